@@ -1,0 +1,37 @@
+"""Errors that a user can act on: each names the thing, its value and the fix.
+
+The command line prints the message on one line and exits with `exit_code`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class JaxrecError(Exception):
+    """Base of every error that jaxrec raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(JaxrecError, ValueError):
+    """A setting is unknown, has the wrong type, or contradicts another."""
+
+    exit_code = 2
+
+
+class DataError(JaxrecError, ValueError):
+    """A file is missing, malformed or corrupted, or nothing is left of it."""
+
+    exit_code = 3
+
+
+class ResourceError(JaxrecError, RuntimeError):
+    """The machine ran out of something: disk, memory, a lock."""
+
+    exit_code = 4
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" for the option closest to `name`, else ""."""
+    found = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    return f", did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,25 @@
+"""Test settings: strict promotion, where the real data lie, and one reason when they are absent."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+DATA = Path(os.environ.get("JAXREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture
+def real_data():
+    """Return a function name -> directory of a real data set, skipping where it is absent."""
+
+    def find(name: str) -> Path:
+        path = DATA / name
+        if not path.exists():
+            pytest.skip(f"real data {name!r} not found below {DATA}; set JAXREC_DATA")
+        return path
+
+    return find
