@@ -1,0 +1,106 @@
+"""Recommendations for any number of users, in batches of one shape."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.decode.beam import Normalize, beam_search, check_beams
+from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
+from jaxrec.ids.sequences import pad_items, write_histories
+from jaxrec.models import CausalLM
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recommender:
+    """A trained model with its item IDs, ready to be asked.
+
+    Attributes:
+      model: the decoder.
+      params: its parameters.
+      codes: IDs of all items.
+      index: the trie of those IDs.
+      max_items: most recent items of a history that are read.
+      beams: K, beam width and length of the answer.
+      batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
+      normalize: see `beam_search`.
+
+    Raises:
+      ConfigError: more beams than items.
+    """
+
+    model: CausalLM
+    params: Any
+    codes: ItemCodes
+    index: ItemIndex
+    max_items: int
+    beams: int = 50
+    batch_size: int = 128
+    normalize: Normalize = "codes"
+
+    def __post_init__(self) -> None:
+        check_beams(self.index, self.beams)
+
+    @property
+    def vocabulary(self) -> IdVocabulary:
+        """Token numbers of the codes."""
+        return IdVocabulary(self.codes.sizes)
+
+    def recommend(
+        self,
+        histories: Sequence[np.ndarray],
+        excluded: Sequence[np.ndarray] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Generate the best items after each history.
+
+        Args:
+          histories: U arrays of items, oldest first.
+          excluded: U arrays of items not to recommend; None for none.
+          progress: called with the number of users done.
+
+        Returns:
+          items `[U, K]` int32 (-1 where fewer are left than beams), scores `[U, K]` float32.
+        """
+        tokens_of = self.vocabulary.tokens(self.codes.codes)
+        tokens = write_histories(histories, tokens_of, self.max_items)
+        barred = None
+        if excluded is not None:
+            longest = max((len(items) for items in excluded), default=0)
+            barred = pad_items(excluded, bucket(longest))
+        items, scores = [], []
+        for start in range(0, len(tokens), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            found = beam_search(
+                self.model,
+                self.params,
+                self.index,
+                jnp.asarray(_fill(tokens[rows], self.batch_size)),
+                excluded=None
+                if barred is None
+                else jnp.asarray(_fill(barred[rows], self.batch_size)),
+                vocabulary=self.vocabulary,
+                beams=self.beams,
+                normalize=self.normalize,
+            )
+            count = len(tokens[rows])
+            items.append(np.asarray(found.items)[:count])
+            scores.append(np.asarray(found.scores)[:count])
+            progress(start + count)
+        if not items:
+            return np.zeros((0, self.beams), np.int32), np.zeros((0, self.beams), np.float32)
+        return np.concatenate(items), np.concatenate(scores)
+
+
+def bucket(size: int, smallest: int = 16) -> int:
+    """Round up to a power of two, so that few shapes are ever compiled."""
+    while smallest < size:
+        smallest *= 2
+    return smallest
+
+
+def _fill(rows: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the last row until there are `size`."""
+    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])

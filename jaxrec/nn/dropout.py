@@ -1,0 +1,52 @@
+"""Dropout whose mask comes from an integer hash of a counter.
+
+A cryptographic generator for every activation is the largest cost of a small model's training step on
+a CPU; a mask only needs bits that are uncorrelated across positions, layers and steps.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+def hash_bits(seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """uint32 bits of the given shape: the `lowbias32` mixer of C. Wellons over counter + seed.
+
+    Args:
+      seed: `[2]` uint32.
+      shape: at most 2^32 elements.
+    """
+    x = jnp.arange(_size(shape), dtype=jnp.uint32).reshape(shape)
+    # The second word enters between the rounds: seeds that differ by a shift of the counter must not
+    # give shifted copies of one mask.
+    x = _mix(x + seed[0])
+    return _mix(x ^ seed[1])
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+class Dropout(nn.Module):
+    """Zero a fraction `rate` of the elements and scale the others by 1 / (1 - rate)."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        """Map `x` of any shape to the same shape; needs a "dropout" key unless deterministic."""
+        if deterministic or self.rate == 0.0:
+            return x
+        seed = jax.random.key_data(self.make_rng("dropout"))[:2]
+        threshold = jnp.uint32(min(round(self.rate * 2**32), 2**32 - 1))
+        keep = hash_bits(seed, x.shape) >= threshold
+        return jnp.where(keep, x / jnp.asarray(1.0 - self.rate, x.dtype), jnp.zeros_like(x))

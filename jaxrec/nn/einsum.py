@@ -1,0 +1,52 @@
+"""The one layer that reads a weight matrix.
+
+Everything that multiplies by a kernel goes through `Einsum`, so that a quantized kernel or a low-rank
+update is a change of one place and of the parameter tree, never a second model.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Initializer = Callable[..., jax.Array]
+
+
+def fan_in_normal(fan_in: int, scale: float = 1.0) -> Initializer:
+    """Normal initializer with variance `scale / fan_in`, for kernels of any rank."""
+    return nn.initializers.normal(stddev=(scale / fan_in) ** 0.5)
+
+
+class Einsum(nn.Module):
+    """`einsum(equation, x, kernel) [+ bias]`.
+
+    Attributes:
+      equation: einsum string of two operands, the second being the kernel; "..." stands for batch axes.
+      shape: shape of the kernel.
+      axes: logical name of each kernel axis, for sharding rules.
+      bias_axes: how many trailing kernel axes the bias has; 0 means no bias.
+      init: kernel initializer.
+      dtype: dtype of the product; the kernel is stored in float32.
+    """
+
+    equation: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    bias_axes: int = 0
+    init: Initializer = nn.initializers.normal(0.02)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply to `x`, whose shape the equation gives."""
+        init = nn.with_partitioning(self.init, self.axes)
+        kernel = self.param("kernel", init, self.shape, jnp.float32)
+        y = jnp.einsum(self.equation, x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.bias_axes:
+            axes, shape = self.axes[-self.bias_axes :], self.shape[-self.bias_axes :]
+            zeros = nn.with_partitioning(nn.initializers.zeros_init(), axes)
+            bias = self.param("bias", zeros, shape, jnp.float32).astype(self.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+        return y

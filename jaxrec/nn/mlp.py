@@ -1,0 +1,55 @@
+"""The position-wise network: two matrices, or three with a gate (Shazeer 2020)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.nn.einsum import Einsum, fan_in_normal
+
+ACTIVATIONS = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+
+
+class Mlp(nn.Module):
+    """act(x W_up) W_down, or (act(x W_gate) * x W_up) W_down when `gated`."""
+
+    mlp_width: int
+    activation: str = "silu"
+    gated: bool = True
+    bias: bool = False
+    out_scale: float = 1.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map `[B, T, D]` to `[B, T, D]`."""
+        width = x.shape[-1]
+        act = ACTIVATIONS[self.activation]
+
+        def up(name: str) -> jax.Array:
+            return Einsum(
+                "btd,df->btf",
+                (width, self.mlp_width),
+                ("embed", "mlp"),
+                bias_axes=int(self.bias),
+                init=fan_in_normal(width),
+                dtype=self.dtype,
+                name=name,
+            )(x)
+
+        hidden = act(up("gate")) * up("up") if self.gated else act(up("up"))
+        return Einsum(
+            "btf,fd->btd",
+            (self.mlp_width, width),
+            ("mlp", "embed"),
+            bias_axes=int(self.bias),
+            init=fan_in_normal(self.mlp_width, self.out_scale),
+            dtype=self.dtype,
+            name="down",
+        )(hidden)
