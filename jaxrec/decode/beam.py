@@ -122,9 +122,7 @@ def beam_search(
             cache = cache.extend(key_value)
         rows = vocabulary.level(level)
         # [B, K, C]
-        logits = model.apply(
-            params, hidden, rows.start, rows.stop - rows.start, method="logits"
-        )
+        logits = model.apply(params, hidden, rows.start, rows.stop - rows.start, method="logits")
         legal = index.legal(level, state.node, alive)
         scores = state.score[:, :, None] + log_probabilities(logits, legal, normalize)
         state = _advance(index, level, rows.start, state, scores, width)

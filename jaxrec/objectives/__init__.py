@@ -1,5 +1,6 @@
 """Training objectives: pure functions from parameters and a batch to a loss."""
 
-from jaxrec.objectives.id_modeling import id_loss, mean_cross_entropy
+from jaxrec.objectives.id_modeling import cross_entropy, id_loss
+from jaxrec.objectives.loss import Loss
 
-__all__ = ["id_loss", "mean_cross_entropy"]
+__all__ = ["Loss", "cross_entropy", "id_loss"]

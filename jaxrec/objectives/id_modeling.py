@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.objectives.loss import Loss
 
 
 def id_loss(
@@ -22,8 +23,8 @@ def id_loss(
     key: jax.Array | None,
     *,
     vocabulary: IdVocabulary,
-) -> tuple[jax.Array, jax.Array]:
-    """Sum over levels of the mean negative log-likelihood of each level's codes, in nats an item.
+) -> Loss:
+    """Negative log-likelihood of every item of the batch given the items before it, in nats.
 
     Args:
       model: the decoder.
@@ -33,8 +34,8 @@ def id_loss(
       vocabulary: token numbers of the codes.
 
     Returns:
-      The loss, and `[L]` mean negative log-likelihood of each level. -log p(item) is their sum: the
-      chain rule over the ID's codes.
+      Sums over the batch's items of -log p(item), which the chain rule makes the sum over the ID's
+      levels, and of each level's share.
     """
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     valid = inputs != 0
@@ -54,28 +55,21 @@ def id_loss(
     # [B, items, L, D] and [B, items, L]
     hidden = hidden.reshape(batch, length // levels, levels, width)
     targets = targets.reshape(batch, length // levels, levels)
+    # PAD and BOS are no items, and never a target. An item is there at all levels or at none.
+    weight = (targets[:, :, 0] >= vocabulary.num_special).astype(jnp.float32)
     losses = []
     for level in range(levels):
         rows = vocabulary.level(level)
         logits = model.apply(
             params, hidden[:, :, level], rows.start, rows.stop - rows.start, method="logits"
         )
-        # PAD and BOS are no items, and never a target.
-        weight = (targets[:, :, level] >= rows.start).astype(jnp.float32)
         code = jnp.maximum(targets[:, :, level] - rows.start, 0)
-        losses.append(mean_cross_entropy(logits, code, weight))
-    by_level = jnp.stack(losses)
-    return by_level.sum(), by_level
+        losses.append((cross_entropy(logits, code) * weight).sum())
+    parts = {f"loss/level_{level}": loss for level, loss in enumerate(losses)}
+    return Loss(total=jnp.stack(losses).sum(), weight=weight.sum(), parts=parts)
 
 
-def mean_cross_entropy(logits: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
-    """Weighted mean of -log softmax(logits)[target].
-
-    Args:
-      logits: `[..., C]` float32.
-      target: `[...]` int32.
-      weight: `[...]` float32, 0 to leave a position out; all zero gives 0.
-    """
+def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """-log softmax(logits)[target]: `[..., C]` float32 and `[...]` int32 to `[...]`."""
     chosen = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0]
-    loss = jax.nn.logsumexp(logits, axis=-1) - chosen
-    return (loss * weight).sum() / jnp.maximum(weight.sum(), 1.0)
+    return jax.nn.logsumexp(logits, axis=-1) - chosen

@@ -1,0 +1,33 @@
+"""Count compilations, to prove that a loop does none."""
+
+from types import TracebackType
+from typing import Any
+
+import jax
+
+_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+class CompileCounter:
+    """`with CompileCounter() as counter:` counts XLA compilations of this process while it is open."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+
+    def __enter__(self) -> "CompileCounter":
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, seconds: float, **_: Any) -> None:
+        if event == _EVENT:
+            self.count += 1
+            self.seconds += seconds

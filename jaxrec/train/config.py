@@ -1,0 +1,56 @@
+"""Settings of a training run."""
+
+import dataclasses
+
+from jaxrec.core import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long, how fast, and when to look.
+
+    Attributes:
+      steps: optimizer steps.
+      batch_size: sequences a step, over all micro-batches and devices.
+      accumulate: micro-batches a step; their gradients add up to those of the whole batch.
+      learning_rate: peak, reached after the warm-up.
+      warmup_steps: steps of linear warm-up.
+      final_fraction: of the peak, where the cosine ends.
+      weight_decay: decoupled (AdamW), on matrices only.
+      beta2: decay of the second moment.
+      clip_norm: largest global norm of the gradient; 0 for no clipping.
+      eval_every: steps between validations; each saves a checkpoint.
+      patience: validations without a better metric before stopping; 0 never stops early.
+      log_every: steps between lines of metrics.
+      seed: of initialization, shuffling, windows and dropout.
+    """
+
+    steps: int = 2000
+    batch_size: int = 64
+    accumulate: int = 1
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    final_fraction: float = 0.02
+    weight_decay: float = 0.1
+    beta2: float = 0.98
+    clip_norm: float = 1.0
+    eval_every: int = 250
+    patience: int = 0
+    log_every: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot train."""
+        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "clip_norm", "patience"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name} must not be negative, got {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"train.learning_rate must be positive, got {self.learning_rate}")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"train.batch_size {self.batch_size} is not a multiple of "
+                f"train.accumulate {self.accumulate}"
+            )

@@ -1,0 +1,63 @@
+"""Metric writer: JSON lines and TensorBoard, cut back to the checkpoint when a run resumes."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from jaxrec.core import ResourceError
+from jaxrec.core.files import write_text
+
+
+class MetricWriter:
+    """Write scalars of a run to `metrics.jsonl` and `tb/`."""
+
+    def __init__(self, directory: Path, resume_step: int = 0) -> None:
+        """Open for appending after `resume_step`; later lines, of work since lost, are dropped."""
+        from tensorboardX import SummaryWriter
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / "metrics.jsonl"
+        kept = [row for row in read_metrics(self._path) if row["step"] <= resume_step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(str(directory / "tb"), purge_step=resume_step + 1)
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Append one line.
+
+        Raises:
+          ResourceError: the disk is full.
+        """
+        try:
+            self._file.write(json.dumps({"step": step} | values) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ResourceError(f"could not write {self._path}: {error}; free space") from error
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
