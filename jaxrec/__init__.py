@@ -1,3 +1,37 @@
-"""jaxrec: recommendation with language models, in JAX and Flax."""
+"""jaxrec: recommendation with language models, in JAX and Flax.
+
+Subpackages are imported when they are first used, so `import jaxrec` costs nothing and starts no
+backend: `jaxrec.data`, `jaxrec.ids`, `jaxrec.models`, `jaxrec.decode`, `jaxrec.train`, ...
+"""
+
+import importlib
+from types import ModuleType
 
 __version__ = "0.1.0"
+
+_ROOMS = (
+    "core",
+    "data",
+    "ids",
+    "nn",
+    "models",
+    "objectives",
+    "kernels",
+    "decode",
+    "train",
+    "eval",
+    "baselines",
+    "systems",
+    "cli",
+    "testing",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxrec.{name}")
+    raise AttributeError(f"module 'jaxrec' has no attribute {name!r}; it has: {', '.join(_ROOMS)}")
+
+
+def __dir__() -> list[str]:
+    return [*_ROOMS, "__version__"]

@@ -9,7 +9,7 @@ _EVENT = "/jax/core/compile/backend_compile_duration"
 
 
 class CompileCounter:
-    """`with CompileCounter() as counter:` counts XLA compilations of this process while it is open."""
+    """`with CompileCounter() as counter:` counts this process's XLA compilations."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -32,6 +32,17 @@ class ResourceError(JaxrecError, RuntimeError):
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
-    """Return ", did you mean 'x'?" for the option closest to `name`, else ""."""
-    found = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    """Return ", did you mean 'x'?" for the option closest to `name`, else "".
+
+    Abbreviations count: the initials of `learning-rate` are `lr`.
+    """
+    options = list(options)
+    same_initials = [option for option in options if _initials(option) == name]
+    found = same_initials or difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     return f", did you mean {found[0]!r}?" if found else ""
+
+
+def _initials(option: str) -> str:
+    """Shorten the last part: "--sasrec.max-items" to "--sasrec.mi"."""
+    head, dot, tail = option.rpartition(".")
+    return head + dot + "".join(word[:1] for word in tail.replace("_", "-").split("-"))

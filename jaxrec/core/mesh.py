@@ -1,7 +1,7 @@
 """The device mesh, and which mesh axis each logical axis of a parameter lies on.
 
-Data parallel, FSDP and tensor parallel are values of `ShardingRules`, not code paths: `jax.jit` gets
-the shardings and inserts the collectives.
+Data parallel, FSDP and tensor parallel are values of `ShardingRules`, not code paths: `jax.jit`
+gets the shardings and inserts the collectives.
 """
 
 import dataclasses

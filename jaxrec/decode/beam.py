@@ -1,8 +1,8 @@
 """Beam search over valid item IDs only: from histories to items and scores in one jitted call.
 
 Prefill reads each history once; then one wide step a level extends all beams, with logits of that
-level's codes alone. Illegal codes are removed *before* the top-k, so the search is exact for its beam
-width: with as many beams as items it ranks the whole catalogue.
+level's codes alone. Illegal codes are removed *before* the top-k, so the search is exact for its
+beam width: with as many beams as items it ranks the whole catalogue.
 """
 
 import functools
@@ -49,16 +49,15 @@ def beam_widths(index: ItemIndex, beams: int) -> tuple[int, ...]:
     return tuple(min(beams, edges.shape[0]) for edges in index.edges)
 
 
-def check_beams(index: ItemIndex, beams: int) -> None:
+def check_beams(num_items: int, beams: int) -> None:
     """Reject a beam width that the catalogue cannot fill, before any work.
 
     Raises:
       ConfigError: beams below 1 or above the number of items.
     """
-    items = index.num_items
-    if not 1 <= beams <= items:
+    if not 1 <= beams <= num_items:
         raise ConfigError(
-            f"decode.beams must lie between 1 and the {items} items of the catalogue, got {beams}"
+            f"decode.beams must lie between 1 and the {num_items} items of the catalogue, got {beams}"
         )
 
 
@@ -92,8 +91,8 @@ def beam_search(
     Returns:
       `Recommendations` of `[B, min(beams, I)]`.
 
-    Cost a user: one prefill of S tokens, then L-1 steps of K tokens, each reading the history's keys
-    and values once, and a top-k over K C_l scores a level. The trace is unrolled over levels.
+    Cost a user: one prefill of S tokens, then L-1 steps of K tokens, each reading the history's
+    keys and values once, and a top-k over K C_l scores a level. The trace is unrolled over levels.
     """
     valid = tokens != 0
     positions = positions_of(valid)

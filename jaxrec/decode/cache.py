@@ -1,7 +1,7 @@
 """The decoding cache: one history a user, and one key and value per beam and level.
 
-Beams that win are not copied. Each keeps the *ancestor indices* of its path, and attention reads the
-keys of earlier levels through them.
+Beams that win are not copied. Each keeps the *ancestor indices* of its path, and attention reads
+the keys of earlier levels through them.
 """
 
 import jax

@@ -41,7 +41,7 @@ class Recommender:
     normalize: Normalize = "codes"
 
     def __post_init__(self) -> None:
-        check_beams(self.index, self.beams)
+        check_beams(self.index.num_items, self.beams)
 
     @property
     def vocabulary(self) -> IdVocabulary:

@@ -1,7 +1,7 @@
 """Attention of all beams of a user over one shared history and each beam's own short suffix.
 
-The history's keys and values are stored once a user, not once a beam: reading them is what a decoding
-step costs, so K beams cost what one does.
+The history's keys and values are stored once a user, not once a beam: reading them is what a
+decoding step costs, so K beams cost what one does.
 """
 
 import jax
@@ -16,7 +16,7 @@ def beam_attention(
     suffix_key: jax.Array,
     suffix_value: jax.Array,
 ) -> jax.Array:
-    """softmax over history and suffix together, in float32.
+    """Softmax over history and suffix together, in float32.
 
     Args:
       query: `[B, K, N, H]`, one token a beam.

@@ -96,7 +96,7 @@ class Attention(nn.Module):
     def __call__(
         self, x: jax.Array, positions: jax.Array, context: Context, layer: Any = None
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """Map `[B, T, D]` to `[B, T, D]` and return the tokens' own keys and values `[B, T, G, H]`."""
+        """Map `[B, T, D]` to the same shape, and return the tokens' keys and values `[B, T, G, H]`."""
         width = x.shape[-1]
         query = self._project("query", width, self.num_heads)(x)
         key = self._project("key", width, self.num_kv_heads)(x)

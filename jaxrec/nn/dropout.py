@@ -1,7 +1,7 @@
 """Dropout whose mask comes from an integer hash of a counter.
 
-A cryptographic generator for every activation is the largest cost of a small model's training step on
-a CPU; a mask only needs bits that are uncorrelated across positions, layers and steps.
+A cryptographic generator for every activation is the largest cost of a small model's training step
+on a CPU; a mask only needs bits that are uncorrelated across positions, layers and steps.
 """
 
 import jax
@@ -17,8 +17,8 @@ def hash_bits(seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
       shape: at most 2^32 elements.
     """
     x = jnp.arange(_size(shape), dtype=jnp.uint32).reshape(shape)
-    # The second word enters between the rounds: seeds that differ by a shift of the counter must not
-    # give shifted copies of one mask.
+    # The second word enters between the rounds: seeds that differ by a shift of the counter must
+    # not give shifted copies of one mask.
     x = _mix(x + seed[0])
     return _mix(x ^ seed[1])
 

@@ -1,7 +1,7 @@
 """The one layer that reads a weight matrix.
 
-Everything that multiplies by a kernel goes through `Einsum`, so that a quantized kernel or a low-rank
-update is a change of one place and of the parameter tree, never a second model.
+Everything that multiplies by a kernel goes through `Einsum`, so that a quantized kernel or a
+low-rank update is a change of one place and of the parameter tree, never a second model.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ class Einsum(nn.Module):
     """`einsum(equation, x, kernel) [+ bias]`.
 
     Attributes:
-      equation: einsum string of two operands, the second being the kernel; "..." stands for batch axes.
-      shape: shape of the kernel.
+      equation: einsum string of two operands, the second being the kernel; "..." stands for batch
+      axes. shape: shape of the kernel.
       axes: logical name of each kernel axis, for sharding rules.
       bias_axes: how many trailing kernel axes the bias has; 0 means no bias.
       init: kernel initializer.

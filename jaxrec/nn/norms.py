@@ -10,8 +10,8 @@ from flax import linen as nn
 class Norm(nn.Module):
     """Normalize the last axis.
 
-    `rms` is x / sqrt(mean(x^2) + eps) * scale (Zhang and Sennrich 2019); `layer` also subtracts the mean
-    and adds a bias (Ba et al. 2016).
+    `rms` is x / sqrt(mean(x^2) + eps) * scale (Zhang and Sennrich 2019); `layer` also subtracts the
+    mean and adds a bias (Ba et al. 2016).
     """
 
     kind: Literal["rms", "layer"] = "rms"

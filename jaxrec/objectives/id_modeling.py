@@ -1,8 +1,8 @@
 """Next-token cross-entropy over histories written as item IDs.
 
 An aligned history (see `ids.sequences`) has every level at a known column, so a position's softmax
-runs over the codes of the level it predicts: the same distribution that decoding searches, at 1/L of
-the cost of the whole vocabulary.
+runs over the codes of the level it predicts: the same distribution that decoding searches, at 1/L
+of the cost of the whole vocabulary.
 """
 
 from typing import Any

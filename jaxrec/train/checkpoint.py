@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxrec.core import DataError, ResourceError
@@ -139,10 +140,10 @@ def load_params(directory: Path, metric: str, target: Any) -> tuple[Any, int]:
         return state.params, checkpoints.best
 
 
-def _abstract(leaf: Any) -> Any:
-    if isinstance(leaf, jax.Array):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-    return leaf
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    # Without a sharding Orbax would restore to the devices that the file was saved from.
+    sharding = leaf.sharding or SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def iterator_state(iterator: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ class TrainConfig:
       steps: optimizer steps.
       batch_size: sequences a step, over all micro-batches and devices.
       accumulate: micro-batches a step; their gradients add up to those of the whole batch.
-      learning_rate: peak, reached after the warm-up.
+      lr: peak learning rate, reached after the warm-up.
       warmup_steps: steps of linear warm-up.
       final_fraction: of the peak, where the cosine ends.
       weight_decay: decoupled (AdamW), on matrices only.
@@ -28,7 +28,7 @@ class TrainConfig:
     steps: int = 2000
     batch_size: int = 64
     accumulate: int = 1
-    learning_rate: float = 2e-3
+    lr: float = 2e-3
     warmup_steps: int = 100
     final_fraction: float = 0.02
     weight_decay: float = 0.1
@@ -47,8 +47,8 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "clip_norm", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} must not be negative, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"train.learning_rate must be positive, got {self.learning_rate}")
+        if self.lr <= 0:
+            raise ConfigError(f"train.lr must be positive, got {self.lr}")
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"train.batch_size {self.batch_size} is not a multiple of "

@@ -20,9 +20,14 @@ from jaxrec.train.step import LossFunction, make_optimizer, make_state, make_ste
 class Batches(Protocol):
     """A checkpointable infinite iterator, such as Grain's."""
 
-    def __next__(self) -> Any: ...
-    def get_state(self) -> Any: ...
-    def set_state(self, state: Any) -> None: ...
+    def __next__(self) -> Any:
+        """Return the next batch."""
+
+    def get_state(self) -> Any:
+        """Return the position, JSON-able or JSON as bytes."""
+
+    def set_state(self, state: Any) -> None:
+        """Go to a position."""
 
 
 @dataclasses.dataclass(frozen=True)

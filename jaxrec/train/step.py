@@ -34,10 +34,10 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     warmup = min(config.warmup_steps, config.steps - 1)
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
-        peak_value=config.learning_rate,
+        peak_value=config.lr,
         warmup_steps=warmup,
         decay_steps=max(config.steps, warmup + 1),
-        end_value=config.learning_rate * config.final_fraction,
+        end_value=config.lr * config.final_fraction,
     )
 
     def is_matrix(params: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Commands that only wire: one module a command, imported when it is called."""

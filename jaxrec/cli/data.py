@@ -1,0 +1,62 @@
+"""`jaxrec data list | describe NAME | add NAME --from-file PATH`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from jaxrec.cli.arguments import parse
+from jaxrec.core import ConfigError, nearest
+from jaxrec.data import DATASETS, describe, prepare
+from jaxrec.data.download import cache_dir
+from jaxrec.systems.config import DataConfig
+from jaxrec.systems.dataset import load_interactions
+
+_VERBS = {
+    "list": "known data sets",
+    "describe": "sizes, times, ties and fields of a data set, after its k-core",
+    "add": "convert a data set to a TFDS dataset in the cache",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Which data.
+
+    Attributes:
+      name: a known data set or a path.
+      data: how to read it.
+    """
+
+    name: Annotated[str, tyro.conf.Positional]
+    data: Annotated[DataConfig, tyro.conf.arg(name="")] = DataConfig(min_count=0)
+
+
+def run(arguments: list[str]) -> None:
+    """Do what the first word says."""
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb in ("-h", "--help"):
+        print("usage: jaxrec data VERB [NAME] [--from-file PATH] [--min-count K] ...\n")
+        print("\n".join(f"  {name:<9} {about}" for name, about in _VERBS.items()))
+        return
+    if verb not in _VERBS:
+        raise ConfigError(f"no verb {verb!r}{nearest(verb, _VERBS)}; verbs: {', '.join(_VERBS)}")
+    if verb == "list":
+        table = Table("name", "what", "where from")
+        for name, known in DATASETS.items():
+            table.add_row(name, known.about, known.homepage)
+        Console().print(table)
+        print("next: jaxrec data describe ml-100k")
+        return
+    options = parse(Arguments, rest, prog=f"jaxrec data {verb}")
+    config = dataclasses.replace(options.data, name=options.name)
+    interactions = load_interactions(config)
+    for name, value in describe(interactions).items():
+        print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    if verb == "add":
+        path: Path = prepare(interactions, cache_dir() / "prepared")
+        print(f"prepared: {path}")
+    print("next: jaxrec train configs/quickstart.py")

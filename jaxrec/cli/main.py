@@ -1,0 +1,62 @@
+"""`jaxrec COMMAND`: finds the command's module, runs it, and turns errors into one line and a code.
+
+Nothing heavy is imported before the command is known, so `jaxrec --help` is quick and starts no
+backend.
+"""
+
+import importlib
+import sys
+
+from jaxrec.core.errors import JaxrecError, nearest
+
+COMMANDS = {
+    "train": "train the generative recommender of a config, or resume a run",
+    "eval": "measure a run beside its baselines",
+    "recommend": "recommend items to a user of a run",
+    "report": "write the report of a run as one HTML file",
+    "ids": "fit the item IDs of a config and show their statistics",
+    "data": "list, describe or add data sets",
+    "doctor": "show versions and devices, and known bad pairs",
+}
+USAGE = "usage: jaxrec COMMAND [ARGUMENTS]\n\n" + "\n".join(
+    f"  {name:<10} {about}" for name, about in COMMANDS.items()
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or 2 config, 3 data, 4 resources."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE + "\n\n`jaxrec COMMAND --help` shows a command's arguments.")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from jaxrec import __version__
+
+        print(__version__)
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"jaxrec: no command {name!r}{nearest(name, COMMANDS)}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    try:
+        module = importlib.import_module(f"jaxrec.cli.{name}")
+        module.run(arguments[1:])
+    except JaxrecError as error:
+        print(f"jaxrec {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except MemoryError:
+        print(
+            f"jaxrec {name}: out of memory; lower --train.batch-size or --decode.batch-size",
+            file=sys.stderr,
+        )
+        return 4
+    except KeyboardInterrupt:
+        print(f"jaxrec {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""`jaxrec train CONFIG [--run-dir DIR] [--overrides]`; the same run directory resumes."""
+
+from jaxrec.cli.arguments import take_config
+from jaxrec.core.files import write_text
+from jaxrec.systems import generative
+from jaxrec.systems import run as runs
+from jaxrec.systems.dataset import load_dataset
+
+
+def run(arguments: list[str]) -> None:
+    """Train, or resume."""
+    config, _, directory = take_config(arguments, "train")
+    dataset = load_dataset(config.data)
+    facts = dataset.describe()
+    print(
+        f"{facts['dataset']}: {facts['users']:,} users, {facts['items']:,} items, "
+        f"{facts['interactions']:,} interactions ({facts['source']})\n"
+        f"split: {facts['split']}; ties: {facts['ties']}"
+    )
+    codes = generative.open_run(config, dataset, directory)
+    result = generative.train(config, dataset, codes, directory)
+    # Seconds of a resumed run count its last sitting only.
+    summary = {
+        "best_step": result.best_step,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "valid": result.metrics,
+        "compiles_after_warmup": result.compiles_after_warmup,
+    }
+    write_text(directory / "train.json", runs.to_json(summary))
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in result.metrics.items())
+    print(f"best step {result.best_step} of {result.steps} on validation: {shown}")
+    print(f"next: jaxrec eval {directory}")

@@ -1,0 +1,130 @@
+"""Amazon reviews of 2014, 2018 and 2023: JSON lines, with the items' metadata beside them.
+
+The three releases name their fields differently, and the metadata of 2014 are Python literals
+rather than JSON. Texts keep HTML escapes in the files; they are undone here.
+"""
+
+import ast
+import html
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core.errors import DataError
+from jaxrec.data import files
+from jaxrec.data.interactions import SEPARATOR, Interactions
+
+_USER = ("reviewerID", "user_id")
+_ITEM = ("parent_asin", "asin")  # 2023 has both: metadata are by parent
+_RATING = ("overall", "rating")
+_TIME = ("unixReviewTime", "timestamp")
+_META_ITEM = ("parent_asin", "asin", "id")
+_BRAND = ("brand", "store")
+_MILLISECONDS = 10**11  # a time above this (year 5138 in seconds) is in milliseconds, as in 2023
+
+
+def read_amazon(
+    reviews: Path, metadata: Path | None = None, name: str | None = None
+) -> Interactions:
+    """Read a review file (.json, .jsonl, plain or .gz) and the metadata of its items.
+
+    Field names of the 2014, 2018 and 2023 releases are understood; times of 2023 (milliseconds)
+    become seconds. Item fields: see `read_item_lines`. Raises DataError naming file and line.
+    """
+    columns: dict[str, list[Any]] = {"user": [], "item": [], "rating": [], "time": []}
+    for line, record, bad in files.read_json_lines(reviews):
+        user, item = _first(record, _USER), _first(record, _ITEM)
+        time, rating = _first(record, _TIME), _first(record, _RATING)
+        absent = [
+            " or ".join(names)
+            for value, names in ((user, _USER), (item, _ITEM), (time, _TIME))
+            if value is None or value == ""
+        ]
+        if absent:
+            bad.add(line, f"no {absent[0]}; fields: {', '.join(record) or 'none'}")
+            continue
+        if not _is_number(time):
+            bad.add(line, f"time {files.shown(time)} is not a number")
+            continue
+        if rating is not None and not _is_number(rating):
+            bad.add(line, f"rating {files.shown(rating)} is not a number")
+            continue
+        seconds = math.floor(time)
+        columns["user"].append(str(user))
+        columns["item"].append(str(item))
+        columns["rating"].append(math.nan if rating is None else rating)
+        columns["time"].append(seconds // 1000 if seconds > _MILLISECONDS else seconds)
+    return Interactions.from_columns(
+        np.array(columns["user"], dtype=str),
+        np.array(columns["item"], dtype=str),
+        time=np.array(columns["time"], np.int64),
+        rating=np.array(columns["rating"], np.float64),
+        items=read_item_lines(metadata) if metadata else None,
+        name=name or reviews.name.split(".")[0],
+        source=str(reviews),
+    )
+
+
+def read_item_lines(path: Path) -> dict[str, dict[str, str]]:
+    """Read item metadata in JSON lines: original ID -> fields.
+
+    Fields title, brand, categories (each name once, joined by " | ") and description, "" where
+    absent. The ID is `parent_asin`, `asin` or `id`; of several lines with one ID the first counts
+    (the release of 2018 repeats items). Raises DataError naming file and line.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for line, record, bad in files.read_json_lines(path, fallback=ast.literal_eval):
+        key = _first(record, _META_ITEM)
+        if key is None or key == "":
+            wanted = " or ".join(_META_ITEM)
+            bad.add(line, f"no {wanted}; fields: {', '.join(map(str, record)) or 'none'}")
+            continue
+        names = _leaves(_first(record, ("categories", "category")))
+        rows.setdefault(
+            str(key),
+            {
+                "title": " ".join(_leaves(record.get("title"))),
+                "brand": " ".join(_leaves(_first(record, _BRAND))),
+                "categories": SEPARATOR.join(dict.fromkeys(names)),
+                "description": " ".join(_leaves(record.get("description"))),
+            },
+        )
+    # A column that no item has says nothing, and would promise texts that are not there.
+    present = {name for row in rows.values() for name, text in row.items() if text}
+    return {key: {n: t for n, t in row.items() if n in present} for key, row in rows.items()}
+
+
+def find_amazon(directory: Path) -> tuple[Path, Path | None]:
+    """Return the review file and, if there is one, the metadata file ("meta*") of a directory."""
+    endings = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+    found = sorted(p for p in directory.iterdir() if p.is_file() and p.name.endswith(endings))
+    metadata = [p for p in found if p.name.lower().startswith("meta")]
+    reviews = [p for p in found if p not in metadata]
+    if len(reviews) != 1 or len(metadata) > 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise DataError(
+            f"{directory}: expected one review file and at most one meta*.json(l)(.gz), "
+            f"found: {names}; name the review file itself"
+        )
+    return reviews[0], metadata[0] if metadata else None
+
+
+def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((record[name] for name in names if record.get(name) is not None), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _leaves(value: Any) -> list[str]:
+    """Return the texts in a value that may be a text, a list of texts or a list of paths."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [text for part in value for text in _leaves(part)]
+    text = html.unescape(str(value)).strip()
+    return [text] if text else []

@@ -1,0 +1,42 @@
+"""The facts about a data set that a reader should see before any result."""
+
+import datetime
+from typing import Any
+
+import numpy as np
+
+from jaxrec.data.interactions import Interactions
+from jaxrec.data.splits import TIE_RULE, tie_share
+
+
+def describe(interactions: Interactions) -> dict[str, Any]:
+    """Return name, source, sizes, density, history lengths, times, ties and fields, JSON-ready."""
+    lengths = np.diff(interactions.offsets)
+    ties = tie_share(interactions)
+    facts: dict[str, Any] = {
+        "name": interactions.name,
+        "source": interactions.source,
+        "users": interactions.num_users,
+        "items": interactions.num_items,
+        "interactions": len(interactions),
+        "density": len(interactions) / max(interactions.num_users * interactions.num_items, 1),
+        "history_median": float(np.median(lengths)) if len(lengths) else 0.0,
+        "history_shortest": int(lengths.min()) if len(lengths) else 0,
+        "history_longest": int(lengths.max(initial=0)),
+        "rated": bool(np.isfinite(interactions.rating).any()),
+        "tie_rule": TIE_RULE,
+        "item_fields": list(interactions.items.fields),
+        "user_fields": list(interactions.user_fields),
+        "fingerprint": interactions.fingerprint(),
+    }
+    if interactions.time_unit == "s" and len(interactions):
+        facts["first_day"] = _day(interactions.time.min())
+        facts["last_day"] = _day(interactions.time.max())
+        facts["tied_neighbours"] = ties.neighbours
+        facts["users_with_tied_last_two"] = ties.last_two
+    return facts
+
+
+def _day(seconds: np.integer) -> str:
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds))
+    return moment.date().isoformat()

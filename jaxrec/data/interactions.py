@@ -1,0 +1,317 @@
+"""Who met which item when: the one table that every other room starts from.
+
+`Interactions` holds columns of equal length, sorted by user, then by time, then by the row of the
+original file. Users and items are dense numbers; their original IDs stand beside them, numbered in
+natural order (2 before 10), so the numbering depends on the data and not on the order of its rows.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from jaxrec.core.errors import DataError, nearest
+
+SEPARATOR = " | "  # between the values of a field that is a list: genres, categories
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ItemTable:
+    """The catalogue: original item IDs and the text known about each item.
+
+    Attributes:
+        ids: [I] str, dense item number -> original ID.
+        fields: name -> [I] str, as objects (one long description must not pad all the others).
+            Lists (genres, categories) are joined by " | "; what a source does not say about an item
+            is the empty string.
+    """
+
+    ids: np.ndarray
+    fields: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, column in self.fields.items():
+            if len(column) != len(self.ids):
+                raise DataError(
+                    f"item field {name!r} has {len(column)} rows for {len(self.ids)} items; "
+                    "give one text an item"
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def text(self, *names: str, separator: str = " ") -> list[str]:
+        """Join the named fields of every item, leaving out empty ones. [I] strings.
+
+        Raises DataError for a field that the table does not have.
+        """
+        for name in names:
+            if name not in self.fields:
+                known = ", ".join(self.fields) or "none"
+                hint = nearest(name, self.fields)
+                raise DataError(f"no item field {name!r}{hint}; fields: {known}")
+        columns = [self.fields[name].tolist() for name in names]
+        if not columns:
+            return [""] * len(self)
+        return [separator.join(filter(None, row)) for row in zip(*columns, strict=True)]
+
+    def labels(self) -> list[str]:
+        """Return what to show a reader for each item: "Title (year)", or the ID if untitled."""
+        titles = self.fields.get("title", np.full(len(self), "")).tolist()
+        years = self.fields.get("year", np.full(len(self), "")).tolist()
+        return [
+            (f"{title} ({year})" if year else title) if title else key
+            for key, title, year in zip(self.ids.tolist(), titles, years, strict=True)
+        ]
+
+    def take(self, index: np.ndarray) -> "ItemTable":
+        """Return the table of the items at `index`, in that order."""
+        return ItemTable(self.ids[index], {k: v[index] for k, v in self.fields.items()})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interactions:
+    """Interactions as columns, sorted by user, then time, then original row.
+
+    Attributes:
+        user: [n] int32, dense user number, ascending.
+        item: [n] int32, dense item number.
+        rating: [n] float32, nan where the source has none.
+        time: [n] int64, seconds, or the order number within the user (see `time_unit`).
+        row: [n] int64, row in the original file: what breaks a tie in time.
+        user_ids: [U] str, dense user number -> original ID.
+        items: the catalogue, I items.
+        name: name of the data set.
+        source: where it was read from, for reports.
+        time_unit: "s" for seconds, "order" where the source only tells the order.
+        user_fields: name -> [U] str, what is known about the users.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    rating: np.ndarray
+    time: np.ndarray
+    row: np.ndarray
+    user_ids: np.ndarray
+    items: ItemTable
+    name: str
+    source: str = ""
+    time_unit: Literal["s", "order"] = "s"
+    user_fields: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.user)
+        for column in ("user", "item", "rating", "time", "row"):
+            value, dtype = getattr(self, column), _DTYPES[column]
+            if value.shape != (n,) or value.dtype != dtype:
+                raise DataError(
+                    f"{self.name}: column {column!r} is {value.dtype}{list(value.shape)}, "
+                    f"expected {dtype}[{n}]; build it with Interactions.from_columns"
+                )
+        if n == 0:
+            return
+        for column, size in (("user", self.num_users), ("item", self.num_items)):
+            value = getattr(self, column)
+            if value.min() < 0 or value.max() >= size:
+                raise DataError(
+                    f"{self.name}: {column} numbers run from {value.min()} to {value.max()}, "
+                    f"expected 0 to {size - 1}"
+                )
+        step = np.diff(self.user)
+        if (step < 0).any() or (np.diff(self.time)[step == 0] < 0).any():
+            raise DataError(
+                f"{self.name}: rows are not sorted by user and time; "
+                "build it with Interactions.from_columns"
+            )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __repr__(self) -> str:
+        return (
+            f"Interactions({self.name!r}, {self.num_users:,} users, {self.num_items:,} items, "
+            f"{len(self):,} interactions, source={self.source!r})"
+        )
+
+    @property
+    def num_users(self) -> int:
+        """U, counting users that have no row here."""
+        return len(self.user_ids)
+
+    @property
+    def num_items(self) -> int:
+        """I, counting items that have no row here."""
+        return len(self.items)
+
+    @functools.cached_property
+    def offsets(self) -> np.ndarray:
+        """[U+1] int64: the rows of user u are offsets[u]:offsets[u+1]."""
+        counts = np.bincount(self.user, minlength=self.num_users)
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def history(self, user: int) -> np.ndarray:
+        """Return the items of one user, oldest first. [n_u] int32."""
+        return self.item[self.offsets[user] : self.offsets[user + 1]]
+
+    def sequences(self) -> list[np.ndarray]:
+        """Return the items of every user, oldest first; a user without a row has an empty array."""
+        return [self.history(user) for user in range(self.num_users)]
+
+    def fingerprint(self) -> str:
+        """Return a sha256 (hex) over columns, IDs and fields; name and source do not count."""
+        digest = hashlib.sha256(f"jaxrec interactions 1 {self.time_unit}".encode())
+        for column in ("user", "item", "rating", "time", "row"):
+            value = np.ascontiguousarray(getattr(self, column))
+            digest.update(f"\0{column} {value.dtype.str} {value.shape}\0".encode())
+            digest.update(value.tobytes())
+        texts = {"user_ids": self.user_ids, "item_ids": self.items.ids}
+        texts |= {f"item.{k}": v for k, v in self.items.fields.items()}
+        texts |= {f"user.{k}": v for k, v in self.user_fields.items()}
+        for name in sorted(texts):
+            digest.update(f"\0{name} ".encode())
+            digest.update(json.dumps(texts[name].tolist()).encode())
+        return digest.hexdigest()
+
+    def select(self, keep: np.ndarray, *, name: str | None = None) -> "Interactions":
+        """Return the rows where `keep` ([n] bool) holds; users and items keep their numbers."""
+        columns = {c: getattr(self, c)[keep] for c in ("user", "item", "rating", "time", "row")}
+        return dataclasses.replace(self, **columns, name=name or self.name)
+
+    def compact(self) -> "Interactions":
+        """Return the same rows without the users and items that have none, renumbered densely."""
+        users, user = np.unique(self.user, return_inverse=True)
+        items, item = np.unique(self.item, return_inverse=True)
+        return dataclasses.replace(
+            self,
+            user=user.astype(np.int32),
+            item=item.astype(np.int32),
+            user_ids=self.user_ids[users],
+            items=self.items.take(items),
+            user_fields={k: v[users] for k, v in self.user_fields.items()},
+        )
+
+    @classmethod
+    def from_columns(
+        cls,
+        user: Any,
+        item: Any,
+        time: Any = None,
+        rating: Any = None,
+        items: ItemTable | Mapping[Any, Mapping[str, str]] | None = None,
+        name: str = "interactions",
+        *,
+        users: Mapping[Any, Mapping[str, str]] | None = None,
+        source: str = "",
+        time_unit: Literal["s", "order"] = "s",
+    ) -> Self:
+        """Build from raw columns in file order, [n] each; IDs may be strings or integers.
+
+        Users and items are numbered in the natural order of their IDs. Without `time`, the file
+        order is the order. Item and user texts of IDs that do not occur are left out; an ID without
+        texts gets empty ones. Duplicate rows are kept. Raises DataError on unequal lengths, no rows
+        at all, empty IDs or times that are not numbers.
+        """
+        user_ids, user_index = _number(user, "user", name)
+        item_ids, item_index = _number(item, "item", name)
+        n = len(user_index)
+        if time is None:
+            time, time_unit = np.arange(n), "order"
+        rating = np.full(n, np.nan) if rating is None else rating
+        columns = {
+            "user": user_index,
+            "item": item_index,
+            "rating": _cast(rating, np.float32, "rating", name),
+            "time": _cast(time, np.int64, "time", name),
+        }
+        for column, value in columns.items():
+            if len(value) != n:
+                raise DataError(f"{name}: column {column!r} has {len(value)} rows, 'user' has {n}")
+        if n == 0:
+            raise DataError(f"{name}: no interactions; give at least one row")
+        # lexsort is stable: the last key is the primary one, and the row decides what is left.
+        order = np.lexsort((columns["time"], columns["user"]))
+        return cls(
+            **{k: v[order] for k, v in columns.items()},
+            row=order.astype(np.int64),
+            user_ids=user_ids,
+            items=ItemTable(item_ids, _fields(items, item_ids)),
+            name=name,
+            source=source,
+            time_unit=time_unit,
+            user_fields=_fields(users, user_ids),
+        )
+
+
+_DTYPES = {
+    "user": np.dtype(np.int32),
+    "item": np.dtype(np.int32),
+    "rating": np.dtype(np.float32),
+    "time": np.dtype(np.int64),
+    "row": np.dtype(np.int64),
+}
+
+
+def natural_order(ids: Iterable[str]) -> list[str]:
+    """Sort IDs by number if all of them are numbers ("2" before "10"), else as text."""
+    ids = list(ids)
+    if all(key.isascii() and key.isdigit() for key in ids):
+        return sorted(ids, key=lambda key: (int(key), key))  # "7" and "07" are two IDs
+    return sorted(ids)
+
+
+def _number(raw: Any, what: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct IDs in natural order and the number of each row's ID, int32."""
+    values = np.asarray(raw)
+    if values.ndim != 1:
+        raise DataError(f"{name}: column {what!r} has shape {values.shape}, expected one axis")
+    if values.dtype.kind in "iu" and (len(values) == 0 or values.min() >= 0):
+        unique, index = np.unique(values, return_inverse=True)
+        return unique.astype(str), index.astype(np.int32)
+    keys = [str(key) for key in values.tolist()]
+    distinct = natural_order(dict.fromkeys(keys))
+    if "" in distinct:
+        raise DataError(f"{name}: empty {what} ID in row {keys.index('')}; give every row an ID")
+    number = {key: i for i, key in enumerate(distinct)}
+    index = np.fromiter((number[key] for key in keys), np.int32, len(keys))
+    return np.array(distinct, dtype=str), index
+
+
+def _cast(raw: Any, dtype: Any, what: str, name: str) -> np.ndarray:
+    try:
+        value = np.asarray(raw)
+        if value.dtype.kind not in "iufb":
+            value = value.astype(np.float64 if dtype is np.float32 else np.int64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: column {what!r} is not numeric ({error})") from error
+    if dtype is np.int64 and value.dtype.kind == "f":
+        if not np.isfinite(value).all():
+            row = int(np.flatnonzero(~np.isfinite(value))[0])
+            raise DataError(f"{name}: {what} {value[row]} in row {row} is not a number of seconds")
+        value = np.floor(value)
+    return value.astype(dtype)
+
+
+def _fields(
+    table: ItemTable | Mapping[Any, Mapping[str, str]] | None, ids: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the texts of `ids` as columns, "" where the table has no such ID or field."""
+    if table is None:
+        return {}
+    if isinstance(table, ItemTable):
+        place = {key: i for i, key in enumerate(table.ids.tolist())}
+        index = [place.get(key) for key in ids.tolist()]
+        return {
+            name: np.array(["" if i is None else str(column[i]) for i in index], dtype=object)
+            for name, column in table.fields.items()
+        }
+    rows = {str(key): row for key, row in table.items()}
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    empty: Mapping[str, str] = {}
+    found = [rows.get(key, empty) for key in ids.tolist()]
+    return {
+        name: np.array([str(row.get(name, "")) for row in found], dtype=object) for name in names
+    }

@@ -1,0 +1,211 @@
+"""MovieLens (100K, latest-small, 1M) and MovieTweetings, as their authors publish them.
+
+Titles are split: "Toy Story (1995)" becomes title "Toy Story" and year "1995", so that the same
+data set says the same wherever it was found (RecBole's copy has them apart). `ItemTable.labels`
+puts them together again. Genres are joined by " | ".
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core.errors import DataError
+from jaxrec.data import files
+from jaxrec.data.interactions import SEPARATOR, Interactions
+from jaxrec.data.sequences import read_sequence_columns
+
+# "(1995)", a span "(1975-1979)" or "(2007-)", then perhaps "(V)" for a film made for video.
+_YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*(?:\((?:V|TV|VG)\))?\s*$", re.DOTALL)
+
+# Flags of u.item in the order of its README; u.genre says the same.
+_GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
+    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
+    "Thriller", "War", "Western",
+)  # fmt: skip
+_AGES_1M = {
+    "1": "under 18", "18": "18-24", "25": "25-34", "35": "35-44", "45": "45-49", "50": "50-55",
+    "56": "56+",
+}  # fmt: skip
+_JOBS_1M = (
+    "other", "academic/educator", "artist", "clerical/admin", "college/grad student",
+    "customer service", "doctor/health care", "executive/managerial", "farmer", "homemaker",
+    "K-12 student", "lawyer", "programmer", "retired", "sales/marketing", "scientist",
+    "self-employed", "technician/engineer", "tradesman/craftsman", "unemployed", "writer",
+)  # fmt: skip
+
+
+def split_title(title: str) -> tuple[str, str]:
+    """Split "Toy Story (1995)" into ("Toy Story", "1995"); the year is "" where there is none."""
+    match = _YEAR.match(title)
+    return (match[1], match[2]) if match and match[1] else (title.strip(), "")
+
+
+def read_movielens_100k(directory: Path, name: str = "ml-100k") -> Interactions:
+    """Read `u.data` with `u.item` and `u.user` where they are there.
+
+    Item fields title, year, genres; user fields age, gender, occupation, zip_code. Raises
+    DataError.
+    """
+    ratings = files.read_delimited(
+        _need(directory, "u.data"),
+        delimiter="\t",
+        names=("user", "item", "rating", "timestamp"),
+        columns={"user": "id", "item": "id", "rating": "float", "timestamp": "time"},
+    )
+    items = None
+    if path := files.find(directory, "u.item"):
+        flags = [f"genre {genre}" for genre in _GENRES]
+        table = files.read_delimited(
+            path,
+            delimiter="|",
+            names=("id", "title", "release", "video", "url", *flags),
+            columns={"id": "id", "title": "text"} | dict.fromkeys(flags, "text"),  # type: ignore[arg-type]
+            latin=True,
+        )
+        on = np.stack([table[flag] == "1" for flag in flags], axis=1)  # [I, 19]
+        genres = [[g for g, yes in zip(_GENRES, row, strict=True) if yes] for row in on.tolist()]
+        items = _movies(table["id"], table["title"], genres)
+    users = None
+    if path := files.find(directory, "u.user"):
+        table = files.read_delimited(
+            path,
+            delimiter="|",
+            names=("id", "age", "gender", "occupation", "zip_code"),
+            columns={
+                "id": "id",
+                "age": "text",
+                "gender": "text",
+                "occupation": "text",
+                "zip_code": "text",
+            },
+            latin=True,
+        )
+        users = _rows(table, "age", "gender", "occupation", "zip_code")
+    return _build(ratings, items, users, name, directory)
+
+
+def read_movielens_csv(directory: Path, name: str = "ml-latest-small") -> Interactions:
+    """Read `ratings.csv` and `movies.csv` (latest-small, latest, 20M, 25M, 32M).
+
+    Item fields title, year, genres. Raises DataError.
+    """
+    ratings = files.read_delimited(
+        _need(directory, "ratings.csv"),
+        delimiter=",",
+        columns={"userId": "id", "movieId": "id", "rating": "float", "timestamp": "time"},
+        quoted=True,
+    )
+    ratings = {"user": ratings["userId"], "item": ratings["movieId"]} | ratings
+    items = None
+    if path := files.find(directory, "movies.csv"):
+        table = files.read_delimited(
+            path,
+            delimiter=",",
+            columns={"movieId": "id", "title": "text", "genres": "text"},
+            quoted=True,
+        )
+        items = _movies(table["movieId"], table["title"], _genres(table["genres"]))
+    return _build(ratings, items, None, name, directory)
+
+
+def read_double_colon(directory: Path, name: str = "ml-1m") -> Interactions:
+    """Read "::"-separated `ratings.dat` and `movies.dat`: MovieLens 1M and 10M, MovieTweetings.
+
+    Without `ratings.dat`, the chronological `sequences.txt` (user, then movies, oldest first) is
+    read instead: then there are no ratings and `time` is the order. Item fields title, year,
+    genres; user fields age, gender, occupation, zip_code where MovieLens' `users.dat` is there.
+    Raises DataError.
+    """
+    ratings: dict[str, np.ndarray]
+    path = files.find(directory, "ratings.dat")
+    if path is None and (sequences := files.find(directory, "sequences.txt")):
+        ratings = read_sequence_columns(sequences)
+    else:
+        ratings = files.read_delimited(
+            path or _need(directory, "ratings.dat"),
+            delimiter="::",
+            names=("user", "item", "rating", "timestamp"),
+            columns={"user": "id", "item": "id", "rating": "float", "timestamp": "time"},
+        )
+    items = None
+    if path := files.find(directory, "movies.dat"):
+        table = files.read_delimited(
+            path,
+            delimiter="::",
+            names=("id", "title", "genres"),
+            columns={"id": "id", "title": "text", "genres": "text"},
+            latin=True,
+        )
+        items = _movies(table["id"], table["title"], _genres(table["genres"]))
+    users = None
+    path = files.find(directory, "users.dat")
+    # MovieTweetings has a users.dat too: user::twitter id, which says nothing worth keeping.
+    if path and files.read_bytes(path).split(b"\n", 1)[0].count(b"::") == 4:
+        table = files.read_delimited(
+            path,
+            delimiter="::",
+            names=("id", "gender", "age", "occupation", "zip_code"),
+            columns={
+                "id": "id",
+                "age": "text",
+                "gender": "text",
+                "occupation": "text",
+                "zip_code": "text",
+            },
+        )
+        table["age"] = np.array([_AGES_1M.get(age, age) for age in table["age"]], object)
+        jobs = dict(zip(map(str, range(len(_JOBS_1M))), _JOBS_1M, strict=True))
+        table["occupation"] = np.array([jobs.get(job, job) for job in table["occupation"]], object)
+        users = _rows(table, "age", "gender", "occupation", "zip_code")
+    return _build(ratings, items, users, name, directory)
+
+
+def _need(directory: Path, name: str) -> Path:
+    path = files.find(directory, name)
+    if path is None:
+        raise DataError(f"{directory / name}: no such file; check the directory")
+    return path
+
+
+def _genres(column: np.ndarray) -> list[list[str]]:
+    return [
+        [] if text == "(no genres listed)" else [g for g in text.split("|") if g] for text in column
+    ]
+
+
+def _movies(
+    ids: np.ndarray, titles: np.ndarray, genres: list[list[str]]
+) -> dict[str, dict[str, str]]:
+    rows = {}
+    for key, title, names in zip(ids.tolist(), titles.tolist(), genres, strict=True):
+        bare, year = split_title(title)
+        rows[str(key)] = {"title": bare, "year": year, "genres": SEPARATOR.join(names)}
+    return rows
+
+
+def _rows(table: dict[str, np.ndarray], *names: str) -> dict[str, dict[str, str]]:
+    columns = [table[name].tolist() for name in names]
+    rows = zip(*columns, strict=True)
+    return {
+        str(key): dict(zip(names, row, strict=True))
+        for key, row in zip(table["id"].tolist(), rows, strict=True)
+    }
+
+
+def _build(
+    ratings: dict[str, np.ndarray], items: Any, users: Any, name: str, directory: Path
+) -> Interactions:
+    return Interactions.from_columns(
+        ratings["user"],
+        ratings["item"],
+        time=ratings.get("timestamp", ratings.get("order")),
+        rating=ratings.get("rating"),
+        items=items,
+        users=users,
+        name=name,
+        source=str(directory),
+        time_unit="s" if "timestamp" in ratings else "order",
+    )

@@ -1,0 +1,44 @@
+"""Ranking metrics, significance and leak checks: one protocol for every system."""
+
+from jaxrec.eval.leaks import last_plus_one_rate, max_plus_one_rate
+from jaxrec.eval.ranking import (
+    TiedBlock,
+    Ties,
+    average,
+    evaluate,
+    hit_rate,
+    list_metrics,
+    mrr,
+    ndcg,
+    ranking_metrics,
+    seen_mask,
+    tied_blocks,
+)
+from jaxrec.eval.significance import (
+    Interval,
+    PairedTest,
+    bootstrap_interval,
+    holm,
+    paired_bootstrap,
+)
+
+__all__ = [
+    "Interval",
+    "PairedTest",
+    "TiedBlock",
+    "Ties",
+    "average",
+    "bootstrap_interval",
+    "evaluate",
+    "hit_rate",
+    "holm",
+    "last_plus_one_rate",
+    "list_metrics",
+    "max_plus_one_rate",
+    "mrr",
+    "ndcg",
+    "paired_bootstrap",
+    "ranking_metrics",
+    "seen_mask",
+    "tied_blocks",
+]

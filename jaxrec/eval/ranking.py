@@ -1,0 +1,210 @@
+"""Ranking metrics on the full catalogue, exact where scores tie.
+
+A user has one relevant item, the target. Its *tied block* says how many items score strictly
+better and how many score the same; every metric is a function of that block. The block is counted
+on the device; the metrics are a few numbers a user and are computed in float64 on the host, one
+value a user, so that bootstrap and paired tests can start from them.
+
+Shapes: `B` batch, `U` users, `I` items, `K` beams (length of a generated list).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core.errors import ConfigError, DataError
+
+Array = jax.Array | np.ndarray
+Batch = Mapping[str, Any]
+Ties = Literal["average", "midrank"]
+
+
+class TiedBlock(NamedTuple):
+    """The 0-based ranks `better, ..., better + tied - 1` that the target shares.
+
+    `tied` counts the target itself; `tied == 0` marks a row that has no rank (a NaN score, or a
+    target outside the catalogue), whose metrics are NaN.
+    """
+
+    better: Array  # int32 [U]
+    tied: Array  # int32 [U]
+
+
+def seen_mask(seen: Array, num_items: int) -> jax.Array:
+    """Turn lists of seen items, int [B, S] padded with -1, into a mask, bool [B, I]."""
+    # A negative index would wrap around to the end of the catalogue.
+    seen = jnp.where(jnp.asarray(seen) < 0, num_items, jnp.asarray(seen))
+    row = jnp.arange(seen.shape[0])[:, None]
+    mask = jnp.zeros((seen.shape[0], num_items), bool)
+    return mask.at[row, seen].set(True, mode="drop")
+
+
+@jax.jit
+def tied_blocks(scores: Array, target: Array, excluded: Array | None = None) -> TiedBlock:
+    """Count the items that beat, and those that equal, the target of each row.
+
+    Args:
+      scores: float [B, I], higher is better; -inf is a score like any other.
+      target: int [B].
+      excluded: bool [B, I], items taken out of the ranking (see `seen_mask`); the target stays in
+        it even when it is excluded, as it must for a user who comes back to an item.
+
+    Returns:
+      The block of each row, int32 [B]; `tied == 0` where a score that takes part is NaN or the
+      target is not in 0..I-1, so that no such row passes for a hit.
+    """
+    scores, target = jnp.asarray(scores), jnp.asarray(target)
+    items = jnp.arange(scores.shape[1], dtype=target.dtype)
+    is_target = items[None, :] == target[:, None]  # [B, I]
+    takes_part = jnp.ones_like(is_target) if excluded is None else ~jnp.asarray(excluded)
+    takes_part = takes_part | is_target
+    score = jnp.max(scores, axis=1, keepdims=True, where=is_target, initial=-jnp.inf)  # [B, 1]
+    better = jnp.sum(takes_part & (scores > score), axis=1, dtype=jnp.int32)
+    tied = jnp.sum(takes_part & (scores == score), axis=1, dtype=jnp.int32)
+    ranked = is_target.any(axis=1) & ~(takes_part & jnp.isnan(scores)).any(axis=1)
+    return TiedBlock(better, jnp.where(ranked, tied, 0))
+
+
+def hit_rate(block: TiedBlock, k: int, ties: Ties = "average") -> np.ndarray:
+    """HR@k = 1[r < k] at rank r: float64 [U]. See `ndcg` for `ties`."""
+    return _expected_gain(block, lambda r: np.ones_like(r), k, ties)
+
+
+def ndcg(block: TiedBlock, k: int, ties: Ties = "average") -> np.ndarray:
+    """NDCG@k = 1[r < k] / log2(r + 2) at rank r: float64 [U].
+
+    Args:
+      block: the tied block of each target.
+      k: length of the ranking that counts, at least 1.
+      ties: "average" takes the mean of the metric over all positions of the block, which is its
+        expectation under a random order of the tied items; "midrank" takes the metric at the mean
+        position `better + (tied - 1) / 2`, a fractional rank. Without ties they are the same.
+
+    Raises:
+      ConfigError: `k` is below 1 or `ties` is unknown.
+    """
+    return _expected_gain(block, lambda r: 1 / np.log2(r + 2), k, ties)
+
+
+def mrr(block: TiedBlock, k: int | None = None, ties: Ties = "average") -> np.ndarray:
+    """MRR@k = 1[r < k] / (r + 1) at rank r, without `k` over all ranks: float64 [U]. See `ndcg`."""
+    return _expected_gain(block, lambda r: 1 / (r + 1), k, ties)
+
+
+def _expected_gain(
+    block: TiedBlock, gain: Callable[[np.ndarray], np.ndarray], k: int | None, ties: Ties
+) -> np.ndarray:
+    if k is not None and k < 1:
+        raise ConfigError(f"a ranking metric needs k >= 1, got k={k}")
+    if ties not in get_args(Ties):
+        raise ConfigError(f"unknown ties={ties!r}; available: {', '.join(get_args(Ties))}")
+    better = np.asarray(block.better, np.int64)
+    tied = np.asarray(block.tied, np.int64)
+    worst = int((better + tied).max(initial=0))
+    k = worst if k is None else k
+    some = np.maximum(tied, 1)
+    if ties == "midrank":
+        rank = better + (some - 1) / 2
+        value = np.where(rank < k, gain(rank), 0.0)
+    else:
+        # Sum of the gains over better..better+tied-1, cut at k, from one prefix sum.
+        prefix = np.concatenate([[0.0], np.cumsum(gain(np.arange(min(k, worst), dtype=float)))])
+        end = len(prefix) - 1
+        value = prefix[np.minimum(better + tied, end)] - prefix[np.minimum(better, end)]
+        value = value / some
+    return np.where(tied > 0, value, np.nan)
+
+
+def ranking_metrics(
+    block: TiedBlock, ks: Sequence[int] = (5, 10), ties: Ties = "average"
+) -> dict[str, np.ndarray]:
+    """Return "hr@k", "ndcg@k", "mrr@k" for each k, and "mrr": name -> float64 [U]."""
+    metrics = {}
+    for k in ks:
+        metrics[f"hr@{k}"] = hit_rate(block, k, ties)
+        metrics[f"ndcg@{k}"] = ndcg(block, k, ties)
+        metrics[f"mrr@{k}"] = mrr(block, k, ties)
+    return metrics | {"mrr": mrr(block, ties=ties)}
+
+
+def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> dict[str, np.ndarray]:
+    """Metrics of generated lists: rank = position in the list, not in the list = a miss.
+
+    Args:
+      items: int [U, K], best first, -1 in the places that the search left empty.
+      target: int [U].
+      ks: lengths that count; none may exceed K, since a list says nothing of later ranks.
+
+    Returns:
+      "hr@k", "ndcg@k", "mrr@k" for each k: name -> float64 [U].
+
+    Raises:
+      ConfigError: a k above K.
+      DataError: a negative target, which would match an empty place.
+    """
+    items, target = np.asarray(items), np.asarray(target)
+    width = items.shape[1]
+    if max(ks) > width:
+        raise ConfigError(f"metrics at k={max(ks)} of lists of {width} items; k must be <= {width}")
+    if (target < 0).any():
+        raise DataError(f"target {target.min()} of user row {target.argmin()} is not an item")
+    found = items == target[:, None]  # [U, K]
+    # argmax gives the first place, so an item listed twice still fills two places.
+    rank = np.where(found.any(axis=1), found.argmax(axis=1), width)
+    metrics = ranking_metrics(TiedBlock(rank, np.ones_like(rank)), ks)
+    del metrics["mrr"]
+    return metrics
+
+
+def evaluate(
+    score_fn: Callable[[Batch], Array],
+    batches: Iterable[Batch],
+    ks: Sequence[int] = (5, 10),
+    ties: Ties = "average",
+) -> dict[str, np.ndarray]:
+    """Rank the full catalogue for every user, one batch at a time.
+
+    Args:
+      score_fn: batch -> float [B, I].
+      batches: each with "target", int [B]; optionally "seen", int [B, S] padded with -1, the items
+        to leave out of the ranking; optionally "valid", bool [B], False for rows that only fill up
+        a batch. Whatever else `score_fn` reads.
+      ks: see `ranking_metrics`.
+      ties: see `ndcg`.
+
+    Returns:
+      Name -> float64 [U], users in the order of the batches.
+
+    Raises:
+      DataError: no users, a NaN score, or a target outside the catalogue.
+    """
+    better, tied = [], []
+    users = 0
+    for batch in batches:
+        scores = score_fn(batch)
+        seen = batch.get("seen")
+        excluded = None if seen is None else seen_mask(seen, scores.shape[1])
+        block = tied_blocks(scores, batch["target"], excluded)
+        valid = np.asarray(batch.get("valid", np.ones(len(scores), bool)))
+        rows = TiedBlock(np.asarray(block.better)[valid], np.asarray(block.tied)[valid])
+        if (rows.tied == 0).any():
+            row = int(np.argmin(rows.tied))
+            item = int(np.asarray(batch["target"])[valid][row])
+            raise DataError(
+                f"user row {users + row} cannot be ranked: its target is {item} of "
+                f"{scores.shape[1]} items, or its scores hold NaN"
+            )
+        users += len(rows.tied)
+        better.append(rows.better)
+        tied.append(rows.tied)
+    if not users:
+        raise DataError("no users to evaluate")
+    return ranking_metrics(TiedBlock(np.concatenate(better), np.concatenate(tied)), ks, ties)
+
+
+def average(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Average each metric over its users: name -> mean of [U]."""
+    return {name: float(np.mean(values)) for name, values in metrics.items()}

@@ -1,0 +1,96 @@
+"""One-file artefacts: arrays and settings in an `.npz`, written whole or not at all.
+
+The settings travel inside the same file as the arrays (as JSON bytes under `__settings__`), so that
+one rename publishes both and no crash can pair new arrays with old settings. A ZIP archive carries
+a checksum of every member, which is what finds a damaged file.
+"""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core.errors import DataError, ResourceError
+
+_SETTINGS = "__settings__"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a temporary file and a rename.
+
+    Raises:
+      ResourceError: the disk is full or the directory cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; the artefact gets the mode that a plain open would give.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            f"cannot write {path}: {reason}; free space or choose another directory"
+        ) from error
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+    """Write named arrays and JSON-able `settings` as one `.npz`, atomically.
+
+    Raises:
+      ResourceError: the disk is full or the directory cannot be written.
+    """
+    text = json.dumps(settings, sort_keys=True)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        allow_pickle=False,
+        **{_SETTINGS: np.frombuffer(text.encode(), np.uint8)},
+        **arrays,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `write_arrays` wrote: (arrays, settings); settings["kind"] must equal `kind`.
+
+    Raises:
+      DataError: the file is missing, damaged or of another kind.
+    """
+    if not path.is_file():
+        raise DataError(f"no {kind} at {path}; write it first with `jaxrec ids`")
+    try:
+        # np.load on a path leaves the file open when the archive is damaged.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        settings = json.loads(arrays.pop(_SETTINGS).tobytes())
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} is damaged ({reason}); write it again with `jaxrec ids`"
+        ) from error
+    found = settings.get("kind") if isinstance(settings, dict) else None
+    if found != kind:
+        raise DataError(f"{path} holds {found!r}, expected {kind!r}")
+    return arrays, settings

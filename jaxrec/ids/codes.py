@@ -1,0 +1,165 @@
+"""ItemCodes: the ID of every item as a row of codes, with the codebooks that made it.
+
+Shapes: `I` items, `L` levels (ID length), `C` codes a level, `D` vector width.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.ids import _files
+
+_KIND = "item codes"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ItemCodes:
+    """IDs of all items.
+
+    Attributes:
+      codes: int32 [I, L]; row i is the ID of dense item i.
+      sizes: codebook size of each level, length L.
+      scheme: how the IDs were made ("pq", "rq", "random", "independent", ...).
+      metadata: JSON-able settings and statistics (see `statistics.code_statistics`).
+      codebooks: what codes new items, as plain arrays; empty for schemes without vectors.
+
+    Raises:
+      DataError: codes of the wrong shape, or outside `sizes`.
+    """
+
+    codes: np.ndarray
+    sizes: tuple[int, ...]
+    scheme: str
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    codebooks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        codes, sizes = check_codes(self.codes, self.sizes)
+        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "sizes", sizes)
+
+    @property
+    def num_items(self) -> int:
+        """Number of items I."""
+        return self.codes.shape[0]
+
+    @property
+    def levels(self) -> int:
+        """ID length L."""
+        return len(self.sizes)
+
+    def save(self, directory: str | Path) -> None:
+        """Write `codes.npz` (all there is) and `codes.json` (a copy of the settings, for people).
+
+        Each file is replaced whole or not at all.
+
+        Raises:
+          ResourceError: the disk is full or the directory cannot be written.
+        """
+        settings = {
+            "kind": _KIND,
+            "scheme": self.scheme,
+            "sizes": list(self.sizes),
+            "items": self.num_items,
+            "metadata": self.metadata,
+        }
+        arrays = {f"codebook/{name}": array for name, array in self.codebooks.items()}
+        path = Path(directory)
+        _files.write_arrays(path / "codes.npz", {"codes": self.codes, **arrays}, settings)
+        _files.write_bytes(path / "codes.json", (json.dumps(settings, indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "ItemCodes":
+        """Read what `save` wrote.
+
+        Raises:
+          DataError: missing or damaged file.
+        """
+        path = Path(directory) / "codes.npz"
+        arrays, settings = _files.read_arrays(path, _KIND)
+        try:
+            return cls(
+                codes=arrays.pop("codes"),
+                sizes=tuple(settings["sizes"]),
+                scheme=settings["scheme"],
+                metadata=settings["metadata"],
+                codebooks={name.removeprefix("codebook/"): a for name, a in arrays.items()},
+            )
+        except KeyError as error:
+            raise DataError(f"{path} lacks {error}; write it again with `jaxrec ids`") from error
+
+
+def check_codes(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return codes as int32 [I, L] and sizes as a tuple of L ints.
+
+    Raises:
+      DataError: not a matrix of whole numbers, no rows, or a code outside its level.
+    """
+    codes, sizes = np.asarray(codes), tuple(int(size) for size in sizes)
+    if codes.ndim != 2 or codes.shape[1] != len(sizes) or not sizes:
+        raise DataError(f"codes must be [items, {len(sizes)} levels], got shape {codes.shape}")
+    if not np.issubdtype(codes.dtype, np.integer):
+        raise DataError(f"codes must be whole numbers, got dtype {codes.dtype}")
+    if codes.shape[0] == 0:
+        raise DataError("no items to give IDs to: the item table is empty")
+    bad = np.argwhere((codes < 0) | (codes >= np.asarray(sizes)))
+    if len(bad):
+        item, level = bad[0]
+        raise DataError(
+            f"item {item} has code {codes[item, level]} at level {level}; "
+            f"codes there are 0..{sizes[level] - 1}"
+        )
+    return codes.astype(np.int32), sizes
+
+
+def level_sizes(levels: int, size: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the codebook size of each level from one number or one number a level.
+
+    Raises:
+      ConfigError: levels or a size below 1, or not one size a level.
+    """
+    if levels < 1:
+        raise ConfigError(f"levels must be at least 1, got {levels}")
+    sizes = (size,) * levels if isinstance(size, int) else tuple(int(s) for s in size)
+    if len(sizes) != levels:
+        raise ConfigError(f"{levels} levels need {levels} codebook sizes, got {sizes}")
+    if min(sizes) < 1:
+        raise ConfigError(f"codebook sizes must be at least 1, got {sizes}")
+    return sizes
+
+
+def sort_order(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return int64 [I], the stable order that sorts the rows of codes [I, L] lexicographically."""
+    if math.prod(sizes) < 2**62:
+        # One 64-bit key a row sorts several times faster than a key a column.
+        key = np.zeros(len(codes), np.int64)
+        for level, size in enumerate(sizes):
+            key = key * size + codes[:, level]
+        return np.argsort(key, kind="stable")
+    return np.lexsort(codes.T[::-1])
+
+
+def groups(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct rows of codes [I, L] in lexicographic order.
+
+    Returns:
+      group of each item, int64 [I]; number of items in each group, int64 [groups].
+    """
+    order = sort_order(codes, sizes)
+    ranked = codes[order]
+    first = np.ones(len(codes), bool)
+    first[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)
+    group = np.empty(len(codes), np.int64)
+    group[order] = np.cumsum(first) - 1
+    return group, np.bincount(group)
+
+
+def quantized_levels(item_codes: ItemCodes) -> int:
+    """Number of levels with centroids; a disambiguation suffix has none."""
+    return sum(name.startswith("centroids_") for name in item_codes.codebooks)

@@ -1,0 +1,192 @@
+"""Give every item its own ID.
+
+A quantizer gives similar items equal IDs, and an ID that two items share cannot be turned back into
+an item. In each group of items with one ID, the item that the ID stands for best keeps it; the rest
+move to free IDs ("next_free"), get one more code ("suffix", as in TIGER, Rajput et al. 2023,
+section 3.1), or the whole is refused ("refuse").
+
+Shapes: `I` items, `L` levels, `C` codes a level.
+"""
+
+import dataclasses
+import heapq
+import math
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+import numpy as np
+
+from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.ids import pq, rq
+from jaxrec.ids.codes import ItemCodes, groups
+from jaxrec.ids.simple import check_room
+from jaxrec.ids.statistics import code_statistics
+
+Method = Literal["next_free", "suffix", "refuse"]
+
+# Grids up to this size are searched whole (one pass of numpy); larger ones by best-first search,
+# which finds a free ID within a few steps because a large grid is sparsely used.
+_DENSE_GRID = 1 << 16
+# Members of larger groups share one best-first search: each of its own would walk over all the IDs
+# that the members before it took, quadratic in the group.
+_LARGE_GROUP = 64
+_CHUNK = 4096
+
+
+def repair(
+    item_codes: ItemCodes, vectors: np.ndarray | None = None, method: Method = "next_free"
+) -> ItemCodes:
+    """Return ItemCodes in which every item has its own ID; unchanged if that holds already.
+
+    Exactly `statistics["must_move"]` items get another ID. With `vectors` and codebooks, "best" and
+    "nearest" are squared distances between an item's vector and what an ID stands for; without,
+    the lowest item number keeps the ID and the others move to the next free one, changing the last
+    code first. The result depends on nothing but the arguments.
+
+    Args:
+      item_codes: IDs that may collide.
+      vectors: what the codes were fitted on, [I, D], or None.
+      method: "next_free": move to the nearest free ID; "suffix": append a level whose code counts
+        the items of a group (its size is the largest group); "refuse": raise.
+
+    Raises:
+      ConfigError: unknown method, or fewer IDs in the grid than items ("next_free").
+      DataError: collisions under "refuse", or vectors of another number of items.
+    """
+    if method not in get_args(Method):
+        raise ConfigError(f"unknown repair {method!r}; repairs: {', '.join(get_args(Method))}")
+    if vectors is not None and len(vectors) != item_codes.num_items:
+        raise DataError(f"{len(vectors)} vectors for {item_codes.num_items} items")
+    before = code_statistics(item_codes.codes, item_codes.sizes)
+    if before["must_move"] == 0:
+        return item_codes
+    group, counts = groups(item_codes.codes, item_codes.sizes)
+    if method == "refuse":
+        a, b = np.flatnonzero(group == counts.argmax())[:2]
+        raise DataError(
+            f"{before['collision_share']:.1%} of {item_codes.num_items} items share their ID with "
+            f"another, e.g. items {a} and {b} at {tuple(item_codes.codes[a].tolist())}; "
+            "use repair 'next_free' or 'suffix', or larger codebooks"
+        )
+    order = np.lexsort((_unfaithfulness(item_codes, vectors), group))
+    # Position of each item within its group, the most faithful first.
+    begin = np.cumsum(counts) - counts
+    rank = np.empty(len(group), np.int64)
+    rank[order] = np.arange(len(group)) - begin[group[order]]
+    if method == "suffix":
+        codes = np.concatenate([item_codes.codes, rank[:, None].astype(np.int32)], axis=1)
+        sizes = (*item_codes.sizes, int(counts.max()))
+    else:
+        check_room(item_codes.num_items, item_codes.sizes)
+        losers = order[rank[order] > 0]
+        # All second-best of their groups choose before any third-best, whatever the item numbers.
+        losers = losers[np.lexsort((losers, group[losers], rank[losers]))]
+        sizes, codes = item_codes.sizes, item_codes.codes.copy()
+        codes[losers] = _free_ids(item_codes, vectors, losers, group, counts)
+    metadata = {**item_codes.metadata, **code_statistics(codes, sizes)}
+    metadata["repair"] = {"method": method, "moved": before["must_move"], "before": before}
+    return dataclasses.replace(item_codes, codes=codes, sizes=sizes, metadata=metadata)
+
+
+_QUANTIZERS = {"pq": pq, "rq": rq}
+
+
+def _unfaithfulness(item_codes: ItemCodes, vectors: np.ndarray | None) -> np.ndarray:
+    """Squared distance [I] of each vector to what its ID stands for; zeros without vectors."""
+    module = _QUANTIZERS.get(item_codes.scheme)
+    if vectors is None or module is None:
+        return np.zeros(item_codes.num_items)
+    error = np.asarray(vectors, np.float64) - module.decode(item_codes, item_codes.codes)
+    return (error**2).sum(axis=1)
+
+
+def _costs(
+    item_codes: ItemCodes, vectors: np.ndarray | None, items: np.ndarray
+) -> list[list[np.ndarray]]:
+    """For each item, L arrays [C_l]: what each code of each level would cost it."""
+    codes, sizes = item_codes.codes[items], item_codes.sizes
+    module = _QUANTIZERS.get(item_codes.scheme)
+    if vectors is None or module is None:
+        # Steps to the code upward and round; a step at one level outweighs all steps below it.
+        weights = [
+            math.prod(float(size) for size in sizes[level + 1 :]) for level in range(len(sizes))
+        ]
+        return [
+            [
+                w * ((np.arange(c) - code) % c)
+                for w, c, code in zip(weights, sizes, row, strict=True)
+            ]
+            for row in codes.tolist()
+        ]
+    levels = module.level_costs(item_codes, np.asarray(vectors)[items])
+    padded = []
+    for cost, size in zip(levels, sizes, strict=True):
+        # Codes without a centroid mean nothing: they come after all that have one.
+        unused = 1e6 * (1 + cost.max()) * np.arange(1, size - cost.shape[1] + 1)
+        padded.append(np.concatenate([cost, np.tile(unused, (len(cost), 1))], axis=1))
+    return [[cost[i] for cost in padded] for i in range(len(items))]
+
+
+def _free_ids(
+    item_codes: ItemCodes,
+    vectors: np.ndarray | None,
+    losers: np.ndarray,
+    group: np.ndarray,
+    counts: np.ndarray,
+) -> np.ndarray:
+    """Choose for each loser, in turn, the cheapest ID that is still free; int32 [losers, L]."""
+    sizes = item_codes.sizes
+    grid = math.prod(sizes)
+    chosen = np.empty((len(losers), len(sizes)), np.int32)
+    taken_mask = np.zeros(sizes, bool) if grid <= _DENSE_GRID else None
+    taken: set[tuple[int, ...]] = set()
+    if taken_mask is not None:
+        taken_mask[tuple(item_codes.codes.T)] = True
+    else:
+        taken = set(map(tuple, item_codes.codes.tolist()))
+    shared: dict[int, Iterator[tuple[int, ...]]] = {}
+    for begin in range(0, len(losers), _CHUNK):
+        part = losers[begin : begin + _CHUNK]
+        for i, (item, cost) in enumerate(zip(part, _costs(item_codes, vectors, part), strict=True)):
+            if taken_mask is not None:
+                total = np.where(taken_mask, np.inf, _outer_sum(cost))
+                new = tuple(int(c) for c in np.unravel_index(total.argmin(), sizes))
+                taken_mask[new] = True
+            else:
+                of = int(group[item])
+                search = _ascending(cost) if of not in shared else shared[of]
+                if counts[of] > _LARGE_GROUP:
+                    shared[of] = search
+                new = next(found for found in search if found not in taken)
+                taken.add(new)
+            chosen[begin + i] = new
+    return chosen
+
+
+def _outer_sum(cost: list[np.ndarray]) -> np.ndarray:
+    """Sum of one cost a level for every ID of the grid, [C_0, ..., C_{L-1}]."""
+    total = cost[0]
+    for level in cost[1:]:
+        total = total[..., None] + level
+    return total
+
+
+def _ascending(cost: list[np.ndarray]) -> Iterator[tuple[int, ...]]:
+    """Yield all IDs by ascending sum of costs: best-first search over ranks a level.
+
+    An ID's only parent is found by stepping its last non-zero rank down, so no set of visited IDs
+    is needed (cf. the multi-sequence algorithm of Babenko and Lempitsky, 2012).
+    """
+    order = [np.argsort(level, kind="stable").tolist() for level in cost]
+    ranked = [np.sort(level, kind="stable").tolist() for level in cost]
+    start = sum(level[0] for level in ranked)
+    heap = [(start, (0,) * len(cost), 0)]
+    while heap:
+        total, ranks, last = heapq.heappop(heap)
+        yield tuple(codes[rank] for codes, rank in zip(order, ranks, strict=True))
+        for level in range(last, len(cost)):
+            rank = ranks[level]
+            if rank + 1 < len(ranked[level]):
+                step = ranked[level][rank + 1] - ranked[level][rank]
+                child = (*ranks[:level], rank + 1, *ranks[level + 1 :])
+                heapq.heappush(heap, (total + step, child, level))

@@ -1,0 +1,106 @@
+"""Residual k-means quantization: each level codes what the levels before it left over.
+
+Level l codes r_l by its nearest centroid and passes on r_{l+1} = r_l - c_l, so the first code is a
+coarse cluster and the later ones refine it. Source: Chen, Guan and Wang, "Approximate Nearest
+Neighbor Search by Residual Vector Quantization", 2010; as item IDs (with a learned encoder):
+Rajput et al., "Recommender Systems with Generative Retrieval" (TIGER), 2023.
+
+Shapes: `I` items, `D` vector width, `L` levels, `C` codes a level.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxrec.core.errors import ConfigError
+from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
+from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
+from jaxrec.ids.statistics import code_statistics, warn_collapsed
+
+
+def fit(
+    vectors: np.ndarray,
+    levels: int,
+    size: int | Sequence[int],
+    *,
+    seed: int = 0,
+    restarts: int = 3,
+) -> ItemCodes:
+    """Return the residual codes of vectors [I, D]; IDs may collide, see `collisions.repair`.
+
+    Args:
+      vectors: item vectors [I, D].
+      levels: L.
+      size: codes a level, one number or one a level.
+      seed: of k-means.
+      restarts: k-means runs a level; the best is kept.
+
+    Raises:
+      ConfigError: bad sizes.
+      DataError: vectors that are not a finite matrix.
+    """
+    vectors, sizes = check_vectors(vectors), level_sizes(levels, size)
+    mean = vectors.mean(axis=0)
+    codebooks, codes, residual = {"mean": mean}, [], vectors - mean
+    for level, c in enumerate(sizes):
+        book = fit_centroids(residual, c, seed + level, restarts)
+        codes.append(nearest(residual, book))
+        residual = residual - book[codes[-1]]
+        codebooks[f"centroids_{level}"] = book
+    stacked = np.stack(codes, axis=1)
+    statistics = code_statistics(stacked, sizes)
+    warn_collapsed(statistics)
+    metadata = {
+        "seed": seed,
+        "restarts": restarts,
+        "width": vectors.shape[1],
+        "distortion": float((residual**2).sum() / max(((vectors - mean) ** 2).sum(), 1e-30)),
+    }
+    return ItemCodes(stacked, sizes, "rq", {**metadata, **statistics}, codebooks)
+
+
+def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
+    """Return codes, int32 [I', L], of new vectors [I', D] under fitted codebooks.
+
+    L counts the quantized levels: a suffix that `collisions.repair` added has no codebook.
+
+    Raises:
+      ConfigError: vectors of another width.
+      DataError: vectors that are not a finite matrix.
+    """
+    residual, codes = _centred(item_codes, vectors), []
+    for level in range(quantized_levels(item_codes)):
+        book = item_codes.codebooks[f"centroids_{level}"]
+        codes.append(nearest(residual, book))
+        residual = residual - book[codes[-1]]
+    return np.stack(codes, axis=1)
+
+
+def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
+    """Return the vectors, float64 [I', D], that codes [I', L] stand for."""
+    books = item_codes.codebooks
+    levels = range(quantized_levels(item_codes))
+    return sum((books[f"centroids_{k}"][codes[:, k]] for k in levels), start=books["mean"][None])
+
+
+def level_costs(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
+    """Return L arrays [I', c_l]: squared distance of each vector's residual to each centroid.
+
+    Residuals are those of the nearest codes, so the sum over levels ranks IDs exactly where only
+    the last code differs, and approximately where an earlier one does.
+    """
+    residual, costs = _centred(item_codes, vectors), []
+    for level in range(quantized_levels(item_codes)):
+        book = item_codes.codebooks[f"centroids_{level}"]
+        costs.append(squared_distances(residual, book))
+        residual = residual - book[costs[-1].argmin(axis=1)]
+    return costs
+
+
+def _centred(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
+    mean, vectors = item_codes.codebooks["mean"], check_vectors(vectors)
+    if vectors.shape[1] != len(mean):
+        raise ConfigError(
+            f"the codebooks code vectors of width {len(mean)}, got {vectors.shape[1]}"
+        )
+    return vectors - mean

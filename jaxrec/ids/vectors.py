@@ -1,0 +1,211 @@
+"""Item vectors for quantization: from text, from training interactions, or both joined.
+
+Shapes: `I` items, `D` vector width. Everything is a sparse matrix and a truncated SVD; an item of
+which nothing is known gets a row of zeros. Only what the caller passes is used: give the training
+part of the histories, never the held-out items.
+
+Sources: TF-IDF with SVD is latent semantic analysis (Deerwester et al., 1990). Positive pointwise
+mutual information with SVD: Levy and Goldberg, "Neural Word Embedding as Implicit Matrix
+Factorization", 2014; context smoothing of .75 and the square root of the singular values: Levy,
+Goldberg and Dagan, 2015, sections 3.1 and 3.3.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core.errors import ConfigError, DataError
+
+
+def text_vectors(texts: Sequence[str], dim: int, seed: int = 0) -> np.ndarray:
+    """Return float32 [I, D]: TF-IDF of words and word pairs, truncated SVD, unit rows.
+
+    Empty texts give zero rows; where the rank is below `dim` the last columns are zero.
+
+    Raises:
+      ConfigError: dim below 1.
+      DataError: no texts.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    if len(texts) == 0:
+        raise DataError("no texts to make item vectors of")
+    # One-letter words stay in ("M", "Z"): they are whole titles.
+    pattern = r"(?u)\b\w+\b"
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=pattern)
+    try:
+        matrix = vectorizer.fit_transform(texts)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        _check_dim(dim)
+        return np.zeros((len(texts), dim), np.float32)
+    return _unit_rows(_factors(matrix, dim, seed, power=1.0)).astype(np.float32)
+
+
+def collaborative_vectors(
+    train_sequences: Sequence[np.ndarray],
+    num_items: int,
+    dim: int,
+    *,
+    window: int | None = None,
+    decay: float = 1.0,
+    smoothing: float = 0.75,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return float32 [I, D]: positive PMI of items met together, truncated SVD, unit rows.
+
+    n(i, j) counts how often i and j stand in one history: once a user for `window=None`, else each
+    time they stand d <= window places apart, with weight decay^(d-1). With contexts smoothed,
+    n~(j) = n(j)^smoothing,
+
+        PPMI(i, j) = max(0, log( n(i, j) / n(i) * sum_k n~(k) / n~(j) )),
+
+    and the vectors are U S^(1/2) of its SVD. Items not seen, or only seen alone, get zero rows.
+
+    Args:
+      train_sequences: dense item numbers of each user's training part, in time order.
+      num_items: I.
+      dim: D.
+      window: farthest distance between two items that counts as together; None: the whole history.
+      decay: weight of one more place of distance; needs a window.
+      smoothing: exponent of the context distribution.
+      seed: of the randomized SVD.
+
+    Raises:
+      ConfigError: dim or window below 1, decay outside (0, 1], decay without a window.
+      DataError: no interactions, or an item number outside 0..I-1.
+    """
+    if window is not None and window < 1:
+        raise ConfigError(f"window must be at least 1 or None, got {window}")
+    if not 0 < decay <= 1:
+        raise ConfigError(f"decay must be in (0, 1], got {decay}")
+    if window is None and decay != 1:
+        raise ConfigError(f"decay {decay} needs a window; set window, or decay=1")
+    lengths = np.array([len(sequence) for sequence in train_sequences], np.int64)
+    if lengths.sum() == 0:
+        raise DataError("no training interactions to make item vectors of")
+    items = np.concatenate([np.asarray(s, np.int64) for s in train_sequences])
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    if items.min() < 0 or items.max() >= num_items:
+        raise DataError(f"item numbers {items.min()}..{items.max()} do not fit 0..{num_items - 1}")
+    together = _counts(users, items, len(lengths), num_items, window, decay)
+    if together.nnz == 0:
+        _check_dim(dim)
+        return np.zeros((num_items, dim), np.float32)
+    return _unit_rows(_factors(_ppmi(together, smoothing), dim, seed, power=0.5)).astype(np.float32)
+
+
+def item_vectors(
+    texts: Sequence[str] | None,
+    train_sequences: Sequence[np.ndarray] | None,
+    num_items: int,
+    dim: int,
+    *,
+    text_weight: float = 0.5,
+    window: int | None = None,
+    decay: float = 1.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return text and collaborative vectors side by side, float32 [I, 2 D].
+
+    Blocks have unit rows and are scaled by the square roots of `text_weight` and 1 - `text_weight`,
+    so the inner product of two items is the weighted mean of their two cosines. A weight of 0 or 1
+    leaves the other block out: [I, D], and its source may be None.
+
+    Raises:
+      ConfigError: text_weight outside [0, 1], or a source that has weight is None.
+      DataError: not one text an item; and as the two functions above.
+    """
+    if not 0 <= text_weight <= 1:
+        raise ConfigError(f"text_weight must be in [0, 1], got {text_weight}")
+    blocks = []
+    if text_weight > 0:
+        if texts is None:
+            raise ConfigError(f"text_weight {text_weight} needs texts; give them or set it to 0")
+        if len(texts) != num_items:
+            raise DataError(f"{len(texts)} texts for {num_items} items: need one text an item")
+        blocks.append(text_weight**0.5 * text_vectors(texts, dim, seed))
+    if text_weight < 1:
+        if train_sequences is None:
+            raise ConfigError(f"text_weight {text_weight} needs interactions; or set it to 1")
+        vectors = collaborative_vectors(
+            train_sequences, num_items, dim, window=window, decay=decay, seed=seed
+        )
+        blocks.append((1 - text_weight) ** 0.5 * vectors)
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def _counts(
+    users: np.ndarray,
+    items: np.ndarray,
+    num_users: int,
+    num_items: int,
+    window: int | None,
+    decay: float,
+) -> Any:
+    """Symmetric co-occurrence counts, sparse [I, I] with an empty diagonal."""
+    import scipy.sparse as sp
+
+    if window is None:
+        seen = sp.csr_array((np.ones(len(items)), (users, items)), shape=(num_users, num_items))
+        seen.data[:] = 1.0  # a repeated item counts once
+        counts = (seen.T @ seen).tocsr()
+    else:
+        shape = (num_items, num_items)
+        counts = sp.csr_array(shape, dtype=np.float64)
+        for distance in range(1, min(window, len(items) - 1) + 1):
+            same = users[distance:] == users[:-distance]
+            if not same.any():
+                break
+            pair = (items[:-distance][same], items[distance:][same])
+            weight = np.full(len(pair[0]), decay ** (distance - 1))
+            counts = counts + sp.csr_array((weight, pair), shape=shape)
+        counts = (counts + counts.T).tocsr()
+    counts.setdiag(0)
+    counts.eliminate_zeros()
+    return counts
+
+
+def _ppmi(counts: Any, smoothing: float) -> Any:
+    """Positive PMI of sparse counts [I, I]."""
+    counts = counts.tocoo()
+    total = np.asarray(counts.sum(axis=1)).ravel()
+    context = np.where(total > 0, total, 1) ** smoothing * (total > 0)
+    i, j = counts.row, counts.col
+    counts.data = np.maximum(0, np.log(counts.data / total[i] * context.sum() / context[j]))
+    counts = counts.tocsr()
+    counts.eliminate_zeros()
+    return counts
+
+
+def _factors(matrix: Any, dim: int, seed: int, power: float) -> np.ndarray:
+    """U S^power of a truncated SVD of a sparse matrix, [I, D], zero columns beyond its rank."""
+    from sklearn.utils.extmath import randomized_svd
+
+    _check_dim(dim)
+    rank = min(dim, *matrix.shape)
+    if min(matrix.shape) <= 2 * dim:
+        # Not larger than the sketch of the randomized method: the exact one costs the same.
+        u, s, _ = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        u, s = u[:, :rank], s[:rank]
+        # A sign convention, which LAPACK leaves open.
+        u = u * np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
+    else:
+        u, s, _ = randomized_svd(matrix, rank, n_oversamples=20, n_iter=7, random_state=seed)
+    real = s > 1e-10 * max(s.max(initial=0.0), 1e-300)
+    out = np.zeros((matrix.shape[0], dim))
+    out[:, :rank] = np.where(real, u * np.where(real, s, 1.0) ** power, 0.0)
+    return out
+
+
+def _unit_rows(matrix: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(matrix, axis=1, keepdims=True)
+    # Rounding leaves about 1e-16 in rows that are zero; they must not grow to unit length.
+    return np.where(norm > 1e-8, matrix / np.maximum(norm, 1e-8), 0.0)
+
+
+def _check_dim(dim: int) -> None:
+    if dim < 1:
+        raise ConfigError(f"dim must be at least 1, got {dim}")

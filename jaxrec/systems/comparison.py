@@ -1,0 +1,229 @@
+"""The generative model and its baselines under one protocol, in one table.
+
+Leave-one-out, the full catalogue ranked for every user, seen items left out if the run says so,
+ties averaged over their positions, percentile bootstrap intervals over users, and a paired test of
+the model against each baseline with Holm's correction.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxrec.baselines import cooccurrence, item_knn, markov, popularity, sasrec
+from jaxrec.decode import Recommender
+from jaxrec.decode.recommend import bucket
+from jaxrec.eval import (
+    average,
+    bootstrap_interval,
+    evaluate,
+    holm,
+    list_metrics,
+    max_plus_one_rate,
+    paired_bootstrap,
+)
+from jaxrec.ids.sequences import pad_items
+from jaxrec.systems.config import Config
+from jaxrec.systems.dataset import Dataset, training_source
+from jaxrec.systems.generative import METRIC
+from jaxrec.train import ProgressBar
+
+PerUser = Mapping[str, np.ndarray]
+Stage = Literal["valid", "test"]
+_COUNTING = {
+    "popularity": popularity,
+    "item_knn": item_knn,
+    "markov": markov,
+    "cooccurrence": cooccurrence,
+}
+MODEL = "model"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """One system on the test targets.
+
+    Attributes:
+      metrics: name to one value a user.
+      parameters: trained numbers; 0 for counts.
+      fit_seconds: training or counting, of this sitting.
+      test_seconds: scoring all test users, compilation included.
+    """
+
+    metrics: PerUser
+    parameters: int
+    fit_seconds: float
+    test_seconds: float
+
+
+def batches(
+    dataset: Dataset, stage: Stage, filter_seen: bool, size: int = 256
+) -> Iterator[dict[str, np.ndarray]]:
+    """Users in batches of one shape, for `eval.evaluate`: history, target, seen, valid."""
+    histories, targets = dataset.split.history(stage), dataset.split.target(stage)
+    length = bucket(max(len(history) for history in histories))
+    for start in range(0, len(histories), size):
+        rows = np.minimum(np.arange(start, start + size), len(histories) - 1)
+        history = pad_items([histories[row] for row in rows], length)
+        batch = {
+            "history": history,
+            "target": targets[rows],
+            "valid": np.arange(start, start + size) < len(histories),
+        }
+        yield batch | ({"seen": history} if filter_seen else {})
+
+
+def measure_model(
+    recommender: Recommender, config: Config, dataset: Dataset, fit_seconds: float
+) -> tuple[Measured, dict[str, Any]]:
+    """Generate for every test user.
+
+    Returns:
+      The measurement, and facts about the lists: "items" `[U, K]`, "scores" `[U, K]`, and the
+      counts "invalid_items" (no such item, or one that was to be left out) and "repeated_items".
+    """
+    histories, targets = dataset.split.history("test"), dataset.split.target("test")
+    started = time.monotonic()
+    with ProgressBar("recommend", len(histories), "user") as bar:
+        items, scores = recommender.recommend(
+            histories, histories if config.decode.filter_seen else None, bar.update
+        )
+    seconds = time.monotonic() - started
+    measured = Measured(
+        list_metrics(items, targets, config.eval.ks),
+        sum(leaf.size for leaf in jax.tree.leaves(recommender.params)),
+        fit_seconds,
+        seconds,
+    )
+    seen = histories if config.decode.filter_seen else [items[:0] for items in histories]
+    return measured, {"items": items, "scores": scores} | faults(items, seen, dataset.num_items)
+
+
+def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[str, int]:
+    """Count what a constrained search must never give.
+
+    Args:
+      items: `[U, K]`, -1 in unfilled places.
+      barred: U arrays of items that were to be left out.
+      num_items: I.
+    """
+    invalid = repeated = 0
+    for row, out in zip(items, barred, strict=True):
+        real = row[row != -1]
+        invalid += int(((real < 0) | (real >= num_items) | np.isin(real, out)).sum())
+        repeated += len(real) - len(np.unique(real))
+    return {"invalid_items": invalid, "repeated_items": repeated}
+
+
+def measure_baseline(name: str, config: Config, dataset: Dataset, directory: Path) -> Measured:
+    """Fit one baseline on the training interactions and rank the test targets."""
+    started = time.monotonic()
+    score: Callable[[Mapping[str, np.ndarray]], jax.Array]
+    if name == "sasrec":
+        score, parameters = _sasrec(config, dataset, directory)
+    else:
+        module = _COUNTING[name]
+        params = module.fit(dataset.split.train.sequences(), dataset.num_items)
+        score, parameters = functools.partial(jax.jit(module.scores), params), 0
+    fitted = time.monotonic()
+    metrics = evaluate(score, batches(dataset, "test", config.decode.filter_seen), config.eval.ks)
+    return Measured(metrics, parameters, fitted - started, time.monotonic() - fitted)
+
+
+def _sasrec(config: Config, dataset: Dataset, directory: Path) -> tuple[Callable[..., Any], int]:
+    score = jax.jit(
+        functools.partial(sasrec.scores, config=config.sasrec, num_items=dataset.num_items)
+    )
+
+    def validate(params: Any) -> dict[str, float]:
+        rows = batches(dataset, "valid", config.decode.filter_seen)
+        return average(evaluate(functools.partial(score, params), rows, config.eval.ks))
+
+    result = sasrec.fit_sasrec(
+        config.sasrec,
+        training_source(dataset, directory / "data"),
+        dataset.num_items,
+        validate,
+        directory / "baselines" / "sasrec",
+        METRIC,
+    )
+    size = sum(leaf.size for leaf in jax.tree.leaves(result.params))
+    return functools.partial(score, result.params), size
+
+
+def table(measured: Mapping[str, Measured], config: Config) -> dict[str, Any]:
+    """Rows and paired tests: JSON-able."""
+    resamples, seed = config.eval.resamples, config.train.seed
+    rows = {}
+    for name, system in measured.items():
+        intervals = {
+            metric: bootstrap_interval(values, resamples=resamples, seed=seed)
+            for metric, values in system.metrics.items()
+        }
+        rows[name] = {
+            "metrics": average(system.metrics),
+            "intervals": {metric: [i.low, i.high] for metric, i in intervals.items()},
+            "parameters": system.parameters,
+            "fit_seconds": system.fit_seconds,
+            "test_seconds": system.test_seconds,
+        }
+    others = [name for name in measured if name != MODEL]
+    tests = [
+        paired_bootstrap(
+            measured[MODEL].metrics[METRIC],
+            measured[name].metrics[METRIC],
+            resamples=resamples,
+            seed=seed,
+        )
+        for name in others
+    ]
+    adjusted = holm([test.p for test in tests]) if tests else []
+    comparisons = [
+        {
+            "baseline": name,
+            "metric": METRIC,
+            "difference": test.difference,
+            "interval": [test.low, test.high],
+            "p": test.p,
+            "p_holm": float(p),
+        }
+        for name, test, p in zip(others, tests, adjusted, strict=True)
+    ]
+    return {"rows": rows, "comparisons": comparisons}
+
+
+def samples(config: Config, dataset: Dataset, lists: Mapping[str, np.ndarray]) -> list[Any]:
+    """Histories and recommendations of a few users, with titles: JSON-able."""
+    labels = dataset.interactions.items.labels()
+    histories, targets = dataset.split.history("test"), dataset.split.target("test")
+    count = min(config.eval.samples, len(histories))
+    users = np.random.default_rng(0).choice(len(histories), count, replace=False)
+    return [
+        {
+            "user": str(dataset.split.train.user_ids[user]),
+            "history": [labels[item] for item in histories[user][-8:]],
+            "target": labels[targets[user]],
+            "recommendations": [
+                {"title": labels[item], "score": float(score), "hit": bool(item == targets[user])}
+                for item, score in zip(
+                    lists["items"][user][:10], lists["scores"][user][:10], strict=True
+                )
+                if item >= 0
+            ],
+        }
+        for user in np.sort(users)
+    ]
+
+
+def leak_audit(dataset: Dataset) -> dict[str, float]:
+    """How often the trivial rule "highest number in the history plus one" is right, as a share."""
+    return {
+        "max_plus_one": max_plus_one_rate(
+            dataset.split.history("test"), dataset.split.target("test")
+        )
+    }

@@ -1,0 +1,150 @@
+"""The whole of a run as one frozen value: what `configs/*.py` return and the command line overrides."""
+
+import dataclasses
+from typing import Literal
+
+from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.core import ConfigError
+from jaxrec.core.mesh import MeshConfig, ShardingRules
+from jaxrec.models import TransformerConfig
+from jaxrec.train import TrainConfig
+
+BASELINES = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which interactions, and how they are split.
+
+    Attributes:
+      name: a known data set (`jaxrec data list`), or a path.
+      from_file: file or directory to read instead of looking for `name`.
+      user_column: of a CSV or Parquet file.
+      item_column: likewise.
+      time_column: likewise; "" where the file is in time order.
+      rating_column: likewise; "" for none.
+      item_table: CSV or Parquet file of item texts; "" for none.
+      item_id_column: of the item table.
+      min_count: k of the iterated k-core over users and items; 0 for none.
+      tie: order of interactions at the same time; all but "row" are controls.
+      short_users: what to do about users with fewer than 3 interactions.
+    """
+
+    name: str = "ml-100k"
+    from_file: str = ""
+    user_column: str = "user"
+    item_column: str = "item"
+    time_column: str = ""
+    rating_column: str = ""
+    item_table: str = ""
+    item_id_column: str = "item"
+    min_count: int = 5
+    tie: Literal["row", "random", "item_asc", "item_desc"] = "row"
+    short_users: Literal["error", "drop"] = "error"
+
+
+@dataclasses.dataclass(frozen=True)
+class IdConfig:
+    """How items are written as codes.
+
+    Attributes:
+      scheme: product quantization, residual quantization, or the controls: random codes, and one
+        token an item.
+      levels: L, codes an item.
+      size: C, codes a level.
+      text_fields: item fields that make the text vectors; those that the data lack are left out.
+      text_weight: share of the text vectors in the joined vectors; the rest is collaborative.
+      dim: width of each block of vectors.
+      window: items apart up to which two items of a history count as co-occurring; 0 for all.
+      decay: weight of a co-occurrence d places apart is decay^(d-1).
+      rotate: of product quantization: "balanced" or "opq" rotations, or "none".
+      repair: of collisions: nearest free ID, an added level, or refusal.
+      seed: of the clustering.
+    """
+
+    scheme: Literal["pq", "rq", "random", "independent"] = "pq"
+    levels: int = 2
+    size: int = 64
+    text_fields: tuple[str, ...] = ("title", "year", "genres", "categories")
+    text_weight: float = 0.5
+    dim: int = 64
+    window: int = 10
+    decay: float = 0.9
+    rotate: Literal["none", "balanced", "opq"] = "balanced"
+    repair: Literal["next_free", "suffix", "refuse"] = "next_free"
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeConfig:
+    """How items are generated.
+
+    Attributes:
+      beams: K, beam width and longest list.
+      batch_size: users a call.
+      normalize: log-probabilities over all codes of a level or over the legal ones.
+      filter_seen: never recommend what is in the user's history.
+    """
+
+    beams: int = 50
+    batch_size: int = 128
+    normalize: Literal["codes", "legal"] = "codes"
+    filter_seen: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """How systems are compared.
+
+    Attributes:
+      ks: cut-offs of HR, NDCG and MRR; 10 must be among them, as NDCG@10 selects checkpoints.
+      baselines: what stands beside the model.
+      valid_users: users of a validation during training, drawn once; 0 for all.
+      resamples: of the bootstrap over users.
+      samples: users whose histories and recommendations the report shows.
+    """
+
+    ks: tuple[int, ...] = (5, 10)
+    baselines: tuple[str, ...] = BASELINES
+    valid_users: int = 0
+    resamples: int = 2000
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        """Reject unknown baselines and missing cut-offs."""
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise ConfigError(f"no baseline {name!r} in eval.baselines; known: {BASELINES}")
+        if 10 not in self.ks or min(self.ks) < 1:
+            raise ConfigError(f"eval.ks must be positive and hold 10, got {self.ks}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run: data, IDs, model, training, decoding, evaluation.
+
+    Attributes:
+      max_items: most recent items of a history that the model reads.
+      model: shape of the decoder; its vocabulary follows from the IDs.
+    """
+
+    max_items: int = 30
+    data: DataConfig = DataConfig()
+    ids: IdConfig = IdConfig()
+    model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
+    train: TrainConfig = TrainConfig()
+    decode: DecodeConfig = DecodeConfig()
+    eval: EvalConfig = EvalConfig()
+    sasrec: SasrecConfig = SasrecConfig()
+    mesh: MeshConfig = MeshConfig()
+    sharding: ShardingRules = ShardingRules()
+
+    def __post_init__(self) -> None:
+        """Reject settings that contradict one another."""
+        if self.max_items < 1:
+            raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
+        if max(self.eval.ks) > self.decode.beams:
+            raise ConfigError(
+                f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
+                f"{self.decode.beams} items; raise decode.beams"
+            )

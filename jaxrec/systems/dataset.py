@@ -1,0 +1,91 @@
+"""From a data config to the split that everything is trained and measured on."""
+
+import dataclasses
+from pathlib import Path
+
+from jaxrec.data import (
+    TIE_RULE,
+    Columns,
+    Interactions,
+    Split,
+    item_sequences,
+    k_core,
+    leave_one_out,
+    load,
+    prepare,
+)
+from jaxrec.data.tfds_store import ItemSequences
+from jaxrec.systems.config import DataConfig
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Filtered interactions and their split.
+
+    Attributes:
+      interactions: all of them, after the k-core.
+      split: leave-one-out.
+    """
+
+    interactions: Interactions
+    split: Split
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return self.interactions.num_items
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return self.split.train.num_users
+
+    def describe(self) -> dict[str, object]:
+        """Say what the numbers are measured on: JSON-able."""
+        data = self.interactions
+        return {
+            "dataset": data.name,
+            "source": data.source,
+            "users": self.num_users,
+            "items": self.num_items,
+            "interactions": len(data),
+            "dropped_users": self.split.dropped_users,
+            "fingerprint": data.fingerprint(),
+            "split": "leave-one-out: last item test, second last validation",
+            "ties": TIE_RULE if self.split.tie == "row" else f"control: {self.split.tie}",
+        }
+
+
+def load_interactions(config: DataConfig) -> Interactions:
+    """Read and filter.
+
+    Raises:
+      DataError: not found, malformed, or nothing left.
+    """
+    columns = Columns(
+        user=config.user_column,
+        item=config.item_column,
+        time=config.time_column or None,
+        rating=config.rating_column or None,
+        item_table=Path(config.item_table) if config.item_table else None,
+        item_id=config.item_id_column,
+    )
+    interactions = load(config.name, from_file=config.from_file or None, columns=columns)
+    return k_core(interactions, config.min_count) if config.min_count else interactions
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Read, filter and split.
+
+    Raises:
+      DataError: not found, malformed, or nothing left.
+    """
+    interactions = load_interactions(config)
+    return Dataset(
+        interactions, leave_one_out(interactions, tie=config.tie, short_users=config.short_users)
+    )
+
+
+def training_source(dataset: Dataset, directory: Path) -> ItemSequences:
+    """Write the training part as a TFDS dataset below `directory`, once, and open it."""
+    return item_sequences(prepare(dataset.split.train, directory))

@@ -1,0 +1,182 @@
+"""A run directory: what was run, on what, and everything that came of it.
+
+config.json  env.json  ids/  data/  checkpoints/  metrics.jsonl  tb/  result.json  report.html
+"""
+
+import dataclasses
+import json
+import platform
+import types
+import typing
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+
+from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.core.files import write_text
+from jaxrec.ids import ItemCodes
+from jaxrec.systems.config import Config
+from jaxrec.systems.dataset import Dataset
+
+T = TypeVar("T")
+_PACKAGES = ("jaxrec", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def exists(directory: Path) -> bool:
+    """Whether the directory holds a run."""
+    return (directory / "config.json").exists()
+
+
+def create(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -> None:
+    """Write what a run starts from.
+
+    Raises:
+      ResourceError: it cannot be written.
+    """
+    write_text(directory / "env.json", to_json({"data": dataset.describe()} | environment()))
+    codes.save(directory / "ids")
+    # Last, as its presence says that the directory is a run.
+    write_text(directory / "config.json", to_json(dataclasses.asdict(config)))
+
+
+def check(config: Config, dataset: Dataset, directory: Path) -> None:
+    """Check that the directory holds a run of these settings on these data.
+
+    Raises:
+      ConfigError: other settings.
+      DataError: other data.
+    """
+    changed = [
+        f"{name} was {a!r} and is {b!r}"
+        for (name, a), (_, b) in zip(flatten(load_config(directory)), flatten(config), strict=True)
+        if a != b
+    ]
+    if changed:
+        raise ConfigError(
+            f"{directory} holds a run with other settings ({'; '.join(changed[:3])}); "
+            "give the same settings to resume it, or another --run-dir"
+        )
+    found = read_json(directory / "env.json")["data"]["fingerprint"]
+    now = str(dataset.describe()["fingerprint"])
+    if found != now:
+        raise DataError(
+            f"{directory} was trained on other data: fingerprint {found[:12]}, now {now[:12]}; "
+            "restore the data, or give another --run-dir"
+        )
+
+
+def environment() -> dict[str, Any]:
+    """Versions and devices: JSON-able."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "devices": [str(device.device_kind) for device in jax.devices()],
+    }
+
+
+def load_config(directory: Path) -> Config:
+    """Read the settings of a run.
+
+    Raises:
+      DataError: no run there.
+      ConfigError: settings that this version does not know.
+    """
+    path = directory / "config.json"
+    if not exists(directory):
+        raise DataError(
+            f"{directory} is no run directory (it has no config.json); "
+            "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
+        )
+    return from_dict(Config, read_json(path), "")
+
+
+def load_codes(directory: Path) -> ItemCodes:
+    """Read the item IDs of a run."""
+    return ItemCodes.load(directory / "ids")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+      DataError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; was the run interrupted before it?") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); restore it or start over") from error
+
+
+def to_json(value: Any) -> str:
+    """Text of a JSON file."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def flatten(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Names and values of all settings: [("train.steps", 2000), ...]."""
+    rows: list[tuple[str, Any]] = []
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            rows += flatten(value, name + ".")
+        else:
+            rows.append((name, value))
+    return rows
+
+
+def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
+    """Build a config dataclass from what `dataclasses.asdict` gave.
+
+    Raises:
+      ConfigError: an unknown name, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise ConfigError(f"unknown setting {prefix + name!r}{nearest(name, hints)}")
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(typing.cast(type, hints[name]), value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        arguments[name] = value
+    result = kind(**arguments)
+    check_types(result, prefix)
+    return result
+
+
+def check_types(config: Any, prefix: str = "") -> None:
+    """Reject settings whose value has not the declared type.
+
+    Raises:
+      ConfigError: naming the setting, the value and the type.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        if dataclasses.is_dataclass(value) and isinstance(value, hint):
+            check_types(value, f"{prefix}{field.name}.")
+        elif not _fits(value, hint):
+            shown = getattr(hint, "__name__", None) if isinstance(hint, type) else None
+            wanted = shown or str(hint).replace("typing.", "")
+            raise ConfigError(f"{prefix}{field.name} must be {wanted}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(part, arguments[0]) for part in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)

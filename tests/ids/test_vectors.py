@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.ids import collaborative_vectors, item_vectors, text_vectors
+
+TEXTS = ["star wars space", "space star trek", "", "romantic comedy", "a romantic drama", "M"]
+
+
+def test_text_vectors_are_unit_rows_and_like_texts_are_near():
+    vectors = text_vectors(TEXTS, 5)
+    norms = np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(norms, [1, 1, 0, 1, 1, 1], atol=1e-6)
+    cosine = vectors @ vectors.T
+    assert cosine[0, 1] > 0.2 > abs(cosine[0, 3])
+    np.testing.assert_array_equal(vectors, text_vectors(TEXTS, 5))
+
+
+def test_a_width_beyond_the_rank_is_filled_with_zeros():
+    vectors = text_vectors(TEXTS, 40)
+    assert vectors.shape == (6, 40) and not vectors[:, 6:].any()
+    assert not text_vectors(["", ""], 3).any()
+
+
+def test_items_met_together_are_near_and_unseen_items_are_zero():
+    histories = [np.array(h) for h in ([0, 1, 2], [2, 1, 0], [0, 1], [3, 4], [4, 3, 5], [7])]
+    vectors = collaborative_vectors(histories, 8, 4)
+    cosine = vectors @ vectors.T
+    assert min(cosine[0, 1], cosine[3, 4]) > 0.3 > abs(cosine[0, 3])
+    assert not vectors[[6, 7]].any()
+
+
+def test_a_window_counts_pairs_by_distance_within_one_history():
+    from jaxrec.ids.vectors import _counts
+
+    users, items = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 0])
+    found = _counts(users, items, 2, 4, window=2, decay=0.5).toarray()
+    expected = np.zeros((4, 4))
+    expected[0, 1] = expected[1, 2] = expected[3, 0] = 1
+    expected[0, 2] = 0.5
+    np.testing.assert_array_equal(found, expected + expected.T)
+    whole = _counts(users, items, 2, 4, window=None, decay=1.0).toarray()
+    np.testing.assert_array_equal(whole, (expected + expected.T) > 0)
+
+
+def test_ppmi_equals_the_formula():
+    import scipy.sparse as sp
+
+    from jaxrec.ids.vectors import _ppmi
+
+    n = np.array([[0, 4, 1], [4, 0, 1], [1, 1, 0]], float)
+    context = n.sum(0) ** 0.75
+    with np.errstate(divide="ignore"):
+        pmi = np.log(n / n.sum(1, keepdims=True) * context.sum() / context)
+    np.testing.assert_allclose(_ppmi(sp.csr_array(n), 0.75).toarray(), np.maximum(pmi, 0))
+
+
+def test_the_inner_product_of_joined_vectors_is_the_weighted_mean_of_cosines():
+    histories = [np.array(h) for h in ([0, 1, 2, 5], [2, 1, 0], [3, 4], [4, 3, 5])]
+    joined = item_vectors(TEXTS, histories, 6, 6, text_weight=0.3)
+    text, together = text_vectors(TEXTS, 6), collaborative_vectors(histories, 6, 6)
+    expected = 0.3 * text @ text.T + 0.7 * together @ together.T
+    np.testing.assert_allclose(joined @ joined.T, expected, atol=1e-5)
+    np.testing.assert_allclose(item_vectors(TEXTS, None, 6, 6, text_weight=1), text)
+    np.testing.assert_allclose(item_vectors(None, histories, 6, 6, text_weight=0), together)
+
+
+def test_bad_input_is_refused():
+    histories = [np.array([0, 9])]
+    with pytest.raises(DataError, match=r"item numbers 0\.\.9 do not fit 0\.\.4"):
+        collaborative_vectors(histories, 5, 2)
+    with pytest.raises(DataError, match="no training interactions"):
+        collaborative_vectors([np.zeros(0, int)], 5, 2)
+    with pytest.raises(DataError, match="no training interactions"):
+        collaborative_vectors([], 5, 2)
+    with pytest.raises(ConfigError, match="needs a window"):
+        collaborative_vectors(histories, 10, 2, decay=0.5)
+    with pytest.raises(ConfigError, match="window must be"):
+        collaborative_vectors(histories, 10, 2, window=0)
+    with pytest.raises(ConfigError, match="dim must be"):
+        text_vectors(TEXTS, 0)
+    with pytest.raises(ConfigError, match="text_weight"):
+        item_vectors(TEXTS, histories, 6, 2, text_weight=2)
+    with pytest.raises(ConfigError, match="needs texts"):
+        item_vectors(None, histories, 6, 2)
+    with pytest.raises(DataError, match="1 texts for 6 items"):
+        item_vectors(["a"], histories, 6, 2)
