@@ -1,7 +1,7 @@
-"""Baselines under one signature: `fit(train_sequences, num_items) -> params`, `scores(params, batch)`.
+"""Baselines under one signature: `fit(train_sequences, num_items) -> params` and `scores`.
 
-`batch["history"]` is int [B, H], padded on the left with -1, the most recent item last; the scores
-are [B, I], higher is better, and do not leave out what the user has seen.
+`scores(params, batch)` reads `batch["history"]`, int [B, H], padded on the left with -1, the last
+item last; the result is [B, I], higher is better, and does not leave out what the user has seen.
 """
 
 from jaxrec.baselines import cooccurrence, item_knn, markov, popularity

@@ -121,12 +121,11 @@ def _option_names(config: Any) -> list[str]:
 
 
 def _first_line(box: str) -> str:
-    """The message inside the frame that tyro draws, as one line."""
-    lines = [re.sub(r"[\u2500-\u257f]+|^[\s-]+$", " ", line).strip() for line in box.splitlines()]
-    title, *words = [line for line in lines if line] or ["the arguments cannot be parsed"]
-    # "Missing from -:" is followed by the option's name.
-    message = " ".join(words[:2] if words and words[0].endswith(":") else words[:1])
-    return f"{title.lower()}: {message.replace(' from -:', '')}" if message else title
+    """The message inside the frame that tyro draws, as one line: what stands below its title."""
+    parts = re.split(r"^\W*[-\u2500-\u257f]{3,}\W*$", box, flags=re.MULTILINE)
+    words = [" ".join(re.sub(r"[\u2500-\u257f]", " ", part).split()) for part in parts]
+    title, *rest = [word for word in words if word] or ["the arguments cannot be parsed"]
+    return rest[0].removeprefix("Error parsing Config: ") if rest else title
 
 
 def _explain(error: TypeError) -> str:

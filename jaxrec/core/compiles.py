@@ -27,7 +27,7 @@ class CompileCounter:
     ) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
-    def _listen(self, event: str, seconds: float, **_: Any) -> None:
+    def _listen(self, event: str, duration_secs: float, **_: Any) -> None:
         if event == _EVENT:
             self.count += 1
-            self.seconds += seconds
+            self.seconds += duration_secs

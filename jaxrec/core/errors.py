@@ -37,7 +37,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
     Abbreviations count: the initials of `learning-rate` are `lr`.
     """
     options = list(options)
-    same_initials = [option for option in options if _initials(option) == name]
+    same_initials = [o for o in options if _initials(o) == name or o == _initials(name)]
     found = same_initials or difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     return f", did you mean {found[0]!r}?" if found else ""
 

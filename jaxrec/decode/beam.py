@@ -5,12 +5,12 @@ level's codes alone. Illegal codes are removed *before* the top-k, so the search
 beam width: with as many beams as items it ranks the whole catalogue.
 """
 
+import dataclasses
 import functools
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxrec.core import ConfigError
 from jaxrec.decode.cache import BeamCache, BeamContext
@@ -21,7 +21,8 @@ from jaxrec.nn import SelfContext, causal_mask, positions_of
 Normalize = Literal["codes", "legal"]
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Recommendations:
     """Ranked items of a batch of users.
 
@@ -34,7 +35,8 @@ class Recommendations:
     scores: jax.Array
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class _Beams:
     """Loop state: `node` and `token` `[B, K]` int32, `score` `[B, K]`, `ancestors` `[B, K, J]`."""
 
@@ -57,7 +59,7 @@ def check_beams(num_items: int, beams: int) -> None:
     """
     if not 1 <= beams <= num_items:
         raise ConfigError(
-            f"decode.beams must lie between 1 and the {num_items} items of the catalogue, got {beams}"
+            f"decode.beams must lie between 1 and the catalogue's {num_items} items, got {beams}"
         )
 
 
@@ -100,8 +102,8 @@ def beam_search(
     widths = beam_widths(index, beams)
     alive = _alive(index, allowed, excluded)
 
-    context = SelfContext(causal_mask(valid))
-    hidden, (key, value) = model.apply(params, tokens, positions, context, method="hidden")
+    past = SelfContext(causal_mask(valid))
+    hidden, (key, value) = model.apply(params, tokens, positions, past, method="hidden")
     cache = BeamCache(key, value)
     # The history is one beam at the root of the trie.
     hidden = hidden[:, -1:]

@@ -4,14 +4,16 @@ Beams that win are not copied. Each keeps the *ancestor indices* of its path, an
 the keys of earlier levels through them.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from jaxrec.kernels import beam_attention
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class BeamCache:
     """Keys and values of the whole stack of layers.
 
@@ -30,12 +32,13 @@ class BeamCache:
     def extend(self, key_value: tuple[jax.Array, jax.Array]) -> "BeamCache":
         """Append the keys and values of the beams' newest tokens."""
         key, value = key_value
-        return self.replace(
-            suffix_key=(*self.suffix_key, key), suffix_value=(*self.suffix_value, value)
+        return dataclasses.replace(
+            self, suffix_key=(*self.suffix_key, key), suffix_value=(*self.suffix_value, value)
         )
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class BeamContext:
     """Beams attend to their user's history, to their ancestors and to themselves.
 

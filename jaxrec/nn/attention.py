@@ -5,12 +5,12 @@ The layer projects; *what is attended* is the context's business. A context is a
 shared history run through the same parameters and the same code.
 """
 
+import dataclasses
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
 
 from jaxrec.nn.einsum import Einsum, fan_in_normal
 from jaxrec.nn.positions import rotate
@@ -34,7 +34,8 @@ class Context(Protocol):
         ...
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class SelfContext:
     """Tokens attend to one another under a mask: `mask` is `[B, T, T]` bool."""
 
@@ -96,7 +97,7 @@ class Attention(nn.Module):
     def __call__(
         self, x: jax.Array, positions: jax.Array, context: Context, layer: Any = None
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """Map `[B, T, D]` to the same shape, and return the tokens' keys and values `[B, T, G, H]`."""
+        """Map `[B, T, D]` to the same shape; also return keys and values, each `[B, T, G, H]`."""
         width = x.shape[-1]
         query = self._project("query", width, self.num_heads)(x)
         key = self._project("key", width, self.num_kv_heads)(x)

@@ -1,10 +1,12 @@
 """What every objective returns."""
 
+import dataclasses
+
 import jax
-from flax import struct
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Loss:
     """What an objective returns: sums, so that micro-batches and devices add up exactly.
 

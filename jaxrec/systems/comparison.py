@@ -182,7 +182,7 @@ def table(measured: Mapping[str, Measured], config: Config) -> dict[str, Any]:
         )
         for name in others
     ]
-    adjusted = holm([test.p for test in tests]) if tests else []
+    adjusted = holm([test.p for test in tests])
     comparisons = [
         {
             "baseline": name,

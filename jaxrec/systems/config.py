@@ -1,4 +1,4 @@
-"""The whole of a run as one frozen value: what `configs/*.py` return and the command line overrides."""
+"""A whole run as one frozen value, which `configs/*.py` return and the command line overrides."""
 
 import dataclasses
 from typing import Literal

@@ -1,5 +1,6 @@
 """Train state, optimizer and the jitted step."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from flax import struct
 from jax.sharding import Mesh
 
 from jaxrec.core import ConfigError
@@ -16,7 +16,8 @@ from jaxrec.objectives import Loss
 from jaxrec.train.config import TrainConfig
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class TrainState:
     """What a step reads and writes: `step` is an int32 scalar, the rest are trees."""
 

@@ -23,11 +23,14 @@ def test_a_width_beyond_the_rank_is_filled_with_zeros():
 
 
 def test_items_met_together_are_near_and_unseen_items_are_zero():
-    histories = [np.array(h) for h in ([0, 1, 2], [2, 1, 0], [0, 1], [3, 4], [4, 3, 5], [7])]
-    vectors = collaborative_vectors(histories, 8, 4)
+    # Two circles of users, items 0-5 and 6-11; item 12 is only met alone, item 13 never.
+    rng = np.random.default_rng(0)
+    histories = [rng.permutation(6)[:3] + 6 * (user % 2) for user in range(40)]
+    vectors = collaborative_vectors([*histories, np.array([12])], 14, 4)
     cosine = vectors @ vectors.T
-    assert min(cosine[0, 1], cosine[3, 4]) > 0.3 > abs(cosine[0, 3])
-    assert not vectors[[6, 7]].any()
+    within = [cosine[:6, :6], cosine[6:12, 6:12]]
+    assert min(w.mean() for w in within) > 0.3 > np.abs(cosine[:6, 6:12]).max()
+    assert not vectors[12:].any()
 
 
 def test_a_window_counts_pairs_by_distance_within_one_history():
