@@ -123,38 +123,38 @@ def fit(
     train_sequences: Sequence[np.ndarray],
     num_items: int,
     *,
-    window: int = 12,
-    decay: float = 0.7,
-    smoothing: float = 0.5,
+    window: int = 10,
+    smoothing: float = 5.0,
 ) -> dict[str, jax.Array]:
     """Estimate what follows each item, soon rather than late.
 
     With the sum over all pairs in which j stands d <= w places after i in one sequence,
-    c_ij = Σ α^(d - 1) and p_ij = c_ij / (Σ_j c_ij + κ).
+    c_ij = Σ 1 / d and p_ij = c_ij / (Σ_j c_ij + κ).
 
     Args:
       train_sequences: one int array a user, items in order of time.
       num_items: I; the table of pairs takes 4·I² bytes.
       window: w >= 1.
-      decay: α in (0, 1].
       smoothing: κ >= 0, which pulls the rows of rare items to 0.
 
     Returns:
-      {"follows": float32 [I, I], p from row to column}.
+      {"follows": float32 [I, I], p from row to column; "popularity": float32 [I]}.
 
     Raises:
       ConfigError: a setting is out of range, or the table would be too large (see `MAX_ITEMS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
     """
     check_dense(num_items)
-    _check_decay(decay)
     if window < 1 or not smoothing >= 0:
         raise ConfigError(f"window {window} must be >= 1 and smoothing {smoothing} >= 0")
-    c = forward_counts(train_sequences, num_items, lambda d: decay ** (d - 1), window)
+    c = forward_counts(train_sequences, num_items, lambda d: 1 / d, window)
     total = c.sum(axis=1, keepdims=True) + np.float32(smoothing)
     # In place: the table is the largest thing here. A row without pairs stays zero.
     c /= np.where(total > 0, total, 1)
-    return {"follows": jnp.asarray(c)}
+    return {
+        "follows": jnp.asarray(c),
+        "popularity": jnp.asarray(item_counts(train_sequences, num_items), jnp.float32),
+    }
 
 
 def scores(
@@ -163,14 +163,19 @@ def scores(
     *,
     last: int = 10,
     decay: float = 0.8,
+    popularity_weight: float = 1e-6,
 ) -> jax.Array:
-    """Score j by Σ β^(d - 1) p_ij over the last items i of the history, d = 1 for the latest.
+    """Score j by Σ β^(d - 1) p_ij + ε n_j over the last items i of the history.
+
+    d = 1 for the most recent item; n_j is the training count of j, which orders the items that no
+    co-occurrence tells apart, and all items for a user without history.
 
     Args:
       params: from `fit`.
       batch: "history", int [B, H], padded on the left with -1, most recent item last.
       last: how many of the most recent items count. Static under `jit`.
       decay: β in (0, 1]. Static under `jit`.
+      popularity_weight: ε.
 
     Returns:
       float32 [B, I].
@@ -178,10 +183,7 @@ def scores(
     Raises:
       ConfigError: `last` is below 1 or `decay` out of range.
     """
-    _check_decay(decay)
-    return sum_rows(params["follows"], batch["history"], lambda d: decay ** (d - 1), last=last)
-
-
-def _check_decay(decay: float) -> None:
     if not 0 < decay <= 1:
         raise ConfigError(f"decay must be above 0 and at most 1, got {decay}")
+    near = sum_rows(params["follows"], batch["history"], lambda d: decay ** (d - 1), last=last)
+    return near + (popularity_weight * jnp.asarray(params["popularity"]))[None, :]

@@ -16,8 +16,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.data import training_sequences
-from jaxrec.ids import IdVocabulary
-from jaxrec.ids.sequences import write_histories
+from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM, TransformerConfig
 from jaxrec.nn import SelfContext, causal_mask, positions_of
 from jaxrec.objectives import id_loss

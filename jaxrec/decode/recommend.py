@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.decode.beam import Normalize, beam_search, check_beams
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
-from jaxrec.ids.sequences import pad_items, write_histories
+from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.models import CausalLM
 
 

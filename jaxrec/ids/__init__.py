@@ -12,6 +12,7 @@ from jaxrec.ids import pq, rq, simple
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.collisions import repair
 from jaxrec.ids.index import ItemIndex
+from jaxrec.ids.sequences import pad_items, write_histories
 from jaxrec.ids.statistics import code_statistics
 from jaxrec.ids.vectors import collaborative_vectors, item_vectors, text_vectors
 from jaxrec.ids.vocabulary import BOS, PAD, IdVocabulary
@@ -25,9 +26,11 @@ __all__ = [
     "code_statistics",
     "collaborative_vectors",
     "item_vectors",
+    "pad_items",
     "pq",
     "repair",
     "rq",
     "simple",
     "text_vectors",
+    "write_histories",
 ]

@@ -7,45 +7,16 @@ a checksum of every member, which is what finds a damaged file.
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import DataError, ResourceError
+from jaxrec.core.errors import DataError
+from jaxrec.core.files import write_bytes
 
 _SETTINGS = "__settings__"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file and a rename.
-
-    Raises:
-      ResourceError: the disk is full or the directory cannot be written.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes the file private; the artefact gets the mode that a plain open would give.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            f"cannot write {path}: {reason}; free space or choose another directory"
-        ) from error
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core.files import write_text
 from jaxrec.ids import _files
 
 _KIND = "item codes"
@@ -72,7 +73,7 @@ class ItemCodes:
         arrays = {f"codebook/{name}": array for name, array in self.codebooks.items()}
         path = Path(directory)
         _files.write_arrays(path / "codes.npz", {"codes": self.codes, **arrays}, settings)
-        _files.write_bytes(path / "codes.json", (json.dumps(settings, indent=2) + "\n").encode())
+        write_text(path / "codes.json", json.dumps(settings, indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: str | Path) -> "ItemCodes":

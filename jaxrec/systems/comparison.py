@@ -27,7 +27,7 @@ from jaxrec.eval import (
     max_plus_one_rate,
     paired_bootstrap,
 )
-from jaxrec.ids.sequences import pad_items
+from jaxrec.ids import pad_items
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.systems.generative import METRIC

@@ -70,7 +70,7 @@ class IdConfig:
     dim: int = 64
     window: int = 10
     decay: float = 0.9
-    rotate: Literal["none", "balanced", "opq"] = "balanced"
+    rotate: Literal["none", "balanced", "opq"] = "none"
     repair: Literal["next_free", "suffix", "refuse"] = "next_free"
     seed: int = 0
 

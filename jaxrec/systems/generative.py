@@ -16,8 +16,17 @@ from jaxrec.core.mesh import make_mesh
 from jaxrec.data import training_sequences
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, item_vectors, pq, repair, rq, simple
-from jaxrec.ids.sequences import write_histories
+from jaxrec.ids import (
+    IdVocabulary,
+    ItemCodes,
+    ItemIndex,
+    item_vectors,
+    pq,
+    repair,
+    rq,
+    simple,
+    write_histories,
+)
 from jaxrec.models import CausalLM
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import run

@@ -25,6 +25,7 @@ class Checkpoints:
 
         Raises:
           ResourceError: it cannot be made.
+          DataError: the record of a step is damaged.
         """
         self.directory = directory.resolve()
         keep = policies.AnyPreservationPolicy(
@@ -41,8 +42,16 @@ class Checkpoints:
         )
         try:
             self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self._manager.best_step()  # reads every step's metrics, which may be damaged
         except OSError as error:
             raise ResourceError(f"cannot use {directory} for checkpoints: {error}") from error
+        except ValueError as error:
+            steps = [int(p.name) for p in self.directory.iterdir() if p.name.isdigit()]
+            newest = self.directory / str(max(steps, default=0))
+            raise DataError(
+                f"checkpoint {newest} cannot be read ({_one_line(error)}); delete that directory "
+                "to go on from the one before, or start over"
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -83,9 +92,8 @@ class Checkpoints:
         try:
             self._manager.save(step, args=items, metrics=metrics, force=True)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise ResourceError(
-                f"could not save step {step} to {self.directory}: {reason}; free space there and "
+                f"could not save step {step} to {self.directory} ({_one_line(error)}); free space and "
                 "start the same command again to resume"
             ) from error
 
@@ -109,10 +117,9 @@ class Checkpoints:
         try:
             found = self._manager.restore(step, args=items)
         except Exception as error:  # Orbax and tensorstore raise a dozen kinds for a damaged file
-            reason = " ".join(str(error).split())[:200]
             raise DataError(
-                f"checkpoint {self.directory / str(step)} cannot be read ({reason}); delete that "
-                "directory to go on from the one before, or start over"
+                f"checkpoint {self.directory / str(step)} cannot be read ({_one_line(error)}); "
+                "delete that directory to go on from the one before, or start over"
             ) from error
         return found["state"], found["record"]
 
@@ -138,6 +145,10 @@ def load_params(directory: Path, metric: str, target: Any) -> tuple[Any, int]:
             raise DataError(f"no checkpoint in {directory}; train the run first: jaxrec train")
         state, _ = checkpoints.restore(checkpoints.best, target)
         return state.params, checkpoints.best
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -130,10 +130,12 @@ def make_step(
         found, gradient = accumulate(state.params, batch, key)
         weight = jnp.maximum(found.weight, 1.0)
         gradient = jax.tree.map(lambda g: g / weight, gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        # Optax raises floats to integer powers, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         metrics = {name: part / weight for name, part in found.parts.items()}
-        metrics |= {"loss": found.total / weight, "gradient_norm": optax.global_norm(gradient)}
+        metrics |= {"loss": found.total / weight, "gradient_norm": optax.tree.norm(gradient)}
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return jax.jit(step, in_shardings=(None, batch_sharding(mesh, rules)), donate_argnums=0)

@@ -85,14 +85,17 @@ def test_forward_counts_equal_a_loop_over_all_pairs(train, window):
 
 
 def test_cooccurrence_hand_computed():
-    # Pairs: 0>1 d=1, 0>2 d=2, 1>2 d=1, 2>0 d=1. With α = 1/2, κ = 1/2: row sums 1.5, 1, 1.
+    # Pairs: 0>1 d=1, 0>2 d=2, 1>2 d=1, 2>0 d=1. With κ = 1/2 the rows are divided by 2, 1.5, 1.5.
     train = [np.array([0, 1, 2]), np.array([2, 0])]
-    params = cooccurrence.fit(train, 3, window=2, decay=0.5, smoothing=0.5)
-    expected = np.array([[0, 1 / 2, 1 / 4], [0, 0, 2 / 3], [2 / 3, 0, 0]])
-    np.testing.assert_allclose(params["follows"], expected, rtol=1e-6)
-    batch = {"history": np.array([[2, 0, 1], [-1, -1, 2]], np.int32)}
-    both = np.asarray(cooccurrence.scores(params, batch, last=2, decay=0.1))
-    np.testing.assert_allclose(both, [expected[1] + 0.1 * expected[0], expected[2]], rtol=1e-6)
+    params = cooccurrence.fit(train, 3, window=2, smoothing=0.5)
+    p = np.array([[0, 1 / 2, 1 / 4], [0, 0, 2 / 3], [2 / 3, 0, 0]])
+    np.testing.assert_allclose(params["follows"], p, rtol=1e-6)
+    n = np.array([2, 1, 2])
+    batch = {"history": np.array([[2, 0, 1], [-1, -1, 2], [-1, -1, -1]], np.int32)}
+    settings = {"last": 2, "decay": 0.1, "popularity_weight": 0.01}
+    scores = np.asarray(cooccurrence.scores(params, batch, **settings))
+    expected = np.stack([p[1] + 0.1 * p[0], p[2], np.zeros(3)]) + 0.01 * n
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -143,7 +146,7 @@ def test_bad_settings_are_refused(train):
     with pytest.raises(ConfigError, match="window 0"):
         cooccurrence.fit(train, ITEMS, window=0)
     with pytest.raises(ConfigError, match=r"decay .* got 1\.5"):
-        cooccurrence.fit(train, ITEMS, decay=1.5)
+        cooccurrence.scores(cooccurrence.fit(train, ITEMS), left_padded([[1]], 3), decay=1.5)
 
 
 def test_rare_items_without_followers_score_zero():

@@ -1,0 +1,84 @@
+"""Synthetic interactions with an order that a model can learn within seconds.
+
+All items lie on one ring, drawn once; users walk along it and now and then jump. So the next item
+is usually the neighbour of the last one, neighbours share a genre, and no user meets an item twice.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from jaxrec.core.files import write_text
+from jaxrec.data import Interactions, ItemTable
+
+_JUMP = 0.1
+_GENRES = ("Drama", "Comedy", "Western", "Musical", "Horror")
+
+
+def tiny_interactions(users: int = 40, items: int = 30, seed: int = 0) -> Interactions:
+    """Walks of 8 to 12 different items along a hidden ring.
+
+    Every item is met if `users` is at least a sixth of `items`, which must be at least 12.
+    """
+    rng = np.random.default_rng(seed)
+    ring = rng.permutation(items)
+    user, item = [], []
+    for u in range(users):
+        place, walk = u * items // users, []
+        for _ in range(rng.integers(8, 13)):
+            while ring[place % items] in walk:
+                place += 1
+            walk.append(ring[place % items])
+            place += int(rng.integers(items)) if rng.random() < _JUMP else 1
+        user += [u] * len(walk)
+        item += walk
+    count = len(user)
+    titles = np.array([f"Film {i:03d}" for i in range(items)], dtype=object)
+    years = np.array([str(1950 + i) for i in range(items)], dtype=object)
+    genres = np.empty(items, dtype=object)
+    genres[ring] = [_GENRES[place * len(_GENRES) // items] for place in range(items)]
+    return Interactions.from_columns(
+        [f"u{u:03d}" for u in user],
+        [f"i{i:03d}" for i in item],
+        time=1_000_000 + 60 * np.arange(count),
+        rating=rng.integers(1, 6, count).astype(np.float32),
+        items=ItemTable(
+            np.array([f"i{i:03d}" for i in range(items)]),
+            {"title": titles, "year": years, "genres": genres},
+        ),
+        name="tiny",
+        source="jaxrec.testing",
+    )
+
+
+def write_tiny_csv(directory: Path, users: int = 40, items: int = 30, seed: int = 0) -> Path:
+    """Write `tiny_interactions` as `interactions.csv`, with its texts in `items.csv` beside it.
+
+    Columns are `user_id, movie_id, stars, when` and `movie_id, title, year, genres`: none has the
+    name that is looked for by default. Rows stand in another order than that of their times.
+
+    Returns:
+      The path of `interactions.csv`, which `tiny_config` and `tiny_options` take.
+    """
+    data = tiny_interactions(users, items, seed)
+    order = np.random.default_rng(seed).permutation(len(data))
+    rows = [
+        (data.user_ids[data.user[n]], data.items.ids[data.item[n]], data.rating[n], data.time[n])
+        for n in order
+    ]
+    fields = data.items.fields
+    texts = zip(data.items.ids, *(fields[name] for name in fields), strict=True)
+    path = Path(directory) / "interactions.csv"
+    write_text(path, _csv(("user_id", "movie_id", "stars", "when"), rows))
+    write_text(path.with_name("items.csv"), _csv(("movie_id", *fields), texts))
+    return path
+
+
+def _csv(header: tuple[str, ...], rows: object) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)  # type: ignore[arg-type]
+    return file.getvalue()

@@ -1,0 +1,55 @@
+"""The smallest model and run that still have every part: two levels, two heads, all baselines."""
+
+import dataclasses
+from pathlib import Path
+
+from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.config import Config, DataConfig, DecodeConfig, EvalConfig, IdConfig
+from jaxrec.train import TrainConfig
+
+
+def tiny_model(vocab_size: int = 18, depth: int = 1) -> TransformerConfig:
+    """Llama's flavour, 16 wide."""
+    return TransformerConfig(
+        vocab_size=vocab_size, width=16, depth=depth, num_heads=2, mlp_width=32, max_length=64
+    )
+
+
+def tiny_config(path: str | Path) -> Config:
+    """Return a run over the file that `write_tiny_csv` wrote: seconds to train and to measure."""
+    path = Path(path)
+    train = TrainConfig(
+        steps=20, batch_size=16, lr=1e-2, warmup_steps=2, eval_every=10, log_every=5
+    )
+    return Config(
+        max_items=8,
+        data=DataConfig(
+            name="tiny",
+            from_file=str(path),
+            user_column="user_id",
+            item_column="movie_id",
+            time_column="when",
+            rating_column="stars",
+            item_table=str(path.with_name("items.csv")),
+            item_id_column="movie_id",
+            min_count=0,
+        ),
+        ids=IdConfig(levels=2, size=8, dim=8),
+        model=tiny_model(),
+        train=train,
+        decode=DecodeConfig(beams=10, batch_size=16),
+        eval=EvalConfig(resamples=100, samples=2),
+        sasrec=SasrecConfig(width=16, depth=1, max_items=8, dropout=0.1, train=train),
+    )
+
+
+def tiny_options(path: str | Path) -> list[str]:
+    """Return the command-line options, `--data....`, that make any config read that file."""
+    data = tiny_config(path).data
+    words: list[str] = []
+    for field in dataclasses.fields(data):
+        value = getattr(data, field.name)
+        if value != field.default:
+            words += ["--data." + field.name.replace("_", "-"), str(value)]
+    return words

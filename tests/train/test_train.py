@@ -1,0 +1,221 @@
+"""The training loop: resume, accumulation, early stopping, checkpoints."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
+from jaxrec.objectives import Loss
+from jaxrec.train import (
+    Checkpoints,
+    TrainConfig,
+    fit,
+    make_optimizer,
+    make_state,
+    make_step,
+    read_metrics,
+)
+
+CONFIG = TrainConfig(
+    steps=12, batch_size=8, lr=0.05, warmup_steps=2, eval_every=3, log_every=1, clip_norm=0.0
+)
+TRUTH = np.array([1.0, -2.0, 0.5], np.float32)
+
+
+class Batches:
+    """Rows of a linear regression; checkpointable."""
+
+    def __init__(self, size=8):
+        self.place, self.size = 0, size
+
+    def __next__(self):
+        rng = np.random.default_rng(self.place)
+        self.place += 1
+        x = rng.normal(size=(self.size, 3)).astype(np.float32)
+        return {"x": x, "y": x @ TRUTH}
+
+    def get_state(self):
+        return {"place": self.place}
+
+    def set_state(self, state):
+        self.place = state["place"]
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a run."""
+
+
+def init(_):
+    return {"params": {"w": {"kernel": jnp.zeros(3)}}}
+
+
+def loss(params, batch, key):
+    noise = 1e-3 * jax.random.normal(key, batch["y"].shape)
+    error = batch["x"] @ params["params"]["w"]["kernel"] - batch["y"] + noise
+    weight = jnp.full((), batch["y"].shape[0], jnp.float32)
+    return Loss(total=(error**2).sum(), weight=weight, parts={"abs": jnp.abs(error).sum()})
+
+
+def closeness(params):
+    return {"ndcg@10": -float(np.abs(np.asarray(params["params"]["w"]["kernel"]) - TRUTH).sum())}
+
+
+def weights(params):
+    return np.asarray(params["params"]["w"]["kernel"])
+
+
+def run(directory, config=CONFIG, evaluate=closeness):
+    return fit(init, loss, Batches(config.batch_size), evaluate, config, directory)
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 3, 4])
+def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(tmp_path, dies_at):
+    calls = 0
+
+    def dying(params):
+        nonlocal calls
+        calls += 1
+        if calls == dies_at:
+            raise Killed
+        return closeness(params)
+
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", evaluate=dying)
+    resumed, unbroken = run(tmp_path / "broken"), run(tmp_path / "whole")
+    np.testing.assert_array_equal(weights(resumed.params), weights(unbroken.params))
+    assert resumed.best_step == unbroken.best_step
+
+    def losses(name):
+        rows = read_metrics(tmp_path / name / "metrics.jsonl")
+        return [(row["step"], row["loss"]) for row in rows if "loss" in row]
+
+    assert losses("broken") == losses("whole")
+    assert [step for step, _ in losses("whole")] == list(range(1, 13))
+
+
+def test_a_finished_run_started_again_trains_no_further(tmp_path):
+    first, second = run(tmp_path), run(tmp_path)
+    np.testing.assert_array_equal(weights(first.params), weights(second.params))
+    assert second.seconds < first.seconds + 60
+
+
+def test_a_step_is_adamw_with_the_documented_schedule(tmp_path):
+    # Referee: optax driven by hand over the same batches, without the loop, jit or sharding.
+    config = dataclasses.replace(CONFIG, steps=5, weight_decay=0.1, clip_norm=0.7)
+    result = run(tmp_path, dataclasses.replace(config, eval_every=5))
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 0.05, 2, 5, 0.05 * 0.02)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(0.7), optax.adamw(schedule, b2=0.98, weight_decay=0.1)
+    )
+    params = init(None)
+    state, batches = optimizer.init(params), Batches()
+    for step in range(5):
+        batch = jax.tree.map(jnp.asarray, next(batches))
+        key = jax.random.fold_in(jax.random.key(1), step)
+        gradient = jax.grad(lambda p, b=batch, k=key: loss(p, b, k).total / 8)(params)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(weights(result.params), weights(params), rtol=1e-5)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch():
+    def ragged(params, batch, key):
+        # Micro-batches of different weight: a mean of means would be wrong.
+        del key
+        error = (batch["x"] @ params["params"]["w"]["kernel"] - batch["y"]) ** 2
+        weight = batch["use"]
+        return Loss(total=(error * weight).sum(), weight=weight.sum(), parts={})
+
+    batch = next(Batches()) | {"use": np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)}
+    mesh, rules = make_mesh(MeshConfig()), ShardingRules()
+    found = {}
+    for parts in (1, 2, 4):
+        config = dataclasses.replace(CONFIG, accumulate=parts)
+        optimizer = optax.sgd(0.1)
+        state = make_state(init, optimizer, mesh, rules, 0)
+        state, metrics = make_step(ragged, optimizer, config, mesh, rules)(state, batch)
+        found[parts] = weights(state.params), float(metrics["loss"])
+    x, y, use = batch["x"], batch["y"], batch["use"]
+    by_hand = 0.1 * 2 * (use[:, None] * x * y[:, None]).sum(0) / use.sum()
+    for parts in (1, 2, 4):
+        np.testing.assert_allclose(found[parts][0], by_hand, rtol=1e-5)
+        np.testing.assert_allclose(found[parts][1], (use * y**2).sum() / use.sum(), rtol=1e-5)
+
+
+def test_norms_and_biases_are_not_decayed():
+    config = dataclasses.replace(CONFIG, weight_decay=1.0, warmup_steps=0)
+    params = {"norm": {"scale": jnp.ones(2), "bias": jnp.ones(2)}, "w": {"kernel": jnp.ones(2)}}
+    optimizer = make_optimizer(config)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    assert (
+        float(jnp.abs(updates["norm"]["scale"]).sum() + jnp.abs(updates["norm"]["bias"]).sum()) == 0
+    )
+    np.testing.assert_allclose(updates["w"]["kernel"], -0.05 * np.ones(2), rtol=1e-6)
+
+
+def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.2])
+    seen = []
+
+    def evaluate(params):
+        seen.append(weights(params))
+        return {"ndcg@10": next(scores)}
+
+    config = dataclasses.replace(CONFIG, steps=100, eval_every=2, patience=2)
+    result = run(tmp_path, config, evaluate)
+    assert (result.best_step, result.steps) == (4, 8)
+    np.testing.assert_array_equal(weights(result.params), seen[1])
+
+
+def test_nothing_is_compiled_after_the_first_validation(tmp_path):
+    assert run(tmp_path).compiles_after_warmup == 0
+
+
+def test_a_damaged_checkpoint_is_named_with_the_fix(tmp_path):
+    run(tmp_path)
+    newest = tmp_path / "checkpoints" / "12"
+    for path in sorted(newest.rglob("*")):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"checkpoints/12 cannot be read .*delete that directory"):
+        run(tmp_path, dataclasses.replace(CONFIG, steps=12))
+
+
+def test_the_two_newest_and_the_best_checkpoints_are_kept(tmp_path):
+    with Checkpoints(tmp_path / "c", "m") as checkpoints:
+        for step, value in [(1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)]:
+            checkpoints.save(step, {"w": jnp.full(2, step)}, {"best": value}, {"m": value})
+        assert (checkpoints.best, checkpoints.latest) == (1, 4)
+        state, record = checkpoints.restore(1, {"w": jnp.zeros(2, jnp.int32)})
+    assert record == {"best": 0.9}
+    np.testing.assert_array_equal(state["w"], [1, 1])
+    kept = sorted(int(p.name) for p in (tmp_path / "c").iterdir() if p.name.isdigit())
+    assert kept == [1, 3, 4]
+
+
+def test_metrics_cut_off_by_a_kill_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"step": 1, "loss": 2.0}) + '\n{"step": 2, "lo')
+    assert read_metrics(path) == [{"step": 1, "loss": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": 0}, r"train\.steps must be at least 1, got 0"),
+        ({"lr": -1.0}, r"train\.lr must be positive, got -1"),
+        ({"accumulate": 3}, r"train\.batch_size 8 is not a multiple of train\.accumulate 3"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(change, words):
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(CONFIG, **change)
