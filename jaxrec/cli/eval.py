@@ -48,6 +48,7 @@ def run(arguments: list[str]) -> None:
     facts = dataset.describe() | {
         "ranking": f"full catalogue of {dataset.num_items:,} items",
         "seen_items": "removed" if config.decode.filter_seen else "kept",
+        "tied_scores": "at their mean rank",
     }
     report = found | {
         "protocol": facts,

@@ -63,6 +63,14 @@ class TransformerConfig:
         for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("num_kv_heads", "head_size", "mlp_width"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"model.{name} must be at least 1, or None, got {value}")
+        if self.norm_eps < 0:
+            raise ConfigError(f"model.norm_eps must not be negative, got {self.norm_eps}")
+        if self.rope_theta <= 0:
+            raise ConfigError(f"model.rope_theta must be positive, got {self.rope_theta}")
         if self.head_size is None and self.width % self.num_heads:
             raise ConfigError(
                 f"model.width {self.width} is not a multiple of model.num_heads {self.num_heads}; "

@@ -1,8 +1,8 @@
 """The generative model and its baselines under one protocol, in one table.
 
 Leave-one-out, the full catalogue ranked for every user, seen items left out if the run says so,
-ties averaged over their positions, percentile bootstrap intervals over users, and a paired test of
-the model against each baseline with Holm's correction.
+tied scores at their mean rank, percentile bootstrap intervals over users, and a paired test of the
+model against each baseline with Holm's correction.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from jaxrec.baselines import cooccurrence, item_knn, markov, popularity, sasrec
 from jaxrec.decode import Recommender
 from jaxrec.decode.recommend import bucket
 from jaxrec.eval import (
+    Ties,
     average,
     bootstrap_interval,
     evaluate,
@@ -42,6 +43,7 @@ _COUNTING = {
     "cooccurrence": cooccurrence,
 }
 MODEL = "model"
+TIES: Ties = "midrank"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,7 +133,8 @@ def measure_baseline(name: str, config: Config, dataset: Dataset, directory: Pat
         params = module.fit(dataset.split.train.sequences(), dataset.num_items)
         score, parameters = functools.partial(jax.jit(module.scores), params), 0
     fitted = time.monotonic()
-    metrics = evaluate(score, batches(dataset, "test", config.decode.filter_seen), config.eval.ks)
+    rows = batches(dataset, "test", config.decode.filter_seen)
+    metrics = evaluate(score, rows, config.eval.ks, TIES)
     return Measured(metrics, parameters, fitted - started, time.monotonic() - fitted)
 
 
@@ -142,7 +145,7 @@ def _sasrec(config: Config, dataset: Dataset, directory: Path) -> tuple[Callable
 
     def validate(params: Any) -> dict[str, float]:
         rows = batches(dataset, "valid", config.decode.filter_seen)
-        return average(evaluate(functools.partial(score, params), rows, config.eval.ks))
+        return average(evaluate(functools.partial(score, params), rows, config.eval.ks, TIES))
 
     result = sasrec.fit_sasrec(
         config.sasrec,

@@ -93,8 +93,8 @@ class Checkpoints:
             self._manager.save(step, args=items, metrics=metrics, force=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise ResourceError(
-                f"could not save step {step} to {self.directory} ({_one_line(error)}); free space and "
-                "start the same command again to resume"
+                f"could not save step {step} to {self.directory} ({_one_line(error)}); free space "
+                "and start the same command again to resume"
             ) from error
 
     def restore(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:

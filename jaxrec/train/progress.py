@@ -23,7 +23,7 @@ class ProgressBar:
         self.title, self.total, self.unit, self.every = title, total, unit, every
         self.note = ""
         self._begun = self._printed = time.monotonic()
-        self._first: int | None = None
+        self._calls = self._first = 0
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             self._bar = Progress(
@@ -57,8 +57,10 @@ class ProgressBar:
         if note is not None:
             self.note = note
         now = time.monotonic()
-        if self._first is None:
-            # A resumed run starts in the middle; the rate counts from there.
+        self._calls += 1
+        if self._calls <= 2:
+            # A resumed run starts in the middle, and the first unit of work waits for compilation:
+            # the rate counts from after both.
             self._first, self._begun = done, now
         rate = (done - self._first) / max(now - self._begun, 1e-9)
         shown = f"{rate:.1f} {self.unit}s/s" if rate else ""

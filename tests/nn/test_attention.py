@@ -38,15 +38,14 @@ def test_equals_jax_dot_product_attention(heads, kv_heads):
 
 
 def test_bfloat16_attention_has_its_softmax_in_float32():
-    # Logits of 256 and 257 are one number in bfloat16; in float32 they weigh 1 : e.
-    query = jnp.full((1, 1, 1, 1), 16.0, jnp.bfloat16)
-    key = jnp.array([16.0, 16.0625], jnp.bfloat16).reshape(1, 2, 1, 1)
-    key = key.at[0, 1].set(jnp.asarray(16.125, jnp.bfloat16))
-    value = jnp.array([0.0, 1.0], jnp.bfloat16).reshape(1, 2, 1, 1)
+    # Logits 256 and 257 are the same number in bfloat16; in float32 the second weighs e times more.
+    bf16 = jnp.bfloat16
+    query = jnp.array([32.0, 2.0, 0.0, 0.0], bf16).reshape(1, 1, 1, 4)
+    key = jnp.array([[16.0, 0.0, 0.0, 0.0], [16.0, 1.0, 0.0, 0.0]], bf16).reshape(1, 2, 1, 4)
+    value = jnp.array([[0.0] * 4, [1.0] * 4], bf16).reshape(1, 2, 1, 4)
     found = dot_product_attention(query, key, value, jnp.ones((1, 1, 2), bool))
-    logits = np.float64([16 * 16.0, 16 * 16.125])
-    expected = 1 / (1 + np.exp(logits[0] - logits[1]))
-    assert float(found[0, 0, 0, 0]) == pytest.approx(expected, abs=0.004)
+    assert found.dtype == bf16
+    np.testing.assert_allclose(found.astype(jnp.float32), 1 / (1 + np.exp(-1)), atol=0.002)
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2])

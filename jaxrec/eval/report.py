@@ -1,0 +1,352 @@
+"""The report of a run as one HTML file, and its model card: pure functions of plain data.
+
+The page needs nothing but itself: figures are inline SVG, there is no script, no font and no image
+to fetch. Figures are drawn in stand-in colours that become CSS variables, so they follow the
+reader's light or dark setting like the text around them.
+
+Shapes: `I` items, `L` levels.
+"""
+
+import dataclasses
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+# Keys of an `eval.json` that the page shows.
+REPORT_KEYS = (
+    "rows",
+    "comparisons",
+    "protocol",
+    "leaks",
+    "samples",
+    "invalid_items",
+    "repeated_items",
+)
+_MODEL = "model"
+_HEADLINE = ("ndcg@10", "hr@10")
+_LEVEL = 0.05  # of a paired test, after Holm's correction
+_POINTS = 500  # on a curve: more cannot be told apart and make the file large
+# Stand-in colour to CSS variable. Black is not among them: matplotlib leaves its fill unwritten.
+_COLORS = {
+    "#010101": "--ink",
+    "#020202": "--muted",
+    "#030303": "--rule",
+    "#040404": "--accent",
+    "#050505": "--hit",
+    "#060606": "--third",
+    "#070707": "--fourth",
+}
+_INK, _MUTED, _RULE, *_SERIES = _COLORS
+_DASHES = ("-", "--", "-.", ":")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunParts:
+    """What a run directory holds; None or empty where a part has not been made.
+
+    Attributes:
+      run: the directory, as commands name it.
+      config: nested settings, as in `config.json`.
+      env: data facts, versions and devices, as in `env.json`.
+      report: metrics, tests and samples, as in `eval.json`.
+      metrics: rows of `metrics.jsonl`, by step.
+      train: how training ended, as in `train.json`.
+      codes: item IDs, int [I, L].
+      ids: "scheme", "sizes" (L numbers) and the statistics of the IDs.
+      about: one line on the data set.
+      homepage: where a person finds it and its licence.
+    """
+
+    run: str
+    config: Mapping[str, Any]
+    env: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    report: Mapping[str, Any] | None = None
+    metrics: Sequence[Mapping[str, Any]] = ()
+    train: Mapping[str, Any] | None = None
+    codes: np.ndarray | None = None
+    ids: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    about: str = ""
+    homepage: str = ""
+
+
+def render(parts: RunParts) -> str:
+    """Return the report as an HTML page; a missing part is replaced by the command that makes it.
+
+    Equal parts give equal pages.
+    """
+    context = _context(parts)
+    report = parts.report
+    figures = {
+        "systems": [_systems_figure(report["rows"], metric) for metric in _HEADLINE]
+        if report
+        else [],
+        "learning": _learning_figures(parts.metrics, context["best"]),
+        "levels": [_level_figure(level) for level in context["levels"]],
+    }
+    return _template("report.html.j2", autoescape=True).render(**context, figures=figures)
+
+
+def model_card(parts: RunParts) -> str:
+    """Return a model card in Markdown: what, data and licence, settings, results, how to use it."""
+    return _template("model_card.md.j2", autoescape=False).render(**_context(parts))
+
+
+def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values of nested settings: [("train.steps", "2000"), ...]."""
+    rows: list[tuple[str, str]] = []
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            rows += settings(value, f"{prefix}{name}.")
+        else:
+            words = value if isinstance(value, list | tuple) else [value]
+            rows.append((prefix + name, ", ".join("none" if w is None else str(w) for w in words)))
+    return rows
+
+
+def _context(parts: RunParts) -> dict[str, Any]:
+    """What both templates show, computed once."""
+    report = parts.report
+    rows: Mapping[str, Any] = report["rows"] if report else {}
+    names = list(rows[_MODEL]["metrics"]) if rows else []
+    names = [name for name in _HEADLINE if name in names] + [
+        name for name in names if name not in _HEADLINE
+    ]
+    baselines = {name: row for name, row in rows.items() if name != _MODEL}
+    tests = {row["baseline"]: row for row in report["comparisons"]} if report else {}
+    rival = max(baselines, key=lambda name: baselines[name]["metrics"]["ndcg@10"], default=None)
+    validations = [row for row in parts.metrics if "valid/ndcg@10" in row]
+    # The first of equals, as the training loop keeps it.
+    best = max(validations, key=lambda row: row["valid/ndcg@10"], default=None)
+    facts = dict(parts.env.get("data", {})) | (dict(report["protocol"]) if report else {})
+    return {
+        "parts": parts,
+        "report": report,
+        "rows": rows,
+        "metrics": names,
+        "headline": _HEADLINE,
+        "top": {name: max(row["metrics"][name] for row in rows.values()) for name in names},
+        "rival": rival,
+        "test": tests.get(rival),
+        "facts": facts,
+        "name": facts.get("dataset") or parts.config.get("data", {}).get("name", "unknown data"),
+        "validations": validations,
+        "best": best["step"] if best else None,
+        "levels": _levels(parts),
+        "before": parts.ids.get("repair", {}).get("before", parts.ids),
+        "settings": settings(parts.config),
+        "folder": PurePath(parts.run).name or parts.run,
+        "user": report["samples"][0]["user"] if report and report["samples"] else "USER",
+    }
+
+
+def _levels(parts: RunParts) -> list[dict[str, Any]]:
+    """How often each code of each level is used, most used first."""
+    if parts.codes is None:
+        return []
+    found = []
+    for level, size in enumerate(parts.ids["sizes"]):
+        counts = np.sort(np.bincount(parts.codes[:, level], minlength=size))[::-1]
+        share = counts[counts > 0] / counts.sum()
+        # + 0.0 turns the -0.0 of a single code into 0.0.
+        entropy = float(-(share * np.log2(share)).sum() + 0.0)
+        found.append(
+            {
+                "level": level,
+                "size": size,
+                "counts": counts,
+                "used": int((counts > 0).sum()),
+                "entropy": entropy,
+                "limit": math.log2(size),
+                "perplexity": 2.0**entropy,
+            }
+        )
+    return found
+
+
+def _template(name: str, *, autoescape: bool) -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "metric": str.upper,
+        "signed": lambda value: f"{value:+.4f}".replace("-", "\u2212"),
+        "seconds": lambda value: f"{value:.1f}" if value < 10 else f"{value:,.0f}",
+        "p": lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}",
+        "verdict": _verdict,
+        "md": lambda value: re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(value).split())),
+    }
+    return environment.from_string(
+        resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    )
+
+
+def _verdict(test: Mapping[str, Any]) -> str:
+    if test["p_holm"] >= _LEVEL:
+        return "no difference shown"
+    return "model better" if test["difference"] > 0 else "model worse"
+
+
+def _systems_figure(rows: Mapping[str, Any], metric: str) -> str:
+    """One metric of all systems as dots with interval whiskers, in the table's order."""
+    values = {
+        name: (row["metrics"][metric], *row["intervals"][metric]) for name, row in rows.items()
+    }
+
+    def draw(axes: Any) -> None:
+        for place, (name, (value, low, high)) in enumerate(values.items()):
+            color, marker = (_SERIES[0], "D") if name == _MODEL else (_MUTED, "o")
+            axes.plot([low, high], [place, place], color=color, linewidth=1.6)
+            axes.plot([value], [place], color=color, marker=marker, markersize=7)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        axes.set_title(metric.upper())
+        axes.grid(axis="x")
+
+    label = "; ".join(
+        f"{name} {v:.4f}, from {a:.3f} to {b:.3f}" for name, (v, a, b) in values.items()
+    )
+    return _svg(f"systems-{metric}", f"{metric.upper()} with 95 % intervals: {label}", draw)
+
+
+def _learning_figures(metrics: Sequence[Mapping[str, Any]], best: int | None) -> list[str]:
+    """Training loss, whole and by level; validation metrics; the best step marked in both."""
+    losses = [row for row in metrics if "loss" in row]
+    validations = [row for row in metrics if "valid/ndcg@10" in row]
+    figures = []
+    for name, title, rows, keys in (
+        ("loss", "Training loss (nats an item)", losses, _loss_names(losses)),
+        ("validation", "Validation", validations, ["valid/" + name for name in _HEADLINE]),
+    ):
+        if not rows:
+            continue
+        # By position from the end, so that the last row stays.
+        shown = rows[:: -max(1, math.ceil(len(rows) / _POINTS))][::-1]
+
+        def draw(axes: Any, shown: Any = shown, keys: Any = keys, title: str = title) -> None:
+            marker = "o" if len(shown) < 40 else ""
+            for place, key in enumerate(keys):
+                axes.plot(
+                    [row["step"] for row in shown],
+                    [row.get(key, math.nan) for row in shown],
+                    color=_SERIES[place % len(_SERIES)],
+                    linestyle=_DASHES[place % len(_DASHES)],
+                    marker=marker,
+                    markersize=3,
+                    label=_series_name(key),
+                )
+            if best is not None:
+                axes.axvline(
+                    best, color=_INK, linewidth=1, linestyle=(0, (2, 3)), label="best step"
+                )
+            axes.set_title(title)
+            axes.set_xlabel("step")
+            axes.grid(axis="y")
+            axes.legend(frameon=False, ncols=2 if len(keys) < 4 else 3)
+
+        first, last = shown[0], shown[-1]
+        label = "; ".join(
+            f"{_series_name(key)} from {first.get(key, math.nan):.4f} at step {first['step']} to "
+            f"{last.get(key, math.nan):.4f} at step {last['step']}"
+            for key in keys
+        )
+        note = "" if best is None else f"; best step {best}"
+        figures.append(_svg(f"learning-{name}", f"{title}: {label}{note}", draw))
+    return figures
+
+
+def _loss_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    levels = {name for row in rows for name in row if name.startswith("loss/level_")}
+    return ["loss", *sorted(levels, key=lambda name: int(name.rpartition("_")[2]))]
+
+
+def _series_name(key: str) -> str:
+    if key == "loss":
+        return "total"
+    return key.removeprefix("loss/").replace("_", " ") if "loss" in key else key[6:].upper()
+
+
+def _level_figure(level: Mapping[str, Any]) -> str:
+    """Items of each code of a level, most used first, beside an even spread."""
+    counts = level["counts"]
+    even = counts.sum() / level["size"]
+
+    def draw(axes: Any) -> None:
+        axes.stairs(counts, np.arange(len(counts) + 1) + 0.5, fill=True, color=_SERIES[0])
+        axes.axhline(even, color=_INK, linewidth=1, linestyle="--", label="all codes alike")
+        axes.set_title(f"Level {level['level']}")
+        axes.set_xlabel("codes, most used first")
+        axes.set_ylabel("items")
+        axes.set_xlim(0.5, len(counts) + 0.5)
+        axes.set_ylim(0, 1.15 * counts[0])
+        axes.grid(axis="y")
+        axes.legend(frameon=False, loc="upper right")
+
+    label = (
+        f"Level {level['level']}: {level['used']} of {level['size']} codes in use, the most used by "
+        f"{counts[0]} items, the least used by {counts[-1]}; an even spread is {even:.1f}"
+    )
+    return _svg(f"level-{level['level']}", label, draw)
+
+
+def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
+    """Draw one pair of axes; return inline SVG, safe in HTML, with `label` for those who listen.
+
+    Figures are narrow, so that their text stays readable on a phone; pages set them side by side.
+    """
+    import matplotlib
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.hashsalt": "jaxrec",
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.size": 11,
+        "font.family": "DejaVu Sans",  # ships with matplotlib; replaced below
+        "axes.axisbelow": True,
+        "axes.edgecolor": _MUTED,
+        "axes.labelcolor": _MUTED,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": _INK,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 12,
+        "grid.color": _RULE,
+        "legend.fontsize": 10,
+        "legend.labelcolor": _INK,
+        "xtick.color": _MUTED,
+        "ytick.color": _MUTED,
+        "ytick.labelcolor": _INK,
+    }
+    stream = io.StringIO()
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(5.6, 3.3), layout="constrained")
+        draw(figure.add_subplot())
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Several figures share a page: their ids must differ.
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", svg)
+    svg = re.sub(r"(?<=px )'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
+    for color, variable in _COLORS.items():
+        svg = svg.replace(color, f"var({variable})")
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None  # matplotlib always writes one
+    head = Markup('<svg role="img" aria-label="{}" {}>').format(label, Markup(box[0]))
+    # HTML knows SVG and its xlink: no namespace, hence no address, need be declared.
+    return head + Markup(svg[svg.index(">") + 1 :])

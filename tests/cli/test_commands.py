@@ -1,0 +1,245 @@
+"""Commands: what they write, and the errors that a user meets."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jaxrec.cli.main import main
+from jaxrec.ids import ItemCodes
+from jaxrec.testing import tiny_config, write_tiny_csv
+
+CONFIG = """
+from jaxrec.testing import tiny_config
+
+def get_config():
+    return tiny_config({path!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tiny")
+    path = write_tiny_csv(directory)
+    file = directory / "tiny.py"
+    file.write_text(CONFIG.format(path=str(path)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(config_file):
+    """A run directory after train, eval and report."""
+    directory = config_file.parent / "run"
+    assert main(["train", str(config_file), "--run-dir", str(directory)]) == 0
+    assert main(["eval", str(directory)]) == 0
+    assert main(["report", str(directory)]) == 0
+    return directory
+
+
+def fails(arguments, capsys, code, *words):
+    """The command exits with `code`, and says all the words in one line."""
+    assert main(arguments) == code
+    message = capsys.readouterr().err.strip()
+    last = message.splitlines()[-1]
+    assert last.startswith(f"jaxrec {arguments[0]}:")
+    for word in words:
+        assert word in last, last
+    return last
+
+
+def test_a_run_directory_holds_what_the_documentation_says(finished):
+    names = {path.name for path in finished.iterdir()}
+    expected = "config.json env.json ids data checkpoints metrics.jsonl tb result.json report.html"
+    assert set(expected.split()) <= names
+
+
+def test_the_result_names_every_system_and_no_invalid_item(finished):
+    result = json.loads((finished / "result.json").read_text())
+    assert set(result) == {"model", "baselines", "invalid_items", "seconds"}
+    names = {"popularity", "item_knn", "markov", "cooccurrence", "sasrec"}
+    assert set(result["baselines"]) == names
+    assert result["invalid_items"] == 0
+    for metrics in [result["model"], *result["baselines"].values()]:
+        assert 0 <= metrics["ndcg@10"] <= metrics["hr@10"] <= 1
+
+
+def test_training_learns_what_the_tiny_data_teach(finished):
+    # Users walk along a ring, so the next item is mostly the neighbour: chance is about 10 / 22.
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_recommend_prints_new_items_only(finished, capsys):
+    assert main(["recommend", str(finished), "--user", "u003", "--top", "5"]) == 0
+    text = capsys.readouterr().out
+    history, found = text.split("top 5")
+    titles = [line.split(". ")[1].split("  ")[0] for line in found.splitlines() if ". Film" in line]
+    assert len(set(titles)) == 5
+    assert not [title for title in titles if title in history]
+    assert "next: jaxrec" in text
+
+
+def test_ids_are_fitted_once_and_shown(config_file, tmp_path, capsys):
+    directory = tmp_path / "run"
+    assert main(["ids", str(config_file), "--run-dir", str(directory)]) == 0
+    assert "next: jaxrec train" in capsys.readouterr().out
+    codes = ItemCodes.load(directory / "ids")
+    assert len(np.unique(codes.codes, axis=0)) == 30
+
+
+def test_a_run_with_other_settings_is_refused(config_file, finished, capsys):
+    arguments = ["train", str(config_file), "--run-dir", str(finished), "--train.lr", "0.5"]
+    fails(arguments, capsys, 2, "train.lr was 0.01 and is 0.5", "--run-dir")
+
+
+def test_a_run_on_other_data_is_refused(config_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["ids", str(config_file), "--run-dir", str(run)]) == 0
+    data = config_file.parent / "interactions.csv"
+    old = data.read_text()
+    try:
+        data.write_text(old.rstrip("\n").rsplit("\n", 1)[0] + "\n")
+        arguments = ["train", str(config_file), "--run-dir", str(run)]
+        fails(arguments, capsys, 3, "other data", "fingerprint")
+    finally:
+        data.write_text(old)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--train.lrr", "1"], 2, ["--train.lrr", "did you mean '--train.lr'"]),
+        (["--train.learning-rate", "1"], 2, ["did you mean '--train.lr'"]),
+        (["--train.steps", "many"], 2, ["--train.steps", "'many'"]),
+        (["--train.steps", "0"], 2, ["train.steps must be at least 1, got 0"]),
+        (["--decode.beams", "31"], 2, ["decode.beams", "30 items", "31"]),
+        (["--decode.beams", "5"], 2, ["eval.ks", "decode.beams"]),
+        (["--ids.size", "2"], 2, ["30 items do not fit into 2 x 2 = 4 IDs"]),
+        (["--data.min-count", "500"], 3, ["nothing left after 500-core", "lower"]),
+        (["--from-file", "absent.csv"], 3, ["absent.csv"]),
+        (["--data.user-column", "usr"], 3, ["'usr'", "user_id"]),
+    ],
+)
+def test_a_bad_setting_is_named_before_anything_is_written(
+    config_file, tmp_path, capsys, options, code, words
+):
+    run = tmp_path / "run"
+    arguments = ["train", str(config_file), "--run-dir", str(run), *options]
+    fails(arguments, capsys, code, *words)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "from jaxrec.systems import Config\ndef get_config(): return Config(max_item=3)",
+            "max_items",
+        ),
+        (
+            "from jaxrec.train import TrainConfig\ndef get_config(): TrainConfig(learning_rate=1)",
+            "'lr'",
+        ),
+        (
+            "from jaxrec.systems import Config\ndef get_config(): return Config(max_items='3')",
+            "int",
+        ),
+        ("x = 1", "get_config"),
+        ("def get_config(): return 3", "Config"),
+        ("def get_config(:", "SyntaxError"),
+    ],
+)
+def test_a_bad_config_file_is_named_with_the_fix(tmp_path, capsys, text, words):
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    fails(["train", str(path)], capsys, 2, words)
+
+
+def test_a_missing_config_file_names_the_nearest(config_file, capsys):
+    wrong = config_file.with_name("tinny.py")
+    fails(["train", str(wrong)], capsys, 3, "tinny.py", "did you mean", "tiny.py")
+
+
+def test_an_unknown_user_and_too_long_a_list_are_named(finished, capsys):
+    fails(["recommend", str(finished), "--user", "u9"], capsys, 2, "'u9'", "u000")
+    arguments = ["recommend", str(finished), "--user", "u003", "--top", "11"]
+    fails(arguments, capsys, 2, "--top", "10 beams", "11")
+
+
+@pytest.mark.parametrize("command", ["eval", "report"])
+def test_a_directory_that_is_no_run_is_named(tmp_path, capsys, command):
+    fails([command, str(tmp_path / "nothing")], capsys, 3, "no run directory", "jaxrec train")
+
+
+def test_a_run_that_was_not_trained_says_so(config_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    main(["ids", str(config_file), "--run-dir", str(run)])
+    fails(["eval", str(run)], capsys, 3, "jaxrec train")
+
+
+def test_a_damaged_checkpoint_exits_with_3(config_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", str(config_file), "--run-dir", str(run)]) == 0
+    for path in (run / "checkpoints" / "20").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    arguments = ["train", str(config_file), "--run-dir", str(run)]
+    fails(arguments, capsys, 3, "checkpoints/20", "delete that directory")
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from jaxrec.cli.main import main
+main(["ids", {config!r}, "--run-dir", {run!r}])
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+code = main(["train", {config!r}, "--run-dir", {run!r}])
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert main(["train", {config!r}, "--run-dir", {run!r}]) == 0
+sys.exit(code)
+"""
+
+
+def test_a_full_disk_exits_with_4_and_the_run_goes_on_afterwards(config_file, tmp_path):
+    # A limit on file size fails every larger write as a full disk does.
+    script = FULL_DISK.format(config=str(config_file), run=str(tmp_path / "run"))
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.returncode == 4, found.stderr[-2000:]
+    message = [line for line in found.stderr.splitlines() if line.startswith("jaxrec train:")]
+    assert len(message) == 1
+    assert "free space" in message[0]
+
+
+def test_doctor_flags_the_known_bad_pair():
+    from jaxrec.cli.doctor import bad_pairs
+
+    good = {"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8"}
+    assert bad_pairs(good) == []
+    assert bad_pairs(good | {"jax": "0.11.1", "jaxlib": "0.11.1"}) != []
+    assert bad_pairs({"jax": "0.12.0.1", "jaxlib": "0.12.0.1", "flax": "0.12.12"}) == []
+    assert "jaxlib 0.9.0" in bad_pairs(good | {"jaxlib": "0.9.0"})[0]
+
+
+def test_data_is_described_and_added(config_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("JAXREC_CACHE", str(tmp_path))
+    from jaxrec.testing import tiny_options
+
+    options = tiny_options(config_file.parent / "interactions.csv")
+    assert main(["data", "add", "tiny", *options[2:]]) == 0
+    text = capsys.readouterr().out
+    assert "users: 40" in text and "items: 30" in text and "prepared: " in text
+    assert main(["data", "list"]) == 0
+    assert "ml-100k" in capsys.readouterr().out
+    fails(["data", "describe", "ml-100kk"], capsys, 3, "did you mean 'ml-100k'")
+
+
+def test_the_config_of_a_run_is_read_back_exactly(finished, config_file):
+    from jaxrec.systems.run import load_config
+
+    config = tiny_config(config_file.parent / "interactions.csv")
+    assert load_config(finished) == config
+    assert dataclasses.asdict(config)["train"]["lr"] == 0.01

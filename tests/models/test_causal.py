@@ -1,0 +1,195 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.models import Block, CausalLM, TransformerConfig
+from jaxrec.nn import Norm, SelfContext, causal_mask, positions_of
+from jaxrec.testing import tiny_model
+
+KEY = jax.random.key(0)
+FLAVOURS = {
+    "llama": tiny_model(depth=3),
+    "gpt2": dataclasses.replace(
+        tiny_model(depth=3),
+        norm="layer",
+        positions="learned",
+        gated=False,
+        activation="gelu_tanh",
+        qkv_bias=True,
+        out_bias=True,
+        mlp_bias=True,
+        tie_embeddings=False,
+    ),
+}
+
+
+def _batch(vocab_size=18, batch=3, length=7):
+    rng = np.random.default_rng(0)
+    tokens = jnp.asarray(rng.integers(1, vocab_size, (batch, length)), jnp.int32)
+    valid = jnp.arange(length)[None] >= jnp.array([0, 2, 5])[:batch, None]
+    return jnp.where(valid, tokens, 0), valid
+
+
+def _params(config, seed=0):
+    """Random everywhere: zeros for biases and ones for scales would hide a missing term."""
+    model = CausalLM(config)
+    tokens, valid = _batch(config.vocab_size)
+    shapes = _unboxed(jax.eval_shape(model.init, KEY, tokens, valid))
+    rng = np.random.default_rng(seed)
+    return model, jax.tree.map(lambda s: _draw(rng, s), shapes)
+
+
+def _draw(rng, shape):
+    return jnp.asarray(0.3 * rng.normal(size=shape.shape), shape.dtype)
+
+
+def _unboxed(tree):
+    return jax.tree.map(
+        lambda leaf: getattr(leaf, "value", leaf), tree, is_leaf=lambda x: hasattr(x, "value")
+    )
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
+    config = FLAVOURS[flavour]
+    model, params = _params(config)
+    tokens, valid = _batch()
+    positions, context = positions_of(valid), SelfContext(causal_mask(valid))
+    hidden, (keys, values) = model.apply(params, tokens, positions, context, method="hidden")
+    p = params["params"]
+    x = p["embedding"][tokens]
+    if config.positions == "learned":
+        x = x + p["position"][positions]
+    for layer in range(config.depth):
+        own = jax.tree.map(lambda leaf, at=layer: leaf[at], p["blocks"])
+        x, (key, value) = Block(config).apply({"params": own}, x, None, positions, context, True)
+        np.testing.assert_allclose(keys[layer], key, atol=1e-5)
+        np.testing.assert_allclose(values[layer], value, atol=1e-5)
+    expected = Norm(config.norm, config.norm_eps).apply({"params": p["final_norm"]}, x)
+    np.testing.assert_allclose(hidden, expected, atol=1e-5)
+    head = p["embedding"] if config.tie_embeddings else p["head"]
+    logits = np.asarray(expected, np.float64) @ np.asarray(head, np.float64).T
+    np.testing.assert_allclose(model.apply(params, tokens, valid), logits, atol=1e-4)
+
+
+def test_parameters_of_blocks_have_a_leading_axis_of_depth_and_differ_between_layers():
+    config = tiny_model(depth=3)
+    variables = _unboxed(CausalLM(config).init(KEY, *_batch()))
+    for leaf in jax.tree.leaves(variables["params"]["blocks"]):
+        assert leaf.shape[0] == 3
+    kernel = variables["params"]["blocks"]["mlp"]["up"]["kernel"]
+    assert not np.allclose(kernel[0], kernel[1])
+    # fan-in initialization, scaled by 1/(2 depth) on the way back to the stream
+    assert float(kernel.std()) == pytest.approx(16**-0.5, rel=0.1)
+    down = variables["params"]["blocks"]["mlp"]["down"]["kernel"]
+    assert float(down.std()) == pytest.approx((1 / (32 * 6)) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_remat_changes_neither_loss_nor_gradient(dropout):
+    config = dataclasses.replace(tiny_model(depth=3), dropout=dropout)
+    _, params = _params(config)
+    tokens, valid = _batch()
+
+    def loss(model, p):
+        logits = model.apply(p, tokens, valid, dropout == 0.0, rngs={"dropout": KEY})
+        return jax.nn.log_softmax(logits)[..., 1].mean()
+
+    found = [
+        jax.jit(jax.value_and_grad(lambda p, m=model: loss(m, p)))(params)
+        for model in (CausalLM(config), CausalLM(dataclasses.replace(config, remat=True)))
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *found)
+    norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(found[0][1])]
+    assert min(norms) > 0
+
+
+def test_remat_stores_fewer_residuals():
+    tokens, valid = _batch()
+    stored = []
+    for remat in (False, True):
+        config = dataclasses.replace(tiny_model(depth=3), remat=remat)
+        model, params = _params(config)
+        _, backward = jax.vjp(lambda p, m=model: m.apply(p, tokens, valid), params)
+        stored.append(sum(leaf.size for leaf in jax.tree.leaves(backward)))
+    assert stored[1] < 0.7 * stored[0]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_slice_of_logits_equals_the_slice_of_all(flavour):
+    model, params = _params(FLAVOURS[flavour])
+    hidden = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 16)), jnp.float32)
+    everything = model.apply(params, hidden, method="logits")
+    assert everything.shape == (2, 3, 18)
+    for start, size in ((0, 18), (2, 8), (10, 8), (17, 1)):
+        part = model.apply(params, hidden, start, size, method="logits")
+        np.testing.assert_allclose(part, everything[..., start : start + size], atol=1e-6)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_bfloat16_keeps_parameters_and_logits_in_float32_and_stays_close(flavour):
+    exact = FLAVOURS[flavour]
+    config = dataclasses.replace(exact, dtype="bfloat16")
+    tokens, valid = _batch()
+    model = CausalLM(config)
+    variables = jax.jit(lambda key: _unboxed(model.init(key, tokens, valid)))(KEY)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    context = SelfContext(causal_mask(valid))
+    hidden, (key, value) = jax.eval_shape(
+        lambda v: model.apply(v, tokens, positions_of(valid), context, method="hidden"), variables
+    )
+    assert {hidden.dtype, key.dtype, value.dtype} == {jnp.dtype(jnp.bfloat16)}
+    logits = jax.jit(model.apply)(variables, tokens, valid)
+    assert logits.dtype == jnp.float32
+    expected = jax.jit(CausalLM(exact).apply)(variables, tokens, valid)
+    difference = np.abs(logits - expected)
+    assert 0 < difference.max() < 0.05 * np.abs(expected).max()
+
+
+def test_later_tokens_and_padding_do_not_change_earlier_logits():
+    model, params = _params(tiny_model(depth=2))
+    tokens, valid = _batch()
+    before = model.apply(params, tokens, valid)
+    changed = tokens.at[:, -1].set(5).at[1, 0].set(9)
+    after = model.apply(params, changed, valid)
+    seen = np.asarray(valid).copy()
+    seen[:, -1] = False
+    np.testing.assert_allclose(np.asarray(after)[seen], np.asarray(before)[seen], atol=1e-6)
+    assert not np.allclose(after[0, -1], before[0, -1])
+
+
+def test_the_compiled_program_does_not_grow_with_depth():
+    def text(depth):
+        config = dataclasses.replace(tiny_model(depth=depth), dropout=0.1)
+        tokens, valid = _batch()
+        model = CausalLM(config)
+        shapes = jax.eval_shape(lambda k: _unboxed(model.init(k, tokens, valid)), KEY)
+
+        def loss(params, key):
+            return model.apply(params, tokens, valid, False, rngs={"dropout": key}).sum()
+
+        return jax.jit(jax.grad(loss)).lower(shapes, KEY).as_text()
+
+    shallow, deep = text(2), text(12)
+    assert len(deep) < 1.2 * len(shallow)
+
+
+def test_dropout_needs_a_key_and_changes_the_output():
+    model, params = _params(dataclasses.replace(tiny_model(), dropout=0.5))
+    tokens, valid = _batch()
+    still = model.apply(params, tokens, valid)
+    np.testing.assert_array_equal(still, model.apply(params, tokens, valid))
+    one, other = (
+        model.apply(params, tokens, valid, False, rngs={"dropout": jax.random.key(seed)})
+        for seed in (0, 1)
+    )
+    assert not np.allclose(one, still)
+    assert not np.allclose(one, other)
+
+
+def test_the_config_is_hashable_and_equal_by_value():
+    assert hash(TransformerConfig()) == hash(TransformerConfig())
+    assert CausalLM(TransformerConfig()) == CausalLM(TransformerConfig())

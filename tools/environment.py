@@ -1,0 +1,48 @@
+"""Make the project's virtual environment, with nothing but Python's standard library."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make(requirements: list[list[str]], name: str) -> Path:
+    """Create `.venv` and install into it, unless that was done for the same pyproject.
+
+    Args:
+      requirements: arguments of one `pip install` each, in order.
+      name: of the set of requirements.
+
+    Returns:
+      The directory of its executables.
+    """
+    if sys.version_info < (3, 11):
+        sys.exit(f"jaxrec needs Python 3.11 or later, this is {sys.version.split()[0]}")
+    place = Path(os.environ.get("JAXREC_VENV", ROOT / ".venv"))
+    programs = place / ("Scripts" if os.name == "nt" else "bin")
+    wanted = repr(requirements) + (ROOT / "pyproject.toml").read_text()
+    digest = hashlib.sha256(wanted.encode()).hexdigest()
+    stamp = place / f"jaxrec-{name}.sha256"
+    if stamp.exists() and stamp.read_text() == digest:
+        return programs
+    if not (programs / "python").exists():
+        print(f"creating {place}", flush=True)
+        venv.create(place, with_pip=True)
+    for arguments in requirements:
+        print("installing", *arguments, flush=True)
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, *arguments], cwd=ROOT, check=True)
+    stamp.write_text(digest)
+    return programs
+
+
+def run(command: list[str], **variables: str) -> None:
+    """Show and run a command; its failure is this process's."""
+    print("$", *command, flush=True)
+    code = subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
+    if code:
+        sys.exit(code)
