@@ -20,7 +20,7 @@ def make(requirements: list[list[str]], name: str) -> Path:
     Returns:
       The directory of its executables.
     """
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036, this file runs before anything is installed
         sys.exit(f"jaxrec needs Python 3.11 or later, this is {sys.version.split()[0]}")
     place = Path(os.environ.get("JAXREC_VENV", ROOT / ".venv"))
     programs = place / ("Scripts" if os.name == "nt" else "bin")

@@ -114,9 +114,7 @@ def _context(parts: RunParts) -> dict[str, Any]:
     report = parts.report
     rows: Mapping[str, Any] = report["rows"] if report else {}
     names = list(rows[_MODEL]["metrics"]) if rows else []
-    names = [name for name in _HEADLINE if name in names] + [
-        name for name in names if name not in _HEADLINE
-    ]
+    names = [*_HEADLINE, *sorted(set(names) - set(_HEADLINE), key=_metric_order)] if rows else []
     baselines = {name: row for name, row in rows.items() if name != _MODEL}
     tests = {row["baseline"]: row for row in report["comparisons"]} if report else {}
     rival = max(baselines, key=lambda name: baselines[name]["metrics"]["ndcg@10"], default=None)
@@ -143,6 +141,12 @@ def _context(parts: RunParts) -> dict[str, Any]:
         "folder": PurePath(parts.run).name or parts.run,
         "user": report["samples"][0]["user"] if report and report["samples"] else "USER",
     }
+
+
+def _metric_order(name: str) -> tuple[int, int, str]:
+    """By cut-off, the longest list first; then as people list them."""
+    kind, _, cutoff = name.partition("@")
+    return -int(cutoff or 0), ("ndcg", "hr", kind).index(kind), name
 
 
 def _levels(parts: RunParts) -> list[dict[str, Any]]:
@@ -182,10 +186,10 @@ def _template(name: str, *, autoescape: bool) -> Any:
     environment.filters |= {
         "metric": str.upper,
         "signed": lambda value: f"{value:+.4f}".replace("-", "\u2212"),
-        "seconds": lambda value: f"{value:.1f}" if value < 10 else f"{value:,.0f}",
+        "seconds": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2f}",
         "p": lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}",
         "verdict": _verdict,
-        "md": lambda value: re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(value).split())),
+        "md": lambda value: re.sub(r"([\\`*{}\[\]<>|#])", r"\\\1", " ".join(str(value).split())),
     }
     return environment.from_string(
         resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
@@ -295,8 +299,8 @@ def _level_figure(level: Mapping[str, Any]) -> str:
         axes.legend(frameon=False, loc="upper right")
 
     label = (
-        f"Level {level['level']}: {level['used']} of {level['size']} codes in use, the most used by "
-        f"{counts[0]} items, the least used by {counts[-1]}; an even spread is {even:.1f}"
+        f"Level {level['level']}: {level['used']} of {level['size']} codes in use, the most used "
+        f"by {counts[0]} items, the least used by {counts[-1]}; an even spread is {even:.1f}"
     )
     return _svg(f"level-{level['level']}", label, draw)
 

@@ -228,8 +228,9 @@ def test_data_is_described_and_added(config_file, tmp_path, capsys, monkeypatch)
     monkeypatch.setenv("JAXREC_CACHE", str(tmp_path))
     from jaxrec.testing import tiny_options
 
-    options = tiny_options(config_file.parent / "interactions.csv")
-    assert main(["data", "add", "tiny", *options[2:]]) == 0
+    options = tiny_options(config_file.parent / "interactions.csv")[2:]
+    options = [word.replace("--data.", "--") for word in options]
+    assert main(["data", "add", "tiny", *options]) == 0
     text = capsys.readouterr().out
     assert "users: 40" in text and "items: 30" in text and "prepared: " in text
     assert main(["data", "list"]) == 0

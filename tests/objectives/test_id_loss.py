@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,11 @@ def _unboxed(tree):
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _loss(model, params, tokens, key=None):
+    return id_loss(model, params, tokens, key, vocabulary=VOCABULARY)
+
+
 def _by_loops(torch, logits, tokens):
     """-log p of every code of every item, by torch, position by position; `[level, ...]`."""
     found = {level: [] for level in range(len(SIZES))}
@@ -62,8 +68,8 @@ def _by_loops(torch, logits, tokens):
 def test_equals_torch_cross_entropy_position_by_position():
     torch = pytest.importorskip("torch")
     model, params, tokens = _setup()
-    loss = id_loss(model, params, tokens, None, vocabulary=VOCABULARY)
-    logits = model.apply(params, tokens[:, :-1], tokens[:, :-1] != 0)
+    loss = _loss(model, params, tokens)
+    logits = jax.jit(model.apply)(params, tokens[:, :-1], tokens[:, :-1] != 0)
     expected = _by_loops(torch, logits, np.asarray(tokens))
     for level in range(3):
         share = float(sum(expected[level]))
@@ -93,23 +99,20 @@ def test_the_loss_of_one_item_is_minus_the_log_of_its_probability():
 
 def test_padding_and_bos_are_never_counted():
     model, params, tokens = _setup()
-    found = id_loss(model, params, tokens, None, vocabulary=VOCABULARY)
+    found = _loss(model, params, tokens)
     wider = jnp.pad(tokens, ((0, 0), (6, 0)))
-    padded = id_loss(model, params, wider, None, vocabulary=VOCABULARY)
+    padded = _loss(model, params, wider)
     assert float(padded.weight) == float(found.weight)
     assert float(padded.total) == pytest.approx(float(found.total), rel=1e-5)
-    empty = id_loss(model, params, tokens[2:3], None, vocabulary=VOCABULARY)
+    empty = _loss(model, params, tokens[2:3])
     assert (float(empty.total), float(empty.weight)) == (0.0, 0.0)
     assert np.asarray(tokens[2]).tolist() == [0] * 12 + [1]
 
 
 def test_sums_of_single_rows_are_the_sums_of_the_batch():
     model, params, tokens = _setup()
-    whole = id_loss(model, params, tokens, None, vocabulary=VOCABULARY)
-    rows = [
-        id_loss(model, params, tokens[n : n + 1], None, vocabulary=VOCABULARY)
-        for n in range(len(tokens))
-    ]
+    whole = _loss(model, params, tokens)
+    rows = [_loss(model, params, tokens[n : n + 1]) for n in range(len(tokens))]
     total = jax.tree.map(lambda *leaves: sum(map(float, leaves)), *rows)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole, total)
 
@@ -117,7 +120,7 @@ def test_sums_of_single_rows_are_the_sums_of_the_batch():
 def test_the_gradient_equals_finite_differences_along_random_directions():
     model, params, tokens = _setup()
     loss = jax.jit(lambda p: id_loss(model, p, tokens, None, vocabulary=VOCABULARY).total)
-    gradient = jax.grad(loss)(params)
+    gradient = jax.jit(jax.grad(loss))(params)
     rng = np.random.default_rng(3)
     leaves, tree = jax.tree.flatten(params)
     for at, leaf in enumerate(leaves):
@@ -158,12 +161,7 @@ def test_logits_in_the_thousands_stay_finite():
 
 def test_a_key_turns_dropout_on():
     model, params, tokens = _setup(dropout=0.3)
-    still, again = (
-        float(id_loss(model, params, tokens, None, vocabulary=VOCABULARY).total) for _ in range(2)
-    )
-    one, other = (
-        float(id_loss(model, params, tokens, jax.random.key(n), vocabulary=VOCABULARY).total)
-        for n in range(2)
-    )
+    still, again = (float(_loss(model, params, tokens).total) for _ in range(2))
+    one, other = (float(_loss(model, params, tokens, jax.random.key(n)).total) for n in range(2))
     assert still == again
     assert len({still, one, other}) == 3

@@ -1,0 +1,417 @@
+"""Constrained beam search against brute force: full forward passes, no cache, no trie."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrec.core import ConfigError
+from jaxrec.decode import (
+    BeamCache,
+    BeamContext,
+    beam_search,
+    beam_widths,
+    check_beams,
+    log_probabilities,
+)
+from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
+from jaxrec.models import CausalLM
+from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.testing import tiny_model
+
+MAX_ITEMS = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A random model, catalogue and batch of histories."""
+
+    model: CausalLM
+    params: dict
+    codes: np.ndarray
+    vocabulary: IdVocabulary
+    index: ItemIndex
+    tokens: jax.Array
+
+    @property
+    def items(self):
+        return len(self.codes)
+
+
+def _case(seed, sizes, share, users=3, **flavour):
+    rng = np.random.default_rng(seed)
+    grid = int(np.prod(sizes))
+    count = max(1, round(share * grid))
+    cells = rng.choice(grid, count, replace=False)
+    codes = np.stack(np.unravel_index(cells, sizes), axis=1).astype(np.int32)
+    vocabulary = IdVocabulary(sizes)
+    model = CausalLM(dataclasses.replace(tiny_model(vocabulary.size), **flavour))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 2), jnp.int32), True)
+    params = jax.tree.map(
+        lambda s: jnp.asarray(0.4 * rng.normal(size=s.shape), jnp.float32), _unboxed(shapes)
+    )
+    histories = [rng.integers(0, count, n % (MAX_ITEMS + 2)) for n in range(users)]
+    tokens = write_histories(histories, vocabulary.tokens(codes), MAX_ITEMS)
+    return Case(
+        model, params, codes, vocabulary, ItemIndex.build(codes, sizes), jnp.asarray(tokens)
+    )
+
+
+def _unboxed(tree):
+    return jax.tree.map(
+        lambda leaf: getattr(leaf, "value", leaf), tree, is_leaf=lambda x: hasattr(x, "value")
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(model, params, tokens):
+    return model.apply(params, tokens, tokens != 0)
+
+
+def _logits(case):
+    """Logits at each level of each item's own ID after each history: per level `[B, I, C_l]`."""
+    users, length = case.tokens.shape
+    ids = case.vocabulary.tokens(case.codes)
+    rows = np.concatenate(
+        [
+            np.repeat(np.asarray(case.tokens), case.items, axis=0),
+            np.tile(ids, (users, 1)),
+        ],
+        axis=1,
+    )
+    logits = np.asarray(_forward(case.model, case.params, jnp.asarray(rows)), np.float64)
+    logits = logits.reshape(users, case.items, *logits.shape[1:])
+    levels = range(case.vocabulary.levels)
+    return [logits[:, :, length - 1 + l, case.vocabulary.level(l)] for l in levels]
+
+
+def _log_softmax(logits):
+    top = logits.max()
+    return logits - top - np.log(np.exp(logits - top).sum())
+
+
+def _children(case, allowed, prefix):
+    """Codes that continue a prefix towards an allowed item, by looking at every item."""
+    level = len(prefix)
+    return sorted(
+        {
+            int(c[level])
+            for c, ok in zip(case.codes, allowed, strict=True)
+            if ok and _starts(c, prefix)
+        }
+    )
+
+
+def _starts(code, prefix):
+    return tuple(code[: len(prefix)].tolist()) == prefix
+
+
+def _step(case, logits, user, allowed, prefix, normalize):
+    """{code: log-probability} of the legal continuations of a prefix."""
+    level, legal = len(prefix), _children(case, allowed, prefix)
+    if not legal:
+        return {}
+    member = next(i for i in range(case.items) if _starts(case.codes[i], prefix))
+    row = logits[level][user, member]
+    if normalize == "legal":
+        return dict(zip(legal, _log_softmax(row[legal]), strict=True))
+    return {code: _log_softmax(row)[code] for code in legal}
+
+
+def _score(case, logits, user, allowed, item, normalize):
+    code = case.codes[item].tolist()
+    return sum(
+        _step(case, logits, user, allowed, tuple(code[:l]), normalize)[code[l]]
+        for l in range(len(code))
+    )
+
+
+def _numpy_beam_search(case, logits, user, allowed, beams, normalize):
+    """[(score, item)], best first: the textbook algorithm over Python tuples."""
+    state = [(0.0, ())]
+    for _ in range(case.vocabulary.levels):
+        grown = [
+            (score + more, (*prefix, code))
+            for score, prefix in state
+            for code, more in _step(case, logits, user, allowed, prefix, normalize).items()
+        ]
+        state = sorted(grown, reverse=True)[:beams]
+    item_of = {tuple(code.tolist()): item for item, code in enumerate(case.codes)}
+    return [(score, item_of[prefix]) for score, prefix in state]
+
+
+def _check_marks(items, scores, real):
+    """The first `real` places hold different items, best first; the others are marked empty."""
+    assert (items[:real] >= 0).all()
+    assert len(set(items[:real].tolist())) == real
+    assert (items[real:] == -1).all()
+    assert np.isneginf(scores[real:]).all()
+    assert np.isfinite(scores[:real]).all()
+    assert (np.diff(scores[:real]) <= 0).all()
+
+
+def _masks(case, how, seed):
+    """Allowed items `[B, I]`, and the arguments of `beam_search` that say so."""
+    rng = np.random.default_rng(seed)
+    users = case.tokens.shape[0]
+    allowed = np.ones((users, case.items), bool)
+    if how == "none":
+        return allowed, {}
+    allowed = rng.random((users, case.items)) < 0.5
+    allowed[-1] = False  # a user to whom nothing may be recommended
+    if how == "allowed":
+        return allowed, {"allowed": jnp.asarray(allowed)}
+    excluded = np.full((users, case.items + 2), -1, np.int32)
+    for user, row in enumerate(allowed):
+        out = np.flatnonzero(~row)
+        excluded[user, : len(out)] = rng.permutation(out)
+        if len(out):
+            excluded[user, -1] = out[0]  # listed twice
+    return allowed, {"excluded": jnp.asarray(excluded)}
+
+
+def _search(case, beams, normalize, **masks):
+    found = beam_search(
+        case.model,
+        case.params,
+        case.index,
+        case.tokens,
+        **masks,
+        vocabulary=case.vocabulary,
+        beams=beams,
+        normalize=normalize,
+    )
+    return np.asarray(found.items), np.asarray(found.scores)
+
+
+_CASES = st.tuples(
+    st.integers(0, 10_000),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
+    st.floats(0.2, 1.0),
+)
+_HOW = st.sampled_from(["none", "allowed", "excluded"])
+_NORMALIZE = st.sampled_from(["codes", "legal"])
+
+
+def _check_whole_catalogue(case, how, normalize, seed):
+    allowed, masks = _masks(case, how, seed)
+    items, scores = _search(case, case.items, normalize, **masks)
+    assert items.shape == scores.shape == (len(case.tokens), case.items)
+    logits = _logits(case)
+    for user in range(len(case.tokens)):
+        legal = np.flatnonzero(allowed[user])
+        _check_marks(items[user], scores[user], len(legal))
+        assert set(items[user][: len(legal)].tolist()) == set(legal.tolist())
+        expected = [
+            _score(case, logits, user, allowed[user], item, normalize)
+            for item in items[user][: len(legal)]
+        ]
+        np.testing.assert_allclose(scores[user][: len(legal)], expected, atol=1e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(_CASES, _HOW, _NORMALIZE)
+def test_beams_as_wide_as_the_catalogue_rank_it_like_brute_force(shape, how, normalize):
+    _check_whole_catalogue(_case(*shape), how, normalize, shape[0])
+
+
+@pytest.mark.parametrize("normalize", ["codes", "legal"])
+@pytest.mark.parametrize("how", ["none", "allowed", "excluded"])
+def test_a_catalogue_with_wide_nodes_is_ranked_like_brute_force(how, normalize):
+    # More than 32 codes: two words of a bitmask a node; ragged levels.
+    case = _case(0, (40, 3, 2), 0.25, num_kv_heads=1)
+    _check_whole_catalogue(case, how, normalize, 0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(_CASES, _HOW, _NORMALIZE, st.integers(1, 6))
+def test_narrower_beams_equal_a_textbook_beam_search(shape, how, normalize, beams):
+    case = _case(*shape)
+    beams = min(beams, case.items)
+    allowed, masks = _masks(case, how, shape[0])
+    items, scores = _search(case, beams, normalize, **masks)
+    logits = _logits(case)
+    for user in range(len(case.tokens)):
+        expected = _numpy_beam_search(case, logits, user, allowed[user], beams, normalize)
+        _check_marks(items[user], scores[user], len(expected))
+        assert items[user][: len(expected)].tolist() == [item for _, item in expected]
+        np.testing.assert_allclose(
+            scores[user][: len(expected)], [score for score, _ in expected], atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("normalize", ["codes", "legal"])
+def test_a_narrow_beam_in_a_large_catalogue_equals_a_textbook_beam_search(normalize):
+    case = _case(1, (6, 5, 4), 0.8)
+    allowed, masks = _masks(case, "allowed", 1)
+    items, scores = _search(case, 5, normalize, **masks)
+    logits = _logits(case)
+    for user in range(len(case.tokens)):
+        expected = _numpy_beam_search(case, logits, user, allowed[user], 5, normalize)
+        _check_marks(items[user], scores[user], len(expected))
+        assert items[user][: len(expected)].tolist() == [item for _, item in expected]
+        np.testing.assert_allclose(
+            scores[user][: len(expected)], [score for score, _ in expected], atol=1e-4
+        )
+
+
+def test_probabilities_of_the_legal_items_sum_to_one():
+    case = _case(2, (4, 3), 0.6)
+    _, scores = _search(case, case.items, "legal")
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, atol=1e-5)
+    _, scores = _search(case, case.items, "codes")
+    assert (np.exp(scores).sum(axis=1) < 0.999).all()
+
+
+FLAVOURS = {
+    "rope, grouped heads": {"num_heads": 4, "num_kv_heads": 2, "depth": 2},
+    "learned positions": {"norm": "layer", "positions": "learned", "gated": False, "depth": 2},
+}
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
+    case = _case(3, (5, 4, 3), 0.5, users=4, **FLAVOURS[flavour])
+    model, params, tokens = case.model, case.params, case.tokens
+    rng = np.random.default_rng(0)
+    valid = tokens != 0
+    positions = positions_of(valid)
+    hidden, (key, value) = model.apply(
+        params, tokens, positions, SelfContext(causal_mask(valid)), method="hidden"
+    )
+    full = _forward(model, params, tokens)
+    last = model.apply(params, hidden[:, -1], method="logits")
+    np.testing.assert_allclose(last, full[:, -1], atol=1e-5)
+
+    # Three steps; each beam picks any beam of the step before as its parent, some two the same.
+    cache = BeamCache(key, value)
+    users = len(tokens)
+    paths = np.zeros((users, 1, 0), np.int32)
+    ancestors = np.zeros((users, 1, 0), np.int32)
+    for step, width in enumerate((3, 5, 4)):
+        parent = rng.integers(0, paths.shape[1], (users, width))
+        new = rng.integers(2, case.vocabulary.size, (users, width, 1)).astype(np.int32)
+        follow = parent[:, :, None]
+        paths = np.concatenate([np.take_along_axis(paths, follow, 1), new], axis=2)
+        if step:
+            older = np.take_along_axis(ancestors, follow, 1)
+            ancestors = np.concatenate([older, follow.astype(np.int32)], axis=2)
+        else:
+            ancestors = np.zeros((users, width, 0), np.int32)
+        where = jnp.broadcast_to(positions[:, -1:] + step + 1, (users, width))
+        context = BeamContext(valid, jnp.asarray(ancestors))
+        hidden, key_value = model.apply(
+            params, jnp.asarray(new[:, :, 0]), where, context, cache, method="hidden"
+        )
+        cache = cache.extend(key_value)
+        found = model.apply(params, hidden, method="logits")
+        rows = np.concatenate(
+            [np.repeat(np.asarray(tokens), width, 0), paths.reshape(users * width, -1)], axis=1
+        )
+        expected = _forward(model, params, jnp.asarray(rows))[:, -1]
+        np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=2e-5)
+
+
+def test_results_depend_neither_on_the_batch_size_nor_on_the_place_in_the_batch():
+    case = _case(4, (6, 5), 0.8, users=6)
+    allowed, _ = _masks(case, "allowed", 0)
+    items, scores = _search(case, 8, "codes", allowed=jnp.asarray(allowed))
+    order = np.array([4, 0, 5, 2, 1, 3])
+    for rows in (order, order[:2], *np.arange(6)[:, None]):
+        part = dataclasses.replace(case, tokens=case.tokens[rows])
+        found = _search(part, 8, "codes", allowed=jnp.asarray(allowed[rows]))
+        np.testing.assert_array_equal(found[0], items[rows])
+        np.testing.assert_allclose(found[1], scores[rows], atol=1e-5)
+
+
+def test_results_do_not_depend_on_how_far_a_history_is_padded():
+    case = _case(5, (6, 5), 0.8)
+    items, scores = _search(case, 8, "codes")
+    wider = dataclasses.replace(case, tokens=jnp.pad(case.tokens, ((0, 0), (5, 0))))
+    found = _search(wider, 8, "codes")
+    np.testing.assert_array_equal(found[0], items)
+    np.testing.assert_allclose(found[1], scores, atol=1e-5)
+
+
+def test_bfloat16_gives_valid_different_items_and_float32_scores():
+    case = _case(6, (6, 5), 0.8, dtype="bfloat16")
+    items, scores = _search(case, 8, "codes")
+    assert scores.dtype == np.float32
+    for user in range(len(items)):
+        _check_marks(items[user], scores[user], 8)
+
+
+def test_the_program_calls_no_host():
+    case = _case(7, (4, 3), 0.5)
+
+    def run(params, tokens, excluded):
+        return beam_search(
+            case.model,
+            params,
+            case.index,
+            tokens,
+            excluded=excluded,
+            vocabulary=case.vocabulary,
+            beams=4,
+        )
+
+    excluded = jnp.full((3, 4), -1, jnp.int32)
+    arguments = (case.params, case.tokens, excluded)
+    assert "callback" not in str(jax.make_jaxpr(run)(*arguments))
+    assert "callback" not in jax.jit(run).lower(*arguments).as_text()
+    # The word to look for is the right one.
+    telltale = jax.jit(lambda x: jax.debug.print("{}", x)).lower(1.0).as_text()
+    assert "callback" in telltale
+
+
+def test_both_kinds_of_mask_at_once_are_refused():
+    case = _case(8, (4, 3), 0.5)
+    with pytest.raises(ConfigError, match="allowed.*excluded"):
+        _search(
+            case,
+            2,
+            "codes",
+            allowed=jnp.ones((3, case.items), bool),
+            excluded=jnp.zeros((3, 1), jnp.int32),
+        )
+
+
+def test_beams_are_no_wider_than_a_level_has_nodes():
+    codes = np.array([[0, 0], [0, 1], [0, 2], [1, 0]], np.int32)
+    index = ItemIndex.build(codes, (2, 3))
+    assert beam_widths(index, 1) == (1, 1)
+    assert beam_widths(index, 3) == (2, 3)
+    assert beam_widths(index, 9) == (2, 4)
+
+
+@pytest.mark.parametrize("beams", [0, -1, 31])
+def test_a_beam_width_that_the_catalogue_cannot_fill_is_refused(beams):
+    with pytest.raises(ConfigError, match=rf"decode.beams.*30 items, got {beams}"):
+        check_beams(30, beams)
+
+
+@pytest.mark.parametrize("beams", [1, 30])
+def test_beam_widths_up_to_the_catalogue_are_fine(beams):
+    check_beams(30, beams)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_log_probabilities_equal_torch(scale):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    logits = (scale * rng.normal(size=(5, 7))).astype(np.float32)
+    legal = rng.random((5, 7)) < 0.5
+    legal[0], legal[1] = True, False
+    raw = torch.tensor(logits)
+    over_codes = torch.log_softmax(raw, -1).numpy()
+    over_legal = torch.log_softmax(raw.masked_fill(~torch.tensor(legal), -torch.inf), -1).numpy()
+    for normalize, expected in (("codes", over_codes), ("legal", over_legal)):
+        found = log_probabilities(jnp.asarray(logits), jnp.asarray(legal), normalize)
+        np.testing.assert_allclose(np.asarray(found)[legal], expected[legal], rtol=1e-5, atol=1e-5)
+        # Also in the row without any legal code: no NaN.
+        assert np.isneginf(np.asarray(found)[~legal]).all()

@@ -1,0 +1,313 @@
+import dataclasses
+import html.parser
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jaxrec.cli import main, report
+from jaxrec.core import DataError
+from jaxrec.eval.report import RunParts, model_card, render, settings
+from jaxrec.ids import ItemCodes, code_statistics
+from jaxrec.systems import Config
+from jaxrec.systems.run import to_json
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+EVIL = "<script>alert('1')</script> & \"Sons\" (1999)"
+NAMES = ("hr@5", "ndcg@5", "mrr@5", "hr@10", "ndcg@10", "mrr@10")
+
+
+class Page(html.parser.HTMLParser):
+    """Collects tags, text, ids and addresses; fails on tags that do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.addresses, self.words = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def system(place):
+    values = {name: 0.0111 * (place + 1) + 0.1 * k for k, name in enumerate(NAMES)}
+    return {
+        "metrics": values,
+        "intervals": {name: [value - 0.01, value + 0.01] for name, value in values.items()},
+        "parameters": 12345 * place,
+        "fit_seconds": 61.2,
+        "test_seconds": 0.25,
+    }
+
+
+def a_report():
+    systems = ("model", "popularity", "item_knn", "markov", "cooccurrence", "sasrec")
+    return {
+        "rows": {name: system(place) for place, name in enumerate(systems)},
+        "comparisons": [
+            {
+                "baseline": name,
+                "metric": "ndcg@10",
+                "difference": -0.0111 * place,
+                "interval": [-0.0111 * place - 0.01, -0.0111 * place + 0.01],
+                "p": 0.0004,
+                "p_holm": 0.002 if place > 1 else 0.2,
+            }
+            for place, name in enumerate(systems)
+            if place
+        ],
+        "protocol": {
+            "dataset": "ml-100k",
+            "source": "somewhere",
+            "users": 943,
+            "items": 1349,
+            "interactions": 99287,
+            "dropped_users": 0,
+            "fingerprint": "abc123",
+            "split": "leave-one-out: last item test, second last validation",
+            "ties": "stably by (timestamp, original row)",
+            "ranking": "full catalogue of 1,349 items",
+            "seen_items": "removed",
+        },
+        "leaks": {"max_plus_one": 0.0021},
+        "samples": [
+            {
+                "user": "63",
+                "history": ["Alien (1979)", EVIL],
+                "target": "Heat (1995)",
+                "recommendations": [
+                    {"title": EVIL, "score": -4.25, "hit": False},
+                    {"title": "Heat (1995)", "score": -4.5, "hit": True},
+                ],
+            }
+        ],
+        "invalid_items": 0,
+        "repeated_items": 0,
+    }
+
+
+def some_metrics():
+    rows = []
+    for step in range(5, 61, 5):
+        loss = 9 - step / 50
+        levels = {"loss/level_0": loss / 2, "loss/level_1": loss / 2}
+        rows.append({"step": step, "loss": loss, **levels, "compiles": 9.0})
+        if step % 20 == 0:
+            rows.append({"step": step, "valid/hr@10": 0.2, "valid/ndcg@10": 0.1 - (step - 40) ** 2})
+    return rows
+
+
+def item_codes():
+    codes = np.stack(np.divmod(np.arange(20), 8), axis=1)
+    before = code_statistics(codes // 2, (8, 8))
+    repaired = {"method": "next_free", "moved": before["must_move"], "before": before}
+    return ItemCodes(codes, (8, 8), "pq", code_statistics(codes, (8, 8)) | {"repair": repaired})
+
+
+def whole():
+    codes = item_codes()
+    return RunParts(
+        run="runs/a",
+        config=dataclasses.asdict(Config()),
+        env={
+            "data": a_report()["protocol"],
+            "python": "3.11",
+            "platform": "Linux",
+            "packages": {"jax": "0.10.2"},
+            "devices": ["cpu"],
+        },
+        report=a_report(),
+        metrics=some_metrics(),
+        train={"steps": 60, "best_step": 40, "seconds": 64.0, "compiles_after_warmup": 0},
+        codes=codes.codes,
+        ids=codes.metadata | {"scheme": codes.scheme, "sizes": codes.sizes},
+        about="MovieLens 100K",
+        homepage="https://grouplens.org/datasets/movielens/",
+    )
+
+
+def test_page_nests_and_repeats_no_id():
+    page = Page(render(whole()))
+    assert len(page.ids) == len(set(page.ids))
+    targets = {a[1:] for a in page.addresses if a.startswith("#")}
+    targets |= set(re.findall(r"url\(#([^)]*)\)", render(whole())))
+    assert targets
+    assert targets <= set(page.ids)
+
+
+def test_every_system_and_number_is_shown():
+    text = Page(render(whole())).text
+    for name, row in a_report()["rows"].items():
+        assert name in text
+        for metric in NAMES:
+            low, high = row["intervals"][metric]
+            assert f"{row['metrics'][metric]:.4f}" in text
+            assert f"[{low:.3f}, {high:.3f}]" in text
+        assert f"{row['parameters']:,}" in text
+    for row in a_report()["comparisons"]:
+        assert f"{row['difference']:+.4f}".replace("-", "\u2212") in text
+    assert "< 0.001" in text
+    assert "no difference shown" in text
+    assert "model worse" in text
+    assert "the model reaches NDCG@10 0.4111 and HR@10 0.3111" in text
+    assert "The strongest baseline, sasrec," in text
+    assert "0 invalid items, 0 repeated items" in text
+    assert "0.21 % of the test items; blind chance is 0.07 %" in text.replace("\xa0", " ")
+    assert "The best validation, at step 40," in text
+
+
+def test_titles_are_escaped():
+    text = render(whole())
+    assert "script" not in {tag for tag, _ in Page(text).tags}
+    assert "&lt;script&gt;" in text
+    assert EVIL in Page(text).text
+
+
+def test_nothing_is_fetched():
+    text = render(whole())
+    page = Page(text)
+    assert {a for a in page.addresses if not a.startswith("#")} == {whole().homepage}
+    assert "@import" not in text
+    assert re.findall(r"https?://[^\"'<\s]*", text) == [whole().homepage]
+    assert not set(re.findall(r"url\(([^)])", text)) - {"#"}
+
+
+def test_figures_follow_the_theme_and_can_be_heard():
+    text = render(whole())
+    figures = [attributes for tag, attributes in Page(text).tags if tag == "svg"]
+    assert len(figures) == 6
+    assert all(figure["role"] == "img" for figure in figures)
+    assert "model 0.4111, from 0.401 to 0.421" in figures[0]["aria-label"]
+    assert "best step 40" in figures[3]["aria-label"]
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]", text)
+    assert {"var(--ink)", "var(--muted)", "var(--accent)"} <= set(re.findall(r"var\(--\w+\)", text))
+
+
+def test_tables_have_captions_and_hits_are_written_out():
+    text = render(whole())
+    assert text.count("<table>") == text.count("<caption>") == 5
+    assert text.count("<span>✓ hit</span>") == 1
+
+
+def test_equal_parts_give_equal_pages():
+    assert render(whole()) == render(whole())
+    assert model_card(whole()) == model_card(whole())
+
+
+@pytest.mark.parametrize(
+    ("part", "empty", "command"),
+    [
+        ("report", None, "jaxrec eval runs/a"),
+        ("metrics", (), "jaxrec train CONFIG --run-dir runs/a"),
+        ("train", None, "jaxrec train CONFIG --run-dir runs/a"),
+        ("codes", None, "jaxrec ids CONFIG --run-dir runs/a"),
+    ],
+)
+def test_missing_part_names_the_command_that_makes_it(part, empty, command):
+    parts = whole()
+    assert command not in render(parts)
+    lacking = dataclasses.replace(parts, **{part: empty})
+    assert command in Page(render(lacking)).text
+    assert model_card(lacking)
+
+
+def test_run_of_settings_alone_still_renders():
+    parts = RunParts(run="runs/a", config=dataclasses.asdict(Config()))
+    assert "Generative recommender on ml-100k" in Page(render(parts)).text
+    assert "jaxrec eval runs/a" in model_card(parts)
+
+
+def test_report_without_baselines_renders():
+    report = a_report() | {"rows": {"model": system(0)}, "comparisons": [], "samples": []}
+    text = Page(render(dataclasses.replace(whole(), report=report))).text
+    assert "No baseline was measured." in text
+    assert "strongest baseline" not in text
+
+
+def test_long_and_broken_curves_are_drawn():
+    metrics = [{"step": step, "loss": float("nan")} for step in range(1, 5001)]
+    text = render(dataclasses.replace(whole(), metrics=metrics))
+    assert len(text) < 500_000
+    assert "step 5000" in text
+    assert Page(text)
+
+
+def test_model_card_has_results_licence_and_settings():
+    card = model_card(whole())
+    assert "| model | 0.4111 [0.401, 0.421] | 0.3111 [0.301, 0.321] |" in card
+    assert "<https://grouplens.org/datasets/movielens/>" in card
+    assert "| train.steps | 2000 |" in card
+    assert "jaxrec recommend a --user 63" in card
+
+
+def test_model_card_escapes_names():
+    report = a_report()
+    report["protocol"]["dataset"] = "my|data <script>"
+    card = model_card(dataclasses.replace(whole(), report=report, homepage=""))
+    assert "# Generative recommender on my\\|data \\<script\\>" in card
+    assert "does not know the licence" in card
+
+
+def test_settings_are_flat_and_in_order():
+    nested = {"a": 1, "b": {"c": [1, 2], "d": None}, "e": ""}
+    assert settings(nested) == [("a", "1"), ("b.c", "1, 2"), ("b.d", "none"), ("e", "")]
+
+
+def test_importing_eval_loads_no_plotting():
+    code = (
+        "import sys, jaxrec.eval.report as _; print(*{'matplotlib', 'jinja2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def write_run(directory):
+    directory.mkdir()
+    (directory / "config.json").write_text(to_json(dataclasses.asdict(Config())))
+    item_codes().save(directory / "ids")
+    (directory / "metrics.jsonl").write_text('{"step": 5, "loss": 8.5}\n{"step": 10, "lo')
+    return directory
+
+
+def test_command_writes_both_files_and_the_next_command(tmp_path, capsys):
+    run = write_run(tmp_path / "a")
+    assert main.main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: jaxrec eval {run}"
+    (run / "eval.json").write_text(to_json(a_report()))
+    assert main.main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"wrote {run / 'report.html'} and {run / 'README.md'}",
+        f"next: open {run / 'report.html'}",
+    ]
+    assert "cooccurrence" in Page((run / "report.html").read_text()).text
+    assert (run / "README.md").read_text().startswith("---\nlibrary_name: jaxrec\n")
+
+
+def test_no_run_and_damaged_report_are_data_errors(tmp_path, capsys):
+    assert main.main(["report", str(tmp_path)]) == 3
+    assert "is no run directory" in capsys.readouterr().err
+    run = write_run(tmp_path / "a")
+    (run / "eval.json").write_text('{"rows": {}}')
+    with pytest.raises(DataError, match=r"lacks comparisons, .*write it again: jaxrec eval"):
+        report.read_parts(run)
