@@ -257,6 +257,7 @@ def _learning_figures(metrics: Sequence[Mapping[str, Any]], best: int | None) ->
                 )
             axes.set_title(title)
             axes.set_xlabel("step")
+            axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
             axes.legend(frameon=False, ncols=2 if len(keys) < 4 else 3)
 
@@ -288,7 +289,9 @@ def _level_figure(level: Mapping[str, Any]) -> str:
     even = counts.sum() / level["size"]
 
     def draw(axes: Any) -> None:
-        axes.stairs(counts, np.arange(len(counts) + 1) + 0.5, fill=True, color=_SERIES[0])
+        # As counts fall, some of them show the shape of all.
+        edges = np.linspace(0, len(counts), min(len(counts), _POINTS) + 1).astype(int)
+        axes.stairs(counts[edges[:-1]], edges + 0.5, fill=True, color=_SERIES[0])
         axes.axhline(even, color=_INK, linewidth=1, linestyle="--", label="all codes alike")
         axes.set_title(f"Level {level['level']}")
         axes.set_xlabel("codes, most used first")
@@ -318,7 +321,7 @@ def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
         "svg.hashsalt": "jaxrec",
         "svg.fonttype": "none",
         "text.parse_math": False,
-        "font.size": 11,
+        "font.size": 12,
         "font.family": "DejaVu Sans",  # ships with matplotlib; replaced below
         "axes.axisbelow": True,
         "axes.edgecolor": _MUTED,
@@ -327,9 +330,9 @@ def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
         "axes.spines.top": False,
         "axes.titlecolor": _INK,
         "axes.titlelocation": "left",
-        "axes.titlesize": 12,
+        "axes.titlesize": 13,
         "grid.color": _RULE,
-        "legend.fontsize": 10,
+        "legend.fontsize": 11,
         "legend.labelcolor": _INK,
         "xtick.color": _MUTED,
         "ytick.color": _MUTED,
@@ -337,7 +340,7 @@ def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
     }
     stream = io.StringIO()
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(5.6, 3.3), layout="constrained")
+        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
         draw(figure.add_subplot())
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(stream, format="svg", transparent=True, metadata=metadata)

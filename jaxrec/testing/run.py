@@ -2,9 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.models import TransformerConfig
+from jaxrec.models import CausalLM, TransformerConfig
 from jaxrec.systems.config import Config, DataConfig, DecodeConfig, EvalConfig, IdConfig
 from jaxrec.train import TrainConfig
 
@@ -14,6 +20,14 @@ def tiny_model(vocab_size: int = 18, depth: int = 1) -> TransformerConfig:
     return TransformerConfig(
         vocab_size=vocab_size, width=16, depth=depth, num_heads=2, mlp_width=32, max_length=64
     )
+
+
+def random_params(model: CausalLM, seed: int = 0, scale: float = 0.4) -> Any:
+    """Parameters that are all random: zero biases and unit scales would hide a missing term."""
+    example = jnp.zeros((1, 2), jnp.int32)
+    shapes = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), example, example == 0))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda s: jnp.asarray(scale * rng.normal(size=s.shape), s.dtype), shapes)
 
 
 def tiny_config(path: str | Path) -> Config:

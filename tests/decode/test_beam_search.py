@@ -22,7 +22,7 @@ from jaxrec.decode import (
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, causal_mask, positions_of
-from jaxrec.testing import tiny_model
+from jaxrec.testing import random_params, tiny_model
 
 MAX_ITEMS = 4
 
@@ -51,20 +51,11 @@ def _case(seed, sizes, share, users=3, **flavour):
     codes = np.stack(np.unravel_index(cells, sizes), axis=1).astype(np.int32)
     vocabulary = IdVocabulary(sizes)
     model = CausalLM(dataclasses.replace(tiny_model(vocabulary.size), **flavour))
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 2), jnp.int32), True)
-    params = jax.tree.map(
-        lambda s: jnp.asarray(0.4 * rng.normal(size=s.shape), jnp.float32), _unboxed(shapes)
-    )
+    params = random_params(model, seed)
     histories = [rng.integers(0, count, n % (MAX_ITEMS + 2)) for n in range(users)]
     tokens = write_histories(histories, vocabulary.tokens(codes), MAX_ITEMS)
     return Case(
         model, params, codes, vocabulary, ItemIndex.build(codes, sizes), jnp.asarray(tokens)
-    )
-
-
-def _unboxed(tree):
-    return jax.tree.map(
-        lambda leaf: getattr(leaf, "value", leaf), tree, is_leaf=lambda x: hasattr(x, "value")
     )
 
 
@@ -214,7 +205,7 @@ def _check_whole_catalogue(case, how, normalize, seed):
         np.testing.assert_allclose(scores[user][: len(legal)], expected, atol=1e-4)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(_CASES, _HOW, _NORMALIZE)
 def test_beams_as_wide_as_the_catalogue_rank_it_like_brute_force(shape, how, normalize):
     _check_whole_catalogue(_case(*shape), how, normalize, shape[0])
@@ -228,7 +219,7 @@ def test_a_catalogue_with_wide_nodes_is_ranked_like_brute_force(how, normalize):
     _check_whole_catalogue(case, how, normalize, 0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(_CASES, _HOW, _NORMALIZE, st.integers(1, 6))
 def test_narrower_beams_equal_a_textbook_beam_search(shape, how, normalize, beams):
     case = _case(*shape)
@@ -371,7 +362,7 @@ def test_the_program_calls_no_host():
 
 def test_both_kinds_of_mask_at_once_are_refused():
     case = _case(8, (4, 3), 0.5)
-    with pytest.raises(ConfigError, match="allowed.*excluded"):
+    with pytest.raises(ConfigError, match=r"allowed.*excluded"):
         _search(
             case,
             2,

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import meta
 
 from jaxrec.models import Block, CausalLM, TransformerConfig
 from jaxrec.nn import Norm, SelfContext, causal_mask, positions_of
-from jaxrec.testing import tiny_model
+from jaxrec.testing import random_params, tiny_model
 
 KEY = jax.random.key(0)
 FLAVOURS = {
@@ -33,23 +34,13 @@ def _batch(vocab_size=18, batch=3, length=7):
     return jnp.where(valid, tokens, 0), valid
 
 
-def _params(config, seed=0):
-    """Random everywhere: zeros for biases and ones for scales would hide a missing term."""
+def _init(model):
+    return jax.jit(lambda key: meta.unbox(model.init(key, *_batch())))(KEY)
+
+
+def _params(config):
     model = CausalLM(config)
-    tokens, valid = _batch(config.vocab_size)
-    shapes = _unboxed(jax.eval_shape(model.init, KEY, tokens, valid))
-    rng = np.random.default_rng(seed)
-    return model, jax.tree.map(lambda s: _draw(rng, s), shapes)
-
-
-def _draw(rng, shape):
-    return jnp.asarray(0.3 * rng.normal(size=shape.shape), shape.dtype)
-
-
-def _unboxed(tree):
-    return jax.tree.map(
-        lambda leaf: getattr(leaf, "value", leaf), tree, is_leaf=lambda x: hasattr(x, "value")
-    )
+    return model, random_params(model, scale=0.3)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -77,7 +68,7 @@ def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
 
 def test_parameters_of_blocks_have_a_leading_axis_of_depth_and_differ_between_layers():
     config = tiny_model(depth=3)
-    variables = _unboxed(CausalLM(config).init(KEY, *_batch()))
+    variables = _init(CausalLM(config))
     for leaf in jax.tree.leaves(variables["params"]["blocks"]):
         assert leaf.shape[0] == 3
     kernel = variables["params"]["blocks"]["mlp"]["up"]["kernel"]
@@ -135,7 +126,7 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32_and_stays_close(flavour
     config = dataclasses.replace(exact, dtype="bfloat16")
     tokens, valid = _batch()
     model = CausalLM(config)
-    variables = jax.jit(lambda key: _unboxed(model.init(key, tokens, valid)))(KEY)
+    variables = _init(model)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
     context = SelfContext(causal_mask(valid))
     hidden, (key, value) = jax.eval_shape(
@@ -166,7 +157,7 @@ def test_the_compiled_program_does_not_grow_with_depth():
         config = dataclasses.replace(tiny_model(depth=depth), dropout=0.1)
         tokens, valid = _batch()
         model = CausalLM(config)
-        shapes = jax.eval_shape(lambda k: _unboxed(model.init(k, tokens, valid)), KEY)
+        shapes = jax.eval_shape(lambda: _init(model))
 
         def loss(params, key):
             return model.apply(params, tokens, valid, False, rngs={"dropout": key}).sum()

@@ -9,7 +9,7 @@ import pytest
 from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM
 from jaxrec.objectives import cross_entropy, id_loss
-from jaxrec.testing import tiny_model
+from jaxrec.testing import random_params, tiny_model
 
 SIZES = (4, 3, 5)
 VOCABULARY = IdVocabulary(SIZES)
@@ -32,18 +32,7 @@ def _setup(max_items=4, dropout=0.0):
     config = dataclasses.replace(tiny_model(VOCABULARY.size), dropout=dropout)
     model = CausalLM(config)
     tokens = write_histories(_histories(), VOCABULARY.tokens(_codes()), max_items)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), tokens, tokens != 0)
-    rng = np.random.default_rng(2)
-    params = jax.tree.map(
-        lambda s: jnp.asarray(0.4 * rng.normal(size=s.shape), jnp.float32), shapes
-    )
-    return model, _unboxed(params), jnp.asarray(tokens)
-
-
-def _unboxed(tree):
-    return jax.tree.map(
-        lambda leaf: getattr(leaf, "value", leaf), tree, is_leaf=lambda x: hasattr(x, "value")
-    )
+    return model, random_params(model), jnp.asarray(tokens)
 
 
 @functools.partial(jax.jit, static_argnums=0)

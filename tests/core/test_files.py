@@ -1,0 +1,58 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from jaxrec.core import ResourceError
+from jaxrec.core.files import write_bytes, write_text
+
+
+def test_content_arrives_whole_with_the_mode_of_a_plain_file(tmp_path):
+    path = tmp_path / "new" / "deep" / "file"
+    write_bytes(path, b"\0\1" * 1000)
+    assert path.read_bytes() == b"\0\1" * 1000
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    write_text(path, "é\n")
+    assert path.read_bytes() == b"\xc3\xa9\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    # The child may write files of 1,000 bytes only: as on a full disk, the write fails half-way.
+    path = tmp_path / "kept"
+    path.write_bytes(b"old")
+    script = (
+        "import pathlib, resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from jaxrec.core import ResourceError\n"
+        "from jaxrec.core.files import write_bytes\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "write_bytes(path.with_name('small'), bytes(1000))\n"
+        "try:\n"
+        "    write_bytes(path, bytes(5000))\n"
+        "except ResourceError as error:\n"
+        "    print(error)\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-B", "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=os.getcwd(),
+    )
+    assert f"cannot write {path}: File too large" in child.stdout
+    assert child.stdout.count("\n") == 1
+    assert path.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", "small"]
+
+
+def test_a_directory_that_cannot_be_made_is_a_resource_error(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_bytes(b"")
+    with pytest.raises(ResourceError, match=r"cannot write .*file/below/x: .*choose another"):
+        write_bytes(blocker / "below" / "x", b"")
