@@ -143,7 +143,10 @@ class CausalLM(nn.Module):
         table = self.embedding if self.config.tie_embeddings else self.head
         size = self.config.vocab_size if size is None else size
         rows = jax.lax.slice_in_dim(table, start, start + size).astype(hidden.dtype)
-        return jnp.einsum("...d,vd->...v", hidden, rows, preferred_element_type=jnp.float32)
+        # As one product of matrices: see Einsum.
+        matrix = hidden.reshape(-1, hidden.shape[-1])
+        scores = jnp.einsum("md,vd->mv", matrix, rows, preferred_element_type=jnp.float32)
+        return scores.reshape(*hidden.shape[:-1], size)
 
     def __call__(
         self, tokens: jax.Array, valid: jax.Array, deterministic: bool = True

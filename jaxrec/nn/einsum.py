@@ -4,6 +4,7 @@ Everything that multiplies by a kernel goes through `Einsum`, so that a quantize
 low-rank update is a change of one place and of the parameter tree, never a second model.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +21,12 @@ def fan_in_normal(fan_in: int, scale: float = 1.0) -> Initializer:
 
 
 class Einsum(nn.Module):
-    """`einsum(equation, x, kernel) [+ bias]`.
+    """`einsum(equation, x, kernel) [+ bias]`, run as one matrix product.
 
     Attributes:
-      equation: einsum string of two operands, the second being the kernel; "..." stands for batch
-      axes. shape: shape of the kernel.
+      equation: einsum string of two operands, the kernel second: batch axes first in `x` and in the
+        output, the contracted axes last in `x` and first in the kernel, as in "btd,dnh->btnh".
+      shape: shape of the kernel.
       axes: logical name of each kernel axis, for sharding rules.
       bias_axes: how many trailing kernel axes the bias has; 0 means no bias.
       init: kernel initializer.
@@ -43,10 +45,26 @@ class Einsum(nn.Module):
         """Apply to `x`, whose shape the equation gives."""
         init = nn.with_partitioning(self.init, self.axes)
         kernel = self.param("kernel", init, self.shape, jnp.float32)
-        y = jnp.einsum(self.equation, x.astype(self.dtype), kernel.astype(self.dtype))
+        y = self._product(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.bias_axes:
             axes, shape = self.axes[-self.bias_axes :], self.shape[-self.bias_axes :]
             zeros = nn.with_partitioning(nn.initializers.zeros_init(), axes)
             bias = self.param("bias", zeros, shape, jnp.float32).astype(self.dtype)
             y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
         return y
+
+    def _product(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        """Contract as two matrices.
+
+        With several batch axes the gradient of the kernel contracts all of them, which XLA on a CPU
+        does at a third of the speed of the same product over one axis.
+        """
+        inputs, out = self.equation.split("->")
+        left, right = inputs.split(",")
+        contracted = sum(axis in left for axis in right)
+        batch = left[: len(left) - contracted]
+        if left != batch + right[:contracted] or out != batch + right[contracted:]:
+            raise ValueError(f"{self.equation!r} is no product of matrices: see Einsum.equation")
+        rows, inner = x.shape[: len(batch)], math.prod(self.shape[:contracted])
+        matrix = x.reshape(-1, inner) @ kernel.reshape(inner, -1)
+        return matrix.reshape(*rows, *self.shape[contracted:])

@@ -109,7 +109,7 @@ def test_more_users_and_longer_lists_of_one_bucket_compile_nothing_again():
         other.recommend(histories, histories)
     assert counter.count == 0
     with CompileCounter() as counter:
-        ours.recommend(histories, [np.arange(17)] * 10)
+        ours.recommend(histories, [np.arange(40) % ITEMS] * 10)
     assert counter.count > 0
 
 
