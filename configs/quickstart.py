@@ -1,7 +1,28 @@
-"""placeholder"""
+"""A generative recommender on MovieLens-100K, in minutes on a CPU.
 
-from jaxrec.systems import Config
+    jaxrec train configs/quickstart.py
+
+Product-quantized IDs of two codes of 64; a decoder of two layers, 64 wide.
+Cost: @COST@ on 2 CPU cores. Result: @RESULT@
+"""
+
+from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.config import Config, DataConfig, IdConfig
+from jaxrec.train import TrainConfig
 
 
 def get_config() -> Config:
-    return Config()
+    return Config(
+        max_items=30,
+        data=DataConfig(name="ml-100k", min_count=5),
+        ids=IdConfig(scheme="pq", levels=2, size=64, text_weight=0.2),
+        # On a CPU the plain ReLU network costs half of the gated one, and gives the same here.
+        model=TransformerConfig(
+            width=64, depth=2, num_heads=2, activation="relu", gated=False, dropout=0.2
+        ),
+        train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=250),
+        sasrec=SasrecConfig(
+            train=TrainConfig(steps=1500, batch_size=64, lr=1e-3, ema_decay=0.995, eval_every=250)
+        ),
+    )

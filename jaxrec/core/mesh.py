@@ -68,7 +68,7 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
       rules: the mapping.
 
     Raises:
-      ConfigError: a logical axis that no rule names.
+      ConfigError: a logical axis that no rule names, or a rule for an axis that the mesh lacks.
     """
     known = {field.name for field in dataclasses.fields(rules)}
 
@@ -76,9 +76,7 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
         for axis in spec:
             if axis is not None and axis not in known:
                 raise ConfigError(f"no sharding rule for the logical axis {axis!r} of {spec}")
-        return NamedSharding(
-            mesh, PartitionSpec(*(None if axis is None else getattr(rules, axis) for axis in spec))
-        )
+        return NamedSharding(mesh, PartitionSpec(*(_mesh_axis(mesh, rules, axis) for axis in spec)))
 
     specs = nn.get_partition_spec(boxed)
     return jax.tree.map(place, specs, is_leaf=lambda x: isinstance(x, PartitionSpec))
@@ -86,9 +84,19 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
 
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
     """Sharding of arrays whose first axis is the batch."""
-    return NamedSharding(mesh, PartitionSpec(rules.batch))
+    return NamedSharding(mesh, PartitionSpec(_mesh_axis(mesh, rules, "batch")))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """Sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def _mesh_axis(mesh: Mesh, rules: ShardingRules, axis: str | None) -> str | None:
+    rule = None if axis is None else getattr(rules, axis)
+    if rule is not None and rule not in mesh.axis_names:
+        raise ConfigError(
+            f"sharding.{axis} {rule!r} is no axis of the mesh; use {', '.join(mesh.axis_names)} "
+            "or None"
+        )
+    return rule

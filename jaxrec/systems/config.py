@@ -76,28 +76,6 @@ class IdConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """How training histories are varied; evaluation never is.
-
-    Attributes:
-      drop: share of items left out of a window at random, so that the item after the next one is
-        sometimes the target.
-      shuffle: an item moves fewer than this many places in a window; 0 keeps the order. Many
-        interactions share a timestamp, so that their order says little.
-    """
-
-    drop: float = 0.0
-    shuffle: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Reject shares that leave nothing."""
-        if not 0.0 <= self.drop < 1.0:
-            raise ConfigError(f"augment.drop must lie in [0, 1), got {self.drop}")
-        if self.shuffle < 0.0:
-            raise ConfigError(f"augment.shuffle must not be negative, got {self.shuffle}")
-
-
-@dataclasses.dataclass(frozen=True)
 class DecodeConfig:
     """How items are generated.
 
@@ -153,7 +131,6 @@ class Config:
     max_items: int = 30
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig()
-    augment: AugmentConfig = AugmentConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
     train: TrainConfig = TrainConfig()
     decode: DecodeConfig = DecodeConfig()

@@ -30,7 +30,7 @@ from jaxrec.ids import (
 from jaxrec.models import CausalLM
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import run
-from jaxrec.systems.config import AugmentConfig, Config, IdConfig
+from jaxrec.systems.config import Config, IdConfig
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.train import FitResult, fit, load_params, make_optimizer, make_state
 
@@ -123,9 +123,8 @@ def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -
     model, vocabulary = make_model(config, codes), IdVocabulary(codes.sizes)
     tokens_of = vocabulary.tokens(codes.codes)
 
-    def encode(items: np.ndarray, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
-        varied = augment(items, config.augment, rng)
-        return {"tokens": write_histories([varied], tokens_of, config.max_items)[0]}
+    def encode(items: np.ndarray, _: np.random.Generator) -> Mapping[str, np.ndarray]:
+        return {"tokens": write_histories([items], tokens_of, config.max_items)[0]}
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
         return id_loss(model, params, batch["tokens"], key, vocabulary=vocabulary)
@@ -143,8 +142,7 @@ def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -
     batches = iter(
         training_sequences(
             training_source(dataset, directory / "data"),
-            # Longer windows make up for the items that are dropped.
-            length=round(config.max_items / (1 - config.augment.drop)),
+            length=config.max_items,
             batch_size=config.train.batch_size,
             seed=config.train.seed,
             encode=encode,
@@ -161,18 +159,6 @@ def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -
         mesh_config=config.mesh,
         rules=config.sharding,
     )
-
-
-def augment(items: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Drop items of a window and move others a little; at least one item stays."""
-    if config.drop:
-        keep = rng.random(len(items)) >= config.drop
-        keep[rng.integers(len(items))] = True
-        items = items[keep]
-    if config.shuffle:
-        place = np.arange(len(items)) + rng.uniform(0, config.shuffle, len(items))
-        items = items[np.argsort(place, kind="stable")]
-    return items
 
 
 def valid_users(config: Config, dataset: Dataset) -> np.ndarray:
@@ -199,7 +185,7 @@ def load_recommender(config: Config, codes: ItemCodes, directory: Path) -> Recom
             make_optimizer(config.train),
             make_mesh(config.mesh),
             config.sharding,
-            config.train.seed,
+            config.train,
         )
     )
     params, _ = load_params(directory / "checkpoints", METRIC, target)

@@ -133,7 +133,7 @@ def load_params(directory: Path, metric: str, target: Any) -> tuple[Any, int]:
       target: tree of `TrainState`, arrays or shapes.
 
     Returns:
-      The parameters and their step.
+      The parameters (their moving average where one is kept) and their step.
 
     Raises:
       DataError: no checkpoint there, or a damaged one.
@@ -144,7 +144,7 @@ def load_params(directory: Path, metric: str, target: Any) -> tuple[Any, int]:
         if checkpoints.best is None:
             raise DataError(f"no checkpoint in {directory}; train the run first: jaxrec train")
         state, _ = checkpoints.restore(checkpoints.best, target)
-        return state.params, checkpoints.best
+        return state.measured, checkpoints.best
 
 
 def _one_line(error: Exception) -> str:

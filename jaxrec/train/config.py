@@ -19,6 +19,8 @@ class TrainConfig:
       weight_decay: decoupled (AdamW), on matrices only.
       beta2: decay of the second moment.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
+      ema_decay: of the exponential moving average of the parameters, which is what is measured and
+        used; 0 for the parameters themselves.
       eval_every: steps between validations; each saves a checkpoint.
       patience: validations without a better metric before stopping; 0 never stops early.
       log_every: steps between lines of metrics.
@@ -34,6 +36,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     beta2: float = 0.98
     clip_norm: float = 1.0
+    ema_decay: float = 0.0
     eval_every: int = 250
     patience: int = 0
     log_every: int = 50
@@ -49,6 +52,8 @@ class TrainConfig:
                 raise ConfigError(f"train.{name} must not be negative, got {getattr(self, name)}")
         if self.lr <= 0:
             raise ConfigError(f"train.lr must be positive, got {self.lr}")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ConfigError(f"train.ema_decay must lie in [0, 1), got {self.ema_decay}")
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"train.batch_size {self.batch_size} is not a multiple of "

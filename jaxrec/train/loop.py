@@ -95,7 +95,7 @@ def fit(
         Checkpoints(directory / "checkpoints", metric) as checkpoints,
         CompileCounter() as compiles,
     ):
-        state = make_state(init, optimizer, mesh, rules, config.seed)
+        state = make_state(init, optimizer, mesh, rules, config)
         step, best, bad = 0, -float("inf"), 0
         if checkpoints.latest is not None:
             step = checkpoints.latest
@@ -123,7 +123,7 @@ def fit(
                     writer.write(step, values)
                     bar.update(step, f"loss {values['loss']:.3f}  {_best_note(metric, best)}")
                 if step % config.eval_every == 0 or step == config.steps:
-                    metrics = evaluate(state.params)
+                    metrics = evaluate(state.measured)
                     better = metrics[metric] > best
                     best, bad = (metrics[metric], 0) if better else (best, bad + 1)
                     writer.write(step, {f"valid/{name}": v for name, v in metrics.items()})
@@ -137,9 +137,9 @@ def fit(
         best_step = checkpoints.best
         assert best_step is not None  # config.steps >= 1, so at least one validation has been saved
         state, _ = checkpoints.restore(best_step, state)
-        metrics = evaluate(state.params)
+        metrics = evaluate(state.measured)
     return FitResult(
-        params=state.params,
+        params=state.measured,
         best_step=best_step,
         metrics=metrics,
         steps=step,

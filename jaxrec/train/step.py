@@ -19,11 +19,20 @@ from jaxrec.train.config import TrainConfig
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """What a step reads and writes: `step` is an int32 scalar, the rest are trees."""
+    """What a step reads and writes: `step` is an int32 scalar, the rest are trees.
+
+    `ema` is the moving average of the parameters, None where the config asks for none.
+    """
 
     step: jax.Array
     params: Any
     opt_state: Any
+    ema: Any = None
+
+    @property
+    def measured(self) -> Any:
+        """The parameters to evaluate and to use."""
+        return self.params if self.ema is None else self.ema
 
 
 LossFunction = Callable[[Any, Any, jax.Array], Loss]
@@ -57,7 +66,7 @@ def make_state(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     rules: ShardingRules,
-    seed: int,
+    config: TrainConfig,
 ) -> TrainState:
     """Create the initial state, each array where its sharding puts it.
 
@@ -66,16 +75,18 @@ def make_state(
       optimizer: its state is made beside the parameters.
       mesh: devices.
       rules: logical to mesh axes.
-      seed: of the parameters.
+      config: seed, and whether to average.
     """
-    key = jax.random.key(seed)
+    key = jax.random.key(config.seed)
     shapes = jax.eval_shape(init, key)
     shardings = param_shardings(shapes, mesh, rules)
     params = jax.jit(lambda k: nn.meta.unbox(init(k)), out_shardings=shardings)(key)
     # Moments take the sharding of the parameter that they belong to.
     opt_state = jax.jit(optimizer.init)(params)
     step = jax.device_put(jnp.zeros((), jnp.int32), replicated(mesh))
-    return TrainState(step=step, params=params, opt_state=opt_state)
+    # A copy: the step is given its state's buffers, and may be given each only once.
+    ema = jax.tree.map(jnp.copy, params) if config.ema_decay else None
+    return TrainState(step=step, params=params, opt_state=opt_state, ema=ema)
 
 
 def make_step(
@@ -136,6 +147,12 @@ def make_step(
             params = optax.apply_updates(state.params, updates)
         metrics = {name: part / weight for name, part in found.parts.items()}
         metrics |= {"loss": found.total / weight, "gradient_norm": optax.tree.norm(gradient)}
-        return TrainState(state.step + 1, params, opt_state), metrics
+        ema = state.ema
+        if ema is not None:
+            # Early on the average follows the parameters closely, or it would remember their start.
+            seen = state.step.astype(jnp.float32)
+            decay = jnp.minimum(config.ema_decay, (1.0 + seen) / (10.0 + seen))
+            ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, params)
+        return TrainState(state.step + 1, params, opt_state, ema), metrics
 
     return jax.jit(step, in_shardings=(None, batch_sharding(mesh, rules)), donate_argnums=0)

@@ -51,6 +51,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", "small"]
 
 
+def test_the_old_file_is_replaced_and_never_written_into(tmp_path):
+    # A hard link to the old file shows whether its own bytes were touched.
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(b"old")
+    os.link(path, link)
+    write_bytes(path, b"new")
+    assert (path.read_bytes(), link.read_bytes()) == (b"new", b"old")
+
+
 def test_a_directory_that_cannot_be_made_is_a_resource_error(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_bytes(b"")

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax.sharding import PartitionSpec
 
 from jaxrec.core import ConfigError
-from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh, param_shardings
+from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
 from jaxrec.models import CausalLM
 from jaxrec.testing import tiny_model
 
@@ -40,13 +40,14 @@ tokens = tokens.astype(np.int32)
 
 def train(mesh_config, rules, accumulate=1):
     config = TrainConfig(
-        steps=5, batch_size=16, accumulate=accumulate, lr=1e-2, warmup_steps=1, clip_norm=0.5
+        steps=5, batch_size=16, accumulate=accumulate, lr=1e-2, warmup_steps=1, clip_norm=0.5,
+        ema_decay=0.9,
     )
     mesh = make_mesh(mesh_config)
     optimizer = make_optimizer(config)
     init = lambda key: model.init(key, tokens[0], tokens[0] != 0)
     loss = lambda params, batch, key: id_loss(model, params, batch, key, vocabulary=vocabulary)
-    state = make_state(init, optimizer, mesh, rules, 0)
+    state = make_state(init, optimizer, mesh, rules, config)
     step = make_step(loss, optimizer, config, mesh, rules)
     losses = []
     for batch in tokens:
@@ -57,7 +58,7 @@ def train(mesh_config, rules, accumulate=1):
         leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state)
         if "'up'" in jax.tree_util.keystr(path)
     ]
-    leaves = jax.tree_util.tree_leaves_with_path(state.params)
+    leaves = jax.tree_util.tree_leaves_with_path((state.params, state.measured))
     return {
         "devices": jax.device_count(),
         "mesh": dict(mesh.shape),
@@ -98,7 +99,9 @@ RUNS = {
 def _run(devices, runs):
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # Compiling is most of the time here.
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
+        "--xla_backend_optimization_level=0",
         "JAX_PLATFORMS": "cpu",
     }
     child = subprocess.run(
@@ -169,6 +172,15 @@ def test_an_axis_without_a_rule_is_refused_by_name():
     boxed = {"kernel": nn.Partitioned(jnp.zeros((2, 3)), names=("embed", "colour"))}
     with pytest.raises(ConfigError, match=r"no sharding rule for the logical axis 'colour'"):
         param_shardings(boxed, make_mesh(MeshConfig()), ShardingRules())
+
+
+def test_a_rule_for_an_axis_that_the_mesh_lacks_is_refused_by_field_and_value():
+    boxed = {"kernel": nn.Partitioned(jnp.zeros((2, 3)), names=("embed", "mlp"))}
+    mesh = make_mesh(MeshConfig())
+    with pytest.raises(ConfigError, match=r"sharding\.mlp 'modle' .*use data, model or None"):
+        param_shardings(boxed, mesh, ShardingRules(mlp="modle"))
+    with pytest.raises(ConfigError, match=r"sharding\.batch 'x'"):
+        batch_sharding(mesh, ShardingRules(batch="x"))
 
 
 @pytest.mark.parametrize("config", [MeshConfig(data=7), MeshConfig(model=7), MeshConfig(model=0)])

@@ -92,6 +92,14 @@ def test_one_user_may_have_nothing_left():
     assert (items[1][3:] == -1).all()
 
 
+def test_a_list_of_excluded_items_that_fills_its_bucket_is_excluded_to_the_last():
+    histories = _histories()[:2]
+    everything, _ = _recommender(beams=ITEMS).recommend(histories)
+    out = [row[:16] for row in everything]  # the sixteen best, the very best first
+    items, _ = _recommender(beams=ITEMS).recommend(histories, out)
+    np.testing.assert_array_equal(items[:, : ITEMS - 16], everything[:, 16:])
+
+
 def test_no_users_give_empty_lists():
     items, scores = _recommender().recommend([])
     assert items.shape == scores.shape == (0, 8)

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM
 from jaxrec.objectives import cross_entropy, id_loss
 from jaxrec.testing import random_params, tiny_model
+from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 
 SIZES = (4, 3, 5)
 VOCABULARY = IdVocabulary(SIZES)
@@ -154,3 +156,22 @@ def test_a_key_turns_dropout_on():
     one, other = (float(_loss(model, params, tokens, jax.random.key(n)).total) for n in range(2))
     assert still == again
     assert len({still, one, other}) == 3
+
+
+def test_a_training_step_on_the_loss_calls_no_host():
+    model, _, tokens = _setup(dropout=0.1)
+    config = TrainConfig(steps=3, batch_size=len(tokens))
+    mesh, rules, optimizer = make_mesh(MeshConfig()), ShardingRules(), make_optimizer(config)
+
+    def loss(params, batch, key):
+        return id_loss(model, params, batch, key, vocabulary=VOCABULARY)
+
+    state = jax.eval_shape(
+        lambda: make_state(
+            lambda key: model.init(key, tokens, tokens != 0), optimizer, mesh, rules, config
+        )
+    )
+    step = make_step(loss, optimizer, config, mesh, rules)
+    assert "callback" not in step.lower(state, tokens).as_text()
+    telltale = jax.jit(lambda x: jax.debug.print("{}", x)).lower(1.0).as_text()
+    assert "callback" in telltale

@@ -139,7 +139,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch():
     for parts in (1, 2, 4):
         config = dataclasses.replace(CONFIG, accumulate=parts)
         optimizer = optax.sgd(0.1)
-        state = make_state(init, optimizer, mesh, rules, 0)
+        state = make_state(init, optimizer, mesh, rules, config)
         state, metrics = make_step(ragged, optimizer, config, mesh, rules)(state, batch)
         found[parts] = weights(state.params), float(metrics["loss"])
     x, y, use = batch["x"], batch["y"], batch["use"]
@@ -174,6 +174,24 @@ def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
     result = run(tmp_path, config, evaluate)
     assert (result.best_step, result.steps) == (4, 8)
     np.testing.assert_array_equal(weights(result.params), seen[1])
+
+
+def test_the_moving_average_is_that_of_the_parameters_and_is_what_is_returned(tmp_path):
+    trace = []
+
+    def evaluate(params):
+        trace.append(weights(params))
+        return {"ndcg@10": float(len(trace))}
+
+    config = dataclasses.replace(CONFIG, steps=6, eval_every=1)
+    run(tmp_path / "plain", config, evaluate)
+    plain, trace = trace[:6], []
+    averaged = run(tmp_path / "ema", dataclasses.replace(config, ema_decay=0.5), evaluate)
+    expected = np.zeros(3)
+    for step, params in enumerate(plain):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * params
+    np.testing.assert_allclose(weights(averaged.params), expected, rtol=1e-5)
 
 
 def test_nothing_is_compiled_after_the_first_validation(tmp_path):
