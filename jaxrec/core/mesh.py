@@ -21,6 +21,14 @@ class MeshConfig:
     data: int = 0
     model: int = 1
 
+    def __post_init__(self) -> None:
+        """Reject sizes that no mesh has."""
+        if self.data < 0 or self.model < 1:
+            raise ConfigError(
+                f"mesh.data must be 0 or more and mesh.model 1 or more, got {self.data} and "
+                f"{self.model}"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class ShardingRules:
@@ -68,7 +76,8 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
       rules: the mapping.
 
     Raises:
-      ConfigError: a logical axis that no rule names, or a rule for an axis that the mesh lacks.
+      ConfigError: a logical axis that no rule names, a rule for an axis that the mesh lacks, or
+        two axes of one parameter on the same mesh axis.
     """
     known = {field.name for field in dataclasses.fields(rules)}
 
@@ -76,7 +85,14 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
         for axis in spec:
             if axis is not None and axis not in known:
                 raise ConfigError(f"no sharding rule for the logical axis {axis!r} of {spec}")
-        return NamedSharding(mesh, PartitionSpec(*(_mesh_axis(mesh, rules, axis) for axis in spec)))
+        axes = [_mesh_axis(mesh, rules, axis) for axis in spec]
+        used = [axis for axis in axes if axis is not None]
+        if len(set(used)) < len(used):
+            raise ConfigError(
+                f"sharding puts two axes of a parameter {spec} on one mesh axis: {used}; "
+                "give one of them another, or None"
+            )
+        return NamedSharding(mesh, PartitionSpec(*axes))
 
     specs = nn.get_partition_spec(boxed)
     return jax.tree.map(place, specs, is_leaf=lambda x: isinstance(x, PartitionSpec))

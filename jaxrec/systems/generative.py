@@ -32,7 +32,7 @@ from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import run
 from jaxrec.systems.config import Config, IdConfig
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.train import FitResult, fit, load_params, make_optimizer, make_state
+from jaxrec.train import FitResult, check_batch, fit, load_params, make_optimizer, make_state
 
 METRIC = "ndcg@10"
 
@@ -82,6 +82,9 @@ def open_run(config: Config, dataset: Dataset, directory: Path) -> ItemCodes:
         run.check(config, dataset, directory)
         return run.load_codes(directory)
     check_beams(dataset.num_items, config.decode.beams)
+    mesh = make_mesh(config.mesh)
+    check_batch(config.train, mesh)
+    check_batch(config.sasrec.train, mesh)
     codes = fit_ids(config.ids, dataset)
     run.create(config, dataset, codes, directory)
     return codes

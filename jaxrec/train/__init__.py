@@ -5,7 +5,14 @@ from jaxrec.train.config import TrainConfig
 from jaxrec.train.loop import Batches, FitResult, fit
 from jaxrec.train.metrics import MetricWriter, read_metrics
 from jaxrec.train.progress import ProgressBar
-from jaxrec.train.step import LossFunction, TrainState, make_optimizer, make_state, make_step
+from jaxrec.train.step import (
+    LossFunction,
+    TrainState,
+    check_batch,
+    make_optimizer,
+    make_state,
+    make_step,
+)
 
 __all__ = [
     "Batches",
@@ -16,6 +23,7 @@ __all__ = [
     "ProgressBar",
     "TrainConfig",
     "TrainState",
+    "check_batch",
     "fit",
     "load_params",
     "make_optimizer",

@@ -89,6 +89,21 @@ def make_state(
     return TrainState(step=step, params=params, opt_state=opt_state, ema=ema)
 
 
+def check_batch(config: TrainConfig, mesh: Mesh) -> int:
+    """Return the sequences of a micro-batch.
+
+    Raises:
+      ConfigError: they do not divide over the data-parallel devices.
+    """
+    micro, ways = config.batch_size // config.accumulate, mesh.shape["data"]
+    if micro % ways:
+        raise ConfigError(
+            f"a micro-batch of {micro} sequences (train.batch_size / train.accumulate) does not "
+            f"divide over {ways} data-parallel devices"
+        )
+    return micro
+
+
 def make_step(
     loss: LossFunction,
     optimizer: optax.GradientTransformation,
@@ -104,13 +119,7 @@ def make_step(
     Raises:
       ConfigError: a micro-batch that does not divide over the devices.
     """
-    micro = config.batch_size // config.accumulate
-    ways = mesh.shape["data"]
-    if micro % ways:
-        raise ConfigError(
-            f"a micro-batch of {micro} sequences (train.batch_size / train.accumulate) does not "
-            f"divide over {ways} data-parallel devices"
-        )
+    micro = check_batch(config, mesh)
 
     def sums(params: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         def total(p: Any) -> tuple[jax.Array, Loss]:

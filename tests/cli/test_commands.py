@@ -118,6 +118,7 @@ def test_a_run_on_other_data_is_refused(config_file, tmp_path, capsys):
         (["--train.steps", "0"], 2, ["train.steps must be at least 1, got 0"]),
         (["--decode.beams", "31"], 2, ["decode.beams", "30 items", "31"]),
         (["--decode.beams", "5"], 2, ["eval.ks", "decode.beams"]),
+        (["--mesh.model", "3"], 2, ["mesh.model 3", "devices"]),
         (["--ids.size", "2"], 2, ["30 items do not fit into 2 x 2 = 4 IDs"]),
         (["--data.min-count", "500"], 3, ["nothing left after 500-core", "lower"]),
         (["--from-file", "absent.csv"], 3, ["absent.csv"]),

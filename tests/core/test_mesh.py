@@ -183,7 +183,20 @@ def test_a_rule_for_an_axis_that_the_mesh_lacks_is_refused_by_field_and_value():
         batch_sharding(mesh, ShardingRules(batch="x"))
 
 
-@pytest.mark.parametrize("config", [MeshConfig(data=7), MeshConfig(model=7), MeshConfig(model=0)])
+@pytest.mark.parametrize("config", [MeshConfig(data=7), MeshConfig(model=7)])
 def test_meshes_that_do_not_fit_are_refused(config):
     with pytest.raises(ConfigError, match=r"mesh\.data .* x mesh\.model"):
         make_mesh(config)
+
+
+@pytest.mark.parametrize("sizes", [{"model": 0}, {"data": -1}])
+def test_meshes_that_cannot_be_are_refused(sizes):
+    with pytest.raises(ConfigError, match=r"mesh\.data must be 0 or more"):
+        MeshConfig(**sizes)
+
+
+def test_two_axes_of_a_parameter_on_one_mesh_axis_are_refused():
+    boxed = {"w": nn.Partitioned(jax.ShapeDtypeStruct((4, 8), jnp.float32), ("embed", "mlp"))}
+    rules = ShardingRules(embed="data", mlp="data")
+    with pytest.raises(ConfigError, match=r"on one mesh axis: \['data', 'data'\]"):
+        param_shardings(boxed, make_mesh(MeshConfig()), rules)
