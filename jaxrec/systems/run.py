@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from jaxrec import __version__
 from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.core.files import write_text
 from jaxrec.ids import ItemCodes
@@ -21,7 +22,7 @@ from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset
 
 T = TypeVar("T")
-_PACKAGES = ("jaxrec", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def exists(directory: Path) -> bool:
@@ -72,7 +73,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {"jaxrec": __version__} | {name: metadata.version(name) for name in _PACKAGES},
         "devices": [str(device.device_kind) for device in jax.devices()],
     }
 
