@@ -23,6 +23,8 @@ def get_config() -> Config:
         ),
         train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=250),
         sasrec=SasrecConfig(
-            train=TrainConfig(steps=1500, batch_size=64, lr=1e-3, ema_decay=0.995, eval_every=250)
+            max_items=30,
+            dropout=0.2,
+            train=TrainConfig(steps=2000, batch_size=64, lr=1e-3, ema_decay=0.995, eval_every=250),
         ),
     )
