@@ -3,7 +3,9 @@
     jaxrec train configs/quickstart.py
 
 Product-quantized IDs of two codes of 64; a decoder of two layers, 64 wide.
-Cost: @COST@ on 2 CPU cores. Result: @RESULT@
+Cost on 2 CPU cores: 104 s to train, 3 s to recommend to all 943 users, 82 s for the SASRec beside
+it. Result on the test items, seed 0, HR@10 / NDCG@10: .204 / .108; SASRec .190 / .096, decayed
+co-occurrence .207 / .114, first-order Markov chain .145 / .076.
 """
 
 from jaxrec.baselines.sasrec import SasrecConfig
