@@ -1,6 +1,5 @@
 """Count compilations, to prove that a loop does none."""
 
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -19,12 +18,7 @@ class CompileCounter:
         jax.monitoring.register_event_duration_secs_listener(self._listen)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **_: Any) -> None:

@@ -6,7 +6,6 @@ nothing that looks like a checkpoint. The two newest are kept, to resume, and th
 
 import json
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -56,12 +55,7 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._manager.close()
 
     @property
