@@ -18,7 +18,7 @@ from jaxrec.core import ConfigError
 from jaxrec.data import training_sequences
 from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM, TransformerConfig
-from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import id_loss
 from jaxrec.train import FitResult, TrainConfig, fit
 
@@ -137,7 +137,7 @@ def scores(
     tokens = _tokens(jnp.asarray(batch["history"]), config.max_items, vocabulary)
     valid = tokens != 0
     hidden, _ = model.apply(
-        params, tokens, positions_of(valid), SelfContext(causal_mask(valid)), method="hidden"
+        params, tokens, positions_of(valid), SelfContext(attention_mask(valid)), method="hidden"
     )
     rows = vocabulary.level(0)
     logits = model.apply(params, hidden[:, -1], rows.start, rows.stop - rows.start, method="logits")

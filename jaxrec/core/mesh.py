@@ -47,6 +47,7 @@ class ShardingRules:
     kv_heads: str | None = None
     head_size: str | None = None
     mlp: str | None = None
+    classes: str | None = None
 
 
 def make_mesh(config: MeshConfig) -> Mesh:

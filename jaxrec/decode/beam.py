@@ -16,7 +16,7 @@ from jaxrec.core import ConfigError
 from jaxrec.decode.cache import BeamCache, BeamContext
 from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.models import CausalLM
-from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.nn import SelfContext, attention_mask, positions_of
 
 Normalize = Literal["codes", "legal"]
 
@@ -102,7 +102,7 @@ def beam_search(
     widths = beam_widths(index, beams)
     alive = _alive(index, allowed, excluded)
 
-    past = SelfContext(causal_mask(valid))
+    past = SelfContext(attention_mask(valid))
     hidden, (key, value) = model.apply(params, tokens, positions, past, method="hidden")
     cache = BeamCache(key, value)
     # The history is one beam at the root of the trie.
@@ -116,7 +116,7 @@ def beam_search(
     for level, width in enumerate(widths):
         if level > 0:
             where = jnp.broadcast_to(positions[:, -1:] + level, state.token.shape)
-            context = BeamContext(valid, state.ancestors)
+            context = BeamContext(valid, positions, state.ancestors)
             hidden, key_value = model.apply(
                 params, state.token, where, context, cache, method="hidden"
             )

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.kernels import beam_attention
+from jaxrec.nn import ScoreTerms
 
 
 @jax.tree_util.register_dataclass
@@ -44,14 +45,28 @@ class BeamContext:
 
     Attributes:
       history_valid: `[B, S]` bool.
+      history_positions: `[B, S]` int32.
       ancestors: `[B, K, J]` int32: which beam of level j each beam descends from.
     """
 
     history_valid: jax.Array
+    history_positions: jax.Array
     ancestors: jax.Array
 
+    def distance(self, positions: jax.Array) -> jax.Array:
+        """Distances to the history and then to the J + 1 suffix tokens: `[B, K, S + J + 1]`."""
+        past = positions[:, :, None] - self.history_positions[:, None, :]
+        back = jnp.arange(self.ancestors.shape[2], -1, -1, dtype=jnp.int32)
+        own = jnp.broadcast_to(back[None, None], (*positions.shape, back.size))
+        return jnp.concatenate([past, own], axis=2)
+
     def attend(
-        self, query: jax.Array, key: jax.Array, value: jax.Array, layer: BeamCache
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        terms: ScoreTerms,
+        layer: BeamCache,
     ) -> jax.Array:
         """Attend; beams take the place of time: all arrays are `[B, K, heads, H]`."""
         keys = [*self._follow(layer.suffix_key), key]
@@ -63,6 +78,7 @@ class BeamContext:
             self.history_valid,
             jnp.stack(keys, axis=2),
             jnp.stack(values, axis=2),
+            terms,
         )
 
     def _follow(self, suffix: tuple[jax.Array, ...]) -> list[jax.Array]:

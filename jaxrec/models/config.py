@@ -4,6 +4,9 @@ import dataclasses
 from typing import Literal
 
 from jaxrec.core import ConfigError
+from jaxrec.nn import RopeScaling
+
+NormOrder = Literal["pre", "post", "both"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,23 +18,41 @@ class TransformerConfig:
     Attributes:
       vocab_size: V, rows of the embedding.
       width: D, of the residual stream.
-      depth: number of blocks.
+      depth: number of blocks; of the decoder, where there is an encoder too.
+      encoder_depth: blocks of the encoder of an encoder-decoder; None for `depth`.
       num_heads: N, query heads.
       num_kv_heads: G, key/value heads; None for as many as query heads.
       head_size: H; None for D / N.
       mlp_width: F, hidden width of the MLP; None for 4 D.
-      norm: kind of normalization, before each sub-layer and after the last block.
+      norm: kind of normalization.
+      norm_order: before each sub-layer and after the last block (`pre`), after each residual sum
+        and after the embedding (`post`, BERT), or before and after each sub-layer (`both`, Gemma).
       norm_eps: added to the variance.
-      positions: rotary, learned (a table of `max_length` rows) or none.
+      positions: rotary, learned (a table of `max_length` rows), relative (T5's buckets) or none.
       rope_theta: base of the rotary wavelengths.
+      rope_scaling: stretch of the rotary wavelengths.
       max_length: most tokens of a learned position table.
+      position_offset: row of the table that the first token reads.
+      relative_buckets, relative_distance: buckets, and where the last begins.
+      window: a token sees the last `window` tokens alone, itself included; None for all.
+      global_every: every so many blocks one ignores the window; None when all have it.
+      local_theta: rotary base of the blocks with a window; None for `rope_theta`.
+      token_types: rows of the token type table (BERT's segments); 0 for none.
+      pooler: an encoder has a tanh layer over its first state (BERT).
       activation: of the MLP.
       gated: whether the MLP has a gate.
       qkv_bias: biases on queries, keys and values.
       out_bias: bias on the attention's output.
       mlp_bias: biases of the MLP.
+      qk_norm: RMS norm of each head's query and key.
+      query_scale: of the attention scores; None for H^-1/2.
+      score_cap, logit_cap: x becomes cap * tanh(x / cap), for attention scores and for logits.
+      embedding_scale: of the token embeddings.
+      logit_scale: of the states before the logits.
       tie_embeddings: read the logits with the embedding table.
       dropout: on embeddings and sub-layer outputs while training.
+      attention_dropout: on attention weights.
+      mlp_dropout: on the hidden layer of the MLP.
       dtype: of activations; parameters, norms, softmax and logits stay in float32.
       remat: recompute each block in the backward pass, to save memory.
     """
@@ -39,22 +60,41 @@ class TransformerConfig:
     vocab_size: int = 256
     width: int = 64
     depth: int = 2
+    encoder_depth: int | None = None
     num_heads: int = 2
     num_kv_heads: int | None = None
     head_size: int | None = None
     mlp_width: int | None = None
     norm: Literal["rms", "layer"] = "rms"
+    norm_order: NormOrder = "pre"
     norm_eps: float = 1e-6
-    positions: Literal["rope", "learned", "none"] = "rope"
+    positions: Literal["rope", "learned", "relative", "none"] = "rope"
     rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     max_length: int = 512
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "silu"
+    position_offset: int = 0
+    relative_buckets: int = 32
+    relative_distance: int = 128
+    window: int | None = None
+    global_every: int | None = None
+    local_theta: float | None = None
+    token_types: int = 0
+    pooler: bool = False
+    activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "silu"] = "silu"
     gated: bool = True
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
+    qk_norm: bool = False
+    query_scale: float | None = None
+    score_cap: float | None = None
+    logit_cap: float | None = None
+    embedding_scale: float = 1.0
+    logit_scale: float = 1.0
     tie_embeddings: bool = True
     dropout: float = 0.0
+    attention_dropout: float = 0.0
+    mlp_dropout: float = 0.0
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
 
@@ -63,14 +103,25 @@ class TransformerConfig:
         for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("num_kv_heads", "head_size", "mlp_width"):
+        optional = ("encoder_depth", "num_kv_heads", "head_size", "mlp_width", "window")
+        for name in (*optional, "global_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"model.{name} must be at least 1, or None, got {value}")
-        if self.norm_eps < 0:
-            raise ConfigError(f"model.norm_eps must not be negative, got {self.norm_eps}")
-        if self.rope_theta <= 0:
-            raise ConfigError(f"model.rope_theta must be positive, got {self.rope_theta}")
+        for name in ("norm_eps", "position_offset", "token_types"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name} must not be negative, got {getattr(self, name)}")
+        for name in ("rope_theta", "local_theta", "score_cap", "logit_cap"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"model.{name} must be positive, got {value}")
+        for name in ("dropout", "attention_dropout", "mlp_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"model.{name} must lie in [0, 1), got {getattr(self, name)}")
+        self._check_heads()
+        self._check_positions()
+
+    def _check_heads(self) -> None:
         if self.head_size is None and self.width % self.num_heads:
             raise ConfigError(
                 f"model.width {self.width} is not a multiple of model.num_heads {self.num_heads}; "
@@ -81,13 +132,23 @@ class TransformerConfig:
                 f"model.num_heads {self.num_heads} is not a multiple of "
                 f"model.num_kv_heads {self.num_kv_heads}"
             )
+
+    def _check_positions(self) -> None:
         if self.positions == "rope" and self.head_width % 2:
             raise ConfigError(
                 f"rotary positions need an even head size, got {self.head_width}; "
                 "change model.head_size or model.positions"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
+        if self.positions == "relative" and (
+            self.relative_buckets < 4 or self.relative_distance <= self.relative_buckets // 2
+        ):
+            raise ConfigError(
+                "relative positions need model.relative_buckets of at least 4 and "
+                "model.relative_distance above half of them, got "
+                f"{self.relative_buckets} and {self.relative_distance}"
+            )
+        if self.window is None and (self.global_every or self.local_theta):
+            raise ConfigError("model.global_every and model.local_theta need model.window")
 
     @property
     def kv_heads(self) -> int:
@@ -103,3 +164,8 @@ class TransformerConfig:
     def mlp_hidden(self) -> int:
         """F, resolved."""
         return self.mlp_width or 4 * self.width
+
+    @property
+    def encoder(self) -> "TransformerConfig":
+        """The encoder of an encoder-decoder: the same flavour at its own depth."""
+        return dataclasses.replace(self, depth=self.encoder_depth or self.depth)

@@ -1,26 +1,52 @@
 """Layers: einsum, norms, positions, masks, dropout, attention, MLP."""
 
-from jaxrec.nn.attention import Attention, Context, SelfContext, dot_product_attention
-from jaxrec.nn.dropout import Dropout, hash_bits
+from jaxrec.nn.attention import (
+    Attention,
+    Context,
+    KeyValue,
+    ScoreTerms,
+    SelfContext,
+    dot_product_attention,
+)
+from jaxrec.nn.cross_attention import CrossAttention, Memory
+from jaxrec.nn.dropout import Dropout, hash_bits, hash_dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal
-from jaxrec.nn.masks import causal_mask
+from jaxrec.nn.masks import attention_mask
 from jaxrec.nn.mlp import ACTIVATIONS, Mlp
 from jaxrec.nn.norms import Norm
-from jaxrec.nn.positions import positions_of, rotate
+from jaxrec.nn.positions import (
+    RopeScaling,
+    Rotation,
+    positions_of,
+    relative_buckets,
+    rotary_frequencies,
+    rotate,
+    rotation,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "Attention",
     "Context",
+    "CrossAttention",
     "Dropout",
     "Einsum",
+    "KeyValue",
+    "Memory",
     "Mlp",
     "Norm",
+    "RopeScaling",
+    "Rotation",
+    "ScoreTerms",
     "SelfContext",
-    "causal_mask",
+    "attention_mask",
     "dot_product_attention",
     "fan_in_normal",
     "hash_bits",
+    "hash_dropout",
     "positions_of",
+    "relative_buckets",
+    "rotary_frequencies",
     "rotate",
+    "rotation",
 ]

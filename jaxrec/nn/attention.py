@@ -1,8 +1,8 @@
 """Multi-head attention with grouped key/value heads, over whatever context the caller hands in.
 
 The layer projects; *what is attended* is the context's business. A context is a small pytree with
-`attend(query, key, value) -> output`, so a training batch, a padded prompt and a beam search over a
-shared history run through the same parameters and the same code.
+`attend(query, key, value, terms) -> output`, so a training batch, a padded prompt and a beam search
+over a shared history run through the same parameters and the same code.
 """
 
 import dataclasses
@@ -12,20 +12,57 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nn.dropout import hash_dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal
-from jaxrec.nn.positions import rotate
+from jaxrec.nn.norms import Norm
+from jaxrec.nn.positions import Rotation, rotate
+
+KeyValue = tuple[jax.Array, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ScoreTerms:
+    """What enters the attention scores besides the product of query and key.
+
+    Attributes:
+      bias: `[B or 1, N, T, S]` added to the scores, or None.
+      allowed: `[B or 1, T, S]` bool that narrows the context's own mask, or None.
+      dropout: uint32 `[2]` seed of the dropout on attention weights, or None for none.
+      softcap: scores become softcap * tanh(score / softcap) (Gemma 2), or None.
+      dropout_rate: of the attention weights.
+    """
+
+    bias: jax.Array | None = None
+    allowed: jax.Array | None = None
+    dropout: jax.Array | None = None
+    softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
+    dropout_rate: float = dataclasses.field(default=0.0, metadata={"static": True})
+
+    def apply(self, scores: jax.Array) -> jax.Array:
+        """Cap and bias float32 scores `[B, N, T, S]`; the mask is the caller's."""
+        if self.softcap is not None:
+            scores = jnp.tanh(scores / self.softcap) * self.softcap
+        return scores if self.bias is None else scores + self.bias.astype(scores.dtype)
 
 
 class Context(Protocol):
     """What queries attend to."""
 
-    def attend(self, query: jax.Array, key: jax.Array, value: jax.Array, layer: Any) -> jax.Array:
+    def distance(self, positions: jax.Array) -> jax.Array:
+        """Query position less key position: `[B, T]` query positions to `[B or 1, T, S]` int32."""
+        ...
+
+    def attend(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreTerms, layer: Any
+    ) -> jax.Array:
         """Attend.
 
         Args:
-          query: `[B, T, N, H]`, not yet scaled.
+          query: `[B, T, N, H]`, scaled already.
           key: `[B, T, G, H]` keys of the same tokens, rotated already.
           value: `[B, T, G, H]`.
+          terms: of the scores.
           layer: this layer's slice of the cache, or None.
 
         Returns:
@@ -37,38 +74,70 @@ class Context(Protocol):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SelfContext:
-    """Tokens attend to one another under a mask: `mask` is `[B, T, T]` bool."""
+    """Tokens attend to one another under a mask: `mask` is `[B or 1, T, T]` bool.
+
+    `ordered` promises that positions count the tokens of a row one by one wherever the mask is
+    true, padding apart; then distances are the same for all rows and cost nothing.
+    """
 
     mask: jax.Array
+    ordered: bool = dataclasses.field(default=True, metadata={"static": True})
+
+    def distance(self, positions: jax.Array) -> jax.Array:
+        """Distances of tokens in their row: `[B or 1, T, T]` int32."""
+        if self.ordered:
+            positions = jnp.arange(positions.shape[1], dtype=jnp.int32)[None]
+        return positions[:, :, None] - positions[:, None, :]
 
     def attend(
-        self, query: jax.Array, key: jax.Array, value: jax.Array, layer: None = None
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        terms: ScoreTerms,
+        layer: None = None,
     ) -> jax.Array:
         """Dot-product attention of `[B, T, N, H]` queries over `[B, T, G, H]` keys."""
-        return dot_product_attention(query, key, value, self.mask)
+        return dot_product_attention(query, key, value, self.mask, terms)
 
 
 def dot_product_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    terms: ScoreTerms | None = None,
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(H)) v, softmax in float32.
+    """softmax(q k^T + bias) v, softmax in float32; the query comes scaled.
 
     Args:
       query: `[B, T, N, H]`.
       key: `[B, S, G, H]`, N a multiple of G.
       value: `[B, S, G, H]`.
-      mask: `[B, T, S]` bool.
+      mask: `[B or 1, T or 1, S]` bool.
+      terms: bias, cap, dropout.
 
     Returns:
       `[B, T, N, H]`.
     """
     b, t, n, h = query.shape
-    g = key.shape[2]
-    query = query.reshape(b, t, g, n // g, h) * jnp.asarray(h**-0.5, query.dtype)
+    s, g = key.shape[1:3]
+    terms = ScoreTerms() if terms is None else terms
     # [B, G, N/G, T, S]
-    logits = jnp.einsum("btgnh,bsgh->bgnts", query, key, preferred_element_type=jnp.float32)
-    logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    scores = jnp.einsum(
+        "btgnh,bsgh->bgnts",
+        query.reshape(b, t, g, n // g, h),
+        key,
+        preferred_element_type=jnp.float32,
+    )
+    scores = terms.apply(scores.reshape(b, n, t, s))
+    if terms.allowed is not None:
+        mask = mask & terms.allowed
+    scores = jnp.where(mask[:, None], scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+    if terms.dropout is not None:
+        weights = hash_dropout(weights, terms.dropout, terms.dropout_rate)
+    weights = weights.reshape(b, g, n // g, t, s)
     return jnp.einsum("bgnts,bsgh->btgnh", weights, value).reshape(b, t, n, h)
 
 
@@ -79,52 +148,99 @@ class Attention(nn.Module):
       num_heads: N query heads.
       num_kv_heads: G key/value heads, a divisor of N.
       head_size: H.
-      rope_theta: base of the rotary embedding; None for no rotation.
+      scale: of the scores; None for H^-1/2.
       qkv_bias, out_bias: biases on the projections.
+      qk_norm: RMS-normalize each head's query and key before the rotation (Qwen3), with `norm_eps`.
+      dropout: on attention weights.
       out_scale: variance multiplier of the output projection's initializer.
     """
 
     num_heads: int
     num_kv_heads: int
     head_size: int
-    rope_theta: float | None = 10_000.0
+    scale: float | None = None
     qkv_bias: bool = False
     out_bias: bool = False
+    qk_norm: bool = False
+    norm_eps: float = 1e-6
+    dropout: float = 0.0
     out_scale: float = 1.0
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, positions: jax.Array, context: Context, layer: Any = None
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """Map `[B, T, D]` to the same shape; also return keys and values, each `[B, T, G, H]`."""
-        width = x.shape[-1]
-        query = self._project("query", width, self.num_heads)(x)
-        key = self._project("key", width, self.num_kv_heads)(x)
-        value = self._project("value", width, self.num_kv_heads)(x)
-        if self.rope_theta is not None:
-            query = rotate(query, positions, self.rope_theta)
-            key = rotate(key, positions, self.rope_theta)
-        attended = context.attend(query, key, value, layer)
-        shape = (self.num_heads, self.head_size, width)
-        out = Einsum(
-            "btnh,nhd->btd",
-            shape,
-            ("heads", "head_size", "embed"),
-            bias_axes=int(self.out_bias),
-            init=fan_in_normal(self.num_heads * self.head_size, self.out_scale),
-            dtype=self.dtype,
-            name="out",
-        )(attended)
+        self,
+        x: jax.Array,
+        context: Context,
+        terms: ScoreTerms | None = None,
+        turn: Rotation | None = None,
+        layer: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[jax.Array, KeyValue]:
+        """Map `[B, T, D]` to the same shape; also return keys and values, each `[B, T, G, H]`.
+
+        Args:
+          x: `[B, T, D]`.
+          context: what is attended.
+          terms: bias, cap and further mask of the scores.
+          turn: rotation of the tokens' positions; None for none.
+          layer: this layer's slice of the cache, for the context.
+          deterministic: False to apply dropout (needs a "dropout" key).
+        """
+        query = self._heads("query", self.num_heads, x)
+        key = self._heads("key", self.num_kv_heads, x)
+        value = self._heads("value", self.num_kv_heads, x)
+        if self.qk_norm:
+            query = Norm("rms", self.norm_eps, axis_name="head_size", name="query_norm")(query)
+            key = Norm("rms", self.norm_eps, axis_name="head_size", name="key_norm")(key)
+        if turn is not None:
+            query, key = rotate(query, turn), rotate(key, turn)
+        query = query * scale_of(self.scale, self.head_size, query.dtype)
+        terms = ScoreTerms() if terms is None else terms
+        if self.dropout and not deterministic:
+            seed = jax.random.key_data(self.make_rng("dropout"))[:2]
+            terms = dataclasses.replace(terms, dropout=seed, dropout_rate=self.dropout)
+        attended = context.attend(query, key, value, terms, layer)
+        out = output_projection(
+            "out", attended, x.shape[-1], self.out_bias, self.out_scale, self.dtype
+        )
         return out, (key, value)
 
-    def _project(self, name: str, width: int, heads: int) -> Einsum:
-        return Einsum(
-            "btd,dnh->btnh",
-            (width, heads, self.head_size),
-            ("embed", "heads" if name == "query" else "kv_heads", "head_size"),
-            bias_axes=2 * int(self.qkv_bias),
-            init=fan_in_normal(width),
-            dtype=self.dtype,
-            name=name,
-        )
+    def _heads(self, name: str, heads: int, x: jax.Array) -> jax.Array:
+        return head_projection(name, x, heads, self.head_size, self.qkv_bias, self.dtype)
+
+
+def scale_of(scale: float | None, head_size: int, dtype: Any) -> jax.Array:
+    """Return the scale of the scores, H^-1/2 unless given."""
+    return jnp.asarray(head_size**-0.5 if scale is None else scale, dtype)
+
+
+def head_projection(
+    name: str, x: jax.Array, heads: int, head_size: int, bias: bool, dtype: Any
+) -> jax.Array:
+    """Project `[B, T, D]` to `[B, T, heads, H]`, within a compact method."""
+    return Einsum(
+        "btd,dnh->btnh",
+        (x.shape[-1], heads, head_size),
+        ("embed", "heads" if name == "query" else "kv_heads", "head_size"),
+        bias_axes=2 * int(bias),
+        init=fan_in_normal(x.shape[-1]),
+        dtype=dtype,
+        name=name,
+    )(x)
+
+
+def output_projection(
+    name: str, x: jax.Array, width: int, bias: bool, scale: float, dtype: Any
+) -> jax.Array:
+    """Project heads `[B, T, N, H]` back to `[B, T, D]`, within a compact method."""
+    heads, head_size = x.shape[2:]
+    return Einsum(
+        "btnh,nhd->btd",
+        (heads, head_size, width),
+        ("heads", "head_size", "embed"),
+        bias_axes=int(bias),
+        init=fan_in_normal(heads * head_size, scale),
+        dtype=dtype,
+        name=name,
+    )(x)

@@ -36,6 +36,13 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
+def hash_dropout(x: jax.Array, seed: jax.Array, rate: float) -> jax.Array:
+    """Zero a fraction `rate` of `x` and scale the others by 1 / (1 - rate); `seed` `[2]` uint32."""
+    threshold = jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
+    keep = hash_bits(seed, x.shape) >= threshold
+    return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), jnp.zeros_like(x))
+
+
 class Dropout(nn.Module):
     """Zero a fraction `rate` of the elements and scale the others by 1 / (1 - rate)."""
 
@@ -47,6 +54,4 @@ class Dropout(nn.Module):
         if deterministic or self.rate == 0.0:
             return x
         seed = jax.random.key_data(self.make_rng("dropout"))[:2]
-        threshold = jnp.uint32(min(round(self.rate * 2**32), 2**32 - 1))
-        keep = hash_bits(seed, x.shape) >= threshold
-        return jnp.where(keep, x / jnp.asarray(1.0 - self.rate, x.dtype), jnp.zeros_like(x))
+        return hash_dropout(x, seed, self.rate)

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nn.dropout import Dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal
 
 ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
     "silu": jax.nn.silu,
 }
 
@@ -23,12 +25,13 @@ class Mlp(nn.Module):
     activation: str = "silu"
     gated: bool = True
     bias: bool = False
+    dropout: float = 0.0
     out_scale: float = 1.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map `[B, T, D]` to `[B, T, D]`."""
+    def __call__(self, x: jax.Array, deterministic: bool = True) -> jax.Array:
+        """Map `[B, T, D]` to `[B, T, D]`; `dropout` is on the hidden layer."""
         width = x.shape[-1]
         act = ACTIVATIONS[self.activation]
 
@@ -44,6 +47,7 @@ class Mlp(nn.Module):
             )(x)
 
         hidden = act(up("gate")) * up("up") if self.gated else act(up("up"))
+        hidden = Dropout(self.dropout, name="dropout")(hidden, deterministic)
         return Einsum(
             "btf,fd->btd",
             (self.mlp_width, width),

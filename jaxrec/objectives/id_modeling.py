@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import CausalLM
-from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss
 
 
@@ -44,7 +44,7 @@ def id_loss(
         params,
         inputs,
         positions_of(valid),
-        SelfContext(causal_mask(valid)),
+        SelfContext(attention_mask(valid)),
         None,
         key is None,
         method="hidden",

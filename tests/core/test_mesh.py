@@ -163,8 +163,8 @@ def test_every_axis_of_the_model_has_a_rule():
     boxed = jax.eval_shape(model.init, jax.random.key(0), example, example == 0)
     rules = ShardingRules(vocab="data", embed="model")
     found = param_shardings(boxed, make_mesh(MeshConfig()), rules)["params"]
-    assert found["embedding"].spec == PartitionSpec("data", "model")
-    query = found["blocks"]["attention"]["query"]["kernel"].spec
+    assert found["embedding"]["table"].spec == PartitionSpec("data", "model")
+    query = found["decoder"]["blocks"]["attention"]["query"]["kernel"].spec
     assert query == PartitionSpec(None, "model", None, None)
 
 

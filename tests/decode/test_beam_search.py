@@ -21,7 +21,7 @@ from jaxrec.decode import (
 )
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.models import CausalLM
-from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.testing import random_params, tiny_model
 
 MAX_ITEMS = 4
@@ -262,6 +262,9 @@ def test_probabilities_of_the_legal_items_sum_to_one():
 FLAVOURS = {
     "rope, grouped heads": {"num_heads": 4, "num_kv_heads": 2, "depth": 2},
     "learned positions": {"norm": "layer", "positions": "learned", "gated": False, "depth": 2},
+    "window in some blocks": {"window": 3, "global_every": 2, "local_theta": 50.0, "depth": 4},
+    "relative": {"positions": "relative", "relative_buckets": 6, "relative_distance": 9},
+    "caps": {"score_cap": 1.0, "logit_cap": 2.0, "qk_norm": True, "norm_order": "both"},
 }
 
 
@@ -273,7 +276,7 @@ def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
     valid = tokens != 0
     positions = positions_of(valid)
     hidden, (key, value) = model.apply(
-        params, tokens, positions, SelfContext(causal_mask(valid)), method="hidden"
+        params, tokens, positions, SelfContext(attention_mask(valid)), method="hidden"
     )
     full = _forward(model, params, tokens)
     last = model.apply(params, hidden[:, -1], method="logits")
@@ -295,7 +298,7 @@ def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
         else:
             ancestors = np.zeros((users, width, 0), np.int32)
         where = jnp.broadcast_to(positions[:, -1:] + step + 1, (users, width))
-        context = BeamContext(valid, jnp.asarray(ancestors))
+        context = BeamContext(valid, positions, jnp.asarray(ancestors))
         hidden, key_value = model.apply(
             params, jnp.asarray(new[:, :, 0]), where, context, cache, method="hidden"
         )

@@ -13,7 +13,7 @@ def _by_concatenation(query, history_key, history_value, history_valid, suffix_k
         np.asarray(x, np.float64)
         for x in (query, history_key, history_value, suffix_key, suffix_value)
     )
-    batch, beams, heads, size = query.shape
+    batch, beams, heads, _ = query.shape
     shared = heads // history_key.shape[2]
     out = np.zeros_like(query)
     for b in range(batch):
@@ -23,7 +23,7 @@ def _by_concatenation(query, history_key, history_value, history_valid, suffix_k
                 g = n // shared
                 keys = np.concatenate([history_key[b, past, g], suffix_key[b, k, :, g]])
                 values = np.concatenate([history_value[b, past, g], suffix_value[b, k, :, g]])
-                logits = keys @ query[b, k, n] / np.sqrt(size)
+                logits = keys @ query[b, k, n]
                 weights = np.exp(logits - logits.max())
                 out[b, k, n] = weights @ values / weights.sum()
     return out

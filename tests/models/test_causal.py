@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from flax.core import meta
 
-from jaxrec.models import Block, CausalLM, TransformerConfig
-from jaxrec.nn import Norm, SelfContext, causal_mask, positions_of
+from jaxrec.models import Block, CausalLM, PerLayer, Reach, Shared, TransformerConfig
+from jaxrec.nn import (
+    Norm,
+    ScoreTerms,
+    SelfContext,
+    attention_mask,
+    positions_of,
+    rotary_frequencies,
+    rotation,
+)
 from jaxrec.testing import random_params, tiny_model
 
 KEY = jax.random.key(0)
@@ -48,20 +56,24 @@ def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
     config = FLAVOURS[flavour]
     model, params = _params(config)
     tokens, valid = _batch()
-    positions, context = positions_of(valid), SelfContext(causal_mask(valid))
+    positions, context = positions_of(valid), SelfContext(attention_mask(valid))
     hidden, (keys, values) = model.apply(params, tokens, positions, context, method="hidden")
     p = params["params"]
-    x = p["embedding"][tokens]
+    x = p["embedding"]["table"][tokens]
+    turn = None
     if config.positions == "learned":
-        x = x + p["position"][positions]
+        x = x + p["embedding"]["position"][positions]
+    else:
+        turn = rotation(positions, rotary_frequencies(config.head_width, config.rope_theta))
+    shared = Shared(context, Reach(ScoreTerms(), turn))
     for layer in range(config.depth):
-        own = jax.tree.map(lambda leaf, at=layer: leaf[at], p["blocks"])
-        x, (key, value) = Block(config).apply({"params": own}, x, None, positions, context, True)
+        own = jax.tree.map(lambda leaf, at=layer: leaf[at], p["decoder"]["blocks"])
+        x, (key, value) = Block(config).apply({"params": own}, x, PerLayer(), shared, True)
         np.testing.assert_allclose(keys[layer], key, atol=1e-5)
         np.testing.assert_allclose(values[layer], value, atol=1e-5)
-    expected = Norm(config.norm, config.norm_eps).apply({"params": p["final_norm"]}, x)
+    expected = Norm(config.norm, config.norm_eps).apply({"params": p["decoder"]["final_norm"]}, x)
     np.testing.assert_allclose(hidden, expected, atol=1e-5)
-    head = p["embedding"] if config.tie_embeddings else p["head"]
+    head = (p["embedding"] if config.tie_embeddings else p["head"])["table"]
     logits = np.asarray(expected, np.float64) @ np.asarray(head, np.float64).T
     np.testing.assert_allclose(model.apply(params, tokens, valid), logits, atol=1e-4)
 
@@ -69,13 +81,13 @@ def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
 def test_parameters_of_blocks_have_a_leading_axis_of_depth_and_differ_between_layers():
     config = tiny_model(depth=3)
     variables = _init(CausalLM(config))
-    for leaf in jax.tree.leaves(variables["params"]["blocks"]):
+    for leaf in jax.tree.leaves(variables["params"]["decoder"]["blocks"]):
         assert leaf.shape[0] == 3
-    kernel = variables["params"]["blocks"]["mlp"]["up"]["kernel"]
+    kernel = variables["params"]["decoder"]["blocks"]["mlp"]["up"]["kernel"]
     assert not np.allclose(kernel[0], kernel[1])
     # fan-in initialization, scaled by 1/(2 depth) on the way back to the stream
     assert float(kernel.std()) == pytest.approx(16**-0.5, rel=0.1)
-    down = variables["params"]["blocks"]["mlp"]["down"]["kernel"]
+    down = variables["params"]["decoder"]["blocks"]["mlp"]["down"]["kernel"]
     assert float(down.std()) == pytest.approx((1 / (32 * 6)) ** 0.5, rel=0.1)
 
 
@@ -128,7 +140,7 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32_and_stays_close(flavour
     model = CausalLM(config)
     variables = _init(model)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
-    context = SelfContext(causal_mask(valid))
+    context = SelfContext(attention_mask(valid))
     hidden, (key, value) = jax.eval_shape(
         lambda v: model.apply(v, tokens, positions_of(valid), context, method="hidden"), variables
     )

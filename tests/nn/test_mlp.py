@@ -17,6 +17,7 @@ def test_equals_torch_linear_layers(activation, gated, bias):
         "gelu": torch.nn.GELU(),
         "gelu_tanh": torch.nn.GELU(approximate="tanh"),
         "relu": torch.nn.ReLU(),
+        "relu2": lambda x: torch.nn.functional.relu(x) ** 2,
         "silu": torch.nn.SiLU(),
     }[activation]
     shapes = {"up": (WIDTH, HIDDEN), "down": (HIDDEN, WIDTH)}

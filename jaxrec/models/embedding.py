@@ -1,0 +1,86 @@
+"""Tokens to vectors and states to logits: the tables of a vocabulary."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.models.config import TransformerConfig
+from jaxrec.nn import Dropout, Norm, fan_in_normal
+
+
+class Embedding(nn.Module):
+    """Token table, with those of positions and token types where the config has them."""
+
+    config: TransformerConfig
+
+    def setup(self) -> None:
+        """Create the tables."""
+        c = self.config
+        table = nn.with_partitioning(fan_in_normal(c.width), ("vocab", "embed"))
+        self.table = self.param("table", table, (c.vocab_size, c.width), jnp.float32)
+        rows = nn.with_partitioning(nn.initializers.normal(0.02), ("position", "embed"))
+        if c.positions == "learned":
+            shape = (c.max_length + c.position_offset, c.width)
+            self.position = self.param("position", rows, shape, jnp.float32)
+        if c.token_types:
+            self.token_type = self.param("token_type", rows, (c.token_types, c.width), jnp.float32)
+        if c.norm_order == "post":
+            self.norm = Norm(c.norm, c.norm_eps)
+        self.dropout = Dropout(c.dropout)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array,
+        types: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """Map tokens, positions and token types (None for type 0), `[B, T]`, to `[B, T, D]`."""
+        c = self.config
+        x = jnp.take(self.table, tokens, axis=0) * c.embedding_scale
+        if c.positions == "learned":
+            x = x + jnp.take(self.position, positions + c.position_offset, axis=0)
+        if c.token_types:
+            types = jnp.zeros_like(tokens) if types is None else types
+            x = x + jnp.take(self.token_type, types, axis=0)
+        if c.norm_order == "post":
+            x = self.norm(x)
+        return self.dropout(x.astype(jnp.dtype(c.dtype)), deterministic)
+
+
+class LanguageHead(nn.Module):
+    """Scores of the vocabulary's tokens, by the embedding table or by one of its own."""
+
+    config: TransformerConfig
+
+    def setup(self) -> None:
+        """Create the table, unless it is the embedding's."""
+        c = self.config
+        if not c.tie_embeddings:
+            init = nn.with_partitioning(fan_in_normal(c.width), ("vocab", "embed"))
+            self.table = self.param("table", init, (c.vocab_size, c.width), jnp.float32)
+
+    def __call__(
+        self, states: jax.Array, embedding: jax.Array, start: int = 0, size: int | None = None
+    ) -> jax.Array:
+        """Scores of rows `[start, start + size)` of the vocabulary, in float32.
+
+        Args:
+          states: `[..., D]`.
+          embedding: `[V, D]`, read when the tables are tied.
+          start: first row; decoding one level of an ID needs that level's rows only.
+          size: number of rows; None for all.
+
+        Returns:
+          `[..., size]`.
+        """
+        c = self.config
+        table = embedding if c.tie_embeddings else self.table
+        size = c.vocab_size if size is None else size
+        rows = jax.lax.slice_in_dim(table, start, start + size).astype(states.dtype)
+        # As one product of matrices: see Einsum.
+        matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
+        scores = jnp.einsum("md,vd->mv", matrix, rows, preferred_element_type=jnp.float32)
+        if c.logit_cap is not None:
+            scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
+        return scores.reshape(*states.shape[:-1], size)

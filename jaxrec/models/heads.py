@@ -1,0 +1,125 @@
+"""Heads beside the language model's: a scalar a token, classes a text, masked tokens."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.models.causal import CausalLM
+from jaxrec.models.config import TransformerConfig
+from jaxrec.models.encoder import Encoder, Pooling, pool
+from jaxrec.nn import (
+    ACTIVATIONS,
+    Einsum,
+    Norm,
+    SelfContext,
+    attention_mask,
+    fan_in_normal,
+    positions_of,
+)
+
+
+def _states(backbone: CausalLM | Encoder, tokens: Any, valid: Any, deterministic: bool) -> Any:
+    if isinstance(backbone, Encoder):
+        return backbone(tokens, valid, deterministic)
+    context = SelfContext(attention_mask(valid))
+    return backbone.hidden(tokens, positions_of(valid), context, None, deterministic)[0]
+
+
+def _dense(name: str, width: int, out: int, bias: bool, x: jax.Array) -> jax.Array:
+    axes = ("embed", "classes") if name == "out" else ("embed", "mlp")
+    layer = Einsum("bd,dc->bc", (width, out), axes, int(bias), fan_in_normal(width), name=name)
+    return layer(x.reshape(-1, width)).reshape(*x.shape[:-1], out)
+
+
+class ScalarHead(nn.Module):
+    """One number a token: a value, or, at the last token, a reward. Starts at zero."""
+
+    backbone: CausalLM | Encoder
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, valid: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Map `[B, T]` tokens and validity to `[B, T]` float32."""
+        states = _states(self.backbone, tokens, valid, deterministic).astype(jnp.float32)
+        width = states.shape[-1]
+        zeros = nn.initializers.zeros_init()
+        layer = Einsum("md,dc->mc", (width, 1), ("embed", "classes"), 1, zeros, name="out")
+        return layer(states.reshape(-1, width)).reshape(states.shape[:2])
+
+
+class Classifier(nn.Module):
+    """Scores of classes, one row a text.
+
+    Attributes:
+      backbone: the transformer.
+      classes: C.
+      pooling: which state stands for the text: the first for BERT, the last for a decoder.
+      dense: a tanh layer before the scores, as in BERT and RoBERTa.
+      bias: on the scores.
+    """
+
+    backbone: CausalLM | Encoder
+    classes: int
+    pooling: Pooling = "last"
+    dense: bool = False
+    bias: bool = False
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, valid: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Map `[B, T]` tokens and validity to `[B, C]` float32."""
+        states = _states(self.backbone, tokens, valid, deterministic)
+        x = pool(states, valid, self.pooling).astype(jnp.float32)
+        if self.dense:
+            x = jnp.tanh(_dense("dense", x.shape[-1], x.shape[-1], True, x))
+        return _dense("out", x.shape[-1], self.classes, self.bias, x)
+
+
+class MaskedHead(nn.Module):
+    """BERT's head over masked tokens: dense, activation, norm, then the embedding table and a bias.
+
+    (Devlin et al. 2019, section 3.1.)
+    """
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, states: jax.Array, embedding: jax.Array) -> jax.Array:
+        """Map `[..., D]` states and the `[V, D]` table to `[..., V]` float32."""
+        c = self.config
+        x = ACTIVATIONS[c.activation](_dense("dense", c.width, c.width, True, states))
+        x = Norm(c.norm, c.norm_eps, name="norm")(x)
+        zeros = nn.with_partitioning(nn.initializers.zeros_init(), ("vocab",))
+        bias = self.param("bias", zeros, (c.vocab_size,), jnp.float32)
+        matrix = x.reshape(-1, c.width)
+        scores = jnp.einsum(
+            "md,vd->mv", matrix, embedding.astype(x.dtype), preferred_element_type=jnp.float32
+        )
+        return (scores + bias[None]).reshape(*states.shape[:-1], c.vocab_size)
+
+
+class MaskedLM(nn.Module):
+    """An encoder with the masked-token head."""
+
+    config: TransformerConfig
+
+    def setup(self) -> None:
+        """Create the parameter-holding parts."""
+        self.backbone = Encoder(self.config)
+        self.head = MaskedHead(self.config)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        valid: jax.Array,
+        deterministic: bool = True,
+        *,
+        types: jax.Array | None = None,
+    ) -> jax.Array:
+        """Map `[B, T]` tokens and validity to `[B, T, V]` float32."""
+        states = self.backbone(tokens, valid, deterministic, types=types)
+        return self.head(states, self.backbone.embedding.table)

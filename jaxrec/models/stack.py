@@ -1,0 +1,150 @@
+"""A scan over blocks: from embedded tokens to the states of the last layer.
+
+Every block parameter has a leading axis of `depth`, so compile time does not grow with it, and one
+layout serves conversion, low-rank updates and quantization.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxrec.models.block import Block, PerLayer, Reach, Shared
+from jaxrec.models.config import TransformerConfig
+from jaxrec.nn import (
+    Context,
+    KeyValue,
+    Memory,
+    Norm,
+    ScoreTerms,
+    relative_buckets,
+    rotary_frequencies,
+    rotation,
+)
+
+
+class Stack(nn.Module):
+    """`depth` blocks and the final norm.
+
+    Attributes:
+      config: of the blocks.
+      causal: whether keys lie in the past only (the relative buckets depend on it).
+      cross: whether blocks attend to an encoder's memory.
+    """
+
+    config: TransformerConfig
+    causal: bool = True
+    cross: bool = False
+
+    def setup(self) -> None:
+        """Create the parameter-holding parts."""
+        c = self.config
+        block = nn.remat(Block, static_argnums=(4,), prevent_cse=False) if c.remat else Block
+        self.blocks = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(0, nn.broadcast, nn.broadcast),
+            length=c.depth,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )(c)
+        if c.norm_order != "post":
+            self.final_norm = Norm(c.norm, c.norm_eps)
+        if c.positions == "relative":
+            rows = nn.with_partitioning(nn.initializers.normal(0.02), ("position", "heads"))
+            self.relative = self.param(
+                "relative", rows, (c.relative_buckets, c.num_heads), jnp.float32
+            )
+        if self.cross:
+            self.memory_projection = nn.scan(
+                _MemoryOfLayer,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(),
+                length=c.depth,
+                metadata_params={nn.PARTITION_NAME: "layers"},
+            )(c)
+
+    def memory(self, states: jax.Array) -> KeyValue:
+        """Keys and values of an encoder's states, once for all blocks and steps.
+
+        Args:
+          states: `[B, S, D]`.
+
+        Returns:
+          Two arrays `[depth, B, S, G, H]`.
+        """
+        return self.memory_projection(states)[1]
+
+    def __call__(
+        self,
+        x: jax.Array,
+        positions: jax.Array,
+        context: Context,
+        cache: Any = None,
+        memory: KeyValue | None = None,
+        memory_valid: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> tuple[jax.Array, KeyValue]:
+        """Run the blocks.
+
+        Args:
+          x: `[B, T, D]` embedded tokens.
+          positions: `[B, T]` int32.
+          context: what the tokens attend to.
+          cache: pytree whose leaves have a leading axis of `depth`, handed to the context layer by
+            layer; None when the context needs none.
+          memory: of `memory`, with cross-attention.
+          memory_valid: `[B, S]` bool, with cross-attention.
+          deterministic: False to apply dropout (needs a "dropout" key).
+
+        Returns:
+          `[B, T, D]` states after the final norm, and `[depth, B, T, G, H]` keys and values.
+        """
+        c = self.config
+        full, local = self._reaches(positions, context)
+        flags = None
+        if local is not None:
+            flags = jnp.asarray(np.arange(1, c.depth + 1) % (c.global_every or 1) != 0)
+        shared = Shared(context, full, local, memory_valid)
+        x, key_value = self.blocks(x, PerLayer(cache, memory, flags), shared, deterministic)
+        return (x if c.norm_order == "post" else self.final_norm(x)), key_value
+
+    def _reaches(self, positions: jax.Array, context: Context) -> tuple[Reach, Reach | None]:
+        """Reach of the blocks that see everything, and of those with a window if some have one."""
+        c = self.config
+        bias = None
+        if c.positions == "relative":
+            buckets = relative_buckets(
+                context.distance(positions), c.relative_buckets, c.relative_distance, self.causal
+            )
+            # [B or 1, T, S, N] -> [B or 1, N, T, S]
+            bias = jnp.moveaxis(jnp.take(self.relative, buckets, axis=0), -1, 1)
+
+        def reach(theta: float, window: int | None, stretched: bool) -> Reach:
+            turn = None
+            if c.positions == "rope":
+                scaling = c.rope_scaling if stretched else None
+                turn = rotation(positions, rotary_frequencies(c.head_width, theta, scaling))
+            allowed = None if window is None else context.distance(positions) < window
+            return Reach(ScoreTerms(bias, allowed, softcap=c.score_cap), turn)
+
+        if c.window is None or c.global_every is None:
+            return reach(c.rope_theta, c.window, True), None
+        # A mask for the global blocks too: the two kinds are chosen between inside one scan.
+        full = reach(c.rope_theta, np.iinfo(np.int32).max, True)
+        return full, reach(c.local_theta or c.rope_theta, c.window, c.local_theta is None)
+
+
+class _MemoryOfLayer(nn.Module):
+    """`Memory` as a step of a scan: the states are carried unchanged."""
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, states: jax.Array) -> tuple[jax.Array, KeyValue]:
+        c = self.config
+        layer = Memory(c.kv_heads, c.head_width, c.qkv_bias, jnp.dtype(c.dtype), name="cross")
+        return states, layer(states)

@@ -1,0 +1,72 @@
+"""Attention of a decoder over an encoder's states.
+
+Two layers, because they run at different times: `Memory` projects the states to keys and values
+once, and `CrossAttention` reads them at every step of every block.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.nn.attention import (
+    KeyValue,
+    ScoreTerms,
+    dot_product_attention,
+    head_projection,
+    output_projection,
+    scale_of,
+)
+
+
+class Memory(nn.Module):
+    """Keys and values of the encoder's states, for one decoder block."""
+
+    num_kv_heads: int
+    head_size: int
+    bias: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, states: jax.Array) -> KeyValue:
+        """Map `[B, S, D]` to keys and values, each `[B, S, G, H]`."""
+        heads, size, bias = self.num_kv_heads, self.head_size, self.bias
+        key = head_projection("key", states, heads, size, bias, self.dtype)
+        return key, head_projection("value", states, heads, size, bias, self.dtype)
+
+
+class CrossAttention(nn.Module):
+    """Query a memory: `scale`, biases and dropout as in `Attention`."""
+
+    num_heads: int
+    head_size: int
+    scale: float | None = None
+    q_bias: bool = False
+    out_bias: bool = False
+    dropout: float = 0.0
+    out_scale: float = 1.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, memory: KeyValue, valid: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Map `[B, T, D]` to the same shape.
+
+        Args:
+          x: `[B, T, D]`.
+          memory: keys and values, each `[B, S, G, H]`.
+          valid: `[B, S]` bool.
+          deterministic: False to apply dropout (needs a "dropout" key).
+        """
+        query = head_projection("query", x, self.num_heads, self.head_size, self.q_bias, self.dtype)
+        query = query * scale_of(self.scale, self.head_size, query.dtype)
+        terms = ScoreTerms()
+        if self.dropout and not deterministic:
+            seed = jax.random.key_data(self.make_rng("dropout"))[:2]
+            terms = ScoreTerms(dropout=seed, dropout_rate=self.dropout)
+        attended = dot_product_attention(query, *memory, valid[:, None, :], terms)
+        return output_projection(
+            "out", attended, x.shape[-1], self.out_bias, self.out_scale, self.dtype
+        )
