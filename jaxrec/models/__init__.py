@@ -3,10 +3,13 @@
 from jaxrec.models.block import Block, PerLayer, Reach, Shared
 from jaxrec.models.causal import CausalLM
 from jaxrec.models.config import TransformerConfig
+from jaxrec.models.convert import Pretrained, export_model, import_model
 from jaxrec.models.encoder import Encoder, Pooling, pool
 from jaxrec.models.encoder_decoder import EncoderDecoder
 from jaxrec.models.heads import Classifier, MaskedLM, ScalarHead
+from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.stack import Stack
+from jaxrec.models.store import load_model, save_model
 
 __all__ = [
     "Block",
@@ -14,13 +17,20 @@ __all__ = [
     "Classifier",
     "Encoder",
     "EncoderDecoder",
+    "Kind",
     "MaskedLM",
+    "ModelSpec",
     "PerLayer",
     "Pooling",
+    "Pretrained",
     "Reach",
     "ScalarHead",
     "Shared",
     "Stack",
     "TransformerConfig",
+    "export_model",
+    "import_model",
+    "load_model",
     "pool",
+    "save_model",
 ]

@@ -50,7 +50,7 @@ class Shared:
 
     def reach_of(self, is_local: jax.Array | None) -> Reach:
         """Reach of a block, by its flag: a scalar bool, or None where all blocks are alike."""
-        if self.local is None:
+        if self.local is None or is_local is None:
             return self.reach
         return jax.tree.map(lambda a, b: jnp.where(is_local, a, b), self.local, self.reach)
 

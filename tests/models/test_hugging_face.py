@@ -1,251 +1,139 @@
-"""Whole models against Hugging Face in PyTorch, weights copied by hand."""
+"""Whole models against Hugging Face in PyTorch, both ways, and layers alone."""
 
-import jax
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.models import CausalLM, TransformerConfig
-from jaxrec.nn import SelfContext, causal_mask, positions_of
+from jaxrec.models import ModelSpec, TransformerConfig, export_model, import_model
+from jaxrec.testing.peers import (
+    PEERS,
+    batch,
+    compared,
+    make_peer,
+    our_output,
+    their_output,
+)
 
-VOCAB = 40
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
-
-def _randomize(torch, model):
-    """Weights large enough that a wrong mask, rotation or norm shows in the logits."""
-    torch.manual_seed(0)
-    for name, parameter in model.named_parameters():
-        gain = name.split(".")[-2].startswith(("ln", "norm")) or "layernorm" in name
-        center = 1.0 if gain and name.endswith("weight") else 0.0
-        parameter.data = center + 0.2 * torch.randn_like(parameter)
-    return model.eval()
-
-
-def _numpy(parameter):
-    return parameter.detach().numpy()
+LENGTHS = (1, 7, 21)
 
 
-def _stack(layers, read):
-    return jnp.asarray(np.stack([read(layer) for layer in layers]))
+@pytest.fixture(autouse=True)
+def _quiet():
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
-def llama(torch, tie, kv_heads, head_size):
-    """A random Llama of Hugging Face, and the same as our model and parameters."""
-    transformers = pytest.importorskip("transformers")
-    width, heads, hidden, depth, theta, eps = 32, 4, 48, 3, 500.0, 1e-3
-    theirs = _randomize(
-        torch,
-        transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(
-                vocab_size=VOCAB,
-                hidden_size=width,
-                intermediate_size=hidden,
-                num_hidden_layers=depth,
-                num_attention_heads=heads,
-                num_key_value_heads=kv_heads,
-                head_dim=head_size,
-                rms_norm_eps=eps,
-                rope_parameters={"rope_type": "default", "rope_theta": theta},
-                tie_word_embeddings=tie,
-                attn_implementation="eager",
-            )
-        ),
+@pytest.mark.parametrize("name", PEERS)
+def test_outputs_equal_hugging_face_on_the_way_in_and_on_the_way_out(name, tmp_path):
+    theirs = make_peer(name, tmp_path / "in")
+    ours = import_model(tmp_path / "in")
+    for length in LENGTHS:
+        inputs = batch(name, length)
+        expected = compared(inputs, their_output(theirs, inputs))
+        found = compared(inputs, our_output(ours, inputs))
+        assert np.abs(expected).max() > 0.5
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+    family = export_model(ours, tmp_path / "out", shard_bytes=40_000)
+    assert family == json.loads((tmp_path / "in" / "config.json").read_text())["model_type"]
+    assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 1
+    automatic = {
+        "causal": "AutoModelForCausalLM",
+        "encoder_decoder": "AutoModelForSeq2SeqLM",
+        "encoder": "AutoModel",
+        "masked": "AutoModelForMaskedLM",
+        "causal_classifier": "AutoModelForSequenceClassification",
+        "encoder_classifier": "AutoModelForSequenceClassification",
+    }[ours.spec.kind]
+    back, report = getattr(transformers, automatic).from_pretrained(
+        tmp_path / "out", output_loading_info=True
     )
-    ours = CausalLM(
-        TransformerConfig(
-            vocab_size=VOCAB,
-            width=width,
-            depth=depth,
-            num_heads=heads,
-            num_kv_heads=kv_heads,
-            head_size=head_size,
-            mlp_width=hidden,
-            norm_eps=eps,
-            rope_theta=theta,
-            tie_embeddings=tie,
-        )
-    )
-    layers = theirs.model.layers
-
-    def heads_last(name):  # [N H, D] -> [D, N, H]
-        return {
-            "kernel": _stack(
-                layers,
-                lambda l: _numpy(getattr(l.self_attn, name).weight).T.reshape(width, -1, head_size),
-            )
-        }
-
-    def matrix(read):
-        return {"kernel": _stack(layers, lambda l: _numpy(read(l).weight).T)}
-
-    params = {
-        "embedding": jnp.asarray(_numpy(theirs.model.embed_tokens.weight)),
-        "final_norm": {"scale": jnp.asarray(_numpy(theirs.model.norm.weight))},
-        "blocks": {
-            "attention_norm": {"scale": _stack(layers, lambda l: _numpy(l.input_layernorm.weight))},
-            "mlp_norm": {
-                "scale": _stack(layers, lambda l: _numpy(l.post_attention_layernorm.weight))
-            },
-            "attention": {
-                "query": heads_last("q_proj"),
-                "key": heads_last("k_proj"),
-                "value": heads_last("v_proj"),
-                "out": {
-                    "kernel": _stack(
-                        layers,
-                        lambda l: _numpy(l.self_attn.o_proj.weight).T.reshape(
-                            heads, head_size, width
-                        ),
-                    )
-                },
-            },
-            "mlp": {
-                "gate": matrix(lambda l: l.mlp.gate_proj),
-                "up": matrix(lambda l: l.mlp.up_proj),
-                "down": matrix(lambda l: l.mlp.down_proj),
-            },
-        },
-    }
-    if not tie:
-        params["head"] = jnp.asarray(_numpy(theirs.lm_head.weight))
-    return theirs, ours, {"params": params}
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert type(back) is type(theirs)
+    found = compared(inputs, their_output(back.eval(), inputs))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    again = import_model(tmp_path / "out")
+    assert again.spec == ours.spec
 
 
-def gpt2(torch):
-    """A random GPT-2 of Hugging Face, and the same as our model and parameters."""
-    transformers = pytest.importorskip("transformers")
-    width, heads, depth, eps = 24, 3, 2, 1e-3
-    theirs = _randomize(
-        torch,
-        transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(
-                vocab_size=VOCAB,
-                n_positions=32,
-                n_embd=width,
-                n_layer=depth,
-                n_head=heads,
-                layer_norm_epsilon=eps,
-                attn_implementation="eager",
-                bos_token_id=0,
-                eos_token_id=0,
-            )
-        ),
-    )
-    ours = CausalLM(
-        TransformerConfig(
-            vocab_size=VOCAB,
-            width=width,
-            depth=depth,
-            num_heads=heads,
-            norm="layer",
-            norm_eps=eps,
-            positions="learned",
-            max_length=32,
-            activation="gelu_tanh",
-            gated=False,
-            qkv_bias=True,
-            out_bias=True,
-            mlp_bias=True,
-        )
-    )
-    layers, size = theirs.transformer.h, width // heads
-
-    def norm(name):
-        return {
-            "scale": _stack(layers, lambda l: _numpy(getattr(l, name).weight)),
-            "bias": _stack(layers, lambda l: _numpy(getattr(l, name).bias)),
-        }
-
-    def third(part):  # GPT-2 keeps queries, keys and values side by side, input axis first.
-        columns = slice(part * width, (part + 1) * width)
-        return {
-            "kernel": _stack(
-                layers,
-                lambda l: _numpy(l.attn.c_attn.weight)[:, columns].reshape(width, heads, size),
-            ),
-            "bias": _stack(
-                layers, lambda l: _numpy(l.attn.c_attn.bias)[columns].reshape(heads, size)
-            ),
-        }
-
-    def dense(read, *shape):
-        return {
-            "kernel": _stack(
-                layers, lambda l: _numpy(read(l).weight).reshape(*shape or read(l).weight.shape)
-            ),
-            "bias": _stack(layers, lambda l: _numpy(read(l).bias)),
-        }
-
-    params = {
-        "embedding": jnp.asarray(_numpy(theirs.transformer.wte.weight)),
-        "position": jnp.asarray(_numpy(theirs.transformer.wpe.weight)),
-        "final_norm": {
-            "scale": jnp.asarray(_numpy(theirs.transformer.ln_f.weight)),
-            "bias": jnp.asarray(_numpy(theirs.transformer.ln_f.bias)),
-        },
-        "blocks": {
-            "attention_norm": norm("ln_1"),
-            "mlp_norm": norm("ln_2"),
-            "attention": {
-                "query": third(0),
-                "key": third(1),
-                "value": third(2),
-                "out": dense(lambda l: l.attn.c_proj, heads, size, width),
-            },
-            "mlp": {"up": dense(lambda l: l.mlp.c_fc), "down": dense(lambda l: l.mlp.c_proj)},
-        },
-    }
-    return theirs, ours, {"params": params}
+@pytest.mark.parametrize(
+    "name", ["llama", "qwen3", "gemma2", "gpt2", "bert", "t5", "t5-1.1", "mistral"]
+)
+def test_states_of_one_layer_equal_hugging_face_to_1e_5(name, tmp_path, monkeypatch):
+    peer = PEERS[name]
+    depth = {"gpt2": "n_layer", "t5": "num_layers", "t5-1.1": "num_layers"}
+    settings = {**peer.settings, depth.get(name, "num_hidden_layers"): 1}
+    if name.startswith("t5"):
+        settings["num_decoder_layers"] = 1
+    monkeypatch.setitem(PEERS, name, type(peer)(peer.architecture, settings))
+    theirs = make_peer(name, tmp_path)
+    ours = import_model(tmp_path)
+    inputs = batch(name, 9)
+    expected = compared(inputs, their_output(theirs, inputs))
+    np.testing.assert_allclose(compared(inputs, our_output(ours, inputs)), expected, atol=1e-5)
 
 
-def _build(torch, name):
-    if name == "gpt2":
-        return gpt2(torch)
-    kind = {
-        "llama": (False, 4, 8),
-        "llama-tied-grouped": (True, 2, 8),
-        "llama-wide-heads": (False, 1, 12),
-    }
-    return llama(torch, *kind[name])
-
-
-@pytest.mark.parametrize("name", ["llama", "llama-tied-grouped", "llama-wide-heads", "gpt2"])
-def test_logits_and_states_equal_hugging_face(name):
-    torch = pytest.importorskip("torch")
-    theirs, ours, params = _build(torch, name)
-
-    @jax.jit
-    def run(params, tokens, valid):
-        context = SelfContext(causal_mask(valid))
-        hidden, _ = ours.apply(params, tokens, positions_of(valid), context, method="hidden")
-        return hidden, ours.apply(params, tokens, valid)
-
-    rng = np.random.default_rng(0)
-    for length in (1, 17):
-        tokens = rng.integers(0, VOCAB, (2, length))
-        with torch.no_grad():
-            found = theirs(torch.tensor(tokens), output_hidden_states=True)
-        tokens = jnp.asarray(tokens, jnp.int32)
-        valid = jnp.ones(tokens.shape, bool)
-        hidden, logits = run(params, tokens, valid)
-        np.testing.assert_allclose(hidden, found.hidden_states[-1].numpy(), atol=1e-4)
-        np.testing.assert_allclose(logits, found.logits.numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["llama-tied-grouped", "gpt2"])
-def test_left_padded_rows_equal_hugging_face(name):
-    torch = pytest.importorskip("torch")
-    theirs, ours, params = _build(torch, name)
-    rng = np.random.default_rng(1)
-    tokens = rng.integers(0, VOCAB, (4, 9))
-    valid = np.arange(9) >= np.array([0, 1, 5, 8])[:, None]
-    positions = np.maximum(np.cumsum(valid, axis=1) - 1, 0)
+def test_the_pooled_state_of_bert_equals_hugging_face(tmp_path):
+    theirs = make_peer("bert", tmp_path)
+    ours = import_model(tmp_path)
+    assert ours.spec.config.pooler
+    inputs = batch("bert", 9)
     with torch.no_grad():
-        found = theirs(
-            torch.tensor(tokens),
-            attention_mask=torch.tensor(valid.astype(np.int64)),
-            position_ids=torch.tensor(positions),
-        )
-    tokens = jnp.asarray(tokens, jnp.int32)
-    logits = jax.jit(ours.apply)(params, tokens, jnp.asarray(valid))
-    np.testing.assert_allclose(np.asarray(logits)[valid], found.logits.numpy()[valid], atol=1e-4)
+        expected = theirs(
+            torch.tensor(inputs["tokens"].astype(np.int64)),
+            attention_mask=torch.tensor(inputs["valid"].astype(np.int64)),
+        ).pooler_output
+    states = jnp.asarray(our_output(ours, inputs))
+    found = ours.spec.build().apply(ours.params, states, method="pooled")
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_token_types_are_read_as_hugging_face_reads_them(tmp_path):
+    theirs = make_peer("bert", tmp_path)
+    ours = import_model(tmp_path)
+    inputs = batch("bert", 9)
+    types = np.tile(np.arange(9) >= 4, (3, 1)).astype(np.int32)
+    with torch.no_grad():
+        expected = theirs(
+            torch.tensor(inputs["tokens"].astype(np.int64)),
+            attention_mask=torch.tensor(inputs["valid"].astype(np.int64)),
+            token_type_ids=torch.tensor(types.astype(np.int64)),
+        ).last_hidden_state.numpy()
+    model = ours.spec.build()
+    arrays = (jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["valid"]))
+    found = model.apply(ours.params, *arrays, types=jnp.asarray(types))
+    valid = inputs["valid"]
+    np.testing.assert_allclose(np.asarray(found)[valid], expected[valid], atol=1e-5)
+
+
+@pytest.mark.parametrize("flavour", ["generative", "sasrec"])
+def test_a_recommender_of_ours_has_a_family_that_says_exactly_it(flavour, tmp_path):
+    settings = {
+        "generative": {"activation": "relu", "gated": False, "qk_norm": False},
+        "sasrec": {
+            "norm": "layer",
+            "positions": "learned",
+            "activation": "relu",
+            "gated": False,
+            "qkv_bias": True,
+            "out_bias": True,
+            "mlp_bias": True,
+        },
+    }[flavour]
+    from jaxrec.models import Pretrained
+    from jaxrec.testing import random_params
+
+    config = TransformerConfig(vocab_size=61, width=32, num_heads=4, dropout=0.3, **settings)
+    spec = ModelSpec("causal", config)
+    ours = Pretrained(spec, random_params(spec.build(), scale=0.2))
+    family = export_model(ours, tmp_path / "out")
+    assert family == {"generative": "arcee", "sasrec": "gpt2"}[flavour]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    inputs = batch("llama", 9)
+    found, expected = our_output(ours, inputs), their_output(theirs, inputs)
+    np.testing.assert_allclose(compared(inputs, found), compared(inputs, expected), atol=1e-4)

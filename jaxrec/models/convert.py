@@ -1,0 +1,267 @@
+"""Weights from and to Hugging Face's format, one tensor at a time.
+
+Everything is checked before anything is read or written: names, shapes, and that tied tensors are
+equal. Memory stays near the model's own size plus one stacked leaf on the way in, and plus one
+shard on the way out.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.models.families import read_spec, table_of, write_config
+from jaxrec.models.sources import INDEX, SINGLE, WeightSource, open_source
+from jaxrec.models.spec import Kind, ModelSpec
+from jaxrec.models.tables import Table, Weight
+
+Dtype = Literal["float32", "bfloat16"]
+Place = Callable[[str, np.ndarray], jax.Array]
+
+# Tokens that a model's config remembers, though no layer reads them.
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A model with its parameters.
+
+    Attributes:
+      spec: kind and config.
+      params: {"params": tree}, as `spec.build().apply` takes them.
+      family: Hugging Face's model type, or None where there is none.
+      tokens: special tokens, by Hugging Face's names for them.
+    """
+
+    spec: ModelSpec
+    params: Any
+    family: str | None = None
+    tokens: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def import_model(
+    path: str | os.PathLike[str],
+    kind: Kind | None = None,
+    dtype: Dtype = "float32",
+    place: Place | None = None,
+) -> Pretrained:
+    """Read a checkpoint into our parameters.
+
+    Args:
+      path: a directory in Hugging Face's format, a `.gguf` or a llama2.c `.bin` file.
+      kind: architecture and head; None for what the checkpoint's config says.
+      dtype: of the parameters.
+      place: puts a leaf, given its path, on devices, as with a sharding; None for the default.
+
+    Raises:
+      ConfigError: a model type or setting that is not supported.
+      DataError: tensors missing, unused, of another shape, or tied by the config and yet different;
+        names them.
+    """
+    source = open_source(path)
+    family, spec = read_spec(source, kind)
+    params = read_weights(source, table_of(family, spec), spec, dtype, place)
+    tokens = {name: source.config[name] for name in TOKENS if source.config.get(name) is not None}
+    return Pretrained(spec, params, family, tokens)
+
+
+def read_weights(
+    source: WeightSource,
+    table: Table,
+    spec: ModelSpec,
+    dtype: Dtype = "float32",
+    place: Place | None = None,
+) -> Any:
+    """Check a source against a table and read it: see `import_model`."""
+    leaves = spec.flat_shapes()
+    at = _match(source, table, leaves)
+    rows = table.by_path()
+    place = place or (lambda _, leaf: jnp.asarray(leaf))
+    found = {}
+    for path, shape in leaves.items():
+        row = rows[path]
+        leaf = np.empty(shape, jnp.dtype(dtype))
+        for name, layer in _names(row, shape):
+            leaf[... if layer is None else layer] = row.here(source.read(at[name]), shape)
+        found[path] = place(path, leaf)
+    return {"params": unflatten_dict(found, sep="/")}
+
+
+def _match(
+    source: WeightSource, table: Table, leaves: dict[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """Name in the source of every tensor of the table, all checks passed."""
+    uncovered = sorted(set(leaves) ^ set(table.by_path()))
+    if uncovered:
+        raise ValueError(f"the weight table and the model differ in {uncovered}")
+    present = {}
+    for name in source.names():
+        current = table.current(name)
+        if current is not None:
+            present[current] = name
+    expected = {
+        name: row.shape_there(leaves[row.path])
+        for row in table.weights
+        for name, _ in _names(row, leaves[row.path])
+    }
+    for alias, name in table.aliases.items():
+        if alias in present and name not in present:
+            present[name] = present.pop(alias)
+    problems = [f"{name} is missing" for name in expected if name not in present]
+    known = {*expected, *table.aliases}
+    problems += [f"{present[name]} is not used" for name in present if name not in known]
+    for name in expected.keys() & present.keys():
+        shape = source.shape(present[name])
+        if shape != expected[name]:
+            problems.append(f"{present[name]} has shape {shape}, expected {expected[name]}")
+    if not problems:
+        for alias, name in table.aliases.items():
+            if alias in present and not _equal(source, present[alias], present[name]):
+                problems.append(
+                    f"{present[alias]} differs from {present[name]}, to which the config ties it"
+                )
+    if problems:
+        more = f", and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise DataError(f"the checkpoint does not fit: {'; '.join(sorted(problems)[:8])}{more}")
+    return present
+
+
+def _equal(source: WeightSource, a: str, b: str) -> bool:
+    return source.shape(a) == source.shape(b) and np.array_equal(source.read(a), source.read(b))
+
+
+def _names(row: Weight, shape: tuple[int, ...]) -> Iterator[tuple[str, int | None]]:
+    """Names there of a row's tensors, with the layer of each."""
+    if not row.stacked:
+        yield row.name, None
+        return
+    for layer in range(shape[0]):
+        yield row.name.replace("{layer}", str(layer)), layer
+
+
+def export_model(
+    model: Pretrained,
+    directory: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    dtype: Dtype = "float32",
+    tokenizer: Any = None,
+    shard_bytes: int = 5_000_000_000,
+) -> str:
+    """Write a model in Hugging Face's format.
+
+    Args:
+      model: what to write.
+      directory: must not exist, or be empty; appears only when complete.
+      family: Hugging Face's model type; None for the one it came from, or the first that fits.
+      dtype: of the written weights.
+      tokenizer: a tokenizer of transformers, written beside the weights; None for none.
+      shard_bytes: most bytes of one file.
+
+    Returns:
+      The family.
+
+    Raises:
+      ConfigError: a setting that the family cannot say, or a directory that is in use.
+    """
+    directory = Path(directory)
+    family, config = write_config(model.spec, family or model.family)
+    leaves = flatten_dict(model.params["params"], sep="/")
+    with writing(directory) as draft:
+        _write_config(config, draft, model.tokens, dtype)
+        _write_shards(table_of(family, model.spec), leaves, draft, dtype, shard_bytes)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(draft)
+    return family
+
+
+@contextlib.contextmanager
+def writing(directory: Path) -> Iterator[Path]:
+    """Hand out a draft directory that takes the name of `directory` once all is written.
+
+    Raises:
+      ConfigError: the directory holds files.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} is in use; give another directory, or empty it")
+    draft = directory.with_name(f".{directory.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if directory.exists():
+            directory.rmdir()
+        draft.rename(directory)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_config(config: dict[str, Any], directory: Path, tokens: Any, dtype: Dtype) -> None:
+    from transformers import CONFIG_MAPPING
+
+    values = {key: value for key, value in config.items() if key != "model_type"}
+    values |= {**tokens, "dtype": dtype}
+    CONFIG_MAPPING[config["model_type"]](**values).save_pretrained(directory)
+
+
+def _write_shards(
+    table: Table, leaves: dict[str, Any], directory: Path, dtype: Dtype, shard_bytes: int
+) -> None:
+    from safetensors.numpy import save_file
+
+    tensors = _tensors(table, {path: leaf.shape for path, leaf in leaves.items()})
+    item = jnp.dtype(dtype).itemsize
+    shards: list[list[str]] = [[]]
+    size = total = 0
+    for name, (rows, _) in tensors.items():
+        bytes_ = item * int(np.prod(rows[0].shape_there(leaves[rows[0].path].shape)))
+        if shards[-1] and size + bytes_ > shard_bytes:
+            shards.append([])
+            size = 0
+        shards[-1].append(name)
+        size, total = size + bytes_, total + bytes_
+    files = [SINGLE]
+    if len(shards) > 1:
+        count = len(shards)
+        files = [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
+    for file, names in zip(files, shards, strict=True):
+        arrays = {name: _tensor(*tensors[name], leaves, dtype) for name in names}
+        save_file(arrays, directory / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        weight_map = {n: file for file, names in zip(files, shards, strict=True) for n in names}
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        (directory / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+
+def _tensors(
+    table: Table, shapes: dict[str, tuple[int, ...]]
+) -> dict[str, tuple[list[Weight], int | None]]:
+    """Rows and layer of every tensor there, block by block so that shards hold whole blocks."""
+    found: dict[str, tuple[list[Weight], int | None]] = {}
+    for row in table.weights:
+        for name, layer in _names(row, shapes[row.path]):
+            found.setdefault(name, ([], layer))[0].append(row)
+    outside = [name for name, (_, layer) in found.items() if layer is None]
+    blocks = [name for name, (_, layer) in found.items() if layer is not None]
+    order = outside + sorted(blocks, key=lambda name: found[name][1] or 0)
+    return {name: found[name] for name in order}
+
+
+def _tensor(
+    rows: list[Weight], layer: int | None, leaves: dict[str, Any], dtype: Dtype
+) -> np.ndarray:
+    rows = sorted(rows, key=lambda row: row.part or (0, 1))
+    own = [leaves[row.path] if layer is None else leaves[row.path][layer] for row in rows]
+    arrays = [np.asarray(jax.device_get(leaf)) for leaf in own]
+    found = rows[0].there(arrays, leaves[rows[0].path].shape)
+    return np.ascontiguousarray(found.astype(jnp.dtype(dtype)))

@@ -1,0 +1,68 @@
+"""What a model is: its kind and its config. From it come the module and the shapes."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+
+from jaxrec.core import ConfigError
+from jaxrec.models.causal import CausalLM
+from jaxrec.models.config import TransformerConfig
+from jaxrec.models.encoder import Encoder
+from jaxrec.models.encoder_decoder import EncoderDecoder
+from jaxrec.models.heads import Classifier, MaskedLM
+
+Kind = Literal[
+    "causal", "encoder", "encoder_decoder", "masked", "causal_classifier", "encoder_classifier"
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """A model without its parameters.
+
+    Attributes:
+      kind: architecture and head.
+      config: shape and flavour.
+      classes: C, of a classifier.
+    """
+
+    kind: Kind
+    config: TransformerConfig
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject a classifier without classes."""
+        if self.kind.endswith("classifier") and self.classes < 1:
+            raise ConfigError(f"a {self.kind} needs classes of at least 1, got {self.classes}")
+
+    def build(self) -> Any:
+        """Return the module."""
+        c = self.config
+        if self.kind == "causal":
+            return CausalLM(c)
+        if self.kind == "encoder":
+            return Encoder(c)
+        if self.kind == "encoder_decoder":
+            return EncoderDecoder(c)
+        if self.kind == "masked":
+            return MaskedLM(c)
+        if self.kind == "causal_classifier":
+            return Classifier(CausalLM(c), self.classes, "last")
+        return Classifier(Encoder(c), self.classes, "first", dense=True, bias=True)
+
+    def shapes(self) -> Any:
+        """Abstract parameters, boxed with their axis names: nothing is allocated."""
+        tokens = jnp.zeros((1, 2), jnp.int32)
+        inputs = [tokens, tokens == 0]
+        if self.kind == "encoder_decoder":
+            inputs = [*inputs, *inputs]
+        return jax.eval_shape(self.build().init, jax.random.key(0), *inputs)
+
+    def flat_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every leaf by its path, joined by "/", without the leading "params"."""
+        tree = nn.meta.unbox(self.shapes())["params"]
+        return {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}
