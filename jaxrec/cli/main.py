@@ -14,6 +14,8 @@ COMMANDS = {
     "eval": "measure a run beside its baselines",
     "recommend": "recommend items to a user of a run",
     "report": "write the report of a run as one HTML file",
+    "import-hf": "read weights of Hugging Face, GGUF or llama2.c into a model directory",
+    "export": "write a run or a model in Hugging Face's format",
     "ids": "fit the item IDs of a config and show their statistics",
     "data": "list, describe or add data sets",
     "doctor": "show versions and devices, and known bad pairs",
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"jaxrec: no command {name!r}{nearest(name, COMMANDS)}\n\n{USAGE}", file=sys.stderr)
         return 2
     try:
-        module = importlib.import_module(f"jaxrec.cli.{name}")
+        module = importlib.import_module(f"jaxrec.cli.{name.replace('-', '_')}")
         module.run(arguments[1:])
     except JaxrecError as error:
         print(f"jaxrec {name}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -10,6 +10,7 @@ from jaxrec.models.heads import Classifier, MaskedLM, ScalarHead
 from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.stack import Stack
 from jaxrec.models.store import load_model, save_model
+from jaxrec.models.vocabulary import extend_vocabulary
 
 __all__ = [
     "Block",
@@ -29,6 +30,7 @@ __all__ = [
     "Stack",
     "TransformerConfig",
     "export_model",
+    "extend_vocabulary",
     "import_model",
     "load_model",
     "pool",

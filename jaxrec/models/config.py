@@ -70,7 +70,7 @@ class TransformerConfig:
     norm_eps: float = 1e-6
     positions: Literal["rope", "learned", "relative", "none"] = "rope"
     rope_theta: float = 10_000.0
-    rope_scaling: RopeScaling | None = None
+    rope_scaling: RopeScaling = RopeScaling()
     max_length: int = 512
     position_offset: int = 0
     relative_buckets: int = 32

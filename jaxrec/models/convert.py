@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,6 +157,7 @@ def export_model(
     dtype: Dtype = "float32",
     tokenizer: Any = None,
     shard_bytes: int = 5_000_000_000,
+    extra: Mapping[str, str] | None = None,
 ) -> str:
     """Write a model in Hugging Face's format.
 
@@ -167,6 +168,7 @@ def export_model(
       dtype: of the written weights.
       tokenizer: a tokenizer of transformers, written beside the weights; None for none.
       shard_bytes: most bytes of one file.
+      extra: further text files, by name.
 
     Returns:
       The family.
@@ -182,7 +184,19 @@ def export_model(
         _write_shards(table_of(family, model.spec), leaves, draft, dtype, shard_bytes)
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
+        for name, text in (extra or {}).items():
+            (draft / name).write_text(text, encoding="utf-8")
     return family
+
+
+def check_free(directory: Path) -> None:
+    """Reject a directory that holds files.
+
+    Raises:
+      ConfigError: naming it.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} is in use; give another directory, or empty it")
 
 
 @contextlib.contextmanager
@@ -192,8 +206,7 @@ def writing(directory: Path) -> Iterator[Path]:
     Raises:
       ConfigError: the directory holds files.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory} is in use; give another directory, or empty it")
+    check_free(directory)
     draft = directory.with_name(f".{directory.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

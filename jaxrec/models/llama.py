@@ -199,14 +199,14 @@ def _window(hf: dict[str, Any]) -> tuple[int | None, int | None]:
     return window, every
 
 
-def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling | None, float | None]:
+def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling, float | None]:
     """Base and stretch of the rotary wavelengths, and the base of blocks with a window."""
     parameters = hf["rope_parameters"]
     local = None
     if "full_attention" in parameters:
         local = float(parameters["sliding_attention"]["rope_theta"])
         parameters = parameters["full_attention"]
-    kind, scaling = parameters.get("rope_type", "default"), None
+    kind, scaling = parameters.get("rope_type", "default"), RopeScaling()
     if kind == "linear":
         scaling = RopeScaling("linear", float(parameters["factor"]))
     elif kind == "llama3":
@@ -227,7 +227,7 @@ def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling | None, float | None]:
 def _write_rope(kind: str, c: TransformerConfig) -> dict[str, Any]:
     found: dict[str, Any] = {"rope_type": "default", "rope_theta": c.rope_theta}
     scaling = c.rope_scaling
-    if scaling is not None:
+    if scaling.kind != "none":
         found |= {"rope_type": scaling.kind, "factor": scaling.factor}
         if scaling.kind == "llama3":
             found |= {

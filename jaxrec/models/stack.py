@@ -18,6 +18,7 @@ from jaxrec.nn import (
     KeyValue,
     Memory,
     Norm,
+    RopeScaling,
     ScoreTerms,
     relative_buckets,
     rotary_frequencies,
@@ -126,7 +127,7 @@ class Stack(nn.Module):
         def reach(theta: float, window: int | None, stretched: bool) -> Reach:
             turn = None
             if c.positions == "rope":
-                scaling = c.rope_scaling if stretched else None
+                scaling = c.rope_scaling if stretched else RopeScaling()
                 turn = rotation(positions, rotary_frequencies(c.head_width, theta, scaling))
             allowed = None if window is None else context.distance(positions) < window
             return Reach(ScoreTerms(bias, allowed, softcap=c.score_cap), turn)

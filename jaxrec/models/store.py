@@ -78,8 +78,7 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
     try:
         description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         config = dict(description["config"])
-        scaling = config["rope_scaling"]
-        config["rope_scaling"] = RopeScaling(**scaling) if scaling else None
+        config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
         spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{directory / DESCRIPTION} cannot be read: {error}") from error

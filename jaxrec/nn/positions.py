@@ -16,14 +16,14 @@ class RopeScaling:
     """How rotary wavelengths are stretched for contexts longer than those of pre-training.
 
     Attributes:
-      kind: `linear` divides every frequency by `factor`; `llama3` only the low ones, those with
-        fewer than `low` turns in the `original` context, blending up to `high` turns.
+      kind: `none`; `linear` divides every frequency by `factor`; `llama3` only the low ones, those
+        with fewer than `low` turns in the `original` context, blending up to `high` turns.
       factor: of the stretch.
       low, high: turns within the original context (`llama3` alone).
       original: tokens of the original context (`llama3` alone).
     """
 
-    kind: Literal["linear", "llama3"] = "linear"
+    kind: Literal["none", "linear", "llama3"] = "none"
     factor: float = 1.0
     low: float = 1.0
     high: float = 4.0
@@ -31,14 +31,14 @@ class RopeScaling:
 
 
 def rotary_frequencies(
-    head_size: int, theta: float, scaling: RopeScaling | None = None
+    head_size: int, theta: float, scaling: RopeScaling = RopeScaling()
 ) -> np.ndarray:
     """theta^(-2i/H) for i < H/2, stretched as asked: `[H/2]` float32, radians a token."""
     half = head_size // 2
     frequency = theta ** (-np.arange(half, dtype=np.float64) / half)
-    if scaling is not None and scaling.kind == "linear":
+    if scaling.kind == "linear":
         frequency = frequency / scaling.factor
-    elif scaling is not None:
+    elif scaling.kind == "llama3":
         turns = scaling.original * frequency / (2 * math.pi)
         keep = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0.0, 1.0)
         frequency = frequency * (keep + (1 - keep) / scaling.factor)

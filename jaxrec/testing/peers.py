@@ -20,7 +20,7 @@ _LLAMA = {
     "num_key_value_heads": 2,
     "head_dim": 12,
     "rms_norm_eps": 1e-5,
-    "max_position_embeddings": 64,
+    "max_position_embeddings": 128,
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -56,7 +56,7 @@ class Peer:
 PEERS: dict[str, Peer] = {
     "gpt2": Peer(
         "GPT2LMHeadModel",
-        {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64},
+        {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128},
     ),
     "llama": Peer("LlamaForCausalLM", {**_LLAMA, "attention_bias": True, "mlp_bias": True}),
     "llama3": Peer(
@@ -103,7 +103,7 @@ PEERS: dict[str, Peer] = {
             "n_embd": 32,
             "n_layer": 2,
             "n_head": 4,
-            "n_positions": 64,
+            "n_positions": 128,
             "pad_token_id": 0,
             "num_labels": 3,
         },

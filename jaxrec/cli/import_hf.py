@@ -1,0 +1,71 @@
+"""`jaxrec import-hf SOURCE --out DIR`: weights made elsewhere, checked and in our layout."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxrec.cli.arguments import parse
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Read a checkpoint, check every tensor, write it as a model directory.
+
+    Attributes:
+      source: a directory in Hugging Face's format, a .gguf file, or a llama2.c .bin file.
+      out: the directory to write.
+      kind: architecture and head; "auto" for what the checkpoint says.
+      dtype: of the parameters.
+      tokenizer: directory or llama2.c file, where the tokenizer does not lie with the weights.
+      ids: directory of item IDs (a run's `ids/`), which become tokens of the model.
+      seed: of the new tokens' embeddings.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    out: Path
+    kind: Literal[
+        "auto",
+        "causal",
+        "encoder",
+        "encoder_decoder",
+        "masked",
+        "causal_classifier",
+        "encoder_classifier",
+    ] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    tokenizer: Path | None = None
+    ids: Path | None = None
+    seed: int = 0
+
+
+def run(arguments: list[str]) -> None:
+    """Import."""
+    options = parse(Arguments, arguments, prog="jaxrec import-hf")
+    import jax
+
+    from jaxrec.ids import ItemCodes
+    from jaxrec.models import save_model
+    from jaxrec.models.convert import check_free
+    from jaxrec.systems.pretrained import add_ids, open_any
+
+    check_free(options.out)
+    codes = None if options.ids is None else ItemCodes.load(options.ids)
+    begin = time.perf_counter()
+    kind = None if options.kind == "auto" else options.kind
+    opened = open_any(options.source, kind, options.dtype, options.tokenizer)
+    if codes is not None:
+        opened = add_ids(opened, codes, jax.random.key(options.seed))
+    spec = opened.model.spec
+    save_model(opened.model, options.out, opened.tokenizer)
+    count = sum(leaf.size for leaf in jax.tree.leaves(opened.model.params))
+    tokenizer = "none" if opened.tokenizer is None else f"{len(opened.tokenizer):,} tokens"
+    seconds = time.perf_counter() - begin
+    print(
+        f"{opened.model.family} {spec.kind}: {count:,} parameters, {spec.config.depth} blocks of "
+        f"width {spec.config.width}, vocabulary {spec.config.vocab_size:,}; "
+        f"tokenizer: {tokenizer}; {seconds:.1f} s"
+    )
+    print(f"saved in {options.out}\nnext: jaxrec export {options.out} --to hf --out DIR")

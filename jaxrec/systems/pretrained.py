@@ -1,0 +1,118 @@
+"""Whatever holds a model, opened alike: a run, a model directory, a checkpoint made elsewhere."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.data.tokenizers import add_id_tokens, id_tokenizer, id_tokens, load_tokenizer
+from jaxrec.ids import BOS, PAD, ItemCodes
+from jaxrec.models import (
+    Kind,
+    ModelSpec,
+    Pretrained,
+    extend_vocabulary,
+    import_model,
+    load_model,
+)
+from jaxrec.models.convert import Dtype
+from jaxrec.models.store import is_model
+from jaxrec.systems import generative, run
+from jaxrec.systems.dataset import load_dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A model with what belongs to it.
+
+    Attributes:
+      model: kind, config and parameters.
+      tokenizer: of transformers; None where there is none.
+      items: of a run: rows {"item", "id", "label"}, the ID as the tokenizer's text; else None.
+    """
+
+    model: Pretrained
+    tokenizer: Any = None
+    items: list[dict[str, str]] | None = None
+
+
+def open_any(
+    path: Path, kind: Kind | None = None, dtype: Dtype = "float32", tokenizer: Path | None = None
+) -> Opened:
+    """Open a run directory, a model directory, or a checkpoint of another format.
+
+    Args:
+      path: of any of these; a checkpoint is whatever `import_model` reads.
+      kind: of a checkpoint: architecture and head; None for what it says itself.
+      dtype: of a checkpoint's parameters.
+      tokenizer: directory or llama2.c file of a tokenizer; None for the one beside the model.
+
+    Raises:
+      ConfigError, DataError: as the readers of each.
+    """
+    if run.exists(path) and (path / "ids").is_dir():
+        return _open_run(path)
+    if is_model(path):
+        return Opened(load_model(path), _beside(path))
+    model = import_model(path, kind, dtype)
+    if tokenizer is None:
+        return Opened(model, _beside(path))
+    if tokenizer.is_dir():
+        return Opened(model, load_tokenizer(tokenizer))
+    from jaxrec.models.llama2c import read_llama2c_tokenizer
+
+    return Opened(model, read_llama2c_tokenizer(tokenizer, model.spec.config.vocab_size))
+
+
+def add_ids(opened: Opened, codes: ItemCodes, key: Any) -> Opened:
+    """Make the item IDs tokens of a text model and of its tokenizer.
+
+    Raises:
+      ConfigError: the model has no tokenizer, or one with other item IDs.
+    """
+    if opened.tokenizer is None:
+        raise ConfigError("item IDs are added to a tokenizer, and this model has none beside it")
+    first = add_id_tokens(opened.tokenizer, codes.sizes)
+    # Tables are often longer than the vocabulary, to round their size.
+    size = max(len(opened.tokenizer), opened.model.spec.config.vocab_size)
+    assert first + sum(codes.sizes) <= size
+    return dataclasses.replace(opened, model=extend_vocabulary(opened.model, size, key))
+
+
+def _open_run(directory: Path) -> Opened:
+    config = run.load_config(directory)
+    dataset = load_dataset(config.data)
+    run.check(config, dataset, directory)
+    codes = run.load_codes(directory)
+    recommender = generative.load_recommender(config, codes, directory)
+    spec = ModelSpec("causal", recommender.model.config)
+    model = Pretrained(spec, recommender.params, None, {"pad_token_id": PAD, "bos_token_id": BOS})
+    names = id_tokens(codes.sizes)
+    starts = [sum(codes.sizes[:level]) for level in range(codes.levels)]
+    table = dataset.interactions.items
+    items = [
+        {
+            "item": str(item),
+            "id": "".join(names[start + code] for start, code in zip(starts, row, strict=True)),
+            "label": label,
+        }
+        for item, row, label in zip(table.ids, codes.codes.tolist(), table.labels(), strict=True)
+    ]
+    return Opened(model, id_tokenizer(codes.sizes), items)
+
+
+def _beside(path: Path) -> Any:
+    """The tokenizer that lies with a model, or None."""
+    if path.suffix == ".gguf":
+        from jaxrec.models.gguf import GgufSource
+
+        with tempfile.TemporaryDirectory() as directory:
+            GgufSource(path).save_tokenizer(directory)
+            return load_tokenizer(directory)
+    if not path.is_dir():
+        return None
+    try:
+        return load_tokenizer(path)
+    except DataError:
+        return None

@@ -1,0 +1,154 @@
+"""`import-hf` and `export`: what Hugging Face then loads gives the same numbers."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.cli.main import main
+from jaxrec.ids import IdVocabulary, ItemCodes
+from jaxrec.models import load_model
+from jaxrec.systems import generative
+from jaxrec.systems import run as runs
+from jaxrec.testing import tiny_config, write_tiny_csv
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+CONFIG = """
+import dataclasses
+from jaxrec.testing import tiny_config
+
+def get_config():
+    config = tiny_config({path!r})
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, activation="relu", gated=False),
+        eval=dataclasses.replace(config.eval, baselines=()),
+    )
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exchange")
+    (directory / "tiny.py").write_text(CONFIG.format(path=str(write_tiny_csv(directory))))
+    run = directory / "run"
+    assert main(["train", str(directory / "tiny.py"), "--run-dir", str(run)]) == 0
+    return run
+
+
+@pytest.fixture
+def llama(tmp_path):
+    """A tiny text model of Hugging Face with a byte-level tokenizer, saved."""
+    from jaxrec.data.tokenizers import save_tokenizer, train_bpe
+    from jaxrec.testing.peers import make_peer
+
+    tokenizer = train_bpe(["What will the user watch next?"] * 5, 300)
+    directory = tmp_path / "theirs"
+    model = make_peer("llama", directory)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for table in (model.model.embed_tokens.weight, model.lm_head.weight):
+            table.normal_(0, 0.3)
+    model.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
+    return model.eval(), tokenizer, directory
+
+
+def test_an_exported_run_gives_the_same_logits_and_carries_its_ids(trained, tmp_path, capsys):
+    out = tmp_path / "hf"
+    assert main(["export", str(trained), "--to", "hf", "--out", str(out)]) == 0
+    assert "arcee" in capsys.readouterr().out
+    config, codes = runs.load_config(trained), runs.load_codes(trained)
+    vocabulary = IdVocabulary(codes.sizes)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    items = json.loads((out / "item_ids.json").read_text())
+    assert len(items) == codes.num_items == len({row["id"] for row in items})
+    assert items[3]["label"]
+    expected = vocabulary.tokens(codes.codes)
+    found = [tokenizer(row["id"], add_special_tokens=False)["input_ids"] for row in items]
+    np.testing.assert_array_equal(found, expected)
+
+    history = "".join(row["id"] for row in items[:4])
+    tokens = [1, *tokenizer(history, add_special_tokens=False)["input_ids"]]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    with torch.no_grad():
+        logits = theirs(torch.tensor([tokens])).logits.numpy()
+    recommender = generative.load_recommender(config, codes, trained)
+    tokens = jnp.asarray([tokens], jnp.int32)
+    ours = jax.jit(recommender.model.apply)(recommender.params, tokens, tokens > 0)
+    np.testing.assert_allclose(ours, logits, atol=1e-4)
+    assert theirs.config.pad_token_id == 0 and theirs.config.bos_token_id == 1
+
+
+def test_item_ids_become_tokens_and_survive_the_round_trip(trained, llama, tmp_path):
+    theirs, tokenizer, directory = llama
+    model, out = tmp_path / "model", tmp_path / "out"
+    arguments = ["import-hf", str(directory), "--out", str(model), "--ids", str(trained / "ids")]
+    assert main(arguments) == 0
+    assert main(["export", str(model), "--out", str(out), "--shard-mb", "1"]) == 0
+    back = transformers.AutoTokenizer.from_pretrained(out)
+    codes = ItemCodes.load(trained / "ids")
+    first = len(tokenizer)
+    text = "watch <a_1><b_0> next"
+    found = back(text)["input_ids"]
+    assert first + 1 in found and first + codes.sizes[0] in found
+    assert back.decode(found) == text
+    # Embeddings of the text tokens are untouched, those of the IDs new and distinct.
+    again = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    rows = again.get_input_embeddings().weight.detach().numpy()
+    old = theirs.get_input_embeddings().weight.detach().numpy()
+    assert len(rows) == first + sum(codes.sizes)
+    np.testing.assert_array_equal(rows[:first], old)
+    np.testing.assert_allclose(rows[first:].mean(0), old.mean(0), atol=0.02)
+    assert len(np.unique(rows[first:], axis=0)) == sum(codes.sizes)
+    # And ours says of the same text what theirs says.
+    ours = load_model(model)
+    tokens = jnp.asarray([found], jnp.int32)
+    logits = jax.jit(ours.spec.build().apply)(ours.params, tokens, tokens >= 0)
+    with torch.no_grad():
+        expected = again(torch.tensor([found])).logits.numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def _fails(arguments, capsys, code, *words):
+    assert main(arguments) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert all(word in last for word in words), last
+
+
+def test_errors_name_what_is_wrong_before_any_work(trained, tmp_path, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    full = str(tmp_path / "full")
+    _fails(["export", str(trained), "--out", full], capsys, 2, "full is in use")
+    _fails(["import-hf", "nowhere", "--out", str(tmp_path / "o")], capsys, 3, "nowhere")
+    _fails(
+        ["export", str(trained), "--out", str(tmp_path / "o"), "--shard-mb", "0"], capsys, 2, "0"
+    )
+    bad = ["export", str(trained), "--out", str(tmp_path / "o"), "--family", "lama"]
+    _fails(bad, capsys, 2, "'lama'", "llama")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_config_with_stretched_positions_is_written_and_read(tmp_path):
+    import dataclasses
+
+    from jaxrec.nn import RopeScaling
+
+    config = tiny_config(tmp_path / "x.csv")
+    scaling = RopeScaling("linear", 2.0)
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, rope_scaling=scaling)
+    )
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert runs.from_dict(type(config), values, "") == config
