@@ -71,8 +71,15 @@ def import_model(
     source = open_source(path)
     family, spec = read_spec(source, kind)
     params = read_weights(source, table_of(family, spec), spec, dtype, place)
-    tokens = {name: source.config[name] for name in TOKENS if source.config.get(name) is not None}
+    said = {**source.config, **_generation_config(Path(path))}
+    tokens = {name: said[name] for name in TOKENS if said.get(name) is not None}
     return Pretrained(spec, params, family, tokens)
+
+
+def _generation_config(path: Path) -> dict[str, Any]:
+    """What recent versions keep apart from `config.json`; empty where there is none."""
+    file = path / "generation_config.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def read_weights(
@@ -89,12 +96,20 @@ def read_weights(
     place = place or (lambda _, leaf: jnp.asarray(leaf))
     found = {}
     for path, shape in leaves.items():
-        row = rows[path]
-        leaf = np.empty(shape, jnp.dtype(dtype))
-        for name, layer in _names(row, shape):
-            leaf[... if layer is None else layer] = row.here(source.read(at[name]), shape)
-        found[path] = place(path, leaf)
+        found[path] = place(path, _leaf(source, rows[path], at, shape, jnp.dtype(dtype)))
     return {"params": unflatten_dict(found, sep="/")}
+
+
+def _leaf(
+    source: WeightSource, row: Weight, at: dict[str, str], shape: tuple[int, ...], dtype: Any
+) -> np.ndarray:
+    if not row.stacked:
+        found = row.here(source.read(at[row.name]), shape)
+        return np.ascontiguousarray(found.astype(dtype, copy=False))
+    leaf = np.empty(shape, dtype)
+    for name, layer in _names(row, shape):
+        leaf[layer] = row.here(source.read(at[name]), shape)
+    return leaf
 
 
 def _match(
@@ -180,7 +195,7 @@ def export_model(
     family, config = write_config(model.spec, family or model.family)
     leaves = flatten_dict(model.params["params"], sep="/")
     with writing(directory) as draft:
-        _write_config(config, draft, model.tokens, dtype)
+        _write_config(config, draft, model, dtype)
         _write_shards(table_of(family, model.spec), leaves, draft, dtype, shard_bytes)
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
@@ -219,12 +234,20 @@ def writing(directory: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_config(config: dict[str, Any], directory: Path, tokens: Any, dtype: Dtype) -> None:
-    from transformers import CONFIG_MAPPING
+def _write_config(
+    config: dict[str, Any], directory: Path, model: Pretrained, dtype: Dtype
+) -> None:
+    from transformers import CONFIG_MAPPING, GenerationConfig
 
     values = {key: value for key, value in config.items() if key != "model_type"}
-    values |= {**tokens, "dtype": dtype}
+    values |= {**model.tokens, "dtype": dtype}
     CONFIG_MAPPING[config["model_type"]](**values).save_pretrained(directory)
+    if model.spec.kind in ("causal", "encoder_decoder"):
+        tokens = dict(model.tokens)
+        if model.spec.kind == "encoder_decoder":
+            # T5 starts from its padding.
+            tokens.setdefault("decoder_start_token_id", tokens.get("pad_token_id", 0))
+        GenerationConfig(**tokens).save_pretrained(directory)
 
 
 def _write_shards(
@@ -250,6 +273,8 @@ def _write_shards(
     for file, names in zip(files, shards, strict=True):
         arrays = {name: _tensor(*tensors[name], leaves, dtype) for name in names}
         save_file(arrays, directory / file, metadata={"format": "pt"})
+        # The library leaves its files readable by their owner alone.
+        (directory / file).chmod(0o644)
     if len(shards) > 1:
         weight_map = {n: file for file, names in zip(files, shards, strict=True) for n in names}
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}

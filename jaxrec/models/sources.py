@@ -4,11 +4,13 @@ A source hands out one tensor at a time, so that no more of a checkpoint is in m
 tensor being converted.
 """
 
+import dataclasses
 import json
 import os
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import DataError
@@ -47,41 +49,76 @@ class SafetensorsSource:
         Raises:
           DataError: a file is missing, damaged or not a safetensors file.
         """
-        from safetensors import safe_open
-
         self.directory = Path(directory)
         self.config = _read_json(self.directory / "config.json")
-        self._files: dict[str, Any] = {}
+        self._tensors: dict[str, _Stored] = {}
         for file in _weight_files(self.directory):
-            try:
-                opened = safe_open(file, framework="np")
-                names = list(opened.keys())
-            except Exception as error:
-                raise DataError(f"{file} is no readable safetensors file: {error}") from error
-            for name in names:
-                if name in self._files:
+            for name, stored in _read_header(file).items():
+                if name in self._tensors:
                     raise DataError(f"tensor {name} is in two files of {self.directory}")
-                self._files[name] = (file, opened)
+                self._tensors[name] = stored
 
     def names(self) -> list[str]:
         """Names of the tensors of all files."""
-        return list(self._files)
+        return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape, from the header."""
-        return tuple(self._files[name][1].get_slice(name).get_shape())
+        return self._tensors[name].shape
 
     def read(self, name: str) -> np.ndarray:
         """Read one tensor; bfloat16 stays so."""
-        file, opened = self._files[name]
-        if opened.get_slice(name).get_dtype() != "BF16":
-            return opened.get_tensor(name)
-        # numpy has no bfloat16 of its own; the reader for JAX brings one.
-        import jax
-        from safetensors import safe_open
+        stored = self._tensors[name]
+        count = int(np.prod(stored.shape, dtype=np.int64))
+        # Not memory-mapped: pages of a mapped file would add the checkpoint to the process's size.
+        found = np.fromfile(stored.file, stored.dtype, count, offset=stored.offset)
+        return found.reshape(stored.shape)
 
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            return np.asarray(safe_open(file, framework="flax").get_tensor(name))
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """Where a tensor lies in a file."""
+
+    file: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+
+
+def _read_header(file: Path) -> dict[str, _Stored]:
+    """Tensors of a safetensors file: 8 bytes of length, that much JSON, then the data."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="np"):  # checks that header and data fit
+            pass
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length))
+    except Exception as error:
+        raise DataError(f"{file} is no readable safetensors file: {error}") from error
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES:
+            raise DataError(f"{file}: {name} has type {entry['dtype']}, which is not supported")
+        dtype = jnp.dtype(_DTYPES[entry["dtype"]])
+        offset = 8 + length + entry["data_offsets"][0]
+        found[name] = _Stored(file, dtype, tuple(entry["shape"]), offset)
+    return found
 
 
 def open_source(path: str | os.PathLike[str]) -> WeightSource:

@@ -52,6 +52,7 @@ def save_model(model: Pretrained, directory: str | os.PathLike[str], tokenizer: 
         for path, leaf in flatten_dict(model.params["params"], sep="/").items():
             file = draft / WEIGHTS / f"{path.replace('/', '.')}.safetensors"
             save_file({path: np.asarray(leaf)}, file)
+            file.chmod(0o644)
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
 

@@ -71,7 +71,6 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
         "layer_norm_epsilon": c.norm_eps,
         "feed_forward_proj": f"gated-{name}" if c.gated else name,
         "tie_word_embeddings": c.tie_embeddings,
-        "decoder_start_token_id": 0,
     }
 
 

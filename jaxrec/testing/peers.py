@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.decode import generate
 from jaxrec.models import Pretrained
 
 VOCAB = 61
@@ -194,3 +195,30 @@ def compared(inputs: dict[str, np.ndarray], output: np.ndarray) -> np.ndarray:
     if output.ndim == 2:
         return output
     return output[inputs.get("targets_valid", inputs["valid"])]
+
+
+def their_greedy(model: Any, inputs: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """The likeliest next tokens, one after the other, of a model of PyTorch: `[B, count]`."""
+    import torch
+
+    model.generation_config.eos_token_id = None
+    if "targets" in inputs:
+        model.generation_config.decoder_start_token_id = 0
+    prompt = torch.tensor(inputs["tokens"].astype(np.int64))
+    found = model.generate(
+        prompt,
+        attention_mask=torch.tensor(inputs["valid"].astype(np.int64)),
+        max_new_tokens=count,
+        do_sample=False,
+        pad_token_id=0,
+        # Its cache for T5 has as many layers as the encoder.
+        use_cache="targets" not in inputs,
+    ).numpy()
+    return found[:, -count:]
+
+
+def our_greedy(model: Pretrained, inputs: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """The same of ours."""
+    tokens, valid = jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["valid"])
+    found = generate(model.spec.build(), model.params, tokens, valid, max_tokens=count)
+    return np.asarray(found.tokens)

@@ -12,7 +12,9 @@ from jaxrec.testing.peers import (
     batch,
     compared,
     make_peer,
+    our_greedy,
     our_output,
+    their_greedy,
     their_output,
 )
 
@@ -51,7 +53,7 @@ def test_outputs_equal_hugging_face_on_the_way_in_and_on_the_way_out(name, tmp_p
         "encoder_classifier": "AutoModelForSequenceClassification",
     }[ours.spec.kind]
     back, report = getattr(transformers, automatic).from_pretrained(
-        tmp_path / "out", output_loading_info=True
+        tmp_path / "out", output_loading_info=True, attn_implementation="eager"
     )
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert type(back) is type(theirs)
@@ -59,6 +61,11 @@ def test_outputs_equal_hugging_face_on_the_way_in_and_on_the_way_out(name, tmp_p
     np.testing.assert_allclose(found, expected, atol=1e-5)
     again = import_model(tmp_path / "out")
     assert again.spec == ours.spec
+    if ours.spec.kind in ("causal", "encoder_decoder"):
+        inputs = batch(name, 10)
+        expected = their_greedy(theirs, inputs, 64)
+        assert len(np.unique(expected)) > 5
+        np.testing.assert_array_equal(our_greedy(ours, inputs, 64), expected)
 
 
 @pytest.mark.parametrize(
