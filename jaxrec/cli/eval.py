@@ -12,7 +12,7 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core.files import write_text
-from jaxrec.systems import comparison, generative
+from jaxrec.systems import comparison, generative, item_text, text_encoders
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
 
@@ -40,6 +40,12 @@ def run(arguments: list[str]) -> None:
     codes = runs.load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
     trained = runs.read_json(directory / "train.json")
+    # First, as it fails at once where an encoder at hand cannot be used.
+    encoders = (
+        text_encoders.compare(config, dataset, codes, directory)
+        if config.eval.text_encoders
+        else None
+    )
     model, lists = comparison.measure_model(recommender, config, dataset, trained["seconds"])
     measured = {comparison.MODEL: model}
     for name in config.eval.baselines if options.baselines else ():
@@ -54,6 +60,7 @@ def run(arguments: list[str]) -> None:
         "protocol": facts,
         "leaks": comparison.leak_audit(dataset),
         "ids": codes.metadata | {"scheme": codes.scheme, "sizes": list(codes.sizes)},
+        "text_encoders": encoders,
         "train": trained,
         "samples": comparison.samples(config, dataset, lists),
         "invalid_items": lists["invalid_items"],
@@ -100,3 +107,11 @@ def show(report: Mapping[str, Any]) -> None:
             f"[{row['interval'][0]:+.4f}, {row['interval'][1]:+.4f}], p {row['p_holm']:.3f} (Holm)"
         )
     print(f"invalid items {report['invalid_items']}, repeated items {report['repeated_items']}")
+    print(item_text.describe(report["ids"]))
+    encoders = report["text_encoders"]
+    for row in encoders["rows"] if encoders else ():
+        print(
+            f"  {row['encoder']}: {encoders['metric']} {row['value']:.4f} "
+            f"[{row['interval'][0]:.3f}, {row['interval'][1]:.3f}] on validation by nearest texts "
+            f"(chance {encoders['chance']:.4f}), {row['moved']:,} items moved by collision repair"
+        )

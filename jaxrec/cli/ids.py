@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
-from jaxrec.systems import generative
+from jaxrec.systems import generative, item_text
 from jaxrec.systems.dataset import load_dataset
 
 
@@ -23,6 +23,7 @@ def run(arguments: list[str]) -> None:
         f"{' x '.join(map(str, codes.sizes))}; {before['collision_share']:.1%} of items shared an "
         f"ID, {repair.get('moved', 0):,} were given another; all {codes.num_items:,} are distinct"
     )
+    print(item_text.describe(facts))
     table = Table("level", "codes", "in use", "entropy (bits)", "perplexity")
     for level, size in enumerate(codes.sizes):
         table.add_row(

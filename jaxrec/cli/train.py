@@ -2,7 +2,7 @@
 
 from jaxrec.cli.arguments import take_config
 from jaxrec.core.files import write_text
-from jaxrec.systems import generative
+from jaxrec.systems import generative, item_text
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
 
@@ -18,6 +18,7 @@ def run(arguments: list[str]) -> None:
         f"split: {facts['split']}; ties: {facts['ties']}"
     )
     codes = generative.open_run(config, dataset, directory)
+    print(item_text.describe(codes.metadata))
     result = generative.train(config, dataset, codes, directory)
     # Seconds of a resumed run count its last sitting only.
     summary = {

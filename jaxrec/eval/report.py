@@ -136,6 +136,7 @@ def _context(parts: RunParts) -> dict[str, Any]:
         "validations": validations,
         "best": best["step"] if best else None,
         "levels": _levels(parts),
+        "text": _text(parts),
         "before": parts.ids.get("repair", {}).get("before", parts.ids),
         "settings": settings(parts.config),
         "folder": PurePath(parts.run).name or parts.run,
@@ -171,6 +172,33 @@ def _levels(parts: RunParts) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _text(parts: RunParts) -> dict[str, Any]:
+    """Which text encoder the IDs use, as one sentence, and what each encoder gives."""
+    encoders = (parts.report or {}).get("text_encoders")
+    rows = encoders["rows"] if encoders else []
+    facts = parts.ids.get("text")
+    known = [*rows, facts] if facts else rows
+    if not parts.ids:
+        sentence = "Nothing is known of it before the item IDs are made."
+    elif "text" not in parts.ids:
+        sentence = "The run does not say which encoder of item texts its IDs use."
+    elif facts is None:
+        sentence = "The item IDs use no item texts."
+    else:
+        of = "words and word pairs" if facts["directory"] is None else "sentences"
+        wide = f", {facts['encoder_width']} wide" if facts["encoder_width"] else ""
+        sentence = (
+            f"The item IDs use item texts, encoded by {facts['encoder']} as vectors of {of}{wide}, "
+            f"reduced to {facts['width']} columns by a truncated SVD."
+        )
+    return {
+        "sentence": sentence,
+        "encoders": encoders,
+        "unused": "text" in parts.ids and facts is None,
+        "sentences": any(row["directory"] is not None for row in known),
+    }
 
 
 def _template(name: str, *, autoescape: bool) -> Any:

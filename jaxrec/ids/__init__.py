@@ -14,7 +14,12 @@ from jaxrec.ids.collisions import repair
 from jaxrec.ids.index import ItemIndex
 from jaxrec.ids.sequences import pad_items, write_histories
 from jaxrec.ids.statistics import code_statistics
-from jaxrec.ids.vectors import collaborative_vectors, item_vectors, text_vectors
+from jaxrec.ids.vectors import (
+    collaborative_vectors,
+    item_vectors,
+    reduced_vectors,
+    text_vectors,
+)
 from jaxrec.ids.vocabulary import BOS, PAD, IdVocabulary
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "item_vectors",
     "pad_items",
     "pq",
+    "reduced_vectors",
     "repair",
     "rq",
     "simple",

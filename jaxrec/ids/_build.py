@@ -9,25 +9,29 @@ from jaxrec.core.errors import DataError
 from jaxrec.ids.codes import sort_order
 
 
-def flat_arrays(codes: np.ndarray, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """`starts_l`, `edges_l` and `leaf_items` of codes [I, L], as numpy arrays."""
+def flat_arrays(
+    codes: np.ndarray, sizes: tuple[int, ...], items: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """`starts_l`, `edges_l` and `leaf_items` of codes [I, L] of items [I], or 0..I-1."""
+    items = np.arange(len(codes)) if items is None else items
     order = sort_order(codes, sizes)
     ranked = codes[order]
     fresh = np.zeros(len(codes), bool)
     fresh[0] = True
-    arrays = {"leaf_items": order.astype(np.int32)}
+    arrays = {"leaf_items": items[order].astype(np.int32)}
     parents = np.zeros(1, np.int64)  # row at which each node of depth l begins
     for level, size in enumerate(sizes):
         fresh[1:] |= ranked[1:, level] != ranked[:-1, level]
         rows = np.flatnonzero(fresh)
         # The first edge of a node begins at the node's own first row.
-        starts = np.append(np.searchsorted(rows, parents), len(rows))
+        place = np.cumsum(fresh, dtype=np.int32) - 1
+        starts = np.append(place[parents], len(rows))
         arrays[f"starts_{level}"] = starts.astype(np.int32)
         arrays[f"edges_{level}"] = ranked[rows, level].astype(narrow_type(size))
         parents = rows
     if len(parents) < len(codes):
         twin = int(np.flatnonzero(~fresh)[0])
-        a, b = sorted((int(order[twin - 1]), int(order[twin])))
+        a, b = sorted((int(items[order[twin - 1]]), int(items[order[twin]])))
         raise DataError(
             f"items {a} and {b} share the ID {tuple(ranked[twin].tolist())}; "
             "make IDs unique first, with collisions.repair"
@@ -38,6 +42,7 @@ def flat_arrays(codes: np.ndarray, sizes: tuple[int, ...]) -> dict[str, np.ndarr
 def bitmask(starts: np.ndarray, edges: np.ndarray, words: int) -> np.ndarray:
     """Bitmask of each node's codes, uint32 [N_l, W]."""
     nodes = np.repeat(np.arange(len(starts) - 1, dtype=np.int64), np.diff(starts))
+    edges = edges[: len(nodes)]  # what follows is room for more
     word = nodes * words + (edges >> 5)
     bits = np.uint32(1) << (edges & 31).astype(np.uint32)
     # Edges are sorted by node and code, so each word's bits stand together.
@@ -50,3 +55,41 @@ def bitmask(starts: np.ndarray, edges: np.ndarray, words: int) -> np.ndarray:
 def narrow_type(size: int) -> type[np.unsignedinteger]:
     """Narrowest unsigned type of codes below `size`."""
     return np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32
+
+
+def mask_bytes(arrays: dict[str, np.ndarray], level: int, size: int) -> int:
+    """Bytes of a level's bitmasks."""
+    return (len(arrays[f"starts_{level}"]) - 1) * -(-size // 32) * 4
+
+
+def with_room(count: int, room: float) -> int:
+    """A count with room for `room` times as many more; in steps, so that counts share shapes."""
+    if room == 0:
+        return count
+    step = 1 << max(int(count * (1 + room)).bit_length() - 4, 0)
+    return -(-int(count * (1 + room) + 1) // step) * step
+
+
+def shapes_with_room(
+    arrays: dict[str, np.ndarray], sizes: tuple[int, ...], room: float
+) -> dict[str, int]:
+    """Length of every array of an index with room for more items."""
+    shapes = {"codes": with_room(len(arrays["codes"]), room)}
+    nodes = 1
+    for level, size in enumerate(sizes):
+        shapes[f"starts_{level}"] = nodes + 1
+        most = nodes * size
+        nodes = min(with_room(len(arrays[f"edges_{level}"]), room), most)
+        shapes[f"edges_{level}"] = nodes
+    shapes["leaf_items"] = nodes
+    return shapes
+
+
+def padded(arrays: dict[str, np.ndarray], shapes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Lengthen arrays: nodes in the padding have no children, and no node leads there."""
+    found = {}
+    for name, array in arrays.items():
+        width = ((0, shapes[name] - len(array)),) + ((0, 0),) * (array.ndim - 1)
+        mode = "edge" if name.startswith("starts") else "constant"
+        found[name] = np.pad(array, width, mode=mode) if width[0][1] else array  # type: ignore[call-overload]
+    return found

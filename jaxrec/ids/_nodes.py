@@ -8,13 +8,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxrec.ids._starts import Starts
+
 # Up to this many children a node, comparing them with all codes beats reading a mask or scattering.
 NARROW = 8
 
 Array = jax.Array
 
 
-def legal_by_mask(mask: Array, starts: Array, node: Array, size: int, alive: Array | None) -> Array:
+def legal_by_mask(
+    mask: Array, starts: Starts, node: Array, size: int, alive: Array | None
+) -> Array:
     """Legal codes bool [..., C] of nodes [...] from masks [N, W], under alive edges [E]."""
     words = mask[node][..., None]  # [..., W, 1]
     bit = jnp.arange(32, dtype=jnp.uint32).reshape((1,) * node.ndim + (1, 32))
@@ -30,7 +34,7 @@ def legal_by_mask(mask: Array, starts: Array, node: Array, size: int, alive: Arr
 
 
 def legal_by_window(
-    edges: Array, starts: Array, node: Array, size: int, width: int, alive: Array | None
+    edges: Array, starts: Starts, node: Array, size: int, width: int, alive: Array | None
 ) -> Array:
     """Legal codes bool [..., C] of nodes [...] from their edges, under alive edges [E]."""
     begin, end = starts[node], starts[node + 1]
@@ -50,7 +54,7 @@ def legal_by_window(
     return legal.reshape(*node.shape, size)
 
 
-def without(legal: Array, edges: Array, starts: Array, node: Array, dead: Array) -> Array:
+def without(legal: Array, edges: Array, starts: Starts, node: Array, dead: Array) -> Array:
     """Clear the codes of edges `dead` [S] (-1: none) in legal [..., C] of nodes [...]."""
     size = legal.shape[-1]
     flat, own, row = legal.reshape(-1, size), node.reshape(-1, 1), dead[None]
@@ -61,7 +65,7 @@ def without(legal: Array, edges: Array, starts: Array, node: Array, dead: Array)
     return flat.at[at, code].set(False, mode="drop").reshape(legal.shape)
 
 
-def child_by_mask(mask: Array, starts: Array, node: Array, code: Array) -> tuple[Array, Array]:
+def child_by_mask(mask: Array, starts: Starts, node: Array, code: Array) -> tuple[Array, Array]:
     """Edge that `code` [...] takes from nodes [...], and whether there is one."""
     words = mask[node]  # [..., W]
     word, bit = code >> 5, (code & 31).astype(jnp.uint32)
@@ -73,7 +77,7 @@ def child_by_mask(mask: Array, starts: Array, node: Array, code: Array) -> tuple
 
 
 def child_by_search(
-    edges: Array, starts: Array, node: Array, code: Array, width: int
+    edges: Array, starts: Starts, node: Array, code: Array, width: int
 ) -> tuple[Array, Array]:
     """As `child_by_mask`, by binary search among a node's edges, at most M = `width`."""
     low, end = starts[node], starts[node + 1]

@@ -9,6 +9,9 @@ which *a child's state is its edge number*, so that the next state needs no stor
                                      `--3--> 1 --1--> 2
     starts = ([0 2], [0 2 3])    edges = ([0 3], [1 2 1])    leaf_items = items in sorted order
 
+`starts` is stored in about a byte a node (see `_starts`), so a trie whose paths part early costs
+little more than the codes of its edges.
+
 The children of node n at level l are the edges starts[l][n] .. starts[l][n + 1] - 1, and the leaves
 below any node are contiguous. Two ways to read a node, chosen for each level when it is built:
 
@@ -20,8 +23,12 @@ below any node are contiguous. Two ways to read a node, chosen for each level wh
 Shapes: `B` batch, `K` beams, `L` levels, `C_l` codes, `I` items, `N_l` nodes at depth l (N_0 = 1,
 N_L = I), `S` excluded items.
 
-Memory, bytes: sum over l of 4 (N_l + 1) + w_l N_{l+1} + mask_l, plus 4 I (leaf_items) and
-w L I (the IDs), with w the bytes of a code: 1 up to 256 codes, 2 up to 65,536, else 4.
+Memory, bytes: sum over l of s_l N_l + w_l N_{l+1} + mask_l, plus 4 I (leaf_items) and w L I (the
+IDs), with w the bytes of a code (1 up to 256 codes, 2 up to 65,536, else 4) and s_l those of a
+start: 1 where nodes have few children, else 2 or 4.
+
+Items come and go by `updated`: an index built with `room` keeps its shapes, so nothing that was
+compiled for it compiles again.
 """
 
 import dataclasses
@@ -36,6 +43,7 @@ import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids import _build, _files, _nodes
+from jaxrec.ids._starts import Starts
 from jaxrec.ids.codes import ItemCodes, check_codes
 
 _KIND = "item index"
@@ -56,16 +64,16 @@ class ItemIndex:
     code, its children are -1 and so is its item.
 
     Attributes:
-      starts: L arrays, int32 [N_l + 1].
+      starts: L compressed arrays, int32 [N_l + 1].
       edges: L arrays [N_{l+1}] of the narrowest unsigned type: the code of each edge.
       masks: L arrays uint32 [N_l, ceil(C_l / 32)], or None where the level is read by windows.
       leaf_items: int32 [I], the item of each leaf.
       packed_codes: [I, L] of the narrowest unsigned type; `item_codes` gives int32.
       sizes: codebook size of each level.
-      max_children: children of the widest node of each level.
+      max_children: no node of the level has more children.
     """
 
-    starts: tuple[Array, ...]
+    starts: tuple[Starts, ...]
     edges: tuple[Array, ...]
     masks: tuple[Array | None, ...]
     leaf_items: Array
@@ -80,6 +88,7 @@ class ItemIndex:
         sizes: Sequence[int] | None = None,
         *,
         mask_limit: int = 1 << 26,
+        room: float = 0.0,
     ) -> "ItemIndex":
         """Build the index of unique IDs, in O(I log I) on the host.
 
@@ -87,11 +96,14 @@ class ItemIndex:
           item_codes: ItemCodes, or codes [I, L] with `sizes`.
           sizes: codebook size of each level, if `item_codes` is an array.
           mask_limit: most bytes that the masks of one level may take.
+          room: share of items that may be added later without a change of shapes.
 
         Raises:
-          ConfigError: an array without sizes.
+          ConfigError: an array without sizes, or a negative room.
           DataError: two items with one ID, or codes outside `sizes`.
         """
+        if room < 0:
+            raise ConfigError(f"room must not be negative, got {room}")
         if isinstance(item_codes, ItemCodes):
             codes, level_sizes = item_codes.codes, item_codes.sizes
         elif sizes is None:
@@ -99,33 +111,96 @@ class ItemIndex:
         else:
             codes, level_sizes = check_codes(item_codes, sizes)
         arrays = _build.flat_arrays(codes, level_sizes)
-        return cls._on_device(arrays, codes, level_sizes, mask_limit)
+        arrays["codes"] = codes.astype(_build.narrow_type(max(level_sizes)))
+        widest = tuple(
+            min(size, _build.with_room(int(np.diff(arrays[f"starts_{l}"]).max()), room))
+            for l, size in enumerate(level_sizes)
+        )
+        masked = tuple(
+            _build.mask_bytes(arrays, l, size) <= mask_limit and widest[l] > _nodes.NARROW
+            for l, size in enumerate(level_sizes)
+        )
+        shapes = _build.shapes_with_room(arrays, level_sizes, room)
+        return cls._on_device(_build.padded(arrays, shapes), level_sizes, widest, masked)
 
     @classmethod
     def _on_device(
         cls,
         arrays: dict[str, np.ndarray],
-        codes: np.ndarray,
         sizes: tuple[int, ...],
-        mask_limit: int,
+        widest: tuple[int, ...],
+        masked: tuple[bool, ...],
     ) -> "ItemIndex":
-        levels = range(len(sizes))
-        widest = tuple(int(np.diff(arrays[f"starts_{l}"]).max()) for l in levels)
         masks: list[Array | None] = []
-        for l in levels:
-            nodes, words = len(arrays[f"starts_{l}"]) - 1, -(-sizes[l] // 32)
-            small = nodes * words * 4 <= mask_limit and widest[l] > _nodes.NARROW
+        for l, size in enumerate(sizes):
             starts, edges = arrays[f"starts_{l}"], arrays[f"edges_{l}"]
-            masks.append(jnp.asarray(_build.bitmask(starts, edges, words)) if small else None)
+            mask = _build.bitmask(starts, edges, -(-size // 32)) if masked[l] else None
+            masks.append(None if mask is None else jnp.asarray(mask))
         return cls(
-            starts=tuple(jnp.asarray(arrays[f"starts_{l}"]) for l in levels),
-            edges=tuple(jnp.asarray(arrays[f"edges_{l}"]) for l in levels),
+            starts=tuple(Starts.pack(arrays[f"starts_{l}"]) for l in range(len(sizes))),
+            edges=tuple(jnp.asarray(arrays[f"edges_{l}"]) for l in range(len(sizes))),
             masks=tuple(masks),
             leaf_items=jnp.asarray(arrays["leaf_items"]),
-            packed_codes=jnp.asarray(codes.astype(_build.narrow_type(max(sizes)))),
+            packed_codes=jnp.asarray(arrays["codes"]),
             sizes=sizes,
             max_children=widest,
         )
+
+    def updated(
+        self,
+        codes: np.ndarray | None = None,
+        items: np.ndarray | None = None,
+        remove: np.ndarray | None = None,
+    ) -> "ItemIndex":
+        """Return the index after items were added and removed, in O(I log I) on the host.
+
+        Shapes stay as they are while the index has room (see `build`); else it grows by a quarter.
+
+        Args:
+          codes: IDs of added items [A, L]; None for none.
+          items: their numbers [A]; None for the numbers after the largest. A number that the index
+            has gets the new ID.
+          remove: numbers of removed items [R]; None for none.
+
+        Raises:
+          DataError: an ID that another item has, codes outside the sizes, a removed number that the
+            index lacks, or not one number an ID.
+        """
+        live = np.zeros(self.packed_codes.shape[0], bool)
+        live[np.asarray(self.leaf_items)[: self.num_leaves()]] = True
+        table = np.asarray(self.packed_codes)
+        for item in np.atleast_1d(np.asarray([] if remove is None else remove, np.int64)):
+            if not (0 <= item < len(live) and live[item]):
+                raise DataError(f"item {item} cannot be removed: the index has no such item")
+            live[item] = False
+        if codes is not None:
+            new, _ = check_codes(codes, self.sizes)
+            top = int(np.flatnonzero(live).max(initial=-1)) + 1
+            given = np.arange(top, top + len(new)) if items is None else np.asarray(items, np.int64)
+            if given.shape != (len(new),) or given.min() < 0:
+                raise DataError(f"{len(new)} added IDs need as many item numbers, got {given}")
+            more = max(int(given.max()) + 1 - len(table), 0)
+            table, live = np.pad(table, ((0, more), (0, 0))), np.pad(live, (0, more))
+            table[given], live[given] = new, True
+        if not live.any():
+            raise DataError("an index cannot lose its last item")
+        numbers = np.flatnonzero(live)
+        arrays = _build.flat_arrays(table[live].astype(np.int32), self.sizes, numbers)
+        arrays["codes"] = table
+        widest = [int(np.diff(arrays[f"starts_{l}"]).max()) for l in range(self.levels)]
+        shapes = {f"edges_{l}": edges.shape[0] for l, edges in enumerate(self.edges)}
+        shapes |= {f"starts_{l}": starts.delta.shape[0] for l, starts in enumerate(self.starts)}
+        shapes |= {"leaf_items": self.leaf_items.shape[0], "codes": self.packed_codes.shape[0]}
+        if any(len(arrays[name]) > size for name, size in shapes.items()):
+            shapes = _build.shapes_with_room(arrays, self.sizes, 0.25)
+        if any(new > old for new, old in zip(widest, self.max_children, strict=True)):
+            grown = [_build.with_room(width, 0.25) for width in widest]
+            limits = zip(self.sizes, self.max_children, grown, strict=True)
+            children = tuple(min(size, max(old, new)) for size, old, new in limits)
+        else:
+            children = self.max_children
+        masked = tuple(mask is not None for mask in self.masks)
+        return self._on_device(_build.padded(arrays, shapes), self.sizes, children, masked)
 
     @property
     def levels(self) -> int:
@@ -134,8 +209,12 @@ class ItemIndex:
 
     @property
     def num_items(self) -> int:
-        """Number of items I."""
-        return self.leaf_items.shape[0]
+        """Number of items I that the arrays hold, free places included."""
+        return self.packed_codes.shape[0]
+
+    def num_leaves(self) -> int:
+        """Number of items that the trie leads to; reads the device."""
+        return int(self.starts[-1][jnp.int32(self.starts[-1].num_nodes)])
 
     @property
     def item_codes(self) -> Array:
@@ -143,9 +222,14 @@ class ItemIndex:
         return self.packed_codes.astype(jnp.int32)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(leaf.nbytes for leaf in jax.tree.leaves(self))
+    def nbytes(self) -> dict[str, int]:
+        """Bytes of the trie itself, of its masks, and of the maps between leaves, items and IDs."""
+        parts = {
+            "trie": (self.starts, self.edges),
+            "masks": self.masks,
+            "maps": (self.leaf_items, self.packed_codes),
+        }
+        return {name: sum(x.nbytes for x in jax.tree.leaves(part)) for name, part in parts.items()}
 
     def legal(self, level: int, node: Array, alive: Any = None) -> Array:
         """Return which codes continue each node, bool [..., C_l].
@@ -246,47 +330,57 @@ class ItemIndex:
         fresh = (leaf >= 0) & (leaf != jnp.roll(leaf, 1).at[0].set(-1))
         count = jnp.pad(jnp.cumsum(fresh.astype(jnp.int32)), (1, 0))
         dead = []
-        for level, bounds in enumerate(self._leaf_bounds()):
+        for level in range(self.levels):
             edge = jnp.maximum(states[:, level], 0)
-            begin, end = bounds[edge], bounds[edge + 1]
+            begin, end = self._leaf_begin(level, edge), self._leaf_begin(level, edge + 1)
             inside = count[jnp.searchsorted(leaf, end)] - count[jnp.searchsorted(leaf, begin)]
             dead.append(jnp.where((leaf >= 0) & (inside == end - begin), edge, -1))
         return tuple(dead)
 
     def save(self, directory: str | Path) -> None:
-        """Write `index.npz`, whole or not at all; masks are not stored but made on loading.
+        """Write `index.safetensors`, whole or not at all; masks are made on loading.
 
         Raises:
           ResourceError: the disk is full or the directory cannot be written.
         """
         arrays = {"leaf_items": np.asarray(self.leaf_items), "codes": np.asarray(self.packed_codes)}
         for l in range(self.levels):
-            arrays[f"starts_{l}"] = np.asarray(self.starts[l])
+            arrays[f"starts_{l}"] = np.asarray(self.starts[l].unpack())
             arrays[f"edges_{l}"] = np.asarray(self.edges[l])
-        masked = [mask is not None for mask in self.masks]
-        settings = {"kind": _KIND, "sizes": list(self.sizes), "masked": masked}
-        _files.write_arrays(Path(directory) / "index.npz", arrays, settings)
+        settings = {
+            "kind": _KIND,
+            "sizes": list(self.sizes),
+            "masked": [mask is not None for mask in self.masks],
+            "max_children": list(self.max_children),
+        }
+        _files.write_mapped(Path(directory) / "index.safetensors", arrays, settings)
 
     @classmethod
-    def load(cls, directory: str | Path, *, mask_limit: int = 1 << 26) -> "ItemIndex":
-        """Read what `save` wrote.
+    def load(cls, directory: str | Path) -> "ItemIndex":
+        """Read what `save` wrote, memory-mapped: one array at a time goes to the device.
 
         Raises:
           DataError: missing or damaged file.
         """
-        path = Path(directory) / "index.npz"
-        arrays, settings = _files.read_arrays(path, _KIND)
+        path = Path(directory) / "index.safetensors"
+        arrays, settings = _files.read_mapped(path, _KIND)
         try:
-            codes = arrays.pop("codes")
-            return cls._on_device(arrays, codes, tuple(settings["sizes"]), mask_limit)
+            sizes, widest = tuple(settings["sizes"]), tuple(settings["max_children"])
+            return cls._on_device(arrays, sizes, widest, tuple(settings["masked"]))
         except KeyError as error:
             raise DataError(f"{path} lacks {error}; write it again with `jaxrec ids`") from error
 
+    def _leaf_begin(self, level: int, edge: Array) -> Array:
+        """First leaf below edges [...] of a level; of the edge after the last: the leaves' end."""
+        for starts in self.starts[level + 1 :]:
+            edge = starts[edge]
+        return edge
+
     def _leaf_bounds(self) -> list[Array]:
         """For edges of each level, where their leaves begin: L arrays int32 [N_{l+1} + 1]."""
-        bounds = [jnp.arange(self.num_items + 1, dtype=jnp.int32)]
+        bounds = [jnp.arange(self.leaf_items.shape[0] + 1, dtype=jnp.int32)]
         for starts in self.starts[:0:-1]:
-            bounds.append(bounds[-1][starts])
+            bounds.append(bounds[-1][starts.unpack()])
         return bounds[::-1]
 
     def _legal(self, level: int, node: Array, alive: Array | None) -> Array:

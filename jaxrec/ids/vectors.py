@@ -1,8 +1,8 @@
 """Item vectors for quantization: from text, from training interactions, or both joined.
 
-Shapes: `I` items, `D` vector width. Everything is a sparse matrix and a truncated SVD; an item of
-which nothing is known gets a row of zeros. Only what the caller passes is used: give the training
-part of the histories, never the held-out items.
+Shapes: `I` items, `D` vector width, `E` width of a text encoder. Everything is a matrix and a
+truncated SVD; an item of which nothing is known gets a row of zeros. Only what the caller passes is
+used: give the training part of the histories, never the held-out items.
 
 Sources: TF-IDF with SVD is latent semantic analysis (Deerwester et al., 1990). Positive pointwise
 mutual information with SVD: Levy and Goldberg, "Neural Word Embedding as Implicit Matrix
@@ -42,6 +42,22 @@ def text_vectors(texts: Sequence[str], dim: int, seed: int = 0) -> np.ndarray:
         _check_dim(dim)
         return np.zeros((len(texts), dim), np.float32)
     return _unit_rows(_factors(matrix, dim, seed, power=1.0)).astype(np.float32)
+
+
+def reduced_vectors(vectors: np.ndarray, dim: int, seed: int = 0) -> np.ndarray:
+    """Return float32 [I, D]: unit rows of a truncated SVD of the unit rows of vectors [I, E].
+
+    For text vectors of a pretrained encoder, to stand where those of `text_vectors` do. Rows of
+    zeros stay so; where the rank is below `dim` the last columns are zero.
+
+    Raises:
+      ConfigError: dim below 1.
+      DataError: vectors that are not a finite matrix, or no rows.
+    """
+    vectors = np.asarray(vectors, np.float64)
+    if vectors.ndim != 2 or not len(vectors) or not np.isfinite(vectors).all():
+        raise DataError(f"vectors must be finite numbers [items, width], got {vectors.shape}")
+    return _unit_rows(_factors(_unit_rows(vectors), dim, seed, power=1.0)).astype(np.float32)
 
 
 def collaborative_vectors(
@@ -98,7 +114,7 @@ def collaborative_vectors(
 
 
 def item_vectors(
-    texts: Sequence[str] | None,
+    texts: Sequence[str] | np.ndarray | None,
     train_sequences: Sequence[np.ndarray] | None,
     num_items: int,
     dim: int,
@@ -114,6 +130,17 @@ def item_vectors(
     so the inner product of two items is the weighted mean of their two cosines. A weight of 0 or 1
     leaves the other block out: [I, D], and its source may be None.
 
+    Args:
+      texts: I strings, or text vectors in their place: unit rows [I, D], as `text_vectors` and
+        `reduced_vectors` give them; None for no text block.
+      train_sequences: see `collaborative_vectors`.
+      num_items: I.
+      dim: D.
+      text_weight: share of the text block.
+      window: see `collaborative_vectors`.
+      decay: likewise.
+      seed: of the randomized SVDs.
+
     Raises:
       ConfigError: text_weight outside [0, 1], or a source that has weight is None.
       DataError: not one text an item; and as the two functions above.
@@ -126,7 +153,8 @@ def item_vectors(
             raise ConfigError(f"text_weight {text_weight} needs texts; give them or set it to 0")
         if len(texts) != num_items:
             raise DataError(f"{len(texts)} texts for {num_items} items: need one text an item")
-        blocks.append(text_weight**0.5 * text_vectors(texts, dim, seed))
+        block = texts if isinstance(texts, np.ndarray) else text_vectors(texts, dim, seed)
+        blocks.append(text_weight**0.5 * block)
     if text_weight < 1:
         if train_sequences is None:
             raise ConfigError(f"text_weight {text_weight} needs interactions; or set it to 1")
@@ -181,14 +209,18 @@ def _ppmi(counts: Any, smoothing: float) -> Any:
 
 
 def _factors(matrix: Any, dim: int, seed: int, power: float) -> np.ndarray:
-    """U S^power of a truncated SVD of a sparse matrix, [I, D], zero columns beyond its rank."""
+    """U S^power of a truncated SVD of a matrix, [I, D], with zero columns beyond its rank.
+
+    The matrix is sparse or an array.
+    """
     from sklearn.utils.extmath import randomized_svd
 
     _check_dim(dim)
     rank = min(dim, *matrix.shape)
     if min(matrix.shape) <= 2 * dim:
         # Not larger than the sketch of the randomized method: the exact one costs the same.
-        u, s, _ = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+        u, s, _ = np.linalg.svd(dense, full_matrices=False)
         u, s = u[:, :rank], s[:rank]
         # A sign convention, which LAPACK leaves open.
         u = u * np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])

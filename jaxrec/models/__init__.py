@@ -7,6 +7,7 @@ from jaxrec.models.convert import Pretrained, export_model, import_model
 from jaxrec.models.encoder import Encoder, Pooling, pool
 from jaxrec.models.encoder_decoder import EncoderDecoder
 from jaxrec.models.heads import Classifier, MaskedLM, ScalarHead
+from jaxrec.models.sentences import SentenceEncoder, find_sentence_encoder
 from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.stack import Stack
 from jaxrec.models.store import load_model, save_model
@@ -26,11 +27,13 @@ __all__ = [
     "Pretrained",
     "Reach",
     "ScalarHead",
+    "SentenceEncoder",
     "Shared",
     "Stack",
     "TransformerConfig",
     "export_model",
     "extend_vocabulary",
+    "find_sentence_encoder",
     "import_model",
     "load_model",
     "pool",

@@ -1,4 +1,4 @@
-"""Vectors of sentences by a pretrained encoder, from a directory as sentence-transformers writes it.
+"""Vectors of sentences by a pretrained encoder, read from what sentence-transformers writes.
 
 An encoder like BERT, its states pooled into one vector a text, scaled to unit length if the
 directory says so: Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084.
@@ -69,7 +69,10 @@ class SentenceEncoder:
         """
         root = Path(directory).expanduser()
         body, pooled, normalize = _parts(root)
-        model = import_model(body, "encoder")
+        try:
+            model = import_model(body, "encoder")
+        except ConfigError as error:
+            raise ConfigError(f"{body}: {error}") from error
         tokenizer = load_tokenizer(body)
         config = model.spec.config
         if len(tokenizer) > config.vocab_size:

@@ -52,6 +52,9 @@ class IdConfig:
         token an item.
       levels: L, codes an item.
       size: C, codes a level.
+      text_encoder: what makes the text vectors: "tfidf", the directory of a sentence encoder, or
+        "auto": the sentence encoder that `models.sentences.find_sentence_encoder` finds, or else
+        TF-IDF.
       text_fields: item fields that make the text vectors; those that the data lack are left out.
       text_weight: share of the text vectors in the joined vectors; the rest is collaborative.
       dim: width of each block of vectors.
@@ -65,6 +68,7 @@ class IdConfig:
     scheme: Literal["pq", "rq", "random", "independent"] = "pq"
     levels: int = 2
     size: int = 64
+    text_encoder: str = "auto"
     text_fields: tuple[str, ...] = ("title", "year", "genres", "categories")
     text_weight: float = 0.5
     dim: int = 64
@@ -102,6 +106,8 @@ class EvalConfig:
       valid_users: users of a validation during training, drawn once; 0 for all.
       resamples: of the bootstrap over users.
       samples: users whose histories and recommendations the report shows.
+      text_encoders: also measure every text encoder at hand, whether the IDs use it or not; those
+        that they do not use encode all item texts for it.
     """
 
     ks: tuple[int, ...] = (5, 10)
@@ -109,6 +115,7 @@ class EvalConfig:
     valid_users: int = 0
     resamples: int = 2000
     samples: int = 5
+    text_encoders: bool = True
 
     def __post_init__(self) -> None:
         """Reject unknown baselines and missing cut-offs."""

@@ -2,6 +2,7 @@
 
 from jaxrec.testing.data import tiny_interactions, write_tiny_csv
 from jaxrec.testing.run import random_params, tiny_config, tiny_model, tiny_options
+from jaxrec.testing.sentences import write_tiny_encoder
 
 __all__ = [
     "random_params",
@@ -10,4 +11,5 @@ __all__ = [
     "tiny_model",
     "tiny_options",
     "write_tiny_csv",
+    "write_tiny_encoder",
 ]

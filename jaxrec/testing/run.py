@@ -49,11 +49,12 @@ def tiny_config(path: str | Path) -> Config:
             item_id_column="movie_id",
             min_count=0,
         ),
-        ids=IdConfig(levels=2, size=8, dim=8),
+        ids=IdConfig(levels=2, size=8, dim=8, text_encoder="tfidf"),
         model=tiny_model(),
         train=train,
         decode=DecodeConfig(beams=10, batch_size=16),
-        eval=EvalConfig(resamples=100, samples=2),
+        # Quick whatever is installed.
+        eval=EvalConfig(resamples=100, samples=2, text_encoders=False),
         sasrec=SasrecConfig(width=16, depth=1, max_items=8, dropout=0.1, train=train),
     )
 

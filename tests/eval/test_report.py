@@ -17,6 +17,8 @@ from jaxrec.systems.run import to_json
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = "<script>alert('1')</script> & \"Sons\" (1999)"
+TFIDF = {"encoder": "TF-IDF", "directory": None, "width": 64, "encoder_width": None}
+MINILM = {"encoder": "a<b/model", "directory": "/a<b/model", "width": 64, "encoder_width": 384}
 NAMES = ("hr@5", "ndcg@5", "mrr@5", "hr@10", "ndcg@10", "mrr@10")
 
 
@@ -91,6 +93,20 @@ def a_report():
             "ranking": "full catalogue of 1,349 items",
             "seen_items": "removed",
         },
+        "text_encoders": {
+            "metric": "hr@10",
+            "chance": 0.0081,
+            "rows": [
+                {
+                    **facts,
+                    "used": used,
+                    "moved": 1200 + used,
+                    "value": value,
+                    "interval": [0.03, 0.061],
+                }
+                for facts, used, value in ((TFIDF, True, 0.0424), (MINILM, False, 0.0498))
+            ],
+        },
         "leaks": {"max_plus_one": 0.0021},
         "samples": [
             {
@@ -123,7 +139,8 @@ def item_codes():
     codes = np.stack(np.divmod(np.arange(20), 8), axis=1)
     before = code_statistics(codes // 2, (8, 8))
     repaired = {"method": "next_free", "moved": before["must_move"], "before": before}
-    return ItemCodes(codes, (8, 8), "pq", code_statistics(codes, (8, 8)) | {"repair": repaired})
+    facts = code_statistics(codes, (8, 8)) | {"repair": repaired, "text": TFIDF}
+    return ItemCodes(codes, (8, 8), "pq", facts)
 
 
 def whole():
@@ -183,6 +200,64 @@ def test_every_system_and_number_is_shown():
     assert "The best validation, at step 40," in text
 
 
+def with_text(used, rows):
+    """The whole, of a run that used one encoder and measured some."""
+    parts = whole()
+    encoders = a_report()["text_encoders"] | {"rows": rows}
+    return dataclasses.replace(
+        parts,
+        ids=parts.ids | {"text": used},
+        report=a_report() | {"text_encoders": encoders if rows else None},
+    )
+
+
+def section(parts):
+    return Page(render(parts)).text.split("Item text encoder ", 1)[1].split(" Sample rec")[0]
+
+
+def test_the_text_encoder_is_named_with_what_each_gives():
+    found = section(whole())
+    assert "encoded by TF-IDF as vectors of words and word pairs, reduced to 64 columns" in found
+    assert "TF-IDF yes 64 0.0424 [0.030, 0.061] 1,201" in found
+    assert "a<b/model no 384 64 0.0498 [0.030, 0.061] 1,200" in found
+    assert "random lists give 0.0081" in found
+    assert "No sentence encoder" not in found
+    card = model_card(whole())
+    assert "| TF-IDF | yes | 64 | 0.0424 [0.030, 0.061] | 1,201 |" in card
+    assert "| a\\<b/model | no | 64 | 0.0498 [0.030, 0.061] | 1,200 |" in card
+
+
+def test_a_sentence_encoder_that_was_used_is_named():
+    rows = a_report()["text_encoders"]["rows"]
+    found = section(with_text(MINILM, [rows[0] | {"used": False}, rows[1] | {"used": True}]))
+    assert "encoded by a<b/model as vectors of sentences, 384 wide, reduced to 64" in found
+    assert "TF-IDF no 64" in found
+    assert "a<b/model yes 384" in found
+
+
+def test_without_a_sentence_encoder_the_report_says_how_to_give_one():
+    only = with_text(TFIDF, a_report()["text_encoders"]["rows"][:1])
+    for text in (section(only), model_card(only)):
+        assert "No sentence encoder was at hand" in text
+        assert "JAXREC_TEXT_ENCODER" in text
+        assert "ids.text_encoder" in text
+
+
+def test_runs_without_texts_and_old_runs_say_so():
+    found = section(with_text(None, []))
+    assert found == "The item IDs use no item texts."
+    old = with_text(TFIDF, [])
+    old.ids.pop("text")
+    del old.report["text_encoders"]
+    found = section(old)
+    assert "does not say which encoder" in found
+    assert "was not measured" in found
+    rows = [row | {"used": None} for row in a_report()["text_encoders"]["rows"]]
+    old.report["text_encoders"] = a_report()["text_encoders"] | {"rows": rows}
+    assert "TF-IDF not recorded 64" in section(old)
+    assert "| TF-IDF | not recorded |" in model_card(old)
+
+
 def test_titles_are_escaped():
     text = whole_page()
     assert "script" not in {tag for tag, _ in Page(text).tags}
@@ -212,7 +287,7 @@ def test_figures_follow_the_theme_and_can_be_heard():
 
 def test_tables_have_captions_and_hits_are_written_out():
     text = whole_page()
-    assert text.count("<table>") == text.count("<caption>") == 5
+    assert text.count("<table>") == text.count("<caption>") == 6
     assert text.count("<span>✓ hit</span>") == 1
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids import ItemIndex, simple
+from jaxrec.ids._starts import Starts
 
 # Every example has shapes of its own and so compiles anew; few suffice, each checks all nodes.
 quick = settings(max_examples=6, deadline=None)
@@ -45,7 +46,7 @@ def legal_everywhere(index, alive=None):
     """Legality at every node; under a batch of restrictions the result has its axis in front."""
     out = []
     for level, starts in enumerate(index.starts):
-        node = jnp.arange(starts.shape[0] - 1, dtype=jnp.int32)
+        node = jnp.arange(starts.num_nodes, dtype=jnp.int32)
         if alive is not None and alive[level].ndim == 2:
             # nodes [B, N, 1]: any number of axes may follow the batch
             batch = alive[level].shape[0]
@@ -118,8 +119,8 @@ def test_restricted_and_excluded_legality_equal_brute_force(trie, seed, share):
 def test_restrict_marks_the_edges_of_the_drawing():
     # (0,1) (0,2) (3,1): edges of level 0 are 0 and 3, of level 1 the three leaves
     index = ItemIndex.build(np.array([[3, 1], [0, 2], [0, 1]]), (4, 3))
-    np.testing.assert_array_equal(index.starts[0], [0, 2])
-    np.testing.assert_array_equal(index.starts[1], [0, 2, 3])
+    np.testing.assert_array_equal(index.starts[0].unpack(), [0, 2])
+    np.testing.assert_array_equal(index.starts[1].unpack(), [0, 2, 3])
     np.testing.assert_array_equal(index.edges[0], [0, 3])
     np.testing.assert_array_equal(index.edges[1], [1, 2, 1])
     np.testing.assert_array_equal(index.leaf_items, [2, 1, 0])
@@ -148,7 +149,7 @@ def test_masks_and_windows_agree_on_wide_codes():
     masked = ItemIndex.build(codes)
     window = ItemIndex.build(codes, mask_limit=0)
     assert masked.masks[0] is not None and window.masks[0] is None
-    for level, nodes in enumerate([1, masked.starts[1].shape[0] - 1]):
+    for level, nodes in enumerate([1, masked.starts[1].num_nodes]):
         node = jnp.arange(nodes, dtype=jnp.int32)
         np.testing.assert_array_equal(masked.legal(level, node), window.legal(level, node))
     found = [index.lookup(masked.item_codes) for index in (masked, window)]
@@ -196,21 +197,119 @@ def test_a_saved_index_comes_back_equal(tmp_path):
     again = ItemIndex.load(tmp_path)
     assert jax.tree.structure(again) == jax.tree.structure(index)
     jax.tree.map(np.testing.assert_array_equal, again, index)
-    assert [p.name for p in tmp_path.iterdir()] == ["index.npz"]
+    assert [p.name for p in tmp_path.iterdir()] == ["index.safetensors"]
 
 
 def test_a_damaged_index_is_refused_in_one_line(tmp_path):
     with pytest.raises(DataError, match="no item index at"):
         ItemIndex.load(tmp_path)
     ItemIndex.build(simple.random(300, 2, 40)).save(tmp_path)
-    file = tmp_path / "index.npz"
+    file = tmp_path / "index.safetensors"
     good = file.read_bytes()
     file.write_bytes(good[: len(good) // 2])
     with pytest.raises(DataError, match="damaged") as caught:
         ItemIndex.load(tmp_path)
     assert "\n" not in str(caught.value)
     flipped = bytearray(good)
-    flipped[len(good) // 3] ^= 255
+    flipped[-len(good) // 3] ^= 255
     file.write_bytes(bytes(flipped))
     with pytest.raises(DataError, match="damaged"):
         ItemIndex.load(tmp_path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=300), st.integers(1, 70_000))
+def test_compressed_starts_are_the_starts(steps, factor):
+    starts = np.cumsum([0, *steps]) * factor
+    packed = Starts.pack(starts)
+    np.testing.assert_array_equal(packed.unpack(), starts)
+    assert packed.num_nodes == len(steps)
+
+
+@st.composite
+def changes(draw):
+    """A trie, and codes and numbers of items that come, go, and get other IDs."""
+    codes, sizes, limit = draw(tries())
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    every = np.stack(np.unravel_index(rng.permutation(int(np.prod(sizes)))[:5000], sizes), 1)
+    taken = {tuple(row) for row in codes.tolist()}
+    fresh = np.array([row for row in every.tolist() if tuple(row) not in taken], int)
+    fresh = fresh.reshape(-1, len(sizes))[: draw(st.integers(0, 30))]
+    gone = rng.permutation(len(codes))[: draw(st.integers(0, len(codes) - 1))]
+    return codes, sizes, limit, fresh, gone, draw(st.sampled_from([0.0, 0.3]))
+
+
+@quick
+@given(changes())
+def test_an_updated_index_is_the_index_of_what_is_left(change):
+    codes, sizes, limit, fresh, gone, room = change
+    index = ItemIndex.build(codes, sizes, mask_limit=limit, room=room)
+    index = index.updated(fresh if len(fresh) else None, remove=gone)
+    left = {tuple(row): i for i, row in enumerate(codes.tolist()) if i not in set(gone.tolist())}
+    top = max(left.values()) + 1
+    left |= {tuple(row): top + i for i, row in enumerate(fresh.tolist())}
+    assert index.num_leaves() == len(left)
+    tried = np.concatenate([codes, fresh]).astype(np.int32)
+    expected = [left.get(tuple(row), -1) for row in tried.tolist()]
+    np.testing.assert_array_equal(index.lookup(jnp.asarray(tried)), expected)
+    rows = np.array(list(left))
+    legal = legal_everywhere(index)
+    for level, brute in enumerate(expected_legal(rows, sizes, np.ones(len(rows), bool))):
+        np.testing.assert_array_equal(legal[level][: len(brute)], brute)
+    # What is excluded is gone too, and nothing else.
+    out = np.array(sorted(left.values())[::2], np.int32)
+    dead = index.exclude(jnp.asarray(out))
+    legal = legal_everywhere(index, dead)
+    kept = np.array([i not in set(out.tolist()) for i in left.values()])
+    for level, brute in enumerate(expected_legal(rows, sizes, kept)):
+        np.testing.assert_array_equal(legal[level][: len(brute)], brute)
+
+
+def test_items_that_come_and_go_change_no_shape_while_there_is_room():
+    traces = []
+
+    @jax.jit
+    def search(index, codes):
+        traces.append(1)
+        return index.lookup(codes), index.legal(0, jnp.zeros((1,), jnp.int32))
+
+    rng = np.random.default_rng(0)
+    codes = np.unique(rng.integers(0, 30, (500, 3)), axis=0)
+    rng.shuffle(codes)
+    index = ItemIndex.build(codes[:300], (30, 30, 30), room=0.3)
+    search(index, index.item_codes)
+    for start in (300, 320, 340):
+        index = index.updated(codes[start : start + 20], remove=np.arange(start - 300, start - 290))
+        items, _ = search(index, index.item_codes)
+        live = np.flatnonzero(np.asarray(items) >= 0)
+        assert len(live) == index.num_leaves()
+        np.testing.assert_array_equal(items[live], live)
+    assert len(traces) == 1
+
+
+def test_updates_that_cannot_be_are_refused():
+    index = ItemIndex.build(np.array([[0, 1], [2, 0]]), (3, 2))
+    with pytest.raises(DataError, match="item 5 cannot be removed"):
+        index.updated(remove=np.array([5]))
+    with pytest.raises(DataError, match=r"items 1 and 2 share the ID \(2, 0\)"):
+        index.updated(np.array([[2, 0]]))
+    with pytest.raises(DataError, match="its last item"):
+        index.updated(remove=np.array([0, 1]))
+    with pytest.raises(DataError, match="item 0 has code 3"):
+        index.updated(np.array([[3, 0]]))
+    with pytest.raises(ConfigError, match="room must not be negative, got -1"):
+        ItemIndex.build(np.array([[0, 1]]), (3, 2), room=-1)
+
+
+@pytest.mark.parametrize("skew", [1.0, 3.0])
+def test_the_trie_takes_few_bytes_an_item(skew):
+    rng = np.random.default_rng(0)
+
+    def trie_bytes(levels, size, items):
+        flat = rng.random((2 * items, levels)) ** skew
+        codes = np.unique((flat * size).astype(np.int64), axis=0)
+        codes = rng.permutation(codes)[:items]
+        return ItemIndex.build(codes, (size,) * levels).nbytes["trie"] / len(codes)
+
+    assert trie_bytes(8, 2048, 100_000) <= 25
+    assert trie_bytes(4, 256, 100_000) <= 6

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.ids import collaborative_vectors, item_vectors, text_vectors
+from jaxrec.ids import collaborative_vectors, item_vectors, reduced_vectors, text_vectors
 
 TEXTS = ["star wars space", "space star trek", "", "romantic comedy", "a romantic drama", "M"]
 
@@ -66,6 +66,44 @@ def test_the_inner_product_of_joined_vectors_is_the_weighted_mean_of_cosines():
     np.testing.assert_allclose(joined @ joined.T, expected, atol=1e-5)
     np.testing.assert_allclose(item_vectors(TEXTS, None, 6, 6, text_weight=1), text)
     np.testing.assert_allclose(item_vectors(None, histories, 6, 6, text_weight=0), together)
+
+
+@pytest.mark.parametrize(("items", "width", "dim"), [(200, 40, 8), (30, 40, 12)])
+def test_reduced_vectors_have_the_cosines_of_scikit_learns_truncated_svd(items, width, dim):
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
+    rng = np.random.default_rng(0)
+    # Falling singular values, as those of text vectors: all solvers then agree.
+    vectors = rng.normal(size=(items, width)) * 0.7 ** np.arange(width)
+    vectors[3] = 0
+    svd = TruncatedSVD(dim, algorithm="arpack", random_state=0)
+    expected = normalize(svd.fit_transform(normalize(vectors)))
+    found = reduced_vectors(vectors, dim)
+    assert found.dtype == np.float32 and found.shape == (items, dim)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
+    assert not found[3].any()
+    np.testing.assert_array_equal(found, reduced_vectors(vectors, dim))
+
+
+def test_reduced_vectors_beyond_the_rank_are_the_vectors():
+    vectors = np.random.default_rng(0).normal(size=(5, 3))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = reduced_vectors(vectors, 7)
+    np.testing.assert_allclose(found @ found.T, unit @ unit.T, atol=1e-6)
+    assert not found[:, 3:].any()
+    for bad in (np.zeros(3), np.zeros((0, 3)), np.full((2, 2), np.nan)):
+        with pytest.raises(DataError, match="finite numbers"):
+            reduced_vectors(bad, 2)
+
+
+def test_text_vectors_can_be_handed_in_instead_of_texts():
+    histories = [np.array(h) for h in ([0, 1, 2, 5], [2, 1, 0], [3, 4], [4, 3, 5])]
+    vectors = text_vectors(TEXTS, 6)
+    given = item_vectors(vectors, histories, 6, 6, text_weight=0.3)
+    np.testing.assert_array_equal(given, item_vectors(TEXTS, histories, 6, 6, text_weight=0.3))
+    with pytest.raises(DataError, match="5 texts for 6 items"):
+        item_vectors(vectors[:5], histories, 6, 6)
 
 
 def test_bad_input_is_refused():

@@ -196,3 +196,18 @@ def test_dropout_needs_a_key_and_changes_the_output():
 def test_the_config_is_hashable_and_equal_by_value():
     assert hash(TransformerConfig()) == hash(TransformerConfig())
     assert CausalLM(TransformerConfig()) == CausalLM(TransformerConfig())
+
+
+def test_the_program_does_not_grow_with_depth():
+    # Compile time follows the size of the program; a clock would measure the machine too.
+    sizes = []
+    for depth in (4, 24):
+        config = tiny_model(depth=depth)
+        model, params = CausalLM(config), random_params(CausalLM(config))
+        tokens, valid = _batch()
+
+        def loss(p, model=model, tokens=tokens, valid=valid):
+            return jax.nn.log_softmax(model.apply(p, tokens, valid))[..., 1].mean()
+
+        sizes.append(len(jax.jit(jax.grad(loss)).lower(params).as_text()))
+    assert sizes[1] < 1.1 * sizes[0]

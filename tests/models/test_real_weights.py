@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from jaxrec.decode import Sampling, complete
@@ -69,7 +68,7 @@ def test_smollm2_gives_the_likelihood_that_transformers_gives(smollm2, tmp_path)
     described = load_gguf_checkpoint(str(smollm2))["config"]
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**described))
     theirs = load_gguf_checkpoint(str(smollm2), return_tensors=True, model_to_load=model)
-    state = {name: torch.as_tensor(np.array(x)) for name, x in theirs["tensors"].items()}
+    state = {name: torch.as_tensor(x) for name, x in theirs["tensors"].items()}
     state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state)
     with torch.no_grad():

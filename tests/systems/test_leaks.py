@@ -34,7 +34,7 @@ def test_item_ids_do_not_change_with_the_held_out_items(scheme):
     dataset = dataset_of(tiny_interactions())
     other = with_other_held_out_items(dataset)
     assert (dataset.split.target("test") != other.split.target("test")).all()
-    config = IdConfig(scheme=scheme, levels=2, size=8, dim=8)
+    config = IdConfig(scheme=scheme, levels=2, size=8, dim=8, text_encoder="tfidf")
     codes, changed = (generative.fit_ids(config, d).codes for d in (dataset, other))
     np.testing.assert_array_equal(codes, changed)
 
@@ -114,7 +114,7 @@ def test_ids_fitted_on_movielens_see_training_interactions_only(real_data):
         valid_target=dataset.split.valid_target[::-1],
         test_target=dataset.split.test_target[::-1],
     )
-    config = IdConfig(dim=16, size=40)
+    config = IdConfig(dim=16, size=40, text_encoder="tfidf")
     codes = generative.fit_ids(config, dataset).codes
     again = generative.fit_ids(config, dataclasses.replace(dataset, split=hidden)).codes
     np.testing.assert_array_equal(codes, again)

@@ -1,0 +1,155 @@
+"""Item texts as vectors: by a sentence encoder where its weights are at hand, or by TF-IDF.
+
+Shapes: `I` items, `D` columns that go into the IDs (`ids.dim`), `E` width of a sentence encoder.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.core.files import write_bytes
+from jaxrec.ids import reduced_vectors, text_vectors
+from jaxrec.models.sentences import VARIABLE, SentenceEncoder, find_sentence_encoder
+from jaxrec.systems.config import IdConfig
+from jaxrec.systems.dataset import Dataset
+
+TFIDF, AUTO = _WORDS = ("tfidf", "auto")
+_FILE = "text_vectors.npy"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ItemText:
+    """Text vectors of all items, and what made them.
+
+    Attributes:
+      vectors: float32 [I, D]; unit rows, or zeros for items without text.
+      facts: JSON-able: "encoder" ("TF-IDF", or the last names of a directory), "directory" (None
+        for TF-IDF), "width" (D) and "encoder_width" (E; None for TF-IDF).
+    """
+
+    vectors: np.ndarray
+    facts: dict[str, Any]
+
+
+def choose(setting: str) -> Path | None:
+    """Directory of the sentence encoder that `ids.text_encoder` asks for; None for TF-IDF.
+
+    Raises:
+      ConfigError: neither a known word nor a directory with a model.
+    """
+    if setting == TFIDF:
+        return None
+    if setting == AUTO:
+        return find_sentence_encoder()
+    directory = Path(setting).expanduser()
+    if not directory.is_dir():
+        hint = nearest(setting, _WORDS)
+        raise ConfigError(
+            f"ids.text_encoder is {setting!r}, which is no directory{hint}; give {AUTO!r}, "
+            f"{TFIDF!r}, or the directory of a sentence encoder"
+        )
+    if not any((directory / name).is_file() for name in ("config.json", "modules.json")):
+        raise ConfigError(
+            f"ids.text_encoder is {setting!r}, a directory with neither config.json nor "
+            "modules.json; give that of a sentence encoder in Hugging Face's format"
+        )
+    return directory
+
+
+def read(config: IdConfig, dataset: Dataset, encoder: Path | None) -> ItemText | None:
+    """Turn the item texts into vectors; None where the IDs use none, or the data have none.
+
+    Args:
+      config: fields, weight and width.
+      dataset: the items.
+      encoder: directory of a sentence encoder; None for TF-IDF.
+
+    Raises:
+      ConfigError, DataError: see `SentenceEncoder.load`.
+    """
+    table = dataset.interactions.items
+    fields = [name for name in config.text_fields if name in table.fields]
+    if config.scheme in ("random", "independent") or config.text_weight == 0 or not fields:
+        return None
+    texts = table.text(*fields)
+    facts = {"encoder": "TF-IDF", "directory": None, "width": config.dim, "encoder_width": None}
+    if encoder is None:
+        return ItemText(text_vectors(texts, config.dim, config.seed), facts)
+    model = SentenceEncoder.load(encoder)
+    vectors = model.encode(texts)
+    # The encoder has a vector for no text at all, which says nothing of an item.
+    vectors[[not text.strip() for text in texts]] = 0
+    facts |= {
+        "encoder": "/".join(encoder.resolve().parts[-2:]),
+        "directory": str(encoder.resolve()),
+        "encoder_width": model.width,
+    }
+    return ItemText(reduced_vectors(vectors, config.dim, config.seed), facts)
+
+
+def save(text: ItemText, directory: Path) -> None:
+    """Keep the vectors of a run beside its IDs, whose metadata keep the facts.
+
+    Raises:
+      ResourceError: they cannot be written.
+    """
+    stream = io.BytesIO()
+    np.save(stream, text.vectors, allow_pickle=False)
+    write_bytes(directory / "ids" / _FILE, stream.getvalue())
+
+
+def load(facts: Mapping[str, Any], directory: Path) -> ItemText:
+    """Read what `save` wrote.
+
+    Args:
+      facts: "text" of the metadata of the run's IDs.
+      directory: of the run.
+
+    Raises:
+      DataError: missing or damaged.
+    """
+    path = directory / "ids" / _FILE
+    try:
+        return ItemText(np.load(path, allow_pickle=False), dict(facts))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}; start the run over") from error
+
+
+def at_hand(used: Mapping[str, Any] | None, setting: str) -> list[Path | None]:
+    """Encoders that can be compared: TF-IDF (None), and directories of sentence encoders.
+
+    Args:
+      used: "text" of the metadata of a run's IDs, or None. Its directory may be gone, as the run
+        keeps its vectors.
+      setting: `ids.text_encoder`; a directory that is gone is left out.
+    """
+    found = [Path(used["directory"])] if used and used["directory"] else []
+    if setting not in _WORDS and Path(setting).expanduser().is_dir():
+        found.append(Path(setting).expanduser())
+    automatic = find_sentence_encoder()
+    if automatic is not None:
+        found.append(automatic)
+    return [None, *dict.fromkeys(directory.resolve() for directory in found)]
+
+
+def describe(codes_metadata: Mapping[str, Any]) -> str:
+    """One line: which text vectors the IDs of a run use, and how to use others."""
+    if "text" not in codes_metadata:
+        return "item texts: the run does not say what encoded them"
+    facts = codes_metadata["text"]
+    if facts is None:
+        return "item texts: not used by the IDs"
+    if facts["directory"] is not None:
+        return (
+            f"item texts: encoded by {facts['encoder']}, {facts['encoder_width']} wide, reduced to "
+            f"{facts['width']}; --ids.text-encoder {TFIDF} does without"
+        )
+    return (
+        f"item texts: encoded by {facts['encoder']}, {facts['width']} wide; for a sentence encoder "
+        f"set {VARIABLE} or --ids.text-encoder to its directory"
+    )
