@@ -1,16 +1,25 @@
-"""k-means for the quantizers: scikit-learn fits, a chunked matrix product assigns.
+"""k-means for the quantizers: scikit-learn fits on a CPU, JAX on an accelerator.
 
 Shapes: `I` vectors, `D` their width, `C` centroids.
 """
 
+import os
 import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.errors import DataError
+from jaxrec.ids.kmeans_device import fit_on_device
 
 # Rows a centroid to fit on; more barely moves the centroids (faiss draws the same line).
 _ROWS_PER_CENTROID = 256
+# From so many numbers on, one run of few steps in float32 is within a percent of the best of three.
+_LARGE, _LARGE_ITERATIONS = 1 << 20, 25
+_MOST_DISTINCT = 1 << 14
 
 
 def fit_centroids(
@@ -18,33 +27,61 @@ def fit_centroids(
 ) -> np.ndarray:
     """Return centroids, float64 [c, D], with c = min(size, distinct vectors).
 
-    The best of `restarts` runs from k-means++ seeds is kept. More than 256 rows a centroid are
-    sampled down. Equal input and seed give equal centroids.
+    The best of `restarts` runs from k-means++ seeds is kept; large inputs get one run, in float32.
+    More than 256 rows a centroid are sampled down. Equal input and seed give equal centroids.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
+    return fit_many([vectors], [size], [seed], restarts, iterations)[0]
+
+
+def fit_many(
+    parts: Sequence[np.ndarray],
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    restarts: int = 3,
+    iterations: int = 50,
+) -> list[np.ndarray]:
+    """Return the centroids of several sets of vectors, as `fit_centroids` does, side by side."""
     from threadpoolctl import threadpool_limits
 
+    def fit(job: tuple[np.ndarray, int, int]) -> np.ndarray:
+        return _fit(*job, restarts, iterations)
+
+    jobs = list(zip(parts, sizes, seeds, strict=True))
+    # One thread a fit: threads add up partial sums in the order in which they finish, so that two
+    # fits would differ in the last bits and now and then in a code. Fits run beside one another.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(fit, jobs))
+
+
+def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: int) -> np.ndarray:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     rng = np.random.default_rng(seed)
-    vectors = np.asarray(vectors, np.float64)
+    vectors = np.asarray(vectors)
     if len(vectors) > _ROWS_PER_CENTROID * size:
         chosen = rng.choice(len(vectors), _ROWS_PER_CENTROID * size, replace=False)
         vectors = vectors[np.sort(chosen)]
-    distinct = np.unique(vectors, axis=0)
-    if len(distinct) <= size:
-        return distinct
+    large = vectors.size > _LARGE
+    vectors = vectors.astype(np.float32 if large else np.float64)
+    if len(vectors) <= _MOST_DISTINCT or not large:
+        distinct = np.unique(vectors, axis=0)
+        if len(distinct) <= size:
+            return distinct.astype(np.float64)
+    if large and jax.default_backend() != "cpu":
+        key = jax.random.key(int(rng.integers(2**31)))
+        found = fit_on_device(jnp.asarray(vectors), size, key, min(iterations, _LARGE_ITERATIONS))
+        return np.asarray(found, np.float64)
     model = KMeans(
         n_clusters=size,
-        n_init=restarts,
-        max_iter=iterations,
+        n_init=1 if large else restarts,
+        max_iter=min(iterations, _LARGE_ITERATIONS) if large else iterations,
         random_state=int(rng.integers(2**31)),
     )
-    # One thread: threads add up partial sums in the order in which they finish, so that two fits
-    # would differ in the last bits and now and then in a code.
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(vectors)
-    return model.cluster_centers_
+    return model.cluster_centers_.astype(np.float64)
 
 
 def squared_distances(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxrec.core.errors import ConfigError
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
-from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
+from jaxrec.ids.kmeans import check_vectors, fit_many, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Rotation = Literal["none", "balanced", "opq"]
@@ -67,8 +67,8 @@ def fit(
         rotation = _opq_rotation(vectors - mean, rotation, sizes, seed, opq_iterations)
     parts = _segments((vectors - mean) @ rotation, levels)
     codebooks = {"mean": mean, "rotation": rotation}
-    for level, part in enumerate(parts):
-        codebooks[f"centroids_{level}"] = fit_centroids(part, sizes[level], seed + level, restarts)
+    books = fit_many(parts, sizes, [seed + level for level in range(levels)], restarts)
+    codebooks |= {f"centroids_{level}": book for level, book in enumerate(books)}
     codes = np.stack(
         [nearest(part, codebooks[f"centroids_{level}"]) for level, part in enumerate(parts)], axis=1
     )
@@ -161,11 +161,10 @@ def _opq_rotation(
     """Alternate: codes of X R give Y; R = U V^T of the SVD of X^T Y minimizes ||X R - Y||."""
     for _ in range(iterations):
         parts = _segments(centred @ rotation, len(sizes))
-        quantized = []
-        for level, part in enumerate(parts):
-            # Few iterations suffice between two changes of the rotation.
-            book = fit_centroids(part, sizes[level], seed + level, restarts=1, iterations=10)
-            quantized.append(book[nearest(part, book)])
+        seeds = [seed + level for level in range(len(sizes))]
+        # Few iterations suffice between two changes of the rotation.
+        books = fit_many(parts, sizes, seeds, restarts=1, iterations=10)
+        quantized = [book[nearest(part, book)] for part, book in zip(parts, books, strict=True)]
         u, _, vt = np.linalg.svd(centred.T @ np.concatenate(quantized, axis=1))
         rotation = u @ vt
     return rotation
