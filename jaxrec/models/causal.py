@@ -72,7 +72,7 @@ class CausalLM(nn.Module):
           prefix: `[B, T]` bool, tokens that see one another in both directions; None for none.
           segments: `[B, T]` int32, which of the sequences packed into a row; None for one a row.
         """
-        context = SelfContext(attention_mask(valid, True, prefix, segments))
+        context = SelfContext(attention_mask(valid, True, prefix, segments), causal=prefix is None)
         positions = positions_of(valid, segments)
         hidden, _ = self.hidden(tokens, positions, context, None, deterministic)
         return self.logits(hidden)

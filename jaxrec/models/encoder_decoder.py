@@ -100,7 +100,7 @@ class EncoderDecoder(nn.Module):
           `[B, T, V]` float32.
         """
         memory = self.memory(self.encode(tokens, valid, deterministic))
-        context = SelfContext(attention_mask(targets_valid))
+        context = SelfContext(attention_mask(targets_valid), causal=True)
         positions = positions_of(targets_valid)
         hidden, _ = self.hidden(
             targets, positions, context, memory, valid, deterministic=deterministic

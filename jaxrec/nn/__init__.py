@@ -4,11 +4,10 @@ from jaxrec.nn.attention import (
     Attention,
     Context,
     KeyValue,
-    ScoreTerms,
     SelfContext,
-    dot_product_attention,
 )
 from jaxrec.nn.cross_attention import CrossAttention, Memory
+from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
 from jaxrec.nn.dropout import Dropout, hash_bits, hash_dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal
 from jaxrec.nn.masks import attention_mask

@@ -12,38 +12,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.nn.dropout import hash_dropout
+from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
 from jaxrec.nn.einsum import Einsum, fan_in_normal
 from jaxrec.nn.norms import Norm
 from jaxrec.nn.positions import Rotation, rotate
 
 KeyValue = tuple[jax.Array, jax.Array]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class ScoreTerms:
-    """What enters the attention scores besides the product of query and key.
-
-    Attributes:
-      bias: `[B or 1, N, T, S]` added to the scores, or None.
-      allowed: `[B or 1, T, S]` bool that narrows the context's own mask, or None.
-      dropout: uint32 `[2]` seed of the dropout on attention weights, or None for none.
-      softcap: scores become softcap * tanh(score / softcap) (Gemma 2), or None.
-      dropout_rate: of the attention weights.
-    """
-
-    bias: jax.Array | None = None
-    allowed: jax.Array | None = None
-    dropout: jax.Array | None = None
-    softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
-    dropout_rate: float = dataclasses.field(default=0.0, metadata={"static": True})
-
-    def apply(self, scores: jax.Array) -> jax.Array:
-        """Cap and bias float32 scores `[B, N, T, S]`; the mask is the caller's."""
-        if self.softcap is not None:
-            scores = jnp.tanh(scores / self.softcap) * self.softcap
-        return scores if self.bias is None else scores + self.bias.astype(scores.dtype)
 
 
 class Context(Protocol):
@@ -77,11 +51,13 @@ class SelfContext:
     """Tokens attend to one another under a mask: `mask` is `[B or 1, T, T]` bool.
 
     `ordered` promises that positions count the tokens of a row one by one wherever the mask is
-    true, padding apart; then distances are the same for all rows and cost nothing.
+    true, padding apart; then distances are the same for all rows and cost nothing. `causal`
+    promises that the mask shows no token a later one; then later ones cost nothing.
     """
 
     mask: jax.Array
     ordered: bool = dataclasses.field(default=True, metadata={"static": True})
+    causal: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def distance(self, positions: jax.Array) -> jax.Array:
         """Distances of tokens in their row: `[B or 1, T, T]` int32."""
@@ -98,47 +74,7 @@ class SelfContext:
         layer: None = None,
     ) -> jax.Array:
         """Dot-product attention of `[B, T, N, H]` queries over `[B, T, G, H]` keys."""
-        return dot_product_attention(query, key, value, self.mask, terms)
-
-
-def dot_product_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array,
-    terms: ScoreTerms | None = None,
-) -> jax.Array:
-    """softmax(q k^T + bias) v, softmax in float32; the query comes scaled.
-
-    Args:
-      query: `[B, T, N, H]`.
-      key: `[B, S, G, H]`, N a multiple of G.
-      value: `[B, S, G, H]`.
-      mask: `[B or 1, T or 1, S]` bool.
-      terms: bias, cap, dropout.
-
-    Returns:
-      `[B, T, N, H]`.
-    """
-    b, t, n, h = query.shape
-    s, g = key.shape[1:3]
-    terms = ScoreTerms() if terms is None else terms
-    # [B, G, N/G, T, S]
-    scores = jnp.einsum(
-        "btgnh,bsgh->bgnts",
-        query.reshape(b, t, g, n // g, h),
-        key,
-        preferred_element_type=jnp.float32,
-    )
-    scores = terms.apply(scores.reshape(b, n, t, s))
-    if terms.allowed is not None:
-        mask = mask & terms.allowed
-    scores = jnp.where(mask[:, None], scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    if terms.dropout is not None:
-        weights = hash_dropout(weights, terms.dropout, terms.dropout_rate)
-    weights = weights.reshape(b, g, n // g, t, s)
-    return jnp.einsum("bgnts,bsgh->btgnh", weights, value).reshape(b, t, n, h)
+        return dot_product_attention(query, key, value, self.mask, terms, self.causal)
 
 
 class Attention(nn.Module):

@@ -12,12 +12,11 @@ from flax import linen as nn
 
 from jaxrec.nn.attention import (
     KeyValue,
-    ScoreTerms,
-    dot_product_attention,
     head_projection,
     output_projection,
     scale_of,
 )
+from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
 
 
 class Memory(nn.Module):

@@ -36,11 +36,17 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
+def hash_mask(seed: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
+    """False in a fraction `rate` of the places of `shape`, True in the others."""
+    threshold = jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
+    return hash_bits(seed, shape) >= threshold
+
+
 def hash_dropout(x: jax.Array, seed: jax.Array, rate: float) -> jax.Array:
     """Zero a fraction `rate` of `x` and scale the others by 1 / (1 - rate); `seed` `[2]` uint32."""
-    threshold = jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
-    keep = hash_bits(seed, x.shape) >= threshold
-    return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), jnp.zeros_like(x))
+    return jnp.where(
+        hash_mask(seed, x.shape, rate), x / jnp.asarray(1.0 - rate, x.dtype), jnp.zeros_like(x)
+    )
 
 
 class Dropout(nn.Module):

@@ -44,7 +44,7 @@ def id_loss(
         params,
         inputs,
         positions_of(valid),
-        SelfContext(attention_mask(valid)),
+        SelfContext(attention_mask(valid), causal=True),
         None,
         key is None,
         method="hidden",

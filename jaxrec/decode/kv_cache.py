@@ -1,0 +1,322 @@
+"""The cache of text generation: keys and values of all tokens so far, in slots filled one by one.
+
+`prefill` reads the prompt, `step` one token (or several) more; both give what a full forward pass
+over the row without its padding gives. Positions are stored with the keys, so padding may stand on
+either side of the prompt, and a row may hold several packed sequences.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.core import ConfigError
+from jaxrec.models import CausalLM, EncoderDecoder
+from jaxrec.nn import Context, KeyValue, ScoreTerms, SelfContext, attention_mask, positions_of
+
+LanguageModel = CausalLM | EncoderDecoder
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KVCache:
+    """Keys and values of the whole stack of layers.
+
+    Attributes:
+      key, value: `[depth, B, S, G, H]`.
+      valid: `[B, S]` bool, False for padding and for slots not yet used.
+      positions: `[B, S]` int32, of the tokens in their sequences.
+      length: int32 scalar, slots used, the same for all rows.
+      segments: `[B, S]` int32, which of a row's packed sequences; None for one sequence a row.
+      memory: `[depth, B, M, G, H]` twice, of an encoder's states; None without an encoder.
+      memory_valid: `[B, M]` bool.
+    """
+
+    key: jax.Array
+    value: jax.Array
+    valid: jax.Array
+    positions: jax.Array
+    length: jax.Array
+    segments: jax.Array | None = None
+    memory: KeyValue | None = None
+    memory_valid: jax.Array | None = None
+
+    @property
+    def capacity(self) -> int:
+        """S, the number of slots."""
+        return self.key.shape[2]
+
+    @property
+    def read_memory(self) -> tuple[KeyValue, jax.Array] | None:
+        """The encoder's keys and values, and which are valid; None without an encoder."""
+        if self.memory is None or self.memory_valid is None:
+            return None
+        return self.memory, self.memory_valid
+
+    def last_segments(self) -> jax.Array | None:
+        """Segment of each row's last token, `[B, 1]`; None for one sequence a row."""
+        if self.segments is None:
+            return None
+        slots = jnp.arange(self.capacity, dtype=jnp.int32)[None]
+        last = jnp.max(jnp.where(self.valid, slots, 0), axis=1, keepdims=True)
+        return jnp.take_along_axis(self.segments, last, axis=1)
+
+    def seen(self, segments: jax.Array | None) -> jax.Array:
+        """Slots that tokens of these segments, `[B, T]`, may look at: `[B, T or 1, S]` bool."""
+        if segments is None or self.segments is None:
+            return self.valid[:, None, :]
+        return self.valid[:, None, :] & (segments[:, :, None] == self.segments[:, None, :])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class CacheContext:
+    """New tokens attend to cached ones and among themselves.
+
+    Attributes:
+      past: `[B, T or 1, S]` bool, which slots are seen.
+      past_positions: `[B, S]` int32.
+      own: `[B, T, T]` bool, mask among the new tokens, true on the diagonal.
+    """
+
+    past: jax.Array
+    past_positions: jax.Array
+    own: jax.Array
+
+    def distance(self, positions: jax.Array) -> jax.Array:
+        """Distances to the slots and then to the new tokens: `[B, T, S + T]`."""
+        keys = jnp.concatenate([self.past_positions, positions], axis=1)
+        return positions[:, :, None] - keys[:, None, :]
+
+    def attend(
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        terms: ScoreTerms,
+        layer: KeyValue,
+    ) -> jax.Array:
+        """Softmax over slots and new tokens together; `layer` is two arrays `[B, S, G, H]`.
+
+        Cost: O(B N H T (S + T)) products and one read of the layer's slots, which are not copied
+        into a longer array.
+        """
+        b, t, n, h = query.shape
+        g, slots = key.shape[2], layer[0].shape[1]
+        own_allowed, past_allowed = self.own, self.past
+        if terms.allowed is not None:
+            past_allowed = past_allowed & terms.allowed[:, :, :slots]
+            own_allowed = own_allowed & terms.allowed[:, :, slots:]
+
+        def scores(keys: jax.Array, allowed: jax.Array, part: slice) -> jax.Array:
+            # [B, G, N/G, T, S or T], as one batched product of matrices
+            found = jnp.einsum(
+                "btgnh,bsgh->bgnts",
+                query.reshape(b, t, g, n // g, h),
+                keys,
+                preferred_element_type=jnp.float32,
+            )
+            bias = None if terms.bias is None else terms.bias[..., part]
+            found = dataclasses.replace(terms, bias=bias).apply(found.reshape(b, n, t, -1))
+            return jnp.where(allowed[:, None], found, jnp.finfo(jnp.float32).min)
+
+        past = scores(layer[0], past_allowed, slice(None, slots))
+        own = scores(key, own_allowed, slice(slots, None))
+        # The two softmaxes are merged through their common maximum and sum. A token sees itself,
+        # so the maximum is a real score and masked ones vanish.
+        top = jnp.maximum(past.max(-1, keepdims=True), own.max(-1, keepdims=True))
+        past, own = jnp.exp(past - top), jnp.exp(own - top)
+        total = past.sum(-1, keepdims=True) + own.sum(-1, keepdims=True)
+
+        def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
+            weights = (weights / total).astype(values.dtype).reshape(b, g, n // g, t, -1)
+            return jnp.einsum("bgnts,bsgh->btgnh", weights, values)
+
+        out = weighted(past, layer[1]) + weighted(own, value)
+        return out.reshape(b, t, n, h)
+
+
+def prefill(
+    model: LanguageModel,
+    params: Any,
+    tokens: jax.Array,
+    valid: jax.Array,
+    capacity: int,
+    *,
+    prefix: jax.Array | None = None,
+    segments: jax.Array | None = None,
+    source: jax.Array | None = None,
+    source_valid: jax.Array | None = None,
+) -> tuple[jax.Array, KVCache]:
+    """Read the prompts and make a cache of them.
+
+    Args:
+      model: a decoder, or an encoder-decoder.
+      params: its parameters.
+      tokens: `[B, T]` int32 prompts; of the decoder, where there is an encoder too.
+      valid: `[B, T]` bool, False for padding, on the left or on the right.
+      capacity: S >= T, slots in all: T and one for each token to come.
+      prefix: `[B, T]` bool, tokens that see one another in both directions; None for none.
+      segments: `[B, T]` int32, which of the sequences packed into a row; None for one a row.
+      source: `[B, M]` int32, what the encoder reads; only with an encoder-decoder.
+      source_valid: `[B, M]` bool.
+
+    Returns:
+      `[B, T, D]` states of the last layer, and the cache.
+
+    Raises:
+      ConfigError: fewer slots than tokens; a source that is missing, or is not read.
+
+    Cost: one pass over T tokens; keys and values are written once.
+    """
+    length = tokens.shape[1]
+    if capacity < length:
+        raise ConfigError(
+            f"capacity must be at least the prompt's {length} tokens, got {capacity}; "
+            "give one slot for each token of the prompt and each to generate"
+        )
+    memory = _memory(model, params, source, source_valid)
+    positions = positions_of(valid, segments)
+    context = SelfContext(attention_mask(valid, True, prefix, segments))
+    hidden, key_value = read_tokens(model, params, tokens, positions, context, None, memory)
+    free = capacity - length
+
+    def widen(x: jax.Array, axis: int) -> jax.Array:
+        return jnp.pad(x, [(0, free if a == axis else 0) for a in range(x.ndim)])
+
+    cache = KVCache(
+        key=widen(key_value[0], 2),
+        value=widen(key_value[1], 2),
+        valid=widen(valid, 1),
+        positions=widen(positions, 1),
+        length=jnp.asarray(length, jnp.int32),
+        segments=None if segments is None else widen(segments, 1),
+        memory=None if memory is None else memory[0],
+        memory_valid=None if memory is None else memory[1],
+    )
+    return hidden, cache
+
+
+def step(
+    model: LanguageModel,
+    params: Any,
+    tokens: jax.Array,
+    cache: KVCache,
+    segments: jax.Array | None = None,
+    valid: jax.Array | None = None,
+) -> tuple[jax.Array, KVCache]:
+    """Read further tokens and write them to the cache.
+
+    Args:
+      model: as in `prefill`.
+      params: its parameters.
+      tokens: `[B, T]` int32; T is 1 in generation.
+      cache: with T free slots. Under `jit` nothing can check that: the last slots would be
+        overwritten.
+      segments: `[B, T]` int32; None to go on with each row's last segment.
+      valid: `[B, T]` bool, False for padding; None when there is none.
+
+    Returns:
+      `[B, T, D]` states of the last layer, and the cache.
+
+    Raises:
+      ConfigError: no room for T tokens (outside `jit`), or segments for a cache without them.
+
+    Cost: one pass over T tokens, which reads all slots once a layer; the new keys and values are
+    written in place, in one update for all layers, when the old cache is donated or a loop's state.
+    """
+    length = tokens.shape[1]
+    _check_room(cache, length)
+    if segments is not None and cache.segments is None:
+        raise ConfigError("step got segments for a cache without; give segments to prefill too")
+    if segments is None and (last := cache.last_segments()) is not None:
+        segments = jnp.broadcast_to(last, tokens.shape)
+    valid = jnp.ones(tokens.shape, bool) if valid is None else valid
+    past, own = cache.seen(segments), attention_mask(valid, True, None, segments)
+    # A token counts on from the tokens of its sequence in the cache and in this call.
+    before = jnp.max(jnp.where(past, cache.positions[:, None, :] + 1, 0), axis=2)
+    earlier = own & valid[:, None, :] & ~jnp.eye(length, dtype=bool)[None]
+    positions = before + jnp.sum(earlier, axis=2, dtype=jnp.int32)
+    context = CacheContext(past, cache.positions, own)
+    layers = cache.key, cache.value
+    hidden, (key, value) = read_tokens(
+        model, params, tokens, positions, context, layers, cache.read_memory
+    )
+
+    first = cache.length
+
+    def write(slots: jax.Array, new: jax.Array, axis: int) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(slots, new, first, axis)
+
+    if cache.segments is not None and segments is not None:
+        cache = dataclasses.replace(cache, segments=write(cache.segments, segments, 1))
+    cache = dataclasses.replace(
+        cache,
+        key=write(cache.key, key, 2),
+        value=write(cache.value, value, 2),
+        valid=write(cache.valid, valid, 1),
+        positions=write(cache.positions, positions, 1),
+        length=first + length,
+    )
+    return hidden, cache
+
+
+def last_states(hidden: jax.Array, valid: jax.Array) -> jax.Array:
+    """States of each row's last valid token: `[B, T, D]` and `[B, T]` bool to `[B, 1, D]`."""
+    slots = jnp.arange(valid.shape[1], dtype=jnp.int32)[None]
+    last = jnp.max(jnp.where(valid, slots, 0), axis=1)
+    return jnp.take_along_axis(hidden, last[:, None, None], axis=1)
+
+
+def check_length(model: LanguageModel, longest: int, what: str) -> None:
+    """Reject more tokens than a learned position table has rows, which would read as NaN.
+
+    Raises:
+      ConfigError: `longest` tokens do not fit.
+    """
+    config = model.config
+    if config.positions == "learned" and longest > config.max_length:
+        raise ConfigError(
+            f"{what}: {longest} tokens, but the model's learned positions end at "
+            f"model.max_length {config.max_length}; shorten the prompt or lower max_tokens"
+        )
+
+
+def read_tokens(
+    model: LanguageModel,
+    params: Any,
+    tokens: jax.Array,
+    positions: jax.Array,
+    context: Context,
+    layers: Any,
+    memory: tuple[KeyValue, jax.Array] | None,
+) -> tuple[jax.Array, KeyValue]:
+    """`model.hidden`, of either kind of model: with the encoder's memory where there is one."""
+    read = () if memory is None else memory
+    return model.apply(params, tokens, positions, context, *read, cache=layers, method="hidden")
+
+
+def _memory(
+    model: LanguageModel, params: Any, source: jax.Array | None, valid: jax.Array | None
+) -> tuple[KeyValue, jax.Array] | None:
+    """Keys and values of what the encoder read, or None for a model without one."""
+    if not isinstance(model, EncoderDecoder):
+        if source is not None or valid is not None:
+            raise ConfigError(f"{type(model).__name__} has no encoder to read a source; drop it")
+        return None
+    if source is None or valid is None:
+        raise ConfigError("EncoderDecoder needs source and source_valid: what its encoder reads")
+    states = model.apply(params, source, valid, method="encode")
+    return model.apply(params, states, method="memory"), valid
+
+
+def _check_room(cache: KVCache, length: int) -> None:
+    if isinstance(cache.length, jax.core.Tracer):
+        return
+    used = int(cache.length)
+    if used + length > cache.capacity:
+        raise ConfigError(
+            f"the cache has {cache.capacity} slots, {used} of them used: no room for {length} "
+            "more; raise the capacity given to prefill"
+        )

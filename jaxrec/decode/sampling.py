@@ -1,0 +1,131 @@
+"""From logits to tokens: greedy, or sampled at a temperature from the top k or the nucleus."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.core import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+      temperature: the logits are divided by it; 0 takes the best token (greedy).
+      top_k: draw from the k best tokens alone; None for all.
+      top_p: draw from the fewest best tokens that have this probability together (Holtzman et al.
+        2020, section 3.1), after `top_k`; None for all.
+
+    Raises:
+      ConfigError: a value out of range, or one that greedy decoding would ignore.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise ConfigError(
+                f"sampling.temperature must be 0 (greedy) or positive, got {self.temperature}"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(
+                f"sampling.top_k must be at least 1, or None for all tokens, got {self.top_k}"
+            )
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(
+                f"sampling.top_p must lie in (0, 1], or be None for all tokens, got {self.top_p}"
+            )
+        if self.greedy and (self.top_k, self.top_p) != (None, None):
+            raise ConfigError(
+                "sampling.temperature 0 is greedy and ignores "
+                f"top_k {self.top_k} and top_p {self.top_p}; drop them or raise the temperature"
+            )
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the best token is taken, without a key."""
+        return self.temperature == 0.0
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def filter_logits(logits: jax.Array, sampling: Sampling) -> jax.Array:
+    """Logits of the distribution that is drawn from: -inf where a token is left out.
+
+    Tokens that tie with the last one kept are kept. As Hugging Face's warpers of the same names do,
+    in their order: temperature, top k, top p.
+
+    Args:
+      logits: `[..., V]`.
+      sampling: at a temperature above 0.
+
+    Returns:
+      `[..., V]` float32.
+
+    Raises:
+      ConfigError: greedy, which draws from no distribution.
+
+    Cost: O(V) a row; with `top_p` alone a sort of V, with `top_k` a selection of k.
+    """
+    if sampling.greedy:
+        raise ConfigError("sampling.temperature is 0: greedy decoding has no logits to filter")
+    logits = logits.astype(jnp.float32) / sampling.temperature
+    size = logits.shape[-1]
+    best = None
+    if sampling.top_k is not None and sampling.top_k < size:
+        best = jax.lax.top_k(logits, sampling.top_k)[0]
+        logits = jnp.where(logits >= best[..., -1:], logits, -jnp.inf)
+    if sampling.top_p is not None and sampling.top_p < 1.0:
+        if best is None:
+            best = -jnp.sort(-logits, axis=-1)
+        # The normalizer counts ties of the k-th token, of which `best` holds only some.
+        share = jnp.exp(best - jax.nn.logsumexp(logits, axis=-1, keepdims=True))
+        before = jnp.cumsum(share, axis=-1) - share
+        # At least the best: float32 sums must not empty the nucleus.
+        kept = jnp.maximum(jnp.sum(before < sampling.top_p, axis=-1, keepdims=True), 1)
+        least = jnp.take_along_axis(best, kept - 1, axis=-1)
+        logits = jnp.where(logits >= least, logits, -jnp.inf)
+    return logits
+
+
+def sample(key: jax.Array | None, logits: jax.Array, sampling: Sampling) -> jax.Array:
+    """Draw a token a row.
+
+    Args:
+      key: typed, for all rows; None when greedy.
+      logits: `[..., V]`.
+      sampling: how.
+
+    Returns:
+      `[...]` int32.
+
+    Raises:
+      ConfigError: no key, or not a typed one, and not greedy.
+    """
+    check_key(key, sampling)
+    if sampling.greedy or key is None:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return jax.random.categorical(key, filter_logits(logits, sampling)).astype(jnp.int32)
+
+
+def check_key(key: jax.Array | None, sampling: Sampling) -> None:
+    """Reject a missing or an untyped random key.
+
+    Raises:
+      ConfigError: unless greedy.
+    """
+    if sampling.greedy:
+        return
+    if key is None:
+        raise ConfigError(
+            f"sampling at temperature {sampling.temperature} needs a random key: jax.random.key(0)"
+        )
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ConfigError(
+            f"the random key must be typed, from jax.random.key, got an array of {key.dtype}"
+        )

@@ -1,0 +1,205 @@
+import itertools
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrec.core import ConfigError
+from jaxrec.data.tokenizers import load_tokenizer, train_bpe, train_unigram
+from jaxrec.decode import StopStrings, stop_table, token_bytes
+from jaxrec.decode.stop import byte_map, drop_first_space, text_of
+
+# Few letters, so that strings overlap with themselves and with one another; é has two bytes.
+LETTERS = st.sampled_from("abé")
+STRINGS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=4)
+TEXTS = [
+    "User: what is the best film?\nAssistant: one about the naïve café 日本語 🙂.\n\nUser: more",
+    "two  spaces,   three, and one at the end ",
+    "the user said: stop. Stop! STOP?\n\n\nAnswer: 42",
+]
+
+
+def _states(table, tokens):
+    states = [0]
+    for token in tokens:
+        states.append(int(table[states[-1], token]))
+    return states[1:]
+
+
+def _first_stop(strings, pieces):
+    """Number of pieces after which one of the strings has occurred, by `find`; None for never."""
+    text = b""
+    for count, piece in enumerate(pieces, start=1):
+        text += piece
+        if any(text.find(s.encode()) >= 0 for s in strings):
+            return count
+    return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(STRINGS, st.text(LETTERS, max_size=20), st.data())
+def test_the_last_state_means_that_a_string_has_occurred(strings, text, data):
+    # The bytes of the text, cut anywhere: within a letter too, and with empty tokens.
+    content = text.encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=12)))
+    edges = [0, *cuts, len(content)]
+    pieces = [content[a:b] for a, b in itertools.pairwise(edges)]
+    vocabulary = sorted(set(pieces))
+    table = stop_table(strings, vocabulary)
+    stopped = [s == len(table) - 1 for s in _states(table, map(vocabulary.index, pieces))]
+    first = _first_stop(strings, pieces)
+    assert (stopped.index(True) + 1 if True in stopped else None) == first
+    if first is not None:
+        assert all(stopped[first - 1 :])
+
+
+@settings(max_examples=300, deadline=None)
+@given(STRINGS, st.text(LETTERS, max_size=20))
+def test_text_is_cut_before_the_string_that_is_complete_first(strings, text):
+    stop = StopStrings(tuple(strings), jnp.zeros((1, 1), jnp.int16))
+    for end in range(len(text) + 1):
+        matches = [s for s in strings if text[:end].endswith(s)]
+        if matches:
+            assert stop.cut(text) == text[: end - max(map(len, matches))]
+            return
+    assert stop.cut(text) == text
+
+
+def test_what_follows_the_first_string_does_not_move_the_cut():
+    stop = StopStrings(("bc", "abcd"), jnp.zeros((1, 1), jnp.int16))
+    assert stop.cut("xabc") == stop.cut("xabcd") == "xa"
+
+
+def test_there_is_one_state_for_each_prefix_and_one_for_the_end():
+    tokens = [bytes([byte]) for byte in range(256)]
+    assert stop_table(["User:"], tokens).shape == (6, 256)
+    assert stop_table(["ab", "ac"], tokens).shape == (3, 256)
+    # What begins with a whole string, or holds one, adds nothing.
+    assert stop_table(["ab", "abcd", "xaby"], tokens).shape == (5, 256)
+    assert stop_table(["a" * 300], tokens).dtype == np.int16
+    assert stop_table(["a" * 40_000], [b"a"]).dtype == np.int32
+
+
+def test_a_wide_vocabulary_takes_little_time_and_memory():
+    rng = np.random.default_rng(0)
+    tokens = [rng.bytes(n) for n in rng.integers(0, 12, 50_000)]
+    table = stop_table(["\n\nUser:", "\n\nAssistant:", "</answer>"], tokens)
+    assert table.shape[1] == 50_000
+    assert table.nbytes < 40 * 2 * 50_000
+
+
+@pytest.fixture(scope="module", params=["byte-level", "sentencepiece"])
+def tokenizer(request):
+    pytest.importorskip("transformers")
+    if request.param == "byte-level":
+        return train_bpe(TEXTS, 300)
+    return train_unigram(TEXTS, 420)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_bytes_of_tokens_join_to_the_text(tokenizer, text):
+    ids = tokenizer(text)["input_ids"]
+    table = token_bytes(tokenizer)
+    joined = b"".join(table[i] for i in ids).decode()
+    assert len(table) == len(tokenizer)
+    assert joined == text_of(tokenizer, ids)
+    decoded = tokenizer.decode(ids, skip_special_tokens=True)
+    assert drop_first_space(tokenizer, joined) == decoded == text
+    # From anywhere within the text too, where SentencePiece's space is a real one.
+    for start in range(1, len(ids)):
+        rest = text_of(tokenizer, ids[start:])
+        assert decoded.endswith(rest) or "\ufffd" in rest
+
+
+def test_special_tokens_have_no_bytes_and_added_ones_their_own(tokenizer):
+    tokenizer.add_tokens(["<a_1>"])
+    table = token_bytes(tokenizer)
+    for token in tokenizer.all_special_ids:
+        assert table[token] == b""
+    assert table[tokenizer.convert_tokens_to_ids("<a_1>")] == b"<a_1>"
+    ids = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<a_1>"), 10**6]
+    assert text_of(tokenizer, ids) == "<a_1>"
+
+
+def test_a_string_is_found_however_it_is_tokenized(tokenizer):
+    stop = StopStrings.build(tokenizer, ["\nUser:", "Stop!"], len(tokenizer) + 7)
+    assert stop.table.shape[1] == len(tokenizer) + 7
+    last, table = stop.table.shape[0] - 1, np.asarray(stop.table)
+    for text in TEXTS:
+        ids = tokenizer(text)["input_ids"]
+        pieces = [text_of(tokenizer, ids[:count]) for count in range(1, len(ids) + 1)]
+        found = [state == last for state in _states(table, ids)]
+        assert found == [any(s in piece for s in stop.strings) for piece in pieces]
+    letters = [tokenizer.convert_tokens_to_ids(c) for c in "Stop!"]
+    assert None not in letters
+    assert _states(table, letters)[-1] == last
+    assert stop.cut("yes\nUser: no") == "yes"
+
+
+def test_the_map_of_bytes_is_that_of_the_tokenizers_library():
+    pre_tokenizers = pytest.importorskip("tokenizers").pre_tokenizers
+    assert sorted(byte_map().values()) == list(range(256))
+    assert set(byte_map()) == set(pre_tokenizers.ByteLevel.alphabet())
+    assert byte_map()["Ġ"] == ord(" ") and byte_map()["Ċ"] == ord("\n")
+
+
+FILES = {
+    "gpt2": {"gpt2_encoder.json": "vocab.json", "gpt2_vocab.bpe": "merges.txt"},
+    "t5": {"t5_spiece.model": "spiece.model"},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_published_tokenizers_of_gpt2_and_t5(real_data, tmp_path, name):
+    pytest.importorskip("transformers")
+    for ours, theirs in FILES[name].items():
+        shutil.copyfile(real_data("tokenizers") / ours, tmp_path / theirs)
+    tokenizer = load_tokenizer(tmp_path)
+    stop = StopStrings.build(tokenizer, ["\n\nUser:", "Stop!", " the best"])
+    table, last = np.asarray(stop.table), stop.table.shape[0] - 1
+    assert table.shape[1] == len(tokenizer)
+    for text in TEXTS:
+        ids = tokenizer(text)["input_ids"]
+        decoded = tokenizer.decode(ids, skip_special_tokens=True)
+        # T5 has no newline, and an unknown token for what it cannot write.
+        assert drop_first_space(tokenizer, text_of(tokenizer, ids)) == decoded
+        states = _states(table, ids)
+        assert (states[-1] == last) == any(s in decoded for s in stop.strings)
+
+
+def test_one_gather_a_step_under_jit(tokenizer):
+    stop = StopStrings.build(tokenizer, ["b"])
+    token = jnp.asarray([tokenizer.convert_tokens_to_ids("b"), 0], jnp.int32)
+    after = jax.jit(lambda table, state: table[state, token])(stop.table, jnp.zeros(2, jnp.int32))
+    assert after.tolist() == [stop.table.shape[0] - 1, 0]
+
+
+@pytest.mark.parametrize("strings", [[], ["a", ""]])
+def test_no_string_or_an_empty_one_is_refused(strings):
+    with pytest.raises(ConfigError, match=r"stop strings must be given and not be empty, got \["):
+        stop_table(strings, [b"a"])
+
+
+def test_one_string_in_place_of_a_list_is_refused():
+    with pytest.raises(ConfigError, match=r"list of strings, got the string 'User'"):
+        stop_table("User", [b"a"])
+
+
+def test_a_narrower_model_than_tokenizer_is_refused(tokenizer):
+    with pytest.raises(ConfigError, match=rf"vocab_size 9 is less than .*{len(tokenizer)} tokens"):
+        StopStrings.build(tokenizer, ["a"], 9)
+
+
+def test_a_tokenizer_whose_words_depend_on_their_neighbours_is_refused():
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    backend = tokenizers.Tokenizer(tokenizers.models.WordPiece({"[UNK]": 0, "a": 1}))
+    backend.decoder = tokenizers.decoders.WordPiece()
+    with pytest.raises(ConfigError, match="decoder WordPiece; expected byte-level"):
+        token_bytes(transformers.PreTrainedTokenizerFast(tokenizer_object=backend))
+    with pytest.raises(ConfigError, match="no fast tokenizer"):
+        token_bytes(object())
