@@ -136,9 +136,8 @@ def scores(
     model, vocabulary = make_model(config, num_items), IdVocabulary((num_items,))
     tokens = _tokens(jnp.asarray(batch["history"]), config.max_items, vocabulary)
     valid = tokens != 0
-    hidden, _ = model.apply(
-        params, tokens, positions_of(valid), SelfContext(attention_mask(valid)), method="hidden"
-    )
+    context = SelfContext(attention_mask(valid), causal=True)
+    hidden, _ = model.apply(params, tokens, positions_of(valid), context, method="hidden")
     rows = vocabulary.level(0)
     logits = model.apply(params, hidden[:, -1], rows.start, rows.stop - rows.start, method="logits")
     return jax.nn.log_softmax(logits, axis=-1)

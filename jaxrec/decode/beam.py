@@ -102,7 +102,7 @@ def beam_search(
     widths = beam_widths(index, beams)
     alive = _alive(index, allowed, excluded)
 
-    past = SelfContext(attention_mask(valid))
+    past = SelfContext(attention_mask(valid), causal=True)
     hidden, (key, value) = model.apply(params, tokens, positions, past, method="hidden")
     cache = BeamCache(key, value)
     # The history is one beam at the root of the trie.

@@ -178,7 +178,7 @@ def prefill(
         )
     memory = _memory(model, params, source, source_valid)
     positions = positions_of(valid, segments)
-    context = SelfContext(attention_mask(valid, True, prefix, segments))
+    context = SelfContext(attention_mask(valid, True, prefix, segments), causal=prefix is None)
     hidden, key_value = read_tokens(model, params, tokens, positions, context, None, memory)
     free = capacity - length
 

@@ -23,7 +23,7 @@ from jaxrec.nn import (
 def _states(backbone: CausalLM | Encoder, tokens: Any, valid: Any, deterministic: bool) -> Any:
     if isinstance(backbone, Encoder):
         return backbone(tokens, valid, deterministic)
-    context = SelfContext(attention_mask(valid))
+    context = SelfContext(attention_mask(valid), causal=True)
     return backbone.hidden(tokens, positions_of(valid), context, None, deterministic)[0]
 
 
