@@ -77,7 +77,7 @@ def write_mapped(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, 
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    sums = {name: zlib.crc32(array) for name, array in arrays.items()}
+    sums = {name: zlib.crc32(array.data) for name, array in arrays.items()}
     text = json.dumps({**settings, "crc32": sums}, sort_keys=True)
     write_bytes(path, save(arrays, metadata={"jaxrec": text}))
 
@@ -99,7 +99,7 @@ def read_mapped(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
         if settings.get("kind") != kind:
             raise DataError(f"{path} holds {settings.get('kind')!r}, expected {kind!r}")
         for name, array in arrays.items():
-            if zlib.crc32(np.ascontiguousarray(array)) != settings["crc32"][name]:
+            if zlib.crc32(np.ascontiguousarray(array).data) != settings["crc32"][name]:
                 raise ValueError(f"checksum of {name}")
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())

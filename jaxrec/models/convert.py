@@ -234,9 +234,7 @@ def writing(directory: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_config(
-    config: dict[str, Any], directory: Path, model: Pretrained, dtype: Dtype
-) -> None:
+def _write_config(config: dict[str, Any], directory: Path, model: Pretrained, dtype: Dtype) -> None:
     from transformers import CONFIG_MAPPING, GenerationConfig
 
     values = {key: value for key, value in config.items() if key != "model_type"}
