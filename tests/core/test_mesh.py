@@ -53,7 +53,7 @@ def train(mesh_config, rules, accumulate=1):
     for batch in tokens:
         state, found = step(state, jax.device_put(batch, batch_sharding(mesh, rules)))
         losses.append(float(found["loss"]))
-    kernel = state.params["params"]["blocks"]["mlp"]["up"]["kernel"]
+    kernel = state.params["params"]["decoder"]["blocks"]["mlp"]["up"]["kernel"]
     moments = [
         leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state)
         if "'up'" in jax.tree_util.keystr(path)
