@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.models.config import TransformerConfig
-from jaxrec.nn import Dropout, Norm, fan_in_normal
+from jaxrec.nn import Dropout, Norm, fan_in_normal, matrix_product
 
 
 class Embedding(nn.Module):
@@ -80,7 +80,7 @@ class LanguageHead(nn.Module):
         rows = jax.lax.slice_in_dim(table, start, start + size).astype(states.dtype)
         # As one product of matrices: see Einsum.
         matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
-        scores = jnp.einsum("md,vd->mv", matrix, rows, preferred_element_type=jnp.float32)
+        scores = matrix_product(matrix, rows.T, jnp.float32)
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
         return scores.reshape(*states.shape[:-1], size)

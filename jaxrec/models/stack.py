@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxrec.models.block import Block, PerLayer, Reach, Shared
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
+    ATTENDED,
     Context,
     KeyValue,
     Memory,
@@ -24,6 +25,15 @@ from jaxrec.nn import (
     rotary_frequencies,
     rotation,
 )
+
+# What a block keeps for the backward pass: products and attention. A scan copies all that is kept
+# into arrays of all blocks, which on a CPU takes longer than to compute the rest again.
+KEPT = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    jax.checkpoint_policies.save_only_these_names(ATTENDED),
+)
+# A stack this shallow is unrolled: no copies at all, and still compiled about as fast.
+UNROLLED = 4
 
 
 class Stack(nn.Module):
@@ -42,13 +52,20 @@ class Stack(nn.Module):
     def setup(self) -> None:
         """Create the parameter-holding parts."""
         c = self.config
-        block = nn.remat(Block, static_argnums=(4,), prevent_cse=False) if c.remat else Block
+        block = nn.remat(
+            Block,
+            static_argnums=(4,),
+            prevent_cse=False,
+            policy=None if c.remat else KEPT,
+        )
         self.blocks = nn.scan(
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=(0, nn.broadcast, nn.broadcast),
             length=c.depth,
+            # Without a loop the compiler would merge what `remat` computes again with the original.
+            unroll=c.depth if c.depth <= UNROLLED and not c.remat else 1,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )(c)
         if c.norm_order != "post":

@@ -7,9 +7,9 @@ from jaxrec.nn.attention import (
     SelfContext,
 )
 from jaxrec.nn.cross_attention import CrossAttention, Memory
-from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
+from jaxrec.nn.dot_product import ATTENDED, ScoreTerms, dot_product_attention
 from jaxrec.nn.dropout import Dropout, hash_bits, hash_dropout
-from jaxrec.nn.einsum import Einsum, fan_in_normal
+from jaxrec.nn.einsum import Einsum, fan_in_normal, matrix_product
 from jaxrec.nn.masks import attention_mask
 from jaxrec.nn.mlp import ACTIVATIONS, Mlp
 from jaxrec.nn.norms import Norm
@@ -25,6 +25,7 @@ from jaxrec.nn.positions import (
 
 __all__ = [
     "ACTIVATIONS",
+    "ATTENDED",
     "Attention",
     "Context",
     "CrossAttention",
@@ -43,6 +44,7 @@ __all__ = [
     "fan_in_normal",
     "hash_bits",
     "hash_dropout",
+    "matrix_product",
     "positions_of",
     "relative_buckets",
     "rotary_frequencies",

@@ -12,12 +12,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxrec.nn.dropout import hash_mask
 
 # Rows of queries in a block of causal attention: fewer skip more of the upper triangle, but their
 # products run slower. More than MOST_BLOCKS would cost compile time.
 ROWS, MOST_BLOCKS = 128, 8
+# Name of what attention keeps for its backward pass, for the policies of `jax.checkpoint`.
+ATTENDED = "attended"
 
 Residuals = tuple[Any, ...]
 
@@ -102,34 +105,24 @@ def _blocks(length: int, causal: bool) -> list[tuple[slice, slice]]:
     if not causal:
         return [(slice(None), slice(None))]
     rows = max(ROWS, -(-length // MOST_BLOCKS))
-    starts = range(0, length, rows)
-    return [(slice(i, min(i + rows, length)), slice(0, min(i + rows, length))) for i in starts]
+    ends = [min(i + rows, length) for i in range(0, length, rows)]
+    return [(slice(i * rows, end), slice(0, end)) for i, end in enumerate(ends)]
 
 
-def _scores(
-    query: jax.Array,
-    key: jax.Array,
-    terms: ScoreTerms,
-    mask: jax.Array,
-    rows: slice,
-    columns: slice,
-) -> jax.Array:
-    """Masked scores of a block of the score matrix, `[B, G, N/G, rows, columns]` float32."""
-    query, key = query[:, :, :, rows], key[:, :, columns]
-    b, g, r, t = query.shape[:4]
-    if terms.bias is not None:
-        terms = dataclasses.replace(terms, bias=terms.bias[:, :, rows, columns])
+def _part(terms: ScoreTerms, rows: slice, columns: slice, block: int) -> ScoreTerms:
+    """The terms of one block of scores; dropout draws from a seed of its own."""
+    bias = None if terms.bias is None else terms.bias[:, :, rows, columns]
+    seed = None if terms.dropout is None else terms.dropout + jnp.array([0, block], jnp.uint32)
+    return dataclasses.replace(terms, bias=bias, dropout=seed)
+
+
+def _scores(query: jax.Array, key: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
+    """Masked scores `[B, G, N/G, T, S]`, float32."""
+    b, g, r, t, _ = query.shape
     scores = jnp.einsum("bgrth,bgsh->bgrts", query, key, preferred_element_type=jnp.float32)
     scores = terms.apply(scores.reshape(b, g * r, t, -1))
-    scores = jnp.where(mask[:, None, rows, columns], scores, jnp.finfo(jnp.float32).min)
+    scores = jnp.where(mask[:, None], scores, jnp.finfo(jnp.float32).min)
     return scores.reshape(b, g, r, t, -1)
-
-
-def _kept(terms: ScoreTerms, block: int, shape: tuple[int, ...]) -> jax.Array:
-    """True where dropout keeps a weight, `shape` bool; both passes draw it anew."""
-    assert terms.dropout is not None
-    seed = terms.dropout + jnp.array([0, block], jnp.uint32)
-    return hash_mask(seed, shape, terms.dropout_rate)
 
 
 def _forward(
@@ -140,68 +133,67 @@ def _forward(
     mask: jax.Array,
     causal: bool,
 ) -> tuple[jax.Array, Residuals]:
-    outs, tops, sums = [], [], []
+    out = jnp.zeros(query.shape, value.dtype)
+    top = jnp.zeros((*query.shape[:-1], 1), jnp.float32)
+    total = top
+    # Written into whole arrays, which are cheaper on a CPU than a concatenation of blocks.
     for i, (rows, columns) in enumerate(_blocks(query.shape[3], causal)):
-        scores = _scores(query, key, terms, mask, rows, columns)
-        top = scores.max(-1, keepdims=True)
-        weights = jnp.exp(scores - top)
-        total = weights.sum(-1, keepdims=True)
-        tops.append(top)
-        sums.append(total)
-        if terms.dropout is not None:
-            kept = _kept(terms, i, weights.shape)
+        part = _part(terms, rows, columns, i)
+        scores = _scores(query[:, :, :, rows], key[:, :, columns], part, mask[:, rows, columns])
+        block_top = scores.max(-1, keepdims=True)
+        weights = jnp.exp(scores - block_top)
+        block_total = weights.sum(-1, keepdims=True)
+        top = top.at[:, :, :, rows].set(block_top)
+        total = total.at[:, :, :, rows].set(block_total)
+        if part.dropout is not None:
+            kept = hash_mask(part.dropout, weights.shape, part.dropout_rate)
             weights = jnp.where(kept, weights, 0.0)
-            total = total * (1.0 - terms.dropout_rate)
+            block_total = block_total * (1.0 - part.dropout_rate)
         # Normalized after the product, where there are fewer numbers.
-        weights = weights.astype(value.dtype)
-        out = jnp.einsum(
-            "bgrts,bgsh->bgrth", weights, value[:, :, columns], preferred_element_type=jnp.float32
+        block = jnp.einsum(
+            "bgrts,bgsh->bgrth",
+            weights.astype(value.dtype),
+            value[:, :, columns],
+            preferred_element_type=jnp.float32,
         )
-        outs.append((out / total).astype(value.dtype))
-    out, top, total = (jnp.concatenate(parts, axis=3) for parts in (outs, tops, sums))
+        out = out.at[:, :, :, rows].set((block / block_total).astype(value.dtype))
+    out, top, total = (checkpoint_name(x, ATTENDED) for x in (out, top, total))
     return out, (query, key, value, terms, mask, out, top, total)
 
 
-def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Any:
+def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residuals:
     query, key, value, terms, mask, out, top, total = residuals
     f32 = jnp.float32
-    # The gradient of the softmax of p is p * (dp - sum(p dp)), and sum(p dp) = sum(out dout).
+    # The gradient of the softmax p is p * (dp - sum(p dp)), and sum(p dp) = sum(out dout).
     inner = jnp.sum(gradient.astype(f32) * out.astype(f32), -1, keepdims=True)
-    found: Any = None
+    d_query, d_key, d_value = (jnp.zeros_like(x) for x in (query, key, value))
+    d_bias = None if terms.bias is None else jnp.zeros_like(terms.bias)
     for i, (rows, columns) in enumerate(_blocks(query.shape[3], causal)):
-
-        def scores_of(
-            query: jax.Array,
-            key: jax.Array,
-            bias: jax.Array | None,
-            rows: slice = rows,
-            columns: slice = columns,
-        ) -> jax.Array:
-            biased = dataclasses.replace(terms, bias=bias)
-            return _scores(query, key, biased, mask, rows, columns)
-
-        scores, pull = jax.vjp(scores_of, query, key, terms.bias)
-        weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
+        part, shown = _part(terms, rows, columns, i), mask[:, rows, columns]
         d_out, values = gradient[:, :, :, rows], value[:, :, columns]
+
+        def scores_of(query: jax.Array, key: jax.Array, bias: jax.Array | None) -> jax.Array:
+            return _scores(query, key, dataclasses.replace(part, bias=bias), shown)  # noqa: B023
+
+        scores, pull = jax.vjp(scores_of, query[:, :, :, rows], key[:, :, columns], part.bias)
+        weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
         d_weights = jnp.einsum("bgrth,bgsh->bgrts", d_out, values, preferred_element_type=f32)
         used = weights
-        if terms.dropout is not None:
-            kept, scale = _kept(terms, i, weights.shape), 1.0 / (1.0 - terms.dropout_rate)
+        if part.dropout is not None:
+            kept = hash_mask(part.dropout, weights.shape, part.dropout_rate)
+            scale = 1.0 / (1.0 - part.dropout_rate)
             used = jnp.where(kept, weights * scale, 0.0)
             d_weights = jnp.where(kept, d_weights * scale, 0.0)
-        d_value = jnp.einsum("bgrts,bgrth->bgsh", used.astype(value.dtype), d_out)
-        after = value.shape[2] - d_value.shape[2]
-        d_value = jnp.pad(d_value, ((0, 0), (0, 0), (0, after), (0, 0)))
-        part = (*pull(weights * (d_weights - inner[:, :, :, rows])), d_value)
-        found = part if found is None else jax.tree.map(jnp.add, found, part)
-    d_query, d_key, d_bias, d_value = found
-    return (
-        d_query,
-        d_key,
-        d_value,
-        ScoreTerms(d_bias, softcap=terms.softcap, dropout_rate=terms.dropout_rate),
-        None,
-    )
+        found = pull(weights * (d_weights - inner[:, :, :, rows]))
+        d_query = d_query.at[:, :, :, rows].set(found[0])
+        d_key = d_key.at[:, :, columns].add(found[1])
+        used = used.astype(value.dtype)
+        d_value = d_value.at[:, :, columns].add(jnp.einsum("bgrts,bgrth->bgsh", used, d_out))
+        if d_bias is not None:
+            d_bias = d_bias.at[:, :, rows, columns].add(found[2])
+    # Nothing flows to the seed of dropout nor to the mask.
+    d_terms = dataclasses.replace(terms, bias=d_bias, dropout=None)
+    return d_query, d_key, d_value, d_terms, None
 
 
 _attend.defvjp(_forward, _backward)

@@ -4,6 +4,7 @@ Everything that multiplies by a kernel goes through `Einsum`, so that a quantize
 low-rank update is a change of one place and of the parameter tree, never a second model.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,33 @@ Initializer = Callable[..., jax.Array]
 def fan_in_normal(fan_in: int, scale: float = 1.0) -> Initializer:
     """Normal initializer with variance `scale / fan_in`, for kernels of any rank."""
     return nn.initializers.normal(stddev=(scale / fan_in) ** 0.5)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def matrix_product(x: jax.Array, kernel: jax.Array, dtype: Any = None) -> jax.Array:
+    """`[M, I] @ [I, O]` of one dtype, with a gradient that a CPU computes fast.
+
+    XLA's product of a transposed matrix runs at half its speed on a CPU when the transposed one is
+    the wider. `dtype` is of the result; None for that of `x`.
+    """
+    return _forward(x, kernel, dtype)[0]
+
+
+def _forward(x: jax.Array, kernel: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+    return jnp.matmul(x, kernel, preferred_element_type=dtype or x.dtype), (x, kernel)
+
+
+def _backward(dtype: Any, residuals: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    gradient = gradient.astype(x.dtype)
+    turn = x.shape[1] > gradient.shape[1]
+    product = gradient.T @ x if turn else x.T @ gradient
+    # The barrier keeps XLA from turning the product around to save a transposition.
+    product = jax.lax.optimization_barrier(product)
+    return gradient @ kernel.T, product.T if turn else product
+
+
+matrix_product.defvjp(_forward, _backward)
 
 
 class Einsum(nn.Module):
@@ -66,5 +94,5 @@ class Einsum(nn.Module):
         if left != batch + right[:contracted] or out != batch + right[contracted:]:
             raise ValueError(f"{self.equation!r} is no product of matrices: see Einsum.equation")
         rows, inner = x.shape[: len(batch)], math.prod(self.shape[:contracted])
-        matrix = x.reshape(-1, inner) @ kernel.reshape(inner, -1)
+        matrix = matrix_product(x.reshape(-1, inner), kernel.reshape(inner, -1))
         return matrix.reshape(*rows, *self.shape[contracted:])

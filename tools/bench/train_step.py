@@ -78,7 +78,7 @@ LLAMA_1B = TransformerConfig(
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table: a model, and the shape of its batch (`decoder` 0 without a decoder)."""
+    """One line of the table: a model and the shape of its batch (`decoder` 0 without one)."""
 
     name: str
     family: str
@@ -403,7 +403,8 @@ def run_row(row: Row, options: argparse.Namespace, peer: bool, peak: float | Non
             line += (
                 f"   peer {rates[f'{kind} peer']:9,.0f}   "
                 f"x{statistics.median(b.wall) / statistics.median(a.wall):.2f} "
-                f"(fastest x{min(b.wall) / min(a.wall):.2f}, CPU time x{min(b.cpu) / min(a.cpu):.2f})"
+                f"(fastest x{min(b.wall) / min(a.wall):.2f}, "
+                f"CPU time x{min(b.cpu) / min(a.cpu):.2f})"
             )
         print(line, flush=True)
     mine, other = rates["step ours"], rates.get("step peer")
