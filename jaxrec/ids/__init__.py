@@ -4,14 +4,28 @@
     codes = repair(pq.fit(vectors, levels=4, size=64), vectors)
     index = ItemIndex.build(codes)
 
-Schemes are modules with `fit(vectors, levels, size, seed=...) -> ItemCodes`: `pq`, `rq`. `simple`
-holds the controls, `random` and `independent`.
+Schemes are modules that make `ItemCodes`: of vectors (`pq`, `rq`, `rqvae`), of interactions (`svd`,
+`collaborative`), of texts (`semantic`, `textual`), of other IDs (`hybrid`), or made elsewhere
+(`external`). `simple` holds the controls, `random`, `independent` and `sequential`. IDs may differ
+in length; `closed` gives them one length, which the index and the models need.
 """
 
-from jaxrec.ids import pq, rq, simple
+from jaxrec.ids import (
+    collaborative,
+    external,
+    hybrid,
+    pq,
+    rq,
+    rqvae,
+    semantic,
+    simple,
+    svd,
+    textual,
+)
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.collisions import repair
 from jaxrec.ids.index import ItemIndex
+from jaxrec.ids.lengths import closed
 from jaxrec.ids.sequences import pad_items, write_histories
 from jaxrec.ids.statistics import code_statistics
 from jaxrec.ids.vectors import (
@@ -28,15 +42,23 @@ __all__ = [
     "IdVocabulary",
     "ItemCodes",
     "ItemIndex",
+    "closed",
     "code_statistics",
+    "collaborative",
     "collaborative_vectors",
+    "external",
+    "hybrid",
     "item_vectors",
     "pad_items",
     "pq",
     "reduced_vectors",
     "repair",
     "rq",
+    "rqvae",
+    "semantic",
     "simple",
+    "svd",
     "text_vectors",
+    "textual",
     "write_histories",
 ]

@@ -1,11 +1,17 @@
 """ItemCodes: the ID of every item as a row of codes, with the codebooks that made it.
 
-Shapes: `I` items, `L` levels (ID length), `C` codes a level, `D` vector width.
+IDs may be of different lengths (titles, category paths, cluster trees). A shorter one is followed
+by -1, and `lengths.closed` turns that into a code of its own, which is what everything downstream
+needs: rows of one length.
+
+    codes  3  1  4        lengths  3
+           0 -1 -1                 1
+
+Shapes: `I` items, `L` levels (longest ID), `C` codes a level, `D` vector width.
 """
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,14 +30,14 @@ class ItemCodes:
     """IDs of all items.
 
     Attributes:
-      codes: int32 [I, L]; row i is the ID of dense item i.
+      codes: int32 [I, L]; row i is the ID of dense item i, -1 after its end.
       sizes: codebook size of each level, length L.
       scheme: how the IDs were made ("pq", "rq", "random", "independent", ...).
       metadata: JSON-able settings and statistics (see `statistics.code_statistics`).
       codebooks: what codes new items, as plain arrays; empty for schemes without vectors.
 
     Raises:
-      DataError: codes of the wrong shape, or outside `sizes`.
+      DataError: codes of the wrong shape, or outside `sizes`; an empty ID, or a code after its end.
     """
 
     codes: np.ndarray
@@ -41,7 +47,7 @@ class ItemCodes:
     codebooks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        codes, sizes = check_codes(self.codes, self.sizes)
+        codes, sizes = check_codes(self.codes, self.sizes, ends=True)
         object.__setattr__(self, "codes", codes)
         object.__setattr__(self, "sizes", sizes)
 
@@ -52,8 +58,13 @@ class ItemCodes:
 
     @property
     def levels(self) -> int:
-        """ID length L."""
+        """Length L of the longest ID."""
         return len(self.sizes)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each ID, int64 [I]."""
+        return (self.codes >= 0).sum(axis=1)
 
     def save(self, directory: str | Path) -> None:
         """Write `codes.npz` (all there is) and `codes.json` (a copy of the settings, for people).
@@ -96,11 +107,19 @@ class ItemCodes:
             raise DataError(f"{path} lacks {error}; write it again with `jaxrec ids`") from error
 
 
-def check_codes(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+def check_codes(
+    codes: np.ndarray, sizes: Sequence[int], *, ends: bool = False
+) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return codes as int32 [I, L] and sizes as a tuple of L ints.
 
+    Args:
+      codes: the IDs.
+      sizes: codebook size of each level.
+      ends: whether an ID may end early, with -1 from there on.
+
     Raises:
-      DataError: not a matrix of whole numbers, no rows, or a code outside its level.
+      DataError: not a matrix of whole numbers, no rows, a code outside its level, an empty ID, or a
+        code after the end of one.
     """
     codes, sizes = np.asarray(codes), tuple(int(size) for size in sizes)
     if codes.ndim != 2 or codes.shape[1] != len(sizes) or not sizes:
@@ -109,14 +128,30 @@ def check_codes(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, tu
         raise DataError(f"codes must be whole numbers, got dtype {codes.dtype}")
     if codes.shape[0] == 0:
         raise DataError("no items to give IDs to: the item table is empty")
-    bad = np.argwhere((codes < 0) | (codes >= np.asarray(sizes)))
+    bad = np.argwhere((codes < (-1 if ends else 0)) | (codes >= np.asarray(sizes)))
     if len(bad):
         item, level = bad[0]
         raise DataError(
             f"item {item} has code {codes[item, level]} at level {level}; "
             f"codes there are 0..{sizes[level] - 1}"
         )
+    if ends:
+        _check_ends(codes)
     return codes.astype(np.int32), sizes
+
+
+def _check_ends(codes: np.ndarray) -> None:
+    ended = codes < 0
+    if ended[:, 0].any():
+        item = int(ended[:, 0].argmax())
+        raise DataError(f"item {item} has an empty ID; an ID needs a code at level 0")
+    again = np.argwhere(ended[:, :-1] & ~ended[:, 1:])
+    if len(again):
+        item, level = again[0]
+        raise DataError(
+            f"the ID of item {item} ends at level {level}, but code {codes[item, level + 1]} "
+            f"follows at level {level + 1}; -1 may stand only at the end"
+        )
 
 
 def level_sizes(levels: int, size: int | Sequence[int]) -> tuple[int, ...]:
@@ -136,23 +171,43 @@ def level_sizes(levels: int, size: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def sort_order(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Return int64 [I], the stable order that sorts the rows of codes [I, L] lexicographically."""
-    if math.prod(sizes) < 2**62:
-        # One 64-bit key a row sorts several times faster than a key a column.
-        key = np.zeros(len(codes), np.int64)
-        for level, size in enumerate(sizes):
-            key = key * size + codes[:, level]
-        return np.argsort(key, kind="stable")
-    return np.lexsort(codes.T[::-1])
+    """Return int64 [I], the stable order that sorts the rows of codes [I, L] lexicographically.
+
+    Raises:
+      DataError: IDs of different lengths, which a trie of fixed depth cannot hold.
+    """
+    if codes.min(initial=0) < 0:
+        item = int((codes < 0).any(axis=1).argmax())
+        raise DataError(
+            f"IDs of different lengths: that of item {item} has {(codes[item] >= 0).sum()} codes "
+            f"of {len(sizes)}; give them END codes first, with ids.closed"
+        )
+    # As few 64-bit keys a row as hold it: they sort several times faster than a key a column.
+    keys: list[np.ndarray] = []
+    room = 0
+    for level, size in enumerate(sizes):
+        if not keys or room * size >= 2**62:
+            keys.append(np.zeros(len(codes), np.int64))
+            room = 1
+        keys[-1] = keys[-1] * size + codes[:, level]
+        room *= size
+    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
+
+
+def sort_order_with_ends(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """As `sort_order`, for IDs that may end early: a prefix stands before what it begins."""
+    if codes.min(initial=0) < 0:
+        return sort_order(codes + 1, [size + 1 for size in sizes])
+    return sort_order(codes, sizes)
 
 
 def groups(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Number the distinct rows of codes [I, L] in lexicographic order.
+    """Number the distinct rows of codes [I, L] in lexicographic order; rows may end early.
 
     Returns:
       group of each item, int64 [I]; number of items in each group, int64 [groups].
     """
-    order = sort_order(codes, sizes)
+    order = sort_order_with_ends(codes, sizes)
     ranked = codes[order]
     first = np.ones(len(codes), bool)
     first[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)

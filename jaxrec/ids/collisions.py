@@ -3,7 +3,7 @@
 A quantizer gives similar items equal IDs, and an ID that two items share cannot be turned back into
 an item. In each group of items with one ID, the item that the ID stands for best keeps it; the rest
 move to free IDs ("next_free"), get one more code ("suffix", as in TIGER, Rajput et al. 2023,
-section 3.1), or the whole is refused ("refuse").
+section 3.1), or the whole is refused ("refuse"). IDs of different lengths know only the suffix.
 
 Shapes: `I` items, `L` levels, `C` codes a level.
 """
@@ -12,13 +12,15 @@ import dataclasses
 import heapq
 import math
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Literal, get_args
 
 import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.ids import pq, rq
+from jaxrec.ids import pq, rq, rqvae, svd
 from jaxrec.ids.codes import ItemCodes, groups
+from jaxrec.ids.lengths import closed, is_closed, opened
 from jaxrec.ids.simple import check_room
 from jaxrec.ids.statistics import code_statistics
 
@@ -47,16 +49,21 @@ def repair(
       item_codes: IDs that may collide.
       vectors: what the codes were fitted on, [I, D], or None.
       method: "next_free": move to the nearest free ID; "suffix": append a level whose code counts
-        the items of a group (its size is the largest group); "refuse": raise.
+        the items of a group (its size is the largest group). Of IDs of different lengths, only
+        those that collide get one, right after their end, a code that the level has not had yet:
+        so no ID becomes the beginning of another. "refuse": raise.
 
     Raises:
-      ConfigError: unknown method, or fewer IDs in the grid than items ("next_free").
+      ConfigError: unknown method, or fewer IDs in the grid than items ("next_free"), or IDs of
+        different lengths under "next_free".
       DataError: collisions under "refuse", or vectors of another number of items.
     """
     if method not in get_args(Method):
         raise ConfigError(f"unknown repair {method!r}; repairs: {', '.join(get_args(Method))}")
     if vectors is not None and len(vectors) != item_codes.num_items:
         raise DataError(f"{len(vectors)} vectors for {item_codes.num_items} items")
+    if is_closed(item_codes):
+        return closed(repair(opened(item_codes), vectors, method))
     before = code_statistics(item_codes.codes, item_codes.sizes)
     if before["must_move"] == 0:
         return item_codes
@@ -68,32 +75,60 @@ def repair(
             f"another, e.g. items {a} and {b} at {tuple(item_codes.codes[a].tolist())}; "
             "use repair 'next_free' or 'suffix', or larger codebooks"
         )
+    if method == "next_free" and item_codes.lengths.min() < item_codes.levels:
+        raise ConfigError(
+            "IDs of different lengths have no grid to look for the next free ID in; "
+            "use repair 'suffix'"
+        )
     order = np.lexsort((_unfaithfulness(item_codes, vectors), group))
     # Position of each item within its group, the most faithful first.
     begin = np.cumsum(counts) - counts
     rank = np.empty(len(group), np.int64)
     rank[order] = np.arange(len(group)) - begin[group[order]]
     if method == "suffix":
-        codes = np.concatenate([item_codes.codes, rank[:, None].astype(np.int32)], axis=1)
-        sizes = (*item_codes.sizes, int(counts.max()))
+        codes, sizes = _suffixed(item_codes, rank, counts[group])
     else:
         check_room(item_codes.num_items, item_codes.sizes)
         losers = order[rank[order] > 0]
         # All second-best of their groups choose before any third-best, whatever the item numbers.
         losers = losers[np.lexsort((losers, group[losers], rank[losers]))]
         sizes, codes = item_codes.sizes, item_codes.codes.copy()
-        codes[losers] = _free_ids(item_codes, vectors, losers, group, counts)
+        codes[losers] = free_ids(
+            item_codes,
+            codes[losers],
+            None if vectors is None else np.asarray(vectors)[losers],
+            group[losers],
+        )
     metadata = {**item_codes.metadata, **code_statistics(codes, sizes)}
     metadata["repair"] = {"method": method, "moved": before["must_move"], "before": before}
     return dataclasses.replace(item_codes, codes=codes, sizes=sizes, metadata=metadata)
 
 
-_QUANTIZERS = {"pq": pq, "rq": rq}
+def _suffixed(
+    item_codes: ItemCodes, rank: np.ndarray, shared_by: np.ndarray
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Codes and sizes with each item's rank [I] in its group of `shared_by` [I] as a suffix."""
+    lengths, sizes = item_codes.lengths, list(item_codes.sizes)
+    if lengths.min() == item_codes.levels:
+        codes = np.concatenate([item_codes.codes, rank[:, None].astype(np.int32)], axis=1)
+        return codes, (*sizes, int(shared_by.max()))
+    clash = np.flatnonzero(shared_by > 1)
+    longest = int(lengths[clash].max()) + 1
+    codes = np.full((len(lengths), max(len(sizes), longest)), -1, np.int32)
+    codes[:, : len(sizes)] = item_codes.codes
+    sizes += [0] * (codes.shape[1] - len(sizes))
+    codes[clash, lengths[clash]] = np.array(sizes)[lengths[clash]] + rank[clash]
+    for level in np.unique(lengths[clash]):
+        sizes[level] += int(shared_by[clash][lengths[clash] == level].max())
+    return codes, tuple(sizes)
+
+
+QUANTIZERS: dict[str, ModuleType] = {"pq": pq, "rq": rq, "rqvae": rqvae, "svd": svd}
 
 
 def _unfaithfulness(item_codes: ItemCodes, vectors: np.ndarray | None) -> np.ndarray:
     """Squared distance [I] of each vector to what its ID stands for; zeros without vectors."""
-    module = _QUANTIZERS.get(item_codes.scheme)
+    module = QUANTIZERS.get(item_codes.scheme)
     if vectors is None or module is None:
         return np.zeros(item_codes.num_items)
     error = np.asarray(vectors, np.float64) - module.decode(item_codes, item_codes.codes)
@@ -101,11 +136,11 @@ def _unfaithfulness(item_codes: ItemCodes, vectors: np.ndarray | None) -> np.nda
 
 
 def _costs(
-    item_codes: ItemCodes, vectors: np.ndarray | None, items: np.ndarray
+    item_codes: ItemCodes, wanted: np.ndarray, vectors: np.ndarray | None
 ) -> list[list[np.ndarray]]:
-    """For each item, L arrays [C_l]: what each code of each level would cost it."""
-    codes, sizes = item_codes.codes[items], item_codes.sizes
-    module = _QUANTIZERS.get(item_codes.scheme)
+    """For each of n items, L arrays [C_l]: what each code of each level would cost it."""
+    sizes = item_codes.sizes
+    module = QUANTIZERS.get(item_codes.scheme)
     if vectors is None or module is None:
         # Steps to the code upward and round; a step at one level outweighs all steps below it.
         weights = [
@@ -116,46 +151,53 @@ def _costs(
                 w * ((np.arange(c) - code) % c)
                 for w, c, code in zip(weights, sizes, row, strict=True)
             ]
-            for row in codes.tolist()
+            for row in wanted.tolist()
         ]
-    levels = module.level_costs(item_codes, np.asarray(vectors)[items])
+    levels = module.level_costs(item_codes, vectors)
     padded = []
-    for cost, size in zip(levels, sizes, strict=True):
+    for cost, size in zip(levels, sizes[: len(levels)], strict=True):
         # Codes without a centroid mean nothing: they come after all that have one.
         unused = 1e6 * (1 + cost.max()) * np.arange(1, size - cost.shape[1] + 1)
         padded.append(np.concatenate([cost, np.tile(unused, (len(cost), 1))], axis=1))
-    return [[cost[i] for cost in padded] for i in range(len(items))]
+    for size in sizes[len(levels) :]:
+        # A suffix stands for nothing: it costs next to nothing, the lower the less.
+        padded.append(np.tile(1e-9 * np.arange(size) / size, (len(wanted), 1)))
+    return [[cost[i] for cost in padded] for i in range(len(wanted))]
 
 
-def _free_ids(
-    item_codes: ItemCodes,
-    vectors: np.ndarray | None,
-    losers: np.ndarray,
-    group: np.ndarray,
-    counts: np.ndarray,
+def free_ids(
+    item_codes: ItemCodes, wanted: np.ndarray, vectors: np.ndarray | None, group: np.ndarray
 ) -> np.ndarray:
-    """Choose for each loser, in turn, the cheapest ID that is still free; int32 [losers, L]."""
+    """Choose for each of n items, in turn, the cheapest ID that nobody has yet; int32 [n, L].
+
+    Args:
+      item_codes: the IDs that are taken, and the codebooks.
+      wanted: IDs [n, L] that the items would have if they were free.
+      vectors: their vectors [n, D]; None: cheap is what is a few steps from what is wanted.
+      group: a number [n] that items with (nearly) the same wish share.
+    """
     sizes = item_codes.sizes
     grid = math.prod(sizes)
-    chosen = np.empty((len(losers), len(sizes)), np.int32)
+    chosen = np.empty((len(wanted), len(sizes)), np.int32)
     taken_mask = np.zeros(sizes, bool) if grid <= _DENSE_GRID else None
     taken: set[tuple[int, ...]] = set()
     if taken_mask is not None:
         taken_mask[tuple(item_codes.codes.T)] = True
     else:
         taken = set(map(tuple, item_codes.codes.tolist()))
+    large = np.bincount(group, minlength=1) >= _LARGE_GROUP
     shared: dict[int, Iterator[tuple[int, ...]]] = {}
-    for begin in range(0, len(losers), _CHUNK):
-        part = losers[begin : begin + _CHUNK]
-        for i, (item, cost) in enumerate(zip(part, _costs(item_codes, vectors, part), strict=True)):
+    for begin in range(0, len(wanted), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        costs = _costs(item_codes, wanted[part], None if vectors is None else vectors[part])
+        for i, (of, cost) in enumerate(zip(group[part].tolist(), costs, strict=True)):
             if taken_mask is not None:
                 total = np.where(taken_mask, np.inf, _outer_sum(cost))
                 new = tuple(int(c) for c in np.unravel_index(total.argmin(), sizes))
                 taken_mask[new] = True
             else:
-                of = int(group[item])
                 search = _ascending(cost) if of not in shared else shared[of]
-                if counts[of] > _LARGE_GROUP:
+                if large[of]:
                     shared[of] = search
                 new = next(found for found in search if found not in taken)
                 taken.add(new)

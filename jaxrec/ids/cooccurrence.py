@@ -1,0 +1,82 @@
+"""Who met what with what: training histories as columns, and items met together as a sparse graph.
+
+Shapes: `I` items, `U` users, `n` interactions.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.ids.vectors import _counts, _ppmi
+
+Weighting = Literal["counts", "ppmi", "degree"]
+
+# Context smoothing of the PMI, as in `vectors.collaborative_vectors`.
+_SMOOTHING = 0.75
+
+
+def flat(train_sequences: Sequence[np.ndarray], num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (user, item) of all training interactions, each int64 [n].
+
+    Raises:
+      DataError: no interactions, or an item number outside 0..I-1.
+    """
+    lengths = np.array([len(sequence) for sequence in train_sequences], np.int64)
+    if lengths.sum() == 0:
+        raise DataError("no training interactions to make item IDs of")
+    items = np.concatenate([np.asarray(s, np.int64) for s in train_sequences])
+    if items.min() < 0 or items.max() >= num_items:
+        raise DataError(f"item numbers {items.min()}..{items.max()} do not fit 0..{num_items - 1}")
+    return np.repeat(np.arange(len(lengths)), lengths), items
+
+
+def cooccurrence(
+    train_sequences: Sequence[np.ndarray],
+    num_items: int,
+    *,
+    window: int | None = None,
+    decay: float = 1.0,
+) -> Any:
+    """Return how often two items stand in one history, sparse symmetric [I, I], zero diagonal.
+
+    Once a user for `window=None`, else each time they stand d <= window places apart, with weight
+    decay^(d-1).
+
+    Raises:
+      ConfigError: window below 1, decay outside (0, 1], or decay without a window.
+      DataError: no interactions, or an item number outside 0..I-1.
+    """
+    if window is not None and window < 1:
+        raise ConfigError(f"window must be at least 1 or None, got {window}")
+    if not 0 < decay <= 1:
+        raise ConfigError(f"decay must be in (0, 1], got {decay}")
+    if window is None and decay != 1:
+        raise ConfigError(f"decay {decay} needs a window; set window, or decay=1")
+    users, items = flat(train_sequences, num_items)
+    return _counts(users, items, len(train_sequences), num_items, window, decay)
+
+
+def weighted(counts: Any, weighting: Weighting) -> Any:
+    """Return counts [I, I] weighted: as they are, by positive PMI, or by the items' degrees.
+
+    "ppmi" is the mean of both directions, as smoothing makes them differ; "degree" divides by the
+    root of both rows' sums.
+
+    Raises:
+      ConfigError: unknown weighting.
+    """
+    import scipy.sparse as sp
+
+    if weighting not in get_args(Weighting):
+        known = ", ".join(get_args(Weighting))
+        raise ConfigError(f"unknown weighting {weighting!r}; weightings: {known}")
+    if weighting == "counts" or counts.nnz == 0:
+        return counts
+    if weighting == "ppmi":
+        one_way = _ppmi(counts.copy(), _SMOOTHING)
+        return ((one_way + one_way.T) / 2).tocsr()
+    degree = np.asarray(counts.sum(axis=1)).ravel()
+    scale = sp.diags_array(1 / np.sqrt(np.where(degree > 0, degree, 1.0)))
+    return (scale @ counts @ scale).tocsr()

@@ -1,0 +1,205 @@
+"""SVD tokens: each dimension of an item's SVD embedding becomes one code, its quantile bin.
+
+R is the binary user-item matrix of the training part, R ~ W S V^T its truncated SVD of rank t; item
+i is the row e_i of V, one code a dimension:
+
+    x = (e - min) / (max - min + 1e-10) + N(0, 1e-5)     min and max over the items
+    code = number of inner bin edges <= x
+
+Quantile bins hold equally many items each. Equal-width bins are the control: V is far from uniform,
+so most items crowd into few of them. Source: Petrov and Macdonald, "Generative Sequential
+Recommendation with GPTRec", 2023 (Gen-IR); quantile bins as in the authors' code.
+
+A new item has no row in V but a column r of who met it, and R^T W S^-1 = V gives it one: r W S^-1.
+IDs may collide: items that the same users met differ in the noise alone.
+
+Shapes: `I` items, `U` users, `L` levels (the rank t), `C` codes a level (the bins v).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from jaxrec.core.errors import ConfigError
+from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
+from jaxrec.ids.cooccurrence import flat
+from jaxrec.ids.kmeans import check_vectors, squared_distances
+from jaxrec.ids.statistics import code_statistics, warn_collapsed
+
+Bins = Literal["quantile", "width"]
+
+
+def fit(
+    train_sequences: Sequence[np.ndarray],
+    num_items: int,
+    levels: int,
+    size: int | Sequence[int],
+    *,
+    bins: Bins = "quantile",
+    noise: float = 1e-5,
+    seed: int = 0,
+) -> ItemCodes:
+    """Return the SVD codes of the items; IDs may collide, see `collisions.repair`.
+
+    `repair` and `encode` take `coordinates(item_codes, columns(train_sequences, num_items))` as the
+    items' vectors.
+
+    Args:
+      train_sequences: dense item numbers of each user's training part.
+      num_items: I.
+      levels: L, also the rank of the SVD.
+      size: bins a level, one number or one a level.
+      bins: "quantile" or "width" (the control).
+      noise: standard deviation of what is added to the scaled coordinates.
+      seed: of the noise, and of where the SVD starts.
+
+    Raises:
+      ConfigError: more levels than the matrix has rows or columns, bad sizes, unknown bins.
+      DataError: no interactions, or an item number outside 0..I-1.
+    """
+    sizes = level_sizes(levels, size)
+    if bins not in get_args(Bins):
+        raise ConfigError(f"unknown bins {bins!r}; bins: {', '.join(get_args(Bins))}")
+    met = columns(train_sequences, num_items)
+    if levels > min(met.shape):
+        raise ConfigError(
+            f"{levels} levels need as many items and users, got {met.shape[0]} items and "
+            f"{met.shape[1]} users"
+        )
+    embedding, user_factors = _factors(met, levels, seed)
+    low, high = embedding.min(axis=0), embedding.max(axis=0)
+    codebooks = {"user_factors": user_factors, "low": low, "range": high - low + 1e-10}
+    x = (embedding - low) / codebooks["range"]
+    x = x + np.random.default_rng(seed).normal(0.0, noise, x.shape)
+    codes = np.empty(x.shape, np.int32)
+    for level, c in enumerate(sizes):
+        column = x[:, level]
+        edges = _inner_edges(column, c, bins)
+        codes[:, level] = np.searchsorted(edges, column, side="right")
+        codebooks[f"edges_{level}"] = edges
+        codebooks[f"centroids_{level}"] = _centres(column, codes[:, level], edges, c)
+    statistics = code_statistics(codes, sizes)
+    warn_collapsed(statistics)
+    metadata = {"seed": seed, "bins": bins, "noise": noise, "users": met.shape[1]}
+    return ItemCodes(codes, sizes, "svd", {**metadata, **statistics}, codebooks)
+
+
+def columns(train_sequences: Sequence[np.ndarray], num_items: int) -> Any:
+    """Return who met what, sparse float64 [I, U] of zeros and ones.
+
+    Raises:
+      DataError: no interactions, or an item number outside 0..I-1.
+    """
+    import scipy.sparse as sp
+
+    users, items = flat(train_sequences, num_items)
+    shape = (num_items, len(train_sequences))
+    met = sp.csr_array((np.ones(len(items)), (items, users)), shape=shape)
+    met.data[:] = 1.0  # a repeated item counts once
+    return met
+
+
+def coordinates(item_codes: ItemCodes, met: Any) -> np.ndarray:
+    """Return the scaled coordinates, float64 [I', L], of items whose users are met [I', U].
+
+    Users are those of the fit, in its order; nothing is known about newer ones, so leave them out.
+    Items that nobody met lie at zero of the embedding.
+
+    Args:
+      item_codes: what `fit` returned.
+      met: zeros and ones, sparse or an array.
+
+    Raises:
+      ConfigError: another number of users.
+    """
+    books = item_codes.codebooks
+    if met.shape[1] != len(books["user_factors"]):
+        raise ConfigError(
+            f"the codebooks know {len(books['user_factors'])} users, got {met.shape[1]}"
+        )
+    return (met @ books["user_factors"] - books["low"]) / books["range"]
+
+
+def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
+    """Return codes, int32 [I', L], of scaled coordinates [I', L], see `coordinates`.
+
+    L counts the quantized levels: a suffix that `collisions.repair` added has no codebook.
+
+    Raises:
+      ConfigError: coordinates of another width.
+      DataError: coordinates that are not a finite matrix.
+    """
+    vectors = _checked(item_codes, vectors)
+    codes = [
+        np.searchsorted(item_codes.codebooks[f"edges_{level}"], column, side="right")
+        for level, column in enumerate(vectors.T)
+    ]
+    return np.stack(codes, axis=1).astype(np.int32)
+
+
+def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
+    """Return the scaled coordinates, float64 [I', L], at the centres of the bins codes [I', L]."""
+    parts = [
+        item_codes.codebooks[f"centroids_{level}"][codes[:, level]]
+        for level in range(quantized_levels(item_codes))
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def level_costs(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
+    """Return L arrays [I', C_l]: squared distance of each coordinate to each bin's centre."""
+    vectors = _checked(item_codes, vectors)
+    return [
+        squared_distances(vectors[:, [level]], item_codes.codebooks[f"centroids_{level}"])
+        for level in range(vectors.shape[1])
+    ]
+
+
+def _checked(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
+    vectors, levels = check_vectors(vectors), quantized_levels(item_codes)
+    if vectors.shape[1] != levels:
+        raise ConfigError(
+            f"the codebooks code {levels} coordinates an item, got {vectors.shape[1]}; "
+            "make them with svd.coordinates"
+        )
+    return vectors
+
+
+def _factors(met: Any, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """V [I, t] and W S^-1 [U, t] of the truncated SVD of met^T; zeros beyond the matrix's rank."""
+    from scipy.sparse.linalg import svds
+    from threadpoolctl import threadpool_limits
+
+    if min(met.shape) <= 4 * rank:
+        # The sparse solver needs room beside the values that it looks for.
+        v, s, wt = np.linalg.svd(met.toarray(), full_matrices=False)
+        v, s, wt = v[:, :rank], s[:rank], wt[:rank]
+    else:
+        start = np.random.default_rng(seed).normal(size=min(met.shape))
+        # One thread, as in `kmeans`: the order of partial sums must not depend on who is first.
+        with threadpool_limits(limits=1):
+            v, s, wt = svds(met, k=rank, v0=start)
+        v, s, wt = v[:, ::-1], s[::-1], wt[::-1]
+    # A sign convention, which LAPACK and ARPACK leave open.
+    sign = np.sign(v[np.abs(v).argmax(axis=0), np.arange(rank)])
+    real = s > 1e-10 * s.max()
+    v = np.where(real, v * sign, 0.0)
+    return v, np.where(real, wt.T * sign / np.where(real, s, 1.0), 0.0)
+
+
+def _inner_edges(column: np.ndarray, size: int, bins: Bins) -> np.ndarray:
+    """Where bins 1..C-1 begin, float64 [C - 1]."""
+    steps = np.linspace(0.0, 1.0, size + 1)[1:-1]
+    if bins == "quantile":
+        return np.quantile(column, steps)
+    return column.min() + steps * (column.max() - column.min())
+
+
+def _centres(column: np.ndarray, codes: np.ndarray, edges: np.ndarray, size: int) -> np.ndarray:
+    """Mean of each bin's members, or the middle of an empty bin, float64 [C, 1]."""
+    bounds = np.concatenate([[column.min()], edges, [column.max()]])
+    middle = (bounds[:-1] + bounds[1:]) / 2
+    counts = np.bincount(codes, minlength=size)
+    mean = np.bincount(codes, column, minlength=size) / np.maximum(counts, 1)
+    return np.where(counts > 0, mean, middle)[:, None]

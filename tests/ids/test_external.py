@@ -1,0 +1,110 @@
+import gzip
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.ids import ItemIndex, external, repair
+from jaxrec.ids.lengths import closed
+
+ITEMS = ["x", "y", "z"]
+
+
+def written(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_published_ids_of_real_products_are_read_as_they_stand(real_data):
+    path = real_data("amazon18-industrial") / "index.json"
+    published = json.loads(path.read_text())
+    items = sorted(published)
+    codes = external.read(path, items)
+    assert codes.num_items == 3686 and codes.levels == 3
+    back = [
+        [f"<{letter}_{code}>" for letter, code in zip("abc", row, strict=True)]
+        for row in codes.codes.tolist()
+    ]
+    assert back == [published[item] for item in items]
+    listed = [tuple(published[item]) for item in items]
+    shared = sum(count for count in Counter(listed).values() if count > 1) / 3686
+    assert codes.metadata["collision_share"] == pytest.approx(shared) == pytest.approx(31 / 3686)
+    fixed = repair(codes)
+    index = ItemIndex.build(fixed)
+    np.testing.assert_array_equal(index.lookup(index.item_codes), np.arange(3686))
+    assert (fixed.codes != codes.codes).any(axis=1).sum() == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ids.json", {"z": [0, 5], "x": [1, 2], "y": [3]}),
+        ("ids.json", {"z": ["<a_0>", "<b_5>"], "x": ["<a_1>", "<b_2>"], "y": ["<a_3>"]}),
+        ("ids.csv", "item,first,second\nz,0,5\nx,1,2\n\ny,3,\n"),
+        ("ids.csv", "item,first,second\nz,<a_0>,<b_5>\nx,<a_1>,<b_2>\ny,<a_3>,\n"),
+        ("ids.csv", "item,id\nz,<a_0><b_5>\nx,<a_1> <b_2>\ny,<a_3>\n"),
+        ("ids.tsv", "item\tid\nz\t0 5\nx\t1 2\ny\t3\n"),
+    ],
+)
+def test_all_ways_of_writing_ids_say_the_same(tmp_path, name, content):
+    path = written(tmp_path / name, content)
+    codes = external.read(path, ITEMS)
+    assert codes.codes.tolist() == [[1, 2], [3, -1], [0, 5]]
+    assert codes.sizes == (4, 6) and codes.scheme == "external"
+    zipped = tmp_path / (name + ".gz")
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(external.read(zipped, ITEMS).codes, codes.codes)
+    assert closed(codes).codes.tolist() == [[1, 2], [3, 6], [0, 5]]
+
+
+def test_given_sizes_make_room_for_codes_that_no_item_has(tmp_path):
+    path = written(tmp_path / "ids.json", {"x": [0], "y": [1], "z": [2]})
+    assert external.read(path, ITEMS, sizes=(256,)).sizes == (256,)
+    with pytest.raises(DataError, match=r"item 2 has code 2 at level 0; codes there are 0\.\.1"):
+        external.read(path, ITEMS, sizes=(2,))
+
+
+def test_missing_and_unknown_items_are_named(tmp_path):
+    path = written(tmp_path / "ids.json", {"x": [0], "B1": [1], "B2": [2]})
+    with pytest.raises(DataError, match=r"no ID for 2 \('y', 'z'\) of 3 items"):
+        external.read(path, ITEMS)
+    with pytest.raises(DataError, match=r"2 \('B1', 'B2'\) of the file's 3 items are not in"):
+        external.read(path, ["x"])
+    codes = external.read(path, ["x"], unknown="ignore")
+    assert codes.codes.tolist() == [[0]] and codes.metadata["unknown_items"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", '{"x": [1],\n "y": [}', r"a\.json: line 2: no valid JSON"),
+        ("a.json", "[[1]]", "expected a JSON object"),
+        ("a.json", {"x": 3}, "item 'x' has 3; expected a list"),
+        ("a.json", {"x": []}, "item 'x': no codes"),
+        ("a.json", {"x": [True]}, "item 'x': True is no code"),
+        ("a.json", {"x": [1.5]}, "item 'x': 1.5 is no code"),
+        ("a.json", {"x": ["a_1>"]}, "item 'x': 'a_1>' is no code; write 12 or '<a_12>'"),
+        ("a.json", '{"x": [1], "x": [2]}', "item 'x' stands in the file twice"),
+        ("a.json", {"x": ["<a_1>"], "y": ["<b_1>"]}, "item 'y': code '<b_1>' at level 0"),
+        ("a.json", {"x": [1], "y": ["<b_1>"]}, "have bare numbers"),
+        ("a.csv", "", r"a\.csv: line 1: expected a header"),
+        ("a.csv", "item,0\nx,1\ny,-1\n", r"a\.csv: line 3: item 'y': '-1' is no code"),
+        ("a.csv", "item,0,1\nx,,1\n", r"a\.csv: line 2: item 'x': '' is no code"),
+        ("a.csv", "item,0\nx,1,2\n", r"a\.csv: line 2: 3 cells under a header of 2"),
+    ],
+)
+def test_bad_files_are_refused_with_the_place(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        external.read(written(tmp_path / name, content), ["x"])
+    assert "\n" not in str(caught.value) and str(tmp_path / name) in str(caught.value)
+
+
+def test_other_files_and_choices_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"read from \.json, \.csv or \.tsv"):
+        external.read(tmp_path / "ids.parquet", ITEMS)
+    with pytest.raises(ConfigError, match="choices: refuse, ignore"):
+        external.read(tmp_path / "ids.json", ITEMS, unknown="drop")
+    with pytest.raises(DataError, match="no such file"):
+        external.read(tmp_path / "ids.json", ITEMS)
