@@ -25,7 +25,8 @@ from jaxrec.ids import (
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.collisions import repair
 from jaxrec.ids.index import ItemIndex
-from jaxrec.ids.lengths import closed
+from jaxrec.ids.lengths import check_prefix_free, closed, opened
+from jaxrec.ids.new_items import encode_items
 from jaxrec.ids.sequences import pad_items, write_histories
 from jaxrec.ids.statistics import code_statistics
 from jaxrec.ids.vectors import (
@@ -42,13 +43,16 @@ __all__ = [
     "IdVocabulary",
     "ItemCodes",
     "ItemIndex",
+    "check_prefix_free",
     "closed",
     "code_statistics",
     "collaborative",
     "collaborative_vectors",
+    "encode_items",
     "external",
     "hybrid",
     "item_vectors",
+    "opened",
     "pad_items",
     "pq",
     "reduced_vectors",

@@ -32,7 +32,7 @@ class ItemCodes:
     Attributes:
       codes: int32 [I, L]; row i is the ID of dense item i, -1 after its end.
       sizes: codebook size of each level, length L.
-      scheme: how the IDs were made ("pq", "rq", "random", "independent", ...).
+      scheme: how the IDs were made: the name of the module or function ("pq", "random", ...).
       metadata: JSON-able settings and statistics (see `statistics.code_statistics`).
       codebooks: what codes new items, as plain arrays; empty for schemes without vectors.
 
@@ -63,7 +63,7 @@ class ItemCodes:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Length of each ID, int64 [I]."""
+        """Length of each ID, int64 [I], with the END codes of `lengths.closed`."""
         return (self.codes >= 0).sum(axis=1)
 
     def save(self, directory: str | Path) -> None:

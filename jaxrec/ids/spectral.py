@@ -45,15 +45,11 @@ def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
         return _numbered(_split_connected(adjacency, clusters, seed))
     sizes = np.bincount(part)
     large = np.flatnonzero(sizes * clusters >= len(part))
-    # The large parts' shares, rounded down; what is left goes to the small ones together.
+    # The large parts' shares, rounded down: where there are small ones, at least one is left.
     room = {int(p): int(sizes[p]) * clusters // len(part) for p in large}
     left = clusters - sum(room.values())
     label = np.zeros(len(part), np.int64)
     small = np.setdiff1d(np.arange(parts), large)
-    if len(small) and left == 0:
-        # The largest part gives up one: it has at least two, as the small ones are part of n too.
-        room[max(room, key=lambda p: room[p])] -= 1
-        left = 1
     begin = 0
     for p, count in room.items():
         nodes = np.flatnonzero(part == p)
