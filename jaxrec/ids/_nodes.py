@@ -37,6 +37,8 @@ def legal_by_window(
     edges: Array, starts: Starts, node: Array, size: int, width: int, alive: Array | None
 ) -> Array:
     """Legal codes bool [..., C] of nodes [...] from their edges, under alive edges [E]."""
+    # A level that lost items may have fewer edges than its widest node once had.
+    width = min(width, edges.shape[0])
     begin, end = starts[node], starts[node + 1]
     # A slice must not run past the end: near it, the window begins before the node does.
     first = jnp.minimum(begin, edges.shape[0] - width)
