@@ -9,7 +9,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, normalizers
 from transformers import AutoTokenizer
@@ -29,7 +29,6 @@ from jaxrec.ids import IdVocabulary
 
 CORPUS = ["The silence of the lambs, 1991", "Toy Story (1995)", "the lambs of the story"] * 4
 SIZES = (4, 3, 5)
-# Unassigned characters are left out: what NFKC does to them depends on the Unicode version.
 ASSIGNED = st.characters(exclude_categories=("Cs", "Cn"))
 AWKWARD = [*"▁é🎬 \n\0", "  ", "日本", "<pad>", "</s>", "<unk>", "<0x41>", "<a_1>", "<c_4>"]
 TEXTS = st.one_of(
@@ -203,7 +202,10 @@ def test_unigram_decodes_any_text_up_to_what_it_states(reloaded, text):
     ids = reloaded["unigram"](text).input_ids
     assert ids.pop() == 1
     assert 2 not in ids or "<unk>" in text
-    stated = unicodedata.normalize("NFKC", text).replace("▁", " ").removeprefix(" ")
+    form = unicodedata.normalize("NFKC", text)
+    # Python and `tokenizers` have the tables of different Unicode versions.
+    assume(normalizers.NFKC().normalize_str(text) == form)
+    stated = form.replace("▁", " ").removeprefix(" ")
     assert reloaded["unigram"].decode(ids) == stated
 
 
