@@ -2,6 +2,7 @@
 
 from jaxrec.cli.arguments import take_config
 from jaxrec.core.files import write_text
+from jaxrec.core.memory import keep_memory
 from jaxrec.systems import generative, item_text
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
@@ -9,6 +10,7 @@ from jaxrec.systems.dataset import load_dataset
 
 def run(arguments: list[str]) -> None:
     """Train, or resume."""
+    keep_memory()
     config, _, directory = take_config(arguments, "train")
     dataset = load_dataset(config.data)
     facts = dataset.describe()

@@ -3,7 +3,8 @@
     python tools/bench/train_step.py [--rows t5,llama] [--repeats 5] [--decoder 80] [--compile]
     python tools/bench/train_step.py --preset h100      # 1B Llama at 2,048 tokens in bf16
 
-Both sides have the same configuration, float32, all cores, and AdamW; turns alternate, so that a
+Both sides have the same configuration, float32, all cores, AdamW, and a process that keeps its
+freed memory as `jaxrec train` does (--no-keep for one that does not). Turns alternate, so that a
 busy machine slows both, and ratios of medians are what to quote. A step is forward, backward and
 update; the forward pass is without dropout and gradients and ends with the loss. Where JAX has an
 accelerator the share of its measured matrix-product peak is printed too (MFU). Ends with one JSON
@@ -28,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.core.memory import keep_memory
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
 from jaxrec.objectives import Loss, cross_entropy
@@ -337,7 +339,10 @@ def main() -> None:
     parser.add_argument("--no-forward", action="store_true", help="time the training step alone")
     parser.add_argument("--no-depths", action="store_true", help="skip the compile times")
     parser.add_argument("--preset", choices=["cpu", "h100"], default="cpu")
+    parser.add_argument("--no-keep", action="store_true", help="give freed memory back")
     options = parser.parse_args()
+    if not options.no_keep:
+        keep_memory()
     accelerated = jax.default_backend() != "cpu"
     if options.preset == "h100" and not accelerated:
         sys.exit("--preset h100 needs an accelerator; JAX found only a CPU here")
