@@ -42,24 +42,56 @@ def flat_arrays(
 def bitmask(starts: np.ndarray, edges: np.ndarray, words: int) -> np.ndarray:
     """Bitmask of each node's codes, uint32 [N_l, W]."""
     nodes = np.repeat(np.arange(len(starts) - 1, dtype=np.int64), np.diff(starts))
-    edges = edges[: len(nodes)]  # what follows is room for more
-    word = nodes * words + (edges >> 5)
-    bits = np.uint32(1) << (edges & 31).astype(np.uint32)
-    # Edges are sorted by node and code, so each word's bits stand together.
-    first = np.flatnonzero(np.diff(word, prepend=-1))
-    mask = np.zeros((len(starts) - 1) * words, np.uint32)
-    mask[word[first]] = np.bitwise_or.reduceat(bits, first)
-    return mask.reshape(-1, words)
+    return _bits_of(nodes, edges[: len(nodes)], len(starts) - 1, words)
+
+
+def wide_masks(
+    starts: np.ndarray, edges: np.ndarray, words: int, narrow: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which nodes have more than `narrow` children, bool [N_l], and their bitmasks [R, W]."""
+    children = np.diff(starts)
+    wide = children > narrow
+    rows = np.cumsum(wide) - 1
+    inside = np.repeat(wide, children)
+    nodes = np.repeat(rows, children)[inside]
+    return wide, _bits_of(nodes, edges[: len(inside)][inside], int(wide.sum()), words)
+
+
+def narrow_children(starts: np.ndarray, words: int, least: int, limit: int) -> int:
+    """Fewest children, `least` times a power of two, above which all nodes' masks fit `limit`."""
+    children = np.diff(starts)
+    widest, narrow = int(children.max(initial=0)), least
+    while narrow < widest and (children > narrow).sum() * words * 4 > limit:
+        narrow *= 2
+    return min(narrow, max(widest, 1))
+
+
+def forced_level(arrays: dict[str, np.ndarray], levels: int, share: float) -> int:
+    """Least depth at which at least `share` of the nodes lead to one item; L if there is none."""
+    bounds, found = np.arange(len(arrays["leaf_items"]) + 1), levels
+    for level in range(levels - 1, 0, -1):
+        bounds = bounds[arrays[f"starts_{level}"]]
+        if (np.diff(bounds) == 1).mean() < share:
+            break
+        found = level
+    return found
+
+
+def _bits_of(nodes: np.ndarray, codes: np.ndarray, rows: int, words: int) -> np.ndarray:
+    """Bitmasks uint32 [rows, words] from pairs sorted by node and then by code."""
+    mask = np.zeros(rows * words, np.uint32)
+    if len(nodes):
+        word = nodes * words + (codes >> 5)
+        bits = np.uint32(1) << (codes & 31).astype(np.uint32)
+        # Each word's bits stand together.
+        first = np.flatnonzero(np.diff(word, prepend=-1))
+        mask[word[first]] = np.bitwise_or.reduceat(bits, first)
+    return mask.reshape(rows, words)
 
 
 def narrow_type(size: int) -> type[np.unsignedinteger]:
     """Narrowest unsigned type of codes below `size`."""
     return np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32
-
-
-def mask_bytes(arrays: dict[str, np.ndarray], level: int, size: int) -> int:
-    """Bytes of a level's bitmasks."""
-    return (len(arrays[f"starts_{level}"]) - 1) * -(-size // 32) * 4
 
 
 def with_room(count: int, room: float) -> int:

@@ -13,19 +13,18 @@ which *a child's state is its edge number*, so that the next state needs no stor
 little more than the codes of its edges.
 
 The children of node n at level l are the edges starts[l][n] .. starts[l][n + 1] - 1, and the leaves
-below any node are contiguous. Two ways to read a node, chosen for each level when it is built:
+below any node are contiguous. A node is read in two ways, neither of which pads to the widest:
 
-- *mask*: a bitmask a node. Legality of all codes is one gather of ceil(C/32) words; the state of a
-  chosen child is starts + popcount of the lower bits. N_l * ceil(C_l / 32) * 4 bytes.
-- *window*: the node's slice of `edges`, padded to the level's widest node. No extra memory; used
-  where nodes are narrow anyway, or masks would pass `mask_limit` bytes.
+- *window*: the first `windows[l]` edges, at least 8; all of them in a narrow node.
+- *mask*: nodes with more children, the few wide ones, also have a bitmask of their codes. The
+  window is widened until the masks of a level fit a byte an item (`mask_limit`).
 
-Shapes: `B` batch, `K` beams, `L` levels, `C_l` codes, `I` items, `N_l` nodes at depth l (N_0 = 1,
-N_L = I), `S` excluded items.
+Shapes: `B` batch, `K` beams, `L` levels, `C_l` codes, `W_l` = ceil(C_l / 32) words of a bitmask,
+`I` items, `N_l` nodes at depth l (N_0 = 1, N_L = I), `S` excluded items, `M` children in a window.
 
 Memory, bytes: sum over l of s_l N_l + w_l N_{l+1} + mask_l, plus 4 I (leaf_items) and w L I (the
-IDs), with w the bytes of a code (1 up to 256 codes, 2 up to 65,536, else 4) and s_l those of a
-start: 1 where nodes have few children, else 2 or 4.
+IDs), with w the bytes of a code (1 up to 256 codes, 2 up to 65,536, else 4), s_l those of a start,
+1 where nodes have few children, else 2 or 4, and mask_l = N_l / 4 + 4 W_l for each wide node.
 
 Items come and go by `updated`: an index built with `room` keeps its shapes, so nothing that was
 compiled for it compiles again.
@@ -43,10 +42,15 @@ import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids import _build, _files, _nodes
+from jaxrec.ids._masks import WideMasks
 from jaxrec.ids._starts import Starts
 from jaxrec.ids.codes import ItemCodes, check_codes
 
 _KIND = "item index"
+# Children of a node that are always read one by one; only wider nodes are worth a mask.
+NARROW = 8
+# Share of nodes with a single item below them from which a level counts as forced.
+_FORCED = 0.999
 
 Array = jax.Array
 
@@ -54,7 +58,7 @@ Array = jax.Array
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["starts", "edges", "masks", "leaf_items", "packed_codes"],
-    meta_fields=["sizes", "max_children"],
+    meta_fields=["sizes", "max_children", "windows", "forced_level"],
 )
 @dataclasses.dataclass(frozen=True, eq=False)
 class ItemIndex:
@@ -66,20 +70,24 @@ class ItemIndex:
     Attributes:
       starts: L compressed arrays, int32 [N_l + 1].
       edges: L arrays [N_{l+1}] of the narrowest unsigned type: the code of each edge.
-      masks: L arrays uint32 [N_l, ceil(C_l / 32)], or None where the level is read by windows.
+      masks: L bitmasks of the level's wide nodes, or None where it has none.
       leaf_items: int32 [I], the item of each leaf.
       packed_codes: [I, L] of the narrowest unsigned type; `item_codes` gives int32.
       sizes: codebook size of each level.
       max_children: no node of the level has more children.
+      windows: children that are read one by one; nodes with more of them have a mask.
+      forced_level: depth from which on nearly every node leads to one item only; a hint.
     """
 
     starts: tuple[Starts, ...]
     edges: tuple[Array, ...]
-    masks: tuple[Array | None, ...]
+    masks: tuple[WideMasks | None, ...]
     leaf_items: Array
     packed_codes: Array
     sizes: tuple[int, ...]
     max_children: tuple[int, ...]
+    windows: tuple[int, ...]
+    forced_level: int
 
     @classmethod
     def build(
@@ -87,7 +95,7 @@ class ItemIndex:
         item_codes: ItemCodes | np.ndarray,
         sizes: Sequence[int] | None = None,
         *,
-        mask_limit: int = 1 << 26,
+        mask_limit: int | None = None,
         room: float = 0.0,
     ) -> "ItemIndex":
         """Build the index of unique IDs, in O(I log I) on the host.
@@ -95,7 +103,7 @@ class ItemIndex:
         Args:
           item_codes: ItemCodes, or codes [I, L] with `sizes`.
           sizes: codebook size of each level, if `item_codes` is an array.
-          mask_limit: most bytes that the masks of one level may take.
+          mask_limit: most bytes of the masks of one level; None for one an item, or 64 KiB.
           room: share of items that may be added later without a change of shapes.
 
         Raises:
@@ -116,12 +124,19 @@ class ItemIndex:
             min(size, _build.with_room(int(np.diff(arrays[f"starts_{l}"]).max()), room))
             for l, size in enumerate(level_sizes)
         )
-        masked = tuple(
-            _build.mask_bytes(arrays, l, size) <= mask_limit and widest[l] > _nodes.NARROW
+        limit = max(len(codes), 1 << 16) if mask_limit is None else mask_limit
+        windows = tuple(
+            _build.narrow_children(arrays[f"starts_{l}"], -(-size // 32), NARROW, limit)
             for l, size in enumerate(level_sizes)
         )
+        forced = _build.forced_level(arrays, len(level_sizes), _FORCED)
         shapes = _build.shapes_with_room(arrays, level_sizes, room)
-        return cls._on_device(_build.padded(arrays, shapes), level_sizes, widest, masked)
+        rows = tuple(
+            _build.with_room(int((np.diff(arrays[f"starts_{l}"]) > window).sum()), room)
+            for l, window in enumerate(windows)
+        )
+        arrays = _build.padded(arrays, shapes)
+        return cls._on_device(arrays, level_sizes, widest, windows, rows, forced)
 
     @classmethod
     def _on_device(
@@ -129,13 +144,19 @@ class ItemIndex:
         arrays: dict[str, np.ndarray],
         sizes: tuple[int, ...],
         widest: tuple[int, ...],
-        masked: tuple[bool, ...],
+        windows: tuple[int, ...],
+        rows: tuple[int, ...],
+        forced: int,
     ) -> "ItemIndex":
-        masks: list[Array | None] = []
+        """Make the masks and move everything to the device; `rows` masks a level have room."""
+        masks: list[WideMasks | None] = []
         for l, size in enumerate(sizes):
             starts, edges = arrays[f"starts_{l}"], arrays[f"edges_{l}"]
-            mask = _build.bitmask(starts, edges, -(-size // 32)) if masked[l] else None
-            masks.append(None if mask is None else jnp.asarray(mask))
+            if windows[l] >= widest[l]:
+                masks.append(None)
+                continue
+            wide, words = _build.wide_masks(starts, edges, -(-size // 32), windows[l])
+            masks.append(WideMasks.pack(wide, words, len(starts) - 1, rows[l]))
         return cls(
             starts=tuple(Starts.pack(arrays[f"starts_{l}"]) for l in range(len(sizes))),
             edges=tuple(jnp.asarray(arrays[f"edges_{l}"]) for l in range(len(sizes))),
@@ -144,6 +165,8 @@ class ItemIndex:
             packed_codes=jnp.asarray(arrays["codes"]),
             sizes=sizes,
             max_children=widest,
+            windows=windows,
+            forced_level=forced,
         )
 
     def updated(
@@ -187,20 +210,28 @@ class ItemIndex:
         numbers = np.flatnonzero(live)
         arrays = _build.flat_arrays(table[live].astype(np.int32), self.sizes, numbers)
         arrays["codes"] = table
-        widest = [int(np.diff(arrays[f"starts_{l}"]).max()) for l in range(self.levels)]
+        counts = [np.diff(arrays[f"starts_{l}"]) for l in range(self.levels)]
+        wide = [int((c > w).sum()) for c, w in zip(counts, self.windows, strict=True)]
+        rows = [0 if mask is None else mask.words.shape[0] for mask in self.masks]
         shapes = {f"edges_{l}": edges.shape[0] for l, edges in enumerate(self.edges)}
         shapes |= {f"starts_{l}": starts.delta.shape[0] for l, starts in enumerate(self.starts)}
         shapes |= {"leaf_items": self.leaf_items.shape[0], "codes": self.packed_codes.shape[0]}
         if any(len(arrays[name]) > size for name, size in shapes.items()):
             shapes = _build.shapes_with_room(arrays, self.sizes, 0.25)
-        if any(new > old for new, old in zip(widest, self.max_children, strict=True)):
-            grown = [_build.with_room(width, 0.25) for width in widest]
-            limits = zip(self.sizes, self.max_children, grown, strict=True)
-            children = tuple(min(size, max(old, new)) for size, old, new in limits)
-        else:
-            children = self.max_children
-        masked = tuple(mask is not None for mask in self.masks)
-        return self._on_device(_build.padded(arrays, shapes), self.sizes, children, masked)
+        children = list(self.max_children)
+        for l, size in enumerate(self.sizes):
+            if (widest := int(counts[l].max())) > children[l]:
+                children[l] = min(size, _build.with_room(widest, 0.25))
+            if wide[l] > rows[l]:
+                rows[l] = _build.with_room(wide[l], 0.25)
+        return self._on_device(
+            _build.padded(arrays, shapes),
+            self.sizes,
+            tuple(children),
+            self.windows,
+            tuple(rows),
+            self.forced_level,
+        )
 
     @property
     def levels(self) -> int:
@@ -231,12 +262,12 @@ class ItemIndex:
         }
         return {name: sum(x.nbytes for x in jax.tree.leaves(part)) for name, part in parts.items()}
 
-    def legal(self, level: int, node: Array, alive: Any = None) -> Array:
-        """Return which codes continue each node, bool [..., C_l].
+    def words(self, level: int, node: Array, alive: Any = None) -> Array:
+        """Return which codes continue each node as bitmasks, uint32 [..., W_l].
 
-        Cost a node: mask C_l bit tests, and C_l gathers more with a bool `alive`; window
-        max_children * C_l compares if narrow, else max_children scattered writes. With excluded
-        edges S scattered writes more. Nothing depends on I.
+        Bit c % 32 of word c // 32 is code c. Cost a node: M W_l compares, and a read of W_l words
+        where the level has wide nodes; there a bool `alive` costs C_l reads more. Excluded edges
+        cost S W_l compares. Nothing depends on I, nor on the widest node.
 
         Args:
           level: l, a Python int.
@@ -247,32 +278,47 @@ class ItemIndex:
         """
         if isinstance(alive, tuple | list):
             alive = alive[level]
-        if alive is None:
-            return self._legal(level, node, None)
-        if alive.dtype == jnp.bool_:
-            if alive.ndim == 1:
-                return self._legal(level, node, alive)
-            return jax.vmap(lambda n, a: self._legal(level, n, a))(node, alive)
-        if alive.ndim == 1:
-            return self._legal_but(level, node, alive)
-        return jax.vmap(lambda n, a: self._legal_but(level, n, a))(node, alive)
+        if alive is not None and alive.ndim == 2:
+            return jax.vmap(lambda n, a: self._words(level, n, a))(node, alive)
+        return self._words(level, node, alive)
+
+    def legal(self, level: int, node: Array, alive: Any = None) -> Array:
+        """Return which codes continue each node, bool [..., C_l]; arguments as of `words`."""
+        return _nodes.unpacked(self.words(level, node, alive), self.sizes[level])
+
+    def children(self, level: int, node: Array, alive: Any = None) -> tuple[Array, Array, Array]:
+        """Return codes, states and existence of each node's children, [..., M]: its window.
+
+        All children, where the level has no masks. Arguments as of `words`.
+        """
+        if isinstance(alive, tuple | list):
+            alive = alive[level]
+        if alive is not None and alive.ndim == 2:
+            return jax.vmap(lambda n, a: self._children(level, n, a))(node, alive)
+        return self._children(level, node, alive)
 
     def child(self, level: int, node: Array, code: Array) -> Array:
         """Return the state, int32 [...], that `code` leads to from `node`; -1 if it is not legal.
 
-        Cost: ceil(C_l / 32) words (mask), or log2(max_children) dependent gathers (window).
-        `node` and `code` have one shape; `code` may be any int32.
+        Cost: log2(max_children) dependent reads. `node` and `code` have one shape; `code` may be
+        any int32.
         """
         node, code = node.astype(jnp.int32), code.astype(jnp.int32)
         valid = (node >= 0) & (code >= 0) & (code < self.sizes[level])
         node, code = jnp.maximum(node, 0), jnp.where(valid, code, 0)
-        starts, edges, mask = self.starts[level], self.edges[level], self.masks[level]
-        if mask is not None:
-            edge, found = _nodes.child_by_mask(mask, starts, node, code)
-        else:
-            width = self.max_children[level]
-            edge, found = _nodes.child_by_search(edges, starts, node, code, width)
+        edge, found = _nodes.child_by_search(
+            self.edges[level], self.starts[level], node, code, self.max_children[level]
+        )
         return jnp.where(valid & found, edge, -1)
+
+    def leaves(self, depth: int, node: Array) -> tuple[Array, Array]:
+        """Return the first leaf below nodes at a depth, and how many there are, int32 [...].
+
+        None below a negative state. Cost: two chains of L - depth reads.
+        """
+        safe = jnp.maximum(node, 0)
+        begin, end = (self._leaf_begin(depth - 1, n) for n in (safe, safe + 1))
+        return begin, jnp.where(node >= 0, end - begin, 0)
 
     def item(self, leaf: Array) -> Array:
         """Return the item, int32 [...], of each state at depth L; -1 for a negative state."""
@@ -350,8 +396,10 @@ class ItemIndex:
         settings = {
             "kind": _KIND,
             "sizes": list(self.sizes),
-            "masked": [mask is not None for mask in self.masks],
             "max_children": list(self.max_children),
+            "windows": list(self.windows),
+            "rows": [0 if mask is None else mask.words.shape[0] for mask in self.masks],
+            "forced_level": self.forced_level,
         }
         _files.write_mapped(Path(directory) / "index.safetensors", arrays, settings)
 
@@ -365,8 +413,14 @@ class ItemIndex:
         path = Path(directory) / "index.safetensors"
         arrays, settings = _files.read_mapped(path, _KIND)
         try:
-            sizes, widest = tuple(settings["sizes"]), tuple(settings["max_children"])
-            return cls._on_device(arrays, sizes, widest, tuple(settings["masked"]))
+            return cls._on_device(
+                arrays,
+                tuple(settings["sizes"]),
+                tuple(settings["max_children"]),
+                tuple(settings["windows"]),
+                tuple(settings["rows"]),
+                settings["forced_level"],
+            )
         except KeyError as error:
             raise DataError(f"{path} lacks {error}; write it again with `jaxrec ids`") from error
 
@@ -383,18 +437,33 @@ class ItemIndex:
             bounds.append(bounds[-1][starts.unpack()])
         return bounds[::-1]
 
-    def _legal(self, level: int, node: Array, alive: Array | None) -> Array:
-        """Legal codes of nodes [...] under alive edges [N_{l+1}] that all nodes share."""
-        starts, mask, size = self.starts[level], self.masks[level], self.sizes[level]
-        safe = jnp.maximum(node, 0)
-        if mask is not None:
-            legal = _nodes.legal_by_mask(mask, starts, safe, size, alive)
-        else:
-            width = self.max_children[level]
-            legal = _nodes.legal_by_window(self.edges[level], starts, safe, size, width, alive)
-        return legal & (node >= 0)[..., None]
+    def _words(self, level: int, node: Array, alive: Array | None) -> Array:
+        """`words` of nodes [...] under alive edges [N_{l+1}] or without dead ones [S]."""
+        edges, starts, masks = self.edges[level], self.starts[level], self.masks[level]
+        safe, count = jnp.maximum(node, 0), -(-self.sizes[level] // 32)
+        dead = alive if alive is not None and alive.dtype != jnp.bool_ else None
+        alive = None if dead is not None else alive
+        codes, _, there = _nodes.children(edges, starts, safe, self.windows[level], alive)
+        words = _nodes.words_of_codes(codes, there, count)
+        if masks is not None:
+            wide, full = _nodes.wide_words(masks, starts, safe, alive)
+            words = jnp.where(wide[..., None], full, words)
+        if dead is not None:
+            words = words & ~_nodes.dead_words(edges, starts, safe, dead, count)
+        return jnp.where((node >= 0)[..., None], words, jnp.uint32(0))
 
-    def _legal_but(self, level: int, node: Array, dead: Array) -> Array:
-        """Legal codes of nodes [...] without the edges `dead` [S]."""
-        legal, safe = self._legal(level, node, None), jnp.maximum(node, 0)
-        return _nodes.without(legal, self.edges[level], self.starts[level], safe, dead)
+    def _children(self, level: int, node: Array, alive: Array | None) -> tuple[Array, Array, Array]:
+        """`children` of nodes [...] under alive edges [N_{l+1}] or without dead ones [S]."""
+        edges, starts = self.edges[level], self.starts[level]
+        dead = alive if alive is not None and alive.dtype != jnp.bool_ else None
+        codes, edge, there = _nodes.children(
+            edges,
+            starts,
+            jnp.maximum(node, 0),
+            self.windows[level],
+            None if dead is not None else alive,
+        )
+        if dead is not None:
+            row = dead.reshape((1,) * edge.ndim + (-1,))
+            there = there & ~(edge[..., None] == row).any(axis=-1)
+        return codes, edge, there & (node >= 0)[..., None]
