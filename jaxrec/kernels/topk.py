@@ -1,0 +1,73 @@
+"""Exact top-k in two steps: the best groups by their maxima, then the best elements of those.
+
+A top-k over N scores costs far more than reading them (a GPU sorts the row, a CPU keeps a heap).
+Group maxima are read off in one pass, and both smaller selections see about sqrt(N k) numbers.
+
+Why the result is that of `jax.lax.top_k`, ties included. Rank elements by (value falling, index
+rising): top_k returns the first k. Cut the row into contiguous groups and rank these by (maximum
+falling, index rising). Let e be one of the first k elements, of group g, and let group g' come
+before g. Either the maximum of g' exceeds that of g, and so e; or both are equal, and then
+g' < g, so that everything in g' has a smaller index than e. In both cases the maximum of g' comes
+before e. Fewer than k elements come before e, so fewer than k groups come before g: g is among the
+best k groups. Ordering the chosen groups by index keeps candidates in the order of the row, so a
+top_k over them breaks ties as one over the row does.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+# Below this ratio of scores to k the flat top-k is the faster one. Medians on one CPU core, flat
+# against grouped: [32, 3200] k=50 0.57/0.71 ms, [32, 12800] k=50 1.23/0.98 ms, [8, 102400] k=50
+# 2.2/0.66 ms, [1, 2097152] k=256 3.8/0.70 ms.
+GROUPED_FROM = 256
+
+
+def group_size(size: int, k: int) -> int | None:
+    """Scores a group that make both selections about equally long; None to select flat.
+
+    A power of two near sqrt(size / k): k groups of that many are as many candidates as there are
+    groups.
+    """
+    if size < GROUPED_FROM * k:
+        return None
+    return 1 << round(math.log2(math.sqrt(size / k)))
+
+
+def best_groups(maxima: jax.Array, k: int) -> jax.Array:
+    """The k groups with the largest maxima, in index order: `[..., M]` to int32 `[..., k]`."""
+    return jnp.sort(flat_top_k(maxima, k)[1], axis=-1)
+
+
+def flat_top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """`jax.lax.top_k` with int32 places, in two dimensions, where a CPU has its fast form."""
+    lead = scores.shape[:-1]
+    best, place = jax.lax.top_k(scores.reshape(-1, scores.shape[-1]), k)
+    return best.reshape(*lead, k), place.astype(jnp.int32).reshape(*lead, k)
+
+
+def grouped_top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k largest of the last axis and their places, ties by the smaller place.
+
+    Args:
+      scores: `[..., N]`, without NaN.
+      k: at most N.
+
+    Returns:
+      `[..., k]` values, best first, and int32 `[..., k]` places: those of `jax.lax.top_k`.
+
+    Cost a row: one read of N scores, then two selections among about sqrt(N k).
+    """
+    *lead, n = scores.shape
+    size = group_size(n, k)
+    if size is None:
+        return flat_top_k(scores, k)
+    # Padding comes last, so that of equal scores it is never the one that is taken.
+    width = [(0, 0)] * len(lead) + [(0, -n % size)]
+    groups = jnp.pad(scores, width, constant_values=-jnp.inf).reshape(*lead, -1, size)
+    chosen = best_groups(groups.max(-1), k)
+    # [..., k, size]
+    candidates = jnp.take_along_axis(groups, chosen[..., None], axis=-2)
+    best, place = flat_top_k(candidates.reshape(*lead, k * size), k)
+    return best, jnp.take_along_axis(chosen, place // size, axis=-1) * size + place % size

@@ -1,0 +1,113 @@
+"""One level of constrained beam search: legal continuations first, then the best of all beams.
+
+Legal codes arrive as a bitmask, 1/32 of a number a code. The masked scores `[B, K, C]` are never
+written: one pass reads the logits and leaves the maxima of groups of codes, and only the groups
+that win are read again (see `topk` for why that is exact).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.core import ConfigError
+from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels.topk import best_groups, flat_top_k, group_size
+
+
+def trie_topk(
+    logits: jax.Array,
+    offset: jax.Array,
+    words: jax.Array,
+    width: int,
+    implementation: Implementation = "auto",
+) -> tuple[jax.Array, jax.Array]:
+    """The best continuations of all beams of a user: `jax.lax.top_k` of the masked flat scores.
+
+    Args:
+      logits: `[B, K, C]` float32 or bfloat16, finite.
+      offset: `[B, K]` float32, added to all codes of a beam: its score less the normalizer of its
+        logits; -inf for a dead beam.
+      words: `[B, K, ceil(C / 32)]` uint32: bit c % 32 of word c // 32 says whether code c is legal.
+      width: W, continuations to keep; at most K C are.
+      implementation: see `choose`.
+
+    Returns:
+      `best` float32 `[B, W]`, sorted; -inf where there are fewer legal continuations. `chosen`
+      int32 `[B, W]`, beam * C + code, the smaller of equal scores first; any in range where `best`
+      is -inf.
+
+    Cost a user: one read of K C logits and K C / 8 bytes of mask, 3 K C operations, two selections
+    among about sqrt(K C W) numbers.
+    """
+    _check(logits, offset, words, width)
+    del implementation
+    return _trie_topk_xla(logits, offset, words, min(width, logits.shape[1] * logits.shape[2]))
+
+
+def unpack_bits(words: jax.Array, codes: int) -> jax.Array:
+    """Bits of uint32 `[..., ceil(C / 32)]`, lowest first, as bool `[..., C]`."""
+    shift = jnp.arange(32, dtype=jnp.uint32)
+    shift = shift.reshape(*(1,) * words.ndim, 32)
+    bits = (words[..., None] >> shift) & jnp.uint32(1)
+    return (bits != 0).reshape(*words.shape[:-1], -1)[..., :codes]
+
+
+def _check(logits: jax.Array, offset: jax.Array, words: jax.Array, width: int) -> None:
+    b, k, c = logits.shape
+    expected = (b, k, -(-c // 32))
+    if words.shape != expected or words.dtype != jnp.uint32:
+        raise ConfigError(
+            f"trie_topk needs words uint32 {expected}, one bit for each of {c} codes, got "
+            f"{words.dtype} {words.shape}"
+        )
+    if offset.shape != (b, k):
+        raise ConfigError(f"trie_topk needs an offset for each beam {(b, k)}, got {offset.shape}")
+    if width < 1:
+        raise ConfigError(f"trie_topk must keep at least one continuation, got width={width}")
+
+
+def _masked(logits: jax.Array, offset: jax.Array, legal: jax.Array) -> jax.Array:
+    """Scores of continuations, float32, -inf at illegal ones; `offset` broadcasts to `logits`."""
+    return jnp.where(legal, offset + logits.astype(jnp.float32), -jnp.inf)
+
+
+def _trie_topk_xla(
+    logits: jax.Array, offset: jax.Array, words: jax.Array, width: int
+) -> tuple[jax.Array, jax.Array]:
+    b, k, c = logits.shape
+    size = group_size(k * c, width)
+    groups = 0 if size is None else k * -(-c // size)
+    if size is None or groups < width:
+        scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
+        return flat_top_k(scores.reshape(b, k * c), width)
+    # [B, K, C] -> [B, K, C / size, size]
+    scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
+    scores = jnp.pad(scores, [(0, 0), (0, 0), (0, -c % size)], constant_values=-jnp.inf)
+    maxima = scores.reshape(b, k, -1, size).max(-1)
+    return _finish(logits, offset, words, maxima, size, width)
+
+
+def _finish(
+    logits: jax.Array,
+    offset: jax.Array,
+    words: jax.Array,
+    maxima: jax.Array,
+    size: int,
+    width: int,
+) -> tuple[jax.Array, jax.Array]:
+    """From the maxima of all groups `[B, K, J]` to the best elements."""
+    b, k, c = logits.shape
+    j = maxima.shape[2]
+    chosen = best_groups(maxima.reshape(b, k * j), width)
+    beam, first = chosen // j, chosen % j * size
+    # Codes of the chosen groups [B, W, size]; those past the last stand for an illegal code.
+    code = first[:, :, None] + jnp.arange(size, dtype=jnp.int32)[None, None]
+    inside = jnp.minimum(code, c - 1)
+    flat = beam[:, :, None] * c + inside
+    user = jnp.arange(b, dtype=jnp.int32)[:, None, None]
+    word = words[user, beam[:, :, None], inside // 32]
+    legal = (word >> (inside % 32).astype(jnp.uint32)) & jnp.uint32(1) != 0
+    values = jnp.take_along_axis(logits.reshape(b, k * c), flat.reshape(b, -1), axis=1)
+    shift = jnp.take_along_axis(offset, beam, axis=1)[:, :, None]
+    scores = _masked(values.reshape(flat.shape), shift, legal & (code < c))
+    best, place = flat_top_k(scores.reshape(b, -1), width)
+    return best, jnp.take_along_axis(flat.reshape(b, -1), place, axis=1)
