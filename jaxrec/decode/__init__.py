@@ -5,40 +5,51 @@ from jaxrec.decode.beam import (
     beam_search,
     beam_widths,
     check_beams,
-    log_probabilities,
+    search_items,
 )
 from jaxrec.decode.cache import BeamCache, BeamContext
 from jaxrec.decode.generate import Generated, complete, generate
+from jaxrec.decode.history import History, extend_histories, read_histories
 from jaxrec.decode.kv_cache import CacheContext, KVCache, LanguageModel, last_states, prefill, step
 from jaxrec.decode.recommend import Recommender
 from jaxrec.decode.sampling import GREEDY, Sampling, filter_logits, sample
+from jaxrec.decode.search import Step, log_probabilities, search_step
 from jaxrec.decode.stop import StopStrings, stop_table, token_bytes
+from jaxrec.decode.strategies import BEST, Strategy
 from jaxrec.decode.text_beam import TextBeams, beam_generate
 
 __all__ = [
+    "BEST",
     "GREEDY",
     "BeamCache",
     "BeamContext",
     "CacheContext",
     "Generated",
+    "History",
     "KVCache",
     "LanguageModel",
     "Recommendations",
     "Recommender",
     "Sampling",
+    "Step",
     "StopStrings",
+    "Strategy",
     "TextBeams",
     "beam_generate",
     "beam_search",
     "beam_widths",
     "check_beams",
     "complete",
+    "extend_histories",
     "filter_logits",
     "generate",
     "last_states",
     "log_probabilities",
     "prefill",
+    "read_histories",
     "sample",
+    "search_items",
+    "search_step",
     "step",
     "stop_table",
     "token_bytes",

@@ -2,14 +2,19 @@
 
 Beams that win are not copied. Each keeps the *ancestor indices* of its path, and attention reads
 the keys of earlier levels through them.
+
+Shapes: `B` rows of histories, `Q` tokens that are read at once (beams of all users of a row, times
+the tokens of each), `S` history tokens, `J` levels generated so far, `R` tokens a beam reads.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrec.kernels import beam_attention
+from jaxrec.kernels.choose import Implementation
 from jaxrec.nn import ScoreTerms
 
 
@@ -19,14 +24,16 @@ class BeamCache:
     """Keys and values of the whole stack of layers.
 
     Attributes:
-      history_key: `[depth, B, S, G, H]`.
+      history_key: `[depth, B, S, G, H]`, int8 where there is a scale.
       history_value: `[depth, B, S, G, H]`.
+      history_scale: of an int8 history, `[depth, B, S, G]` for keys and for values; else None.
       suffix_key: one `[depth, B, K_j, G, H]` for each level generated so far.
       suffix_value: likewise.
     """
 
     history_key: jax.Array
     history_value: jax.Array
+    history_scale: tuple[jax.Array, jax.Array] | None = None
     suffix_key: tuple[jax.Array, ...] = ()
     suffix_value: tuple[jax.Array, ...] = ()
 
@@ -41,23 +48,29 @@ class BeamCache:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BeamContext:
-    """Beams attend to their user's history, to their ancestors and to themselves.
+    """Beams attend to their user's history, to their ancestors and to their own new tokens.
 
     Attributes:
-      history_valid: `[B, S]` bool.
+      history_valid: `[B, S]` bool, or `[B, Q, S]` where several users share a row.
       history_positions: `[B, S]` int32.
-      ancestors: `[B, K, J]` int32: which beam of level j each beam descends from.
+      ancestors: `[B, K, J]` int32: which beam of level j each beam of the row descends from.
+      new: R, tokens that each beam reads at once, one after the other; 1 in a search.
+      implementation: of the attention, see `kernels.choose`.
     """
 
     history_valid: jax.Array
     history_positions: jax.Array
     ancestors: jax.Array
+    new: int = dataclasses.field(default=1, metadata={"static": True})
+    implementation: Implementation = dataclasses.field(default="auto", metadata={"static": True})
 
     def distance(self, positions: jax.Array) -> jax.Array:
-        """Distances to the history and then to the J + 1 suffix tokens: `[B, K, S + J + 1]`."""
+        """Distances to the history, the J ancestors and the R new tokens: `[B, Q, S + J + R]`."""
         past = positions[:, :, None] - self.history_positions[:, None, :]
-        back = jnp.arange(self.ancestors.shape[2], -1, -1, dtype=jnp.int32)
-        own = jnp.broadcast_to(back[None, None], (*positions.shape, back.size))
+        count = self.ancestors.shape[2] + self.new
+        token = jnp.arange(positions.shape[1], dtype=jnp.int32) % self.new
+        own = self.ancestors.shape[2] + token[:, None] - jnp.arange(count, dtype=jnp.int32)[None]
+        own = jnp.broadcast_to(own[None], (*positions.shape, count))
         return jnp.concatenate([past, own], axis=2)
 
     def attend(
@@ -68,22 +81,62 @@ class BeamContext:
         terms: ScoreTerms,
         layer: BeamCache,
     ) -> jax.Array:
-        """Attend; beams take the place of time: all arrays are `[B, K, heads, H]`."""
-        keys = [*self._follow(layer.suffix_key), key]
-        values = [*self._follow(layer.suffix_value), value]
+        """Attend; beams, and their tokens within them, take the place of time."""
+        if self.new > 1:
+            allowed = self._allowed(layer.history_key.shape[1])
+            allowed = allowed if terms.allowed is None else allowed & terms.allowed
+            terms = dataclasses.replace(terms, allowed=allowed)
         return beam_attention(
             query,
             layer.history_key,
             layer.history_value,
             self.history_valid,
-            jnp.stack(keys, axis=2),
-            jnp.stack(values, axis=2),
+            self._suffix(layer.suffix_key, key),
+            self._suffix(layer.suffix_value, value),
             terms,
+            history_scale=layer.history_scale,
+            implementation=self.implementation,
         )
 
-    def _follow(self, suffix: tuple[jax.Array, ...]) -> list[jax.Array]:
+    def _allowed(self, history: int) -> jax.Array:
+        """A token sees its beam's new tokens up to itself: `[1, Q, S + J + R]` bool.
+
+        For one beam of three tokens, after the history and the ancestors::
+
+            1 0 0
+            1 1 0
+            1 1 1
+        """
+        lower = jnp.tril(jnp.ones((self.new, self.new), bool))
+        before = jnp.ones((self.new, history + self.ancestors.shape[2]), bool)
+        rows = jnp.concatenate([before, lower], axis=1)
+        return jnp.tile(rows, (self.ancestors.shape[1], 1))[None]
+
+    def _suffix(self, levels: tuple[jax.Array, ...], new: jax.Array) -> jax.Array:
+        """What each token sees of its own beam: `[B, Q, J + R, G, H]`."""
         # [B, K_j, G, H] -> [B, K, G, H]
-        return [
+        path = [
             jnp.take_along_axis(rows, self.ancestors[:, :, j, None, None], axis=1)
-            for j, rows in enumerate(suffix)
+            for j, rows in enumerate(levels)
         ]
+        b, q, g, h = new.shape
+        own = new.reshape(b, q // self.new, self.new, g, h)
+        seen = jnp.concatenate([*(rows[:, :, None] for rows in path), own], axis=2)
+        if self.new == 1:
+            return seen
+        return jnp.repeat(seen, self.new, axis=1)
+
+
+def quantized(key_value: Any) -> tuple[Any, Any]:
+    """Keys and values `[..., H]` as int8, and the scales `[...]` by which they are multiplied.
+
+    Symmetric, one scale a token and head: the largest component is 127.
+    """
+
+    def each(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = x.astype(jnp.float32)
+        scale = jnp.maximum(jnp.abs(x).max(-1, keepdims=True) / 127.0, jnp.float32(1e-30))
+        return jnp.round(x / scale).astype(jnp.int8), scale[..., 0]
+
+    (key, key_scale), (value, value_scale) = (each(x) for x in key_value)
+    return (key, value), (key_scale, value_scale)

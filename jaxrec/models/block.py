@@ -40,7 +40,7 @@ class Shared:
       context: what tokens attend to.
       reach: of blocks that see everything, or of all when they are alike.
       local: of blocks with a window, where only some have one; else None.
-      memory_valid: `[B, S]` bool, the encoder's tokens; None without cross-attention.
+      memory_valid: `[B, S]` or `[B, T, S]` bool, the encoder's tokens; None without an encoder.
     """
 
     context: Context

@@ -62,7 +62,7 @@ class EncoderDecoder(nn.Module):
           positions: `[B, T]` int32.
           context: what the tokens attend to among themselves.
           memory: of `memory`.
-          memory_valid: `[B, S]` bool.
+          memory_valid: `[B, S]` bool, or `[B, T, S]` where tokens see different parts.
           cache: as in `CausalLM.hidden`.
           deterministic: False to apply dropout (needs a "dropout" key).
 

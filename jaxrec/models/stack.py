@@ -115,7 +115,7 @@ class Stack(nn.Module):
           cache: pytree whose leaves have a leading axis of `depth`, handed to the context layer by
             layer; None when the context needs none.
           memory: of `memory`, with cross-attention.
-          memory_valid: `[B, S]` bool, with cross-attention.
+          memory_valid: `[B, S]` or `[B, T, S]` bool, with cross-attention.
           deterministic: False to apply dropout (needs a "dropout" key).
 
         Returns:

@@ -56,7 +56,7 @@ class CrossAttention(nn.Module):
         Args:
           x: `[B, T, D]`.
           memory: keys and values, each `[B, S, G, H]`.
-          valid: `[B, S]` bool.
+          valid: `[B, S]` bool, or `[B, T, S]` where queries see different parts.
           deterministic: False to apply dropout (needs a "dropout" key).
         """
         query = head_projection("query", x, self.num_heads, self.head_size, self.q_bias, self.dtype)
@@ -65,7 +65,8 @@ class CrossAttention(nn.Module):
         if self.dropout and not deterministic:
             seed = jax.random.key_data(self.make_rng("dropout"))[:2]
             terms = ScoreTerms(dropout=seed, dropout_rate=self.dropout)
-        attended = dot_product_attention(query, *memory, valid[:, None, :], terms)
+        mask = valid if valid.ndim == 3 else valid[:, None, :]
+        attended = dot_product_attention(query, *memory, mask, terms)
         return output_projection(
             "out", attended, x.shape[-1], self.out_bias, self.out_scale, self.dtype
         )
