@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.models import CausalLM, TransformerConfig
+from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
 from jaxrec.systems.config import Config, DataConfig, DecodeConfig, EvalConfig, IdConfig
 from jaxrec.train import TrainConfig
 
@@ -22,10 +22,11 @@ def tiny_model(vocab_size: int = 18, depth: int = 1) -> TransformerConfig:
     )
 
 
-def random_params(model: CausalLM, seed: int = 0, scale: float = 0.4) -> Any:
+def random_params(model: CausalLM | EncoderDecoder, seed: int = 0, scale: float = 0.4) -> Any:
     """Parameters that are all random: zero biases and unit scales would hide a missing term."""
     example = jnp.zeros((1, 2), jnp.int32)
-    shapes = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), example, example == 0))
+    read = (example, example == 0) * (2 if isinstance(model, EncoderDecoder) else 1)
+    shapes = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), *read))
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda s: jnp.asarray(scale * rng.normal(size=s.shape), s.dtype), shapes)
 

@@ -1,4 +1,4 @@
-"""Constrained beam search against brute force: full forward passes, no cache, no trie."""
+"""Constrained beam search against brute force."""
 
 import dataclasses
 import functools
@@ -19,121 +19,9 @@ from jaxrec.decode import (
     check_beams,
     log_probabilities,
 )
-from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
-from jaxrec.models import CausalLM
+from jaxrec.ids import ItemIndex
 from jaxrec.nn import SelfContext, attention_mask, positions_of
-from jaxrec.testing import random_params, tiny_model
-
-MAX_ITEMS = 4
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Case:
-    """A random model, catalogue and batch of histories."""
-
-    model: CausalLM
-    params: dict
-    codes: np.ndarray
-    vocabulary: IdVocabulary
-    index: ItemIndex
-    tokens: jax.Array
-
-    @property
-    def items(self):
-        return len(self.codes)
-
-
-def _case(seed, sizes, share, users=3, **flavour):
-    rng = np.random.default_rng(seed)
-    grid = int(np.prod(sizes))
-    count = max(1, round(share * grid))
-    cells = rng.choice(grid, count, replace=False)
-    codes = np.stack(np.unravel_index(cells, sizes), axis=1).astype(np.int32)
-    vocabulary = IdVocabulary(sizes)
-    model = CausalLM(dataclasses.replace(tiny_model(vocabulary.size), **flavour))
-    params = random_params(model, seed)
-    histories = [rng.integers(0, count, n % (MAX_ITEMS + 2)) for n in range(users)]
-    tokens = write_histories(histories, vocabulary.tokens(codes), MAX_ITEMS)
-    return Case(
-        model, params, codes, vocabulary, ItemIndex.build(codes, sizes), jnp.asarray(tokens)
-    )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(model, params, tokens):
-    return model.apply(params, tokens, tokens != 0)
-
-
-def _logits(case):
-    """Logits at each level of each item's own ID after each history: per level `[B, I, C_l]`."""
-    users, length = case.tokens.shape
-    ids = case.vocabulary.tokens(case.codes)
-    rows = np.concatenate(
-        [
-            np.repeat(np.asarray(case.tokens), case.items, axis=0),
-            np.tile(ids, (users, 1)),
-        ],
-        axis=1,
-    )
-    logits = np.asarray(_forward(case.model, case.params, jnp.asarray(rows)), np.float64)
-    logits = logits.reshape(users, case.items, *logits.shape[1:])
-    levels = range(case.vocabulary.levels)
-    return [logits[:, :, length - 1 + l, case.vocabulary.level(l)] for l in levels]
-
-
-def _log_softmax(logits):
-    top = logits.max()
-    return logits - top - np.log(np.exp(logits - top).sum())
-
-
-def _children(case, allowed, prefix):
-    """Codes that continue a prefix towards an allowed item, by looking at every item."""
-    level = len(prefix)
-    return sorted(
-        {
-            int(c[level])
-            for c, ok in zip(case.codes, allowed, strict=True)
-            if ok and _starts(c, prefix)
-        }
-    )
-
-
-def _starts(code, prefix):
-    return tuple(code[: len(prefix)].tolist()) == prefix
-
-
-def _step(case, logits, user, allowed, prefix, normalize):
-    """{code: log-probability} of the legal continuations of a prefix."""
-    level, legal = len(prefix), _children(case, allowed, prefix)
-    if not legal:
-        return {}
-    member = next(i for i in range(case.items) if _starts(case.codes[i], prefix))
-    row = logits[level][user, member]
-    if normalize == "legal":
-        return dict(zip(legal, _log_softmax(row[legal]), strict=True))
-    return {code: _log_softmax(row)[code] for code in legal}
-
-
-def _score(case, logits, user, allowed, item, normalize):
-    code = case.codes[item].tolist()
-    return sum(
-        _step(case, logits, user, allowed, tuple(code[:l]), normalize)[code[l]]
-        for l in range(len(code))
-    )
-
-
-def _numpy_beam_search(case, logits, user, allowed, beams, normalize):
-    """[(score, item)], best first: the textbook algorithm over Python tuples."""
-    state = [(0.0, ())]
-    for _ in range(case.vocabulary.levels):
-        grown = [
-            (score + more, (*prefix, code))
-            for score, prefix in state
-            for code, more in _step(case, logits, user, allowed, prefix, normalize).items()
-        ]
-        state = sorted(grown, reverse=True)[:beams]
-    item_of = {tuple(code.tolist()): item for item, code in enumerate(case.codes)}
-    return [(score, item_of[prefix]) for score, prefix in state]
+from jaxrec.testing.brute_force import level_logits, make_case, score_of, textbook_search
 
 
 def _check_marks(items, scores, real):
@@ -193,13 +81,13 @@ def _check_whole_catalogue(case, how, normalize, seed):
     allowed, masks = _masks(case, how, seed)
     items, scores = _search(case, case.items, normalize, **masks)
     assert items.shape == scores.shape == (len(case.tokens), case.items)
-    logits = _logits(case)
+    logits = level_logits(case)
     for user in range(len(case.tokens)):
         legal = np.flatnonzero(allowed[user])
         _check_marks(items[user], scores[user], len(legal))
         assert set(items[user][: len(legal)].tolist()) == set(legal.tolist())
         expected = [
-            _score(case, logits, user, allowed[user], item, normalize)
+            score_of(case, logits, user, allowed[user], item, normalize)
             for item in items[user][: len(legal)]
         ]
         np.testing.assert_allclose(scores[user][: len(legal)], expected, atol=1e-4)
@@ -208,27 +96,27 @@ def _check_whole_catalogue(case, how, normalize, seed):
 @settings(max_examples=6, deadline=None)
 @given(_CASES, _HOW, _NORMALIZE)
 def test_beams_as_wide_as_the_catalogue_rank_it_like_brute_force(shape, how, normalize):
-    _check_whole_catalogue(_case(*shape), how, normalize, shape[0])
+    _check_whole_catalogue(make_case(*shape), how, normalize, shape[0])
 
 
 @pytest.mark.parametrize("normalize", ["codes", "legal"])
 @pytest.mark.parametrize("how", ["none", "allowed", "excluded"])
 def test_a_catalogue_with_wide_nodes_is_ranked_like_brute_force(how, normalize):
     # More than 32 codes: two words of a bitmask a node; ragged levels.
-    case = _case(0, (40, 3, 2), 0.25, num_kv_heads=1)
+    case = make_case(0, (40, 3, 2), 0.25, num_kv_heads=1)
     _check_whole_catalogue(case, how, normalize, 0)
 
 
 @settings(max_examples=6, deadline=None)
 @given(_CASES, _HOW, _NORMALIZE, st.integers(1, 6))
 def test_narrower_beams_equal_a_textbook_beam_search(shape, how, normalize, beams):
-    case = _case(*shape)
+    case = make_case(*shape)
     beams = min(beams, case.items)
     allowed, masks = _masks(case, how, shape[0])
     items, scores = _search(case, beams, normalize, **masks)
-    logits = _logits(case)
+    logits = level_logits(case)
     for user in range(len(case.tokens)):
-        expected = _numpy_beam_search(case, logits, user, allowed[user], beams, normalize)
+        expected = textbook_search(case, logits, user, allowed[user], beams, normalize)
         _check_marks(items[user], scores[user], len(expected))
         assert items[user][: len(expected)].tolist() == [item for _, item in expected]
         np.testing.assert_allclose(
@@ -238,12 +126,12 @@ def test_narrower_beams_equal_a_textbook_beam_search(shape, how, normalize, beam
 
 @pytest.mark.parametrize("normalize", ["codes", "legal"])
 def test_a_narrow_beam_in_a_large_catalogue_equals_a_textbook_beam_search(normalize):
-    case = _case(1, (6, 5, 4), 0.8)
+    case = make_case(1, (6, 5, 4), 0.8)
     allowed, masks = _masks(case, "allowed", 1)
     items, scores = _search(case, 5, normalize, **masks)
-    logits = _logits(case)
+    logits = level_logits(case)
     for user in range(len(case.tokens)):
-        expected = _numpy_beam_search(case, logits, user, allowed[user], 5, normalize)
+        expected = textbook_search(case, logits, user, allowed[user], 5, normalize)
         _check_marks(items[user], scores[user], len(expected))
         assert items[user][: len(expected)].tolist() == [item for _, item in expected]
         np.testing.assert_allclose(
@@ -252,11 +140,16 @@ def test_a_narrow_beam_in_a_large_catalogue_equals_a_textbook_beam_search(normal
 
 
 def test_probabilities_of_the_legal_items_sum_to_one():
-    case = _case(2, (4, 3), 0.6)
+    case = make_case(2, (4, 3), 0.6)
     _, scores = _search(case, case.items, "legal")
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, atol=1e-5)
     _, scores = _search(case, case.items, "codes")
     assert (np.exp(scores).sum(axis=1) < 0.999).all()
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(model, params, tokens):
+    return model.apply(params, tokens, tokens != 0)
 
 
 FLAVOURS = {
@@ -270,7 +163,7 @@ FLAVOURS = {
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
-    case = _case(3, (5, 4, 3), 0.5, users=4, **FLAVOURS[flavour])
+    case = make_case(3, (5, 4, 3), 0.5, users=4, **FLAVOURS[flavour])
     model, params, tokens = case.model, case.params, case.tokens
     rng = np.random.default_rng(0)
     valid = tokens != 0
@@ -312,7 +205,7 @@ def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
 
 
 def test_results_depend_neither_on_the_batch_size_nor_on_the_place_in_the_batch():
-    case = _case(4, (6, 5), 0.8, users=6)
+    case = make_case(4, (6, 5), 0.8, users=6)
     allowed, _ = _masks(case, "allowed", 0)
     items, scores = _search(case, 8, "codes", allowed=jnp.asarray(allowed))
     order = np.array([4, 0, 5, 2, 1, 3])
@@ -324,7 +217,7 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_place_in_the_batch(
 
 
 def test_results_do_not_depend_on_how_far_a_history_is_padded():
-    case = _case(5, (6, 5), 0.8)
+    case = make_case(5, (6, 5), 0.8)
     items, scores = _search(case, 8, "codes")
     wider = dataclasses.replace(case, tokens=jnp.pad(case.tokens, ((0, 0), (5, 0))))
     found = _search(wider, 8, "codes")
@@ -333,7 +226,7 @@ def test_results_do_not_depend_on_how_far_a_history_is_padded():
 
 
 def test_bfloat16_gives_valid_different_items_and_float32_scores():
-    case = _case(6, (6, 5), 0.8, dtype="bfloat16")
+    case = make_case(6, (6, 5), 0.8, dtype="bfloat16")
     items, scores = _search(case, 8, "codes")
     assert scores.dtype == np.float32
     for user in range(len(items)):
@@ -341,7 +234,7 @@ def test_bfloat16_gives_valid_different_items_and_float32_scores():
 
 
 def test_the_program_calls_no_host():
-    case = _case(7, (4, 3), 0.5)
+    case = make_case(7, (4, 3), 0.5)
 
     def run(params, tokens, excluded):
         return beam_search(
@@ -361,18 +254,6 @@ def test_the_program_calls_no_host():
     # The word to look for is the right one.
     telltale = jax.jit(lambda x: jax.debug.print("{}", x)).lower(1.0).as_text()
     assert "callback" in telltale
-
-
-def test_both_kinds_of_mask_at_once_are_refused():
-    case = _case(8, (4, 3), 0.5)
-    with pytest.raises(ConfigError, match=r"allowed.*excluded"):
-        _search(
-            case,
-            2,
-            "codes",
-            allowed=jnp.ones((3, case.items), bool),
-            excluded=jnp.zeros((3, 1), jnp.int32),
-        )
 
 
 def test_beams_are_no_wider_than_a_level_has_nodes():
