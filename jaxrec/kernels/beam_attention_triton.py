@@ -66,6 +66,7 @@ def history_triton(
         rows=rows,
         lanes=lanes,
         columns=columns,
+        row_blocks=row_blocks,
         blocks=pl.cdiv(pl.cdiv(s, columns), pieces),
         softcap=softcap,
     )
@@ -73,8 +74,8 @@ def history_triton(
     inputs = [query, key, value, valid.astype(jnp.int8), *(() if scale is None else scale)]
     out, lse = pl.pallas_call(
         kernel,
-        # Neighbours in the first dimension run together and read the same keys.
-        grid=(row_blocks, pieces, b * g),
+        # The first dimension alone has no limit. Neighbours run together and read the same keys.
+        grid=(b * g * row_blocks, pieces),
         out_shape=[
             jax.ShapeDtypeStruct((pieces, b, k, n, h), query.dtype),
             jax.ShapeDtypeStruct((pieces, b, k, n), jnp.float32),
@@ -97,6 +98,7 @@ def _kernel(
     rows: int,
     lanes: int,
     columns: int,
+    row_blocks: int,
     blocks: int,
     softcap: float | None,
 ) -> None:
@@ -105,10 +107,11 @@ def _kernel(
     _, beams, heads, size = query.shape
     tokens, groups = key.shape[1:3]
     shared = heads // groups
-    piece, user, group = pl.program_id(1), pl.program_id(2) // groups, pl.program_id(2) % groups
+    pair, piece = pl.program_id(0) // row_blocks, pl.program_id(1)
+    user, group = pair // groups, pair % groups
 
     # Rows are (beam, query head of the group); those past the last are computed and not stored.
-    row = pl.program_id(0) * rows + jnp.arange(rows, dtype=jnp.int32)
+    row = pl.program_id(0) % row_blocks * rows + jnp.arange(rows, dtype=jnp.int32)
     beam, head = row // shared, group * shared + row % shared
     real = row < beams * shared
     lane = jnp.arange(lanes, dtype=jnp.int32)

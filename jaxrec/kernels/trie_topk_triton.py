@@ -39,7 +39,8 @@ def group_maxima_triton(
         functools.partial(
             _kernel, load=plt.load, store=plt.store, rows=rows, columns=columns, size=size
         ),
-        grid=(pl.cdiv(c, columns), pl.cdiv(b * k, rows)),
+        # The first dimension alone has no limit.
+        grid=(pl.cdiv(b * k, rows), pl.cdiv(c, columns)),
         out_shape=jax.ShapeDtypeStruct((b * k, groups), jnp.float32),
         compiler_params=plt.CompilerParams(num_warps=4),
         interpret=interpret,
@@ -66,8 +67,8 @@ def _kernel(
 ) -> None:
     """A tile of beams and codes."""
     beams, codes = logits.shape
-    beam = pl.program_id(1) * rows + jnp.arange(rows, dtype=jnp.int32)
-    code = pl.program_id(0) * columns + jnp.arange(columns, dtype=jnp.int32)
+    beam = pl.program_id(0) * rows + jnp.arange(rows, dtype=jnp.int32)
+    code = pl.program_id(1) * columns + jnp.arange(columns, dtype=jnp.int32)
     real = beam < beams
     inside = real[:, None] & (code < codes)[None]
     scores = load(logits.at[beam[:, None], code[None]], mask=inside, other=0.0)
@@ -77,7 +78,7 @@ def _kernel(
     scores = jnp.where(legal, scores.astype(jnp.float32), -jnp.inf)
     best = scores.reshape(rows, columns // size, size).max(axis=2)
     best = best + load(offset.at[beam], mask=real, other=0.0)[:, None]
-    group = pl.program_id(0) * (columns // size)
+    group = pl.program_id(1) * (columns // size)
     group = group + jnp.arange(columns // size, dtype=jnp.int32)
     mask = real[:, None] & (group < maxima.shape[1])[None]
     store(maxima.at[beam[:, None], group[None]], best, mask=mask)
