@@ -1,7 +1,16 @@
 """One file an operation: a plain XLA form, and others under the same signature where they win."""
 
-from jaxrec.kernels.beam_attention import beam_attention
+from jaxrec.kernels.beam_attention import beam_attention, beam_attention_choice
+from jaxrec.kernels.choose import Choice, Implementation
 from jaxrec.kernels.topk import grouped_top_k
-from jaxrec.kernels.trie_topk import trie_topk
+from jaxrec.kernels.trie_topk import trie_topk, trie_topk_choice
 
-__all__ = ["beam_attention", "grouped_top_k", "trie_topk"]
+__all__ = [
+    "Choice",
+    "Implementation",
+    "beam_attention",
+    "beam_attention_choice",
+    "grouped_top_k",
+    "trie_topk",
+    "trie_topk_choice",
+]

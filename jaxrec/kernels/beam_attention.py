@@ -10,31 +10,28 @@ the narrow one stays plain.
 """
 
 import dataclasses
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
-from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels.beam_attention_mosaic import history_mosaic
+from jaxrec.kernels.beam_attention_triton import history_triton
+from jaxrec.kernels.beam_attention_xla import Part, Scales, history_xla, suffix_xla
+from jaxrec.kernels.choose import (
+    PLATFORMS,
+    Choice,
+    Implementation,
+    against_triton,
+    dispatch,
+    this_platform,
+)
 from jaxrec.nn import ScoreTerms
 
-# What a masked score becomes: finite, so that a row without any valid key gives no NaN.
-MASKED = float(jnp.finfo(jnp.float32).min)
-
-Scales = tuple[jax.Array, jax.Array]
-
-
-class Part(NamedTuple):
-    """Attention over some of the keys.
-
-    Attributes:
-      out: `[B, K, N, H]`, softmax-weighted values of these keys alone.
-      lse: float32 `[B, K, N]`, log of the sum of exp(score); about `MASKED` where all are masked.
-    """
-
-    out: jax.Array
-    lse: jax.Array
+# The largest head that the kernels hold on the chip.
+MAX_HEAD = 256
 
 
 def beam_attention(
@@ -48,6 +45,7 @@ def beam_attention(
     *,
     history_scale: Scales | None = None,
     implementation: Implementation = "auto",
+    interpret: bool = False,
 ) -> jax.Array:
     """Softmax over history and suffix together, in float32.
 
@@ -61,7 +59,9 @@ def beam_attention(
       terms: bias, cap and further mask over the S + J keys.
       history_scale: of an int8 history, float32 `[B, S, G]` for keys and for values: what stands
         for x is x * scale.
-      implementation: see `choose`.
+      implementation: see `choose` and `beam_attention_choice`. On several devices call a kernel
+        inside `jax.shard_map`, users divided among them.
+      interpret: run a kernel's code step by step on any platform; slow, for tests.
 
     Returns:
       `[B, K, N, H]` of the query's dtype.
@@ -70,14 +70,61 @@ def beam_attention(
     all K beams, and 2 B K J G H of suffixes.
     """
     _check(query, history_key, history_valid, suffix_key, history_scale)
-    del implementation
     terms = ScoreTerms() if terms is None else terms
-    valid, past, own = _split(terms, history_valid)
-    parts = [
-        _history_xla(query, history_key, history_value, valid, history_scale, past),
-        _suffix(query, suffix_key, suffix_value, own),
-    ]
-    return merge(parts).astype(query.dtype)
+    against = {name: _against(name, query, terms) for name in PLATFORMS}
+    return dispatch(
+        "beam_attention",
+        implementation,
+        {
+            "xla": _attend_xla,
+            "triton": functools.partial(_attend_kernel, history_triton, interpret),
+            "mosaic": functools.partial(_attend_kernel, history_mosaic, interpret),
+        },
+        against,
+        {name: beam_attention_choice(query, terms, name) for name in PLATFORMS.values()},
+        query,
+        history_key,
+        history_value,
+        history_valid,
+        suffix_key,
+        suffix_value,
+        terms,
+        history_scale,
+    )
+
+
+def beam_attention_choice(
+    query: jax.Array | jax.ShapeDtypeStruct,
+    terms: ScoreTerms | None = None,
+    platform: str | None = None,
+) -> Choice:
+    """What `implementation="auto"` runs for such a query on a platform, and why.
+
+    Args:
+      query: `[B, K, N, H]`, or its shape and dtype.
+      terms: as for `beam_attention`.
+      platform: "cpu", "cuda", "rocm" or "tpu"; None for this process's default backend.
+    """
+    platform = this_platform() if platform is None else platform
+    if platform == "tpu":
+        return Choice("xla", "no measurement shows the Mosaic kernel ahead of XLA on a TPU")
+    if platform != "cuda":
+        return Choice("xla", f"there is no kernel for {platform}")
+    reason = _against("triton", query, ScoreTerms() if terms is None else terms)
+    if reason is not None:
+        return Choice("xla", reason)
+    return Choice("triton", "scores of all beams stay on the chip; XLA writes and reads them")
+
+
+def _against(kernel: str, query: jax.Array | jax.ShapeDtypeStruct, terms: ScoreTerms) -> str | None:
+    """Why a kernel cannot run this, or None."""
+    if terms.bias is not None:
+        return "only the XLA form adds a bias to scores"
+    if query.shape[-1] > MAX_HEAD:
+        return f"heads of {query.shape[-1]} are larger than {MAX_HEAD}"
+    if query.dtype not in (jnp.float32, jnp.bfloat16, jnp.float16):
+        return f"queries are {query.dtype}, not float32, bfloat16 or float16"
+    return against_triton() if kernel == "triton" else None
 
 
 def merge(parts: list[Part]) -> jax.Array:
@@ -142,75 +189,37 @@ def _split(terms: ScoreTerms, history_valid: jax.Array) -> tuple[jax.Array, Scor
     return history_valid, past, own
 
 
-def _history_xla(
+def _attend_xla(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
     valid: jax.Array,
-    scale: Scales | None,
+    suffix_key: jax.Array,
+    suffix_value: jax.Array,
     terms: ScoreTerms,
-) -> Part:
-    """Attention to `[B, S, G, H]` under `valid` `[B, S]` or `[B, K, S]`, in plain XLA."""
-    b, k, n, h = query.shape
-    s, g = key.shape[1:3]
-    r = n // g
-    # All K N / G rows that read one head of keys are rows of one product.
-    rows = jnp.einsum("bkgrh->bgrkh", query.reshape(b, k, g, r, h)).reshape(b, g, r * k, h)
-    scores = jnp.einsum(
-        "bgmh,bsgh->bgms", rows, key.astype(query.dtype), preferred_element_type=jnp.float32
-    )
-    if scale is not None:
-        scores = scores * _of_heads(scale[0])
-    scores = terms.apply(scores.reshape(b, n, k, s))
-    # [B, 1, 1 or K, S]
-    seen = valid[:, None, None] if valid.ndim == 2 else valid[:, None]
-    scores = jnp.where(seen, scores, MASKED).reshape(b, g, r * k, s)
-    top = scores.max(-1, keepdims=True)
-    weights = jnp.exp(scores - top)
-    total = weights.sum(-1, keepdims=True)
-    if scale is not None:
-        weights = weights * _of_heads(scale[1])
-    out = jnp.einsum(
-        "bgms,bsgh->bgmh",
-        weights.astype(query.dtype),
-        value.astype(query.dtype),
-        preferred_element_type=jnp.float32,
-    )
-    # [B, G, (r K), H] -> [B, K, N, H]
-    out = jnp.einsum("bgrkh->bkgrh", (out / total).reshape(b, g, r, k, h)).reshape(b, k, n, h)
-    lse = jnp.swapaxes((top + jnp.log(total)).reshape(b, n, k), 1, 2)
-    return Part(out, lse)
+    scale: Scales | None,
+) -> jax.Array:
+    valid, past, own = _split(terms, valid)
+    parts = [
+        history_xla(query, key, value, valid, scale, past),
+        suffix_xla(query, suffix_key, suffix_value, own),
+    ]
+    return merge(parts).astype(query.dtype)
 
 
-def _of_heads(scale: jax.Array) -> jax.Array:
-    """Scales `[B, S, G]` beside scores: `[B, G, 1, S]`."""
-    return jnp.swapaxes(scale, 1, 2)[:, :, None]
-
-
-def _suffix(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreTerms) -> Part:
-    """Attention of each beam to its own `[B, K, J, G, H]`."""
-    b, k, n, h = query.shape
-    j, g = key.shape[2:4]
-    f32 = jnp.float32
-    # [B, K, J, G, H] and [B, K, G, r, H]: the keys first, which a CPU takes in twice as fast.
-    scores = jnp.einsum(
-        "bkjgh,bkgrh->bgrkj",
-        key,
-        query.reshape(b, k, g, n // g, h),
-        preferred_element_type=f32,
-    )
-    scores = terms.apply(scores.reshape(b, n, k, j))
-    if terms.allowed is not None:
-        scores = jnp.where(terms.allowed[:, None], scores, MASKED)
-    top = scores.max(-1, keepdims=True)
-    weights = jnp.exp(scores - top)
-    total = weights.sum(-1, keepdims=True)
-    # [B, N, K, J] -> [B, K, J, G, r]
-    weights = jnp.einsum("bgrkj->bkjgr", (weights / total).reshape(b, g, n // g, k, j))
-    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
-    out = sum(
-        (weights[:, :, i, ..., None] * value[:, :, i, :, None].astype(f32) for i in range(j)),
-        start=f32(0.0),
-    )
-    lse = jnp.swapaxes((top + jnp.log(total))[..., 0], 1, 2)
-    return Part(out.reshape(b, k, n, h), lse)
+def _attend_kernel(
+    history: Callable[..., list[Part]],
+    interpret: bool,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    valid: jax.Array,
+    suffix_key: jax.Array,
+    suffix_value: jax.Array,
+    terms: ScoreTerms,
+    scale: Scales | None,
+) -> jax.Array:
+    valid, _, own = _split(terms, valid)
+    parts = history(query, key, value, valid, scale, terms.softcap, interpret)
+    parts = [*parts, suffix_xla(query, suffix_key, suffix_value, own)]
+    return merge(parts).astype(query.dtype)

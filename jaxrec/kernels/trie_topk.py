@@ -5,12 +5,27 @@ written: one pass reads the logits and leaves the maxima of groups of codes, and
 that win are read again (see `topk` for why that is exact).
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
-from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels.choose import (
+    PLATFORMS,
+    Choice,
+    Implementation,
+    against_triton,
+    dispatch,
+    this_platform,
+)
 from jaxrec.kernels.topk import best_groups, flat_top_k, group_size
+from jaxrec.kernels.trie_topk_mosaic import GROUP, group_maxima_mosaic
+from jaxrec.kernels.trie_topk_triton import group_maxima_triton
+
+# From logits, offset and words to the maxima of groups of some size.
+Maxima = Callable[[jax.Array, jax.Array, jax.Array, int], jax.Array]
 
 
 def trie_topk(
@@ -19,6 +34,7 @@ def trie_topk(
     words: jax.Array,
     width: int,
     implementation: Implementation = "auto",
+    interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """The best continuations of all beams of a user: `jax.lax.top_k` of the masked flat scores.
 
@@ -28,7 +44,8 @@ def trie_topk(
         logits; -inf for a dead beam.
       words: `[B, K, ceil(C / 32)]` uint32: bit c % 32 of word c // 32 says whether code c is legal.
       width: W, continuations to keep; at most K C are.
-      implementation: see `choose`.
+      implementation: see `choose` and `trie_topk_choice`.
+      interpret: run a kernel's code step by step on any platform; slow, for tests.
 
     Returns:
       `best` float32 `[B, W]`, sorted; -inf where there are fewer legal continuations. `chosen`
@@ -39,8 +56,41 @@ def trie_topk(
     among about sqrt(K C W) numbers.
     """
     _check(logits, offset, words, width)
-    del implementation
-    return _trie_topk_xla(logits, offset, words, min(width, logits.shape[1] * logits.shape[2]))
+    width = min(width, logits.shape[1] * logits.shape[2])
+
+    def mosaic(logits: jax.Array, offset: jax.Array, words: jax.Array, size: int) -> jax.Array:
+        del size  # a register has one
+        return group_maxima_mosaic(logits, offset, words, interpret)
+
+    triton = functools.partial(group_maxima_triton, interpret=interpret)
+    return dispatch(
+        "trie_topk",
+        implementation,
+        {
+            "xla": functools.partial(_search, _group_maxima_xla, group_size, width),
+            "triton": functools.partial(_search, triton, _size_of_kernel, width),
+            "mosaic": functools.partial(_search, mosaic, lambda n, k: GROUP, width),
+        },
+        {"triton": against_triton()},
+        {name: trie_topk_choice(name) for name in PLATFORMS.values()},
+        logits,
+        offset,
+        words,
+    )
+
+
+def trie_topk_choice(platform: str | None = None) -> Choice:
+    """What `implementation="auto"` runs on a platform, and why.
+
+    Args:
+      platform: "cpu", "cuda", "rocm" or "tpu"; None for this process's default backend.
+    """
+    platform = this_platform() if platform is None else platform
+    if platform in PLATFORMS.values():
+        return Choice(
+            "xla", "XLA fuses the mask into the maxima by itself; no kernel is known to win"
+        )
+    return Choice("xla", f"there is no kernel for {platform}")
 
 
 def unpack_bits(words: jax.Array, codes: int) -> jax.Array:
@@ -70,23 +120,40 @@ def _masked(logits: jax.Array, offset: jax.Array, legal: jax.Array) -> jax.Array
     return jnp.where(legal, offset + logits.astype(jnp.float32), -jnp.inf)
 
 
-def _trie_topk_xla(
-    logits: jax.Array, offset: jax.Array, words: jax.Array, width: int
-) -> tuple[jax.Array, jax.Array]:
+def _size_of_kernel(size: int, k: int) -> int:
+    # A kernel is asked for by name, so it runs, however few the scores are.
+    return group_size(size, k) or 16
+
+
+def _group_maxima_xla(
+    logits: jax.Array, offset: jax.Array, words: jax.Array, size: int
+) -> jax.Array:
+    """Largest score among the legal codes of each group: `[B, K, ceil(C / size)]`."""
     b, k, c = logits.shape
-    size = group_size(k * c, width)
-    groups = 0 if size is None else k * -(-c // size)
-    if size is None or groups < width:
-        scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
-        return flat_top_k(scores.reshape(b, k * c), width)
-    # [B, K, C] -> [B, K, C / size, size]
     scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
     scores = jnp.pad(scores, [(0, 0), (0, 0), (0, -c % size)], constant_values=-jnp.inf)
-    maxima = scores.reshape(b, k, -1, size).max(-1)
-    return _finish(logits, offset, words, maxima, size, width)
+    return scores.reshape(b, k, -1, size).max(-1)
 
 
-def _finish(
+def _search(
+    maxima: Maxima,
+    size_of: Callable[[int, int], int | None],
+    width: int,
+    logits: jax.Array,
+    offset: jax.Array,
+    words: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Select through groups, or flat where there are too few scores for that."""
+    b, k, c = logits.shape
+    size = size_of(k * c, width)
+    if size is None or k * -(-c // size) < width:
+        scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
+        return flat_top_k(scores.reshape(b, k * c), width)
+    found = maxima(logits, offset, words, size)
+    return _from_groups(logits, offset, words, found, size, width)
+
+
+def _from_groups(
     logits: jax.Array,
     offset: jax.Array,
     words: jax.Array,

@@ -1,0 +1,99 @@
+"""Attention to the shared history and to each beam's own suffix in plain XLA: the reference."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.nn import ScoreTerms
+
+# What a masked score becomes: finite, so that a row without any valid key gives no NaN.
+MASKED = float(jnp.finfo(jnp.float32).min)
+
+Scales = tuple[jax.Array, jax.Array]
+
+
+class Part(NamedTuple):
+    """Attention over some of the keys.
+
+    Attributes:
+      out: `[B, K, N, H]`, softmax-weighted values of these keys alone.
+      lse: float32 `[B, K, N]`, log of the sum of exp(score); about `MASKED` where all are masked.
+    """
+
+    out: jax.Array
+    lse: jax.Array
+
+
+def history_xla(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    valid: jax.Array,
+    scale: Scales | None,
+    terms: ScoreTerms,
+) -> Part:
+    """Attention to `[B, S, G, H]` under `valid` `[B, S]` or `[B, K, S]`, in plain XLA."""
+    b, k, n, h = query.shape
+    s, g = key.shape[1:3]
+    r = n // g
+    # All K N / G rows that read one head of keys are rows of one product.
+    rows = jnp.einsum("bkgrh->bgrkh", query.reshape(b, k, g, r, h)).reshape(b, g, r * k, h)
+    scores = jnp.einsum(
+        "bgmh,bsgh->bgms", rows, key.astype(query.dtype), preferred_element_type=jnp.float32
+    )
+    if scale is not None:
+        scores = scores * _of_heads(scale[0])
+    scores = terms.apply(scores.reshape(b, n, k, s))
+    # [B, 1, 1 or K, S]
+    seen = valid[:, None, None] if valid.ndim == 2 else valid[:, None]
+    scores = jnp.where(seen, scores, MASKED).reshape(b, g, r * k, s)
+    top = scores.max(-1, keepdims=True)
+    weights = jnp.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    if scale is not None:
+        weights = weights * _of_heads(scale[1])
+    out = jnp.einsum(
+        "bgms,bsgh->bgmh",
+        weights.astype(query.dtype),
+        value.astype(query.dtype),
+        preferred_element_type=jnp.float32,
+    )
+    # [B, G, (r K), H] -> [B, K, N, H]
+    out = jnp.einsum("bgrkh->bkgrh", (out / total).reshape(b, g, r, k, h)).reshape(b, k, n, h)
+    lse = jnp.swapaxes((top + jnp.log(total)).reshape(b, n, k), 1, 2)
+    return Part(out, lse)
+
+
+def _of_heads(scale: jax.Array) -> jax.Array:
+    """Scales `[B, S, G]` beside scores: `[B, G, 1, S]`."""
+    return jnp.swapaxes(scale, 1, 2)[:, :, None]
+
+
+def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreTerms) -> Part:
+    """Attention of each beam to its own `[B, K, J, G, H]`."""
+    b, k, n, h = query.shape
+    j, g = key.shape[2:4]
+    f32 = jnp.float32
+    # [B, K, J, G, H] and [B, K, G, r, H]: the keys first, which a CPU takes in twice as fast.
+    scores = jnp.einsum(
+        "bkjgh,bkgrh->bgrkj",
+        key,
+        query.reshape(b, k, g, n // g, h),
+        preferred_element_type=f32,
+    )
+    scores = terms.apply(scores.reshape(b, n, k, j))
+    if terms.allowed is not None:
+        scores = jnp.where(terms.allowed[:, None], scores, MASKED)
+    top = scores.max(-1, keepdims=True)
+    weights = jnp.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    # [B, N, K, J] -> [B, K, J, G, r]
+    weights = jnp.einsum("bgrkj->bkjgr", (weights / total).reshape(b, g, n // g, k, j))
+    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
+    out = sum(
+        (weights[:, :, i, ..., None] * value[:, :, i, :, None].astype(f32) for i in range(j)),
+        start=f32(0.0),
+    )
+    lse = jnp.swapaxes((top + jnp.log(total))[..., 0], 1, 2)
+    return Part(out.reshape(b, k, n, h), lse)
