@@ -24,6 +24,7 @@ from jaxrec.ids.codes import sort_order
 DENSE = 2
 
 Array = jax.Array
+Step = tuple[Array, Array, Array, Array]
 
 
 @functools.partial(
@@ -79,9 +80,7 @@ class PaddedTrie:
                 offsets.append(jnp.asarray(starts))
             parents = rows
         items = jnp.asarray(order.astype(np.int32))
-        return cls(
-            tuple(tables), tuple(pairs), tuple(offsets), items, tuple(sizes), tuple(widths)
-        )
+        return cls(tuple(tables), tuple(pairs), tuple(offsets), items, tuple(sizes), tuple(widths))
 
     @property
     def nbytes(self) -> int:
@@ -98,7 +97,10 @@ class PaddedTrie:
             found = self.tables[level][safe]
             code = jax.lax.broadcasted_iota(jnp.int32, found.shape, 2)
         else:
-            pairs, starts = self.pairs[level - len(self.tables)], self.starts[level - len(self.tables)]
+            pairs, starts = (
+                self.pairs[level - len(self.tables)],
+                self.starts[level - len(self.tables)],
+            )
             width = self.widths[level]
             cut = jax.vmap(lambda first: jax.lax.dynamic_slice(pairs, (first, 0), (width, 2)))
             both = cut(starts[safe].reshape(-1)).reshape(*node.shape, width, 2)
@@ -114,7 +116,7 @@ class PaddedTrie:
 
 def padded_step(
     trie: PaddedTrie, level: int, node: Array, score: Array, logits: Array, width: int
-) -> tuple[Array, Array, Array, Array]:
+) -> Step:
     """One search step: as `search_step`, over candidates padded to the widest node.
 
     Args:
@@ -139,3 +141,13 @@ def padded_step(
     flat = (x.reshape(batch, beams * slots) for x in (code, child))
     code, child = (jnp.take_along_axis(x, place, axis=1) for x in flat)
     return best, (place // slots).astype(jnp.int32), code, child
+
+
+def whole_padded(trie: PaddedTrie, logits: list[Array], widths: tuple[int, ...]) -> Step:
+    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; the last step."""
+    batch = logits[0].shape[0]
+    node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
+    for level, width in enumerate(widths):
+        step = padded_step(trie, level, node, score, logits[level], width)
+        score, _, _, node = step
+    return step

@@ -4,10 +4,10 @@
   of each beam up in a dict, as published systems do;
 - *free*: the same call without it;
 - *tuned*: the strongest form that still is `generate`. A decoder reads all but the last token of
-  each history once a user, an encoder-decoder reads the history and projects the keys and values of
-  its cross-attention once a user; `batch_repeat_interleave(K)` copies that cache to the beams, and a
-  logits processor applies the trie to all beams at once, without a Python loop. `generate` still
-  moves the cache of history and beams whenever it chooses beams.
+  each history once a user; an encoder-decoder reads the history, and projects its keys and values
+  for the cross-attention, once a user. `batch_repeat_interleave(K)` copies that cache to the beams,
+  and a logits processor applies the trie to all beams at once, without a Python loop. `generate`
+  still moves the whole cache, that of the history included, whenever it chooses beams.
 
 No token ends a sequence, so that all have L tokens and the length penalty means nothing (it is 0).
 """

@@ -100,7 +100,7 @@ def plain_beam_search(
         read = (model.apply(params, states, method="memory"), valid)
         tokens = jnp.full((tokens.shape[0], 1), start, jnp.int32)
         valid = jnp.ones(tokens.shape, bool)
-    batch, length = tokens.shape
+    batch = tokens.shape[0]
     positions = positions_of(valid)
     # Not said to be causal: the whole square of scores is computed.
     past = SelfContext(attention_mask(valid))
@@ -119,7 +119,8 @@ def plain_beam_search(
                 params, token, where, context, *read, cache=(*history, *own), method="hidden"
             )
             own = tuple(
-                jnp.concatenate([x, y[:, :, :, None]], axis=3) for x, y in zip(own, new, strict=True)
+                jnp.concatenate([x, y[:, :, :, None]], axis=3)
+                for x, y in zip(own, new, strict=True)
             )
         logits = model.apply(params, hidden, method="logits")
         child = _spread(trie, level, node)

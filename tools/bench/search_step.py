@@ -55,3 +55,34 @@ def widest(scores: jax.Array, width: int) -> tuple[jax.Array, jax.Array, jax.Arr
     batch, beams, codes = scores.shape
     best, place = jax.lax.top_k(scores.reshape(batch, beams * codes), width)
     return best, (place // codes).astype(jnp.int32), (place % codes).astype(jnp.int32)
+
+
+def whole_search(index: ItemIndex, logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
+    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; the last step."""
+    batch = logits[0].shape[0]
+    node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
+    for level, width in enumerate(widths):
+        step = search_step(index, level, node, score, logits[level], width)
+        score, _, _, node = step
+    return step
+
+
+def whole_free(logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
+    """As `whole_search` where every code is legal."""
+    score = jnp.zeros(logits[0].shape[:2], jnp.float32)
+    for level, width in enumerate(widths):
+        step = free_step(score, logits[level], width)
+        score = step[0]
+    return step
+
+
+def random_logits(
+    batch: int, widths: tuple[int, ...], sizes: tuple[int, ...], seed: int = 0
+) -> list[jax.Array]:
+    """Logits of each level, `[B, K_l, C_l]`, as wide as the beams that come from above."""
+    keys = jax.random.split(jax.random.key(seed), len(sizes))
+    beams = (1, *widths[:-1])
+    return [
+        2.0 * jax.random.normal(key, (batch, k, size))
+        for key, k, size in zip(keys, beams, sizes, strict=True)
+    ]

@@ -48,7 +48,7 @@ def matmul_peak(dtype: Any = jnp.bfloat16, size: int = 8192, chain: int = 20) ->
     def run(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, chain, lambda _, y: (x @ y) * jnp.asarray(1 / size, dtype), x)
 
-    times = measure({"run": lambda: run(x)}, 3)["run"]
+    times = measure({"run": lambda: run(x)}, 10)["run"]
     return 2.0 * size**3 * chain / min(times.wall)
 
 
@@ -56,7 +56,7 @@ def copy_peak(megabytes: int = 1024) -> float:
     """Bytes/s, read and written, of a sum that nothing caches."""
     x = jnp.zeros(megabytes << 18, jnp.float32)
     run = jax.jit(lambda x: x + 1.0)
-    return 2.0 * x.nbytes / min(measure({"run": lambda: run(x)}, 5)["run"].wall)
+    return 2.0 * x.nbytes / min(measure({"run": lambda: run(x)}, 10)["run"].wall)
 
 
 def cores() -> int:
