@@ -20,9 +20,9 @@ from typing import Any
 import faiss
 import jax
 import numpy as np
+from catalogues import distinct_codes
 
 from jaxrec.ids import ItemIndex, collaborative, pq
-from jaxrec.ids.codes import groups
 
 ITEMS, WIDTH, SEGMENTS, CENTROIDS = 100_000, 384, 8, 256
 
@@ -124,18 +124,6 @@ def index(most: int) -> dict[str, float]:
         "index_bytes_per_item_4x256": round(max(row[1] for row, key in million if key[1] == 4), 2),
         "index_seconds_1m": round(max(row[0] for row, _ in million), 2),
     }
-
-
-def distinct_codes(items: int, levels: int, size: int, draw: str) -> np.ndarray:
-    """About `items` distinct random IDs, int32 [I, L], in random order."""
-    rng = np.random.default_rng(0)
-    share = rng.random((int(1.4 * items), levels))
-    # The inverse of the distribution function of a density that falls as 1 / rank.
-    ranks = share * size if draw == "uniform" else (size + 1) ** share - 1
-    codes = np.minimum(ranks, size - 1).astype(np.int32)
-    group, _ = groups(codes, (size,) * levels)
-    codes = codes[np.unique(group, return_index=True)[1]]
-    return codes[rng.permutation(len(codes))[:items]]
 
 
 if __name__ == "__main__":

@@ -14,20 +14,17 @@ line: tokens/s of the training step.
 import argparse
 import dataclasses
 import gc
-import importlib.metadata
 import importlib.util
 import json
-import os
-import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import cores, environment, matmul_peak, measure
 
 from jaxrec.core.memory import keep_memory
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
@@ -240,28 +237,6 @@ def peer_of(row: Row) -> Any:
     )
 
 
-@dataclasses.dataclass
-class Times:
-    """Seconds of the clock, and of all cores together, one a turn."""
-
-    wall: list[float] = dataclasses.field(default_factory=list)
-    cpu: list[float] = dataclasses.field(default_factory=list)
-
-
-def measure(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, Times]:
-    """Time each in alternating turns, after a first of each that does not count."""
-    for run in runs.values():
-        run()
-    times = {name: Times() for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            times[name].wall.append(time.perf_counter() - wall)
-            times[name].cpu.append(time.process_time() - cpu)
-    return times
-
-
 def flops_of(row: Row) -> float:
     """Floating-point operations of a training step: PaLM's count (Chowdhery et al. 2022, app. B).
 
@@ -282,19 +257,6 @@ def flops_of(row: Row) -> float:
     return row.batch * (6.0 * weights + 12.0 * heads * scores)
 
 
-def matmul_peak() -> float:
-    """FLOP/s of bfloat16 products of 8,192 x 8,192, each waiting for the one before."""
-    size, chain = 8192, 20
-    x = jnp.ones((size, size), jnp.bfloat16)
-
-    @jax.jit
-    def run(x: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, chain, lambda _, y: (x @ y) * jnp.bfloat16(1 / size), x)
-
-    times = measure({"run": lambda: run(x).block_until_ready()}, 3)["run"]
-    return 2.0 * size**3 * chain / min(times.wall)
-
-
 def compile_times() -> dict[str, float]:
     """Seconds from Python to executable of a small Llama's training step, at two depths."""
     spent: dict[int, float] = {}
@@ -310,21 +272,6 @@ def compile_times() -> dict[str, float]:
 def fresh(row: Row) -> float:
     jax.clear_caches()
     return Ours(row).compile_seconds
-
-
-def cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
-def environment(peer: bool) -> None:
-    load = ", ".join(f"{x:.2f}" for x in os.getloadavg())
-    print(f"device {jax.devices()[0].device_kind}, {cores()} cores, load {load}")
-    names = ["jax", "flax", "optax", *(["torch", "transformers"] if peer else [])]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    print(f"{platform.python_implementation()} {platform.python_version()}, {versions}")
-    if os.getloadavg()[0] > 0.75 * cores():
-        print("other work is running: quote no ratio from this run")
 
 
 def main() -> None:

@@ -1,0 +1,17 @@
+"""Random catalogues: distinct item IDs, uniform or with few frequent codes."""
+
+import numpy as np
+
+from jaxrec.ids.codes import groups
+
+
+def distinct_codes(items: int, levels: int, size: int, draw: str) -> np.ndarray:
+    """About `items` distinct random IDs, int32 [I, L], in random order."""
+    rng = np.random.default_rng(0)
+    share = rng.random((int(1.4 * items), levels))
+    # The inverse of the distribution function of a density that falls as 1 / rank.
+    ranks = share * size if draw == "uniform" else (size + 1) ** share - 1
+    codes = np.minimum(ranks, size - 1).astype(np.int32)
+    group, _ = groups(codes, (size,) * levels)
+    codes = codes[np.unique(group, return_index=True)[1]]
+    return codes[rng.permutation(len(codes))[:items]]

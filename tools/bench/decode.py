@@ -1,0 +1,324 @@
+"""Constrained beam search beside its peers, side by side in one process.
+
+    python tools/bench/decode.py [--rows causal-b32-s80-k50] [--repeats 5] [--no-peer]
+    python tools/bench/decode.py --preset h100 --no-peer       # the table of one GPU, in bf16
+
+All sides have the same random weights, the same random catalogue and the same random histories;
+turns alternate, so that a busy machine slows all, and ratios of medians are what to quote. Sides:
+ours (`jaxrec.decode.beam_search`), plain (`plain_decode.py`, one jitted call without any work on
+speed), Hugging Face constrained, free and tuned (`peers_decode.py`), and the floor (`roofline.py`,
+from peaks that are measured here). In float32 the ranked items of ours and of Hugging Face must be
+the same for every user; otherwise the exit code is 1. Ends with one JSON line.
+
+The split: the prefill and the search (all search steps, on random logits) are timed alone, the
+model's steps are the rest of the whole. Constrained against free is the search with the trie
+against the same top-k without it, as a share of the whole.
+"""
+
+import argparse
+import gc
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from decode_rows import ENCODES, NORMALIZE, Row, random_weights, rows_of
+from padded_trie import PaddedTrie
+from plain_decode import plain_beam_search
+from roofline import Peaks, floor
+from search_step import random_logits, whole_free, whole_search
+from timing import Times, copy_peak, cores, environment, matmul_peak, measure
+
+from jaxrec.decode import beam_search, beam_widths
+from jaxrec.ids import ItemIndex
+from jaxrec.models import EncoderDecoder
+from jaxrec.nn import SelfContext, attention_mask, positions_of
+
+PEERS = ("hf_constrained", "hf_free", "hf_tuned")
+
+
+class Ours:
+    """One row's model, catalogue and histories, and what is compiled for them."""
+
+    def __init__(self, row: Row) -> None:
+        self.row, self.model = row, row.spec.build()
+        self.codes = row.codes()
+        self.histories = row.tokens(self.codes)
+        self.params = random_weights(row.spec)
+        self.size = sum(x.size for x in jax.tree.leaves(self.params))
+        self.index = ItemIndex.build(self.codes, row.vocabulary.sizes)
+        self.trie = PaddedTrie.build(self.codes, row.vocabulary.sizes)
+        self.tokens = jnp.asarray(self.histories)
+        begin = time.perf_counter()
+        self._run = self.compiled(row.beams)
+        self.compile_seconds = time.perf_counter() - begin
+
+    def compiled(self, beams: int) -> Any:
+        """`beam_search` for this row's shapes."""
+
+        def search(params: Any, index: ItemIndex, tokens: jax.Array) -> Any:
+            return beam_search(
+                self.model,
+                params,
+                index,
+                tokens,
+                vocabulary=self.row.vocabulary,
+                beams=beams,
+                normalize=NORMALIZE,
+            )
+
+        return jax.jit(search).lower(self.params, self.index, self.tokens).compile()
+
+    def run(self) -> Any:
+        """The whole decode."""
+        return self._run(self.params, self.index, self.tokens)
+
+    def plain(self) -> Any:
+        """The same, without any work on speed."""
+        return plain_beam_search(
+            self.model,
+            self.params,
+            self.trie,
+            self.tokens,
+            vocabulary=self.row.vocabulary,
+            beams=self.row.beams,
+            normalize=NORMALIZE,
+        )
+
+    def pieces(self) -> dict[str, Callable[[], Any]]:
+        """The prefill alone, and all search steps alone, with the trie and without."""
+        widths = beam_widths(self.index, self.row.beams)
+        logits = random_logits(self.row.batch, widths, self.row.vocabulary.sizes)
+        prefill = jax.jit(self._prefill)
+        search = jax.jit(lambda index, logits: whole_search(index, logits, widths))
+        free = jax.jit(lambda logits: whole_free(logits, widths))
+        return {
+            "prefill": lambda: prefill(self.params, self.tokens),
+            "search": lambda: search(self.index, logits),
+            "search_free": lambda: free(logits),
+        }
+
+    def _prefill(self, params: Any, tokens: jax.Array) -> Any:
+        valid, read = tokens != 0, ()
+        if isinstance(self.model, EncoderDecoder):
+            states = self.model.apply(params, tokens, valid, method="encode")
+            read = (self.model.apply(params, states, method="memory"), valid)
+            tokens = jnp.zeros((tokens.shape[0], 1), jnp.int32)
+            valid = tokens == 0
+        context = SelfContext(attention_mask(valid), causal=True)
+        positions = positions_of(valid)
+        hidden, cache = self.model.apply(params, tokens, positions, context, *read, method="hidden")
+        return hidden[:, -1], cache, read
+
+
+def run_row(row: Row, options: argparse.Namespace, peaks: Peaks, busy: bool) -> dict[str, Any]:
+    """Measure one row and print it."""
+    c = row.config
+    ours = Ours(row)
+    print(
+        f"\n{row.name}: {row.kind}, {ours.size / 1e6:.1f}M parameters, width {c.width}, MLP "
+        f"{c.mlp_hidden}, {c.num_heads}/{c.kv_heads} heads of {c.head_width}, depth {c.depth}, "
+        f"{c.dtype}; {row.batch} x {row.history} tokens, {row.beams} beams, {row.levels} codes of "
+        f"{row.size}, {len(ours.codes):,} items; normalized over {NORMALIZE}; "
+        f"compiled in {ours.compile_seconds:.1f} s",
+        flush=True,
+    )
+    runs = {"ours": ours.run, "plain": ours.plain}
+    peer = None
+    if options.peer:
+        peer = make_peer(ours)
+        runs |= {name: getattr(peer, name.removeprefix("hf_")) for name in PEERS}
+    times = measure(runs, options.repeats)
+    pieces = measure(ours.pieces(), max(options.repeats, 10))
+    least = floor(
+        row.spec,
+        row.vocabulary,
+        row.batch,
+        row.history,
+        row.beams,
+        jnp.dtype(c.dtype).itemsize,
+        peaks,
+    )
+    for name, time_ in times.items():
+        print(f"  {name:<15}{told(time_)}" + ("" if name == "ours" else against(times, name, busy)))
+    print_goal(row, times, busy)
+    whole = times["ours"].median
+    print(
+        f"  floor          {1e3 * least.total:9.2f} ms (prefill {1e3 * least.prefill:.2f}); ours "
+        f"reaches {least.total / whole:.0%} of it, its prefill "
+        f"{least.prefill_flops / pieces['prefill'].median / peaks.flops:.0%} of the products' peak"
+    )
+    print_split(row, whole, pieces)
+    sizes = ", ".join(f"{part} {n / len(ours.codes):.1f}" for part, n in ours.index.nbytes.items())
+    print(f"  bytes an item: {sizes}; padded trie {ours.trie.nbytes / len(ours.codes):.1f}")
+    if not options.no_memory:
+        print_memory(ours)
+    found = {"name": row.name, **{f"{name}_ms": None for name in ("ours", "plain", *PEERS)}}
+    found |= {f"{name}_ms": round(1e3 * t.median, 3) for name, t in times.items()}
+    found |= {"floor_ms": round(1e3 * least.total, 3), "rows_agree": None}
+    if peer is not None:
+        found["rows_agree"] = agreement(ours, peer)
+    gc.collect()
+    return found
+
+
+def told(times: Times) -> str:
+    """Median, fastest and CPU time."""
+    wall, cpu = times.median, min(times.cpu)
+    return f"{1e3 * wall:9.2f} ms   fastest {1e3 * min(times.wall):9.2f}   CPU {1e3 * cpu:9.2f}"
+
+
+def ratio(times: dict[str, Times], name: str, busy: bool) -> float:
+    """How many times as long as ours; by CPU time where other work spoils the clock."""
+    if busy:
+        return min(times[name].cpu) / min(times["ours"].cpu)
+    return times[name].median / times["ours"].median
+
+
+def against(times: dict[str, Times], name: str, busy: bool) -> str:
+    return f"   x{ratio(times, name, busy):.2f} of ours" + (" in CPU time" if busy else "")
+
+
+def print_goal(row: Row, times: dict[str, Times], busy: bool) -> None:
+    """What is to be reached, and what was."""
+    if row.goal_ms is not None:
+        print(f"  goal: at most {row.goal_ms:.0f} ms; {1e3 * times['ours'].median:.1f}")
+    if "hf_tuned" in times:
+        goals = {"hf_constrained": row.goal, "hf_tuned": 2.0}
+        said = [
+            f"{name} x{goal:.0f} ({'reached' if ratio(times, name, busy) >= goal else 'missed'})"
+            for name, goal in goals.items()
+            if goal is not None
+        ]
+        print(f"  goal: {', '.join(said)}")
+
+
+def print_split(row: Row, whole: float, pieces: dict[str, Times]) -> None:
+    """Prefill, steps and search of the whole, in seconds; and the price of the constraint."""
+    prefill, search, free = (pieces[name].median for name in ("prefill", "search", "search_free"))
+    steps = max(whole - prefill - search, 0.0)
+    print(
+        f"  split: prefill {1e3 * prefill:.2f} ms, {row.levels - 1} steps {1e3 * steps:.2f}, "
+        f"search {1e3 * search:.2f}; without the trie {1e3 * free:.2f}: the constraint takes "
+        f"{(search - free) / whole:+.1%} of the whole"
+    )
+
+
+def print_memory(ours: Ours) -> None:
+    """Temporary bytes of the compiled call at two beam widths, against what a beam must add."""
+    row, few, many = ours.row, 10, min(250, len(ours.codes))
+    found = {k: ours.compiled(k).memory_analysis().temp_size_in_bytes for k in (few, many)}
+    c, item = row.config, jnp.dtype(row.config.dtype).itemsize
+    token = 2 * c.depth * c.kv_heads * c.head_width * item
+    more = (found[many] - found[few]) / (many - few) / row.batch
+    print(
+        f"  memory: {found[few] / 1e6:.1f} MB at {few} beams, {found[many] / 1e6:.1f} at {many}: "
+        f"{more / 1e3:.1f} kB a beam and user; its suffix is {(row.levels - 1) * token / 1e3:.1f}, "
+        f"a copy of the history would be {row.history * token / 1e3:.1f}"
+    )
+
+
+def make_peer(ours: Ours) -> Any:
+    """Hugging Face's side of a row."""
+    import torch
+    from peers_decode import Peer
+
+    row = ours.row
+    return Peer(
+        row.spec,
+        ours.params,
+        ours.codes,
+        row.vocabulary,
+        ours.histories,
+        row.beams,
+        NORMALIZE,
+        row.config.dtype,
+        "cuda" if torch.cuda.is_available() else "cpu",
+    )
+
+
+def agreement(ours: Ours, peer: Any) -> float:
+    """Share of users to whom ours and constrained Hugging Face rank the same items."""
+    found, theirs = ours.run(), peer.constrained(scores=True)
+    same = (ours.codes[np.asarray(found.items)] == theirs.codes).all(-1)
+    rows = same.all(-1)
+    apart = np.abs(np.asarray(found.scores) - theirs.scores).max()
+    tuned = (peer.tuned().codes == theirs.codes).all((1, 2)).mean()
+    print(
+        f"  rows that agree with Hugging Face: {rows.mean():.1%} (scores within {apart:.1e}); "
+        f"its tuned form with its own: {tuned:.1%}"
+    )
+    if not rows.all():
+        user = int(np.argmin(rows))
+        place = int(np.argmin(same[user]))
+        gap = theirs.scores[user, place] - np.asarray(found.scores)[user, place]
+        print(f"  user {user} differs from place {place} on, where scores differ by {gap:.1e}")
+    return float(rows.mean())
+
+
+def peaks_of(dtype: Any, accelerated: bool) -> Peaks:
+    """Measure this device."""
+    size, chain, megabytes = (8192, 20, 4096) if accelerated else (1024, 4, 256)
+    peaks = Peaks(matmul_peak(dtype, size, chain), copy_peak(megabytes))
+    print(
+        f"{jnp.dtype(dtype).name} products {peaks.flops / 1e12:.3g} TFLOP/s, copies "
+        f"{peaks.bandwidth / 1e9:.0f} GB/s"
+    )
+    return peaks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=["cpu", "h100"], default="cpu")
+    parser.add_argument("--rows", help="names, separated by commas; all by default")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--no-peer", action="store_true", help="without PyTorch")
+    parser.add_argument("--no-memory", action="store_true", help="compile for one beam width only")
+    options = parser.parse_args()
+    accelerated = jax.default_backend() != "cpu"
+    if options.preset == "h100" and not accelerated:
+        sys.exit("--preset h100 needs an accelerator; JAX found only a CPU here")
+    options.peer = not options.no_peer
+    missing = [m for m in ("torch", "transformers") if importlib.util.find_spec(m) is None]
+    if options.peer and missing:
+        sys.exit(
+            f"the peer needs {' and '.join(missing)}: pip install {' '.join(missing)}, "
+            "or pass --no-peer to measure ours alone"
+        )
+    rows = rows_of(options.preset)
+    if options.rows:
+        chosen, names = options.rows.split(","), [row.name for row in rows]
+        if unknown := set(chosen) - set(names):
+            sys.exit(f"no row {', '.join(sorted(unknown))}; rows: {', '.join(names)}")
+        rows = [row for row in rows if row.name in chosen]
+    jax.config.update("jax_enable_compilation_cache", False)
+    if options.peer:
+        import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        torch.set_num_threads(cores())
+        if options.preset == "h100" and not torch.cuda.is_available():
+            sys.exit("torch sees no GPU, and on a CPU the peer would take hours; pass --no-peer")
+    busy = environment(options.peer)
+    peaks = peaks_of(jnp.dtype(rows[0].config.dtype), accelerated)
+    results = []
+    for row in rows:
+        if row.kind == "encoder_decoder" and not ENCODES:
+            print(f"\n{row.name}: skipped, this beam_search takes no encoder-decoder")
+            continue
+        results.append(run_row(row, options, peaks, busy))
+    print(json.dumps({"rows": results}))
+    exact = [row.name for row in rows if row.config.dtype == "float32"]
+    wrong = [r["name"] for r in results if r["name"] in exact and (r["rows_agree"] or 1.0) < 1.0]
+    if wrong:
+        sys.exit(f"ranked items differ from Hugging Face's in {', '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What the decoding benchmark measures: models, batches, beams, and the ratios to be reached."""
+
+import dataclasses
+import inspect
+import math
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from catalogues import distinct_codes
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.decode import beam, beam_search
+from jaxrec.ids import IdVocabulary
+from jaxrec.models import TransformerConfig
+from jaxrec.models.spec import Kind, ModelSpec
+
+# What the log-probabilities of all sides sum to one over; Hugging Face knows these two only.
+NORMALIZE: Any = "vocabulary" if "vocabulary" in get_args(beam.Normalize) else "legal"
+# Whether `beam_search` takes an encoder-decoder.
+ENCODES = "start" in inspect.signature(beam_search).parameters
+# Standard deviation of the logits of random weights. Of trained models it is larger still; with a
+# smaller one beams lie so close together that rounding alone decides their order.
+SPREAD = 2.0
+
+T5 = TransformerConfig(
+    width=128,
+    depth=4,
+    num_heads=6,
+    head_size=64,
+    mlp_width=1024,
+    positions="relative",
+    activation="relu",
+    gated=False,
+    query_scale=1.0,
+    logit_scale=128**-0.5,
+)
+LLAMA = TransformerConfig(
+    width=256, depth=6, num_heads=4, mlp_width=768, max_length=8192, tie_embeddings=False
+)
+LLAMA_36M = dataclasses.replace(
+    LLAMA, width=512, depth=10, num_heads=8, mlp_width=1536, dtype="bfloat16"
+)
+LLAMA_1B = dataclasses.replace(
+    LLAMA,
+    width=2048,
+    depth=16,
+    num_heads=32,
+    num_kv_heads=8,
+    mlp_width=8192,
+    rope_theta=500_000.0,
+    dtype="bfloat16",
+)
+QWEN3 = dataclasses.replace(
+    LLAMA,
+    width=2048,
+    depth=28,
+    num_heads=16,
+    num_kv_heads=8,
+    head_size=128,
+    mlp_width=6144,
+    qk_norm=True,
+    rope_theta=1_000_000.0,
+    dtype="bfloat16",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+      name: of the line.
+      kind: of the model.
+      config: of the model; its vocabulary is set from the IDs.
+      batch: users.
+      history: tokens a user.
+      beams: K.
+      levels: L.
+      size: codes a level.
+      items: of the catalogue, about.
+      goal: Hugging Face's constrained time over ours; None where a time is the goal.
+      goal_ms: of ours; None where a ratio is the goal.
+    """
+
+    name: str
+    kind: Kind
+    config: TransformerConfig
+    batch: int
+    history: int
+    beams: int
+    levels: int = 4
+    size: int = 256
+    items: int = 10_000
+    goal: float | None = None
+    goal_ms: float | None = None
+
+    @property
+    def vocabulary(self) -> IdVocabulary:
+        """Tokens of the IDs."""
+        return IdVocabulary((self.size,) * self.levels)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model, with a row for each token."""
+        config = dataclasses.replace(self.config, vocab_size=self.vocabulary.size)
+        return ModelSpec(self.kind, config)
+
+    def codes(self) -> np.ndarray:
+        """A random catalogue, int32 `[I, L]`."""
+        return distinct_codes(self.items, self.levels, self.size, "uniform")
+
+    def tokens(self, codes: np.ndarray) -> np.ndarray:
+        """Random histories, int32 `[B, S]`: the last S tokens of random items."""
+        rng = np.random.default_rng(1)
+        items = rng.integers(0, len(codes), (self.batch, -(-self.history // self.levels)))
+        tokens = self.vocabulary.tokens(codes[items]).reshape(self.batch, -1)
+        return tokens[:, -self.history :]
+
+
+def rows_of(preset: str) -> list[Row]:
+    """The rows of a preset."""
+    if preset == "h100":
+        qwen = [
+            (1, 1000, 9.0),
+            (8, 1000, 62.0),
+            (1, 5000, 34.0),
+            (8, 5000, 260.0),
+        ]
+        return [
+            Row("36m-b64-s128-k50", "causal", LLAMA_36M, 64, 128, 50, goal_ms=3.0),
+            Row("1b-b16-s512-k20", "causal", LLAMA_1B, 16, 512, 20, goal_ms=31.0),
+            Row("1b-b64-s512-k50", "causal", LLAMA_1B, 64, 512, 50, goal_ms=130.0),
+            *[
+                Row(
+                    f"qwen3-b{batch}-s{history}-k256",
+                    "causal",
+                    QWEN3,
+                    batch,
+                    history,
+                    256,
+                    levels=3,
+                    size=8192,
+                    items=1_500_000,
+                    goal_ms=goal,
+                )
+                for batch, history, goal in qwen
+            ],
+        ]
+    return [
+        Row("encdec-b32-k10", "encoder_decoder", T5, 32, 80, 10, goal=9.0),
+        Row("encdec-b32-k50", "encoder_decoder", T5, 32, 80, 50, goal=20.0),
+        Row("causal-b1-s512-k50", "causal", LLAMA, 1, 512, 50, goal=60.0),
+        Row("causal-b32-s80-k50", "causal", LLAMA, 32, 80, 50, goal=45.0),
+        Row("causal-b8-s512-k50", "causal", LLAMA, 8, 512, 50),
+    ]
+
+
+def random_weights(spec: ModelSpec, seed: int = 0) -> Any:
+    """Weights whose logits have a standard deviation near `SPREAD` and depend on the history.
+
+    The usual initializers start from small branches and, for T5's unscaled attention, from scores
+    so large that rounding grows from layer to layer. Here the branches are as large as the stream.
+    """
+    c = spec.config
+    inputs = [jnp.zeros((1, 2), jnp.int32), jnp.zeros((1, 2), bool)]
+    inputs = [*inputs, *inputs] if spec.kind == "encoder_decoder" else inputs
+
+    @jax.jit
+    def make(key: jax.Array) -> Any:
+        leaves = flatten_dict(nn.meta.unbox(spec.build().init(key, *inputs)), sep="/")
+        scales = {
+            "table": SPREAD / c.logit_scale,
+            "out/kernel": SPREAD * math.sqrt(2 * c.depth),
+            "down/kernel": SPREAD * math.sqrt(2 * c.depth),
+            "query/kernel": c.head_width**-0.5 / (c.query_scale or c.head_width**-0.5),
+        }
+        for path, leaf in leaves.items():
+            ends = [scale for end, scale in scales.items() if path.endswith(end)]
+            leaves[path] = (leaf * (ends[0] if ends else 1.0)).astype(jnp.dtype(c.dtype))
+        return unflatten_dict(leaves, sep="/")
+
+    return make(jax.random.key(seed))

@@ -1,0 +1,88 @@
+"""The search step that the decoder takes, alone: from logits and nodes to the next beams."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.decode import log_probabilities
+from jaxrec.ids import ItemIndex
+
+Step = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+def search_step(
+    index: ItemIndex,
+    level: int,
+    node: jax.Array,
+    score: jax.Array,
+    logits: jax.Array,
+    width: int,
+    normalize: str = "codes",
+    alive: Any = None,
+) -> Step:
+    """Keep the best `width` legal continuations.
+
+    Args:
+      index: all valid IDs.
+      level: l, a Python int.
+      node: `[B, K]` int32.
+      score: `[B, K]` float32.
+      logits: `[B, K, C]` float32.
+      width: beams to keep.
+      normalize: as in `beam_search`.
+      alive: as in `ItemIndex.legal`.
+
+    Returns:
+      score, parent, code, node, each `[B, width]`; score -inf and node -1 where too few are legal.
+    """
+    legal = index.legal(level, node, alive)
+    scores = score[:, :, None] + log_probabilities(logits, legal, normalize)
+    best, parent, code = widest(scores, width)
+    node = index.child(level, jnp.take_along_axis(node, parent, axis=1), code)
+    return best, parent, code, jnp.where(jnp.isfinite(best), node, -1)
+
+
+def free_step(score: jax.Array, logits: jax.Array, width: int) -> Step:
+    """As `search_step` where every code is legal: no trie is read; the nodes are the codes."""
+    scores = score[:, :, None] + jax.nn.log_softmax(logits, axis=-1)
+    best, parent, code = widest(scores, width)
+    return best, parent, code, code
+
+
+def widest(scores: jax.Array, width: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The best `width` of `[B, K, C]`: score, beam and code, each `[B, width]`."""
+    batch, beams, codes = scores.shape
+    best, place = jax.lax.top_k(scores.reshape(batch, beams * codes), width)
+    return best, (place // codes).astype(jnp.int32), (place % codes).astype(jnp.int32)
+
+
+def whole_search(index: ItemIndex, logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
+    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; the last step."""
+    batch = logits[0].shape[0]
+    node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
+    for level, width in enumerate(widths):
+        step = search_step(index, level, node, score, logits[level], width)
+        score, _, _, node = step
+    return step
+
+
+def whole_free(logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
+    """As `whole_search` where every code is legal."""
+    score = jnp.zeros(logits[0].shape[:2], jnp.float32)
+    for level, width in enumerate(widths):
+        step = free_step(score, logits[level], width)
+        score = step[0]
+    return step
+
+
+def random_logits(
+    batch: int, widths: tuple[int, ...], sizes: tuple[int, ...], seed: int = 0
+) -> list[jax.Array]:
+    """Logits of each level, `[B, K_l, C_l]`, as wide as the beams that come from above."""
+    keys = jax.random.split(jax.random.key(seed), len(sizes))
+    beams = (1, *widths[:-1])
+    return [
+        2.0 * jax.random.normal(key, (batch, k, size))
+        for key, k, size in zip(keys, beams, sizes, strict=True)
+    ]
