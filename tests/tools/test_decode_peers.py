@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 from pathlib import Path
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +10,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrec.decode import beam, beam_search, beam_widths
+from jaxrec.decode import beam_search, beam_widths
+from jaxrec.decode.search import NORMALIZE
 from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.models.spec import ModelSpec
 from jaxrec.testing import tiny_model
 
 BENCH = Path(__file__).parents[2] / "tools" / "bench"
 SIZES, BEAMS = (8, 8, 8), 12
-NORMALIZE = get_args(beam.Normalize)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +83,6 @@ KINDS = ("causal", "encoder_decoder")
 @pytest.mark.parametrize("normalize", NORMALIZE)
 @pytest.mark.parametrize("kind", KINDS)
 def test_plain_search_is_the_library_s(bench, kind, normalize):
-    if kind == "encoder_decoder" and not bench("decode_rows").ENCODES:
-        pytest.skip("this beam_search takes no encoder-decoder")
     case = _case(bench, kind)
     found = beam_search(
         case.spec.build(),

@@ -27,17 +27,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from decode_rows import ENCODES, NORMALIZE, Row, random_weights, rows_of
+from decode_rows import NORMALIZE, Row, random_weights, rows_of
 from padded_trie import PaddedTrie
 from plain_decode import plain_beam_search
 from roofline import Peaks, floor
 from search_step import random_logits, whole_free, whole_search
 from timing import Times, copy_peak, cores, environment, matmul_peak, measure
 
-from jaxrec.decode import beam_search, beam_widths
+from jaxrec.core.memory import keep_memory
+from jaxrec.decode import beam_search, beam_widths, read_histories
 from jaxrec.ids import ItemIndex
-from jaxrec.models import EncoderDecoder
-from jaxrec.nn import SelfContext, attention_mask, positions_of
 
 PEERS = ("hf_constrained", "hf_free", "hf_tuned")
 
@@ -104,16 +103,7 @@ class Ours:
         }
 
     def _prefill(self, params: Any, tokens: jax.Array) -> Any:
-        valid, read = tokens != 0, ()
-        if isinstance(self.model, EncoderDecoder):
-            states = self.model.apply(params, tokens, valid, method="encode")
-            read = (self.model.apply(params, states, method="memory"), valid)
-            tokens = jnp.zeros((tokens.shape[0], 1), jnp.int32)
-            valid = tokens == 0
-        context = SelfContext(attention_mask(valid), causal=True)
-        positions = positions_of(valid)
-        hidden, cache = self.model.apply(params, tokens, positions, context, *read, method="hidden")
-        return hidden[:, -1], cache, read
+        return read_histories(self.model, params, tokens)
 
 
 def run_row(row: Row, options: argparse.Namespace, peaks: Peaks, busy: bool) -> dict[str, Any]:
@@ -280,6 +270,7 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true", help="without PyTorch")
     parser.add_argument("--no-memory", action="store_true", help="compile for one beam width only")
     options = parser.parse_args()
+    keep_memory()
     accelerated = jax.default_backend() != "cpu"
     if options.preset == "h100" and not accelerated:
         sys.exit("--preset h100 needs an accelerator; JAX found only a CPU here")
@@ -309,9 +300,6 @@ def main() -> None:
     peaks = peaks_of(jnp.dtype(rows[0].config.dtype), accelerated)
     results = []
     for row in rows:
-        if row.kind == "encoder_decoder" and not ENCODES:
-            print(f"\n{row.name}: skipped, this beam_search takes no encoder-decoder")
-            continue
         results.append(run_row(row, options, peaks, busy))
     print(json.dumps({"rows": results}))
     exact = [row.name for row in rows if row.config.dtype == "float32"]

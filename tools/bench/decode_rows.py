@@ -1,9 +1,8 @@
 """What the decoding benchmark measures: models, batches, beams, and the ratios to be reached."""
 
 import dataclasses
-import inspect
 import math
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +11,13 @@ from catalogues import distinct_codes
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.decode import beam, beam_search
+from jaxrec.decode.search import Normalize
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import TransformerConfig
 from jaxrec.models.spec import Kind, ModelSpec
 
-# What the log-probabilities of all sides sum to one over; Hugging Face knows these two only.
-NORMALIZE: Any = "vocabulary" if "vocabulary" in get_args(beam.Normalize) else "legal"
-# Whether `beam_search` takes an encoder-decoder.
-ENCODES = "start" in inspect.signature(beam_search).parameters
+# What the log-probabilities of all sides sum to one over: what Hugging Face's do.
+NORMALIZE: Normalize = "vocabulary"
 # Standard deviation of the logits of random weights. Of trained models it is larger still; with a
 # smaller one beams lie so close together that rounding alone decides their order.
 SPREAD = 2.0

@@ -117,7 +117,7 @@ class PaddedTrie:
 def padded_step(
     trie: PaddedTrie, level: int, node: Array, score: Array, logits: Array, width: int
 ) -> Step:
-    """One search step: as `search_step`, over candidates padded to the widest node.
+    """One search step: as `our_step`, over candidates padded to the widest node.
 
     Args:
       trie: all IDs.

@@ -1,50 +1,29 @@
-"""The search step that the decoder takes, alone: from logits and nodes to the next beams."""
-
-from typing import Any
+"""Searches alone, from logits to the last beams: as the decoder does them, and without a trie."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxrec.decode import log_probabilities
+from jaxrec.decode import search_step
 from jaxrec.ids import ItemIndex
 
 Step = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 
-def search_step(
+def our_step(
     index: ItemIndex,
     level: int,
     node: jax.Array,
     score: jax.Array,
     logits: jax.Array,
     width: int,
-    normalize: str = "codes",
-    alive: Any = None,
 ) -> Step:
-    """Keep the best `width` legal continuations.
-
-    Args:
-      index: all valid IDs.
-      level: l, a Python int.
-      node: `[B, K]` int32.
-      score: `[B, K]` float32.
-      logits: `[B, K, C]` float32.
-      width: beams to keep.
-      normalize: as in `beam_search`.
-      alive: as in `ItemIndex.legal`.
-
-    Returns:
-      score, parent, code, node, each `[B, width]`; score -inf and node -1 where too few are legal.
-    """
-    legal = index.legal(level, node, alive)
-    scores = score[:, :, None] + log_probabilities(logits, legal, normalize)
-    best, parent, code = widest(scores, width)
-    node = index.child(level, jnp.take_along_axis(node, parent, axis=1), code)
-    return best, parent, code, jnp.where(jnp.isfinite(best), node, -1)
+    """Score, parent, code and node, each `[B, width]`, of `jaxrec.decode.search_step`."""
+    step = search_step(index, level, node, score, logits, width)
+    return step.score, step.parent, step.code, step.node
 
 
 def free_step(score: jax.Array, logits: jax.Array, width: int) -> Step:
-    """As `search_step` where every code is legal: no trie is read; the nodes are the codes."""
+    """As `our_step` where every code is legal: no trie is read; the nodes are the codes."""
     scores = score[:, :, None] + jax.nn.log_softmax(logits, axis=-1)
     best, parent, code = widest(scores, width)
     return best, parent, code, code
@@ -62,7 +41,7 @@ def whole_search(index: ItemIndex, logits: list[jax.Array], widths: tuple[int, .
     batch = logits[0].shape[0]
     node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
     for level, width in enumerate(widths):
-        step = search_step(index, level, node, score, logits[level], width)
+        step = our_step(index, level, node, score, logits[level], width)
         score, _, _, node = step
     return step
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from catalogues import distinct_codes
 from padded_trie import PaddedTrie, padded_step, whole_padded
-from search_step import free_step, random_logits, search_step, whole_free, whole_search
+from search_step import free_step, our_step, random_logits, whole_free, whole_search
 from timing import Times, environment, measure
 
 from jaxrec.decode import beam_widths
@@ -47,14 +47,14 @@ class Case:
         self.met = []
         for level, width in enumerate(self.widths):
             self.met.append((node, score))
-            walk = jax.jit(search_step, static_argnums=(1, 5))
+            walk = jax.jit(our_step, static_argnums=(1, 5))
             score, _, _, node = walk(self.index, level, node, score, self.logits[level], width)
 
     def level(self, level: int) -> dict[str, Any]:
         """One step of each side."""
         width, logits = self.widths[level], self.logits[level]
         node, score = self.met[level]
-        ours = jax.jit(lambda index, n, s, x: search_step(index, level, n, s, x, width))
+        ours = jax.jit(lambda index, n, s, x: our_step(index, level, n, s, x, width))
         padded = jax.jit(lambda trie, n, s, x: padded_step(trie, level, n, s, x, width))
         free = jax.jit(lambda s, x: free_step(s, x, width))
         return {
