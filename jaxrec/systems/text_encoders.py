@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrec.eval import bootstrap_interval, evaluate
 from jaxrec.ids import ItemCodes
-from jaxrec.systems import generative, item_text
+from jaxrec.systems import item_ids, item_text
 from jaxrec.systems.comparison import TIES, batches
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset
@@ -54,7 +54,7 @@ def compare(
                 return None
             # How many must move does not depend on the repair, and "refuse" would stop here.
             ids = dataclasses.replace(config.ids, repair="next_free")
-            text, fitted = found, generative.fit_ids(ids, dataset, found)
+            text, fitted = found, item_ids.fit_ids(ids, dataset, found)
         values = nearest_neighbours(text.vectors, dataset)
         interval = bootstrap_interval(
             values, resamples=config.eval.resamples, seed=config.train.seed
