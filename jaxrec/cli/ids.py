@@ -1,5 +1,6 @@
 """`jaxrec ids CONFIG [--run-dir DIR]`: fit the item IDs, show how well they use their codes."""
 
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from jaxrec.systems.dataset import load_dataset
 
 def run(arguments: list[str]) -> None:
     """Fit, print and save."""
-    config, path, directory = take_config(arguments, "ids")
+    config, _, directory = take_config(arguments, "ids")
     dataset = load_dataset(config.data)
     with warnings.catch_warnings():
         # `_summary` says it, of IDs fitted earlier too.
@@ -42,7 +43,8 @@ def run(arguments: list[str]) -> None:
     plot = directory / "ids" / "code_use.png"
     write_bytes(plot, code_use_png(own.codes, own.sizes, before, facts, title))
     print(f"plot: {plot}; items and their IDs: {directory / 'ids' / 'item_ids.json'}")
-    print(f"saved in {directory / 'ids'}\nnext: jaxrec train {path} --run-dir {directory}")
+    # The same settings, or the run would be refused.
+    print(f"saved in {directory / 'ids'}\nnext: jaxrec train {shlex.join(arguments)}")
 
 
 def _summary(codes: ItemCodes, before: Mapping[str, Any]) -> str:

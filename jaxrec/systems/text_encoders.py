@@ -52,8 +52,9 @@ def compare(
             found = item_text.read(config.ids, dataset, encoder)
             if found is None:
                 return None
-            # How many must move does not depend on the repair, and "refuse" would stop here.
-            ids = dataclasses.replace(config.ids, repair="next_free")
+            # How many must move does not depend on the repair; "refuse" would stop here, and the
+            # grid of "next_free" may be too small.
+            ids = dataclasses.replace(config.ids, repair="suffix")
             text, fitted = found, item_ids.fit_ids(ids, dataset, found)
         values = nearest_neighbours(text.vectors, dataset)
         interval = bootstrap_interval(
