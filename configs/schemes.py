@@ -7,6 +7,10 @@ those after 1,000 steps, whatever validation says. Where a scheme has a shape to
 codes of 64; collaborative IDs have N = 10 and k = 50. Who was met with whom comes from the same
 window of 10 items for all that ask; PQ and RQ see the item texts too (TF-IDF), with the
 quickstart's weight.
+
+Cost: 45 to 120 s of CPU a run to train, 21 runs. Result over seeds 0, 1, 2, mean NDCG@10: random
+.046, svd .061, collaborative .094, hybrid .094, independent .101, pq .101, rq .105; intervals in
+the README.
 """
 
 import dataclasses
