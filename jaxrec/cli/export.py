@@ -1,7 +1,6 @@
 """`jaxrec export MODEL --to hf --out DIR`: a run or a model in Hugging Face's format."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,13 +39,13 @@ def run(arguments: list[str]) -> None:
     from jaxrec.models import export_model
     from jaxrec.models.convert import check_free
     from jaxrec.systems.pretrained import open_any
+    from jaxrec.systems.run import to_json_rows
 
     check_free(options.out)
     opened = open_any(options.model)
     extra = {}
     if opened.items is not None:
-        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in opened.items)
-        extra["item_ids.json"] = f"[\n{rows}\n]\n"
+        extra["item_ids.json"] = to_json_rows(opened.items)
     family = export_model(
         opened.model,
         options.out,

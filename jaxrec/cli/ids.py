@@ -1,40 +1,79 @@
 """`jaxrec ids CONFIG [--run-dir DIR]`: fit the item IDs, show how well they use their codes."""
 
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
+from jaxrec.core.files import write_bytes
+from jaxrec.eval.code_use import code_use_png
+from jaxrec.ids import ItemCodes, opened
 from jaxrec.systems import generative, item_text
 from jaxrec.systems.dataset import load_dataset
 
 
 def run(arguments: list[str]) -> None:
     """Fit, print and save."""
-    config, path, directory = take_config(arguments, "ids")
+    config, _, directory = take_config(arguments, "ids")
     dataset = load_dataset(config.data)
-    codes = generative.open_run(config, dataset, directory)
-    facts: dict[str, Any] = codes.metadata
+    with warnings.catch_warnings():
+        # `_summary` says it, of IDs fitted earlier too.
+        warnings.filterwarnings("ignore", message="codebook collapse")
+        codes = generative.open_run(config, dataset, directory)
+    # As they are without END codes, which would count as codes that most items use.
+    own = opened(codes)
+    facts: dict[str, Any] = own.metadata
     repair = facts.get("repair", {})
     before = repair.get("before", facts)
-    print(
-        f"{codes.scheme}: {codes.num_items:,} items, {codes.levels} codes each of "
-        f"{' x '.join(map(str, codes.sizes))}; {before['collision_share']:.1%} of items shared an "
-        f"ID, {repair.get('moved', 0):,} were given another; all {codes.num_items:,} are distinct"
-    )
+    print(_summary(codes, before))
     print(item_text.describe(facts))
-    table = Table("level", "codes", "in use", "entropy (bits)", "perplexity")
-    for level, size in enumerate(codes.sizes):
+    if repair:
+        _show("before repair", before["sizes"], before)
+    _show(f"after repair ({repair['method']})" if repair else "", own.sizes, facts)
+    if facts.get("warning"):
+        print(f"warning: {facts['warning']}")
+    labels = dataset.interactions.items.labels()
+    for item, row in enumerate(own.codes[:5].tolist()):
+        print(f"  {'-'.join(str(code) for code in row if code >= 0):<12} {labels[item]}")
+    title = f"{codes.scheme}: {codes.num_items:,} items of {dataset.interactions.name}"
+    plot = directory / "ids" / "code_use.png"
+    write_bytes(plot, code_use_png(own.codes, own.sizes, before, facts, title))
+    print(f"plot: {plot}; items and their IDs: {directory / 'ids' / 'item_ids.json'}")
+    # The same settings, or the run would be refused.
+    print(f"saved in {directory / 'ids'}\nnext: jaxrec train {shlex.join(arguments)}")
+
+
+def _summary(codes: ItemCodes, before: Mapping[str, Any]) -> str:
+    """One line: how long the IDs are, and how many collided."""
+    facts = codes.metadata
+    shape = f"{codes.levels} codes each of {' x '.join(f'{size:,}' for size in codes.sizes)}"
+    if facts.get("end_codes"):
+        shape = f"{facts['mean_length']:.2f} codes on average, with END codes {shape}"
+    moved = facts.get("repair", {}).get("moved", 0)
+    return (
+        f"{codes.scheme}: {codes.num_items:,} items, {shape}; {before['collision_share']:.1%} of "
+        f"items shared an ID, {moved:,} were given another; all {codes.num_items:,} are distinct"
+    )
+
+
+def _show(title: str, sizes: Sequence[int], facts: Mapping[str, Any]) -> None:
+    """Print the statistics of each level."""
+    table = Table(
+        *("level", "codes", "in use", "entropy (bits)", "perplexity", "ID shared"),
+        title=title,
+        title_justify="left",
+    )
+    for level, size in enumerate(sizes):
         table.add_row(
             str(level),
-            str(size),
+            f"{size:,}",
             f"{facts['utilization'][level]:.1%}",
             f"{facts['entropy'][level]:.2f}",
             f"{facts['perplexity'][level]:.1f}",
+            f"{facts['prefix_collision_share'][level]:.1%}",
         )
     Console().print(table)
-    labels = dataset.interactions.items.labels()
-    for item in range(min(5, codes.num_items)):
-        print(f"  {'-'.join(map(str, codes.codes[item].tolist())):<12} {labels[item]}")
-    print(f"saved in {directory / 'ids'}\nnext: jaxrec train {path} --run-dir {directory}")

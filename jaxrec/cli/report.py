@@ -11,6 +11,7 @@ from jaxrec.core import DataError
 from jaxrec.core.files import write_text
 from jaxrec.data import DATASETS
 from jaxrec.eval.report import REPORT_KEYS, RunParts, model_card, render
+from jaxrec.ids import opened
 from jaxrec.systems import run as runs
 from jaxrec.train.metrics import read_metrics
 
@@ -57,7 +58,8 @@ def read_parts(directory: Path) -> RunParts:
                 f"{directory / 'eval.json'} lacks {', '.join(lacking)}; "
                 f"write it again: jaxrec eval {directory}"
             )
-    found = runs.load_codes(directory) if (directory / "ids" / "codes.npz").exists() else None
+    has_ids = (directory / "ids" / "codes.npz").exists()
+    found = opened(runs.load_codes(directory)) if has_ids else None
     known = DATASETS.get(config["data"]["name"])
     return RunParts(
         run=str(directory),

@@ -18,6 +18,7 @@ from jaxrec.eval.significance import (
     Interval,
     PairedTest,
     bootstrap_interval,
+    crossed_interval,
     holm,
     paired_bootstrap,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Ties",
     "average",
     "bootstrap_interval",
+    "crossed_interval",
     "evaluate",
     "hit_rate",
     "holm",

@@ -57,7 +57,7 @@ class RunParts:
       report: metrics, tests and samples, as in `eval.json`.
       metrics: rows of `metrics.jsonl`, by step.
       train: how training ended, as in `train.json`.
-      codes: item IDs, int [I, L].
+      codes: item IDs, int [I, L]; a shorter one is followed by -1.
       ids: "scheme", "sizes" (L numbers) and the statistics of the IDs.
       about: one line on the data set.
       homepage: where a person finds it and its licence.
@@ -137,7 +137,7 @@ def _context(parts: RunParts) -> dict[str, Any]:
         "best": best["step"] if best else None,
         "levels": _levels(parts),
         "text": _text(parts),
-        "before": parts.ids.get("repair", {}).get("before", parts.ids),
+        "before": _before(parts),
         "settings": settings(parts.config),
         "folder": PurePath(parts.run).name or parts.run,
         "user": report["samples"][0]["user"] if report and report["samples"] else "USER",
@@ -150,13 +150,21 @@ def _metric_order(name: str) -> tuple[int, int, str]:
     return -int(cutoff or 0), ("ndcg", "hr", kind).index(kind), name
 
 
+def _before(parts: RunParts) -> Mapping[str, Any]:
+    """Statistics of the IDs before collision repair."""
+    found: Mapping[str, Any] = parts.ids.get("repair", {}).get("before", parts.ids)
+    return found
+
+
 def _levels(parts: RunParts) -> list[dict[str, Any]]:
     """How often each code of each level is used, most used first."""
     if parts.codes is None:
         return []
+    before, key = _before(parts), "prefix_collision_share"
     found = []
     for level, size in enumerate(parts.ids["sizes"]):
-        counts = np.sort(np.bincount(parts.codes[:, level], minlength=size))[::-1]
+        column = parts.codes[:, level]
+        counts = np.sort(np.bincount(column[column >= 0], minlength=size))[::-1]
         share = counts[counts > 0] / counts.sum()
         # + 0.0 turns the -0.0 of a single code into 0.0.
         entropy = float(-(share * np.log2(share)).sum() + 0.0)
@@ -169,6 +177,10 @@ def _levels(parts: RunParts) -> list[dict[str, Any]]:
                 "entropy": entropy,
                 "limit": math.log2(size),
                 "perplexity": 2.0**entropy,
+                "shared": [
+                    facts[key][level] if level < len(facts.get(key, ())) else None
+                    for facts in (before, parts.ids)
+                ],
             }
         )
     return found

@@ -100,7 +100,11 @@ def repair(
             group[losers],
         )
     metadata = {**item_codes.metadata, **code_statistics(codes, sizes)}
-    metadata["repair"] = {"method": method, "moved": before["must_move"], "before": before}
+    metadata["repair"] = {
+        "method": method,
+        "moved": before["must_move"],
+        "before": {"sizes": list(item_codes.sizes), **before},
+    }
     return dataclasses.replace(item_codes, codes=codes, sizes=sizes, metadata=metadata)
 
 

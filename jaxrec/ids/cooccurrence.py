@@ -9,12 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.ids.vectors import _counts, _ppmi
 
 Weighting = Literal["counts", "ppmi", "degree"]
 
-# Context smoothing of the PMI, as in `vectors.collaborative_vectors`.
-_SMOOTHING = 0.75
+# Context smoothing of the PMI: Levy, Goldberg and Dagan, 2015, section 3.1.
+SMOOTHING = 0.75
 
 
 def flat(train_sequences: Sequence[np.ndarray], num_items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +24,7 @@ def flat(train_sequences: Sequence[np.ndarray], num_items: int) -> tuple[np.ndar
     """
     lengths = np.array([len(sequence) for sequence in train_sequences], np.int64)
     if lengths.sum() == 0:
-        raise DataError("no training interactions to make item IDs of")
+        raise DataError("no training interactions to learn items from")
     items = np.concatenate([np.asarray(s, np.int64) for s in train_sequences])
     if items.min() < 0 or items.max() >= num_items:
         raise DataError(f"item numbers {items.min()}..{items.max()} do not fit 0..{num_items - 1}")
@@ -58,6 +57,21 @@ def cooccurrence(
     return _counts(users, items, len(train_sequences), num_items, window, decay)
 
 
+def ppmi(counts: Any, smoothing: float = SMOOTHING) -> Any:
+    """Return the positive pointwise mutual information of counts, sparse [I, I].
+
+    With n~(j) = n(j)^smoothing, max(0, log( n(i, j) / n(i) * sum_k n~(k) / n~(j) )).
+    """
+    counts = counts.tocoo(copy=True)
+    total = np.asarray(counts.sum(axis=1)).ravel()
+    context = np.where(total > 0, total, 1) ** smoothing * (total > 0)
+    i, j = counts.row, counts.col
+    counts.data = np.maximum(0, np.log(counts.data / total[i] * context.sum() / context[j]))
+    counts = counts.tocsr()
+    counts.eliminate_zeros()
+    return counts
+
+
 def weighted(counts: Any, weighting: Weighting) -> Any:
     """Return counts [I, I] weighted: as they are, by positive PMI, or by the items' degrees.
 
@@ -75,8 +89,39 @@ def weighted(counts: Any, weighting: Weighting) -> Any:
     if weighting == "counts" or counts.nnz == 0:
         return counts
     if weighting == "ppmi":
-        one_way = _ppmi(counts.copy(), _SMOOTHING)
+        one_way = ppmi(counts)
         return ((one_way + one_way.T) / 2).tocsr()
     degree = np.asarray(counts.sum(axis=1)).ravel()
     scale = sp.diags_array(1 / np.sqrt(np.where(degree > 0, degree, 1.0)))
     return (scale @ counts @ scale).tocsr()
+
+
+def _counts(
+    users: np.ndarray,
+    items: np.ndarray,
+    num_users: int,
+    num_items: int,
+    window: int | None,
+    decay: float,
+) -> Any:
+    """Symmetric co-occurrence counts, sparse [I, I] with an empty diagonal."""
+    import scipy.sparse as sp
+
+    if window is None:
+        seen = sp.csr_array((np.ones(len(items)), (users, items)), shape=(num_users, num_items))
+        seen.data[:] = 1.0  # a repeated item counts once
+        counts = (seen.T @ seen).tocsr()
+    else:
+        shape = (num_items, num_items)
+        counts = sp.csr_array(shape, dtype=np.float64)
+        for distance in range(1, min(window, len(items) - 1) + 1):
+            same = users[distance:] == users[:-distance]
+            if not same.any():
+                break
+            pair = (items[:-distance][same], items[distance:][same])
+            weight = np.full(len(pair[0]), decay ** (distance - 1))
+            counts = counts + sp.csr_array((weight, pair), shape=shape)
+        counts = (counts + counts.T).tocsr()
+    counts.setdiag(0)
+    counts.eliminate_zeros()
+    return counts

@@ -2,6 +2,7 @@
 
     {"B00X": ["<a_12>", "<b_3>", "<c_9>"]}        item,0,1,2          item,id
     {"B00X": [12, 3, 9]}                          B00X,12,3,9         B00X,<a_12><b_3><c_9>
+    [{"item": "B00X", "id": "<a_12><b_3><c_9>"}]
 
 A code is a whole number, bare or written `<a_12>` (LC-Rec's form, whose letters tell the level). A
 CSV file has a header and the item in its first column; empty cells at the end of a row make a
@@ -105,12 +106,28 @@ def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
         entries = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno}: no valid JSON ({error.msg})") from error
-    if not text.lstrip().startswith("{"):
-        raise DataError(f"{path}: expected a JSON object {{item: codes}}")
+    if text.lstrip().startswith("["):
+        entries = [_row(row, path) for row in entries]
+    elif not text.lstrip().startswith("{"):
+        raise DataError(f"{path}: expected a JSON object {{item: codes}}, or the list of an export")
     for key, codes in entries:
         if not isinstance(codes, list):
             raise DataError(f"{path}: item {key!r} has {codes!r}; expected a list of codes")
         yield str(path), key, codes
+
+
+def _row(row: Any, path: Path) -> tuple[str, list[str]]:
+    """Item and codes of a row of an export's `item_ids.json`."""
+    is_object = isinstance(row, list) and all(isinstance(pair, tuple) for pair in row)
+    found = dict(row) if is_object else {}
+    if not isinstance(found.get("item"), str) or not isinstance(found.get("id"), str):
+        raise DataError(f'{path}: expected rows {{"item": ..., "id": "<a_3><b_7>"}}, got {row!r}')
+    return found["item"], _apart(found["id"])
+
+
+def _apart(whole: str) -> list[str]:
+    """Codes of an ID in one piece."""
+    return re.sub(r">\s*<", "> <", whole).split()
 
 
 def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any]]]:
@@ -129,9 +146,7 @@ def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any
         while cells and not cells[-1].strip():
             cells.pop()
         if len(cells) == 1:
-            # The whole ID may stand in one cell.
-            whole = re.sub(r">\s*<", "> <", cells[0])
-            cells = whole.split()
+            cells = _apart(cells[0])  # the whole ID may stand in one cell
         yield where, key, cells
 
 

@@ -60,13 +60,20 @@ def code_statistics(codes: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def collapse_warning(statistics: dict[str, Any]) -> str | None:
+    """One line on the levels of `code_statistics` that collapsed; None where none did."""
+    levels = statistics["collapsed_levels"]
+    if not levels:
+        return None
+    shares = ", ".join(f"{statistics['utilization'][level]:.1%}" for level in levels)
+    return (
+        f"codebook collapse: levels {levels} use only {shares} of their codes, and under "
+        f"{COLLAPSED:.0%} of those that their items could; use richer vectors or smaller codebooks"
+    )
+
+
 def warn_collapsed(statistics: dict[str, Any]) -> None:
     """Warn once, in one line, when a level of `code_statistics` collapsed."""
-    levels = statistics["collapsed_levels"]
-    if levels:
-        shares = ", ".join(f"{statistics['utilization'][level]:.1%}" for level in levels)
-        warnings.warn(
-            f"codebook collapse: levels {levels} use only {shares} of their codes; "
-            "use richer vectors or smaller codebooks",
-            stacklevel=3,
-        )
+    message = collapse_warning(statistics)
+    if message:
+        warnings.warn(message, stacklevel=3)

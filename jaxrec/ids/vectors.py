@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.ids.cooccurrence import SMOOTHING, cooccurrence, ppmi
 
 
 def text_vectors(texts: Sequence[str], dim: int, seed: int = 0) -> np.ndarray:
@@ -67,7 +68,7 @@ def collaborative_vectors(
     *,
     window: int | None = None,
     decay: float = 1.0,
-    smoothing: float = 0.75,
+    smoothing: float = SMOOTHING,
     seed: int = 0,
 ) -> np.ndarray:
     """Return float32 [I, D]: positive PMI of items met together, truncated SVD, unit rows.
@@ -93,24 +94,11 @@ def collaborative_vectors(
       ConfigError: dim or window below 1, decay outside (0, 1], decay without a window.
       DataError: no interactions, or an item number outside 0..I-1.
     """
-    if window is not None and window < 1:
-        raise ConfigError(f"window must be at least 1 or None, got {window}")
-    if not 0 < decay <= 1:
-        raise ConfigError(f"decay must be in (0, 1], got {decay}")
-    if window is None and decay != 1:
-        raise ConfigError(f"decay {decay} needs a window; set window, or decay=1")
-    lengths = np.array([len(sequence) for sequence in train_sequences], np.int64)
-    if lengths.sum() == 0:
-        raise DataError("no training interactions to make item vectors of")
-    items = np.concatenate([np.asarray(s, np.int64) for s in train_sequences])
-    users = np.repeat(np.arange(len(lengths)), lengths)
-    if items.min() < 0 or items.max() >= num_items:
-        raise DataError(f"item numbers {items.min()}..{items.max()} do not fit 0..{num_items - 1}")
-    together = _counts(users, items, len(lengths), num_items, window, decay)
+    together = cooccurrence(train_sequences, num_items, window=window, decay=decay)
     if together.nnz == 0:
         _check_dim(dim)
         return np.zeros((num_items, dim), np.float32)
-    return _unit_rows(_factors(_ppmi(together, smoothing), dim, seed, power=0.5)).astype(np.float32)
+    return _unit_rows(_factors(ppmi(together, smoothing), dim, seed, power=0.5)).astype(np.float32)
 
 
 def item_vectors(
@@ -163,49 +151,6 @@ def item_vectors(
         )
         blocks.append((1 - text_weight) ** 0.5 * vectors)
     return np.concatenate(blocks, axis=1).astype(np.float32)
-
-
-def _counts(
-    users: np.ndarray,
-    items: np.ndarray,
-    num_users: int,
-    num_items: int,
-    window: int | None,
-    decay: float,
-) -> Any:
-    """Symmetric co-occurrence counts, sparse [I, I] with an empty diagonal."""
-    import scipy.sparse as sp
-
-    if window is None:
-        seen = sp.csr_array((np.ones(len(items)), (users, items)), shape=(num_users, num_items))
-        seen.data[:] = 1.0  # a repeated item counts once
-        counts = (seen.T @ seen).tocsr()
-    else:
-        shape = (num_items, num_items)
-        counts = sp.csr_array(shape, dtype=np.float64)
-        for distance in range(1, min(window, len(items) - 1) + 1):
-            same = users[distance:] == users[:-distance]
-            if not same.any():
-                break
-            pair = (items[:-distance][same], items[distance:][same])
-            weight = np.full(len(pair[0]), decay ** (distance - 1))
-            counts = counts + sp.csr_array((weight, pair), shape=shape)
-        counts = (counts + counts.T).tocsr()
-    counts.setdiag(0)
-    counts.eliminate_zeros()
-    return counts
-
-
-def _ppmi(counts: Any, smoothing: float) -> Any:
-    """Positive PMI of sparse counts [I, I]."""
-    counts = counts.tocoo()
-    total = np.asarray(counts.sum(axis=1)).ravel()
-    context = np.where(total > 0, total, 1) ** smoothing * (total > 0)
-    i, j = counts.row, counts.col
-    counts.data = np.maximum(0, np.log(counts.data / total[i] * context.sum() / context[j]))
-    counts = counts.tocsr()
-    counts.eliminate_zeros()
-    return counts
 
 
 def _factors(matrix: Any, dim: int, seed: int, power: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, ShardingRules
 from jaxrec.models import TransformerConfig
+from jaxrec.systems.id_config import IdConfig
 from jaxrec.train import TrainConfig
 
 BASELINES = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
@@ -41,42 +42,6 @@ class DataConfig:
     min_count: int = 5
     tie: Literal["row", "random", "item_asc", "item_desc"] = "row"
     short_users: Literal["error", "drop"] = "error"
-
-
-@dataclasses.dataclass(frozen=True)
-class IdConfig:
-    """How items are written as codes.
-
-    Attributes:
-      scheme: product quantization, residual quantization, or the controls: random codes, and one
-        token an item.
-      levels: L, codes an item.
-      size: C, codes a level.
-      text_encoder: what makes the text vectors: "tfidf", the directory of a sentence encoder, or
-        "auto": the sentence encoder that `models.sentences.find_sentence_encoder` finds, or else
-        TF-IDF.
-      text_fields: item fields that make the text vectors; those that the data lack are left out.
-      text_weight: share of the text vectors in the joined vectors; the rest is collaborative.
-      dim: width of each block of vectors.
-      window: items apart up to which two items of a history count as co-occurring; 0 for all.
-      decay: weight of a co-occurrence d places apart is decay^(d-1).
-      rotate: of product quantization: "balanced" or "opq" rotations, or "none".
-      repair: of collisions: nearest free ID, an added level, or refusal.
-      seed: of the clustering.
-    """
-
-    scheme: Literal["pq", "rq", "random", "independent"] = "pq"
-    levels: int = 2
-    size: int = 64
-    text_encoder: str = "auto"
-    text_fields: tuple[str, ...] = ("title", "year", "genres", "categories")
-    text_weight: float = 0.5
-    dim: int = 64
-    window: int = 10
-    decay: float = 0.9
-    rotate: Literal["none", "balanced", "opq"] = "none"
-    repair: Literal["next_free", "suffix", "refuse"] = "next_free"
-    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,78 +16,15 @@ from jaxrec.core.mesh import make_mesh
 from jaxrec.data import training_sequences
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
-from jaxrec.ids import (
-    IdVocabulary,
-    ItemCodes,
-    ItemIndex,
-    item_vectors,
-    pq,
-    repair,
-    rq,
-    simple,
-    write_histories,
-)
+from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, write_histories
 from jaxrec.models import CausalLM
 from jaxrec.objectives import Loss, id_loss
-from jaxrec.systems import item_text, run
-from jaxrec.systems.config import Config, IdConfig
+from jaxrec.systems import item_ids, item_text, run
+from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.systems.item_text import ItemText
 from jaxrec.train import FitResult, check_batch, fit, load_params, make_optimizer, make_state
 
 METRIC = "ndcg@10"
-
-
-def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) -> ItemCodes:
-    """Give every item an ID, from item texts and *training* interactions alone.
-
-    Args:
-      config: how.
-      dataset: the items, and who met which.
-      text: their text vectors; None for those that the config asks for.
-
-    Returns:
-      The IDs; their metadata say under "text" which text vectors went in.
-
-    Raises:
-      ConfigError: a grid of codes smaller than the catalogue, or vectors that cannot be made.
-    """
-    if text is None:
-        text = item_text.read(config, dataset, item_text.choose(config.text_encoder))
-    codes = _fit_ids(config, dataset, text)
-    return dataclasses.replace(
-        codes, metadata=codes.metadata | {"text": text.facts if text else None}
-    )
-
-
-def _fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None) -> ItemCodes:
-    items = dataset.num_items
-    if config.scheme == "independent":
-        return simple.independent(items)
-    if config.scheme == "random":
-        return simple.random(items, config.levels, config.size, config.seed)
-    _check_room(config, dataset)
-    vectors = item_vectors(
-        text.vectors if text else None,
-        dataset.split.train.sequences(),
-        items,
-        config.dim,
-        # Data without item texts are coded by their interactions alone.
-        text_weight=config.text_weight if text else 0.0,
-        window=config.window or None,
-        decay=config.decay,
-        seed=config.seed,
-    )
-    if config.scheme == "pq":
-        codes = pq.fit(vectors, config.levels, config.size, seed=config.seed, rotate=config.rotate)
-    else:
-        codes = rq.fit(vectors, config.levels, config.size, seed=config.seed)
-    return repair(codes, vectors, config.repair)
-
-
-def _check_room(config: IdConfig, dataset: Dataset) -> None:
-    if config.scheme in ("pq", "rq"):
-        simple.check_room(dataset.num_items, (config.size,) * config.levels)
 
 
 def open_run(config: Config, dataset: Dataset, directory: Path) -> ItemCodes:
@@ -102,14 +39,14 @@ def open_run(config: Config, dataset: Dataset, directory: Path) -> ItemCodes:
     if run.exists(directory):
         run.check(config, dataset, directory)
         return run.load_codes(directory)
-    encoder = item_text.choose(config.ids.text_encoder)
+    encoder = item_text.choose(config.ids)
     check_beams(dataset.num_items, config.decode.beams)
     mesh = make_mesh(config.mesh)
     check_batch(config.train, mesh)
     check_batch(config.sasrec.train, mesh)
-    _check_room(config.ids, dataset)
+    item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
-    codes = fit_ids(config.ids, dataset, text)
+    codes = item_ids.fit_ids(config.ids, dataset, text)
     if text is not None:
         item_text.save(text, directory)
     run.create(config, dataset, codes, directory)

@@ -15,8 +15,8 @@ from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.core.files import write_bytes
 from jaxrec.ids import reduced_vectors, text_vectors
 from jaxrec.models.sentences import VARIABLE, SentenceEncoder, find_sentence_encoder
-from jaxrec.systems.config import IdConfig
 from jaxrec.systems.dataset import Dataset
+from jaxrec.systems.id_config import IdConfig
 
 TFIDF, AUTO = _WORDS = ("tfidf", "auto")
 _FILE = "text_vectors.npy"
@@ -36,13 +36,21 @@ class ItemText:
     facts: dict[str, Any]
 
 
-def choose(setting: str) -> Path | None:
-    """Directory of the sentence encoder that `ids.text_encoder` asks for; None for TF-IDF.
+def fields_used(config: IdConfig, dataset: Dataset) -> list[str]:
+    """Item fields whose texts go into the IDs; none where the scheme or the data use none."""
+    if not config.reads("text_fields") or config.text_weight == 0:
+        return []
+    return [name for name in config.text_fields if name in dataset.interactions.items.fields]
+
+
+def choose(config: IdConfig) -> Path | None:
+    """Directory of the sentence encoder that the config asks for; None for TF-IDF or no texts.
 
     Raises:
       ConfigError: neither a known word nor a directory with a model.
     """
-    if setting == TFIDF:
+    setting = config.text_encoder
+    if setting == TFIDF or not config.reads("text_encoder"):
         return None
     if setting == AUTO:
         return find_sentence_encoder()
@@ -72,11 +80,10 @@ def read(config: IdConfig, dataset: Dataset, encoder: Path | None) -> ItemText |
     Raises:
       ConfigError, DataError: see `SentenceEncoder.load`.
     """
-    table = dataset.interactions.items
-    fields = [name for name in config.text_fields if name in table.fields]
-    if config.scheme in ("random", "independent") or config.text_weight == 0 or not fields:
+    fields = fields_used(config, dataset)
+    if not fields:
         return None
-    texts = table.text(*fields)
+    texts = dataset.interactions.items.text(*fields)
     facts = {"encoder": "TF-IDF", "directory": None, "width": config.dim, "encoder_width": None}
     if encoder is None:
         return ItemText(text_vectors(texts, config.dim, config.seed), facts)

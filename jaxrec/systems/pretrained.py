@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data.tokenizers import add_id_tokens, id_tokenizer, id_tokens, load_tokenizer
+from jaxrec.data.tokenizers import add_id_tokens, id_tokenizer, load_tokenizer
 from jaxrec.ids import BOS, PAD, ItemCodes
 from jaxrec.models import (
     Kind,
@@ -18,7 +18,7 @@ from jaxrec.models import (
 )
 from jaxrec.models.convert import Dtype
 from jaxrec.models.store import is_model
-from jaxrec.systems import generative, run
+from jaxrec.systems import generative, item_ids, run
 from jaxrec.systems.dataset import load_dataset
 
 
@@ -88,17 +88,7 @@ def _open_run(directory: Path) -> Opened:
     recommender = generative.load_recommender(config, codes, directory)
     spec = ModelSpec("causal", recommender.model.config)
     model = Pretrained(spec, recommender.params, None, {"pad_token_id": PAD, "bos_token_id": BOS})
-    names = id_tokens(codes.sizes)
-    starts = [sum(codes.sizes[:level]) for level in range(codes.levels)]
-    table = dataset.interactions.items
-    items = [
-        {
-            "item": str(item),
-            "id": "".join(names[start + code] for start, code in zip(starts, row, strict=True)),
-            "label": label,
-        }
-        for item, row, label in zip(table.ids, codes.codes.tolist(), table.labels(), strict=True)
-    ]
+    items = item_ids.item_rows(codes, dataset)
     return Opened(model, id_tokenizer(codes.sizes), items)
 
 

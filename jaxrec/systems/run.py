@@ -20,6 +20,7 @@ from jaxrec.core.files import write_text
 from jaxrec.ids import ItemCodes
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset
+from jaxrec.systems.item_ids import item_rows
 
 T = TypeVar("T")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -38,6 +39,7 @@ def create(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) 
     """
     write_text(directory / "env.json", to_json({"data": dataset.describe()} | environment()))
     codes.save(directory / "ids")
+    write_text(directory / "ids" / "item_ids.json", to_json_rows(item_rows(codes, dataset)))
     # Last, as its presence says that the directory is a run.
     write_text(directory / "config.json", to_json(dataclasses.asdict(config)))
 
@@ -116,6 +118,12 @@ def read_json(path: Path) -> Any:
 def to_json(value: Any) -> str:
     """Text of a JSON file."""
     return json.dumps(value, indent=2) + "\n"
+
+
+def to_json_rows(rows: list[dict[str, str]]) -> str:
+    """Text of a JSON file that is a list, a line a row."""
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n"
 
 
 def flatten(config: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrec.eval import bootstrap_interval, evaluate
 from jaxrec.ids import ItemCodes
-from jaxrec.systems import generative, item_text
+from jaxrec.systems import item_ids, item_text
 from jaxrec.systems.comparison import TIES, batches
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset
@@ -52,9 +52,10 @@ def compare(
             found = item_text.read(config.ids, dataset, encoder)
             if found is None:
                 return None
-            # How many must move does not depend on the repair, and "refuse" would stop here.
-            ids = dataclasses.replace(config.ids, repair="next_free")
-            text, fitted = found, generative.fit_ids(ids, dataset, found)
+            # How many must move does not depend on the repair; "refuse" would stop here, and the
+            # grid of "next_free" may be too small.
+            ids = dataclasses.replace(config.ids, repair="suffix")
+            text, fitted = found, item_ids.fit_ids(ids, dataset, found)
         values = nearest_neighbours(text.vectors, dataset)
         interval = bootstrap_interval(
             values, resamples=config.eval.resamples, seed=config.train.seed

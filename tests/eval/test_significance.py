@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.eval import bootstrap_interval, holm, paired_bootstrap
+from jaxrec.eval import bootstrap_interval, crossed_interval, holm, paired_bootstrap
 from jaxrec.eval import significance as module
 
 
@@ -142,3 +142,50 @@ def test_bad_input_is_refused():
         holm([0.5, 1.5])
     with pytest.raises(DataError, match=r"\[0, 1\]"):
         holm([0.5, float("nan")])
+
+
+def width(interval):
+    return interval.high - interval.low
+
+
+def test_one_seed_gives_the_interval_over_users():
+    values = np.random.default_rng(3).exponential(size=300)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    ours = crossed_interval(values[None], resamples=20_000)
+    assert ours.mean == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.low, abs=0.05 * (theirs.high - theirs.low))
+    assert ours.high == pytest.approx(theirs.high, abs=0.05 * (theirs.high - theirs.low))
+
+
+def test_users_and_seeds_both_widen_the_interval():
+    # x = a_seed + b_user: a replicate's variance is var(a) / S + var(b) / U.
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(20, 1)), rng.normal(0, 5, size=(1, 400))
+    error = np.sqrt(a.var() / 20 + b.var() / 400)
+    interval = crossed_interval(a + b, resamples=20_000)
+    assert width(interval) == pytest.approx(2 * 1.96 * error, rel=0.05)
+    assert width(crossed_interval(a + 0 * b, resamples=20_000)) == pytest.approx(
+        2 * 1.96 * a.std() / np.sqrt(20), rel=0.05
+    )
+
+
+def test_a_difference_draws_the_same_users_and_each_ones_own_seeds():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(8, 1)), rng.normal(0, 5, size=(1, 400))
+    # Users count for nothing in the difference, seeds twice.
+    interval = crossed_interval(a + b + 1, a + b, resamples=20_000)
+    assert interval.mean == pytest.approx(1)
+    assert width(interval) == pytest.approx(2 * 1.96 * np.sqrt(2 * a.var() / 8), rel=0.08)
+
+
+def test_crossed_intervals_refuse_other_users_and_bad_values():
+    with pytest.raises(DataError, match=r"\(3, 5\) and \(3, 4\)"):
+        crossed_interval(np.zeros((3, 5)), np.zeros((3, 4)))
+    with pytest.raises(DataError, match=r"\[seeds, users\].*\(5,\)"):
+        crossed_interval(np.zeros(5))
+    with pytest.raises(DataError, match="nan"):
+        crossed_interval(np.full((1, 2), np.nan))
+    with pytest.raises(ConfigError, match="level"):
+        crossed_interval(np.zeros((1, 2)), level=1)

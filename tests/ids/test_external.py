@@ -59,6 +59,12 @@ def test_all_ways_of_writing_ids_say_the_same(tmp_path, name, content):
     assert closed(codes).codes.tolist() == [[1, 2], [3, 6], [0, 5]]
 
 
+def test_the_list_of_an_export_is_read(tmp_path):
+    rows = [{"item": key, "id": f"<a_{n}><b_3>", "label": "x"} for n, key in enumerate(ITEMS)]
+    found = external.read(written(tmp_path / "item_ids.json", rows), ITEMS)
+    assert found.codes.tolist() == [[0, 3], [1, 3], [2, 3]]
+
+
 def test_given_sizes_make_room_for_codes_that_no_item_has(tmp_path):
     path = written(tmp_path / "ids.json", {"x": [0], "y": [1], "z": [2]})
     assert external.read(path, ITEMS, sizes=(256,)).sizes == (256,)
@@ -80,7 +86,10 @@ def test_missing_and_unknown_items_are_named(tmp_path):
     ("name", "content", "message"),
     [
         ("a.json", '{"x": [1],\n "y": [}', r"a\.json: line 2: no valid JSON"),
-        ("a.json", "[[1]]", "expected a JSON object"),
+        ("a.json", '"x"', "expected a JSON object"),
+        ("a.json", "[[1]]", r"expected rows \{\"item\": .* got \[1\]"),
+        ("a.json", [{"item": "x"}], "expected rows .* got"),
+        ("a.json", [{"item": "x", "id": "<a_1>b"}], "item 'x': '<a_1>b' is no code"),
         ("a.json", {"x": 3}, "item 'x' has 3; expected a list"),
         ("a.json", {"x": []}, "item 'x': no codes"),
         ("a.json", {"x": [True]}, "item 'x': True is no code"),

@@ -33,31 +33,6 @@ def test_items_met_together_are_near_and_unseen_items_are_zero():
     assert not vectors[12:].any()
 
 
-def test_a_window_counts_pairs_by_distance_within_one_history():
-    from jaxrec.ids.vectors import _counts
-
-    users, items = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 0])
-    found = _counts(users, items, 2, 4, window=2, decay=0.5).toarray()
-    expected = np.zeros((4, 4))
-    expected[0, 1] = expected[1, 2] = expected[3, 0] = 1
-    expected[0, 2] = 0.5
-    np.testing.assert_array_equal(found, expected + expected.T)
-    whole = _counts(users, items, 2, 4, window=None, decay=1.0).toarray()
-    np.testing.assert_array_equal(whole, (expected + expected.T) > 0)
-
-
-def test_ppmi_equals_the_formula():
-    import scipy.sparse as sp
-
-    from jaxrec.ids.vectors import _ppmi
-
-    n = np.array([[0, 4, 1], [4, 0, 1], [1, 1, 0]], float)
-    context = n.sum(0) ** 0.75
-    with np.errstate(divide="ignore"):
-        pmi = np.log(n / n.sum(1, keepdims=True) * context.sum() / context)
-    np.testing.assert_allclose(_ppmi(sp.csr_array(n), 0.75).toarray(), np.maximum(pmi, 0))
-
-
 def test_the_inner_product_of_joined_vectors_is_the_weighted_mean_of_cosines():
     histories = [np.array(h) for h in ([0, 1, 2, 5], [2, 1, 0], [3, 4], [4, 3, 5])]
     joined = item_vectors(TEXTS, histories, 6, 6, text_weight=0.3)

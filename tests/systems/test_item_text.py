@@ -12,7 +12,7 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ItemTable, leave_one_out
 from jaxrec.ids import item_vectors, pq, reduced_vectors, text_vectors
 from jaxrec.models import SentenceEncoder
-from jaxrec.systems import generative, item_text, run, text_encoders
+from jaxrec.systems import generative, item_ids, item_text, run, text_encoders
 from jaxrec.systems.config import IdConfig
 from jaxrec.systems.dataset import Dataset, load_dataset
 from jaxrec.testing import tiny_config, tiny_interactions, write_tiny_csv, write_tiny_encoder
@@ -46,11 +46,11 @@ def a_dataset(empty=()):
 
 
 def test_auto_is_tf_idf_unless_an_encoder_is_at_hand(encoder, monkeypatch):
-    assert item_text.choose("auto") is None
-    assert item_text.choose(str(encoder)) == encoder
+    assert item_text.choose(IdConfig(text_encoder="auto")) is None
+    assert item_text.choose(IdConfig(text_encoder=str(encoder))) == encoder
     monkeypatch.setenv("JAXREC_TEXT_ENCODER", str(encoder))
-    assert item_text.choose("auto") == encoder
-    assert item_text.choose("tfidf") is None
+    assert item_text.choose(IdConfig(text_encoder="auto")) == encoder
+    assert item_text.choose(IdConfig(text_encoder="tfidf")) is None
     assert IdConfig().text_encoder == "auto"
 
 
@@ -92,7 +92,7 @@ def test_sentence_vectors_take_the_place_of_tf_idf(encoder):
     np.testing.assert_array_equal(plain.vectors, text_vectors(texts, 8))
     train = dataset.split.train.sequences()
     vectors = item_vectors(found.vectors, train, 30, 8, window=10, decay=0.9)
-    codes = generative.fit_ids(dataclasses.replace(config, text_encoder=str(encoder)), dataset)
+    codes = item_ids.fit_ids(dataclasses.replace(config, text_encoder=str(encoder)), dataset)
     centroids = pq.fit(vectors, 2, 8).codebooks
     for name, array in centroids.items():
         np.testing.assert_allclose(codes.codebooks[name], array, atol=1e-5)
@@ -106,7 +106,7 @@ def test_ids_without_texts_need_no_encoder(tmp_path, change):
     config = dataclasses.replace(IdConfig(size=8, dim=8, text_encoder=str(tmp_path)), **change)
     dataset = a_dataset()
     assert item_text.read(config, dataset, tmp_path) is None
-    codes = generative.fit_ids(dataclasses.replace(config, text_encoder="tfidf"), dataset)
+    codes = item_ids.fit_ids(dataclasses.replace(config, text_encoder="tfidf"), dataset)
     assert codes.metadata["text"] is None
     assert item_text.describe(codes.metadata) == "item texts: not used by the IDs"
 
@@ -149,7 +149,7 @@ def test_every_encoder_at_hand_is_measured(config, tmp_path, encoder, monkeypatc
     assert plain["moved"] == codes.metadata["repair"]["moved"] > 0
     # The same IDs as those of a run that uses the encoder.
     ids = dataclasses.replace(config.ids, text_encoder="auto")
-    other = generative.fit_ids(ids, dataset)
+    other = item_ids.fit_ids(ids, dataset)
     assert sentences["moved"] == other.metadata["repair"]["moved"] > 0
     for row in (plain, sentences):
         assert row["interval"][0] <= row["value"] <= row["interval"][1]

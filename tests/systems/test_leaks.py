@@ -9,7 +9,8 @@ import pytest
 from jaxrec.baselines import cooccurrence, item_knn, markov, popularity
 from jaxrec.data import Interactions, Split, leave_one_out, training_sequences
 from jaxrec.eval import last_plus_one_rate, max_plus_one_rate
-from jaxrec.systems import generative
+from jaxrec.ids.rqvae import RqVaeConfig
+from jaxrec.systems import item_ids
 from jaxrec.systems.config import DataConfig, IdConfig
 from jaxrec.systems.dataset import Dataset, load_dataset, training_source
 from jaxrec.testing import tiny_interactions
@@ -29,13 +30,29 @@ def with_other_held_out_items(dataset):
     return dataset_of(dataclasses.replace(data, item=item))
 
 
-@pytest.mark.parametrize("scheme", ["pq", "rq"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        {"scheme": "pq"},
+        {"scheme": "pq", "rotate": "opq"},
+        {"scheme": "rq"},
+        {"scheme": "rqvae", "rqvae": RqVaeConfig(warmup=2, steps=5)},
+        {"scheme": "svd"},
+        {"scheme": "collaborative", "clusters": 2, "leaf": 4},
+        {"scheme": "collaborative", "clusters": 2, "leaf": 4, "window": 0, "decay": 1.0},
+        {"scheme": "sequential"},
+        {"scheme": "hybrid", "hybrid": "cid+iid"},
+        {"scheme": "hybrid", "hybrid": "sid+iid"},
+        {"scheme": "hybrid", "hybrid": "semid+cid"},
+    ],
+    ids=lambda settings: "-".join(str(v) for v in settings.values() if isinstance(v, int | str)),
+)
 def test_item_ids_do_not_change_with_the_held_out_items(scheme):
     dataset = dataset_of(tiny_interactions())
     other = with_other_held_out_items(dataset)
     assert (dataset.split.target("test") != other.split.target("test")).all()
-    config = IdConfig(scheme=scheme, levels=2, size=8, dim=8, text_encoder="tfidf")
-    codes, changed = (generative.fit_ids(config, d).codes for d in (dataset, other))
+    config = IdConfig(**{"levels": 2, "size": 8, "dim": 8, "text_encoder": "tfidf"} | scheme)
+    codes, changed = (item_ids.fit_ids(config, d).codes for d in (dataset, other))
     np.testing.assert_array_equal(codes, changed)
 
 
@@ -115,7 +132,7 @@ def test_ids_fitted_on_movielens_see_training_interactions_only(real_data):
         test_target=dataset.split.test_target[::-1],
     )
     config = IdConfig(dim=16, size=40, text_encoder="tfidf")
-    codes = generative.fit_ids(config, dataset).codes
-    again = generative.fit_ids(config, dataclasses.replace(dataset, split=hidden)).codes
+    codes = item_ids.fit_ids(config, dataset).codes
+    again = item_ids.fit_ids(config, dataclasses.replace(dataset, split=hidden)).codes
     np.testing.assert_array_equal(codes, again)
     assert len(np.unique(codes, axis=0)) == 1349
