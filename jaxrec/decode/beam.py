@@ -243,7 +243,7 @@ def search_items(
     root = jnp.zeros((batch * users, 1), jnp.int32)
     zero = jnp.zeros(root.shape, jnp.float32)
     state = _Beams(root, root, zero, zero, jnp.zeros((*root.shape, 0), jnp.int32))
-    cache = BeamCache(history.cache.key, history.cache.value, history.scale)
+    cache = BeamCache.of_history(history.cache.key, history.cache.value, history.scale)
     state = search.choose(0, state, history.state.reshape(batch * users, 1, width))
     found = search.go_on(1, state, cache)
     if strategy.kind == "diverse":

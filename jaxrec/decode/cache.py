@@ -24,9 +24,9 @@ class BeamCache:
     """Keys and values of the whole stack of layers.
 
     Attributes:
-      history_key: `[depth, B, S, G, H]`, int8 where there is a scale.
-      history_value: `[depth, B, S, G, H]`.
-      history_scale: of an int8 history, `[depth, B, S, G]` for keys and for values; else None.
+      history_key: `[depth, B, G, S, H]`, int8 where there is a scale.
+      history_value: `[depth, B, G, S, H]`.
+      history_scale: of an int8 history, `[depth, B, G, S]` for keys and for values; else None.
       suffix_key: one `[depth, B, K_j, G, H]` for each level generated so far.
       suffix_value: likewise.
     """
@@ -36,6 +36,17 @@ class BeamCache:
     history_scale: tuple[jax.Array, jax.Array] | None = None
     suffix_key: tuple[jax.Array, ...] = ()
     suffix_value: tuple[jax.Array, ...] = ()
+
+    @classmethod
+    def of_history(
+        cls, key: jax.Array, value: jax.Array, scale: tuple[jax.Array, jax.Array] | None = None
+    ) -> "BeamCache":
+        """From `[depth, B, S, G, H]`, as a model gives them, and scales `[depth, B, S, G]`.
+
+        Turned once a search, so that every step reads each head's tokens in one run.
+        """
+        key, value, scale = jax.tree.map(lambda x: jnp.swapaxes(x, 2, 3), (key, value, scale))
+        return cls(key, value, scale)
 
     def extend(self, key_value: tuple[jax.Array, jax.Array]) -> "BeamCache":
         """Append the keys and values of the beams' newest tokens."""
@@ -83,7 +94,7 @@ class BeamContext:
     ) -> jax.Array:
         """Attend; beams, and their tokens within them, take the place of time."""
         if self.new > 1:
-            allowed = self._allowed(layer.history_key.shape[1])
+            allowed = self._allowed(layer.history_key.shape[2])
             allowed = allowed if terms.allowed is None else allowed & terms.allowed
             terms = dataclasses.replace(terms, allowed=allowed)
         return beam_attention(

@@ -73,14 +73,14 @@ class TextBeamContext:
         terms: ScoreTerms,
         layer: tuple[KeyValue, KeyValue],
     ) -> jax.Array:
-        """Attend; `layer` is the prompt's `[B, S, G, H]` and the beams' `[B, K, J, G, H]`.
+        """Attend; `layer` is the prompt's `[B, G, S, H]` and the beams' `[B, K, J, G, H]`.
 
         Cost: O(B K N H (S + J)) products; the prompt's keys are read once, whatever K.
         """
         (prompt_key, prompt_value), (beam_key, beam_value) = layer
         slots = self.ancestors.shape[2]
         written = jnp.arange(slots, dtype=jnp.int32) <= self.count
-        prompt = jnp.ones(prompt_key.shape[1], bool)
+        prompt = jnp.ones(prompt_key.shape[2], bool)
         allowed = jnp.concatenate([prompt, written])[None, None]
         if terms.allowed is not None:
             allowed = allowed & terms.allowed
@@ -216,6 +216,8 @@ def _beam_generate(
     hidden, cache = start_state(model, params, tokens, valid, 1, prefix, start)
     first = jnp.max(jnp.where(cache.valid, cache.positions + 1, 0), axis=1, keepdims=True)
     penalty = jnp.asarray(length_penalty, jnp.float32)
+    # Turned once: every step reads each head's tokens in one run.
+    prompt = tuple(jnp.swapaxes(x, 2, 3) for x in (cache.key, cache.value))
 
     def extend(search: _Search, hidden: jax.Array) -> _Search:
         """Choose the tokens that follow the states `[B, K or 1, D]`."""
@@ -228,7 +230,7 @@ def _beam_generate(
         slot = search.count - 1
         positions = jnp.broadcast_to(first + slot, newest.shape)
         context = TextBeamContext(cache.valid, cache.positions, search.ancestors, slot)
-        layers = (cache.key, cache.value), (search.key, search.value)
+        layers = prompt, (search.key, search.value)
         hidden, (key, value) = read_tokens(
             model, params, newest, positions, context, layers, cache.read_memory
         )

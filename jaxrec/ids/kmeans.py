@@ -1,4 +1,4 @@
-"""k-means for the quantizers: scikit-learn fits on a CPU, JAX on an accelerator.
+"""k-means for the quantizers: scikit-learn fits small inputs, JAX large ones on any device.
 
 Shapes: `I` vectors, `D` their width, `C` centroids.
 """
@@ -68,14 +68,14 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
         distinct = np.unique(vectors, axis=0)
         if len(distinct) <= size:
             return distinct.astype(np.float64)
-    if large and jax.default_backend() != "cpu":
+    if large:
         key = jax.random.key(int(rng.integers(2**31)))
         found = fit_on_device(jnp.asarray(vectors), size, key, min(iterations, _LARGE_ITERATIONS))
         return np.asarray(found, np.float64)
     model = KMeans(
         n_clusters=size,
-        n_init=1 if large else restarts,
-        max_iter=min(iterations, _LARGE_ITERATIONS) if large else iterations,
+        n_init=restarts,
+        max_iter=iterations,
         random_state=int(rng.integers(2**31)),
     )
     with warnings.catch_warnings():
@@ -93,12 +93,20 @@ def squared_distances(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.maximum(norms - 2 * cross, 0.0)
 
 
-def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 65536) -> np.ndarray:
-    """Return int32 [I], the nearest centroid of each vector; ties go to the lower number."""
+def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 8192) -> np.ndarray:
+    """Return int32 [I], the nearest centroid of each vector; ties go to the lower number.
+
+    In float32 for large inputs. A chunk's distances fit the cache.
+    """
+    dtype = np.float32 if np.size(vectors) > _LARGE else np.float64
+    centroids = np.asarray(centroids, dtype)
+    # ||x||^2 is the same for all centroids.
+    halves = (centroids**2).sum(axis=1) / 2
     out = np.empty(len(vectors), np.int32)
     for begin in range(0, len(vectors), chunk):
         part = slice(begin, begin + chunk)
-        out[part] = squared_distances(vectors[part], centroids).argmin(axis=1)
+        cross = np.asarray(vectors[part], dtype) @ centroids.T
+        out[part] = (halves[None, :] - cross).argmin(axis=1)
     return out
 
 

@@ -65,7 +65,8 @@ def fit(
         rotation = _balanced_rotation(vectors - mean, levels)
     if rotate == "opq":
         rotation = _opq_rotation(vectors - mean, rotation, sizes, seed, opq_iterations)
-    parts = _segments((vectors - mean) @ rotation, levels)
+    centered = vectors - mean
+    parts = _segments(centered if rotate == "none" else centered @ rotation, levels)
     codebooks = {"mean": mean, "rotation": rotation}
     books = fit_many(parts, sizes, [seed + level for level in range(levels)], restarts)
     codebooks |= {f"centroids_{level}": book for level, book in enumerate(books)}
@@ -76,10 +77,12 @@ def fit(
     warn_collapsed(statistics)
     metadata = {"seed": seed, "rotate": rotate, "restarts": restarts, "width": vectors.shape[1]}
     fitted = ItemCodes(codes, sizes, "pq", {**metadata, **statistics}, codebooks)
-    error = ((vectors - decode(fitted, codes)) ** 2).sum() / max(
-        ((vectors - mean) ** 2).sum(), 1e-30
+    # A rotation keeps distances.
+    error = sum(
+        ((part - codebooks[f"centroids_{level}"][codes[:, level]]) ** 2).sum()
+        for level, part in enumerate(parts)
     )
-    fitted.metadata["distortion"] = float(error)
+    fitted.metadata["distortion"] = float(error / max((centered**2).sum(), 1e-30))
     return fitted
 
 

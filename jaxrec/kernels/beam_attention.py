@@ -51,13 +51,13 @@ def beam_attention(
 
     Args:
       query: `[B, K, N, H]`, one token a beam, scaled already.
-      history_key: `[B, S, G, H]`, N a multiple of G; int8 with `history_scale`.
-      history_value: `[B, S, G, H]`, likewise.
+      history_key: `[B, G, S, H]`, N a multiple of G; int8 with `history_scale`.
+      history_value: `[B, G, S, H]`, likewise.
       history_valid: bool `[B, S]`, or `[B, K, S]` where beams see different parts of the row.
       suffix_key: `[B, K, J, G, H]`, the beam's own tokens, the current one last.
       suffix_value: `[B, K, J, G, H]`.
       terms: bias, cap and further mask over the S + J keys.
-      history_scale: of an int8 history, float32 `[B, S, G]` for keys and for values: what stands
+      history_scale: of an int8 history, float32 `[B, G, S]` for keys and for values: what stands
         for x is x * scale.
       implementation: see `choose` and `beam_attention_choice`. On several devices call a kernel
         inside `jax.shard_map`, users divided among them.
@@ -151,7 +151,7 @@ def _check(
     history_scale: Scales | None,
 ) -> None:
     b, k, n, h = query.shape
-    s, g = history_key.shape[1:3]
+    g, s = history_key.shape[1:3]
     if n % g:
         raise ConfigError(f"beam_attention: {n} query heads are no multiple of {g} key heads")
     if history_valid.shape not in ((b, s), (b, k, s)):

@@ -4,8 +4,7 @@ All K N / G rows (beam, query head) that read one head of keys stay in VMEM whil
 passes by in blocks of tokens, with a running maximum and sum (FlashAttention, Dao et al. 2022,
 algorithm 1).
 
-Mosaic tiles the last two axes, so heads must lie outside of them: the history is read as
-`[B, G, S, H]`. Where it is computed in the same `jit`, XLA lays it out so and no copy is made.
+Mosaic tiles the last two axes, so heads lie outside of them, as in the decoder's cache.
 """
 
 import functools
@@ -34,17 +33,16 @@ def history_mosaic(
     softcap: float | None,
     interpret: bool = False,
 ) -> list[Part]:
-    """Attention of `[B, K, N, H]` to `[B, S, G, H]` under `valid` `[B, S]` or `[B, K, S]`.
+    """Attention of `[B, K, N, H]` to `[B, G, S, H]` under `valid` `[B, S]` or `[B, K, S]`.
 
     Cost: 4 B K N H S operations in products. Reads 2 B S G H numbers of history for each block of
     512 rows.
     """
     b, k, n, h = query.shape
-    s, g = key.shape[1:3]
+    g, s = key.shape[1:3]
     r = n // g
-    # [B, G, (K r), H], [B, G, S, H] and, one mask for all rows or one for each, [B, 1 or K r, S]
+    # [B, G, (K r), H] and, one mask for all rows or one for each, [B, 1 or K r, S]
     query = jnp.einsum("bkgrh->bgkrh", query.reshape(b, k, g, r, h)).reshape(b, g, k * r, h)
-    key, value = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
     valid = valid.astype(jnp.int8)
     valid = valid[:, None] if valid.ndim == 2 else jnp.repeat(valid, r, axis=1)
     rows, columns = min(k * r, ROWS), min(s, COLUMNS)
@@ -57,8 +55,8 @@ def history_mosaic(
         of_mask = pl.BlockSpec((None, rows, columns), lambda b, g, i, j: (b, i, j))
     inputs, specs = [query, key, value, valid], [of_rows, of_tokens, of_tokens, of_mask]
     if scale is not None:
-        # [B, S, G] -> [B, G, 1, S]
-        inputs += [jnp.swapaxes(x, 1, 2)[:, :, None] for x in scale]
+        # [B, G, S] -> [B, G, 1, S]
+        inputs += [x[:, :, None] for x in scale]
         specs += [pl.BlockSpec((None, None, 1, columns), lambda b, g, i, j: (b, g, 0, j))] * 2
     out, lse = pl.pallas_call(
         functools.partial(_kernel, tokens=s, softcap=softcap),

@@ -42,7 +42,7 @@ def history_triton(
     softcap: float | None,
     interpret: bool = False,
 ) -> list[Part]:
-    """Attention of `[B, K, N, H]` to `[B, S, G, H]` under `valid` `[B, S]` or `[B, K, S]`.
+    """Attention of `[B, K, N, H]` to `[B, G, S, H]` under `valid` `[B, S]` or `[B, K, S]`.
 
     Cost: 4 B K N H S operations in products. Reads 2 B S G H numbers of history for each block of
     rows (from the second on, from the L2 cache), and writes P B K N (H + 1) numbers for P pieces.
@@ -51,7 +51,7 @@ def history_triton(
     from jax.experimental.pallas import triton as plt
 
     b, k, n, h = query.shape
-    s, g = key.shape[1:3]
+    g, s = key.shape[1:3]
     # A block of a product is a power of two, and at least 16, on each side.
     rows = min(max(pl.next_power_of_2(k * n // g), 16), 128)
     lanes = max(pl.next_power_of_2(h), 16)
@@ -105,7 +105,7 @@ def _kernel(
     """A block of rows against one piece of the history; see `history_triton` for the shapes."""
     *scales, out, lse = refs
     _, beams, heads, size = query.shape
-    tokens, groups = key.shape[1:3]
+    groups, tokens = key.shape[1:3]
     shared = heads // groups
     pair, piece = pl.program_id(0) // row_blocks, pl.program_id(1)
     user, group = pair // groups, pair % groups
@@ -123,14 +123,14 @@ def _kernel(
         top, total, sums = carry
         token = (piece * blocks + block) * columns + jnp.arange(columns, dtype=jnp.int32)
         there = token < tokens
-        where = (user, token[:, None], group, lane[None])
+        where = (user, group, token[:, None], lane[None])
         mask = there[:, None] & (lane < size)[None]
         keys = load(key.at[where], mask=mask, other=0).astype(asked.dtype)
         scores = jax.lax.dot_general(
             asked, keys, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32
         )
         if scales:
-            scores *= load(scales[0].at[user, token, group], mask=there, other=0.0)[None]
+            scores *= load(scales[0].at[user, group, token], mask=there, other=0.0)[None]
         if softcap is not None:
             scores = jnp.tanh(scores / softcap) * softcap
         if len(valid.shape) == 2:
@@ -148,7 +148,7 @@ def _kernel(
         shrink = jnp.exp2(top - highest)
         total = total * shrink + weights.sum(axis=1)
         if scales:
-            weights *= load(scales[1].at[user, token, group], mask=there, other=0.0)[None]
+            weights *= load(scales[1].at[user, group, token], mask=there, other=0.0)[None]
         values = load(value.at[where], mask=mask, other=0).astype(asked.dtype)
         sums = sums * shrink[:, None] + jax.lax.dot_general(
             weights.astype(asked.dtype),

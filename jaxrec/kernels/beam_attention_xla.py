@@ -33,17 +33,17 @@ def history_xla(
     scale: Scales | None,
     terms: ScoreTerms,
 ) -> Part:
-    """Attention to `[B, S, G, H]` under `valid` `[B, S]` or `[B, K, S]`, in plain XLA."""
+    """Attention to `[B, G, S, H]` under `valid` `[B, S]` or `[B, K, S]`, in plain XLA."""
     b, k, n, h = query.shape
-    s, g = key.shape[1:3]
+    g, s = key.shape[1:3]
     r = n // g
     # All K N / G rows that read one head of keys are rows of one product.
     rows = jnp.einsum("bkgrh->bgrkh", query.reshape(b, k, g, r, h)).reshape(b, g, r * k, h)
     scores = jnp.einsum(
-        "bgmh,bsgh->bgms", rows, key.astype(query.dtype), preferred_element_type=jnp.float32
+        "bgmh,bgsh->bgms", rows, key.astype(query.dtype), preferred_element_type=jnp.float32
     )
     if scale is not None:
-        scores = scores * _of_heads(scale[0])
+        scores = scores * scale[0][:, :, None]
     scores = terms.apply(scores.reshape(b, n, k, s))
     # [B, 1, 1 or K, S]
     seen = valid[:, None, None] if valid.ndim == 2 else valid[:, None]
@@ -52,9 +52,9 @@ def history_xla(
     weights = jnp.exp(scores - top)
     total = weights.sum(-1, keepdims=True)
     if scale is not None:
-        weights = weights * _of_heads(scale[1])
+        weights = weights * scale[1][:, :, None]
     out = jnp.einsum(
-        "bgms,bsgh->bgmh",
+        "bgms,bgsh->bgmh",
         weights.astype(query.dtype),
         value.astype(query.dtype),
         preferred_element_type=jnp.float32,
@@ -65,23 +65,15 @@ def history_xla(
     return Part(out, lse)
 
 
-def _of_heads(scale: jax.Array) -> jax.Array:
-    """Scales `[B, S, G]` beside scores: `[B, G, 1, S]`."""
-    return jnp.swapaxes(scale, 1, 2)[:, :, None]
-
-
 def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreTerms) -> Part:
     """Attention of each beam to its own `[B, K, J, G, H]`."""
     b, k, n, h = query.shape
     j, g = key.shape[2:4]
     f32 = jnp.float32
-    # [B, K, J, G, H] and [B, K, G, r, H]: the keys first, which a CPU takes in twice as fast.
-    scores = jnp.einsum(
-        "bkjgh,bkgrh->bgrkj",
-        key,
-        query.reshape(b, k, g, n // g, h),
-        preferred_element_type=f32,
-    )
+    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
+    # [B, K, J, G, 1, H] and [B, K, 1, G, r, H]
+    asked = query.reshape(b, k, 1, g, n // g, h).astype(f32)
+    scores = jnp.einsum("bkjgr->bgrkj", (key[:, :, :, :, None].astype(f32) * asked).sum(-1))
     scores = terms.apply(scores.reshape(b, n, k, j))
     if terms.allowed is not None:
         scores = jnp.where(terms.allowed[:, None], scores, MASKED)
@@ -90,7 +82,6 @@ def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreT
     total = weights.sum(-1, keepdims=True)
     # [B, N, K, J] -> [B, K, J, G, r]
     weights = jnp.einsum("bgrkj->bkjgr", (weights / total).reshape(b, g, n // g, k, j))
-    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
     out = sum(
         (weights[:, :, i, ..., None] * value[:, :, i, :, None].astype(f32) for i in range(j)),
         start=f32(0.0),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.models.config import TransformerConfig
-from jaxrec.nn import Dropout, Norm, fan_in_normal, matrix_product
+from jaxrec.nn import Dropout, Norm, fan_in_normal, linear_cross_entropy, matrix_product
 
 
 class Embedding(nn.Module):
@@ -84,3 +84,28 @@ class LanguageHead(nn.Module):
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
         return scores.reshape(*states.shape[:-1], size)
+
+    def loss(
+        self, states: jax.Array, embedding: jax.Array, targets: jax.Array, weights: jax.Array
+    ) -> jax.Array:
+        """Sum of -weight log p(target) over the whole vocabulary, without storing the scores.
+
+        Args:
+          states: `[..., D]`.
+          embedding: `[V, D]`, read when the tables are tied.
+          targets: `[...]` int32.
+          weights: `[...]` float32.
+
+        Returns:
+          float32 scalar; see `nn.linear_cross_entropy`.
+        """
+        c = self.config
+        table = embedding if c.tie_embeddings else self.table
+        matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
+        return linear_cross_entropy(
+            matrix,
+            table.astype(states.dtype),
+            targets.reshape(-1),
+            weights.reshape(-1),
+            c.logit_cap,
+        )

@@ -79,6 +79,13 @@ class EncoderDecoder(nn.Module):
         """Scores `[..., size]` of rows `[start, start + size)` from `[..., D]` states, float32."""
         return self.head(hidden, self.embedding.table, start, size)
 
+    def loss(self, hidden: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """Weighted cross-entropy summed over tokens: `[..., D]` states, `[...]` tokens to a scalar.
+
+        The logits of all tokens are never stored; see `LanguageHead.loss`.
+        """
+        return self.head.loss(hidden, self.embedding.table, targets, weights)
+
     def __call__(
         self,
         tokens: jax.Array,

@@ -10,6 +10,7 @@ from jaxrec.nn.cross_attention import CrossAttention, Memory
 from jaxrec.nn.dot_product import ATTENDED, ScoreTerms, dot_product_attention
 from jaxrec.nn.dropout import Dropout, hash_bits, hash_dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal, matrix_product
+from jaxrec.nn.linear_cross_entropy import linear_cross_entropy
 from jaxrec.nn.masks import attention_mask
 from jaxrec.nn.mlp import ACTIVATIONS, Mlp
 from jaxrec.nn.norms import Norm
@@ -44,6 +45,7 @@ __all__ = [
     "fan_in_normal",
     "hash_bits",
     "hash_dropout",
+    "linear_cross_entropy",
     "matrix_product",
     "positions_of",
     "relative_buckets",

@@ -118,11 +118,24 @@ def _part(terms: ScoreTerms, rows: slice, columns: slice, block: int) -> ScoreTe
 
 def _scores(query: jax.Array, key: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
     """Masked scores `[B, G, N/G, T, S]`, float32."""
-    b, g, r, t, _ = query.shape
-    scores = jnp.einsum("bgrth,bgsh->bgrts", query, key, preferred_element_type=jnp.float32)
-    scores = terms.apply(scores.reshape(b, g * r, t, -1))
+    raw = jnp.einsum("bgrth,bgsh->bgrts", query, key, preferred_element_type=jnp.float32)
+    return _shown(raw, terms, mask)
+
+
+def _shown(raw: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
+    """Products of queries and keys `[B, G, N/G, T, S]` with terms and mask applied."""
+    b, g, r, t, s = raw.shape
+    scores = terms.apply(raw.reshape(b, g * r, t, s))
     scores = jnp.where(mask[:, None], scores, jnp.finfo(jnp.float32).min)
-    return scores.reshape(b, g, r, t, -1)
+    return scores.reshape(raw.shape)
+
+
+def _over_queries(rows: jax.Array, weights: jax.Array) -> jax.Array:
+    """Sum over queries of `[B, G, N/G, T, H]` by weights `[B, G, N/G, T, S]`: `[B, G, S, H]`.
+
+    The wide operand comes second, where a CPU reads it without a transposed copy.
+    """
+    return jnp.swapaxes(jnp.einsum("bgrth,bgrts->bghs", rows, weights), 2, 3)
 
 
 def _forward(
@@ -172,10 +185,13 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
         part, shown = _part(terms, rows, columns, i), mask[:, rows, columns]
         d_out, values = gradient[:, :, :, rows], value[:, :, columns]
 
-        def scores_of(query: jax.Array, key: jax.Array, bias: jax.Array | None) -> jax.Array:
-            return _scores(query, key, dataclasses.replace(part, bias=bias), shown)  # noqa: B023
+        q, k = query[:, :, :, rows], key[:, :, columns]
+        raw = jnp.einsum("bgrth,bgsh->bgrts", q, k, preferred_element_type=f32)
 
-        scores, pull = jax.vjp(scores_of, query[:, :, :, rows], key[:, :, columns], part.bias)
+        def scores_of(raw: jax.Array, bias: jax.Array | None) -> jax.Array:
+            return _shown(raw, dataclasses.replace(part, bias=bias), shown)  # noqa: B023
+
+        scores, pull = jax.vjp(scores_of, raw, part.bias)
         weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
         d_weights = jnp.einsum("bgrth,bgsh->bgrts", d_out, values, preferred_element_type=f32)
         used = weights
@@ -184,13 +200,13 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
             scale = 1.0 / (1.0 - part.dropout_rate)
             used = jnp.where(kept, weights * scale, 0.0)
             d_weights = jnp.where(kept, d_weights * scale, 0.0)
-        found = pull(weights * (d_weights - inner[:, :, :, rows]))
-        d_query = d_query.at[:, :, :, rows].set(found[0])
-        d_key = d_key.at[:, :, columns].add(found[1])
-        used = used.astype(value.dtype)
-        d_value = d_value.at[:, :, columns].add(jnp.einsum("bgrts,bgrth->bgsh", used, d_out))
+        d_raw, d_part = pull(weights * (d_weights - inner[:, :, :, rows]))
+        d_raw, used = d_raw.astype(query.dtype), used.astype(value.dtype)
+        d_query = d_query.at[:, :, :, rows].set(jnp.einsum("bgrts,bgsh->bgrth", d_raw, k))
+        d_key = d_key.at[:, :, columns].add(_over_queries(q, d_raw))
+        d_value = d_value.at[:, :, columns].add(_over_queries(d_out, used))
         if d_bias is not None:
-            d_bias = d_bias.at[:, :, rows, columns].add(found[2])
+            d_bias = d_bias.at[:, :, rows, columns].add(d_part)
     # Nothing flows to the seed of dropout nor to the mask.
     d_terms = dataclasses.replace(terms, bias=d_bias, dropout=None)
     return d_query, d_key, d_value, d_terms, None

@@ -176,7 +176,7 @@ def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
     np.testing.assert_allclose(last, full[:, -1], atol=1e-5)
 
     # Three steps; each beam picks any beam of the step before as its parent, some two the same.
-    cache = BeamCache(key, value)
+    cache = BeamCache.of_history(key, value)
     users = len(tokens)
     paths = np.zeros((users, 1, 0), np.int32)
     ancestors = np.zeros((users, 1, 0), np.int32)

@@ -22,7 +22,7 @@ def _by_concatenation(query, history_key, history_value, history_valid, suffix_k
         for x in (query, history_key, history_value, suffix_key, suffix_value)
     )
     batch, beams, heads, _ = query.shape
-    shared = heads // history_key.shape[2]
+    shared = heads // history_key.shape[1]
     out = np.zeros_like(query)
     history_valid = np.asarray(history_valid)
     if history_valid.ndim == 2:
@@ -32,8 +32,8 @@ def _by_concatenation(query, history_key, history_value, history_valid, suffix_k
             past = np.flatnonzero(history_valid[b, k])
             for n in range(heads):
                 g = n // shared
-                keys = np.concatenate([history_key[b, past, g], suffix_key[b, k, :, g]])
-                values = np.concatenate([history_value[b, past, g], suffix_value[b, k, :, g]])
+                keys = np.concatenate([history_key[b, g, past], suffix_key[b, k, :, g]])
+                values = np.concatenate([history_value[b, g, past], suffix_value[b, k, :, g]])
                 logits = keys @ query[b, k, n]
                 weights = np.exp(logits - logits.max())
                 out[b, k, n] = weights @ values / weights.sum()
@@ -50,8 +50,8 @@ def _inputs(seed, batch, beams, sources, own, groups, shared, size, scale):
     valid[0] = False  # a user without any history
     return (
         draw(batch, beams, groups * shared, size),
-        draw(batch, sources, groups, size),
-        draw(batch, sources, groups, size),
+        draw(batch, groups, sources, size),
+        draw(batch, groups, sources, size),
         jnp.asarray(valid),
         draw(batch, beams, own, groups, size),
         draw(batch, beams, own, groups, size),
@@ -98,7 +98,7 @@ def test_logits_far_apart_neither_overflow_nor_vanish():
 
 def test_values_at_padding_are_never_read():
     query, key, value, valid, own_key, own_value = _inputs(0, 2, 3, 5, 2, 1, 2, 4, 1.0)
-    padded = ~valid[:, :, None, None]
+    padded = ~valid[:, None, :, None]
     found = beam_attention(query, key, value, valid, own_key, own_value)
     noisy = beam_attention(
         query,
@@ -225,9 +225,10 @@ def test_softcap_caps_history_and_suffix(implementation):
     inputs, cap = _case("less than a block", scale=2.0), 1.5
     found = _kernel(implementation)(*inputs, ScoreTerms(softcap=cap))
     query, key, value, valid, own_key, own_value = inputs
-    shared = query.shape[2] // key.shape[2]
+    shared = query.shape[2] // key.shape[1]
 
     def rows(own, past):
+        past = jnp.swapaxes(past, 1, 2)
         past = jnp.broadcast_to(past[:, None], (*own.shape[:2], *past.shape[1:]))
         return jnp.repeat(jnp.concatenate([past, own], axis=2), shared, axis=3)
 
@@ -302,7 +303,7 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ConfigError, match=r"history_valid \(2, 7\) or \(2, 3, 7\), got \(2, 6\)"):
         beam_attention(query, key, value, valid[:, 1:], own_key, own_value)
     with pytest.raises(ConfigError, match="6 query heads"):
-        beam_attention(query, key[:, :, [0, 0, 0, 0]], value, valid, own_key, own_value)
+        beam_attention(query, key[:, [0, 0, 0, 0]], value, valid, own_key, own_value)
     with pytest.raises(ConfigError, match="suffix_key"):
         beam_attention(query, key, value, valid, own_key[:1], own_value)
     with pytest.raises(ConfigError, match="int8"):

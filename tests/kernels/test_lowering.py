@@ -44,10 +44,10 @@ def _lowered(function, platform, *args):
 
 
 def _attention(batch, past, beams, heads, groups, size, *, kind="plain", dtype=_BF16):
-    cache = _shape(batch, past, groups, size, dtype=jnp.int8 if kind == "int8" else dtype)
+    cache = _shape(batch, groups, past, size, dtype=jnp.int8 if kind == "int8" else dtype)
     seen = (batch, beams, past) if kind == "mask a beam" else (batch, past)
     own = _shape(batch, beams, 2, groups, size, dtype=dtype)
-    scale = _shape(batch, past, groups, dtype=_F32)
+    scale = _shape(batch, groups, past, dtype=_F32)
     return (
         _shape(batch, beams, heads, size, dtype=dtype),
         *(cache, cache),

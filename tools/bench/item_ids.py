@@ -86,7 +86,7 @@ def graph() -> float:
     for own in rng.integers(0, 500, 100_000):
         inside = order[rng.integers(bounds[own], bounds[own + 1], 17)]
         histories.append(np.concatenate([inside, rng.integers(0, ITEMS, 3)]))
-    seconds, codes = timed(lambda: collaborative.fit(histories, ITEMS, 20, 500))
+    seconds, codes = timed(lambda: collaborative.fit(histories, ITEMS, clusters=20, leaf=500))
     print(
         f"collaborative indexing, {ITEMS:,} items, {len(histories):,} histories of 20: "
         f"{seconds:.1f} s, mean length {codes.lengths.mean():.2f}\n",

@@ -29,7 +29,8 @@ from timing import cores, environment, matmul_peak, measure
 from jaxrec.core.memory import keep_memory
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
-from jaxrec.objectives import Loss, cross_entropy
+from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.objectives import Loss
 from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 
 LR, DECAY, BETA2 = 1e-3, 0.1, 0.98
@@ -127,14 +128,31 @@ class Ours:
 
         def loss(params: Any, batch: tuple[jax.Array, ...], key: jax.Array | None) -> Loss:
             *source, labels = batch
+            rngs = None if key is None else {"dropout": key}
+
+            def run(*arguments: Any, method: str, **options: Any) -> Any:
+                return model.apply(params, *arguments, method=method, rngs=rngs, **options)
+
             # T5 starts the decoder with token 0; a causal model reads what it predicts.
             inputs = jnp.pad(labels[:, :-1], ((0, 0), (1, 0))) if source else labels
-            seen = [y for x in (*source, inputs) for y in (x, jnp.ones(x.shape, bool))]
-            rngs = None if key is None else {"dropout": key}
-            logits = model.apply(params, *seen, key is None, rngs=rngs)
-            losses = cross_entropy(logits, labels if source else jnp.roll(labels, -1, 1))
-            losses = losses if source else losses[:, :-1]
-            return Loss(losses.sum(), jnp.asarray(losses.size, jnp.float32), {})
+            there = jnp.ones(inputs.shape, bool)
+            context, read = SelfContext(attention_mask(there), causal=True), ()
+            if source:
+                seen = jnp.ones(source[0].shape, bool)
+                states = run(source[0], seen, key is None, method="encode")
+                read = (run(states, method="memory"), seen)
+            hidden, _ = run(
+                inputs,
+                positions_of(there),
+                context,
+                *read,
+                deterministic=key is None,
+                method="hidden",
+            )
+            weights = jnp.ones(labels.shape, jnp.float32)
+            if not source:
+                labels, weights = jnp.roll(labels, -1, 1), weights.at[:, -1].set(0.0)
+            return Loss(run(hidden, labels, weights, method="loss"), weights.sum(), {})
 
         def init(key: jax.Array) -> Any:
             seen = [y for x in arrays for y in (x[:1], jnp.ones((1, x.shape[1]), bool))]
