@@ -1,4 +1,4 @@
-"""k-means for the quantizers: scikit-learn fits small inputs, JAX large ones on any device.
+"""k-means for the quantizers: on a CPU, or for large inputs on the accelerator.
 
 Shapes: `I` vectors, `D` their width, `C` centroids.
 """
@@ -20,6 +20,8 @@ _ROWS_PER_CENTROID = 256
 # From so many numbers on, one run of few steps in float32 is within a percent of the best of three.
 _LARGE, _LARGE_ITERATIONS = 1 << 20, 25
 _MOST_DISTINCT = 1 << 14
+# Rows a centroid among which the seeds of a large input are drawn.
+_SEED_ROWS = 16
 
 
 def fit_centroids(
@@ -69,8 +71,11 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
         if len(distinct) <= size:
             return distinct.astype(np.float64)
     if large:
+        iterations = min(iterations, _LARGE_ITERATIONS)
+        if jax.default_backend() == "cpu":
+            return _lloyd(vectors, size, rng, iterations).astype(np.float64)
         key = jax.random.key(int(rng.integers(2**31)))
-        found = fit_on_device(jnp.asarray(vectors), size, key, min(iterations, _LARGE_ITERATIONS))
+        found = fit_on_device(jnp.asarray(vectors), size, key, iterations)
         return np.asarray(found, np.float64)
     model = KMeans(
         n_clusters=size,
@@ -82,6 +87,31 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(vectors)
     return model.cluster_centers_.astype(np.float64)
+
+
+def _lloyd(vectors: np.ndarray, size: int, rng: np.random.Generator, iterations: int) -> np.ndarray:
+    """Centroids float32 [C, D] of float32 vectors, from k-means++ seeds among some of the rows.
+
+    Several times as fast as scikit-learn's, which reads the rows once for each centroid.
+    """
+    from scipy.sparse import csr_array
+    from sklearn.cluster import kmeans_plusplus
+
+    few = rng.choice(len(vectors), min(len(vectors), _SEED_ROWS * size), replace=False)
+    seed = int(rng.integers(2**31))
+    centroids = kmeans_plusplus(vectors[few], size, random_state=seed)[0]
+    rows = np.arange(len(vectors))
+    for _ in range(iterations):
+        code = nearest(vectors, centroids)
+        count = np.bincount(code, minlength=size)
+        member = csr_array((np.ones(len(rows), np.float32), (code, rows)), (size, len(rows)))
+        centroids = (member @ vectors) / np.maximum(count, 1)[:, None].astype(np.float32)
+        empty = np.flatnonzero(count == 0)
+        if len(empty):
+            # An empty centroid takes the row that is farthest from its own.
+            away = ((vectors - centroids[code]) ** 2).sum(axis=1)
+            centroids[empty] = vectors[np.argsort(-away, kind="stable")[: len(empty)]]
+    return centroids
 
 
 def squared_distances(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
+from jaxrec.ids import kmeans
 from jaxrec.ids.kmeans_device import fit_on_device
 
 
@@ -52,3 +53,22 @@ def test_equal_keys_give_equal_centroids():
     found = [fit_on_device(vectors, 8, jax.random.key(k), 5, 64) for k in (0, 0, 1)]
     np.testing.assert_array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
+
+
+def test_large_inputs_on_a_cpu_are_clustered_as_well_as_scikit_learn_does():
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(300, 16))
+    vectors = centers[rng.integers(0, 300, 70_000)] + 0.5 * rng.normal(size=(70_000, 16))
+    assert vectors.size > 1 << 20
+    found = kmeans.fit_centroids(vectors, 64, seed=0)
+    again = kmeans.fit_centroids(vectors, 64, seed=0)
+    np.testing.assert_array_equal(found, again)
+    referee = KMeans(64, n_init=1, max_iter=25, random_state=0).fit(vectors[:16384])
+
+    def distortion(centroids):
+        return kmeans.squared_distances(vectors, centroids).min(axis=1).mean()
+
+    assert distortion(found) <= 1.02 * distortion(referee.cluster_centers_)
+    # In float32 as in float64, but for rows that are as near to two centroids.
+    exact = kmeans.squared_distances(vectors, found).argmin(axis=1)
+    assert (kmeans.nearest(vectors, found) == exact).mean() > 0.9999
