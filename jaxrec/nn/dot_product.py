@@ -130,12 +130,24 @@ def _shown(raw: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
     return scores.reshape(raw.shape)
 
 
+def _of_bias(d_scores: jax.Array, mask: jax.Array, batch: int) -> jax.Array:
+    """Gradient `[B or 1, N, T, S]` of a bias, which scores take up after the cap."""
+    b, g, r, t, s = d_scores.shape
+    shown = jnp.where(mask[:, None], d_scores.reshape(b, g * r, t, s), 0.0)
+    if batch == b:
+        return shown
+    # As a product, which a CPU sums over the batch several times as fast.
+    return jnp.einsum("b,bnts->nts", jnp.ones(b, shown.dtype), shown)[None]
+
+
 def _over_queries(rows: jax.Array, weights: jax.Array) -> jax.Array:
     """Sum over queries of `[B, G, N/G, T, H]` by weights `[B, G, N/G, T, S]`: `[B, G, S, H]`.
 
-    The wide operand comes second, where a CPU reads it without a transposed copy.
+    The wide operand comes second, where a CPU reads it without a transposed copy; the barrier keeps
+    XLA from turning the product around again.
     """
-    return jnp.swapaxes(jnp.einsum("bgrth,bgrts->bghs", rows, weights), 2, 3)
+    product = jnp.einsum("bgrth,bgrts->bghs", rows, weights)
+    return jnp.swapaxes(jax.lax.optimization_barrier(product), 2, 3)
 
 
 def _forward(
@@ -188,10 +200,7 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
         q, k = query[:, :, :, rows], key[:, :, columns]
         raw = jnp.einsum("bgrth,bgsh->bgrts", q, k, preferred_element_type=f32)
 
-        def scores_of(raw: jax.Array, bias: jax.Array | None) -> jax.Array:
-            return _shown(raw, dataclasses.replace(part, bias=bias), shown)  # noqa: B023
-
-        scores, pull = jax.vjp(scores_of, raw, part.bias)
+        scores, pull = jax.vjp(lambda raw: _shown(raw, part, shown), raw)  # noqa: B023
         weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
         d_weights = jnp.einsum("bgrth,bgsh->bgrts", d_out, values, preferred_element_type=f32)
         used = weights
@@ -200,13 +209,15 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
             scale = 1.0 / (1.0 - part.dropout_rate)
             used = jnp.where(kept, weights * scale, 0.0)
             d_weights = jnp.where(kept, d_weights * scale, 0.0)
-        d_raw, d_part = pull(weights * (d_weights - inner[:, :, :, rows]))
+        d_scores = weights * (d_weights - inner[:, :, :, rows])
+        (d_raw,) = pull(d_scores)
         d_raw, used = d_raw.astype(query.dtype), used.astype(value.dtype)
         d_query = d_query.at[:, :, :, rows].set(jnp.einsum("bgrts,bgsh->bgrth", d_raw, k))
         d_key = d_key.at[:, :, columns].add(_over_queries(q, d_raw))
         d_value = d_value.at[:, :, columns].add(_over_queries(d_out, used))
         if d_bias is not None:
-            d_bias = d_bias.at[:, :, rows, columns].add(d_part)
+            d_part = _of_bias(d_scores, shown, d_bias.shape[0])
+            d_bias = d_bias.at[:, :, rows, columns].add(d_part.astype(d_bias.dtype))
     # Nothing flows to the seed of dropout nor to the mask.
     d_terms = dataclasses.replace(terms, bias=d_bias, dropout=None)
     return d_query, d_key, d_value, d_terms, None

@@ -26,10 +26,11 @@ class Times:
         return statistics.median(self.wall)
 
 
-def measure(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Times]:
-    """Time each in alternating turns, after a first of each that does not count."""
-    for run in runs.values():
-        jax.block_until_ready(run())
+def measure(runs: dict[str, Callable[[], Any]], repeats: int, warmups: int = 1) -> dict[str, Times]:
+    """Time each in alternating turns, after some of each that do not count."""
+    for _ in range(warmups):
+        for run in runs.values():
+            jax.block_until_ready(run())
     times = {name: Times() for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
