@@ -1,7 +1,6 @@
 """Decoding: items by constrained beam search, text by sampling or beams, their caches."""
 
 from jaxrec.decode.beam import (
-    Recommendations,
     beam_search,
     beam_widths,
     check_beams,
@@ -11,6 +10,7 @@ from jaxrec.decode.cache import BeamCache, BeamContext
 from jaxrec.decode.generate import Generated, complete, generate
 from jaxrec.decode.history import History, extend_histories, read_histories
 from jaxrec.decode.kv_cache import CacheContext, KVCache, LanguageModel, last_states, prefill, step
+from jaxrec.decode.levels import Recommendations
 from jaxrec.decode.recommend import Recommender
 from jaxrec.decode.sampling import GREEDY, Sampling, filter_logits, sample
 from jaxrec.decode.search import Step, log_probabilities, search_step
