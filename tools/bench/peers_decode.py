@@ -13,6 +13,7 @@ No token ends a sequence, so that all have L tokens and the length penalty means
 """
 
 import dataclasses
+import inspect
 from typing import Any
 
 import jax
@@ -29,6 +30,9 @@ from jaxrec.models.spec import ModelSpec
 # What Hugging Face can normalize over: its log-softmax spans the vocabulary, and
 # `renormalize_logits` takes another one after the constraint, over what is legal.
 RENORMALIZE = {"vocabulary": False, "legal": True}
+# How transformers calls its cache: it had another name before 5.24.
+_ARGUMENTS = inspect.signature(transformers.LlamaForCausalLM.forward).parameters
+CACHE = "cache" if "cache" in _ARGUMENTS else "past_key_values"
 
 
 def hugging_face(spec: ModelSpec, params: Any, device: str = "cpu") -> Any:
@@ -171,11 +175,11 @@ class Peer:
                 input_ids=self.tokens[:, :-1],
                 attention_mask=self.mask[:, :-1],
                 position_ids=(self.mask.cumsum(1) - 1).clamp(min=0)[:, :-1],
-                past_key_values=cache,
                 logits_to_keep=1,
+                **{CACHE: cache},
             )
             cache.batch_repeat_interleave(self.beams)
-            return self._generate(scores, **given, past_key_values=cache)
+            return self._generate(scores, **given, **{CACHE: cache})
 
     def _read(self) -> dict[str, Any]:
         """The encoder's states, and its keys and values for the decoder, copied to the beams."""
@@ -186,14 +190,14 @@ class Peer:
             encoder_outputs=states,
             attention_mask=self.mask,
             decoder_input_ids=torch.zeros_like(self.tokens[:, :1]),
-            past_key_values=transformers.EncoderDecoderCache(*caches),
+            **{CACHE: transformers.EncoderDecoderCache(*caches)},
         )
         caches[1].batch_repeat_interleave(self.beams)
         # `generate` reads the start token itself, with the keys and values of the history at hand.
         empty = transformers.DynamicCache(config=config)
         return {
             "encoder_outputs": states,
-            "past_key_values": transformers.EncoderDecoderCache(empty, caches[1]),
+            CACHE: transformers.EncoderDecoderCache(empty, caches[1]),
         }
 
     def _generate(self, scores: bool, **more: Any) -> Found:
