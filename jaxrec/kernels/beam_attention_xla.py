@@ -70,10 +70,13 @@ def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreT
     b, k, n, h = query.shape
     j, g = key.shape[2:4]
     f32 = jnp.float32
-    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
-    # [B, K, J, G, 1, H] and [B, K, 1, G, r, H]
-    asked = query.reshape(b, k, 1, g, n // g, h).astype(f32)
-    scores = jnp.einsum("bkjgr->bgrkj", (key[:, :, :, :, None].astype(f32) * asked).sum(-1))
+    # [B, K, J, G, H] and [B, K, G, r, H]: the keys first, which a CPU takes in twice as fast.
+    scores = jnp.einsum(
+        "bkjgh,bkgrh->bgrkj",
+        key,
+        query.reshape(b, k, g, n // g, h),
+        preferred_element_type=f32,
+    )
     scores = terms.apply(scores.reshape(b, n, k, j))
     if terms.allowed is not None:
         scores = jnp.where(terms.allowed[:, None], scores, MASKED)
@@ -82,6 +85,7 @@ def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreT
     total = weights.sum(-1, keepdims=True)
     # [B, N, K, J] -> [B, K, J, G, r]
     weights = jnp.einsum("bgrkj->bkjgr", (weights / total).reshape(b, g, n // g, k, j))
+    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
     out = sum(
         (weights[:, :, i, ..., None] * value[:, :, i, :, None].astype(f32) for i in range(j)),
         start=f32(0.0),
