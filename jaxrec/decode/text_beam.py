@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxrec.core import ConfigError
 from jaxrec.decode.generate import check_prompt, start_state
 from jaxrec.decode.kv_cache import KVCache, LanguageModel, read_tokens
+from jaxrec.decode.search import pick
 from jaxrec.kernels import beam_attention
 from jaxrec.models import EncoderDecoder
 from jaxrec.nn import KeyValue, ScoreTerms
@@ -301,15 +302,15 @@ def _advance(
     pool, place = jax.lax.top_k(jnp.concatenate([best.scores, value], axis=1), beams)
     lengths = jnp.broadcast_to(count, value.shape)
     best = TextBeams(
-        tokens=_pick(jnp.concatenate([best.tokens, rows], axis=1), place),
-        lengths=_pick(jnp.concatenate([best.lengths, lengths], axis=1), place),
+        tokens=pick(jnp.concatenate([best.tokens, rows], axis=1), place),
+        lengths=pick(jnp.concatenate([best.lengths, lengths], axis=1), place),
         scores=pool,
     )
-    full = _pick(jnp.concatenate([search.full, fresh], axis=1), place)
+    full = pick(jnp.concatenate([search.full, fresh], axis=1), place)
 
     running, place = jax.lax.top_k(top + jnp.where(ended, _NEVER, 0.0), beams)
-    parent = _pick(parent, place)
-    ancestors = _pick(search.ancestors, parent)
+    parent = pick(parent, place)
+    ancestors = pick(search.ancestors, parent)
     # Each beam is the ancestor of what follows it: the slot of its newest token is its own.
     own = jnp.broadcast_to(jnp.arange(beams, dtype=jnp.int32)[None, :, None], (batch, beams, 1))
     ancestors = jax.lax.dynamic_update_slice_in_dim(ancestors, own, count - 1, 2)
@@ -319,16 +320,10 @@ def _advance(
     return dataclasses.replace(
         search,
         count=count,
-        tokens=_pick(rows, place),
+        tokens=pick(rows, place),
         scores=running,
         ancestors=ancestors,
         best=best,
         full=full,
         open=search.open & hope,
     )
-
-
-def _pick(rows: jax.Array, place: jax.Array) -> jax.Array:
-    """`rows[b, place[b, k]]`: `[B, X, ...]` and `[B, K]` to `[B, K, ...]`."""
-    place = place.reshape(*place.shape, *(1,) * (rows.ndim - 2))
-    return jnp.take_along_axis(rows, place, axis=1)

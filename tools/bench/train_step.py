@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from decode_rows import T5
 from timing import cores, environment, matmul_peak, measure
 
 from jaxrec.core.memory import keep_memory
@@ -36,18 +37,6 @@ from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 LR, DECAY, BETA2 = 1e-3, 0.1, 0.98
 TRAIN = TrainConfig(lr=LR, warmup_steps=0, weight_decay=DECAY, beta2=BETA2, clip_norm=0.0)
 
-T5 = TransformerConfig(
-    width=128,
-    depth=4,
-    num_heads=6,
-    head_size=64,
-    mlp_width=1024,
-    positions="relative",
-    activation="relu",
-    gated=False,
-    query_scale=1.0,
-    logit_scale=128**-0.5,
-)
 LLAMA = TransformerConfig(width=384, depth=10, num_heads=6, mlp_width=1024, norm_eps=1e-6)
 GPT2 = TransformerConfig(
     width=384,
