@@ -19,6 +19,7 @@ from jaxrec.nn import (
     Norm,
     Rotation,
     ScoreTerms,
+    tuned,
 )
 
 
@@ -41,12 +42,14 @@ class Shared:
       reach: of blocks that see everything, or of all when they are alike.
       local: of blocks with a window, where only some have one; else None.
       memory_valid: `[B, S]` or `[B, T, S]` bool, the encoder's tokens; None without an encoder.
+      slots: `[B, T]` int32, of virtual tokens.
     """
 
     context: Context
     reach: Reach
     local: Reach | None = None
     memory_valid: jax.Array | None = None
+    slots: jax.Array | None = None
 
     def reach_of(self, is_local: jax.Array | None) -> Reach:
         """Reach of a block, by its flag: a scalar bool, or None where all blocks are alike."""
@@ -106,7 +109,7 @@ class Block(nn.Module):
             x,
             deterministic,
             lambda y: attention(
-                y, shared.context, reach.terms, reach.turn, own.cache, deterministic
+                y, shared.context, reach.terms, reach.turn, own.cache, deterministic, shared.slots
             ),
         )
         if own.memory is not None and shared.memory_valid is not None:
@@ -147,5 +150,9 @@ class Block(nn.Module):
         y, extra = layer(x if c.norm_order == "post" else norm(x))
         if c.norm_order == "both":
             y = Norm(c.norm, c.norm_eps, name=f"{name}_post_norm")(y)
-        x = x + Dropout(c.dropout, name=f"{name}_dropout")(y, deterministic)
+        y = Dropout(c.dropout, name=f"{name}_dropout")(y, deterministic)
+        if (adapter := tuned(self, f"{name}_adapter")) is not None:
+            # After dropout and before the sum, as in Houlsby et al. 2019, figure 2.
+            y = adapter(y).astype(x.dtype)
+        x = x + y
         return (norm(x) if c.norm_order == "post" else x), extra

@@ -12,7 +12,14 @@ from flax import linen as nn
 from jaxrec.models.config import TransformerConfig
 from jaxrec.models.embedding import Embedding, LanguageHead
 from jaxrec.models.stack import Stack
-from jaxrec.nn import Context, KeyValue, SelfContext, attention_mask, positions_of
+from jaxrec.nn import (
+    Context,
+    KeyValue,
+    SelfContext,
+    attention_mask,
+    positions_of,
+    virtual_slots,
+)
 
 
 class CausalLM(nn.Module):
@@ -37,7 +44,7 @@ class CausalLM(nn.Module):
         """States of the last layer, and the keys and values of these tokens.
 
         Args:
-          tokens: `[B, T]` int32.
+          tokens: `[B, T]` int32; those of V and above are virtual (see `nn.kernel`).
           positions: `[B, T]` int32.
           context: what the tokens attend to.
           cache: pytree whose leaves have a leading axis of `depth`, handed to the context layer by
@@ -48,7 +55,8 @@ class CausalLM(nn.Module):
           `[B, T, D]` states after the final norm, and `[depth, B, T, G, H]` keys and values.
         """
         x = self.embedding(tokens, positions, None, deterministic)
-        return self.decoder(x, positions, context, cache, deterministic=deterministic)
+        slots = virtual_slots(tokens, self.config.vocab_size)
+        return self.decoder(x, positions, context, cache, deterministic=deterministic, slots=slots)
 
     def logits(self, hidden: jax.Array, start: int = 0, size: int | None = None) -> jax.Array:
         """Scores `[..., size]` of rows `[start, start + size)` from `[..., D]` states, float32."""

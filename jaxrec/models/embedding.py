@@ -5,7 +5,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.models.config import TransformerConfig
-from jaxrec.nn import Dropout, Norm, fan_in_normal, linear_cross_entropy, matrix_product
+from jaxrec.nn import (
+    Dropout,
+    Norm,
+    fan_in_normal,
+    linear_cross_entropy,
+    matrix_product,
+    put_virtual,
+    tuned,
+    virtual_slots,
+)
 
 
 class Embedding(nn.Module):
@@ -37,7 +46,15 @@ class Embedding(nn.Module):
     ) -> jax.Array:
         """Map tokens, positions and token types (None for type 0), `[B, T]`, to `[B, T, D]`."""
         c = self.config
-        x = jnp.take(self.table, tokens, axis=0) * c.embedding_scale
+        slots = virtual_slots(tokens, c.vocab_size)
+        real = jnp.minimum(tokens, c.vocab_size - 1)
+        x = jnp.take(self.table, real, axis=0)
+        if (update := tuned(self, "update")) is not None:
+            down, up = update.factors()
+            x = x + jnp.take(down, real, axis=0) @ up
+        x = x * c.embedding_scale
+        if (prompt := tuned(self, "prompt")) is not None:
+            x = put_virtual(slots, prompt, x)
         if c.positions == "learned":
             x = x + jnp.take(self.position, positions + c.position_offset, axis=0)
         if c.token_types:
@@ -75,11 +92,10 @@ class LanguageHead(nn.Module):
           `[..., size]`.
         """
         c = self.config
-        table = embedding if c.tie_embeddings else self.table
         size = c.vocab_size if size is None else size
+        matrix, table = self._operands(states, embedding)
         rows = jax.lax.slice_in_dim(table, start, start + size).astype(states.dtype)
         # As one product of matrices: see Einsum.
-        matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
         scores = matrix_product(matrix, rows.T, jnp.float32)
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
@@ -99,13 +115,25 @@ class LanguageHead(nn.Module):
         Returns:
           float32 scalar; see `nn.linear_cross_entropy`.
         """
-        c = self.config
-        table = embedding if c.tie_embeddings else self.table
-        matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
+        matrix, table = self._operands(states, embedding)
         return linear_cross_entropy(
             matrix,
             table.astype(states.dtype),
             targets.reshape(-1),
             weights.reshape(-1),
-            c.logit_cap,
+            self.config.logit_cap,
         )
+
+    def _operands(self, states: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """States `[M, D]` and table `[V, D]` whose product the scores are.
+
+        A low-rank update makes both wider instead: (x, x A) (W, B)' = x W' + (x A) B'.
+        """
+        c = self.config
+        table = embedding if c.tie_embeddings else self.table
+        matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
+        if (update := tuned(self, "update")) is not None:
+            down, up = update.factors()
+            matrix = jnp.concatenate([matrix, matrix @ down.astype(matrix.dtype)], axis=1)
+            table = jnp.concatenate([table, up.T.astype(table.dtype)], axis=1)
+        return matrix, table

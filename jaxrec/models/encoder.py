@@ -9,7 +9,14 @@ from flax import linen as nn
 from jaxrec.models.config import TransformerConfig
 from jaxrec.models.embedding import Embedding
 from jaxrec.models.stack import Stack
-from jaxrec.nn import Einsum, SelfContext, attention_mask, fan_in_normal, positions_of
+from jaxrec.nn import (
+    Einsum,
+    SelfContext,
+    attention_mask,
+    fan_in_normal,
+    positions_of,
+    virtual_slots,
+)
 
 Pooling = Literal["mean", "first", "last"]
 
@@ -40,7 +47,7 @@ class Encoder(nn.Module):
         """States of the last layer of a padded batch: `[B, T]` to `[B, T, D]`.
 
         Args:
-          tokens: `[B, T]` int32.
+          tokens: `[B, T]` int32; those of V and above are virtual (see `nn.kernel`).
           valid: `[B, T]` bool, False for padding.
           deterministic: False to apply dropout (needs a "dropout" key).
           types: `[B, T]` int32 token types; None for type 0.
@@ -49,7 +56,8 @@ class Encoder(nn.Module):
         positions = positions_of(valid, segments)
         context = SelfContext(attention_mask(valid, False, None, segments))
         x = self.embedding(tokens, positions, types, deterministic)
-        states = self.encoder(x, positions, context, deterministic=deterministic)[0]
+        slots = virtual_slots(tokens, self.config.vocab_size)
+        states = self.encoder(x, positions, context, deterministic=deterministic, slots=slots)[0]
         if self.config.pooler and self.is_initializing():
             self.pooled(states)
         return states

@@ -8,7 +8,15 @@ from flax import linen as nn
 from jaxrec.models.config import TransformerConfig
 from jaxrec.models.embedding import Embedding, LanguageHead
 from jaxrec.models.stack import Stack
-from jaxrec.nn import Context, Dropout, KeyValue, SelfContext, attention_mask, positions_of
+from jaxrec.nn import (
+    Context,
+    Dropout,
+    KeyValue,
+    SelfContext,
+    attention_mask,
+    positions_of,
+    virtual_slots,
+)
 
 
 class EncoderDecoder(nn.Module):
@@ -38,7 +46,8 @@ class EncoderDecoder(nn.Module):
         positions = positions_of(valid, segments)
         context = SelfContext(attention_mask(valid, False, None, segments))
         x = self.embedding(tokens, positions, None, deterministic)
-        x, _ = self.encoder(x, positions, context, deterministic=deterministic)
+        slots = virtual_slots(tokens, self.config.vocab_size)
+        x, _ = self.encoder(x, positions, context, deterministic=deterministic, slots=slots)
         return self.encoder_dropout(x, deterministic)
 
     def memory(self, states: jax.Array) -> KeyValue:
@@ -70,8 +79,9 @@ class EncoderDecoder(nn.Module):
           `[B, T, D]` states, and `[depth, B, T, G, H]` keys and values.
         """
         x = self.embedding(tokens, positions, None, deterministic)
+        slots = virtual_slots(tokens, self.config.vocab_size)
         x, key_value = self.decoder(
-            x, positions, context, cache, memory, memory_valid, deterministic
+            x, positions, context, cache, memory, memory_valid, deterministic, slots
         )
         return self.decoder_dropout(x, deterministic), key_value
 

@@ -73,7 +73,8 @@ class Classifier(nn.Module):
     ) -> jax.Array:
         """Map `[B, T]` tokens and validity to `[B, C]` float32."""
         states = _states(self.backbone, tokens, valid, deterministic)
-        x = pool(states, valid, self.pooling).astype(jnp.float32)
+        real = valid & (tokens < self.backbone.config.vocab_size)
+        x = pool(states, real, self.pooling).astype(jnp.float32)
         if self.dense:
             x = jnp.tanh(_dense("dense", x.shape[-1], x.shape[-1], True, x))
         return _dense("out", x.shape[-1], self.classes, self.bias, x)

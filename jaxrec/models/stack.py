@@ -15,6 +15,7 @@ from jaxrec.models.block import Block, PerLayer, Reach, Shared
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
     ATTENDED,
+    TUNED,
     Context,
     KeyValue,
     Memory,
@@ -60,7 +61,7 @@ class Stack(nn.Module):
         )
         self.blocks = nn.scan(
             block,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, TUNED: 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=(0, nn.broadcast, nn.broadcast),
             length=c.depth,
@@ -78,8 +79,8 @@ class Stack(nn.Module):
         if self.cross:
             self.memory_projection = nn.scan(
                 _MemoryOfLayer,
-                variable_axes={"params": 0},
-                split_rngs={"params": True},
+                variable_axes={"params": 0, TUNED: 0},
+                split_rngs={"params": True, "dropout": True},
                 in_axes=(),
                 length=c.depth,
                 metadata_params={nn.PARTITION_NAME: "layers"},
@@ -105,6 +106,7 @@ class Stack(nn.Module):
         memory: KeyValue | None = None,
         memory_valid: jax.Array | None = None,
         deterministic: bool = True,
+        slots: jax.Array | None = None,
     ) -> tuple[jax.Array, KeyValue]:
         """Run the blocks.
 
@@ -117,6 +119,7 @@ class Stack(nn.Module):
           memory: of `memory`, with cross-attention.
           memory_valid: `[B, S]` or `[B, T, S]` bool, with cross-attention.
           deterministic: False to apply dropout (needs a "dropout" key).
+          slots: `[B, T]` int32, of `nn.virtual_slots`; None without virtual tokens.
 
         Returns:
           `[B, T, D]` states after the final norm, and `[depth, B, T, G, H]` keys and values.
@@ -126,7 +129,7 @@ class Stack(nn.Module):
         flags = None
         if local is not None:
             flags = jnp.asarray(np.arange(1, c.depth + 1) % (c.global_every or 1) != 0)
-        shared = Shared(context, full, local, memory_valid)
+        shared = Shared(context, full, local, memory_valid, slots)
         x, key_value = self.blocks(x, PerLayer(cache, memory, flags), shared, deterministic)
         return (x if c.norm_order == "post" else self.final_norm(x)), key_value
 

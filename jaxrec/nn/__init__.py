@@ -10,6 +10,15 @@ from jaxrec.nn.cross_attention import CrossAttention, Memory
 from jaxrec.nn.dot_product import ATTENDED, ScoreTerms, dot_product_attention
 from jaxrec.nn.dropout import Dropout, hash_bits, hash_dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal, matrix_product
+from jaxrec.nn.kernel import (
+    TUNED,
+    KernelSpec,
+    StoredKernel,
+    kernel_specs,
+    put_virtual,
+    tuned,
+    virtual_slots,
+)
 from jaxrec.nn.linear_cross_entropy import linear_cross_entropy
 from jaxrec.nn.masks import attention_mask
 from jaxrec.nn.mlp import ACTIVATIONS, Mlp
@@ -27,11 +36,13 @@ from jaxrec.nn.positions import (
 __all__ = [
     "ACTIVATIONS",
     "ATTENDED",
+    "TUNED",
     "Attention",
     "Context",
     "CrossAttention",
     "Dropout",
     "Einsum",
+    "KernelSpec",
     "KeyValue",
     "Memory",
     "Mlp",
@@ -40,16 +51,21 @@ __all__ = [
     "Rotation",
     "ScoreTerms",
     "SelfContext",
+    "StoredKernel",
     "attention_mask",
     "dot_product_attention",
     "fan_in_normal",
     "hash_bits",
     "hash_dropout",
+    "kernel_specs",
     "linear_cross_entropy",
     "matrix_product",
     "positions_of",
+    "put_virtual",
     "relative_buckets",
     "rotary_frequencies",
     "rotate",
     "rotation",
+    "tuned",
+    "virtual_slots",
 ]

@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
 from jaxrec.nn.einsum import Einsum, fan_in_normal
+from jaxrec.nn.kernel import put_virtual, tuned
 from jaxrec.nn.norms import Norm
 from jaxrec.nn.positions import Rotation, rotate
 
@@ -112,6 +113,7 @@ class Attention(nn.Module):
         turn: Rotation | None = None,
         layer: Any = None,
         deterministic: bool = True,
+        slots: jax.Array | None = None,
     ) -> tuple[jax.Array, KeyValue]:
         """Map `[B, T, D]` to the same shape; also return keys and values, each `[B, T, G, H]`.
 
@@ -122,6 +124,7 @@ class Attention(nn.Module):
           turn: rotation of the tokens' positions; None for none.
           layer: this layer's slice of the cache, for the context.
           deterministic: False to apply dropout (needs a "dropout" key).
+          slots: `[B, T]` int32, of `nn.virtual_slots`; None without virtual tokens.
         """
         query = self._heads("query", self.num_heads, x)
         key = self._heads("key", self.num_kv_heads, x)
@@ -131,6 +134,9 @@ class Attention(nn.Module):
             key = Norm("rms", self.norm_eps, axis_name="head_size", name="key_norm")(key)
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
+        if slots is not None and (prefix := tuned(self, "prefix")) is not None:
+            # Stored as they are attended, after the rotation (Li and Liang 2021; PEFT).
+            key, value = put_virtual(slots, prefix[0], key), put_virtual(slots, prefix[1], value)
         query = query * scale_of(self.scale, self.head_size, query.dtype)
         terms = ScoreTerms() if terms is None else terms
         if self.dropout and not deterministic:

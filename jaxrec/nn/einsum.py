@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nn.kernel import KernelUpdate, StoredKernel, branch_seed, tuned, with_kernel_axes
+
 Initializer = Callable[..., jax.Array]
 
 
@@ -51,6 +53,8 @@ matrix_product.defvjp(_forward, _backward)
 class Einsum(nn.Module):
     """`einsum(equation, x, kernel) [+ bias]`, run as one matrix product.
 
+    The kernel may be a `StoredKernel`, and a `KernelUpdate` may lie beside it: see `nn.kernel`.
+
     Attributes:
       equation: einsum string of two operands, the kernel second: batch axes first in `x` and in the
         output, the contracted axes last in `x` and first in the kernel, as in "btd,dnh->btnh".
@@ -71,9 +75,14 @@ class Einsum(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply to `x`, whose shape the equation gives."""
-        init = nn.with_partitioning(self.init, self.axes)
-        kernel = self.param("kernel", init, self.shape, jnp.float32)
-        y = self._product(x.astype(self.dtype), kernel.astype(self.dtype))
+        x = x.astype(self.dtype)
+        kernel = self.get_variable("params", "kernel")
+        if not isinstance(kernel, StoredKernel):
+            init = with_kernel_axes(self.init, self.axes, self._contracted)
+            kernel = self.param("kernel", init, self.shape, jnp.float32)
+        y = self._product(x, kernel)
+        if (update := tuned(self, "update")) is not None:
+            y = y + self._branch(x, update)
         if self.bias_axes:
             axes, shape = self.axes[-self.bias_axes :], self.shape[-self.bias_axes :]
             zeros = nn.with_partitioning(nn.initializers.zeros_init(), axes)
@@ -81,18 +90,34 @@ class Einsum(nn.Module):
             y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
         return y
 
-    def _product(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Contract as two matrices.
-
-        With several batch axes the gradient of the kernel contracts all of them, which XLA on a CPU
-        does at a third of the speed of the same product over one axis.
-        """
+    @property
+    def _contracted(self) -> int:
+        """Number of contracted axes, from the equation."""
         inputs, out = self.equation.split("->")
         left, right = inputs.split(",")
         contracted = sum(axis in left for axis in right)
         batch = left[: len(left) - contracted]
         if left != batch + right[:contracted] or out != batch + right[contracted:]:
             raise ValueError(f"{self.equation!r} is no product of matrices: see Einsum.equation")
-        rows, inner = x.shape[: len(batch)], math.prod(self.shape[:contracted])
-        matrix = matrix_product(x.reshape(-1, inner), kernel.reshape(inner, -1))
+        return contracted
+
+    def _product(self, x: jax.Array, kernel: jax.Array | StoredKernel) -> jax.Array:
+        """Contract as two matrices.
+
+        With several batch axes the gradient of the kernel contracts all of them, which XLA on a CPU
+        does at a third of the speed of the same product over one axis.
+        """
+        contracted = self._contracted
+        rows, inner = x.shape[: x.ndim - contracted], math.prod(self.shape[:contracted])
+        matrix = x.reshape(-1, inner)
+        if isinstance(kernel, StoredKernel):
+            matrix = kernel.product(matrix)
+        else:
+            matrix = matrix_product(matrix, kernel.astype(self.dtype).reshape(inner, -1))
         return matrix.reshape(*rows, *self.shape[contracted:])
+
+    def _branch(self, x: jax.Array, update: KernelUpdate) -> jax.Array:
+        contracted = self._contracted
+        rows = x.shape[: x.ndim - contracted]
+        branch = update.branch(x.reshape(*rows, -1), branch_seed(self))
+        return branch.astype(x.dtype).reshape(*rows, *self.shape[contracted:])

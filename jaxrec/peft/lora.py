@@ -1,0 +1,248 @@
+"""LoRA: a kernel's change as a product of two thin matrices (Hu et al. 2021).
+
+An adapter is a tree of `Lora` nodes at the paths of the layers that it changes, ready to be the
+`TUNED` collection of a call. The base stays untouched, so leaving the collection out gives the
+model before tuning, as PPO's reference or as the control of an experiment.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.core import ConfigError, nearest
+from jaxrec.nn import KernelSpec, StoredKernel, hash_dropout, kernel_specs
+
+# What "all" means: every kernel of the stacks. Tables and heads have to be named.
+ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Which kernels change, and by how much.
+
+    Attributes:
+      rank: r, columns of A.
+      alpha: the change is scaled by alpha / r.
+      rank_stabilized: scale by alpha / sqrt(r) instead (Kalajdzievski 2023).
+      dropout: on the branch's input alone, while training.
+      targets: ends of the layers' paths ("query", "mlp/up", "embedding", "head"), or "all" for
+        every kernel of the transformer's blocks.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    rank_stabilized: bool = False
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("query", "value")
+
+    def __post_init__(self) -> None:
+        """Reject settings that change nothing."""
+        if self.rank < 1:
+            raise ConfigError(f"rank of LoRA must be at least 1, got {self.rank}")
+        if self.alpha <= 0:
+            raise ConfigError(f"alpha of LoRA must be positive, got {self.alpha}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"dropout of LoRA must lie in [0, 1), got {self.dropout}")
+        if not self.targets:
+            raise ConfigError("targets of LoRA are empty; name layers, or 'all'")
+
+    @property
+    def scale(self) -> float:
+        """Multiplier of A B."""
+        return self.alpha / (self.rank**0.5 if self.rank_stabilized else self.rank)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Lora:
+    """The update of one kernel, or of a stack of them: a `KernelUpdate`.
+
+    Attributes:
+      a: `[..., I, R]`.
+      b: `[..., R, O]`.
+      gate: `[..., B, R]`, which ranks each row of the batch uses; None for all (see `route`).
+      scale: of A B.
+      dropout: on the branch's input.
+    """
+
+    a: jax.Array
+    b: jax.Array
+    gate: jax.Array | None = None
+    scale: float = dataclasses.field(default=1.0, metadata={"static": True})
+    dropout: float = dataclasses.field(default=0.0, metadata={"static": True})
+
+    def factors(self) -> tuple[jax.Array, jax.Array]:
+        """`[I, R]` and `[R, O]` whose product is the change of the kernel.
+
+        Raises:
+          ConfigError: rows of the batch use different adapters, so that there is no one change.
+        """
+        if self.gate is not None:
+            raise ConfigError(
+                "adapters routed by row change a kernel differently for each; tables and merging "
+                "need one adapter"
+            )
+        return self.a * jnp.asarray(self.scale, self.a.dtype), self.b
+
+    def branch(self, x: jax.Array, seed: jax.Array | None) -> jax.Array:
+        """Map `[B, ..., I]` to `[B, ..., O]`; `seed` `[2]` uint32 for dropout, None for none."""
+        if seed is not None and self.dropout:
+            x = hash_dropout(x, seed, self.dropout)
+        thin = x.reshape(-1, x.shape[-1]) @ self.a.astype(x.dtype)
+        thin = thin * jnp.asarray(self.scale, x.dtype)
+        if self.gate is not None:
+            rows = self.gate.shape[0]
+            thin = thin.reshape(rows, -1, thin.shape[-1]) * self.gate[:, None].astype(x.dtype)
+            thin = thin.reshape(-1, thin.shape[-1])
+        return (thin @ self.b.astype(x.dtype)).reshape(*x.shape[:-1], -1)
+
+
+def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
+    """The layers that a config names, by path.
+
+    Args:
+      boxed: variables or shapes of the model with their boxes on, as `ModelSpec.shapes` gives them.
+      config: names.
+
+    Raises:
+      ConfigError: a name that is the end of no layer's path, with the nearest.
+    """
+    kernels = kernel_specs(boxed)
+    known = {**kernels, **_tables(boxed)}
+    chosen: dict[str, KernelSpec] = {}
+    for target in config.targets:
+        if target == ALL:
+            found = [path for path in kernels if "/blocks/" in path or "memory" in path]
+        else:
+            found = [path for path in known if f"/{path}".endswith(f"/{target}")]
+        if not found:
+            names = sorted({path.split("/")[-1] for path in known})
+            raise ConfigError(
+                f"no layer {target!r} for LoRA{nearest(target, names)}; layers: "
+                f"{', '.join(names)}, or {ALL!r}"
+            )
+        chosen |= {path: known[path] for path in found}
+    return chosen
+
+
+def _tables(boxed: Any) -> dict[str, KernelSpec]:
+    """The embedding as `[V, D]` and the head as `[D, V]`, whether it has a table or is tied."""
+    found = {}
+    for path, leaf in flatten_dict(nn.meta.unbox(boxed)["params"], sep="/").items():
+        layer, _, name = path.rpartition("/")
+        if name == "table" and layer.endswith("embedding"):
+            vocab, width = leaf.shape
+            found[layer] = KernelSpec((vocab, width), ("vocab", "embed"), 1)
+            head = layer.removesuffix("embedding") + "head"
+            # A masked-token head and classifiers read the table in their own way.
+            if not layer.startswith("backbone"):
+                found[head] = KernelSpec((width, vocab), ("embed", "vocab"), 1)
+    return found
+
+
+def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
+    """Make an adapter that changes nothing yet.
+
+    A is uniform in +-1/sqrt(I) and B zero, as in the published code; of an embedding A is zero and
+    B standard normal.
+
+    Args:
+      key: random key; every layer draws from its own, whatever the others are.
+      boxed: variables or shapes of the model with their boxes on.
+      config: which layers, rank and scale.
+
+    Returns:
+      The `TUNED` tree, its arrays float32 and boxed with their axis names.
+
+    Raises:
+      ConfigError: as `targets`.
+    """
+    made = {}
+    for path, spec in targets(boxed, config).items():
+        own = jax.random.fold_in(key, _number(path))
+        stack, inner, outer = spec.matrix_axes[: len(spec.stack)], *spec.matrix_axes[-2:]
+        shape_a, shape_b = (
+            (*spec.stack, spec.inner, config.rank),
+            (
+                *spec.stack,
+                config.rank,
+                spec.outer,
+            ),
+        )
+        if spec.axes[0] == "vocab":
+            a, b = jnp.zeros(shape_a), jax.random.normal(own, shape_b)
+        else:
+            bound = spec.inner**-0.5
+            a = jax.random.uniform(own, shape_a, minval=-bound, maxval=bound)
+            b = jnp.zeros(shape_b)
+        made[f"{path}/update"] = Lora(
+            a=nn.Partitioned(a, (*stack, inner, None)),
+            b=nn.Partitioned(b, (*stack, None, outer)),
+            scale=config.scale,
+            dropout=config.dropout,
+        )
+    return unflatten_dict(made, sep="/")
+
+
+def _number(path: str) -> int:
+    return int.from_bytes(path.encode(), "little") % (2**31 - 1)
+
+
+def updates(tuned: Any) -> dict[str, Lora]:
+    """The `Lora` nodes of a `TUNED` tree, by the path of their layer."""
+    leaves = flatten_dict(tuned, is_leaf=lambda _, leaf: isinstance(leaf, Lora))
+    return {"/".join(path[:-1]): leaf for path, leaf in leaves.items() if isinstance(leaf, Lora)}
+
+
+def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
+    """Add an adapter to the kernels: a model that needs no second collection.
+
+    Sums are taken in float32 and rounded once to the kernel's dtype. A quantized kernel becomes a
+    plain float32 one, as the sum is no longer on its grid.
+
+    Args:
+      params: the "params" tree.
+      tuned: the `TUNED` tree; nodes other than `Lora` are refused.
+      sign: -1 takes an adapter out that was merged before.
+
+    Returns:
+      The "params" tree.
+
+    Raises:
+      ConfigError: other nodes, or a head that is tied to the embedding, which has no table to
+        change.
+    """
+    nodes = updates(tuned)
+    others = set(flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora)))
+    others -= {f"{path}/update" for path in nodes}
+    if others:
+        raise ConfigError(f"only LoRA merges into kernels, not {', '.join(sorted(others))}")
+    leaves = flatten_dict(params, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, StoredKernel))
+    for path, node in nodes.items():
+        is_table = f"{path}/kernel" not in leaves
+        name = f"{path}/{'table' if is_table else 'kernel'}"
+        if name not in leaves:
+            raise ConfigError(
+                f"LoRA of {path} cannot be merged: the head is tied to the embedding; keep the "
+                "adapter apart, or untie the model first"
+            )
+        kernel = leaves[name]
+        a, b = node.factors()
+        change = sign * (a.astype(jnp.float32) @ b.astype(jnp.float32))
+        if is_table and path.endswith("head"):
+            change = change.T
+        if isinstance(kernel, StoredKernel):
+            leaves[name] = (kernel.dense() + change).reshape(kernel.shape)
+        else:
+            summed = kernel.astype(jnp.float32) + change.reshape(kernel.shape)
+            leaves[name] = summed.astype(kernel.dtype)
+    return unflatten_dict(leaves, sep="/")
+
+
+def unmerge(params: Any, tuned: Any) -> Any:
+    """Take an adapter out of the kernels that `merge` put it in, up to rounding."""
+    return merge(params, tuned, sign=-1.0)
