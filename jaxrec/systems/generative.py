@@ -4,6 +4,7 @@ dataset -> item IDs -> histories as tokens -> decoder -> next item's ID, token b
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.mesh import make_mesh
-from jaxrec.data import training_sequences
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, write_histories
+from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
 from jaxrec.models import CausalLM
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import item_ids, item_text, run
+from jaxrec.systems.batches import measure, training_batches
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.train import FitResult, check_batch, fit, load_params, make_optimizer, make_state
@@ -87,13 +88,12 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
 def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -> FitResult:
     """Train the decoder, or go on training it, below `directory`."""
     model, vocabulary = make_model(config, codes), IdVocabulary(codes.sizes)
-    tokens_of = vocabulary.tokens(codes.codes)
-
-    def encode(items: np.ndarray, _: np.random.Generator) -> Mapping[str, np.ndarray]:
-        return {"tokens": write_histories([items], tokens_of, config.max_items)[0]}
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
-        return id_loss(model, params, batch["tokens"], key, vocabulary=vocabulary)
+        segments = batch.get("segments")
+        return id_loss(
+            model, params, batch["tokens"], key, vocabulary=vocabulary, segments=segments
+        )
 
     histories, targets = dataset.split.history("valid"), dataset.split.target("valid")
     users = valid_users(config, dataset)
@@ -105,25 +105,20 @@ def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -
         return average(list_metrics(items, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
-    batches = iter(
-        training_sequences(
-            training_source(dataset, directory / "data"),
-            length=config.max_items,
-            batch_size=config.train.batch_size,
-            seed=config.train.seed,
-            encode=encode,
-        )
-    )
+    source = training_source(dataset, directory / "data")
+    batches = training_batches(config, source, vocabulary.tokens(codes.codes))
+    print(batches, file=sys.stderr)
     return fit(
         init_function(model),
         loss,
-        batches,
+        iter(batches.dataset),
         evaluate,
         config.train,
         directory,
         metric=METRIC,
         mesh_config=config.mesh,
         rules=config.sharding,
+        measure=measure,
     )
 
 

@@ -40,7 +40,8 @@ class FitResult:
       metrics: its validation metrics.
       steps: steps trained, over all sittings.
       seconds: this sitting's wall-clock.
-      compiles_after_warmup: compilations after the first step and the first validation; 0 is right.
+      compiles_after_warmup: compilations after the first validation, but for those of steps on
+        batches of shapes not met before; 0 is right.
     """
 
     params: Any
@@ -63,6 +64,7 @@ def fit(
     mesh_config: MeshConfig | None = None,
     rules: ShardingRules | None = None,
     title: str = "train",
+    measure: Callable[[Any], dict[str, float]] | None = None,
 ) -> FitResult:
     """Train, or go on training what `directory` holds, to the end.
 
@@ -73,7 +75,8 @@ def fit(
     Args:
       init: key to variables with axis names.
       loss: the objective.
-      batches: trees of arrays whose first axis is `config.batch_size`.
+      batches: trees of arrays whose first axis is a multiple of `config.accumulate` micro-batches
+        that divide over the devices. Each new set of shapes costs a compilation.
       evaluate: parameters to validation metrics; called every `config.eval_every` steps.
       config: settings.
       directory: gets `checkpoints/`, `metrics.jsonl` and `tb/`.
@@ -81,6 +84,7 @@ def fit(
       mesh_config: devices along each axis; all on the data axis by default.
       rules: sharding of parameters; replicated by default.
       title: of the progress bar.
+      measure: from a batch, on the host, to metrics logged beside its loss.
 
     Raises:
       DataError: a damaged checkpoint.
@@ -109,14 +113,21 @@ def fit(
             bar.update(step, f"resumed at {step}" if step else "")
             # Compilations up to the end of the first validation are warm-up.
             warm, expected, logged = False, 0, (step, time.monotonic())
+            met: set[tuple[tuple[int, ...], ...]] = set()
             while step < config.steps and not _stopped(bad, config):
-                batch = jax.device_put(next(batches), place)
-                state, found = step_function(state, batch)
+                local = next(batches)
+                shapes = tuple(leaf.shape for leaf in jax.tree.leaves(local))
+                before = compiles.count
+                state, found = step_function(state, jax.device_put(local, place))
+                if shapes not in met:
+                    met.add(shapes)
+                    expected += compiles.count - before
                 step += 1
                 bar.update(step)
                 if step % config.log_every == 0 or step == config.steps:
                     values = {name: float(value) for name, value in found.items()}
                     now = time.monotonic()
+                    values |= measure(local) if measure else {}
                     values["steps_per_second"] = (step - logged[0]) / (now - logged[1])
                     values["compiles"] = float(compiles.count)
                     logged = (step, now)

@@ -119,7 +119,7 @@ def make_step(
     Raises:
       ConfigError: a micro-batch that does not divide over the devices.
     """
-    micro = check_batch(config, mesh)
+    check_batch(config, mesh)
 
     def sums(params: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         def total(p: Any) -> tuple[jax.Array, Loss]:
@@ -132,7 +132,7 @@ def make_step(
     def accumulate(params: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         if config.accumulate == 1:
             return sums(params, batch, key)
-        parts = jax.tree.map(lambda x: x.reshape(config.accumulate, micro, *x.shape[1:]), batch)
+        parts = jax.tree.map(lambda x: x.reshape(config.accumulate, -1, *x.shape[1:]), batch)
         keys = jax.random.split(key, config.accumulate)
         first = jax.tree.map(lambda x: x[0], parts)
         zeros = jax.tree.map(
