@@ -1,4 +1,4 @@
-"""Growing a vocabulary, as when item IDs become tokens of a text model."""
+"""Changes of a vocabulary's tables: more tokens, or a head with a table of its own."""
 
 import dataclasses
 
@@ -42,3 +42,23 @@ def extend_vocabulary(model: Pretrained, size: int, key: jax.Array) -> Pretraine
     spec = dataclasses.replace(model.spec, config=dataclasses.replace(config, vocab_size=size))
     params = {"params": unflatten_dict(leaves, sep="/")}
     return dataclasses.replace(model, spec=spec, params=params)
+
+
+def untie(model: Pretrained) -> Pretrained:
+    """Give the language head a copy of the embedding's table, of its own from now on.
+
+    The scale of the states before a tied head (T5's D^-1/2) goes into the copy, as untied models of
+    Hugging Face have none.
+
+    Raises:
+      ConfigError: a kind without a tied language head.
+    """
+    config = model.spec.config
+    if model.spec.kind not in ("causal", "encoder_decoder") or not config.tie_embeddings:
+        raise ConfigError(f"this {model.spec.kind} has no head that is tied and can be untied")
+    params = dict(model.params["params"])
+    table = params["embedding"]["table"]
+    params["head"] = {"table": table * jnp.asarray(config.logit_scale, table.dtype)}
+    config = dataclasses.replace(config, tie_embeddings=False, logit_scale=1.0)
+    spec = dataclasses.replace(model.spec, config=config)
+    return dataclasses.replace(model, spec=spec, params={"params": params})

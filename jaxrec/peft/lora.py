@@ -111,12 +111,11 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
     Raises:
       ConfigError: a name that is the end of no layer's path, with the nearest.
     """
-    kernels = kernel_specs(boxed)
-    known = {**kernels, **_tables(boxed)}
+    known = tunable(boxed)
     chosen: dict[str, KernelSpec] = {}
     for target in config.targets:
         if target == ALL:
-            found = [path for path in kernels if "/blocks/" in path or "memory" in path]
+            found = [path for path in known if "/blocks/" in path or "memory" in path]
         else:
             found = [path for path in known if f"/{path}".endswith(f"/{target}")]
         if not found:
@@ -127,6 +126,11 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
             )
         chosen |= {path: known[path] for path in found}
     return chosen
+
+
+def tunable(boxed: Any) -> dict[str, KernelSpec]:
+    """Every layer that LoRA can change, by path: kernels, the embedding and the language head."""
+    return {**kernel_specs(boxed), **_tables(boxed)}
 
 
 def _tables(boxed: Any) -> dict[str, KernelSpec]:
@@ -213,8 +217,8 @@ def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
       The "params" tree.
 
     Raises:
-      ConfigError: other nodes, or a head that is tied to the embedding, which has no table to
-        change.
+      ConfigError: other nodes, or an embedding or a head that share one table, which has to stay
+        as it is for the other.
     """
     nodes = updates(tuned)
     others = set(flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora)))
@@ -230,6 +234,11 @@ def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
                 f"LoRA of {path} cannot be merged: the head is tied to the embedding; keep the "
                 "adapter apart, or untie the model first"
             )
+        if path.endswith("embedding") and _is_tied(leaves):
+            raise ConfigError(
+                f"LoRA of {path} cannot be merged: the head reads the same table and would change "
+                "too; keep the adapter apart, or untie the model first"
+            )
         kernel = leaves[name]
         a, b = node.factors()
         change = sign * (a.astype(jnp.float32) @ b.astype(jnp.float32))
@@ -241,6 +250,12 @@ def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
             summed = kernel.astype(jnp.float32) + change.reshape(kernel.shape)
             leaves[name] = summed.astype(kernel.dtype)
     return unflatten_dict(leaves, sep="/")
+
+
+def _is_tied(leaves: Any) -> bool:
+    """Whether a head over the vocabulary reads the embedding's table."""
+    is_language_model = any(path.startswith("decoder/") for path in leaves) or "head/bias" in leaves
+    return is_language_model and "head/table" not in leaves
 
 
 def unmerge(params: Any, tuned: Any) -> Any:
