@@ -1,4 +1,4 @@
-"""Changes of a vocabulary's tables: more tokens, or a head with a table of its own."""
+"""Tables of a vocabulary: growing it, as when item IDs become tokens; untying the head's."""
 
 import dataclasses
 
@@ -45,20 +45,17 @@ def extend_vocabulary(model: Pretrained, size: int, key: jax.Array) -> Pretraine
 
 
 def untie(model: Pretrained) -> Pretrained:
-    """Give the language head a copy of the embedding's table, of its own from now on.
-
-    The scale of the states before a tied head (T5's D^-1/2) goes into the copy, as untied models of
-    Hugging Face have none.
+    """Give the language head a table of its own, equal to the embedding: the same function.
 
     Raises:
-      ConfigError: a kind without a tied language head.
+      ConfigError: the head has one, or reads the embedding in a way that has no other.
     """
-    config = model.spec.config
-    if model.spec.kind not in ("causal", "encoder_decoder") or not config.tie_embeddings:
-        raise ConfigError(f"this {model.spec.kind} has no head that is tied and can be untied")
-    params = dict(model.params["params"])
-    table = params["embedding"]["table"]
-    params["head"] = {"table": table * jnp.asarray(config.logit_scale, table.dtype)}
-    config = dataclasses.replace(config, tie_embeddings=False, logit_scale=1.0)
-    spec = dataclasses.replace(model.spec, config=config)
+    spec = model.spec
+    if not spec.shares_table or spec.kind == "masked":
+        raise ConfigError(f"a {spec.kind} model has no language head that is tied to the embedding")
+    params = {**model.params["params"]}
+    # A copy: a training step is given each buffer once.
+    params["head"] = {"table": jnp.copy(params["embedding"]["table"])}
+    config = dataclasses.replace(spec.config, tie_embeddings=False)
+    spec = dataclasses.replace(spec, config=config)
     return dataclasses.replace(model, spec=spec, params={"params": params})

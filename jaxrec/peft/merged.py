@@ -4,18 +4,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.models import Pretrained, untie
 from jaxrec.nn import TUNED, StoredKernel
-from jaxrec.peft.lora import Lora, merge, updates
+from jaxrec.peft.lora import merge, updates
 
 
 def merged(model: Pretrained, trained: Mapping[str, Any]) -> Pretrained:
-    """The base with what was trained put in and added to its kernels.
+    """The base with what was trained put in, and added to its kernels.
 
-    A head that is tied to the embedding gets a table of its own where LoRA changes one of the two.
+    Where LoRA changes the embedding or the head and the two share a table, the head gets its own.
 
     Args:
       model: the base.
@@ -26,20 +27,32 @@ def merged(model: Pretrained, trained: Mapping[str, Any]) -> Pretrained:
       ConfigError: nodes that no kernel can hold, as prefixes, prompts and bottlenecks.
     """
     trained = nn.meta.unbox(dict(trained))
+    tuned = trained.get(TUNED, {})
     leaves = _flat(model.params["params"]) | _flat(trained.get("params", {}))
     model = dataclasses.replace(model, params={"params": unflatten_dict(leaves, sep="/")})
-    tuned = trained.get(TUNED, {})
+    shared = model.spec.shares_table and model.spec.kind != "masked"
+    if shared and {"embedding", "head"} & set(updates(tuned)):
+        return _scaled(_with_adapter(untie(model), tuned))
+    return _with_adapter(model, tuned)
+
+
+def _with_adapter(model: Pretrained, tuned: Any) -> Pretrained:
+    params = merge(model.params["params"], tuned, model.spec)
+    return dataclasses.replace(model, params={"params": params})
+
+
+def _scaled(model: Pretrained) -> Pretrained:
+    """Scale the head's table in place of the states before it.
+
+    T5 scales them where the head is tied, and no untied T5 of Hugging Face does.
+    """
     config = model.spec.config
-    is_language_model = model.spec.kind in ("causal", "encoder_decoder")
-    changed = {"embedding", "head"} & set(updates(tuned))
-    if is_language_model and config.tie_embeddings and changed:
-        model = untie(model)
-        if "head" in changed:
-            # The scale that went into the table belongs to its change too.
-            node: Lora = tuned["head"]["update"]
-            node = dataclasses.replace(node, scale=node.scale * config.logit_scale)
-            tuned = {**tuned, "head": {"update": node}}
-    return dataclasses.replace(model, params={"params": merge(model.params["params"], tuned)})
+    params = dict(model.params["params"])
+    table = params["head"]["table"]
+    params["head"] = {"table": table * jnp.asarray(config.logit_scale, table.dtype)}
+    config = dataclasses.replace(config, logit_scale=1.0)
+    spec = dataclasses.replace(model.spec, config=config)
+    return dataclasses.replace(model, spec=spec, params={"params": params})
 
 
 def _flat(tree: Any) -> dict[str, Any]:
