@@ -207,9 +207,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
         unknown.pop("init_lora_weights", None)
     if unknown:
         said = ", ".join(f"{name} {value!r}" for name, value in sorted(unknown.items()))
-        raise ConfigError(
-            f"{path}: {said} is not supported; only plain LoRA, prefix and prompt are"
-        )
+        raise ConfigError(f"{path}: {said} is not supported")
+    needed = () if kind == LORA else _OF_VIRTUAL[:4]
+    lacking = [name for name in needed if not isinstance(settings.get(name), int)]
+    if lacking:
+        raise DataError(f"{path} does not say {', '.join(lacking)}")
     return settings
 
 

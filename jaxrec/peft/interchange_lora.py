@@ -40,11 +40,14 @@ def write_lora(
       rank_stabilized: say each scale as alpha / sqrt(r) in place of alpha / r.
 
     Raises:
-      ConfigError: a layer that no module there is, or dropout that differs between layers.
+      ConfigError: a layer that no module there is, adapters routed by row, or dropout that differs
+        between layers.
     """
     lost = sorted(set(nodes) - {site.path for site in places})
     if lost:
         raise ConfigError(f"LoRA of {', '.join(lost)} has no counterpart in Hugging Face's model")
+    if any(node.gate is not None for node in nodes.values()):
+        raise ConfigError("adapters routed by row cannot be written as one; save each by itself")
     dropout = {node.dropout for node in nodes.values()}
     if len(dropout) > 1:
         raise ConfigError(f"PEFT has one dropout for all layers, and these have {sorted(dropout)}")

@@ -42,8 +42,7 @@ def read_prompt(
       DataError: vectors of another width.
     """
     _check_pooling(spec)
-    # An encoder-decoder's has a second half, for the decoder, that PEFT never reads.
-    rows = _rows(tensors)[: settings["num_virtual_tokens"]]
+    rows = _rows(tensors, settings)
     if rows.shape[1] != spec.config.width:
         raise DataError(f"the prompt has width {rows.shape[1]}, the model {spec.config.width}")
     return {f"{_backbone(spec)}embedding/prompt": jnp.asarray(rows, jnp.float32)}
@@ -85,7 +84,7 @@ def read_prefix(
       ConfigError: a split of an encoder-decoder's prefix that mixes it with the encoder's states.
       DataError: a prefix for other numbers of blocks or heads than the model's.
     """
-    c, rows = spec.config, _rows(tensors)
+    c, rows = spec.config, _rows(tensors, settings)
     blocks = settings["num_layers"]
     heads, width = settings["num_attention_heads"], settings["token_dim"]
     _check_sizes(c, rows, blocks, heads, width)
@@ -130,10 +129,14 @@ def _settings(
     }
 
 
-def _rows(tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+def _rows(tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
+    """One row a virtual token; a prompt of an encoder-decoder has more, which PEFT never reads."""
     if TENSOR not in tensors or tensors[TENSOR].ndim != 2:
         raise DataError(f"the adapter holds no matrix {TENSOR}")
-    return tensors[TENSOR]
+    rows, count = tensors[TENSOR], settings["num_virtual_tokens"]
+    if len(rows) < count:
+        raise DataError(f"{TENSOR} has {len(rows)} rows for {count} virtual tokens")
+    return rows[:count]
 
 
 def _check_pooling(spec: ModelSpec) -> None:
