@@ -79,8 +79,8 @@ def save_peft(
 
     Args:
       model: the base, as `export_model` writes it.
-      trained: {"tuned": nodes of LoRA, a prefix or a prompt; "params": leaves trained besides}, as
-        far as there are such; boxed or not.
+      trained: {"tuned": nodes of LoRA, a prefix as its table, or a prompt; "params": leaves trained
+        besides}, as far as there are such; boxed or not.
       directory: must not exist, or be empty; appears only when complete.
       rank_stabilized: say LoRA's scale as alpha / sqrt(r).
       base: path or name of the base that the adapter remembers.

@@ -102,9 +102,12 @@ def read_modules(
         expected = row.shape_there(shapes[row.path])
         if tensor.shape != expected:
             raise DataError(f"the adapter's {name} has shape {tensor.shape}, expected {expected}")
-        # A table that LoRA changes is saved beside it, most often unchanged.
-        if _BASE not in name or not np.array_equal(tensor, of_base(plain)):
-            given[plain] = tensor
+        if _BASE in name:
+            # A table that LoRA changes is saved beside it, most often unchanged.
+            tensor = tensor.astype(jnp.asarray(base[row.path]).dtype).astype(np.float32)
+            if np.array_equal(tensor, of_base(plain)):
+                continue
+        given[plain] = tensor
     for alias, name in table.aliases.items():
         if alias not in given and name not in given:
             continue

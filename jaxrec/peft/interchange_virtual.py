@@ -58,14 +58,21 @@ def write_prefix(
       nodes: by path: keys and values, each `[depth, P, G, H]`.
 
     Raises:
-      ConfigError: a prefix of an encoder that has a decoder, which PEFT does not know.
+      ConfigError: a prefix of an encoder that has a decoder, which PEFT does not know, or one that
+        is no table yet.
     """
     path = _prefix_path(spec)
     if set(nodes) != {path}:
         raise ConfigError(
             f"PEFT has one prefix, that of {path}; this adapter has {', '.join(sorted(nodes))}"
         )
-    pairs = np.stack([np.asarray(array, np.float32) for array in nodes[path]], axis=1)
+    table = nodes[path]
+    if not isinstance(table, tuple | list):
+        raise ConfigError(
+            f"{path} is a {type(table).__name__}, not keys and values; a prefix is exchanged "
+            "without the network that it is trained through"
+        )
+    pairs = np.stack([np.asarray(array, np.float32) for array in table], axis=1)
     if spec.kind == "encoder_decoder":
         pairs = np.stack([pairs, np.zeros_like(pairs)], axis=1).reshape(-1, *pairs.shape[1:])
     blocks, _, _, heads, size = pairs.shape

@@ -28,7 +28,10 @@ def merged(model: Pretrained, trained: Mapping[str, Any]) -> Pretrained:
     """
     trained = nn.meta.unbox(dict(trained))
     tuned = trained.get(TUNED, {})
-    leaves = _flat(model.params["params"]) | _flat(trained.get("params", {}))
+    leaves = _flat(model.params["params"])
+    for path, leaf in _flat(trained.get("params", {})).items():
+        stored = isinstance(leaves[path], StoredKernel)
+        leaves[path] = jnp.asarray(leaf, jnp.float32 if stored else leaves[path].dtype)
     model = dataclasses.replace(model, params={"params": unflatten_dict(leaves, sep="/")})
     shared = model.spec.shares_table and model.spec.kind != "masked"
     if shared and {"embedding", "head"} & set(updates(tuned)):

@@ -171,6 +171,13 @@ def test_prefixes_that_do_not_fit_are_named(prefix):
         load_peft(both.ours, directory)
 
 
+def test_a_prefix_that_is_no_table_is_refused(pair, tmp_path):
+    both = pair("llama")
+    tuned = {"decoder": {"blocks": {"attention": {"prefix": jnp.ones((P, 32))}}}}
+    with pytest.raises(ConfigError, match="not keys and values"):
+        save_peft(both.ours, {"tuned": tuned}, tmp_path / "a")
+
+
 def test_a_prompt_of_another_width_is_refused(pair, tmp_path):
     both = pair("llama")
     tuned = {"embedding": {"prompt": jnp.ones((P, 32))}}

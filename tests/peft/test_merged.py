@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
-from jaxrec.models import export_model, load_model
+from jaxrec.models import export_model, import_model, load_model
 from jaxrec.peft import LoraConfig, load_peft, lora, merged, save_peft
 
 torch = pytest.importorskip("torch")
@@ -70,6 +70,24 @@ def test_merged_exports_give_what_the_adapter_gives_in_peft(name, targets, tied,
     back = auto.from_pretrained(tmp_path / "plain", attn_implementation="eager").eval()
     np.testing.assert_allclose(both.expected(back), expected, atol=2e-5)
     assert np.abs(expected - both.expected(both.base())).max() > 0.1
+
+
+def test_a_model_in_bfloat16_stays_so(pair, randomized, tmp_path):
+    both = pair("llama3")
+    config = peft.LoraConfig(target_modules=["embed_tokens", "q_proj"], modules_to_save=["norm"])
+    with pytest.warns(UserWarning, match="save_embedding_layers"):
+        randomized(peft.get_peft_model(both.base(), config)).save_pretrained(tmp_path / "a")
+    ours = import_model(both.directory, dtype="bfloat16")
+    trained = load_peft(ours, tmp_path / "a")
+    # The embedding lies in the adapter as it was, in float32.
+    assert "embedding" not in trained["params"]
+    plain = merged(ours, trained)
+    assert {leaf.dtype for leaf in jax.tree.leaves(plain.params)} == {jnp.dtype("bfloat16")}
+    exact = merged(both.ours, load_peft(both.ours, tmp_path / "a"))
+    for found, expected in zip(
+        jax.tree.leaves(plain.params), jax.tree.leaves(exact.params), strict=True
+    ):
+        np.testing.assert_allclose(found.astype(jnp.float32), expected, rtol=0.01, atol=0.01)
 
 
 def test_a_head_that_is_untied_and_changed_is_scaled_once(tuned):
