@@ -11,7 +11,7 @@ from jaxrec.models.sentences import SentenceEncoder, find_sentence_encoder
 from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.stack import Stack
 from jaxrec.models.store import load_model, save_model
-from jaxrec.models.vocabulary import extend_vocabulary
+from jaxrec.models.vocabulary import extend_vocabulary, untie
 
 __all__ = [
     "Block",
@@ -38,4 +38,5 @@ __all__ = [
     "load_model",
     "pool",
     "save_model",
+    "untie",
 ]
