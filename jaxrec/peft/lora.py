@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.core import ConfigError, nearest
 from jaxrec.models import ModelSpec
 from jaxrec.nn import KernelSpec, StoredKernel, hash_dropout, kernel_specs
+from jaxrec.peft.names import key_of
 
 # What "all" means: every kernel of the stacks. Tables and heads have to be named.
 ALL = "all"
@@ -168,7 +169,7 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
     """
     made = {}
     for path, spec in targets(boxed, config).items():
-        own = jax.random.fold_in(key, _number(path))
+        own = key_of(key, path)
         stack, inner, outer = spec.matrix_axes[: len(spec.stack)], *spec.matrix_axes[-2:]
         shape_a, shape_b = (
             (*spec.stack, spec.inner, config.rank),
@@ -191,10 +192,6 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
             dropout=config.dropout,
         )
     return unflatten_dict(made, sep="/")
-
-
-def _number(path: str) -> int:
-    return int.from_bytes(path.encode(), "little") % (2**31 - 1)
 
 
 def updates(tuned: Any) -> dict[str, Lora]:
