@@ -10,7 +10,7 @@ corrects a zero point by a second whole product where a sum over the row is enou
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxrec.quant.grid import Grid, encode
 from jaxrec.quant.packing import pack, unpack
 from jaxrec.quant.product import dense_product, frozen_product, integer_product
 from jaxrec.quant.ranges import RangeConfig, fit
+from jaxrec.quant.sharding import box_arrays
 
 
 @jax.tree_util.register_dataclass
@@ -106,6 +107,20 @@ class UniformKernel(StoredKernel):
             back = jnp.argsort(self.order, axis=-1)
             matrix = jnp.take_along_axis(matrix, back[..., None], axis=-2)
         return matrix.astype(dtype)
+
+    def boxed(self, axes: tuple[str | None, ...]) -> Self:
+        """Box arrays with axis names: codes are split as the kernel is, groups are not."""
+        *stack, inner, outer = axes
+        column = None if self.scale.shape[-1] == 1 else outer
+        return box_arrays(
+            self,
+            tuple(stack),
+            codes=(inner, outer) if self.bits == 8 else (inner, None, outer),
+            scale=(None, column),
+            zero=(None, column),
+            x_scale=(None, None),
+            order=(None,),
+        )
 
     def product(self, x: jax.Array) -> jax.Array:
         """Multiply `[M, I]`: `[M, O]` in the dtype of `x`."""
