@@ -3,6 +3,7 @@
 from jaxrec.peft.adapter import Adapter
 from jaxrec.peft.lora import Lora, LoraConfig, merge, unmerge
 from jaxrec.peft.prefix import PrefixNetwork
+from jaxrec.peft.several import combine, route
 from jaxrec.peft.tuning import Size, TuneConfig, Tuning, size_of, start, variables
 from jaxrec.peft.virtual import Prepended, Virtual, prepend, virtual_of
 
@@ -16,8 +17,10 @@ __all__ = [
     "TuneConfig",
     "Tuning",
     "Virtual",
+    "combine",
     "merge",
     "prepend",
+    "route",
     "size_of",
     "start",
     "unmerge",
