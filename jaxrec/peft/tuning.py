@@ -155,7 +155,7 @@ def start(
     boxes = flatten_dict(boxed["params"], sep="/", is_leaf=lambda _, leaf: _is_box(leaf))
     chosen = _chosen(held, config)
     tuned = _tuned(key, boxed, config, prompt_start)
-    for path in lora.updates(tuned):
+    for path in lora.updates(tuned) if config.method in ("lora", "qlora") else ():
         if twice := {f"{path}/kernel", f"{path}/table"} & chosen:
             raise ConfigError(
                 f"{twice.pop()} is in tune.also, which trains all of it, and in tune.targets; name "
