@@ -15,6 +15,7 @@ _ROOMS = (
     "ids",
     "nn",
     "models",
+    "peft",
     "objectives",
     "kernels",
     "decode",

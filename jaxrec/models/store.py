@@ -76,15 +76,9 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
     from safetensors.flax import load_file
 
     directory = Path(directory)
-    try:
-        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        config = dict(description["config"])
-        config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
-        spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{directory / DESCRIPTION} cannot be read: {error}") from error
+    model = describe_model(directory)
     found = {}
-    for path, shape in spec.flat_shapes().items():
+    for path, shape in model.spec.flat_shapes().items():
         file = directory / WEIGHTS / f"{path.replace('/', '.')}.safetensors"
         try:
             leaf = load_file(file)[path]
@@ -93,5 +87,21 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
         if leaf.shape != shape:
             raise DataError(f"{file} holds shape {leaf.shape}, expected {shape}")
         found[path] = jnp.asarray(leaf) if place is None else place(path, np.asarray(leaf))
-    params = {"params": unflatten_dict(found, sep="/")}
-    return Pretrained(spec, params, description["family"], description["tokens"])
+    return dataclasses.replace(model, params={"params": unflatten_dict(found, sep="/")})
+
+
+def describe_model(directory: str | os.PathLike[str]) -> Pretrained:
+    """Read all but the parameters of what `save_model` wrote; `params` is None.
+
+    Raises:
+      DataError: the description is missing or damaged.
+    """
+    path = Path(directory) / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        config = dict(description["config"])
+        config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
+        spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
+        return Pretrained(spec, None, description["family"], description["tokens"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
