@@ -15,6 +15,7 @@ _ROOMS = (
     "ids",
     "nn",
     "models",
+    "quant",
     "peft",
     "objectives",
     "kernels",

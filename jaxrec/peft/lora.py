@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.core import ConfigError, nearest
 from jaxrec.models import ModelSpec
 from jaxrec.nn import KernelSpec, StoredKernel, hash_dropout, kernel_specs
+from jaxrec.peft.names import key_of
 
 # What "all" means: every kernel of the stacks. Tables and heads have to be named.
 ALL = "all"
@@ -97,6 +98,12 @@ class Lora:
         thin = thin * jnp.asarray(self.scale, x.dtype)
         if self.gate is not None:
             rows = self.gate.shape[0]
+            # Heads over single states get those of all rows as one matrix.
+            if x.shape[0] != rows and x.ndim > 2:
+                raise ConfigError(
+                    f"adapters are routed for a batch of {rows} rows, and this one has "
+                    f"{x.shape[0]}; give `route` one choice a row"
+                )
             thin = thin.reshape(rows, -1, thin.shape[-1]) * self.gate[:, None].astype(x.dtype)
             thin = thin.reshape(-1, thin.shape[-1])
         return (thin @ self.b.astype(x.dtype)).reshape(*x.shape[:-1], -1)
@@ -164,7 +171,7 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
     """
     made = {}
     for path, spec in targets(boxed, config).items():
-        own = jax.random.fold_in(key, _number(path))
+        own = key_of(key, path)
         stack, inner, outer = spec.matrix_axes[: len(spec.stack)], *spec.matrix_axes[-2:]
         shape_a, shape_b = (
             (*spec.stack, spec.inner, config.rank),
@@ -189,14 +196,16 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
     return unflatten_dict(made, sep="/")
 
 
-def _number(path: str) -> int:
-    return int.from_bytes(path.encode(), "little") % (2**31 - 1)
-
-
 def updates(tuned: Any) -> dict[str, Lora]:
-    """The `Lora` nodes of a `TUNED` tree, by the path of their layer."""
-    leaves = flatten_dict(tuned, is_leaf=lambda _, leaf: isinstance(leaf, Lora))
-    return {"/".join(path[:-1]): leaf for path, leaf in leaves.items() if isinstance(leaf, Lora)}
+    """The nodes of a `TUNED` tree that has no others than `Lora`, by the path of their layer.
+
+    Raises:
+      ConfigError: other nodes.
+    """
+    leaves = flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora))
+    if others := sorted(path for path, leaf in leaves.items() if not isinstance(leaf, Lora)):
+        raise ConfigError(f"only LoRA merges into kernels and adds up, not {', '.join(others)}")
+    return {path.removesuffix("/update"): leaf for path, leaf in leaves.items()}
 
 
 def merge(params: Any, tuned: Any, spec: ModelSpec, sign: float = 1.0) -> Any:
@@ -218,13 +227,8 @@ def merge(params: Any, tuned: Any, spec: ModelSpec, sign: float = 1.0) -> Any:
       ConfigError: other nodes, or a change of the embedding or of the head where they share a
         table: unmerged, each changes alone.
     """
-    nodes = updates(tuned)
-    others = set(flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora)))
-    others -= {f"{path}/update" for path in nodes}
-    if others:
-        raise ConfigError(f"only LoRA merges into kernels, not {', '.join(sorted(others))}")
     leaves = flatten_dict(params, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, StoredKernel))
-    for path, node in nodes.items():
+    for path, node in updates(tuned).items():
         is_table = f"{path}/kernel" not in leaves
         name = f"{path}/{'table' if is_table else 'kernel'}"
         if is_table and spec.shares_table:

@@ -18,7 +18,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError, nearest
 from jaxrec.nn import TUNED, KernelSpec, StoredKernel, kernel_specs
-from jaxrec.peft import lora
+from jaxrec.peft import adapter, lora, prefix, prompt
+from jaxrec.peft.names import find
 
 Method = Literal["full", "lora", "qlora", "adapter", "prefix", "prompt"]
 Placement = Literal["houlsby", "pfeiffer"]
@@ -122,6 +123,7 @@ def start(
     config: TuneConfig,
     *,
     quantize: Quantize | None = None,
+    prompt_start: jax.Array | None = None,
 ) -> Tuning:
     """Split a model and add what its tuning trains: it computes what it did before, or nearly so.
 
@@ -132,87 +134,95 @@ def start(
       boxed: shapes of the model with their boxes on, as `ModelSpec.shapes` gives them.
       params: `{"params": ...}` of the base, without boxes.
       config: method and settings.
-      quantize: from a "params" tree and its kernels' specs to the tree with `StoredKernel`s, for
-        QLoRA.
+      quantize: for QLoRA over a base that is not quantized yet: from a "params" tree and the specs
+        of its kernels to the tree with `StoredKernel`s.
+      prompt_start: `[P, D]` of `prompt.vectors`, which a prompt starts from unless it is random.
 
     Returns:
       The two trees; `frozen` shares the arrays of `params`.
 
     Raises:
-      ConfigError: names that fit no layer; QLoRA without `quantize`.
+      ConfigError: names that fit no layer; names of kernels that are both updated and trained;
+        `quantize` missing; `prompt_start` missing or of no use.
     """
-    held = flatten_dict(params["params"], sep="/", is_leaf=_is_node)
-    boxes = flatten_dict(boxed["params"], sep="/", is_leaf=lambda _, x: _is_box(x))
-    full = set(held) if config.method == "full" else find(held, config.also)
-    stored = sorted(path for path in full if isinstance(held[path], StoredKernel))
-    if stored:
-        raise ConfigError(f"{stored[0]} is quantized and cannot be trained; drop it from tune.also")
-    trained = {path: _boxed(boxes[path], held[path]) for path in held if path in full}
-    frozen = {path: leaf for path, leaf in held.items() if path not in full}
-    if config.method == "qlora":
-        if quantize is None:
-            raise ConfigError("tune.method qlora needs a quantize function for the frozen kernels")
-        specs = {p: s for p, s in kernel_specs(boxed).items() if f"{p}/kernel" in frozen}
-        frozen = flatten_dict(
-            quantize(unflatten_dict(frozen, sep="/"), specs), sep="/", is_leaf=_is_node
+    from_words = config.method == "prompt" and config.prompt_init != "random"
+    if (prompt_start is not None) != from_words:
+        raise ConfigError(
+            f"tune.method {config.method} with tune.prompt_init {config.prompt_init} "
+            f"{'needs' if from_words else 'has no use for'} prompt_start, see prompt.vectors"
         )
-    tuned = {}
-    if config.method in ("lora", "qlora"):
-        tuned = lora.init(key, boxed, config.lora)
-    trainable = {"params": unflatten_dict(trained, sep="/"), TUNED: tuned}
+    held = flatten_dict(params["params"], sep="/", is_leaf=_is_stored)
+    boxes = flatten_dict(boxed["params"], sep="/", is_leaf=lambda _, leaf: _is_box(leaf))
+    chosen = _chosen(held, config)
+    tuned = _tuned(key, boxed, config, prompt_start)
+    for path in lora.updates(tuned) if config.method in ("lora", "qlora") else ():
+        if twice := {f"{path}/kernel", f"{path}/table"} & chosen:
+            raise ConfigError(
+                f"{twice.pop()} is in tune.also, which trains all of it, and in tune.targets; name "
+                "it in one of them"
+            )
+    trained = {path: _boxed(boxes[path], leaf) for path, leaf in held.items() if path in chosen}
+    frozen = {path: leaf for path, leaf in held.items() if path not in chosen}
+    kept = unflatten_dict(frozen, sep="/")
+    if config.method == "qlora" and not any(map(_is_stored, held, held.values())):
+        if quantize is None:
+            raise ConfigError(
+                "tune.method qlora needs a quantized base, or `quantize` for a plain one"
+            )
+        specs = {p: spec for p, spec in kernel_specs(boxed).items() if f"{p}/kernel" in frozen}
+        kept = quantize(kept, specs)
+    trainable = {
+        "params": unflatten_dict(trained, sep="/"),
+        TUNED: tuned,
+    }
     return Tuning(
         trainable={name: tree for name, tree in trainable.items() if tree},
-        frozen={"params": unflatten_dict(frozen, sep="/")},
+        frozen={"params": kept},
+        virtual=config.virtual_tokens if config.method in ("prefix", "prompt") else 0,
     )
 
 
+def _chosen(held: Any, config: TuneConfig) -> set[str]:
+    """Paths of the base's parameters that are trained."""
+    chosen = set(held) if config.method == "full" else find(held, config.also)
+    if config.method == "adapter":
+        chosen |= adapter.trained_besides(held)
+    if stored := sorted(path for path in chosen if isinstance(held[path], StoredKernel)):
+        raise ConfigError(
+            f"{stored[0]} is quantized, and no gradient changes it; leave it out of tune.also, or "
+            "tune another method than full"
+        )
+    return chosen
+
+
+def _tuned(
+    key: jax.Array, boxed: Any, config: TuneConfig, prompt_start: jax.Array | None
+) -> dict[str, Any]:
+    """The `TUNED` tree of a method."""
+    if config.method in ("lora", "qlora"):
+        return lora.init(key, boxed, config.lora)
+    if config.method == "adapter":
+        return adapter.init(key, boxed, config.bottleneck, config.placement)
+    if config.method == "prefix":
+        count, hidden = config.virtual_tokens, config.prefix_hidden
+        return prefix.init(key, boxed, count, hidden, config.prefix_encoder)
+    if config.method == "prompt":
+        return prompt.init(key, boxed, config.virtual_tokens, prompt_start)
+    return {}
+
+
 def variables(trainable: Any, frozen: Any) -> Any:
-    """What `Module.apply` takes: both trees, without boxes, joined leaf by leaf."""
-    return _join(trainable, frozen)
+    """What `Module.apply` takes: both trees, without boxes, joined leaf by leaf.
+
+    The network of a prefix gives way to the table that it makes.
+    """
+    joined = _join(trainable, frozen)
+    return {**joined, TUNED: prefix.export(joined[TUNED])} if TUNED in joined else joined
 
 
 def _join(left: Any, right: Any) -> Any:
     shared = {name: _join(left[name], right[name]) for name in left if name in right}
     return {**left, **right, **shared}
-
-
-def find(leaves: Any, names: tuple[str, ...]) -> set[str]:
-    """Paths of the parameters that names stand for.
-
-    Args:
-      leaves: parameters by path.
-      names: whole paths of parameters or of modules, or else ends of them; the end of a name counts
-        from an underscore on ("norm" for "final_norm").
-
-    Raises:
-      ConfigError: a name that fits none, with the nearest.
-    """
-    modules = {path: _upward(path) for path in leaves}
-    found: set[str] = set()
-    for name in names:
-        chosen = {path for path, above in modules.items() if name in above}
-        if not chosen:
-            ends = (f"/{name}", f"_{name}")
-            chosen = {
-                path
-                for path, above in modules.items()
-                if any(f"/{module}".endswith(ends) for module in above)
-            }
-        if not chosen:
-            known = sorted({part for path in leaves for part in path.split("/")})
-            tied = "; a head that is tied to the embedding is trained with it"
-            raise ConfigError(
-                f"no parameter {name!r} for tune.also{nearest(name, known)}; names: "
-                f"{', '.join(known)}{tied if name == 'head' else ''}"
-            )
-        found |= chosen
-    return found
-
-
-def _upward(path: str) -> set[str]:
-    """A path and those of the modules above it."""
-    parts = path.split("/")
-    return {"/".join(parts[:n]) for n in range(1, len(parts) + 1)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +261,7 @@ def _is_box(leaf: Any) -> bool:
     return isinstance(leaf, nn.Partitioned)
 
 
-def _is_node(_: Any, leaf: Any) -> bool:
+def _is_stored(_: Any, leaf: Any) -> bool:
     return isinstance(leaf, StoredKernel)
 
 
