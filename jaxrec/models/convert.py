@@ -24,6 +24,7 @@ from jaxrec.models.families import read_spec, table_of, write_config
 from jaxrec.models.sources import INDEX, SINGLE, WeightSource, open_source
 from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.tables import Table, Weight
+from jaxrec.nn import StoredKernel
 
 Dtype = Literal["float32", "bfloat16"]
 Place = Callable[[str, np.ndarray], jax.Array]
@@ -205,11 +206,17 @@ def export_model(
       The family.
 
     Raises:
-      ConfigError: a setting that the family cannot say, or a directory that is in use.
+      ConfigError: a setting that the family cannot say, quantized kernels, or a directory that is
+        in use.
     """
     directory = Path(directory)
     family, config = write_config(model.spec, family or model.family)
     leaves = flatten_dict(model.params["params"], sep="/")
+    if stored := [path for path, leaf in leaves.items() if isinstance(leaf, StoredKernel)]:
+        raise ConfigError(
+            f"{len(stored)} kernels are quantized ({stored[0]}, ...), which Hugging Face's format "
+            "cannot say; export quant.dequantize_params of them"
+        )
     with writing(directory) as draft:
         _write_config(config, draft, model, dtype)
         _write_shards(table_of(family, model.spec), leaves, draft, dtype, shard_bytes)

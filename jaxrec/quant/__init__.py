@@ -1,0 +1,45 @@
+"""Quantization: kernels stored in few bits, and the transforms of trees that make them."""
+
+from jaxrec.quant.activations import Activations, quantize_rows
+from jaxrec.quant.codebook import CodebookConfig, CodebookKernel
+from jaxrec.quant.codebooks import Codebook
+from jaxrec.quant.grid import Grid, decode, encode, scale_and_zero
+from jaxrec.quant.llm_int8 import LlmInt8Config, LlmInt8Kernel
+from jaxrec.quant.ranges import RangeConfig, fit
+from jaxrec.quant.sharding import box_params
+from jaxrec.quant.tree import (
+    Scheme,
+    bits_per_parameter,
+    bytes_of,
+    dequantize_params,
+    parameters_of,
+    quantize_params,
+    targets,
+)
+from jaxrec.quant.uniform import UniformConfig, UniformKernel
+
+__all__ = [
+    "Activations",
+    "Codebook",
+    "CodebookConfig",
+    "CodebookKernel",
+    "Grid",
+    "LlmInt8Config",
+    "LlmInt8Kernel",
+    "RangeConfig",
+    "Scheme",
+    "UniformConfig",
+    "UniformKernel",
+    "bits_per_parameter",
+    "box_params",
+    "bytes_of",
+    "decode",
+    "dequantize_params",
+    "encode",
+    "fit",
+    "parameters_of",
+    "quantize_params",
+    "quantize_rows",
+    "scale_and_zero",
+    "targets",
+]
