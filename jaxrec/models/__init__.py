@@ -14,7 +14,7 @@ from jaxrec.models.encoder_decoder import EncoderDecoder
 from jaxrec.models.heads import Classifier, MaskedLM, ScalarHead
 from jaxrec.models.sentences import SentenceEncoder, find_sentence_encoder
 from jaxrec.models.spec import Kind, ModelSpec
-from jaxrec.models.stack import Stack
+from jaxrec.models.stack import MemoryBlock, Stack
 from jaxrec.models.store import describe_model, load_model, save_model
 from jaxrec.models.vocabulary import extend_vocabulary, untie
 
@@ -26,6 +26,7 @@ __all__ = [
     "EncoderDecoder",
     "Kind",
     "MaskedLM",
+    "MemoryBlock",
     "ModelSpec",
     "PerLayer",
     "Pooling",

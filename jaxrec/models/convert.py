@@ -276,7 +276,7 @@ def _write_shards(
 ) -> None:
     from safetensors.numpy import save_file
 
-    tensors = _tensors(table, {path: leaf.shape for path, leaf in leaves.items()})
+    tensors = tensor_rows(table, {path: leaf.shape for path, leaf in leaves.items()})
     item = jnp.dtype(dtype).itemsize
     shards: list[list[str]] = [[]]
     size = total = 0
@@ -292,7 +292,7 @@ def _write_shards(
         count = len(shards)
         files = [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     for file, names in zip(files, shards, strict=True):
-        arrays = {name: _tensor(*tensors[name], leaves, dtype) for name in names}
+        arrays = {name: tensor_of(*tensors[name], leaves, dtype) for name in names}
         save_file(arrays, directory / file, metadata={"format": "pt"})
         # The library leaves its files readable by their owner alone.
         (directory / file).chmod(0o644)
@@ -302,7 +302,7 @@ def _write_shards(
         (directory / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def _tensors(
+def tensor_rows(
     table: Table, shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, tuple[list[Weight], int | None]]:
     """Rows and layer of every tensor there, block by block so that shards hold whole blocks."""
@@ -316,9 +316,10 @@ def _tensors(
     return {name: found[name] for name in order}
 
 
-def _tensor(
-    rows: list[Weight], layer: int | None, leaves: dict[str, Any], dtype: Dtype
+def tensor_of(
+    rows: list[Weight], layer: int | None, leaves: Mapping[str, Any], dtype: Dtype
 ) -> np.ndarray:
+    """One tensor there from our leaves by path, given what `tensor_rows` says of it."""
     rows = sorted(rows, key=lambda row: row.part or (0, 1))
     own = [leaves[row.path] if layer is None else leaves[row.path][layer] for row in rows]
     arrays = [np.asarray(jax.device_get(leaf)) for leaf in own]

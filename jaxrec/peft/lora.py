@@ -119,12 +119,11 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
     Raises:
       ConfigError: a name that is the end of no layer's path, with the nearest.
     """
-    kernels = kernel_specs(boxed)
-    known = {**kernels, **_tables(boxed)}
+    known = tunable(boxed)
     chosen: dict[str, KernelSpec] = {}
     for target in config.targets:
         if target == ALL:
-            found = [path for path in kernels if "/blocks/" in path or "memory" in path]
+            found = [path for path in known if "/blocks/" in path or "memory" in path]
         else:
             found = [path for path in known if f"/{path}".endswith(f"/{target}")]
         if not found:
@@ -135,6 +134,11 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
             )
         chosen |= {path: known[path] for path in found}
     return chosen
+
+
+def tunable(boxed: Any) -> dict[str, KernelSpec]:
+    """Every layer that LoRA can change, by path: kernels, the embedding and the language head."""
+    return {**kernel_specs(boxed), **_tables(boxed)}
 
 
 def _tables(boxed: Any) -> dict[str, KernelSpec]:
