@@ -1,6 +1,7 @@
 """Quantization: kernels stored in few bits, and the transforms of trees that make them."""
 
 from jaxrec.quant.activations import Activations, quantize_rows
+from jaxrec.quant.calibration import input_ranges, stacked_targets, with_static_activations
 from jaxrec.quant.codebook import CodebookConfig, CodebookKernel
 from jaxrec.quant.codebooks import Codebook
 from jaxrec.quant.grid import Grid, decode, encode, scale_and_zero
@@ -37,9 +38,12 @@ __all__ = [
     "dequantize_params",
     "encode",
     "fit",
+    "input_ranges",
     "parameters_of",
     "quantize_params",
     "quantize_rows",
     "scale_and_zero",
+    "stacked_targets",
     "targets",
+    "with_static_activations",
 ]

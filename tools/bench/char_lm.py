@@ -93,7 +93,7 @@ def _total(variables: Any, tokens: jax.Array) -> jax.Array:
 
 
 def perplexity(variables: Any, held_out: np.ndarray, batch: int = 50) -> float:
-    """exp of the mean cross-entropy a symbol over `[W, 129]` windows."""
+    """Exp of the mean cross-entropy a symbol over `[W, 129]` windows."""
     parts = [
         float(_total(variables, jnp.asarray(held_out[at : at + batch])))
         for at in range(0, len(held_out), batch)
