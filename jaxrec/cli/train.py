@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> None:
     )
     codes = generative.open_run(config, dataset, directory, write=not dry)
     print(item_text.describe(codes.metadata))
-    plan = model.plan_training(config, codes)
+    plan = generative.plan_training(config, codes)
     print(plan)
     if dry:
         plan.memory.check()

@@ -99,24 +99,6 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
     return jax.tree.map(place, specs, is_leaf=lambda x: isinstance(x, PartitionSpec))
 
 
-def box_like(tree: Any, boxed: Any) -> Any:
-    """Give leaves of `tree` the axis names of what lies at the same path of `boxed`.
-
-    Leaves that have no counterpart, as the parts of a quantized kernel, are left as they are, which
-    `param_shardings` replicates.
-    """
-
-    def is_box(leaf: Any) -> bool:
-        return isinstance(leaf, nn.Partitioned)
-
-    boxes = dict(jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box))
-
-    def box(path: Any, leaf: Any) -> Any:
-        return boxes[path].replace_boxed(leaf) if is_box(boxes.get(path)) else leaf
-
-    return jax.tree_util.tree_map_with_path(box, tree)
-
-
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
     """Sharding of arrays whose first axis is the batch."""
     return NamedSharding(mesh, PartitionSpec(_mesh_axis(mesh, rules, "batch")))

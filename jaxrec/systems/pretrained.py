@@ -12,7 +12,7 @@ from jaxrec.models.convert import Dtype
 from jaxrec.models.store import is_model
 from jaxrec.systems import item_ids, run
 from jaxrec.systems.dataset import load_dataset
-from jaxrec.systems.model import merged_model
+from jaxrec.systems.parameters import merged_model
 from jaxrec.systems.text_base import tokenizer_beside
 
 
