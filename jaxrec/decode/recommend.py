@@ -26,6 +26,7 @@ class Recommender:
       beams: K, beam width and length of the answer.
       batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
       normalize: see `beam_search`.
+      num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
 
     Raises:
       ConfigError: more beams than items, or histories that are too long for learned positions.
@@ -39,6 +40,7 @@ class Recommender:
     beams: int = 50
     batch_size: int = 128
     normalize: Normalize = "codes"
+    num_special: int = 2
 
     def __post_init__(self) -> None:
         check_beams(self.index.num_items, self.beams)
@@ -50,7 +52,7 @@ class Recommender:
     @property
     def vocabulary(self) -> IdVocabulary:
         """Token numbers of the codes."""
-        return IdVocabulary(self.codes.sizes)
+        return IdVocabulary(self.codes.sizes, self.num_special)
 
     def recommend(
         self,

@@ -70,11 +70,27 @@ def import_model(
         names them.
     """
     source = open_source(path)
+    model = _describe(source, path, kind)
+    assert model.family is not None  # every checkpoint says its own
+    table = table_of(model.family, model.spec)
+    return dataclasses.replace(model, params=read_weights(source, table, model.spec, dtype, place))
+
+
+def describe_checkpoint(path: str | os.PathLike[str], kind: Kind | None = None) -> Pretrained:
+    """Read all but the weights of a checkpoint; `params` is None. Arguments as of `import_model`.
+
+    Raises:
+      ConfigError: a model type or setting that is not supported.
+      DataError: no checkpoint there.
+    """
+    return _describe(open_source(path), path, kind)
+
+
+def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | None) -> Pretrained:
     family, spec = read_spec(source, kind)
-    params = read_weights(source, table_of(family, spec), spec, dtype, place)
     said = {**source.config, **_generation_config(Path(path))}
     tokens = {name: said[name] for name in TOKENS if said.get(name) is not None}
-    return Pretrained(spec, params, family, tokens)
+    return Pretrained(spec, None, family, tokens)
 
 
 def _generation_config(path: Path) -> dict[str, Any]:
