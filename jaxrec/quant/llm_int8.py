@@ -20,7 +20,7 @@ from jaxrec.core import ConfigError
 from jaxrec.nn import StoredKernel
 from jaxrec.quant.activations import GRID
 from jaxrec.quant.grid import decode, encode, scale_and_zero
-from jaxrec.quant.product import frozen_product, integer_product
+from jaxrec.quant.product import dense_product, frozen_product, integer_product
 from jaxrec.quant.ranges import RangeConfig, fit
 from jaxrec.quant.sharding import box_arrays
 
@@ -98,7 +98,7 @@ def _outlier_product(kernel: LlmInt8Kernel, x: jax.Array, chosen: jax.Array | No
         x, matrix = jnp.take(x, chosen, axis=1), jnp.take(matrix, chosen, axis=0)
     if kernel.original is None:
         matrix = decode(matrix, kernel.scale, None)
-    return jnp.matmul(x, matrix.astype(x.dtype), preferred_element_type=jnp.float32)
+    return dense_product(x, matrix.astype(x.dtype)).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
