@@ -24,7 +24,7 @@ _FINE = 1e-6
 _LARGE = 3000
 _COARSE = 0.03
 # Vectors of the Krylov basis beyond those wanted: a larger basis needs fewer, costlier restarts.
-_BASIS = 40
+_BASIS = 50
 # Edges of each node that are tried first for what they join.
 _FEW = 8
 # Splits that leave more than this share in one part are evened out, or the recursion would go
