@@ -79,7 +79,9 @@ def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
     vector = UniformConfig(8, activations="token")
     yield "W8A8 per tensor", quantize_params(model["params"], SPECS, tensor)
     yield "W8A8 vector-wise", quantize_params(model["params"], SPECS, vector)
-    yield "LLM.int8()", quantize_params(model["params"], SPECS, LlmInt8Config())
+    for name, kept in (("", "original"), (", rounded outlier weights", "dequantized")):
+        mixed = LlmInt8Config(outlier_weights=kept)
+        yield f"LLM.int8(){name}", quantize_params(model["params"], SPECS, mixed)
     for alpha in (0.25, 0.5, 0.75, 0.85):
         smoothed = smooth(SPEC, model, batches, alpha)["params"]
         for name, scheme in (("per tensor", tensor), ("per token", vector)):
