@@ -70,11 +70,27 @@ def import_model(
         names them.
     """
     source = open_source(path)
+    model = _describe(source, path, kind)
+    assert model.family is not None  # every checkpoint says its own
+    table = table_of(model.family, model.spec)
+    return dataclasses.replace(model, params=read_weights(source, table, model.spec, dtype, place))
+
+
+def describe_checkpoint(path: str | os.PathLike[str], kind: Kind | None = None) -> Pretrained:
+    """Read all but the weights of a checkpoint; `params` is None. Arguments as of `import_model`.
+
+    Raises:
+      ConfigError: a model type or setting that is not supported.
+      DataError: no checkpoint there.
+    """
+    return _describe(open_source(path), path, kind)
+
+
+def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | None) -> Pretrained:
     family, spec = read_spec(source, kind)
-    params = read_weights(source, table_of(family, spec), spec, dtype, place)
     said = {**source.config, **_generation_config(Path(path))}
     tokens = {name: said[name] for name in TOKENS if said.get(name) is not None}
-    return Pretrained(spec, params, family, tokens)
+    return Pretrained(spec, None, family, tokens)
 
 
 def _generation_config(path: Path) -> dict[str, Any]:
@@ -260,7 +276,7 @@ def _write_shards(
 ) -> None:
     from safetensors.numpy import save_file
 
-    tensors = _tensors(table, {path: leaf.shape for path, leaf in leaves.items()})
+    tensors = tensor_rows(table, {path: leaf.shape for path, leaf in leaves.items()})
     item = jnp.dtype(dtype).itemsize
     shards: list[list[str]] = [[]]
     size = total = 0
@@ -276,7 +292,7 @@ def _write_shards(
         count = len(shards)
         files = [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     for file, names in zip(files, shards, strict=True):
-        arrays = {name: _tensor(*tensors[name], leaves, dtype) for name in names}
+        arrays = {name: tensor_of(*tensors[name], leaves, dtype) for name in names}
         save_file(arrays, directory / file, metadata={"format": "pt"})
         # The library leaves its files readable by their owner alone.
         (directory / file).chmod(0o644)
@@ -286,7 +302,7 @@ def _write_shards(
         (directory / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def _tensors(
+def tensor_rows(
     table: Table, shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, tuple[list[Weight], int | None]]:
     """Rows and layer of every tensor there, block by block so that shards hold whole blocks."""
@@ -300,9 +316,10 @@ def _tensors(
     return {name: found[name] for name in order}
 
 
-def _tensor(
-    rows: list[Weight], layer: int | None, leaves: dict[str, Any], dtype: Dtype
+def tensor_of(
+    rows: list[Weight], layer: int | None, leaves: Mapping[str, Any], dtype: Dtype
 ) -> np.ndarray:
+    """One tensor there from our leaves by path, given what `tensor_rows` says of it."""
     rows = sorted(rows, key=lambda row: row.part or (0, 1))
     own = [leaves[row.path] if layer is None else leaves[row.path][layer] for row in rows]
     arrays = [np.asarray(jax.device_get(leaf)) for leaf in own]

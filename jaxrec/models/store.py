@@ -85,19 +85,10 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
       DataError: files missing or damaged, or shapes that the config does not give; names them.
     """
     directory = Path(directory)
-    try:
-        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        config = dict(description["config"])
-        config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
-        spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
-        stored = dict(description.get("kernels", {}))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{directory / DESCRIPTION} cannot be read: {error}") from error
-    if unknown := sorted(set(stored) - set(spec.flat_shapes())):
-        raise DataError(f"{directory / DESCRIPTION} describes kernels of no layer: {unknown}")
+    model, stored = _read_description(directory)
     place = place or (lambda _, leaf: jnp.asarray(leaf))
     found: dict[str, Any] = {}
-    for path, shape in spec.flat_shapes().items():
+    for path, shape in model.spec.flat_shapes().items():
         file = directory / WEIGHTS / f"{path.replace('/', '.')}.safetensors"
         leaf: Any
         if path in stored:
@@ -111,8 +102,42 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
             found[path] = dataclasses.replace(leaf, **arrays)
         else:
             found[path] = place(path, leaf)
-    params = {"params": unflatten_dict(found, sep="/")}
-    return Pretrained(spec, params, description["family"], description["tokens"])
+    return dataclasses.replace(model, params={"params": unflatten_dict(found, sep="/")})
+
+
+def is_quantized(directory: str | os.PathLike[str]) -> bool:
+    """Whether some kernels of what `save_model` wrote are stored in another way than as arrays.
+
+    Raises:
+      DataError: the description is missing or damaged.
+    """
+    return bool(_read_description(Path(directory))[1])
+
+
+def describe_model(directory: str | os.PathLike[str]) -> Pretrained:
+    """Read all but the parameters of what `save_model` wrote; `params` is None.
+
+    Raises:
+      DataError: the description is missing or damaged.
+    """
+    return _read_description(Path(directory))[0]
+
+
+def _read_description(directory: Path) -> tuple[Pretrained, dict[str, Any]]:
+    """A model without its parameters, and what its stored kernels are, by path."""
+    path = directory / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        config = dict(description["config"])
+        config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
+        spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
+        model = Pretrained(spec, None, description["family"], description["tokens"])
+        stored = dict(description.get("kernels", {}))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if unknown := sorted(set(stored) - set(spec.flat_shapes())):
+        raise DataError(f"{path} describes kernels of no layer: {unknown}")
+    return model, stored
 
 
 def _read(file: Path, paths: list[str]) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from jaxrec.ids import IdVocabulary
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss
+from jaxrec.peft import prepend, virtual_of
 
 
 def id_loss(
@@ -28,7 +29,8 @@ def id_loss(
 
     Args:
       model: the decoder.
-      params: its parameters.
+      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front
+        of every history, and are never targets.
       tokens: `[B, 1 + items * L]` int32 aligned histories.
       key: dropout key; None for a deterministic pass.
       vocabulary: token numbers of the codes.
@@ -36,20 +38,26 @@ def id_loss(
     Returns:
       Sums over the batch's items of -log p(item), which the chain rule makes the sum over the ID's
       levels, and of each level's share.
+
+    Raises:
+      ConfigError: histories that are too long for learned positions.
     """
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    valid = inputs != 0
+    read = prepend(inputs, inputs != 0, model.config.vocab_size, virtual_of(params).read)
+    fix = "lower max_items, or tune.virtual_tokens where there are such"
+    model.config.check_length(read.tokens.shape[1], "histories", fix)
     rngs = None if key is None else {"dropout": key}
     hidden, _ = model.apply(
         params,
-        inputs,
-        positions_of(valid),
-        SelfContext(attention_mask(valid), causal=True),
+        read.tokens,
+        positions_of(read.valid),
+        SelfContext(attention_mask(read.valid), causal=True),
         None,
         key is None,
         method="hidden",
         rngs=rngs,
     )
+    hidden = read.drop(hidden)
     levels = vocabulary.levels
     batch, length, width = hidden.shape
     # [B, items, L, D] and [B, items, L]

@@ -7,9 +7,12 @@ from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, ShardingRules
 from jaxrec.models import TransformerConfig
+from jaxrec.peft import TuneConfig
 from jaxrec.systems.id_config import IdConfig
 from jaxrec.train import TrainConfig
 
+# Of the validation, by which checkpoints are ranked; higher is better.
+METRIC = "ndcg@10"
 BASELINES = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
 
 
@@ -97,13 +100,16 @@ class Config:
 
     Attributes:
       max_items: most recent items of a history that the model reads.
-      model: shape of the decoder; its vocabulary follows from the IDs.
+      model: shape of the decoder; its vocabulary follows from the IDs. With `tune.base` the
+        shape is the base's, and only the dropouts, dtype and remat given here are read.
+      tune: from which model training starts, and what of it is trained.
     """
 
     max_items: int = 30
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
+    tune: TuneConfig = TuneConfig()
     train: TrainConfig = TrainConfig()
     decode: DecodeConfig = DecodeConfig()
     eval: EvalConfig = EvalConfig()
@@ -115,6 +121,11 @@ class Config:
         """Reject settings that contradict one another."""
         if self.max_items < 1:
             raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
+        if self.tune.method != "full" and not self.tune.base:
+            raise ConfigError(
+                f"tune.method {self.tune.method} trains a small part of a model that there must be "
+                "already: give it as tune.base, or train all: tune.method full"
+            )
         if max(self.eval.ks) > self.decode.beams:
             raise ConfigError(
                 f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
