@@ -7,8 +7,10 @@ from jaxrec.quant.codebooks import Codebook
 from jaxrec.quant.gptq import GptqConfig, gptq_params
 from jaxrec.quant.grid import Grid, decode, encode, scale_and_zero
 from jaxrec.quant.llm_int8 import LlmInt8Config, LlmInt8Kernel
+from jaxrec.quant.qat import FakeKernel, QatConfig, fake_quantize, finish
 from jaxrec.quant.ranges import RangeConfig, fit
 from jaxrec.quant.sharding import box_params
+from jaxrec.quant.smoothquant import smooth
 from jaxrec.quant.tree import (
     Scheme,
     bits_per_parameter,
@@ -19,16 +21,20 @@ from jaxrec.quant.tree import (
     targets,
 )
 from jaxrec.quant.uniform import UniformConfig, UniformKernel
+from jaxrec.quant.zeroquant import DistillConfig, distilled_params
 
 __all__ = [
     "Activations",
     "Codebook",
     "CodebookConfig",
     "CodebookKernel",
+    "DistillConfig",
+    "FakeKernel",
     "GptqConfig",
     "Grid",
     "LlmInt8Config",
     "LlmInt8Kernel",
+    "QatConfig",
     "RangeConfig",
     "Scheme",
     "UniformConfig",
@@ -38,7 +44,10 @@ __all__ = [
     "bytes_of",
     "decode",
     "dequantize_params",
+    "distilled_params",
     "encode",
+    "fake_quantize",
+    "finish",
     "fit",
     "gptq_params",
     "input_ranges",
@@ -46,6 +55,7 @@ __all__ = [
     "quantize_params",
     "quantize_rows",
     "scale_and_zero",
+    "smooth",
     "stacked_targets",
     "targets",
     "with_static_activations",

@@ -88,8 +88,8 @@ class Layer:
             alive.append(x)
             seen.setdefault(id(x), []).append(name)
 
-        def trace(params: Any, tuned: Any, feed: Feed) -> jax.Array:
-            return _run(self.module, params, tuned, feed, jnp.int32(0), note)
+        def trace(params: Any, tuned: Any, feed: Feed) -> Any:
+            return run_layer(self.module, params, tuned, feed, jnp.int32(0), note)
 
         jax.eval_shape(trace, self.params, self.tuned, self.feeds[0])
         return tuple(tuple(names) for names in seen.values())
@@ -113,22 +113,31 @@ class Layer:
     def outputs(self, params: Any) -> list[jax.Array]:
         """The stream after the layer, `[B, T, D]`, of every batch."""
         index = jnp.int32(self.index)
-        return [_outputs(self.module, params, self.tuned, feed, index) for feed in self.feeds]
-
-    def output(self, params: Any, feed: Feed) -> jax.Array:
-        """The stream after the layer, `[B, T, D]`; to be differentiated."""
-        return _run(self.module, params, self.tuned, feed, jnp.int32(self.index))
+        return [_stream(self.module, params, self.tuned, feed, index) for feed in self.feeds]
 
 
-def _run(
+def run_layer(
     module: nn.Module,
     params: Any,
     tuned: Any,
     feed: Feed,
     index: jax.Array,
     note: Callable[[str, jax.Array], None] | None = None,
-) -> jax.Array:
-    """Output of a layer; `note` is called with the name and the input of every kernel."""
+) -> tuple[jax.Array, KeyValue]:
+    """Run one layer on one batch.
+
+    Args:
+      module: its code.
+      params: its parameters.
+      tuned: its slice of the `TUNED` collection.
+      feed: what it reads.
+      index: number of the layer, an int32 scalar.
+      note: is called with the name and the input of every kernel.
+
+    Returns:
+      The stream after the layer `[B, T, D]`, which a memory leaves as it is, and the keys and
+      values, each `[B, T, G, H]`.
+    """
 
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if note and isinstance(context.module, Einsum) and context.method_name == "__call__":
@@ -138,12 +147,14 @@ def _run(
     variables = {"params": params, TUNED: tuned}
     with nn.intercept_methods(record):
         if feed.shared is None:
-            return module.apply(variables, feed.x)[0]
+            return module.apply(variables, feed.x)
         own = jax.tree.map(lambda leaf: leaf[index], feed.own)
-        return module.apply(variables, feed.x, own, feed.shared, True)[0]
+        return module.apply(variables, feed.x, own, feed.shared, True)
 
 
-_outputs = jax.jit(_run, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
+def _stream(module: nn.Module, params: Any, tuned: Any, feed: Feed, index: jax.Array) -> jax.Array:
+    return run_layer(module, params, tuned, feed, index)[0]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -163,7 +174,7 @@ def _gather(
         if name in names:
             found[name] = statistic.of(x.astype(jnp.float32).reshape(rows.size, -1), rows)
 
-    _run(module, params, tuned, feed, index, note)
+    run_layer(module, params, tuned, feed, index, note)
     return found
 
 

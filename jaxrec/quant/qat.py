@@ -118,7 +118,10 @@ class FakeKernel(StoredKernel):
         return (*self.matrix.shape[:-2], *self.kernel_shape)
 
     def grid_of(self) -> tuple[jax.Array, jax.Array | None]:
-        """S and Z; a learned S has LSQ's gradient, 1 / sqrt(values a scale * highest code) of it."""
+        """S and Z; the gradient of a learned S is that of LSQ.
+
+        It is 1 / sqrt(N Q) of the exact one, for N values that share S and Q the highest code.
+        """
         if self.scale is None:
             return self.config.fit(jax.lax.stop_gradient(self.matrix))
         inner, outer = self.matrix.shape[-2:]

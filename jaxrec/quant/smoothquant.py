@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError
 from jaxrec.models import ModelSpec
-from jaxrec.nn import TUNED, StoredKernel, kernel_specs
+from jaxrec.nn import TUNED, KernelSpec, StoredKernel, kernel_specs
 from jaxrec.quant.calibration import input_ranges
 from jaxrec.quant.layers import Batch
 
@@ -98,7 +98,7 @@ def fold(spec: ModelSpec, params: Any, ranges: dict[str, jax.Array], alpha: floa
     return unflatten_dict(leaves, sep="/")
 
 
-def _readers(specs: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+def _readers(specs: dict[str, KernelSpec]) -> Iterator[tuple[str, list[str]]]:
     """Norms whose output only kernels read, and those kernels."""
     pairs = (
         ("attention_norm", ("attention/query", "attention/key", "attention/value")),
