@@ -110,7 +110,11 @@ class TunedCase:
 
     def outputs(self, params: Any) -> np.ndarray:
         """`logits`, of tokens that are no padding: `[outputs, V]`."""
-        return np.asarray(self._jitted(params))[self.counted]
+        return self.logits_of(params)[self.counted]
+
+    def logits_of(self, params: Any) -> np.ndarray:
+        """`logits`, in a program of its own."""
+        return np.asarray(self._jitted(params))
 
     @functools.cached_property
     def _jitted(self) -> Any:
