@@ -4,6 +4,7 @@ from jaxrec.quant.activations import Activations, quantize_rows
 from jaxrec.quant.calibration import input_ranges, stacked_targets, with_static_activations
 from jaxrec.quant.codebook import CodebookConfig, CodebookKernel
 from jaxrec.quant.codebooks import Codebook
+from jaxrec.quant.gptq import GptqConfig, gptq_params
 from jaxrec.quant.grid import Grid, decode, encode, scale_and_zero
 from jaxrec.quant.llm_int8 import LlmInt8Config, LlmInt8Kernel
 from jaxrec.quant.ranges import RangeConfig, fit
@@ -24,6 +25,7 @@ __all__ = [
     "Codebook",
     "CodebookConfig",
     "CodebookKernel",
+    "GptqConfig",
     "Grid",
     "LlmInt8Config",
     "LlmInt8Kernel",
@@ -38,6 +40,7 @@ __all__ = [
     "dequantize_params",
     "encode",
     "fit",
+    "gptq_params",
     "input_ranges",
     "parameters_of",
     "quantize_params",

@@ -63,7 +63,7 @@ class GptqConfig:
             )
 
 
-def quantize_model(
+def gptq_params(
     spec: ModelSpec,
     variables: Any,
     batches: Sequence[Batch],

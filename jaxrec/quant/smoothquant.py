@@ -1,15 +1,15 @@
-"""SmoothQuant: move the size of outlying channels from activations into weights (Xiao et al. 2022).
+"""SmoothQuant: outlier channels of inputs scaled down, rows of weights up (Xiao et al. 2022).
 
-The inputs of a kernel after a norm are X = norm(x) * gain. Dividing the gain by s and multiplying
-the rows of the kernel by s changes nothing in the model, but rounds both better::
+Input channel j of the kernels that read a norm is divided by
 
-    s_i = max|X_i|^alpha / max_o|W_io|^(1 - alpha)                                    (equation 4)
+    s_j = a_j^alpha / w_j^(1 - alpha),   a_j = max |X_j|,   w_j = max |W_j|
 
-One norm feeds several kernels, which therefore share s. Kernels without a norm before them (the
-attention's output, the MLP's last matrix) stay as they are, as in the published code.
+and row j of their weights multiplied, so that the model computes what it did, and both factors are
+about as hard to round. The division is folded into the norm's gain and bias: nothing is left to do
+at run time. Kernels that read no norm (the output projections) stay as they are, as in the paper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,89 +18,101 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError
 from jaxrec.models import ModelSpec
-from jaxrec.nn import KernelSpec, StoredKernel, kernel_specs
+from jaxrec.nn import TUNED, StoredKernel, kernel_specs
+from jaxrec.quant.calibration import input_ranges
+from jaxrec.quant.layers import Batch
 
-# Norm of a block, and the kernels that read it, where the block has them.
-READERS = {
-    "attention_norm": ("attention/query", "attention/key", "attention/value"),
-    "cross_norm": ("cross/query",),
-    "mlp_norm": ("mlp/gate", "mlp/up"),
-}
-_SMALLEST = 1e-5
+# The published code's: of w_j, and of s_j.
+LEAST = 1e-5
 
 
 def smooth(
-    spec: ModelSpec, params: Any, ranges: Mapping[str, jax.Array], alpha: float = 0.5
-) -> Any:
-    """Fold scales into norms and kernels: the same function, whose activations round better.
+    spec: ModelSpec, variables: Any, batches: Sequence[Batch], alpha: float = 0.5
+) -> dict[str, Any]:
+    """Move the difficulty of rounding from inputs to weights, without a change of the function.
 
     Args:
-      spec: the model, with norms before its sub-layers.
-      params: the "params" tree, its kernels plain.
-      ranges: largest |input| of every kernel, of `input_ranges`: `[layers, I]` by path.
-      alpha: how much of the size goes over to the weights, in (0, 1): .5 as a rule, .8 to .9 for
-        models of Llama's family.
+      spec: the model.
+      variables: {"params": tree} in floating point.
+      batches: calibration data, what the model is called with.
+      alpha: how much is moved, in [0, 1]; 0.5 for most models, up to 0.9 for Llama's kind.
 
     Returns:
-      The "params" tree, in the dtypes that it had.
+      {"params": tree}, to be quantized with inputs and weights in 8 bits.
 
     Raises:
-      ConfigError: alpha out of range, norms after the sub-layers (the stream itself would change),
-        kernels that are stored already, or inputs that were not calibrated.
+      ConfigError: alpha out of range, norms that the residual stream reads too (norm_order "post"),
+        kernels that are stored already, or a `TUNED` collection, whose layers read the norms too.
+      DataError: no batches.
     """
-    if not 0.0 < alpha < 1.0:
-        raise ConfigError(f"alpha of SmoothQuant must lie in (0, 1), got {alpha}")
+    if not 0.0 <= alpha <= 1.0:
+        raise ConfigError(f"alpha of SmoothQuant must lie in [0, 1], got {alpha}")
     if spec.config.norm_order == "post":
         raise ConfigError(
-            "SmoothQuant folds scales into the norm before a sub-layer, and model.norm_order post "
-            "has none: its norms write the residual stream; quantize with LLM.int8() instead"
+            "SmoothQuant cannot be folded into norms after the residual sum (norm_order 'post'): "
+            "the stream reads them too; quantize with scales per token or LLM.int8() instead"
         )
+    if jax.tree.leaves(variables.get(TUNED, {})):
+        raise ConfigError(
+            "SmoothQuant would change what tuned layers read; merge the adapter first, or tune "
+            "the smoothed model"
+        )
+    ranges = input_ranges(spec, variables, batches)
+    return {**variables, "params": fold(spec, variables["params"], ranges, alpha)}
+
+
+def fold(spec: ModelSpec, params: Any, ranges: dict[str, jax.Array], alpha: float) -> Any:
+    """Fold the scales of given input ranges, as `smooth` does.
+
+    Args:
+      spec: the model.
+      params: the "params" tree.
+      ranges: of `input_ranges`, `[layers, I]` by path.
+      alpha: how much is moved.
+    """
     specs = kernel_specs(spec.shapes())
-    leaves = flatten_dict(params, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, StoredKernel))
-    blocks = sorted({path.split("/blocks/")[0] + "/blocks" for path in specs if "/blocks/" in path})
-    for block in blocks:
-        for norm, names in READERS.items():
-            readers = [f"{block}/{name}" for name in names if f"{block}/{name}" in specs]
-            if readers:
-                _fold(
-                    leaves,
-                    f"{block}/{norm}",
-                    {path: specs[path] for path in readers},
-                    ranges,
-                    alpha,
-                )
+    leaves = flatten_dict(params, sep="/")
+    for norm, paths in _readers(specs):
+        stored = [path for path in paths if isinstance(leaves[f"{path}/kernel"], StoredKernel)]
+        if stored:
+            raise ConfigError(
+                f"SmoothQuant scales kernels before they are quantized; stored already: "
+                f"{', '.join(stored)}"
+            )
+        # [layers, I, O]
+        matrices = {path: specs[path].matrix(leaves[f"{path}/kernel"]) for path in paths}
+        most = jnp.stack([jnp.max(jnp.abs(m), axis=-1) for m in matrices.values()]).max(axis=0)
+        seen = ranges[paths[0]]
+        gain = leaves[f"{norm}/scale"]
+        if gain.ndim == 1:
+            # One norm is read by all layers.
+            most, seen = most.max(axis=0, keepdims=True), seen.max(axis=0, keepdims=True)
+        scale = jnp.maximum(seen**alpha / jnp.maximum(most, LEAST) ** (1.0 - alpha), LEAST)
+        # What calibration never saw must not be blown up.
+        scale = jnp.where(seen > 0.0, scale, 1.0)
+        for path, matrix in matrices.items():
+            leaves[f"{path}/kernel"] = specs[path].kernel(matrix * scale[..., None])
+        for name in (f"{norm}/scale", f"{norm}/bias"):
+            if name in leaves:
+                leaves[name] = leaves[name] / scale.reshape(gain.shape)
     return unflatten_dict(leaves, sep="/")
 
 
-def _fold(
-    leaves: dict[str, Any],
-    norm: str,
-    readers: Mapping[str, KernelSpec],
-    ranges: Mapping[str, jax.Array],
-    alpha: float,
-) -> None:
-    """Change a norm and the kernels that read it, in place."""
-    largest = []
-    for path, spec in readers.items():
-        kernel = leaves[f"{path}/kernel"]
-        if isinstance(kernel, StoredKernel):
-            raise ConfigError(
-                f"the kernel of {path} is stored as {type(kernel).__name__} already; smooth the "
-                "plain model, then quantize"
-            )
-        if path not in ranges:
-            raise ConfigError(f"no range of the inputs of {path}; give those of input_ranges")
-        largest.append(jnp.max(jnp.abs(spec.matrix(kernel)).astype(jnp.float32), axis=-1))
-    weight = jnp.maximum(jnp.max(jnp.stack(largest), axis=0), _SMALLEST)
-    seen = jnp.max(jnp.stack([ranges[path] for path in readers]), axis=0).astype(jnp.float32)
-    scale = jnp.maximum(seen**alpha / weight ** (1.0 - alpha), _SMALLEST)
-    # A channel that calibration never saw says nothing about its size.
-    scale = jnp.where(seen > 0, scale, 1.0)
-    for name in ("scale", "bias"):
-        if f"{norm}/{name}" in leaves:
-            leaf = leaves[f"{norm}/{name}"]
-            leaves[f"{norm}/{name}"] = (leaf.astype(jnp.float32) / scale).astype(leaf.dtype)
-    for path, spec in readers.items():
-        kernel = leaves[f"{path}/kernel"]
-        matrix = spec.matrix(kernel).astype(jnp.float32) * scale[..., None]
-        leaves[f"{path}/kernel"] = spec.kernel(matrix).astype(kernel.dtype)
+def _readers(specs: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Norms whose output only kernels read, and those kernels."""
+    pairs = (
+        ("attention_norm", ("attention/query", "attention/key", "attention/value")),
+        ("cross_norm", ("cross/query",)),
+        ("mlp_norm", ("mlp/gate", "mlp/up")),
+    )
+    for blocks in sorted(
+        {path.split("/blocks/")[0] + "/blocks" for path in specs if "/blocks/" in path}
+    ):
+        for norm, names in pairs:
+            paths = [f"{blocks}/{name}" for name in names if f"{blocks}/{name}" in specs]
+            if paths:
+                yield f"{blocks}/{norm}", paths
+    # The encoder's last norm goes nowhere but to the decoder's cross-attention.
+    memory = [path for path in specs if "/memory_projection/" in path]
+    if memory:
+        yield "encoder/final_norm", memory

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.decode import prefill, step
+from jaxrec.core import ConfigError
+from jaxrec.decode import beam_generate, generate, prefill, step
+from jaxrec.decode.generate import check_prompt
 from jaxrec.decode.kv_cache import written_tokens
 from jaxrec.peft import prepend, virtual_of
 from jaxrec.testing.tuned import BATCH, METHODS, SPECS, VOCAB, tuned_case
@@ -68,3 +70,37 @@ def test_decoding_step_by_step_equals_one_pass_over_all(name, method):
 
     found, expected = both(params)
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("gpt2", "prompt"), ("prefix", "prompt"), ("encoder-decoder", "prefix")]
+)
+def test_text_is_what_full_passes_write_token_by_token(name, method):
+    case = tuned_case(name)
+    params = case.variables(METHODS[method], 0.3)
+    options = {"max_tokens": 3, "prefix": case.prefix}
+    found = generate(case.model, params, case.tokens, case.valid, **options)
+    if method == "prefix":
+        best = beam_generate(case.model, params, case.tokens, case.valid, beams=1, **options)
+        np.testing.assert_array_equal(best.tokens[:, 0], found.tokens)
+    # One pass over what was written: each token is the best after those before it.
+    if case.spec.kind == "encoder_decoder":
+        whole = dataclasses.replace(case, targets=jnp.pad(found.tokens, ((0, 0), (1, 0))))
+    else:
+        whole = dataclasses.replace(
+            case,
+            tokens=jnp.concatenate([case.tokens, found.tokens], axis=1),
+            valid=jnp.pad(case.valid, ((0, 0), (0, 3)), constant_values=True),
+        )
+    logits = jax.jit(whole.logits, compiler_options=QUICK)(params)
+    np.testing.assert_array_equal(logits[:, -4:-1].argmax(-1), found.tokens)
+    expected = jax.nn.log_softmax(logits[:, -4:-1]).max(-1)
+    np.testing.assert_allclose(found.logprobs, expected, atol=1e-5)
+
+
+def test_prompts_that_leave_no_room_for_virtual_tokens_are_refused():
+    case = tuned_case("gpt2", max_length=12)
+    check_prompt(case.model, case.params, case.tokens, case.valid, max_tokens=7)
+    params = case.variables(METHODS["prompt"])
+    with pytest.raises(ConfigError, match=r"15 tokens.*max_length 12; shorten the prompt"):
+        generate(case.model, params, case.tokens, case.valid, max_tokens=7)

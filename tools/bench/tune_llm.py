@@ -97,8 +97,8 @@ def main() -> None:
         return quantize_params(params, specs, CodebookConfig())
 
     losses: dict[str, list[float]] = {}
+    boxed = spec.shapes()
     for name, config in METHODS.items():
-        boxed = spec.shapes()
         tuning = start(jax.random.key(0), boxed, base, config, quantize=quantize)
         batches = iter(instruction_batches(rows, batch_size=options.batch, seed=0))
         example = rows.take(slice(0, options.batch))

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxrec.train.memory import count_bytes
 from timing import environment
 
 from jaxrec.core.memory import keep_memory
@@ -30,6 +29,7 @@ from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, prepend, start, variables, virtual_of
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.train import Plan, TrainConfig, make_plan
+from jaxrec.train.memory import count_bytes
 from jaxrec.train.step import start_state
 
 BATCH = 20
