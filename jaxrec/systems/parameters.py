@@ -24,7 +24,7 @@ from jaxrec.peft import merged
 from jaxrec.quant import dequantize_params
 from jaxrec.systems import run, text_base
 from jaxrec.systems.config import METRIC, Config
-from jaxrec.systems.model import make_spec, origin
+from jaxrec.systems.model import make_spec
 from jaxrec.systems.split import ROWS, shapes_of, split
 from jaxrec.train import load_params, make_optimizer, make_shapes
 
@@ -81,8 +81,8 @@ def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
     return shapes.join(trained, begun.frozen)
 
 
-def merged_model(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrained, Any]:
-    """The best checkpoint of a run as a model of plain kernels, and the tokenizer of its IDs.
+def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretrained:
+    """The best checkpoint of a run as a model of plain kernels.
 
     Raises:
       ConfigError: tuning that no kernel can hold.
@@ -96,23 +96,17 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pre
             f"beside its base{apart}"
         )
     found = load_variables(config, codes, directory)
-    described, tokenizer = origin(config, codes)
-    model = dataclasses.replace(
-        described, spec=make_spec(config, codes), params={"params": found["params"]}
-    )
+    model = Pretrained(make_spec(config, codes), {"params": found["params"]})
     if TUNED in found:
         model = merged(model, {TUNED: found[TUNED]})
     params = {"params": dequantize_params(model.params["params"])}
-    return dataclasses.replace(model, params=params), tokenizer
+    return dataclasses.replace(model, params=params)
 
 
-def adapter(
-    config: Config, codes: ItemCodes, directory: Path
-) -> tuple[Pretrained, dict[str, Any], Any]:
-    """The base of a run, what the best checkpoint adds to it, and the tokenizer of its IDs.
+def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrained, dict[str, Any]]:
+    """The base of a run with rows for the IDs, and what the best checkpoint adds to it.
 
-    Returns:
-      The base with rows for the IDs, the adapter as `peft.save_peft` takes it, the tokenizer.
+    The latter is as `peft.save_peft` takes it.
 
     Raises:
       ConfigError: a run that trained all there is.
@@ -129,18 +123,15 @@ def adapter(
     trees = [shapes.trainable.get(name, {}) for name in ("params", ROWS)]
     besides = {path: leaves[path] for tree in trees for path in flatten_dict(tree, sep="/")}
     params, _ = _read_base(config, codes, jax.random.key(config.train.seed))
-    described, tokenizer = origin(config, codes)
-    base = dataclasses.replace(described, spec=make_spec(config, codes), params=params)
     trained = {TUNED: found[TUNED], "params": unflatten_dict(besides, sep="/")}
-    return base, trained, tokenizer
+    return Pretrained(make_spec(config, codes), params), trained
 
 
 def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, str]:
     """Parameters of the base with rows for the IDs, and the checksum of it as it is kept."""
     path = Path(config.tune.base)
     if run.exists(path):
-        model, _ = merged_model(run.load_config(path), run.load_codes(path), path)
-        original = model
+        original = model = merged_model(run.load_config(path), run.load_codes(path), path)
     else:
         original, model = text_base.load(path, codes, key)
     expected = make_spec(config, codes).flat_shapes()

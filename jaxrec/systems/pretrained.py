@@ -14,6 +14,7 @@ from jaxrec.peft import TuneConfig
 from jaxrec.systems import item_ids, run
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import load_dataset
+from jaxrec.systems.model import origin
 from jaxrec.systems.parameters import adapter, merged_model
 from jaxrec.systems.text_base import tokenizer_beside
 
@@ -84,13 +85,21 @@ def open_adapter(directory: Path) -> tuple[Opened, dict[str, Any], TuneConfig]:
       DataError: no run there, not trained yet, or a base that has changed since.
     """
     config, codes, rows = _read_run(directory)
-    model, trained, tokenizer = adapter(config, codes, directory)
-    return Opened(model, tokenizer, rows), trained, config.tune
+    model, trained = adapter(config, codes, directory)
+    return _named(model, config, codes, rows), trained, config.tune
 
 
 def _open_run(directory: Path) -> Opened:
     config, codes, rows = _read_run(directory)
-    model, tokenizer = merged_model(config, codes, directory)
+    return _named(merged_model(config, codes, directory), config, codes, rows)
+
+
+def _named(
+    model: Pretrained, config: Config, codes: ItemCodes, rows: list[dict[str, str]]
+) -> Opened:
+    """The model of a run with the family and the tokenizer of the one that it goes back to."""
+    described, tokenizer = origin(config, codes)
+    model = dataclasses.replace(model, family=described.family, tokens=described.tokens)
     return Opened(model, tokenizer, rows)
 
 

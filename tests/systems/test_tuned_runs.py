@@ -133,7 +133,7 @@ def test_lora_leaves_the_base_as_it_was_and_is_loaded_beside_it(config, base, lo
 
 def test_a_merged_run_recommends_what_the_tuned_one_does(lora, dataset):
     settings, codes, result, directory = lora
-    model, _ = merged_model(settings, codes, directory)
+    model = merged_model(settings, codes, directory)
     assert set(model.params) == {"params"}
     histories = dataset.split.history("test")[:8]
     recommender = generative.make_recommender(settings, codes, result.params)
@@ -146,7 +146,7 @@ def test_a_merged_run_recommends_what_the_tuned_one_does(lora, dataset):
 
 
 @pytest.mark.parametrize(
-    "method", ["qlora", "prefix", *(pytest.param(m, marks=SLOW) for m in ("adapter", "prompt"))]
+    "method", ["qlora", *(pytest.param(m, marks=SLOW) for m in ("adapter", "prefix", "prompt"))]
 )
 def test_every_method_trains_and_loads(config, dataset, base, tmp_path, method):
     settings, codes, result = train(tuned(config, base, method), dataset, tmp_path)
@@ -167,6 +167,7 @@ def test_every_method_trains_and_loads(config, dataset, base, tmp_path, method):
     assert changed == (method in ("qlora", "adapter"))
 
 
+@SLOW
 def test_full_fine_tuning_starts_from_the_base_and_needs_it_no_more(
     config, dataset, base, tmp_path
 ):
@@ -223,7 +224,7 @@ def test_a_base_that_changed_is_refused(config, dataset, base, lora, place):
 @SLOW
 def test_a_tuned_run_may_itself_be_a_base(config, dataset, lora, tmp_path):
     _, _, result = train(tuned(config, lora[3], "lora"), dataset, tmp_path)
-    merged, _ = merged_model(*lora[:2], lora[3])
+    merged = merged_model(*lora[:2], lora[3])
     for path, leaf in leaves(merged.params).items():
         np.testing.assert_array_equal(leaves(result.params)[path], leaf, path)
 
