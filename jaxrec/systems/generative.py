@@ -47,8 +47,8 @@ def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool =
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)
-    shapes_of(config, codes)
     check_items(config, item_ids.item_rows(codes, dataset))
+    shapes_of(config, codes)
     if not write:
         return codes
     if text is not None:

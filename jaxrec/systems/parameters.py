@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import make_mesh
@@ -24,8 +24,8 @@ from jaxrec.peft import merged
 from jaxrec.quant import dequantize_params
 from jaxrec.systems import run, text_base
 from jaxrec.systems.config import METRIC, Config
-from jaxrec.systems.model import make_spec, origin
-from jaxrec.systems.split import shapes_of, split
+from jaxrec.systems.model import make_spec
+from jaxrec.systems.split import ROWS, shapes_of, split
 from jaxrec.train import load_params, make_optimizer, make_shapes
 
 
@@ -81,30 +81,57 @@ def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
     return shapes.join(trained, begun.frozen)
 
 
-def merged_model(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrained, Any]:
-    """The best checkpoint of a run as a model of plain kernels, and the tokenizer of its IDs.
+def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretrained:
+    """The best checkpoint of a run as a model of plain kernels.
 
     Raises:
       ConfigError: tuning that no kernel can hold.
       DataError: as of `load_variables`.
     """
+    method = config.tune.method
+    if method in ("adapter", "prefix", "prompt"):
+        apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"
+        raise ConfigError(
+            f"{directory} was tuned by tune.method {method}, which kernels cannot hold; keep it "
+            f"beside its base{apart}"
+        )
     found = load_variables(config, codes, directory)
-    described, tokenizer = origin(config, codes)
-    model = dataclasses.replace(
-        described, spec=make_spec(config, codes), params={"params": found["params"]}
-    )
+    model = Pretrained(make_spec(config, codes), {"params": found["params"]})
     if TUNED in found:
         model = merged(model, {TUNED: found[TUNED]})
     params = {"params": dequantize_params(model.params["params"])}
-    return dataclasses.replace(model, params=params), tokenizer
+    return dataclasses.replace(model, params=params)
+
+
+def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrained, dict[str, Any]]:
+    """The base of a run with rows for the IDs, and what the best checkpoint adds to it.
+
+    The latter is as `peft.save_peft` takes it.
+
+    Raises:
+      ConfigError: a run that trained all there is.
+      DataError: as of `load_variables`.
+    """
+    shapes = shapes_of(config, codes)
+    if shapes.frozen is None:
+        raise ConfigError(
+            f"{directory} trained all parameters, so there is no adapter: jaxrec export "
+            f"{directory} --to hf"
+        )
+    found = load_variables(config, codes, directory)
+    leaves = flatten_dict(found["params"], sep="/")
+    trees = [shapes.trainable.get(name, {}) for name in ("params", ROWS)]
+    besides = {path: leaves[path] for tree in trees for path in flatten_dict(tree, sep="/")}
+    params, _ = _read_base(config, codes, jax.random.key(config.train.seed))
+    trained = {TUNED: found[TUNED], "params": unflatten_dict(besides, sep="/")}
+    return Pretrained(make_spec(config, codes), params), trained
 
 
 def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, str]:
     """Parameters of the base with rows for the IDs, and the checksum of it as it is kept."""
     path = Path(config.tune.base)
     if run.exists(path):
-        model, _ = merged_model(run.load_config(path), run.load_codes(path), path)
-        original = model
+        original = model = merged_model(run.load_config(path), run.load_codes(path), path)
     else:
         original, model = text_base.load(path, codes, key)
     expected = make_spec(config, codes).flat_shapes()

@@ -50,7 +50,7 @@ class Shapes:
       join: from both trees to the model's variables.
     """
 
-    trainable: Callable[[jax.Array], Any] | Any
+    trainable: Any
     frozen: Any
     join: Callable[[Any, Any], Any]
 

@@ -44,7 +44,8 @@ def describe(path: Path) -> tuple[Pretrained, Any]:
         )
     if model.spec.kind != "causal":
         raise ConfigError(
-            f"tune.base {path} is a {model.spec.kind} model; a recommender starts from a causal one"
+            f"tune.base {path} is of kind {model.spec.kind}; a recommender starts from one "
+            "of kind causal"
         )
     tokenizer = tokenizer_beside(path)
     if tokenizer is None:
