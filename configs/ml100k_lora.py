@@ -1,4 +1,4 @@
-"""LoRA on the quickstart's model: 12 % of its parameters are trained, the rest is read from the base.
+"""LoRA on the quickstart's model: the rest is read from the base and stays as it is.
 
     jaxrec train configs/quickstart.py
     jaxrec train configs/ml100k_lora.py --dry-run     # parameters, bytes and memory of a step
