@@ -4,6 +4,8 @@
     jaxrec train configs/ml100k_lora.py --dry-run     # parameters, bytes and memory of a step
     jaxrec train configs/ml100k_lora.py
     jaxrec eval runs/ml100k_lora --no-baselines
+
+The base needs its own run first.
 """
 
 from jaxrec.models import TransformerConfig
