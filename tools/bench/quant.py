@@ -6,7 +6,9 @@ The model is `char_lm`'s, trained on GSM8K; its held-out problems are read in 30
 symbols, and 96 windows of training text calibrate. All 24 matrices of the blocks are quantized,
 tables stay in float32. The outlier model is the same function: three channels of every norm times
 60, and the rows of the matrices that read them divided by 60. Percent are of perplexity, against
-float32; figures of one seed.
+float32; figures of one seed. LLM.int8() keeps the weights of outlier features as they are, like the
+paper; "8-bit outliers" reads them from the codes, like bitsandbytes. Quantization-aware training
+goes on training, so the rows below it are those of the same steps without rounding.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import char_lm
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -24,9 +27,22 @@ from timing import environment
 
 from jaxrec.core.memory import keep_memory
 from jaxrec.nn import kernel_specs
-from jaxrec.quant import CodebookConfig, LlmInt8Config, UniformConfig, quantize_params
-from jaxrec.quant.gptq import GptqConfig, gptq_params
-from jaxrec.quant.smoothquant import smooth
+from jaxrec.quant import (
+    CodebookConfig,
+    DistillConfig,
+    GptqConfig,
+    LlmInt8Config,
+    QatConfig,
+    UniformConfig,
+    distilled_params,
+    finish,
+    gptq_params,
+    input_ranges,
+    quantize_params,
+    smooth,
+    with_static_activations,
+)
+from jaxrec.train import TrainConfig
 
 SPEC = char_lm.SPEC
 SPECS = kernel_specs(SPEC.shapes())
@@ -71,6 +87,7 @@ def weights_only(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
             yield f"{bits} bits, {name}", gptq_params(SPEC, model, batches, config)[0]
     yield "NF4", quantize_params(plain, SPECS, CodebookConfig(double=False))
     yield "NF4, double quantization", quantize_params(plain, SPECS, CodebookConfig())
+    yield "4 bits, symmetric, groups of 64", rounded(bits=4, per="group", group=64)
 
 
 def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
@@ -79,14 +96,41 @@ def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
     vector = UniformConfig(8, activations="token")
     yield "W8A8 per tensor", quantize_params(model["params"], SPECS, tensor)
     yield "W8A8 vector-wise", quantize_params(model["params"], SPECS, vector)
-    for name, kept in (("", "original"), (", rounded outlier weights", "dequantized")):
-        mixed = LlmInt8Config(outlier_weights=kept)
-        yield f"LLM.int8(){name}", quantize_params(model["params"], SPECS, mixed)
+    original = LlmInt8Config(outlier_weights="original")
+    yield "LLM.int8()", quantize_params(model["params"], SPECS, original)
+    yield "LLM.int8(), 8-bit outliers", quantize_params(model["params"], SPECS, LlmInt8Config())
     for alpha in (0.25, 0.5, 0.75, 0.85):
         smoothed = smooth(SPEC, model, batches, alpha)["params"]
         for name, scheme in (("per tensor", tensor), ("per token", vector)):
             shown = f"{alpha:g}".lstrip("0")
             yield f"SmoothQuant {shown}, {name}", quantize_params(smoothed, SPECS, scheme)
+    smoothed = smooth(SPEC, model, batches)
+    ranges = input_ranges(SPEC, smoothed, batches)
+    static = with_static_activations(quantize_params(smoothed["params"], SPECS, tensor), ranges)
+    yield "SmoothQuant .5, static", static
+
+
+def with_training(model: Any, batches: list[Any], text: np.ndarray) -> Iterator[tuple[str, Any]]:
+    """Names and parameters of everything that trains: ZeroQuant's distillation, and QAT."""
+    plain = model["params"]
+    grouped = UniformConfig(4, per="group", group=GROUP, activations="token")
+    yield "W4A8, groups of 32", quantize_params(plain, SPECS, grouped)
+    pieces = [
+        jax.tree.map(lambda x, at=at: x[at : at + 16], b) for b in batches for at in (0, 16, 32)
+    ]
+    config = DistillConfig(grouped, steps=200, lr=3e-4)
+    params, errors = distilled_params(SPEC, model, pieces, config)
+    yield "W4A8, groups of 32, distilled", params
+    kept = ", ".join(f"{after / before:.2f}" for before, after in errors["decoder/blocks"])
+    print(f"  mean squared error of each block, of what rounding to nearest leaves: {kept}")
+    more = TrainConfig(steps=100, batch_size=20, lr=3e-4, warmup_steps=10, seed=1)
+    weights = UniformConfig(4)
+    start = quantize_params(plain, SPECS, QatConfig(weights))
+    aware = char_lm.train(text, more, {"params": start})["params"]
+    yield "4 bits, symmetric, QAT of 100 steps", finish(aware)
+    longer = char_lm.train(text, more, model)["params"]
+    yield "4 bits, symmetric, after 100 steps", quantize_params(longer, SPECS, weights)
+    yield "float32, after 100 steps", longer
 
 
 def with_outliers(model: Any, factor: float = 60.0) -> Any:
@@ -130,6 +174,7 @@ def main() -> None:
         ("", weights_only(model, batches)),
         ("", inputs_too(model, batches)),
         ("outliers: ", inputs_too(outliers, batches)),
+        ("", with_training(model, batches, text)),
     ):
         for name, params in rows:
             percent = 100 * (char_lm.perplexity({"params": params}, windows) / full - 1)
