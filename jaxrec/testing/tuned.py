@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxrec.models import ModelSpec, TransformerConfig
 from jaxrec.peft import TuneConfig, Tuning, prepend, start, variables, virtual_of
 
-VOCAB, BATCH, READ, WRITTEN = 20, 3, 6, 4
+VOCAB, BATCH, READ, WRITTEN = 20, 4, 6, 4
 _SHAPE = TransformerConfig(
     vocab_size=VOCAB, width=16, depth=5, num_heads=2, mlp_width=32, max_length=32, qkv_bias=True
 )
@@ -59,6 +59,7 @@ class TunedCase:
       params: `{"params": ...}`.
       tokens, valid: `[B, T]`, what is read.
       targets: `[B, W]` int32, what an encoder-decoder writes.
+      seen: columns whose tokens see one another in both directions, in the prefix decoder.
     """
 
     name: str
@@ -67,6 +68,7 @@ class TunedCase:
     tokens: jax.Array
     valid: jax.Array
     targets: jax.Array
+    seen: int = READ - 2
 
     @property
     def model(self) -> Any:
@@ -78,7 +80,7 @@ class TunedCase:
         """Tokens that see one another in both directions, of the prefix decoder."""
         if self.name != "prefix":
             return None
-        return self.valid & (jnp.arange(self.tokens.shape[1])[None] < READ - 2)
+        return self.valid & (jnp.arange(self.tokens.shape[1])[None] < self.seen)
 
     @property
     def counted(self) -> np.ndarray:
@@ -86,6 +88,19 @@ class TunedCase:
         if self.spec.kind == "encoder_decoder":
             return np.ones((BATCH, WRITTEN), bool)
         return np.asarray(self.valid)
+
+    def after(self, text: list[int]) -> "TunedCase":
+        """The case with a text of real tokens in front of what every row reads."""
+        rows = [
+            np.insert(row, int(np.flatnonzero(there)[0]), text)
+            for row, there in zip(np.asarray(self.tokens), np.asarray(self.valid), strict=True)
+        ]
+        free = np.ones((len(rows), len(text)), bool)
+        # Padding is on the left: it stays where it is.
+        valid = np.sort(np.concatenate([self.valid, free], axis=1), axis=1)
+        tokens = jnp.asarray(np.stack(rows), jnp.int32)
+        seen = self.seen + len(text)
+        return dataclasses.replace(self, tokens=tokens, valid=jnp.asarray(valid), seen=seen)
 
     def tuning(self, config: TuneConfig, noise: float = 0.0) -> tuple[Any, Any]:
         """Trainable and frozen tree, without boxes; noise on all that is trainable."""
@@ -130,7 +145,7 @@ def tuned_case(name: str, **flavour: Any) -> TunedCase:
     shapes = nn.meta.unbox(spec.shapes())
     params = jax.tree.map(lambda s: jnp.asarray(0.3 * rng.normal(size=s.shape), s.dtype), shapes)
     tokens = jnp.asarray(rng.integers(1, VOCAB, (BATCH, READ)), jnp.int32)
-    valid = jnp.arange(READ)[None] >= jnp.array([0, 2, 3])[:, None]
+    valid = jnp.arange(READ)[None] >= jnp.array([0, 2, 3, 1])[:, None]
     targets = jnp.asarray(rng.integers(0, VOCAB, (BATCH, WRITTEN)), jnp.int32)
     return TunedCase(name, spec, params, jnp.where(valid, tokens, 0), valid, targets)
 

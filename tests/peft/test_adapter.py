@@ -65,7 +65,7 @@ def test_after_the_norm_where_a_sub_layer_ends_with_one():
     vector = jnp.linspace(-1.0, 1.0, 16)
     node = jax.tree.map(jnp.zeros_like, tuned["mlp_adapter"])
     node = dataclasses.replace(node, up_bias=vector)
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6, 16)), jnp.float32)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(*case.tokens.shape, 16)), jnp.float32)
     shared = Shared(SelfContext(attention_mask(case.valid)), Reach(ScoreTerms()))
     base, changed = (
         Block(case.spec.config).apply({"params": own, **more}, x, PerLayer(), shared, True)[0]

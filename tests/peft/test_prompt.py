@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxrec.core import ConfigError
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.peft import TuneConfig, prepend, prompt, start, variables
-from jaxrec.testing.tuned import BATCH, SPECS, VOCAB, tuned_case
+from jaxrec.testing.tuned import SPECS, VOCAB, tuned_case
 
 TEXT = jnp.array([4, 9, 2], jnp.int32)
 P = len(TEXT)
@@ -29,22 +29,10 @@ def _told(case):
 @pytest.mark.parametrize("name", SPECS)
 def test_embeddings_of_real_tokens_are_these_tokens(name):
     case = tuned_case(name)
-    found = case.logits_of(_told(case))
-    for row in range(BATCH):
-        own = case.tokens[row][case.valid[row]]
-        whole = jnp.concatenate([TEXT, own])[None]
-        there = whole > 0
-        if case.spec.kind == "encoder_decoder":
-            written = case.targets[row][None]
-            expected = case.model.apply(case.params, whole, there, written, written >= 0)[0]
-            np.testing.assert_allclose(found[row], expected, atol=1e-5)
-            continue
-        options = {}
-        if case.prefix is not None:
-            seen = case.prefix[row][case.valid[row]]
-            options = {"prefix": jnp.concatenate([jnp.ones(P, bool), seen])[None]}
-        expected = case.model.apply(case.params, whole, there, **options)[0, P:]
-        np.testing.assert_allclose(found[row][np.asarray(case.valid[row])], expected, atol=1e-5)
+    found = case.outputs(_told(case))
+    whole = case.after(TEXT.tolist()).logits_of(case.params)
+    expected = whole if case.spec.kind == "encoder_decoder" else whole[:, P:]
+    np.testing.assert_allclose(found, expected[case.counted], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "encoder"])

@@ -79,7 +79,7 @@ def test_each_row_uses_its_own_adapter_or_the_base(name):
     tuned = _adapters(case)
     base = {"params": case.params["params"]}
     alone = [case.logits_of({**base, "tuned": each}) for each in tuned] + [case.logits_of(base)]
-    for choice in ([0, 1, -1], [1, 1, 0]):
+    for choice in ([0, 1, -1, 1], [1, 1, 0, 0]):
         routed = route(tuned, jnp.array(choice, jnp.int32))
         found = case.logits_of({**base, "tuned": routed})
         for row, number in enumerate(choice):
@@ -90,7 +90,7 @@ def test_each_row_uses_its_own_adapter_or_the_base(name):
 def test_in_training_an_adapter_learns_from_its_own_rows():
     case = tuned_case("llama")
     tuned = _adapters(case)
-    choice = jnp.array([1, 0, 1], jnp.int32)
+    choice = jnp.array([1, 0, 1, 0], jnp.int32)
 
     def loss(tuned, rows):
         logits = case.logits({**case.params, "tuned": tuned})
@@ -112,10 +112,10 @@ def test_in_training_an_adapter_learns_from_its_own_rows():
 
 def test_layers_of_one_block_have_gates_of_all_layers():
     case = tuned_case("llama")
-    routed = route(_adapters(case), jnp.array([1, -1, 0], jnp.int32))
+    routed = route(_adapters(case), jnp.array([1, -1, 0, 0], jnp.int32))
     node = routed["decoder"]["blocks"]["attention"]["query"]["update"]
-    gate = [[0, 0, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
-    np.testing.assert_array_equal(node.gate, np.broadcast_to(gate, (5, 3, 5)))
+    gate = [[0, 0, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]
+    np.testing.assert_array_equal(node.gate, np.broadcast_to(gate, (5, 4, 5)))
     assert set(flatten_dict(routed["decoder"]["blocks"]["mlp"])) == {
         ("up", "update"),
         ("down", "update"),
@@ -140,5 +140,5 @@ def test_what_cannot_be_summed_or_routed_is_refused():
     routed = route([one, two], choice)
     with pytest.raises(ConfigError, match="routed by row"):
         merge(case.params["params"], routed, case.spec)
-    with pytest.raises(ConfigError, match="routed for a batch of 2 rows, and this one has 3"):
+    with pytest.raises(ConfigError, match="routed for a batch of 2 rows, and this one has 4"):
         case.logits({**case.params, "tuned": route([one, two], choice[:2])})
