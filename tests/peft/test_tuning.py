@@ -33,6 +33,9 @@ class Halves(StoredKernel):
     def dense(self, dtype=jnp.float32):
         return self.values.astype(dtype)
 
+    def boxed(self, axes):
+        return Halves(nn.Partitioned(self.values, axes))
+
 
 def _start(case, config, **options):
     return start(jax.random.key(0), case.spec.shapes(), case.params, config, **options)

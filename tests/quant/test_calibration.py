@@ -215,7 +215,7 @@ def test_adapters_beside_the_layers_take_part():
     config = lora.LoraConfig(rank=2, targets=("query", "up"))
     made = nn.meta.unbox(lora.init(jax.random.key(0), spec.shapes(), config))
     made = jax.tree.map(lambda leaf: leaf + 0.3, made)
-    merged = {"params": lora.merge(variables["params"], made)}
+    merged = {"params": lora.merge(variables["params"], made, spec)}
     beside = input_ranges(spec, {**variables, TUNED: made}, batches)
     for path, expected in input_ranges(spec, merged, batches).items():
         np.testing.assert_allclose(beside[path], expected, rtol=1e-4)
