@@ -299,6 +299,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_models_lose_less_than_by_rounding_to_nearest(name):
     spec, true_sequential, names = MODELS[name]
