@@ -183,6 +183,8 @@ def trained(params, steps, lr, seed):
     for _ in range(steps):
         params, state = step(params, state, counting_batch(rng))
     return params
+
+
 @pytest.mark.slow
 def test_training_with_rounding_beats_rounding_after_training():
     tokens = jnp.ones((1, 2), jnp.int32)

@@ -35,6 +35,8 @@ def _model(spec=SPEC):
 
 def _states(spec, params, batch):
     return spec.build().apply(params, **batch)
+
+
 @pytest.mark.slow
 def test_distilled_layers_err_less_and_so_does_the_model():
     params, batches = _model()
