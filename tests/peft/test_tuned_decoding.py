@@ -73,8 +73,7 @@ def test_decoding_step_by_step_equals_one_pass_over_all(name, method):
 
 
 @pytest.mark.parametrize(
-    ("name", "method"),
-    [("gpt2", "prompt"), ("prefix", "prompt"), ("encoder-decoder", "prefix")] @ pytest.mark.slow,
+    ("name", "method"), [("gpt2", "prompt"), ("prefix", "prompt"), ("encoder-decoder", "prefix")]
 )
 def test_text_is_what_full_passes_write_token_by_token(name, method):
     case = tuned_case(name)
