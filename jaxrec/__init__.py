@@ -15,6 +15,8 @@ _ROOMS = (
     "ids",
     "nn",
     "models",
+    "quant",
+    "peft",
     "objectives",
     "kernels",
     "decode",

@@ -20,7 +20,7 @@ from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM, TransformerConfig
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import id_loss
-from jaxrec.train import FitResult, TrainConfig, fit
+from jaxrec.train import FitResult, TrainConfig, fit, make_plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,19 +104,17 @@ def fit_sasrec(
             encode=encode,
         )
     )
+    tokens = jax.ShapeDtypeStruct((config.train.batch_size, config.max_items + 1), jnp.int32)
     example = jnp.zeros((1, config.max_items + 1), jnp.int32)
-    return fit(
+    plan = make_plan(
         lambda key: model.init(key, example, example == 0),
         lambda params, batch, key: id_loss(
             model, params, batch["tokens"], key, vocabulary=vocabulary
         ),
-        batches,
-        evaluate,
+        {"tokens": tokens},
         config.train,
-        directory,
-        metric=metric,
-        title="sasrec",
     )
+    return fit(plan, batches, evaluate, directory, metric=metric, title="sasrec")
 
 
 def scores(

@@ -88,7 +88,8 @@ def take_config(arguments: list[str], command: str) -> tuple[Config, Path, Path]
     prog = f"jaxrec {command} CONFIG"
     wants_help = not arguments or arguments[0] in ("-h", "--help")
     if wants_help:
-        print(f"usage: {prog} [--run-dir DIR] [--from-file PATH] [--SETTING VALUE ...]\n")
+        dry = "[--dry-run] " if command == "train" else ""
+        print(f"usage: {prog} [--run-dir DIR] {dry}[--from-file PATH] [--SETTING VALUE ...]\n")
         parse(Config, ["--help"], prog=prog, default=Config())
     path, rest = Path(arguments[0]), list(arguments[1:])
     if str(path).startswith("-"):
@@ -117,7 +118,10 @@ def _pop(words: list[str], option: str) -> tuple[list[str], str | None]:
 
 
 def _option_names(config: Any) -> list[str]:
-    return ["--" + name.replace("_", "-") for name, _ in flatten(config)] + ["--run-dir"]
+    return ["--" + name.replace("_", "-") for name, _ in flatten(config)] + [
+        "--run-dir",
+        "--dry-run",
+    ]
 
 
 def _first_line(box: str) -> str:

@@ -12,13 +12,14 @@ from jaxrec.cli.arguments import take_config
 from jaxrec.core.files import write_bytes
 from jaxrec.eval.code_use import code_use_png
 from jaxrec.ids import ItemCodes, opened
-from jaxrec.systems import generative, item_text
+from jaxrec.systems import generative, item_text, model
 from jaxrec.systems.dataset import load_dataset
 
 
 def run(arguments: list[str]) -> None:
     """Fit, print and save."""
     config, _, directory = take_config(arguments, "ids")
+    config = model.resolve(config)
     dataset = load_dataset(config.data)
     with warnings.catch_warnings():
         # `_summary` says it, of IDs fitted earlier too.

@@ -19,6 +19,7 @@ class Arguments:
       out: the directory to write.
       kind: architecture and head; "auto" for what the checkpoint says.
       dtype: of the parameters.
+      adapter: directory of a LoRA adapter of PEFT, which is merged into the weights.
       tokenizer: directory or llama2.c file, where the tokenizer does not lie with the weights.
       ids: directory of item IDs (a run's `ids/`), which become tokens of the model.
       seed: of the new tokens' embeddings.
@@ -36,6 +37,7 @@ class Arguments:
         "encoder_classifier",
     ] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    adapter: Path | None = None
     tokenizer: Path | None = None
     ids: Path | None = None
     seed: int = 0
@@ -49,6 +51,7 @@ def run(arguments: list[str]) -> None:
     from jaxrec.ids import ItemCodes
     from jaxrec.models import save_model
     from jaxrec.models.convert import check_free
+    from jaxrec.peft import load_peft, merged
     from jaxrec.systems.pretrained import add_ids, open_any
 
     check_free(options.out)
@@ -56,6 +59,9 @@ def run(arguments: list[str]) -> None:
     begin = time.perf_counter()
     kind = None if options.kind == "auto" else options.kind
     opened = open_any(options.source, kind, options.dtype, options.tokenizer)
+    if options.adapter is not None:
+        model = merged(opened.model, load_peft(opened.model, options.adapter))
+        opened = dataclasses.replace(opened, model=model)
     if codes is not None:
         opened = add_ids(opened, codes, jax.random.key(options.seed))
     spec = opened.model.spec

@@ -1,17 +1,22 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [--overrides]`; the same run directory resumes."""
+"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--overrides]`; the same directory resumes."""
 
 from jaxrec.cli.arguments import take_config
 from jaxrec.core.files import write_text
 from jaxrec.core.memory import keep_memory
-from jaxrec.systems import generative, item_text
+from jaxrec.systems import generative, item_text, model
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
 
+DRY = "--dry-run"
+
 
 def run(arguments: list[str]) -> None:
-    """Train, or resume."""
-    keep_memory()
-    config, _, directory = take_config(arguments, "train")
+    """Train, or resume; with `--dry-run` say what it would take, and write nothing."""
+    dry = DRY in arguments
+    if not dry:
+        keep_memory()
+    config, path, directory = take_config([word for word in arguments if word != DRY], "train")
+    config = model.resolve(config)
     dataset = load_dataset(config.data)
     facts = dataset.describe()
     print(
@@ -19,14 +24,21 @@ def run(arguments: list[str]) -> None:
         f"{facts['interactions']:,} interactions ({facts['source']})\n"
         f"split: {facts['split']}; ties: {facts['ties']}"
     )
-    codes = generative.open_run(config, dataset, directory)
+    codes = generative.open_run(config, dataset, directory, write=not dry)
     print(item_text.describe(codes.metadata))
-    result = generative.train(config, dataset, codes, directory)
+    plan = generative.plan_training(config, dataset, codes)
+    print(plan)
+    if dry:
+        plan.memory.check()
+        print(f"nothing written; next: jaxrec train {path} --run-dir {directory}")
+        return
+    result = generative.train(config, dataset, codes, directory, plan)
     # Seconds of a resumed run count its last sitting only.
     summary = {
         "best_step": result.best_step,
         "steps": result.steps,
         "seconds": result.seconds,
+        "trained_parameters": plan.size.trainable,
         "valid": result.metrics,
         "compiles_after_warmup": result.compiles_after_warmup,
     }

@@ -13,15 +13,16 @@ from jaxrec.core import ConfigError
 from jaxrec.decode.kv_cache import (
     KVCache,
     LanguageModel,
-    check_length,
     last_states,
     prefill,
     step,
+    written_tokens,
 )
 from jaxrec.decode.recommend import bucket
 from jaxrec.decode.sampling import GREEDY, Sampling, check_key, sample
 from jaxrec.decode.stop import StopStrings, drop_first_space, text_of
 from jaxrec.models import EncoderDecoder
+from jaxrec.peft import prepend, virtual_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,7 +87,7 @@ def generate(
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the prompt (static).
-      params: its parameters.
+      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front.
       tokens: `[B, T]` int32 prompts; a row without a valid token is left empty.
       valid: `[B, T]` bool, False for padding, on the left or on the right.
       key: typed random key; None when greedy.
@@ -112,7 +113,7 @@ def generate(
     if max_tokens < 1:
         raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}")
     check_key(key, sampling)
-    check_prompt(model, tokens, valid, max_tokens)
+    check_prompt(model, params, tokens, valid, max_tokens)
     if stop is not None and stop.shape[1] != model.config.vocab_size:
         raise ConfigError(
             f"the table of stop strings has {stop.shape[1]} tokens, the model "
@@ -227,17 +228,26 @@ def start_state(
 
     The cache has `max_tokens` - 1 free slots, as the last token is never read.
     """
+    virtual = virtual_of(params)
+    read = prepend(tokens, valid, model.config.vocab_size, virtual.read)
+    tokens, valid = read.tokens, read.valid
     if isinstance(model, EncoderDecoder):
-        first = jnp.full((tokens.shape[0], 1), start, jnp.int32)
+        written = written_tokens(model, virtual, start)
+        first = jnp.broadcast_to(written[None], (tokens.shape[0], written.shape[0]))
         there = jnp.ones(first.shape, bool)
-        return prefill(model, params, first, there, max_tokens, source=tokens, source_valid=valid)
+        capacity = first.shape[1] + max_tokens - 1
+        hidden, cache = prefill(
+            model, params, first, there, capacity, source=tokens, source_valid=valid
+        )
+        return hidden[:, -1:], cache
     capacity = tokens.shape[1] + max_tokens - 1
+    prefix = None if prefix is None else read.widen(prefix)
     hidden, cache = prefill(model, params, tokens, valid, capacity, prefix=prefix)
     return last_states(hidden, valid), cache
 
 
 def check_prompt(
-    model: LanguageModel, tokens: jax.Array, valid: jax.Array, max_tokens: int
+    model: LanguageModel, params: Any, tokens: jax.Array, valid: jax.Array, max_tokens: int
 ) -> None:
     """Reject prompts of other shapes than their mask, or too long for learned positions.
 
@@ -253,10 +263,13 @@ def check_prompt(
     longest = tokens.shape[1]
     if not isinstance(valid, jax.core.Tracer):
         longest = int(np.asarray(valid).sum(axis=1).max(initial=0))
+    fix = "shorten the prompt or lower max_tokens"
+    virtual = virtual_of(params)
+    longest += virtual.read
     if isinstance(model, EncoderDecoder):
-        check_length(model, longest, "the prompt")
-        longest = 1
-    check_length(model, longest + max_tokens - 1, "the longest prompt and max_tokens")
+        model.config.check_length(longest, "the prompt", fix)
+        longest = 1 + virtual.written
+    model.config.check_length(longest + max_tokens - 1, "the longest prompt and max_tokens", fix)
 
 
 def complete(

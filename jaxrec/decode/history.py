@@ -16,9 +16,17 @@ import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
 from jaxrec.decode.cache import quantized
-from jaxrec.decode.kv_cache import KVCache, LanguageModel, prefill, read_tokens, step
+from jaxrec.decode.kv_cache import (
+    KVCache,
+    LanguageModel,
+    prefill,
+    read_tokens,
+    step,
+    written_tokens,
+)
 from jaxrec.models import EncoderDecoder
 from jaxrec.nn import SelfContext
+from jaxrec.peft import prepend, virtual_of
 
 CacheDtype = Literal["model", "int8"]
 
@@ -68,7 +76,8 @@ def read_histories(
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the history (static).
-      params: its parameters.
+      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front
+        of every user's history.
       tokens: `[B, S]` int32, padded on either side.
       valid: `[B, S]` bool; None for tokens other than 0.
       prefix: `[B, S]` bool, tokens that see one another in both directions (a prefix decoder);
@@ -83,7 +92,7 @@ def read_histories(
     Raises:
       ConfigError: several users without segments, or room where nothing can be added.
 
-    Cost: one pass over S tokens a row.
+    Cost: one pass over S tokens a row, and over P virtual ones for each user.
     """
     if (users > 1) != (segments is not None):
         raise ConfigError(
@@ -91,6 +100,11 @@ def read_histories(
             f"{'no ' if segments is None else ''}segments; give both, or neither"
         )
     valid = tokens != 0 if valid is None else valid
+    virtual = virtual_of(params)
+    if virtual.read:
+        read = prepend(tokens, valid, model.config.vocab_size, virtual.read, segments, users)
+        tokens, valid = read.tokens, read.valid
+        prefix, segments = (None if x is None else read.widen(x) for x in (prefix, segments))
     if isinstance(model, EncoderDecoder):
         if room or prefix is not None:
             raise ConfigError(
@@ -101,7 +115,8 @@ def read_histories(
             raise ConfigError(
                 "an int8 cache needs a decoder: EncoderDecoder keeps a memory instead"
             )
-        return _encoded(model, params, tokens, valid, segments, users, start)
+        written = written_tokens(model, virtual, start)
+        return _encoded(model, params, tokens, valid, segments, users, written)
     hidden, cache = prefill(
         model,
         params,
@@ -132,23 +147,37 @@ def _encoded(
     valid: jax.Array,
     segments: jax.Array | None,
     users: int,
-    start: int,
+    written: jax.Array,
 ) -> History:
-    """The encoder's memory, and a decoder that has read its first token for each user."""
-    memory_seen = valid if segments is None else _users_of(valid, segments, users)
+    """The encoder's memory, and a decoder that has read its first tokens `[W]` for each user.
+
+    The mask of two users and two tokens each::
+
+        1 0 0 0
+        1 1 0 0
+        0 0 1 0
+        0 0 1 1
+    """
     states = model.apply(params, tokens, valid, segments=segments, method="encode")
     memory = model.apply(params, states, method="memory")
-    first = jnp.full((tokens.shape[0], users), start, jnp.int32)
-    positions, there = jnp.zeros_like(first), jnp.ones(first.shape, bool)
-    own = jnp.broadcast_to(jnp.eye(users, dtype=bool)[None], (*first.shape, users))
+    seen = model.apply(params, tokens, valid, method="readable")
+    memory_seen = seen if segments is None else _users_of(seen, segments, users)
+    batch, count = tokens.shape[0], written.shape[0]
+    first = jnp.broadcast_to(jnp.tile(written, users)[None], (batch, users * count))
+    slots = jnp.arange(users * count, dtype=jnp.int32)
+    positions, there = jnp.broadcast_to(slots % count, first.shape), jnp.ones(first.shape, bool)
+    mine = jnp.arange(users, dtype=jnp.int32)[:, None] == (slots // count)[None]
+    own = jnp.repeat(mine, count, axis=0) & (slots[:, None] >= slots[None])
+    read = memory_seen if users == 1 else jnp.repeat(memory_seen, count, axis=1)
+    context = SelfContext(own[None], causal=True)
     hidden, (key, value) = read_tokens(
-        model, params, first, positions, SelfContext(own), None, (memory, memory_seen)
+        model, params, first, positions, context, None, (memory, read)
     )
     return History(
-        state=hidden,
-        position=positions + 1,
-        seen=there if users == 1 else own,
-        cache=KVCache(key, value, there, positions, jnp.int32(users), memory=memory),
+        state=hidden[:, count - 1 :: count],
+        position=jnp.full((batch, users), count, jnp.int32),
+        seen=there if users == 1 else jnp.broadcast_to(mine[None], (batch, *mine.shape)),
+        cache=KVCache(key, value, there, positions, jnp.int32(users * count), memory=memory),
         memory_seen=memory_seen,
     )
 

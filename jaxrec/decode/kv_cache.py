@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxrec.core import ConfigError
 from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.nn import Context, KeyValue, ScoreTerms, SelfContext, attention_mask, positions_of
+from jaxrec.peft import Virtual
 
 LanguageModel = CausalLM | EncoderDecoder
 
@@ -269,18 +270,10 @@ def last_states(hidden: jax.Array, valid: jax.Array) -> jax.Array:
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1)
 
 
-def check_length(model: LanguageModel, longest: int, what: str) -> None:
-    """Reject more tokens than a learned position table has rows, which would read as NaN.
-
-    Raises:
-      ConfigError: `longest` tokens do not fit.
-    """
-    config = model.config
-    if config.positions == "learned" and longest > config.max_length:
-        raise ConfigError(
-            f"{what}: {longest} tokens, but the model's learned positions end at "
-            f"model.max_length {config.max_length}; shorten the prompt or lower max_tokens"
-        )
+def written_tokens(model: EncoderDecoder, virtual: Virtual, start: int) -> jax.Array:
+    """What a decoder reads before it writes: virtual tokens and the start token, `[W]` int32."""
+    first = model.config.vocab_size
+    return jnp.array([*range(first, first + virtual.written), start], jnp.int32)
 
 
 def read_tokens(
@@ -308,6 +301,7 @@ def _memory(
     if source is None or valid is None:
         raise ConfigError("EncoderDecoder needs source and source_valid: what its encoder reads")
     states = model.apply(params, source, valid, method="encode")
+    valid = model.apply(params, source, valid, method="readable")
     return model.apply(params, states, method="memory"), valid
 
 

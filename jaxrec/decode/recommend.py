@@ -10,6 +10,7 @@ import numpy as np
 from jaxrec.decode.beam import Normalize, beam_search, check_beams
 from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.models import CausalLM
+from jaxrec.peft import virtual_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,16 +19,17 @@ class Recommender:
 
     Attributes:
       model: the decoder.
-      params: its parameters.
+      params: its parameters; None before there are any.
       codes: IDs of all items.
       index: the trie of those IDs.
       max_items: most recent items of a history that are read.
       beams: K, beam width and length of the answer.
       batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
       normalize: see `beam_search`.
+      num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
 
     Raises:
-      ConfigError: more beams than items.
+      ConfigError: more beams than items, or histories that are too long for learned positions.
     """
 
     model: CausalLM
@@ -38,14 +40,19 @@ class Recommender:
     beams: int = 50
     batch_size: int = 128
     normalize: Normalize = "codes"
+    num_special: int = 2
 
     def __post_init__(self) -> None:
         check_beams(self.index.num_items, self.beams)
+        # BOS, the history, and the item that follows it but for its last token.
+        longest = (self.max_items + 1) * self.codes.levels + virtual_of(self.params).read
+        fix = "lower max_items, or tune.virtual_tokens where there are such"
+        self.model.config.check_length(longest, f"histories of max_items {self.max_items}", fix)
 
     @property
     def vocabulary(self) -> IdVocabulary:
         """Token numbers of the codes."""
-        return IdVocabulary(self.codes.sizes)
+        return IdVocabulary(self.codes.sizes, self.num_special)
 
     def recommend(
         self,

@@ -147,7 +147,7 @@ def beam_generate(
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the prompt (static).
-      params: its parameters.
+      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front.
       tokens: `[B, T]` int32 prompts; a row without a valid token has no continuation.
       valid: `[B, T]` bool, False for padding, on the left or on the right.
       beams: K (static).
@@ -175,7 +175,7 @@ def beam_generate(
     size = model.config.vocab_size
     if _candidates(1, eos) > size:
         raise ConfigError(f"{len(eos)} eos tokens leave no other in a vocabulary of {size}")
-    check_prompt(model, tokens, valid, max_tokens)
+    check_prompt(model, params, tokens, valid, max_tokens)
     if prefix is not None and isinstance(model, EncoderDecoder):
         raise ConfigError("EncoderDecoder reads the whole prompt in both directions; drop prefix")
     return _beam_generate(

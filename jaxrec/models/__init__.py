@@ -3,15 +3,20 @@
 from jaxrec.models.block import Block, PerLayer, Reach, Shared
 from jaxrec.models.causal import CausalLM
 from jaxrec.models.config import TransformerConfig
-from jaxrec.models.convert import Pretrained, export_model, import_model
+from jaxrec.models.convert import (
+    Pretrained,
+    describe_checkpoint,
+    export_model,
+    import_model,
+)
 from jaxrec.models.encoder import Encoder, Pooling, pool
 from jaxrec.models.encoder_decoder import EncoderDecoder
 from jaxrec.models.heads import Classifier, MaskedLM, ScalarHead
 from jaxrec.models.sentences import SentenceEncoder, find_sentence_encoder
 from jaxrec.models.spec import Kind, ModelSpec
-from jaxrec.models.stack import Stack
-from jaxrec.models.store import load_model, save_model
-from jaxrec.models.vocabulary import extend_vocabulary
+from jaxrec.models.stack import MemoryBlock, Stack
+from jaxrec.models.store import describe_model, load_model, save_model
+from jaxrec.models.vocabulary import extend_vocabulary, untie
 
 __all__ = [
     "Block",
@@ -21,6 +26,7 @@ __all__ = [
     "EncoderDecoder",
     "Kind",
     "MaskedLM",
+    "MemoryBlock",
     "ModelSpec",
     "PerLayer",
     "Pooling",
@@ -31,6 +37,8 @@ __all__ = [
     "Shared",
     "Stack",
     "TransformerConfig",
+    "describe_checkpoint",
+    "describe_model",
     "export_model",
     "extend_vocabulary",
     "find_sentence_encoder",
@@ -38,4 +46,5 @@ __all__ = [
     "load_model",
     "pool",
     "save_model",
+    "untie",
 ]

@@ -150,6 +150,23 @@ class TransformerConfig:
         if self.window is None and (self.global_every or self.local_theta):
             raise ConfigError("model.global_every and model.local_theta need model.window")
 
+    def check_length(self, longest: int, what: str, fix: str) -> None:
+        """Reject more tokens than a learned position table has rows, which would read as NaN.
+
+        Args:
+          longest: tokens of the longest sequence, virtual ones and those to come included.
+          what: they are.
+          fix: what to do about it.
+
+        Raises:
+          ConfigError: they do not fit.
+        """
+        if self.positions == "learned" and longest > self.max_length:
+            raise ConfigError(
+                f"{what}: {longest} tokens, but the model's learned positions end at "
+                f"model.max_length {self.max_length}; {fix}"
+            )
+
     @property
     def kv_heads(self) -> int:
         """G, resolved."""

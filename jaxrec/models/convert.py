@@ -24,6 +24,7 @@ from jaxrec.models.families import read_spec, table_of, write_config
 from jaxrec.models.sources import INDEX, SINGLE, WeightSource, open_source
 from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.tables import Table, Weight
+from jaxrec.nn import StoredKernel
 
 Dtype = Literal["float32", "bfloat16"]
 Place = Callable[[str, np.ndarray], jax.Array]
@@ -69,11 +70,27 @@ def import_model(
         names them.
     """
     source = open_source(path)
+    model = _describe(source, path, kind)
+    assert model.family is not None  # every checkpoint says its own
+    table = table_of(model.family, model.spec)
+    return dataclasses.replace(model, params=read_weights(source, table, model.spec, dtype, place))
+
+
+def describe_checkpoint(path: str | os.PathLike[str], kind: Kind | None = None) -> Pretrained:
+    """Read all but the weights of a checkpoint; `params` is None. Arguments as of `import_model`.
+
+    Raises:
+      ConfigError: a model type or setting that is not supported.
+      DataError: no checkpoint there.
+    """
+    return _describe(open_source(path), path, kind)
+
+
+def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | None) -> Pretrained:
     family, spec = read_spec(source, kind)
-    params = read_weights(source, table_of(family, spec), spec, dtype, place)
     said = {**source.config, **_generation_config(Path(path))}
     tokens = {name: said[name] for name in TOKENS if said.get(name) is not None}
-    return Pretrained(spec, params, family, tokens)
+    return Pretrained(spec, None, family, tokens)
 
 
 def _generation_config(path: Path) -> dict[str, Any]:
@@ -189,11 +206,17 @@ def export_model(
       The family.
 
     Raises:
-      ConfigError: a setting that the family cannot say, or a directory that is in use.
+      ConfigError: a setting that the family cannot say, quantized kernels, or a directory that is
+        in use.
     """
     directory = Path(directory)
     family, config = write_config(model.spec, family or model.family)
     leaves = flatten_dict(model.params["params"], sep="/")
+    if stored := [path for path, leaf in leaves.items() if isinstance(leaf, StoredKernel)]:
+        raise ConfigError(
+            f"{len(stored)} kernels are quantized ({stored[0]}, ...), which Hugging Face's format "
+            "cannot say; export quant.dequantize_params of them"
+        )
     with writing(directory) as draft:
         _write_config(config, draft, model, dtype)
         _write_shards(table_of(family, model.spec), leaves, draft, dtype, shard_bytes)
@@ -253,7 +276,7 @@ def _write_shards(
 ) -> None:
     from safetensors.numpy import save_file
 
-    tensors = _tensors(table, {path: leaf.shape for path, leaf in leaves.items()})
+    tensors = tensor_rows(table, {path: leaf.shape for path, leaf in leaves.items()})
     item = jnp.dtype(dtype).itemsize
     shards: list[list[str]] = [[]]
     size = total = 0
@@ -269,7 +292,7 @@ def _write_shards(
         count = len(shards)
         files = [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     for file, names in zip(files, shards, strict=True):
-        arrays = {name: _tensor(*tensors[name], leaves, dtype) for name in names}
+        arrays = {name: tensor_of(*tensors[name], leaves, dtype) for name in names}
         save_file(arrays, directory / file, metadata={"format": "pt"})
         # The library leaves its files readable by their owner alone.
         (directory / file).chmod(0o644)
@@ -279,7 +302,7 @@ def _write_shards(
         (directory / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def _tensors(
+def tensor_rows(
     table: Table, shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, tuple[list[Weight], int | None]]:
     """Rows and layer of every tensor there, block by block so that shards hold whole blocks."""
@@ -293,9 +316,10 @@ def _tensors(
     return {name: found[name] for name in order}
 
 
-def _tensor(
-    rows: list[Weight], layer: int | None, leaves: dict[str, Any], dtype: Dtype
+def tensor_of(
+    rows: list[Weight], layer: int | None, leaves: Mapping[str, Any], dtype: Dtype
 ) -> np.ndarray:
+    """One tensor there from our leaves by path, given what `tensor_rows` says of it."""
     rows = sorted(rows, key=lambda row: row.part or (0, 1))
     own = [leaves[row.path] if layer is None else leaves[row.path][layer] for row in rows]
     arrays = [np.asarray(jax.device_get(leaf)) for leaf in own]

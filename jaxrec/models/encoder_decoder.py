@@ -15,6 +15,7 @@ from jaxrec.nn import (
     SelfContext,
     attention_mask,
     positions_of,
+    tuned,
     virtual_slots,
 )
 
@@ -49,6 +50,16 @@ class EncoderDecoder(nn.Module):
         slots = virtual_slots(tokens, self.config.vocab_size)
         x, _ = self.encoder(x, positions, context, deterministic=deterministic, slots=slots)
         return self.encoder_dropout(x, deterministic)
+
+    def readable(self, tokens: jax.Array, valid: jax.Array) -> jax.Array:
+        """Which of the encoder's states the decoder may see: `[B, S]` tokens, to `valid` or less.
+
+        Those of virtual tokens only where a prompt gives them vectors: a prefix gives them keys and
+        values for the encoder's own attention, and no states.
+        """
+        if tuned(self.embedding, "prompt") is not None:
+            return valid
+        return valid & (tokens < self.config.vocab_size)
 
     def memory(self, states: jax.Array) -> KeyValue:
         """Keys and values of the encoder's states for all decoder blocks, `[depth, B, S, G, H]`."""
@@ -117,6 +128,7 @@ class EncoderDecoder(nn.Module):
           `[B, T, V]` float32.
         """
         memory = self.memory(self.encode(tokens, valid, deterministic))
+        valid = self.readable(tokens, valid)
         context = SelfContext(attention_mask(targets_valid), causal=True)
         positions = positions_of(targets_valid)
         hidden, _ = self.hidden(

@@ -54,6 +54,13 @@ class ModelSpec:
             return Classifier(CausalLM(c), self.classes, "last")
         return Classifier(Encoder(c), self.classes, "first", dense=True, bias=True)
 
+    @property
+    def shares_table(self) -> bool:
+        """Whether one table serves as embedding and as head."""
+        if self.kind == "masked":
+            return True
+        return self.kind in ("causal", "encoder_decoder") and self.config.tie_embeddings
+
     def shapes(self) -> Any:
         """Abstract parameters, boxed with their axis names: nothing is allocated."""
         tokens = jnp.zeros((1, 2), jnp.int32)

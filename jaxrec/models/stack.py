@@ -78,7 +78,7 @@ class Stack(nn.Module):
             )
         if self.cross:
             self.memory_projection = nn.scan(
-                _MemoryOfLayer,
+                MemoryBlock,
                 variable_axes={"params": 0, TUNED: 0},
                 split_rngs={"params": True, "dropout": True},
                 in_axes=(),
@@ -124,14 +124,26 @@ class Stack(nn.Module):
         Returns:
           `[B, T, D]` states after the final norm, and `[depth, B, T, G, H]` keys and values.
         """
+        own, shared = self.read(positions, context, cache, memory, memory_valid, slots)
+        x, key_value = self.blocks(x, own, shared, deterministic)
+        return (x if self.config.norm_order == "post" else self.final_norm(x)), key_value
+
+    def read(
+        self,
+        positions: jax.Array,
+        context: Context,
+        cache: Any = None,
+        memory: KeyValue | None = None,
+        memory_valid: jax.Array | None = None,
+        slots: jax.Array | None = None,
+    ) -> tuple[PerLayer, Shared]:
+        """What blocks read beside the stream, of each block and of all: arguments as of a call."""
         c = self.config
         full, local = self._reaches(positions, context)
         flags = None
         if local is not None:
             flags = jnp.asarray(np.arange(1, c.depth + 1) % (c.global_every or 1) != 0)
-        shared = Shared(context, full, local, memory_valid, slots)
-        x, key_value = self.blocks(x, PerLayer(cache, memory, flags), shared, deterministic)
-        return (x if c.norm_order == "post" else self.final_norm(x)), key_value
+        return PerLayer(cache, memory, flags), Shared(context, full, local, memory_valid, slots)
 
     def _reaches(self, positions: jax.Array, context: Context) -> tuple[Reach, Reach | None]:
         """Reach of the blocks that see everything, and of those with a window if some have one."""
@@ -159,13 +171,14 @@ class Stack(nn.Module):
         return full, reach(c.local_theta or c.rope_theta, c.window, c.local_theta is None)
 
 
-class _MemoryOfLayer(nn.Module):
+class MemoryBlock(nn.Module):
     """`Memory` as a step of a scan: the states are carried unchanged."""
 
     config: TransformerConfig
 
     @nn.compact
     def __call__(self, states: jax.Array) -> tuple[jax.Array, KeyValue]:
+        """Map `[B, S, D]` to itself, and to keys and values, each `[B, S, G, H]`."""
         c = self.config
         layer = Memory(c.kv_heads, c.head_width, c.qkv_bias, jnp.dtype(c.dtype), name="cross")
         return states, layer(states)

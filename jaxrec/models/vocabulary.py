@@ -1,4 +1,4 @@
-"""Growing a vocabulary, as when item IDs become tokens of a text model."""
+"""Tables of a vocabulary: growing it, as when item IDs become tokens; untying the head's."""
 
 import dataclasses
 
@@ -42,3 +42,20 @@ def extend_vocabulary(model: Pretrained, size: int, key: jax.Array) -> Pretraine
     spec = dataclasses.replace(model.spec, config=dataclasses.replace(config, vocab_size=size))
     params = {"params": unflatten_dict(leaves, sep="/")}
     return dataclasses.replace(model, spec=spec, params=params)
+
+
+def untie(model: Pretrained) -> Pretrained:
+    """Give the language head a table of its own, equal to the embedding: the same function.
+
+    Raises:
+      ConfigError: the head has one, or reads the embedding in a way that has no other.
+    """
+    spec = model.spec
+    if not spec.shares_table or spec.kind == "masked":
+        raise ConfigError(f"a {spec.kind} model has no language head that is tied to the embedding")
+    params = {**model.params["params"]}
+    # A copy: a training step is given each buffer once.
+    params["head"] = {"table": jnp.copy(params["embedding"]["table"])}
+    config = dataclasses.replace(spec.config, tie_embeddings=False)
+    spec = dataclasses.replace(spec, config=config)
+    return dataclasses.replace(model, spec=spec, params={"params": params})

@@ -20,7 +20,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,14 @@ class StoredKernel(abc.ABC):
     @abc.abstractmethod
     def dense(self, dtype: Any = jnp.float32) -> jax.Array:
         """Return the matrix, `[..., I, O]`: the leading axes are those of a stack of layers."""
+
+    @abc.abstractmethod
+    def boxed(self, axes: tuple[str | None, ...]) -> Self:
+        """Put every array in an `nn.Partitioned` that names its axes.
+
+        Args:
+          axes: logical names of `[..., I, O]`, of `KernelSpec.matrix_axes`.
+        """
 
 
 class KernelUpdate(Protocol):

@@ -16,11 +16,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrec.core import ConfigError
 from jaxrec.ids import IdVocabulary
 from jaxrec.ids.vocabulary import BOS, PAD
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss
+from jaxrec.peft import prepend, virtual_of
 
 
 def id_loss(
@@ -36,7 +38,8 @@ def id_loss(
 
     Args:
       model: the decoder.
-      params: its parameters.
+      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front
+        of every history, and are never targets.
       tokens: `[B, 1 + items * L]` int32 aligned histories. With `segments`, `[B, items, L]`: the
         items of histories packed behind one another, without BOS.
       key: dropout key; None for a deterministic pass.
@@ -47,23 +50,37 @@ def id_loss(
     Returns:
       Sums over the batch's items of -log p(item), which the chain rule makes the sum over the ID's
       levels, and of each level's share.
+
+    Raises:
+      ConfigError: histories that are too long for learned positions (packed ones are not checked),
+        or packed ones with virtual tokens.
     """
     if segments is None:
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
     else:
         inputs, targets, segments = _read(tokens, segments)
-    valid = inputs != PAD
+    slots = virtual_of(params).read
+    if segments is not None and slots:
+        raise ConfigError(
+            f"packed histories would have to share a row's {slots} virtual tokens; use "
+            "batches.layout pad or bucket with tune.method prefix or prompt"
+        )
+    read = prepend(inputs, inputs != PAD, model.config.vocab_size, slots)
+    fix = "lower max_items, or tune.virtual_tokens where there are such"
+    if segments is None:
+        model.config.check_length(read.tokens.shape[1], "histories", fix)
     rngs = None if key is None else {"dropout": key}
     hidden, _ = model.apply(
         params,
-        inputs,
-        positions_of(valid, segments),
-        SelfContext(attention_mask(valid, segments=segments), causal=True),
+        read.tokens,
+        positions_of(read.valid, segments),
+        SelfContext(attention_mask(read.valid, segments=segments), causal=True),
         None,
         key is None,
         method="hidden",
         rngs=rngs,
     )
+    hidden = read.drop(hidden)
     levels = vocabulary.levels
     batch, length, width = hidden.shape
     # [B, items, L, D] and [B, items, L]

@@ -14,7 +14,9 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError, nearest
+from jaxrec.models import ModelSpec
 from jaxrec.nn import KernelSpec, StoredKernel, hash_dropout, kernel_specs
+from jaxrec.peft.names import key_of
 
 # What "all" means: every kernel of the stacks. Tables and heads have to be named.
 ALL = "all"
@@ -96,6 +98,12 @@ class Lora:
         thin = thin * jnp.asarray(self.scale, x.dtype)
         if self.gate is not None:
             rows = self.gate.shape[0]
+            # Heads over single states get those of all rows as one matrix.
+            if x.shape[0] != rows and x.ndim > 2:
+                raise ConfigError(
+                    f"adapters are routed for a batch of {rows} rows, and this one has "
+                    f"{x.shape[0]}; give `route` one choice a row"
+                )
             thin = thin.reshape(rows, -1, thin.shape[-1]) * self.gate[:, None].astype(x.dtype)
             thin = thin.reshape(-1, thin.shape[-1])
         return (thin @ self.b.astype(x.dtype)).reshape(*x.shape[:-1], -1)
@@ -111,12 +119,11 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
     Raises:
       ConfigError: a name that is the end of no layer's path, with the nearest.
     """
-    kernels = kernel_specs(boxed)
-    known = {**kernels, **_tables(boxed)}
+    known = tunable(boxed)
     chosen: dict[str, KernelSpec] = {}
     for target in config.targets:
         if target == ALL:
-            found = [path for path in kernels if "/blocks/" in path or "memory" in path]
+            found = [path for path in known if "/blocks/" in path or "memory" in path]
         else:
             found = [path for path in known if f"/{path}".endswith(f"/{target}")]
         if not found:
@@ -127,6 +134,11 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
             )
         chosen |= {path: known[path] for path in found}
     return chosen
+
+
+def tunable(boxed: Any) -> dict[str, KernelSpec]:
+    """Every layer that LoRA can change, by path: kernels, the embedding and the language head."""
+    return {**kernel_specs(boxed), **_tables(boxed)}
 
 
 def _tables(boxed: Any) -> dict[str, KernelSpec]:
@@ -163,7 +175,7 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
     """
     made = {}
     for path, spec in targets(boxed, config).items():
-        own = jax.random.fold_in(key, _number(path))
+        own = key_of(key, path)
         stack, inner, outer = spec.matrix_axes[: len(spec.stack)], *spec.matrix_axes[-2:]
         shape_a, shape_b = (
             (*spec.stack, spec.inner, config.rank),
@@ -188,17 +200,19 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
     return unflatten_dict(made, sep="/")
 
 
-def _number(path: str) -> int:
-    return int.from_bytes(path.encode(), "little") % (2**31 - 1)
-
-
 def updates(tuned: Any) -> dict[str, Lora]:
-    """The `Lora` nodes of a `TUNED` tree, by the path of their layer."""
-    leaves = flatten_dict(tuned, is_leaf=lambda _, leaf: isinstance(leaf, Lora))
-    return {"/".join(path[:-1]): leaf for path, leaf in leaves.items() if isinstance(leaf, Lora)}
+    """The nodes of a `TUNED` tree that has no others than `Lora`, by the path of their layer.
+
+    Raises:
+      ConfigError: other nodes.
+    """
+    leaves = flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora))
+    if others := sorted(path for path, leaf in leaves.items() if not isinstance(leaf, Lora)):
+        raise ConfigError(f"only LoRA merges into kernels and adds up, not {', '.join(others)}")
+    return {path.removesuffix("/update"): leaf for path, leaf in leaves.items()}
 
 
-def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
+def merge(params: Any, tuned: Any, spec: ModelSpec, sign: float = 1.0) -> Any:
     """Add an adapter to the kernels: a model that needs no second collection.
 
     Sums are taken in float32 and rounded once to the kernel's dtype. A quantized kernel becomes a
@@ -207,28 +221,25 @@ def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
     Args:
       params: the "params" tree.
       tuned: the `TUNED` tree; nodes other than `Lora` are refused.
+      spec: of the model, which says whether one table serves as embedding and as head.
       sign: -1 takes an adapter out that was merged before.
 
     Returns:
       The "params" tree.
 
     Raises:
-      ConfigError: other nodes, or a head that is tied to the embedding, which has no table to
-        change.
+      ConfigError: other nodes, or a change of the embedding or of the head where they share a
+        table: unmerged, each changes alone.
     """
-    nodes = updates(tuned)
-    others = set(flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora)))
-    others -= {f"{path}/update" for path in nodes}
-    if others:
-        raise ConfigError(f"only LoRA merges into kernels, not {', '.join(sorted(others))}")
     leaves = flatten_dict(params, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, StoredKernel))
-    for path, node in nodes.items():
+    for path, node in updates(tuned).items():
         is_table = f"{path}/kernel" not in leaves
         name = f"{path}/{'table' if is_table else 'kernel'}"
-        if name not in leaves:
+        if is_table and spec.shares_table:
+            fix = "leave it out of targets" if spec.kind == "masked" else "untie the model first"
             raise ConfigError(
-                f"LoRA of {path} cannot be merged: the head is tied to the embedding; keep the "
-                "adapter apart, or untie the model first"
+                f"LoRA of {path} cannot be merged: the embedding and the head share one table; "
+                f"keep the adapter apart, or {fix}"
             )
         kernel = leaves[name]
         a, b = node.factors()
@@ -243,6 +254,6 @@ def merge(params: Any, tuned: Any, sign: float = 1.0) -> Any:
     return unflatten_dict(leaves, sep="/")
 
 
-def unmerge(params: Any, tuned: Any) -> Any:
+def unmerge(params: Any, tuned: Any, spec: ModelSpec) -> Any:
     """Take an adapter out of the kernels that `merge` put it in, up to rounding."""
-    return merge(params, tuned, sign=-1.0)
+    return merge(params, tuned, spec, sign=-1.0)

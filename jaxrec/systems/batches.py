@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.mesh import make_mesh
@@ -29,19 +31,21 @@ class TrainingBatches:
 
     Attributes:
       dataset: endless Grain dataset of "tokens", and "segments" where rows are packed.
-      shapes: what a batch is like, in words.
+      shapes: `jax.ShapeDtypeStruct`s of every kind of batch, that of the longest rows last.
+      description: what a batch is like, in words.
       padding: share of padding over an epoch.
       baseline: likewise, if every history were padded to `max_items`.
     """
 
     dataset: Any
-    shapes: str
+    shapes: list[dict[str, jax.ShapeDtypeStruct]]
+    description: str
     padding: float
     baseline: float
 
     def __str__(self) -> str:
         """One line to show before training."""
-        line = f"batches of {self.shapes}: {self.padding:.1%} padding"
+        line = f"batches of {self.description}: {self.padding:.1%} padding"
         if self.padding == self.baseline:
             return line
         return f"{line}, {self.baseline:.1%} if every history were padded to the longest"
@@ -61,12 +65,18 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
     layout, rows, items = config.batches, config.train.batch_size, config.max_items
     windows = Windows.of(source, length=items, seed=config.train.seed)
 
+    levels = tokens_of.shape[1]
+
+    def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+        return {"tokens": jax.ShapeDtypeStruct((rows, 1 + length * levels), jnp.int32)}
+
     def padded_to(length: int) -> Encode:
         return lambda items, _: {"tokens": write_histories([items], tokens_of, length)[0]}
 
     if layout.layout == "pad":
         return TrainingBatches(
             padded_batches(windows, batch_size=rows, encode=padded_to(items)),
+            [shape(rows, items)],
             f"{rows} rows of {items} items",
             windows.padding,
             windows.padding,
@@ -78,10 +88,11 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
             batch_size=rows,
             multiple=config.train.accumulate * make_mesh(config.mesh).shape["data"],
         )
-        shapes = zip(buckets.rows, buckets.lengths, strict=True)
+        sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
         return TrainingBatches(
             bucketed_batches(buckets, encode=padded_to),
-            " or ".join(f"{rows} rows of {length} items" for rows, length in shapes),
+            [shape(*size) for size in sizes],
+            " or ".join(f"{rows} rows of {length} items" for rows, length in sizes),
             buckets.padding,
             windows.padding,
         )
@@ -91,6 +102,12 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
         packed_batches(
             packing, batch_size=rows, encode=lambda items, _: {"tokens": tokens_of[items]}
         ),
+        [
+            {
+                "tokens": jax.ShapeDtypeStruct((rows, packing.row, levels), jnp.int32),
+                "segments": jax.ShapeDtypeStruct((rows, packing.row), jnp.int32),
+            }
+        ],
         f"{rows} rows of {packing.row} items, {histories:.1f} histories packed in each",
         packing.padding,
         windows.padding,

@@ -29,9 +29,9 @@ from jaxrec.eval import (
     paired_bootstrap,
 )
 from jaxrec.ids import pad_items
-from jaxrec.systems.config import Config
+from jaxrec.peft import Tuning, size_of
+from jaxrec.systems.config import METRIC, Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.systems.generative import METRIC
 from jaxrec.train import ProgressBar
 
 PerUser = Mapping[str, np.ndarray]
@@ -52,7 +52,7 @@ class Measured:
 
     Attributes:
       metrics: name to one value a user.
-      parameters: trained numbers; 0 for counts.
+      parameters: numbers of the model, frozen ones included; 0 for counts.
       fit_seconds: training or counting, of this sitting.
       test_seconds: scoring all test users, compilation included.
     """
@@ -98,7 +98,7 @@ def measure_model(
     seconds = time.monotonic() - started
     measured = Measured(
         list_metrics(items, targets, config.eval.ks),
-        sum(leaf.size for leaf in jax.tree.leaves(recommender.params)),
+        size_of(Tuning(recommender.params, None)).total,
         fit_seconds,
         seconds,
     )

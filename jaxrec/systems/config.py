@@ -7,9 +7,12 @@ from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, ShardingRules
 from jaxrec.models import TransformerConfig
+from jaxrec.peft import TuneConfig
 from jaxrec.systems.id_config import IdConfig
 from jaxrec.train import TrainConfig
 
+# Of the validation, by which checkpoints are ranked; higher is better.
+METRIC = "ndcg@10"
 BASELINES = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
 
 
@@ -121,13 +124,16 @@ class Config:
 
     Attributes:
       max_items: most recent items of a history that the model reads.
-      model: shape of the decoder; its vocabulary follows from the IDs.
+      model: shape of the decoder; its vocabulary follows from the IDs. With `tune.base` the
+        shape is the base's, and only the dropouts, dtype and remat given here are read.
+      tune: from which model training starts, and what of it is trained.
     """
 
     max_items: int = 30
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
+    tune: TuneConfig = TuneConfig()
     train: TrainConfig = TrainConfig()
     batches: BatchConfig = BatchConfig()
     decode: DecodeConfig = DecodeConfig()
@@ -144,6 +150,16 @@ class Config:
             raise ConfigError(
                 f"batches.row_items {self.batches.row_items} cannot hold a history of max_items "
                 f"{self.max_items}; raise it, or set 0"
+            )
+        if self.tune.method != "full" and not self.tune.base:
+            raise ConfigError(
+                f"tune.method {self.tune.method} trains a small part of a model that there must be "
+                "already: give it as tune.base, or train all: tune.method full"
+            )
+        if self.batches.layout == "pack" and self.tune.method in ("prefix", "prompt"):
+            raise ConfigError(
+                f"batches.layout pack has no room for the virtual tokens of tune.method "
+                f"{self.tune.method}; use batches.layout pad or bucket"
             )
         if max(self.eval.ks) > self.decode.beams:
             raise ConfigError(

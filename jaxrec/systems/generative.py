@@ -4,34 +4,32 @@ dataset -> item IDs -> histories as tokens -> decoder -> next item's ID, token b
 """
 
 import dataclasses
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.mesh import make_mesh
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
-from jaxrec.models import CausalLM
+from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import item_ids, item_text, run
 from jaxrec.systems.batches import measure, training_batches
-from jaxrec.systems.config import Config
+from jaxrec.systems.config import METRIC, Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.train import FitResult, check_batch, fit, load_params, make_optimizer, make_state
+from jaxrec.systems.model import check_items, make_model, vocabulary
+from jaxrec.systems.parameters import load_start, load_variables
+from jaxrec.systems.split import shapes_of
+from jaxrec.train import FitResult, Plan, check_batch, fit, make_plan
 
-METRIC = "ndcg@10"
 
-
-def open_run(config: Config, dataset: Dataset, directory: Path) -> ItemCodes:
+def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
     """Return the item IDs of a run: fitted and kept for a new one, checked and read for an old one.
 
-    Nothing is written before everything that can be checked has been.
+    Nothing is written before everything that can be checked has been, or without `write` at all.
 
     Raises:
       ConfigError: settings that contradict the data or the run that the directory holds.
@@ -48,27 +46,14 @@ def open_run(config: Config, dataset: Dataset, directory: Path) -> ItemCodes:
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)
+    check_items(config, item_ids.item_rows(codes, dataset))
+    shapes_of(config, codes)
+    if not write:
+        return codes
     if text is not None:
         item_text.save(text, directory)
     run.create(config, dataset, codes, directory)
     return codes
-
-
-def make_model(config: Config, codes: ItemCodes) -> CausalLM:
-    """Build the decoder whose vocabulary the IDs are."""
-    size = IdVocabulary(codes.sizes).size
-    length = 1 + (config.max_items + 1) * codes.levels
-    return CausalLM(
-        dataclasses.replace(
-            config.model, vocab_size=size, max_length=max(config.model.max_length, length)
-        )
-    )
-
-
-def init_function(model: CausalLM) -> Callable[[jax.Array], Any]:
-    """From a key to the model's variables, with their axis names."""
-    example = jnp.zeros((1, 2), jnp.int32)
-    return lambda key: model.init(key, example, example == 0)
 
 
 def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommender:
@@ -78,6 +63,7 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
         params=params,
         codes=codes,
         index=ItemIndex.build(codes),
+        num_special=vocabulary(config, codes).num_special,
         max_items=config.max_items,
         beams=config.decode.beams,
         batch_size=config.decode.batch_size,
@@ -85,16 +71,55 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
     )
 
 
-def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -> FitResult:
-    """Train the decoder, or go on training it, below `directory`."""
-    model, vocabulary = make_model(config, codes), IdVocabulary(codes.sizes)
+def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
+    """Compile the training step of a run, allocating nothing of the model's size.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+      ResourceError: see `make_plan`.
+    """
+    model, words = make_model(config, codes), vocabulary(config, codes)
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
         segments = batch.get("segments")
-        return id_loss(
-            model, params, batch["tokens"], key, vocabulary=vocabulary, segments=segments
-        )
+        return id_loss(model, params, batch["tokens"], key, vocabulary=words, segments=segments)
 
+    history = f"histories of max_items {config.max_items}"
+    model.config.check_length(config.max_items * codes.levels, history, "lower max_items")
+    histories = dataset.split.train.sequences()
+    batches = training_batches(config, histories, words.tokens(codes.codes)).shapes
+    shapes = shapes_of(config, codes)
+    return make_plan(
+        shapes.trainable,
+        loss,
+        batches[-1],
+        config.train,
+        more=batches[:-1],
+        frozen=shapes.frozen,
+        join=shapes.join,
+        mesh_config=config.mesh,
+        rules=config.sharding,
+    )
+
+
+def train(
+    config: Config, dataset: Dataset, codes: ItemCodes, directory: Path, plan: Plan | None = None
+) -> FitResult:
+    """Train the decoder, or go on training it, below `directory`.
+
+    Args:
+      config: of the run, resolved.
+      dataset: its data.
+      codes: its item IDs.
+      directory: where it is.
+      plan: of `plan_training`; None to make it here.
+
+    Raises:
+      ResourceError: a step needs more memory than a device has, or the disk is full.
+      ConfigError, DataError: as of `load_start` and `fit`.
+    """
+    plan = plan or plan_training(config, dataset, codes)
+    plan.memory.check()
     histories, targets = dataset.split.history("valid"), dataset.split.target("valid")
     users = valid_users(config, dataset)
 
@@ -106,18 +131,19 @@ def train(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -
 
     base = make_recommender(config, codes, None)
     source = training_source(dataset, directory / "data")
-    batches = training_batches(config, source, vocabulary.tokens(codes.codes))
-    print(batches, file=sys.stderr)
+    tokens_of = vocabulary(config, codes).tokens(codes.codes)
+    batches = training_batches(config, source, tokens_of)
+    print(batches)
+    begun = load_start(config, codes)
     return fit(
-        init_function(model),
-        loss,
+        plan,
         iter(batches.dataset),
         evaluate,
-        config.train,
         directory,
+        frozen=begun.frozen,
+        start=begun.trainable,
+        base=begun.base,
         metric=METRIC,
-        mesh_config=config.mesh,
-        rules=config.sharding,
         measure=measure,
     )
 
@@ -137,17 +163,6 @@ def load_recommender(config: Config, codes: ItemCodes, directory: Path) -> Recom
     """Load the best checkpoint of a run.
 
     Raises:
-      DataError: not trained yet, or damaged.
+      DataError: not trained yet, damaged, or of a base that has changed since.
     """
-    model = make_model(config, codes)
-    target = jax.eval_shape(
-        lambda: make_state(
-            init_function(model),
-            make_optimizer(config.train),
-            make_mesh(config.mesh),
-            config.sharding,
-            config.train,
-        )
-    )
-    params, _ = load_params(directory / "checkpoints", METRIC, target)
-    return make_recommender(config, codes, params)
+    return make_recommender(config, codes, load_variables(config, codes, directory))

@@ -1,25 +1,22 @@
 """Whatever holds a model, opened alike: a run, a model directory, a checkpoint made elsewhere."""
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.data.tokenizers import add_id_tokens, id_tokenizer, load_tokenizer
-from jaxrec.ids import BOS, PAD, ItemCodes
-from jaxrec.models import (
-    Kind,
-    ModelSpec,
-    Pretrained,
-    extend_vocabulary,
-    import_model,
-    load_model,
-)
+from jaxrec.core import ConfigError
+from jaxrec.data.tokenizers import add_id_tokens, load_tokenizer
+from jaxrec.ids import ItemCodes
+from jaxrec.models import Kind, Pretrained, extend_vocabulary, import_model, load_model
 from jaxrec.models.convert import Dtype
 from jaxrec.models.store import is_model
-from jaxrec.systems import generative, item_ids, run
+from jaxrec.peft import TuneConfig
+from jaxrec.systems import item_ids, run
+from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import load_dataset
+from jaxrec.systems.model import origin
+from jaxrec.systems.parameters import adapter, merged_model
+from jaxrec.systems.text_base import tokenizer_beside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +51,10 @@ def open_any(
     if run.exists(path) and (path / "ids").is_dir():
         return _open_run(path)
     if is_model(path):
-        return Opened(load_model(path), _beside(path))
+        return Opened(load_model(path), tokenizer_beside(path))
     model = import_model(path, kind, dtype)
     if tokenizer is None:
-        return Opened(model, _beside(path))
+        return Opened(model, tokenizer_beside(path))
     if tokenizer.is_dir():
         return Opened(model, load_tokenizer(tokenizer))
     from jaxrec.models.llama2c import read_llama2c_tokenizer
@@ -80,29 +77,36 @@ def add_ids(opened: Opened, codes: ItemCodes, key: Any) -> Opened:
     return dataclasses.replace(opened, model=extend_vocabulary(opened.model, size, key))
 
 
+def open_adapter(directory: Path) -> tuple[Opened, dict[str, Any], TuneConfig]:
+    """Open a tuned run: its base, what was trained as `peft.save_peft` takes it, and how.
+
+    Raises:
+      ConfigError: a run that trained all parameters.
+      DataError: no run there, not trained yet, or a base that has changed since.
+    """
+    config, codes, rows = _read_run(directory)
+    model, trained = adapter(config, codes, directory)
+    return _named(model, config, codes, rows), trained, config.tune
+
+
 def _open_run(directory: Path) -> Opened:
+    config, codes, rows = _read_run(directory)
+    return _named(merged_model(config, codes, directory), config, codes, rows)
+
+
+def _named(
+    model: Pretrained, config: Config, codes: ItemCodes, rows: list[dict[str, str]]
+) -> Opened:
+    """The model of a run with the family and the tokenizer of the one that it goes back to."""
+    described, tokenizer = origin(config, codes)
+    model = dataclasses.replace(model, family=described.family, tokens=described.tokens)
+    return Opened(model, tokenizer, rows)
+
+
+def _read_run(directory: Path) -> tuple[Config, ItemCodes, list[dict[str, str]]]:
+    """Settings, IDs, and the item <-> ID map of a run."""
     config = run.load_config(directory)
     dataset = load_dataset(config.data)
     run.check(config, dataset, directory)
     codes = run.load_codes(directory)
-    recommender = generative.load_recommender(config, codes, directory)
-    spec = ModelSpec("causal", recommender.model.config)
-    model = Pretrained(spec, recommender.params, None, {"pad_token_id": PAD, "bos_token_id": BOS})
-    items = item_ids.item_rows(codes, dataset)
-    return Opened(model, id_tokenizer(codes.sizes), items)
-
-
-def _beside(path: Path) -> Any:
-    """The tokenizer that lies with a model, or None."""
-    if path.suffix == ".gguf":
-        from jaxrec.models.gguf import GgufSource
-
-        with tempfile.TemporaryDirectory() as directory:
-            GgufSource(path).save_tokenizer(directory)
-            return load_tokenizer(directory)
-    if not path.is_dir():
-        return None
-    try:
-        return load_tokenizer(path)
-    except DataError:
-        return None
+    return config, codes, item_ids.item_rows(codes, dataset)

@@ -140,8 +140,17 @@ def make_peer(name: str, directory: str | Path, seed: int = 0) -> Any:
     return model
 
 
-def batch(name: str, length: int, rows: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+def batch(
+    name: str, length: int, rows: int = 3, seed: int = 0, right: bool = False
+) -> dict[str, np.ndarray]:
     """Random tokens and validity of a padded batch, left or right as the family pads.
+
+    Args:
+      name: of `PEERS`.
+      length: of the longest row.
+      rows: at most 3, of different lengths.
+      seed: of the tokens.
+      right: pad at the right whatever the family.
 
     Returns:
       "tokens" `[B, T]` int32 and "valid" `[B, T]` bool; for an encoder-decoder "targets" and
@@ -149,9 +158,9 @@ def batch(name: str, length: int, rows: int = 3, seed: int = 0) -> dict[str, np.
     """
     rng = np.random.default_rng(seed + length)
     pads = np.array([0, length // 3, length // 2])[:rows, None]
-    encoder = PEERS[name].architecture.startswith(("Bert", "Roberta", "T5"))
+    right = right or PEERS[name].architecture.startswith(("Bert", "Roberta", "T5"))
     at = np.arange(length)[None]
-    valid = at < length - pads if encoder else at >= pads
+    valid = at < length - pads if right else at >= pads
     tokens = np.where(valid, rng.integers(3, VOCAB, (rows, length)), 0).astype(np.int32)
     if name.startswith("roberta"):
         tokens = np.where(valid, tokens, 1).astype(np.int32)

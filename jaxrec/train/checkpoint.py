@@ -118,27 +118,43 @@ class Checkpoints:
         return found["state"], found["record"]
 
 
-def load_params(directory: Path, metric: str, target: Any) -> tuple[Any, int]:
-    """Read the parameters of the best checkpoint.
+def load_params(directory: Path, metric: str, target: Any, base: str = "") -> tuple[Any, int]:
+    """Read the trained parameters of the best checkpoint.
 
     Args:
       directory: where `Checkpoints` saved.
       metric: the ranking metric.
       target: tree of `TrainState`, arrays or shapes.
+      base: what the frozen parameters are, as `fit` was told.
 
     Returns:
       The parameters (their moving average where one is kept) and their step.
 
     Raises:
-      DataError: no checkpoint there, or a damaged one.
+      DataError: no checkpoint there, a damaged one, or one that was trained on another base.
     """
     if not directory.is_dir():
         raise DataError(f"no checkpoints at {directory}; train the run first: jaxrec train")
     with Checkpoints(directory, metric) as checkpoints:
         if checkpoints.best is None:
             raise DataError(f"no checkpoint in {directory}; train the run first: jaxrec train")
-        state, _ = checkpoints.restore(checkpoints.best, target)
+        state, record = checkpoints.restore(checkpoints.best, target)
+        check_base(record, base, directory)
         return state.measured, checkpoints.best
+
+
+def check_base(record: dict[str, Any], base: str, directory: Path) -> None:
+    """Reject frozen parameters other than those that a checkpoint was trained beside.
+
+    Raises:
+      DataError: naming both.
+    """
+    trained = record.get("base", "")
+    if trained != base:
+        raise DataError(
+            f"{directory} was trained on the frozen parameters {trained or 'of no base'}, and they "
+            f"are now {base or 'of no base'}; restore the base, or give another --run-dir"
+        )
 
 
 def _one_line(error: Exception) -> str:

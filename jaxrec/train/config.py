@@ -1,6 +1,7 @@
 """Settings of a training run."""
 
 import dataclasses
+from typing import Literal
 
 from jaxrec.core import ConfigError
 
@@ -13,11 +14,14 @@ class TrainConfig:
       steps: optimizer steps.
       batch_size: sequences a step, over all micro-batches and devices.
       accumulate: micro-batches a step; their gradients add up to those of the whole batch.
+      optimizer: AdamW, or Adafactor without parameter scaling (as prompt tuning has it, with a
+        constant rate of .3).
       lr: peak learning rate, reached after the warm-up.
       warmup_steps: steps of linear warm-up.
-      final_fraction: of the peak, where the cosine ends.
-      weight_decay: decoupled (AdamW), on matrices only.
-      beta2: decay of the second moment.
+      schedule: what follows the warm-up: down a cosine, down a line, or constant.
+      final_fraction: of the peak, where the cosine or the line ends.
+      weight_decay: decoupled and times the learning rate, on matrices only.
+      beta2: decay of AdamW's second moment.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
       ema_decay: of the exponential moving average of the parameters, which is what is measured and
         used; 0 for the parameters themselves.
@@ -30,8 +34,10 @@ class TrainConfig:
     steps: int = 2000
     batch_size: int = 64
     accumulate: int = 1
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
     lr: float = 2e-3
     warmup_steps: int = 100
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_fraction: float = 0.02
     weight_decay: float = 0.1
     beta2: float = 0.98

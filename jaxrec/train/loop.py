@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import jax
 
 from jaxrec.core.compiles import CompileCounter
-from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh
-from jaxrec.train.checkpoint import Checkpoints, iterator_state
+from jaxrec.core.mesh import batch_sharding
+from jaxrec.train.checkpoint import Checkpoints, check_base, iterator_state
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.metrics import MetricWriter
+from jaxrec.train.plan import Plan
 from jaxrec.train.progress import ProgressBar
-from jaxrec.train.step import LossFunction, make_optimizer, make_state, make_step
+from jaxrec.train.step import initial_params, shardings, start_state
 
 
 class Batches(Protocol):
@@ -35,13 +36,12 @@ class FitResult:
     """How a run ended.
 
     Attributes:
-      params: of the best validation.
+      params: variables of the model at the best validation, frozen ones included.
       best_step: its step.
       metrics: its validation metrics.
       steps: steps trained, over all sittings.
       seconds: this sitting's wall-clock.
-      compiles_after_warmup: compilations after the first validation, but for those of steps on
-        batches of shapes not met before; 0 is right.
+      compiles_after_warmup: compilations after the first step and the first validation; 0 is right.
     """
 
     params: Any
@@ -53,16 +53,15 @@ class FitResult:
 
 
 def fit(
-    init: Callable[[jax.Array], Any],
-    loss: LossFunction,
+    plan: Plan,
     batches: Batches,
     evaluate: Callable[[Any], dict[str, float]],
-    config: TrainConfig,
     directory: Path,
     *,
+    frozen: Any = None,
+    start: Callable[[], Any] | None = None,
+    base: str = "",
     metric: str = "ndcg@10",
-    mesh_config: MeshConfig | None = None,
-    rules: ShardingRules | None = None,
     title: str = "train",
     measure: Callable[[Any], dict[str, float]] | None = None,
 ) -> FitResult:
@@ -70,42 +69,44 @@ def fit(
 
     A run that was killed at any moment and started again ends with the parameters of the unbroken
     one: a checkpoint holds the state, the iterator's position and the early-stopping record, and a
-    step's randomness depends on nothing but the seed and its number.
+    step's randomness depends on nothing but the seed and its number. Frozen parameters are in no
+    checkpoint.
 
     Args:
-      init: key to variables with axis names.
-      loss: the objective.
-      batches: trees of arrays whose first axis is a multiple of `config.accumulate` micro-batches
-        that divide over the devices. Each new set of shapes costs a compilation.
-      evaluate: parameters to validation metrics; called every `config.eval_every` steps.
-      config: settings.
+      plan: of `make_plan`.
+      batches: trees of arrays like the plan's; other shapes cost a compilation each.
+      evaluate: the model's variables to validation metrics; called every `eval_every` steps.
       directory: gets `checkpoints/`, `metrics.jsonl` and `tb/`.
+      frozen: arrays of the frozen tree.
+      start: gives the trainable tree to begin from, whose arrays are donated; None for what
+        the plan's `init` gives.
+      base: what the frozen parameters are, such as their checksum; a run resumes on no others.
       metric: the one that ranks checkpoints, higher is better.
-      mesh_config: devices along each axis; all on the data axis by default.
-      rules: sharding of parameters; replicated by default.
       title: of the progress bar.
       measure: from a batch, on the host, to metrics logged beside its loss.
 
     Raises:
-      DataError: a damaged checkpoint.
+      DataError: a damaged checkpoint, or one of another base.
       ResourceError: the disk is full.
     """
-    mesh, rules = make_mesh(mesh_config or MeshConfig()), rules or ShardingRules()
-    optimizer = make_optimizer(config)
-    step_function = make_step(loss, optimizer, config, mesh, rules)
-    place = batch_sharding(mesh, rules)
+    config, place = plan.config, batch_sharding(plan.mesh, plan.rules)
     started = time.monotonic()
     with (
         Checkpoints(directory / "checkpoints", metric) as checkpoints,
         CompileCounter() as compiles,
     ):
-        state = make_state(init, optimizer, mesh, rules, config)
         step, best, bad = 0, -float("inf"), 0
         if checkpoints.latest is not None:
             step = checkpoints.latest
-            state, record = checkpoints.restore(step, state)
+            state, record = checkpoints.restore(step, plan.state)
+            check_base(record, base, checkpoints.directory)
             batches.set_state(record["iterator"])
             best, bad = record["best"], record["bad"]
+        else:
+            params = start() if start else initial_params(plan.init, plan.state, config)
+            params = jax.device_put(params, shardings(plan.state.params))
+            state = start_state(params, plan.optimizer, plan.state)
+        frozen = jax.device_put(frozen, shardings(plan.frozen))
         with (
             MetricWriter(directory, step) as writer,
             ProgressBar(title, config.steps) as bar,
@@ -113,15 +114,9 @@ def fit(
             bar.update(step, f"resumed at {step}" if step else "")
             # Compilations up to the end of the first validation are warm-up.
             warm, expected, logged = False, 0, (step, time.monotonic())
-            met: set[tuple[tuple[int, ...], ...]] = set()
             while step < config.steps and not _stopped(bad, config):
                 local = next(batches)
-                shapes = tuple(leaf.shape for leaf in jax.tree.leaves(local))
-                before = compiles.count
-                state, found = step_function(state, jax.device_put(local, place))
-                if shapes not in met:
-                    met.add(shapes)
-                    expected += compiles.count - before
+                state, found = plan.step(state, jax.device_put(local, place), frozen)
                 step += 1
                 bar.update(step)
                 if step % config.log_every == 0 or step == config.steps:
@@ -134,11 +129,12 @@ def fit(
                     writer.write(step, values)
                     bar.update(step, f"loss {values['loss']:.3f}  {_best_note(metric, best)}")
                 if step % config.eval_every == 0 or step == config.steps:
-                    metrics = evaluate(state.measured)
+                    metrics = evaluate(plan.join(state.measured, frozen))
                     better = metrics[metric] > best
                     best, bad = (metrics[metric], 0) if better else (best, bad + 1)
                     writer.write(step, {f"valid/{name}": v for name, v in metrics.items()})
                     record = {"iterator": iterator_state(batches), "best": best, "bad": bad}
+                    record |= {"base": base}
                     checkpoints.save(step, state, record, metrics)
                     bar.update(step, _best_note(metric, best))
                     if not warm:
@@ -147,10 +143,11 @@ def fit(
         surplus = compiles.count - expected if warm else 0
         best_step = checkpoints.best
         assert best_step is not None  # config.steps >= 1, so at least one validation has been saved
-        state, _ = checkpoints.restore(best_step, state)
-        metrics = evaluate(state.measured)
+        state, _ = checkpoints.restore(best_step, plan.state)
+        params = plan.join(state.measured, frozen)
+        metrics = evaluate(params)
     return FitResult(
-        params=state.measured,
+        params=params,
         best_step=best_step,
         metrics=metrics,
         steps=step,

@@ -1,4 +1,9 @@
-"""Train state, optimizer and the jitted step."""
+"""Train state and the jitted step.
+
+A model's variables may be in two trees: one that is trained, and one that is frozen, which the step
+reads and nobody differentiates. `join` makes the model's variables of the two. The frozen tree is
+an argument of the step, never part of the state or of the compiled program.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,17 +19,18 @@ from jaxrec.core import ConfigError
 from jaxrec.core.mesh import ShardingRules, batch_sharding, param_shardings, replicated
 from jaxrec.objectives import Loss
 from jaxrec.train.config import TrainConfig
+from jaxrec.train.optimizer import state_shapes
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """What a step reads and writes: `step` is an int32 scalar, the rest are trees.
+    """What a step reads and writes, or its shapes: `step` is an int32 scalar, the rest are trees.
 
     `ema` is the moving average of the parameters, None where the config asks for none.
     """
 
-    step: jax.Array
+    step: Any
     params: Any
     opt_state: Any
     ema: Any = None
@@ -35,34 +41,45 @@ class TrainState:
         return self.params if self.ema is None else self.ema
 
 
+Init = Callable[[jax.Array], Any]
+Join = Callable[[Any, Any], Any]
 LossFunction = Callable[[Any, Any, jax.Array], Loss]
-StepFunction = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) with warm-up, cosine decay and clipping."""
-    warmup = min(config.warmup_steps, config.steps - 1)
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=config.lr,
-        warmup_steps=warmup,
-        decay_steps=max(config.steps, warmup + 1),
-        end_value=config.lr * config.final_fraction,
+def all_trained(trainable: Any, frozen: Any) -> Any:
+    """The `join` of a model whose variables are all trained."""
+    del frozen
+    return trainable
+
+
+def make_shapes(
+    init: Init | Any,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rules: ShardingRules,
+    config: TrainConfig,
+) -> TrainState:
+    """Shapes of the state with their shardings.
+
+    Arguments as of `make_state`, but `init` may also be the shapes of the trainable tree, with axis
+    names.
+    """
+    boxed = jax.eval_shape(init, jax.random.key(config.seed)) if callable(init) else init
+    params = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        nn.meta.unbox(boxed),
+        param_shardings(boxed, mesh, rules),
     )
-
-    def is_matrix(params: Any) -> Any:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: path[-1].key not in ("scale", "bias"), params
-        )
-
-    adamw = optax.adamw(schedule, b2=config.beta2, weight_decay=config.weight_decay, mask=is_matrix)
-    if not config.clip_norm:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    return TrainState(
+        step=jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated(mesh)),
+        params=params,
+        opt_state=state_shapes(optimizer, params, mesh),
+        ema=params if config.ema_decay else None,
+    )
 
 
 def make_state(
-    init: Callable[[jax.Array], Any],
+    init: Init,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     rules: ShardingRules,
@@ -71,22 +88,36 @@ def make_state(
     """Create the initial state, each array where its sharding puts it.
 
     Args:
-      init: from a key to variables as `Module.init` gives them, with axis names.
+      init: from a key to the trainable tree as `Module.init` gives it, with axis names.
       optimizer: its state is made beside the parameters.
       mesh: devices.
       rules: logical to mesh axes.
       config: seed, and whether to average.
     """
-    key = jax.random.key(config.seed)
-    shapes = jax.eval_shape(init, key)
-    shardings = param_shardings(shapes, mesh, rules)
-    params = jax.jit(lambda k: nn.meta.unbox(init(k)), out_shardings=shardings)(key)
-    # Moments take the sharding of the parameter that they belong to.
-    opt_state = jax.jit(optimizer.init)(params)
-    step = jax.device_put(jnp.zeros((), jnp.int32), replicated(mesh))
+    shapes = make_shapes(init, optimizer, mesh, rules, config)
+    return start_state(initial_params(init, shapes, config), optimizer, shapes)
+
+
+def initial_params(init: Init, shapes: TrainState, config: TrainConfig) -> Any:
+    """What `init` gives for the config's seed, each array where its sharding puts it."""
+    make = jax.jit(lambda key: nn.meta.unbox(init(key)), out_shardings=shardings(shapes.params))
+    return make(jax.random.key(config.seed))
+
+
+def start_state(
+    params: Any, optimizer: optax.GradientTransformation, shapes: TrainState
+) -> TrainState:
+    """The state before the first step, from trainable parameters that lie where `shapes` says."""
+    opt_state = jax.jit(optimizer.init, out_shardings=shardings(shapes.opt_state))(params)
+    step = jax.device_put(jnp.zeros((), jnp.int32), shapes.step.sharding)
     # A copy: the step is given its state's buffers, and may be given each only once.
-    ema = jax.tree.map(jnp.copy, params) if config.ema_decay else None
+    ema = None if shapes.ema is None else jax.tree.map(jnp.copy, params)
     return TrainState(step=step, params=params, opt_state=opt_state, ema=ema)
+
+
+def shardings(shapes: Any) -> Any:
+    """Shardings of a tree of `jax.ShapeDtypeStruct`."""
+    return jax.tree.map(lambda leaf: leaf.sharding, shapes)
 
 
 def check_batch(config: TrainConfig, mesh: Mesh) -> int:
@@ -110,44 +141,60 @@ def make_step(
     config: TrainConfig,
     mesh: Mesh,
     rules: ShardingRules,
-) -> StepFunction:
-    """Build the jitted step `(state, batch) -> (state, metrics)`; the old state is donated.
+    join: Join = all_trained,
+    out_shardings: Any = None,
+) -> Any:
+    """Jit the step `(state, batch, frozen=None) -> (state, metrics)`; the old state is donated.
 
     The random key of a step is a function of the seed and the step number alone, so a resumed run
     draws what the unbroken one would have drawn.
+
+    Args:
+      loss: from the model's variables, a batch and a key.
+      optimizer: of the trainable tree.
+      config: seed, micro-batches, averaging.
+      mesh: devices.
+      rules: of the batch.
+      join: from the trainable and the frozen tree to the model's variables.
+      out_shardings: of the new state; None leaves them to the compiler.
 
     Raises:
       ConfigError: a micro-batch that does not divide over the devices.
     """
     check_batch(config, mesh)
+    place = batch_sharding(mesh, rules)
 
-    def sums(params: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
+    def sums(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         def total(p: Any) -> tuple[jax.Array, Loss]:
-            found = loss(p, batch, key)
+            found = loss(join(p, frozen), batch, key)
             return found.total, found
 
         (_, found), gradient = jax.value_and_grad(total, has_aux=True)(params)
         return found, gradient
 
-    def accumulate(params: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
+    def accumulate(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         if config.accumulate == 1:
-            return sums(params, batch, key)
+            return sums(params, frozen, batch, key)
         parts = jax.tree.map(lambda x: x.reshape(config.accumulate, -1, *x.shape[1:]), batch)
         keys = jax.random.split(key, config.accumulate)
         first = jax.tree.map(lambda x: x[0], parts)
         zeros = jax.tree.map(
-            lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(sums, params, first, key)
+            lambda s: jnp.zeros(s.shape, s.dtype),
+            jax.eval_shape(sums, params, frozen, first, key),
         )
 
         def add(carry: Any, part: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, carry, sums(params, *part)), None
+            return jax.tree.map(jnp.add, carry, sums(params, frozen, *part)), None
 
         found, _ = jax.lax.scan(add, zeros, (parts, keys))
         return found
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        state: TrainState, batch: Any, frozen: Any = None
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        batch = jax.lax.with_sharding_constraint(batch, place)
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
-        found, gradient = accumulate(state.params, batch, key)
+        found, gradient = accumulate(state.params, frozen, batch, key)
         weight = jnp.maximum(found.weight, 1.0)
         gradient = jax.tree.map(lambda g: g / weight, gradient)
         # Optax raises floats to integer powers, which strict promotion refuses.
@@ -164,4 +211,4 @@ def make_step(
             ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, params)
         return TrainState(state.step + 1, params, opt_state, ema), metrics
 
-    return jax.jit(step, in_shardings=(None, batch_sharding(mesh, rules)), donate_argnums=0)
+    return jax.jit(step, out_shardings=(out_shardings, None), donate_argnums=0)

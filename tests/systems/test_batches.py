@@ -13,7 +13,7 @@ from jaxrec.objectives import id_loss
 from jaxrec.systems import generative
 from jaxrec.systems.batches import measure, training_batches
 from jaxrec.systems.config import BatchConfig
-from jaxrec.systems.dataset import load_dataset, training_source
+from jaxrec.systems.dataset import load_dataset
 from jaxrec.testing import random_params, tiny_config, write_tiny_csv
 from jaxrec.train import read_metrics
 
@@ -52,7 +52,7 @@ def test_an_epoch_has_the_same_loss_packed_and_padded(tmp_path):
     dataset = load_dataset(config.data)
     codes = generative.item_ids.fit_ids(dataclasses.replace(config.ids, text_weight=0.0), dataset)
     model, vocabulary = generative.make_model(config, codes), IdVocabulary(codes.sizes)
-    params, source = random_params(model), training_source(dataset, tmp_path / "data")
+    params, source = random_params(model), dataset.split.train.sequences()
 
     def losses(layout, epochs):
         """Loss of whole epochs; `tokens_of` and windows are the run's own."""
@@ -100,7 +100,7 @@ def test_a_run_learns_logs_its_padding_and_resumes_to_the_same_bits(
         return generative.train(config, dataset, codes, directory)
 
     whole = train(tmp_path / "whole")
-    assert "% padding, " in capsys.readouterr().err
+    assert "% padding, " in capsys.readouterr().out
     assert whole.compiles_after_warmup == 0
     rows = [row for row in read_metrics(tmp_path / "whole" / "metrics.jsonl") if "loss" in row]
     assert len(rows) == 4 and all(0 <= row["padding"] < 0.35 for row in rows)

@@ -17,6 +17,7 @@ from jaxrec.train import (
     TrainConfig,
     fit,
     make_optimizer,
+    make_plan,
     make_state,
     make_step,
     read_metrics,
@@ -71,7 +72,8 @@ def weights(params):
 
 
 def run(directory, config=CONFIG, evaluate=closeness):
-    return fit(init, loss, Batches(config.batch_size), evaluate, config, directory)
+    plan = make_plan(init, loss, next(Batches(config.batch_size)), config)
+    return fit(plan, Batches(config.batch_size), evaluate, directory)
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3, 4])

@@ -1,0 +1,105 @@
+"""Adapters: small networks on what sub-layers add to the residual stream (Houlsby et al. 2019).
+
+    h  ->  h + gelu(h W1 + b1) W2 + b2        W1 [D, M], W2 [M, D]
+
+after the sub-layer's output and dropout, before the residual sum. Norms and the task's head are
+trained too (section 2.1). A decoder with cross-attention has a third sub-layer, and so an adapter.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.traverse_util import unflatten_dict
+
+from jaxrec.nn import KernelSpec, kernel_specs
+from jaxrec.peft.names import key_of
+
+# The last kernel of each sub-layer, by the sub-layer's name: W [.., D].
+_LAST = {"attention": "attention/out", "cross": "cross/out", "mlp": "mlp/down"}
+# Standard deviation of the weights at the start (the published code, adapter-bert).
+STDDEV = 1e-3
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """One bottleneck, or a stack of them: a `Bottleneck`.
+
+    Attributes:
+      down, down_bias: `[..., D, M]` and `[..., M]`.
+      up, up_bias: `[..., M, D]` and `[..., D]`.
+    """
+
+    down: jax.Array
+    down_bias: jax.Array
+    up: jax.Array
+    up_bias: jax.Array
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map `[B, T, D]` to the same shape."""
+        down, down_bias, up, up_bias = (
+            a.astype(x.dtype) for a in (self.down, self.down_bias, self.up, self.up_bias)
+        )
+        rows = x.reshape(-1, x.shape[-1])
+        hidden = jax.nn.gelu(rows @ down + down_bias[None], approximate=True)
+        return x + (hidden @ up + up_bias[None]).reshape(x.shape)
+
+
+def sub_layers(boxed: Any, placement: str = "houlsby") -> dict[str, KernelSpec]:
+    """Paths of the adapters of a model, with the last kernel of the sub-layer that each follows.
+
+    Args:
+      boxed: variables or shapes of the model with their boxes on.
+      placement: after every sub-layer, or with "pfeiffer" after the MLP alone (Pfeiffer et al.
+        2021).
+    """
+    specs = kernel_specs(boxed)
+    names = ("mlp",) if placement == "pfeiffer" else tuple(_LAST)
+    found = {}
+    for path, spec in specs.items():
+        for name in names:
+            if path.endswith(f"blocks/{_LAST[name]}"):
+                found[f"{path.removesuffix(_LAST[name])}{name}_adapter"] = spec
+    return found
+
+
+def init(
+    key: jax.Array, boxed: Any, bottleneck: int = 64, placement: str = "houlsby"
+) -> dict[str, Any]:
+    """Make adapters that change next to nothing: weights of 1e-3, biases of zero.
+
+    Args:
+      key: random key.
+      boxed: variables or shapes of the model with their boxes on.
+      bottleneck: M.
+      placement: as of `sub_layers`.
+
+    Returns:
+      The `TUNED` tree, its arrays float32 and boxed with their axis names.
+    """
+    normal = nn.initializers.truncated_normal(STDDEV)
+    made = {}
+    for path, spec in sub_layers(boxed, placement).items():
+        down, up = jax.random.split(key_of(key, path))
+        width, stack = spec.shape[-1], spec.stack
+        axes: tuple[str, ...] = ("layers",) * len(stack)
+        made[path] = Adapter(
+            down=nn.Partitioned(normal(down, (*stack, width, bottleneck)), (*axes, "embed", None)),
+            down_bias=nn.Partitioned(jnp.zeros((*stack, bottleneck)), (*axes, None)),
+            up=nn.Partitioned(normal(up, (*stack, bottleneck, width)), (*axes, None, "embed")),
+            up_bias=nn.Partitioned(jnp.zeros((*stack, width)), (*axes, "embed")),
+        )
+    return unflatten_dict(made, sep="/")
+
+
+def trained_besides(paths: Any) -> set[str]:
+    """Of the paths of a model's parameters, those of norms and of the head."""
+    bodies = ("embedding", "encoder", "decoder", "backbone", "pooler")
+    return {
+        path
+        for path in paths
+        if path.split("/")[0] not in bodies or path.split("/")[-2].endswith("norm")
+    }

@@ -1,0 +1,241 @@
+"""LoRA between our nodes and PEFT's tensors and settings.
+
+A node here is a stack over all blocks; there every block has a module of its own, whose rank and
+alpha may differ. A module there may hold several of our layers side by side (GPT-2's `c_attn` makes
+queries, keys and values): its B is then made of blocks, one for each layer and distinct A.
+"""
+
+import collections
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.peft.interchange_names import Site, regex
+from jaxrec.peft.lora import Lora
+
+Tensors = dict[str, np.ndarray]
+# Of each module and block: A `[R, I]` and B `[O, R]`.
+Pairs = dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]
+
+_NAME = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
+
+
+def is_lora(name: str) -> bool:
+    """Whether a tensor's name is one of LoRA's."""
+    return ".lora_" in name
+
+
+def write_lora(
+    nodes: Mapping[str, Lora], places: Sequence[Site], rank_stabilized: bool
+) -> tuple[dict[str, Any], Tensors, dict[str, int | None]]:
+    """Settings, tensors and tuned modules, the last with their number of blocks.
+
+    Args:
+      nodes: by the path of their layer, arrays unboxed.
+      places: of `sites`.
+      rank_stabilized: say each scale as alpha / sqrt(r) in place of alpha / r.
+
+    Raises:
+      ConfigError: a layer that no module there is, adapters routed by row, or dropout that differs
+        between layers.
+    """
+    lost = sorted(set(nodes) - {site.path for site in places})
+    if lost:
+        raise ConfigError(f"LoRA of {', '.join(lost)} has no counterpart in Hugging Face's model")
+    if any(node.gate is not None for node in nodes.values()):
+        raise ConfigError("adapters routed by row cannot be written as one; save each by itself")
+    dropout = {node.dropout for node in nodes.values()}
+    if len(dropout) > 1:
+        raise ConfigError(f"PEFT has one dropout for all layers, and these have {sorted(dropout)}")
+    grouped: dict[str, list[Site]] = {}
+    for site in places:
+        if site.path in nodes:
+            grouped.setdefault(site.module, []).append(site)
+    tensors: Tensors = {}
+    ranks: dict[str, int] = {}
+    alphas: dict[str, float] = {}
+    for module, parts in grouped.items():
+        a, b, scale = _joined(parts, nodes)
+        ends = (
+            ("lora_embedding_A", "lora_embedding_B")
+            if parts[0].is_embedding
+            else ("lora_A.weight", "lora_B.weight")
+        )
+        for layer in range(len(a)):
+            for end, array in zip(ends, (a[layer], b[layer]), strict=True):
+                tensors[f"{parts[0].name(layer)}.{end}"] = np.ascontiguousarray(array)
+        ranks[module] = a.shape[1]
+        alphas[module] = _alpha(scale, a.shape[1], rank_stabilized)
+    rank, alpha = _commonest(ranks.values()), _commonest(alphas.values())
+    settings = {
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": dropout.pop(),
+        "use_rslora": rank_stabilized,
+        "rank_pattern": {regex(m): value for m, value in ranks.items() if value != rank},
+        "alpha_pattern": {regex(m): value for m, value in alphas.items() if value != alpha},
+        "fan_in_fan_out": any(
+            site.input_first and not site.is_embedding
+            for parts in grouped.values()
+            for site in parts
+        ),
+        "bias": "none",
+    }
+    return settings, tensors, {m: parts[0].kernel.layers for m, parts in grouped.items()}
+
+
+def _joined(
+    parts: Sequence[Site], nodes: Mapping[str, Lora]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """PEFT's A `[L, R, I]`, B `[L, O, R]` and scale of one module; L is 1 outside of stacks.
+
+    Layers that share an A, as those do that came from one module there, share its rows again.
+    """
+    downs: list[np.ndarray] = []
+    which = []
+    for site in parts:
+        a = _stacked(site, nodes[site.path].a)
+        same = [at for at, other in enumerate(downs) if np.array_equal(a, other)]
+        if not same:
+            downs.append(a)
+        which.append(same[0] if same else len(downs) - 1)
+    ends = np.cumsum([0, *(a.shape[-1] for a in downs)])
+    first, scale = parts[0], nodes[parts[0].path].scale
+    count = first.part[1] if first.part else 1
+    # [L, parts, R, O]
+    blocks = np.zeros((len(downs[0]), count, ends[-1], first.kernel.outer), np.float32)
+    for site, at in zip(parts, which, strict=True):
+        node = nodes[site.path]
+        b = _stacked(site, node.b) * np.float32(node.scale / scale)
+        blocks[:, site.part[0] if site.part else 0, ends[at] : ends[at + 1]] = b
+    down = np.concatenate(downs, axis=-1)
+    return (
+        np.stack([first.down_there(a) for a in down]),
+        np.stack([first.up_there(b) for b in blocks]),
+        scale,
+    )
+
+
+def _stacked(site: Site, array: Any) -> np.ndarray:
+    found = np.asarray(array, np.float32)
+    return found[None] if site.kernel.layers is None else found
+
+
+def _alpha(scale: float, rank: int, rank_stabilized: bool) -> float:
+    """PEFT's alpha, without the rounding errors of a division and a product."""
+    alpha = float(f"{scale * (rank**0.5 if rank_stabilized else rank):.12g}")
+    return int(alpha) if alpha.is_integer() else alpha
+
+
+def _commonest(values: Any) -> Any:
+    return collections.Counter(values).most_common(1)[0][0]
+
+
+def read_lora(
+    tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any], places: Sequence[Site]
+) -> dict[str, Lora]:
+    """Nodes by the path of their layer.
+
+    Blocks without an adapter get one of zeros, which stays zero in training; smaller ranks are
+    filled up with zeros, and where scales differ between blocks they go into B.
+
+    Args:
+      tensors: LoRA's, by their names without PEFT's prefix.
+      settings: of `adapter_config.json`.
+      places: of `sites`.
+
+    Raises:
+      ConfigError: a module that is none of our layers, or tensors of a variant of LoRA.
+      DataError: half an update, or one of a wrong shape.
+    """
+    pairs = _pairs(tensors, places)
+    found: dict[str, Lora] = {}
+    for path in dict.fromkeys(site.path for site in places):
+        own = [site for site in places if site.path == path]
+        there = [site for site in own if site.module in pairs]
+        if not there:
+            continue
+        nodes = [_node(site, pairs[site.module], settings) for site in there]
+        first = nodes[0]
+        alike = all(
+            np.array_equal(node.a, first.a)
+            and np.array_equal(node.b, first.b)
+            and node.scale == first.scale
+            for node in nodes
+        )
+        if len(there) < len(own) or not alike:
+            raise ConfigError(
+                f"the modules {', '.join(site.module for site in own)} are one layer here, "
+                f"{path}: the adapter has to change all of them alike"
+            )
+        found[path] = first
+    return found
+
+
+def _pairs(tensors: Mapping[str, np.ndarray], places: Sequence[Site]) -> Pairs:
+    """A and B of each module there and block, shapes checked."""
+    known = {
+        site.name(layer): (site, layer)
+        for site in places
+        for layer in range(site.kernel.layers or 1)
+    }
+    halves: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise ConfigError(f"tensor {name} is of a variant of LoRA that is not supported")
+        halves.setdefault(match[1], {})[match[2]] = tensor
+    pairs: Pairs = {}
+    for module, found in halves.items():
+        if module not in known:
+            raise ConfigError(
+                f"LoRA of {module} changes no layer of this model{nearest(module, known)}"
+            )
+        if len(found) < 2:
+            raise DataError(f"the adapter holds lora_{next(iter(found))} of {module} alone")
+        site, layer = known[module]
+        a, b = found["A"], found["B"]
+        rank = a.shape[0]
+        expected = (rank, site.kernel.inner), (site.width_there, rank)
+        if (a.shape, b.shape) != expected:
+            raise DataError(
+                f"LoRA of {module} has shapes {a.shape} and {b.shape}, expected "
+                f"{expected[0]} and {expected[1]}"
+            )
+        pairs.setdefault(site.module, {})[layer] = a, b
+    return pairs
+
+
+def _node(
+    site: Site,
+    layers: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    settings: Mapping[str, Any],
+) -> Lora:
+    depth = site.kernel.layers or 1
+    rank = max(len(a) for a, _ in layers.values())
+    scales = {at: _scale(site.name(at), len(a), settings) for at, (a, _) in layers.items()}
+    common = set(scales.values())
+    scale = common.pop() if len(common) == 1 else 1.0
+    down = np.zeros((depth, site.kernel.inner, rank), np.float32)
+    up = np.zeros((depth, rank, site.kernel.outer), np.float32)
+    for at, (a, b) in layers.items():
+        down[at, :, : len(a)] = site.down_here(a)
+        up[at, : len(a)] = site.up_here(b) * np.float32(scales[at] / scale)
+    if site.kernel.layers is None:
+        down, up = down[0], up[0]
+    dropout = float(settings.get("lora_dropout") or 0.0)
+    return Lora(jnp.asarray(down), jnp.asarray(up), scale=scale, dropout=dropout)
+
+
+def _scale(module: str, rank: int, settings: Mapping[str, Any]) -> float:
+    """Scale of one module, alpha by the first pattern that fits, as in PEFT."""
+    alpha = settings.get("lora_alpha", 8)
+    for pattern, value in (settings.get("alpha_pattern") or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            alpha = value
+            break
+    return alpha / (rank**0.5 if settings.get("use_rslora") else rank)

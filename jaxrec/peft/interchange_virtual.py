@@ -1,0 +1,164 @@
+"""Prompts and prefixes between our nodes and PEFT's one tensor, `prompt_embeddings`.
+
+A prompt is `[P, D]` on both sides. A prefix is one row a virtual token there, with the keys and
+values of all blocks side by side: `[P, blocks x 2 x heads x size]`, stored as they are attended.
+
+For an encoder-decoder PEFT takes that row twice, for self- and cross-attention, and then deals it
+out by fours, of which it drops the second two (`PeftModel.get_prompt`, 0.21). So block `i` reads
+pair `2i` of the doubled row: of its own parameters it uses half, each twice if the number of blocks
+is even. A row of twice as many blocks gives each its own pair, so that is what is written.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import einops
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.models import ModelSpec, TransformerConfig
+
+TENSOR = "prompt_embeddings"
+_PREFIX = "blocks/attention/prefix"
+
+
+def write_prompt(spec: ModelSpec, prompt: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Settings and tensors of a prompt `[P, D]`."""
+    _check_pooling(spec)
+    rows = np.ascontiguousarray(prompt, np.float32)
+    c = spec.config
+    settings = _settings(rows, c.width, c.num_heads, c.depth, 1)
+    return {**settings, "prompt_tuning_init": "RANDOM"}, {TENSOR: rows}
+
+
+def read_prompt(
+    spec: ModelSpec, tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Nodes by path.
+
+    Raises:
+      ConfigError: a model that reads prompts otherwise than PEFT.
+      DataError: vectors of another width.
+    """
+    _check_pooling(spec)
+    rows = _rows(tensors, settings)
+    if rows.shape[1] != spec.config.width:
+        raise DataError(f"the prompt has width {rows.shape[1]}, the model {spec.config.width}")
+    return {f"{_backbone(spec)}embedding/prompt": jnp.asarray(rows, jnp.float32)}
+
+
+def write_prefix(
+    spec: ModelSpec, nodes: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Settings and tensors of a prefix.
+
+    Args:
+      spec: of the model.
+      nodes: by path: keys and values, each `[depth, P, G, H]`.
+
+    Raises:
+      ConfigError: a prefix of an encoder that has a decoder, which PEFT does not know, or one that
+        is no table yet.
+    """
+    path = _prefix_path(spec)
+    if set(nodes) != {path}:
+        raise ConfigError(
+            f"PEFT has one prefix, that of {path}; this adapter has {', '.join(sorted(nodes))}"
+        )
+    table = nodes[path]
+    if not isinstance(table, tuple | list):
+        raise ConfigError(
+            f"{path} is a {type(table).__name__}, not keys and values; a prefix is exchanged "
+            "without the network that it is trained through"
+        )
+    pairs = np.stack([np.asarray(array, np.float32) for array in table], axis=1)
+    if spec.kind == "encoder_decoder":
+        pairs = np.stack([pairs, np.zeros_like(pairs)], axis=1).reshape(-1, *pairs.shape[1:])
+    blocks, _, _, heads, size = pairs.shape
+    rows = np.ascontiguousarray(einops.rearrange(pairs, "l c p g h -> p (l c g h)"))
+    submodules = 2 if spec.kind == "encoder_decoder" else 1
+    settings = _settings(rows, heads * size, heads, blocks, submodules)
+    return {**settings, "prefix_projection": False}, {TENSOR: rows}
+
+
+def read_prefix(
+    spec: ModelSpec, tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Nodes by path.
+
+    Raises:
+      ConfigError: a split of an encoder-decoder's prefix that mixes it with the encoder's states.
+      DataError: a prefix for other numbers of blocks or heads than the model's.
+    """
+    c, rows = spec.config, _rows(tensors, settings)
+    blocks = settings["num_layers"]
+    heads, width = settings["num_attention_heads"], settings["token_dim"]
+    _check_sizes(c, rows, blocks, heads, width)
+    pairs = einops.rearrange(rows, "p (l c g h) -> l c p g h", l=blocks, c=2, g=heads)
+    if spec.kind == "encoder_decoder":
+        if settings.get("num_transformer_submodules") != 2:
+            raise ConfigError(
+                "num_transformer_submodules "
+                f"{settings.get('num_transformer_submodules')} of an encoder-decoder's prefix is "
+                "not supported: PEFT then puts the prefix before the encoder's states too; 2 is"
+            )
+        pairs = pairs[2 * np.arange(blocks) % blocks]
+    if len(pairs) < c.depth or (len(pairs) > c.depth and spec.kind != "encoder_decoder"):
+        raise DataError(f"the prefix is for {len(pairs)} blocks, the model has {c.depth}")
+    key, value = (jnp.asarray(pairs[: c.depth, i], jnp.float32) for i in range(2))
+    return {_prefix_path(spec): (key, value)}
+
+
+def _check_sizes(
+    c: TransformerConfig, rows: np.ndarray, blocks: int, heads: int, width: int
+) -> None:
+    if rows.shape[1] != 2 * blocks * width:
+        raise DataError(
+            f"{TENSOR} has {rows.shape[1]} columns, expected 2 x {blocks} blocks x {width}"
+        )
+    if (heads, width) != (c.kv_heads, c.kv_heads * c.head_width):
+        raise DataError(
+            f"the prefix has {heads} heads and width {width}, the model's keys "
+            f"{c.kv_heads} and {c.kv_heads * c.head_width}"
+        )
+
+
+def _settings(
+    rows: np.ndarray, width: int, heads: int, blocks: int, submodules: int
+) -> dict[str, Any]:
+    return {
+        "num_virtual_tokens": len(rows),
+        "token_dim": width,
+        "num_attention_heads": heads,
+        "num_layers": blocks,
+        "num_transformer_submodules": submodules,
+    }
+
+
+def _rows(tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
+    """One row a virtual token; a prompt of an encoder-decoder has more, which PEFT never reads."""
+    if TENSOR not in tensors or tensors[TENSOR].ndim != 2:
+        raise DataError(f"the adapter holds no matrix {TENSOR}")
+    rows, count = tensors[TENSOR], settings["num_virtual_tokens"]
+    if len(rows) < count:
+        raise DataError(f"{TENSOR} has {len(rows)} rows for {count} virtual tokens")
+    return rows[:count]
+
+
+def _check_pooling(spec: ModelSpec) -> None:
+    if spec.kind == "encoder_classifier":
+        raise ConfigError(
+            "prompts of BERT's classifier cannot be exchanged: Hugging Face then reads the class "
+            "from the first virtual token, here it is read from the first token of the text"
+        )
+
+
+def _backbone(spec: ModelSpec) -> str:
+    headed = spec.kind == "masked" or spec.kind.endswith("classifier")
+    return "backbone/" if headed else ""
+
+
+def _prefix_path(spec: ModelSpec) -> str:
+    is_encoder = spec.kind in ("encoder", "masked", "encoder_classifier")
+    return f"{_backbone(spec)}{'encoder' if is_encoder else 'decoder'}/{_PREFIX}"

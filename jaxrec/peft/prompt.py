@@ -1,0 +1,75 @@
+"""Prompt tuning: learned vectors in front of the input (Lester et al. 2021).
+
+The published code trains them with Adafactor at a constant rate of 0.3; Adam wants 1e-3 to 1e-2.
+They stand in for embeddings as the first block reads them, scale included.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.core import ConfigError
+from jaxrec.models import ModelSpec
+from jaxrec.peft.names import key_of
+
+
+def init(key: jax.Array, boxed: Any, count: int, start: jax.Array | None = None) -> dict[str, Any]:
+    """Make a prompt.
+
+    Args:
+      key: random key.
+      boxed: variables or shapes of the model with their boxes on.
+      count: P.
+      start: `[P, D]` vectors to start from; None for uniform numbers in +-0.5 (section 3.1).
+
+    Returns:
+      The `TUNED` tree, float32 and boxed with its axis names.
+    """
+    path, shape = _table(boxed)
+    if start is None:
+        own = key_of(key, path)
+        start = jax.random.uniform(own, (count, shape[1]), minval=-0.5, maxval=0.5)
+    prompt = nn.Partitioned(start.astype(jnp.float32), (None, "embed"))
+    return unflatten_dict({f"{path}/prompt": prompt}, sep="/")
+
+
+def vectors(
+    key: jax.Array, spec: ModelSpec, params: Any, count: int, tokens: jax.Array, random: bool
+) -> jax.Array:
+    """What a model reads at tokens, before positions: `[P, D]` for a prompt to start from.
+
+    Args:
+      key: random key.
+      spec: of the base.
+      params: `{"params": ...}` of the base.
+      count: P.
+      tokens: `[N]` int32: those of a text, cut or repeated to P as PEFT does; or, with `random`,
+        frequent ones to draw P of, none twice (the 5,000 most frequent, section 3.1).
+      random: which of these.
+
+    Raises:
+      ConfigError: no tokens, or fewer than are drawn.
+    """
+    if len(tokens) < (count if random else 1):
+        raise ConfigError(
+            f"a prompt of tune.virtual_tokens {count} draws from {len(tokens)} tokens; give more "
+            "frequent tokens or a longer tune.prompt_text"
+        )
+    if random:
+        chosen = jax.random.choice(key, tokens, (count,), replace=False)
+    else:
+        chosen = jnp.tile(tokens, -(-count // len(tokens)))[:count]
+    path, _ = _table(params)
+    table = flatten_dict(params["params"], sep="/")[f"{path}/table"]
+    return jnp.take(table, chosen, axis=0).astype(jnp.float32) * spec.config.embedding_scale
+
+
+def _table(variables: Any) -> tuple[str, tuple[int, ...]]:
+    """Path of the embedding and shape of its table."""
+    for path, leaf in flatten_dict(nn.meta.unbox(variables)["params"], sep="/").items():
+        if path.endswith("embedding/table"):
+            return path.removesuffix("/table"), leaf.shape
+    raise ConfigError("the model has no embedding to put a prompt into")

@@ -1,0 +1,102 @@
+"""What a step needs, before anything is allocated: the compiler plans it from shapes alone."""
+
+import dataclasses
+import math
+from collections import Counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.core import ResourceError
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """Bytes on each device while a step runs. Validation, which decodes, is not counted.
+
+    Attributes:
+      arguments: state, batch and frozen parameters.
+      outputs: new state and metrics.
+      temporaries: activations, gradients and all else in between.
+      aliased: outputs that take the place of arguments.
+      limit: memory of the device; None where it does not say, as a CPU.
+    """
+
+    arguments: int
+    outputs: int
+    temporaries: int
+    aliased: int
+    limit: int | None = None
+
+    @property
+    def total(self) -> int:
+        """Bytes at once."""
+        return self.arguments + self.outputs + self.temporaries - self.aliased
+
+    def __str__(self) -> str:
+        known = "unknown" if self.limit is None else show_bytes(self.limit)
+        return (
+            f"{show_bytes(self.total)} on each device ({show_bytes(self.arguments)} arguments + "
+            f"{show_bytes(self.outputs)} outputs + {show_bytes(self.temporaries)} temporaries - "
+            f"{show_bytes(self.aliased)} in place); device memory: {known}"
+        )
+
+    def check(self) -> None:
+        """Reject a step that cannot run.
+
+        Raises:
+          ResourceError: it needs more than a device has.
+        """
+        if self.limit is not None and self.total > self.limit:
+            raise ResourceError(f"a training step needs {self}; {ADVICE}")
+
+
+ADVICE = (
+    "lower train.batch_size, raise train.accumulate, set model.remat, or train fewer parameters: "
+    "tune.method lora, or qlora"
+)
+
+
+def step_memory(compiled: Any, limit: int | None = None) -> StepMemory:
+    """Read what the compiler planned for `jax.jit(...).lower(...).compile()`."""
+    found = compiled.memory_analysis()
+    return StepMemory(
+        arguments=found.argument_size_in_bytes,
+        outputs=found.output_size_in_bytes,
+        temporaries=found.temp_size_in_bytes,
+        aliased=found.alias_size_in_bytes,
+        limit=limit,
+    )
+
+
+def device_memory() -> int | None:
+    """Bytes that a program may use on a device of this process; None where it does not say."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+
+
+def count_bytes(tree: Any) -> dict[str, int]:
+    """Bytes of a tree of arrays or shapes by dtype, the largest first."""
+    found: Counter[str] = Counter()
+    for leaf in jax.tree.leaves(tree):
+        found[leaf.dtype.name] += math.ceil(math.prod(leaf.shape) * _bits(leaf.dtype) / 8)
+    return dict(found.most_common())
+
+
+def show_bytes(count: int) -> str:
+    """`1536` is "1.5 KiB"."""
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _bits(dtype: Any) -> int:
+    """Bits of one number: fewer than eight for int4, as a device packs it."""
+    if jnp.issubdtype(dtype, jnp.integer):
+        return jnp.iinfo(dtype).bits
+    if jnp.issubdtype(dtype, jnp.floating):
+        return jnp.finfo(dtype).bits
+    return 8 * dtype.itemsize

@@ -1,0 +1,170 @@
+"""A training run before it begins: shapes, where they lie, and the step compiled for them.
+
+Nothing of the model's size is allocated, so a plan says whether a run fits without starting it, and
+the run then uses the very step that was measured.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from jaxrec.core import ResourceError
+from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
+from jaxrec.peft import Size, Tuning, size_of
+from jaxrec.train.config import TrainConfig
+from jaxrec.train.memory import (
+    ADVICE,
+    StepMemory,
+    count_bytes,
+    device_memory,
+    show_bytes,
+    step_memory,
+)
+from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.step import (
+    Init,
+    Join,
+    LossFunction,
+    TrainState,
+    all_trained,
+    make_shapes,
+    make_step,
+    shardings,
+)
+
+BatchShapes = tuple[tuple[tuple[int, ...], str], ...]
+
+
+def batch_shapes(batch: Any) -> BatchShapes:
+    """Shapes and dtypes of a batch, to look up its compiled step and to name it."""
+    return tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """What `fit` runs.
+
+    Attributes:
+      config: of the training.
+      mesh: devices.
+      rules: sharding.
+      init: from a key to the trainable tree, with axis names, or the tree's shapes.
+      join: from the trainable and the frozen tree to the model's variables.
+      optimizer: of the trainable tree.
+      state: shapes and shardings of the train state.
+      frozen: likewise of the frozen tree; None where all is trained.
+      steps: compiled `(state, batch, frozen) -> (state, metrics)`, by the shapes of the batch.
+      any_step: likewise for batches of other shapes, compiled when it meets them.
+      memory: what the step that needs most of it needs.
+    """
+
+    config: TrainConfig
+    mesh: Mesh
+    rules: ShardingRules
+    init: Init | Any
+    join: Join
+    optimizer: optax.GradientTransformation
+    state: TrainState
+    frozen: Any
+    steps: Mapping[BatchShapes, Any]
+    any_step: Any
+    memory: StepMemory
+
+    def step(self, state: TrainState, batch: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
+        """Train on a batch; the old state is donated."""
+        return self.steps.get(batch_shapes(batch), self.any_step)(state, batch, frozen)
+
+    @property
+    def size(self) -> Size:
+        """Parameters, trained and all."""
+        return size_of(Tuning(self.state.params, self.frozen))
+
+    def __str__(self) -> str:
+        """Parameters, their bytes and the memory of a step, one line each."""
+        size = self.size
+        share = 100 * size.trainable / max(size.total, 1)
+        parts = {
+            "trained": self.state.params,
+            "frozen": self.frozen,
+            "optimizer state": self.state.opt_state,
+            "moving average": self.state.ema,
+        }
+        sizes = [f"{name} {_show(count_bytes(tree))}" for name, tree in parts.items() if tree]
+        return (
+            f"parameters: {size.trainable:,} of {size.total:,} trained ({share:.2f} %)\n"
+            f"bytes: {'; '.join(sizes)}\n"
+            f"a step: {self.memory}"
+        )
+
+
+def make_plan(
+    init: Init | Any,
+    loss: LossFunction,
+    batch: Any,
+    config: TrainConfig,
+    *,
+    more: Sequence[Any] = (),
+    frozen: Any = None,
+    join: Join = all_trained,
+    mesh_config: MeshConfig | None = None,
+    rules: ShardingRules | None = None,
+) -> Plan:
+    """Compile the step of a run for its shapes, allocating nothing of the model's size.
+
+    Args:
+      init: from a key to the trainable tree as `Module.init` gives it, with axis names; or the
+        tree's shapes, where `fit` is told what to start from.
+      loss: the objective, of the model's variables.
+      batch: arrays or `jax.ShapeDtypeStruct` whose first axis divides into `config.accumulate`
+        micro-batches, and those over the data-parallel devices.
+      config: settings.
+      more: batches of other shapes that the run will meet.
+      frozen: shapes of the frozen tree, with axis names; None where all is trained.
+      join: from the trainable and the frozen tree to the model's variables.
+      mesh_config: devices along each axis; all on the data axis by default.
+      rules: sharding of parameters; replicated by default.
+
+    Raises:
+      ConfigError: devices, rules or a micro-batch that do not fit.
+      ResourceError: the compiler finds that the step needs more memory than there is.
+    """
+    mesh, rules = make_mesh(mesh_config or MeshConfig()), rules or ShardingRules()
+    optimizer = make_optimizer(config)
+    state = make_shapes(init, optimizer, mesh, rules, config)
+    at = batch_sharding(mesh, rules)
+    frozen = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        nn.meta.unbox(frozen),
+        param_shardings(frozen, mesh, rules),
+    )
+    step = make_step(loss, optimizer, config, mesh, rules, join, shardings(state))
+    steps = {}
+    for shapes in (batch, *more):
+        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes)
+        steps[batch_shapes(placed)] = _compile(step, state, placed, frozen)
+    memory = max(
+        (step_memory(compiled, device_memory()) for compiled in steps.values()),
+        key=lambda memory: memory.total,
+    )
+    return Plan(config, mesh, rules, init, join, optimizer, state, frozen, steps, step, memory)
+
+
+def _compile(step: Any, state: TrainState, batch: Any, frozen: Any) -> Any:
+    try:
+        return step.lower(state, batch, frozen).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ResourceError(f"the training step cannot be compiled ({reason}); {ADVICE}") from error
+
+
+def _show(sizes: dict[str, int]) -> str:
+    """`{"uint8": 64, "float32": 32}` is "96 B (uint8 64 B, float32 32 B)"."""
+    each = ", ".join(f"{name} {show_bytes(count)}" for name, count in sizes.items())
+    return f"{show_bytes(sum(sizes.values()))} ({each})"
