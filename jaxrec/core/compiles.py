@@ -1,27 +1,54 @@
-"""Count compilations, to prove that a loop does none."""
+"""Count compilations, to prove that a loop does none, and say what was compiled."""
 
+import logging
 from typing import Any
 
 import jax
 
 _EVENT = "/jax/core/compile/backend_compile_duration"
+# JAX tells the shapes of what it compiles nowhere but in this log, at the level DEBUG.
+_LOGGER = logging.getLogger("jax._src.interpreters.pxla")
 
 
-class CompileCounter:
-    """`with CompileCounter() as counter:` counts this process's XLA compilations."""
+class CompileCounter(logging.Handler):
+    """`with CompileCounter() as counter:` counts this process's XLA compilations.
+
+    Attributes:
+      count: compilations.
+      seconds: that they took.
+      programs: what was compiled, in order: "jit(step)(float32[8,16], int32[])".
+    """
 
     def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
         self.count = 0
         self.seconds = 0.0
+        self.programs: list[str] = []
+        self._shapes: dict[str, str] = {}
+        self._level = logging.NOTSET
 
     def __enter__(self) -> "CompileCounter":
         jax.monitoring.register_event_duration_secs_listener(self._listen)
+        self._level = _LOGGER.level
+        _LOGGER.setLevel(logging.DEBUG)
+        _LOGGER.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
+        _LOGGER.removeHandler(self)
+        _LOGGER.setLevel(self._level)
 
-    def _listen(self, event: str, duration_secs: float, **_: Any) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the shapes of a program that is about to be compiled."""
+        if str(record.msg).startswith("Compiling %s") and len(record.args or ()) >= 2:
+            name, shapes, *_ = record.args  # type: ignore[misc]
+            listed = ", ".join(getattr(x, "str_short", lambda x=x: str(x))() for x in shapes)  # type: ignore[union-attr]
+            self._shapes[str(name)] = f"{name}({listed})"
+
+    def _listen(self, event: str, duration_secs: float, **metadata: Any) -> None:
         if event == _EVENT:
             self.count += 1
             self.seconds += duration_secs
+            name = str(metadata.get("fun_name", "a program"))
+            self.programs.append(self._shapes.get(name, name))

@@ -114,8 +114,11 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
     )
 
 
-def measure(batch: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Share of padding among the tokens that the model reads of a batch."""
+def measure(batch: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """Tokens that the model reads of a batch, and the cells that they lie in."""
     if "segments" in batch:
-        return {"padding": float((batch["segments"] < 0).mean())}
-    return {"padding": float((batch["tokens"][:, :-1] == 0).mean())}
+        levels = batch["tokens"].shape[-1]
+        used = batch["segments"] >= 0
+        return levels * int(np.count_nonzero(used)), levels * used.size
+    read = batch["tokens"][:, :-1]
+    return int(np.count_nonzero(read)), read.size

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from jaxrec.core import ResourceError
+from jaxrec.core.flops import product_flops
 from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
 from jaxrec.peft import Size, Tuning, size_of
 from jaxrec.train.config import TrainConfig
@@ -61,6 +62,9 @@ class Plan:
       steps: compiled `(state, batch, frozen) -> (state, metrics)`, by the shapes of the batch.
       any_step: likewise for batches of other shapes, compiled when it meets them.
       memory: what the step that needs most of it needs.
+      flops: of the model's matrix products in a step, by the shapes of the batch: a forward pass
+        and twice that for the gradients, or once where most of the model is frozen, as then few
+        kernels have one. What rematerialization computes again does not count.
     """
 
     config: TrainConfig
@@ -74,6 +78,7 @@ class Plan:
     steps: Mapping[BatchShapes, Any]
     any_step: Any
     memory: StepMemory
+    flops: Mapping[BatchShapes, float]
 
     def step(self, state: TrainState, batch: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
         """Train on a batch; the old state is donated."""
@@ -98,7 +103,7 @@ class Plan:
         return (
             f"parameters: {size.trainable:,} of {size.total:,} trained ({share:.2f} %)\n"
             f"bytes: {'; '.join(sizes)}\n"
-            f"a step: {self.memory}"
+            f"a step: {max(self.flops.values()) / 1e9:,.4g} GFLOP in products; {self.memory}"
         )
 
 
@@ -134,6 +139,10 @@ def make_plan(
       ResourceError: the compiler finds that the step needs more memory than there is.
     """
     mesh, rules = make_mesh(mesh_config or MeshConfig()), rules or ShardingRules()
+
+    def forward(params: Any, frozen: Any, batch: Any, key: jax.Array) -> jax.Array:
+        return loss(join(params, frozen), batch, key).total
+
     optimizer = make_optimizer(config)
     state = make_shapes(init, optimizer, mesh, rules, config)
     at = batch_sharding(mesh, rules)
@@ -143,15 +152,21 @@ def make_plan(
         param_shardings(frozen, mesh, rules),
     )
     step = make_step(loss, optimizer, config, mesh, rules, join, shardings(state))
-    steps = {}
+    steps, flops = {}, {}
+    key = jax.eval_shape(jax.random.key, 0)
+    passes = 3 if frozen is None else 2
     for shapes in (batch, *more):
         placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes)
-        steps[batch_shapes(placed)] = _compile(step, state, placed, frozen)
+        name = batch_shapes(placed)
+        steps[name] = _compile(step, state, placed, frozen)
+        flops[name] = passes * product_flops(forward, state.params, frozen, placed, key)
     memory = max(
         (step_memory(compiled, device_memory()) for compiled in steps.values()),
         key=lambda memory: memory.total,
     )
-    return Plan(config, mesh, rules, init, join, optimizer, state, frozen, steps, step, memory)
+    return Plan(
+        config, mesh, rules, init, join, optimizer, state, frozen, steps, step, memory, flops
+    )
 
 
 def _compile(step: Any, state: TrainState, batch: Any, frozen: Any) -> Any:

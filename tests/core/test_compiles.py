@@ -17,3 +17,15 @@ def test_first_calls_are_counted_and_repeated_calls_are_not():
     assert counter.seconds > 0
     jax.jit(lambda x: 3 * x)(small)
     assert counter.count == 2
+
+
+def test_what_was_compiled_is_named_with_its_shapes():
+    def trebled(x, y):
+        return {"out": 3 * x["in"], "other": y}
+
+    x, y = {"in": jnp.ones((2, 5))}, jnp.ones(5)
+    with CompileCounter() as counter:
+        jax.jit(trebled)(x, y)
+    assert len(counter.programs) == 1
+    assert "trebled" in counter.programs[0]
+    assert "[2,5]" in counter.programs[0] and "[5]" in counter.programs[0]

@@ -116,9 +116,15 @@ def test_the_arguments_of_a_step_are_its_state_its_batch_and_what_is_frozen():
     assert plan.memory.aliased == state
 
 
+# A multiplication and an addition for every weight and token, of the head too; attention's scores
+# and their mix of the values, of all 6 by 6 pairs.
+FORWARD = 2 * CONFIG.batch_size * 6 * (4 * D * D + 3 * D * F + V * D + 2 * 6 * D)
+
+
 def test_everything_is_state_where_nothing_is_frozen():
     shapes = SPEC.shapes()
     plan = make_plan(shapes, loss, next(Batches()), CONFIG)
+    assert list(plan.flops.values()) == [3 * FORWARD]
     assert plan.memory.arguments == 4 * 3 * BASE_SIZE + 3 * 4 + 4 * CONFIG.batch_size * 6
     assert (plan.size.trainable, plan.size.total) == (BASE_SIZE, BASE_SIZE)
 
@@ -131,6 +137,8 @@ def test_a_plan_counts_parameters_and_their_bytes():
     assert "trained 512 B (float32 512 B)" in lines[1]
     assert "optimizer state 1.0 KiB (float32 1.0 KiB, int32 8 B)" in lines[1]
     assert show_bytes(plan.memory.total) in lines[2]
+    low_rank = 2 * CONFIG.batch_size * 6 * LORA_SIZE
+    assert list(plan.flops.values()) == [2 * (FORWARD + low_rank)]
 
 
 def test_a_quantized_base_counts_as_what_it_stands_for_and_weighs_what_it_takes():
