@@ -117,8 +117,8 @@ def test_the_arguments_of_a_step_are_its_state_its_batch_and_what_is_frozen():
 
 
 # A multiplication and an addition for every weight and token, of the head too; attention's scores
-# and their mix of the values, of all 6 by 6 pairs.
-FORWARD = 2 * CONFIG.batch_size * 6 * (4 * D * D + 3 * D * F + V * D + 2 * 6 * D)
+# and their mix of the values, of all 6 by 6 pairs; rotary angles, an outer product for half a head.
+FORWARD = 2 * CONFIG.batch_size * 6 * (4 * D * D + 3 * D * F + V * D + 2 * 6 * D + 4)
 
 
 def test_everything_is_state_where_nothing_is_frozen():
