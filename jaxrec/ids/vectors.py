@@ -19,10 +19,19 @@ from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids.cooccurrence import SMOOTHING, cooccurrence, ppmi
 
 
-def text_vectors(texts: Sequence[str], dim: int, seed: int = 0) -> np.ndarray:
-    """Return float32 [I, D]: TF-IDF of words and word pairs, truncated SVD, unit rows.
+def text_vectors(
+    texts: Sequence[str], dim: int, seed: int = 0, new: Sequence[str] = ()
+) -> np.ndarray:
+    """Return float32 [I + I', D]: TF-IDF of words and word pairs, truncated SVD, unit rows.
 
     Empty texts give zero rows; where the rank is below `dim` the last columns are zero.
+
+    Args:
+      texts: I of them.
+      dim: D.
+      seed: of the randomized SVD.
+      new: I' texts to place among the others, which decide everything: words that are new to them
+        count for nothing.
 
     Raises:
       ConfigError: dim below 1.
@@ -37,19 +46,28 @@ def text_vectors(texts: Sequence[str], dim: int, seed: int = 0) -> np.ndarray:
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=pattern)
     try:
         matrix = vectorizer.fit_transform(texts)
+        added = vectorizer.transform(new) if len(new) else None
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
         _check_dim(dim)
-        return np.zeros((len(texts), dim), np.float32)
-    return _unit_rows(_factors(matrix, dim, seed, power=1.0)).astype(np.float32)
+        return np.zeros((len(texts) + len(new), dim), np.float32)
+    return _unit_rows(_placed(matrix, dim, seed, added)).astype(np.float32)
 
 
-def reduced_vectors(vectors: np.ndarray, dim: int, seed: int = 0) -> np.ndarray:
-    """Return float32 [I, D]: unit rows of a truncated SVD of the unit rows of vectors [I, E].
+def reduced_vectors(
+    vectors: np.ndarray, dim: int, seed: int = 0, new: np.ndarray | None = None
+) -> np.ndarray:
+    """Return float32 [I + I', D]: unit rows of a truncated SVD of the unit rows of vectors [I, E].
 
     For text vectors of a pretrained encoder, to stand where those of `text_vectors` do. Rows of
     zeros stay so; where the rank is below `dim` the last columns are zero.
+
+    Args:
+      vectors: [I, E].
+      dim: D.
+      seed: of the randomized SVD.
+      new: [I', E] to place among the others, which decide the axes; None for none.
 
     Raises:
       ConfigError: dim below 1.
@@ -58,7 +76,8 @@ def reduced_vectors(vectors: np.ndarray, dim: int, seed: int = 0) -> np.ndarray:
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim != 2 or not len(vectors) or not np.isfinite(vectors).all():
         raise DataError(f"vectors must be finite numbers [items, width], got {vectors.shape}")
-    return _unit_rows(_factors(_unit_rows(vectors), dim, seed, power=1.0)).astype(np.float32)
+    added = None if new is None else _unit_rows(np.asarray(new, np.float64))
+    return _unit_rows(_placed(_unit_rows(vectors), dim, seed, added)).astype(np.float32)
 
 
 def collaborative_vectors(
@@ -151,6 +170,17 @@ def item_vectors(
         )
         blocks.append((1 - text_weight) ** 0.5 * vectors)
     return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def _placed(matrix: Any, dim: int, seed: int, new: Any) -> np.ndarray:
+    """U S of a truncated SVD of a matrix [I, E], and below it what its V gives for rows `new`."""
+    factors = _factors(matrix, dim, seed, power=1.0)
+    if new is None:
+        return factors
+    # V = X' (U S) S^-2, and S^2 are the squared lengths of the columns of U S.
+    squares = (factors**2).sum(axis=0)
+    axes = (matrix.T @ factors) / np.where(squares > 0, squares, 1.0)
+    return np.concatenate([factors, new @ axes])
 
 
 def _factors(matrix: Any, dim: int, seed: int, power: float) -> np.ndarray:

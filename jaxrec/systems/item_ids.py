@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data.interactions import SEPARATOR
 from jaxrec.data.tokenizers import id_tokens, load_tokenizer
 from jaxrec.ids import (
     ItemCodes,
     closed,
     collaborative,
+    encode_items,
     external,
     hybrid,
     item_vectors,
@@ -64,6 +65,45 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
     codes = closed(codes)
     facts = {"text": text.facts if text else None, "warning": warning}
     return dataclasses.replace(codes, metadata=codes.metadata | facts)
+
+
+def new_item_codes(
+    config: IdConfig, dataset: Dataset, codes: ItemCodes, texts: Sequence[str], text: ItemText
+) -> np.ndarray:
+    """Return free IDs, int32 [I', L], of items that came after the fit, from their texts.
+
+    They are coded by the codebooks as they are; of interactions, which nobody has had with them,
+    they get zeros.
+
+    Args:
+      config: of the fit.
+      dataset: of the fit.
+      codes: what `fit_ids` returned.
+      texts: of the new items, a string each, with the fields in the order of `ids.text_fields`.
+      text: vectors that the fit used, such as a run keeps.
+
+    Raises:
+      ConfigError: a scheme that does not code texts, or no free IDs.
+      DataError: the texts of the data set do not give the vectors of the fit any more.
+    """
+    if config.scheme not in ("pq", "rq", "rqvae") or not item_text.fields_used(config, dataset):
+        raise ConfigError(
+            f"ids.scheme {config.scheme!r} codes no item texts here; new items need pq, rq or "
+            "rqvae, with text_fields that the data have"
+        )
+    directory = text.facts["directory"]
+    found = item_text.read(config, dataset, Path(directory) if directory else None, texts)
+    assert found is not None  # there are fields
+    old, new = found.vectors[: dataset.num_items], found.vectors[dataset.num_items :]
+    if not np.allclose(old, text.vectors, atol=1e-4):
+        raise DataError(
+            f"the item texts by {text.facts['encoder']} are not the vectors that the IDs were made "
+            "of; use the versions of the run's env.json, or start the run over"
+        )
+    blocks = [config.text_weight**0.5 * new]
+    if config.text_weight < 1:
+        blocks.append(np.zeros((len(texts), config.dim), np.float32))
+    return encode_items(codes, np.concatenate(blocks, axis=1))
 
 
 def check_ids(config: IdConfig, dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ Shapes: `I` items, `D` columns that go into the IDs (`ids.dim`), `E` width of a 
 
 import dataclasses
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,16 @@ def choose(config: IdConfig) -> Path | None:
     return directory
 
 
-def read(config: IdConfig, dataset: Dataset, encoder: Path | None) -> ItemText | None:
+def read(
+    config: IdConfig, dataset: Dataset, encoder: Path | None, new: Sequence[str] = ()
+) -> ItemText | None:
     """Turn the item texts into vectors; None where the IDs use none, or the data have none.
 
     Args:
       config: fields, weight and width.
       dataset: the items.
       encoder: directory of a sentence encoder; None for TF-IDF.
+      new: I' texts of items that are not in the data set, whose vectors follow the others.
 
     Raises:
       ConfigError, DataError: see `SentenceEncoder.load`.
@@ -86,17 +89,22 @@ def read(config: IdConfig, dataset: Dataset, encoder: Path | None) -> ItemText |
     texts = dataset.interactions.items.text(*fields)
     facts = {"encoder": "TF-IDF", "directory": None, "width": config.dim, "encoder_width": None}
     if encoder is None:
-        return ItemText(text_vectors(texts, config.dim, config.seed), facts)
+        return ItemText(text_vectors(texts, config.dim, config.seed, new), facts)
     model = SentenceEncoder.load(encoder)
-    vectors = model.encode(texts)
-    # The encoder has a vector for no text at all, which says nothing of an item.
-    vectors[[not text.strip() for text in texts]] = 0
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        vectors = model.encode(texts)
+        # The encoder has a vector for no text at all, which says nothing of an item.
+        vectors[[not text.strip() for text in texts]] = 0
+        return vectors
+
     facts |= {
         "encoder": "/".join(encoder.resolve().parts[-2:]),
         "directory": str(encoder.resolve()),
         "encoder_width": model.width,
     }
-    return ItemText(reduced_vectors(vectors, config.dim, config.seed), facts)
+    added = encode(new) if len(new) else None
+    return ItemText(reduced_vectors(encode(texts), config.dim, config.seed, added), facts)
 
 
 def save(text: ItemText, directory: Path) -> None:

@@ -59,6 +59,31 @@ def test_reduced_vectors_have_the_cosines_of_scikit_learns_truncated_svd(items, 
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
     assert not found[3].any()
     np.testing.assert_array_equal(found, reduced_vectors(vectors, dim))
+    # New rows lie where the axes of the others put them, and move none of these.
+    new = rng.normal(size=(7, width)) * 0.7 ** np.arange(width)
+    both = reduced_vectors(vectors, dim, new=new)
+    np.testing.assert_array_equal(both[:items], found)
+    placed = normalize(svd.transform(normalize(new)))
+    np.testing.assert_allclose(both[items:] @ found.T, placed @ expected.T, atol=1e-5)
+
+
+def test_new_texts_are_placed_by_the_words_of_the_others():
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    new = [TEXTS[0], TEXTS[1] + " unheardof", "unheardof", ""]
+    found = text_vectors(TEXTS, 3, new=new)
+    np.testing.assert_array_equal(found[: len(TEXTS)], text_vectors(TEXTS, 3))
+    np.testing.assert_allclose(found[len(TEXTS)], found[0], atol=1e-6)
+    assert not found[-2:].any()
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    matrix = words.fit_transform(TEXTS)
+    svd = TruncatedSVD(3, algorithm="arpack", random_state=0).fit(matrix)
+    placed = normalize(svd.transform(words.transform(new[1:2])))
+    theirs = placed @ normalize(svd.transform(matrix)).T
+    ours = found[len(TEXTS) + 1] @ found[: len(TEXTS)].T
+    np.testing.assert_allclose(ours[None], theirs, atol=1e-5)
 
 
 def test_reduced_vectors_beyond_the_rank_are_the_vectors():

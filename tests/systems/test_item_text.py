@@ -230,3 +230,34 @@ def test_commands_say_which_encoder_was_used_and_what_each_gives(config, tmp_pat
     page = (directory / "report.html").read_text()
     assert f"encoded by {name} as vectors of sentences, 32 wide" in page
     assert "No sentence encoder" not in page
+
+
+@pytest.mark.parametrize("scheme", ["pq", "rq"])
+@pytest.mark.parametrize("sentences", [False, True], ids=["tfidf", "encoder"])
+def test_new_items_are_coded_by_their_texts(encoder, scheme, sentences):
+    dataset, directory = a_dataset(), encoder if sentences else None
+    config = IdConfig(
+        scheme=scheme,
+        size=8,
+        dim=8,
+        text_fields=("title", "genres"),
+        text_weight=1.0,
+        text_encoder=str(encoder) if sentences else "tfidf",
+        repair="suffix",
+    )
+    text = item_text.read(config, dataset, directory)
+    codes = item_ids.fit_ids(config, dataset, text)
+    texts = dataset.interactions.items.text("title", "genres")
+    group = codes.codes[:, :-1].tolist()
+    # Of an item that shares its codes with the fewest others, so that there is a suffix left.
+    twin = min(range(30), key=lambda item: group.count(group[item]))
+    new = item_ids.new_item_codes(config, dataset, codes, [texts[twin], "nothing known"], text)
+    assert new[0, :-1].tolist() == group[twin]
+    assert new.tolist()[0] not in codes.codes.tolist()
+    assert len({tuple(row) for row in [*codes.codes.tolist(), *new.tolist()]}) == 32
+    moved = dataclasses.replace(text, vectors=-text.vectors)
+    with pytest.raises(DataError, match="are not the vectors that the IDs were made of"):
+        item_ids.new_item_codes(config, dataset, codes, ["x"], moved)
+    with pytest.raises(ConfigError, match="'random' codes no item texts"):
+        other = dataclasses.replace(config, scheme="random")
+        item_ids.new_item_codes(other, dataset, codes, ["x"], text)
