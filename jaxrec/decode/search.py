@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
+from jaxrec.core.bits import unpack_bits
 from jaxrec.ids import ItemIndex
 from jaxrec.kernels import grouped_top_k, trie_topk
 from jaxrec.kernels.choose import Implementation
-from jaxrec.kernels.trie_topk import unpack_bits
 
 Normalize = Literal["codes", "legal", "vocabulary"]
 NORMALIZE = ("codes", "legal", "vocabulary")

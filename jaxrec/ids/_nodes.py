@@ -63,13 +63,6 @@ def dead_words(edges: Array, starts: Starts, node: Array, dead: Array, words: in
     return words_of_codes(codes, mine & (row >= 0), words)
 
 
-def unpacked(words: Array, size: int) -> Array:
-    """Bitmasks uint32 [..., W] as bool [..., C]."""
-    bit = jnp.arange(32, dtype=jnp.uint32).reshape((1,) * words.ndim + (32,))
-    bits = (words[..., None] >> bit) & jnp.uint32(1) == 1
-    return bits.reshape(*words.shape[:-1], -1)[..., :size]
-
-
 def child_by_search(
     edges: Array, starts: Starts, node: Array, code: Array, width: int
 ) -> tuple[Array, Array]:

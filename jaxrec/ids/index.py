@@ -40,6 +40,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.core.bits import unpack_bits
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids import _build, _files, _nodes
 from jaxrec.ids._masks import WideMasks
@@ -284,7 +285,7 @@ class ItemIndex:
 
     def legal(self, level: int, node: Array, alive: Any = None) -> Array:
         """Return which codes continue each node, bool [..., C_l]; arguments as of `words`."""
-        return _nodes.unpacked(self.words(level, node, alive), self.sizes[level])
+        return unpack_bits(self.words(level, node, alive), self.sizes[level])
 
     def children(self, level: int, node: Array, alive: Any = None) -> tuple[Array, Array, Array]:
         """Return codes, states and existence of each node's children, [..., M]: its window.

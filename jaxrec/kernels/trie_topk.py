@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
+from jaxrec.core.bits import unpack_bits
 from jaxrec.kernels.choose import (
     PLATFORMS,
     Choice,
@@ -91,14 +92,6 @@ def trie_topk_choice(platform: str | None = None) -> Choice:
             "xla", "XLA fuses the mask into the maxima by itself; no kernel is known to win"
         )
     return Choice("xla", f"there is no kernel for {platform}")
-
-
-def unpack_bits(words: jax.Array, codes: int) -> jax.Array:
-    """Bits of uint32 `[..., ceil(C / 32)]`, lowest first, as bool `[..., C]`."""
-    shift = jnp.arange(32, dtype=jnp.uint32)
-    shift = shift.reshape(*(1,) * words.ndim, 32)
-    bits = (words[..., None] >> shift) & jnp.uint32(1)
-    return (bits != 0).reshape(*words.shape[:-1], -1)[..., :codes]
 
 
 def _check(logits: jax.Array, offset: jax.Array, words: jax.Array, width: int) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.core import ConfigError
+from jaxrec.core.bits import unpack_bits
 from jaxrec.kernels import trie_topk, trie_topk_choice
-from jaxrec.kernels.trie_topk import unpack_bits
 
 # B, K, C, width: in groups and flat; codes that fill words, groups and blocks, and that do not;
 # wider than there are continuations.
