@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
+from jaxrec.core.mesh import batch_sharding
+from jaxrec.core.processes import batch_shard
 from jaxrec.data import training_sequences
 from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM, TransformerConfig
@@ -95,15 +97,6 @@ def fit_sasrec(
     def encode(items: np.ndarray, _: np.random.Generator) -> Mapping[str, np.ndarray]:
         return {"tokens": write_histories([items], token_of, config.max_items)[0]}
 
-    batches = iter(
-        training_sequences(
-            train_sequences,
-            length=config.max_items,
-            batch_size=config.train.batch_size,
-            seed=config.train.seed,
-            encode=encode,
-        )
-    )
     tokens = jax.ShapeDtypeStruct((config.train.batch_size, config.max_items + 1), jnp.int32)
     example = jnp.zeros((1, config.max_items + 1), jnp.int32)
     plan = make_plan(
@@ -113,6 +106,16 @@ def fit_sasrec(
         ),
         {"tokens": tokens},
         config.train,
+    )
+    batches = iter(
+        training_sequences(
+            train_sequences,
+            length=config.max_items,
+            batch_size=config.train.batch_size,
+            seed=config.train.seed,
+            encode=encode,
+            shard=batch_shard(batch_sharding(plan.mesh, plan.rules)),
+        )
     )
     return fit(plan, batches, evaluate, directory, metric=metric, title="sasrec")
 

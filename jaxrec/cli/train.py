@@ -1,13 +1,22 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--overrides]`; the same directory resumes."""
+"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--distributed] [--overrides]`.
+
+The same directory resumes. With `--distributed` the same command runs on every host.
+"""
+
+import contextlib
+from pathlib import Path
 
 from jaxrec.cli.arguments import take_config
 from jaxrec.core.files import write_text
+from jaxrec.core.lock import locked
 from jaxrec.core.memory import keep_memory
+from jaxrec.core.processes import is_writer, meet, only_writer_prints
 from jaxrec.systems import generative, item_text, model
 from jaxrec.systems import run as runs
+from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import load_dataset
 
-DRY = "--dry-run"
+DRY, DISTRIBUTED = "--dry-run", "--distributed"
 
 
 def run(arguments: list[str]) -> None:
@@ -15,7 +24,18 @@ def run(arguments: list[str]) -> None:
     dry = DRY in arguments
     if not dry:
         keep_memory()
-    config, path, directory = take_config([word for word in arguments if word != DRY], "train")
+    settings = [word for word in arguments if word not in (DRY, DISTRIBUTED)]
+    config, path, directory = take_config(settings, "train")
+    if DISTRIBUTED in arguments:
+        meet()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(only_writer_prints())
+        if not dry:
+            stack.enter_context(locked(directory))
+        _run(config, path, directory, dry)
+
+
+def _run(config: Config, path: Path, directory: Path, dry: bool) -> None:
     config = model.resolve(config)
     dataset = load_dataset(config.data)
     facts = dataset.describe()
@@ -42,7 +62,8 @@ def run(arguments: list[str]) -> None:
         "valid": result.metrics,
         "compiles_after_warmup": result.compiles_after_warmup,
     }
-    write_text(directory / "train.json", runs.to_json(summary))
+    if is_writer():
+        write_text(directory / "train.json", runs.to_json(summary))
     shown = "  ".join(f"{name} {value:.4f}" for name, value in result.metrics.items())
     print(f"best step {result.best_step} of {result.steps} on validation: {shown}")
     print(f"next: jaxrec eval {directory}")

@@ -1,5 +1,21 @@
 """Errors, pytree helpers and sharding: nothing here knows about recommendation."""
 
-from jaxrec.core.errors import ConfigError, DataError, JaxrecError, ResourceError, nearest
+from jaxrec.core.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    Interrupted,
+    JaxrecError,
+    ResourceError,
+    nearest,
+)
 
-__all__ = ["ConfigError", "DataError", "JaxrecError", "ResourceError", "nearest"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "Interrupted",
+    "JaxrecError",
+    "ResourceError",
+    "nearest",
+]

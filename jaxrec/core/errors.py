@@ -31,6 +31,21 @@ class ResourceError(JaxrecError, RuntimeError):
     exit_code = 4
 
 
+class DivergedError(JaxrecError, ArithmeticError):
+    """A loss or a parameter is not finite, or a loss explodes."""
+
+    exit_code = 5
+
+
+class Interrupted(JaxrecError):
+    """A run was asked to stop, and has saved what it takes to go on: the same command resumes it.
+
+    The code is EX_TEMPFAIL of sysexits.h, "try again".
+    """
+
+    exit_code = 75
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the option closest to `name`, else "".
 

@@ -51,13 +51,16 @@ class TrainingBatches:
         return f"{line}, {self.baseline:.1%} if every history were padded to the longest"
 
 
-def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> TrainingBatches:
+def training_batches(
+    config: Config, source: Source, tokens_of: np.ndarray, shard: tuple[int, int] = (0, 1)
+) -> TrainingBatches:
     """Lay the training histories out as the config says.
 
     Args:
       config: of the run.
       source: item arrays, one a user.
       tokens_of: `[I, L]` int32, tokens of each item.
+      shard: (part, parts) of every batch that the dataset gives; shapes are of whole batches.
 
     Raises:
       ConfigError: a batch that does not divide over devices and micro-batches.
@@ -75,7 +78,7 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
 
     if layout.layout == "pad":
         return TrainingBatches(
-            padded_batches(windows, batch_size=rows, encode=padded_to(items)),
+            padded_batches(windows, batch_size=rows, encode=padded_to(items), shard=shard),
             [shape(rows, items)],
             f"{rows} rows of {items} items",
             windows.padding,
@@ -90,7 +93,7 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
         )
         sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
         return TrainingBatches(
-            bucketed_batches(buckets, encode=padded_to),
+            bucketed_batches(buckets, encode=padded_to, shard=shard),
             [shape(*size) for size in sizes],
             " or ".join(f"{rows} rows of {length} items" for rows, length in sizes),
             buckets.padding,
@@ -100,7 +103,10 @@ def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> T
     histories = windows.per_epoch / packing.per_epoch
     return TrainingBatches(
         packed_batches(
-            packing, batch_size=rows, encode=lambda items, _: {"tokens": tokens_of[items]}
+            packing,
+            batch_size=rows,
+            encode=lambda items, _: {"tokens": tokens_of[items]},
+            shard=shard,
         ),
         [
             {

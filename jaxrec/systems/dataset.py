@@ -3,6 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
+from jaxrec.core import DataError
+from jaxrec.core.processes import on_writer
 from jaxrec.data import (
     TIE_RULE,
     Columns,
@@ -87,5 +91,30 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def training_source(dataset: Dataset, directory: Path) -> ItemSequences:
-    """Write the training part as a TFDS dataset below `directory`, once, and open it."""
-    return item_sequences(prepare(dataset.split.train, directory))
+    """Write the training part as a TFDS dataset below `directory`, once, and open it.
+
+    Process 0 writes it. What is there must be what the data now say, history by history.
+
+    Raises:
+      DataError: files that were changed or damaged since they were written.
+      ResourceError: they cannot be written.
+    """
+    train = dataset.split.train
+    on_writer(lambda: prepare(train, directory))
+    path = prepare(train, directory)
+    source, histories = item_sequences(path), train.sequences()
+    try:
+        same = len(source) == len(histories) and all(
+            np.array_equal(ours, theirs)
+            for ours, theirs in zip(
+                source.__getitems__(range(len(source))), histories, strict=True
+            )
+        )
+    except (OSError, ValueError, IndexError, RuntimeError) as error:  # of array_record
+        raise DataError(f"{path} cannot be read ({error}); delete it and start again") from error
+    if not same:
+        raise DataError(
+            f"{path} does not hold the histories that it was written from; delete it and start "
+            "the same command again"
+        )
+    return source

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.core.mesh import make_mesh
+from jaxrec.core.mesh import batch_sharding, make_mesh
+from jaxrec.core.processes import batch_shard, on_writer
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
 from jaxrec.ids import ItemCodes, ItemIndex
@@ -30,11 +31,18 @@ def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool =
     """Return the item IDs of a run: fitted and kept for a new one, checked and read for an old one.
 
     Nothing is written before everything that can be checked has been, or without `write` at all.
+    Of several processes the first fits them, and the others read what it wrote.
 
     Raises:
       ConfigError: settings that contradict the data or the run that the directory holds.
       DataError: other data than the run's.
     """
+    if write and jax.process_count() > 1:
+        on_writer(lambda: _open_run(config, dataset, directory, write=True))
+    return _open_run(config, dataset, directory, write=write)
+
+
+def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool) -> ItemCodes:
     if run.exists(directory):
         run.check(config, dataset, directory)
         return run.load_codes(directory)
@@ -132,7 +140,8 @@ def train(
     base = make_recommender(config, codes, None)
     source = training_source(dataset, directory / "data")
     tokens_of = vocabulary(config, codes).tokens(codes.codes)
-    batches = training_batches(config, source, tokens_of)
+    shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
+    batches = training_batches(config, source, tokens_of, shard)
     print(batches)
     begun = load_start(config, codes)
     return fit(

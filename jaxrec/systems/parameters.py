@@ -23,7 +23,7 @@ from jaxrec.nn import TUNED
 from jaxrec.peft import merged
 from jaxrec.quant import dequantize_params
 from jaxrec.systems import run, text_base
-from jaxrec.systems.config import METRIC, Config
+from jaxrec.systems.config import Config
 from jaxrec.systems.model import make_spec
 from jaxrec.systems.split import ROWS, shapes_of, split
 from jaxrec.train import load_params, make_optimizer, make_shapes
@@ -77,7 +77,7 @@ def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
         config.train,
     )
     begun = Start() if shapes.frozen is None else load_start(config, codes)
-    trained, _ = load_params(directory / "checkpoints", METRIC, target, begun.base)
+    trained, _ = load_params(directory / "checkpoints", target, begun.base)
     return shapes.join(trained, begun.frozen)
 
 

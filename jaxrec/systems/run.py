@@ -4,6 +4,7 @@ config.json  env.json  ids/  data/  checkpoints/  metrics.jsonl  tb/  result.jso
 """
 
 import dataclasses
+import hashlib
 import json
 import platform
 import types
@@ -37,9 +38,10 @@ def create(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) 
     Raises:
       ResourceError: it cannot be written.
     """
-    write_text(directory / "env.json", to_json({"data": dataset.describe()} | environment()))
     codes.save(directory / "ids")
     write_text(directory / "ids" / "item_ids.json", to_json_rows(item_rows(codes, dataset)))
+    facts = {"data": dataset.describe(), "files": _checksums(directory)} | environment()
+    write_text(directory / "env.json", to_json(facts))
     # Last, as its presence says that the directory is a run.
     write_text(directory / "config.json", to_json(dataclasses.asdict(config)))
 
@@ -49,7 +51,7 @@ def check(config: Config, dataset: Dataset, directory: Path) -> None:
 
     Raises:
       ConfigError: other settings.
-      DataError: other data.
+      DataError: other data, or item IDs or text vectors that have changed since.
     """
     changed = [
         f"{name} was {a!r} and is {b!r}"
@@ -61,13 +63,30 @@ def check(config: Config, dataset: Dataset, directory: Path) -> None:
             f"{directory} holds a run with other settings ({'; '.join(changed[:3])}); "
             "give the same settings to resume it, or another --run-dir"
         )
-    found = read_json(directory / "env.json")["data"]["fingerprint"]
+    begun = read_json(directory / "env.json")
+    found = begun["data"]["fingerprint"]
     now = str(dataset.describe()["fingerprint"])
     if found != now:
         raise DataError(
             f"{directory} was trained on other data: fingerprint {found[:12]}, now {now[:12]}; "
             "restore the data, or give another --run-dir"
         )
+    files, now_files = begun.get("files", {}), _checksums(directory)
+    for name, checksum in files.items():
+        if now_files.get(name) != checksum:
+            state = "has changed" if name in now_files else "is gone"
+            raise DataError(
+                f"{directory / name} {state} since the run began; restore it, or give another "
+                "--run-dir"
+            )
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 of the files that a run reads again: its item IDs and text vectors."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((directory / "ids").glob("*.np[yz]"))
+    }
 
 
 def environment() -> dict[str, Any]:

@@ -28,6 +28,11 @@ class TrainConfig:
       eval_every: steps between validations; each saves a checkpoint.
       patience: validations without a better metric before stopping; 0 never stops early.
       log_every: steps between lines of metrics.
+      keep: newest checkpoints that are kept, besides the best; with 2 a damaged one costs the steps
+        since the one before.
+      max_loss_ratio: a loss above so many times the first one, or above so many nats if that was
+        less than 1, stops the run: at 10 a language model is worse than a uniform guess. 0 for no
+        such limit; a loss that is not finite stops it anyway.
       seed: of initialization, shuffling, windows and dropout.
     """
 
@@ -46,14 +51,17 @@ class TrainConfig:
     eval_every: int = 250
     patience: int = 0
     log_every: int = 50
+    keep: int = 2
+    max_loss_ratio: float = 10.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Reject values that cannot train."""
-        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every"):
+        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every", "keep"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warmup_steps", "weight_decay", "clip_norm", "patience"):
+        not_negative = ("warmup_steps", "weight_decay", "clip_norm", "patience", "max_loss_ratio")
+        for name in not_negative:
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} must not be negative, got {getattr(self, name)}")
         if self.lr <= 0:

@@ -8,14 +8,22 @@ from typing import Any, Protocol
 
 import jax
 
+from jaxrec.core import Interrupted
 from jaxrec.core.compiles import CompileCounter
+from jaxrec.core.lock import locked
 from jaxrec.core.mesh import batch_sharding
+from jaxrec.core.processes import broadcast, global_batch, mean
 from jaxrec.train.checkpoint import Checkpoints, check_base, iterator_state
+from jaxrec.train.checksums import Checked
 from jaxrec.train.config import TrainConfig
+from jaxrec.train.divergence import LossWatch
 from jaxrec.train.metrics import MetricWriter
 from jaxrec.train.plan import Plan
 from jaxrec.train.progress import ProgressBar
-from jaxrec.train.step import initial_params, shardings, start_state
+from jaxrec.train.step import TrainState, initial_params, shardings, start_state
+from jaxrec.train.stopping import StopRequests
+
+Measure = Callable[[Any], dict[str, float]]
 
 
 class Batches(Protocol):
@@ -52,10 +60,29 @@ class FitResult:
     compiles_after_warmup: int
 
 
+@dataclasses.dataclass
+class Standing:
+    """How far a run has come, apart from its arrays: JSON-able.
+
+    Attributes:
+      iterator: position in the batches.
+      base: what the frozen parameters are.
+      best: highest metric of a validation; None before the first.
+      bad: validations since then.
+      first_loss: of the first step; None before anybody looked.
+    """
+
+    iterator: Any = None
+    base: str = ""
+    best: float | None = None
+    bad: int = 0
+    first_loss: float | None = None
+
+
 def fit(
     plan: Plan,
     batches: Batches,
-    evaluate: Callable[[Any], dict[str, float]],
+    evaluate: Measure,
     directory: Path,
     *,
     frozen: Any = None,
@@ -63,7 +90,7 @@ def fit(
     base: str = "",
     metric: str = "ndcg@10",
     title: str = "train",
-    measure: Callable[[Any], dict[str, float]] | None = None,
+    measure: Measure | None = None,
 ) -> FitResult:
     """Train, or go on training what `directory` holds, to the end.
 
@@ -72,11 +99,13 @@ def fit(
     step's randomness depends on nothing but the seed and its number. Frozen parameters are in no
     checkpoint.
 
+    In several processes all call this alike, each with the batches' rows of `batch_shard`.
+
     Args:
       plan: of `make_plan`.
       batches: trees of arrays like the plan's; other shapes cost a compilation each.
       evaluate: the model's variables to validation metrics; called every `eval_every` steps.
-      directory: gets `checkpoints/`, `metrics.jsonl` and `tb/`.
+      directory: gets `checkpoints/`, `metrics.jsonl` and `tb/`, and is locked meanwhile.
       frozen: arrays of the frozen tree.
       start: gives the trainable tree to begin from, whose arrays are donated; None for what
         the plan's `init` gives.
@@ -86,64 +115,40 @@ def fit(
       measure: from a batch, on the host, to metrics logged beside its loss.
 
     Raises:
-      DataError: a damaged checkpoint, or one of another base.
-      ResourceError: the disk is full.
+      DataError: all checkpoints are damaged, or they are of another base or model.
+      DivergedError: a loss or a parameter is not finite, or a loss explodes.
+      Interrupted: SIGTERM or Ctrl-C; the last step is saved.
+      ResourceError: the disk is full, or another process has the directory.
     """
-    config, place = plan.config, batch_sharding(plan.mesh, plan.rules)
-    started = time.monotonic()
+    config, begun = plan.config, time.monotonic()
     with (
-        Checkpoints(directory / "checkpoints", metric) as checkpoints,
+        locked(directory),
+        Checkpoints(directory / "checkpoints", config.keep) as checkpoints,
         CompileCounter() as compiles,
+        StopRequests() as stop,
     ):
-        step, best, bad = 0, -float("inf"), 0
-        if checkpoints.latest is not None:
-            step = checkpoints.latest
-            state, record = checkpoints.restore(step, plan.state)
-            check_base(record, base, checkpoints.directory)
-            batches.set_state(record["iterator"])
-            best, bad = record["best"], record["bad"]
-        else:
-            params = start() if start else initial_params(plan.init, plan.state, config)
-            params = jax.device_put(params, shardings(plan.state.params))
-            state = start_state(params, plan.optimizer, plan.state)
+        step, state, standing = _begin(plan, checkpoints, start, base)
+        if standing.iterator is not None:
+            batches.set_state(standing.iterator)
         frozen = jax.device_put(frozen, shardings(plan.frozen))
         with (
             MetricWriter(directory, step) as writer,
             ProgressBar(title, config.steps) as bar,
         ):
             bar.update(step, f"resumed at {step}" if step else "")
-            # Compilations up to the end of the first validation are warm-up.
-            warm, expected, logged = False, 0, (step, time.monotonic())
-            while step < config.steps and not _stopped(bad, config):
-                local = next(batches)
-                state, found = plan.step(state, jax.device_put(local, place), frozen)
-                step += 1
-                bar.update(step)
-                if step % config.log_every == 0 or step == config.steps:
-                    values = {name: float(value) for name, value in found.items()}
-                    now = time.monotonic()
-                    values |= measure(local) if measure else {}
-                    values["steps_per_second"] = (step - logged[0]) / (now - logged[1])
-                    values["compiles"] = float(compiles.count)
-                    logged = (step, now)
-                    writer.write(step, values)
-                    bar.update(step, f"loss {values['loss']:.3f}  {_best_note(metric, best)}")
-                if step % config.eval_every == 0 or step == config.steps:
-                    metrics = evaluate(plan.join(state.measured, frozen))
-                    better = metrics[metric] > best
-                    best, bad = (metrics[metric], 0) if better else (best, bad + 1)
-                    writer.write(step, {f"valid/{name}": v for name, v in metrics.items()})
-                    record = {"iterator": iterator_state(batches), "best": best, "bad": bad}
-                    record |= {"base": base}
-                    checkpoints.save(step, state, record, metrics)
-                    bar.update(step, _best_note(metric, best))
-                    if not warm:
-                        warm, expected = True, compiles.count
-                    logged = (step, time.monotonic())
-        surplus = compiles.count - expected if warm else 0
-        best_step = checkpoints.best
-        assert best_step is not None  # config.steps >= 1, so at least one validation has been saved
-        state, _ = checkpoints.restore(best_step, plan.state)
+            watch = LossWatch(
+                batches,
+                batch_sharding(plan.mesh, plan.rules),
+                directory,
+                config.max_loss_ratio,
+                standing.first_loss,
+            )
+            sitting = _Sitting(
+                plan, batches, frozen, standing, checkpoints, writer, bar, watch, stop, compiles
+            )
+            step = sitting.train(step, state, evaluate, metric, measure)
+        checkpoints.wait()
+        best_step, state, _ = checkpoints.restore_best(plan.state)
         params = plan.join(state.measured, frozen)
         metrics = evaluate(params)
     return FitResult(
@@ -151,14 +156,110 @@ def fit(
         best_step=best_step,
         metrics=metrics,
         steps=step,
-        seconds=time.monotonic() - started,
-        compiles_after_warmup=surplus,
+        seconds=time.monotonic() - begun,
+        compiles_after_warmup=sitting.surplus,
     )
+
+
+def _begin(
+    plan: Plan, checkpoints: Checkpoints, start: Callable[[], Any] | None, base: str
+) -> tuple[int, TrainState, Standing]:
+    """The newest checkpoint that is whole, or the state before the first step."""
+    found = checkpoints.restore_newest(plan.state)
+    if found is not None:
+        step, state, record = found
+        check_base(record, base, checkpoints.directory)
+        return step, state, Standing(**record)
+    params = start() if start else initial_params(plan.init, plan.state, plan.config)
+    params = jax.device_put(params, shardings(plan.state.params))
+    return 0, start_state(params, plan.optimizer, plan.state), Standing(base=base)
+
+
+@dataclasses.dataclass
+class _Sitting:
+    """One process's part of a run, from its start or resumption to its end or interruption."""
+
+    plan: Plan
+    batches: Batches
+    frozen: Any
+    standing: Standing
+    checkpoints: Checkpoints
+    writer: MetricWriter
+    bar: ProgressBar
+    watch: LossWatch
+    stop: StopRequests
+    compiles: CompileCounter
+    expected: int | None = None  # compilations up to the end of the first validation, the warm-up
+
+    @property
+    def surplus(self) -> int:
+        """Compilations after the warm-up."""
+        return 0 if self.expected is None else self.compiles.count - self.expected
+
+    def train(
+        self,
+        step: int,
+        state: TrainState,
+        evaluate: Measure,
+        metric: str,
+        measure: Measure | None,
+    ) -> int:
+        """Train from a step to the last, and return that."""
+        config, place = self.plan.config, batch_sharding(self.plan.mesh, self.plan.rules)
+        logged = (step, time.monotonic())
+        while step < config.steps and not _stopped(self.standing.bad, config):
+            local = next(self.batches)
+            state, found = self.plan.step(state, global_batch(local, place), self.frozen)
+            step += 1
+            self.watch.add(step, found)
+            self.bar.update(step)
+            asked, last = self.stop.asked(step), step == config.steps
+            if step % config.log_every == 0 or last:
+                self.watch.look()
+                values = {name: float(value) for name, value in found.items()}
+                values |= mean(measure(local)) if measure else {}
+                now = time.monotonic()
+                values["steps_per_second"] = (step - logged[0]) / (now - logged[1])
+                values["compiles"] = float(self.compiles.count)
+                self.writer.write(step, values)
+                self.bar.update(step, f"loss {values['loss']:.3f}  {self._best_note(metric)}")
+                logged = (step, now)
+            if step % config.eval_every == 0 or last:
+                self._validate(step, state, evaluate, metric)
+                logged = (step, time.monotonic())
+            elif asked:
+                self._save(step, state, self.watch.check(step, state), None)
+            if asked and not last:
+                self.checkpoints.wait()
+                raise Interrupted(
+                    f"asked to stop; step {step} of {config.steps} is saved in "
+                    f"{self.checkpoints.directory}; start the same command again to resume"
+                )
+        return step
+
+    def _validate(self, step: int, state: TrainState, evaluate: Measure, metric: str) -> None:
+        """Measure a step and save it, unless it is one that nobody should go on from."""
+        checked = self.watch.check(step, state)
+        # Process 0's, so that all stop early after the same validation.
+        metrics = broadcast(evaluate(self.plan.join(state.measured, self.frozen)))
+        score, standing = float(metrics[metric]), self.standing
+        better = standing.best is None or score > standing.best
+        standing.best, standing.bad = (score, 0) if better else (standing.best, standing.bad + 1)
+        self.writer.write(step, {f"valid/{name}": value for name, value in metrics.items()})
+        self._save(step, state, checked, score)
+        self.bar.update(step, self._best_note(metric))
+        if self.expected is None:
+            self.expected = self.compiles.count
+
+    def _save(self, step: int, state: TrainState, checked: Checked, score: float | None) -> None:
+        self.standing.iterator = iterator_state(self.batches)
+        self.standing.first_loss = self.watch.first_loss
+        self.checkpoints.save(step, state, dataclasses.asdict(self.standing), score, checked)
+
+    def _best_note(self, metric: str) -> str:
+        best = self.standing.best
+        return "" if best is None else f"best {metric} {best:.4f}"
 
 
 def _stopped(bad: int, config: TrainConfig) -> bool:
     return bool(config.patience) and bad >= config.patience
-
-
-def _best_note(metric: str, best: float) -> str:
-    return f"best {metric} {best:.4f}" if best > -float("inf") else ""

@@ -6,17 +6,22 @@ from typing import Any
 
 from jaxrec.core import ResourceError
 from jaxrec.core.files import write_text
+from jaxrec.core.processes import is_writer
 
 
 class MetricWriter:
-    """Write scalars of a run to `metrics.jsonl` and `tb/`."""
+    """Write scalars of a run to `metrics.jsonl` and `tb/`; of several processes the first does."""
 
     def __init__(self, directory: Path, resume_step: int = 0) -> None:
         """Open for appending after `resume_step`; later lines, of work since lost, are dropped."""
+        self._path = directory / "metrics.jsonl"
+        self._file: Any = None
+        self._board: Any = None
+        if not is_writer():
+            return
         from tensorboardX import SummaryWriter
 
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / "metrics.jsonl"
         kept = [row for row in read_metrics(self._path) if row["step"] <= resume_step]
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
@@ -26,8 +31,9 @@ class MetricWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._board.close()
+        for part in (self._file, self._board):
+            if part is not None:
+                part.close()
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append one line.
@@ -35,6 +41,8 @@ class MetricWriter:
         Raises:
           ResourceError: the disk is full.
         """
+        if self._file is None:
+            return
         try:
             self._file.write(json.dumps({"step": step} | values) + "\n")
             self._file.flush()

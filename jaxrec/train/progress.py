@@ -6,9 +6,14 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxrec.core.processes import is_writer
+
 
 class ProgressBar:
-    """`with ProgressBar("train", 1000) as bar: bar.update(n, "loss 1.2")`."""
+    """`with ProgressBar("train", 1000) as bar: bar.update(n, "loss 1.2")`.
+
+    Of several processes the first shows it.
+    """
 
     def __init__(self, title: str, total: int, unit: str = "step", every: float = 10.0) -> None:
         """Describe the work.
@@ -23,8 +28,9 @@ class ProgressBar:
         self.note = ""
         self._begun = self._printed = time.monotonic()
         self._calls = self._first = 0
+        self._shown = is_writer()
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        if self._shown and sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -60,7 +66,7 @@ class ProgressBar:
         shown = f"{rate:.1f} {self.unit}s/s" if rate else ""
         if self._bar:
             self._bar.update(self._task, completed=done, rate=shown, note=self.note)
-        elif now - self._printed >= self.every or done >= self.total:
+        elif self._shown and (now - self._printed >= self.every or done >= self.total):
             self._printed = now
             left = f", ETA {(self.total - done) / rate:.0f} s" if rate and done < self.total else ""
             line = f"{self.title}: {done}/{self.total} {shown}{left}  {self.note}"

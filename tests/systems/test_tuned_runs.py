@@ -17,7 +17,6 @@ from jaxrec.nn import TUNED, StoredKernel
 from jaxrec.peft import TuneConfig
 from jaxrec.quant import dequantize_params
 from jaxrec.systems import generative, run
-from jaxrec.systems.config import METRIC
 from jaxrec.systems.dataset import load_dataset
 from jaxrec.systems.model import resolve, vocabulary
 from jaxrec.systems.parameters import load_start, load_variables, merged_model
@@ -205,10 +204,10 @@ def test_a_base_that_changed_is_refused(config, dataset, base, lora, place):
     plan, moved = PLANS[config], place / "moved"
     shutil.copytree(base, moved)
     try:
-        with Checkpoints(base / "checkpoints", METRIC) as checkpoints:
+        with Checkpoints(base / "checkpoints") as checkpoints:
             state, record = checkpoints.restore(checkpoints.best, plan.state)
             state = jax.tree.map(lambda leaf: leaf + jnp.ones((), leaf.dtype), state)
-            checkpoints.save(9, state, record, {METRIC: 1.0})
+            checkpoints.save(9, state, record, 1.0)
         for action in (
             lambda: load_variables(settings, codes, directory),
             lambda: generative.train(settings, dataset, codes, directory, PLANS[settings]),

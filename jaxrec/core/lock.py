@@ -1,0 +1,111 @@
+"""One process at a time in a directory.
+
+The lock is the kernel's (flock), so it goes with the process that holds it however that ends, and a
+lock file that is left over locks nothing. On a network file system it holds across machines where
+that passes locks on, as NFS 4 and Lustre do.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from jaxrec.core.errors import ResourceError
+from jaxrec.core.processes import is_writer, on_writer
+
+NAME = "run.lock"
+
+
+class DirectoryLock:
+    """`with DirectoryLock(path):` nobody else is in there; the same process may be, more than once.
+
+    Not for several threads of a process.
+    """
+
+    _held: ClassVar[dict[Path, int]] = {}  # how often this process holds each directory
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self._path = self.directory / NAME
+        self._file: int | None = None
+
+    def __enter__(self) -> "DirectoryLock":
+        """Take it.
+
+        Raises:
+          ResourceError: another process has it, or the directory cannot be written.
+        """
+        if not self._held.get(self.directory):
+            self._file = self._take()
+        self._held[self.directory] = self._held.get(self.directory, 0) + 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held[self.directory] -= 1
+        if self._file is None:
+            return
+        del self._held[self.directory]
+        # A directory in which nothing has been written was made for the lock alone.
+        if os.listdir(self.directory) == [NAME]:
+            self._path.unlink()
+            with contextlib.suppress(OSError):
+                self.directory.rmdir()
+        os.close(self._file)
+
+    def _take(self) -> int:
+        while True:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise ResourceError(f"cannot lock {self.directory}: {error.strerror}") from error
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.read(file, 1000)
+                os.close(file)
+                raise ResourceError(
+                    f"{self.directory} is in use by {_describe(holder)}; wait for it, stop it, or "
+                    "give another --run-dir"
+                ) from error
+            # Its last holder may have removed the file between the two calls.
+            if self._is_at_its_path(file):
+                break
+            os.close(file)
+        os.ftruncate(file, 0)
+        os.write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        return file
+
+    def _is_at_its_path(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+
+def _describe(holder: bytes) -> str:
+    try:
+        facts = json.loads(holder)
+        return f"process {facts['pid']} on {facts['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Have a directory to oneself: process 0 holds the lock for all processes of a run.
+
+    Raises:
+      ResourceError: another run has it; on every process.
+    """
+    lock = DirectoryLock(directory)
+    on_writer(lock.__enter__)
+    try:
+        yield
+    finally:
+        if is_writer():
+            lock.__exit__()
