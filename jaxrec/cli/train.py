@@ -1,6 +1,7 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--distributed] [--overrides]`.
+"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--profile] [--distributed] [--overrides]`.
 
-The same directory resumes. With `--distributed` the same command runs on every host.
+The same directory resumes. `--profile` also writes a trace of some steps to `DIR/profile`. With
+`--distributed` the same command runs on every host.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from jaxrec.systems import run as runs
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import load_dataset
 
-DRY, DISTRIBUTED = "--dry-run", "--distributed"
+DRY, PROFILE, DISTRIBUTED = FLAGS = "--dry-run", "--profile", "--distributed"
 
 
 def run(arguments: list[str]) -> None:
@@ -24,7 +25,7 @@ def run(arguments: list[str]) -> None:
     dry = DRY in arguments
     if not dry:
         keep_memory()
-    settings = [word for word in arguments if word not in (DRY, DISTRIBUTED)]
+    settings = [word for word in arguments if word not in FLAGS]
     config, path, directory = take_config(settings, "train")
     if DISTRIBUTED in arguments:
         meet()
@@ -32,10 +33,10 @@ def run(arguments: list[str]) -> None:
         stack.enter_context(only_writer_prints())
         if not dry:
             stack.enter_context(locked(directory))
-        _run(config, path, directory, dry)
+        _run(config, path, directory, dry, PROFILE in arguments)
 
 
-def _run(config: Config, path: Path, directory: Path, dry: bool) -> None:
+def _run(config: Config, path: Path, directory: Path, dry: bool, profile: bool) -> None:
     config = model.resolve(config)
     dataset = load_dataset(config.data)
     facts = dataset.describe()
@@ -52,7 +53,7 @@ def _run(config: Config, path: Path, directory: Path, dry: bool) -> None:
         plan.memory.check()
         print(f"nothing written; next: jaxrec train {path} --run-dir {directory}")
         return
-    result = generative.train(config, dataset, codes, directory, plan)
+    result = generative.train(config, dataset, codes, directory, plan, profile)
     # Seconds of a resumed run count its last sitting only.
     summary = {
         "best_step": result.best_step,

@@ -111,7 +111,12 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
 
 
 def train(
-    config: Config, dataset: Dataset, codes: ItemCodes, directory: Path, plan: Plan | None = None
+    config: Config,
+    dataset: Dataset,
+    codes: ItemCodes,
+    directory: Path,
+    plan: Plan | None = None,
+    profile: bool = False,
 ) -> FitResult:
     """Train the decoder, or go on training it, below `directory`.
 
@@ -121,6 +126,7 @@ def train(
       codes: its item IDs.
       directory: where it is.
       plan: of `plan_training`; None to make it here.
+      profile: see `fit`.
 
     Raises:
       ResourceError: a step needs more memory than a device has, or the disk is full.
@@ -154,6 +160,7 @@ def train(
         base=begun.base,
         metric=METRIC,
         measure=measure,
+        profile=profile,
     )
 
 

@@ -12,18 +12,20 @@ from jaxrec.core import Interrupted
 from jaxrec.core.compiles import CompileCounter
 from jaxrec.core.lock import locked
 from jaxrec.core.mesh import batch_sharding
-from jaxrec.core.processes import broadcast, global_batch, mean
+from jaxrec.core.processes import batch_shard, broadcast, global_batch
 from jaxrec.train.checkpoint import Checkpoints, check_base, iterator_state
 from jaxrec.train.checksums import Checked
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.divergence import LossWatch
+from jaxrec.train.meter import Measure, Meter
 from jaxrec.train.metrics import MetricWriter
 from jaxrec.train.plan import Plan
 from jaxrec.train.progress import ProgressBar
 from jaxrec.train.step import TrainState, initial_params, shardings, start_state
 from jaxrec.train.stopping import StopRequests
+from jaxrec.train.trace import Trace
 
-Measure = Callable[[Any], dict[str, float]]
+Evaluate = Callable[[Any], dict[str, float]]
 
 
 class Batches(Protocol):
@@ -82,7 +84,7 @@ class Standing:
 def fit(
     plan: Plan,
     batches: Batches,
-    evaluate: Measure,
+    evaluate: Evaluate,
     directory: Path,
     *,
     frozen: Any = None,
@@ -91,6 +93,7 @@ def fit(
     metric: str = "ndcg@10",
     title: str = "train",
     measure: Measure | None = None,
+    profile: bool = False,
 ) -> FitResult:
     """Train, or go on training what `directory` holds, to the end.
 
@@ -112,7 +115,8 @@ def fit(
       base: what the frozen parameters are, such as their checksum; a run resumes on no others.
       metric: the one that ranks checkpoints, higher is better.
       title: of the progress bar.
-      measure: from a batch, on the host, to metrics logged beside its loss.
+      measure: tokens and cells of a batch; None to log neither tokens a second nor padding.
+      profile: write a trace of some steps to `profile/`.
 
     Raises:
       DataError: all checkpoints are damaged, or they are of another base or model.
@@ -134,19 +138,17 @@ def fit(
         with (
             MetricWriter(directory, step) as writer,
             ProgressBar(title, config.steps) as bar,
+            Trace(directory / "profile" if profile else None, step) as trace,
         ):
             bar.update(step, f"resumed at {step}" if step else "")
-            watch = LossWatch(
-                batches,
-                batch_sharding(plan.mesh, plan.rules),
-                directory,
-                config.max_loss_ratio,
-                standing.first_loss,
-            )
+            place = batch_sharding(plan.mesh, plan.rules)
+            ratio, first = config.max_loss_ratio, standing.first_loss
+            watch = LossWatch(batches, place, directory, ratio, first)
+            meter = Meter(compiles, measure, batch_shard(place)[1])
             sitting = _Sitting(
-                plan, batches, frozen, standing, checkpoints, writer, bar, watch, stop, compiles
+                plan, batches, frozen, standing, checkpoints, writer, bar, watch, stop, meter, trace
             )
-            step = sitting.train(step, state, evaluate, metric, measure)
+            step = sitting.train(step, state, evaluate, metric)
         checkpoints.wait()
         best_step, state, _ = checkpoints.restore_best(plan.state)
         params = plan.join(state.measured, frozen)
@@ -157,7 +159,7 @@ def fit(
         metrics=metrics,
         steps=step,
         seconds=time.monotonic() - begun,
-        compiles_after_warmup=sitting.surplus,
+        compiles_after_warmup=meter.surplus,
     )
 
 
@@ -188,45 +190,35 @@ class _Sitting:
     bar: ProgressBar
     watch: LossWatch
     stop: StopRequests
-    compiles: CompileCounter
-    expected: int | None = None  # compilations up to the end of the first validation, the warm-up
+    meter: Meter
+    trace: Trace
 
-    @property
-    def surplus(self) -> int:
-        """Compilations after the warm-up."""
-        return 0 if self.expected is None else self.compiles.count - self.expected
-
-    def train(
-        self,
-        step: int,
-        state: TrainState,
-        evaluate: Measure,
-        metric: str,
-        measure: Measure | None,
-    ) -> int:
+    def train(self, step: int, state: TrainState, evaluate: Evaluate, metric: str) -> int:
         """Train from a step to the last, and return that."""
         config, place = self.plan.config, batch_sharding(self.plan.mesh, self.plan.rules)
-        logged = (step, time.monotonic())
+        self.meter.restart()
         while step < config.steps and not _stopped(self.standing.bad, config):
-            local = next(self.batches)
-            state, found = self.plan.step(state, global_batch(local, place), self.frozen)
+            with self.trace.before(step):
+                with self.meter.waiting():
+                    local = next(self.batches)
+                batch = global_batch(local, place)
+                state, found = self.plan.step(state, batch, self.frozen)
             step += 1
+            self.trace.after(step, found)
+            self.meter.add(local, self.plan.step_flops(batch))
             self.watch.add(step, found)
             self.bar.update(step)
             asked, last = self.stop.asked(step), step == config.steps
             if step % config.log_every == 0 or last:
                 self.watch.look()
                 values = {name: float(value) for name, value in found.items()}
-                values |= mean(measure(local)) if measure else {}
-                now = time.monotonic()
-                values["steps_per_second"] = (step - logged[0]) / (now - logged[1])
-                values["compiles"] = float(self.compiles.count)
+                values |= self.meter.values()
                 self.writer.write(step, values)
                 self.bar.update(step, f"loss {values['loss']:.3f}  {self._best_note(metric)}")
-                logged = (step, now)
+                self.meter.warn(step)
             if step % config.eval_every == 0 or last:
                 self._validate(step, state, evaluate, metric)
-                logged = (step, time.monotonic())
+                self.meter.restart()
             elif asked:
                 self._save(step, state, self.watch.check(step, state), None)
             if asked and not last:
@@ -237,7 +229,7 @@ class _Sitting:
                 )
         return step
 
-    def _validate(self, step: int, state: TrainState, evaluate: Measure, metric: str) -> None:
+    def _validate(self, step: int, state: TrainState, evaluate: Evaluate, metric: str) -> None:
         """Measure a step and save it, unless it is one that nobody should go on from."""
         checked = self.watch.check(step, state)
         # Process 0's, so that all stop early after the same validation.
@@ -248,8 +240,7 @@ class _Sitting:
         self.writer.write(step, {f"valid/{name}": value for name, value in metrics.items()})
         self._save(step, state, checked, score)
         self.bar.update(step, self._best_note(metric))
-        if self.expected is None:
-            self.expected = self.compiles.count
+        self.meter.warm(step)
 
     def _save(self, step: int, state: TrainState, checked: Checked, score: float | None) -> None:
         self.standing.iterator = iterator_state(self.batches)

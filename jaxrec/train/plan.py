@@ -84,6 +84,10 @@ class Plan:
         """Train on a batch; the old state is donated."""
         return self.steps.get(batch_shapes(batch), self.any_step)(state, batch, frozen)
 
+    def step_flops(self, batch: Any) -> float:
+        """`flops` of a step on a batch; 0 where it is none of the plan's."""
+        return self.flops.get(batch_shapes(batch), 0.0)
+
     @property
     def size(self) -> Size:
         """Parameters, trained and all."""

@@ -18,9 +18,11 @@ def test_rates_are_sums_over_the_time_that_passed(monkeypatch):
     monkeypatch.setattr("jaxrec.train.meter.peak_flops", lambda kind: 4e12)
     with CompileCounter() as compiles:
         meter = Meter(compiles, lambda batch: (int(batch.sum()), batch.size))
-        meter.add(np.array([1, 0, 0, 1]), 3e12, 0.5)
-        meter.add(np.array([1, 1, 1, 0, 1, 1]), 5e12, 0.25)
-        now[0] += 4.0
+        meter.add(np.array([1, 0, 0, 1]), 3e12)
+        with meter.waiting():
+            now[0] += 0.75
+        meter.add(np.array([1, 1, 1, 0, 1, 1]), 5e12)
+        now[0] += 3.25
         found = meter.values()
         assert found["step_seconds"] == 2.0
         assert found["input_share"] == pytest.approx(0.75 / 4)
@@ -30,12 +32,29 @@ def test_rates_are_sums_over_the_time_that_passed(monkeypatch):
         assert found["mfu"] == pytest.approx(8 / 4 / 4 / jax.device_count())
         assert found["compiles"] == 0
         # Each reading begins anew, and so does a restart.
-        meter.add(np.ones(3), 1e12, 0.0)
+        meter.add(np.ones(3), 1e12)
         now[0] += 50.0
         meter.restart()
-        meter.add(np.ones(3), 1e12, 0.0)
+        meter.add(np.ones(3), 1e12)
         now[0] += 1.0
         assert meter.values()["step_seconds"] == 1.0
+
+
+def test_compilations_after_the_warm_up_are_a_warning_that_names_their_shapes():
+    run = jax.jit(lambda x: 5 * x)
+    with CompileCounter() as compiles:
+        meter = Meter(compiles)
+        run(np.ones(3, np.float32))
+        meter.warn(1)
+        meter.warm(2)
+        assert meter.surplus == 0
+        run(np.ones(3, np.float32))
+        meter.warn(3)
+        run(np.ones(17, np.float32))
+        with pytest.warns(UserWarning, match=r"up to step 4 .*\[17\]"):
+            meter.warn(4)
+        meter.warm(5)
+        assert meter.surplus == 1
 
 
 def test_peak_memory_grows_with_what_is_held():

@@ -107,6 +107,35 @@ def test_a_finished_run_started_again_trains_no_further(tmp_path):
     assert second.seconds < first.seconds + 60
 
 
+def test_speed_is_logged_a_trace_written_and_a_new_shape_warned_of(tmp_path):
+    class Growing(Batches):
+        def __next__(self):
+            self.size = 8 if self.place < 7 else 16
+            return super().__next__()
+
+    plan = make_plan(init, loss, next(Batches(8)), CONFIG)
+    with pytest.warns(UserWarning, match=r"up to step 8 programs .*\[16,3\]"):
+        result = fit(
+            plan,
+            Growing(),
+            closeness,
+            tmp_path,
+            measure=lambda batch: (6, batch["x"].shape[0]),
+            profile=True,
+        )
+    assert result.compiles_after_warmup == 1
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row]
+    assert [row["padding"] for row in rows] == [0.25] * 7 + [0.625] * 5
+    for row in rows:
+        assert row["tokens_per_second"] == pytest.approx(6 / row["step_seconds"])
+        assert 0 <= row["input_share"] < 1 and row["host_peak_bytes"] > 2**20
+    # A product of [8, 3] and [3], forward and twice back; nobody counted the new shape.
+    flops = 3 * 2 * 8 * 3 / jax.device_count()
+    assert rows[2]["teraflops"] * rows[2]["step_seconds"] == pytest.approx(flops / 1e12)
+    assert "teraflops" not in rows[-1]
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
+
+
 def test_a_step_is_adamw_with_the_documented_schedule(tmp_path):
     # Referee: optax driven by hand over the same batches, without the loop, jit or sharding.
     config = dataclasses.replace(CONFIG, steps=5, weight_decay=0.1, clip_norm=0.7)
