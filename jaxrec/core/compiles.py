@@ -10,7 +10,7 @@ _EVENT = "/jax/core/compile/backend_compile_duration"
 _LOGGER = logging.getLogger("jax._src.interpreters.pxla")
 
 
-class CompileCounter(logging.Handler):
+class CompileCounter(logging.Filter):
     """`with CompileCounter() as counter:` counts this process's XLA compilations.
 
     Attributes:
@@ -20,31 +20,32 @@ class CompileCounter(logging.Handler):
     """
 
     def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
+        super().__init__()
         self.count = 0
         self.seconds = 0.0
         self.programs: list[str] = []
         self._shapes: dict[str, str] = {}
-        self._level = logging.NOTSET
+        self._level = self._shown = logging.NOTSET
 
     def __enter__(self) -> "CompileCounter":
         jax.monitoring.register_event_duration_secs_listener(self._listen)
-        self._level = _LOGGER.level
+        self._level, self._shown = _LOGGER.level, _LOGGER.getEffectiveLevel()
+        _LOGGER.addFilter(self)
         _LOGGER.setLevel(logging.DEBUG)
-        _LOGGER.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
-        _LOGGER.removeHandler(self)
         _LOGGER.setLevel(self._level)
+        _LOGGER.removeFilter(self)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the shapes of a program that is about to be compiled."""
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the shapes of a program that is about to be compiled; show what was shown before."""
         if str(record.msg).startswith("Compiling %s") and len(record.args or ()) >= 2:
             name, shapes, *_ = record.args  # type: ignore[misc]
             listed = ", ".join(getattr(x, "str_short", lambda x=x: str(x))() for x in shapes)  # type: ignore[union-attr]
             self._shapes[str(name)] = f"{name}({listed})"
+        return record.levelno >= self._shown
 
     def _listen(self, event: str, duration_secs: float, **metadata: Any) -> None:
         if event == _EVENT:
