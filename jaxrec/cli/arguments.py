@@ -88,8 +88,8 @@ def take_config(arguments: list[str], command: str) -> tuple[Config, Path, Path]
     prog = f"jaxrec {command} CONFIG"
     wants_help = not arguments or arguments[0] in ("-h", "--help")
     if wants_help:
-        dry = "[--dry-run] " if command == "train" else ""
-        print(f"usage: {prog} [--run-dir DIR] {dry}[--from-file PATH] [--SETTING VALUE ...]\n")
+        flags = "[--dry-run] [--show-sharding] " if command == "train" else ""
+        print(f"usage: {prog} [--run-dir DIR] {flags}[--from-file PATH] [--SETTING VALUE ...]\n")
         parse(Config, ["--help"], prog=prog, default=Config())
     path, rest = Path(arguments[0]), list(arguments[1:])
     if str(path).startswith("-"):
@@ -121,6 +121,7 @@ def _option_names(config: Any) -> list[str]:
     return ["--" + name.replace("_", "-") for name, _ in flatten(config)] + [
         "--run-dir",
         "--dry-run",
+        "--show-sharding",
     ]
 
 

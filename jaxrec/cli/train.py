@@ -1,4 +1,7 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--overrides]`; the same directory resumes."""
+"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--show-sharding] [--overrides]`.
+
+The same directory resumes. `--show-sharding` prints where every parameter lies.
+"""
 
 from jaxrec.cli.arguments import take_config
 from jaxrec.core.files import write_text
@@ -7,7 +10,7 @@ from jaxrec.systems import generative, item_text, model
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
 
-DRY = "--dry-run"
+DRY, SHOW = "--dry-run", "--show-sharding"
 
 
 def run(arguments: list[str]) -> None:
@@ -15,7 +18,8 @@ def run(arguments: list[str]) -> None:
     dry = DRY in arguments
     if not dry:
         keep_memory()
-    config, path, directory = take_config([word for word in arguments if word != DRY], "train")
+    settings = [word for word in arguments if word not in (DRY, SHOW)]
+    config, path, directory = take_config(settings, "train")
     config = model.resolve(config)
     dataset = load_dataset(config.data)
     facts = dataset.describe()
@@ -26,6 +30,8 @@ def run(arguments: list[str]) -> None:
     )
     codes = generative.open_run(config, dataset, directory, write=not dry)
     print(item_text.describe(codes.metadata))
+    if SHOW in arguments:
+        print(model.show_shardings(config, codes))
     plan = model.plan_training(config, codes)
     print(plan)
     if dry:

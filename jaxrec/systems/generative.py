@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.mesh import make_mesh
+from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.data import training_sequences
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
@@ -45,8 +45,8 @@ def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool =
     encoder = item_text.choose(config.ids)
     check_beams(dataset.num_items, config.decode.beams)
     mesh = make_mesh(config.mesh)
-    check_batch(config.train, mesh)
-    check_batch(config.sasrec.train, mesh)
+    check_batch(config.train, mesh, config.sharding)
+    check_batch(config.sasrec.train, make_mesh(MeshConfig()), ShardingRules())
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)
@@ -61,7 +61,7 @@ def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool =
 
 
 def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommender:
-    """Put model, parameters and index together."""
+    """Put model, parameters, index and devices together."""
     return Recommender(
         model=make_model(config, codes),
         params=params,
@@ -72,6 +72,8 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
         beams=config.decode.beams,
         batch_size=config.decode.batch_size,
         normalize=config.decode.normalize,
+        mesh=make_mesh(config.mesh),
+        rules=config.sharding,
     )
 
 

@@ -20,13 +20,14 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError
-from jaxrec.core.mesh import box_like, make_mesh
+from jaxrec.core.mesh import box_like, describe_shardings, make_mesh
 from jaxrec.data.tokenizers import add_id_tokens, id_tokenizer
 from jaxrec.ids import BOS, PAD, IdVocabulary, ItemCodes
 from jaxrec.models import CausalLM, ModelSpec, Pretrained
 from jaxrec.nn import TUNED
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.peft import Tuning, merge, start, variables
+from jaxrec.quant import box_params
 from jaxrec.systems import run, text_base
 from jaxrec.systems.config import Config
 from jaxrec.train import Plan, all_trained, load_params, make_optimizer, make_plan, make_shapes
@@ -142,6 +143,22 @@ def plan_training(config: Config, codes: ItemCodes) -> Plan:
     )
 
 
+def show_shardings(config: Config, codes: ItemCodes) -> str:
+    """Where every parameter of a run lies, see `describe_shardings`; trained ones first.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+    """
+    trained, frozen, _ = _shapes(config, codes)
+    if callable(trained):
+        trained = jax.eval_shape(trained, jax.random.key(0))
+    mesh, shown = make_mesh(config.mesh), []
+    for name, tree in (("trained", trained), ("frozen", frozen)):
+        if tree is not None:
+            shown.append(f"{name}\n{describe_shardings(tree, mesh, config.sharding)}")
+    return "\n".join(shown)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Start:
     """What a run begins with.
@@ -247,7 +264,8 @@ def _shapes(config: Config, codes: ItemCodes) -> tuple[Any, Any, Callable[[Any, 
     tuning = jax.eval_shape(
         functools.partial(_split, config, codes), jax.random.key(0), nn.meta.unbox(boxed)
     )
-    return tuning.trainable, box_like(tuning.frozen, boxed), _join
+    frozen = {"params": box_params(tuning.frozen["params"], boxed)}
+    return tuning.trainable, frozen, _join
 
 
 def init_function(model: CausalLM) -> Callable[[jax.Array], Any]:
