@@ -1,5 +1,6 @@
 """Test settings: strict promotion, where the real data lie, and one reason when they are absent."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 DATA = Path(os.environ.get("JAXREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drop compiled programs after each file: each holds memory maps, and a process has 65,530."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

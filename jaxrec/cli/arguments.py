@@ -88,7 +88,7 @@ def take_config(arguments: list[str], command: str) -> tuple[Config, Path, Path]
     prog = f"jaxrec {command} CONFIG"
     wants_help = not arguments or arguments[0] in ("-h", "--help")
     if wants_help:
-        flags = "[--dry-run] [--show-sharding] " if command == "train" else ""
+        flags = "[--dry-run] [--show-shardings] " if command == "train" else ""
         print(f"usage: {prog} [--run-dir DIR] {flags}[--from-file PATH] [--SETTING VALUE ...]\n")
         parse(Config, ["--help"], prog=prog, default=Config())
     path, rest = Path(arguments[0]), list(arguments[1:])
@@ -121,7 +121,7 @@ def _option_names(config: Any) -> list[str]:
     return ["--" + name.replace("_", "-") for name, _ in flatten(config)] + [
         "--run-dir",
         "--dry-run",
-        "--show-sharding",
+        "--show-shardings",
     ]
 
 

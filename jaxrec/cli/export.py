@@ -1,23 +1,33 @@
-"""`jaxrec export MODEL --to hf --out DIR`: a run or a model in Hugging Face's format."""
+"""`jaxrec export MODEL --to hf --out DIR`: a run or a model in Hugging Face's format.
+
+With `--to peft` what a run trained on a frozen base is written apart, as an adapter of PEFT.
+"""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import ConfigError
 
+if TYPE_CHECKING:
+    from jaxrec.systems.pretrained import Opened
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Write config, weights, tokenizer and, of a run, the map between items and IDs.
 
+    A tuned run is merged into one model, or with `--to peft` written as an adapter.
+
     Attributes:
       model: a run directory, a model directory, or a checkpoint that `import-hf` reads.
       out: the directory to write.
-      to: the format.
+      to: the format: a whole model, or the adapter of a tuned run.
+      base: of an adapter: path or name of its base in Hugging Face's format; "" to write the base
+        to `base` beside the adapter.
       family: Hugging Face's model type; "auto" for the one it came from, or the first that fits.
       dtype: of the weights.
       shard_mb: most megabytes of one file.
@@ -25,7 +35,8 @@ class Arguments:
 
     model: Annotated[Path, tyro.conf.Positional]
     out: Path
-    to: Literal["hf"] = "hf"
+    to: Literal["hf", "peft"] = "hf"
+    base: str = ""
     family: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     shard_mb: int = 5000
@@ -36,25 +47,49 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec export")
     if options.shard_mb < 1:
         raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
-    from jaxrec.models import export_model
     from jaxrec.models.convert import check_free
     from jaxrec.systems.pretrained import open_any
-    from jaxrec.systems.run import to_json_rows
 
     check_free(options.out)
-    opened = open_any(options.model)
+    if options.to == "peft":
+        _export_adapter(options)
+        return
+    if options.base:
+        raise ConfigError("--base is the base of an adapter; give it with --to peft")
+    family = _export_model(options, open_any(options.model), options.out)
+    files = sorted(path.name for path in options.out.iterdir())
+    print(f"saved in {options.out} as {family}: {', '.join(files)}")
+    print(f"next: transformers.AutoModel.from_pretrained({str(options.out)!r})")
+
+
+def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
+    """Write a whole model; returns its family."""
+    from jaxrec.models import export_model
+    from jaxrec.systems.run import to_json_rows
+
     extra = {}
     if opened.items is not None:
         extra["item_ids.json"] = to_json_rows(opened.items)
-    family = export_model(
+    return export_model(
         opened.model,
-        options.out,
+        out,
         family=None if options.family == "auto" else options.family,
         dtype=options.dtype,
         tokenizer=opened.tokenizer,
         shard_bytes=options.shard_mb * 1_000_000,
         extra=extra,
     )
-    files = sorted(path.name for path in options.out.iterdir())
-    print(f"saved in {options.out} as {family}: {', '.join(files)}")
-    print(f"next: transformers.AutoModel.from_pretrained({str(options.out)!r})")
+
+
+def _export_adapter(options: Arguments) -> None:
+    """Write what a tuned run trained, and its base unless there is one already."""
+    from jaxrec.peft import save_peft
+    from jaxrec.systems.pretrained import open_adapter
+
+    opened, trained, tune = open_adapter(options.model)
+    base = options.base or str(options.out / "base")
+    save_peft(opened.model, trained, options.out, rank_stabilized=tune.rank_stabilized, base=base)
+    if not options.base:
+        _export_model(options, opened, options.out / "base")
+    print(f"saved in {options.out}: the adapter of {base}")
+    print(f"next: peft.AutoPeftModel.from_pretrained({str(options.out)!r})")

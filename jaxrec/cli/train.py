@@ -1,6 +1,6 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--show-sharding] [--overrides]`.
+"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--show-shardings] [--overrides]`.
 
-The same directory resumes. `--show-sharding` prints where every parameter lies.
+The same directory resumes. `--show-shardings` prints where every parameter lies.
 """
 
 from jaxrec.cli.arguments import take_config
@@ -10,7 +10,7 @@ from jaxrec.systems import generative, item_text, model
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
 
-DRY, SHOW = "--dry-run", "--show-sharding"
+DRY, SHOW = "--dry-run", "--show-shardings"
 
 
 def run(arguments: list[str]) -> None:
@@ -31,8 +31,8 @@ def run(arguments: list[str]) -> None:
     codes = generative.open_run(config, dataset, directory, write=not dry)
     print(item_text.describe(codes.metadata))
     if SHOW in arguments:
-        print(model.show_shardings(config, codes))
-    plan = model.plan_training(config, codes)
+        print(generative.show_shardings(config, codes))
+    plan = generative.plan_training(config, codes)
     print(plan)
     if dry:
         plan.memory.check()

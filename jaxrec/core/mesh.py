@@ -247,20 +247,6 @@ def _shown(part: str | tuple[str, ...] | None) -> str:
     return "-" if part is None else part if isinstance(part, str) else "+".join(part)
 
 
-def box_like(tree: Any, boxed: Any) -> Any:
-    """Give leaves of `tree` the axis names of what lies at the same path of `boxed`.
-
-    Leaves that have no counterpart, as the parts of a quantized kernel, are left as they are, which
-    `param_shardings` replicates.
-    """
-    boxes = dict(jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box))
-
-    def box(path: Any, leaf: Any) -> Any:
-        return boxes[path].replace_boxed(leaf) if is_box(boxes.get(path)) else leaf
-
-    return jax.tree_util.tree_map_with_path(box, tree)
-
-
 def is_box(leaf: Any) -> bool:
     """Whether a leaf is an array with its axis names."""
     return isinstance(leaf, nn.Partitioned)

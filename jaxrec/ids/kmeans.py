@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.errors import DataError
+from jaxrec.ids._threads import one_thread
 from jaxrec.ids.kmeans_device import fit_on_device
 
 # Rows a centroid to fit on; more barely moves the centroids (faiss draws the same line).
@@ -43,15 +44,16 @@ def fit_many(
     iterations: int = 50,
 ) -> list[np.ndarray]:
     """Return the centroids of several sets of vectors, as `fit_centroids` does, side by side."""
-    from threadpoolctl import threadpool_limits
 
     def fit(job: tuple[np.ndarray, int, int]) -> np.ndarray:
         return _fit(*job, restarts, iterations)
 
     jobs = list(zip(parts, sizes, seeds, strict=True))
-    # One thread a fit: threads add up partial sums in the order in which they finish, so that two
-    # fits would differ in the last bits and now and then in a code. Fits run beside one another.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(os.cpu_count()) as pool:
+    # One thread a fit; fits run beside one another. OpenMP's limit is that of the calling thread.
+    with (
+        one_thread("sklearn.cluster"),
+        ThreadPoolExecutor(os.cpu_count(), initializer=one_thread) as pool,
+    ):
         return list(pool.map(fit, jobs))
 
 

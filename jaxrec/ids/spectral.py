@@ -17,10 +17,16 @@ import numpy as np
 
 # A dense eigensolver takes less time than a sparse one up to about so many nodes.
 _DENSE = 500
+# Error of a sparse eigenvector, as a share of its eigenvalue: no node of the graphs tried moves.
+_FINE = 1e-6
 # Beyond so many nodes, eigenvectors to a few hundredths of an eigenvalue will do: many eigenvalues
 # of a large graph lie closer than that, so exact vectors would take minutes and cluster no better.
 _LARGE = 3000
-_TOLERANCE = 0.03
+_COARSE = 0.03
+# Vectors of the Krylov basis beyond those wanted: a larger basis needs fewer, costlier restarts.
+_BASIS = 50
+# Edges of each node that are tried first for what they join.
+_FEW = 8
 # Splits that leave more than this share in one part are evened out, or the recursion would go
 # through the nodes a few at a time: complete graphs have no clusters to find.
 _LOPSIDED = 0.9
@@ -35,8 +41,9 @@ def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
     Args:
       adjacency: symmetric weights, none negative, sparse [n, n] with n > 1.
       clusters: N, 2 or more.
-      seed: of the eigensolver's start, which moves nothing but the last bits.
+      seed: of the eigensolver's start; up to 3,000 nodes it moves nothing but the last bits.
     """
+    adjacency = adjacency.tocsr()
     clusters = min(clusters, adjacency.shape[0])
     parts, part = _parts(adjacency)
     if parts == 1:
@@ -71,10 +78,25 @@ def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
 
 def _parts(adjacency: Any) -> tuple[int, np.ndarray]:
     """Number of connected parts, and the part of each node, numbered by their first nodes."""
+    import scipy.sparse as sp
     from scipy.sparse.csgraph import connected_components
 
-    # The same for symmetric weights as directed=False, which would transpose the graph first.
-    count, part = connected_components(adjacency, directed=True, connection="strong")
+    # A few edges of each node join nearly all that is joined, so the others are only looked through
+    # for what is left: SciPy would convert and sort them all, which takes as long as clustering.
+    edges = np.arange(_FEW) + adjacency.indptr[:-1, None]
+    there = edges < adjacency.indptr[1:, None]
+    columns = adjacency.indices[edges[there]]
+    bounds = np.append(0, np.cumsum(there.sum(axis=1)))
+    few = sp.csr_array((np.ones(len(columns)), columns, bounds), shape=adjacency.shape)
+    count, part = connected_components(few, directed=False)
+    if count > 1:
+        ends = np.repeat(part, np.diff(adjacency.indptr)), part[adjacency.indices]
+        bridge = np.flatnonzero(ends[0] != ends[1])
+        pairs = (np.ones(len(bridge)), (ends[0][bridge], ends[1][bridge]))
+        count, joined = connected_components(
+            sp.coo_array(pairs, shape=(count, count)), directed=False
+        )
+        part = joined[part]
     _, first = np.unique(part, return_index=True)
     rank = np.empty(count, np.int64)
     rank[np.argsort(first)] = np.arange(count)
@@ -112,30 +134,27 @@ def _split_connected(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
 def _embedding(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
     """Eigenvectors by falling eigenvalue, divided by the roots of the degrees, [n, N]."""
     from scipy.linalg import eigh
-    from scipy.sparse.linalg import eigsh
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
     n = adjacency.shape[0]
     root = np.sqrt(np.asarray(adjacency.sum(axis=1)).ravel())
-    # D^-1/2 A D^-1/2 entry by entry: a product of sparse matrices would take far longer.
-    normalized = adjacency.tocsr(copy=True)
-    row = np.repeat(1 / root, np.diff(normalized.indptr))
-    normalized.data = normalized.data * row / root[normalized.indices]
     start = np.random.default_rng(seed).normal(size=n)
     if n <= max(_DENSE, 3 * clusters):
-        _, vectors = eigh(normalized.toarray(), subset_by_index=[n - clusters, n - 1])
-    elif n <= _LARGE:
-        _, vectors = eigsh(normalized, k=clusters, which="LA", v0=start)
+        normalized = adjacency.toarray() / root / root[:, None]
+        _, vectors = eigh(normalized, subset_by_index=[n - clusters, n - 1])
     else:
+        kind, tolerance = (np.float64, _FINE) if n <= _LARGE else (np.float32, _COARSE)
+        scale, weights = (1 / root).astype(kind), adjacency.astype(kind)
+        # D^-1/2 A D^-1/2 is never formed: that would copy A, most of the memory of a large graph.
         _, vectors = eigsh(
-            normalized.astype(np.float32),
+            LinearOperator((n, n), lambda x: scale * (weights @ (scale * x)), dtype=kind),
             k=clusters,
             which="LA",
-            v0=start.astype(np.float32),
-            tol=_TOLERANCE,
-            ncv=clusters + 50,  # a larger basis needs fewer, costlier restarts
+            v0=start.astype(kind),
+            tol=tolerance,
+            ncv=min(clusters + _BASIS, n),
         )
-        vectors = vectors.astype(np.float64)
-    return vectors[:, ::-1] / root[:, None]
+    return vectors[:, ::-1].astype(np.float64) / root[:, None]
 
 
 def _numbered(label: np.ndarray) -> np.ndarray:

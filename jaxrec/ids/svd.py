@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from jaxrec.core.errors import ConfigError
+from jaxrec.ids._threads import one_thread
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.cooccurrence import flat
 from jaxrec.ids.kmeans import check_vectors, squared_distances
@@ -169,7 +170,6 @@ def _checked(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
 def _factors(met: Any, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """V [I, t] and W S^-1 [U, t] of the truncated SVD of met^T; zeros beyond the matrix's rank."""
     from scipy.sparse.linalg import svds
-    from threadpoolctl import threadpool_limits
 
     if min(met.shape) <= 4 * rank:
         # The sparse solver needs room beside the values that it looks for.
@@ -177,8 +177,7 @@ def _factors(met: Any, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         v, s, wt = v[:, :rank], s[:rank], wt[:rank]
     else:
         start = np.random.default_rng(seed).normal(size=min(met.shape))
-        # One thread, as in `kmeans`: the order of partial sums must not depend on who is first.
-        with threadpool_limits(limits=1):
+        with one_thread("scipy.sparse.linalg"):
             v, s, wt = svds(met, k=rank, v0=start)
         v, s, wt = v[:, ::-1], s[::-1], wt[::-1]
     # A sign convention, which LAPACK and ARPACK leave open.

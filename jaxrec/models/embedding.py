@@ -52,7 +52,7 @@ class Embedding(nn.Module):
         x = constrain(jnp.take(self.table, real, axis=0), "batch", "sequence", "embed")
         if (update := tuned(self, "update")) is not None:
             down, up = update.factors()
-            x = x + jnp.take(down, real, axis=0) @ up
+            x = x + (jnp.take(down, real, axis=0) @ up).astype(x.dtype)
         x = x * c.embedding_scale
         if (prompt := tuned(self, "prompt")) is not None:
             x = put_virtual(slots, prompt, x)

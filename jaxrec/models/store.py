@@ -105,6 +105,15 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
     return dataclasses.replace(model, params={"params": unflatten_dict(found, sep="/")})
 
 
+def is_quantized(directory: str | os.PathLike[str]) -> bool:
+    """Whether some kernels of what `save_model` wrote are stored in another way than as arrays.
+
+    Raises:
+      DataError: the description is missing or damaged.
+    """
+    return bool(_read_description(Path(directory))[1])
+
+
 def describe_model(directory: str | os.PathLike[str]) -> Pretrained:
     """Read all but the parameters of what `save_model` wrote; `params` is None.
 

@@ -65,7 +65,11 @@ class CodebookKernel(StoredKernel):
         stack, rows = self.codes.shape[:-2], self.codes.shape[-2]
         outer = math.prod(self.kernel_shape) // self.inner
         halves = jnp.stack([self.codes >> jnp.uint8(4), self.codes & jnp.uint8(15)], axis=-1)
-        levels = look_up(levels_of(self.codebook), halves)
+        table = jnp.asarray(levels_of(self.codebook), jnp.float32)
+        # Tied to the layer, or XLA would spread each level over an array as large as the matrix,
+        # once for all layers of a scan, before the scan.
+        table, _ = jax.lax.optimization_barrier((table, self.absmax[..., :1]))
+        levels = look_up(table, halves)
         # Rows stay an axis of their own, so that a matrix that is split by rows needs no exchange.
         values = levels.reshape(*stack, rows, -1, self.block)
         values = values * self.scales.reshape(*stack, rows, -1, 1)

@@ -79,15 +79,15 @@ def nearest_code(x: jax.Array, codebook: Codebook) -> jax.Array:
     rank = sum((x > bound).astype(jnp.uint8) for bound in bounds)
     if np.array_equal(order, np.arange(16)):
         return jnp.asarray(rank)
-    return look_up(tuple(order.tolist()), jnp.asarray(rank)).astype(jnp.uint8)
+    return look_up(jnp.asarray(order, jnp.float32), jnp.asarray(rank)).astype(jnp.uint8)
 
 
-def look_up(table: tuple[float, ...], codes: jax.Array) -> jax.Array:
-    """Entry of a table of 16 for each code, float32.
+def look_up(table: jax.Array, codes: jax.Array) -> jax.Array:
+    """Entry of a table `[16]` for each code, float32.
 
-    By four rounds of choices, one a bit: unlike a gather they fuse into a product on every device.
+    By four rounds of choices, one a bit: unlike gathers they are fast on every device.
     """
-    values: list[jax.Array] = [jnp.float32(value) for value in table]
+    values = [table[code] for code in range(16)]
     for bit in range(4):
         is_set = (codes >> jnp.uint8(bit) & jnp.uint8(1)) == 1
         pairs = zip(values[::2], values[1::2], strict=True)

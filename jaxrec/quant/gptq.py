@@ -19,11 +19,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models import ModelSpec
-from jaxrec.nn import StoredKernel, kernel_specs
-from jaxrec.quant.calibration import GRAM, Batch, Layer, walk
+from jaxrec.quant.calibration import GRAM, stacked_targets
 from jaxrec.quant.grid import Grid, decode, encode
+from jaxrec.quant.layers import Batch, Layer, walk
 from jaxrec.quant.ranges import RangeConfig, fit
-from jaxrec.quant.tree import ALL, targets
+from jaxrec.quant.tree import ALL
 from jaxrec.quant.uniform import UniformConfig, UniformKernel
 
 # Damping grows by this factor until the Hessian has a Cholesky factor, and to this much at most.
@@ -63,7 +63,7 @@ class GptqConfig:
             )
 
 
-def quantize_model(
+def gptq_params(
     spec: ModelSpec,
     variables: Any,
     batches: Sequence[Batch],
@@ -87,12 +87,7 @@ def quantize_model(
         a kernel that is stored already.
       DataError: no batches, or activations that are not finite.
     """
-    chosen = targets(kernel_specs(spec.shapes()), names)
-    outside = [path for path, found in chosen.items() if found.layers is None]
-    if outside:
-        raise ConfigError(
-            f"GPTQ quantizes layers of stacks, not {', '.join(outside)}: round those to nearest"
-        )
+    chosen = stacked_targets(spec, variables["params"], names)
     for path, found in chosen.items():
         try:
             config.weights.groups(found.inner)
@@ -102,38 +97,44 @@ def quantize_model(
 
     def visit(layer: Layer) -> Any:
         groups = [
-            [name for name in names if f"{layer.path}/{name}" in chosen] for names in layer.groups()
+            tuple(name for name in names if f"{layer.path}/{name}" in chosen)
+            for names in layer.groups()
         ]
         groups = [names for names in groups if names]
+        together = [groups] if not config.true_sequential else [[names] for names in groups]
         params = layer.params
-        if not config.true_sequential:
-            grams = layer.gather(params, GRAM, tuple(names[0] for names in groups))
-        for names in groups:
-            if config.true_sequential:
-                grams = layer.gather(params, GRAM, (names[0],))
-            gram, rows = grams[names[0]]
-            hessian = 2.0 * np.asarray(gram, np.float64) / max(float(rows), 1.0)
-            leaves = flatten_dict(params, sep="/")
-            for name in names:
-                path, found = f"{layer.path}/{name}", layer.specs[name]
-                kernel = leaves[f"{name}/kernel"]
-                if isinstance(kernel, StoredKernel):
-                    raise ConfigError(
-                        f"the kernel of {path} is stored as {type(kernel).__name__} already; "
-                        "GPTQ needs the original"
-                    )
-                try:
-                    made = quantize(found.matrix(kernel), hessian, config, found.shape)
-                except DataError as error:
-                    raise DataError(f"{path}, layer {layer.index}: {error}") from error
-                change = np.asarray(found.matrix(kernel) - made.dense(), np.float64)
-                errors[path].append(output_error(change, hessian))
-                leaves[f"{name}/kernel"] = made
-            params = unflatten_dict(leaves, sep="/")
+        for step in together:
+            grams = layer.gather(params, GRAM, tuple(names[0] for names in step))
+            for names in step:
+                params = _quantize_layer(layer, params, names, grams[names[0]], config, errors)
         return params
 
     params = walk(spec, variables, batches, visit)
     return params, {path: np.asarray(layers) for path, layers in errors.items()}
+
+
+def _quantize_layer(
+    layer: Layer,
+    params: Any,
+    names: tuple[str, ...],
+    gram: tuple[jax.Array, jax.Array],
+    config: GptqConfig,
+    errors: dict[str, list[float]],
+) -> Any:
+    """Quantize the kernels of a layer that read one input; notes the error of each."""
+    hessian = 2.0 * np.asarray(gram[0], np.float64) / max(float(gram[1]), 1.0)
+    leaves = flatten_dict(params, sep="/")
+    for name in names:
+        path, found = f"{layer.path}/{name}", layer.specs[name]
+        matrix = found.matrix(leaves[f"{name}/kernel"])
+        try:
+            made = quantize(matrix, hessian, config, found.shape)
+        except DataError as error:
+            raise DataError(f"{path}, layer {layer.index}: {error}") from error
+        leaves[f"{name}/kernel"] = made
+        change = np.asarray(matrix, np.float64) - np.asarray(made.dense(), np.float64)
+        errors[path].append(output_error(change, hessian))
+    return unflatten_dict(leaves, sep="/")
 
 
 def output_error(change: np.ndarray, hessian: np.ndarray) -> float:
@@ -218,7 +219,7 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
             # Of the matrix turned by 180 degrees, as Cholesky factors are lower triangular.
             lower = np.linalg.cholesky(damped[::-1, ::-1])
         except np.linalg.LinAlgError:
-            damping = max(damping * DAMPING_GROWTH, np.finfo(np.float32).eps)
+            damping = max(damping * DAMPING_GROWTH, float(np.finfo(np.float32).eps))
             continue
         upper = lower[::-1, ::-1]
         return scipy.linalg.solve_triangular(upper, np.eye(len(upper)))
@@ -302,7 +303,5 @@ def _round(
         return matrix, codes, scale, zero
 
     codes = jnp.zeros(matrix.shape, jnp.int8)
-    _, codes, scale, zero = jax.lax.fori_loop(
-        0, blocks, whole_block, (matrix, codes, scale, zero)
-    )
+    _, codes, scale, zero = jax.lax.fori_loop(0, blocks, whole_block, (matrix, codes, scale, zero))
     return codes[:inner], scale, zero

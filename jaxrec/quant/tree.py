@@ -107,8 +107,13 @@ def dequantize_params(params: Any, dtype: Any = jnp.float32) -> Any:
     leaves = flatten_dict(params, sep="/")
     for path, leaf in leaves.items():
         if isinstance(leaf, StoredKernel):
-            leaves[path] = leaf.dense(dtype).reshape(leaf.shape)
+            leaves[path] = _dense(leaf, dtype)
     return unflatten_dict(leaves, sep="/")
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _dense(kernel: StoredKernel, dtype: Any) -> jax.Array:
+    return kernel.dense(dtype).reshape(kernel.shape)
 
 
 def bytes_of(tree: Any) -> int:

@@ -30,9 +30,8 @@ from jaxrec.eval import (
 )
 from jaxrec.ids import pad_items
 from jaxrec.peft import Tuning, size_of
-from jaxrec.systems.config import Config
+from jaxrec.systems.config import METRIC, Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.systems.model import METRIC
 from jaxrec.train import ProgressBar
 
 PerUser = Mapping[str, np.ndarray]

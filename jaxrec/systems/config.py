@@ -11,6 +11,8 @@ from jaxrec.peft import TuneConfig
 from jaxrec.systems.id_config import IdConfig
 from jaxrec.train import TrainConfig
 
+# Of the validation, by which checkpoints are ranked; higher is better.
+METRIC = "ndcg@10"
 BASELINES = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
 
 

@@ -8,26 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
+from jaxrec.core.mesh import MeshConfig, ShardingRules, describe_shardings, make_mesh
 from jaxrec.data import training_sequences
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
 from jaxrec.ids import ItemCodes, ItemIndex, write_histories
+from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import item_ids, item_text, run
-from jaxrec.systems.config import Config
+from jaxrec.systems.config import METRIC, Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.systems.model import (
-    METRIC,
-    check_items,
-    load_start,
-    load_variables,
-    make_model,
-    plan_training,
-    vocabulary,
-)
-from jaxrec.train import FitResult, Plan, check_batch, fit
+from jaxrec.systems.model import check_items, make_model, vocabulary
+from jaxrec.systems.parameters import load_start, load_variables
+from jaxrec.systems.split import shapes_of
+from jaxrec.train import FitResult, Plan, check_batch, fit, make_plan
 
 
 def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
@@ -50,8 +47,8 @@ def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool =
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)
-    make_model(config, codes)
     check_items(config, item_ids.item_rows(codes, dataset))
+    shapes_of(config, codes)
     if not write:
         return codes
     if text is not None:
@@ -75,6 +72,48 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
         mesh=make_mesh(config.mesh),
         rules=config.sharding,
     )
+
+
+def plan_training(config: Config, codes: ItemCodes) -> Plan:
+    """Compile the training step of a run, allocating nothing of the model's size.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+      ResourceError: see `make_plan`.
+    """
+    model, words = make_model(config, codes), vocabulary(config, codes)
+
+    def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        return id_loss(model, params, batch["tokens"], key, vocabulary=words)
+
+    shape = (config.train.batch_size, 1 + config.max_items * codes.levels)
+    shapes = shapes_of(config, codes)
+    return make_plan(
+        shapes.trainable,
+        loss,
+        {"tokens": jax.ShapeDtypeStruct(shape, jnp.int32)},
+        config.train,
+        frozen=shapes.frozen,
+        join=shapes.join,
+        mesh_config=config.mesh,
+        rules=config.sharding,
+    )
+
+
+def show_shardings(config: Config, codes: ItemCodes) -> str:
+    """Where every parameter of a run lies, see `describe_shardings`; trained ones first.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+    """
+    shapes, mesh = shapes_of(config, codes), make_mesh(config.mesh)
+    trained, shown = shapes.trainable, []
+    if callable(trained):
+        trained = jax.eval_shape(trained, jax.random.key(0))
+    for name, tree in (("trained", trained), ("frozen", shapes.frozen)):
+        if tree is not None:
+            shown.append(f"{name}\n{describe_shardings(tree, mesh, config.sharding)}")
+    return "\n".join(shown)
 
 
 def train(

@@ -10,9 +10,12 @@ from jaxrec.ids import ItemCodes
 from jaxrec.models import Kind, Pretrained, extend_vocabulary, import_model, load_model
 from jaxrec.models.convert import Dtype
 from jaxrec.models.store import is_model
+from jaxrec.peft import TuneConfig
 from jaxrec.systems import item_ids, run
+from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import load_dataset
-from jaxrec.systems.model import merged_model
+from jaxrec.systems.model import origin
+from jaxrec.systems.parameters import adapter, merged_model
 from jaxrec.systems.text_base import tokenizer_beside
 
 
@@ -74,10 +77,36 @@ def add_ids(opened: Opened, codes: ItemCodes, key: Any) -> Opened:
     return dataclasses.replace(opened, model=extend_vocabulary(opened.model, size, key))
 
 
+def open_adapter(directory: Path) -> tuple[Opened, dict[str, Any], TuneConfig]:
+    """Open a tuned run: its base, what was trained as `peft.save_peft` takes it, and how.
+
+    Raises:
+      ConfigError: a run that trained all parameters.
+      DataError: no run there, not trained yet, or a base that has changed since.
+    """
+    config, codes, rows = _read_run(directory)
+    model, trained = adapter(config, codes, directory)
+    return _named(model, config, codes, rows), trained, config.tune
+
+
 def _open_run(directory: Path) -> Opened:
+    config, codes, rows = _read_run(directory)
+    return _named(merged_model(config, codes, directory), config, codes, rows)
+
+
+def _named(
+    model: Pretrained, config: Config, codes: ItemCodes, rows: list[dict[str, str]]
+) -> Opened:
+    """The model of a run with the family and the tokenizer of the one that it goes back to."""
+    described, tokenizer = origin(config, codes)
+    model = dataclasses.replace(model, family=described.family, tokens=described.tokens)
+    return Opened(model, tokenizer, rows)
+
+
+def _read_run(directory: Path) -> tuple[Config, ItemCodes, list[dict[str, str]]]:
+    """Settings, IDs, and the item <-> ID map of a run."""
     config = run.load_config(directory)
     dataset = load_dataset(config.data)
     run.check(config, dataset, directory)
     codes = run.load_codes(directory)
-    model, tokenizer = merged_model(config, codes, directory)
-    return Opened(model, tokenizer, item_ids.item_rows(codes, dataset))
+    return config, codes, item_ids.item_rows(codes, dataset)

@@ -23,7 +23,7 @@ from jaxrec.models import (
     import_model,
     load_model,
 )
-from jaxrec.models.store import is_model
+from jaxrec.models.store import is_model, is_quantized
 
 # Leaves with one row a token.
 TABLES = ("embedding/table", "head/table")
@@ -37,9 +37,15 @@ def describe(path: Path) -> tuple[Pretrained, Any]:
       DataError: no model there.
     """
     model = describe_model(path) if is_model(path) else describe_checkpoint(path)
+    if is_model(path) and is_quantized(path):
+        raise ConfigError(
+            f"tune.base {path} is quantized already; give the model that it was made of, and "
+            "tune.method qlora"
+        )
     if model.spec.kind != "causal":
         raise ConfigError(
-            f"tune.base {path} is a {model.spec.kind} model; a recommender starts from a causal one"
+            f"tune.base {path} is of kind {model.spec.kind}; a recommender starts from one "
+            "of kind causal"
         )
     tokenizer = tokenizer_beside(path)
     if tokenizer is None:

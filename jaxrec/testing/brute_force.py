@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.models import CausalLM, EncoderDecoder
+from jaxrec.peft import virtual_of
 from jaxrec.testing.run import random_params, tiny_model
 
 MAX_ITEMS = 4
@@ -78,8 +79,12 @@ def _forward(model: Any, params: Any, history: jax.Array, ids: jax.Array, prefix
     """Logits that predict each token of `ids` `[N, L]` after `history` `[N, S]`: `[N, L, V]`."""
     if isinstance(model, EncoderDecoder):
         written = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)))
+        count = virtual_of(params).written
+        virtual = model.config.vocab_size + jnp.arange(count, dtype=jnp.int32)
+        virtual = jnp.broadcast_to(virtual[None], (len(written), count))
+        written = jnp.concatenate([virtual, written], axis=1)
         there = jnp.ones(written.shape, bool)
-        return model.apply(params, history, history != 0, written, there)
+        return model.apply(params, history, history != 0, written, there)[:, count:]
     tokens = jnp.concatenate([history, ids], axis=1)
     seen = None
     if prefix:
@@ -88,11 +93,21 @@ def _forward(model: Any, params: Any, history: jax.Array, ids: jax.Array, prefix
     return logits[:, history.shape[1] - 1 : -1]
 
 
+def _with_virtual(case: Case) -> np.ndarray:
+    """Histories with the virtual tokens of a tuned case in front of their first tokens."""
+    first, count = case.model.config.vocab_size, virtual_of(case.params).read
+    rows = [
+        np.insert(row, np.flatnonzero(row)[0], np.arange(first, first + count))
+        for row in np.asarray(case.tokens)
+    ]
+    return np.stack(rows)
+
+
 def level_logits(case: Case) -> list[np.ndarray]:
     """Logits of the whole vocabulary along each item's own ID: L arrays `[B, I, V]` float64."""
     users = case.tokens.shape[0]
     ids = jnp.tile(jnp.asarray(case.vocabulary.tokens(case.codes)), (users, 1))
-    history = jnp.repeat(case.tokens, case.items, axis=0)
+    history = jnp.repeat(jnp.asarray(_with_virtual(case)), case.items, axis=0)
     logits = _forward(case.model, case.params, history, ids, case.kind == "prefix")
     found = np.asarray(logits, np.float64).reshape(users, case.items, *logits.shape[1:])
     return [found[:, :, level] for level in range(case.vocabulary.levels)]

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxrec.core.mesh import replicated
 from jaxrec.train.config import TrainConfig
 
-# Leaves of a norm or of a bias, which weight decay leaves alone.
+# Ends of the names of leaves that weight decay leaves alone: of norms and of biases.
 _NOT_DECAYED = ("scale", "bias")
 
 
@@ -78,5 +78,6 @@ def _placed(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
 def _is_matrix(params: Any) -> Any:
     """Which leaves decay. Keys may be names of a dict's entries or of a node's fields."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.keystr(path[-1:], simple=True) not in _NOT_DECAYED, params
+        lambda path, _: not jax.tree_util.keystr(path[-1:], simple=True).endswith(_NOT_DECAYED),
+        params,
     )

@@ -31,8 +31,9 @@ def tiny(tmp_path_factory):
     return config, parameters(whole), time.monotonic() - begun
 
 
-def train(config, directory):
+def train(config, directory, *options):
     command = [sys.executable, "-c", SCRIPT, "train", str(config), "--run-dir", str(directory)]
+    command += options
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **quiet)
 
@@ -43,14 +44,14 @@ def parameters(directory):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(recommender.params)]
 
 
-def survives(tiny, directory, moments):
+def survives(tiny, directory, moments, *options):
     config, expected, _ = tiny
     for moment in moments:
-        process = train(config, directory)
+        process = train(config, directory, *options)
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert train(config, directory).wait() == 0
+    assert train(config, directory, *options).wait() == 0
     for ours, theirs in zip(parameters(directory), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -66,3 +67,13 @@ def test_a_training_killed_at_20_random_moments_resumes_to_the_same_bits(tiny, t
     rng = np.random.default_rng(0)
     for trial in range(10):
         survives(tiny, tmp_path / f"run{trial}", rng.uniform(0.1, 1.0, 2) * tiny[2])
+
+
+@pytest.mark.slow
+def test_a_killed_lora_training_resumes_to_the_same_bits(tiny, tmp_path):
+    config, _, seconds = tiny
+    options = ["--tune.method", "lora", "--tune.base", str(config.with_name("whole"))]
+    assert train(config, tmp_path / "whole", *options).wait() == 0
+    expected = parameters(tmp_path / "whole")
+    moments = [share * seconds for share in (0.7, 0.8, 0.9)]
+    survives((config, expected, seconds), tmp_path / "run", moments, *options)

@@ -1,5 +1,7 @@
 import dataclasses
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -199,6 +201,27 @@ def test_a_full_cluster_sends_new_items_to_the_next_and_a_full_tree_refuses():
     # The own cluster is full, so it is the other one's sixth place.
     assert row.tolist() == [codes.codes[6, 0], 5]
     assert opened(codes) is codes
+
+
+def test_the_first_fit_of_a_process_runs_on_one_thread():
+    """Threads that spin beside one another would move last bits and take several times as long."""
+    code = """
+import numpy as np, threadpoolctl
+from jaxrec.ids import collaborative, kmeans
+seen = []
+def spy(function):
+    def call(*args):
+        found = function(*args)
+        seen.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+        return found
+    return call
+collaborative.split = spy(collaborative.split)
+kmeans._fit = spy(kmeans._fit)
+collaborative.fit([np.arange(600)], 600)
+kmeans.fit_centroids(np.random.default_rng(0).normal(size=(100, 2)), 4, 0)
+assert seen and set(seen) == {1}, seen
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow

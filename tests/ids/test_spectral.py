@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from jaxrec.ids.spectral import cluster_qr, split
+from jaxrec.ids.spectral import _parts, cluster_qr, split
 
 
 def blocks(sizes, inside=0.3, between=0.02, seed=0):
@@ -79,6 +79,30 @@ def test_parts_that_nothing_joins_are_clustered_apart_in_proportion_to_their_siz
     # The small parts stay whole, and share what is left with one another alone.
     assert all(len(one) == 1 for one in of[2:])
     assert not (of[0] | of[1]) & set.union(*of[2:]) and not of[0] & of[1]
+
+
+@pytest.mark.parametrize("edges", [100, 250, 400])
+def test_parts_are_those_of_scipy(edges):
+    rng = np.random.default_rng(edges)
+    pairs = rng.integers(0, 300, (2, edges))
+    graph = sp.csr_array((np.ones(edges), tuple(pairs)), shape=(300, 300))
+    graph = sp.csr_array(graph + graph.T)
+    count, part = sp.csgraph.connected_components(graph, directed=False)
+    found, label = _parts(graph)
+    assert 1 < count == found and same_partition(label, part)
+    # Numbered by their first nodes.
+    assert np.unique(label, return_index=True)[1].tolist() == sorted(
+        np.unique(part, return_index=True)[1].tolist()
+    )
+
+
+def test_one_edge_among_many_joins_two_parts():
+    # Odd and even nodes are friends; nodes 37 and 38, each with a long row before that, meet.
+    node = np.arange(40)
+    graph = (node[:, None] % 2 == node % 2).astype(float) - np.eye(40)
+    assert _parts(sp.csr_array(graph))[0] == 2
+    graph[37, 38] = graph[38, 37] = 1
+    assert _parts(sp.csr_array(graph))[0] == 1
 
 
 def test_isolated_nodes_are_dealt_evenly():

@@ -51,7 +51,13 @@ def exchange(pair, randomized, shifted, tmp_path):
         config = config_of(method, name, **(settings or {}))
         theirs = randomized(peft.get_peft_model(both.base(), config))
         theirs.save_pretrained(tmp_path / "theirs")
-        expected = both.expected(theirs)
+        try:
+            expected = both.expected(theirs)
+        except ValueError as error:
+            if "does not support past key values" not in str(error):
+                raise
+            # It looks for the cache by the name that it had before transformers 5.24.
+            pytest.skip(f"PEFT {peft.__version__} gives this transformers no prefix of {name}")
         trained = load_peft(both.ours, tmp_path / "theirs")
         where = places(method, name)
         np.testing.assert_allclose(both.found(trained, **where), expected, atol=2e-5)

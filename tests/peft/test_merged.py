@@ -128,5 +128,7 @@ def test_import_hf_merges_an_adapter_of_peft(tuned, tmp_path, capsys):
     prompt = {"tuned": {"embedding": {"prompt": jnp.ones((2, 32))}}}
     save_peft(both.ours, prompt, tmp_path / "prompt")
     assert main([*arguments, "--adapter", str(tmp_path / "prompt")]) == 2
-    assert "only LoRA merges into kernels, not embedding/prompt" in capsys.readouterr().err
+    assert (
+        "only LoRA merges into kernels and adds up, not embedding/prompt" in capsys.readouterr().err
+    )
     assert not (tmp_path / "other").exists()

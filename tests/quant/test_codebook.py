@@ -54,7 +54,7 @@ def test_codes_are_those_of_the_nearest_level(name):
     levels = np.array(levels_of(name))
     x = np.linspace(-1, 1, 2001).astype("float32")
     codes = nearest_code(jnp.asarray(x), name)
-    found = np.asarray(look_up(levels_of(name), codes))
+    found = np.asarray(look_up(jnp.asarray(levels_of(name)), codes))
     np.testing.assert_array_equal(found, np.float32(levels)[np.asarray(codes)])
     nearest = np.abs(x[:, None] - levels[None]).min(1)
     np.testing.assert_allclose(np.abs(found - x), nearest, atol=1e-6)

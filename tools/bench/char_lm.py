@@ -93,7 +93,7 @@ def _total(variables: Any, tokens: jax.Array) -> jax.Array:
 
 
 def perplexity(variables: Any, held_out: np.ndarray, batch: int = 50) -> float:
-    """exp of the mean cross-entropy a symbol over `[W, 129]` windows."""
+    """Exp of the mean cross-entropy a symbol over `[W, 129]` windows."""
     parts = [
         float(_total(variables, jnp.asarray(held_out[at : at + batch])))
         for at in range(0, len(held_out), batch)
@@ -101,15 +101,22 @@ def perplexity(variables: Any, held_out: np.ndarray, batch: int = 50) -> float:
     return float(np.exp(sum(parts) / (len(held_out) * LENGTH)))
 
 
-def train(text: np.ndarray, config: TrainConfig = TRAIN) -> Any:
-    """Train on windows that start anywhere in the text; returns the variables."""
+def train(text: np.ndarray, config: TrainConfig = TRAIN, start: Any = None) -> Any:
+    """Train on windows that start anywhere in the text; returns the variables.
+
+    With `start`, variables whose kernels may be stored, training goes on from there.
+    """
     mesh, rules = make_mesh(MeshConfig()), ShardingRules()
     optimizer = make_optimizer(config)
     tokens = jnp.zeros((1, 2), jnp.int32)
     model = CausalLM(SPEC.config)
-    state = make_state(
-        lambda key: model.init(key, tokens, tokens == 0), optimizer, mesh, rules, config
-    )
+
+    def init(key: jax.Array) -> Any:
+        if start is not None:
+            return jax.tree.map(jnp.copy, start)  # a step is given its state's buffers
+        return model.init(key, tokens, tokens == 0)
+
+    state = make_state(init, optimizer, mesh, rules, config)
     step = make_step(loss, optimizer, config, mesh, rules)
     rng = np.random.default_rng(config.seed)
     with ProgressBar("train", config.steps) as bar:

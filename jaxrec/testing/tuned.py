@@ -1,0 +1,158 @@
+"""One small model of every kind, with a batch, to be tuned: what tests of tuning share."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxrec.models import ModelSpec, TransformerConfig
+from jaxrec.peft import TuneConfig, Tuning, prepend, start, variables, virtual_of
+
+VOCAB, BATCH, READ, WRITTEN = 20, 4, 6, 4
+_SHAPE = TransformerConfig(
+    vocab_size=VOCAB, width=16, depth=5, num_heads=2, mlp_width=32, max_length=32, qkv_bias=True
+)
+_GPT2 = dataclasses.replace(
+    _SHAPE,
+    depth=2,
+    norm="layer",
+    positions="learned",
+    activation="gelu_tanh",
+    gated=False,
+    out_bias=True,
+    mlp_bias=True,
+    tie_embeddings=False,
+)
+_T5 = dataclasses.replace(
+    _SHAPE, depth=2, encoder_depth=5, positions="relative", relative_buckets=8, out_bias=True
+)
+_BERT = dataclasses.replace(
+    _GPT2, depth=5, norm_order="post", activation="gelu", token_types=2, tie_embeddings=True
+)
+# Stacks of up to four blocks are unrolled, deeper ones are scanned: both kinds are here.
+SPECS = {
+    "gpt2": ModelSpec("causal", _GPT2),
+    "llama": ModelSpec("causal", dataclasses.replace(_SHAPE, num_kv_heads=1, embedding_scale=2.0)),
+    "prefix": ModelSpec("causal", dataclasses.replace(_SHAPE, depth=2)),
+    "encoder-decoder": ModelSpec("encoder_decoder", _T5),
+    "encoder": ModelSpec("masked", _BERT),
+}
+METHODS = {
+    "lora": TuneConfig("lora", rank=3, targets=("all",)),
+    "adapter": TuneConfig("adapter", bottleneck=4),
+    "prefix": TuneConfig("prefix", virtual_tokens=3, prefix_hidden=8),
+    "prompt": TuneConfig("prompt", virtual_tokens=3, prompt_init="random"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TunedCase:
+    """A model with random parameters and a batch padded on the left.
+
+    Attributes:
+      name: of `SPECS`.
+      spec: of the model.
+      params: `{"params": ...}`.
+      tokens, valid: `[B, T]`, what is read.
+      targets: `[B, W]` int32, what an encoder-decoder writes.
+      seen: columns whose tokens see one another in both directions, in the prefix decoder.
+    """
+
+    name: str
+    spec: ModelSpec
+    params: Any
+    tokens: jax.Array
+    valid: jax.Array
+    targets: jax.Array
+    seen: int = READ - 2
+
+    @property
+    def model(self) -> Any:
+        """The module."""
+        return self.spec.build()
+
+    @property
+    def prefix(self) -> jax.Array | None:
+        """Tokens that see one another in both directions, of the prefix decoder."""
+        if self.name != "prefix":
+            return None
+        return self.valid & (jnp.arange(self.tokens.shape[1])[None] < self.seen)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Which of the outputs are no padding: bool of `outputs` without its last axis."""
+        if self.spec.kind == "encoder_decoder":
+            return np.ones((BATCH, WRITTEN), bool)
+        return np.asarray(self.valid)
+
+    def after(self, text: list[int]) -> "TunedCase":
+        """The case with a text of real tokens in front of what every row reads."""
+        rows = [
+            np.insert(row, int(np.flatnonzero(there)[0]), text)
+            for row, there in zip(np.asarray(self.tokens), np.asarray(self.valid), strict=True)
+        ]
+        free = np.ones((len(rows), len(text)), bool)
+        # Padding is on the left: it stays where it is.
+        valid = np.sort(np.concatenate([self.valid, free], axis=1), axis=1)
+        tokens = jnp.asarray(np.stack(rows), jnp.int32)
+        seen = self.seen + len(text)
+        return dataclasses.replace(self, tokens=tokens, valid=jnp.asarray(valid), seen=seen)
+
+    def tuning(self, config: TuneConfig, noise: float = 0.0) -> tuple[Any, Any]:
+        """Trainable and frozen tree, without boxes; noise on all that is trainable."""
+        tuning: Tuning = start(jax.random.key(1), self.spec.shapes(), self.params, config)
+        return shaken(nn.meta.unbox(tuning.trainable), noise), tuning.frozen
+
+    def variables(self, config: TuneConfig, noise: float = 0.0) -> Any:
+        """What the tuned model's `apply` takes."""
+        return variables(*self.tuning(config, noise))
+
+    def logits(self, params: Any) -> jax.Array:
+        """Outputs of the tokens that are no virtual ones: `[B, T or W, V]`."""
+        virtual = virtual_of(params)
+        read = prepend(self.tokens, self.valid, VOCAB, virtual.read)
+        if self.spec.kind == "encoder_decoder":
+            there = jnp.ones(self.targets.shape, bool)
+            wrote = prepend(self.targets, there, VOCAB, virtual.written)
+            found = self.model.apply(params, read.tokens, read.valid, wrote.tokens, wrote.valid)
+            return wrote.drop(found)
+        options = {} if self.prefix is None else {"prefix": read.widen(self.prefix)}
+        return read.drop(self.model.apply(params, read.tokens, read.valid, **options))
+
+    def outputs(self, params: Any) -> np.ndarray:
+        """`logits`, of tokens that are no padding: `[outputs, V]`."""
+        return self.logits_of(params)[self.counted]
+
+    def logits_of(self, params: Any) -> np.ndarray:
+        """`logits`, in a program of its own."""
+        return np.asarray(self._jitted(params))
+
+    @functools.cached_property
+    def _jitted(self) -> Any:
+        # A program runs once: compiling faster is worth more than running faster.
+        return jax.jit(self.logits, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def tuned_case(name: str, **flavour: Any) -> TunedCase:
+    """A case of `SPECS`, its config changed as asked."""
+    spec = SPECS[name]
+    spec = dataclasses.replace(spec, config=dataclasses.replace(spec.config, **flavour))
+    rng = np.random.default_rng(0)
+    shapes = nn.meta.unbox(spec.shapes())
+    params = jax.tree.map(lambda s: jnp.asarray(0.3 * rng.normal(size=s.shape), s.dtype), shapes)
+    tokens = jnp.asarray(rng.integers(1, VOCAB, (BATCH, READ)), jnp.int32)
+    valid = jnp.arange(READ)[None] >= jnp.array([0, 2, 3, 1])[:, None]
+    targets = jnp.asarray(rng.integers(0, VOCAB, (BATCH, WRITTEN)), jnp.int32)
+    return TunedCase(name, spec, params, jnp.where(valid, tokens, 0), valid, targets)
+
+
+def shaken(tree: Any, noise: float, seed: int = 2) -> Any:
+    """The tree with normal noise on every leaf: what starts at zero would hide a missing term."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda x: x + jnp.asarray(noise * rng.normal(size=x.shape), x.dtype) if noise else x, tree
+    )
