@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> None:
     print(item_text.describe(codes.metadata))
     if SHOW in arguments:
         print(generative.show_shardings(config, codes))
-    plan = generative.plan_training(config, codes)
+    plan = generative.plan_training(config, dataset, codes)
     print(plan)
     if dry:
         plan.memory.check()

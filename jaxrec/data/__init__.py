@@ -4,12 +4,14 @@ NumPy only: pyarrow, TFDS and Grain are imported where they are used.
 """
 
 from jaxrec.data.amazon import read_amazon
+from jaxrec.data.buckets import Buckets, bucket_lengths, bucketed_batches
 from jaxrec.data.describe import describe
 from jaxrec.data.filters import k_core
 from jaxrec.data.interactions import Interactions, ItemTable
 from jaxrec.data.load import DATASETS, Known, load, read
 from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
-from jaxrec.data.pipeline import Windows, pad_left, training_sequences
+from jaxrec.data.packing import Packing, pack, packed_batches
+from jaxrec.data.pipeline import Windows, pad_left, padded_batches, training_sequences
 from jaxrec.data.recbole import read_recbole
 from jaxrec.data.sequences import read_sequences
 from jaxrec.data.splits import (
@@ -29,14 +31,18 @@ from jaxrec.data.tfds_store import item_sequences, open_data_source, prepare, re
 __all__ = [
     "DATASETS",
     "TIE_RULE",
+    "Buckets",
     "Columns",
     "Interactions",
     "ItemTable",
     "Known",
+    "Packing",
     "Split",
     "TieShare",
     "TimeSplit",
     "Windows",
+    "bucket_lengths",
+    "bucketed_batches",
     "describe",
     "global_time_split",
     "item_sequences",
@@ -45,7 +51,10 @@ __all__ = [
     "load",
     "open_data_source",
     "order_ties",
+    "pack",
+    "packed_batches",
     "pad_left",
+    "padded_batches",
     "prepare",
     "read",
     "read_amazon",

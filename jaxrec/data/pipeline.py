@@ -7,12 +7,15 @@ element a sequence would be the greater part of a batch.
 
 A window depends on the seed and its place in the stream alone, so the stream of windows is the same
 whatever the batch size and wherever it is taken up again.
+
+Here every window is a row of its own, padded to one length; `buckets` and `packing` lay the same
+windows into rows with less padding.
 """
 
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -69,25 +72,57 @@ def training_sequences(
         DataError: no users, or a user without items (leave such users out first).
         ConfigError: a size that is not positive, or a batch that the hosts cannot share evenly.
     """
-    import grain
+    windows = Windows.of(source, length=length, seed=seed)
+    return padded_batches(
+        windows, batch_size=batch_size, encode=encode, threads=threads, shard=shard
+    )
 
+
+def padded_batches(
+    windows: "Windows",
+    *,
+    batch_size: int,
+    encode: Encode | None = None,
+    threads: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> "grain.IterDataset[dict[str, np.ndarray]]":
+    """`training_sequences` of windows that are at hand already."""
+    rows = host_rows(batch_size, shard)
+    encode = encode or functools.partial(pad_left, length=windows.length)
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        first = step * batch_size
+        places = range(first + rows.start, first + rows.stop)
+        return stack([encode(items, rng) for items, rng in windows.draw(places)])
+
+    return endless(batch, batch_size, threads)
+
+
+def host_rows(batch_size: int, shard: tuple[int, int]) -> slice:
+    """Rows of every batch that are a host's.
+
+    Raises:
+      ConfigError: no such host, or a batch that the hosts cannot share evenly.
+    """
     host, hosts = shard
-    if length < 1 or batch_size < 1:
-        raise ConfigError(f"length {length} and batch_size {batch_size}; both must be at least 1")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     if not 0 <= host < hosts or batch_size % hosts:
         raise ConfigError(
             f"shard {host} of {hosts} with batch_size {batch_size}; the shard must be below the "
             "number of hosts, and the batch a multiple of it"
         )
-    windows = Windows.of(source, length=length, seed=seed)
     size = batch_size // hosts
-    encode = encode or functools.partial(pad_left, length=length)
+    return slice(host * size, (host + 1) * size)
 
-    def batch(step: int) -> dict[str, np.ndarray]:
-        first = step * batch_size + host * size
-        return stack([encode(items, rng) for items, rng in windows.draw(first, size)])
 
-    steps = grain.MapDataset.range(sys.maxsize // (2 * batch_size))  # for all purposes endless
+def endless(
+    batch: Callable[[int], dict[str, np.ndarray]], rows: int, threads: int
+) -> "grain.IterDataset[dict[str, np.ndarray]]":
+    """Make a Grain dataset whose element `step` is `batch(step)`, of at most `rows` rows."""
+    import grain
+
+    steps = grain.MapDataset.range(sys.maxsize // (2 * rows))  # for all purposes endless
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, 2 * threads))
     return steps.map(batch).to_iter_dataset(options)
 
@@ -110,7 +145,14 @@ class Windows:
 
     @classmethod
     def of(cls, source: Source, *, length: int, seed: int) -> "Windows":
-        """Read all histories of a source. Raises DataError for an empty one."""
+        """Read all histories of a source.
+
+        Raises:
+          DataError: no users, or a user without items.
+          ConfigError: a length below 1.
+        """
+        if length < 1:
+            raise ConfigError(f"length must be at least 1, got {length}")
         histories = _read_all(source)
         if not histories:
             raise DataError("no users to train on; the source is empty")
@@ -143,9 +185,23 @@ class Windows:
         """W: the windows of an epoch."""
         return len(self._tiles[0])
 
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """[W] items of the windows of an epoch, in no order: the same in every epoch."""
+        return np.minimum(np.diff(self.offsets), self.length)[self._tiles[0]]
+
+    @property
+    def padding(self) -> float:
+        """Share of padding when every window is a row of `length` items."""
+        return 1.0 - float(self.lengths.mean()) / self.length
+
+    def generator(self, *words: int) -> np.random.Generator:
+        """Return a generator of its own for each sequence of words, decided by the seed."""
+        return np.random.default_rng([self.seed & _KEY, *words])
+
     def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return [W] first and [W] end of each window of an epoch in `items`, in training order."""
-        rng = np.random.default_rng([self.seed & _KEY, number])
+        rng = self.generator(number)
         user, tile = self._tiles
         start, count = self.offsets[user], np.diff(self.offsets)[user]
         # The tiles are longer than the history by `spare`. They begin `phase` before it, such that
@@ -160,8 +216,8 @@ class Windows:
         first = (start + place)[order]
         return first, first + np.minimum(count, self.length)[order]
 
-    def draw(self, first: int, count: int) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
-        """Yield (items, generator) of the windows at `first`, `first` + 1, ...
+    def draw(self, places: Iterable[int]) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
+        """Yield (items, generator) of the windows at some places of the stream.
 
         The generator is good until the next window is drawn.
         """
@@ -170,7 +226,7 @@ class Windows:
         bits = np.random.Philox(key=self.seed & _KEY)
         state: Any = bits.state
         rng = np.random.Generator(bits)
-        for place in range(first, first + count):
+        for place in places:
             number, index = divmod(place, self.per_epoch)
             begin, end = self._cached_epoch(number)
             state["state"]["counter"][:] = (0, 0, place, 1)

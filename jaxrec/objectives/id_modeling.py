@@ -3,6 +3,12 @@
 An aligned history (see `ids.sequences`) has every level at a known column, so a position's softmax
 runs over the codes of the level it predicts: the same distribution that decoding searches, at 1/L
 of the cost of the whole vocabulary.
+
+Packed histories keep that at no cost. What the model reads of a history is BOS and all tokens but
+the last, so n items take n L columns, and every item of a row is predicted from a multiple of L on:
+
+predicted   a0  a1  b0  b1  c0  c1      history a b, then history c; L = 2
+read        BOS a0  a1  b0  BOS c0
 """
 
 from typing import Any
@@ -10,7 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrec.core import ConfigError
 from jaxrec.ids import IdVocabulary
+from jaxrec.ids.vocabulary import BOS, PAD
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss
@@ -24,6 +32,7 @@ def id_loss(
     key: jax.Array | None,
     *,
     vocabulary: IdVocabulary,
+    segments: jax.Array | None = None,
 ) -> Loss:
     """Negative log-likelihood of every item of the batch given the items before it, in nats.
 
@@ -31,27 +40,41 @@ def id_loss(
       model: the decoder.
       params: its parameters; the virtual tokens of a prefix or prompt among them are put in front
         of every history, and are never targets.
-      tokens: `[B, 1 + items * L]` int32 aligned histories.
+      tokens: `[B, 1 + items * L]` int32 aligned histories. With `segments`, `[B, items, L]`: the
+        items of histories packed behind one another, without BOS.
       key: dropout key; None for a deterministic pass.
       vocabulary: token numbers of the codes.
+      segments: `[B, items]` int32, which of its row's histories an item belongs to; negative for
+        padding, which comes last.
 
     Returns:
       Sums over the batch's items of -log p(item), which the chain rule makes the sum over the ID's
       levels, and of each level's share.
 
     Raises:
-      ConfigError: histories that are too long for learned positions.
+      ConfigError: histories that are too long for learned positions (packed ones are not checked),
+        or packed ones with virtual tokens.
     """
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    read = prepend(inputs, inputs != 0, model.config.vocab_size, virtual_of(params).read)
+    if segments is None:
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    else:
+        inputs, targets, segments = _read(tokens, segments)
+    slots = virtual_of(params).read
+    if segments is not None and slots:
+        raise ConfigError(
+            f"packed histories would have to share a row's {slots} virtual tokens; use "
+            "batches.layout pad or bucket with tune.method prefix or prompt"
+        )
+    read = prepend(inputs, inputs != PAD, model.config.vocab_size, slots)
     fix = "lower max_items, or tune.virtual_tokens where there are such"
-    model.config.check_length(read.tokens.shape[1], "histories", fix)
+    if segments is None:
+        model.config.check_length(read.tokens.shape[1], "histories", fix)
     rngs = None if key is None else {"dropout": key}
     hidden, _ = model.apply(
         params,
         read.tokens,
-        positions_of(read.valid),
-        SelfContext(attention_mask(read.valid), causal=True),
+        positions_of(read.valid, segments),
+        SelfContext(attention_mask(read.valid, segments=segments), causal=True),
         None,
         key is None,
         method="hidden",
@@ -75,6 +98,18 @@ def id_loss(
         losses.append((cross_entropy(logits, code) * weight).sum())
     parts = {f"loss/level_{level}": loss for level, loss in enumerate(losses)}
     return Loss(total=jnp.stack(losses).sum(), weight=weight.sum(), parts=parts)
+
+
+def _read(tokens: jax.Array, segments: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of packed rows what the model reads, what it predicts, and whose it is: `[B, items * L]`."""
+    batch, items, levels = tokens.shape
+    targets = tokens.reshape(batch, items * levels)
+    segments = jnp.repeat(segments, levels, axis=1)
+    first = segments[:, 1:] != segments[:, :-1]
+    first = jnp.pad(first, ((0, 0), (1, 0)), constant_values=True)
+    before = jnp.pad(targets[:, :-1], ((0, 0), (1, 0)))
+    inputs = jnp.where(segments < 0, PAD, jnp.where(first, BOS, before))
+    return inputs, targets, segments
 
 
 def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:

@@ -48,6 +48,30 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BatchConfig:
+    """How histories of different lengths share the fixed shapes of training batches.
+
+    Attributes:
+      layout: "pad" has a history a row, all padded to `max_items`; "bucket" too, but a batch's rows
+        are padded to one of a few lengths; "pack" puts several histories into a row.
+      buckets: most lengths, and so compiled shapes, of "bucket". `train.batch_size` are the rows
+        at `max_items`; shorter batches have as many more as keeps their tokens about equal.
+      row_items: items that a row of "pack" has room for; 0 for `max_items`.
+    """
+
+    layout: Literal["pad", "bucket", "pack"] = "pad"
+    buckets: int = 4
+    row_items: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject sizes that hold nothing."""
+        if self.buckets < 1:
+            raise ConfigError(f"batches.buckets must be at least 1, got {self.buckets}")
+        if self.row_items < 0:
+            raise ConfigError(f"batches.row_items must not be negative, got {self.row_items}")
+
+
+@dataclasses.dataclass(frozen=True)
 class DecodeConfig:
     """How items are generated.
 
@@ -111,6 +135,7 @@ class Config:
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
     tune: TuneConfig = TuneConfig()
     train: TrainConfig = TrainConfig()
+    batches: BatchConfig = BatchConfig()
     decode: DecodeConfig = DecodeConfig()
     eval: EvalConfig = EvalConfig()
     sasrec: SasrecConfig = SasrecConfig()
@@ -121,10 +146,20 @@ class Config:
         """Reject settings that contradict one another."""
         if self.max_items < 1:
             raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
+        if 0 < self.batches.row_items < self.max_items:
+            raise ConfigError(
+                f"batches.row_items {self.batches.row_items} cannot hold a history of max_items "
+                f"{self.max_items}; raise it, or set 0"
+            )
         if self.tune.method != "full" and not self.tune.base:
             raise ConfigError(
                 f"tune.method {self.tune.method} trains a small part of a model that there must be "
                 "already: give it as tune.base, or train all: tune.method full"
+            )
+        if self.batches.layout == "pack" and self.tune.method in ("prefix", "prompt"):
+            raise ConfigError(
+                f"batches.layout pack has no room for the virtual tokens of tune.method "
+                f"{self.tune.method}; use batches.layout pad or bucket"
             )
         if max(self.eval.ks) > self.decode.beams:
             raise ConfigError(

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.mesh import MeshConfig, ShardingRules, describe_shardings, make_mesh
-from jaxrec.data import training_sequences
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
-from jaxrec.ids import ItemCodes, ItemIndex, write_histories
+from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import item_ids, item_text, run
+from jaxrec.systems.batches import measure, training_batches
 from jaxrec.systems.config import METRIC, Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.systems.model import check_items, make_model, vocabulary
@@ -74,7 +73,7 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
     )
 
 
-def plan_training(config: Config, codes: ItemCodes) -> Plan:
+def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
     """Compile the training step of a run, allocating nothing of the model's size.
 
     Raises:
@@ -84,15 +83,20 @@ def plan_training(config: Config, codes: ItemCodes) -> Plan:
     model, words = make_model(config, codes), vocabulary(config, codes)
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
-        return id_loss(model, params, batch["tokens"], key, vocabulary=words)
+        segments = batch.get("segments")
+        return id_loss(model, params, batch["tokens"], key, vocabulary=words, segments=segments)
 
-    shape = (config.train.batch_size, 1 + config.max_items * codes.levels)
+    history = f"histories of max_items {config.max_items}"
+    model.config.check_length(config.max_items * codes.levels, history, "lower max_items")
+    histories = dataset.split.train.sequences()
+    batches = training_batches(config, histories, words.tokens(codes.codes)).shapes
     shapes = shapes_of(config, codes)
     return make_plan(
         shapes.trainable,
         loss,
-        {"tokens": jax.ShapeDtypeStruct(shape, jnp.int32)},
+        batches[-1],
         config.train,
+        more=batches[:-1],
         frozen=shapes.frozen,
         join=shapes.join,
         mesh_config=config.mesh,
@@ -132,13 +136,8 @@ def train(
       ResourceError: a step needs more memory than a device has, or the disk is full.
       ConfigError, DataError: as of `load_start` and `fit`.
     """
-    plan = plan or plan_training(config, codes)
+    plan = plan or plan_training(config, dataset, codes)
     plan.memory.check()
-    tokens_of = vocabulary(config, codes).tokens(codes.codes)
-
-    def encode(items: np.ndarray, _: np.random.Generator) -> Mapping[str, np.ndarray]:
-        return {"tokens": write_histories([items], tokens_of, config.max_items)[0]}
-
     histories, targets = dataset.split.history("valid"), dataset.split.target("valid")
     users = valid_users(config, dataset)
 
@@ -149,25 +148,21 @@ def train(
         return average(list_metrics(items, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
-    batches = iter(
-        training_sequences(
-            training_source(dataset, directory / "data"),
-            length=config.max_items,
-            batch_size=config.train.batch_size,
-            seed=config.train.seed,
-            encode=encode,
-        )
-    )
+    source = training_source(dataset, directory / "data")
+    tokens_of = vocabulary(config, codes).tokens(codes.codes)
+    batches = training_batches(config, source, tokens_of)
+    print(batches)
     begun = load_start(config, codes)
     return fit(
         plan,
-        batches,
+        iter(batches.dataset),
         evaluate,
         directory,
         frozen=begun.frozen,
         start=begun.trainable,
         base=begun.base,
         metric=METRIC,
+        measure=measure,
     )
 
 

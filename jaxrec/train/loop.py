@@ -63,6 +63,7 @@ def fit(
     base: str = "",
     metric: str = "ndcg@10",
     title: str = "train",
+    measure: Callable[[Any], dict[str, float]] | None = None,
 ) -> FitResult:
     """Train, or go on training what `directory` holds, to the end.
 
@@ -73,7 +74,7 @@ def fit(
 
     Args:
       plan: of `make_plan`.
-      batches: trees of arrays like the plan's.
+      batches: trees of arrays like the plan's; other shapes cost a compilation each.
       evaluate: the model's variables to validation metrics; called every `eval_every` steps.
       directory: gets `checkpoints/`, `metrics.jsonl` and `tb/`.
       frozen: arrays of the frozen tree.
@@ -82,6 +83,7 @@ def fit(
       base: what the frozen parameters are, such as their checksum; a run resumes on no others.
       metric: the one that ranks checkpoints, higher is better.
       title: of the progress bar.
+      measure: from a batch, on the host, to metrics logged beside its loss.
 
     Raises:
       DataError: a damaged checkpoint, or one of another base.
@@ -113,13 +115,14 @@ def fit(
             # Compilations up to the end of the first validation are warm-up.
             warm, expected, logged = False, 0, (step, time.monotonic())
             while step < config.steps and not _stopped(bad, config):
-                batch = jax.device_put(next(batches), place)
-                state, found = plan.step(state, batch, frozen)
+                local = next(batches)
+                state, found = plan.step(state, jax.device_put(local, place), frozen)
                 step += 1
                 bar.update(step)
                 if step % config.log_every == 0 or step == config.steps:
                     values = {name: float(value) for name, value in found.items()}
                     now = time.monotonic()
+                    values |= measure(local) if measure else {}
                     values["steps_per_second"] = (step - logged[0]) / (now - logged[1])
                     values["compiles"] = float(compiles.count)
                     logged = (step, now)

@@ -5,6 +5,7 @@ the run then uses the very step that was measured.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +37,13 @@ from jaxrec.train.step import (
     shardings,
 )
 
+BatchShapes = tuple[tuple[tuple[int, ...], str], ...]
+
+
+def batch_shapes(batch: Any) -> BatchShapes:
+    """Shapes and dtypes of a batch, to look up its compiled step and to name it."""
+    return tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
@@ -50,8 +58,9 @@ class Plan:
       optimizer: of the trainable tree.
       state: shapes and shardings of the train state.
       frozen: likewise of the frozen tree; None where all is trained.
-      step: compiled `(state, batch, frozen) -> (state, metrics)`.
-      memory: what it needs.
+      steps: compiled `(state, batch, frozen) -> (state, metrics)`, by the shapes of the batch.
+      any_step: likewise for batches of other shapes, compiled when it meets them.
+      memory: what the step that needs most of it needs.
     """
 
     config: TrainConfig
@@ -62,8 +71,13 @@ class Plan:
     optimizer: optax.GradientTransformation
     state: TrainState
     frozen: Any
-    step: Any
+    steps: Mapping[BatchShapes, Any]
+    any_step: Any
     memory: StepMemory
+
+    def step(self, state: TrainState, batch: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
+        """Train on a batch; the old state is donated."""
+        return self.steps.get(batch_shapes(batch), self.any_step)(state, batch, frozen)
 
     @property
     def size(self) -> Size:
@@ -94,6 +108,7 @@ def make_plan(
     batch: Any,
     config: TrainConfig,
     *,
+    more: Sequence[Any] = (),
     frozen: Any = None,
     join: Join = all_trained,
     mesh_config: MeshConfig | None = None,
@@ -105,8 +120,10 @@ def make_plan(
       init: from a key to the trainable tree as `Module.init` gives it, with axis names; or the
         tree's shapes, where `fit` is told what to start from.
       loss: the objective, of the model's variables.
-      batch: arrays or `jax.ShapeDtypeStruct` whose first axis is `config.batch_size`.
+      batch: arrays or `jax.ShapeDtypeStruct` whose first axis divides into `config.accumulate`
+        micro-batches, and those over the data-parallel devices.
       config: settings.
+      more: batches of other shapes that the run will meet.
       frozen: shapes of the frozen tree, with axis names; None where all is trained.
       join: from the trainable and the frozen tree to the model's variables.
       mesh_config: devices along each axis; all on the data axis by default.
@@ -120,24 +137,31 @@ def make_plan(
     optimizer = make_optimizer(config)
     state = make_shapes(init, optimizer, mesh, rules, config)
     at = batch_sharding(mesh, rules)
-    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), batch)
     frozen = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         nn.meta.unbox(frozen),
         param_shardings(frozen, mesh, rules),
     )
     step = make_step(loss, optimizer, config, mesh, rules, join, shardings(state))
+    steps = {}
+    for shapes in (batch, *more):
+        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes)
+        steps[batch_shapes(placed)] = _compile(step, state, placed, frozen)
+    memory = max(
+        (step_memory(compiled, device_memory()) for compiled in steps.values()),
+        key=lambda memory: memory.total,
+    )
+    return Plan(config, mesh, rules, init, join, optimizer, state, frozen, steps, step, memory)
+
+
+def _compile(step: Any, state: TrainState, batch: Any, frozen: Any) -> Any:
     try:
-        compiled = step.lower(state, batch, frozen).compile()
+        return step.lower(state, batch, frozen).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = " ".join(str(error).split())[:200]
         raise ResourceError(f"the training step cannot be compiled ({reason}); {ADVICE}") from error
-    memory = step_memory(compiled, device_memory())
-    return Plan(
-        config, mesh, rules, init, join, optimizer, state, frozen, step=compiled, memory=memory
-    )
 
 
 def _show(sizes: dict[str, int]) -> str:

@@ -163,7 +163,7 @@ def make_step(
     Raises:
       ConfigError: a micro-batch that does not divide over the devices.
     """
-    micro = check_batch(config, mesh, rules)
+    check_batch(config, mesh, rules)
     place = batch_sharding(mesh, rules)
 
     def sums(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
@@ -179,7 +179,7 @@ def make_step(
             return sums(params, frozen, batch, key)
         # Every device gives each micro-batch an equal share of the rows that it holds.
         parts = jax.tree.map(
-            lambda x: jnp.swapaxes(x.reshape(micro, config.accumulate, *x.shape[1:]), 0, 1), batch
+            lambda x: jnp.swapaxes(x.reshape(-1, config.accumulate, *x.shape[1:]), 0, 1), batch
         )
         keys = jax.random.split(key, config.accumulate)
         first = jax.tree.map(lambda x: x[0], parts)

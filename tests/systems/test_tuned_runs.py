@@ -68,7 +68,7 @@ def train(config, dataset, directory, recommend=ranked):
     config = resolve(config)
     codes = generative.open_run(config, dataset, directory)
     if config not in PLANS:
-        PLANS[config] = generative.plan_training(config, codes)
+        PLANS[config] = generative.plan_training(config, dataset, codes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recommender, "recommend", recommend)
         result = generative.train(config, dataset, codes, directory, PLANS[config])

@@ -1,0 +1,121 @@
+"""A run's histories as training batches: padded, in length buckets, or packed.
+
+The layouts hold the same windows, and differ in shapes and in how much of them is padding.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core.mesh import make_mesh
+from jaxrec.data import (
+    Buckets,
+    Packing,
+    Windows,
+    bucketed_batches,
+    packed_batches,
+    padded_batches,
+)
+from jaxrec.data.pipeline import Encode, Source
+from jaxrec.ids import write_histories
+from jaxrec.systems.config import Config
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingBatches:
+    """Batches for `id_loss`.
+
+    Attributes:
+      dataset: endless Grain dataset of "tokens", and "segments" where rows are packed.
+      shapes: `jax.ShapeDtypeStruct`s of every kind of batch, that of the longest rows last.
+      description: what a batch is like, in words.
+      padding: share of padding over an epoch.
+      baseline: likewise, if every history were padded to `max_items`.
+    """
+
+    dataset: Any
+    shapes: list[dict[str, jax.ShapeDtypeStruct]]
+    description: str
+    padding: float
+    baseline: float
+
+    def __str__(self) -> str:
+        """One line to show before training."""
+        line = f"batches of {self.description}: {self.padding:.1%} padding"
+        if self.padding == self.baseline:
+            return line
+        return f"{line}, {self.baseline:.1%} if every history were padded to the longest"
+
+
+def training_batches(config: Config, source: Source, tokens_of: np.ndarray) -> TrainingBatches:
+    """Lay the training histories out as the config says.
+
+    Args:
+      config: of the run.
+      source: item arrays, one a user.
+      tokens_of: `[I, L]` int32, tokens of each item.
+
+    Raises:
+      ConfigError: a batch that does not divide over devices and micro-batches.
+    """
+    layout, rows, items = config.batches, config.train.batch_size, config.max_items
+    windows = Windows.of(source, length=items, seed=config.train.seed)
+
+    levels = tokens_of.shape[1]
+
+    def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+        return {"tokens": jax.ShapeDtypeStruct((rows, 1 + length * levels), jnp.int32)}
+
+    def padded_to(length: int) -> Encode:
+        return lambda items, _: {"tokens": write_histories([items], tokens_of, length)[0]}
+
+    if layout.layout == "pad":
+        return TrainingBatches(
+            padded_batches(windows, batch_size=rows, encode=padded_to(items)),
+            [shape(rows, items)],
+            f"{rows} rows of {items} items",
+            windows.padding,
+            windows.padding,
+        )
+    if layout.layout == "bucket":
+        buckets = Buckets.of(
+            windows,
+            count=layout.buckets,
+            batch_size=rows,
+            multiple=config.train.accumulate * make_mesh(config.mesh).shape["data"],
+        )
+        sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
+        return TrainingBatches(
+            bucketed_batches(buckets, encode=padded_to),
+            [shape(*size) for size in sizes],
+            " or ".join(f"{rows} rows of {length} items" for rows, length in sizes),
+            buckets.padding,
+            windows.padding,
+        )
+    packing = Packing(windows, layout.row_items or items)
+    histories = windows.per_epoch / packing.per_epoch
+    return TrainingBatches(
+        packed_batches(
+            packing, batch_size=rows, encode=lambda items, _: {"tokens": tokens_of[items]}
+        ),
+        [
+            {
+                "tokens": jax.ShapeDtypeStruct((rows, packing.row, levels), jnp.int32),
+                "segments": jax.ShapeDtypeStruct((rows, packing.row), jnp.int32),
+            }
+        ],
+        f"{rows} rows of {packing.row} items, {histories:.1f} histories packed in each",
+        packing.padding,
+        windows.padding,
+    )
+
+
+def measure(batch: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Share of padding among the tokens that the model reads of a batch."""
+    if "segments" in batch:
+        return {"padding": float((batch["segments"] < 0).mean())}
+    return {"padding": float((batch["tokens"][:, :-1] == 0).mean())}
