@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrec.core.errors import ConfigError
@@ -26,6 +27,9 @@ from jaxrec.core.mesh import ShardingRules, spec_of, ways
 
 # Axes that only say how parameters are kept.
 _KEPT = ("embed", "head_size", "position", "layers")
+
+# Name of gathered parameters in policies of rematerialization.
+GATHERED = "gathered"
 
 # Read while tracing, and part of the key of every compiled function.
 _PLACES = jax.make_user_context(None)
@@ -69,7 +73,8 @@ def gathered(param: jax.Array, names: tuple[Name, ...]) -> jax.Array:
         return param
     mesh, rules = _PLACES.value
     kept = spec_of([() if name is None else rules.mesh_axes(name, mesh) for name in names])
-    return _moved(param, _sharding(names, param.shape), NamedSharding(mesh, kept))
+    whole = _moved(param, _sharding(names, param.shape), NamedSharding(mesh, kept))
+    return checkpoint_name(whole, GATHERED)
 
 
 def by_rows(f: Callable[..., Any], *arrays: jax.Array) -> Any:

@@ -54,7 +54,7 @@ class StepMemory:
 
 
 ADVICE = (
-    "lower train.batch_size, raise train.accumulate, set model.remat, or train fewer parameters: "
+    "lower train.batch_size, raise train.accumulate, set model.remat full, or train fewer parameters: "
     "tune.method lora, or qlora"
 )
 

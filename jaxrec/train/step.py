@@ -172,6 +172,9 @@ def make_step(
             return found.total, found
 
         (_, found), gradient = jax.value_and_grad(total, has_aux=True)(params)
+        if out_shardings is not None:
+            # As parameters lie, before anything is added up: never whole on every device.
+            gradient = jax.lax.with_sharding_constraint(gradient, out_shardings.params)
         return found, gradient
 
     def accumulate(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:

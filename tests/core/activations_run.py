@@ -53,7 +53,9 @@ def lookups():
     for axis in ("data", "model"):
         rules = ShardingRules(vocab=axis)
 
-        @jax.jit
+        kept = NamedSharding(MESH, PartitionSpec(axis))
+
+        @partial(jax.jit, out_shardings=(None, kept))
         def both(table, tokens, rules=rules):
             def total(table):
                 with sharded(MESH, rules):

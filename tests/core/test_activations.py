@@ -23,11 +23,16 @@ MESH = AbstractMesh((4, 2), ("data", "model"), (AxisType.Auto, AxisType.Auto))
 def specs(function, *shape):
     """The constraints that a function puts, in order."""
     found = jax.make_jaxpr(function)(jax.ShapeDtypeStruct(shape, jnp.float32))
-    return [
-        equation.params["sharding"].spec
-        for equation in found.jaxpr.eqns
-        if equation.primitive.name == "sharding_constraint"
-    ]
+    return list(_specs(found.jaxpr))
+
+
+def _specs(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "sharding_constraint":
+            yield equation.params["sharding"].spec
+        for inner in equation.params.values():
+            if hasattr(inner, "jaxpr"):
+                yield from _specs(inner.jaxpr)
 
 
 @pytest.mark.parametrize(

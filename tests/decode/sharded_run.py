@@ -1,10 +1,13 @@
 """Beam search with parameters and users split over devices, as JSON.
 
-Run by the tests with as many fake devices as `XLA_FLAGS` says.
+    python tests/decode/sharded_run.py CASE '{"name": {"mesh": {...}, "rules": {...}, ...}, ...}'
+
+CASE are the arguments of `make_case`. Run by the tests with as many fake devices as `XLA_FLAGS`
+says.
 """
 
-import dataclasses
 import json
+import sys
 
 import jax
 import numpy as np
@@ -23,46 +26,37 @@ from jaxrec.ids import ItemCodes
 from jaxrec.models import ModelSpec
 from jaxrec.testing.brute_force import MAX_ITEMS, make_case
 
-MESHES = {
-    "data": ({}, {}, "causal"),
-    "fsdp": ({}, {"preset": "fsdp"}, "causal"),
-    "tensor": ({"model": 2}, {"preset": "tensor"}, "causal"),
-    "sequence": ({"model": 2}, {"preset": "sequence"}, "causal"),
-    "encoder-decoder": ({"model": 2}, {"preset": "fsdp_tensor"}, "encoder-decoder"),
-}
+
+def place(case, mesh, rules):
+    """The parameters of a case on a mesh."""
+    kind = "encoder_decoder" if case.kind == "encoder-decoder" else "causal"
+    shapes = ModelSpec(kind, case.model.config).shapes()
+    return jax.device_put(case.params, param_shardings(shapes, mesh, rules))
 
 
-def search(mesh_config, rules, kind):
-    """Items and scores of the ten best after each of eight histories, and what was moved."""
-    case = make_case(3, (8, 6), 0.7, users=8, kind=kind, depth=2, tie_embeddings=False)
-    mesh, rules = make_mesh(MeshConfig(**mesh_config)), ShardingRules(**rules)
-    spec = ModelSpec(
-        "encoder_decoder" if kind == "encoder-decoder" else "causal", case.model.config
-    )
-    params = jax.device_put(case.params, param_shardings(spec.shapes(), mesh, rules))
+def search(case, mesh, rules):
+    """Items and scores of the ten best after each history, and what was moved for them."""
     tokens = jax.device_put(case.tokens, batch_sharding(mesh, rules))
-    arguments = {"vocabulary": case.vocabulary, "beams": 10}
-    with sharded(mesh, dataclasses.replace(rules, sequence=None)):
-        compiled = beam_search.lower(case.model, params, case.index, tokens, **arguments).compile()
-        found = beam_search(case.model, params, case.index, tokens, **arguments)
-    moved = [x.kind for x in collectives(compiled.as_text())] if mesh.size > 1 else []
+    arguments = case.index, tokens
+    with sharded(mesh, rules):
+        compiled = beam_search.lower(
+            case.model, place(case, mesh, rules), *arguments, vocabulary=case.vocabulary, beams=10
+        ).compile()
+    found = compiled(place(case, mesh, rules), *arguments)
     return {
         "items": np.asarray(found.items).tolist(),
         "scores": np.asarray(found.scores).tolist(),
         "rows": found.items.addressable_shards[0].data.shape[0],
-        "moved": moved,
+        "moved": [x.kind for x in collectives(compiled.as_text())],
     }
 
 
-def recommend():
-    """What a `Recommender` gives five users, in batches of sixteen on all devices."""
-    case = make_case(3, (8, 6), 0.7, depth=2)
-    mesh, rules = make_mesh(MeshConfig()), ShardingRules("fsdp")
-    spec = ModelSpec("causal", case.model.config)
+def recommend(case, mesh, rules):
+    """What a `Recommender` gives five users, in batches of sixteen, of items new to them."""
     recommender = Recommender(
         model=case.model,
-        params=jax.device_put(case.params, param_shardings(spec.shapes(), mesh, rules)),
-        codes=ItemCodes(case.codes, (8, 6), "random"),
+        params=place(case, mesh, rules),
+        codes=ItemCodes(case.codes, case.vocabulary.sizes, "random"),
         index=case.index,
         max_items=MAX_ITEMS,
         beams=10,
@@ -76,10 +70,9 @@ def recommend():
 
 
 if __name__ == "__main__":
-    several = jax.device_count() > 1
-    runs = {
-        name: search(mesh if several else {}, rules if several else {}, kind)
-        for name, (mesh, rules, kind) in MESHES.items()
-        if several or name in ("data", "encoder-decoder")
-    }
-    print(json.dumps({"runs": runs, "recommended": recommend(), "devices": jax.device_count()}))
+    found = {"devices": jax.device_count()}
+    for name, run in json.loads(sys.argv[2]).items():
+        case = make_case(**json.loads(sys.argv[1]), kind=run["kind"])
+        mesh, rules = make_mesh(MeshConfig(**run["mesh"])), ShardingRules(**run["rules"])
+        found[name] = (recommend if name == "recommender" else search)(case, mesh, rules)
+    print(json.dumps(found))

@@ -31,7 +31,7 @@ MODEL = TransformerConfig(
     dropout=0.1,
     attention_dropout=0.1,
     tie_embeddings=False,
-    remat=True,
+    remat="full",
 )
 STEPS, ROWS, TOKENS = 20, 8, 16
 

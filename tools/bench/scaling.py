@@ -50,7 +50,7 @@ LLAMA_7B = TransformerConfig(
     norm_eps=1e-5,
     tie_embeddings=False,
     dtype="bfloat16",
-    remat=True,
+    remat="full",
 )
 # Described by libtpu: a pod slice of so many chips.
 TPU = {8: "v5p:2x2x2", 64: "v5p:4x4x4", 256: "v5p:4x8x8"}
