@@ -29,8 +29,8 @@ from jaxrec.nn import (
     rotation,
 )
 
-# What a block keeps for the backward pass, by `remat`. A scan copies all that is kept into arrays of
-# all blocks, which on a CPU takes longer than to compute what is cheap again.
+# What a block keeps for the backward pass, by `remat`. A scan copies all that is kept into arrays
+# of all blocks, which on a CPU takes longer than to compute what is cheap again.
 KEPT: dict[Remat, Callable[..., bool]] = {
     "none": jax.checkpoint_policies.save_anything_except_these_names(GATHERED),
     "cheap": jax.checkpoint_policies.save_from_both_policies(

@@ -54,8 +54,8 @@ class StepMemory:
 
 
 ADVICE = (
-    "lower train.batch_size, raise train.accumulate, set model.remat full, or train fewer parameters: "
-    "tune.method lora, or qlora"
+    "lower train.batch_size, raise train.accumulate, set model.remat full, split the parameters "
+    "over more devices (sharding.preset), or train fewer: tune.method lora, or qlora"
 )
 
 

@@ -6,12 +6,14 @@ Run by the tests with as many fake devices as `XLA_FLAGS` says.
 """
 
 import dataclasses
+import functools
 import json
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxrec.core.collectives import collectives
 from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh
@@ -19,7 +21,7 @@ from jaxrec.ids import IdVocabulary
 from jaxrec.models import CausalLM, TransformerConfig
 from jaxrec.objectives import id_loss, language_loss
 from jaxrec.train import TrainConfig, make_optimizer, make_shapes, make_state, make_step
-from jaxrec.train.step import shardings
+from jaxrec.train.step import shardings, start_state
 
 VOCABULARY = IdVocabulary((8, 6))
 MODEL = TransformerConfig(
@@ -52,7 +54,15 @@ def batches() -> list[dict[str, np.ndarray]]:
     ]
 
 
-def train(mesh, rules, objective="language", accumulate=1, model=None):
+@functools.cache
+def first_params(module):
+    example = jnp.zeros((1, 2), jnp.int32)
+    variables = jax.jit(module.init)(jax.random.key(0), example, example == 0)
+    # Not as arrays of JAX, which a step would be given to write over.
+    return jax.device_get(nn.meta.unbox(variables))
+
+
+def train(mesh, rules, objective="language", accumulate=1, model=None, draw=False):
     config = TrainConfig(
         steps=STEPS,
         batch_size=ROWS,
@@ -78,7 +88,12 @@ def train(mesh, rules, objective="language", accumulate=1, model=None):
     step = make_step(loss, optimizer, config, mesh, rules, out_shardings=shardings(shapes))
     put = [jax.device_put(batch, place) for batch in data]
     compiled = step.lower(shapes, put[0]).compile()
-    state, losses = make_state(init, optimizer, mesh, rules, config), []
+    # Drawn for one device: compiling that for every mesh takes longer than to train.
+    params = jax.device_put(first_params(module), shardings(shapes.params))
+    state, losses = start_state(params, optimizer, shapes), []
+    if draw:
+        drawn = make_state(init, optimizer, mesh, rules, config).params
+        jax.tree.map(np.testing.assert_array_equal, drawn, params)
     for batch in put:
         state, found = compiled(state, batch)
         losses.append(float(found["loss"]))
