@@ -1,9 +1,5 @@
 """Placing activations: what a constraint says, and values on eight fake devices."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -15,6 +11,7 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from jaxrec.core import ConfigError
 from jaxrec.core.activations import constrain, gathered, sharded
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
+from jaxrec.testing import run_on_devices
 
 SCRIPT = Path(__file__).with_name("activations_run.py")
 MESH = AbstractMesh((4, 2), ("data", "model"), (AxisType.Auto, AxisType.Auto))
@@ -97,16 +94,7 @@ def test_sizes_that_devices_do_not_divide_are_refused_by_axis_size_and_mesh_axis
 
 @pytest.fixture(scope="module")
 def eight_devices():
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    child = subprocess.run(
-        [sys.executable, SCRIPT],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    return json.loads(child.stdout.splitlines()[-1])
+    return run_on_devices(8, SCRIPT)
 
 
 def test_rows_are_merged_device_by_device_and_nothing_moves(eight_devices):

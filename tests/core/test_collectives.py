@@ -1,14 +1,10 @@
 """Collectives read from the text of HLO: by hand, and of programs whose traffic is known."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from jaxrec.core import DataError
 from jaxrec.core.collectives import collectives
+from jaxrec.testing import run_on_devices
 
 # ruff: noqa: E501
 HLO = """
@@ -137,15 +133,9 @@ print(json.dumps([dataclasses.asdict(x) for x in collectives(compiled.as_text())
 """
 
 
-def test_a_sum_in_a_loop_of_a_real_program_is_found():
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-    }
-    child = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False
-    )
-    assert child.returncode == 0, child.stderr[-2000:]
-    (found,) = json.loads(child.stdout.splitlines()[-1])
+def test_a_sum_in_a_loop_of_a_real_program_is_found(tmp_path):
+    script = tmp_path / "loop.py"
+    script.write_text(SCRIPT)
+    (found,) = run_on_devices(8, script)
     assert (found["kind"], found["array"]) == ("all-reduce", "f32[4,16]")
     assert (found["devices"], found["times"]) == (4, 7)

@@ -1,10 +1,6 @@
 """Beam search on eight fake devices gives the items of a search by hand on one."""
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.ids import write_histories
+from jaxrec.testing import run_on_devices
 from jaxrec.testing.brute_force import MAX_ITEMS, level_logits, make_case, textbook_search
 
 SCRIPT = Path(__file__).with_name("sharded_run.py")
@@ -27,21 +24,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def eight_devices():
-    child = subprocess.run(
-        [sys.executable, SCRIPT, json.dumps(CASE), json.dumps(RUNS)],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            # Compiling is most of the time here.
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
-            "--xla_backend_optimization_level=0",
-            "JAX_PLATFORMS": "cpu",
-        },
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    found = json.loads(child.stdout.splitlines()[-1])
+    found = run_on_devices(8, SCRIPT, CASE, RUNS)
     assert found["devices"] == 8
     return found
 

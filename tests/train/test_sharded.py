@@ -1,12 +1,10 @@
 """Training under the presets, on eight fake devices, against one device."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from jaxrec.testing import run_on_devices
 
 SCRIPT = Path(__file__).with_name("sharded_run.py")
 MIXED = {"mesh": {"data": 4, "model": 2}, "rules": {"preset": "fsdp_tensor"}}
@@ -34,38 +32,22 @@ BLOCKS = DEPTH * (4 * WIDTH**2 + 3 * WIDTH * HIDDEN + 2 * WIDTH)
 TABLE = VOCABULARY * WIDTH
 
 
-def run(devices, runs):
-    child = subprocess.run(
-        [sys.executable, SCRIPT, json.dumps(runs)],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            # Compiling is most of the time here.
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-            "--xla_backend_optimization_level=0",
-            "JAX_PLATFORMS": "cpu",
-        },
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    return json.loads(child.stdout.splitlines()[-1])
-
-
 @pytest.fixture(scope="module")
 def one_device():
     names = ("data", "accumulated", "ids")
-    return run(1, {name: {**QUICK[name], "mesh": {}, "rules": {}} for name in names})
+    return run_on_devices(
+        1, SCRIPT, {name: {**QUICK[name], "mesh": {}, "rules": {}} for name in names}
+    )
 
 
 @pytest.fixture(scope="module")
 def eight_devices():
-    return run(8, QUICK)
+    return run_on_devices(8, SCRIPT, QUICK)
 
 
 @pytest.fixture(scope="module")
 def other_layouts():
-    return run(8, SLOW)
+    return run_on_devices(8, SCRIPT, SLOW)
 
 
 def check_same(found, expected):
