@@ -133,7 +133,9 @@ def make_mesh(config: MeshConfig) -> Mesh:
       ConfigError: the axes do not multiply to the number of devices.
     """
     devices = jax.device_count()
-    data = config.data or devices // max(config.model, 1)
+    if not config.data and devices % config.model:
+        raise ConfigError(f"mesh.model {config.model} does not divide the {devices} devices")
+    data = config.data or devices // config.model
     if data * config.model != devices:
         raise ConfigError(
             f"mesh.data {config.data} x mesh.model {config.model} does not cover the {devices} "

@@ -197,9 +197,15 @@ def test_a_micro_batch_that_does_not_divide_over_the_devices_is_refused():
         check_batch(config, MESH, ShardingRules(batch=("data", "model")))
 
 
-@pytest.mark.parametrize("config", [MeshConfig(data=7), MeshConfig(model=7)])
-def test_meshes_that_do_not_fit_are_refused(config):
-    with pytest.raises(ConfigError, match=r"mesh\.data .* x mesh\.model"):
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MeshConfig(data=7), r"mesh\.data 7 x mesh\.model 1 does not cover the 1 devices"),
+        (MeshConfig(model=7), r"mesh\.model 7 does not divide the 1 devices"),
+    ],
+)
+def test_meshes_that_do_not_fit_are_refused(config, message):
+    with pytest.raises(ConfigError, match=message):
         make_mesh(config)
 
 
