@@ -160,18 +160,24 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
     """Shardings of a parameter tree as `Module.init` returns it, with its axis names.
 
     Args:
-      boxed: tree of `nn.Partitioned` arrays or shapes; arrays without a box are kept whole.
+      boxed: tree of `nn.Partitioned` arrays or shapes. Scalars need no box, nor does anything on
+        one device.
       mesh: where to put them.
       rules: the mapping.
 
     Raises:
-      ConfigError: naming the parameter: a logical axis that no rule names, an axis whose size its
-        devices do not divide, a rule for an axis that the mesh lacks, or two axes of one parameter
-        on the same mesh axis.
+      ConfigError: naming the parameter: axes without names, a logical axis that no rule names, an
+        axis whose size its devices do not divide, a rule for an axis that the mesh lacks, or two
+        axes of one parameter on the same mesh axis.
     """
 
     def place(path: Any, leaf: Any) -> NamedSharding:
         if not is_box(leaf):
+            if leaf.ndim and mesh.size > 1:
+                raise ConfigError(
+                    f"no sharding rule matches {path_name(path)} {leaf.shape}, whose axes have no "
+                    "names: give it an nn.Partitioned"
+                )
             return replicated(mesh)
         return NamedSharding(mesh, _param_spec(path_name(path), leaf, mesh, rules))
 

@@ -109,6 +109,7 @@ def train(mesh, rules, objective="language", accumulate=1, model=None, draw=Fals
             ]
             for path, leaf in jax.tree_util.tree_leaves_with_path(state)
         },
+        "dtypes": sorted({str(x.dtype) for x in jax.tree.leaves((state.params, state.opt_state))}),
         "collectives": [dataclasses.asdict(x) for x in collectives(compiled.as_text())],
     }
 
