@@ -16,6 +16,9 @@ from jaxrec.systems.run import check_types, flatten
 
 T = TypeVar("T")
 
+# Of `jaxrec train`, which explains them.
+FLAGS = ("--dry-run", "--show-shardings", "--profile", "--distributed")
+
 
 def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | None = None) -> T:
     """Parse into a dataclass with tyro.
@@ -88,8 +91,8 @@ def take_config(arguments: list[str], command: str) -> tuple[Config, Path, Path]
     prog = f"jaxrec {command} CONFIG"
     wants_help = not arguments or arguments[0] in ("-h", "--help")
     if wants_help:
-        dry = "[--dry-run] [--profile] [--distributed] " if command == "train" else ""
-        print(f"usage: {prog} [--run-dir DIR] {dry}[--from-file PATH] [--SETTING VALUE ...]\n")
+        listed = " ".join(f"[{flag}]" for flag in FLAGS) + " " if command == "train" else ""
+        print(f"usage: {prog} [--run-dir DIR] {listed}[--from-file PATH] [--SETTING VALUE ...]\n")
         parse(Config, ["--help"], prog=prog, default=Config())
     path, rest = Path(arguments[0]), list(arguments[1:])
     if str(path).startswith("-"):
@@ -120,9 +123,7 @@ def _pop(words: list[str], option: str) -> tuple[list[str], str | None]:
 def _option_names(config: Any) -> list[str]:
     return ["--" + name.replace("_", "-") for name, _ in flatten(config)] + [
         "--run-dir",
-        "--dry-run",
-        "--profile",
-        "--distributed",
+        *FLAGS,
     ]
 
 

@@ -1,13 +1,15 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [--dry-run] [--profile] [--distributed] [--overrides]`.
+"""`jaxrec train CONFIG [--run-dir DIR] [FLAGS] [--overrides]`; the same directory resumes.
 
-The same directory resumes. `--profile` also writes a trace of some steps to `DIR/profile`. With
-`--distributed` the same command runs on every host.
+--dry-run         say what it would take, and write nothing
+--show-shardings  print where every parameter lies
+--profile         write a trace of some steps to DIR/profile
+--distributed     join the other processes that run the same command, on every host
 """
 
 import contextlib
 from pathlib import Path
 
-from jaxrec.cli.arguments import take_config
+from jaxrec.cli.arguments import FLAGS, take_config
 from jaxrec.core.files import write_text
 from jaxrec.core.lock import locked
 from jaxrec.core.memory import keep_memory
@@ -17,7 +19,7 @@ from jaxrec.systems import run as runs
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import load_dataset
 
-DRY, PROFILE, DISTRIBUTED = FLAGS = "--dry-run", "--profile", "--distributed"
+DRY, SHOW, PROFILE, DISTRIBUTED = FLAGS
 
 
 def run(arguments: list[str]) -> None:
@@ -33,10 +35,11 @@ def run(arguments: list[str]) -> None:
         stack.enter_context(only_writer_prints())
         if not dry:
             stack.enter_context(locked(directory))
-        _run(config, path, directory, dry, PROFILE in arguments)
+        _run(config, path, directory, set(arguments))
 
 
-def _run(config: Config, path: Path, directory: Path, dry: bool, profile: bool) -> None:
+def _run(config: Config, path: Path, directory: Path, flags: set[str]) -> None:
+    dry = DRY in flags
     config = model.resolve(config)
     dataset = load_dataset(config.data)
     facts = dataset.describe()
@@ -47,13 +50,15 @@ def _run(config: Config, path: Path, directory: Path, dry: bool, profile: bool) 
     )
     codes = generative.open_run(config, dataset, directory, write=not dry)
     print(item_text.describe(codes.metadata))
+    if SHOW in flags:
+        print(generative.show_shardings(config, codes))
     plan = generative.plan_training(config, dataset, codes)
     print(plan)
     if dry:
         plan.memory.check()
         print(f"nothing written; next: jaxrec train {path} --run-dir {directory}")
         return
-    result = generative.train(config, dataset, codes, directory, plan, profile)
+    result = generative.train(config, dataset, codes, directory, plan, PROFILE in flags)
     # Seconds of a resumed run count its last sitting only.
     summary = {
         "best_step": result.best_step,

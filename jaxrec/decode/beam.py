@@ -27,6 +27,7 @@ from jaxrec.decode.levels import Beams, Recommendations, Search
 from jaxrec.decode.search import NORMALIZE, Normalize, pick
 from jaxrec.decode.strategies import BEST, Strategy
 from jaxrec.ids import IdVocabulary, ItemIndex
+from jaxrec.kernels import flat_top_k
 from jaxrec.kernels.choose import Implementation
 
 
@@ -206,8 +207,8 @@ def search_items(
     state = search.choose(0, state, history.state.reshape(batch * users, 1, width))
     found = search.go_on(1, state, cache)
     if strategy.kind == "diverse":
-        scores, order = jax.lax.top_k(found.scores, found.scores.shape[1])
-        return Recommendations(pick(found.items, order.astype(jnp.int32)), scores)
+        scores, order = flat_top_k(found.scores, found.scores.shape[1])
+        return Recommendations(pick(found.items, order), scores)
     return found
 
 

@@ -18,6 +18,7 @@ from jaxrec.decode.kv_cache import LanguageModel, read_tokens
 from jaxrec.decode.search import Normalize, candidates, pick, search_step
 from jaxrec.decode.strategies import Strategy, diverse_step, sample_step, stochastic_step
 from jaxrec.ids import IdVocabulary, ItemIndex
+from jaxrec.kernels import flat_top_k
 from jaxrec.kernels.choose import Implementation
 
 
@@ -223,9 +224,9 @@ class Search:
                 own = jnp.take_along_axis(logits, codes[:, :, r, None], axis=2)[..., 0]
                 score = score + own - total
         score = jnp.where(alive, score, -jnp.inf)
-        best, order = jax.lax.top_k(score, score.shape[1])
+        best, order = flat_top_k(score, score.shape[1])
         free = ((0, 0), (0, self.widths[-1] - score.shape[1]))
         return Recommendations(
-            jnp.pad(pick(item, order.astype(jnp.int32)), free, constant_values=-1),
+            jnp.pad(pick(item, order), free, constant_values=-1),
             jnp.pad(best, free, constant_values=-jnp.inf),
         )

@@ -1,12 +1,19 @@
 """Recommendations for any number of users, in batches of one shape."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
+from jaxrec.core import ConfigError
+from jaxrec.core.activations import sharded
+from jaxrec.core.mesh import ShardingRules, batch_sharding, ways
 from jaxrec.decode.beam import Normalize, beam_search, check_beams
 from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.models import CausalLM
@@ -27,9 +34,12 @@ class Recommender:
       batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
       normalize: see `beam_search`.
       num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
+      mesh: devices that share the users of a call, and on which the parameters lie; None for one.
+      rules: of the mesh.
 
     Raises:
-      ConfigError: more beams than items, or histories that are too long for learned positions.
+      ConfigError: more beams than items, histories that are too long for learned positions, or a
+        batch that the devices do not divide.
     """
 
     model: CausalLM
@@ -41,6 +51,8 @@ class Recommender:
     batch_size: int = 128
     normalize: Normalize = "codes"
     num_special: int = 2
+    mesh: Mesh | None = None
+    rules: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
         check_beams(self.index.num_items, self.beams)
@@ -48,6 +60,13 @@ class Recommender:
         longest = (self.max_items + 1) * self.codes.levels + virtual_of(self.params).read
         fix = "lower max_items, or tune.virtual_tokens where there are such"
         self.model.config.check_length(longest, f"histories of max_items {self.max_items}", fix)
+        if self.mesh is not None:
+            devices = ways(self.mesh, self.rules.mesh_axes("batch", self.mesh))
+            if self.batch_size % devices:
+                raise ConfigError(
+                    f"decode.batch_size {self.batch_size} does not divide over {devices} "
+                    "data-parallel devices"
+                )
 
     @property
     def vocabulary(self) -> IdVocabulary:
@@ -79,25 +98,38 @@ class Recommender:
         items, scores = [], []
         for start in range(0, len(tokens), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            found = beam_search(
-                self.model,
-                self.params,
-                self.index,
-                jnp.asarray(_fill(tokens[rows], self.batch_size)),
-                excluded=None
-                if barred is None
-                else jnp.asarray(_fill(barred[rows], self.batch_size)),
-                vocabulary=self.vocabulary,
-                beams=self.beams,
-                normalize=self.normalize,
-            )
+            with self._placed():
+                found = beam_search(
+                    self.model,
+                    self.params,
+                    self.index,
+                    self._put(tokens[rows]),
+                    excluded=None if barred is None else self._put(barred[rows]),
+                    vocabulary=self.vocabulary,
+                    beams=self.beams,
+                    normalize=self.normalize,
+                )
             count = len(tokens[rows])
-            items.append(np.asarray(found.items)[:count])
-            scores.append(np.asarray(found.scores)[:count])
+            found = multihost_utils.process_allgather((found.items, found.scores), tiled=True)
+            items.append(found[0][:count])
+            scores.append(found[1][:count])
             progress(start + count)
         if not items:
             return np.zeros((0, self.beams), np.int32), np.zeros((0, self.beams), np.float32)
         return np.concatenate(items), np.concatenate(scores)
+
+    def _put(self, rows: np.ndarray) -> jax.Array:
+        """Rows of a call on their devices."""
+        filled = _fill(rows, self.batch_size)
+        if self.mesh is None:
+            return jnp.asarray(filled)
+        return jax.device_put(filled, batch_sharding(self.mesh, self.rules))
+
+    def _placed(self) -> contextlib.AbstractContextManager[Any]:
+        if self.mesh is None:
+            return contextlib.nullcontext()
+        # Steps of a search are short: beams, not tokens of a long row.
+        return sharded(self.mesh, dataclasses.replace(self.rules, sequence=None))
 
 
 def bucket(size: int, smallest: int = 16) -> int:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.core.activations import constrain
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
     Attention,
@@ -154,5 +155,5 @@ class Block(nn.Module):
         if (adapter := tuned(self, f"{name}_adapter")) is not None:
             # After dropout and before the sum, as in Houlsby et al. 2019, figure 2.
             y = adapter(y).astype(x.dtype)
-        x = x + y
+        x = constrain(x + y, "batch", "sequence", "embed")
         return (norm(x) if c.norm_order == "post" else x), extra

@@ -7,6 +7,7 @@ from jaxrec.core import ConfigError
 from jaxrec.nn import RopeScaling
 
 NormOrder = Literal["pre", "post", "both"]
+Remat = Literal["none", "cheap", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,9 @@ class TransformerConfig:
       attention_dropout: on attention weights.
       mlp_dropout: on the hidden layer of the MLP.
       dtype: of activations; parameters, norms, softmax and logits stay in float32.
-      remat: recompute each block in the backward pass, to save memory.
+      remat: what of a block the backward pass computes again, to save memory: "none", except
+        kernels gathered from other devices; "cheap", all but products of matrices and attention;
+        "full", everything, so that only the stream between blocks is kept.
     """
 
     vocab_size: int = 256
@@ -96,7 +99,7 @@ class TransformerConfig:
     attention_dropout: float = 0.0
     mlp_dropout: float = 0.0
     dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: bool = False
+    remat: Remat = "cheap"
 
     def __post_init__(self) -> None:
         """Reject shapes that cannot be built."""

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.core.activations import constrain, gathered, merge_rows, split_rows
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
     Dropout,
@@ -48,7 +49,7 @@ class Embedding(nn.Module):
         c = self.config
         slots = virtual_slots(tokens, c.vocab_size)
         real = jnp.minimum(tokens, c.vocab_size - 1)
-        x = jnp.take(self.table, real, axis=0)
+        x = constrain(jnp.take(self.table, real, axis=0), "batch", "sequence", "embed")
         if (update := tuned(self, "update")) is not None:
             down, up = update.factors()
             x = x + (jnp.take(down, real, axis=0) @ up).astype(x.dtype)
@@ -93,13 +94,14 @@ class LanguageHead(nn.Module):
         """
         c = self.config
         size = c.vocab_size if size is None else size
-        matrix, table = self._operands(states, embedding)
-        rows = jax.lax.slice_in_dim(table, start, start + size).astype(states.dtype)
+        matrix, table = self._operands(states, embedding, start, size)
         # As one product of matrices: see Einsum.
-        scores = matrix_product(matrix, rows.T, jnp.float32)
+        scores = matrix_product(matrix, table.T, jnp.float32)
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
-        return scores.reshape(*states.shape[:-1], size)
+        if states.ndim != 3:
+            return scores.reshape(*states.shape[:-1], size)
+        return split_rows(scores, states.shape[:2], "embed", "vocab")
 
     def loss(
         self, states: jax.Array, embedding: jax.Array, targets: jax.Array, weights: jax.Array
@@ -115,25 +117,35 @@ class LanguageHead(nn.Module):
         Returns:
           float32 scalar; see `nn.linear_cross_entropy`.
         """
-        matrix, table = self._operands(states, embedding)
+        matrix, table = self._operands(states, embedding, 0, self.config.vocab_size)
         return linear_cross_entropy(
-            matrix,
-            table.astype(states.dtype),
-            targets.reshape(-1),
-            weights.reshape(-1),
-            self.config.logit_cap,
+            matrix, table, _rows(targets), _rows(weights), self.config.logit_cap
         )
 
-    def _operands(self, states: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """States `[M, D]` and table `[V, D]` whose product the scores are.
+    def _operands(
+        self, states: jax.Array, embedding: jax.Array, start: int, size: int
+    ) -> tuple[jax.Array, jax.Array]:
+        """States `[M, D]` and rows of the table `[size, D]` whose product the scores are.
 
         A low-rank update makes both wider instead: (x, x A) (W, B)' = x W' + (x A) B'.
         """
         c = self.config
-        table = embedding if c.tie_embeddings else self.table
-        matrix = states.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
+
+        def rows(table: jax.Array) -> jax.Array:
+            return jax.lax.slice_in_dim(table, start, start + size).astype(states.dtype)
+
+        # A part of the vocabulary has not the size that devices divide.
+        vocab = "vocab" if size == c.vocab_size else None
+        table = gathered(rows(embedding if c.tie_embeddings else self.table), (vocab, "embed"))
+        matrix = merge_rows(states, ("embed",), ("vocab",)) if states.ndim == 3 else states
+        matrix = matrix.reshape(-1, states.shape[-1]) * jnp.asarray(c.logit_scale, states.dtype)
         if (update := tuned(self, "update")) is not None:
             down, up = update.factors()
             matrix = jnp.concatenate([matrix, matrix @ down.astype(matrix.dtype)], axis=1)
-            table = jnp.concatenate([table, up.T.astype(table.dtype)], axis=1)
+            table = jnp.concatenate([table, rows(up.T)], axis=1)
         return matrix, table
+
+
+def _rows(x: jax.Array) -> jax.Array:
+    """What belongs to tokens, in the order of the rows of their states: `[...]` to `[M]`."""
+    return merge_rows(x, (), ("vocab",)) if x.ndim == 2 else x.reshape(-1)

@@ -4,6 +4,7 @@ Every block parameter has a leading axis of `depth`, so compile time does not gr
 layout serves conversion, low-rank updates and quantization.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrec.core.activations import GATHERED
 from jaxrec.models.block import Block, PerLayer, Reach, Shared
-from jaxrec.models.config import TransformerConfig
+from jaxrec.models.config import Remat, TransformerConfig
 from jaxrec.nn import (
     ATTENDED,
     TUNED,
@@ -27,12 +29,16 @@ from jaxrec.nn import (
     rotation,
 )
 
-# What a block keeps for the backward pass: products and attention. A scan copies all that is kept
-# into arrays of all blocks, which on a CPU takes longer than to compute the rest again.
-KEPT = jax.checkpoint_policies.save_from_both_policies(
-    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    jax.checkpoint_policies.save_only_these_names(ATTENDED),
-)
+# What a block keeps for the backward pass, by `remat`. A scan copies all that is kept into arrays
+# of all blocks, which on a CPU takes longer than to compute what is cheap again.
+KEPT: dict[Remat, Callable[..., bool]] = {
+    "none": jax.checkpoint_policies.save_anything_except_these_names(GATHERED),
+    "cheap": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(ATTENDED),
+    ),
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
 # A stack this shallow is unrolled: no copies at all, and still compiled about as fast.
 UNROLLED = 4
 
@@ -57,7 +63,7 @@ class Stack(nn.Module):
             Block,
             static_argnums=(4,),
             prevent_cse=False,
-            policy=None if c.remat else KEPT,
+            policy=KEPT[c.remat],
         )
         self.blocks = nn.scan(
             block,
@@ -66,7 +72,7 @@ class Stack(nn.Module):
             in_axes=(0, nn.broadcast, nn.broadcast),
             length=c.depth,
             # Without a loop the compiler would merge what `remat` computes again with the original.
-            unroll=c.depth if c.depth <= UNROLLED and not c.remat else 1,
+            unroll=c.depth if c.depth <= UNROLLED and c.remat != "full" else 1,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )(c)
         if c.norm_order != "post":

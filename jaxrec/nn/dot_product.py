@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from jaxrec.core.activations import move, token_ways
 from jaxrec.nn.dropout import hash_mask
 
 # Rows of queries in a block of causal attention: fewer skip more of the upper triangle, but their
@@ -80,6 +81,12 @@ def dot_product_attention(
         mask = mask & terms.allowed
         terms = dataclasses.replace(terms, allowed=None)
     mask = jnp.broadcast_to(mask, (mask.shape[0], t, s))
+    if token_ways("kv_heads")[1] > 1:
+        # Every query needs all keys, wherever its own tokens lie.
+        axes = ("batch", "sequence", "kv_heads", None)
+        key, value = (move(x, axes, ("batch", None, *axes[2:])) for x in (key, value))
+    # Blocks of rows would lie on some devices only.
+    causal = causal and token_ways("heads")[1] == 1
     # [B, T, N, H] -> [B, G, N/G, T, H], and [B, S, G, H] -> [B, G, S, H]
     query = jnp.transpose(query.reshape(b, t, g, n // g, h), (0, 2, 3, 1, 4))
     key, value = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)

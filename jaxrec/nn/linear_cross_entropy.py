@@ -7,9 +7,12 @@ run twice (as in the Liger kernels, Hsu et al. 2024, section 3.2). A batch of 8,
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+
+from jaxrec.core.activations import token_ways
 
 # Tokens a chunk: products of this many rows run at full speed, and their logits stay small.
 ROWS = 1024
@@ -72,43 +75,51 @@ def _chunked(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The loss and, if asked for, its gradients: states' in their dtype, the table's in float32."""
     count, width = states.shape
-    rows = min(ROWS, count)
-    free = -count % rows
-    chunks = (count + free) // rows
+    # Devices that hold rows of their own go through them in chunks of their own, side by side, and
+    # each sums its part of the table's gradient: the parts are added once, after the last chunk.
+    groups = math.prod(token_ways("embed", "vocab"))
+    groups = groups if count % groups == 0 else 1
+    rows = min(ROWS, count // groups)
+    free = -(count // groups) % rows
 
     def cut(x: jax.Array) -> jax.Array:
-        padded = jnp.pad(x, [(0, free), *[(0, 0)] * (x.ndim - 1)])
-        return padded.reshape(chunks, rows, *x.shape[1:])
+        # [M, ...] -> [devices, M / devices, ...] -> [chunks, devices, rows, ...]
+        own = x.reshape(groups, -1, *x.shape[1:])
+        padded = jnp.pad(own, [(0, 0), (0, free), *[(0, 0)] * (x.ndim - 1)])
+        return jnp.swapaxes(padded.reshape(groups, -1, rows, *x.shape[1:]), 0, 1)
 
     def one(carry: tuple[jax.Array, jax.Array], chunk: tuple[jax.Array, ...]) -> tuple:
         (total, d_table), (x, target, weight) = carry, chunk
-        logits = jnp.einsum("md,vd->mv", x, table, preferred_element_type=jnp.float32)
+        logits = jnp.einsum("gmd,vd->gmv", x, table, preferred_element_type=jnp.float32)
         if cap is not None:
             bent = jnp.tanh(logits / cap)
             logits = bent * cap
         top = logits.max(-1, keepdims=True)
         exps = jnp.exp(logits - top)
         norm = exps.sum(-1, keepdims=True)
-        chosen = jnp.take_along_axis(logits, target[:, None], axis=1)
-        losses = (jnp.log(norm) + top - chosen)[:, 0]
-        total = total + jnp.sum(losses * weight)
+        chosen = jnp.take_along_axis(logits, target[..., None], axis=-1)
+        losses = (jnp.log(norm) + top - chosen)[..., 0]
+        total = total + jnp.sum(losses * weight, axis=1)
         if not gradient:
             return (total, d_table), jnp.zeros((), x.dtype)
-        codes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
-        d_logits = exps * (weight[:, None] / norm)
-        d_logits = d_logits - jnp.where(codes == target[:, None], weight[:, None], 0.0)
+        codes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2)
+        d_logits = exps * (weight[..., None] / norm)
+        d_logits = d_logits - jnp.where(codes == target[..., None], weight[..., None], 0.0)
         if cap is not None:
             d_logits = d_logits * (1.0 - bent * bent)
         d_logits = d_logits.astype(x.dtype)
         # The wide operand comes second, where a CPU reads it without a transposed copy.
-        more = jnp.einsum("md,mv->dv", x, d_logits, preferred_element_type=jnp.float32)
-        return (total, d_table + more), jnp.einsum("mv,vd->md", d_logits, table)
+        more = jnp.einsum("gmd,gmv->gdv", x, d_logits, preferred_element_type=jnp.float32)
+        return (total, d_table + more), jnp.einsum("gmv,vd->gmd", d_logits, table)
 
-    empty = jnp.zeros((width, table.shape[0]) if gradient else (), jnp.float32)
-    start = (jnp.float32(0.0), empty)
+    empty = jnp.zeros((groups, width, table.shape[0]) if gradient else (), jnp.float32)
+    start = (jnp.zeros(groups, jnp.float32), empty)
     d_states: jax.Array
     tokens = (cut(states), cut(targets), cut(weights))
     (total, d_table), d_states = jax.lax.scan(one, start, tokens)
     if not gradient:
-        return total, d_states, d_table
-    return total, d_states.reshape(-1, width)[:count], d_table.T
+        return total.sum(), d_states, d_table
+    # [chunks, devices, rows, D] -> [devices, M / devices, D] -> [M, D]
+    d_states = jnp.swapaxes(d_states, 0, 1).reshape(groups, -1, width)
+    d_states = d_states[:, : count // groups].reshape(count, width)
+    return total.sum(), d_states, d_table.sum(0).T

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.core.activations import gathered
+
 
 class Norm(nn.Module):
     """Normalize the last axis.
@@ -23,7 +25,7 @@ class Norm(nn.Module):
         """Map `[..., D]` to `[..., D]` of the same dtype."""
         width = x.shape[-1]
         ones = nn.with_partitioning(nn.initializers.ones_init(), (self.axis_name,))
-        scale = self.param("scale", ones, (width,), jnp.float32)
+        scale = gathered(self.param("scale", ones, (width,), jnp.float32), (self.axis_name,))
         y = x.astype(jnp.float32)
         if self.kind == "layer":
             y = y - y.mean(-1, keepdims=True)
@@ -31,6 +33,6 @@ class Norm(nn.Module):
         y = y * scale.reshape((1,) * (x.ndim - 1) + (width,))
         if self.kind == "layer":
             zeros = nn.with_partitioning(nn.initializers.zeros_init(), (self.axis_name,))
-            bias = self.param("bias", zeros, (width,), jnp.float32)
+            bias = gathered(self.param("bias", zeros, (width,), jnp.float32), (self.axis_name,))
             y = y + bias.reshape((1,) * (x.ndim - 1) + (width,))
         return y.astype(x.dtype)

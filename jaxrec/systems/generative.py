@@ -11,7 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.core.mesh import batch_sharding, make_mesh
+from jaxrec.core.mesh import (
+    MeshConfig,
+    ShardingRules,
+    batch_sharding,
+    describe_shardings,
+    make_mesh,
+)
 from jaxrec.core.processes import batch_shard, on_writer
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
@@ -49,8 +55,8 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
     encoder = item_text.choose(config.ids)
     check_beams(dataset.num_items, config.decode.beams)
     mesh = make_mesh(config.mesh)
-    check_batch(config.train, mesh)
-    check_batch(config.sasrec.train, mesh)
+    check_batch(config.train, mesh, config.sharding)
+    check_batch(config.sasrec.train, make_mesh(MeshConfig()), ShardingRules())
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)
@@ -65,7 +71,7 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
 
 
 def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommender:
-    """Put model, parameters and index together."""
+    """Put model, parameters, index and devices together."""
     return Recommender(
         model=make_model(config, codes),
         params=params,
@@ -76,6 +82,8 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
         beams=config.decode.beams,
         batch_size=config.decode.batch_size,
         normalize=config.decode.normalize,
+        mesh=make_mesh(config.mesh),
+        rules=config.sharding,
     )
 
 
@@ -108,6 +116,22 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
         mesh_config=config.mesh,
         rules=config.sharding,
     )
+
+
+def show_shardings(config: Config, codes: ItemCodes) -> str:
+    """Where every parameter of a run lies, see `describe_shardings`; trained ones first.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+    """
+    shapes, mesh = shapes_of(config, codes), make_mesh(config.mesh)
+    trained, shown = shapes.trainable, []
+    if callable(trained):
+        trained = jax.eval_shape(trained, jax.random.key(0))
+    for name, tree in (("trained", trained), ("frozen", shapes.frozen)):
+        if tree is not None:
+            shown.append(f"{name}\n{describe_shardings(tree, mesh, config.sharding)}")
+    return "\n".join(shown)
 
 
 def train(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ResourceError
+from jaxrec.core.units import show_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +54,8 @@ class StepMemory:
 
 
 ADVICE = (
-    "lower train.batch_size, raise train.accumulate, set model.remat, or train fewer parameters: "
-    "tune.method lora, or qlora"
+    "lower train.batch_size, raise train.accumulate, set model.remat full, split the parameters "
+    "over more devices (sharding.preset), or train fewer: tune.method lora, or qlora"
 )
 
 
@@ -81,16 +82,6 @@ def count_bytes(tree: Any) -> dict[str, int]:
     for leaf in jax.tree.leaves(tree):
         found[leaf.dtype.name] += math.ceil(math.prod(leaf.shape) * _bits(leaf.dtype) / 8)
     return dict(found.most_common())
-
-
-def show_bytes(count: int) -> str:
-    """`1536` is "1.5 KiB"."""
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _bits(dtype: Any) -> int:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxrec.core import ResourceError
 from jaxrec.core.flops import product_flops
 from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
+from jaxrec.core.units import show_bytes
 from jaxrec.peft import Size, Tuning, size_of
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.memory import (
@@ -23,7 +24,6 @@ from jaxrec.train.memory import (
     StepMemory,
     count_bytes,
     device_memory,
-    show_bytes,
     step_memory,
 )
 from jaxrec.train.optimizer import make_optimizer

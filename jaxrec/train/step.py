@@ -16,7 +16,8 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from jaxrec.core import ConfigError
-from jaxrec.core.mesh import ShardingRules, batch_sharding, param_shardings, replicated
+from jaxrec.core.activations import sharded
+from jaxrec.core.mesh import ShardingRules, batch_sharding, param_shardings, replicated, ways
 from jaxrec.objectives import Loss
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.optimizer import state_shapes
@@ -120,17 +121,18 @@ def shardings(shapes: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.sharding, shapes)
 
 
-def check_batch(config: TrainConfig, mesh: Mesh) -> int:
+def check_batch(config: TrainConfig, mesh: Mesh, rules: ShardingRules) -> int:
     """Return the sequences of a micro-batch.
 
     Raises:
       ConfigError: they do not divide over the data-parallel devices.
     """
-    micro, ways = config.batch_size // config.accumulate, mesh.shape["data"]
-    if micro % ways:
+    micro = config.batch_size // config.accumulate
+    devices = ways(mesh, rules.mesh_axes("batch", mesh))
+    if micro % devices:
         raise ConfigError(
             f"a micro-batch of {micro} sequences (train.batch_size / train.accumulate) does not "
-            f"divide over {ways} data-parallel devices"
+            f"divide over {devices} data-parallel devices"
         )
     return micro
 
@@ -161,7 +163,7 @@ def make_step(
     Raises:
       ConfigError: a micro-batch that does not divide over the devices.
     """
-    check_batch(config, mesh)
+    check_batch(config, mesh, rules)
     place = batch_sharding(mesh, rules)
 
     def sums(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
@@ -170,12 +172,18 @@ def make_step(
             return found.total, found
 
         (_, found), gradient = jax.value_and_grad(total, has_aux=True)(params)
+        if out_shardings is not None:
+            # As parameters lie, before anything is added up: never whole on every device.
+            gradient = jax.lax.with_sharding_constraint(gradient, out_shardings.params)
         return found, gradient
 
     def accumulate(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         if config.accumulate == 1:
             return sums(params, frozen, batch, key)
-        parts = jax.tree.map(lambda x: x.reshape(config.accumulate, -1, *x.shape[1:]), batch)
+        # Every device gives each micro-batch an equal share of the rows that it holds.
+        parts = jax.tree.map(
+            lambda x: jnp.swapaxes(x.reshape(-1, config.accumulate, *x.shape[1:]), 0, 1), batch
+        )
         keys = jax.random.split(key, config.accumulate)
         first = jax.tree.map(lambda x: x[0], parts)
         zeros = jax.tree.map(
@@ -194,7 +202,8 @@ def make_step(
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         batch = jax.lax.with_sharding_constraint(batch, place)
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
-        found, gradient = accumulate(state.params, frozen, batch, key)
+        with sharded(mesh, rules):
+            found, gradient = accumulate(state.params, frozen, batch, key)
         weight = jnp.maximum(found.weight, 1.0)
         gradient = jax.tree.map(lambda g: g / weight, gradient)
         # Optax raises floats to integer powers, which strict promotion refuses.

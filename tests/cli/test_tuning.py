@@ -107,6 +107,19 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(file, base, tmp_path, c
     assert not run.exists()
 
 
+def test_where_parameters_lie_is_shown_of_trained_and_frozen_ones(file, base, tmp_path, capsys):
+    command = ["train", str(file), "--run-dir", str(tmp_path / "run"), "--dry-run"]
+    command += ["--show-shardings", "--sharding.preset", "fsdp", "--mesh.data", "1"]
+    assert main([*command, *LORA, "--tune.base", str(base)]) == 0
+    text = capsys.readouterr().out
+    trained, frozen = text.split("\ntrained\n")[1].split("\nfrozen\n")
+    down = next(line for line in trained.splitlines() if "query" in line and "16 x 2" in line)
+    assert "embed" in down and "data" in down
+    assert "128 parameters: 512 B, 512 B on each of 1 devices (data 1 x model 1)" in trained
+    table = next(line for line in frozen.splitlines() if "embedding/table" in line)
+    assert "vocab, embed" in table and "-, data" in table
+
+
 def test_a_run_that_cannot_fit_exits_with_4_and_its_numbers(file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("jaxrec.train.plan.device_memory", lambda: 1000)
     command = ["train", str(file), "--run-dir", str(tmp_path / "run")]

@@ -1,191 +1,222 @@
-"""Sharding, on eight fake CPU devices in a process of its own."""
+"""Meshes, presets and rules, where parameters lie by them, and what is refused."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import pytest
 from flax import linen as nn
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 
+from jaxrec.cli.arguments import parse
 from jaxrec.core import ConfigError
-from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
-from jaxrec.models import CausalLM
+from jaxrec.core.mesh import (
+    PRESETS,
+    MeshConfig,
+    ShardingRules,
+    batch_sharding,
+    describe_shardings,
+    make_mesh,
+    param_shardings,
+)
+from jaxrec.models import ModelSpec
+from jaxrec.systems.config import Config
 from jaxrec.testing import tiny_model
+from jaxrec.train import TrainConfig, check_batch
 
-SCRIPT = """
-import json, sys
-import jax, jax.numpy as jnp, numpy as np
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
-from jaxrec.core import ConfigError
-from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh
-from jaxrec.ids import IdVocabulary
-from jaxrec.models import CausalLM
-from jaxrec.objectives import id_loss
-from jaxrec.testing import tiny_model
-from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
+MESH = AbstractMesh((4, 2), ("data", "model"))
 
-vocabulary = IdVocabulary((8, 6))  # 16 tokens
-model = CausalLM(tiny_model(vocabulary.size, depth=2))
-tokens = np.random.default_rng(0).integers(0, 6, (5, 16, 7))
-tokens[..., 1::2] += 2
-tokens[..., 2::2] += 10
-tokens[..., 0] = 1
-tokens = tokens.astype(np.int32)
 
-def train(mesh_config, rules, accumulate=1):
-    config = TrainConfig(
-        steps=5, batch_size=16, accumulate=accumulate, lr=1e-2, warmup_steps=1, clip_norm=0.5,
-        ema_decay=0.9,
-    )
-    mesh = make_mesh(mesh_config)
-    optimizer = make_optimizer(config)
-    init = lambda key: model.init(key, tokens[0], tokens[0] != 0)
-    loss = lambda params, batch, key: id_loss(model, params, batch, key, vocabulary=vocabulary)
-    state = make_state(init, optimizer, mesh, rules, config)
-    step = make_step(loss, optimizer, config, mesh, rules)
-    losses = []
-    for batch in tokens:
-        state, found = step(state, jax.device_put(batch, batch_sharding(mesh, rules)))
-        losses.append(float(found["loss"]))
-    kernel = state.params["params"]["decoder"]["blocks"]["mlp"]["up"]["kernel"]
-    moments = [
-        leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.opt_state)
-        if "'up'" in jax.tree_util.keystr(path)
-    ]
-    leaves = jax.tree_util.tree_leaves_with_path((state.params, state.measured))
+def box(names, *shape):
+    return nn.Partitioned(jax.ShapeDtypeStruct(shape, jnp.float32), names=names)
+
+
+def specs(rules, mesh=MESH):
+    """Specs of some parameters of a tiny model, by the ends of their paths."""
+    shapes = ModelSpec("causal", tiny_model(32, 2)).shapes()
+    found = param_shardings(shapes, mesh, rules)["params"]
+    block = found["decoder"]["blocks"]
     return {
-        "devices": jax.device_count(),
-        "mesh": dict(mesh.shape),
-        "losses": losses,
-        "params": {jax.tree_util.keystr(p): np.asarray(x).ravel().tolist() for p, x in leaves},
-        "piece": list(kernel.addressable_shards[0].data.shape),
-        "moment_pieces": [list(m.addressable_shards[0].data.shape) for m in moments],
-        "whole": list(kernel.shape),
+        "table": found["embedding"]["table"].spec,
+        "query": block["attention"]["query"]["kernel"].spec,
+        "out": block["attention"]["out"]["kernel"].spec,
+        "up": block["mlp"]["up"]["kernel"].spec,
+        "norm": block["mlp_norm"]["scale"].spec,
     }
-
-results = {}
-for name, mesh_config, rules, accumulate in json.loads(sys.argv[1]):
-    results[name] = train(MeshConfig(**mesh_config), ShardingRules(**rules), accumulate)
-try:
-    train(MeshConfig(), ShardingRules(), accumulate=4)
-    results["refused"] = ""
-except ConfigError as error:
-    results["refused"] = str(error)
-try:
-    make_mesh(MeshConfig(data=3))
-    results["bad_mesh"] = ""
-except ConfigError as error:
-    results["bad_mesh"] = str(error)
-print(json.dumps(results))
-"""
-
-RUNS = {
-    "data": ({}, {}, 1),
-    "fsdp": ({}, {"embed": "data"}, 1),
-    "tensor and accumulate": (
-        {"model": 2},
-        {"embed": "data", "heads": "model", "mlp": "model", "vocab": "model"},
-        2,
-    ),
-}
-
-
-def _run(devices, runs):
-    environment = {
-        **os.environ,
-        # Compiling is most of the time here.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-        "--xla_backend_optimization_level=0",
-        "JAX_PLATFORMS": "cpu",
-    }
-    child = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:jaxrec", "-c", SCRIPT, json.dumps(runs)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    return json.loads(child.stdout.splitlines()[-1])
-
-
-@pytest.fixture(scope="module")
-def one_device():
-    return _run(1, [("data", *RUNS["data"])])
-
-
-@pytest.fixture(scope="module")
-def eight_devices():
-    return _run(8, [(name, *run) for name, run in RUNS.items()])
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_five_steps_on_eight_devices_equal_those_on_one(one_device, eight_devices, name):
-    one, eight = one_device["data"], eight_devices[name]
-    assert (one["devices"], eight["devices"]) == (1, 8)
-    assert eight["losses"] == pytest.approx(one["losses"], abs=1e-5)
-    assert one["losses"][-1] < one["losses"][0] - 0.1
-    for path, values in one["params"].items():
-        assert eight["params"][path] == pytest.approx(values, abs=1e-5), path
 
 
 @pytest.mark.parametrize(
-    ("name", "piece"),
-    [("data", [2, 16, 32]), ("fsdp", [2, 2, 32]), ("tensor and accumulate", [2, 4, 16])],
+    ("preset", "table", "query", "out", "up", "norm"),
+    [
+        ("replicated", (None, None), (None,) * 4, (None,) * 4, (None,) * 3, (None,) * 2),
+        (
+            "fsdp",
+            (None, "data"),
+            (None, "data", None, None),
+            (None, None, None, "data"),
+            (None, "data", None),
+            (None, "data"),
+        ),
+        (
+            "tensor",
+            ("model", None),
+            (None, None, "model", None),
+            (None, "model", None, None),
+            (None, None, "model"),
+            (None, None),
+        ),
+        (
+            "fsdp_tensor",
+            ("model", "data"),
+            (None, "data", "model", None),
+            (None, "model", None, "data"),
+            (None, "data", "model"),
+            (None, "data"),
+        ),
+        (
+            "fsdp_sequence",
+            (None, ("data", "model")),
+            (None, ("data", "model"), None, None),
+            (None, None, None, ("data", "model")),
+            (None, ("data", "model"), None),
+            (None, ("data", "model")),
+        ),
+    ],
 )
-def test_a_device_holds_its_share_of_a_kernel_and_of_its_moments(eight_devices, name, piece):
-    found = eight_devices[name]
-    assert found["whole"] == [2, 16, 32]
-    assert found["piece"] == piece
-    assert found["moment_pieces"] == [piece, piece]
+def test_a_preset_places_every_parameter(preset, table, query, out, up, norm):
+    expected = {"table": table, "query": query, "out": out, "up": up, "norm": norm}
+    found = specs(ShardingRules(preset))
+    assert found == {name: PartitionSpec(*spec) for name, spec in expected.items()}
 
 
-def test_a_micro_batch_that_does_not_divide_over_the_devices_is_refused(eight_devices):
-    assert "micro-batch of 4 sequences" in eight_devices["refused"]
-    assert "8 data-parallel devices" in eight_devices["refused"]
+def test_a_rule_overrules_its_preset_and_none_keeps_an_axis_whole():
+    found = specs(ShardingRules("fsdp_tensor", vocab=None, mlp=("data",), embed=None))
+    assert found["table"] == PartitionSpec(None, None)
+    assert found["up"] == PartitionSpec(None, None, "data")
+    assert found["query"] == PartitionSpec(None, None, "model", None)
 
 
-def test_a_mesh_that_does_not_cover_the_devices_is_refused(eight_devices):
-    assert "mesh.data 3 x mesh.model 1" in eight_devices["bad_mesh"]
-    assert "8 devices" in eight_devices["bad_mesh"]
+def test_every_axis_of_every_kind_of_model_has_a_rule():
+    config = dataclasses.replace(
+        tiny_model(32, 2), positions="relative", qkv_bias=True, mlp_bias=True, qk_norm=True
+    )
+    learned = dataclasses.replace(config, positions="learned", token_types=2, pooler=True)
+    for kind, shape in (
+        ("causal", config),
+        ("encoder_decoder", config),
+        ("masked", learned),
+        ("causal_classifier", config),
+        ("encoder_classifier", learned),
+    ):
+        shapes = ModelSpec(kind, shape, 3 if kind.endswith("classifier") else 0).shapes()
+        for preset in PRESETS:
+            param_shardings(shapes, MESH, ShardingRules(preset))
 
 
-def test_every_axis_of_the_model_has_a_rule():
-    example = jnp.zeros((1, 2), jnp.int32)
-    model = CausalLM(tiny_model())
-    boxed = jax.eval_shape(model.init, jax.random.key(0), example, example == 0)
-    rules = ShardingRules(vocab="data", embed="model")
-    found = param_shardings(boxed, make_mesh(MeshConfig()), rules)["params"]
-    assert found["embedding"]["table"].spec == PartitionSpec("data", "model")
-    query = found["decoder"]["blocks"]["attention"]["query"]["kernel"].spec
-    assert query == PartitionSpec(None, "model", None, None)
+def test_the_batch_is_split_over_data_by_every_preset():
+    for preset in PRESETS:
+        assert batch_sharding(MESH, ShardingRules(preset)).spec == PartitionSpec("data")
 
 
-def test_an_axis_without_a_rule_is_refused_by_name():
-    boxed = {"kernel": nn.Partitioned(jnp.zeros((2, 3)), names=("embed", "colour"))}
-    with pytest.raises(ConfigError, match=r"no sharding rule for the logical axis 'colour'"):
-        param_shardings(boxed, make_mesh(MeshConfig()), ShardingRules())
+def test_presets_and_rules_are_options_of_the_command_line():
+    words = "--mesh.data 4 --mesh.model 2 --sharding.preset fsdp_tensor --sharding.vocab None"
+    words += " --sharding.embed data model"
+    found = parse(Config, words.split(), prog="train", default=Config())
+    assert found.mesh == MeshConfig(4, 2)
+    assert found.sharding == ShardingRules("fsdp_tensor", vocab=None, embed=("data", "model"))
+    with pytest.raises(ConfigError, match="fdsp"):
+        parse(Config, ["--sharding.preset", "fdsp"], prog="train", default=Config())
+
+
+def test_a_description_names_shape_axes_spec_and_bytes_of_every_parameter():
+    boxed = {
+        "params": {
+            "up": {"kernel": box(("layers", "embed", "mlp"), 6, 64, 128)},
+            "norm": {"scale": box(("embed",), 64)},
+        }
+    }
+    lines = describe_shardings(boxed, MESH, ShardingRules("fsdp_tensor")).splitlines()
+    rows = [re.split(r" {2,}", line) for line in lines[:3]]
+    assert rows == [
+        ["parameter", "shape", "axes", "spec", "on each device"],
+        ["params/norm/scale", "64", "embed", "data", "64 B"],
+        # 6 x 64 x 128 x 4 bytes, over 4 x 2 devices.
+        ["params/up/kernel", "6 x 64 x 128", "layers, embed, mlp", "-, data, model", "24.0 KiB"],
+    ]
+    assert lines[3] == (
+        "49,216 parameters: 192.2 KiB, 24.1 KiB on each of 8 devices (data 4 x model 2)"
+    )
+
+
+def test_an_axis_without_a_rule_is_refused_by_path_and_name():
+    boxed = {"mlp": {"kernel": box(("embed", "colour"), 2, 3)}}
+    with pytest.raises(ConfigError, match=r"no sharding rule .* axis 'colour' of mlp/kernel"):
+        param_shardings(boxed, MESH, ShardingRules())
+
+
+def test_a_parameter_without_axis_names_is_refused_by_path_and_shape():
+    array = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    with pytest.raises(ConfigError, match=r"no sharding rule matches mlp/kernel \(2, 3\)"):
+        param_shardings({"mlp": {"kernel": array}}, MESH, ShardingRules())
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    assert (
+        param_shardings({"scale": scalar}, MESH, ShardingRules())["scale"].spec == PartitionSpec()
+    )
+    assert param_shardings(array, make_mesh(MeshConfig()), ShardingRules()).spec == PartitionSpec()
+
+
+def test_an_axis_that_its_devices_do_not_divide_is_refused_by_path_axis_size_and_mesh_axis():
+    boxed = {"attention": {"key": {"kernel": box(("embed", "kv_heads", "head_size"), 8, 3, 4)}}}
+    message = (
+        r"axis 'kv_heads' of attention/key/kernel has size 3, which the 2 devices of mesh axis "
+        r"'model' do not divide; change mesh.model, or set sharding.kv_heads None"
+    )
+    with pytest.raises(ConfigError, match=message):
+        param_shardings(boxed, MESH, ShardingRules("tensor"))
+    message = r"axis 'embed' .* has size 12, which the 8 devices of mesh axis 'data\+model'"
+    with pytest.raises(ConfigError, match=message):
+        param_shardings({"w": box(("embed",), 12)}, MESH, ShardingRules("fsdp_sequence"))
 
 
 def test_a_rule_for_an_axis_that_the_mesh_lacks_is_refused_by_field_and_value():
-    boxed = {"kernel": nn.Partitioned(jnp.zeros((2, 3)), names=("embed", "mlp"))}
-    mesh = make_mesh(MeshConfig())
+    boxed = {"kernel": box(("embed", "mlp"), 2, 3)}
     with pytest.raises(ConfigError, match=r"sharding\.mlp 'modle' .*use data, model or None"):
-        param_shardings(boxed, mesh, ShardingRules(mlp="modle"))
-    with pytest.raises(ConfigError, match=r"sharding\.batch 'x'"):
-        batch_sharding(mesh, ShardingRules(batch="x"))
+        param_shardings(boxed, MESH, ShardingRules(mlp="modle"))
+    with pytest.raises(ConfigError, match=r"sharding\.batch \('data', 'x'\)"):
+        batch_sharding(MESH, ShardingRules(batch=("data", "x")))
 
 
-@pytest.mark.parametrize("config", [MeshConfig(data=7), MeshConfig(model=7)])
-def test_meshes_that_do_not_fit_are_refused(config):
-    with pytest.raises(ConfigError, match=r"mesh\.data .* x mesh\.model"):
+def test_two_axes_of_a_parameter_on_one_mesh_axis_are_refused():
+    rules = ShardingRules(embed="data", mlp="data")
+    with pytest.raises(ConfigError, match=r"w \('embed', 'mlp'\), on one mesh axis: \['data', 'da"):
+        param_shardings({"w": box(("embed", "mlp"), 4, 8)}, MESH, rules)
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"no sharding\.preset 'fsdb', did you mean 'fsdp'"):
+        ShardingRules("fsdb")
+
+
+def test_a_micro_batch_that_does_not_divide_over_the_devices_is_refused():
+    config = TrainConfig(batch_size=12, accumulate=2)
+    message = r"micro-batch of 6 sequences .* over 4 data-parallel devices"
+    with pytest.raises(ConfigError, match=message):
+        check_batch(config, MESH, ShardingRules())
+    assert check_batch(config, MESH, ShardingRules(batch="model")) == 6
+    with pytest.raises(ConfigError, match="over 8 data-parallel devices"):
+        check_batch(config, MESH, ShardingRules(batch=("data", "model")))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MeshConfig(data=7), r"mesh\.data 7 x mesh\.model 1 does not cover the 1 devices"),
+        (MeshConfig(model=7), r"mesh\.model 7 does not divide the 1 devices"),
+    ],
+)
+def test_meshes_that_do_not_fit_are_refused(config, message):
+    with pytest.raises(ConfigError, match=message):
         make_mesh(config)
 
 
@@ -193,10 +224,3 @@ def test_meshes_that_do_not_fit_are_refused(config):
 def test_meshes_that_cannot_be_are_refused(sizes):
     with pytest.raises(ConfigError, match=r"mesh\.data must be 0 or more"):
         MeshConfig(**sizes)
-
-
-def test_two_axes_of_a_parameter_on_one_mesh_axis_are_refused():
-    boxed = {"w": nn.Partitioned(jax.ShapeDtypeStruct((4, 8), jnp.float32), ("embed", "mlp"))}
-    rules = ShardingRules(embed="data", mlp="data")
-    with pytest.raises(ConfigError, match=r"on one mesh axis: \['data', 'data'\]"):
-        param_shardings(boxed, make_mesh(MeshConfig()), rules)

@@ -61,7 +61,7 @@ LLAMA_1B = TransformerConfig(
     mlp_width=8192,
     rope_theta=500_000.0,
     dtype="bfloat16",
-    remat=True,
+    remat="full",
 )
 
 

@@ -1,0 +1,11 @@
+"""Numbers for people to read."""
+
+
+def show_bytes(count: int) -> str:
+    """`1536` is "1.5 KiB"."""
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
