@@ -159,11 +159,9 @@ def test_a_parameter_without_axis_names_is_refused_by_path_and_shape():
     array = jax.ShapeDtypeStruct((2, 3), jnp.float32)
     with pytest.raises(ConfigError, match=r"no sharding rule matches mlp/kernel \(2, 3\)"):
         param_shardings({"mlp": {"kernel": array}}, MESH, ShardingRules())
-    scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    assert (
-        param_shardings({"scale": scalar}, MESH, ShardingRules())["scale"].spec == PartitionSpec()
-    )
-    assert param_shardings(array, make_mesh(MeshConfig()), ShardingRules()).spec == PartitionSpec()
+    scalar, alone = jax.ShapeDtypeStruct((), jnp.float32), make_mesh(MeshConfig())
+    assert param_shardings(scalar, MESH, ShardingRules()).spec == PartitionSpec()
+    assert param_shardings(array, alone, ShardingRules()).spec == PartitionSpec()
 
 
 def test_an_axis_that_its_devices_do_not_divide_is_refused_by_path_axis_size_and_mesh_axis():

@@ -188,7 +188,7 @@ class Count:
         all-gather: all kernels where they are kept split, for the forward and again for the
           backward pass, and the head's table once.
         reduce-scatter: their gradients; the table's in float32.
-        all-reduce, of two rounds: the stream after attention, once more when that is computed again,
+        all-reduce, of two rounds: the stream after attention, again where that is computed again,
           and after the MLP, and its gradient at queries, keys, values, gate and up; looked up
           vectors in float32 and the head's gradient. Likewise gradients of parameters that
           data-parallel devices hold whole.
