@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> None:
         )
     runs.check(config, dataset, options.run)
     recommender = generative.load_recommender(config, runs.load_codes(options.run), options.run)
-    recommender = dataclasses.replace(recommender, batch_size=1)
+    recommender = dataclasses.replace(recommender, batch_size=recommender.devices)
     row = int(np.flatnonzero(users == options.user)[0])
     # Everything known of the user, held-out items included: this is advice, not evaluation.
     history = dataset.split.history("test")[row]

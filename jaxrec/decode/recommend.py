@@ -60,13 +60,18 @@ class Recommender:
         longest = (self.max_items + 1) * self.codes.levels + virtual_of(self.params).read
         fix = "lower max_items, or tune.virtual_tokens where there are such"
         self.model.config.check_length(longest, f"histories of max_items {self.max_items}", fix)
-        if self.mesh is not None:
-            devices = ways(self.mesh, self.rules.mesh_axes("batch", self.mesh))
-            if self.batch_size % devices:
-                raise ConfigError(
-                    f"decode.batch_size {self.batch_size} does not divide over {devices} "
-                    "data-parallel devices"
-                )
+        if self.batch_size % self.devices:
+            raise ConfigError(
+                f"decode.batch_size {self.batch_size} does not divide over {self.devices} "
+                "data-parallel devices"
+            )
+
+    @property
+    def devices(self) -> int:
+        """Devices that share the users of a call: the smallest `batch_size`."""
+        if self.mesh is None:
+            return 1
+        return ways(self.mesh, self.rules.mesh_axes("batch", self.mesh))
 
     @property
     def vocabulary(self) -> IdVocabulary:

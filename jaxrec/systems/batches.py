@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core.mesh import make_mesh
+from jaxrec.core.mesh import make_mesh, ways
 from jaxrec.data import (
     Buckets,
     Packing,
@@ -85,11 +85,13 @@ def training_batches(
             windows.padding,
         )
     if layout.layout == "bucket":
+        mesh = make_mesh(config.mesh)
+        devices = ways(mesh, config.sharding.mesh_axes("batch", mesh))
         buckets = Buckets.of(
             windows,
             count=layout.buckets,
             batch_size=rows,
-            multiple=config.train.accumulate * make_mesh(config.mesh).shape["data"],
+            multiple=config.train.accumulate * devices,
         )
         sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
         return TrainingBatches(
