@@ -6,7 +6,10 @@ The same directory resumes. With `--distributed` the same command runs on every 
 import contextlib
 from pathlib import Path
 
+import jax
+
 from jaxrec.cli.arguments import take_config
+from jaxrec.core import ResourceError
 from jaxrec.core.files import write_text
 from jaxrec.core.lock import locked
 from jaxrec.core.memory import keep_memory
@@ -32,7 +35,15 @@ def run(arguments: list[str]) -> None:
         stack.enter_context(only_writer_prints())
         if not dry:
             stack.enter_context(locked(directory))
-        _run(config, path, directory, dry)
+        try:
+            _run(config, path, directory, dry)
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            raise ResourceError(
+                f"the processes lost one another ({error}); start the same command on every host "
+                "again to resume"
+            ) from error
 
 
 def _run(config: Config, path: Path, directory: Path, dry: bool) -> None:

@@ -106,9 +106,7 @@ def training_source(dataset: Dataset, directory: Path) -> ItemSequences:
     try:
         same = len(source) == len(histories) and all(
             np.array_equal(ours, theirs)
-            for ours, theirs in zip(
-                source.__getitems__(range(len(source))), histories, strict=True
-            )
+            for ours, theirs in zip(source.__getitems__(range(len(source))), histories, strict=True)
         )
     except (OSError, ValueError, IndexError, RuntimeError) as error:  # of array_record
         raise DataError(f"{path} cannot be read ({error}); delete it and start again") from error
