@@ -9,7 +9,10 @@
 import contextlib
 from pathlib import Path
 
+import jax
+
 from jaxrec.cli.arguments import FLAGS, take_config
+from jaxrec.core import ResourceError
 from jaxrec.core.files import write_text
 from jaxrec.core.lock import locked
 from jaxrec.core.memory import keep_memory
@@ -35,7 +38,15 @@ def run(arguments: list[str]) -> None:
         stack.enter_context(only_writer_prints())
         if not dry:
             stack.enter_context(locked(directory))
-        _run(config, path, directory, set(arguments))
+        try:
+            _run(config, path, directory, set(arguments))
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            raise ResourceError(
+                f"the processes lost one another ({error}); start the same command on every host "
+                "again to resume"
+            ) from error
 
 
 def _run(config: Config, path: Path, directory: Path, flags: set[str]) -> None:

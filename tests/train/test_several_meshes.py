@@ -1,0 +1,96 @@
+"""A run goes on on other meshes and other numbers of processes, as if nothing had happened."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
+from jaxrec.train import TrainConfig, fit, read_metrics
+
+SCRIPT = Path(__file__).with_name("several_run.py")
+CONFIG = TrainConfig(
+    steps=12, batch_size=8, lr=0.05, warmup_steps=2, eval_every=4, log_every=1, clip_norm=0.0
+)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start(directory, processes, devices, *options):
+    """Run the script in so many processes of so many devices; return their exit codes."""
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    command = [sys.executable, str(SCRIPT), str(directory), *options]
+    if processes > 1:
+        command.append("--distributed")
+        environment |= {
+            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+            "JAX_NUM_PROCESSES": str(processes),
+        }
+    started = [
+        subprocess.Popen(
+            command,
+            env=environment | {"JAX_PROCESS_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    try:
+        words = [process.communicate(timeout=240)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    print(*words, sep="\n")  # pytest shows it where a test fails
+    return [process.returncode for process in started]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The run on one device, in one sitting."""
+    directory = tmp_path_factory.mktemp("unbroken")
+    result = fit(regression_plan(CONFIG), RegressionBatches(8), closeness, directory)
+    return directory, np.asarray(kernel_of(result.params)), result.best_step
+
+
+def alike(directory, unbroken):
+    """Compare losses, validations and parameters; return what the script wrote."""
+    place, kernel, best_step = unbroken
+    found = json.loads((directory / "result.json").read_text())
+    np.testing.assert_allclose(found["kernel"], kernel, rtol=1e-5, atol=1e-6)
+    assert found["best_step"] == best_step
+    ours, theirs = (read_metrics(path / "metrics.jsonl") for path in (directory, place))
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        for name in a.keys() & {"loss", "gradient_norm", "valid/ndcg@10"}:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=f"{name} of {a}")
+    return found
+
+
+def test_a_run_goes_on_on_8_then_4_devices_then_1(tmp_path, unbroken):
+    assert start(tmp_path, 1, 8, "--stop-at", "5") == [75]
+    assert start(tmp_path, 1, 4, "--stop-at", "10") == [75]
+    assert start(tmp_path, 1, 1) == [0]
+    alike(tmp_path, unbroken)
+
+
+def test_a_run_goes_on_on_2_processes_then_1_then_2(tmp_path, unbroken):
+    # Both are asked at step 3, but not at the same moment: they agree on one step.
+    assert start(tmp_path, 2, 2, "--stop-at", "3") == [75, 75]
+    stopped = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert 3 <= stopped < 11
+    assert start(tmp_path, 1, 4, "--stop-at", str(stopped + 1)) == [75]
+    assert start(tmp_path, 2, 2) == [0, 0]
+    assert alike(tmp_path, unbroken)["shard"] == [0, 2]
