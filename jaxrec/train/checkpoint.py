@@ -319,7 +319,12 @@ def load_params(directory: Path, target: Any, base: str = "") -> tuple[Any, int]
         raise DataError(f"no checkpoints at {directory}; train the run first: jaxrec train")
     with Checkpoints(directory, read_only=True) as checkpoints:
         if checkpoints.best is None:
-            raise DataError(f"no checkpoint in {directory}; train the run first: jaxrec train")
+            for step in checkpoints.steps[-1:]:
+                checkpoints.restore(step, target)  # says so where it is damaged
+            raise DataError(
+                f"no measured checkpoint in {directory}; train the run to its first validation: "
+                "jaxrec train"
+            )
         state, record = checkpoints.restore(checkpoints.best, target)
         check_base(record, base, directory)
         return state.measured, checkpoints.best

@@ -182,14 +182,17 @@ def test_a_run_that_was_not_trained_says_so(config_file, tmp_path, capsys):
     fails(["eval", str(run)], capsys, 3, "jaxrec train")
 
 
-def test_a_damaged_checkpoint_exits_with_3(config_file, tmp_path, capsys):
+def test_damaged_checkpoints_are_named_and_none_whole_exits_with_3(config_file, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["train", str(config_file), "--run-dir", str(run)]) == 0
-    for path in (run / "checkpoints" / "20").rglob("*"):
+    arguments = ["train", str(config_file), "--run-dir", str(run)]
+    assert main(arguments) == 0
+    for path in (run / "checkpoints").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    arguments = ["train", str(config_file), "--run-dir", str(run)]
-    fails(arguments, capsys, 3, "checkpoints/20", "delete that directory")
+    fails(["eval", str(run)], capsys, 3, "checkpoints/20 is damaged", "sets it aside")
+    assert (run / "checkpoints" / "20").is_dir()
+    fails(arguments, capsys, 3, "20.damaged", "restore one from a copy")
+    assert (run / "checkpoints" / "20.damaged").is_dir()
 
 
 FULL_DISK = """
