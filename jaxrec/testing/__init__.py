@@ -1,7 +1,7 @@
 """A tiny data set, model and run, for tests and for trying things out."""
 
 from jaxrec.testing.data import tiny_interactions, write_tiny_csv
-from jaxrec.testing.run import random_params, tiny_config, tiny_model, tiny_options
+from jaxrec.testing.run import random_params, tiny_config, tiny_model, tiny_options, write_tiny_run
 from jaxrec.testing.sentences import write_tiny_encoder
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "tiny_options",
     "write_tiny_csv",
     "write_tiny_encoder",
+    "write_tiny_run",
 ]

@@ -1,9 +1,11 @@
 """Start a program in several processes on this machine, as a scheduler does on several."""
 
+import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -65,6 +67,22 @@ def exit_codes(started: Sequence[subprocess.Popen[str]], seconds: float = 240) -
     finally:
         for process in started:
             process.kill()
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[int]:
+    """Let another process, whose number this gives, hold the lock of a directory meanwhile."""
+    words = (
+        "import sys; from pathlib import Path; from jaxrec.core.lock import DirectoryLock\n"
+        "with DirectoryLock(Path(sys.argv[1])): print('held', flush=True), sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", words, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        try:
+            yield other.pid
+        finally:
+            other.kill()  # it has no chance to let go of the lock
 
 
 def _free_port() -> int:

@@ -1,7 +1,6 @@
 """A run directory whose data, IDs or prepared files changed, or that somebody else is using."""
 
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -10,27 +9,14 @@ import pytest
 from jaxrec.cli.main import main
 from jaxrec.core import DataError
 from jaxrec.systems.dataset import load_dataset, training_source
-from jaxrec.testing import tiny_config, write_tiny_csv
-from jaxrec.testing.launch import exit_codes, launch
-
-HOLD = """
-import sys
-from pathlib import Path
-from jaxrec.core.lock import DirectoryLock
-with DirectoryLock(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from jaxrec.testing import tiny_config, write_tiny_run
+from jaxrec.testing.launch import exit_codes, held, launch
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("changed")
-    path = write_tiny_csv(directory)
-    (directory / "tiny.py").write_text(
-        "from jaxrec.testing import tiny_config\n"
-        f"def get_config():\n    return tiny_config({str(path)!r})\n"
-    )
+    write_tiny_run(directory)
     command = [sys.executable, "-c", "from jaxrec.cli.main import main; raise SystemExit(main())"]
     command += ["train", str(directory / "tiny.py"), "--run-dir", str(directory / "run")]
     assert exit_codes(launch(command, cache=directory.parent / "compiled")) == [0]
@@ -104,12 +90,8 @@ def test_prepared_data_are_as_they_were_written_or_refused(finished, tmp_path):
 def test_a_directory_in_use_is_refused_and_left_alone(again):
     copy, command = again
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(copy)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout.readline() == b"held\n"
+    with held(copy) as holder:
         code, words = command()
-        other.kill()
-    assert code == 4 and f"{copy} is in use by process {other.pid} on" in words
+    assert code == 4 and f"{copy} is in use by process {holder} on" in words
     del before[copy / "run.lock"]
     assert before == {path: path.stat().st_mtime_ns for path in before}

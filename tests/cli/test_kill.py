@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrec.systems import generative, run
-from jaxrec.testing import write_tiny_csv
+from jaxrec.testing import write_tiny_run
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.train import read_metrics
 
@@ -23,12 +23,7 @@ class Trainings:
 
     def __init__(self, directory, cache):
         self.directory, self.cache = directory, cache
-        path = write_tiny_csv(directory)
-        self.config = directory / "tiny.py"
-        self.config.write_text(
-            "from jaxrec.testing import tiny_config\n"
-            f"def get_config():\n    return tiny_config({str(path)!r})\n"
-        )
+        self.config = write_tiny_run(directory)
         self.kills = self.equal = 0
 
     def train(self, run_dir, *options, processes=1):

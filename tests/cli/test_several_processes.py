@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrec.systems import generative, run
-from jaxrec.testing import write_tiny_csv
+from jaxrec.testing import write_tiny_run
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.train import read_metrics
 
@@ -20,11 +20,7 @@ SCRIPT = "import sys; from jaxrec.cli.main import main; sys.exit(main(sys.argv[1
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     directory = tmp_path_factory.mktemp("several")
-    path = write_tiny_csv(directory)
-    (directory / "tiny.py").write_text(
-        "from jaxrec.testing import tiny_config\n"
-        f"def get_config():\n    return tiny_config({str(path)!r})\n"
-    )
+    write_tiny_run(directory)
     return directory
 
 
