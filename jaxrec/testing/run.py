@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
 from jaxrec.systems.config import Config, DataConfig, DecodeConfig, EvalConfig, IdConfig
+from jaxrec.testing.data import write_tiny_csv
 from jaxrec.train import TrainConfig
 
 
@@ -58,6 +59,16 @@ def tiny_config(path: str | Path) -> Config:
         eval=EvalConfig(resamples=100, samples=2, text_encoders=False),
         sasrec=SasrecConfig(width=16, depth=1, max_items=8, dropout=0.1, train=train),
     )
+
+
+def write_tiny_run(directory: Path) -> Path:
+    """Write the tiny data and a config file of a run over them; return the latter."""
+    data, path = write_tiny_csv(directory), directory / "tiny.py"
+    path.write_text(
+        "from jaxrec.testing import tiny_config\n\n\n"
+        f"def get_config():\n    return tiny_config({str(data)!r})\n"
+    )
+    return path
 
 
 def tiny_options(path: str | Path) -> list[str]:

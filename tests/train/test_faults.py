@@ -7,8 +7,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 
 import jax
@@ -18,6 +16,7 @@ import pytest
 
 from jaxrec.core import ConfigError, DivergedError, Interrupted, ResourceError
 from jaxrec.core.lock import DirectoryLock
+from jaxrec.testing.launch import held
 from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
 from jaxrec.train import Checkpoints, TrainConfig, fit, read_metrics
 
@@ -213,23 +212,9 @@ def test_parameters_that_are_not_finite_are_not_saved_though_the_loss_is(tmp_pat
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state))
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from jaxrec.core.lock import DirectoryLock
-with DirectoryLock(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_two_runs_on_one_directory_are_refused(tmp_path, unbroken):
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(ResourceError, match=f"{tmp_path} is in use by process {other.pid} on"):
-            run(tmp_path)
-        other.kill()
+    with held(tmp_path) as holder, pytest.raises(ResourceError, match=f"by process {holder} on"):
+        run(tmp_path)
     # A process that is killed locks nothing.
     same(tmp_path, run(tmp_path), unbroken)
 

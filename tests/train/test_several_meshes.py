@@ -1,15 +1,13 @@
 """A run goes on on other meshes and other numbers of processes, as if nothing had happened."""
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
 from jaxrec.train import TrainConfig, fit, read_metrics
 
@@ -19,42 +17,13 @@ CONFIG = TrainConfig(
 )
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def start(directory, processes, devices, *options):
     """Run the script in so many processes of so many devices; return their exit codes."""
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-    }
+    log = directory.with_suffix(".log")
     command = [sys.executable, str(SCRIPT), str(directory), *options]
-    if processes > 1:
-        command.append("--distributed")
-        environment |= {
-            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
-            "JAX_NUM_PROCESSES": str(processes),
-        }
-    started = [
-        subprocess.Popen(
-            command,
-            env=environment | {"JAX_PROCESS_ID": str(number)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number in range(processes)
-    ]
-    try:
-        words = [process.communicate(timeout=240)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    print(*words, sep="\n")  # pytest shows it where a test fails
-    return [process.returncode for process in started]
+    codes = exit_codes(launch(command, processes, devices, output=log))
+    print(log.read_text())  # pytest shows it where a test fails
+    return codes
 
 
 @pytest.fixture(scope="module")

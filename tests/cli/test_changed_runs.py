@@ -1,0 +1,97 @@
+"""A run directory whose data, IDs or prepared files changed, or that somebody else is using."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from jaxrec.cli.main import main
+from jaxrec.core import DataError
+from jaxrec.systems.dataset import load_dataset, training_source
+from jaxrec.testing import tiny_config, write_tiny_run
+from jaxrec.testing.launch import exit_codes, held, launch
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("changed")
+    write_tiny_run(directory)
+    command = [sys.executable, "-c", "from jaxrec.cli.main import main; raise SystemExit(main())"]
+    command += ["train", str(directory / "tiny.py"), "--run-dir", str(directory / "run")]
+    assert exit_codes(launch(command, cache=directory.parent / "compiled")) == [0]
+    return directory
+
+
+@pytest.fixture
+def again(finished, tmp_path, capsys):
+    """Start the command again on a copy of the run; return the exit code and what it says."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished / "run", copy)
+    capsys.readouterr()
+
+    def command():
+        code = main(["train", str(finished / "tiny.py"), "--run-dir", str(copy)])
+        return code, capsys.readouterr().err
+
+    return copy, command
+
+
+@pytest.mark.parametrize("name", ["interactions.csv", "items.csv"])
+def test_a_run_resumes_on_no_other_data(finished, again, name):
+    _, command = again
+    path = finished / name
+    before = path.read_text()
+    try:
+        lines = before.splitlines(keepends=True)
+        changed = lines[-1].replace(",", ", changed ", 1) if name == "items.csv" else ""
+        path.write_text("".join(lines[:-1]) + changed)
+        code, words = command()
+    finally:
+        path.write_text(before)
+    assert code == 3 and "was trained on other data: fingerprint" in words
+
+
+@pytest.mark.parametrize("name", ["codes.npz", "text_vectors.npy"])
+def test_a_run_resumes_on_no_other_ids_or_text_vectors(again, name):
+    copy, command = again
+    path = copy / "ids" / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    code, words = command()
+    assert code == 3 and f"ids/{name} has changed since the run began" in words
+    path.unlink()
+    code, words = command()
+    assert code == 3 and f"ids/{name} is gone since the run began" in words
+
+
+def test_prepared_data_are_as_they_were_written_or_refused(finished, tmp_path):
+    dataset = load_dataset(tiny_config(finished / "interactions.csv").data)
+    shutil.copytree(finished / "run" / "data", tmp_path / "data")
+    (records,) = (tmp_path / "data").glob("*/*/users/*/*array_record*")
+    whole, refused = records.read_bytes(), 0
+    written = np.flatnonzero(np.frombuffer(whole, np.uint8))  # most of the file is padding
+    for place in written[:: len(written) // 40]:
+        content = bytearray(whole)
+        content[place] ^= 1
+        records.write_bytes(content)
+        try:
+            source = training_source(dataset, tmp_path / "data")
+        except DataError as error:
+            assert "delete" in str(error)
+            refused += 1
+            continue
+        for user, history in enumerate(dataset.split.train.sequences()):
+            np.testing.assert_array_equal(source[user], history)
+    assert refused > 20
+
+
+def test_a_directory_in_use_is_refused_and_left_alone(again):
+    copy, command = again
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
+    with held(copy) as holder:
+        code, words = command()
+    assert code == 4 and f"{copy} is in use by process {holder} on" in words
+    del before[copy / "run.lock"]
+    assert before == {path: path.stat().st_mtime_ns for path in before}
