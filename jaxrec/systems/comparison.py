@@ -15,7 +15,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrec.baselines import cooccurrence, item_knn, markov, popularity, sasrec
+from jaxrec.baselines import cooccurrence, item_knn, markov, popularity, sequential
 from jaxrec.decode import Recommender
 from jaxrec.decode.recommend import bucket
 from jaxrec.eval import (
@@ -66,7 +66,7 @@ class Measured:
 def batches(
     dataset: Dataset, stage: Stage, filter_seen: bool, size: int = 256
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Users in batches of one shape, for `eval.evaluate`: history, target, seen, valid."""
+    """Users in batches of one shape, for `eval.evaluate`: history, user, target, seen, valid."""
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
     length = bucket(max(len(history) for history in histories))
     for start in range(0, len(histories), size):
@@ -74,6 +74,7 @@ def batches(
         history = pad_items([histories[row] for row in rows], length)
         batch = {
             "history": history,
+            "user": rows.astype(np.int32),
             "target": targets[rows],
             "valid": np.arange(start, start + size) < len(histories),
         }
@@ -140,14 +141,14 @@ def measure_baseline(name: str, config: Config, dataset: Dataset, directory: Pat
 
 def _sasrec(config: Config, dataset: Dataset, directory: Path) -> tuple[Callable[..., Any], int]:
     score = jax.jit(
-        functools.partial(sasrec.scores, config=config.sasrec, num_items=dataset.num_items)
+        functools.partial(sequential.scores, config=config.sasrec, num_items=dataset.num_items)
     )
 
     def validate(params: Any) -> dict[str, float]:
         rows = batches(dataset, "valid", config.decode.filter_seen)
         return average(evaluate(functools.partial(score, params), rows, config.eval.ks, TIES))
 
-    result = sasrec.fit_sasrec(
+    result = sequential.fit_sequential(
         config.sasrec,
         training_source(dataset, directory / "data"),
         dataset.num_items,
@@ -155,7 +156,7 @@ def _sasrec(config: Config, dataset: Dataset, directory: Path) -> tuple[Callable
         directory / "baselines" / "sasrec",
         METRIC,
     )
-    size = sum(leaf.size for leaf in jax.tree.leaves(result.params))
+    size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return functools.partial(score, result.params), size
 
 

@@ -1,0 +1,176 @@
+"""Fit baselines on a data set and print one table: ranking metrics, seconds, parameters.
+
+    python tools/bench/baselines.py [names] [--data ml-100k] [--steps 2000] [--seed 0] [--json FILE]
+
+Leave-one-out, the whole catalogue ranked without the items of the history, tied scores at their
+mean rank (`systems/comparison.py`). Checkpoints are chosen by NDCG@10 of the validation items.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.baselines import (
+    cooccurrence,
+    item_knn,
+    markov,
+    mf_als,
+    pairwise,
+    popularity,
+    sequential,
+)
+from jaxrec.baselines.bert4rec import Bert4RecConfig
+from jaxrec.baselines.caser import CaserConfig
+from jaxrec.baselines.dros import dros
+from jaxrec.baselines.gru4rec import Gru4RecConfig
+from jaxrec.baselines.mf_bpr import BprConfig
+from jaxrec.baselines.ncf import NeuMfConfig
+from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.eval import average, evaluate
+from jaxrec.systems import item_text
+from jaxrec.systems.comparison import TIES, batches
+from jaxrec.systems.config import METRIC, DataConfig
+from jaxrec.systems.dataset import Dataset, load_dataset
+from jaxrec.systems.id_config import IdConfig
+from jaxrec.train import TrainConfig
+
+COUNTING: dict[str, Any] = {
+    "popularity": popularity,
+    "item_knn": item_knn,
+    "markov": markov,
+    "cooccurrence": cooccurrence,
+    "als": mf_als,
+}
+# The readings of SASRec differ in their objective alone.
+SEQUENCE = {"max_items": 30, "dropout": 0.2}
+SASREC = SasrecConfig(**SEQUENCE)
+NEURAL: dict[str, Any] = {
+    "bpr": BprConfig(),
+    "neumf": NeuMfConfig(),
+    "gru4rec": Gru4RecConfig(**SEQUENCE),
+    "caser": CaserConfig(**SEQUENCE),
+    "bert4rec": Bert4RecConfig(**SEQUENCE),
+    "sasrec_bce": dataclasses.replace(SASREC, objective="bce"),
+    "sasrec_sampled": dataclasses.replace(SASREC, objective="sampled_softmax", negatives=256),
+    "sasrec_ce": SASREC,
+    "dros": dros(SASREC, alpha=0.1),
+    "gru_text": Gru4RecConfig(**SEQUENCE),
+    "dros_text": dros(SASREC, alpha=0.1),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=[*COUNTING, *NEURAL])
+    parser.add_argument("--data", default="ml-100k")
+    parser.add_argument("--from-file", default="")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json")
+    words = parser.parse_args()
+    dataset = load_dataset(DataConfig(name=words.data, from_file=words.from_file))
+    rows = {}
+    for name in words.names:
+        rows[name] = row = measure(name, dataset, words.steps, words.seed)
+        print(name, " ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+        if words.json:
+            Path(words.json).write_text(json.dumps(rows))
+    print(show(rows))
+
+
+def measure(name: str, dataset: Dataset, steps: int, seed: int) -> dict[str, float]:
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        score, parameters = fitted(name, dataset, steps, seed, Path(directory))
+    seconds = time.monotonic() - started
+    found = {"valid_ndcg@10": ranked(dataset, "valid", score)["ndcg@10"]}
+    started = time.monotonic()
+    test = ranked(dataset, "test", score)
+    found |= {key: test[key] for key in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")}
+    return found | {
+        "fit_s": seconds,
+        "test_s": time.monotonic() - started,
+        "parameters": parameters,
+    }
+
+
+def fitted(
+    name: str, dataset: Dataset, steps: int, seed: int, directory: Path
+) -> tuple[Callable[..., Any], int]:
+    """Score function of a batch, and trained parameters."""
+    train, items = dataset.split.train.sequences(), dataset.num_items
+    if name in COUNTING:
+        params = COUNTING[name].fit(train, items)
+        return functools.partial(jax.jit(COUNTING[name].scores), params), 0
+    config = NEURAL[name]
+    pairs = isinstance(config, pairwise.PairwiseConfig)
+    settings = dataclasses.replace(
+        config.train if pairs else TrainConfig(batch_size=64, lr=1e-3, ema_decay=0.995),
+        steps=steps,
+        eval_every=250,
+        patience=4,
+        seed=seed,
+    )
+    config = dataclasses.replace(config, train=settings)
+    if pairs:
+        score = jax.jit(
+            functools.partial(
+                pairwise.scores, config=config, num_users=dataset.num_users, num_items=items
+            )
+        )
+        fit: Callable[..., Any] = pairwise.fit_pairwise
+    else:
+        score = jax.jit(functools.partial(sequential.scores, config=config, num_items=items))
+        vectors = text_vectors(dataset) if name.endswith("_text") else None
+        fit = functools.partial(sequential.fit_sequential, text=vectors)
+
+    def validate(params: Any) -> dict[str, float]:
+        return ranked(dataset, "valid", functools.partial(score, params))
+
+    result = fit(config, train, items, validate, directory, METRIC)
+    size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
+    print(f"{name}: best step {result.best_step} of {result.steps}", flush=True)
+    return functools.partial(score, result.params), size
+
+
+def ranked(dataset: Dataset, stage: Any, score: Callable[..., Any]) -> dict[str, float]:
+    return average(evaluate(score, batches(dataset, stage, True), (5, 10), TIES))
+
+
+def text_vectors(dataset: Dataset) -> np.ndarray:
+    """Titles and genres by the sentence encoder at hand, or by TF-IDF."""
+    config = IdConfig(dim=64)
+    found = item_text.read(config, dataset, item_text.choose(config))
+    assert found is not None
+    print("texts:", found.facts["encoder"], flush=True)
+    return found.vectors
+
+
+def show(rows: dict[str, dict[str, float]]) -> str:
+    """The table, in Markdown."""
+    names = list(next(iter(rows.values())))
+    lines = ["| system | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for name, row in rows.items():
+        cells = [
+            f"{value:.1f}"
+            if key.endswith("_s")
+            else f"{value:,}"
+            if key == "parameters"
+            else f"{value:.4f}"
+            for key, value in row.items()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
