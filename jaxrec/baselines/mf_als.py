@@ -66,8 +66,8 @@ def fit(
     for _ in range(iterations):
         x = users.solve(y, *settings)
         y = items.solve(x, *settings)
-    alpha_, regularization_ = settings
-    return {"items": y, "gram": gram(y), "alpha": alpha_, "regularization": regularization_}
+    names = ("items", "gram", "alpha", "regularization")
+    return dict(zip(names, (y, gram(y), *settings), strict=True))
 
 
 class _Rows:
@@ -136,7 +136,8 @@ def solve(
     left = products[None] + alpha * more + regularization * jnp.eye(y.shape[1])[None]
     # c_i p_i = 1 + α r_i: 1 for the first time, and α for every time.
     right = jnp.einsum("bhd,bh->bd", rows, alpha + first.astype(jnp.float32), precision="highest")
-    return jax.scipy.linalg.solve(left, right[:, :, None], assume_a="pos")[:, :, 0]
+    factor = jax.scipy.linalg.cho_factor(left)
+    return jax.scipy.linalg.cho_solve(factor, right[:, :, None])[:, :, 0]
 
 
 def scores(

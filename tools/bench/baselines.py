@@ -1,6 +1,6 @@
 """Fit baselines on a data set and print one table: ranking metrics, seconds, parameters.
 
-    python tools/bench/baselines.py [names] [--data ml-100k] [--steps 2000] [--seed 0] [--json FILE]
+    python tools/bench/baselines.py [names] [--data ml-100k] [--steps 1200] [--seed 0] [--json FILE]
 
 Leave-one-out, the whole catalogue ranked without the items of the history, tied scores at their
 mean rank (`systems/comparison.py`). Checkpoints are chosen by NDCG@10 of the validation items.
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[*COUNTING, *NEURAL])
     parser.add_argument("--data", default="ml-100k")
     parser.add_argument("--from-file", default="")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")
     words = parser.parse_args()
@@ -114,7 +114,7 @@ def fitted(
     config = NEURAL[name]
     pairs = isinstance(config, pairwise.PairwiseConfig)
     settings = dataclasses.replace(
-        config.train if pairs else TrainConfig(batch_size=64, lr=1e-3, ema_decay=0.995),
+        config.train if pairs else TrainConfig(batch_size=64, lr=2e-3, ema_decay=0.995),
         steps=steps,
         eval_every=250,
         patience=4,
