@@ -72,6 +72,10 @@ class Bert4RecConfig(SequentialConfig):
             _items(tokens)[:, 1:], ((0, 0), (0, 1)), constant_values=mask_token(num_items)
         )
 
+    def query_feedback(self, feedback: jax.Array) -> jax.Array:
+        """Nothing is known of the mask: `[B, max_items]`."""
+        return jnp.pad(feedback[:, 2:], ((0, 0), (0, 1)))
+
 
 def _items(tokens: jax.Array) -> jax.Array:
     """The items alone of PAD ..., BOS, items: `[B, 1 + T]` to `[B, T]`."""

@@ -118,6 +118,10 @@ class SequentialConfig(abc.ABC):
         del num_items
         return tokens
 
+    def query_feedback(self, feedback: jax.Array) -> jax.Array:
+        """What is known of the tokens that `query` gives: of `[B, 1 + max_items]`."""
+        return feedback
+
 
 def make_model(
     config: SequentialConfig, num_items: int, *, text: bool = False, feedback: bool = False
