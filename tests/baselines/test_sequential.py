@@ -76,7 +76,14 @@ LEARNERS = {
 }
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+# The others compile longer; what they compute is compared with PyTorch in quick tests.
+QUICKEST = ("gru4rec", "caser", "sasrec bce")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*QUICKEST, *(pytest.param(n, marks=pytest.mark.slow) for n in LEARNERS if n not in QUICKEST)],
+)
 def test_learns_a_chain_far_above_popularity(name, tmp_path):
     # Nine times in ten the next item is the neighbour of the last one on a hidden ring.
     score, _ = trained(LEARNERS[name], tmp_path)

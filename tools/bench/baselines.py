@@ -1,6 +1,7 @@
 """Fit baselines on a data set and print one table: ranking metrics, seconds, parameters.
 
     python tools/bench/baselines.py [names] [--data ml-100k] [--steps 1200] [--seed 0] [--json FILE]
+        [--lr 1e-3] [--dropout 0.2]
 
 Leave-one-out, the whole catalogue ranked without the items of the history, tied scores at their
 mean rank (`systems/comparison.py`). Checkpoints are chosen by NDCG@10 of the validation items.
@@ -53,6 +54,7 @@ COUNTING: dict[str, Any] = {
 # The readings of SASRec differ in their objective alone.
 SEQUENCE = {"max_items": 30, "dropout": 0.2}
 SASREC = SasrecConfig(**SEQUENCE)
+SEQUENTIAL_TRAINING = TrainConfig(batch_size=64, lr=2e-3, ema_decay=0.995)
 NEURAL: dict[str, Any] = {
     "bpr": BprConfig(),
     "neumf": NeuMfConfig(),
@@ -76,21 +78,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")
+    parser.add_argument("--lr", type=float, help="of the sequential baselines")
+    parser.add_argument("--dropout", type=float, help="likewise")
     words = parser.parse_args()
     dataset = load_dataset(DataConfig(name=words.data, from_file=words.from_file))
     rows = {}
     for name in words.names:
-        rows[name] = row = measure(name, dataset, words.steps, words.seed)
+        rows[name] = row = measure(name, dataset, words)
         print(name, " ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
         if words.json:
             Path(words.json).write_text(json.dumps(rows))
     print(show(rows))
 
 
-def measure(name: str, dataset: Dataset, steps: int, seed: int) -> dict[str, float]:
+def measure(name: str, dataset: Dataset, words: argparse.Namespace) -> dict[str, float]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        score, parameters = fitted(name, dataset, steps, seed, Path(directory))
+        score, parameters = fitted(name, dataset, words, Path(directory))
     seconds = time.monotonic() - started
     found = {"valid_ndcg@10": ranked(dataset, "valid", score)["ndcg@10"]}
     started = time.monotonic()
@@ -104,7 +108,7 @@ def measure(name: str, dataset: Dataset, steps: int, seed: int) -> dict[str, flo
 
 
 def fitted(
-    name: str, dataset: Dataset, steps: int, seed: int, directory: Path
+    name: str, dataset: Dataset, words: argparse.Namespace, directory: Path
 ) -> tuple[Callable[..., Any], int]:
     """Score function of a batch, and trained parameters."""
     train, items = dataset.split.train.sequences(), dataset.num_items
@@ -114,12 +118,16 @@ def fitted(
     config = NEURAL[name]
     pairs = isinstance(config, pairwise.PairwiseConfig)
     settings = dataclasses.replace(
-        config.train if pairs else TrainConfig(batch_size=64, lr=2e-3, ema_decay=0.995),
-        steps=steps,
+        config.train if pairs else SEQUENTIAL_TRAINING,
+        steps=words.steps,
         eval_every=250,
         patience=4,
-        seed=seed,
+        seed=words.seed,
     )
+    if words.lr and not pairs:
+        settings = dataclasses.replace(settings, lr=words.lr)
+    if words.dropout is not None and not pairs:
+        config = dataclasses.replace(config, dropout=words.dropout)
     config = dataclasses.replace(config, train=settings)
     if pairs:
         score = jax.jit(
