@@ -31,9 +31,9 @@ class CaserConfig(SequentialConfig):
     """
 
     title: ClassVar[str] = "caser"
-    tied: ClassVar[bool] = False
     item_bias: ClassVar[bool] = True
 
+    tied: bool = False
     image: int = 10
     heights: tuple[int, ...] = (2, 3, 4)
     horizontal: int = 16

@@ -27,9 +27,9 @@ class Gru4RecConfig(SequentialConfig):
     """
 
     title: ClassVar[str] = "gru4rec"
-    tied: ClassVar[bool] = False
     item_bias: ClassVar[bool] = True
 
+    tied: bool = False
     depth: int = 1
 
     def __post_init__(self) -> None:

@@ -53,6 +53,7 @@ class SequentialConfig(abc.ABC):
       width: D, of item vectors and states.
       max_items: most recent items that are read.
       dropout: while training.
+      tied: score items with the vectors that are read, instead of with a table of their own.
       objective: full cross-entropy, binary cross-entropy or BPR with items that the user has not
         met, or softmax over the target and drawn items.
       negatives: items drawn: for each prediction (bce, bpr), or for all of a batch together.
@@ -64,12 +65,12 @@ class SequentialConfig(abc.ABC):
     """
 
     title: ClassVar[str]
-    tied: ClassVar[bool] = True
     item_bias: ClassVar[bool] = False
 
     width: int = 64
     max_items: int = 50
     dropout: float = 0.2
+    tied: bool = True
     objective: Objective = "cross_entropy"
     negatives: int = 1
     proposal: Literal["uniform", "popularity"] = "uniform"

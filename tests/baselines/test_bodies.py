@@ -76,8 +76,9 @@ def test_gru_equals_pytorch_on_every_row_without_its_padding(depth):
         assert (found[row][~np.asarray(valid[row])] == 0).all()
 
 
-def test_gru4rec_scores_equal_pytorch():
-    config = Gru4RecConfig(width=6, max_items=5)
+@pytest.mark.parametrize("tied", [False, True])
+def test_gru4rec_scores_equal_pytorch(tied):
+    config = Gru4RecConfig(width=6, max_items=5, tied=tied)
     model = make_model(config, ITEMS)
     variables = random_params(model, tokens_of())
     params = variables["params"]
@@ -89,7 +90,8 @@ def test_gru4rec_scores_equal_pytorch():
     to_torch(gru.bias_ih_l0, ours["input"]["bias"])
     to_torch(gru.weight_hh_l0, ours["cell"]["recurrent"]["kernel"].T)
     to_torch(gru.bias_hh_l0, ours["cell"]["recurrent"]["bias"])
-    to_torch(linear.weight, params["items"]["out"])
+    table = params["items"]["table"]
+    to_torch(linear.weight, table[FIRST : FIRST + ITEMS] if tied else params["items"]["out"])
     to_torch(linear.bias, params["items"]["bias"])
     for row, items in enumerate(HISTORIES):
         # The token that begins a history, then its items.

@@ -65,7 +65,7 @@ NEURAL: dict[str, Any] = {
     "sasrec_sampled": dataclasses.replace(SASREC, objective="sampled_softmax", negatives=256),
     "sasrec_ce": SASREC,
     "dros": dros(SASREC, alpha=0.1),
-    "gru_text": Gru4RecConfig(**SEQUENCE),
+    "gru_text": Gru4RecConfig(**SEQUENCE, tied=True),
     "dros_text": dros(SASREC, alpha=0.1),
 }
 

@@ -37,7 +37,8 @@ SYSTEMS: dict[str, Any] = {
     "caser": CaserConfig(**SIZES),
     "sasrec": SASREC,
     "dros": dros(SASREC, alpha=0.1),
-    "gru_text": Gru4RecConfig(**SIZES),
+    # Tied, so that a title that no example had is scored by its text.
+    "gru_text": Gru4RecConfig(**SIZES, tied=True),
     "dros_text": dros(SASREC, alpha=0.1),
 }
 
@@ -115,7 +116,8 @@ def vectors(titles: list[str]) -> np.ndarray:
 def show(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> str:
     found = click_metrics(labels, scores, users, resamples=300)
     pooled = found.auc
-    return f"AUC {pooled.mean:.4f} [{pooled.low:.4f}, {pooled.high:.4f}] within {found.within_user:.4f}"
+    interval = f"[{pooled.low:.4f}, {pooled.high:.4f}]"
+    return f"AUC {pooled.mean:.4f} {interval} within {found.within_user:.4f}"
 
 
 if __name__ == "__main__":
