@@ -105,25 +105,3 @@ def shuffled_batches(
         return take(chosen, np.random.default_rng([seed, 1, step]))
 
     return endless(batch, batch_size, 0)
-
-
-def draw_unseen(
-    rng: np.random.Generator, seen: np.ndarray, num_items: int, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Draw items evenly from those that a user has not met: int64 of `shape`.
-
-    Args:
-      rng: generator.
-      seen: the others, ascending and each once.
-      num_items: I.
-      shape: of the result.
-
-    Raises:
-      DataError: the user has met every item.
-    """
-    free = num_items - len(seen)
-    if free < 1:
-        raise DataError(f"a user has met all {num_items} items, so there is no negative to draw")
-    # The r-th free item lies behind as many seen ones as have at most r free ones before them.
-    r = rng.integers(0, free, shape)
-    return r + np.searchsorted(seen - np.arange(len(seen)), r, side="right")

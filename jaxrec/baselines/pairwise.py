@@ -9,7 +9,6 @@ Shapes: `B` batch, `U` users, `I` items, `n` negatives.
 
 import abc
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.baselines.fitting import Evaluate, draw_unseen, shuffled_batches, train_baseline
+from jaxrec.baselines.fitting import Evaluate, shuffled_batches, train_baseline
+from jaxrec.baselines.negatives import Unseen
 from jaxrec.core import ConfigError
 from jaxrec.data import Windows
 from jaxrec.data.pipeline import Source
@@ -97,22 +97,13 @@ def fit_pairwise(
 
 def _batches(config: PairwiseConfig, windows: Windows, num_items: int) -> Any:
     """Interactions in random order, each with items that its user has not met."""
-    items, offsets = windows.items, windows.offsets
-    user = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
-    seen = [np.unique(items[a:b]) for a, b in itertools.pairwise(offsets)]
-    # All users' free places side by side, so that one search serves a whole batch.
-    free = np.array([num_items - len(met) for met in seen])
-    draw_unseen(np.random.default_rng(0), seen[int(free.argmin())], num_items, ())
-    step = num_items + 1
-    keys = np.concatenate([met - np.arange(len(met)) + u * step for u, met in enumerate(seen)])
-    before = np.concatenate([[0], np.cumsum([len(met) for met in seen])])
+    items, unseen = windows.items, Unseen(windows, num_items)
+    counts = np.diff(windows.offsets)
+    user = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     def take(chosen: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        who = user[chosen]
-        r = rng.integers(0, free[who][:, None], (len(chosen), config.negatives))
-        place = np.searchsorted(keys, r + (who.astype(np.int64) * step)[:, None], side="right")
-        negative = r + place - before[who][:, None]
-        return {"user": who, "item": items[chosen], "negative": negative.astype(np.int32)}
+        negative = unseen.draw(rng, user[chosen], config.negatives)
+        return {"user": user[chosen], "item": items[chosen], "negative": negative}
 
     return shuffled_batches(len(items), config.train.batch_size, config.train.seed, take)
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.baselines.fitting import Evaluate, draw_unseen, train_baseline
+from jaxrec.baselines.fitting import Evaluate, train_baseline
 from jaxrec.baselines.item_table import (
     FIRST,
     FIXED,
@@ -26,6 +26,7 @@ from jaxrec.baselines.item_table import (
     history_tokens,
     vocabulary,
 )
+from jaxrec.baselines.negatives import Unseen
 from jaxrec.core import ConfigError
 from jaxrec.data import Windows, padded_batches
 from jaxrec.data.pipeline import Source
@@ -199,17 +200,15 @@ def _batches(config: SequentialConfig, windows: Windows, num_items: int) -> Any:
     Windows are drawn of the numbers of interactions, which tell whose they are.
     """
     items, token_of = windows.items, vocabulary(num_items).tokens(np.arange(num_items)[:, None])
-    pairwise = config.objective in ("bce", "bpr")
-    user = np.repeat(np.arange(len(windows.offsets) - 1), np.diff(windows.offsets))
-    ends = zip(windows.offsets[:-1], windows.offsets[1:], strict=True)
-    seen = [np.unique(items[start:end]) for start, end in ends] if pairwise else []
+    counts = np.diff(windows.offsets)
+    user = np.repeat(np.arange(len(counts)), counts)
+    unseen = Unseen(windows, num_items) if config.objective in ("bce", "bpr") else None
 
     def encode(numbers: np.ndarray, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         row = {"tokens": write_histories([items[numbers]], token_of, config.max_items)[0]}
-        if pairwise:
-            shape = (config.max_items, config.negatives)
-            drawn = draw_unseen(rng, seen[user[numbers[0]]], num_items, shape)
-            row["negative"] = drawn.astype(np.int32)
+        if unseen is not None:
+            drawn = unseen.draw(rng, user[numbers[:1]], config.max_items * config.negatives)
+            row["negative"] = drawn.reshape(config.max_items, config.negatives)
         return row
 
     numbers = dataclasses.replace(windows, items=np.arange(len(items), dtype=np.int32))

@@ -12,8 +12,9 @@ from jaxrec.baselines import popularity
 from jaxrec.baselines.bert4rec import Bert4RecConfig, choose_masked
 from jaxrec.baselines.caser import CaserConfig
 from jaxrec.baselines.dros import dros
-from jaxrec.baselines.fitting import draw_unseen, shuffled_batches
+from jaxrec.baselines.fitting import shuffled_batches
 from jaxrec.baselines.gru4rec import Gru4RecConfig
+from jaxrec.baselines.negatives import Unseen
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.baselines.sequential import (
     _batches,
@@ -187,14 +188,47 @@ def test_negatives_are_items_that_the_user_never_met_and_all_of_them_come_up():
 
 
 def test_unseen_items_are_drawn_evenly():
-    rng = np.random.default_rng(0)
-    drawn = draw_unseen(rng, np.array([0, 3, 4, 9]), 10, (60_000,))
-    counts = np.bincount(drawn, minlength=10)
-    assert (counts[[0, 3, 4, 9]] == 0).all()
-    np.testing.assert_allclose(counts[[1, 2, 5, 6, 7, 8]], 10_000, rtol=0.05)
-    assert set(draw_unseen(rng, np.array([], int), 3, (99,))) == {0, 1, 2}
-    with pytest.raises(DataError, match="met all 3 items"):
-        draw_unseen(rng, np.arange(3), 3, (1,))
+    histories = [np.array([9, 3, 4, 0, 3]), np.array([5]), np.arange(9)]
+    unseen = Unseen(Windows.of(histories, length=2, seed=0), 10)
+    drawn = unseen.draw(np.random.default_rng(0), np.array([0, 2, 1, 0]), 60_000)
+    assert drawn.shape == (4, 60_000)
+    for row, user in enumerate((0, 2, 1, 0)):
+        free = np.setdiff1d(np.arange(10), histories[user])
+        counts = np.bincount(drawn[row], minlength=10)
+        assert counts[free].sum() == 60_000
+        np.testing.assert_allclose(counts[free], 60_000 / len(free), rtol=0.06)
+    with pytest.raises(DataError, match="user 1 has met all 3 items"):
+        Unseen(Windows.of([np.array([0]), np.arange(3)], length=2, seed=0), 3)
+
+
+def test_a_run_that_was_broken_off_ends_with_the_parameters_of_the_unbroken_one(tmp_path):
+    config = Gru4RecConfig(
+        width=8,
+        max_items=6,
+        objective="sampled_softmax",
+        proposal="popularity",
+        negatives=4,
+        train=dataclasses.replace(QUICK, steps=30, eval_every=10),
+    )
+    train, seen = split().train.sequences(), []
+
+    def broken(params):
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        seen.append(params)
+        return {"ndcg@10": 0.0}
+
+    def rising():
+        # The last checkpoint is the best one.
+        values = iter(range(1, 9))
+        return lambda params: {"ndcg@10": float(next(values))}
+
+    whole = fit_sequential(config, train, ITEMS, rising(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit_sequential(config, train, ITEMS, broken, tmp_path / "parts")
+    parts = fit_sequential(config, train, ITEMS, rising(), tmp_path / "parts")
+    assert whole.best_step == parts.best_step == 30
+    jax.tree.map(np.testing.assert_array_equal, whole.params, parts.params)
 
 
 def test_shuffled_batches_hold_every_example_once_an_epoch_and_resume():
