@@ -5,7 +5,7 @@ Shapes: `I` items, `D` columns that go into the IDs (`ids.dim`), `E` width of a 
 
 import dataclasses
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,27 @@ def read(config: IdConfig, dataset: Dataset, encoder: Path | None) -> ItemText |
         "encoder_width": model.width,
     }
     return ItemText(reduced_vectors(vectors, config.dim, config.seed), facts)
+
+
+def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndarray:
+    """Vectors of texts at the encoder's full width, for models that learn a projection of them.
+
+    Args:
+      texts: I strings; one without words has a row of zeros.
+      encoder: directory of a sentence encoder; None for TF-IDF.
+      dim: width of TF-IDF vectors.
+
+    Returns:
+      float32 `[I, E]`, rows of unit length.
+
+    Raises:
+      ConfigError, DataError: see `SentenceEncoder.load`.
+    """
+    if encoder is None:
+        return text_vectors(texts, dim)
+    vectors = SentenceEncoder.load(encoder).encode(texts)
+    vectors[[not text.strip() for text in texts]] = 0
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def save(text: ItemText, directory: Path) -> None:

@@ -230,3 +230,16 @@ def test_commands_say_which_encoder_was_used_and_what_each_gives(config, tmp_pat
     page = (directory / "report.html").read_text()
     assert f"encoded by {name} as vectors of sentences, 32 wide" in page
     assert "No sentence encoder" not in page
+
+
+def test_texts_at_full_width_have_unit_rows_and_none_without_words(tmp_path):
+    directory = write_tiny_encoder(tmp_path / "encoder")
+    texts = ["Toy Story", " ", "Heat"]
+    whole = SentenceEncoder.load(directory).encode(texts)
+    found = item_text.encode(texts, directory)
+    assert found.shape == whole.shape
+    assert (found[1] == 0).all()
+    for row in (0, 2):
+        np.testing.assert_allclose(found[row], whole[row] / np.linalg.norm(whole[row]), atol=1e-6)
+    plain = item_text.encode(texts, None, dim=2)
+    assert plain.shape == (3, 2) and (plain[1] == 0).all()

@@ -37,6 +37,7 @@ from jaxrec.baselines.mf_bpr import BprConfig
 from jaxrec.baselines.ncf import NeuMfConfig
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.eval import average, evaluate
+from jaxrec.models.sentences import find_sentence_encoder
 from jaxrec.systems import item_text
 from jaxrec.systems.comparison import TIES, batches
 from jaxrec.systems.config import METRIC, DataConfig
@@ -156,11 +157,11 @@ def ranked(dataset: Dataset, stage: Any, score: Callable[..., Any]) -> dict[str,
 
 def text_vectors(dataset: Dataset) -> np.ndarray:
     """Titles and genres by the sentence encoder at hand, or by TF-IDF."""
-    config = IdConfig(dim=64)
-    found = item_text.read(config, dataset, item_text.choose(config))
-    assert found is not None
-    print("texts:", found.facts["encoder"], flush=True)
-    return found.vectors
+    items = dataset.interactions.items
+    fields = [name for name in IdConfig().text_fields if name in items.fields]
+    encoder = find_sentence_encoder()
+    print("texts:", ", ".join(fields), "by", encoder or "TF-IDF", flush=True)
+    return item_text.encode(items.text(*fields), encoder)
 
 
 def show(rows: dict[str, dict[str, float]]) -> str:

@@ -24,9 +24,9 @@ from jaxrec.baselines.gru4rec import Gru4RecConfig
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import click_metrics, pooled_auc
-from jaxrec.ids import text_vectors
-from jaxrec.models.sentences import SentenceEncoder, find_sentence_encoder
+from jaxrec.models.sentences import find_sentence_encoder
 from jaxrec.systems.click_records import clicks_of, number_titles
+from jaxrec.systems.item_text import encode
 from jaxrec.systems.tallrec import like_counts, users_of
 from jaxrec.train import TrainConfig
 
@@ -57,7 +57,7 @@ def main() -> None:
     users = users_of(valid)
     print(f"like count: {show(held.label, like_counts(valid), users)}", flush=True)
     for name in words.names:
-        text = vectors(list(numbers)) if name.endswith("_text") else None
+        text = encode(list(numbers), find_sentence_encoder()) if name.endswith("_text") else None
         for shots in words.shots:
             for seed in range(words.seeds):
                 found = run(SYSTEMS[name], examples, held, len(numbers), shots, seed, text)
@@ -102,15 +102,6 @@ def run(
 
 def part(clicks: Clicks, rows: np.ndarray) -> Clicks:
     return Clicks(**clicks.take(rows))
-
-
-def vectors(titles: list[str]) -> np.ndarray:
-    """Of titles, by the sentence encoder at hand, or by TF-IDF."""
-    directory = find_sentence_encoder()
-    if directory is None:
-        return text_vectors(titles, 64)
-    found = SentenceEncoder.load(directory).encode(titles)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
 def show(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> str:
