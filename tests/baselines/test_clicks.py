@@ -129,7 +129,7 @@ def test_the_robust_term_counts_liked_targets_alone():
     assert totals[0] - totals[1] == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gru4rec", "sasrec"])
+@pytest.mark.parametrize("name", ["gru4rec", pytest.param("sasrec", marks=pytest.mark.slow)])
 def test_learns_a_taste_that_only_the_likes_of_a_history_tell(name, tmp_path):
     settings = TrainConfig(
         steps=300, batch_size=64, lr=1e-2, warmup_steps=10, weight_decay=0.0, eval_every=300
