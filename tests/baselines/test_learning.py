@@ -69,7 +69,7 @@ LEARNERS = {
 
 
 # The others compile longer; what they compute is compared with PyTorch in quick tests.
-QUICKEST = ("gru4rec", "caser", "sasrec bce")
+QUICKEST = ("gru4rec", "caser")
 
 
 @pytest.mark.parametrize(
