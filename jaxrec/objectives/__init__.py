@@ -1,7 +1,19 @@
 """Training objectives: pure functions from parameters and a batch to a loss."""
 
+from jaxrec.objectives.dro import dro, propensities
 from jaxrec.objectives.id_modeling import cross_entropy, id_loss
 from jaxrec.objectives.language_modeling import language_loss
 from jaxrec.objectives.loss import Loss
+from jaxrec.objectives.ranking import bce, bpr, sampled_softmax
 
-__all__ = ["Loss", "cross_entropy", "id_loss", "language_loss"]
+__all__ = [
+    "Loss",
+    "bce",
+    "bpr",
+    "cross_entropy",
+    "dro",
+    "id_loss",
+    "language_loss",
+    "propensities",
+    "sampled_softmax",
+]

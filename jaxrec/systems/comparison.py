@@ -15,7 +15,15 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrec.baselines import cooccurrence, item_knn, markov, popularity, sasrec
+from jaxrec.baselines import (
+    cooccurrence,
+    item_knn,
+    markov,
+    mf_als,
+    pairwise,
+    popularity,
+    sequential,
+)
 from jaxrec.decode import Recommender
 from jaxrec.decode.recommend import bucket
 from jaxrec.eval import (
@@ -30,9 +38,9 @@ from jaxrec.eval import (
 )
 from jaxrec.ids import pad_items
 from jaxrec.peft import Tuning, size_of
-from jaxrec.systems.config import METRIC, Config
+from jaxrec.systems.config import METRIC, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.train import ProgressBar
+from jaxrec.train import FitResult, ProgressBar
 
 PerUser = Mapping[str, np.ndarray]
 Stage = Literal["valid", "test"]
@@ -41,6 +49,7 @@ _COUNTING = {
     "item_knn": item_knn,
     "markov": markov,
     "cooccurrence": cooccurrence,
+    "als": mf_als,
 }
 MODEL = "model"
 TIES: Ties = "midrank"
@@ -66,7 +75,7 @@ class Measured:
 def batches(
     dataset: Dataset, stage: Stage, filter_seen: bool, size: int = 256
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Users in batches of one shape, for `eval.evaluate`: history, target, seen, valid."""
+    """Users in batches of one shape, for `eval.evaluate`: history, user, target, seen, valid."""
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
     length = bucket(max(len(history) for history in histories))
     for start in range(0, len(histories), size):
@@ -74,6 +83,7 @@ def batches(
         history = pad_items([histories[row] for row in rows], length)
         batch = {
             "history": history,
+            "user": rows.astype(np.int32),
             "target": targets[rows],
             "valid": np.arange(start, start + size) < len(histories),
         }
@@ -126,8 +136,8 @@ def measure_baseline(name: str, config: Config, dataset: Dataset, directory: Pat
     """Fit one baseline on the training interactions and rank the test targets."""
     started = time.monotonic()
     score: Callable[[Mapping[str, np.ndarray]], jax.Array]
-    if name == "sasrec":
-        score, parameters = _sasrec(config, dataset, directory)
+    if name in TRAINED:
+        score, parameters = _trained(name, config, dataset, directory)
     else:
         module = _COUNTING[name]
         params = module.fit(dataset.split.train.sequences(), dataset.num_items)
@@ -138,24 +148,34 @@ def measure_baseline(name: str, config: Config, dataset: Dataset, directory: Pat
     return Measured(metrics, parameters, fitted - started, time.monotonic() - fitted)
 
 
-def _sasrec(config: Config, dataset: Dataset, directory: Path) -> tuple[Callable[..., Any], int]:
-    score = jax.jit(
-        functools.partial(sasrec.scores, config=config.sasrec, num_items=dataset.num_items)
-    )
+def _trained(
+    name: str, config: Config, dataset: Dataset, directory: Path
+) -> tuple[Callable[..., Any], int]:
+    settings, items = getattr(config, name), dataset.num_items
+    fit: Callable[..., FitResult]
+    if isinstance(settings, pairwise.PairwiseConfig):
+        fit, users = pairwise.fit_pairwise, dataset.num_users
+        plain = functools.partial(
+            pairwise.scores, config=settings, num_users=users, num_items=items
+        )
+    else:
+        fit = sequential.fit_sequential
+        plain = functools.partial(sequential.scores, config=settings, num_items=items)
+    score = jax.jit(plain)
 
     def validate(params: Any) -> dict[str, float]:
         rows = batches(dataset, "valid", config.decode.filter_seen)
         return average(evaluate(functools.partial(score, params), rows, config.eval.ks, TIES))
 
-    result = sasrec.fit_sasrec(
-        config.sasrec,
+    result = fit(
+        settings,
         training_source(dataset, directory / "data"),
-        dataset.num_items,
+        items,
         validate,
-        directory / "baselines" / "sasrec",
+        directory / "baselines" / name,
         METRIC,
     )
-    size = sum(leaf.size for leaf in jax.tree.leaves(result.params))
+    size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return functools.partial(score, result.params), size
 
 

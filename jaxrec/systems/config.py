@@ -3,6 +3,12 @@
 import dataclasses
 from typing import Literal
 
+from jaxrec.baselines.bert4rec import Bert4RecConfig
+from jaxrec.baselines.caser import CaserConfig
+from jaxrec.baselines.dros import dros
+from jaxrec.baselines.gru4rec import Gru4RecConfig
+from jaxrec.baselines.mf_bpr import BprConfig
+from jaxrec.baselines.ncf import NeuMfConfig
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, ShardingRules
@@ -13,7 +19,9 @@ from jaxrec.train import TrainConfig
 
 # Of the validation, by which checkpoints are ranked; higher is better.
 METRIC = "ndcg@10"
-BASELINES = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
+COUNTING = ("popularity", "item_knn", "markov", "cooccurrence", "als")
+# Each is also the name of its settings in `Config`.
+TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +102,7 @@ class EvalConfig:
 
     Attributes:
       ks: cut-offs of HR, NDCG and MRR; 10 must be among them, as NDCG@10 selects checkpoints.
-      baselines: what stands beside the model.
+      baselines: what stands beside the model: of `COUNTING` and `TRAINED`.
       valid_users: users of a validation during training, drawn once; 0 for all.
       resamples: of the bootstrap over users.
       samples: users whose histories and recommendations the report shows.
@@ -103,7 +111,7 @@ class EvalConfig:
     """
 
     ks: tuple[int, ...] = (5, 10)
-    baselines: tuple[str, ...] = BASELINES
+    baselines: tuple[str, ...] = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
     valid_users: int = 0
     resamples: int = 2000
     samples: int = 5
@@ -112,8 +120,10 @@ class EvalConfig:
     def __post_init__(self) -> None:
         """Reject unknown baselines and missing cut-offs."""
         for name in self.baselines:
-            if name not in BASELINES:
-                raise ConfigError(f"no baseline {name!r} in eval.baselines; known: {BASELINES}")
+            if name not in COUNTING + TRAINED:
+                raise ConfigError(
+                    f"no baseline {name!r} in eval.baselines; known: {COUNTING + TRAINED}"
+                )
         if 10 not in self.ks or min(self.ks) < 1:
             raise ConfigError(f"eval.ks must be positive and hold 10, got {self.ks}")
 
@@ -139,6 +149,12 @@ class Config:
     decode: DecodeConfig = DecodeConfig()
     eval: EvalConfig = EvalConfig()
     sasrec: SasrecConfig = SasrecConfig()
+    gru4rec: Gru4RecConfig = Gru4RecConfig()
+    caser: CaserConfig = CaserConfig()
+    bert4rec: Bert4RecConfig = Bert4RecConfig()
+    dros: SasrecConfig = dros(SasrecConfig())
+    bpr: BprConfig = BprConfig()
+    neumf: NeuMfConfig = NeuMfConfig()
     mesh: MeshConfig = MeshConfig()
     sharding: ShardingRules = ShardingRules()
 

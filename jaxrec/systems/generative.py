@@ -25,7 +25,7 @@ from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.objectives import Loss, id_loss
 from jaxrec.systems import item_ids, item_text, run
 from jaxrec.systems.batches import measure, training_batches
-from jaxrec.systems.config import METRIC, Config
+from jaxrec.systems.config import METRIC, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.systems.model import check_items, make_model, vocabulary
 from jaxrec.systems.parameters import load_start, load_variables
@@ -56,7 +56,8 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
     check_beams(dataset.num_items, config.decode.beams)
     mesh = make_mesh(config.mesh)
     check_batch(config.train, mesh, config.sharding)
-    check_batch(config.sasrec.train, make_mesh(MeshConfig()), ShardingRules())
+    for name in set(TRAINED) & set(config.eval.baselines):
+        check_batch(getattr(config, name).train, make_mesh(MeshConfig()), ShardingRules())
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)

@@ -107,6 +107,27 @@ def read(
     return ItemText(reduced_vectors(encode(texts), config.dim, config.seed, added), facts)
 
 
+def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndarray:
+    """Vectors of texts at the encoder's full width, for models that learn a projection of them.
+
+    Args:
+      texts: I strings; one without words has a row of zeros.
+      encoder: directory of a sentence encoder; None for TF-IDF.
+      dim: width of TF-IDF vectors.
+
+    Returns:
+      float32 `[I, E]`, rows of unit length.
+
+    Raises:
+      ConfigError, DataError: see `SentenceEncoder.load`.
+    """
+    if encoder is None:
+        return text_vectors(texts, dim)
+    vectors = SentenceEncoder.load(encoder).encode(texts)
+    vectors[[not text.strip() for text in texts]] = 0
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
 def save(text: ItemText, directory: Path) -> None:
     """Keep the vectors of a run beside its IDs, whose metadata keep the facts.
 

@@ -261,3 +261,16 @@ def test_new_items_are_coded_by_their_texts(encoder, scheme, sentences):
     with pytest.raises(ConfigError, match="'random' codes no item texts"):
         other = dataclasses.replace(config, scheme="random")
         item_ids.new_item_codes(other, dataset, codes, ["x"], text)
+
+
+def test_texts_at_full_width_have_unit_rows_and_none_without_words(tmp_path):
+    directory = write_tiny_encoder(tmp_path / "encoder")
+    texts = ["Toy Story", " ", "Heat"]
+    whole = SentenceEncoder.load(directory).encode(texts)
+    found = item_text.encode(texts, directory)
+    assert found.shape == whole.shape
+    assert (found[1] == 0).all()
+    for row in (0, 2):
+        np.testing.assert_allclose(found[row], whole[row] / np.linalg.norm(whole[row]), atol=1e-6)
+    plain = item_text.encode(texts, None, dim=2)
+    assert plain.shape == (3, 2) and (plain[1] == 0).all()

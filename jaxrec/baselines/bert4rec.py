@@ -1,0 +1,99 @@
+"""BERT4Rec: an encoder trained to name masked items (Sun et al., CIKM 2019, arXiv:1904.06690).
+
+Shapes: `B` batch, `T` tokens.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.baselines.item_table import FIRST, mask_token
+from jaxrec.baselines.sequential import SequentialConfig
+from jaxrec.baselines.transformer import TransformerBody, transformer_config
+from jaxrec.core import ConfigError
+from jaxrec.ids.vocabulary import PAD
+
+
+@dataclasses.dataclass(frozen=True)
+class Bert4RecConfig(SequentialConfig):
+    """Settings, beside those of all sequential baselines.
+
+    Attributes:
+      depth: blocks.
+      num_heads: attention heads.
+      mask_share: ρ, of a history's items that are masked; at least one is.
+      last_share: of histories, those of which the last item alone is masked, as it is when items
+        are recommended (section 3.6; the published data hold one such copy beside ten others).
+    """
+
+    title: ClassVar[str] = "bert4rec"
+    item_bias: ClassVar[bool] = True
+
+    depth: int = 2
+    num_heads: int = 2
+    mask_share: float = 0.2
+    last_share: float = 1 / 11
+
+    def __post_init__(self) -> None:
+        """Reject shares that are none."""
+        super().__post_init__()
+        for name in ("mask_share", "last_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"bert4rec.{name} must lie in [0, 1], got {getattr(self, name)}")
+
+    def body(self) -> nn.Module:
+        """Blocks that look both ways, in BERT's order of norms, and its layer before the scores."""
+        config = transformer_config(
+            self.width,
+            self.depth,
+            self.num_heads,
+            self.max_items,
+            self.dropout,
+            activation="gelu",
+            norm_order="post",
+            norm_eps=1e-12,
+        )
+        return TransformerBody(config, causal=False, transform=True)
+
+    def pairs(
+        self, tokens: jax.Array, num_items: int, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Histories with masks, the histories, and where the masks are: `[B, max_items]` each."""
+        items = _items(tokens)
+        chosen = choose_masked(items >= FIRST, self.mask_share, self.last_share, key)
+        return jnp.where(chosen, mask_token(num_items), items), items, chosen
+
+    def query(self, tokens: jax.Array, num_items: int) -> jax.Array:
+        """The newest items and a mask behind them: `[B, max_items]`."""
+        return jnp.pad(
+            _items(tokens)[:, 1:], ((0, 0), (0, 1)), constant_values=mask_token(num_items)
+        )
+
+    def query_feedback(self, feedback: jax.Array) -> jax.Array:
+        """Nothing is known of the mask: `[B, max_items]`."""
+        return jnp.pad(feedback[:, 2:], ((0, 0), (0, 1)))
+
+
+def _items(tokens: jax.Array) -> jax.Array:
+    """The items alone of PAD ..., BOS, items: `[B, 1 + T]` to `[B, T]`."""
+    return jnp.where(tokens >= FIRST, tokens, PAD)[:, 1:]
+
+
+def choose_masked(valid: jax.Array, share: float, last_share: float, key: jax.Array) -> jax.Array:
+    """Draw the places to mask of each row: `[B, T]` bool, padded on the left, to the same.
+
+    A row of n items has max(1, round(share n)) masks at random places, or, with probability
+    `last_share`, one at its last place. Empty rows have none.
+    """
+    at, kind = jax.random.split(key)
+    count = valid.sum(-1, keepdims=True).astype(jnp.float32)
+    wanted = jnp.maximum(jnp.round(share * count), 1.0)
+    order = jnp.where(valid, jax.random.uniform(at, valid.shape), 2.0)
+    rank = jnp.argsort(jnp.argsort(order, axis=-1), axis=-1)
+    several = valid & (rank.astype(jnp.float32) < wanted)
+    last = valid & (jnp.arange(valid.shape[1]) == valid.shape[1] - 1)[None]
+    only_last = jax.random.bernoulli(kind, last_share, (valid.shape[0], 1))
+    return jnp.where(only_last, last, several)

@@ -1,0 +1,115 @@
+"""Caser: convolutions over the image of the last L item vectors (Tang and Wang, WSDM 2018).
+
+Horizontal filters span h items and all of their dimensions, and the strongest response over time
+counts; vertical filters are weighted sums of the L vectors. Without the paper's user vector, so
+that users who were not trained are served alike (as in the published code of DROS).
+
+Shapes: `B` batch, `T` tokens, `D` model width, `L` items of the image, `h` of a filter.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.baselines.sequential import SequentialConfig
+from jaxrec.core import ConfigError
+from jaxrec.nn import Dropout, Einsum, fan_in_normal
+
+
+@dataclasses.dataclass(frozen=True)
+class CaserConfig(SequentialConfig):
+    """Settings, beside those of all sequential baselines.
+
+    Attributes:
+      image: L, items that a prediction looks back at.
+      heights: h of the horizontal filters, each at most L.
+      horizontal: filters of each height.
+      vertical: filters over the L vectors.
+    """
+
+    title: ClassVar[str] = "caser"
+    item_bias: ClassVar[bool] = True
+
+    tied: bool = False
+    image: int = 10
+    heights: tuple[int, ...] = (2, 3, 4)
+    horizontal: int = 16
+    vertical: int = 1
+
+    def __post_init__(self) -> None:
+        """Reject filters that do not fit into the image."""
+        super().__post_init__()
+        if not self.heights or min(self.heights) < 1 or max(self.heights) > self.image:
+            raise ConfigError(
+                f"caser.heights must be 1 to caser.image {self.image}, got {self.heights}"
+            )
+        for name in ("horizontal", "vertical"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"caser.{name} must be at least 1, got {getattr(self, name)}")
+
+    def body(self) -> nn.Module:
+        """The filters and the layer that joins them."""
+        return CaserBody(
+            self.width, self.image, self.heights, self.horizontal, self.vertical, self.dropout
+        )
+
+
+class CaserBody(nn.Module):
+    """The convolutions of every token's image: itself and the L - 1 tokens before it."""
+
+    width: int
+    image: int
+    heights: tuple[int, ...]
+    horizontal: int
+    vertical: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array, deterministic: bool = True) -> jax.Array:
+        """Map `[B, T, D]` and validity `[B, T]` to `[B, T, D]`; padding counts as zeros."""
+        long, width = self.image, self.width
+        x = jnp.where(valid[:, :, None], x, 0.0)
+        x = jnp.pad(x, ((0, 0), (long - 1, 0), (0, 0)))
+        found = []
+        for height in self.heights:
+            # One response a place serves all images that hold it: [B, T + L - h, n].
+            response = Einsum(
+                "bthd,hdn->btn",
+                (height, width, self.horizontal),
+                ("layers", "embed", "mlp"),
+                1,
+                fan_in_normal(height * width),
+                name=f"horizontal_{height}",
+            )(_windows(x, height))
+            # [B, T, L - h + 1, n] -> the strongest of an image.
+            found.append(_windows(jax.nn.relu(response), long - height + 1).max(2))
+        images = jnp.moveaxis(_windows(x, long), 2, 3)  # [B, T, D, L]
+        vertical = Einsum(
+            "btdl,lv->btdv",
+            (long, self.vertical),
+            ("position", "mlp"),
+            0,
+            fan_in_normal(long),
+            name="vertical",
+        )(images)
+        found.append(vertical.reshape(*vertical.shape[:2], -1))
+        joined = jnp.concatenate(found, axis=-1)
+        joined = Dropout(self.dropout, name="dropout")(joined, deterministic)
+        dense = Einsum(
+            "btf,fd->btd",
+            (joined.shape[-1], width),
+            ("mlp", "embed"),
+            1,
+            fan_in_normal(joined.shape[-1]),
+            name="dense",
+        )
+        return jax.nn.relu(dense(joined))
+
+
+def _windows(x: jax.Array, size: int) -> jax.Array:
+    """All runs of `size` places: `[B, T, D]` to `[B, T - size + 1, size, D]`."""
+    count = x.shape[1] - size + 1
+    return jnp.stack([x[:, at : at + count] for at in range(size)], axis=2)

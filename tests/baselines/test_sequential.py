@@ -1,0 +1,217 @@
+"""What the neural sequential baselines share: objectives, draws, masks, settings."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.baselines.bert4rec import Bert4RecConfig, choose_masked
+from jaxrec.baselines.caser import CaserConfig
+from jaxrec.baselines.dros import dros
+from jaxrec.baselines.fitting import shuffled_batches
+from jaxrec.baselines.gru4rec import Gru4RecConfig
+from jaxrec.baselines.negatives import Unseen
+from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.baselines.sequential import (
+    _batches,
+    make_model,
+    prediction_losses,
+    sequence_loss,
+)
+from jaxrec.core import ConfigError, DataError
+from jaxrec.data import Windows
+from jaxrec.train import TrainConfig
+
+ITEMS = 30
+
+
+def reference(objective, states, table, bias, target, negative, drawn, log_q):
+    """Losses by PyTorch, one prediction at a time."""
+    torch = pytest.importorskip("torch")
+    all_scores = torch.tensor(states @ table.T + bias)
+    losses = []
+    for m, t in enumerate(target):
+        row = all_scores[m]
+        if objective == "cross_entropy":
+            loss = torch.nn.functional.cross_entropy(row, torch.tensor(int(t)))
+        elif objective == "bce":
+            chosen = torch.stack([row[t], *row[negative[m]]])
+            labels = torch.tensor([1.0, *[0.0] * len(negative[m])])
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                chosen, labels, reduction="sum"
+            )
+        elif objective == "bpr":
+            loss = -torch.nn.functional.logsigmoid(row[t] - row[negative[m]]).sum()
+        else:
+            others = [j for j in drawn if j != t]
+            logits = [row[t], *(row[j] - log_q[j] - np.log(len(drawn)) for j in others)]
+            zero = torch.tensor(0)
+            loss = torch.nn.functional.cross_entropy(torch.stack(logits), zero)
+        losses.append(float(loss))
+    return losses
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "bce", "bpr", "sampled_softmax"])
+def test_the_loss_of_each_prediction_equals_pytorch(objective):
+    rng = np.random.default_rng(0)
+    states, table = rng.normal(size=(6, 4)), rng.normal(size=(ITEMS, 4))
+    states, table = states.astype(np.float32), table.astype(np.float32)
+    bias = rng.normal(size=ITEMS).astype(np.float32)
+    target, negative = rng.integers(0, ITEMS, 6), rng.integers(0, ITEMS, (6, 3))
+    frequency = rng.integers(1, 9, ITEMS).astype(np.float32)
+    key = jax.random.key(3)
+    config = SasrecConfig(
+        objective=objective,
+        negatives=64 if objective == "sampled_softmax" else 3,
+        proposal="popularity",
+    )
+    log_q = np.log(frequency / frequency.sum())
+    drawn = np.asarray(jax.random.categorical(key, jnp.asarray(log_q), shape=(64,)))
+    assert objective != "sampled_softmax" or np.isin(target, drawn).any()
+    arrays = (states, table, bias, target.astype(np.int32), negative.astype(np.int32), frequency)
+    found = prediction_losses(config, *map(jnp.asarray, arrays), key)
+    expected = reference(objective, states, table, bias, target, negative, drawn, log_q)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_the_robust_term_is_added_with_its_weight():
+    rng = np.random.default_rng(0)
+    states, table = rng.normal(size=(2, 4)), rng.normal(size=(5, 4))
+    frequency = np.array([3.0, 0.0, 1.0, 2.0, 4.0])
+    arrays = [jnp.asarray(a, jnp.float32) for a in (states, table, np.zeros(5))]
+    arrays += [jnp.array([1, 4]), None, jnp.asarray(frequency, jnp.float32), jax.random.key(0)]
+    plain = prediction_losses(SasrecConfig(), *arrays)
+    robust = prediction_losses(dros(SasrecConfig(), alpha=0.5, beta=2.0), *arrays)
+    p = ((frequency + 1) / (frequency + 1).sum()) ** 0.05
+    for row, t in enumerate((1, 4)):
+        s = table @ states[row]
+        inner = sum(np.exp(p[j] * s[j] ** 2 / 2) for j in range(5) if j != t)
+        term = np.log(inner + np.exp(p[t] * (s[t] - 1) ** 2 / 2))
+        assert float(robust[row] - plain[row]) == pytest.approx(0.5 * term, rel=1e-4)
+
+
+def test_dros_without_weight_is_refused():
+    with pytest.raises(ConfigError, match="alpha above 0, got 0"):
+        dros(SasrecConfig(), alpha=0.0)
+
+
+def test_negatives_are_items_that_the_user_never_met_and_all_of_them_come_up():
+    histories = [
+        np.array([1, 4, 4, 2]),
+        np.array([0, 9, 8, 7, 6, 5, 3]),
+        np.array([0, 1, 2, 3, 5, 7, 8, 9]),
+    ]
+    train = TrainConfig(batch_size=8, steps=1)
+    config = SasrecConfig(max_items=3, objective="bce", negatives=5, train=train)
+    windows = Windows.of(histories, length=3, seed=0)
+    batches = iter(_batches(config, windows, 10))
+    free = [set(range(10)) - set(h.tolist()) for h in histories]
+    drawn = [set() for _ in histories]
+    for _ in range(40):
+        batch = next(batches)
+        for tokens, negative in zip(batch["tokens"], batch["negative"], strict=True):
+            items = set((tokens[tokens >= 2] - 2).tolist())
+            users = [u for u, h in enumerate(histories) if items <= set(h.tolist())]
+            assert negative.shape == (3, 5)
+            assert any(set(negative.ravel().tolist()) <= free[u] for u in users)
+            if len(users) == 1:
+                drawn[users[0]] |= set(negative.ravel().tolist())
+    assert drawn == free
+
+
+def test_unseen_items_are_drawn_evenly():
+    histories = [np.array([9, 3, 4, 0, 3]), np.array([5]), np.arange(9)]
+    unseen = Unseen(Windows.of(histories, length=2, seed=0), 10)
+    drawn = unseen.draw(np.random.default_rng(0), np.array([0, 2, 1, 0]), 60_000)
+    assert drawn.shape == (4, 60_000)
+    for row, user in enumerate((0, 2, 1, 0)):
+        free = np.setdiff1d(np.arange(10), histories[user])
+        counts = np.bincount(drawn[row], minlength=10)
+        assert counts[free].sum() == 60_000
+        np.testing.assert_allclose(counts[free], 60_000 / len(free), rtol=0.06)
+    with pytest.raises(DataError, match="user 1 has met all 3 items"):
+        Unseen(Windows.of([np.array([0]), np.arange(3)], length=2, seed=0), 3)
+
+
+def test_shuffled_batches_hold_every_example_once_an_epoch_and_resume():
+    def make():
+        return iter(shuffled_batches(7, 3, 5, lambda n, rng: {"n": n, "r": rng.random(3)}))
+
+    batches = make()
+    found = [next(batches) for _ in range(14)]
+    numbers = np.concatenate([batch["n"] for batch in found]).reshape(6, 7)
+    np.testing.assert_array_equal(np.sort(numbers, axis=1), np.tile(np.arange(7), (6, 1)))
+    assert len(np.unique(numbers, axis=0)) > 1
+    first, again = make(), make()
+    for _ in range(4):
+        next(first)
+    again.set_state(first.get_state())
+    np.testing.assert_array_equal(next(again)["r"], found[4]["r"])
+
+
+def test_masks_are_of_the_share_asked_for_or_of_the_last_item_alone():
+    # Rows of 0, 1, 4 and 10 items.
+    valid = np.arange(10)[None] >= 10 - np.array([0, 1, 4, 10])[:, None]
+    many = jnp.asarray(np.tile(valid, (500, 1)))
+    chosen = np.asarray(choose_masked(many, 0.3, 0.0, jax.random.key(0))).reshape(500, 4, 10)
+    assert not (chosen & ~valid).any()
+    np.testing.assert_array_equal(chosen.sum(-1), np.tile([0, 1, 1, 3], (500, 1)))
+    np.testing.assert_allclose(chosen[:, 3].mean(0), 0.3, atol=0.07)
+    last = np.asarray(choose_masked(many, 0.3, 1.0, jax.random.key(0)))
+    assert (last[:, -1] == many[:, -1]).all() and not last[:, :-1].any()
+    some = np.asarray(choose_masked(many, 0.5, 0.25, jax.random.key(1))).reshape(500, 4, 10)
+    alone = (some[:, 3].sum(-1) == 1).mean()  # five masks else
+    assert alone == pytest.approx(0.25, abs=0.06)
+
+
+def test_bert4rec_reads_masks_and_is_judged_at_them_alone():
+    config = Bert4RecConfig(width=8, max_items=4, mask_share=0.5, last_share=0.0)
+    tokens = jnp.array([[0, 1, 5, 6, 7], [1, 2, 3, 4, 5], [0, 0, 0, 0, 1]])
+    read, target, counts = map(np.asarray, config.pairs(tokens, 9, jax.random.key(0)))
+    np.testing.assert_array_equal(target, [[0, 5, 6, 7], [2, 3, 4, 5], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(read, np.where(counts, 11, target))
+    np.testing.assert_array_equal(counts.sum(1), [2, 2, 0])
+    query = config.query(tokens, 9)
+    np.testing.assert_array_equal(query, [[5, 6, 7, 11], [3, 4, 5, 11], [0, 0, 0, 11]])
+
+
+def test_padding_and_the_start_are_no_predictions():
+    config = SasrecConfig(width=8, max_items=4)
+    tokens = jnp.array([[0, 1, 5, 6, 7], [0, 0, 0, 0, 1]])
+    read, target, counts = config.pairs(tokens, 9, jax.random.key(0))
+    np.testing.assert_array_equal(read, tokens[:, :-1])
+    np.testing.assert_array_equal(counts, [[0, 1, 1, 1], [0, 0, 0, 0]])
+    assert (np.asarray(target)[np.asarray(counts)] >= 2).all()
+
+
+def test_dropout_and_draws_follow_the_key():
+    config = Gru4RecConfig(width=8, max_items=4, dropout=0.5)
+    model = make_model(config, 9)
+    tokens = jnp.array([[0, 1, 5, 6, 7], [1, 2, 3, 4, 5]])
+    params = jax.jit(model.init)(jax.random.key(0), tokens)
+    params = {**params, "fixed": {"frequency": jnp.ones(9)}}
+
+    loss = jax.jit(functools.partial(sequence_loss, config, model))
+
+    def total(seed):
+        return float(loss(params, {"tokens": tokens}, jax.random.key(seed)).total)
+
+    assert total(0) == total(0) != total(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SasrecConfig(width=0), r"sasrec\.width must be at least 1, got 0"),
+        (lambda: Gru4RecConfig(depth=0), r"gru4rec\.depth must be at least 1, got 0"),
+        (lambda: CaserConfig(image=3), r"caser\.heights must be 1 to caser\.image 3"),
+        (lambda: Bert4RecConfig(mask_share=1.5), r"bert4rec\.mask_share .* got 1\.5"),
+        (lambda: SasrecConfig(dropout=1.0), r"sasrec\.dropout .* got 1\.0"),
+        (lambda: SasrecConfig(robust_beta=0.0), r"sasrec\.robust_beta must be positive"),
+    ],
+)
+def test_settings_without_meaning_are_refused(make, words):
+    with pytest.raises(ConfigError, match=words):
+        make()
