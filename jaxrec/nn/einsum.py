@@ -125,9 +125,9 @@ class Einsum(nn.Module):
         else:
             matrix = matrix_product(matrix, kernel.reshape(size, -1))
         y = matrix.reshape(-1, *self.shape[contracted:])
-        if len(rows) == 2:
-            y = split_rows(y, rows, *self.axes)
-        return constrain(y, *("batch", "sequence")[: len(rows)], *outer)
+        y = split_rows(y, rows, *self.axes) if len(rows) == 2 else y.reshape(*rows, *y.shape[1:])
+        names = (*("batch", "sequence")[: len(rows)], *(None for _ in rows[2:]))
+        return constrain(y, *names, *outer)
 
     def _branch(self, x: jax.Array, update: KernelUpdate) -> jax.Array:
         contracted = self._contracted
