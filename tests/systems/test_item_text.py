@@ -193,6 +193,9 @@ def test_a_run_that_does_not_say_its_encoder_still_loads(config, tmp_path):
     old = {name: value for name, value in codes.metadata.items() if name != "text"}
     dataclasses.replace(codes, metadata=old).save(directory / "ids")
     (directory / "ids" / "text_vectors.npy").unlink()
+    facts = json.loads((directory / "env.json").read_text())
+    del facts["files"]
+    (directory / "env.json").write_text(json.dumps(facts))
     settings = json.loads((directory / "config.json").read_text())
     del settings["ids"]["text_encoder"], settings["eval"]["text_encoders"]
     (directory / "config.json").write_text(json.dumps(settings))
