@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
 from jaxrec.core import DataError, DivergedError, ResourceError
-from jaxrec.core.processes import all_agree, barrier, is_writer
+from jaxrec.core.processes import all_agree, barrier, broadcast, is_writer
 from jaxrec.train.checksums import Checked, check, describe
 
 DAMAGED = ".damaged"
@@ -42,7 +42,8 @@ class Checkpoints:
           read_only: change nothing, as another process may be training.
 
         Raises:
-          ResourceError: it cannot be made.
+          Damaged: a record does not read, and is not to be set aside.
+          ResourceError: the directory cannot be made.
         """
         self.directory = directory.resolve()
         self._keep = _Keep(keep)
@@ -58,10 +59,7 @@ class Checkpoints:
         except OSError as error:
             raise ResourceError(f"cannot use {directory} for checkpoints: {error}") from error
         for step in self.steps:
-            try:
-                self._keep.scores[step] = self._read_record(step)["score"]
-            except Damaged:
-                self._keep.scores[step] = None
+            self._read_score(step, read_only)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -199,6 +197,22 @@ class Checkpoints:
             except Damaged as error:
                 self._set_aside(step, error)
         raise DataError(f"no measured checkpoint is left in {self.directory}; train the run anew")
+
+    def _read_score(self, step: int, read_only: bool) -> None:
+        """Rank a step, or set it aside: without its record nobody knows which is the best."""
+        damage, score = None, None
+        if is_writer():
+            try:
+                score = self._read_record(step)["score"]
+            except Damaged as error:
+                damage = str(error)
+        damage, score = broadcast([damage, score])
+        if damage is None:
+            self._keep.scores[step] = score
+        elif not read_only:
+            self._set_aside(step, Damaged(damage))
+        elif (self.directory / str(step)).exists():  # or the run has removed it meanwhile
+            raise Damaged(damage)
 
     def _read_record(self, step: int) -> dict[str, Any]:
         try:

@@ -182,17 +182,28 @@ def test_a_run_that_was_not_trained_says_so(config_file, tmp_path, capsys):
     fails(["eval", str(run)], capsys, 3, "jaxrec train")
 
 
-def test_damaged_checkpoints_are_named_and_none_whole_exits_with_3(config_file, tmp_path, capsys):
+def test_damaged_checkpoints_are_set_aside_and_exit_with_3_where_all_are(
+    config_file, tmp_path, capsys
+):
     run = tmp_path / "run"
     arguments = ["train", str(config_file), "--run-dir", str(run)]
     assert main(arguments) == 0
-    for path in (run / "checkpoints").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
-    fails(["eval", str(run)], capsys, 3, "checkpoints/20 is damaged", "sets it aside")
-    assert (run / "checkpoints" / "20").is_dir()
-    fails(arguments, capsys, 3, "20.damaged", "restore one from a copy")
-    assert (run / "checkpoints" / "20.damaged").is_dir()
+
+    def empty(step):
+        for path in (run / "checkpoints" / step).rglob("*"):
+            if path.is_file():
+                path.write_bytes(b"")
+
+    empty("20")
+    # Reading alone changes nothing, and says what does.
+    fails(["recommend", str(run), "--user", "u001"], capsys, 3, "checkpoint", "jaxrec train")
+    capsys.readouterr()
+    assert main(arguments) == 0
+    words = capsys.readouterr().err
+    assert "checkpoints/20 is damaged" in words and "going on from step 10" in words
+    for step in ("10", "20"):
+        empty(step)
+    fails(arguments, capsys, 3, "every checkpoint in", "is damaged", "start over")
 
 
 FULL_DISK = """

@@ -160,6 +160,20 @@ def test_where_all_are_damaged_that_is_said_and_nothing_is_removed(saved, tmp_pa
     assert sorted(p.name for p in copy.iterdir()) == ["1.damaged", "2.damaged"]
 
 
+def test_an_older_checkpoint_that_is_damaged_is_said_or_refused(saved, tmp_path, capsys):
+    # It might have been the best: a reader must not take another one for it.
+    copy = tmp_path / "copy"
+    shutil.copytree(saved, copy)
+    (copy / "1" / "record" / "metadata").write_text("{}")
+    with pytest.raises(DataError, match=r"copy/1 is damaged .*`jaxrec train` sets it aside"):
+        Checkpoints(copy, read_only=True)
+    assert steps_in(copy) == [1, 2]
+    with Checkpoints(copy) as checkpoints:
+        assert checkpoints.restore_newest(state_of(0))[0] == 2
+    assert "copy/1 is damaged" in capsys.readouterr().err
+    assert (copy / "1.damaged").exists()
+
+
 def test_a_checkpoint_of_another_model_is_refused_and_stays(saved, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(saved, copy)
