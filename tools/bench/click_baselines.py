@@ -5,6 +5,20 @@
 DIRECTORY holds TALLRec's movie split, `train.json.gz` and `valid.json.gz`; the latter is measured.
 Few-shot runs have a fixed number of steps, and nothing is chosen by what is measured. `--shots 0`
 trains on all examples but the last tenth, by which the checkpoint is chosen.
+
+Result, seed 0, AUC pooled (within users); liked titles counted .689 (.595), mean rating of the item
+in all training examples .634 (.654):
+
+                  16            64           256           all
+    gru4rec    .497 (.494)   .482 (.472)   .543 (.545)   .638 (.630)
+    caser                                  .538 (.535)   .628 (.633)
+    sasrec     .521 (.520)   .525 (.518)   .527 (.534)   .609 (.611)
+    dros                                   .540 (.546)   .628 (.632)
+    gru_text   .486 (.507)   .617 (.560)   .619 (.580)   .709 (.639)
+    dros_text                              .620 (.598)   .679 (.633)
+
+There are 14 users, so intervals are some .1 wide; as published, the baselines of few examples are
+near chance, unless they read titles by a sentence encoder (MiniLM here, in place of BERT).
 """
 
 import argparse
