@@ -78,7 +78,7 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """The step of the highest score, the first of equals; None where none has a score."""
+        """The step of the highest score, the last of equals; None where none has a score."""
         return self._keep.best(self.steps)
 
     def save(
@@ -305,8 +305,8 @@ class _Keep:
         self.scores: dict[int, float | None] = {}
 
     def best(self, steps: Sequence[int]) -> int | None:
-        ranked = [(score, -step) for step in steps if (score := self.scores.get(step)) is not None]
-        return -max(ranked)[1] if ranked else None
+        ranked = [(score, step) for step in steps if (score := self.scores.get(step)) is not None]
+        return max(ranked)[1] if ranked else None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         del context
