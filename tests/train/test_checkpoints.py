@@ -13,9 +13,6 @@ from jaxrec.core import DataError, DivergedError
 from jaxrec.train import Checkpoints
 from jaxrec.train.checksums import check
 
-# Orbax drops a failed read's other reads without looking at them, to be found at any later time.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def state_of(number):
     rng = np.random.default_rng(number)
