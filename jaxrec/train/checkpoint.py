@@ -11,7 +11,9 @@ of itself, so that a checkpoint is either what was saved or known to be damaged.
 
 import hashlib
 import json
+import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,12 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
 from jaxrec.core import DataError, DivergedError, ResourceError
-from jaxrec.core.processes import all_agree, barrier, broadcast, is_writer
+from jaxrec.core.processes import all_agree, barrier, broadcast, is_writer, on_writer
 from jaxrec.train.checksums import Checked, check, describe
 
 DAMAGED = ".damaged"
 _STATE, _RECORD = "state", "record"
+_UNFINISHED, _ATTEMPTS = ".orbax-checkpoint-tmp", 50
 # What Orbax and tensorstore raise where a file cannot be written, at once or from their threads.
 _WRITING = (OSError, ValueError, RuntimeError)
 
@@ -49,11 +52,12 @@ class Checkpoints:
         self._keep = _Keep(keep)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._keep,
-            cleanup_tmp_directories=not read_only,
             create=not read_only,
             read_only=read_only,
             save_root_metadata=False,
         )
+        if not read_only:
+            on_writer(self._sweep)
         try:
             self._manager = _Manager(self.directory, options=options)
         except OSError as error:
@@ -78,7 +82,7 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """The step of the highest score, the first of equals; None where none has a score."""
+        """The step of the highest score, the last of equals; None where none has a score."""
         return self._keep.best(self.steps)
 
     def save(
@@ -198,6 +202,21 @@ class Checkpoints:
                 self._set_aside(step, error)
         raise DataError(f"no measured checkpoint is left in {self.directory}; train the run anew")
 
+    def _sweep(self) -> None:
+        """Remove what saves left unfinished; Orbax would do so while the next is being written."""
+        for path in self.directory.glob(f"*{_UNFINISHED}*"):
+            for attempt in range(_ATTEMPTS):
+                try:
+                    shutil.rmtree(path)
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError as error:
+                    # Threads of a save that failed in this very process may still be at it.
+                    if attempt == _ATTEMPTS - 1:
+                        raise ResourceError(f"cannot remove {path}: {error}") from error
+                    time.sleep(0.1)
+
     def _read_score(self, step: int, read_only: bool) -> None:
         """Rank a step, or set it aside: without its record nobody knows which is the best."""
         damage, score = None, None
@@ -305,8 +324,8 @@ class _Keep:
         self.scores: dict[int, float | None] = {}
 
     def best(self, steps: Sequence[int]) -> int | None:
-        ranked = [(score, -step) for step in steps if (score := self.scores.get(step)) is not None]
-        return -max(ranked)[1] if ranked else None
+        ranked = [(score, step) for step in steps if (score := self.scores.get(step)) is not None]
+        return max(ranked)[1] if ranked else None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         del context

@@ -55,11 +55,21 @@ def test_a_run_goes_on_on_8_then_4_devices_then_1(tmp_path, unbroken):
     alike(tmp_path, unbroken)
 
 
+def test_a_run_goes_on_on_2_processes_then_1(tmp_path, unbroken):
+    assert 3 <= stop_two(tmp_path) < 12
+    assert start(tmp_path, 1, 4) == [0]
+    alike(tmp_path, unbroken)
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_on_2_processes_then_1_then_2(tmp_path, unbroken):
-    # Both are asked at step 3, but not at the same moment: they agree on one step.
-    assert start(tmp_path, 2, 2, "--stop-at", "3") == [75, 75]
-    stopped = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
-    assert 3 <= stopped < 11
+    stopped = stop_two(tmp_path)
     assert start(tmp_path, 1, 4, "--stop-at", str(stopped + 1)) == [75]
     assert start(tmp_path, 2, 2) == [0, 0]
     assert alike(tmp_path, unbroken)["shard"] == [0, 2]
+
+
+def stop_two(directory):
+    """Stop 2 processes; both are asked at step 3, not at the same moment, and agree on a step."""
+    assert start(directory, 2, 2, "--stop-at", "3") == [75, 75]
+    return max(int(p.name) for p in (directory / "checkpoints").iterdir())
