@@ -42,6 +42,11 @@ def sharded(mesh: Mesh, rules: ShardingRules) -> AbstractContextManager[Any]:
     return _PLACES((mesh, rules) if mesh.size > 1 else None)
 
 
+def is_sharded() -> bool:
+    """Whether what is being traced lies on several devices."""
+    return _PLACES.value is not None
+
+
 def constrain(x: jax.Array, *names: Name) -> jax.Array:
     """Place an activation by the logical names of its axes, None for axes that are whole.
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.core.activations import constrain, gathered, merge_rows, split_rows
+from jaxrec.core.activations import constrain, gathered, is_sharded, merge_rows, split_rows
 from jaxrec.core.mesh import is_box
 from jaxrec.nn.kernel import KernelUpdate, StoredKernel, branch_seed, tuned, with_kernel_axes
 
@@ -107,6 +107,8 @@ class Einsum(nn.Module):
         """The kernel where the product needs it; a plain one in the product's dtype."""
         if not isinstance(kernel, StoredKernel):
             return gathered(kernel.astype(self.dtype), self.axes)
+        if not is_sharded():
+            return kernel
         boxed = kernel.boxed((self.axes[0], self.axes[self._contracted]))
         return jax.tree.map(lambda box: gathered(box.value, box.names), boxed, is_leaf=is_box)
 
