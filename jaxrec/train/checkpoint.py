@@ -9,12 +9,14 @@ and the step's directory appears by an atomic rename. The record holds a checksu
 of itself, so that a checkpoint is either what was saved or known to be damaged.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,8 @@ class Checkpoints:
         if not read_only:
             on_writer(self._sweep)
         try:
-            self._manager = _Manager(self.directory, options=options)
+            with _without_warnings() if read_only else contextlib.nullcontext():
+                self._manager = _Manager(self.directory, options=options)
         except OSError as error:
             raise ResourceError(f"cannot use {directory} for checkpoints: {error}") from error
         for step in self.steps:
@@ -381,6 +384,18 @@ def iterator_state(iterator: Any) -> dict[str, Any]:
     """Return the state of a Grain iterator as JSON-able data."""
     state = iterator.get_state()
     return json.loads(state.decode()) if isinstance(state, bytes) else state
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep from people that what is read alone will not be written, as Orbax warns."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _digest(body: dict[str, Any]) -> str:
