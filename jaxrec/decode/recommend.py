@@ -15,8 +15,8 @@ from jaxrec.core import ConfigError
 from jaxrec.core.activations import sharded
 from jaxrec.core.mesh import ShardingRules, batch_sharding, ways
 from jaxrec.decode.beam import Normalize, beam_search, check_beams
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
-from jaxrec.models import CausalLM
+from jaxrec.decode.kv_cache import LanguageModel
+from jaxrec.ids import PAD, IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.peft import virtual_of
 
 
@@ -25,7 +25,7 @@ class Recommender:
     """A trained model with its item IDs, ready to be asked.
 
     Attributes:
-      model: the decoder.
+      model: a decoder, or an encoder-decoder whose encoder reads the histories.
       params: its parameters; None before there are any.
       codes: IDs of all items.
       index: the trie of those IDs.
@@ -33,6 +33,7 @@ class Recommender:
       beams: K, beam width and length of the answer.
       batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
       normalize: see `beam_search`.
+      prefix: whether the items of a decoder's history see one another in both directions.
       num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
       mesh: devices that share the users of a call, and on which the parameters lie; None for one.
       rules: of the mesh.
@@ -42,7 +43,7 @@ class Recommender:
         batch that the devices do not divide.
     """
 
-    model: CausalLM
+    model: LanguageModel
     params: Any
     codes: ItemCodes
     index: ItemIndex
@@ -50,6 +51,7 @@ class Recommender:
     beams: int = 50
     batch_size: int = 128
     normalize: Normalize = "codes"
+    prefix: bool = False
     num_special: int = 2
     mesh: Mesh | None = None
     rules: ShardingRules = ShardingRules()
@@ -83,6 +85,7 @@ class Recommender:
         histories: Sequence[np.ndarray],
         excluded: Sequence[np.ndarray] | None = None,
         progress: Callable[[int], None] = lambda done: None,
+        starts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Generate the best items after each history.
 
@@ -90,12 +93,13 @@ class Recommender:
           histories: U arrays of items, oldest first.
           excluded: U arrays of items not to recommend; None for none.
           progress: called with the number of users done.
+          starts: `[U]` int32 tokens that the histories begin with; None for BOS.
 
         Returns:
           items `[U, K]` int32 (-1 where fewer are left than beams), scores `[U, K]` float32.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
-        tokens = write_histories(histories, tokens_of, self.max_items)
+        tokens = write_histories(histories, tokens_of, self.max_items, starts)
         barred = None
         if excluded is not None:
             longest = max((len(items) for items in excluded), default=0)
@@ -103,16 +107,18 @@ class Recommender:
         items, scores = [], []
         for start in range(0, len(tokens), self.batch_size):
             rows = slice(start, start + self.batch_size)
+            read = self._put(tokens[rows])
             with self._placed():
                 found = beam_search(
                     self.model,
                     self.params,
                     self.index,
-                    self._put(tokens[rows]),
+                    read,
                     excluded=None if barred is None else self._put(barred[rows]),
                     vocabulary=self.vocabulary,
                     beams=self.beams,
                     normalize=self.normalize,
+                    prefix=read != PAD if self.prefix else None,
                 )
             count = len(tokens[rows])
             found = multihost_utils.process_allgather((found.items, found.scores), tiled=True)
