@@ -1,6 +1,5 @@
 """TIGER."""
 
-from jaxrec.ids.rqvae import RqVaeConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import BatchConfig, Config, DataConfig, EvalConfig, IdConfig
 from jaxrec.train import TrainConfig

@@ -12,6 +12,7 @@ from jaxrec.baselines.ncf import NeuMfConfig
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, ShardingRules
+from jaxrec.decode import Draws, ListStrategy
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
 from jaxrec.systems.id_config import IdConfig
@@ -93,16 +94,23 @@ class DecodeConfig:
     """How items are generated.
 
     Attributes:
-      beams: K, beam width and longest list.
+      strategy: "beam", the best items by an exact search; "sample", items that were drawn, as few
+        as there are; "next_k", items one after the other, each appended to the history.
+      beams: K, longest list, and the beam width.
       batch_size: users a call.
       normalize: log-probabilities over all codes of a level or over the legal ones.
       filter_seen: never recommend what is in the user's history.
+      draws: of "sample".
+      next_beams: of "next_k", width of the search for each item.
     """
 
+    strategy: ListStrategy = "beam"
     beams: int = 50
     batch_size: int = 128
     normalize: Literal["codes", "legal"] = "codes"
     filter_seen: bool = True
+    draws: Draws = Draws()
+    next_beams: int = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +210,34 @@ class Config:
                 f"{self.decode.beams} items; raise decode.beams"
             )
 
+    @property
+    def items_read(self) -> int:
+        """Most recent items of a history that are read to recommend.
+
+        What is generated must lie within the `max_items` that windows of a decoder have: always
+        where it has a row for each position, as rows beyond were never trained, and where a whole
+        list is appended.
+        """
+        if self.architecture != "causal" or self.tune.base:
+            return self.max_items
+        learned = self.model.positions == "learned"
+        if self.decode.strategy == "next_k":
+            return self.max_items - self.decode.beams + (not learned)
+        return self.max_items - learned
+
     def _check_architecture(self) -> None:
+        if self.decode.strategy == "next_k" and self.architecture != "causal":
+            raise ConfigError(
+                f"decode.strategy next_k adds items to a history that was read; architecture "
+                f"{self.architecture} would have to read it anew: use decode.strategy beam or "
+                "sample, or architecture causal"
+            )
+        if self.items_read < 1:
+            raise ConfigError(
+                f"max_items {self.max_items} leaves no history before the items that decode."
+                f"strategy {self.decode.strategy} generates; raise it, or lower decode.beams "
+                f"{self.decode.beams}"
+            )
         given = [f"architecture {self.architecture}"] if self.architecture != "causal" else []
         given += [f"user_tokens {self.user_tokens}"] if self.user_tokens else []
         for what in given:
