@@ -174,7 +174,7 @@ def test_what_cannot_go_together_is_refused_before_any_work():
     with pytest.raises(ConfigError, match="user_tokens must not be negative, got -1"):
         Config(user_tokens=-1)
     appended = DecodeConfig(strategy="next_k", beams=10)
-    with pytest.raises(ConfigError, match="next_k adds items .* architecture prefix"):
+    with pytest.raises(ConfigError, match=r"next_k adds items .* architecture prefix"):
         Config(architecture="prefix", decode=appended)
     with pytest.raises(ConfigError, match="max_items 9 leaves no history before the items"):
         Config(max_items=9, decode=appended)
