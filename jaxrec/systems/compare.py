@@ -93,7 +93,7 @@ def check_baseline(name: str, config: Any) -> None:
 def measure_baseline(
     name: str, config: Any, dataset: Dataset, directory: Path, seed: int
 ) -> Measured:
-    """The same for a baseline, with its settings in `config`; counts are the same for every seed."""
+    """The same for a baseline with its settings in `config`; counts need no seed."""
     facts = comparison.protocol(config, dataset)
     if name in TRAINED:
         settings = getattr(config, name)
