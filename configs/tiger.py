@@ -1,7 +1,7 @@
 """TIGER."""
 
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import BatchConfig, Config, DataConfig, EvalConfig, IdConfig
+from jaxrec.systems.config import Config, DataConfig, EvalConfig, IdConfig
 from jaxrec.train import TrainConfig
 
 
@@ -24,7 +24,6 @@ def get_config() -> Config:
             logit_scale=64**-0.5,
             dropout=0.1,
         ),
-        train=TrainConfig(steps=3000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=500),
-        batches=BatchConfig(layout="pad"),
-        eval=EvalConfig(baselines=(), text_encoders=False),
+        train=TrainConfig(steps=6000, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=1000),
+        eval=EvalConfig(baselines=("popularity", "markov", "cooccurrence", "sasrec")),
     )
