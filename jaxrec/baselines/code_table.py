@@ -59,7 +59,7 @@ class CodeTable(nn.Module):
         init = nn.with_partitioning(fan_in_normal(self.width, levels), ("layers", "vocab", "embed"))
         self.table = self.param("table", init, (levels, size, self.width), jnp.float32)
         if self.assigned:
-            normal = nn.with_partitioning(nn.initializers.normal(1.0), ("layers", "vocab", "codes"))
+            normal = nn.with_partitioning(nn.initializers.normal(1.0), ("layers", "vocab", None))
             self.assign = self.param("assign", normal, (levels, size, size), jnp.float32)
             # One draw for all uses of the table in a step.
             self.noise = self.make_rng("dropout") if self.has_rng("dropout") else None

@@ -59,5 +59,6 @@ def semi_synthetic(codes: jax.Array, sizes: jax.Array, share: float, key: jax.Ar
       key: of the draws.
     """
     which, what = jax.random.split(key)
-    drawn = jax.random.randint(what, codes.shape, 0, sizes, codes.dtype)
+    limit = jnp.broadcast_to(sizes.astype(codes.dtype), codes.shape)
+    drawn = jax.random.randint(what, codes.shape, 0, limit, codes.dtype)
     return jnp.where(jax.random.bernoulli(which, share, codes.shape), drawn, codes)
