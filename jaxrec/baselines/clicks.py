@@ -19,7 +19,9 @@ import numpy as np
 
 from jaxrec.baselines.fitting import Evaluate, shuffled_batches, train_baseline
 from jaxrec.baselines.item_table import (
+    DISLIKED,
     FIXED,
+    LIKED,
     Kind,
     SequentialModel,
     history_tokens,
@@ -33,6 +35,7 @@ from jaxrec.baselines.sequential import (
     pick,
 )
 from jaxrec.core import DataError
+from jaxrec.data.click_windows import ClickWindows
 from jaxrec.objectives import Loss, dro, propensities
 from jaxrec.train import FitResult
 
@@ -62,6 +65,12 @@ class Clicks:
                 f"clicks of shapes history {shape}, feedback {self.feedback.shape}, target "
                 f"{self.target.shape}, label {self.label.shape} do not belong together"
             )
+
+    @classmethod
+    def of(cls, windows: ClickWindows) -> "Clicks":
+        """Windows as examples."""
+        feedback = np.where(windows.liked, LIKED, DISLIKED).astype(np.int32)
+        return cls(windows.history, feedback, windows.target, windows.label)
 
     def __len__(self) -> int:
         """N."""

@@ -1,5 +1,6 @@
 """Ranking metrics, significance and leak checks: one protocol for every system."""
 
+from jaxrec.eval.beyond_accuracy import Catalogue, list_quality, thirds
 from jaxrec.eval.leaks import last_plus_one_rate, max_plus_one_rate
 from jaxrec.eval.ranking import (
     TiedBlock,
@@ -13,6 +14,7 @@ from jaxrec.eval.ranking import (
     ranking_metrics,
     seen_mask,
     tied_blocks,
+    top_lists,
 )
 from jaxrec.eval.significance import (
     Interval,
@@ -24,6 +26,7 @@ from jaxrec.eval.significance import (
 )
 
 __all__ = [
+    "Catalogue",
     "Interval",
     "PairedTest",
     "TiedBlock",
@@ -36,11 +39,14 @@ __all__ = [
     "holm",
     "last_plus_one_rate",
     "list_metrics",
+    "list_quality",
     "max_plus_one_rate",
     "mrr",
     "ndcg",
     "paired_bootstrap",
     "ranking_metrics",
     "seen_mask",
+    "thirds",
     "tied_blocks",
+    "top_lists",
 ]

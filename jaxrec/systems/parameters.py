@@ -143,10 +143,10 @@ def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, s
                 f"{name} of tune.base {path} has shape {shape}, and the run's settings give "
                 f"{expected.get(name)}; start from a base of that shape"
             )
-    return model.params, _checksum(original.params)
+    return model.params, checksum(original.params)
 
 
-def _checksum(params: Any) -> str:
+def checksum(params: Any) -> str:
     """SHA-256 of names, shapes, dtypes and values."""
     found = hashlib.sha256()
     for path, leaf in sorted(flatten_dict(params, sep="/").items()):

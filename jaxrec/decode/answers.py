@@ -1,0 +1,94 @@
+"""Which of two answers a language model expects after a prompt: one pass, no generation."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.data.instructions import Instruction, TokenRows
+from jaxrec.models import CausalLM
+from jaxrec.nn import SelfContext, attention_mask, positions_of
+
+
+def answer_tokens(tokenizer: Any, one: str, other: str) -> tuple[int, int]:
+    """Numbers of the tokens that begin two answers after a framed prompt.
+
+    Raises:
+      ConfigError: a tokenizer that begins both with the same token.
+    """
+    prompt = Instruction("a", "b", "").prompt
+    base = len(tokenizer(prompt)["input_ids"])
+    first, second = (tokenizer(prompt + answer)["input_ids"] for answer in (one, other))
+    # Where a merge crosses the boundary the answers differ one token earlier.
+    shorter = min(len(first), len(second))
+    at = next((i for i in range(shorter) if first[i] != second[i]), None)
+    if at is None or at > base:
+        raise ConfigError(f"the tokenizer begins {one!r} and {other!r} with the same token")
+    return first[at], second[at]
+
+
+@functools.partial(jax.jit, static_argnames=("model", "answers"))
+def answer_logits(
+    model: CausalLM,
+    params: Any,
+    tokens: jax.Array,
+    valid: jax.Array,
+    answer: jax.Array,
+    *,
+    answers: tuple[int, int],
+) -> jax.Array:
+    """Log-probabilities of both answers: `[B, T]` prompts to `[B, 2]` float32.
+
+    Args:
+      model: the decoder (static).
+      params: its variables.
+      tokens: `[B, T]` int32; what follows the prompt is not read.
+      valid: `[B, T]` bool.
+      answer: `[B]` int32, position of the first token of the answer.
+      answers: of `answer_tokens` (static).
+    """
+    context = SelfContext(attention_mask(valid), causal=True)
+    hidden, _ = model.apply(params, tokens, positions_of(valid), context, method="hidden")
+    state = jnp.take_along_axis(hidden, answer[:, None, None] - 1, axis=1)
+    logits = jax.nn.log_softmax(model.apply(params, state[:, 0], method="logits"))
+    return logits[:, jnp.array(answers)]
+
+
+def answer_gaps(
+    model: CausalLM,
+    params: Any,
+    rows: TokenRows,
+    answers: tuple[int, int],
+    *,
+    batch_size: int = 32,
+    probabilities: bool = False,
+) -> np.ndarray:
+    """How much the model expects the first answer rather than the second: `[N]` float32.
+
+    Args:
+      model: the decoder.
+      params: its variables.
+      rows: of `encode_instructions`.
+      answers: of `answer_tokens`.
+      batch_size: rows a call; the last one is filled up.
+      probabilities: the difference of the two probabilities instead of the gap of the logits. So
+        TALLRec's published script ranks, by a second softmax over them.
+    """
+    found = []
+    for start in range(0, len(rows), batch_size):
+        chosen = np.minimum(np.arange(start, start + batch_size), len(rows) - 1)
+        batch = rows.take(chosen)
+        logits = answer_logits(
+            model,
+            params,
+            jnp.asarray(batch["tokens"]),
+            jnp.asarray(batch["valid"]),
+            jnp.asarray(rows.answer[chosen]),
+            answers=answers,
+        )
+        found.append(np.asarray(logits)[: len(rows) - start])
+    one, other = np.concatenate(found).T
+    return np.exp(one) - np.exp(other) if probabilities else one - other
