@@ -2,7 +2,7 @@
 
 from jaxrec.objectives.contrastive import info_nce, semi_synthetic
 from jaxrec.objectives.dro import dro, propensities
-from jaxrec.objectives.id_modeling import cross_entropy, id_loss
+from jaxrec.objectives.id_modeling import cross_entropy, id_loss, next_item_loss
 from jaxrec.objectives.language_modeling import language_loss
 from jaxrec.objectives.loss import Loss
 from jaxrec.objectives.ranking import bce, bpr, sampled_softmax
@@ -16,6 +16,7 @@ __all__ = [
     "id_loss",
     "info_nce",
     "language_loss",
+    "next_item_loss",
     "propensities",
     "sampled_softmax",
     "semi_synthetic",

@@ -18,15 +18,21 @@ from jaxrec.core import ConfigError, nearest
 from jaxrec.data.click_windows import ClickWindows
 from jaxrec.eval import holm
 from jaxrec.eval.clicks import click_metrics, paired_auc, pooled_auc
+from jaxrec.models.sentences import find_sentence_encoder
+from jaxrec.systems.item_text import encode
 from jaxrec.train import TrainConfig
 
 _SIZES: dict[str, Any] = {"max_items": 10, "dropout": 0.2}
 _SASREC = SasrecConfig(**_SIZES, depth=1, num_heads=1)
+_TEXT = "_text"
 BASELINES: dict[str, Any] = {
     "gru4rec": Gru4RecConfig(**_SIZES),
     "caser": CaserConfig(**_SIZES),
     "sasrec": _SASREC,
     "dros": dros(_SASREC, alpha=0.1),
+    # They read vectors of the titles. Tied, so that a title without an example is scored by them.
+    "gru4rec_text": Gru4RecConfig(**_SIZES, tied=True),
+    "dros_text": dros(_SASREC, alpha=0.1),
 }
 # Of the sum of the two controls: how much one more liked title of ten counts beside a mean rating.
 _LIKED_WEIGHT = 0.05
@@ -77,7 +83,7 @@ def baseline(
     train: ClickWindows,
     valid: ClickWindows,
     test: ClickWindows,
-    num_items: int,
+    titles: list[str],
     seed: int,
     directory: Path,
 ) -> np.ndarray:
@@ -88,11 +94,13 @@ def baseline(
       train: windows to learn; of fewer than 1,000 the last step's parameters are measured.
       valid: windows that choose the checkpoint otherwise.
       test: windows to score.
-      num_items: I.
+      titles: of all items; a baseline of texts reads them by the sentence encoder at hand, or by
+        TF-IDF.
       seed: of the training.
       directory: of the run.
     """
-    few = len(train) < _FEW
+    few, num_items = len(train) < _FEW, len(titles)
+    text = encode(titles, find_sentence_encoder()) if name.endswith(_TEXT) else None
     settings = TrainConfig(
         steps=200 if few else 1500,
         batch_size=min(256, len(train)),
@@ -112,7 +120,7 @@ def baseline(
         return {"auc": pooled_auc(valid.label, scores(params, valid))}
 
     place = directory / "baselines" / name
-    result = fit_clicks(config, Clicks.of(train), num_items, evaluate, place)
+    result = fit_clicks(config, Clicks.of(train), num_items, evaluate, place, text=text)
     return scores(result.params, test)
 
 

@@ -85,9 +85,15 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
     """The best checkpoint of a run as a model of plain kernels.
 
     Raises:
-      ConfigError: tuning that no kernel can hold.
+      ConfigError: tuning that no kernel can hold, or a prefix decoder.
       DataError: as of `load_variables`.
     """
+    if config.architecture == "prefix":
+        raise ConfigError(
+            f"{directory} is of architecture prefix: its histories see themselves in both "
+            "directions, which no exported decoder does; train architecture causal or "
+            "encoder_decoder"
+        )
     method = config.tune.method
     if method in ("adapter", "prefix", "prompt"):
         apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"

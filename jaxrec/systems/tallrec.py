@@ -250,15 +250,13 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
             windows.train,
             windows.valid,
             windows.test,
-            len(windows.titles),
+            windows.titles,
             config.train.seed,
             directory,
         )
     facts = windows.describe()
     report = click_table.table(systems, windows.test, config.eval.resamples)
-    sizes = {"model": plan.size.total, "untuned": plan.size.total}
-    for name, row in report["rows"].items():
-        row |= {"parameters": sizes.get(name, 0)}
+    report["rows"]["model"]["parameters"] = plan.size.total
     heading = (
         f"{facts['dataset']}, {config.split} split, {facts['train']:,} windows trained on; test: "
         f"{facts['test']:,} windows of {facts['test_users']} users"
