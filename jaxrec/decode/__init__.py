@@ -1,5 +1,6 @@
 """Decoding: items by constrained beam search, text by sampling or beams, their caches."""
 
+from jaxrec.decode.answers import Answers, choose_answers, score_answers, write_answers
 from jaxrec.decode.beam import (
     beam_search,
     beam_widths,
@@ -21,6 +22,7 @@ from jaxrec.decode.text_beam import TextBeams, beam_generate
 __all__ = [
     "BEST",
     "GREEDY",
+    "Answers",
     "BeamCache",
     "BeamContext",
     "CacheContext",
@@ -39,6 +41,7 @@ __all__ = [
     "beam_search",
     "beam_widths",
     "check_beams",
+    "choose_answers",
     "complete",
     "extend_histories",
     "filter_logits",
@@ -48,9 +51,11 @@ __all__ = [
     "prefill",
     "read_histories",
     "sample",
+    "score_answers",
     "search_items",
     "search_step",
     "step",
     "stop_table",
     "token_bytes",
+    "write_answers",
 ]
