@@ -16,12 +16,14 @@ from jaxrec.data.recbole import read_recbole
 from jaxrec.data.sequences import read_sequences
 from jaxrec.data.splits import (
     TIE_RULE,
+    RowSplit,
     Split,
     TieShare,
     TimeSplit,
     global_time_split,
     leave_one_out,
     order_ties,
+    random_split,
     tie_share,
     time_quantile,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "ItemTable",
     "Known",
     "Packing",
+    "RowSplit",
     "Split",
     "TieShare",
     "TimeSplit",
@@ -56,6 +59,7 @@ __all__ = [
     "pad_left",
     "padded_batches",
     "prepare",
+    "random_split",
     "read",
     "read_amazon",
     "read_double_colon",

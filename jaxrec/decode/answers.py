@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -214,7 +213,7 @@ def write_answers(
             max_tokens=longest,
             eos=(end,),
             start=start,
-            # Ends of one length are compared here, so a longer text has no advantage.
+            # By probability alone: no ID has an advantage of its length.
             length_penalty=0.0,
         )
         found.append(answers.found(np.asarray(texts.tokens), np.asarray(texts.lengths), end))

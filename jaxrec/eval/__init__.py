@@ -14,6 +14,7 @@ from jaxrec.eval.ranking import (
     seen_mask,
     tied_blocks,
 )
+from jaxrec.eval.rating import ParsedRatings, parse_ratings, rating_errors
 from jaxrec.eval.significance import (
     Interval,
     PairedTest,
@@ -22,13 +23,16 @@ from jaxrec.eval.significance import (
     holm,
     paired_bootstrap,
 )
+from jaxrec.eval.text import bleu, rouge, says
 
 __all__ = [
     "Interval",
     "PairedTest",
+    "ParsedRatings",
     "TiedBlock",
     "Ties",
     "average",
+    "bleu",
     "bootstrap_interval",
     "crossed_interval",
     "evaluate",
@@ -40,7 +44,11 @@ __all__ = [
     "mrr",
     "ndcg",
     "paired_bootstrap",
+    "parse_ratings",
     "ranking_metrics",
+    "rating_errors",
+    "rouge",
+    "says",
     "seen_mask",
     "tied_blocks",
 ]

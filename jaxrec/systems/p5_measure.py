@@ -1,0 +1,146 @@
+"""What a P5 run is measured by: rankings, ratings and texts, each beside its baselines.
+
+Rankings of the whole catalogue are given twice, with and without the items of the history, and
+wordings that training has seen stand apart from those it has not. One of a hundred candidates is a
+protocol of its own, named `hr@k|99`, with popularity on the same candidates.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxrec.data.prompts import Template
+from jaxrec.data.ratings import TEXTS, star_of
+from jaxrec.eval import average, list_metrics, rating_errors
+from jaxrec.systems.comparison import Stage
+from jaxrec.systems.p5_prompts import TEMPLATES
+from jaxrec.systems.prompt_tasks import PromptData, eval_candidates
+from jaxrec.systems.prompted import Prompted
+
+if TYPE_CHECKING:
+    from jaxrec.systems.p5 import P5Config
+
+METRIC = "score"
+CATALOGUE = ("sequential", "straightforward")
+CANDIDATES = ("sequential_choose", "direct_choose")
+MEASURED = (*CATALOGUE, *CANDIDATES, "rating")
+# Rows of a validation of ratings during training, and of a test of texts.
+_VALID_ROWS, _TEXT_ROWS = 1000, 1000
+_TEXT_TOKENS = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Question:
+    """Prompts that ask some users for an item.
+
+    Attributes:
+      prompts: N.
+      users: [N].
+      targets: [N].
+      seen: N arrays of items of the histories.
+      candidates: [N, A] items to choose from; None for all.
+    """
+
+    prompts: list[str]
+    users: np.ndarray
+    targets: np.ndarray
+    seen: list[np.ndarray]
+    candidates: np.ndarray | None
+
+    def allowed(self, num_items: int) -> np.ndarray | None:
+        """The candidates as a mask, [N, I] bool."""
+        if self.candidates is None:
+            return None
+        mask = np.zeros((len(self.prompts), num_items), bool)
+        np.put_along_axis(mask, self.candidates, True, axis=1)
+        return mask
+
+
+def question(
+    data: PromptData, task: str, template: Template, stage: Stage, users: np.ndarray, seed: int = 0
+) -> Question:
+    """Ask users with a template of a task of `CATALOGUE` or `CANDIDATES`."""
+    split = data.dataset.split
+    histories, candidates = split.history(stage), None
+    if task in CANDIDATES:
+        candidates = eval_candidates(data.dataset, stage, data.candidates, seed)[users]
+    prompts = []
+    for place, user in enumerate(users.tolist()):
+        fields = data.history(user, histories[user])
+        if candidates is not None:
+            fields |= data.offer(candidates[place])
+        # The target is not asked for, and so not filled in.
+        prompts.append(template.source.format_map(fields))
+    seen = [histories[user] for user in users.tolist()]
+    return Question(prompts, users, split.target(stage)[users], seen, candidates)
+
+
+def wordings(task: str) -> dict[str, Template]:
+    """The first wording that training sees and the first that it does not."""
+    found = {}
+    for template in TEMPLATES[task]:
+        found.setdefault("seen" if template.seen else "unseen", template)
+    return found
+
+
+def rate(prompted: Prompted, prompts: Sequence[str]) -> np.ndarray:
+    """The mean star that the model gives, over all rating texts: [N] float64."""
+    logs = prompted.score(prompts, TEXTS).astype(np.float64)
+    share = np.exp(logs - logs.max(axis=1, keepdims=True))
+    stars = np.array([star_of(text) for text in TEXTS], np.float64)
+    return share @ stars / share.sum(axis=1)
+
+
+def row_prompts(data: PromptData, template: Template, rows: np.ndarray) -> list[str]:
+    """Prompts of a template of ratings, explanations or reviews."""
+    rng = np.random.default_rng(0)
+    return [template.source.format_map(data.row(int(row), rng)) for row in rows]
+
+
+def validation(config: "P5Config", data: PromptData) -> dict[str, Any]:
+    """Prompts of the validations during training, by task."""
+    users = np.arange(data.dataset.num_users)
+    if config.eval.valid_users:
+        rng = np.random.default_rng(config.train.seed)
+        users = np.sort(rng.permutation(users)[: config.eval.valid_users])
+    asked: dict[str, Any] = {}
+    for task in config.tasks:
+        if task in (*CATALOGUE, *CANDIDATES):
+            asked[task] = question(data, task, wordings(task)["seen"], "valid", users)
+        elif task == "rating" and data.ratings is not None:
+            rng = np.random.default_rng(config.train.seed)
+            rows = np.sort(rng.permutation(data.ratings.valid)[:_VALID_ROWS])
+            truth = data.dataset.interactions.rating[rows]
+            asked[task] = row_prompts(data, wordings(task)["seen"], rows), truth
+    return asked
+
+
+def validate(prompted: Prompted, asked: Mapping[str, Any], config: "P5Config") -> dict[str, float]:
+    """Metrics of each task, and "score": the sum of NDCG@10 over rankings, less that of RMSE."""
+    found, score = {}, 0.0
+    for task, prompts in asked.items():
+        if isinstance(prompts, Question):
+            metrics = average(rank(prompted, prompts, config, config.decode.filter_seen))
+            found |= {f"{task}/{name}": metrics[name] for name in ("hr@10", "ndcg@10")}
+            score += metrics["ndcg@10"]
+        else:
+            errors = rating_errors(rate(prompted, prompts[0]), prompts[1])
+            found[f"{task}/rmse"] = errors["rmse"]
+            score -= errors["rmse"]
+    return found | {METRIC: score}
+
+
+def rank(
+    prompted: Prompted, asked: Question, config: "P5Config", filtered: bool
+) -> dict[str, np.ndarray]:
+    """Metrics of each user, by a beam over the trie of all items or of the candidates."""
+    allowed = asked.allowed(len(prompted.items))
+    items, _ = prompted.recommend(
+        asked.prompts,
+        beams=config.decode.beams,
+        allowed=allowed,
+        excluded=asked.seen if filtered and allowed is None else None,
+    )
+    return list_metrics(items, asked.targets, config.eval.ks)
