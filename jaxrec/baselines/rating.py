@@ -38,9 +38,8 @@ def biases(
     rating = data.rating[train].astype(np.float64)
     mean = rating.mean()
     of_user, of_item = np.zeros(data.num_users), np.zeros(data.num_items)
-    users, items = (
-        np.bincount(x, minlength=n) for x, n in ((user, len(of_user)), (item, len(of_item)))
-    )
+    users = np.bincount(user, minlength=len(of_user))
+    items = np.bincount(item, minlength=len(of_item))
     for _ in range(20):
         left = rating - mean - of_user[user]
         of_item = np.bincount(item, left, minlength=len(of_item)) / (items + item_weight)

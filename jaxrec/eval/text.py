@@ -38,8 +38,8 @@ def bleu(texts: Sequence[str], references: Sequence[str], order: int = 4) -> flo
 def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Mean F1 of {"rouge1", "rouge2", "rougeL"}, in [0, 1].
 
-    Of common words, of common pairs of neighbours, and of the longest common subsequence (Lin, ROUGE:
-    A Package for Automatic Evaluation of Summaries, 2004).
+    Of common words, of common pairs of neighbours, and of the longest common subsequence (Lin,
+    ROUGE: A Package for Automatic Evaluation of Summaries, 2004).
 
     Raises:
       DataError: no texts, or not one reference each.

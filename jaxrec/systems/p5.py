@@ -1,6 +1,6 @@
 """P5 and OpenP5: recommendation as language processing, all tasks as text by one encoder-decoder.
 
-dataset -> item IDs -> prompts of every task -> T5 with whole words -> one loss -> items, stars, text
+dataset -> item IDs -> prompts of every task -> T5 with whole words -> items, stars, words, text
 
 (Geng et al., RecSys 2022, arXiv:2203.13366; Hua et al., SIGIR-AP 2023, arXiv:2305.06569; Xu et al.,
 SIGIR 2024, arXiv:2306.11134.) The parts: item IDs, `data.prompts`, `models.words`, the next-token
@@ -38,6 +38,7 @@ from jaxrec.systems.prompt_tasks import (
 from jaxrec.systems.prompted import (
     Prompted,
     Writing,
+    fitted,
     make_names,
     make_tokenizer,
     measure,
@@ -171,7 +172,9 @@ def open_run(config: P5Config, dataset: Dataset, directory: Path) -> Parts:
         text = item_text.read(config.ids, dataset, item_text.choose(config.ids))
         codes = item_ids.fit_ids(config.ids, dataset, text)
     data = prompt_data(config, dataset, codes)
-    tasks = tuple(make_task(name, TEMPLATES[name], data) for name in config.tasks)
+    tasks = tuple(
+        make_task(name, fitted(TEMPLATES[name], data.names), data) for name in config.tasks
+    )
     mixture = Mixture(tasks, config.rows, config.train.seed)
     if known:
         tokenizer = load_tokenizer(directory / "tokenizer")

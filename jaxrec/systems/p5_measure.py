@@ -17,7 +17,7 @@ from jaxrec.eval import average, list_metrics, rating_errors
 from jaxrec.systems.comparison import Stage
 from jaxrec.systems.p5_prompts import TEMPLATES
 from jaxrec.systems.prompt_tasks import PromptData, eval_candidates
-from jaxrec.systems.prompted import Prompted
+from jaxrec.systems.prompted import Prompted, fitted
 
 if TYPE_CHECKING:
     from jaxrec.systems.p5 import P5Config
@@ -77,10 +77,10 @@ def question(
     return Question(prompts, users, split.target(stage)[users], seen, candidates)
 
 
-def wordings(task: str) -> dict[str, Template]:
+def wordings(data: PromptData, task: str) -> dict[str, Template]:
     """The first wording that training sees and the first that it does not."""
-    found = {}
-    for template in TEMPLATES[task]:
+    found: dict[str, Template] = {}
+    for template in fitted(TEMPLATES[task], data.names):
         found.setdefault("seen" if template.seen else "unseen", template)
     return found
 
@@ -108,12 +108,12 @@ def validation(config: "P5Config", data: PromptData) -> dict[str, Any]:
     asked: dict[str, Any] = {}
     for task in config.tasks:
         if task in (*CATALOGUE, *CANDIDATES):
-            asked[task] = question(data, task, wordings(task)["seen"], "valid", users)
+            asked[task] = question(data, task, wordings(data, task)["seen"], "valid", users)
         elif task == "rating" and data.ratings is not None:
             rng = np.random.default_rng(config.train.seed)
             rows = np.sort(rng.permutation(data.ratings.valid)[:_VALID_ROWS])
             truth = data.dataset.interactions.rating[rows]
-            asked[task] = row_prompts(data, wordings(task)["seen"], rows), truth
+            asked[task] = row_prompts(data, wordings(data, task)["seen"], rows), truth
     return asked
 
 

@@ -8,6 +8,7 @@ ways to answer: the best of a trie, a score for each of a few texts, and free te
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.mesh import MeshConfig, ShardingRules
-from jaxrec.data.prompts import Group, Mixture, encode_texts
+from jaxrec.data.prompts import Group, Mixture, Template, encode_texts
 from jaxrec.data.tokenizers import add_id_tokens, id_tokens, train_unigram
 from jaxrec.decode import Answers, choose_answers, complete, score_answers, write_answers
 from jaxrec.ids import ItemCodes
@@ -30,6 +31,10 @@ Writing = Literal["tokens", "numbers"]
 # the sequential IDs of Hua et al. 2023.
 _FIRST = 1001
 _TOKEN = re.compile(r"<[a-z]+_[0-9]+>")
+# Holes of templates that stand for users and for items.
+USERS, ITEMS = "user", "item|items|asked|candidates"
+# Share of the prompts that a word must be in to be a token of its own.
+_FREQUENT = 0.002
 
 
 def item_numbers(codes: ItemCodes) -> np.ndarray:
@@ -62,6 +67,19 @@ def make_names(items: Writing, users: Writing, codes: ItemCodes, num_users: int)
     return Names(people, named, "" if items == "tokens" else " , ")
 
 
+def fitted(templates: Sequence[Template], names: Names) -> tuple[Template, ...]:
+    """Templates without spaces before those names that are tokens, where they would be tokens."""
+    for hole, written in ((USERS, names.users), (ITEMS, names.items)):
+        if _TOKEN.match(written[0]):
+            templates = [
+                dataclasses.replace(
+                    template, source=re.sub(rf" (?={{(?:{hole})}})", "", template.source)
+                )
+                for template in templates
+            ]
+    return tuple(templates)
+
+
 def make_tokenizer(corpus: Sequence[str], names: Names, codes: ItemCodes, size: int) -> Any:
     """Train a Unigram tokenizer on prompts, and add those names that are tokens.
 
@@ -73,7 +91,11 @@ def make_tokenizer(corpus: Sequence[str], names: Names, codes: ItemCodes, size: 
     """
     from tokenizers import AddedToken
 
-    tokenizer = train_unigram((_TOKEN.sub(" ", text) for text in corpus), size)
+    bare = [_TOKEN.sub(" ", text) for text in corpus]
+    counts = Counter(word for text in bare for word in text.split())
+    # Words of the prompts, not the numbers of items, of which none is often met.
+    words = sum(count >= _FREQUENT * len(bare) for count in counts.values())
+    tokenizer = train_unigram(bare, size, words=words)
     if _TOKEN.match(names.items[0]):
         add_id_tokens(tokenizer, codes.sizes)
     if _TOKEN.match(names.users[0]):
