@@ -13,6 +13,7 @@ import tyro
 from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.systems.config import Config
 from jaxrec.systems.run import check_types, flatten
+from jaxrec.systems.system import system_of
 
 T = TypeVar("T")
 
@@ -46,12 +47,12 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | No
     return found
 
 
-def load_config_file(path: Path) -> Config:
-    """Run a config file and return its `get_config()`.
+def load_config_file(path: Path) -> Any:
+    """Run a config file and return its `get_config()`, the config of any system.
 
     Raises:
       DataError: no such file.
-      ConfigError: it fails, or gives no `Config`, or one with a wrong type or an unknown name.
+      ConfigError: it fails, or gives no config, or one with a wrong type or an unknown name.
     """
     if not path.is_file():
         there = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
@@ -73,13 +74,15 @@ def load_config_file(path: Path) -> Config:
         raise ConfigError(f"{path}: {_explain(error)}") from error
     except (SyntaxError, NameError, ImportError, ValueError) as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
-        raise ConfigError(f"{path}: get_config() gave {type(config).__name__}, not a Config")
+    try:
+        system_of(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: get_config() gave no Config: {error}") from error
     check_types(config)
     return config
 
 
-def take_config(arguments: list[str], command: str) -> tuple[Config, Path, Path]:
+def take_config(arguments: list[str], command: str) -> tuple[Any, Path, Path]:
     """Parse `CONFIG [--run-dir DIR] [--overrides]`.
 
     Returns:
@@ -103,7 +106,7 @@ def take_config(arguments: list[str], command: str) -> tuple[Config, Path, Path]
     config = load_config_file(path)
     rest, run_dir = _pop(rest, "--run-dir")
     rest = ["--data.from-file" if word == "--from-file" else word for word in rest]
-    config = parse(Config, rest, prog=prog, default=config)
+    config = parse(type(config), rest, prog=prog, default=config)
     check_types(config)
     return config, path, Path(run_dir or f"runs/{path.stem}")
 

@@ -12,6 +12,7 @@ from jaxrec.core.errors import JaxrecError, nearest
 COMMANDS = {
     "train": "train the generative recommender of a config, or resume a run",
     "eval": "measure a run beside its baselines",
+    "compare": "compare several configs and runs on one data set, in one table",
     "recommend": "recommend items to a user of a run",
     "report": "write the report of a run as one HTML file",
     "import-hf": "read weights of Hugging Face, GGUF or llama2.c into a model directory",

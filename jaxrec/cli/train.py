@@ -8,19 +8,16 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
 from jaxrec.core import ResourceError
-from jaxrec.core.files import write_text
 from jaxrec.core.lock import locked
 from jaxrec.core.memory import keep_memory
-from jaxrec.core.processes import is_writer, meet, only_writer_prints
-from jaxrec.systems import generative, item_text, model
-from jaxrec.systems import run as runs
-from jaxrec.systems.config import Config
-from jaxrec.systems.dataset import load_dataset
+from jaxrec.core.processes import meet, only_writer_prints
+from jaxrec.systems.system import Options, system_of
 
 DRY, SHOW, PROFILE, DISTRIBUTED = FLAGS
 
@@ -49,38 +46,10 @@ def run(arguments: list[str]) -> None:
             ) from error
 
 
-def _run(config: Config, path: Path, directory: Path, flags: set[str]) -> None:
-    dry = DRY in flags
-    config = model.resolve(config)
-    dataset = load_dataset(config.data)
-    facts = dataset.describe()
-    print(
-        f"{facts['dataset']}: {facts['users']:,} users, {facts['items']:,} items, "
-        f"{facts['interactions']:,} interactions ({facts['source']})\n"
-        f"split: {facts['split']}; ties: {facts['ties']}"
-    )
-    codes = generative.open_run(config, dataset, directory, write=not dry)
-    print(item_text.describe(codes.metadata))
-    if SHOW in flags:
-        print(generative.show_shardings(config, codes))
-    plan = generative.plan_training(config, dataset, codes)
-    print(plan)
-    if dry:
-        plan.memory.check()
+def _run(config: Any, path: Path, directory: Path, flags: set[str]) -> None:
+    options = Options(DRY in flags, SHOW in flags, PROFILE in flags)
+    system_of(config).train(config, directory, options)
+    if options.dry:
         print(f"nothing written; next: jaxrec train {path} --run-dir {directory}")
-        return
-    result = generative.train(config, dataset, codes, directory, plan, PROFILE in flags)
-    # Seconds of a resumed run count its last sitting only.
-    summary = {
-        "best_step": result.best_step,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "trained_parameters": plan.size.trainable,
-        "valid": result.metrics,
-        "compiles_after_warmup": result.compiles_after_warmup,
-    }
-    if is_writer():
-        write_text(directory / "train.json", runs.to_json(summary))
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in result.metrics.items())
-    print(f"best step {result.best_step} of {result.steps} on validation: {shown}")
-    print(f"next: jaxrec eval {directory}")
+    else:
+        print(f"next: jaxrec eval {directory}")

@@ -1,5 +1,6 @@
 """Ranking metrics, significance and leak checks: one protocol for every system."""
 
+from jaxrec.eval.beyond_accuracy import Catalogue, list_quality, thirds
 from jaxrec.eval.leaks import last_plus_one_rate, max_plus_one_rate
 from jaxrec.eval.ranking import (
     TiedBlock,
@@ -13,6 +14,7 @@ from jaxrec.eval.ranking import (
     ranking_metrics,
     seen_mask,
     tied_blocks,
+    top_lists,
 )
 from jaxrec.eval.rating import ParsedRatings, parse_ratings, rating_errors
 from jaxrec.eval.significance import (
@@ -26,6 +28,7 @@ from jaxrec.eval.significance import (
 from jaxrec.eval.text import bleu, rouge, says
 
 __all__ = [
+    "Catalogue",
     "Interval",
     "PairedTest",
     "ParsedRatings",
@@ -40,6 +43,7 @@ __all__ = [
     "holm",
     "last_plus_one_rate",
     "list_metrics",
+    "list_quality",
     "max_plus_one_rate",
     "mrr",
     "ndcg",
@@ -50,5 +54,7 @@ __all__ = [
     "rouge",
     "says",
     "seen_mask",
+    "thirds",
     "tied_blocks",
+    "top_lists",
 ]

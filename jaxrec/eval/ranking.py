@@ -205,6 +205,29 @@ def evaluate(
     return ranking_metrics(TiedBlock(np.concatenate(better), np.concatenate(tied)), ks, ties)
 
 
+def top_lists(score_fn: Callable[[Batch], Array], batches: Iterable[Batch], k: int) -> np.ndarray:
+    """The best `k` items of each user: int32 [U, k], ties in the order of the items.
+
+    Args:
+      score_fn: as of `evaluate`.
+      batches: likewise; unlike there nothing that was seen is listed, the target included.
+      k: length of the lists; -1 fills the places of users with fewer items to choose from.
+    """
+    return np.concatenate([_top(score_fn(batch), batch, k) for batch in batches])
+
+
+def _top(scores: Array, batch: Batch, k: int) -> np.ndarray:
+    scores = jnp.asarray(scores)
+    seen, most = batch.get("seen"), min(k, scores.shape[1])
+    if seen is not None:
+        scores = jnp.where(seen_mask(seen, scores.shape[1]), -jnp.inf, scores)
+    best, items = jax.lax.top_k(scores, most)
+    items = jnp.pad(
+        jnp.where(best > -jnp.inf, items, -1), ((0, 0), (0, k - most)), constant_values=-1
+    )
+    return np.asarray(items, np.int32)[np.asarray(batch.get("valid", np.ones(len(items), bool)))]
+
+
 def average(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Average each metric over its users: name -> mean of [U]."""
     return {name: float(np.mean(values)) for name, values in metrics.items()}

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.core.arrays import read_arrays, write_arrays
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.core.files import write_text
-from jaxrec.ids import _files
 
 _KIND = "item codes"
 
@@ -83,7 +83,7 @@ class ItemCodes:
         }
         arrays = {f"codebook/{name}": array for name, array in self.codebooks.items()}
         path = Path(directory)
-        _files.write_arrays(path / "codes.npz", {"codes": self.codes, **arrays}, settings)
+        write_arrays(path / "codes.npz", {"codes": self.codes, **arrays}, settings)
         write_text(path / "codes.json", json.dumps(settings, indent=2) + "\n")
 
     @classmethod
@@ -94,7 +94,7 @@ class ItemCodes:
           DataError: missing or damaged file.
         """
         path = Path(directory) / "codes.npz"
-        arrays, settings = _files.read_arrays(path, _KIND)
+        arrays, settings = read_arrays(path, _KIND)
         try:
             return cls(
                 codes=arrays.pop("codes"),

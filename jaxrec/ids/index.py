@@ -40,9 +40,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.core.arrays import read_mapped, write_mapped
 from jaxrec.core.bits import unpack_bits
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.ids import _build, _files, _nodes
+from jaxrec.ids import _build, _nodes
 from jaxrec.ids._masks import WideMasks
 from jaxrec.ids._starts import Starts
 from jaxrec.ids.codes import ItemCodes, check_codes
@@ -402,7 +403,7 @@ class ItemIndex:
             "rows": [0 if mask is None else mask.words.shape[0] for mask in self.masks],
             "forced_level": self.forced_level,
         }
-        _files.write_mapped(Path(directory) / "index.safetensors", arrays, settings)
+        write_mapped(Path(directory) / "index.safetensors", arrays, settings)
 
     @classmethod
     def load(cls, directory: str | Path) -> "ItemIndex":
@@ -412,7 +413,7 @@ class ItemIndex:
           DataError: missing or damaged file.
         """
         path = Path(directory) / "index.safetensors"
-        arrays, settings = _files.read_mapped(path, _KIND)
+        arrays, settings = read_mapped(path, _KIND)
         try:
             return cls._on_device(
                 arrays,

@@ -5,7 +5,6 @@ tied scores at their mean rank, percentile bootstrap intervals over users, and a
 model against each baseline with Holm's correction.
 """
 
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,14 +34,15 @@ from jaxrec.eval import (
     list_metrics,
     max_plus_one_rate,
     paired_bootstrap,
+    top_lists,
 )
 from jaxrec.ids import pad_items
 from jaxrec.peft import Tuning, size_of
 from jaxrec.systems.config import METRIC, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
+from jaxrec.systems.measured import Measured
 from jaxrec.train import FitResult, ProgressBar
 
-PerUser = Mapping[str, np.ndarray]
 Stage = Literal["valid", "test"]
 _COUNTING = {
     "popularity": popularity,
@@ -53,23 +53,6 @@ _COUNTING = {
 }
 MODEL = "model"
 TIES: Ties = "midrank"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Measured:
-    """One system on the test targets.
-
-    Attributes:
-      metrics: name to one value a user.
-      parameters: numbers of the model, frozen ones included; 0 for counts.
-      fit_seconds: training or counting, of this sitting.
-      test_seconds: scoring all test users, compilation included.
-    """
-
-    metrics: PerUser
-    parameters: int
-    fit_seconds: float
-    test_seconds: float
 
 
 def batches(
@@ -111,6 +94,7 @@ def measure_model(
         size_of(Tuning(recommender.params, None)).total,
         fit_seconds,
         seconds,
+        items[:, : max(config.eval.ks)],
     )
     seen = histories if config.decode.filter_seen else [items[:0] for items in histories]
     return measured, {"items": items, "scores": scores} | faults(items, seen, dataset.num_items)
@@ -143,9 +127,30 @@ def measure_baseline(name: str, config: Config, dataset: Dataset, directory: Pat
         params = module.fit(dataset.split.train.sequences(), dataset.num_items)
         score, parameters = functools.partial(jax.jit(module.scores), params), 0
     fitted = time.monotonic()
-    rows = batches(dataset, "test", config.decode.filter_seen)
-    metrics = evaluate(score, rows, config.eval.ks, TIES)
-    return Measured(metrics, parameters, fitted - started, time.monotonic() - fitted)
+    return rank(score, config, dataset, parameters, fitted - started)
+
+
+def rank(
+    score: Callable[[Mapping[str, np.ndarray]], jax.Array],
+    config: Any,
+    dataset: Dataset,
+    parameters: int,
+    fit_seconds: float,
+) -> Measured:
+    """Rank the test targets, and list the best items of each user, by scores of all items.
+
+    Args:
+      score: from a batch of `batches` to `[B, I]`.
+      config: of a run; only "eval" and "decode.filter_seen" are read.
+      dataset: its data.
+      parameters: of the scoring model.
+      fit_seconds: that its fitting took.
+    """
+    ks, filter_seen, started = config.eval.ks, config.decode.filter_seen, time.monotonic()
+    metrics = evaluate(score, batches(dataset, "test", filter_seen), ks, TIES)
+    seconds = time.monotonic() - started
+    items = top_lists(score, batches(dataset, "test", filter_seen), max(ks))
+    return Measured(metrics, parameters, fit_seconds, seconds, items)
 
 
 def _trained(
@@ -241,6 +246,28 @@ def samples(config: Config, dataset: Dataset, lists: Mapping[str, np.ndarray]) -
         }
         for user in np.sort(users)
     ]
+
+
+def protocol(config: Any, dataset: Dataset) -> dict[str, object]:
+    """What a table is measured on: JSON-able.
+
+    Args:
+      config: of a run; only "decode.filter_seen" is read.
+      dataset: its data.
+    """
+    return dataset.describe() | {
+        "ranking": f"full catalogue of {dataset.num_items:,} items",
+        "seen_items": "removed" if config.decode.filter_seen else "kept",
+        "tied_scores": "at their mean rank",
+    }
+
+
+def heading(facts: Mapping[str, object]) -> str:
+    """The same in a line."""
+    return (
+        f"{facts['dataset']}, test: {facts['users']:,} users, {facts['ranking']}, seen items "
+        f"{facts['seen_items']}; ties in time: {facts['ties']}"
+    )
 
 
 def leak_audit(dataset: Dataset) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """A whole run as one frozen value, which `configs/*.py` return and the command line overrides."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxrec.baselines.bert4rec import Bert4RecConfig
 from jaxrec.baselines.caser import CaserConfig
@@ -138,6 +138,8 @@ class Config:
         shape is the base's, and only the dropouts, dtype and remat given here are read.
       tune: from which model training starts, and what of it is trained.
     """
+
+    system: ClassVar[str] = "jaxrec.systems.generative_run"
 
     max_items: int = 30
     data: DataConfig = DataConfig()

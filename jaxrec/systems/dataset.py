@@ -44,6 +44,15 @@ class Dataset:
         """U."""
         return self.split.train.num_users
 
+    def __str__(self) -> str:
+        """Two lines to show before training."""
+        facts = self.describe()
+        return (
+            f"{facts['dataset']}: {facts['users']:,} users, {facts['items']:,} items, "
+            f"{facts['interactions']:,} interactions ({facts['source']})\n"
+            f"split: {facts['split']}; ties: {facts['ties']}"
+        )
+
     def describe(self) -> dict[str, object]:
         """Say what the numbers are measured on: JSON-able."""
         data = self.interactions

@@ -1,6 +1,7 @@
 """A run directory: what was run, on what, and everything that came of it.
 
-config.json  env.json  ids/  data/  checkpoints/  metrics.jsonl  tb/  result.json  report.html
+config.json  env.json  ids/  data/  checkpoints/  metrics.jsonl  tb/  train.json  eval.json
+result.json  test.npz  report.html
 """
 
 import dataclasses
@@ -9,9 +10,10 @@ import json
 import platform
 import types
 import typing
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import jax
 
@@ -22,9 +24,24 @@ from jaxrec.ids import ItemCodes
 from jaxrec.systems.config import Config
 from jaxrec.systems.dataset import Dataset
 from jaxrec.systems.item_ids import item_rows
+from jaxrec.systems.system import config_class, short_name
+from jaxrec.train import FitResult
 
 T = TypeVar("T")
+
+
+class Described(Protocol):
+    """Data that can say what they are: JSON-able, with a "fingerprint"."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Facts, among them the fingerprint."""
+
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+# Of a run: its lists and their metrics a user, as `Measured` keeps them.
+TEST = "test.npz"
 
 
 def exists(directory: Path) -> bool:
@@ -32,30 +49,69 @@ def exists(directory: Path) -> bool:
     return (directory / "config.json").exists()
 
 
-def create(config: Config, dataset: Dataset, codes: ItemCodes, directory: Path) -> None:
+def create(config: Any, dataset: Described, codes: ItemCodes | None, directory: Path) -> None:
     """Write what a run starts from.
+
+    Args:
+      config: of any system.
+      dataset: its data.
+      codes: item IDs, which need a `Dataset`; None for a system without.
+      directory: where the run shall be.
 
     Raises:
       ResourceError: it cannot be written.
     """
-    codes.save(directory / "ids")
-    write_text(directory / "ids" / "item_ids.json", to_json_rows(item_rows(codes, dataset)))
+    if codes is not None:
+        assert isinstance(dataset, Dataset)
+        codes.save(directory / "ids")
+        write_text(directory / "ids" / "item_ids.json", to_json_rows(item_rows(codes, dataset)))
     facts = {"data": dataset.describe(), "files": _checksums(directory)} | environment()
     write_text(directory / "env.json", to_json(facts))
+    settings = {"system": short_name(config)} | dataclasses.asdict(config)
     # Last, as its presence says that the directory is a run.
-    write_text(directory / "config.json", to_json(dataclasses.asdict(config)))
+    write_text(directory / "config.json", to_json(settings))
 
 
-def check(config: Config, dataset: Dataset, directory: Path) -> None:
+def write_summary(directory: Path, result: FitResult, **more: Any) -> None:
+    """Write `train.json`, and say how training ended.
+
+    Raises:
+      ResourceError: it cannot be written.
+    """
+    # Seconds of a resumed run count its last sitting only.
+    facts = {
+        "best_step": result.best_step,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "valid": result.metrics,
+        "compiles_after_warmup": result.compiles_after_warmup,
+    }
+    write_text(directory / "train.json", to_json(facts | more))
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in result.metrics.items())
+    print(f"best step {result.best_step} of {result.steps} on validation: {shown}")
+
+
+def check(config: Any, dataset: Described, directory: Path) -> None:
     """Check that the directory holds a run of these settings on these data.
+
+    Args:
+      config: of any system.
+      dataset: its data.
+      directory: of the run.
 
     Raises:
       ConfigError: other settings.
       DataError: other data, or item IDs or text vectors that have changed since.
     """
+    begun_with = load_any(directory)
+    if type(begun_with) is not type(config):
+        raise ConfigError(
+            f"{directory} holds a run of {short_name(begun_with)}, and the config is one of "
+            f"{short_name(config)}; give another --run-dir"
+        )
     changed = [
         f"{name} was {a!r} and is {b!r}"
-        for (name, a), (_, b) in zip(flatten(load_config(directory)), flatten(config), strict=True)
+        for (name, a), (_, b) in zip(flatten(begun_with), flatten(config), strict=True)
         if a != b
     ]
     if changed:
@@ -100,11 +156,27 @@ def environment() -> dict[str, Any]:
 
 
 def load_config(directory: Path) -> Config:
-    """Read the settings of a run.
+    """Read the settings of a run of the generative recommender.
 
     Raises:
       DataError: no run there.
-      ConfigError: settings that this version does not know.
+      ConfigError: settings that this version does not know, or a run of another system.
+    """
+    config = load_any(directory)
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"{directory} holds a run of {short_name(config)}, which this cannot use; give a run "
+            "of a generative config, such as configs/quickstart.py"
+        )
+    return config
+
+
+def load_any(directory: Path) -> Any:
+    """Read the settings of a run of any system.
+
+    Raises:
+      DataError: no run there.
+      ConfigError: settings or a system that this version does not know.
     """
     path = directory / "config.json"
     if not exists(directory):
@@ -112,7 +184,10 @@ def load_config(directory: Path) -> Config:
             f"{directory} is no run directory (it has no config.json); "
             "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
         )
-    return from_dict(Config, read_json(path), "")
+    settings = read_json(path)
+    # Runs of versions with one system do not name it.
+    kind = config_class(settings.pop("system", short_name(Config)))
+    return from_dict(kind, settings, "")
 
 
 def load_codes(directory: Path) -> ItemCodes:

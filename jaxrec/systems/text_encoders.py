@@ -90,3 +90,15 @@ def nearest_neighbours(vectors: np.ndarray, dataset: Dataset) -> np.ndarray:
 
     rows = batches(dataset, "valid", filter_seen=True)
     return evaluate(score, rows, (_K,), TIES)[f"hr@{_K}"]
+
+
+def lines(found: Mapping[str, Any] | None) -> list[str]:
+    """What `compare` found, a line an encoder."""
+    if found is None:
+        return []
+    return [
+        f"  {row['encoder']}: {found['metric']} {row['value']:.4f} "
+        f"[{row['interval'][0]:.3f}, {row['interval'][1]:.3f}] on validation by nearest texts "
+        f"(chance {found['chance']:.4f}), {row['moved']:,} items moved by collision repair"
+        for row in found["rows"]
+    ]

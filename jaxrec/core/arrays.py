@@ -37,14 +37,21 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, 
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_arrays(
+    path: Path, kind: str, command: str = "jaxrec ids"
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_arrays` wrote: (arrays, settings); settings["kind"] must equal `kind`.
+
+    Args:
+      path: the file.
+      kind: what it should hold.
+      command: that writes it, for the message where it is missing or damaged.
 
     Raises:
       DataError: the file is missing, damaged or of another kind.
     """
     if not path.is_file():
-        raise DataError(f"no {kind} at {path}; write it first with `jaxrec ids`")
+        raise DataError(f"no {kind} at {path}; write it first with `{command}`")
     try:
         # np.load on a path leaves the file open when the archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -59,9 +66,7 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
         NotImplementedError,
     ) as error:
         reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path} is damaged ({reason}); write it again with `jaxrec ids`"
-        ) from error
+        raise DataError(f"{path} is damaged ({reason}); write it again with `{command}`") from error
     found = settings.get("kind") if isinstance(settings, dict) else None
     if found != kind:
         raise DataError(f"{path} holds {found!r}, expected {kind!r}")

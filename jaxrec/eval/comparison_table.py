@@ -1,0 +1,90 @@
+"""The tables of a comparison in Markdown, and their place in a document."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.core.files import write_text
+from jaxrec.eval.beyond_accuracy import QUALITIES
+
+BEGIN, END = "<!-- comparison -->", "<!-- end of comparison -->"
+_HEADLINE = ("hr@10", "ndcg@10")
+_COST = ("parameters", "fit s", "test s")
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """Three tables: accuracy and cost, qualities of the lists, slices of users and items.
+
+    Args:
+      report: of `systems.compare.table`, with "protocol".
+    """
+    rows, tests = report["rows"], {test["system"]: test for test in report["comparisons"]}
+    against = report["reference"]
+    facts = report["protocol"]
+    accuracy = [
+        ["system", "HR@10", "NDCG@10", f"NDCG@10 minus {against}", "p (Holm)", "seeds", *_COST]
+    ]
+    for name, row in rows.items():
+        cells = [_interval(row["metrics"][m], row["intervals"][m]) for m in _HEADLINE]
+        test = tests.get(name)
+        difference = [
+            f"{_signed(test['difference'])} [{', '.join(map(_signed, test['interval']))}]"
+            if test
+            else "",
+            _short(test["p_holm"]) if test else "",
+        ]
+        cost = [f"{row['parameters']:,}", f"{row['fit_seconds']:.0f}", f"{row['test_seconds']:.1f}"]
+        accuracy.append([name, *cells, *difference, str(row["seeds"]), *cost])
+    names = [name for name in QUALITIES if all(name in row["quality"] for row in rows.values())]
+    quality = [["system", *(name.replace("_", " ") for name in names)]]
+    for name, row in rows.items():
+        quality.append([name, *(f"{row['quality'][q]:.3g}" for q in names)])
+    groups = list(next(iter(rows.values()))["slices"])
+    slices = [["NDCG@10", *groups]]
+    for name, row in rows.items():
+        slices.append([name, *(_short(row["slices"][group]) for group in groups)])
+    return "\n".join(
+        [
+            f"{facts['dataset']}: {facts['users']:,} users, {facts['ranking']}, seen items "
+            f"{facts['seen_items']}; {facts['split']}; ties in time: {facts['ties']}.",
+            "",
+            *(line for table in (accuracy, quality, slices) for line in [*_table(table), ""]),
+        ]
+    )
+
+
+def replace_section(path: Path, text: str | None) -> None:
+    """Put `text` between the two marks of a document; None only checks that they are there.
+
+    Raises:
+      DataError: no such file.
+      ConfigError: it has not both marks, once each and in order.
+    """
+    try:
+        document = path.read_text()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ConfigError(f"{path} must hold the line {BEGIN} and below it {END}, once each")
+    if text is not None:
+        write_text(path, f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
+
+
+def _interval(mean: float, ends: Sequence[float]) -> str:
+    return f"{_short(mean)} [{_short(ends[0])}, {_short(ends[1])}]"
