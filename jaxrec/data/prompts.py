@@ -11,6 +11,7 @@ ones; so over many epochs it meets them all (P5 draws a few templates a datum an
 
 import dataclasses
 import functools
+import itertools
 import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -242,8 +243,13 @@ def group_tasks(mixture: Mixture, tokenizer: Any, groups: int, sample: int = 512
       tokenizer: as of `encode_examples`.
       groups: most groups.
       sample: places of each task whose lengths are looked at. A text beyond the longest of them
-        plus `_MULTIPLE` tokens is cut, see `encode_texts`.
+        plus a few tokens is cut, see `encode_texts`.
+
+    Raises:
+      ConfigError: no groups.
     """
+    if groups < 1:
+        raise ConfigError(f"groups must be at least 1, got {groups}")
     lengths = []
     for task in mixture.tasks:
         batch = encode_examples(
@@ -252,27 +258,26 @@ def group_tasks(mixture: Mixture, tokenizer: Any, groups: int, sample: int = 512
         longest = batch["source_valid"].sum(axis=1).max(), batch["valid"].sum(axis=1).max() - 1
         lengths.append((_rounded(int(longest[0]) + 2), int(longest[1]) + 1))
     order = sorted(range(len(lengths)), key=lambda task: lengths[task])
-    # Of all ways to cut the ordered tasks, the one with the fewest cells.
-    best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(0, 0): (0.0, ())}
-    for end in range(1, len(order) + 1):
-        for used in range(1, min(groups, end) + 1):
-            for begin in range(used - 1, end):
-                if (begin, used - 1) not in best:
-                    continue
-                cells, cuts = best[begin, used - 1]
-                inside = order[begin:end]
-                longest = max(lengths[task][0] for task in inside)
-                cells += longest * sum(mixture.rows[task] for task in inside)
-                if (end, used) not in best or cells < best[end, used][0]:
-                    best[end, used] = cells, (*cuts, end)
-    _, cuts = min(found for (end, _), found in best.items() if end == len(order))
+
+    def cells(parts: Sequence[Sequence[int]]) -> int:
+        return sum(
+            max(lengths[task][0] for task in part) * sum(mixture.rows[task] for task in part)
+            for part in parts
+        )
+
+    # Groups of tasks of neighbouring lengths: of all ways to cut their order the least padded.
+    ways = (
+        [order[begin:end] for begin, end in itertools.pairwise((0, *cuts, len(order)))]
+        for count in range(min(groups, len(order)))
+        for cuts in itertools.combinations(range(1, len(order)), count)
+    )
     return [
         Group(
-            tuple(sorted(order[begin:end])),
-            max(lengths[task][0] for task in order[begin:end]),
-            max(lengths[task][1] for task in order[begin:end]),
+            tuple(sorted(part)),
+            max(lengths[task][0] for task in part),
+            max(lengths[task][1] for task in part),
         )
-        for begin, end in zip((0, *cuts), cuts, strict=False)
+        for part in min(ways, key=cells)
     ]
 
 

@@ -11,21 +11,26 @@ of the rating and review prompts of the training too (`held_out_reviews` puts th
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
-from jaxrec.core import ConfigError
-from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh
-from jaxrec.core.processes import batch_shard
+import jax
+
+from jaxrec.core.mesh import (
+    batch_sharding,
+    describe_shardings,
+    make_mesh,
+)
+from jaxrec.core.processes import batch_shard, is_writer
 from jaxrec.data import random_split
 from jaxrec.data.prompts import Group, Mixture, group_tasks, prompt_batches
 from jaxrec.data.reviews import synthetic_reviews
 from jaxrec.data.tokenizers import load_tokenizer, save_tokenizer
 from jaxrec.ids import ItemCodes
-from jaxrec.models import TransformerConfig
-from jaxrec.systems import item_ids, item_text, p5_measure, run
-from jaxrec.systems.config import DataConfig, DecodeConfig, EvalConfig
-from jaxrec.systems.dataset import Dataset
-from jaxrec.systems.id_config import IdConfig
+from jaxrec.systems import comparison, item_ids, item_text, p5_measure, run
+from jaxrec.systems import p5_tables as tables
+from jaxrec.systems.dataset import Dataset, load_dataset
+from jaxrec.systems.measured import Measured
+from jaxrec.systems.p5_config import P5Config
 from jaxrec.systems.p5_prompts import TEMPLATES
 from jaxrec.systems.prompt_tasks import (
     NEEDS_RATINGS,
@@ -37,16 +42,16 @@ from jaxrec.systems.prompt_tasks import (
 )
 from jaxrec.systems.prompted import (
     Prompted,
-    Writing,
     fitted,
     make_names,
     make_tokenizer,
     measure,
     plan_prompts,
 )
+from jaxrec.systems.system import Options
 from jaxrec.train import (
     FitResult,
-    TrainConfig,
+    Plan,
     check_batch,
     fit,
     load_params,
@@ -56,73 +61,6 @@ from jaxrec.train import (
 
 # Prompts of each task that the tokenizer is trained on.
 _CORPUS = 2000
-
-
-@dataclasses.dataclass(frozen=True)
-class P5Config:
-    """A run: data, IDs, tasks, model, training, decoding, evaluation.
-
-    Attributes:
-      max_items: most recent items of a history that a prompt shows.
-      tasks: what is trained, see `p5_prompts`.
-      rows: of each task in every batch; they add up to `train.batch_size`.
-      groups: most lengths that the rows of a batch are padded to.
-      item_names: IDs as tokens of their own, or as numbers that the tokenizer cuts (P5's default).
-      user_names: likewise.
-      candidates: items to choose from, the target among them.
-      held_out_reviews: leave ratings and reviews of held-out items among the training prompts, as
-        published; they tell the model which items those are.
-      text_tokens: vocabulary of the text.
-      model: shape; `word_rows` 0 does without whole words. Its vocabulary follows from the rest.
-    """
-
-    system: ClassVar[str] = "jaxrec.systems.p5"
-
-    max_items: int = 20
-    tasks: tuple[str, ...] = ("sequential", "straightforward")
-    rows: tuple[int, ...] = (96, 32)
-    groups: int = 3
-    item_names: Writing = "tokens"
-    user_names: Writing = "tokens"
-    candidates: int = 100
-    held_out_reviews: bool = False
-    text_tokens: int = 600
-    data: DataConfig = DataConfig()
-    ids: IdConfig = IdConfig(scheme="independent")
-    model: TransformerConfig = TransformerConfig(
-        width=128, num_heads=4, positions="relative", activation="relu", gated=False, word_rows=512
-    )
-    train: TrainConfig = TrainConfig(batch_size=128)
-    decode: DecodeConfig = DecodeConfig(beams=20)
-    eval: EvalConfig = EvalConfig(baselines=("popularity", "markov"))
-    mesh: MeshConfig = MeshConfig()
-    sharding: ShardingRules = ShardingRules()
-
-    def __post_init__(self) -> None:
-        """Reject settings that contradict one another."""
-        for task in self.tasks:
-            if task not in TEMPLATES:
-                raise ConfigError(f"no task {task!r} in tasks; known: {', '.join(TEMPLATES)}")
-        if sum(self.rows) != self.train.batch_size or len(self.rows) != len(self.tasks):
-            raise ConfigError(
-                f"rows {self.rows} must be one number for each of {len(self.tasks)} tasks, and add "
-                f"up to train.batch_size {self.train.batch_size}"
-            )
-        if not set(self.tasks) & set(p5_measure.MEASURED):
-            raise ConfigError(
-                f"tasks {self.tasks} hold none that ranks checkpoints; add one of "
-                f"{', '.join(p5_measure.MEASURED)}"
-            )
-        if self.max_items < 1 or self.candidates < 2:
-            raise ConfigError(
-                f"max_items must be at least 1 and candidates 2, got {self.max_items} and "
-                f"{self.candidates}"
-            )
-        if max(self.eval.ks) > self.decode.beams:
-            raise ConfigError(
-                f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
-                f"{self.decode.beams} items; raise decode.beams"
-            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,7 +92,7 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
     return PromptData(dataset, names, ratings, reviews, config.max_items, config.candidates)
 
 
-def open_run(config: P5Config, dataset: Dataset, directory: Path) -> Parts:
+def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool = True) -> Parts:
     """Fit and keep the IDs and the tokenizer of a new run, or check and read those of an old one.
 
     Raises:
@@ -181,48 +119,105 @@ def open_run(config: P5Config, dataset: Dataset, directory: Path) -> Parts:
     else:
         corpus = [*mixture.corpus(_CORPUS), *data.names.items, *data.names.users]
         tokenizer = make_tokenizer(corpus, data.names, codes, config.text_tokens)
-        save_tokenizer(tokenizer, directory / "tokenizer")
-        run.create(config, dataset, codes, directory)
+        if write:
+            save_tokenizer(tokenizer, directory / "tokenizer")
+            run.create(config, dataset, codes, directory)
     prompted = Prompted.build(config.model, tokenizer, data.names, codes, config.decode.batch_size)
     groups = group_tasks(mixture, tokenizer, config.groups)
     return Parts(data, mixture, groups, prompted)
 
 
-def train_model(config: P5Config, dataset: Dataset, directory: Path) -> FitResult:
+def plan_training(config: P5Config, parts: Parts) -> Plan:
+    """Compile the training step of a run.
+
+    Raises:
+      ConfigError, ResourceError: as of `plan_prompts`.
+    """
+    return plan_prompts(
+        parts.prompted, parts.mixture, parts.groups, config.train, config.mesh, config.sharding
+    )
+
+
+def fit_model(
+    config: P5Config, parts: Parts, plan: Plan, directory: Path, profile: bool = False
+) -> FitResult:
     """Train, or go on training, below `directory`.
 
     Raises:
-      ConfigError, DataError, ResourceError: as of `open_run`, `plan_prompts` and `fit`.
+      ConfigError, DataError, ResourceError: as of `fit`.
     """
-    parts = open_run(config, dataset, directory)
-    prompted = parts.prompted
-    plan = plan_prompts(
-        prompted, parts.mixture, parts.groups, config.train, config.mesh, config.sharding
-    )
-    print(plan)
     plan.memory.check()
+    prompted, asked = parts.prompted, p5_measure.validation(config, parts.data)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
-    batches = prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)
-    asked = p5_measure.validation(config, parts.data)
     return fit(
         plan,
-        iter(batches),
+        iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
         lambda params: p5_measure.validate(prompted.with_params(params), asked, config),
         directory,
         metric=p5_measure.METRIC,
         measure=measure,
+        profile=profile,
     )
 
 
-def load(config: P5Config, dataset: Dataset, directory: Path) -> Parts:
+def train(config: P5Config, directory: Path, options: Options) -> None:
+    """See `System`."""
+    dataset = load_dataset(config.data)
+    print(dataset)
+    parts = open_run(config, dataset, directory, write=not options.dry)
+    if options.show_shardings:
+        shapes = jax.eval_shape(parts.prompted.init, jax.random.key(0))
+        print(describe_shardings(shapes, make_mesh(config.mesh), config.sharding))
+    plan = plan_training(config, parts)
+    print(plan)
+    if options.dry:
+        plan.memory.check()
+        return
+    result = fit_model(config, parts, plan, directory, options.profile)
+    if is_writer():
+        run.write_summary(directory, result, trained_parameters=plan.size.trainable)
+
+
+def load(config: P5Config, directory: Path) -> tables.Tested:
     """The run with the best checkpoint's parameters.
 
     Raises:
       DataError: not trained yet, damaged, or of other data.
     """
-    parts = open_run(config, dataset, directory)
+    parts = open_run(config, load_dataset(config.data), directory)
     prompted, mesh = parts.prompted, make_mesh(config.mesh)
     optimizer = make_optimizer(config.train)
     target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
     params, _ = load_params(directory / "checkpoints", target)
-    return dataclasses.replace(parts, prompted=prompted.with_params(prompted.join(params)))
+    return tables.Tested(
+        config,
+        parts.data,
+        prompted.with_params(prompted.join(params)),
+        sum(leaf.size for leaf in jax.tree.leaves(params)),
+        run.read_json(directory / "train.json")["seconds"],
+    )
+
+
+def evaluate(config: P5Config, directory: Path, *, baselines: bool) -> dict[str, Any]:
+    """See `System`."""
+    tested = load(config, directory)
+    found = tables.measure(tested, directory, config.eval.baselines if baselines else ())
+    dataset = tested.data.dataset
+    protocol = comparison.protocol(config, dataset)
+    leaks = tables.leaks(tested.data, run.load_codes(directory))
+    return found | {
+        "protocol": protocol,
+        "heading": comparison.heading(protocol),
+        "leaks": leaks,
+        "lines": [*found["lines"], *tables.plain_lines("leak audit", {"share of users": leaks})],
+    }
+
+
+def rank(config: P5Config, directory: Path) -> Measured:
+    """See `System`: the first task that ranks the whole catalogue, in a wording of the training."""
+    tested = load(config, directory)
+    task = tables.main_task(config)
+    return tables.rank_all(tested, tables.ask(tested, task, "seen"), config.decode.filter_seen)
+
+
+CONFIG = P5Config

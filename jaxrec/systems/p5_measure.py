@@ -1,13 +1,12 @@
-"""What a P5 run is measured by: rankings, ratings and texts, each beside its baselines.
+"""What a P5 run is asked: prompts of each task for the validation and test items, and the answers.
 
-Rankings of the whole catalogue are given twice, with and without the items of the history, and
-wordings that training has seen stand apart from those it has not. One of a hundred candidates is a
-protocol of its own, named `hr@k|99`, with popularity on the same candidates.
+Prompts are those of training, but for the history, which is as long as the stage allows, and for
+the negatives, which are items that the user has never met, held-out ones included.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,20 +14,14 @@ from jaxrec.data.prompts import Template
 from jaxrec.data.ratings import TEXTS, star_of
 from jaxrec.eval import average, list_metrics, rating_errors
 from jaxrec.systems.comparison import Stage
-from jaxrec.systems.p5_prompts import TEMPLATES
+from jaxrec.systems.p5_config import P5Config
+from jaxrec.systems.p5_prompts import CANDIDATES, CATALOGUE, TEMPLATES
 from jaxrec.systems.prompt_tasks import PromptData, eval_candidates
 from jaxrec.systems.prompted import Prompted, fitted
 
-if TYPE_CHECKING:
-    from jaxrec.systems.p5 import P5Config
-
 METRIC = "score"
-CATALOGUE = ("sequential", "straightforward")
-CANDIDATES = ("sequential_choose", "direct_choose")
-MEASURED = (*CATALOGUE, *CANDIDATES, "rating")
-# Rows of a validation of ratings during training, and of a test of texts.
-_VALID_ROWS, _TEXT_ROWS = 1000, 1000
-_TEXT_TOKENS = 32
+# Rows of a validation of ratings during training.
+_VALID_ROWS = 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +92,7 @@ def row_prompts(data: PromptData, template: Template, rows: np.ndarray) -> list[
     return [template.source.format_map(data.row(int(row), rng)) for row in rows]
 
 
-def validation(config: "P5Config", data: PromptData) -> dict[str, Any]:
+def validation(config: P5Config, data: PromptData) -> dict[str, Any]:
     """Prompts of the validations during training, by task."""
     users = np.arange(data.dataset.num_users)
     if config.eval.valid_users:
@@ -117,12 +110,14 @@ def validation(config: "P5Config", data: PromptData) -> dict[str, Any]:
     return asked
 
 
-def validate(prompted: Prompted, asked: Mapping[str, Any], config: "P5Config") -> dict[str, float]:
+def validate(prompted: Prompted, asked: Mapping[str, Any], config: P5Config) -> dict[str, float]:
     """Metrics of each task, and "score": the sum of NDCG@10 over rankings, less that of RMSE."""
-    found, score = {}, 0.0
+    found: dict[str, float] = {}
+    score = 0.0
     for task, prompts in asked.items():
         if isinstance(prompts, Question):
-            metrics = average(rank(prompted, prompts, config, config.decode.filter_seen))
+            items = rank(prompted, prompts, config, config.decode.filter_seen)
+            metrics = average(list_metrics(items, prompts.targets, config.eval.ks))
             found |= {f"{task}/{name}": metrics[name] for name in ("hr@10", "ndcg@10")}
             score += metrics["ndcg@10"]
         else:
@@ -132,15 +127,19 @@ def validate(prompted: Prompted, asked: Mapping[str, Any], config: "P5Config") -
     return found | {METRIC: score}
 
 
-def rank(
-    prompted: Prompted, asked: Question, config: "P5Config", filtered: bool
-) -> dict[str, np.ndarray]:
-    """Metrics of each user, by a beam over the trie of all items or of the candidates."""
+def rank(prompted: Prompted, asked: Question, config: P5Config, filtered: bool) -> np.ndarray:
+    """The best items for each prompt, by a beam over the trie of all or of the candidates: [N, K].
+
+    Args:
+      prompted: the model.
+      asked: prompts.
+      config: of the run.
+      filtered: never give what is in the history; candidates are given whatever it holds.
+    """
     allowed = asked.allowed(len(prompted.items))
-    items, _ = prompted.recommend(
+    return prompted.recommend(
         asked.prompts,
         beams=config.decode.beams,
         allowed=allowed,
         excluded=asked.seen if filtered and allowed is None else None,
-    )
-    return list_metrics(items, asked.targets, config.eval.ks)
+    )[0]

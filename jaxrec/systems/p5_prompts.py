@@ -5,6 +5,11 @@ The published ones are of the same kinds, and differ in number and wording.
 
 from jaxrec.data.prompts import Template
 
+# Tasks that rank the whole catalogue, tasks that rank candidates, and all that rank checkpoints.
+CATALOGUE = ("sequential", "straightforward")
+CANDIDATES = ("sequential_choose", "direct_choose")
+MEASURED = (*CATALOGUE, *CANDIDATES, "rating")
+
 _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
     "sequential": (
         (
