@@ -83,7 +83,7 @@ class Task:
         if not self.seen:
             raise ConfigError(f"task {self.name!r} has no template that training may use")
 
-    @property
+    @functools.cached_property
     def seen(self) -> tuple[Template, ...]:
         """Templates of the training."""
         return tuple(template for template in self.templates if template.seen)
@@ -141,7 +141,7 @@ def encode_texts(
     Returns:
       `[N, T]` int32 tokens and `[N, T]` bool validity.
     """
-    rows = [row.ids for row in tokenizer.backend_tokenizer.encode_batch(list(texts))]
+    rows = [row.ids for row in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
     length = length or _rounded(max(map(len, rows), default=1))
     tokens = np.full((len(rows), length), tokenizer.pad_token_id or 0, np.int32)
     valid = np.zeros(tokens.shape, bool)
