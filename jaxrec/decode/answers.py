@@ -60,7 +60,8 @@ class Answers:
         tokens, valid = encode_texts(tokenizer, texts)
         tokens = np.where(valid, tokens, tokenizer.eos_token_id)[:, : valid.sum(axis=1).max()]
         sizes = (vocab_size,) * tokens.shape[1]
-        return cls(ItemIndex.build(tokens, sizes), IdVocabulary(sizes, 0, shared=True), tokens)
+        vocabulary = IdVocabulary(sizes, 0, shared=True, end=tokenizer.eos_token_id)
+        return cls(ItemIndex.build(tokens, sizes), vocabulary, tokens)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -28,6 +28,8 @@ class IdVocabulary:
       sizes: codebook size of each level, length L.
       num_special: tokens before the first code (PAD=0, BOS=1, then any that the caller adds).
       shared: the codes of all levels are the same tokens, those of a text; `num_special` may be 0.
+      end: of a shared vocabulary the token that ends an ID, and fills it up to L. What follows the
+        first is no choice of the model's, and a search counts nothing for it.
 
     Raises:
       ConfigError: a size below 1, or no room for PAD and BOS.
@@ -36,11 +38,14 @@ class IdVocabulary:
     sizes: tuple[int, ...]
     num_special: int = 2
     shared: bool = False
+    end: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", tuple(int(size) for size in self.sizes))
         if not self.sizes or min(self.sizes) < 1:
             raise ConfigError(f"sizes must be positive, one a level, got {self.sizes}")
+        if self.end is not None and not self.shared:
+            raise ConfigError(f"end token {self.end} needs a shared vocabulary; set shared")
         if self.num_special < (0 if self.shared else 2):
             raise ConfigError(
                 f"num_special must hold PAD and BOS, at least 2, got {self.num_special}"

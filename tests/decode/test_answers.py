@@ -41,11 +41,13 @@ def case():
 
 
 def _brute_force(case, rows):
-    """Log-probability of each row of tokens, which are all of one length, after each prompt."""
+    """Log-probability of each row of tokens, up to its end, after each prompt."""
     apply = jax.jit(case.model.apply)
     found = np.zeros((len(case.tokens), len(rows)))
+    longest = max(map(len, rows))
     for a, row in enumerate(rows):
-        written = jnp.asarray([[0, *row[:-1]]] * len(case.tokens), jnp.int32)
+        read = [0, *row[:-1], *[0] * (longest - len(row))]
+        written = jnp.asarray([read] * len(case.tokens), jnp.int32)
         logits = apply(case.params, case.tokens, case.valid, written, written >= 0)
         logs = jax.nn.log_softmax(logits, axis=-1)
         found[:, a] = sum(np.asarray(logs[:, t, token]) for t, token in enumerate(row))
@@ -58,10 +60,10 @@ def test_every_text_has_its_probability(case):
     ends = [case.tokenizer(text)["input_ids"] for text in TEXTS]
     length = max(map(len, ends))
     assert len({len(row) for row in ends}) > 1
-    # Shorter texts are filled with the end token, as `Answers` says.
+    # Shorter texts are filled with the end token, which costs nothing.
     rows = [[*row, *[case.tokenizer.eos_token_id] * (length - len(row))] for row in ends]
     np.testing.assert_array_equal(answers.tokens, rows)
-    np.testing.assert_allclose(found, _brute_force(case, rows), atol=1e-4)
+    np.testing.assert_allclose(found, _brute_force(case, ends), atol=1e-4)
 
 
 def test_the_best_ids_are_those_of_brute_force(case):
@@ -95,9 +97,9 @@ def test_a_free_search_that_is_wide_enough_ranks_answers_as_brute_force_does():
     tokens = np.random.default_rng(0).integers(2, 9, (4, 6)).astype(np.int32)
     case = Case(None, model, params, tokens, tokens > 0)
     scores = _brute_force(case, [[*row, 1] for row in answers.tokens.tolist()])
-    # With 81 beams of 9 tokens nothing of two tokens is ever dropped.
+    # There are fewer than 729 texts of up to three tokens of 9, so none is ever dropped.
     ask = (model, params, answers, tokens, tokens > 0)
-    free = write_answers(*ask, beams=81, end=1, batch_size=3)
+    free = write_answers(*ask, beams=729, end=1, batch_size=3)
     for row, order in zip(free, np.argsort(-scores, axis=1), strict=True):
         assert row[row >= 0].tolist() == order.tolist()
     # What the trie finds is ranked without the end token, which is no choice there.

@@ -59,13 +59,22 @@ def _config(path, tasks=("sequential",), steps=4, **changes):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("p5")
+    config = _config(write_tiny_csv(directory), ("sequential", "rating"))
+    p5.train(config, directory / "run", Options())
+    return config, directory / "run"
+
+
+@pytest.fixture(scope="module")
+def trained_on_all(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("p5")
     config = _config(write_tiny_csv(directory), ALL)
     p5.train(config, directory / "run", Options())
     return config, directory / "run"
 
 
-def test_a_run_of_all_families_has_all_tables(trained):
-    config, directory = trained
+@pytest.mark.slow
+def test_a_run_of_all_families_has_all_tables(trained_on_all):
+    config, directory = trained_on_all
     report = p5.evaluate(config, directory, baselines=True)
     json.dumps(report)
     assert list(report["tables"]) == [
@@ -93,6 +102,21 @@ def test_a_run_of_all_families_has_all_tables(trained):
     assert any(line.startswith("leak audit") for line in report["lines"])
 
 
+def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
+    config, directory = trained
+    report = p5.evaluate(config, directory, baselines=True)
+    kept = report["tables"]["sequential, seen items kept"]["rows"]
+    assert set(kept) - set(report["rows"]) == {"model, free beam"}
+    assert report["rows"]["popularity"]["metrics"] != kept["popularity"]["metrics"]
+    assert [row["baseline"] for row in report["comparisons"]] == [
+        "model, unseen wording",
+        "popularity",
+        "markov",
+    ]
+    assert report["tables"]["rating"]["mean rating"]["rmse"] > 0
+    assert 0 <= report["leaks"]["max_plus_one_of_ids"] <= 1
+
+
 def test_a_run_directory_is_read_back_as_it_was(trained):
     config, directory = trained
     assert runs.load_any(directory) == config
@@ -108,8 +132,9 @@ def test_a_run_directory_is_read_back_as_it_was(trained):
         p5.load(dataclasses.replace(config, candidates=13), directory)
 
 
-def test_popularity_on_candidates_is_what_counting_says(trained):
-    config, directory = trained
+@pytest.mark.slow
+def test_popularity_on_candidates_is_what_counting_says(trained_on_all):
+    config, directory = trained_on_all
     tested = p5.load(config, directory)
     table = p5_tables.candidate_table(tested, "direct_choose")
     asked = p5_tables.ask(tested, "direct_choose", "seen")
@@ -144,6 +169,7 @@ def test_ratings_are_the_mean_over_all_rating_texts(trained):
         assert mean == pytest.approx(total / weight, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_names_as_text_learn_and_are_found(tmp_path):
     config = _config(
         write_tiny_csv(tmp_path),
