@@ -14,11 +14,11 @@ from jaxrec.systems.p5_config import P5Config
 from jaxrec.train import TrainConfig
 
 ROWS = {
-    "sequential": 32,
+    "sequential": 24,
     "straightforward": 16,
-    "direct_choose": 12,
-    "direct_yesno": 20,
-    "rating": 32,
+    "direct_choose": 8,
+    "direct_yesno": 16,
+    "rating": 48,
     "explanation": 8,
     "review_title": 4,
     "review_star": 4,
@@ -29,6 +29,7 @@ def get_config() -> P5Config:
     return P5Config(
         tasks=tuple(ROWS),
         rows=tuple(ROWS.values()),
+        groups=2,
         model=TransformerConfig(
             width=64,
             depth=1,
@@ -40,6 +41,6 @@ def get_config() -> P5Config:
             word_rows=512,
             dropout=0.1,
         ),
-        train=TrainConfig(steps=3000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=1000),
+        train=TrainConfig(steps=2000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=1000),
         eval=EvalConfig(ks=(1, 5, 10), baselines=("popularity", "markov"), valid_users=300),
     )
