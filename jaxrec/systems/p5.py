@@ -23,7 +23,7 @@ from jaxrec.core.mesh import (
 from jaxrec.core.processes import batch_shard, is_writer
 from jaxrec.data import random_split
 from jaxrec.data.prompts import Group, Mixture, group_tasks, prompt_batches
-from jaxrec.data.reviews import synthetic_reviews
+from jaxrec.data.reviews import read_reviews, synthetic_reviews
 from jaxrec.data.tokenizers import load_tokenizer, save_tokenizer
 from jaxrec.ids import ItemCodes
 from jaxrec.systems import comparison, item_ids, item_text, p5_measure, run
@@ -87,7 +87,11 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
             kept = ratings.train[~held_out(dataset)[ratings.train]]
             ratings = dataclasses.replace(ratings, train=kept)
     if set(config.tasks) & set(NEEDS_REVIEWS):
-        reviews = synthetic_reviews(dataset.interactions)
+        reviews = (
+            read_reviews(Path(config.reviews).expanduser(), dataset.interactions)
+            if config.reviews
+            else synthetic_reviews(dataset.interactions)
+        )
     names = make_names(config.item_names, config.user_names, codes, dataset.num_users)
     return PromptData(dataset, names, ratings, reviews, config.max_items, config.candidates)
 

@@ -27,6 +27,7 @@ class P5Config:
       candidates: items to choose from, the target among them.
       held_out_reviews: leave ratings and reviews of held-out items among the training prompts, as
         published; they tell the model which items those are.
+      reviews: file of Amazon reviews that the data were read from; "" for synthetic ones.
       text_tokens: vocabulary of the text.
       model: shape; `word_rows` 0 does without whole words. Its vocabulary follows from the rest.
     """
@@ -41,6 +42,7 @@ class P5Config:
     user_names: Writing = "tokens"
     candidates: int = 100
     held_out_reviews: bool = False
+    reviews: str = ""
     text_tokens: int = 600
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig(scheme="independent")

@@ -41,15 +41,11 @@ from jaxrec.systems.p5_measure import (
     wordings,
 )
 from jaxrec.systems.p5_prompts import CANDIDATES, CATALOGUE, TEMPLATES
-from jaxrec.systems.prompt_tasks import NO, YES, PromptData
+from jaxrec.systems.prompt_tasks import NEEDS_REVIEWS, NO, YES, PromptData, reviewed_rows
 from jaxrec.systems.prompted import Prompted, fitted, item_numbers
 
-MODEL, UNSEEN, FREE, ANSWER = (
-    "model",
-    "model, unseen wording",
-    "model, free beam",
-    "model, yes or no",
-)
+MODEL, UNSEEN, FREE = "model", "model, unseen wording", "model, free beam"
+ALONE, ANSWER = "model, candidates not shown", "model, yes or no"
 _TIES: Ties = "midrank"
 # Test rows whose texts are written, and the most tokens of one.
 _TEXTS, _TOKENS = 1000, 32
@@ -141,6 +137,11 @@ def candidate_table(tested: Tested, task: str) -> dict[str, Any]:
         MODEL: rank_all(tested, asked, False),
         UNSEEN: rank_all(tested, ask(tested, task, "unseen"), False),
     }
+    if "straightforward" in config.tasks:
+        alone = dataclasses.replace(
+            ask(tested, "straightforward", "seen"), candidates=asked.candidates
+        )
+        systems[ALONE] = rank_all(tested, alone, False)
     if task == "direct_choose" and "direct_yesno" in config.tasks:
         begun = time.monotonic()
         scores = _agreement(tested, asked)
@@ -208,34 +209,32 @@ def text_table(tested: Tested) -> dict[str, dict[str, float]]:
     """What the model writes of reviews, against the reviews."""
     data, split, reviews = tested.data, tested.data.ratings, tested.data.reviews
     assert split is not None and reviews is not None
-    chosen = np.random.default_rng(0).permutation(split.test)[:_TEXTS]
-    stars = data.dataset.interactions.rating[chosen]
     rows: dict[str, dict[str, float]] = {}
-
-    def written(name: str, template: Any, references: list[str]) -> None:
-        texts = tested.prompted.write(row_prompts(data, template, chosen), _TOKENS)
-        wanted = [references[row] for row in chosen]
-        hints = [reviews.hint[row] for row in chosen]
-        rows[name] = {"bleu4": bleu(texts, wanted), "bleu2": bleu(texts, wanted, 2)}
-        rows[name] |= rouge(texts, wanted) | {"says_hint": float(says(texts, hints).mean())}
-
     for task in tested.config.tasks:
-        if task == "explanation":
-            for template in fitted(TEMPLATES[task], data.names):
-                kind = "with" if "hint" in holes(template) else "without"
-                wording = "seen" if template.seen else "unseen"
-                name = f"{template.name}, {kind} hint, {wording} wording"
-                written(name, template, reviews.explanation)
-        elif task == "review_title":
-            for wording, template in wordings(data, task).items():
-                written(f"review title, {wording} wording", template, reviews.title)
-        elif task == "review_star":
-            for wording, template in wordings(data, task).items():
-                texts = tested.prompted.write(row_prompts(data, template, chosen), 8)
-                found = parse_ratings(texts, float(stars.mean()))
-                rows[f"review star, {wording} wording"] = rating_errors(found.values, stars) | {
-                    "parsed": float(found.parsed.mean())
-                }
+        if task not in NEEDS_REVIEWS:
+            continue
+        chosen = reviewed_rows(task, split.test, reviews)
+        chosen = np.random.default_rng(0).permutation(chosen)[:_TEXTS]
+        for template in fitted(TEMPLATES[task], data.names):
+            name = f"{template.name}, {'seen' if template.seen else 'unseen'} wording"
+            texts = tested.prompted.write(row_prompts(data, template, chosen), _TOKENS)
+            if task == "review_star":
+                stars = data.dataset.interactions.rating[chosen]
+                found = parse_ratings(texts, float(data.dataset.interactions.rating.mean()))
+                rows[name] = rating_errors(found.values, stars)
+                rows[name]["parsed"] = float(found.parsed.mean())
+                continue
+            if "hint" in holes(template):
+                name += ", with a hint"
+            wanted, hints = (
+                [texts_of[row] for row in chosen]
+                for texts_of in (
+                    reviews.explanation if task == "explanation" else reviews.title,
+                    reviews.hint,
+                )
+            )
+            rows[name] = {"bleu4": bleu(texts, wanted), "bleu2": bleu(texts, wanted, 2)}
+            rows[name] |= rouge(texts, wanted) | {"says_hint": float(says(texts, hints).mean())}
     return rows
 
 
@@ -254,7 +253,8 @@ def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict
         elif task == "rating":
             plain["rating"] = rating_table(tested)
     if tested.data.reviews is not None:
-        plain["texts on synthetic reviews"] = text_table(tested)
+        kind = "synthetic reviews" if tested.data.reviews.synthetic else "reviews"
+        plain[f"texts on {kind}"] = text_table(tested)
     lines = [line for name, table in found.items() for line in ranking_lines(name, table)]
     lines += [line for name, rows in plain.items() for line in plain_lines(name, rows)]
     first = next(iter(found.values()), {"rows": {MODEL: {"metrics": {}}}, "comparisons": []})

@@ -195,11 +195,26 @@ def _given_star(data: PromptData) -> Made:
     return size, asked
 
 
-def _reviewed(data: PromptData) -> Made:
-    """As `_rated`, with a review."""
-    if data.reviews is None:
-        raise DataError(f"{data.dataset.interactions.name} has no reviews for the task to ask for")
-    return _rated(data)
+def reviewed_rows(task: str, rows: np.ndarray, reviews: Reviews) -> np.ndarray:
+    """Rows whose reviews have the texts that a task asks for."""
+    wanted = {
+        "explanation": (reviews.explanation,),
+        "review_title": (reviews.text, reviews.title),
+        "review_star": (reviews.text,),
+    }[task]
+    return rows[[all(texts[row] for texts in wanted) for row in rows.tolist()]]
+
+
+def _reviewed(task: str) -> Callable[[PromptData], Made]:
+    """As `_rated`, of the rows with a review that says what the task asks for."""
+
+    def made(data: PromptData) -> Made:
+        if data.reviews is None or data.ratings is None:
+            raise DataError(f"{data.dataset.interactions.name} has no reviews for task {task!r}")
+        rows = reviewed_rows(task, data.ratings.train, data.reviews)
+        return len(rows), lambda datum, rng: data.row(int(rows[datum]), rng)
+
+    return made
 
 
 _MAKERS: Mapping[str, Callable[[PromptData], Made]] = {
@@ -212,9 +227,9 @@ _MAKERS: Mapping[str, Callable[[PromptData], Made]] = {
     "rating": _rated,
     "rating_yesno": _given_star,
     "rating_like": _rated,
-    "explanation": _reviewed,
-    "review_title": _reviewed,
-    "review_star": _reviewed,
+    "explanation": _reviewed("explanation"),
+    "review_title": _reviewed("review_title"),
+    "review_star": _reviewed("review_star"),
 }
 NEEDS_RATINGS = tuple(name for name in _MAKERS if name.startswith("rating"))
 NEEDS_REVIEWS = ("explanation", "review_title", "review_star")

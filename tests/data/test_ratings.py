@@ -1,13 +1,15 @@
 """Rating texts, synthetic reviews, and the random split that they are predicted on."""
 
+import json
+
 import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import k_core, load, random_split
+from jaxrec.data import k_core, load, random_split, read_amazon
 from jaxrec.data.interactions import SEPARATOR
 from jaxrec.data.ratings import BANDS, TEXTS, rating_text, star_of
-from jaxrec.data.reviews import synthetic_reviews
+from jaxrec.data.reviews import read_reviews, synthetic_reviews
 from jaxrec.testing import tiny_interactions
 
 
@@ -60,6 +62,36 @@ def test_a_synthetic_review_says_its_items_category_and_its_stars():
     assert sum(map(len, words)) == len(set.union(*words))
     with pytest.raises(DataError, match=r"no item field 'genre'.*did you mean 'genres'"):
         synthetic_reviews(data, "genre")
+
+
+def test_reviews_of_a_file_are_those_of_their_interactions(tmp_path):
+    lines = [
+        ("u1", "b2", 5, "Smells great!", "I bought it. The shampoo smells of Roses, really."),
+        ("u1", "b1", 2, "", "Bad brush"),
+        ("u0", "b2", 4, "ok", "Nothing to say"),
+    ]
+    path = tmp_path / "reviews.json"
+    keys = ("reviewerID", "asin", "overall", "summary", "reviewText")
+    records = [
+        dict(zip(keys, line, strict=True)) | {"unixReviewTime": 9 - n}
+        for n, line in enumerate(lines)
+    ]
+    path.write_text("\n".join(map(json.dumps, records)))
+    meta = tmp_path / "meta.json"
+    items = [{"asin": "b1", "title": "Hair Brush"}, {"asin": "b2", "title": "Rose Shampoo"}]
+    meta.write_text("\n".join(map(json.dumps, items)))
+    data = read_amazon(path, meta)
+    found = read_reviews(path, data)
+    # Sorted by user and time: u0, then u1's second line before the first.
+    assert data.row.tolist() == [2, 1, 0]
+    assert found.title == ["ok", "", "smells great !"]
+    assert found.text[1] == "bad brush"
+    assert found.hint == ["", "brush", "shampoo"]
+    assert found.explanation == ["", "bad brush", "the shampoo smells of roses , really ."]
+    assert not found.synthetic
+    path.write_text("\n".join(map(json.dumps, records[::-1])))
+    with pytest.raises(DataError, match="give the file that the interactions were read from"):
+        read_reviews(path, data)
 
 
 def test_the_random_split_parts_all_rows_and_leaves_everyone_a_training_row():

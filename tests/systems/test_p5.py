@@ -92,12 +92,18 @@ def test_a_run_of_all_families_has_all_tables(trained_on_all):
         "model, free beam"
     }
     direct = report["tables"]["direct_choose, 1 of 12"]["rows"]
-    assert set(direct) == {"model", "model, unseen wording", "model, yes or no", "popularity"}
+    assert set(direct) == {
+        "model",
+        "model, unseen wording",
+        "model, candidates not shown",
+        "model, yes or no",
+        "popularity",
+    }
     assert all(name.endswith("|11") for row in direct.values() for name in row["metrics"])
     rating = report["tables"]["rating"]
     assert {"item mean", "user and item bias", "model, greedy text, unseen wording"} < set(rating)
     assert rating["model, greedy text, seen wording"].keys() == {"rmse", "mae", "parsed"}
-    assert any("with hint" in name for name in report["tables"]["texts on synthetic reviews"])
+    assert any("with a hint" in name for name in report["tables"]["texts on synthetic reviews"])
     assert set(report["leaks"]) == {"max_plus_one", "max_plus_one_of_ids"}
     assert any(line.startswith("leak audit") for line in report["lines"])
 
