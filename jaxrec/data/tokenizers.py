@@ -143,7 +143,7 @@ def train_unigram(
     texts: Iterable[str],
     vocab_size: int,
     *,
-    words: int = 0,
+    words: Iterable[str] = (),
     special_tokens: Mapping[str, str] = UNIGRAM_TOKENS,
 ) -> "PreTrainedTokenizerFast":
     """Train a Unigram model as SentencePiece has for T5, with byte fallback: nothing is unknown.
@@ -154,8 +154,8 @@ def train_unigram(
     Args:
         texts: the corpus; an iterator is enough, as it is read once.
         vocab_size: tokens in all; fewer come out of a small corpus.
-        words: of the most frequent words so many are tokens whatever the training says. It begins
-            with what different words have in common, so it cuts those of a small vocabulary up.
+        words: of the corpus, tokens whatever the training says. It begins with what different words
+            have in common, and so cuts the words of a small vocabulary up.
         special_tokens: role -> token; ids from 0 in this order. Needs unk_token.
 
     Raises:
@@ -172,17 +172,15 @@ def train_unigram(
         )
     # The characters that spell a byte piece ("<0x41>") must all be there; see `_unigram_pieces`.
     alphabet = [*string.ascii_letters, *string.digits, *string.punctuation, _SPACE]
-    _check_vocab_size(
-        vocab_size,
-        len(specials),
-        {"bytes": _BYTES, "characters": len(alphabet)} | ({"words": words} if words else {}),
-    )
+    kept = {unicodedata.normalize("NFKC", word) for word in words}
+    needed = {"bytes": _BYTES, "characters": len(alphabet)} | ({"words": len(kept)} if kept else {})
+    _check_vocab_size(vocab_size, len(specials), needed)
     seen: set[str] = set()
     counts: Counter[str] = Counter()
 
     def watch(text: str) -> None:
         seen.update(text)
-        if words:
+        if kept:
             counts.update(unicodedata.normalize("NFKC", text).split())
 
     corpus = _corpus(texts, watch)
@@ -193,7 +191,7 @@ def train_unigram(
     # "first": a text after an added token gets no space that it did not have.
     backend.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, prepend_scheme="first")
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size - len(specials) - _BYTES - words,
+        vocab_size=vocab_size - len(specials) - _BYTES - len(kept),
         initial_alphabet=alphabet,
         show_progress=False,
     )
@@ -209,9 +207,8 @@ def train_unigram(
             f"{characters + _BYTES + len(specials)}, or drop rare characters from the texts"
         ) from error
     learned = dict(json.loads(backend.to_str())["model"]["vocab"])
-    total = counts.total()
-    for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:words]:
-        learned[_SPACE + word] = math.log(count / total)
+    for word in kept:
+        learned[_SPACE + word] = math.log(max(counts[word], 1) / counts.total())
     pieces = _unigram_pieces(learned, specials)
     unk_id = specials.index(special_tokens["unk_token"])
     backend.model = models.Unigram(pieces, unk_id=unk_id, byte_fallback=True)

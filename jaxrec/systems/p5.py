@@ -20,7 +20,7 @@ from jaxrec.core.mesh import (
     describe_shardings,
     make_mesh,
 )
-from jaxrec.core.processes import batch_shard, is_writer
+from jaxrec.core.processes import batch_shard, is_writer, on_writer
 from jaxrec.data import random_split
 from jaxrec.data.prompts import Group, Mixture, group_tasks, prompt_batches
 from jaxrec.data.reviews import read_reviews, synthetic_reviews
@@ -103,6 +103,12 @@ def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool
       ConfigError: settings that contradict the data or the run that the directory holds.
       DataError: other data than the run's, or data that lack what a task needs.
     """
+    if write and jax.process_count() > 1:
+        on_writer(lambda: _open_run(config, dataset, directory, write=True))
+    return _open_run(config, dataset, directory, write=write)
+
+
+def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool) -> Parts:
     known = run.exists(directory)
     if known:
         run.check(config, dataset, directory)

@@ -93,8 +93,9 @@ def make_tokenizer(corpus: Sequence[str], names: Names, codes: ItemCodes, size: 
 
     bare = [_TOKEN.sub(" ", text) for text in corpus]
     counts = Counter(word for text in bare for word in text.split())
-    # Words of the prompts, not the numbers of items, of which none is often met.
-    words = sum(count >= _FREQUENT * len(bare) for count in counts.values())
+    # Names are cut, however often they are met.
+    named = {*names.users, *names.items}
+    words = [w for w, n in counts.items() if n >= _FREQUENT * len(bare) and w not in named]
     tokenizer = train_unigram(bare, size, words=words)
     if _TOKEN.match(names.items[0]):
         add_id_tokens(tokenizer, codes.sizes)

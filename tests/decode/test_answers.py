@@ -29,7 +29,7 @@ class Case:
 
 @pytest.fixture(scope="module")
 def case():
-    tokenizer = train_unigram([*TEXTS, "ask me now", "what is it ?"], 400, words=6)
+    tokenizer = train_unigram([*TEXTS, "ask me now", "what is it ?"], 400, words=["yes"])
     add_id_tokens(tokenizer, (3, 4))
     model = EncoderDecoder(tiny_model(len(tokenizer)))
     # Large enough that probabilities differ, small enough that no answer is certain.
