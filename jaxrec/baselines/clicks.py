@@ -18,7 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines.fitting import Evaluate, shuffled_batches, train_baseline
-from jaxrec.baselines.item_table import FIXED, SequentialModel, history_tokens
+from jaxrec.baselines.item_table import (
+    DISLIKED,
+    FIXED,
+    LIKED,
+    SequentialModel,
+    history_tokens,
+)
 from jaxrec.baselines.sequential import (
     SequentialConfig,
     all_scores,
@@ -27,6 +33,7 @@ from jaxrec.baselines.sequential import (
     pick,
 )
 from jaxrec.core import DataError
+from jaxrec.data.click_windows import ClickWindows
 from jaxrec.objectives import Loss, dro, propensities
 from jaxrec.train import FitResult
 
@@ -56,6 +63,12 @@ class Clicks:
                 f"clicks of shapes history {shape}, feedback {self.feedback.shape}, target "
                 f"{self.target.shape}, label {self.label.shape} do not belong together"
             )
+
+    @classmethod
+    def of(cls, windows: ClickWindows) -> "Clicks":
+        """Windows as examples."""
+        feedback = np.where(windows.liked, LIKED, DISLIKED).astype(np.int32)
+        return cls(windows.history, feedback, windows.target, windows.label)
 
     def __len__(self) -> int:
         """N."""

@@ -54,6 +54,8 @@ def run(arguments: list[str]) -> None:
     if reference not in names:
         raise ConfigError(f"--against {reference!r} is none of {', '.join(names)}")
     first = next(iter(configs.values()))
+    for name in options.baselines:
+        compare.check_baseline(name, first)
     for name, config in configs.items():
         _check_same(first, config, name)
     if options.write is not None:

@@ -15,6 +15,9 @@ from jaxrec.systems import run as runs
 from jaxrec.systems.config import Config
 from jaxrec.systems.system import system_of
 
+# Of a row, if it has them, and how they are written.
+_FACTS = {"parameters": "{:,}", "fit_seconds": "{:.0f}", "test_seconds": "{:.1f}"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -47,7 +50,8 @@ def show(report: Mapping[str, Any]) -> None:
     """Print the table of a comparison."""
     print(report["heading"])
     names = [name for name in report["rows"]["model"]["metrics"] if not name.startswith("mrr")]
-    table = Table("system", *names, "parameters", "fit s", "test s")
+    facts = [name for name in _FACTS if any(name in row for row in report["rows"].values())]
+    table = Table("system", *names, *(name.replace("_", " ") for name in facts))
     for name, row in report["rows"].items():
         cells = [
             "{:.4f} [{:.3f}, {:.3f}]".format(row["metrics"][metric], *row["intervals"][metric])
@@ -55,13 +59,8 @@ def show(report: Mapping[str, Any]) -> None:
             else ""
             for metric in names
         ]
-        table.add_row(
-            name,
-            *cells,
-            f"{row['parameters']:,}",
-            f"{row['fit_seconds']:.0f}",
-            f"{row['test_seconds']:.1f}",
-        )
+        shown = [_FACTS[fact].format(row[fact]) if fact in row else "" for fact in facts]
+        table.add_row(name, *cells, *shown)
     Console(width=max(Console().width, 150)).print(table)
     for row in report["comparisons"]:
         print(

@@ -12,6 +12,7 @@ from jaxrec.core import ConfigError, nearest
 from jaxrec.systems import generative
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import load_dataset
+from jaxrec.systems.model import start_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,12 @@ def run(arguments: list[str]) -> None:
     # Everything known of the user, held-out items included: this is advice, not evaluation.
     history = dataset.split.history("test")[row]
     history = np.append(history, dataset.split.target("test")[row])
-    items, scores = recommender.recommend([history], None if options.include_seen else [history])
+    starts = start_tokens(config, dataset)
+    items, scores = recommender.recommend(
+        [history],
+        None if options.include_seen else [history],
+        starts=None if starts is None else starts[[row]],
+    )
     labels = dataset.interactions.items.labels()
     print(f"user {options.user}, last {min(8, len(history))} of {len(history)} items:")
     for item in history[-8:]:

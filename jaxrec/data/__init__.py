@@ -6,12 +6,13 @@ NumPy only: pyarrow, TFDS and Grain are imported where they are used.
 from jaxrec.data.amazon import read_amazon
 from jaxrec.data.buckets import Buckets, bucket_lengths, bucketed_batches
 from jaxrec.data.describe import describe
-from jaxrec.data.filters import k_core
+from jaxrec.data.filters import k_core, keep_users, sample_users
 from jaxrec.data.interactions import Interactions, ItemTable
 from jaxrec.data.load import DATASETS, Known, load, read
 from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
 from jaxrec.data.packing import Packing, pack, packed_batches
 from jaxrec.data.pipeline import Windows, pad_left, padded_batches, training_sequences
+from jaxrec.data.prefixes import Prefixes
 from jaxrec.data.recbole import read_recbole
 from jaxrec.data.sequences import read_sequences
 from jaxrec.data.splits import (
@@ -39,6 +40,7 @@ __all__ = [
     "ItemTable",
     "Known",
     "Packing",
+    "Prefixes",
     "RowSplit",
     "Split",
     "TieShare",
@@ -50,6 +52,7 @@ __all__ = [
     "global_time_split",
     "item_sequences",
     "k_core",
+    "keep_users",
     "leave_one_out",
     "load",
     "open_data_source",
@@ -69,6 +72,7 @@ __all__ = [
     "read_recbole",
     "read_sequences",
     "read_table",
+    "sample_users",
     "tie_share",
     "time_quantile",
     "training_sequences",

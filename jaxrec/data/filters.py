@@ -1,8 +1,11 @@
-"""k-core: keep only users and items with enough interactions, until nothing changes.
+"""Which users and items are kept: the k-core, and samples of users.
 
-Removing a rare item can make a user rare, so one pass is not enough; the published statistics of
-MovieLens, Amazon and MovieTweetings subsets are those of the iterated filter.
+The k-core keeps only users and items with enough interactions, until nothing changes. Removing a
+rare item can make a user rare, so one pass is not enough; the published statistics of MovieLens,
+Amazon and MovieTweetings subsets are those of the iterated filter.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -48,3 +51,31 @@ def k_core(
             "lower k"
         )
     return interactions.select(keep).compact()
+
+
+def keep_users(interactions: Interactions, keep: np.ndarray) -> Interactions:
+    """Return the rows of the users where `keep` ([U] bool) holds, users renumbered, items not."""
+    rows = interactions.select(keep[interactions.user])
+    number = np.cumsum(keep) - 1
+    return dataclasses.replace(
+        rows,
+        user=number[rows.user].astype(np.int32),
+        user_ids=rows.user_ids[keep],
+        user_fields={k: v[keep] for k, v in rows.user_fields.items()},
+    )
+
+
+def sample_users(interactions: Interactions, count: int, seed: int = 0) -> Interactions:
+    """Keep `count` users drawn without replacement, in their order; the catalogue stays whole.
+
+    Raises:
+        ConfigError: fewer users than that, or none asked for.
+    """
+    if not 1 <= count <= interactions.num_users:
+        raise ConfigError(
+            f"a sample of {count:,} users out of {interactions.num_users:,} of "
+            f"{interactions.name!r}; it must lie between 1 and their number"
+        )
+    keep = np.zeros(interactions.num_users, bool)
+    keep[np.random.default_rng(seed).choice(interactions.num_users, count, replace=False)] = True
+    return keep_users(interactions, keep)

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -136,15 +136,17 @@ class Windows:
         offsets: [U+1] int64, where each begins.
         length: most items in a window.
         seed: decides everything random.
+        users: whether the number of the user stands before the items of each window.
     """
 
     items: np.ndarray
     offsets: np.ndarray
     length: int
     seed: int
+    users: bool = False
 
     @classmethod
-    def of(cls, source: Source, *, length: int, seed: int) -> "Windows":
+    def of(cls, source: Source, *, length: int, seed: int, users: bool = False) -> Self:
         """Read all histories of a source.
 
         Raises:
@@ -168,6 +170,7 @@ class Windows:
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             length=length,
             seed=seed,
+            users=users,
         )
 
     @functools.cached_property
@@ -231,7 +234,11 @@ class Windows:
             begin, end = self._cached_epoch(number)
             state["state"]["counter"][:] = (0, 0, place, 1)
             bits.state = state
-            yield self.items[begin[index] : end[index]], rng
+            items = self.items[begin[index] : end[index]]
+            if self.users:
+                user = np.searchsorted(self.offsets, begin[index], side="right") - 1
+                items = np.insert(items, 0, user)
+            yield items, rng
 
     @functools.cached_property
     def _cached_epoch(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.data.filters import keep_users
 from jaxrec.data.interactions import Interactions
 
 TIE_RULE = "each user's interactions sorted stably by (timestamp, original row)"
@@ -106,7 +107,7 @@ def leave_one_out(
     if short.all():
         raise DataError(f"{interactions.name}: no user has 3 interactions; nothing to split")
     if short.any():
-        ordered = _drop_users(ordered, ~short)
+        ordered = keep_users(ordered, ~short)
     ends = ordered.offsets[1:]
     keep = np.ones(len(ordered), bool)
     keep[ends - 1] = keep[ends - 2] = False
@@ -252,15 +253,3 @@ def _check_seconds(interactions: Interactions) -> None:
             f"{interactions.name}: the source tells only the order of a user's interactions, not "
             "their times; use leave_one_out"
         )
-
-
-def _drop_users(interactions: Interactions, keep: np.ndarray) -> Interactions:
-    """Return the rows of the users where `keep` ([U] bool) holds, users renumbered, items not."""
-    rows = interactions.select(keep[interactions.user])
-    number = np.cumsum(keep) - 1
-    return dataclasses.replace(
-        rows,
-        user=number[rows.user].astype(np.int32),
-        user_ids=rows.user_ids[keep],
-        user_fields={k: v[keep] for k, v in rows.user_fields.items()},
-    )

@@ -268,7 +268,10 @@ def add_id_tokens(tokenizer: "PreTrainedTokenizerBase", codebook_sizes: Sequence
 
 
 def id_tokenizer(
-    codebook_sizes: Sequence[int], *, special_tokens: Mapping[str, str] = ID_TOKENS
+    codebook_sizes: Sequence[int],
+    *,
+    special_tokens: Mapping[str, str] = ID_TOKENS,
+    users: int = 0,
 ) -> "PreTrainedTokenizerFast":
     """Make a tokenizer of ID tokens alone, numbered as `jaxrec.ids.IdVocabulary` numbers them.
 
@@ -280,6 +283,7 @@ def id_tokenizer(
         codebook_sizes: codes of each level.
         special_tokens: role -> token, from id 0: pad, bos, then any more (`num_special` of them).
             With an unk_token, other text becomes that instead of an error.
+        users: tokens <user_0>, <user_1>, ... between the special ones and those of the IDs.
 
     Raises:
         ConfigError: a bad codebook size, an unknown role, or not pad and bos first.
@@ -291,7 +295,7 @@ def id_tokenizer(
             "special_tokens must start with different pad_token and bos_token (ids 0 and 1), got "
             f"{dict(special_tokens)}"
         )
-    tokens = id_tokens(codebook_sizes)
+    tokens = [f"<user_{number}>" for number in range(users)] + id_tokens(codebook_sizes)
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = {token: number for number, token in enumerate(specials + tokens)}

@@ -1,6 +1,6 @@
 """Decoding: items by constrained beam search, text by sampling or beams, their caches."""
 
-from jaxrec.decode.answers import Answers, choose_answers, score_answers, write_answers
+from jaxrec.decode.answer_sets import Answers, choose_answers, score_answers, write_answers
 from jaxrec.decode.beam import (
     beam_search,
     beam_widths,
@@ -12,7 +12,9 @@ from jaxrec.decode.generate import Generated, complete, generate
 from jaxrec.decode.history import History, extend_histories, read_histories
 from jaxrec.decode.kv_cache import CacheContext, KVCache, LanguageModel, last_states, prefill, step
 from jaxrec.decode.levels import Recommendations
-from jaxrec.decode.recommend import Recommender
+from jaxrec.decode.next_k import next_items
+from jaxrec.decode.recommend import ListStrategy, Recommender
+from jaxrec.decode.sampled import Draws, sample_items
 from jaxrec.decode.sampling import GREEDY, Sampling, filter_logits, sample
 from jaxrec.decode.search import Step, log_probabilities, search_step
 from jaxrec.decode.stop import StopStrings, stop_table, token_bytes
@@ -26,10 +28,12 @@ __all__ = [
     "BeamCache",
     "BeamContext",
     "CacheContext",
+    "Draws",
     "Generated",
     "History",
     "KVCache",
     "LanguageModel",
+    "ListStrategy",
     "Recommendations",
     "Recommender",
     "Sampling",
@@ -48,9 +52,11 @@ __all__ = [
     "generate",
     "last_states",
     "log_probabilities",
+    "next_items",
     "prefill",
     "read_histories",
     "sample",
+    "sample_items",
     "score_answers",
     "search_items",
     "search_step",

@@ -227,7 +227,11 @@ def _widths(
         raise ConfigError(
             f"strategy {strategy.kind!r} {'needs a' if strategy.random else 'reads no'} key"
         )
-    if strategy.random and normalize != "legal":
+    if strategy.free and normalize != "codes":
+        raise ConfigError(
+            f"strategy.free draws from all codes; set normalize='codes', got {normalize!r}"
+        )
+    if strategy.random and not strategy.free and normalize != "legal":
         raise ConfigError(
             f"strategy {strategy.kind!r} draws legal items; set normalize='legal', got "
             f"{normalize!r}"

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxrec.decode.cache import BeamCache, BeamContext
 from jaxrec.decode.history import History
 from jaxrec.decode.kv_cache import LanguageModel, read_tokens
-from jaxrec.decode.search import Normalize, candidates, pick, search_step
+from jaxrec.decode.search import Normalize, candidates, every_code, pick, search_step
 from jaxrec.decode.strategies import Strategy, diverse_step, sample_step, stochastic_step
 from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.kernels import flat_top_k
@@ -116,15 +116,20 @@ class Search:
                 self.implementation,
             )
         else:
-            each = candidates(index, level, state.node, logits, self.normalize, self.alive, total)
+            if self.strategy.free:
+                each = every_code(logits)
+            else:
+                each = candidates(
+                    index, level, state.node, logits, self.normalize, self.alive, total
+                )
             position = (index, level, state.node, state.score)
             if kind == "diverse":
                 step = diverse_step(*position, each, width, self.strategy)
             elif kind == "stochastic":
                 step, rank = stochastic_step(*position, state.rank, each, width, self._key(level))
             else:
-                temperature = self.strategy.temperature
-                step = sample_step(*position, each, width, temperature, self._key(level))
+                sampling = self.strategy.sampling
+                step = sample_step(*position, each, width, sampling, self._key(level))
         own = jnp.broadcast_to(jnp.arange(width, dtype=jnp.int32)[None], step.parent.shape)
         path = pick(state.ancestors, step.parent)
         return Beams(

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,15 @@ from jaxrec.core import ConfigError
 from jaxrec.core.activations import sharded
 from jaxrec.core.mesh import ShardingRules, batch_sharding, ways
 from jaxrec.decode.beam import Normalize, beam_search, check_beams
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
-from jaxrec.models import CausalLM
+from jaxrec.decode.kv_cache import LanguageModel
+from jaxrec.decode.levels import Recommendations
+from jaxrec.decode.next_k import next_items
+from jaxrec.decode.sampled import Draws, sample_items
+from jaxrec.ids import PAD, IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
+from jaxrec.models import EncoderDecoder
 from jaxrec.peft import virtual_of
+
+ListStrategy = Literal["beam", "sample", "next_k"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,24 +31,30 @@ class Recommender:
     """A trained model with its item IDs, ready to be asked.
 
     Attributes:
-      model: the decoder.
+      model: a decoder, or an encoder-decoder whose encoder reads the histories.
       params: its parameters; None before there are any.
       codes: IDs of all items.
       index: the trie of those IDs.
       max_items: most recent items of a history that are read.
-      beams: K, beam width and length of the answer.
+      beams: K, length of the answer, and beam width where it is searched for.
       batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
       normalize: see `beam_search`.
+      strategy: "beam", the best items; "sample", items that were drawn (`sample_items`); "next_k",
+        each item in the context of those before it (`next_items`), of a causal decoder alone.
+      draws: of "sample".
+      next_beams: of "next_k", width of the search for each item; at most the number of items.
+      prefix: whether the items of a decoder's history see one another in both directions.
       num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
       mesh: devices that share the users of a call, and on which the parameters lie; None for one.
       rules: of the mesh.
 
     Raises:
-      ConfigError: more beams than items, histories that are too long for learned positions, or a
-        batch that the devices do not divide.
+      ConfigError: more beams than items, histories that are too long for learned positions, a batch
+        that the devices do not divide, or "next_k" of a model that reads histories in both
+        directions.
     """
 
-    model: CausalLM
+    model: LanguageModel
     params: Any
     codes: ItemCodes
     index: ItemIndex
@@ -50,14 +62,24 @@ class Recommender:
     beams: int = 50
     batch_size: int = 128
     normalize: Normalize = "codes"
+    strategy: ListStrategy = "beam"
+    draws: Draws = Draws()
+    next_beams: int = 8
+    prefix: bool = False
     num_special: int = 2
     mesh: Mesh | None = None
     rules: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
         check_beams(self.index.num_items, self.beams)
-        # BOS, the history, and the item that follows it but for its last token.
-        longest = (self.max_items + 1) * self.codes.levels + virtual_of(self.params).read
+        if self.strategy == "next_k" and (self.prefix or isinstance(self.model, EncoderDecoder)):
+            raise ConfigError(
+                "strategy 'next_k' adds items to a history that was read, which a model that reads "
+                "in both directions would have to read anew; use 'beam' or 'sample'"
+            )
+        # BOS, the history, and the items that follow it but for the last token.
+        following = self.beams if self.strategy == "next_k" else 1
+        longest = (self.max_items + following) * self.codes.levels + virtual_of(self.params).read
         fix = "lower max_items, or tune.virtual_tokens where there are such"
         self.model.config.check_length(longest, f"histories of max_items {self.max_items}", fix)
         if self.batch_size % self.devices:
@@ -83,6 +105,7 @@ class Recommender:
         histories: Sequence[np.ndarray],
         excluded: Sequence[np.ndarray] | None = None,
         progress: Callable[[int], None] = lambda done: None,
+        starts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Generate the best items after each history.
 
@@ -90,12 +113,13 @@ class Recommender:
           histories: U arrays of items, oldest first.
           excluded: U arrays of items not to recommend; None for none.
           progress: called with the number of users done.
+          starts: `[U]` int32 tokens that the histories begin with; None for BOS.
 
         Returns:
           items `[U, K]` int32 (-1 where fewer are left than beams), scores `[U, K]` float32.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
-        tokens = write_histories(histories, tokens_of, self.max_items)
+        tokens = write_histories(histories, tokens_of, self.max_items, starts)
         barred = None
         if excluded is not None:
             longest = max((len(items) for items in excluded), default=0)
@@ -103,17 +127,9 @@ class Recommender:
         items, scores = [], []
         for start in range(0, len(tokens), self.batch_size):
             rows = slice(start, start + self.batch_size)
+            read = self._put(tokens[rows])
             with self._placed():
-                found = beam_search(
-                    self.model,
-                    self.params,
-                    self.index,
-                    self._put(tokens[rows]),
-                    excluded=None if barred is None else self._put(barred[rows]),
-                    vocabulary=self.vocabulary,
-                    beams=self.beams,
-                    normalize=self.normalize,
-                )
+                found = self._call(read, None if barred is None else self._put(barred[rows]), start)
             count = len(tokens[rows])
             found = multihost_utils.process_allgather((found.items, found.scores), tiled=True)
             items.append(found[0][:count])
@@ -122,6 +138,39 @@ class Recommender:
         if not items:
             return np.zeros((0, self.beams), np.int32), np.zeros((0, self.beams), np.float32)
         return np.concatenate(items), np.concatenate(scores)
+
+    def _call(self, read: jax.Array, excluded: jax.Array | None, first: int) -> Recommendations:
+        """Lists of one batch of histories, the first of which is user number `first`."""
+        given = (self.model, self.params, self.index, read)
+        words, prefix = self.vocabulary, read != PAD if self.prefix else None
+        if self.strategy == "sample":
+            key = jax.random.fold_in(jax.random.key(self.draws.seed), first)
+            return sample_items(
+                *given,
+                excluded,
+                key=key,
+                vocabulary=words,
+                places=self.beams,
+                draws=self.draws,
+                prefix=prefix,
+            )
+        if self.strategy == "next_k":
+            return next_items(
+                *given,
+                excluded,
+                vocabulary=words,
+                places=self.beams,
+                beams=min(self.next_beams, self.index.num_items),
+                normalize=self.normalize,
+            )
+        return beam_search(
+            *given,
+            excluded=excluded,
+            vocabulary=words,
+            beams=self.beams,
+            normalize=self.normalize,
+            prefix=prefix,
+        )
 
     def _put(self, rows: np.ndarray) -> jax.Array:
         """Rows of a call on their devices."""

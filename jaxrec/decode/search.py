@@ -142,6 +142,12 @@ def candidates(
     return Candidates(own - _given(total)[:, :, None], code, edge)
 
 
+def every_code(logits: jax.Array) -> Candidates:
+    """All codes as continuations, legal or not, normalized over them: of `[B, K, C]` logits."""
+    code = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2)
+    return Candidates(jax.nn.log_softmax(logits, axis=-1), code, None)
+
+
 def descend(
     index: ItemIndex,
     level: int,

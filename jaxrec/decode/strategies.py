@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
+from jaxrec.decode.sampling import Sampling, filter_logits
 from jaxrec.decode.search import Candidates, Step, descend, pick
 from jaxrec.ids import ItemIndex
 from jaxrec.kernels import grouped_top_k
@@ -31,6 +32,10 @@ class Strategy:
       groups: of "diverse"; the beams are divided among them.
       strength: of "diverse": what each earlier group's use of a code takes from its score, in nats.
       temperature: of "sample": log-probabilities are divided by it.
+      top_k: of "sample": only so many codes of a beam are drawn from; None for all.
+      top_p: of "sample": likewise the fewest that have this probability together, after `top_k`.
+      free: of "sample": draw illegal codes too, as from a model that knows of no catalogue; a path
+        that leaves the catalogue is no item.
 
     Raises:
       ConfigError: a value out of range, or one that the kind does not read.
@@ -40,6 +45,9 @@ class Strategy:
     groups: int = 1
     strength: float = 0.5
     temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    free: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("best", "diverse", "stochastic", "sample"):
@@ -58,6 +66,17 @@ class Strategy:
                 f"strategy.temperature must be positive, and 1 unless the kind is 'sample'; got "
                 f"{self.temperature} with {self.kind!r}"
             )
+        if self.kind != "sample" and (self.top_k, self.top_p, self.free) != (None, None, False):
+            raise ConfigError(
+                f"strategy.top_k, top_p and free are of the kind 'sample'; got {self.top_k}, "
+                f"{self.top_p} and {self.free} with {self.kind!r}"
+            )
+        _ = self.sampling
+
+    @property
+    def sampling(self) -> Sampling:
+        """What "sample" draws a code from."""
+        return Sampling(self.temperature, self.top_k, self.top_p)
 
     @property
     def random(self) -> bool:
@@ -182,21 +201,23 @@ def sample_step(
     score: jax.Array,
     each: Candidates,
     width: int,
-    temperature: float,
+    sampling: Sampling,
     key: jax.Array,
 ) -> Step:
     """Draw one continuation of every beam, or `width` of a single one: independent paths.
 
-    By the largest of logprob / temperature + Gumbel noise. Arguments as of `stochastic_step`.
+    By the largest of filtered logits + Gumbel noise. Arguments as of `stochastic_step`; where
+    `each` holds illegal codes, a path that takes one is dead.
     """
     batch, beams, most = each.code.shape
     logprob = each.logprob
     if beams < width:
         logprob = jnp.broadcast_to(logprob[:, :1], (batch, width, most))
     noise = jax.random.gumbel(key, logprob.shape, logprob.dtype)
-    code = jnp.argmax(logprob / temperature + noise, axis=-1).astype(jnp.int32)
+    code = jnp.argmax(filter_logits(logprob, sampling) + noise, axis=-1).astype(jnp.int32)
     parent = jnp.arange(width, dtype=jnp.int32) if beams == width else jnp.zeros(width, jnp.int32)
     parent = jnp.broadcast_to(parent[None], (batch, width))
     place = parent * most + code
     total = score[:, :, None] + each.logprob
-    return descend(index, level, node, each, place, pick(total.reshape(batch, -1), place))
+    step = descend(index, level, node, each, place, pick(total.reshape(batch, -1), place))
+    return dataclasses.replace(step, score=jnp.where(step.node >= 0, step.score, -jnp.inf))

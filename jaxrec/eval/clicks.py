@@ -4,19 +4,20 @@ Examples of one user are alike, so intervals draw users, not examples (cluster b
 Welsh, Bootstrapping clustered data, JRSS B 2007). Shapes: `N` examples.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrec.core import DataError
-from jaxrec.eval.significance import Interval
+from jaxrec.eval.significance import Interval, PairedTest
 
 
 class ClickMetrics(NamedTuple):
-    """AUC over all examples with its interval, and the mean of users' own AUC."""
+    """AUC over all examples, and the mean of users' own AUC, with intervals."""
 
     auc: Interval
-    within_user: float
+    within_user: Interval
 
 
 def pooled_auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -53,15 +54,10 @@ def within_user_auc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -
     Raises:
       DataError: no user has both kinds of label.
     """
-    total, weight = 0.0, 0
-    for user in np.unique(users):
-        mine = users == user
-        if len(np.unique(labels[mine])) == 2:
-            total += pooled_auc(labels[mine], scores[mine]) * int(mine.sum())
-            weight += int(mine.sum())
-    if not weight:
+    each = _within(labels, scores, users)
+    if not each:
         raise DataError("no user has both liked and disliked examples, so no AUC within users")
-    return total / weight
+    return _mean(list(each.values()))
 
 
 def click_metrics(
@@ -73,7 +69,7 @@ def click_metrics(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ClickMetrics:
-    """Pooled AUC with its cluster bootstrap interval over users, and the AUC within users.
+    """Both AUCs with cluster bootstrap intervals over users.
 
     Args:
       labels: `[N]`, as above.
@@ -87,13 +83,75 @@ def click_metrics(
       DataError: as `pooled_auc` and `within_user_auc`.
     """
     auc, within = pooled_auc(labels, scores), within_user_auc(labels, scores, users)
-    rng = np.random.default_rng(seed)
-    names = np.unique(users)
-    rows = [np.flatnonzero(users == user) for user in names]
-    found = []
-    for _ in range(resamples):
-        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(names), len(names))])
+    each = _within(labels, scores, users)
+    pooled, inside = [], []
+    for names, drawn in _draws(users, resamples, seed):
         if len(np.unique(labels[drawn])) == 2:
-            found.append(pooled_auc(labels[drawn], scores[drawn]))
+            pooled.append(pooled_auc(labels[drawn], scores[drawn]))
+        if mine := [each[name] for name in names if name in each]:
+            inside.append(_mean(mine))
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return ClickMetrics(
+        Interval(auc, *map(float, np.quantile(pooled, ends))),
+        Interval(within, *map(float, np.quantile(inside, ends))),
+    )
+
+
+def paired_auc(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    others: np.ndarray,
+    users: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> PairedTest:
+    """Whether one scoring has another pooled AUC than a second, by a bootstrap over users.
+
+    Args:
+      labels: `[N]`, as above.
+      scores: `[N]`, of the one.
+      others: `[N]`, of the other.
+      users: `[N]`.
+      level: confidence.
+      resamples: of the users.
+      seed: of the draws.
+
+    Returns:
+      Difference, interval and p as `paired_bootstrap` defines them.
+    """
+    difference = pooled_auc(labels, scores) - pooled_auc(labels, others)
+    found = np.array(
+        [
+            pooled_auc(labels[drawn], scores[drawn]) - pooled_auc(labels[drawn], others[drawn])
+            for _, drawn in _draws(users, resamples, seed)
+            if len(np.unique(labels[drawn])) == 2
+        ]
+    )
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return ClickMetrics(Interval(auc, float(low), float(high)), within)
+    extreme = np.count_nonzero(np.abs(found - difference) >= abs(difference))
+    return PairedTest(difference, float(low), float(high), (1 + extreme) / (1 + len(found)))
+
+
+def _within(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[Any, Any]:
+    """AUC and number of examples of each user with both kinds of label."""
+    each = {}
+    for user in np.unique(users).tolist():
+        mine = users == user
+        if len(np.unique(labels[mine])) == 2:
+            each[user] = (pooled_auc(labels[mine], scores[mine]), int(mine.sum()))
+    return each
+
+
+def _mean(each: list[tuple[float, int]]) -> float:
+    return sum(auc * count for auc, count in each) / sum(count for _, count in each)
+
+
+def _draws(users: np.ndarray, resamples: int, seed: int) -> Iterator[tuple[list[Any], np.ndarray]]:
+    """Users drawn with replacement, and the rows of their examples."""
+    rng, names = np.random.default_rng(seed), np.unique(users)
+    rows = [np.flatnonzero(users == user) for user in names]
+    for _ in range(resamples):
+        chosen = rng.integers(0, len(names), len(names))
+        yield names[chosen].tolist(), np.concatenate([rows[i] for i in chosen])

@@ -1,7 +1,7 @@
 """Training objectives: pure functions from parameters and a batch to a loss."""
 
 from jaxrec.objectives.dro import dro, propensities
-from jaxrec.objectives.id_modeling import cross_entropy, id_loss
+from jaxrec.objectives.id_modeling import cross_entropy, id_loss, next_item_loss
 from jaxrec.objectives.language_modeling import language_loss
 from jaxrec.objectives.loss import Loss
 from jaxrec.objectives.ranking import bce, bpr, sampled_softmax
@@ -14,6 +14,7 @@ __all__ = [
     "dro",
     "id_loss",
     "language_loss",
+    "next_item_loss",
     "propensities",
     "sampled_softmax",
 ]

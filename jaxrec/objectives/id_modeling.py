@@ -9,6 +9,12 @@ the last, so n items take n L columns, and every item of a row is predicted from
 
 predicted   a0  a1  b0  b1  c0  c1      history a b, then history c; L = 2
 read        BOS a0  a1  b0  BOS c0
+
+A model that reads the history in both directions predicts one item after it:
+
+encoder-decoder     source  BOS a0 a1 b0 b1     written  PAD c0     predicted  c0 c1
+prefix decoder      read    BOS a0 a1 b0 b1 c0                      predicted  c0 c1
+                            `---- prefix ----`
 """
 
 from typing import Any
@@ -19,7 +25,7 @@ import jax.numpy as jnp
 from jaxrec.core import ConfigError
 from jaxrec.ids import IdVocabulary
 from jaxrec.ids.vocabulary import BOS, PAD
-from jaxrec.models import CausalLM
+from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss
 from jaxrec.peft import prepend, virtual_of
@@ -81,12 +87,80 @@ def id_loss(
         rngs=rngs,
     )
     hidden = read.drop(hidden)
+    return _of_levels(model, params, hidden, targets, vocabulary)
+
+
+def next_item_loss(
+    model: CausalLM | EncoderDecoder,
+    params: Any,
+    source: jax.Array,
+    target: jax.Array,
+    key: jax.Array | None,
+    *,
+    vocabulary: IdVocabulary,
+) -> Loss:
+    """Negative log-likelihood of one item after each history read in both directions, in nats.
+
+    Args:
+      model: an encoder-decoder, whose encoder reads the histories and whose decoder starts from
+        PAD; or a decoder, whose prefix they are.
+      params: its parameters, without virtual tokens.
+      source: `[B, S]` int32 histories, padded with PAD on either side for an encoder, on the left
+        for a decoder.
+      target: `[B, L]` int32, tokens of the items that follow.
+      key: dropout key; None for a deterministic pass.
+      vocabulary: token numbers of the codes.
+
+    Returns:
+      As of `id_loss`.
+    """
+    seen, settled = source != PAD, key is None
+    rngs = None if key is None else {"dropout": key}
+    length = source.shape[1]
+
+    def run(module: CausalLM | EncoderDecoder) -> jax.Array:
+        if isinstance(module, EncoderDecoder):
+            written = jnp.pad(target[:, :-1], ((0, 0), (1, 0)), constant_values=PAD)
+            there = jnp.ones(written.shape, bool)
+            context = SelfContext(attention_mask(there), causal=True)
+            memory = module.memory(module.encode(source, seen, settled))
+            positions = positions_of(there)
+            return module.hidden(written, positions, context, memory, seen, deterministic=settled)[
+                0
+            ]
+        read = jnp.concatenate([source, target[:, :-1]], axis=1)
+        prefix = jnp.pad(seen, ((0, 0), (0, read.shape[1] - length)))
+        context = SelfContext(attention_mask(read != PAD, prefix=prefix))
+        positions = positions_of(read != PAD)
+        hidden, _ = module.hidden(read, positions, context, deterministic=settled)
+        return hidden[:, length - 1 :]
+
+    hidden = model.apply(params, method=run, rngs=rngs)
+    return _of_levels(model, params, hidden, target, vocabulary)
+
+
+def _of_levels(
+    model: CausalLM | EncoderDecoder,
+    params: Any,
+    hidden: jax.Array,
+    targets: jax.Array,
+    vocabulary: IdVocabulary,
+) -> Loss:
+    """Loss of whole items from the states that predict their tokens.
+
+    Args:
+      model: whose head scores the states.
+      params: its parameters.
+      hidden: `[B, items * L, D]`.
+      targets: `[B, items * L]` int32 tokens; special ones are no items, and never a target.
+      vocabulary: token numbers of the codes.
+    """
     levels = vocabulary.levels
     batch, length, width = hidden.shape
     # [B, items, L, D] and [B, items, L]
     hidden = hidden.reshape(batch, length // levels, levels, width)
     targets = targets.reshape(batch, length // levels, levels)
-    # PAD and BOS are no items, and never a target. An item is there at all levels or at none.
+    # An item is there at all levels or at none.
     weight = (targets[:, :, 0] >= vocabulary.num_special).astype(jnp.float32)
     losses = []
     for level in range(levels):

@@ -1,6 +1,7 @@
 """A run's histories as training batches: padded, in length buckets, or packed.
 
-The layouts hold the same windows, and differ in shapes and in how much of them is padding.
+The layouts hold the same windows, and differ in shapes and in how much of them is padding. Where a
+history is read in both directions, each of its prefixes is an example instead of a window.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from jaxrec.core.mesh import make_mesh, ways
 from jaxrec.data import (
     Buckets,
     Packing,
+    Prefixes,
     Windows,
     bucketed_batches,
     packed_batches,
@@ -27,10 +29,11 @@ from jaxrec.systems.config import Config
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingBatches:
-    """Batches for `id_loss`.
+    """Batches for `id_loss`, or for `next_item_loss`.
 
     Attributes:
-      dataset: endless Grain dataset of "tokens", and "segments" where rows are packed.
+      dataset: endless Grain dataset of "tokens", and "segments" where rows are packed; or of
+        "source" and "target".
       shapes: `jax.ShapeDtypeStruct`s of every kind of batch, that of the longest rows last.
       description: what a batch is like, in words.
       padding: share of padding over an epoch.
@@ -52,7 +55,11 @@ class TrainingBatches:
 
 
 def training_batches(
-    config: Config, source: Source, tokens_of: np.ndarray, shard: tuple[int, int] = (0, 1)
+    config: Config,
+    source: Source,
+    tokens_of: np.ndarray,
+    shard: tuple[int, int] = (0, 1),
+    starts: np.ndarray | None = None,
 ) -> TrainingBatches:
     """Lay the training histories out as the config says.
 
@@ -61,20 +68,36 @@ def training_batches(
       source: item arrays, one a user.
       tokens_of: `[I, L]` int32, tokens of each item.
       shard: (part, parts) of every batch that the dataset gives; shapes are of whole batches.
+      starts: `[U]` int32, see `model.start_tokens`.
 
     Raises:
       ConfigError: a batch that does not divide over devices and micro-batches.
     """
-    layout, rows, items = config.batches, config.train.batch_size, config.max_items
-    windows = Windows.of(source, length=items, seed=config.train.seed)
-
-    levels = tokens_of.shape[1]
+    layout, rows, levels = config.batches, config.train.batch_size, tokens_of.shape[1]
+    apart = config.architecture != "causal"
+    # The item that follows a history is no part of what is read.
+    items = config.max_items + apart
+    kind, users = (Prefixes if apart else Windows), starts is not None
+    windows = kind.of(source, length=items, seed=config.train.seed, users=users)
 
     def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-        return {"tokens": jax.ShapeDtypeStruct((rows, 1 + length * levels), jnp.int32)}
+        shapes = {"tokens": (1 + length * levels,)}
+        if apart:
+            shapes = {"source": (1 + (length - 1) * levels,), "target": (levels,)}
+        return {
+            name: jax.ShapeDtypeStruct((rows, *size), jnp.int32) for name, size in shapes.items()
+        }
 
     def padded_to(length: int) -> Encode:
-        return lambda items, _: {"tokens": write_histories([items], tokens_of, length)[0]}
+        def encode(items: np.ndarray, _: np.random.Generator) -> dict[str, np.ndarray]:
+            first = None if starts is None else starts[items[:1]]
+            items = items if starts is None else items[1:]
+            if not apart:
+                return {"tokens": write_histories([items], tokens_of, length, first)[0]}
+            source = write_histories([items[:-1]], tokens_of, length - 1, first)[0]
+            return {"source": source, "target": tokens_of[items[-1]]}
+
+        return encode
 
     if layout.layout == "pad":
         return TrainingBatches(
@@ -128,5 +151,10 @@ def measure(batch: Mapping[str, np.ndarray]) -> tuple[int, int]:
         levels = batch["tokens"].shape[-1]
         used = batch["segments"] >= 0
         return levels * int(np.count_nonzero(used)), levels * used.size
+    if "source" in batch:
+        # What is read but for the first token, and what is written: those of all items.
+        read = batch["source"][:, 1:]
+        written = batch["target"].size
+        return int(np.count_nonzero(batch["source"])) - len(read) + written, read.size + written
     read = batch["tokens"][:, :-1]
     return int(np.count_nonzero(read)), read.size

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data.interactions import SEPARATOR
 from jaxrec.eval import (
     Catalogue,
@@ -74,16 +74,26 @@ def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
     return load(path, facts)
 
 
+def check_baseline(name: str, config: Any) -> None:
+    """Reject a baseline that there is not, or whose settings the config has not.
+
+    Raises:
+      ConfigError: naming the nearest one.
+    """
+    known = COUNTING + TRAINED
+    if name not in known:
+        raise ConfigError(f"no baseline {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    if name in TRAINED and not hasattr(config, name):
+        raise ConfigError(
+            f"the settings of {name} are read of the first config, and a "
+            f"{type(config).__name__} has none; put a generative config first"
+        )
+
+
 def measure_baseline(
     name: str, config: Any, dataset: Dataset, directory: Path, seed: int
 ) -> Measured:
-    """The same for a baseline, with its settings in `config`; counts are the same for every seed.
-
-    Raises:
-      ConfigError: no such baseline.
-    """
-    if name not in COUNTING + TRAINED:
-        raise ConfigError(f"no baseline {name!r}; known: {', '.join(COUNTING + TRAINED)}")
+    """The same for a baseline with its settings in `config`; counts need no seed."""
     facts = comparison.protocol(config, dataset)
     if name in TRAINED:
         settings = getattr(config, name)

@@ -41,6 +41,7 @@ from jaxrec.peft import Tuning, size_of
 from jaxrec.systems.config import METRIC, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.systems.measured import Measured
+from jaxrec.systems.model import start_tokens
 from jaxrec.train import FitResult, ProgressBar
 
 Stage = Literal["valid", "test"]
@@ -86,7 +87,10 @@ def measure_model(
     started = time.monotonic()
     with ProgressBar("recommend", len(histories), "user") as bar:
         items, scores = recommender.recommend(
-            histories, histories if config.decode.filter_seen else None, bar.update
+            histories,
+            histories if config.decode.filter_seen else None,
+            bar.update,
+            start_tokens(config, dataset),
         )
     seconds = time.monotonic() - started
     measured = Measured(

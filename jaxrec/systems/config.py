@@ -12,6 +12,7 @@ from jaxrec.baselines.ncf import NeuMfConfig
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, ShardingRules
+from jaxrec.decode import Draws, ListStrategy
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
 from jaxrec.systems.id_config import IdConfig
@@ -38,6 +39,8 @@ class DataConfig:
       item_table: CSV or Parquet file of item texts; "" for none.
       item_id_column: of the item table.
       min_count: k of the iterated k-core over users and items; 0 for none.
+      sample_users: users drawn of those that are left, with the whole catalogue kept; 0 for all.
+      sample_seed: of that draw.
       tie: order of interactions at the same time; all but "row" are controls.
       short_users: what to do about users with fewer than 3 interactions.
     """
@@ -51,8 +54,15 @@ class DataConfig:
     item_table: str = ""
     item_id_column: str = "item"
     min_count: int = 5
+    sample_users: int = 0
+    sample_seed: int = 0
     tie: Literal["row", "random", "item_asc", "item_desc"] = "row"
     short_users: Literal["error", "drop"] = "error"
+
+    def __post_init__(self) -> None:
+        """Reject a sample of fewer than no users."""
+        if self.sample_users < 0:
+            raise ConfigError(f"data.sample_users must not be negative, got {self.sample_users}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +94,23 @@ class DecodeConfig:
     """How items are generated.
 
     Attributes:
-      beams: K, beam width and longest list.
+      strategy: "beam", the best items by an exact search; "sample", items that were drawn, as few
+        as there are; "next_k", items one after the other, each appended to the history.
+      beams: K, longest list, and the beam width.
       batch_size: users a call.
       normalize: log-probabilities over all codes of a level or over the legal ones.
       filter_seen: never recommend what is in the user's history.
+      draws: of "sample".
+      next_beams: of "next_k", width of the search for each item.
     """
 
+    strategy: ListStrategy = "beam"
     beams: int = 50
     batch_size: int = 128
     normalize: Literal["codes", "legal"] = "codes"
     filter_seen: bool = True
+    draws: Draws = Draws()
+    next_beams: int = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +151,12 @@ class Config:
 
     Attributes:
       max_items: most recent items of a history that the model reads.
-      model: shape of the decoder; its vocabulary follows from the IDs. With `tune.base` the
+      architecture: "causal", a decoder that learns from every item of a window at once;
+        "encoder_decoder", or "prefix", a decoder whose history sees itself in both directions:
+        these learn from each prefix of a history by itself.
+      user_tokens: tokens to which users are hashed; a user's stands in front of the history. 0 for
+        none (Rajput et al. 2023, section 3.2, have 2,000).
+      model: shape of the model; its vocabulary follows from the IDs. With `tune.base` the
         shape is the base's, and only the dropouts, dtype and remat given here are read.
       tune: from which model training starts, and what of it is trained.
     """
@@ -142,6 +164,8 @@ class Config:
     system: ClassVar[str] = "jaxrec.systems.generative_run"
 
     max_items: int = 30
+    architecture: Literal["causal", "prefix", "encoder_decoder"] = "causal"
+    user_tokens: int = 0
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
@@ -164,6 +188,9 @@ class Config:
         """Reject settings that contradict one another."""
         if self.max_items < 1:
             raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
+        if self.user_tokens < 0:
+            raise ConfigError(f"user_tokens must not be negative, got {self.user_tokens}")
+        self._check_architecture()
         if 0 < self.batches.row_items < self.max_items:
             raise ConfigError(
                 f"batches.row_items {self.batches.row_items} cannot hold a history of max_items "
@@ -184,3 +211,45 @@ class Config:
                 f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
                 f"{self.decode.beams} items; raise decode.beams"
             )
+
+    @property
+    def items_read(self) -> int:
+        """Most recent items of a history that are read to recommend.
+
+        What is generated must lie within the `max_items` that windows of a decoder have: always
+        where it has a row for each position, as rows beyond were never trained, and where a whole
+        list is appended.
+        """
+        if self.architecture != "causal" or self.tune.base:
+            return self.max_items
+        learned = self.model.positions == "learned"
+        if self.decode.strategy == "next_k":
+            return self.max_items - self.decode.beams + (not learned)
+        return self.max_items - learned
+
+    def _check_architecture(self) -> None:
+        if self.decode.strategy == "next_k" and self.architecture != "causal":
+            raise ConfigError(
+                f"decode.strategy next_k adds items to a history that was read; architecture "
+                f"{self.architecture} would have to read it anew: use decode.strategy beam or "
+                "sample, or architecture causal"
+            )
+        if self.items_read < 1:
+            raise ConfigError(
+                f"max_items {self.max_items} leaves no history before the items that decode."
+                f"strategy {self.decode.strategy} generates; raise it, or lower decode.beams "
+                f"{self.decode.beams}"
+            )
+        given = [f"architecture {self.architecture}"] if self.architecture != "causal" else []
+        given += [f"user_tokens {self.user_tokens}"] if self.user_tokens else []
+        for what in given:
+            if self.tune.base:
+                raise ConfigError(
+                    f"{what} is for models trained from scratch, and tune.base is "
+                    f"{self.tune.base!r}; give architecture causal without user_tokens, or no "
+                    "tune.base"
+                )
+            if self.batches.layout == "pack":
+                raise ConfigError(
+                    f"batches.layout pack has no room for {what}; use batches.layout pad or bucket"
+                )

@@ -17,6 +17,7 @@ from jaxrec.data import (
     leave_one_out,
     load,
     prepare,
+    sample_users,
 )
 from jaxrec.data.tfds_store import ItemSequences
 from jaxrec.systems.config import DataConfig
@@ -70,9 +71,10 @@ class Dataset:
 
 
 def load_interactions(config: DataConfig) -> Interactions:
-    """Read and filter.
+    """Read, filter and draw the users that are asked for.
 
     Raises:
+      ConfigError: more users to draw than there are.
       DataError: not found, malformed, or nothing left.
     """
     columns = Columns(
@@ -84,7 +86,11 @@ def load_interactions(config: DataConfig) -> Interactions:
         item_id=config.item_id_column,
     )
     interactions = load(config.name, from_file=config.from_file or None, columns=columns)
-    return k_core(interactions, config.min_count) if config.min_count else interactions
+    if config.min_count:
+        interactions = k_core(interactions, config.min_count)
+    if config.sample_users:
+        interactions = sample_users(interactions, config.sample_users, config.sample_seed)
+    return interactions
 
 
 def load_dataset(config: DataConfig) -> Dataset:

@@ -1,6 +1,7 @@
-"""The generative recommender: item IDs, a causal decoder trained on histories, beam search.
+"""The generative recommender: item IDs, a model trained on histories, beam search.
 
-dataset -> item IDs -> histories as tokens -> decoder -> next item's ID, token by token
+dataset -> item IDs -> histories as tokens -> decoder or encoder-decoder -> next item's ID, token by
+token
 """
 
 import dataclasses
@@ -22,12 +23,12 @@ from jaxrec.core.processes import batch_shard, on_writer
 from jaxrec.decode import Recommender, check_beams
 from jaxrec.eval import average, list_metrics
 from jaxrec.ids import ItemCodes, ItemIndex
-from jaxrec.objectives import Loss, id_loss
+from jaxrec.objectives import Loss, id_loss, next_item_loss
 from jaxrec.systems import item_ids, item_text, run
 from jaxrec.systems.batches import measure, training_batches
 from jaxrec.systems.config import METRIC, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
-from jaxrec.systems.model import check_items, make_model, vocabulary
+from jaxrec.systems.model import check_items, make_model, start_tokens, vocabulary
 from jaxrec.systems.parameters import load_start, load_variables
 from jaxrec.systems.split import shapes_of
 from jaxrec.train import FitResult, Plan, check_batch, fit, make_plan
@@ -79,10 +80,14 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
         codes=codes,
         index=ItemIndex.build(codes),
         num_special=vocabulary(config, codes).num_special,
-        max_items=config.max_items,
+        max_items=config.items_read,
         beams=config.decode.beams,
         batch_size=config.decode.batch_size,
         normalize=config.decode.normalize,
+        strategy=config.decode.strategy,
+        draws=config.decode.draws,
+        next_beams=config.decode.next_beams,
+        prefix=config.architecture == "prefix",
         mesh=make_mesh(config.mesh),
         rules=config.sharding,
     )
@@ -98,13 +103,17 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
     model, words = make_model(config, codes), vocabulary(config, codes)
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        if config.architecture != "causal":
+            source, target = batch["source"], batch["target"]
+            return next_item_loss(model, params, source, target, key, vocabulary=words)
         segments = batch.get("segments")
         return id_loss(model, params, batch["tokens"], key, vocabulary=words, segments=segments)
 
     history = f"histories of max_items {config.max_items}"
     model.config.check_length(config.max_items * codes.levels, history, "lower max_items")
-    histories = dataset.split.train.sequences()
-    batches = training_batches(config, histories, words.tokens(codes.codes)).shapes
+    histories, starts = dataset.split.train.sequences(), start_tokens(config, dataset)
+    tokens_of = words.tokens(codes.codes)
+    batches = training_batches(config, histories, tokens_of, starts=starts).shapes
     shapes = shapes_of(config, codes)
     return make_plan(
         shapes.trainable,
@@ -143,7 +152,7 @@ def train(
     plan: Plan | None = None,
     profile: bool = False,
 ) -> FitResult:
-    """Train the decoder, or go on training it, below `directory`.
+    """Train the model, or go on training it, below `directory`.
 
     Args:
       config: of the run, resolved.
@@ -160,19 +169,23 @@ def train(
     plan = plan or plan_training(config, dataset, codes)
     plan.memory.check()
     histories, targets = dataset.split.history("valid"), dataset.split.target("valid")
-    users = valid_users(config, dataset)
+    users, starts = valid_users(config, dataset), start_tokens(config, dataset)
 
     def evaluate(params: Any) -> dict[str, float]:
         recommender = dataclasses.replace(base, params=params)
         seen = [histories[user] for user in users]
-        items, _ = recommender.recommend(seen, seen if config.decode.filter_seen else None)
+        items, _ = recommender.recommend(
+            seen,
+            seen if config.decode.filter_seen else None,
+            starts=None if starts is None else starts[users],
+        )
         return average(list_metrics(items, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
     source = training_source(dataset, directory / "data")
     tokens_of = vocabulary(config, codes).tokens(codes.codes)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
-    batches = training_batches(config, source, tokens_of, shard)
+    batches = training_batches(config, source, tokens_of, shard, starts)
     print(batches)
     begun = load_start(config, codes)
     return fit(

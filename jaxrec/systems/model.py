@@ -1,23 +1,26 @@
 """The model of a run: its shape and vocabulary, and where it comes from.
 
-A run without `tune.base` trains a decoder from scratch. One with it starts from another model: from
+A run without `tune.base` trains a model from scratch. One with it starts from another model: from
 a run, whose item IDs must be these, or from a text model, which is given them as tokens.
 """
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.data.tokenizers import add_id_tokens, id_tokenizer
 from jaxrec.ids import BOS, PAD, IdVocabulary, ItemCodes
-from jaxrec.models import CausalLM, ModelSpec, Pretrained
+from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Pretrained
 from jaxrec.systems import run, text_base
 from jaxrec.systems.config import Config
+from jaxrec.systems.dataset import Dataset
 
 # What training alone reads, so that it may differ from the base's.
 _OWN = ("dropout", "attention_dropout", "mlp_dropout", "dtype", "remat")
@@ -35,6 +38,11 @@ def resolve(config: Config) -> Config:
     path = Path(config.tune.base)
     if run.exists(path):
         theirs, codes = run.load_config(path), run.load_codes(path)
+        if theirs.architecture != "causal" or theirs.user_tokens:
+            raise ConfigError(
+                f"tune.base {path} has architecture {theirs.architecture} and user_tokens "
+                f"{theirs.user_tokens}; a run starts from a causal one without user_tokens"
+            )
         shape, special = make_model(theirs, codes).config, vocabulary(theirs, codes).num_special
     else:
         model, tokenizer = text_base.describe(path)
@@ -46,17 +54,30 @@ def resolve(config: Config) -> Config:
 def vocabulary(config: Config, codes: ItemCodes) -> IdVocabulary:
     """Token numbers of the IDs of a resolved config; those of a text model come before them."""
     if not config.tune.base:
-        return IdVocabulary(codes.sizes)
+        return IdVocabulary(codes.sizes, IdVocabulary(codes.sizes).num_special + config.user_tokens)
     return IdVocabulary(codes.sizes, config.model.vocab_size)
 
 
+def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
+    """Token that each user's history begins with, `[U]` int32; None for BOS.
+
+    By a hash of the user's original ID, so that it is the same whoever else is in the data.
+    """
+    if not config.user_tokens:
+        return None
+    first = IdVocabulary((1,)).num_special
+    users = dataset.split.train.user_ids.astype(str)
+    hashed = [first + zlib.crc32(user.encode()) % config.user_tokens for user in users]
+    return np.array(hashed, np.int32)
+
+
 def knows_text(words: IdVocabulary) -> bool:
-    """Whether there are tokens of text before those of the IDs."""
+    """Whether there are tokens of text before those of the IDs, of a run with `tune.base`."""
     return words.num_special > IdVocabulary(words.sizes).num_special
 
 
-def make_model(config: Config, codes: ItemCodes) -> CausalLM:
-    """Build the decoder of a resolved config.
+def make_model(config: Config, codes: ItemCodes) -> CausalLM | EncoderDecoder:
+    """Build the model of a resolved config.
 
     Raises:
       ConfigError: a base whose table of positions is too short.
@@ -68,18 +89,25 @@ def make_model(config: Config, codes: ItemCodes) -> CausalLM:
         shape.check_length(longest, f"histories of max_items {config.max_items}", "lower it")
     size = vocabulary(config, codes).size
     longest = max(shape.max_length, length)
-    return CausalLM(dataclasses.replace(shape, vocab_size=size, max_length=longest))
+    shape = dataclasses.replace(shape, vocab_size=size, max_length=longest)
+    return EncoderDecoder(shape) if _has_encoder(config) else CausalLM(shape)
+
+
+def _has_encoder(config: Config) -> bool:
+    return config.architecture == "encoder_decoder"
 
 
 def make_spec(config: Config, codes: ItemCodes) -> ModelSpec:
     """The same as a `ModelSpec`."""
-    return ModelSpec("causal", make_model(config, codes).config)
+    shape = make_model(config, codes).config
+    return ModelSpec("encoder_decoder" if _has_encoder(config) else "causal", shape)
 
 
-def init_function(model: CausalLM) -> Callable[[jax.Array], Any]:
+def init_function(model: CausalLM | EncoderDecoder) -> Callable[[jax.Array], Any]:
     """From a key to the model's variables, with their axis names."""
     example = jnp.zeros((1, 2), jnp.int32)
-    return lambda key: model.init(key, example, example == 0)
+    inputs = (example, example == 0) * (2 if isinstance(model, EncoderDecoder) else 1)
+    return lambda key: model.init(key, *inputs)
 
 
 def origin(config: Config, codes: ItemCodes) -> tuple[Pretrained, Any]:
@@ -90,8 +118,10 @@ def origin(config: Config, codes: ItemCodes) -> tuple[Pretrained, Any]:
     path = Path(config.tune.base)
     if not config.tune.base:
         special = {"pad_token_id": PAD, "bos_token_id": BOS}
+        if _has_encoder(config):
+            special["decoder_start_token_id"] = PAD
         bare = Pretrained(make_spec(config, codes), None, None, special)
-        return bare, id_tokenizer(codes.sizes)
+        return bare, id_tokenizer(codes.sizes, users=config.user_tokens)
     if run.exists(path):
         return origin(run.load_config(path), codes)
     described, tokenizer = text_base.describe(path)

@@ -85,9 +85,15 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
     """The best checkpoint of a run as a model of plain kernels.
 
     Raises:
-      ConfigError: tuning that no kernel can hold.
+      ConfigError: tuning that no kernel can hold, or a prefix decoder.
       DataError: as of `load_variables`.
     """
+    if config.architecture == "prefix":
+        raise ConfigError(
+            f"{directory} is of architecture prefix: its histories see themselves in both "
+            "directions, which no exported decoder does; train architecture causal or "
+            "encoder_decoder"
+        )
     method = config.tune.method
     if method in ("adapter", "prefix", "prompt"):
         apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"
@@ -143,10 +149,10 @@ def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, s
                 f"{name} of tune.base {path} has shape {shape}, and the run's settings give "
                 f"{expected.get(name)}; start from a base of that shape"
             )
-    return model.params, _checksum(original.params)
+    return model.params, checksum(original.params)
 
 
-def _checksum(params: Any) -> str:
+def checksum(params: Any) -> str:
     """SHA-256 of names, shapes, dtypes and values."""
     found = hashlib.sha256()
     for path, leaf in sorted(flatten_dict(params, sep="/").items()):

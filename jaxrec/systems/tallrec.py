@@ -1,177 +1,289 @@
 """TALLRec: a language model says "Yes." or "No." to a user's next item (Bao et al., RecSys 2023).
 
-The parts: instruction data in Alpaca's frame, the next-token objective, LoRA, and a score, which is
-the gap between the logits of the two answers at the first token of the response.
+ratings -> windows -> questions in Alpaca's frame -> next-token loss -> gap of the answers' logits
 
-Every comparison needs one control: the number of liked titles in the prompt. On the published movie
-split it alone has an AUC of .726 on test and .689 on validation.
+Tuned in two stages: on instructions of any kind, then on few or all of the questions. The model is
+a text model with LoRA, or a small one trained from scratch to which every title is one token.
+
+Every comparison needs one control, the number of liked titles in the prompt: on the published movie
+split it alone has an AUC of .726.
 """
 
 import dataclasses
 import functools
-import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.data.instructions import Instruction, TokenRows
-from jaxrec.models import CausalLM
-from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.core import ConfigError
+from jaxrec.data.click_windows import (
+    NO,
+    YES,
+    ClickWindows,
+    click_prompts,
+    click_windows,
+    published_split,
+    split_users,
+)
+from jaxrec.data.instructions import (
+    Instruction,
+    TokenRows,
+    encode_instructions,
+    instruction_batches,
+    read_instructions,
+)
+from jaxrec.data.interactions import Interactions
+from jaxrec.decode.answers import answer_gaps, answer_tokens
+from jaxrec.eval.clicks import pooled_auc
+from jaxrec.models import TransformerConfig
+from jaxrec.objectives import language_loss
+from jaxrec.peft import TuneConfig
+from jaxrec.systems import click_table, run, tuned_text
+from jaxrec.systems.config import DataConfig
+from jaxrec.systems.dataset import load_interactions
+from jaxrec.systems.system import Options
+from jaxrec.systems.tuned_text import TextModel
+from jaxrec.train import Plan, TrainConfig, fit
 
-YES, NO = "Yes.", "No."
-_TITLES = re.compile(r'"(.*?)"(?=, "|$)')
+METRIC = "auc"
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-    """What a record of the published data asks.
+class ClickEvalConfig:
+    """How answers are measured.
 
     Attributes:
-      liked: titles of the history with a high rating, oldest first.
-      disliked: the others.
-      target: the title asked for.
-      answer: whether the user likes it.
+      baselines: of `click_table.BASELINES`, trained on the same windows.
+      valid_windows: of a validation, spread evenly; 0 for all.
+      test_windows: likewise of the test.
+      batch_size: prompts a call.
+      resamples: of the bootstrap over users.
     """
 
-    liked: tuple[str, ...]
-    disliked: tuple[str, ...]
-    target: str
-    answer: bool
+    baselines: tuple[str, ...] = ("gru4rec", "caser", "sasrec", "dros")
+    valid_windows: int = 0
+    test_windows: int = 0
+    batch_size: int = 32
+    resamples: int = 1000
 
 
-def parse(record: Instruction) -> Question:
-    """Take a record apart.
+@dataclasses.dataclass(frozen=True)
+class TallrecConfig:
+    """A run of TALLRec.
+
+    Attributes:
+      data: interactions with ratings.
+      split: the last 10,000 windows as published, or all windows, split by users.
+      history: items of a window before the one asked for.
+      threshold: an item is liked if its rating is above.
+      kind: what an item is called.
+      shots: windows that are trained on, drawn by the seed; 0 for all.
+      on_prompt: learn the prompts too, as published, and not the answers alone.
+      max_length: most tokens of a prompt with its answer.
+      instructions: file of the first stage's instructions (JSON list or lines, see
+        `read_instructions`); "" for no first stage.
+      instruct: the first stage's training.
+      train: the second's.
+      tune: `base` is the text model to start from, "" for one of `model`'s shape from scratch.
+      model: see `tune`.
+      vocab_size: of the tokenizer that is trained for a model from scratch, titles not counted.
+      eval: measurements.
+    """
+
+    system: ClassVar[str] = "jaxrec.systems.tallrec"
+
+    data: DataConfig = DataConfig(min_count=0)
+    split: Literal["published", "users"] = "published"
+    history: int = 10
+    threshold: float = 3.0
+    kind: str = "movie"
+    shots: int = 0
+    on_prompt: bool = True
+    max_length: int = 512
+    instructions: str = ""
+    instruct: TrainConfig = TrainConfig(steps=200)
+    train: TrainConfig = TrainConfig(steps=1000)
+    tune: TuneConfig = TuneConfig()
+    model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
+    vocab_size: int = 1000
+    eval: ClickEvalConfig = ClickEvalConfig()
+
+    def __post_init__(self) -> None:
+        """Reject settings that contradict one another."""
+        if self.shots < 0:
+            raise ConfigError(f"shots must not be negative, got {self.shots}")
+        for name in self.eval.baselines:
+            click_table.check(name)
+        if not self.tune.base and self.tune.method != "full":
+            raise ConfigError(
+                f"tune.method {self.tune.method} trains a small part of a model that there must be "
+                "already: give it as tune.base, or train all: tune.method full"
+            )
+        if self.tune.method in ("prefix", "prompt"):
+            raise ConfigError(
+                f"tune.method {self.tune.method} has no place for virtual tokens in questions yet; "
+                "use lora, qlora, adapter or full"
+            )
+
+
+CONFIG = TallrecConfig
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+    """The parts of a run's data, and the titles of all items."""
+
+    train: ClickWindows
+    valid: ClickWindows
+    test: ClickWindows
+    titles: list[str]
+    data: Interactions
+
+    def describe(self) -> Mapping[str, object]:
+        """What the run is measured on: JSON-able."""
+        counts = {name: len(getattr(self, name)) for name in ("train", "valid", "test")}
+        users = len(np.unique(self.test.user))
+        facts = {"dataset": self.data.name, "source": self.data.source, "test_users": users}
+        return facts | counts | {"fingerprint": self.data.fingerprint()}
+
+
+def load_windows(config: TallrecConfig) -> Windows:
+    """Read the data, cut the windows, and draw the few that are trained on.
 
     Raises:
-      DataError: another form than the published one.
+      DataError: data that have no such windows.
+      ConfigError: more shots than windows.
     """
-    lines = record.input.split("\n")
-    if len(lines) != 3 or record.output not in (YES, NO):
-        raise DataError(
-            f"no TALLRec record: input of {len(lines)} lines (3 expected) and output "
-            f"{record.output!r} ({YES!r} or {NO!r} expected)"
+    data = load_interactions(config.data)
+    windows = click_windows(data, config.history, config.threshold)
+    cut = published_split if config.split == "published" else split_users
+    train, valid, test = cut(windows)
+    if config.shots > len(train):
+        raise ConfigError(f"shots {config.shots} of only {len(train):,} windows to train on")
+    if config.shots:
+        rng = np.random.default_rng(config.train.seed)
+        train = train.take(rng.choice(len(train), config.shots, replace=False))
+    valid = click_table.spread(valid, config.eval.valid_windows)
+    test = click_table.spread(test, config.eval.test_windows)
+    return Windows(train, valid, test, data.items.labels(), data)
+
+
+def train(config: TallrecConfig, directory: Path, options: Options) -> None:
+    """See `System`."""
+    windows = load_windows(config)
+    facts = windows.describe()
+    print(
+        f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
+        f"validation, {facts['test']:,} of {facts['test_users']} users for test"
+    )
+    first = read_instructions(config.instructions) if config.instructions else []
+    questions = click_prompts(windows.train, windows.titles, kind=config.kind)
+    text = _open(config, directory, windows, [*first, *questions])
+    new = not run.exists(directory)
+    if not new:
+        run.check(config, windows, directory)
+    stages = [("train", questions, config.train)]
+    if first:
+        stages.insert(0, ("instruct", first, config.instruct))
+    held = _encode(config, text, click_prompts(windows.valid, windows.titles, kind=config.kind))
+    plans = {}
+    for name, records, settings in stages:
+        rows = _encode(config, text, records)
+        example = rows.take(np.zeros(settings.batch_size, int))
+        plans[name] = (rows, _plan(config, text, example, settings))
+        print(f"{name}: {len(rows):,} texts of at most {rows.tokens.shape[1]} tokens")
+        print(plans[name][1])
+        plans[name][1].memory.check()
+    if options.dry:
+        return
+    if new:
+        text.save(directory)
+        run.create(config, windows, None, directory)
+    answers = answer_tokens(text.tokenizer, YES, NO)
+
+    def evaluate(params: Any) -> dict[str, float]:
+        scores = answer_gaps(text.model, params, held, answers, batch_size=config.eval.batch_size)
+        return {METRIC: pooled_auc(windows.valid.label, scores)}
+
+    start: Callable[[], Any] = text.start
+    for name, (rows, plan) in plans.items():
+        settings = plan.config
+        batches = instruction_batches(rows, batch_size=settings.batch_size, seed=settings.seed)
+        place = directory if name == "train" else directory / name
+        result = fit(
+            plan,
+            iter(batches),
+            evaluate,
+            place,
+            frozen=text.frozen,
+            start=start,
+            base=text.base,
+            metric=METRIC,
+            title=name,
+            profile=options.profile,
         )
-    liked, disliked, asked = lines
-    target = re.search(r'"(.*)"', asked)
-    if target is None:
-        raise DataError(f"no target title in {asked!r}; it stands in double quotes")
-    return Question(_titles(liked), _titles(disliked), target[1], record.output == YES)
+        start = functools.partial(text.trained, place, plan)
+    run.write_summary(directory, result, trained_parameters=plans["train"][1].size.trainable)
 
 
-def _titles(line: str) -> tuple[str, ...]:
-    return tuple(_TITLES.findall(line.partition(": ")[2]))
-
-
-def like_counts(records: Sequence[Instruction]) -> np.ndarray:
-    """The control: liked titles in each prompt, `[N]`."""
-    return np.array([len(parse(record).liked) for record in records])
-
-
-def labels_of(records: Sequence[Instruction]) -> np.ndarray:
-    """Whether each answer is yes, `[N]` bool."""
-    return np.array([parse(record).answer for record in records])
-
-
-def users_of(records: Sequence[Instruction]) -> np.ndarray:
-    """Number the users of a split, `[N]`, which the published files do not name.
-
-    Records lie user by user, and a user's windows slide by one title: the next history holds the
-    target of this one and all but one of its titles.
-    """
-    questions = [parse(record) for record in records]
-    histories = [set(q.liked) | set(q.disliked) for q in questions]
-    number, found = 0, [0]
-    for i in range(1, len(questions)):
-        shared = histories[i - 1] & histories[i]
-        slid = questions[i - 1].target in histories[i]
-        if not slid or len(shared) < len(histories[i - 1]) - 1:
-            number += 1
-        found.append(number)
-    return np.array(found)
-
-
-def answer_tokens(tokenizer: Any) -> tuple[int, int]:
-    """Numbers of the tokens that begin the two answers after a prompt.
-
-    Raises:
-      ConfigError: a tokenizer that begins both with the same token.
-    """
-    prompt = Instruction("a", "b", "").prompt
-    base = len(tokenizer(prompt)["input_ids"])
-    yes, no = (tokenizer(prompt + answer)["input_ids"] for answer in (YES, NO))
-    # Where a merge crosses the boundary the answers differ one token earlier.
-    at = next((i for i in range(min(len(yes), len(no))) if yes[i] != no[i]), None)
-    if at is None or at > base:
-        raise ConfigError(f"the tokenizer begins {YES!r} and {NO!r} with the same token")
-    return yes[at], no[at]
-
-
-@functools.partial(jax.jit, static_argnames=("model", "yes", "no"))
-def answer_logits(
-    model: CausalLM,
-    params: Any,
-    tokens: jax.Array,
-    valid: jax.Array,
-    answer: jax.Array,
-    *,
-    yes: int,
-    no: int,
-) -> jax.Array:
-    """Log-probabilities of both answers: `[B, T]` prompts to `[B, 2]` float32, yes first.
-
-    Args:
-      model: the decoder (static).
-      params: its variables.
-      tokens: `[B, T]` int32; what follows the prompt is not read.
-      valid: `[B, T]` bool.
-      answer: `[B]` int32, position of the first token of the answer.
-      yes: of `answer_tokens` (static).
-      no: likewise.
-    """
-    context = SelfContext(attention_mask(valid), causal=True)
-    hidden, _ = model.apply(params, tokens, positions_of(valid), context, method="hidden")
-    state = jnp.take_along_axis(hidden, answer[:, None, None] - 1, axis=1)
-    logits = jax.nn.log_softmax(model.apply(params, state[:, 0], method="logits"))
-    return logits[:, jnp.array([yes, no])]
-
-
-def score(
-    model: CausalLM,
-    params: Any,
-    rows: TokenRows,
-    tokens: tuple[int, int],
-    *,
-    batch_size: int = 32,
-    published: bool = False,
-) -> np.ndarray:
-    """How much the model expects "Yes." of each row: `[N]` float32.
-
-    Args:
-      model: the decoder.
-      params: its variables.
-      rows: of `encode_instructions`.
-      tokens: of `answer_tokens`.
-      batch_size: rows a call; the last one is filled up.
-      published: order by the difference of the two probabilities, as the published script does by
-        its second softmax, instead of by the gap of the logits.
-    """
-    found = []
-    for start in range(0, len(rows), batch_size):
-        chosen = np.minimum(np.arange(start, start + batch_size), len(rows) - 1)
-        batch = rows.take(chosen)
-        logits = answer_logits(
-            model,
-            params,
-            jnp.asarray(batch["tokens"]),
-            jnp.asarray(batch["valid"]),
-            jnp.asarray(rows.answer[chosen]),
-            yes=tokens[0],
-            no=tokens[1],
+def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
+    """See `System`: AUC pooled and within users, beside the controls."""
+    windows = load_windows(config)
+    run.check(config, windows, directory)
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    ask = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
+    rows = [_encode(config, text, ask(swapped=swapped)) for swapped in (False, True)]
+    answers = answer_tokens(text.tokenizer, YES, NO)
+    plan = _plan(config, text, rows[0].take(np.zeros(config.train.batch_size, int)), config.train)
+    found = text.variables(text.trained(directory, plan))
+    score = functools.partial(
+        answer_gaps, text.model, answers=answers, batch_size=config.eval.batch_size
+    )
+    systems = {"model": score(found, rows[0]), "answers in the other order": score(found, rows[1])}
+    systems["untuned"] = score(text.variables(text.start()), rows[0])
+    systems |= click_table.controls(windows.train, windows.test)
+    for name in config.eval.baselines if baselines else ():
+        systems[name] = click_table.baseline(
+            name,
+            windows.train,
+            windows.valid,
+            windows.test,
+            windows.titles,
+            config.train.seed,
+            directory,
         )
-        found.append(np.asarray(logits)[: len(rows) - start])
-    yes, no = np.concatenate(found).T
-    return np.exp(yes) - np.exp(no) if published else yes - no
+    facts = windows.describe()
+    report = click_table.table(systems, windows.test, config.eval.resamples)
+    report["rows"]["model"]["parameters"] = plan.size.total
+    heading = (
+        f"{facts['dataset']}, {config.split} split, {facts['train']:,} windows trained on; test: "
+        f"{facts['test']:,} windows of {facts['test_users']} users"
+    )
+    lines = ["AUC by the gap of the answers' logits; intervals by a bootstrap over test users"]
+    return report | {"heading": heading, "protocol": dict(facts), "lines": lines}
+
+
+def _open(
+    config: TallrecConfig, directory: Path, windows: Windows, records: list[Instruction]
+) -> TextModel:
+    """The model of a run that is there, or the one that a new run begins with."""
+    seed = config.train.seed
+    if run.exists(directory):
+        return TextModel.load(config.tune, config.model, directory, seed)
+    if config.tune.base:
+        return tuned_text.from_base(config.tune, seed)
+    texts = [record.prompt + record.output for record in records]
+    words = [f'"{title}"' for title in windows.titles]
+    return tuned_text.from_scratch(config.model, texts, config.vocab_size, words, seed)
+
+
+def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) -> TokenRows:
+    return encode_instructions(
+        text.tokenizer, records, config.max_length, on_prompt=config.on_prompt
+    )
+
+
+def _plan(config: TallrecConfig, text: TextModel, example: Any, settings: TrainConfig) -> Plan:
+    return text.plan(functools.partial(language_loss, text.model), example, settings)

@@ -5,7 +5,7 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.core.compiles import CompileCounter
-from jaxrec.decode import Recommender, beam_search
+from jaxrec.decode import Draws, Recommender, beam_search
 from jaxrec.decode.recommend import bucket
 from jaxrec.ids import IdVocabulary, ItemIndex, simple, write_histories
 from jaxrec.models import CausalLM
@@ -135,3 +135,18 @@ def test_as_many_beams_as_items_rank_the_catalogue():
 @pytest.mark.parametrize(("size", "expected"), [(0, 16), (16, 16), (17, 32), (33, 64), (64, 64)])
 def test_buckets_are_powers_of_two(size, expected):
     assert bucket(size) == expected
+
+
+@pytest.mark.parametrize("strategy", ["sample", "next_k"])
+def test_other_lists_hold_no_item_twice_and_none_that_was_seen(strategy):
+    histories = [items for items in _histories() if len(items) < 10][:4]
+    ours = _recommender(strategy=strategy, beams=6, draws=Draws(count=20), next_beams=2)
+    items, scores = ours.recommend(histories, histories)
+    _check_lists(items, scores, histories)
+    filled = (items >= 0).sum(axis=1)
+    assert (filled == 6).all() if strategy == "next_k" else (filled > 1).all()
+
+
+def test_histories_read_in_both_directions_are_not_extended():
+    with pytest.raises(ConfigError, match="'next_k' adds items to a history that was read"):
+        _recommender(strategy="next_k", prefix=True)

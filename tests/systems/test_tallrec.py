@@ -1,89 +1,121 @@
-import jax.numpy as jnp
+"""TALLRec end to end on data whose likes follow a rule, and its controls."""
+
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.data.instructions import Instruction, encode_instructions, read_instructions
-from jaxrec.data.tokenizers import train_bpe
-from jaxrec.eval.clicks import click_metrics, pooled_auc, within_user_auc
-from jaxrec.models import CausalLM, TransformerConfig
-from jaxrec.systems import tallrec
-from jaxrec.testing import random_params
+from jaxrec.cli.main import main
+from jaxrec.core import ConfigError
+from jaxrec.data.click_windows import ClickWindows
+from jaxrec.eval.clicks import pooled_auc, within_user_auc
+from jaxrec.systems import click_table
+from jaxrec.systems.tallrec import TallrecConfig, load_windows
 
-ASK = 'Whether the user will like the target movie "{}"?'
+CONFIG = """
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.config import DataConfig
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
+from jaxrec.train import TrainConfig
 
-
-def _record(liked, disliked, target, answer):
-    quoted = [", ".join(f'"{title}"' for title in titles) for titles in (liked, disliked)]
-    text = f"User Preference: {quoted[0]}\nUser Unpreference: {quoted[1]}\n{ASK.format(target)}"
-    return Instruction("Answer.", text, answer)
-
-
-def test_parse_reads_titles_with_commas_and_quotes():
-    found = tallrec.parse(_record(['One, "Two" (1990)', "B"], [], "C, The (1991)", "Yes."))
-    assert found == tallrec.Question(('One, "Two" (1990)', "B"), (), "C, The (1991)", True)
-    with pytest.raises(DataError, match="output 'Maybe'"):
-        tallrec.parse(_record(["a"], ["b"], "c", "Maybe"))
-
-
-def test_published_split_has_its_users_and_its_control(real_data):
-    records = read_instructions(real_data("tallrec-movie") / "valid.json.gz")
-    labels, users = tallrec.labels_of(records), tallrec.users_of(records)
-    # Figures of the split: .658 positive, 14 users, and .6890 for the number of liked titles.
-    assert labels.mean() == 0.658
-    assert len(np.unique(users)) == 14
-    assert round(pooled_auc(labels, tallrec.like_counts(records)), 4) == 0.6890
+def get_config():
+    return TallrecConfig(
+        data=DataConfig(
+            name="rule", from_file={path!r}, rating_column="stars", time_column="when", min_count=0
+        ),
+        split="users",
+        history=4,
+        instructions={instructions!r},
+        on_prompt=False,
+        instruct=TrainConfig(steps=2, batch_size=4, eval_every=2),
+        train=TrainConfig(steps=300, batch_size=32, lr=1e-2, warmup_steps=10, eval_every=150),
+        model=TransformerConfig(width=32, depth=1, num_heads=2),
+        vocab_size=300,
+        eval=ClickEvalConfig(baselines=("gru4rec",), resamples=50),
+    )
+"""
 
 
-def test_within_user_auc_ignores_differences_between_users():
-    users = np.repeat(np.arange(4), 25)
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    """Half of the items are liked by all users, and the others by none."""
+    directory = tmp_path_factory.mktemp("rule")
     rng = np.random.default_rng(0)
-    labels = rng.random(100) < np.repeat([0.2, 0.4, 0.6, 0.8], 25)
-    by_user = users.astype(float)
-    assert pooled_auc(labels, by_user) > 0.6
-    assert within_user_auc(labels, by_user, users) == 0.5
-    brute = []
-    scores = rng.random(100)
-    for user in range(4):
-        mine = users == user
-        up, down = scores[mine & labels], scores[mine & ~labels]
-        brute.append(np.mean([[a > b for b in down] for a in up]))
-    np.testing.assert_allclose(within_user_auc(labels, scores, users), np.mean(brute))
-    found = click_metrics(labels, scores, users)
-    assert found.auc.low < found.auc.mean < found.auc.high
-    with pytest.raises(DataError, match="labels of both kinds"):
-        pooled_auc(np.ones(3), np.ones(3))
+    rows = ["user,item,stars,when"]
+    for user in range(40):
+        for place, item in enumerate(rng.permutation(12)[:10].tolist()):
+            rows.append(f"u{user},i{item},{5 if item % 2 else 1},{place}")
+    data, first = directory / "ratings.csv", directory / "first.json"
+    data.write_text("\n".join(rows) + "\n")
+    first.write_text(json.dumps([{"instruction": "Count.", "output": "One, two."}] * 3))
+    file = directory / "rule.py"
+    file.write_text(CONFIG.format(path=str(data), instructions=str(first)))
+    return file
 
 
-def test_scores_are_the_gap_of_the_answers_logits():
-    torch = pytest.importorskip("torch")
-    records = [
-        _record(["A", "B"], ["C"], "D", "Yes."),
-        _record([], ["Something long", "E", "F"], "G", "No."),
-        _record(["H"], [], "I", "No."),
-    ]
-    corpus = [record.prompt + record.output for record in records]
-    tokenizer = train_bpe(corpus, vocab_size=300)
-    rows = encode_instructions(tokenizer, records, 400)
-    yes, no = tallrec.answer_tokens(tokenizer)
-    assert tokenizer.decode([yes])[0] == "Y"
-    assert tokenizer.decode([no])[0] == "N"
-    model = CausalLM(TransformerConfig(vocab_size=len(tokenizer), width=16, max_length=400))
-    params = random_params(model)
-    gaps = tallrec.score(model, params, rows, (yes, no), batch_size=2)
-    other = tallrec.score(model, params, rows, (yes, no), batch_size=2, published=True)
-    for i, record in enumerate(records):
-        prompt = jnp.asarray([tokenizer(record.prompt)["input_ids"]], jnp.int32)
-        logits = torch.tensor(np.array(model.apply(params, prompt, prompt >= 0)[0, -1]))
-        np.testing.assert_allclose(gaps[i], logits[yes] - logits[no], atol=1e-5)
-        both = torch.softmax(logits, -1)[[yes, no]]
-        np.testing.assert_allclose(other[i], both[0] - both[1], atol=1e-6)
+@pytest.fixture(scope="module")
+def finished(config_file):
+    directory = config_file.parent / "run"
+    assert main(["train", str(config_file), "--run-dir", str(directory)]) == 0
+    assert main(["eval", str(directory)]) == 0
+    return directory
 
 
-def test_a_tokenizer_that_confuses_the_answers_is_refused():
-    class Same:
-        def __call__(self, text):
-            return {"input_ids": [1, 2, 3]}
+def test_the_answers_follow_the_rule_after_tuning_and_not_before(finished):
+    rows = json.loads((finished / "eval.json").read_text())["rows"]
+    assert rows["model"]["metrics"]["within_user_auc"] > 0.95
+    assert rows["item mean"]["metrics"]["auc"] == 1.0
+    assert rows["untuned"]["metrics"]["auc"] < 0.8
+    assert {"liked titles", "gru4rec", "answers in the other order"} <= set(rows)
 
-    with pytest.raises(ConfigError, match="same token"):
-        tallrec.answer_tokens(Same())
+
+def test_both_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
+    finished, config_file, capsys
+):
+    assert (finished / "instruct" / "checkpoints").is_dir()
+    before = json.loads((finished / "train.json").read_text())
+    assert main(["train", str(config_file), "--run-dir", str(finished)]) == 0
+    after = json.loads((finished / "train.json").read_text())
+    assert after["valid"] == before["valid"]
+    assert main(["train", str(config_file), "--run-dir", str(finished), "--shots", "5"]) == 2
+    assert "shots was 0 and is 5" in capsys.readouterr().err
+
+
+def test_commands_of_the_generative_recommender_refuse_the_run_by_name(finished, capsys):
+    assert main(["recommend", str(finished), "--user", "u1"]) == 2
+    assert "holds a run of tallrec" in capsys.readouterr().err
+
+
+def test_contradictions_are_found_before_any_work():
+    with pytest.raises(ConfigError, match=r"no click baseline 'sasrek'.*sasrec"):
+        TallrecConfig(eval=dataclasses.replace(TallrecConfig().eval, baselines=("sasrek",)))
+    with pytest.raises(ConfigError, match=r"tune.method lora .* give it as tune.base"):
+        tune = dataclasses.replace(TallrecConfig().tune, method="lora")
+        TallrecConfig(tune=tune)
+
+
+def windows(target, label, liked):
+    count = len(target)
+    history = np.zeros((count, 2), np.int32)
+    return ClickWindows(
+        np.zeros(count, np.int32), history, np.array(liked), np.array(target), np.array(label)
+    )
+
+
+def test_controls_are_those_computed_by_hand():
+    train = windows([0, 0, 1], [True, False, True], [[1, 1]] * 3)
+    test = windows([0, 1, 2], [True] * 3, [[True, True], [True, False], [False, False]])
+    found = click_table.controls(train, test)
+    assert found["liked titles"].tolist() == [2, 1, 0]
+    np.testing.assert_allclose(found["item mean"], [1 / 2, 1, 2 / 3])
+    np.testing.assert_allclose(found["item mean + liked titles"], [0.6, 1.05, 2 / 3])
+
+
+def test_the_control_has_its_published_figures_on_the_movie_split(real_data, monkeypatch):
+    monkeypatch.setenv("JAXREC_DATA", str(real_data("ml-100k").parent))
+    parts = load_windows(TallrecConfig())
+    liked = {name: getattr(parts, name).liked.sum(1) for name in ("valid", "test")}
+    assert round(pooled_auc(parts.valid.label, liked["valid"]), 4) == 0.6890
+    assert round(pooled_auc(parts.test.label, liked["test"]), 4) == 0.7260
+    assert round(within_user_auc(parts.test.label, liked["test"], parts.test.user), 4) == 0.6008

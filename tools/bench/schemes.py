@@ -1,7 +1,8 @@
 """Train the same model with each ID scheme and seed; print what each scheme reaches.
 
     python tools/bench/schemes.py [--seeds 3] [--schemes random pq ...] [--out runs/schemes]
-        [--config configs/schemes.py] [--markdown FILE]
+        [--config configs/schemes.py] [--architecture encoder_decoder] [--steps N]
+        [--markdown FILE]
 
 The config file's `get_sweep()` gives the runs by name. The seed sets initialization, training
 windows and dropout, and all that is drawn or clustered for the IDs. A finished (scheme, seed) keeps
@@ -33,6 +34,7 @@ from jaxrec.eval import crossed_interval
 from jaxrec.systems import Config, comparison, generative
 from jaxrec.systems import run as runs
 from jaxrec.systems.dataset import Dataset, load_dataset
+from jaxrec.systems.run import check_types
 
 METRICS = ("hr@10", "ndcg@10")
 _FILE = "measured.json"
@@ -44,6 +46,8 @@ def main() -> None:
     parser.add_argument("--schemes", nargs="+", help="some of the sweep's; all by default")
     parser.add_argument("--config", type=Path, default=Path("configs/schemes.py"))
     parser.add_argument("--out", type=Path, default=Path("runs/schemes"))
+    parser.add_argument("--architecture", help="in place of the config's")
+    parser.add_argument("--steps", type=int, help="likewise, with one validation at their end")
     parser.add_argument("--markdown", type=Path, help="file to write the table to")
     options = parser.parse_args()
     sweep = runpy.run_path(str(options.config))["get_sweep"]()
@@ -56,7 +60,7 @@ def main() -> None:
     # Seeds outside: a sweep that is stopped early has something of every scheme.
     for seed in range(options.seeds):
         for name in names:
-            config = with_seed(sweep[name], seed)
+            config = with_changes(with_seed(sweep[name], seed), options.architecture, options.steps)
             if config.data not in datasets:
                 datasets[config.data] = load_dataset(config.data)
             directory = options.out / f"{name}-{seed}"
@@ -79,6 +83,17 @@ def with_seed(config: Config, seed: int) -> Config:
         train=dataclasses.replace(config.train, seed=seed),
         ids=dataclasses.replace(config.ids, seed=seed),
     )
+
+
+def with_changes(config: Config, architecture: str | None, steps: int | None) -> Config:
+    """The config with what the command line gives in place of its settings."""
+    if architecture:
+        config = dataclasses.replace(config, architecture=architecture)
+        check_types(config)
+    if steps:
+        train = dataclasses.replace(config.train, steps=steps, eval_every=steps)
+        config = dataclasses.replace(config, train=train)
+    return config
 
 
 def measure(config: Config, dataset: Dataset, directory: Path) -> dict[str, Any]:

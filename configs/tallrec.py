@@ -1,0 +1,17 @@
+"""TALLRec's questions answered by a small model from scratch, all 8,000 windows.
+
+jaxrec train configs/tallrec.py
+"""
+
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.tallrec import TallrecConfig
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> TallrecConfig:
+    return TallrecConfig(
+        model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2),
+        train=TrainConfig(
+            steps=1000, batch_size=64, lr=2e-3, ema_decay=0.99, eval_every=100, patience=4
+        ),
+    )

@@ -1,0 +1,120 @@
+"""`jaxrec compare`: its figures are those of `jaxrec eval`, and nothing is trained twice."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxrec.cli.main import main
+from jaxrec.eval.comparison_table import BEGIN, END
+from jaxrec.systems.measured import Measured
+from jaxrec.testing import tiny_config, write_tiny_csv
+
+CONFIG = """
+import dataclasses
+from jaxrec.testing import tiny_config
+
+def get_config():
+    config = tiny_config({path!r})
+    train = dataclasses.replace(config.train, steps={steps})
+    decode = dataclasses.replace(config.decode, filter_seen={filter_seen})
+    return dataclasses.replace(config, train=train, decode=decode)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("compare")
+    path = str(write_tiny_csv(directory))
+    steps = tiny_config(path).train.steps
+    for name, count, filter_seen in (
+        ("short", 2, True),
+        ("long", steps, True),
+        ("other", 2, False),
+    ):
+        text = CONFIG.format(path=path, steps=count, filter_seen=filter_seen)
+        (directory / f"{name}.py").write_text(text)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def compared(place):
+    document = place / "doc.md"
+    document.write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
+    words = [str(place / "long.py"), str(place / "short.py"), "--run-dir", str(place / "runs")]
+    words += ["--baselines", "popularity", "markov", "--against", "popularity"]
+    assert main(["compare", *words, "--write", str(document)]) == 0
+    return words
+
+
+def test_figures_are_those_of_the_run_itself(place, compared):
+    found = json.loads((place / "runs" / "comparison.json").read_text())
+    assert list(found["rows"]) == ["popularity", "markov", "long", "short"]
+    run = place / "runs" / "long-0"
+    assert main(["eval", str(run)]) == 0
+    result = json.loads((run / "result.json").read_text())
+    for name, theirs in (("long", result["model"]), ("markov", result["baselines"]["markov"])):
+        ours = found["rows"][name]["metrics"]
+        for metric, value in theirs.items():
+            np.testing.assert_allclose(ours[metric], value)
+    measured, facts = Measured.load(run / "test.npz")
+    assert facts["seen_items"] == "removed"
+    hits = [target in row for target, row in zip(_targets(place), measured.items, strict=True)]
+    np.testing.assert_array_equal(hits, measured.metrics["hr@10"] > 0)
+
+
+def _targets(place):
+    from jaxrec.systems.dataset import load_dataset
+
+    path = str(place / "interactions.csv")
+    return load_dataset(tiny_config(path).data).split.target("test")
+
+
+def test_tests_are_paired_and_slices_and_qualities_are_there(place, compared):
+    found = json.loads((place / "runs" / "comparison.json").read_text())
+    assert [test["system"] for test in found["comparisons"]] == ["markov", "long", "short"]
+    for test in found["comparisons"]:
+        rows = found["rows"]
+        gap = rows[test["system"]]["metrics"]["ndcg@10"] - rows["popularity"]["metrics"]["ndcg@10"]
+        np.testing.assert_allclose(test["difference"], gap, atol=1e-12)
+        assert test["p"] <= test["p_holm"]
+    # The tiny items have genres, and its users walk among neighbours of one genre.
+    assert {"coverage", "gini", "novelty", "diversity"} <= set(found["rows"]["long"]["quality"])
+    assert found["rows"]["popularity"]["quality"]["coverage"] < 1
+    assert any(name.startswith("history ") for name in found["rows"]["long"]["slices"])
+
+
+def test_the_tables_stand_between_the_marks_of_the_document(place, compared):
+    text = (place / "doc.md").read_text()
+    assert text.startswith(f"Before.\n\n{BEGIN}\n\ntiny") or "| long |" in text
+    assert text.endswith(f"{END}\n\nAfter.\n")
+    assert "old" not in text
+    assert sum(line.startswith("| popularity |") for line in text.splitlines()) == 3
+
+
+def test_a_second_comparison_trains_nothing(place, compared, capsys):
+    def metrics():
+        rows = json.loads((place / "runs" / "comparison.json").read_text())["rows"]
+        return {name: row["metrics"] for name, row in rows.items()}
+
+    before = metrics()
+    assert main(["compare", *compared]) == 0
+    assert "best step" not in capsys.readouterr().out
+    assert metrics() == before
+
+
+def test_what_cannot_be_compared_is_refused_before_training(place, compared, capsys):
+    def refused(*words, code=2):
+        assert main(["compare", *words]) == code
+        return capsys.readouterr().err
+
+    long, other = str(place / "long.py"), str(place / "other.py")
+    assert "nothing to compare" in refused()
+    assert "other settings of decode.filter_seen" in refused(long, other)
+    assert "two systems are called long" in refused(long, long)
+    assert "--against 'nobody' is none of long" in refused(long, "--against", "nobody")
+    there = ["--run-dir", str(place / "new"), "--baselines", "markof"]
+    assert "no baseline 'markof'" in refused(long, *there)
+    document = place / "bare.md"
+    document.write_text("no marks")
+    assert "must hold the line" in refused(long, "--write", str(document))

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from jaxrec.core import DataError
+from jaxrec.eval.clicks import click_metrics, paired_auc, pooled_auc, within_user_auc
+
+
+def drawn(seed=0):
+    users = np.repeat(np.arange(4), 25)
+    rng = np.random.default_rng(seed)
+    return users, rng.random(100) < np.repeat([0.2, 0.4, 0.6, 0.8], 25), rng.random(100)
+
+
+def test_within_user_auc_ignores_differences_between_users():
+    users, labels, scores = drawn()
+    by_user = users.astype(float)
+    assert pooled_auc(labels, by_user) > 0.6
+    assert within_user_auc(labels, by_user, users) == 0.5
+    brute = []
+    for user in range(4):
+        mine = users == user
+        up, down = scores[mine & labels], scores[mine & ~labels]
+        brute.append(np.mean([[a > b for b in down] for a in up]))
+    np.testing.assert_allclose(within_user_auc(labels, scores, users), np.mean(brute))
+    found = click_metrics(labels, scores, users)
+    assert found.auc.low < found.auc.mean < found.auc.high
+    assert found.within_user.low < found.within_user.mean < found.within_user.high
+    # What tells users apart alone has the same AUC within every one of them.
+    assert click_metrics(labels, by_user, users).within_user == (0.5, 0.5, 0.5)
+    with pytest.raises(DataError, match="labels of both kinds"):
+        pooled_auc(np.ones(3), np.ones(3))
+
+
+def test_a_user_with_one_kind_of_label_does_not_count_within_users():
+    labels, users = np.array([1, 1, 0, 1]), np.array([0, 0, 1, 1])
+    scores = np.array([0.0, 0.0, 1.0, 2.0])
+    assert within_user_auc(labels, scores, users) == 1.0
+    with pytest.raises(DataError, match="no user has both"):
+        within_user_auc(labels[:2], scores[:2], users[:2])
+
+
+def test_paired_test_finds_a_difference_and_none_where_there_is_none():
+    users, labels, noise = drawn()
+    good = labels + 0.5 * noise
+    found = paired_auc(labels, good, noise, users)
+    np.testing.assert_allclose(
+        found.difference, pooled_auc(labels, good) - pooled_auc(labels, noise)
+    )
+    assert found.low > 0.2
+    assert found.p < 0.01
+    same = paired_auc(labels, noise, 2 * noise, users)
+    assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
