@@ -90,16 +90,16 @@ def test_the_best_ids_are_those_of_brute_force(case):
 
 
 def test_a_free_search_that_is_wide_enough_ranks_answers_as_brute_force_does():
-    codes = np.array([[0, 1], [0, 3], [1, 0], [1, 3], [2, 2]], np.int32)
-    answers = Answers.of_codes(ItemCodes(codes, (3, 4), "random"), 2)
-    model = EncoderDecoder(tiny_model(9))
+    codes = np.array([[0, 1], [0, 2], [1, 0], [1, 1], [1, 2]], np.int32)
+    answers = Answers.of_codes(ItemCodes(codes, (2, 3), "random"), 2)
+    model = EncoderDecoder(tiny_model(7))
     params = random_params(model, scale=0.3)
-    tokens = np.random.default_rng(0).integers(2, 9, (4, 6)).astype(np.int32)
+    tokens = np.random.default_rng(0).integers(2, 7, (4, 6)).astype(np.int32)
     case = Case(None, model, params, tokens, tokens > 0)
     scores = _brute_force(case, [[*row, 1] for row in answers.tokens.tolist()])
-    # There are fewer than 729 texts of up to three tokens of 9, so none is ever dropped.
+    # There are fewer than 343 texts of up to three tokens of 7, so none is ever dropped.
     ask = (model, params, answers, tokens, tokens > 0)
-    free = write_answers(*ask, beams=729, end=1, batch_size=3)
+    free = write_answers(*ask, beams=343, end=1, batch_size=3)
     for row, order in zip(free, np.argsort(-scores, axis=1), strict=True):
         assert row[row >= 0].tolist() == order.tolist()
     # What the trie finds is ranked without the end token, which is no choice there.

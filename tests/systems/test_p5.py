@@ -59,7 +59,7 @@ def _config(path, tasks=("sequential",), steps=4, **changes):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("p5")
-    config = _config(write_tiny_csv(directory), ("sequential", "rating"))
+    config = _config(write_tiny_csv(directory))
     p5.train(config, directory / "run", Options())
     return config, directory / "run"
 
@@ -119,7 +119,6 @@ def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
         "popularity",
         "markov",
     ]
-    assert report["tables"]["rating"]["mean rating"]["rmse"] > 0
     assert 0 <= report["leaks"]["max_plus_one_of_ids"] <= 1
 
 
@@ -159,8 +158,9 @@ def test_popularity_on_candidates_is_what_counting_says(trained_on_all):
         assert set(row.tolist()) <= set(offered.tolist())
 
 
-def test_ratings_are_the_mean_over_all_rating_texts(trained):
-    config, directory = trained
+@pytest.mark.slow
+def test_ratings_are_the_mean_over_all_rating_texts(trained_on_all):
+    config, directory = trained_on_all
     tested = p5.load(config, directory)
     rows = tested.data.ratings.test[:3]
     template = p5_measure.wordings(tested.data, "rating")["seen"]
