@@ -13,7 +13,5 @@ def get_config() -> TallrecConfig:
         shorter=(0, 3),
         on_prompt=False,
         model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2),
-        train=TrainConfig(
-            steps=800, batch_size=64, lr=4e-3, ema_decay=0.99, eval_every=100
-        ),
+        train=TrainConfig(steps=800, batch_size=64, lr=4e-3, ema_decay=0.99, eval_every=100),
     )
