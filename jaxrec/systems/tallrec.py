@@ -119,7 +119,7 @@ class TallrecConfig:
             raise ConfigError(f"shots must not be negative, got {self.shots}")
         if not all(0 <= count < self.history for count in self.shorter):
             raise ConfigError(
-                f"shorter must be numbers from 0 to below history {self.history}, got {self.shorter}"
+                f"shorter must hold numbers from 0 to {self.history - 1}, got {self.shorter}"
             )
         for name in self.eval.baselines:
             click_table.check(name)
