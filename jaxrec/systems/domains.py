@@ -49,6 +49,11 @@ class Domain:
             for user in users
         ]
 
+    @property
+    def met(self) -> np.ndarray:
+        """Items of known training histories, in order."""
+        return np.unique(np.concatenate(self.histories))
+
     def validate(
         self,
         score: Callable[[Mapping[str, Any]], jax.Array],

@@ -77,7 +77,8 @@ def test_the_draw_of_known_users_follows_the_seed():
 def test_a_strict_quantizer_sees_met_items_alone():
     found = domain()
     config = VqRecConfig(levels=2, size=4, rotate="none")
-    codes = vqrec.item_codes(config, found, None)
+    other = dataclasses.replace(found, vectors=found.vectors[::-1] * 0.9)
+    source, codes = vqrec._codes(config, other, found)
     met = np.unique(np.concatenate(found.histories))
     assert len(met) < found.num_items
     alone = pq.fit(found.vectors[met], 2, 4, seed=0, restarts=1)
@@ -88,12 +89,11 @@ def test_a_strict_quantizer_sees_met_items_alone():
         book = codes.codebooks[f"centroids_{level}"]
         distance = ((part[:, None] - book[None]) ** 2).sum(-1)
         np.testing.assert_array_equal(codes.codes[:, level], distance.argmin(axis=1))
-    loose = vqrec.item_codes(dataclasses.replace(config, strict=False), found, None)
+    loose = vqrec._codes(dataclasses.replace(config, strict=False), None, found)[1]
     assert any((loose.codebooks[n] != codes.codebooks[n]).any() for n in codes.codebooks)
     # By another domain's quantizer the codes are those of its centroids.
-    other = dataclasses.replace(found, vectors=found.vectors[::-1] * 0.9)
-    borrowed = vqrec.item_codes(config, other, codes)
-    np.testing.assert_array_equal(borrowed.codes, pq.encode(codes, other.vectors))
+    borrowed = vqrec._codes(dataclasses.replace(config, quantizer="source"), other, found)[1]
+    np.testing.assert_array_equal(borrowed.codes, pq.encode(source, found.vectors))
     assert borrowed.metadata["items"] == 26
 
 
@@ -102,6 +102,7 @@ def test_a_strict_quantizer_sees_met_items_alone():
     [
         ({"share": 0.0}, r"share must lie in \(0, 1\], got 0\.0"),
         ({"items": "table"}, "items table has vectors of single items"),
+        ({"begin": "texts"}, "begin texts compares codes .* which rotate opq turns apart"),
         ({"quantizer": "source", "sources": ()}, "quantizer source needs sources"),
         ({"eval": EvalConfig(baselines=("sasrec",))}, "eval.baselines of VQ-Rec .* got 'sasrec'"),
     ],
@@ -139,7 +140,7 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
     source, target = vqrec._domains(config)
     result, score = vqrec.fit(config, source, target, tmp_path)
     assert result.steps == 4 and result.seconds < 60
-    codes = vqrec.item_codes(config, source, None)
+    codes = vqrec._codes(config, source, target)[0]
     begun, _ = vqrec._fit(config, source, codes, tmp_path / "pretrain", brief, "contrastive")
     jax.tree.map(
         np.testing.assert_array_equal,
