@@ -17,12 +17,14 @@ from jaxrec.data.recbole import read_recbole
 from jaxrec.data.sequences import read_sequences
 from jaxrec.data.splits import (
     TIE_RULE,
+    RowSplit,
     Split,
     TieShare,
     TimeSplit,
     global_time_split,
     leave_one_out,
     order_ties,
+    random_split,
     tie_share,
     time_quantile,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "Known",
     "Packing",
     "Prefixes",
+    "RowSplit",
     "Split",
     "TieShare",
     "TimeSplit",
@@ -59,6 +62,7 @@ __all__ = [
     "pad_left",
     "padded_batches",
     "prepare",
+    "random_split",
     "read",
     "read_amazon",
     "read_double_colon",

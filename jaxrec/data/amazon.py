@@ -21,6 +21,8 @@ _USER = ("reviewerID", "user_id")
 _ITEM = ("parent_asin", "asin")  # 2023 has both: metadata are by parent
 _RATING = ("overall", "rating")
 _TIME = ("unixReviewTime", "timestamp")
+_TITLE = ("summary", "title")
+_TEXT = ("reviewText", "text")
 _META_ITEM = ("parent_asin", "asin", "id")
 _BRAND = ("brand", "store")
 _MILLISECONDS = 10**11  # a time above this (year 5138 in seconds) is in milliseconds, as in 2023
@@ -66,6 +68,17 @@ def read_amazon(
         name=name or reviews.name.split(".")[0],
         source=str(reviews),
     )
+
+
+def record_ids(record: Mapping[str, Any]) -> tuple[str, str]:
+    """User and item of a review."""
+    return str(_first(record, _USER)), str(_first(record, _ITEM))
+
+
+def record_texts(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Title and text of a review, "" where it has none."""
+    title, text = (_first(record, names) for names in (_TITLE, _TEXT))
+    return " ".join(_leaves(title)), " ".join(_leaves(text))
 
 
 def read_item_lines(path: Path) -> dict[str, dict[str, str]]:

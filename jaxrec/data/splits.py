@@ -150,6 +150,46 @@ def global_time_split(interactions: Interactions, valid_time: int, test_time: in
     return TimeSplit(**parts, valid_time=valid_time, test_time=test_time)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowSplit:
+    """Rows of an `Interactions` in three parts, int64 each, ascending."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+
+def random_split(
+    interactions: Interactions, valid: float = 0.1, test: float = 0.1, seed: int = 0
+) -> RowSplit:
+    """Split rows at random, as rating prediction does; every user and item has a training row.
+
+    Rows are drawn for test, validation and training in this order. Then, of each user and item that
+    training lacks, one row is moved there.
+
+    Args:
+        interactions: what to split.
+        valid: share of the rows.
+        test: likewise.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: shares that leave nothing to train on.
+    """
+    if min(valid, test) < 0 or valid + test >= 1:
+        raise ConfigError(f"shares valid {valid} and test {test} leave nothing to train on")
+    rows = len(interactions)
+    order = np.random.default_rng(seed).permutation(rows)
+    part = np.zeros(rows, np.int8)
+    ends = round(test * rows), round((test + valid) * rows)
+    part[order[: ends[0]]], part[order[ends[0] : ends[1]]] = 2, 1
+    for column in (interactions.user, interactions.item):
+        lacking = np.setdiff1d(column, column[part == 0])
+        _, first = np.unique(column, return_index=True)
+        part[first[np.isin(column[first], lacking)]] = 0
+    return RowSplit(*(np.flatnonzero(part == number) for number in range(3)))
+
+
 def time_quantile(interactions: Interactions, share: float) -> int:
     """Return the moment before which about `share` of all interactions happened, in seconds."""
     _check_seconds(interactions)

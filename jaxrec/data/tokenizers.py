@@ -9,11 +9,13 @@ is a `transformers` tokenizer. Both are imported inside the functions: they take
 import importlib.util
 import itertools
 import json
+import math
 import os
 import re
 import string
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +143,7 @@ def train_unigram(
     texts: Iterable[str],
     vocab_size: int,
     *,
+    words: Iterable[str] = (),
     special_tokens: Mapping[str, str] = UNIGRAM_TOKENS,
 ) -> "PreTrainedTokenizerFast":
     """Train a Unigram model as SentencePiece has for T5, with byte fallback: nothing is unknown.
@@ -151,6 +154,8 @@ def train_unigram(
     Args:
         texts: the corpus; an iterator is enough, as it is read once.
         vocab_size: tokens in all; fewer come out of a small corpus.
+        words: of the corpus, tokens whatever the training says. It begins with what different words
+            have in common, and so cuts the words of a small vocabulary up.
         special_tokens: role -> token; ids from 0 in this order. Needs unk_token.
 
     Raises:
@@ -167,9 +172,18 @@ def train_unigram(
         )
     # The characters that spell a byte piece ("<0x41>") must all be there; see `_unigram_pieces`.
     alphabet = [*string.ascii_letters, *string.digits, *string.punctuation, _SPACE]
-    _check_vocab_size(vocab_size, len(specials), {"bytes": _BYTES, "characters": len(alphabet)})
+    kept = {unicodedata.normalize("NFKC", word) for word in words}
+    needed = {"bytes": _BYTES, "characters": len(alphabet)} | ({"words": len(kept)} if kept else {})
+    _check_vocab_size(vocab_size, len(specials), needed)
     seen: set[str] = set()
-    corpus = _corpus(texts, lambda text: seen.update(text))
+    counts: Counter[str] = Counter()
+
+    def watch(text: str) -> None:
+        seen.update(text)
+        if kept:
+            counts.update(unicodedata.normalize("NFKC", text).split())
+
+    corpus = _corpus(texts, watch)
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     backend = Tokenizer(models.Unigram())
@@ -177,7 +191,7 @@ def train_unigram(
     # "first": a text after an added token gets no space that it did not have.
     backend.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, prepend_scheme="first")
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size - len(specials) - _BYTES,
+        vocab_size=vocab_size - len(specials) - _BYTES - len(kept),
         initial_alphabet=alphabet,
         show_progress=False,
     )
@@ -193,6 +207,8 @@ def train_unigram(
             f"{characters + _BYTES + len(specials)}, or drop rare characters from the texts"
         ) from error
     learned = dict(json.loads(backend.to_str())["model"]["vocab"])
+    for word in kept:
+        learned[_SPACE + word] = math.log(max(counts[word], 1) / counts.total())
     pieces = _unigram_pieces(learned, specials)
     unk_id = specials.index(special_tokens["unk_token"])
     backend.model = models.Unigram(pieces, unk_id=unk_id, byte_fallback=True)

@@ -1,5 +1,6 @@
 """Decoding: items by constrained beam search, text by sampling or beams, their caches."""
 
+from jaxrec.decode.answer_sets import Answers, choose_answers, score_answers, write_answers
 from jaxrec.decode.beam import (
     beam_search,
     beam_widths,
@@ -23,6 +24,7 @@ from jaxrec.decode.text_beam import TextBeams, beam_generate
 __all__ = [
     "BEST",
     "GREEDY",
+    "Answers",
     "BeamCache",
     "BeamContext",
     "CacheContext",
@@ -43,6 +45,7 @@ __all__ = [
     "beam_search",
     "beam_widths",
     "check_beams",
+    "choose_answers",
     "complete",
     "extend_histories",
     "filter_logits",
@@ -54,9 +57,11 @@ __all__ = [
     "read_histories",
     "sample",
     "sample_items",
+    "score_answers",
     "search_items",
     "search_step",
     "step",
     "stop_table",
     "token_bytes",
+    "write_answers",
 ]

@@ -21,6 +21,9 @@ from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.kernels import flat_top_k
 from jaxrec.kernels.choose import Implementation
 
+# A logit that is as good as impossible, and finite.
+_NEVER = -1.0e9
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Search:
     def choose(self, level: int, state: Beams, hidden: jax.Array) -> Beams:
         """Keep continuations of beams, from their newest states `[U, K, D]`."""
         index, width, kind = self.index, self.widths[level], self.strategy.kind
-        logits, total = self._logits(level, hidden)
+        logits, total = self._logits(level, hidden, state.token)
         rank = state.score
         if kind == "best":
             step = search_step(
@@ -141,15 +144,32 @@ class Search:
         assert self.keys is not None
         return self.keys[level]
 
-    def _logits(self, level: int, hidden: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Logits `[U, K, C]` of the level's codes, and the log-sum of all if that is asked for."""
+    def _logits(
+        self, level: int, hidden: jax.Array, token: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Logits `[U, K, C]` of the level's codes, and the log-sum of all if that is asked for.
+
+        Args:
+          level: l.
+          hidden: `[U, K, D]` states of the newest tokens.
+          token: `[U, K]` these tokens.
+        """
         rows = self.vocabulary.level(level)
         if self.normalize != "vocabulary":
             size = rows.stop - rows.start
             logits = self.model.apply(self.params, hidden, rows.start, size, method="logits")
-            return logits, None
-        every = self.model.apply(self.params, hidden, method="logits")
+            return self._filled(logits, token), None
+        every = self._filled(self.model.apply(self.params, hidden, method="logits"), token)
         return every[..., rows], jax.nn.logsumexp(every, axis=-1)
+
+    def _filled(self, logits: jax.Array, token: jax.Array) -> jax.Array:
+        """Logits `[U, K, C]` that are sure of the end token after one, where IDs are filled so."""
+        end = self.vocabulary.end
+        if end is None:
+            return logits
+        codes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) + self.vocabulary.num_special
+        sure = jnp.where(codes == end, jnp.float32(0), jnp.float32(_NEVER))
+        return jnp.where(token[..., None] == end, sure, logits)
 
     def _read(
         self, level: int, state: Beams, cache: BeamCache, tokens: jax.Array
@@ -224,7 +244,7 @@ class Search:
             )
             hidden, _ = self._read(level, state, cache, tokens)
             for r in range(index.levels - level):
-                logits, total = self._logits(level + r, hidden[:, :, r])
+                logits, total = self._logits(level + r, hidden[:, :, r], tokens[:, :, r])
                 total = jax.nn.logsumexp(logits, axis=-1) if total is None else total
                 own = jnp.take_along_axis(logits, codes[:, :, r, None], axis=2)[..., 0]
                 score = score + own - total

@@ -16,6 +16,7 @@ from jaxrec.eval.ranking import (
     tied_blocks,
     top_lists,
 )
+from jaxrec.eval.rating import ParsedRatings, parse_ratings, rating_errors
 from jaxrec.eval.significance import (
     Interval,
     PairedTest,
@@ -24,14 +25,17 @@ from jaxrec.eval.significance import (
     holm,
     paired_bootstrap,
 )
+from jaxrec.eval.text import bleu, rouge, says
 
 __all__ = [
     "Catalogue",
     "Interval",
     "PairedTest",
+    "ParsedRatings",
     "TiedBlock",
     "Ties",
     "average",
+    "bleu",
     "bootstrap_interval",
     "crossed_interval",
     "evaluate",
@@ -44,7 +48,11 @@ __all__ = [
     "mrr",
     "ndcg",
     "paired_bootstrap",
+    "parse_ratings",
     "ranking_metrics",
+    "rating_errors",
+    "rouge",
+    "says",
     "seen_mask",
     "thirds",
     "tied_blocks",

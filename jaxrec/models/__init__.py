@@ -17,8 +17,10 @@ from jaxrec.models.spec import Kind, ModelSpec
 from jaxrec.models.stack import MemoryBlock, Stack
 from jaxrec.models.store import describe_model, load_model, save_model
 from jaxrec.models.vocabulary import extend_vocabulary, untie
+from jaxrec.models.words import WORDS, word_kinds, word_numbers
 
 __all__ = [
+    "WORDS",
     "Block",
     "CausalLM",
     "Classifier",
@@ -47,4 +49,6 @@ __all__ = [
     "pool",
     "save_model",
     "untie",
+    "word_kinds",
+    "word_numbers",
 ]

@@ -40,6 +40,8 @@ class TransformerConfig:
       local_theta: rotary base of the blocks with a window; None for `rope_theta`.
       token_types: rows of the token type table (BERT's segments); 0 for none.
       pooler: an encoder has a tanh layer over its first state (BERT).
+      word_rows: rows of the table of whole words that an encoder-decoder's encoder adds to its
+        tokens, see `models.words` (P5); 0 for none.
       activation: of the MLP.
       gated: whether the MLP has a gate.
       qkv_bias: biases on queries, keys and values.
@@ -83,6 +85,7 @@ class TransformerConfig:
     local_theta: float | None = None
     token_types: int = 0
     pooler: bool = False
+    word_rows: int = 0
     activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "silu"] = "silu"
     gated: bool = True
     qkv_bias: bool = False
@@ -111,7 +114,7 @@ class TransformerConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"model.{name} must be at least 1, or None, got {value}")
-        for name in ("norm_eps", "position_offset", "token_types"):
+        for name in ("norm_eps", "position_offset", "token_types", "word_rows"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name} must not be negative, got {getattr(self, name)}")
         for name in ("rope_theta", "local_theta", "score_cap", "logit_cap"):

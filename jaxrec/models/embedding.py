@@ -19,7 +19,7 @@ from jaxrec.nn import (
 
 
 class Embedding(nn.Module):
-    """Token table, with those of positions and token types where the config has them."""
+    """Token table, with those of positions, token types and words where the config has them."""
 
     config: TransformerConfig
 
@@ -34,6 +34,8 @@ class Embedding(nn.Module):
             self.position = self.param("position", rows, shape, jnp.float32)
         if c.token_types:
             self.token_type = self.param("token_type", rows, (c.token_types, c.width), jnp.float32)
+        if c.word_rows:
+            self.word = self.param("word", rows, (c.word_rows, c.width), jnp.float32)
         if c.norm_order == "post":
             self.norm = Norm(c.norm, c.norm_eps)
         self.dropout = Dropout(c.dropout)
@@ -44,8 +46,13 @@ class Embedding(nn.Module):
         positions: jax.Array,
         types: jax.Array | None = None,
         deterministic: bool = True,
+        words: jax.Array | None = None,
     ) -> jax.Array:
-        """Map tokens, positions and token types (None for type 0), `[B, T]`, to `[B, T, D]`."""
+        """Map tokens, positions and token types (None for type 0), `[B, T]`, to `[B, T, D]`.
+
+        With `words`, `[B, T]` numbers of `models.words`, also what the table of words has for them;
+        those beyond its end share its last row.
+        """
         c = self.config
         slots = virtual_slots(tokens, c.vocab_size)
         real = jnp.minimum(tokens, c.vocab_size - 1)
@@ -61,6 +68,8 @@ class Embedding(nn.Module):
         if c.token_types:
             types = jnp.zeros_like(tokens) if types is None else types
             x = x + jnp.take(self.token_type, types, axis=0)
+        if words is not None:
+            x = x + jnp.take(self.word, jnp.minimum(words, c.word_rows - 1), axis=0)
         if c.norm_order == "post":
             x = self.norm(x)
         return self.dropout(x.astype(jnp.dtype(c.dtype)), deterministic)

@@ -1,13 +1,16 @@
 """The encoder-decoder: an encoder reads, a decoder with cross-attention writes (T5)."""
 
+import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.models.config import TransformerConfig
 from jaxrec.models.embedding import Embedding, LanguageHead
 from jaxrec.models.stack import Stack
+from jaxrec.models.words import NEUTRAL, WORDS, word_numbers
 from jaxrec.nn import (
     Context,
     Dropout,
@@ -21,7 +24,10 @@ from jaxrec.nn import (
 
 
 class EncoderDecoder(nn.Module):
-    """Two stacks over one embedding table."""
+    """Two stacks over one embedding table.
+
+    With `config.word_rows` its variables have a collection `WORDS` beside the parameters.
+    """
 
     config: TransformerConfig
 
@@ -34,6 +40,10 @@ class EncoderDecoder(nn.Module):
         self.head = LanguageHead(c)
         self.encoder_dropout = Dropout(c.dropout)
         self.decoder_dropout = Dropout(c.dropout)
+        if c.word_rows:
+            # No parameter: what the vocabulary's tokens do, as `models.words.word_kinds` says.
+            kinds = functools.partial(jnp.full, (c.vocab_size,), NEUTRAL, jnp.int8)
+            self.kinds = self.variable(WORDS, "kinds", kinds)
 
     def encode(
         self,
@@ -46,7 +56,10 @@ class EncoderDecoder(nn.Module):
         """States of the encoder: `[B, S]` tokens and validity to `[B, S, D]`."""
         positions = positions_of(valid, segments)
         context = SelfContext(attention_mask(valid, False, None, segments))
-        x = self.embedding(tokens, positions, None, deterministic)
+        words = None
+        if self.config.word_rows:
+            words = word_numbers(self.kinds.value, tokens, valid, segments)
+        x = self.embedding(tokens, positions, None, deterministic, words)
         slots = virtual_slots(tokens, self.config.vocab_size)
         x, _ = self.encoder(x, positions, context, deterministic=deterministic, slots=slots)
         return self.encoder_dropout(x, deterministic)

@@ -67,7 +67,8 @@ class ModelSpec:
         inputs = [tokens, tokens == 0]
         if self.kind == "encoder_decoder":
             inputs = [*inputs, *inputs]
-        return jax.eval_shape(self.build().init, jax.random.key(0), *inputs)
+        found = jax.eval_shape(self.build().init, jax.random.key(0), *inputs)
+        return {"params": found["params"]}
 
     def flat_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every leaf by its path, joined by "/", without the leading "params"."""

@@ -211,18 +211,24 @@ def _trained(
     return functools.partial(score, result.params), size
 
 
-def table(measured: Mapping[str, Measured], config: Any) -> dict[str, Any]:
-    """Rows and paired tests: JSON-able."""
+def table(measured: Mapping[str, Measured], config: Any, metric: str = METRIC) -> dict[str, Any]:
+    """Rows and paired tests: JSON-able.
+
+    Args:
+      measured: by name, that of the model among them.
+      config: of a run; only "eval.resamples" and "train.seed" are read.
+      metric: of the tests.
+    """
     resamples, seed = config.eval.resamples, config.train.seed
     rows = {}
-    for name, system in measured.items():
+    for system_name, system in measured.items():
         intervals = {
-            metric: bootstrap_interval(values, resamples=resamples, seed=seed)
-            for metric, values in system.metrics.items()
+            name: bootstrap_interval(values, resamples=resamples, seed=seed)
+            for name, values in system.metrics.items()
         }
-        rows[name] = {
+        rows[system_name] = {
             "metrics": average(system.metrics),
-            "intervals": {metric: [i.low, i.high] for metric, i in intervals.items()},
+            "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
             "parameters": system.parameters,
             "fit_seconds": system.fit_seconds,
             "test_seconds": system.test_seconds,
@@ -230,8 +236,8 @@ def table(measured: Mapping[str, Measured], config: Any) -> dict[str, Any]:
     others = [name for name in measured if name != MODEL]
     tests = [
         paired_bootstrap(
-            measured[MODEL].metrics[METRIC],
-            measured[name].metrics[METRIC],
+            measured[MODEL].metrics[metric],
+            measured[name].metrics[metric],
             resamples=resamples,
             seed=seed,
         )
@@ -241,7 +247,7 @@ def table(measured: Mapping[str, Measured], config: Any) -> dict[str, Any]:
     comparisons = [
         {
             "baseline": name,
-            "metric": METRIC,
+            "metric": metric,
             "difference": test.difference,
             "interval": [test.low, test.high],
             "p": test.p,

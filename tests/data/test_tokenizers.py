@@ -230,6 +230,18 @@ def test_bpe_learns_what_hugging_faces_own_trainer_learns(play):
     assert found(play[-1]).input_ids == referee.encode(play[-1]).ids
 
 
+def test_words_of_a_small_vocabulary_are_tokens_where_they_are_asked_for():
+    corpus = ["which film comes next ?", "which film does the user like ?", "rare words"] * 5
+    words = ["which", "film", "comes", "?"]
+    plain, whole = train_unigram(corpus, 420), train_unigram(corpus, 420, words=words)
+    text = "which film comes next ?"
+    assert len(plain.tokenize(text)) > len(whole.tokenize(text))
+    assert whole.tokenize("which film ? comes")[:4] == ["▁which", "▁film", "▁?", "▁comes"]
+    assert whole.decode(whole(text)["input_ids"], skip_special_tokens=True) == text
+    with pytest.raises(ConfigError, match="500 words"):
+        train_unigram(corpus, 420, words=map(str, range(500)))
+
+
 def test_unigram_splits_as_hugging_faces_own_does(play):
     found = train_unigram(iter(play[:3000]), 800)
     referee = SentencePieceUnigramTokenizer()

@@ -16,6 +16,15 @@ def test_tokens_are_laid_out_as_drawn():
     assert IdVocabulary((4, 3), num_special=5).offsets.tolist() == [5, 9]
 
 
+def test_levels_of_text_share_their_tokens():
+    vocabulary = IdVocabulary((9, 9, 9), num_special=0, shared=True, end=1)
+    assert vocabulary.size == 9
+    assert [vocabulary.level(l) for l in range(3)] == [slice(0, 9)] * 3
+    codes = np.array([[0, 8, 3], [5, 5, 1]])
+    np.testing.assert_array_equal(vocabulary.tokens(codes), codes)
+    np.testing.assert_array_equal(vocabulary.codes(codes), codes)
+
+
 @pytest.mark.parametrize("module", [np, jnp])
 def test_tokens_and_codes_round_trip_at_any_rank(module):
     vocabulary = IdVocabulary((4, 3, 5))
@@ -31,5 +40,7 @@ def test_bad_settings_are_refused():
         IdVocabulary((4, 0))
     with pytest.raises(ConfigError, match="PAD and BOS"):
         IdVocabulary((4,), num_special=1)
+    with pytest.raises(ConfigError, match="needs a shared vocabulary"):
+        IdVocabulary((4,), end=1)
     with pytest.raises(ConfigError, match="3 levels"):
         IdVocabulary((4, 3, 5)).tokens(np.zeros((2, 2), np.int32))

@@ -14,8 +14,8 @@ recbole-all   the same network with the same objective at every position, as our
 as trained    ours at every position against RecBole at the last one: not the same work for a row,
               but what a target costs in either library
 
-RecBole's model file is run as it is installed; what it imports of RecBole beside the layers, such as
-loggers, is left out. Without RecBole only the first row is measured. On a busy machine pin the
+RecBole's model file is run as it is installed; what it imports of RecBole beside the layers, such
+as loggers, is left out. Without RecBole only the first row is measured. On a busy machine pin the
 process to one core (`taskset -c 0`) and read the ratio of CPU times: two threads that wait for one
 another lose far more than their share there. Ends with one JSON line.
 """

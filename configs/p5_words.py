@@ -1,0 +1,39 @@
+"""P5's own way of writing items, numbers that the tokenizer cuts, with whole-word embeddings.
+
+    jaxrec train configs/p5_words.py
+    jaxrec train configs/p5_words.py --model.word-rows 0 --run-dir runs/p5_no_words
+    jaxrec eval runs/p5_words; jaxrec eval runs/p5_no_words
+    jaxrec compare runs/p5_words runs/p5_no_words
+
+The second run is the ablation. Numbers are random, so that neighbouring ones mean nothing.
+"""
+
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.config import EvalConfig, IdConfig
+from jaxrec.systems.p5_config import P5Config
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> P5Config:
+    return P5Config(
+        max_items=8,
+        tasks=("sequential",),
+        rows=(64,),
+        groups=1,
+        item_names="numbers",
+        text_tokens=1000,
+        ids=IdConfig(scheme="random", levels=2, size=95),
+        model=TransformerConfig(
+            width=64,
+            depth=1,
+            encoder_depth=2,
+            num_heads=2,
+            positions="relative",
+            activation="relu",
+            gated=False,
+            word_rows=512,
+            dropout=0.1,
+        ),
+        train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=750),
+        eval=EvalConfig(baselines=("popularity", "markov"), valid_users=300),
+    )

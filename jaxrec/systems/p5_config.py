@@ -1,0 +1,88 @@
+"""A P5 run as one frozen value."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxrec.core import ConfigError
+from jaxrec.core.mesh import MeshConfig, ShardingRules
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.config import COUNTING, DataConfig, DecodeConfig, EvalConfig
+from jaxrec.systems.id_config import IdConfig
+from jaxrec.systems.p5_prompts import MEASURED, TEMPLATES
+from jaxrec.systems.prompted import Writing
+from jaxrec.train import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class P5Config:
+    """A run: data, IDs, tasks, model, training, decoding, evaluation.
+
+    Attributes:
+      max_items: most recent items of a history that a prompt shows.
+      tasks: what is trained, see `p5_prompts`.
+      rows: of each task in every batch; they add up to `train.batch_size`.
+      groups: most lengths that the rows of a batch are padded to.
+      item_names: IDs as tokens of their own, or as numbers that the tokenizer cuts (P5's default).
+      user_names: likewise.
+      candidates: items to choose from, the target among them.
+      held_out_reviews: leave ratings and reviews of held-out items among the training prompts, as
+        published; they tell the model which items those are.
+      reviews: file of Amazon reviews that the data were read from; "" for synthetic ones.
+      text_tokens: vocabulary of the text.
+      model: shape; `word_rows` 0 does without whole words. Its vocabulary follows from the rest.
+    """
+
+    system: ClassVar[str] = "jaxrec.systems.p5"
+
+    max_items: int = 20
+    tasks: tuple[str, ...] = ("sequential", "straightforward")
+    rows: tuple[int, ...] = (96, 32)
+    groups: int = 3
+    item_names: Writing = "tokens"
+    user_names: Writing = "tokens"
+    candidates: int = 100
+    held_out_reviews: bool = False
+    reviews: str = ""
+    text_tokens: int = 600
+    data: DataConfig = DataConfig()
+    ids: IdConfig = IdConfig(scheme="independent")
+    model: TransformerConfig = TransformerConfig(
+        width=128, num_heads=4, positions="relative", activation="relu", gated=False, word_rows=512
+    )
+    train: TrainConfig = TrainConfig(batch_size=128)
+    decode: DecodeConfig = DecodeConfig(beams=20)
+    eval: EvalConfig = EvalConfig(baselines=("popularity", "markov"))
+    mesh: MeshConfig = MeshConfig()
+    sharding: ShardingRules = ShardingRules()
+
+    def __post_init__(self) -> None:
+        """Reject settings that contradict one another."""
+        for task in self.tasks:
+            if task not in TEMPLATES:
+                raise ConfigError(f"no task {task!r} in tasks; known: {', '.join(TEMPLATES)}")
+        if sum(self.rows) != self.train.batch_size or len(self.rows) != len(self.tasks):
+            raise ConfigError(
+                f"rows {self.rows} must be one number for each of {len(self.tasks)} tasks, and add "
+                f"up to train.batch_size {self.train.batch_size}"
+            )
+        if not set(self.tasks) & set(MEASURED):
+            raise ConfigError(
+                f"tasks {self.tasks} hold none that ranks checkpoints; add one of "
+                f"{', '.join(MEASURED)}"
+            )
+        if self.max_items < 1 or self.candidates < 2:
+            raise ConfigError(
+                f"max_items must be at least 1 and candidates 2, got {self.max_items} and "
+                f"{self.candidates}"
+            )
+        for name in self.eval.baselines:
+            if name not in COUNTING:
+                raise ConfigError(
+                    f"eval.baselines here are of {', '.join(COUNTING)}, got {name!r}; compare "
+                    "with others by jaxrec compare"
+                )
+        if max(self.eval.ks) > self.decode.beams:
+            raise ConfigError(
+                f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
+                f"{self.decode.beams} items; raise decode.beams"
+            )

@@ -1,0 +1,127 @@
+"""Answers to prompts against brute force: every answer scored by a full forward pass."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.data.prompts import encode_texts
+from jaxrec.data.tokenizers import add_id_tokens, train_unigram
+from jaxrec.decode import Answers, choose_answers, score_answers, write_answers
+from jaxrec.ids import ItemCodes
+from jaxrec.models import EncoderDecoder
+from jaxrec.testing import random_params, tiny_model
+
+TEXTS = ("yes", "no", "maybe yes", "item 12", "item 1", "item 123")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    tokenizer: object
+    model: EncoderDecoder
+    params: object
+    tokens: np.ndarray
+    valid: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def case():
+    tokenizer = train_unigram([*TEXTS, "ask me now", "what is it ?"], 400, words=["yes"])
+    add_id_tokens(tokenizer, (3, 4))
+    model = EncoderDecoder(tiny_model(len(tokenizer)))
+    # Large enough that probabilities differ, small enough that no answer is certain.
+    params = random_params(model, scale=0.3)
+    tokens, valid = encode_texts(
+        tokenizer, ["ask me now", "what is it ?", "now", "is it me ?", "no"]
+    )
+    return Case(tokenizer, model, params, tokens, valid)
+
+
+def _brute_force(case, rows):
+    """Log-probability of each row of tokens, up to its end, after each prompt."""
+    apply = jax.jit(case.model.apply)
+    found = np.zeros((len(case.tokens), len(rows)))
+    longest = max(map(len, rows))
+    for a, row in enumerate(rows):
+        read = [0, *row[:-1], *[0] * (longest - len(row))]
+        written = jnp.asarray([read] * len(case.tokens), jnp.int32)
+        logits = apply(case.params, case.tokens, case.valid, written, written >= 0)
+        logs = jax.nn.log_softmax(logits, axis=-1)
+        found[:, a] = sum(np.asarray(logs[:, t, token]) for t, token in enumerate(row))
+    return found
+
+
+def test_every_text_has_its_probability(case):
+    answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
+    found = score_answers(case.model, case.params, answers, case.tokens, case.valid, batch_size=2)
+    ends = [case.tokenizer(text)["input_ids"] for text in TEXTS]
+    length = max(map(len, ends))
+    assert len({len(row) for row in ends}) > 1
+    # Shorter texts are filled with the end token, which costs nothing.
+    rows = [[*row, *[case.tokenizer.eos_token_id] * (length - len(row))] for row in ends]
+    np.testing.assert_array_equal(answers.tokens, rows)
+    np.testing.assert_allclose(found, _brute_force(case, ends), atol=1e-4)
+
+
+def test_the_best_ids_are_those_of_brute_force(case):
+    codes = np.array([[0, 1], [0, 3], [1, 0], [2, 2], [2, 3]], np.int32)
+    first = len(case.tokenizer) - 7
+    answers = Answers.of_codes(ItemCodes(codes, (3, 4), "random"), first)
+    rows = codes + np.array([[first, first + 3]])
+    np.testing.assert_array_equal(answers.tokens, rows)
+    scores = _brute_force(case, rows.tolist())
+    ask = (case.model, case.params, answers, case.tokens, case.valid)
+    items, found = choose_answers(*ask, beams=5)
+    np.testing.assert_array_equal(items, np.argsort(-scores, axis=1))
+    np.testing.assert_allclose(found, -np.sort(-scores, axis=1), atol=1e-4)
+
+    barred = [items[row, :2] for row in range(len(items))]
+    left, _ = choose_answers(*ask, beams=4, excluded=barred)
+    np.testing.assert_array_equal(left[:, :3], items[:, 2:])
+    assert (left[:, 3] == -1).all()
+
+    allowed = np.zeros((len(items), 5), bool)
+    np.put_along_axis(allowed, items[:, 1:4], True, axis=1)
+    kept, _ = choose_answers(*ask, beams=3, allowed=allowed)
+    np.testing.assert_array_equal(kept, items[:, 1:4])
+
+
+def test_a_free_search_that_is_wide_enough_ranks_answers_as_brute_force_does():
+    codes = np.array([[0, 1], [0, 2], [1, 0], [1, 1], [1, 2]], np.int32)
+    answers = Answers.of_codes(ItemCodes(codes, (2, 3), "random"), 2)
+    model = EncoderDecoder(tiny_model(7))
+    params = random_params(model, scale=0.3)
+    tokens = np.random.default_rng(0).integers(2, 7, (4, 6)).astype(np.int32)
+    case = Case(None, model, params, tokens, tokens > 0)
+    scores = _brute_force(case, [[*row, 1] for row in answers.tokens.tolist()])
+    # There are fewer than 343 texts of up to three tokens of 7, so none is ever dropped.
+    ask = (model, params, answers, tokens, tokens > 0)
+    free = write_answers(*ask, beams=343, end=1, batch_size=3)
+    for row, order in zip(free, np.argsort(-scores, axis=1), strict=True):
+        assert row[row >= 0].tolist() == order.tolist()
+    # What the trie finds is ranked without the end token, which is no choice there.
+    items, _ = choose_answers(*ask, beams=5)
+    inside = _brute_force(case, answers.tokens.tolist())
+    np.testing.assert_array_equal(items, np.argsort(-inside, axis=1))
+    narrow = write_answers(*ask, beams=4, end=1)
+    assert narrow.shape == (4, 4) and narrow.min() >= -1
+
+
+def test_found_looks_texts_up_to_their_end(case):
+    answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
+    tokens = np.stack([answers.tokens[3], answers.tokens[4], answers.tokens[0] + 1])
+    assert answers.found(tokens, np.full(3, tokens.shape[1]), 1).tolist() == [3, 4, -1]
+    # Cut before its end, "item 12" would be another text.
+    cut = answers.tokens[5].tolist().index(1)
+    assert answers.found(tokens[:1], np.array([cut - 1]), 1).tolist() != [5]
+
+
+def test_equal_texts_and_too_many_beams_are_refused(case):
+    with pytest.raises(DataError):
+        Answers.of_texts(case.tokenizer, ["yes", "yes"], len(case.tokenizer))
+    answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
+    with pytest.raises(ConfigError, match="between 1 and the 6 answers, got 7"):
+        choose_answers(case.model, case.params, answers, case.tokens, case.valid, beams=7)
