@@ -63,7 +63,8 @@ def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("p5")
     config = _config(write_tiny_csv(directory))
     p5.train(config, directory / "run", Options())
-    return config, directory / "run"
+    report = p5.evaluate(config, directory / "run", baselines=True)
+    return config, directory / "run", report
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +112,7 @@ def test_a_run_of_all_families_has_all_tables(trained_on_all):
 
 
 def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
-    config, directory = trained
-    report = p5.evaluate(config, directory, baselines=True)
+    _, _, report = trained
     kept = report["tables"]["sequential, seen items kept"]["rows"]
     assert set(kept) - set(report["rows"]) == {"model, free beam"}
     assert report["rows"]["popularity"]["metrics"] != kept["popularity"]["metrics"]
@@ -125,7 +125,7 @@ def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
 
 
 def test_a_run_directory_is_read_back_as_it_was(trained):
-    config, directory = trained
+    config, directory, _ = trained
     assert runs.load_any(directory) == config
     assert config_class("p5") is P5Config
     measured, facts = Measured.load(directory / runs.TEST)
