@@ -10,8 +10,8 @@ from jaxrec.train import TrainConfig
 
 def get_config() -> TallrecConfig:
     return TallrecConfig(
+        shorter=(0, 3),
+        on_prompt=False,
         model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2),
-        train=TrainConfig(
-            steps=1000, batch_size=64, lr=2e-3, ema_decay=0.99, eval_every=100, patience=4
-        ),
+        train=TrainConfig(steps=800, batch_size=64, lr=4e-3, ema_decay=0.99, eval_every=100),
     )

@@ -22,8 +22,10 @@ from jaxrec.baselines.item_table import (
     DISLIKED,
     FIXED,
     LIKED,
+    Kind,
     SequentialModel,
     history_tokens,
+    kind_of,
 )
 from jaxrec.baselines.sequential import (
     SequentialConfig,
@@ -106,7 +108,8 @@ def fit_clicks(
     Raises:
       DataError: no examples.
     """
-    model = make_model(config, num_items, text=text is not None, feedback=feedback)
+    kind: Kind = "table" if text is None else "text"
+    model = make_model(config, num_items, kind=kind, feedback=feedback)
     met = np.concatenate([clicks.history.ravel(), clicks.target])
     shape = jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32)
     return train_baseline(
@@ -164,9 +167,7 @@ def click_scores(
       num_items: I.
     """
     table = params["params"]["items"]
-    model = make_model(
-        config, num_items, text="items" in params[FIXED], feedback="feedback" in table
-    )
+    model = make_model(config, num_items, kind=kind_of(params[FIXED]), feedback="feedback" in table)
     state, rows, bias = _last(config, model, params, batch, None)
     return pick(state, rows, bias, jnp.asarray(batch["target"])[:, None])[:, 0]
 

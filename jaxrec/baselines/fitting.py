@@ -1,6 +1,6 @@
 """Training of every neural baseline: parameters, arrays that are not trained, batches, a loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.baselines.item_table import FIXED
 from jaxrec.core import DataError
@@ -31,6 +32,8 @@ def train_baseline(
     metric: str = "ndcg@10",
     title: str = "baseline",
     start: Callable[[], Any] | None = None,
+    shapes: Sequence[Any] | None = None,
+    held: Any = None,
 ) -> FitResult:
     """Train, or resume training, below `directory`.
 
@@ -38,7 +41,7 @@ def train_baseline(
       model: the module.
       example: arguments of its call, arrays or shapes, to make its parameters.
       loss: of the variables `{"params": ..., "fixed": ...}`, a batch and a key.
-      batches: Grain dataset of batches of one shape.
+      batches: Grain dataset of batches.
       config: optimizer and schedule.
       evaluate: variables to validation metrics.
       directory: gets checkpoints and metrics.
@@ -47,8 +50,13 @@ def train_baseline(
       metric: ranks checkpoints.
       title: of the progress bar.
       start: gives the parameters to begin from; None for the module's own initializers.
+      shapes: of every kind of batch, arrays or `jax.ShapeDtypeStruct`; None where all batches have
+        the shape of the first.
+      held: parameters that are not trained: a tree with some of the module's leaves, which are part
+        of the result's variables and of no checkpoint; None for none.
     """
-    fixed = jax.tree.map(jnp.asarray, dict(fixed))
+    fixed, held = jax.tree.map(jnp.asarray, (dict(fixed), held or {}))
+    still = flatten_dict(held, sep="/")
 
     def init(key: jax.Array) -> Any:
         # Of the fixed arrays only the shapes matter here; as constants they would be compiled in.
@@ -56,22 +64,32 @@ def train_baseline(
         variables: Any = {FIXED: shapes}
         values = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
         made = model.apply(variables, *values, rngs={"params": key}, mutable=["params"])[1]
-        return _whole(made["params"])
+        trained = {k: v for k, v in flatten_dict(made["params"], sep="/").items() if k not in still}
+        return _whole(unflatten_dict(trained, sep="/"))
 
+    def join(trained: Any, frozen: Any) -> Any:
+        params = flatten_dict(trained, sep="/") | flatten_dict(frozen["held"], sep="/")
+        return {"params": unflatten_dict(params, sep="/"), FIXED: frozen[FIXED]}
+
+    frozen = {FIXED: fixed, "held": held}
+    if shapes is None:
+        first = next(iter(batches))
+        shapes = [jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), first)]
     plan = make_plan(
         init,
         loss,
-        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), next(iter(batches))),
+        shapes[-1],
         config,
-        frozen=_whole(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), fixed)),
-        join=lambda params, frozen: {"params": params, FIXED: frozen},
+        more=shapes[:-1],
+        frozen=_whole(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), frozen)),
+        join=join,
     )
     return fit(
         plan,
         iter(batches),
         evaluate,
         directory,
-        frozen=fixed,
+        frozen=frozen,
         start=start,
         metric=metric,
         title=title,

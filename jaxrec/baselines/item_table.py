@@ -1,4 +1,4 @@
-"""Item vectors of the neural sequential baselines: a learned table, or texts through a projection.
+"""Item vectors of the neural sequential baselines: learned, of texts, or of the codes of IDs.
 
 A history is one token an item, numbered as by `IdVocabulary((I,))`, with a mask token behind:
 
@@ -8,17 +8,22 @@ PAD  BOS  items      MASK
 Shapes: `B` batch, `T` tokens, `I` items, `E` width of text vectors, `D` model width.
 """
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrec.baselines.code_table import FIXED, CodeTable
 from jaxrec.ids import IdVocabulary
 from jaxrec.ids.vocabulary import BOS, PAD
 from jaxrec.nn import Einsum, fan_in_normal
+from jaxrec.objectives import semi_synthetic
 
-# Collection of arrays that are part of a model and are not trained.
-FIXED = "fixed"
+# Where items' vectors come from: a learned table, a projection of text vectors, or `CodeTable`.
+Kind = Literal["table", "text", "codes"]
 # Tokens before the first item.
 FIRST = 2
 # What is known of an item of a history: nothing, that it was disliked, that it was liked.
@@ -33,6 +38,12 @@ def vocabulary(num_items: int) -> IdVocabulary:
 def mask_token(num_items: int) -> int:
     """Number of the token that stands for a hidden item."""
     return FIRST + num_items
+
+
+def kind_of(fixed: Mapping[str, Any]) -> Kind:
+    """The kind of item table that the arrays of a collection "fixed" belong to."""
+    found = fixed.get("items", {})
+    return "text" if "text" in found else "codes" if "coded" in found else "table"
 
 
 def history_tokens(history: jax.Array | np.ndarray, max_items: int) -> jax.Array:
@@ -55,29 +66,37 @@ class ItemTable(nn.Module):
     """Vectors that are read, and the table and biases that score items.
 
     With text vectors, `[I, E]` under the name "text" in the collection `FIXED`, an item's vector is
-    a learned projection of its text's, so items that were never trained have one too.
+    a learned projection of its text's; with codes, whose arrays lie there under "coded", it is the
+    mean of its codes' vectors. So items that were never trained have one too.
 
     Attributes:
       num_items: I.
       width: D.
       tied: score with the vectors that are read, instead of with a table of its own.
       bias: one a scored item.
-      text: whether there are text vectors.
+      kind: where the vectors come from.
       feedback: whether a vector is added that says if the user liked the item.
+      assigned: of codes, see `CodeTable`.
+      cosine: score with rows of unit length.
     """
 
     num_items: int
     width: int
     tied: bool = True
     bias: bool = False
-    text: bool = False
+    kind: Kind = "table"
     feedback: bool = False
+    assigned: bool = False
+    cosine: bool = False
 
     def setup(self) -> None:
         """Create the tables."""
         init = nn.with_partitioning(fan_in_normal(self.width), ("vocab", "embed"))
-        if self.text:
+        if self.kind != "table":
             self.special = self.param("special", init, (FIRST + 1, self.width), jnp.float32)
+        if self.kind == "codes":
+            self.coded = CodeTable(self.width, self.assigned)
+        elif self.kind == "text":
             wide = self.get_variable(FIXED, "text").shape[1]
             # Rows of unit length become as long as those of a learned table.
             self.projection = Einsum(
@@ -96,9 +115,10 @@ class ItemTable(nn.Module):
 
     def rows(self) -> jax.Array:
         """Vectors of all tokens, `[I + 3, D]`."""
-        if not self.text:
+        if self.kind == "table":
             return self.table
-        items = self.projection(self.get_variable(FIXED, "text"))
+        coded = self.kind == "codes"
+        items = self.coded() if coded else self.projection(self.get_variable(FIXED, "text"))
         return jnp.concatenate([self.special[:FIRST], items, self.special[FIRST:]])
 
     def __call__(self, tokens: jax.Array, feedback: jax.Array | None = None) -> jax.Array:
@@ -117,7 +137,13 @@ class ItemTable(nn.Module):
     def output(self) -> tuple[jax.Array, jax.Array]:
         """What scores items, by product with a state: table `[I, D]` and biases `[I]`."""
         table = self.rows()[FIRST : FIRST + self.num_items] if self.tied else self.out
+        table = unit(table) if self.cosine else table
         return table, self.out_bias if self.bias else jnp.zeros(self.num_items, jnp.float32)
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Rows of unit length: `[..., D]`."""
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
 
 class SequentialModel(nn.Module):
@@ -127,10 +153,12 @@ class SequentialModel(nn.Module):
       items: the table.
       body: from vectors `[B, T, D]` and validity `[B, T]` bool, padded on the left, to states
         `[B, T, D]`; dropout unless its third argument is True.
+      temperature: τ, for scores that are cosines over τ; 0 for plain products.
     """
 
     items: ItemTable
     body: nn.Module
+    temperature: float = 0.0
 
     def states(
         self,
@@ -139,7 +167,18 @@ class SequentialModel(nn.Module):
         deterministic: bool = True,
     ) -> jax.Array:
         """States of a padded batch: `[B, T]` tokens to `[B, T, D]`."""
-        return self.body(self.items(tokens, feedback), tokens != PAD, deterministic)
+        states = self.body(self.items(tokens, feedback), tokens != PAD, deterministic)
+        return unit(states) / self.temperature if self.temperature else states
+
+    def synthetic(self, target: jax.Array, share: float, key: jax.Array) -> jax.Array:
+        """Vectors of `semi_synthetic` IDs near those of items: `[M]` int32 to `[M, D]`.
+
+        The item table is one of codes.
+        """
+        coded = self.items.coded
+        codes = jnp.take(coded.get_variable(FIXED, "codes"), target, axis=0)
+        vectors = coded.vectors(semi_synthetic(codes, coded.sizes(), share, key))
+        return unit(vectors) if self.items.cosine else vectors
 
     def output(self) -> tuple[jax.Array, jax.Array]:
         """Table `[I, D]` and biases `[I]` that score items."""

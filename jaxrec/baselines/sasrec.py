@@ -7,7 +7,7 @@ arXiv:2308.07192, show how much that changes.)
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from flax import linen as nn
 
@@ -22,6 +22,9 @@ class SasrecConfig(SequentialConfig):
     Attributes:
       depth: blocks.
       num_heads: attention heads.
+      mlp_width: of the network of a block; 0 for D, as in the paper.
+      activation: of that network.
+      attention_dropout: while training, of attention weights.
     """
 
     title: ClassVar[str] = "sasrec"
@@ -29,6 +32,9 @@ class SasrecConfig(SequentialConfig):
     depth: int = 2
     num_heads: int = 2
     dropout: float = 0.3
+    mlp_width: int = 0
+    activation: Literal["relu", "gelu"] = "relu"
+    attention_dropout: float = 0.0
 
     def body(self) -> nn.Module:
         """Blocks that look back."""
@@ -39,7 +45,8 @@ class SasrecConfig(SequentialConfig):
                 self.num_heads,
                 self.max_items + 1,
                 self.dropout,
-                mlp_width=self.width,
-                activation="relu",
+                mlp_width=self.mlp_width or self.width,
+                activation=self.activation,
+                attention_dropout=self.attention_dropout,
             )
         )

@@ -8,7 +8,7 @@ Shapes: `B` batch, `H` history length, `T` tokens, `M` predictions, `I` items, `
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,20 +17,23 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrec.baselines.code_table import code_arrays
 from jaxrec.baselines.fitting import Evaluate, train_baseline
 from jaxrec.baselines.item_table import (
     FIRST,
     FIXED,
     ItemTable,
+    Kind,
     SequentialModel,
     history_tokens,
+    kind_of,
     vocabulary,
 )
 from jaxrec.baselines.negatives import Unseen
 from jaxrec.core import ConfigError
-from jaxrec.data import Windows, padded_batches
-from jaxrec.data.pipeline import Source
-from jaxrec.ids import write_histories
+from jaxrec.data import Buckets, Windows, bucketed_batches, padded_batches
+from jaxrec.data.pipeline import Encode, Source
+from jaxrec.ids import ItemCodes, write_histories
 from jaxrec.nn import matrix_product
 from jaxrec.objectives import (
     Loss,
@@ -38,12 +41,13 @@ from jaxrec.objectives import (
     bpr,
     cross_entropy,
     dro,
+    info_nce,
     propensities,
     sampled_softmax,
 )
 from jaxrec.train import FitResult, TrainConfig
 
-Objective = Literal["cross_entropy", "bce", "bpr", "sampled_softmax"]
+Objective = Literal["cross_entropy", "bce", "bpr", "sampled_softmax", "contrastive"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +57,19 @@ class SequentialConfig(abc.ABC):
     Attributes:
       width: D, of item vectors and states.
       max_items: most recent items that are read.
+      buckets: lengths that training histories are padded to, one a batch: 1 pads all to `max_items`
+        (see `data.buckets`; shorter batches have as many more rows as keeps their tokens equal).
       dropout: while training.
       tied: score items with the vectors that are read, instead of with a table of their own.
       objective: full cross-entropy, binary cross-entropy or BPR with items that the user has not
-        met, or softmax over the target and drawn items.
+        met, softmax over the target and drawn items, or InfoNCE, softmax over the target and the
+        targets of the batch's other predictions (see `objectives.info_nce`).
       negatives: items drawn: for each prediction (bce, bpr), or for all of a batch together.
       proposal: how sampled softmax draws: evenly, or as often as items occur in training.
       log_q: correct sampled softmax for the odds of a draw.
+      temperature: τ, for scores that are cosines over τ; 0 for plain products.
+      synthetic: ρ, for InfoNCE over items with codes: a further negative of each prediction is its
+        target with that share of its codes drawn anew; 0 for none.
       robust: α, weight of the distributionally robust term (see `objectives.dro`); 0 for none.
       robust_beta: β of that term.
       train: optimizer and schedule.
@@ -70,25 +80,33 @@ class SequentialConfig(abc.ABC):
 
     width: int = 64
     max_items: int = 50
+    buckets: int = 1
     dropout: float = 0.2
     tied: bool = True
     objective: Objective = "cross_entropy"
     negatives: int = 1
     proposal: Literal["uniform", "popularity"] = "uniform"
     log_q: bool = True
+    temperature: float = 0.0
+    synthetic: float = 0.0
     robust: float = 0.0
     robust_beta: float = 1.0
     train: TrainConfig = TrainConfig(lr=1e-3, weight_decay=1e-2)
 
     def __post_init__(self) -> None:
         """Reject settings without meaning."""
-        for name in ("width", "max_items", "negatives"):
+        for name in ("width", "max_items", "buckets", "negatives"):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     f"{self.title}.{name} must be at least 1, got {getattr(self, name)}"
                 )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"{self.title}.dropout must lie in [0, 1), got {self.dropout}")
+        if self.temperature < 0 or not 0.0 <= self.synthetic <= 1.0:
+            raise ConfigError(
+                f"{self.title}.temperature must not be negative and {self.title}.synthetic must "
+                f"lie in [0, 1], got {self.temperature} and {self.synthetic}"
+            )
         if self.robust < 0 or self.robust_beta <= 0:
             raise ConfigError(
                 f"{self.title}.robust must not be negative and {self.title}.robust_beta must be "
@@ -126,11 +144,25 @@ class SequentialConfig(abc.ABC):
 
 
 def make_model(
-    config: SequentialConfig, num_items: int, *, text: bool = False, feedback: bool = False
+    config: SequentialConfig,
+    num_items: int,
+    *,
+    kind: Kind = "table",
+    feedback: bool = False,
+    assigned: bool = False,
 ) -> SequentialModel:
-    """Build a baseline's model; see `ItemTable` for `text` and `feedback`."""
-    table = ItemTable(num_items, config.width, config.tied, config.item_bias, text, feedback)
-    return SequentialModel(table, config.body())
+    """Build a baseline's model; see `ItemTable` for `kind`, `feedback` and `assigned`."""
+    table = ItemTable(
+        num_items=num_items,
+        width=config.width,
+        tied=config.tied,
+        bias=config.item_bias,
+        kind=kind,
+        feedback=feedback,
+        assigned=assigned,
+        cosine=config.temperature > 0,
+    )
+    return SequentialModel(table, config.body(), config.temperature)
 
 
 def fit_sequential(
@@ -142,6 +174,10 @@ def fit_sequential(
     metric: str = "ndcg@10",
     *,
     text: np.ndarray | None = None,
+    codes: ItemCodes | None = None,
+    held: Any = None,
+    start: Callable[[], Any] | None = None,
+    assigned: bool = False,
 ) -> FitResult:
     """Train, or resume training, below `directory`.
 
@@ -153,66 +189,113 @@ def fit_sequential(
       directory: gets checkpoints and metrics.
       metric: ranks checkpoints.
       text: `[I, E]` vectors of the items' texts, rows of unit length, in place of a learned table.
+      codes: IDs of the items, whose codes have the vectors, in place of a learned table.
+      held: parameters that are not trained, see `train_baseline`.
+      start: likewise.
+      assigned: train a choice among the rows of a code table, see `CodeTable`.
 
     Raises:
-      ConfigError: text vectors of other items.
+      ConfigError: text vectors or codes of other items, or a semi-synthetic negative without codes.
       DataError: no users, a user without items, or one who has met every item where the objective
         needs others.
     """
-    model = make_model(config, num_items, text=text is not None)
     windows = Windows.of(train_sequences, length=config.max_items, seed=config.train.seed)
     frequency = np.bincount(windows.items, minlength=num_items)
+    fixed = fixed_arrays(num_items, frequency, text, codes)
+    model = make_model(config, num_items, kind=kind_of(fixed), assigned=assigned)
+    if config.synthetic and codes is None:
+        raise ConfigError(
+            f"{config.title}.synthetic {config.synthetic} draws codes anew, and these items have "
+            "none; give codes, or set it to 0"
+        )
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
         return sequence_loss(config, model, params, batch, key)
 
+    batches, shapes = _batches(config, windows, num_items)
     return train_baseline(
         model,
         (jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32),),
         loss,
-        _batches(config, windows, num_items),
+        batches,
         config.train,
         evaluate,
         directory,
-        fixed=fixed_arrays(num_items, frequency, text),
+        shapes=shapes,
+        fixed=fixed,
         metric=metric,
         title=config.title,
+        held=held,
+        start=start,
     )
 
 
-def fixed_arrays(num_items: int, frequency: np.ndarray, text: np.ndarray | None) -> dict[str, Any]:
-    """The collection "fixed": training counts of items, and their text vectors if there are any.
+def fixed_arrays(
+    num_items: int,
+    frequency: np.ndarray,
+    text: np.ndarray | None,
+    codes: ItemCodes | None = None,
+) -> dict[str, Any]:
+    """The collection "fixed": training counts of items, and their text vectors or codes.
 
     Raises:
-      ConfigError: text vectors of other items.
+      ConfigError: text vectors or codes of other items, or both.
     """
     found: dict[str, Any] = {"frequency": np.asarray(frequency, np.float32)}
+    if text is not None and codes is not None:
+        raise ConfigError("item vectors can come from texts or from codes, not from both")
     if text is not None:
         if text.ndim != 2 or len(text) != num_items:
             raise ConfigError(f"text vectors of shape {text.shape} for {num_items} items")
         found["items"] = {"text": np.asarray(text, np.float32)}
+    if codes is not None:
+        if codes.num_items != num_items:
+            raise ConfigError(f"codes of {codes.num_items} items for {num_items} items")
+        found["items"] = {"coded": code_arrays(codes)}
     return found
 
 
-def _batches(config: SequentialConfig, windows: Windows, num_items: int) -> Any:
+def _batches(
+    config: SequentialConfig, windows: Windows, num_items: int
+) -> tuple[Any, list[dict[str, jax.ShapeDtypeStruct]]]:
     """Histories as tokens, and items that their users have not met where the objective reads them.
 
     Windows are drawn of the numbers of interactions, which tell whose they are.
+
+    Returns:
+      Grain dataset of batches, and their shapes, that of the longest histories last.
     """
     items, token_of = windows.items, vocabulary(num_items).tokens(np.arange(num_items)[:, None])
     counts = np.diff(windows.offsets)
     user = np.repeat(np.arange(len(counts)), counts)
     unseen = Unseen(windows, num_items) if config.objective in ("bce", "bpr") else None
+    rows = config.train.batch_size
 
-    def encode(numbers: np.ndarray, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
-        row = {"tokens": write_histories([items[numbers]], token_of, config.max_items)[0]}
+    def padded_to(length: int) -> Encode:
+        def encode(numbers: np.ndarray, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+            row = {"tokens": write_histories([items[numbers]], token_of, length)[0]}
+            if unseen is not None:
+                drawn = unseen.draw(rng, user[numbers[:1]], length * config.negatives)
+                row["negative"] = drawn.reshape(length, config.negatives)
+            return row
+
+        return encode
+
+    def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+        found = {"tokens": jax.ShapeDtypeStruct((rows, 1 + length), jnp.int32)}
         if unseen is not None:
-            drawn = unseen.draw(rng, user[numbers[:1]], config.max_items * config.negatives)
-            row["negative"] = drawn.reshape(config.max_items, config.negatives)
-        return row
+            drawn = (rows, length, config.negatives)
+            found["negative"] = jax.ShapeDtypeStruct(drawn, jnp.int32)
+        return found
 
     numbers = dataclasses.replace(windows, items=np.arange(len(items), dtype=np.int32))
-    return padded_batches(numbers, batch_size=config.train.batch_size, encode=encode)
+    if config.buckets == 1:
+        dataset = padded_batches(numbers, batch_size=rows, encode=padded_to(config.max_items))
+        return dataset, [shape(rows, config.max_items)]
+    multiple = config.train.accumulate * jax.device_count()
+    buckets = Buckets.of(numbers, count=config.buckets, batch_size=rows, multiple=multiple)
+    shapes = [shape(*size) for size in zip(buckets.rows, buckets.lengths, strict=True)]
+    return bucketed_batches(buckets, encode=padded_to), shapes
 
 
 def sequence_loss(
@@ -237,13 +320,22 @@ def sequence_loss(
     read, target, counts = config.pairs(batch["tokens"], num_items, corrupt)
     found = model.apply(params, read, None, False, rngs={"dropout": drop})
     states, table, bias = found
-    weight = counts.astype(jnp.float32).reshape(-1)
+    states = states.reshape(-1, states.shape[-1])
+    target = jnp.where(counts, target - FIRST, 0).reshape(-1)
+    counts = counts.reshape(-1)
+    weight = counts.astype(jnp.float32)
+    if config.objective == "contrastive":
+        fake = None
+        if config.synthetic:
+            fake = model.apply(params, target, config.synthetic, draw, method="synthetic")
+        losses = info_nce(states, table[target], target, counts, fake)
+        return Loss(total=jnp.where(counts, losses, 0.0).sum(), weight=weight.sum(), parts={})
     losses = prediction_losses(
         config,
-        states.reshape(-1, states.shape[-1]),
+        states,
         table,
         bias,
-        jnp.where(counts, target - FIRST, 0).reshape(-1),
+        target,
         batch["negative"].reshape(-1, config.negatives) if "negative" in batch else None,
         params[FIXED]["frequency"],
         draw,
@@ -310,7 +402,7 @@ def _sampled(
     """Sampled softmax; all predictions share the drawn items, whose scores are then one product."""
     q = frequency if config.proposal == "popularity" else jnp.ones_like(frequency)
     log_q = jnp.log(q / q.sum())
-    drawn = jax.random.categorical(key, log_q, shape=(config.negatives,))
+    drawn = draw_items(q, config.negatives, key)
     negative = all_scores(states, table[drawn], bias[drawn])
     return sampled_softmax(
         positive,
@@ -318,6 +410,18 @@ def _sampled(
         drawn[None].astype(target.dtype) == target[:, None],
         log_q[drawn][None] if config.log_q else None,
     )
+
+
+def draw_items(counts: jax.Array, number: int, key: jax.Array) -> jax.Array:
+    """Draw items as often as they are counted, with replacement: `[I]` to `[number]` int32.
+
+    The counts are whole numbers whose sum is below 2^31, so that the odds are exact.
+
+    Cost: O(I + number log I), where Gumbel noise would be number I random numbers.
+    """
+    below = jnp.cumsum(counts.astype(jnp.int32))
+    places = jax.random.randint(key, (number,), 0, below[-1], jnp.int32)
+    return jnp.searchsorted(below, places, side="right").astype(jnp.int32)
 
 
 def all_scores(states: jax.Array, table: jax.Array, bias: jax.Array) -> jax.Array:
@@ -348,7 +452,9 @@ def scores(
     Returns:
       `[B, I]` float32; with cross-entropy they are log-probabilities up to a constant a row.
     """
-    model = make_model(config, num_items, text="items" in params[FIXED])
+    coded = params["params"]["items"].get("coded", {})
+    kind = kind_of(params[FIXED])
+    model = make_model(config, num_items, kind=kind, assigned="assign" in coded)
     tokens = config.query(history_tokens(batch["history"], config.max_items), num_items)
     states, table, bias = model.apply(params, tokens)
     return all_scores(states[:, -1], table, bias)

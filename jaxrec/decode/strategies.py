@@ -210,11 +210,11 @@ def sample_step(
     `each` holds illegal codes, a path that takes one is dead.
     """
     batch, beams, most = each.code.shape
-    logprob = each.logprob
+    drawn = filter_logits(each.logprob, sampling)
     if beams < width:
-        logprob = jnp.broadcast_to(logprob[:, :1], (batch, width, most))
-    noise = jax.random.gumbel(key, logprob.shape, logprob.dtype)
-    code = jnp.argmax(filter_logits(logprob, sampling) + noise, axis=-1).astype(jnp.int32)
+        drawn = jnp.broadcast_to(drawn[:, :1], (batch, width, most))
+    noise = jax.random.gumbel(key, drawn.shape, drawn.dtype)
+    code = jnp.argmax(drawn + noise, axis=-1).astype(jnp.int32)
     parent = jnp.arange(width, dtype=jnp.int32) if beams == width else jnp.zeros(width, jnp.int32)
     parent = jnp.broadcast_to(parent[None], (batch, width))
     place = parent * most + code

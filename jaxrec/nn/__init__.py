@@ -32,6 +32,7 @@ from jaxrec.nn.positions import (
     rotate,
     rotation,
 )
+from jaxrec.nn.sinkhorn import gumbel_sinkhorn, straight_through
 
 __all__ = [
     "ACTIVATIONS",
@@ -55,6 +56,7 @@ __all__ = [
     "attention_mask",
     "dot_product_attention",
     "fan_in_normal",
+    "gumbel_sinkhorn",
     "hash_bits",
     "hash_dropout",
     "kernel_specs",
@@ -66,6 +68,7 @@ __all__ = [
     "rotary_frequencies",
     "rotate",
     "rotation",
+    "straight_through",
     "tuned",
     "virtual_slots",
 ]

@@ -56,5 +56,7 @@ def sampled_softmax(
     if log_q is not None:
         negative = negative - log_q - jnp.log(jnp.float32(negative.shape[-1]))
     negative = jnp.where(same, -jnp.inf, negative)
-    both = jnp.concatenate([positive[..., None], negative], axis=-1)
-    return jax.nn.logsumexp(both, axis=-1) - positive
+    # The target joins the sum, not the array: scores of a whole batch are worth no copy.
+    top = jax.lax.stop_gradient(jnp.maximum(positive, negative.max(-1)))
+    total = jnp.exp(positive - top) + jnp.exp(negative - top[..., None]).sum(-1)
+    return jnp.log(total) + top - positive

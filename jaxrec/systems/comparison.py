@@ -7,7 +7,7 @@ model against each baseline with Holm's correction.
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,19 +57,27 @@ TIES: Ties = "midrank"
 
 
 def batches(
-    dataset: Dataset, stage: Stage, filter_seen: bool, size: int = 256
+    dataset: Dataset,
+    stage: Stage,
+    filter_seen: bool,
+    size: int = 256,
+    users: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Users in batches of one shape, for `eval.evaluate`: history, user, target, seen, valid."""
+    """Users in batches of one shape, for `eval.evaluate`: history, user, target, seen, valid.
+
+    All users, or those with the numbers `users`.
+    """
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
     length = bucket(max(len(history) for history in histories))
-    for start in range(0, len(histories), size):
-        rows = np.minimum(np.arange(start, start + size), len(histories) - 1)
+    chosen = np.arange(len(histories)) if users is None else users
+    for start in range(0, len(chosen), size):
+        rows = chosen[np.minimum(np.arange(start, start + size), len(chosen) - 1)]
         history = pad_items([histories[row] for row in rows], length)
         batch = {
             "history": history,
             "user": rows.astype(np.int32),
             "target": targets[rows],
-            "valid": np.arange(start, start + size) < len(histories),
+            "valid": np.arange(start, start + size) < len(chosen),
         }
         yield batch | ({"seen": history} if filter_seen else {})
 
@@ -120,15 +128,30 @@ def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[
     return {"invalid_items": invalid, "repeated_items": repeated}
 
 
-def measure_baseline(name: str, config: Any, dataset: Dataset, directory: Path) -> Measured:
-    """Fit one baseline on the training interactions and rank the test targets."""
+def measure_baseline(
+    name: str,
+    config: Any,
+    dataset: Dataset,
+    directory: Path,
+    histories: Sequence[np.ndarray] | None = None,
+) -> Measured:
+    """Fit one baseline on the training interactions and rank the test targets.
+
+    Args:
+      name: of the baseline; the settings of one that is trained are the attribute of this name.
+      config: of a run; beside that only "eval" and "decode.filter_seen" are read.
+      dataset: its data.
+      directory: of the run.
+      histories: what a baseline that counts counts, in place of all training histories.
+    """
     started = time.monotonic()
     score: Callable[[Mapping[str, np.ndarray]], jax.Array]
     if name in TRAINED:
         score, parameters = _trained(name, config, dataset, directory)
     else:
         module = _COUNTING[name]
-        params = module.fit(dataset.split.train.sequences(), dataset.num_items)
+        known = dataset.split.train.sequences() if histories is None else histories
+        params = module.fit(known, dataset.num_items)
         score, parameters = functools.partial(jax.jit(module.scores), params), 0
     fitted = time.monotonic()
     return rank(score, config, dataset, parameters, fitted - started)

@@ -49,8 +49,18 @@ def choose(config: IdConfig) -> Path | None:
     Raises:
       ConfigError: neither a known word nor a directory with a model.
     """
-    setting = config.text_encoder
-    if setting == TFIDF or not config.reads("text_encoder"):
+    if not config.reads("text_encoder"):
+        return None
+    return encoder_of(config.text_encoder, "ids.text_encoder")
+
+
+def encoder_of(setting: str, name: str) -> Path | None:
+    """Directory of the sentence encoder that a setting of this name asks for; None for TF-IDF.
+
+    Raises:
+      ConfigError: neither a known word nor a directory with a model.
+    """
+    if setting == TFIDF:
         return None
     if setting == AUTO:
         return find_sentence_encoder()
@@ -58,12 +68,12 @@ def choose(config: IdConfig) -> Path | None:
     if not directory.is_dir():
         hint = nearest(setting, _WORDS)
         raise ConfigError(
-            f"ids.text_encoder is {setting!r}, which is no directory{hint}; give {AUTO!r}, "
+            f"{name} is {setting!r}, which is no directory{hint}; give {AUTO!r}, "
             f"{TFIDF!r}, or the directory of a sentence encoder"
         )
     if not any((directory / name).is_file() for name in ("config.json", "modules.json")):
         raise ConfigError(
-            f"ids.text_encoder is {setting!r}, a directory with neither config.json nor "
+            f"{name} is {setting!r}, a directory with neither config.json nor "
             "modules.json; give that of a sentence encoder in Hugging Face's format"
         )
     return directory

@@ -93,10 +93,10 @@ def test_text_vectors_take_the_place_of_the_table_and_reach_items_never_trained(
     config = SasrecConfig(**BASE, depth=1)
     score, result = trained(config, tmp_path, text)
     assert ranked(score)["hr@5"] > 0.75
-    model = make_model(config, ITEMS, text=True)
+    model = make_model(config, ITEMS, kind="text")
     shapes = jax.tree.map(jnp.shape, result.params["params"]["items"])
     assert shapes == {"projection": {"bias": (16,), "kernel": (24, 16)}, "special": (3, 16)}
-    assert model.items.text
+    assert model.items.kind == "text"
     np.testing.assert_array_equal(result.params["fixed"]["items"]["text"], text.astype(np.float32))
     swapped = {
         **result.params,

@@ -16,6 +16,7 @@ from jaxrec.baselines.negatives import Unseen
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.baselines.sequential import (
     _batches,
+    draw_items,
     make_model,
     prediction_losses,
     sequence_loss,
@@ -68,12 +69,20 @@ def test_the_loss_of_each_prediction_equals_pytorch(objective):
         proposal="popularity",
     )
     log_q = np.log(frequency / frequency.sum())
-    drawn = np.asarray(jax.random.categorical(key, jnp.asarray(log_q), shape=(64,)))
+    drawn = np.asarray(draw_items(jnp.asarray(frequency), 64, key))
     assert objective != "sampled_softmax" or np.isin(target, drawn).any()
     arrays = (states, table, bias, target.astype(np.int32), negative.astype(np.int32), frequency)
     found = prediction_losses(config, *map(jnp.asarray, arrays), key)
     expected = reference(objective, states, table, bias, target, negative, drawn, log_q)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_items_are_drawn_as_often_as_they_are_counted():
+    counts = np.array([0, 3, 0, 1, 16, 0])
+    drawn = np.asarray(draw_items(jnp.asarray(counts, jnp.float32), 40_000, jax.random.key(0)))
+    found = np.bincount(drawn, minlength=6)
+    assert (found[counts == 0] == 0).all()
+    np.testing.assert_allclose(found / 40_000, counts / 20, atol=0.01)
 
 
 def test_the_robust_term_is_added_with_its_weight():
@@ -106,7 +115,7 @@ def test_negatives_are_items_that_the_user_never_met_and_all_of_them_come_up():
     train = TrainConfig(batch_size=8, steps=1)
     config = SasrecConfig(max_items=3, objective="bce", negatives=5, train=train)
     windows = Windows.of(histories, length=3, seed=0)
-    batches = iter(_batches(config, windows, 10))
+    batches = iter(_batches(config, windows, 10)[0])
     free = [set(range(10)) - set(h.tolist()) for h in histories]
     drawn = [set() for _ in histories]
     for _ in range(40):

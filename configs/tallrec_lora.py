@@ -1,0 +1,26 @@
+"""TALLRec's second stage on a pretrained language model: LoRA, 256 questions.
+
+    jaxrec train configs/tallrec_lora.py --tune.base PATH
+
+PATH is a causal language model with its tokenizer: a GGUF file, a directory of Hugging Face or one
+that `jaxrec import-hf` wrote.
+"""
+
+from jaxrec.peft import TuneConfig
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> TallrecConfig:
+    return TallrecConfig(
+        shots=256,
+        # The loss of the answers alone: the published one is of the prompts too.
+        on_prompt=False,
+        tune=TuneConfig(
+            method="lora", base="models/smollm2", rank=8, alpha=16.0, targets=("query", "value")
+        ),
+        train=TrainConfig(
+            steps=64, batch_size=4, lr=1e-3, warmup_steps=8, weight_decay=0.0, eval_every=64
+        ),
+        eval=ClickEvalConfig(valid_windows=64, test_windows=320, batch_size=8),
+    )
