@@ -51,13 +51,6 @@ class ClickWindows:
         """Some windows."""
         return ClickWindows(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
 
-    def newest(self, count: int) -> "ClickWindows":
-        """The same with the newest `count` items of each history alone."""
-        begin = self.history.shape[1] - count
-        return dataclasses.replace(
-            self, history=self.history[:, begin:], liked=self.liked[:, begin:]
-        )
-
 
 def click_windows(data: Interactions, history: int = 10, threshold: float = 3.0) -> ClickWindows:
     """All windows of all users.

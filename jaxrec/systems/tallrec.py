@@ -80,8 +80,6 @@ class TallrecConfig:
       threshold: an item is liked if its rating is above.
       kind: what an item is called.
       shots: windows that are trained on, drawn by the seed; 0 for all.
-      shorter: every window that is trained on is also asked with so many of its newest items alone:
-        0 for none of them, so that the model learns what the title by itself says.
       on_prompt: learn the prompts too, as published, and not the answers alone.
       max_length: most tokens of a prompt with its answer.
       instructions: file of the first stage's instructions (JSON list or lines, see
@@ -102,7 +100,6 @@ class TallrecConfig:
     threshold: float = 3.0
     kind: str = "movie"
     shots: int = 0
-    shorter: tuple[int, ...] = ()
     on_prompt: bool = True
     max_length: int = 512
     instructions: str = ""
@@ -117,10 +114,6 @@ class TallrecConfig:
         """Reject settings that contradict one another."""
         if self.shots < 0:
             raise ConfigError(f"shots must not be negative, got {self.shots}")
-        if not all(0 <= count < self.history for count in self.shorter):
-            raise ConfigError(
-                f"shorter must hold numbers from 0 to {self.history - 1}, got {self.shorter}"
-            )
         for name in self.eval.baselines:
             click_table.check(name)
         if not self.tune.base and self.tune.method != "full":
@@ -186,12 +179,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         f"validation, {facts['test']:,} of {facts['test_users']} users for test"
     )
     first = read_instructions(config.instructions) if config.instructions else []
-    asked = [windows.train, *(windows.train.newest(count) for count in config.shorter)]
-    questions = [
-        question
-        for part in asked
-        for question in click_prompts(part, windows.titles, kind=config.kind)
-    ]
+    questions = click_prompts(windows.train, windows.titles, kind=config.kind)
     text = _open(config, directory, windows, [*first, *questions])
     new = not run.exists(directory)
     if not new:

@@ -34,10 +34,6 @@ def test_windows_slide_through_each_user_in_order_of_the_file():
     assert found.liked.tolist() == [[False, True], [True, False]]
     assert [items[i] for i in found.target] == ["z", "y"]
     assert found.label.tolist() == [True, False]
-    newest = found.newest(1)
-    assert [[items[i] for i in row] for row in newest.history] == [["x"], ["z"]]
-    assert newest.liked.tolist() == [[True], [False]]
-    assert found.newest(0).history.shape == (2, 0)
 
 
 def test_a_prompt_lists_what_was_liked_and_what_was_not():

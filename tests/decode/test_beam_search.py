@@ -93,7 +93,7 @@ def _check_whole_catalogue(case, how, normalize, seed):
         np.testing.assert_allclose(scores[user][: len(legal)], expected, atol=1e-4)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(_CASES, _HOW, _NORMALIZE)
 def test_beams_as_wide_as_the_catalogue_rank_it_like_brute_force(shape, how, normalize):
     _check_whole_catalogue(make_case(*shape), how, normalize, shape[0])
@@ -107,7 +107,7 @@ def test_a_catalogue_with_wide_nodes_is_ranked_like_brute_force(how, normalize):
     _check_whole_catalogue(case, how, normalize, 0)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(_CASES, _HOW, _NORMALIZE, st.integers(1, 6))
 def test_narrower_beams_equal_a_textbook_beam_search(shape, how, normalize, beams):
     case = make_case(*shape)

@@ -462,6 +462,7 @@ def test_a_tokenizer_that_cannot_be_built_is_refused(gguf, tmp_path, settings, w
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.slow
 def test_smollm2_is_read_as_transformers_reads_it(smollm2):
     config, expected = _transformers_tensors(smollm2.path)
     assert sorted(smollm2.names()) == sorted(expected)

@@ -79,7 +79,7 @@ def test_adapters_of_peft_load_here_and_ours_load_there(name, pair, randomized, 
     theirs.save_pretrained(tmp_path / "theirs")
     expected = both.expected(theirs)
     trained = load_peft(both.ours, tmp_path / "theirs")
-    np.testing.assert_allclose(both.found(trained), expected, atol=2e-5)
+    np.testing.assert_allclose(both.found(trained), expected, atol=1e-4)
     assert np.abs(expected - both.expected(both.base())).max() > 0.1
 
     ours = shifted(trained)
@@ -87,7 +87,7 @@ def test_adapters_of_peft_load_here_and_ours_load_there(name, pair, randomized, 
     found = both.found(ours)
     assert np.abs(found - expected).max() > 0.1
     back = peft.PeftModel.from_pretrained(both.base(), tmp_path / "ours").eval()
-    np.testing.assert_allclose(found, both.expected(back), atol=2e-5)
+    np.testing.assert_allclose(found, both.expected(back), atol=1e-4)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_table_of_ours_that_two_stacks_read_is_changed_in_both(tuned, tmp_path
     both, trained = tuned("t5", rank=2, targets=("embedding",))
     _, _, theirs = exported(both, trained, tmp_path / "a")
     found = both.found(trained)
-    np.testing.assert_allclose(found, both.expected(theirs), atol=2e-5)
+    np.testing.assert_allclose(found, both.expected(theirs), atol=1e-4)
     assert np.abs(found - both.expected(both.base())).max() > 0.1
 
 
@@ -274,7 +274,7 @@ def test_parameters_trained_besides_are_modules_to_save(name, tuned, tmp_path):
     settings, _, theirs = exported(both, trained, tmp_path / "a")
     assert settings["modules_to_save"] == modules
     found = both.found(trained)
-    np.testing.assert_allclose(found, both.expected(theirs), atol=2e-5)
+    np.testing.assert_allclose(found, both.expected(theirs), atol=1e-4)
     without = {"tuned": trained["tuned"]}
     assert np.abs(found - both.found(without)).max() > 0.1
     back = load_peft(both.ours, tmp_path / "a")

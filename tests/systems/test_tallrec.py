@@ -29,7 +29,7 @@ def get_config():
         instructions={instructions!r},
         on_prompt=False,
         instruct=TrainConfig(steps=2, batch_size=4, eval_every=2),
-        train=TrainConfig(steps=300, batch_size=32, lr=1e-2, warmup_steps=10, eval_every=150),
+        train=TrainConfig(steps=2, batch_size=32, lr=1e-2, warmup_steps=1, eval_every=2),
         model=TransformerConfig(width=32, depth=1, num_heads=2),
         vocab_size=300,
         eval=ClickEvalConfig(baselines=("gru4rec",), resamples=50),
@@ -58,12 +58,24 @@ def config_file(tmp_path_factory):
 def finished(config_file):
     directory = config_file.parent / "run"
     assert main(["train", str(config_file), "--run-dir", str(directory)]) == 0
-    assert main(["eval", str(directory)]) == 0
+    assert main(["eval", str(directory), "--no-baselines"]) == 0
     return directory
 
 
-def test_the_answers_follow_the_rule_after_tuning_and_not_before(finished):
+def test_controls_stand_beside_the_model(finished):
     rows = json.loads((finished / "eval.json").read_text())["rows"]
+    assert next(iter(rows)) == "model"
+    assert rows["item mean"]["metrics"]["auc"] == 1.0
+    assert {"liked titles", "untuned", "answers in the other order"} <= set(rows)
+
+
+@pytest.mark.slow
+def test_the_answers_follow_the_rule_after_tuning_and_not_before(config_file):
+    directory = config_file.parent / "long"
+    steps = ["--train.steps", "300", "--train.warmup-steps", "10", "--train.eval-every", "150"]
+    assert main(["train", str(config_file), "--run-dir", str(directory), *steps]) == 0
+    assert main(["eval", str(directory)]) == 0
+    rows = json.loads((directory / "eval.json").read_text())["rows"]
     assert rows["model"]["metrics"]["within_user_auc"] > 0.95
     assert rows["item mean"]["metrics"]["auc"] == 1.0
     assert rows["untuned"]["metrics"]["auc"] < 0.8
