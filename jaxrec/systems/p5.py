@@ -31,7 +31,7 @@ from jaxrec.systems import p5_tables as tables
 from jaxrec.systems.dataset import Dataset, load_dataset
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.p5_config import P5Config
-from jaxrec.systems.p5_prompts import TEMPLATES
+from jaxrec.systems.p5_prompts import CATALOGUE, TEMPLATES
 from jaxrec.systems.prompt_tasks import (
     NEEDS_RATINGS,
     NEEDS_REVIEWS,
@@ -209,12 +209,14 @@ def load(config: P5Config, directory: Path) -> tables.Tested:
 
 
 def evaluate(config: P5Config, directory: Path, *, baselines: bool) -> dict[str, Any]:
-    """See `System`."""
+    """See `System`; writes `test.npz` too, where the run ranks the whole catalogue."""
     tested = load(config, directory)
     found = tables.measure(tested, directory, config.eval.baselines if baselines else ())
     dataset = tested.data.dataset
     protocol = comparison.protocol(config, dataset)
     leaks = tables.leaks(tested.data, run.load_codes(directory))
+    if set(config.tasks) & set(CATALOGUE):
+        tables.rank_main(tested).save(directory / run.TEST, protocol)
     return found | {
         "protocol": protocol,
         "heading": comparison.heading(protocol),
@@ -225,9 +227,7 @@ def evaluate(config: P5Config, directory: Path, *, baselines: bool) -> dict[str,
 
 def rank(config: P5Config, directory: Path) -> Measured:
     """See `System`: the first task that ranks the whole catalogue, in a wording of the training."""
-    tested = load(config, directory)
-    task = tables.main_task(config)
-    return tables.rank_all(tested, tables.ask(tested, task, "seen"), config.decode.filter_seen)
+    return tables.rank_main(load(config, directory))
 
 
 CONFIG = P5Config

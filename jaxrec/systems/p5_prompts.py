@@ -1,6 +1,7 @@
 """Prompts of P5's five families in our own words; the last of each task is kept from training.
 
-The published ones are of the same kinds, and differ in number and wording.
+The published ones are of the same kinds, and differ in number and wording. A wording that training
+has not seen is made of words that it has: a model that was not pre-trained knows no others.
 """
 
 from jaxrec.data.prompts import Template
@@ -20,7 +21,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "{user} saw {items} and then",
             "{items} were watched by {user} in this order , continue",
             # Unseen.
-            "so far {user} went through {items} name what follows",
+            "{user} watched {items} what will {user} choose next ?",
         ),
         "{item}",
     ),
@@ -29,7 +30,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "after {items} {user} takes one of {candidates} which ?",
             "history of {user} : {items} options : {candidates} next :",
             "{user} saw {items} choose the next from {candidates}",
-            "among {candidates} what comes after {items} for {user} ?",
+            "history of {user} : {items} choose one of {candidates}",
         ),
         "{item}",
     ),
@@ -37,7 +38,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "after {items} will {user} watch {asked} ?",
             "history of {user} : {items} is {asked} next ?",
-            "{user} saw {items} does {asked} follow ?",
+            "after {items} is {asked} next ?",
         ),
         "{answer}",
     ),
@@ -48,7 +49,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "{user} would enjoy",
             "pick an item for {user}",
             "an item that {user} will like :",
-            "name something worth watching for {user}",
+            "what will {user} enjoy ?",
         ),
         "{item}",
     ),
@@ -57,7 +58,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "which of {candidates} suits {user} ?",
             "recommend one of {candidates} to {user}",
             "{user} can choose from {candidates} the best is",
-            "from {candidates} select what {user} will like",
+            "the best of {candidates} to recommend to {user} is",
         ),
         "{item}",
     ),
@@ -66,7 +67,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "will {user} like {asked} ?",
             "should we recommend {asked} to {user} ?",
             "is {asked} something for {user} ?",
-            "would {asked} please {user} ?",
+            "should {user} like {asked} ?",
         ),
         "{answer}",
     ),
@@ -76,7 +77,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "{user} rates {item} with",
             "stars of {user} for {item} :",
             "{user} has seen {item} called {title} and gives",
-            "how many stars will {item} get from {user} ?",
+            "stars which {user} gives {item} :",
         ),
         "{rating}",
     ),
@@ -84,7 +85,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "does {user} give {item} {star} stars ?",
             "is {star} the rating of {item} by {user} ?",
-            "are {star} stars what {user} gives {item} ?",
+            "is the rating of {item} by {user} {star} stars ?",
         ),
         "{answer}",
     ),
@@ -92,7 +93,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "does {user} like {item} or dislike it ?",
             "{item} seen by {user} : like or dislike ?",
-            "say like or dislike of {item} for {user}",
+            "does {user} like or dislike {item} ?",
         ),
         "{liking}",
     ),
@@ -103,7 +104,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
             "explain {item} to {user} , mention {hint}",
             "with the word {hint} tell {user} about {item}",
             "{user} rated {item} {star} , say why and use {hint}",
-            "write for {user} about {item} , speak of {hint}",
+            "explain to {user} about {item} and use {hint}",
         ),
         "{explanation}",
     ),
@@ -111,7 +112,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "give this review a title : {review}",
             "{user} wrote : {review} in short :",
-            "sum up {review}",
+            "{review} in short : a title",
         ),
         "{headline}",
     ),
@@ -119,7 +120,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "how many stars go with : {review} ?",
             "{user} wrote : {review} the rating is",
-            "guess the rating from {review}",
+            "{user} wrote : {review} how many stars ?",
         ),
         "{rating}",
     ),

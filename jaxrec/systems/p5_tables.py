@@ -77,20 +77,6 @@ class Tested:
         return Measured(metrics, self.parameters, self.seconds, seconds, items)
 
 
-def main_task(config: P5Config) -> str:
-    """The task whose ranking stands for the run: the first that ranks the whole catalogue.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    for task in config.tasks:
-        if task in CATALOGUE:
-            return task
-    raise ConfigError(
-        f"tasks {', '.join(config.tasks)} rank no catalogue; add one of {', '.join(CATALOGUE)}"
-    )
-
-
 def ask(tested: Tested, task: str, wording: str) -> Question:
     """The question to all test users in a wording of `p5_measure.wordings`."""
     users = np.arange(tested.data.dataset.num_users)
@@ -103,6 +89,21 @@ def rank_all(tested: Tested, asked: Question, filtered: bool) -> Measured:
     items = rank(tested.prompted, asked, tested.config, filtered)
     metrics = list_metrics(items, asked.targets, tested.config.eval.ks)
     return tested.measured(metrics, items[:, : max(tested.config.eval.ks)], begun)
+
+
+def rank_main(tested: Tested) -> Measured:
+    """The ranking that stands for a run: of its first task that ranks the whole catalogue.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    tasks, filtered = tested.config.tasks, tested.config.decode.filter_seen
+    for task in tasks:
+        if task in CATALOGUE:
+            return rank_all(tested, ask(tested, task, "seen"), filtered)
+    raise ConfigError(
+        f"tasks {', '.join(tasks)} rank no catalogue; add one of {', '.join(CATALOGUE)}"
+    )
 
 
 def catalogue_table(
@@ -257,7 +258,9 @@ def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict
         plain[f"texts on {kind}"] = text_table(tested)
     lines = [line for name, table in found.items() for line in ranking_lines(name, table)]
     lines += [line for name, rows in plain.items() for line in plain_lines(name, rows)]
-    first = next(iter(found.values()), {"rows": {MODEL: {"metrics": {}}}, "comparisons": []})
+    first = next(iter(found.values()), None)
+    if first is None:
+        first = comparison.table({MODEL: tested.measured({}, np.zeros((0, 0)), 0.0)}, tested.config)
     return {
         "rows": first["rows"],
         "comparisons": first["comparisons"],

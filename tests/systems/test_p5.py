@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrec.cli.eval import show
 from jaxrec.core import ConfigError
 from jaxrec.decode import Answers
 from jaxrec.eval import list_metrics
@@ -16,6 +17,7 @@ from jaxrec.systems import run as runs
 from jaxrec.systems.config import DecodeConfig, EvalConfig
 from jaxrec.systems.dataset import load_dataset
 from jaxrec.systems.id_config import IdConfig
+from jaxrec.systems.measured import Measured
 from jaxrec.systems.p5_config import P5Config
 from jaxrec.systems.system import Options, config_class
 from jaxrec.testing import tiny_config, write_tiny_csv
@@ -61,7 +63,8 @@ def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("p5")
     config = _config(write_tiny_csv(directory))
     p5.train(config, directory / "run", Options())
-    return config, directory / "run"
+    report = p5.evaluate(config, directory / "run", baselines=True)
+    return config, directory / "run", report
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +112,7 @@ def test_a_run_of_all_families_has_all_tables(trained_on_all):
 
 
 def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
-    config, directory = trained
-    report = p5.evaluate(config, directory, baselines=True)
+    _, _, report = trained
     kept = report["tables"]["sequential, seen items kept"]["rows"]
     assert set(kept) - set(report["rows"]) == {"model, free beam"}
     assert report["rows"]["popularity"]["metrics"] != kept["popularity"]["metrics"]
@@ -123,10 +125,11 @@ def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
 
 
 def test_a_run_directory_is_read_back_as_it_was(trained):
-    config, directory = trained
+    config, directory, _ = trained
     assert runs.load_any(directory) == config
     assert config_class("p5") is P5Config
-    measured = p5.rank(config, directory)
+    measured, facts = Measured.load(directory / runs.TEST)
+    assert facts["users"] == 40
     assert measured.items.shape == (40, 10)
     dataset = load_dataset(config.data)
     for row, history in zip(measured.items, dataset.split.history("test"), strict=True):
@@ -135,6 +138,18 @@ def test_a_run_directory_is_read_back_as_it_was(trained):
     np.testing.assert_array_equal(measured.metrics["ndcg@10"], again["ndcg@10"])
     with pytest.raises(ConfigError, match="candidates was 12 and is 13"):
         p5.load(dataclasses.replace(config, candidates=13), directory)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_ranking_has_a_table_all_the_same(tmp_path):
+    config = _config(write_tiny_csv(tmp_path), ("rating",), steps=1)
+    p5.train(config, tmp_path / "run", Options())
+    report = p5.evaluate(config, tmp_path / "run", baselines=True)
+    assert report["rows"]["model"]["metrics"] == {}
+    assert not (tmp_path / "run" / runs.TEST).exists()
+    show(report)
+    with pytest.raises(ConfigError, match="rank no catalogue"):
+        p5.rank(config, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -217,6 +232,3 @@ def test_settings_that_contradict_one_another_are_refused(tmp_path):
         _config(path, ("review_title",))
     with pytest.raises(ConfigError, match=r"eval\.baselines here are of"):
         _config(path, eval=EvalConfig(baselines=("sasrec",)))
-    config = _config(path, ("rating",), steps=1)
-    with pytest.raises(ConfigError, match="rank no catalogue"):
-        p5_tables.main_task(config)

@@ -153,6 +153,9 @@ def test_every_template_is_filled_by_its_task_and_one_wording_is_unseen(data):
             assert "{" not in source + target and target
         assert [template.seen for template in templates] == [True] * (len(templates) - 1) + [False]
         assert len({template.source for template in templates}) == len(templates)
+        known = {word for t in templates[:-1] for word in t.source.split() if "{" not in word}
+        # A model from scratch cannot know words that only the unseen wording has.
+        assert {w for w in templates[-1].source.split() if "{" not in w} <= known
 
 
 def test_names_as_numbers_spell_the_codes():
