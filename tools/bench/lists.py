@@ -1,6 +1,7 @@
 """Lists of one trained run by each strategy: beam search, sampling, Next-K.
 
-    python tools/bench/lists.py runs/gptrec [--places 10] [--seed 0] [--markdown FILE]
+    python tools/bench/lists.py runs/gptrec [--lists next_k ...] [--places 10] [--seed 0]
+        [--markdown FILE]
 
 On the test items, in the run's protocol. "misses" are the unfilled places of the lists; "differs"
 is the share of users whose list is another one than that of the beam search. Next-K reads fewer
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.core import nearest
 from jaxrec.core.files import write_text
 from jaxrec.decode import Draws
 from jaxrec.eval import bootstrap_interval
@@ -29,6 +31,7 @@ METRICS = ("hr@10", "ndcg@10")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path)
+    parser.add_argument("--lists", nargs="+", help="some of them beside beam; all by default")
     parser.add_argument("--places", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--markdown", type=Path, help="file to write the table to")
@@ -40,7 +43,13 @@ def main() -> None:
     runs.check(config, dataset, options.run)
     recommender = generative.load_recommender(config, codes, options.run)
     rows: dict[str, dict[str, Any]] = {}
-    for name, changed in variants(config, options.places, options.seed).items():
+    found = variants(config, options.places, options.seed)
+    for name in options.lists or ():
+        if name not in found:
+            parser.error(f"no list {name!r}{nearest(name, found)}")
+    for name, changed in found.items():
+        if name not in ("beam", *(options.lists or found)):
+            continue
         asked = dataclasses.replace(
             generative.make_recommender(changed, codes, recommender.params),
             max_items=changed.items_read
