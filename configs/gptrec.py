@@ -1,4 +1,18 @@
-"""GPTRec, one token an item."""
+"""GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114) with one token an item, on MovieLens-100K.
+
+    jaxrec train configs/gptrec.py
+    python tools/bench/lists.py runs/gptrec
+
+A decoder of GPT-2's flavour. `decode.strategy` chooses the list: "beam", the paper's Top-K by an
+exact search; "sample", its Top-K by sampling; "next_k", one item after the other.
+
+Cost: 11 min on 2 CPU cores that a dozen other programs shared. Result on the test items, seed 0,
+the first settings tried, HR@10 / NDCG@10: .186 [.160, .210] / .098 [.083, .113]; SASRec's .181 /
+.095 and the Markov chain's .145 / .076 are the quickstart's. By sampling .122 / .061 with the
+published sum of log-probabilities and .179 / .093 with that of probabilities, 2.7 % of the places
+of the lists unfilled. By Next-K, which reads 10 items of a history and not 19, .136 / .081; the
+beam search on those 10 gives .195 / .103.
+"""
 
 from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import Config, DataConfig, EvalConfig, IdConfig

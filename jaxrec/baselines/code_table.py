@@ -94,6 +94,23 @@ def reassigned(table: jax.Array, assign: jax.Array, key: jax.Array | None = None
     return jnp.einsum("lcs,lsd->lcd", chosen, table)
 
 
+def matched(new: np.ndarray, old: np.ndarray, size: int) -> np.ndarray:
+    """Logits of an assignment by what both codes of the same items say: ln(n + 1/10).
+
+    Args:
+      new: `[I, L]` codes of the table that is to be made.
+      old: `[I, L]` codes of the table that there is.
+      size: C.
+
+    Returns:
+      `[L, C, C]` float32; n counts the items with new code c and old code s at level l.
+    """
+    levels = np.broadcast_to(np.arange(new.shape[1]), new.shape)
+    counts = np.zeros((new.shape[1], size, size), np.float32)
+    np.add.at(counts, (levels, new, old), 1.0)
+    return np.log(counts + 0.1)
+
+
 def take_codes(params: Any) -> Any:
     """Parameters of a table whose assignment is fixed: of `CodeTable(assigned=True)` to without."""
     return {"table": reassigned(params["table"], params["assign"])}

@@ -8,6 +8,7 @@ item IDs: Hou et al., "VQ-Rec", 2023.
 Shapes: `I` items, `D` vector width, `L` levels, `C` codes a level, `d_l` width of segment l.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -100,6 +101,19 @@ def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
         item_codes.codebooks[f"centroids_{level}"] for level in range(quantized_levels(item_codes))
     )
     return np.stack([nearest(part, book) for part, book in zip(parts, books, strict=True)], axis=1)
+
+
+def recoded(item_codes: ItemCodes, vectors: np.ndarray) -> ItemCodes:
+    """Return the codes of new vectors [I', D] under fitted codebooks, as the IDs of those items.
+
+    So codebooks can be fitted on some of a catalogue's items, or on another's, and code all of it.
+
+    Raises:
+      ConfigError, DataError: as `encode`.
+    """
+    codes = encode(item_codes, vectors)
+    metadata = {**item_codes.metadata, **code_statistics(codes, item_codes.sizes)}
+    return dataclasses.replace(item_codes, codes=codes, metadata=metadata)
 
 
 def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:

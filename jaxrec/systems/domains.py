@@ -49,6 +49,11 @@ class Domain:
             for user in users
         ]
 
+    @property
+    def met(self) -> np.ndarray:
+        """Items of known training histories, in order."""
+        return np.unique(np.concatenate(self.histories))
+
     def validate(
         self,
         score: Callable[[Mapping[str, Any]], jax.Array],
@@ -99,7 +104,9 @@ def load_domains(
       ConfigError: a text encoder that is none.
     """
     encoder = item_text.encoder_of(text_encoder, "text_encoder")
-    configs = [dataclasses.replace(target, name=name, from_file="") for name in sources]
+    configs = [
+        dataclasses.replace(target, name=name, from_file="", item_table="") for name in sources
+    ]
     parts = [load_dataset(config) for config in (*configs, target)]
     texts: list[str] = []
     for part in parts:

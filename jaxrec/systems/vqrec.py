@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines import sequential
-from jaxrec.baselines.code_table import take_codes
+from jaxrec.baselines.code_table import matched, take_codes
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError
-from jaxrec.ids import ItemCodes, code_statistics, pq
+from jaxrec.ids import ItemCodes, pq
 from jaxrec.systems import comparison, run
 from jaxrec.systems.config import COUNTING, METRIC, DataConfig, DecodeConfig, EvalConfig
 from jaxrec.systems.domains import Domain, load_domains
@@ -47,6 +47,9 @@ class VqRecConfig:
       items: "codes"; or as controls "text", a projection of the text vectors themselves, and
         "table", a vector for every item, which cannot be moved.
       quantizer: code the target's items by one of its "own", as published, or by the "source"'s.
+      begin: where the choice among the sources' code embeddings begins: at "random", as published,
+        or at those that the source's quantizer gives the same "texts", which a common text space
+        allows. That needs segments that mean the same, so no rotation of each domain's own.
       levels: L, segments of the text vectors.
       size: C, centroids of a segment.
       rotate: see `pq.fit`.
@@ -69,6 +72,7 @@ class VqRecConfig:
     share: float = 0.1
     items: Literal["codes", "text", "table"] = "codes"
     quantizer: Literal["own", "source"] = "own"
+    begin: Literal["random", "texts"] = "random"
     levels: int = 32
     size: int = 256
     rotate: Literal["none", "balanced", "opq"] = "opq"
@@ -92,6 +96,11 @@ class VqRecConfig:
                 f"items table has vectors of single items, which sources {self.sources} cannot "
                 "give to others; use items codes or text, or no sources"
             )
+        if self.begin == "texts" and self.rotate != "none":
+            raise ConfigError(
+                f"begin texts compares codes segment by segment, which rotate {self.rotate} turns "
+                "apart; use rotate none, or begin random"
+            )
         if self.quantizer == "source" and not self.sources:
             raise ConfigError("quantizer source needs sources; give some, or use quantizer own")
         for name in self.eval.baselines:
@@ -105,24 +114,6 @@ CONFIG = VqRecConfig
 def _domains(config: VqRecConfig) -> tuple[Domain | None, Domain]:
     c = config
     return load_domains(c.data, c.sources, c.share, c.train.seed, c.text_fields, c.text_encoder)
-
-
-def item_codes(config: VqRecConfig, domain: Domain, source: ItemCodes | None) -> ItemCodes:
-    """Codes of a domain's items: by its own quantizer, or by that of the `source`'s codes."""
-    quantizer = source
-    if quantizer is None:
-        met = np.unique(np.concatenate(domain.histories)) if config.strict else slice(None)
-        quantizer = pq.fit(
-            domain.vectors[met],
-            config.levels,
-            config.size,
-            seed=config.train.seed,
-            rotate=config.rotate,
-            restarts=1,
-        )
-    codes = pq.encode(quantizer, domain.vectors)
-    facts = {**quantizer.metadata, **code_statistics(codes, quantizer.sizes)}
-    return dataclasses.replace(quantizer, codes=codes, metadata=facts)
 
 
 def _fit(
@@ -162,8 +153,24 @@ def _codes(config: VqRecConfig, source: Domain | None, target: Domain) -> list[I
     """Codes of both domains' items; None where there are none."""
     if config.items != "codes":
         return [None, None]
-    first = None if source is None else item_codes(config, source, None)
-    return [first, item_codes(config, target, first if config.quantizer == "source" else None)]
+
+    def own(domain: Domain) -> ItemCodes:
+        among = domain.met if config.strict else np.arange(domain.num_items)
+        return pq.fit(
+            domain.vectors[among],
+            config.levels,
+            config.size,
+            seed=config.train.seed,
+            rotate=config.rotate,
+            restarts=1,
+        )
+
+    first = None if source is None else own(source)
+    second = first if first is not None and config.quantizer == "source" else own(target)
+    return [
+        None if first is None or source is None else pq.recoded(first, source.vectors),
+        pq.recoded(second, target.vectors),
+    ]
 
 
 def fit(
@@ -175,7 +182,7 @@ def fit(
         return _fit(config, target, second, directory, config.train, "cross_entropy")
     begun, _ = _fit(config, source, first, directory / "pretrain", config.pretrain, "contrastive")
     learned = begun.params["params"]
-    if config.items == "codes" and config.quantizer == "own":
+    if first is not None and second is not None and config.quantizer == "own":
         chosen, _ = _fit(
             config,
             target,
@@ -185,6 +192,7 @@ def fit(
             "cross_entropy",
             held=learned,
             assigned=True,
+            start=_begin(config, target, first, second),
         )
         coded = take_codes(chosen.params["params"]["items"]["coded"])
         learned = learned | {"items": learned["items"] | {"coded": coded}}
@@ -200,6 +208,17 @@ def fit(
         held=held,
         start=lambda: jax.tree.map(jnp.copy, rest),
     )
+
+
+def _begin(config: VqRecConfig, target: Domain, old: ItemCodes, new: ItemCodes) -> Any:
+    """What gives the assignment to start from; None for a random one."""
+    if config.begin == "random":
+        return None
+    met = (
+        np.unique(np.concatenate(target.histories)) if config.strict else np.arange(len(new.codes))
+    )
+    logits = matched(new.codes[met], pq.encode(old, target.vectors[met]), config.size)
+    return lambda: {"items": {"coded": {"assign": jnp.asarray(logits)}}}
 
 
 def train(config: VqRecConfig, directory: Path, options: Options) -> None:

@@ -52,16 +52,16 @@ class Checkpoints:
         """
         self.directory = directory.resolve()
         self._keep = _Keep(keep)
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._keep,
-            create=not read_only,
-            read_only=read_only,
-            save_root_metadata=False,
-        )
         if not read_only:
             on_writer(self._sweep)
         try:
             with _without_warnings() if read_only else contextlib.nullcontext():
+                options = ocp.CheckpointManagerOptions(
+                    preservation_policy=self._keep,
+                    create=not read_only,
+                    read_only=read_only,
+                    save_root_metadata=False,
+                )
                 self._manager = _Manager(self.directory, options=options)
         except OSError as error:
             raise ResourceError(f"cannot use {directory} for checkpoints: {error}") from error

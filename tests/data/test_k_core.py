@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.data import Interactions, k_core, load
+from jaxrec.data import Interactions, k_core, load, sample_users
 
 
 def brute_force(pairs, k, users, items):
@@ -68,3 +68,24 @@ def test_five_core_has_the_published_size(real_data, monkeypatch, name, users, i
 def test_a_negative_k_is_a_setting_error(small):
     with pytest.raises(ConfigError, match="k=-1"):
         k_core(small, -1)
+
+
+def test_a_sample_of_users_keeps_their_rows_and_the_whole_catalogue():
+    rng = np.random.default_rng(0)
+    pairs = [
+        (f"u{user}", f"i{rng.integers(12)}") for user in range(40) for _ in range(3 + user % 4)
+    ]
+    data = Interactions.from_columns(*zip(*pairs, strict=True))
+    found = sample_users(data, 9, seed=1)
+    assert found.num_users == 9 and found.num_items == data.num_items
+    kept = found.user_ids.tolist()
+    assert kept == [user for user in data.user_ids.tolist() if user in kept]
+    whole = dict(zip(data.user_ids.tolist(), data.sequences(), strict=True))
+    for user, items in zip(kept, found.sequences(), strict=True):
+        np.testing.assert_array_equal(items, whole[user])
+    assert sample_users(data, 9, seed=1).user_ids.tolist() == kept
+    assert sample_users(data, 9, seed=2).user_ids.tolist() != kept
+    assert sample_users(data, 40).fingerprint() == data.fingerprint()
+    for count in (0, 41):
+        with pytest.raises(ConfigError, match=f"a sample of {count} users out of 40"):
+            sample_users(data, count)

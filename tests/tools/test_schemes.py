@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrec.testing import write_tiny_csv
+from jaxrec.core import ConfigError
+from jaxrec.testing import tiny_config, write_tiny_csv
 
 TOOL = Path(__file__).parents[2] / "tools" / "bench" / "schemes.py"
 CONFIG = """
@@ -61,6 +62,16 @@ def test_the_table_has_means_over_seeds_and_differences_to_the_first(tool):
     assert f"| +.{difference / 2 * 1000:03.0f} [+." in text[3] and text[3].endswith(
         "| 12,345 | 3 |"
     )
+
+
+def test_the_command_line_changes_the_architecture_and_the_steps(tool, tmp_path):
+    config = tiny_config(tmp_path / "none.csv")
+    changed = tool["with_changes"](config, "encoder_decoder", 7)
+    assert changed.architecture == "encoder_decoder"
+    assert (changed.train.steps, changed.train.eval_every) == (7, 7)
+    assert tool["with_changes"](config, None, None) == config
+    with pytest.raises(ConfigError, match=r"architecture must be .* got 'encoder'"):
+        tool["with_changes"](config, "encoder", None)
 
 
 @pytest.mark.slow
