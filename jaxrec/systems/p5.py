@@ -25,6 +25,7 @@ from jaxrec.data import random_split
 from jaxrec.data.prompts import Group, Mixture, group_tasks, prompt_batches
 from jaxrec.data.reviews import read_reviews, synthetic_reviews
 from jaxrec.data.tokenizers import load_tokenizer, save_tokenizer
+from jaxrec.decode import check_beams
 from jaxrec.ids import ItemCodes
 from jaxrec.systems import comparison, item_ids, item_text, p5_measure, run
 from jaxrec.systems import p5_tables as tables
@@ -36,7 +37,7 @@ from jaxrec.systems.prompt_tasks import (
     NEEDS_RATINGS,
     NEEDS_REVIEWS,
     PromptData,
-    check_rows,
+    check_data,
     held_out,
     make_task,
 )
@@ -77,9 +78,8 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
     """What the prompts are made of.
 
     Raises:
-      DataError: a task needs ratings that the data have not.
+      DataError: reviews that cannot be read or are of other data.
     """
-    check_rows(dataset.interactions, config.tasks)
     ratings = reviews = None
     if set(config.tasks) & {*NEEDS_RATINGS, *NEEDS_REVIEWS}:
         ratings = random_split(dataset.interactions)
@@ -115,7 +115,8 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
         codes = run.load_codes(directory)
     else:
         check_batch(config.train, make_mesh(config.mesh), config.sharding)
-        check_rows(dataset.interactions, config.tasks)
+        check_data(dataset, config.tasks, config.candidates)
+        check_beams(dataset.num_items, config.decode.beams)
         item_ids.check_ids(config.ids, dataset)
         text = item_text.read(config.ids, dataset, item_text.choose(config.ids))
         codes = item_ids.fit_ids(config.ids, dataset, text)

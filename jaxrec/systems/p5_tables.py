@@ -221,7 +221,8 @@ def text_table(tested: Tested) -> dict[str, dict[str, float]]:
             texts = tested.prompted.write(row_prompts(data, template, chosen), _TOKENS)
             if task == "review_star":
                 stars = data.dataset.interactions.rating[chosen]
-                found = parse_ratings(texts, float(data.dataset.interactions.rating.mean()))
+                mean = float(data.dataset.interactions.rating[split.train].mean())
+                found = parse_ratings(texts, mean)
                 rows[name] = rating_errors(found.values, stars)
                 rows[name]["parsed"] = float(found.parsed.mean())
                 continue

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError, nearest
-from jaxrec.data import Interactions
 from jaxrec.data.prompts import Fields, Task, Template
 from jaxrec.data.ratings import rating_text
 from jaxrec.data.reviews import Reviews
@@ -290,15 +289,24 @@ def _numbers(data: PromptData) -> tuple[dict[str, int], dict[str, int]]:
     return ({n: u for u, n in enumerate(users)}, {n: i for i, n in enumerate(items)})
 
 
-def check_rows(interactions: Interactions, tasks: Sequence[str]) -> None:
+def check_data(dataset: Dataset, tasks: Sequence[str], candidates: int) -> None:
     """Check that the data have what the tasks ask for, before any work.
 
     Raises:
       DataError: no ratings of whole stars.
+      ConfigError: more candidates than some user leaves items to draw them from.
     """
-    asked = [name for name in tasks if name in (*NEEDS_RATINGS, *NEEDS_REVIEWS)]
-    if asked and not np.isin(interactions.rating, [1, 2, 3, 4, 5]).all():
+    interactions = dataset.interactions
+    rated = [name for name in tasks if name in (*NEEDS_RATINGS, *NEEDS_REVIEWS)]
+    if rated and not np.isin(interactions.rating, [1, 2, 3, 4, 5]).all():
         raise DataError(
-            f"task {asked[0]!r} needs ratings of 1 to 5 whole stars, which "
+            f"task {rated[0]!r} needs ratings of 1 to 5 whole stars, which "
             f"{interactions.name} has not; leave it out, or give data.rating_column"
+        )
+    # All but the target are new to the user, who has met the training items and both targets.
+    met = max(len(np.unique(history)) for history in dataset.split.history("test")) + 1
+    if set(tasks) & set(NEEDS_CANDIDATES) and candidates - 1 > dataset.num_items - met:
+        raise ConfigError(
+            f"candidates is {candidates}, and a user has met {met} of {dataset.num_items} items; "
+            f"lower it to {max(dataset.num_items - met + 1, 1)}"
         )

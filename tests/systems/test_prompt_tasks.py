@@ -15,7 +15,7 @@ from jaxrec.systems.dataset import Dataset
 from jaxrec.systems.p5_prompts import TEMPLATES
 from jaxrec.systems.prompt_tasks import (
     PromptData,
-    check_rows,
+    check_data,
     draw_others,
     eval_candidates,
     held_out,
@@ -170,12 +170,17 @@ def test_names_as_numbers_spell_the_codes():
     assert fitted(TEMPLATES["rating"], names) == TEMPLATES["rating"]
 
 
-def test_half_stars_and_unknown_tasks_are_refused(data):
-    interactions = dataclasses.replace(
+def test_what_data_cannot_give_is_refused_before_any_work(data):
+    half = dataclasses.replace(
         data.dataset.interactions, rating=data.dataset.interactions.rating + np.float32(0.5)
     )
-    check_rows(interactions, ["sequential"])
+    dataset = dataclasses.replace(data.dataset, interactions=half)
+    check_data(dataset, ["sequential"], 100)
     with pytest.raises(DataError, match="task 'rating' needs ratings of 1 to 5"):
-        check_rows(interactions, ["sequential", "rating"])
+        check_data(dataset, ["sequential", "rating"], 100)
+    # Of 30 items somebody has met 12, so 18 are left beside a target.
+    check_data(data.dataset, ["direct_choose"], 19)
+    with pytest.raises(ConfigError, match="a user has met 12 of 30 items; lower it to 19"):
+        check_data(data.dataset, ["direct_choose"], 20)
     with pytest.raises(ConfigError, match=r"no task 'ratings'.*did you mean 'rating'"):
         make_task("ratings", TEMPLATES["rating"], data)
