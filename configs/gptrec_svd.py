@@ -1,4 +1,12 @@
-"""GPTRec, SVD tokens."""
+"""GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114) with four SVD tokens of 64 values an item.
+
+    jaxrec train configs/gptrec_svd.py
+
+MovieLens-100K; the model is that of `configs/gptrec.py`, with 256 rows of tokens instead of 1,349.
+Cost: 23 min on 2 CPU cores that a dozen other programs shared. Result on the test items, seed 0,
+the first settings tried, HR@10 / NDCG@10: .112 [.093, .133] / .060 [.049, .073], 62 % of the NDCG
+of one token an item and less than the Markov chain's .145 / .076.
+"""
 
 from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import Config, DataConfig, EvalConfig, IdConfig

@@ -6,6 +6,12 @@
 
 One token an item and one a user, six and five wordings, a prefix of a training history or a user
 alone; the item with the highest probability among all that the trie of IDs allows.
+
+Cost: 54 min on 2 CPU cores that a dozen other programs shared. Result on the test items, seed 0,
+HR@10 / NDCG@10 with seen items removed: sequential .154 / .082 (unseen wording .136 / .068; Markov
+chain .145 / .076), straightforward .090 / .046 (popularity .087 / .045). With seen items kept the
+sequential task has HR@10 .103, the Markov chain .111. The leak rule "highest number plus one" is
+right for .2 % of the users.
 """
 
 import dataclasses

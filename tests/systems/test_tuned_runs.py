@@ -186,12 +186,12 @@ class Killed(Exception):
 def test_a_killed_lora_run_resumes_to_the_same_bits(config, dataset, base, lora, tmp_path):
     calls = 0
 
-    def dying(*arguments):
+    def dying(*arguments, **options):
         nonlocal calls
         calls += 1
         if calls == 2:
             raise Killed
-        return ranked(*arguments)
+        return ranked(*arguments, **options)
 
     with pytest.raises(Killed):
         train(tuned(config, base, "lora"), dataset, tmp_path, dying)
