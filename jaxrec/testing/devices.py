@@ -14,6 +14,11 @@ _FLAGS = (
 )
 
 
+def device_environment(count: int) -> dict[str, str]:
+    """Environment variables of a process with so many CPU devices, where compiling is quick."""
+    return os.environ | {"XLA_FLAGS": _FLAGS.format(count), "JAX_PLATFORMS": "cpu"}
+
+
 def run_on_devices(count: int, script: Path, *arguments: Any) -> Any:
     """What a script prints as its last line, JSON, on so many CPU devices.
 
@@ -25,9 +30,10 @@ def run_on_devices(count: int, script: Path, *arguments: Any) -> Any:
     Raises:
       RuntimeError: the script failed, with the end of what it said.
     """
-    environment = os.environ | {"XLA_FLAGS": _FLAGS.format(count), "JAX_PLATFORMS": "cpu"}
     words = [sys.executable, str(script), *map(json.dumps, arguments)]
-    child = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    child = subprocess.run(
+        words, capture_output=True, text=True, env=device_environment(count), check=False
+    )
     if child.returncode:
         raise RuntimeError(f"{script} exited with {child.returncode}:\n{child.stderr[-3000:]}")
     return json.loads(child.stdout.splitlines()[-1])

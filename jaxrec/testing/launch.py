@@ -26,9 +26,10 @@ def launch(
       cache: keeps compiled programs from one start to the next.
       output: gets what they print: a file, opened for appending, or as `subprocess.Popen` takes it.
     """
+    flags = os.environ.get("XLA_FLAGS", "")
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
     }
     if cache is not None:
         environment |= {

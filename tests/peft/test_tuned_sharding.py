@@ -1,13 +1,14 @@
 """Tuning over several devices, in a process of its own: as on one."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jaxrec.testing.devices import device_environment
 
 SCRIPT = """
 import json, sys
@@ -91,17 +92,11 @@ EVERY = [
 
 @pytest.fixture(scope="module")
 def runs():
-    environment = {
-        **os.environ,
-        # Compiling is most of the time here.
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
-        "JAX_PLATFORMS": "cpu",
-    }
     child = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(EVERY)],
         capture_output=True,
         text=True,
-        env=environment,
+        env=device_environment(4),
         cwd=Path(__file__).parents[2],
         check=False,
     )

@@ -1,12 +1,13 @@
 """Stored kernels over several devices, in a process of its own with eight of them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jaxrec.testing.devices import device_environment
 
 SCRIPT = """
 import dataclasses, json
@@ -86,14 +87,11 @@ print(json.dumps(results))
 
 @pytest.fixture(scope="module")
 def results():
-    environment = dict(
-        os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="--xla_force_host_platform_device_count=8"
-    )
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
         text=True,
-        env=environment,
+        env=device_environment(8),
         cwd=Path(__file__).parents[2],
         check=False,
     )

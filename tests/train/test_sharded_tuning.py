@@ -1,12 +1,13 @@
 """Tuning on four fake CPU devices, in a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jaxrec.testing.devices import device_environment
 
 SCRIPT = """
 import dataclasses, json
@@ -90,18 +91,11 @@ print(json.dumps({"devices": jax.device_count()} | {m: train(m) for m in ("lora"
 
 
 def _run(devices):
-    environment = {
-        **os.environ,
-        # Compiling is most of the time here.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-        "--xla_backend_optimization_level=0",
-        "JAX_PLATFORMS": "cpu",
-    }
     child = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:jaxrec", "-c", SCRIPT],
         capture_output=True,
         text=True,
-        env=environment,
+        env=device_environment(devices),
         cwd=Path(__file__).parents[2],
         check=False,
     )
