@@ -14,7 +14,7 @@ titles. The item's share of likes and that number together give .745 and .718.
 """
 
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.tallrec import TallrecConfig
+from jaxrec.systems.tallrec_config import TallrecConfig
 from jaxrec.train import TrainConfig
 
 

@@ -7,7 +7,7 @@ that `jaxrec import-hf` wrote.
 """
 
 from jaxrec.peft import TuneConfig
-from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
+from jaxrec.systems.tallrec_config import ClickEvalConfig, TallrecConfig
 from jaxrec.train import TrainConfig
 
 

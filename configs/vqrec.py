@@ -1,11 +1,13 @@
-"""VQ-Rec from MovieTweetings to MovieLens-100K, of which a tenth of the users are known.
+"""VQ-Rec from two sets of film ratings to MovieLens-100K, of which a tenth of the users are known.
 
     jaxrec train configs/vqrec.py
     jaxrec eval runs/vqrec
-    python tools/bench/transfer.py --seeds 3       # with the controls of `get_sweep`
+    python tools/bench/transfer.py --seeds 1 2 3       # with the controls of `get_sweep`
 
-Both rate films, fifteen years apart: 283 of MovieLens's 1,349 titles are among MovieTweetings'
-2,414, the others are new to the sources.
+All rate films, the sources up to twenty years later: MovieTweetings and the small MovieLens of
+2018. The choice among code embeddings begins where the texts put it, which one encoder of all texts
+allows; settings were chosen on the validation of seed 0, whose test was seen, so the result is of
+seeds 1 to 3.
 """
 
 import dataclasses
@@ -19,19 +21,19 @@ from jaxrec.train import TrainConfig
 def get_config() -> VqRecConfig:
     return VqRecConfig(
         data=DataConfig(name="ml-100k", min_count=5),
-        sources=("movietweetings-100k",),
+        sources=("movietweetings-100k", "ml-latest-small"),
         share=0.1,
+        begin="texts",
         levels=16,
         size=64,
-        model=SasrecConfig(
-            width=64, max_items=30, buckets=2, dropout=0.2, temperature=0.07, synthetic=0.75
-        ),
-        pretrain=TrainConfig(steps=1200, batch_size=32, lr=1e-3, eval_every=300),
+        rotate="none",
+        model=SasrecConfig(width=64, max_items=30, dropout=0.2, temperature=0.07, synthetic=0.75),
+        pretrain=TrainConfig(steps=1200, batch_size=32, lr=1e-3, eval_every=600),
         assign=TrainConfig(
             steps=100, batch_size=32, lr=1e-1, warmup_steps=10, weight_decay=0.0, eval_every=50
         ),
         train=TrainConfig(
-            steps=300, batch_size=32, lr=1e-3, warmup_steps=20, eval_every=50, patience=3
+            steps=500, batch_size=32, lr=1e-3, warmup_steps=20, eval_every=50, patience=4
         ),
     )
 
@@ -44,6 +46,5 @@ def get_sweep() -> dict[str, VqRecConfig]:
         "codes, moved, source's quantizer": dataclasses.replace(config, quantizer="source"),
         "codes, from scratch": dataclasses.replace(config, sources=()),
         "text vectors, moved": dataclasses.replace(config, items="text"),
-        "text vectors, from scratch": dataclasses.replace(config, items="text", sources=()),
-        "items, from scratch": dataclasses.replace(config, items="table", sources=()),
+        "codes, moved, random beginning": dataclasses.replace(config, begin="random"),
     }

@@ -128,24 +128,37 @@ def split_users(
     return train, valid, test
 
 
+def random_parts(count: int, history: int, rng: np.random.Generator) -> np.ndarray:
+    """`[count, history]` bool: which items of each history stay, a random number of random ones."""
+    order = rng.permuted(np.tile(np.arange(history), (count, 1)), axis=1)
+    return order < rng.integers(0, history + 1, (count, 1))
+
+
 def click_prompts(
-    windows: ClickWindows, titles: list[str], *, kind: str = "movie", swapped: bool = False
+    windows: ClickWindows,
+    titles: list[str],
+    *,
+    kept: np.ndarray | None = None,
+    kind: str = "movie",
+    swapped: bool = False,
 ) -> list[Instruction]:
     """Windows as the questions of the published files.
 
     Args:
       windows: what to ask about.
       titles: of all items.
+      kept: `[N, H]` bool, the items of the histories that are named; None for all.
       kind: what an item is called.
       swapped: name the answers in the other order, as a control.
     """
     instruction = INSTRUCTION.format(kind=kind, answers=_ANSWERS[swapped])
     quoted = [f'"{title}"' for title in titles]
     found = []
-    for history, liked, target, label in zip(
-        windows.history, windows.liked, windows.target, windows.label, strict=True
+    kept = np.ones_like(windows.liked) if kept is None else kept
+    for history, liked, named, target, label in zip(
+        windows.history, windows.liked, kept, windows.target, windows.label, strict=True
     ):
-        pairs = list(zip(history.tolist(), liked.tolist(), strict=True))
+        pairs = list(zip(history[named].tolist(), liked[named].tolist(), strict=True))
         yes, no = (", ".join(quoted[i] for i, like in pairs if like == w) for w in (True, False))
         asked = (
             f"User Preference: {yes}\nUser Unpreference: {no}\n"

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from jaxrec.data.click_windows import (
     click_prompts,
     click_windows,
     published_split,
+    random_parts,
     split_users,
 )
 from jaxrec.data.instructions import (
@@ -37,95 +38,15 @@ from jaxrec.data.instructions import (
 from jaxrec.data.interactions import Interactions
 from jaxrec.decode.answers import answer_gaps, answer_tokens
 from jaxrec.eval.clicks import pooled_auc
-from jaxrec.models import TransformerConfig
 from jaxrec.objectives import language_loss
-from jaxrec.peft import TuneConfig
 from jaxrec.systems import click_table, run, tuned_text
-from jaxrec.systems.config import DataConfig
 from jaxrec.systems.dataset import load_interactions
 from jaxrec.systems.system import Options
+from jaxrec.systems.tallrec_config import TallrecConfig
 from jaxrec.systems.tuned_text import TextModel
 from jaxrec.train import Plan, TrainConfig, fit
 
 METRIC = "auc"
-
-
-@dataclasses.dataclass(frozen=True)
-class ClickEvalConfig:
-    """How answers are measured.
-
-    Attributes:
-      baselines: of `click_table.BASELINES`, trained on the same windows.
-      valid_windows: of a validation, spread evenly; 0 for all.
-      test_windows: likewise of the test.
-      batch_size: prompts a call.
-      resamples: of the bootstrap over users.
-    """
-
-    baselines: tuple[str, ...] = ("gru4rec", "caser", "sasrec", "dros")
-    valid_windows: int = 0
-    test_windows: int = 0
-    batch_size: int = 32
-    resamples: int = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class TallrecConfig:
-    """A run of TALLRec.
-
-    Attributes:
-      data: interactions with ratings.
-      split: the last 10,000 windows as published, or all windows, split by users.
-      history: items of a window before the one asked for.
-      threshold: an item is liked if its rating is above.
-      kind: what an item is called.
-      shots: windows that are trained on, drawn by the seed; 0 for all.
-      on_prompt: learn the prompts too, as published, and not the answers alone.
-      max_length: most tokens of a prompt with its answer.
-      instructions: file of the first stage's instructions (JSON list or lines, see
-        `read_instructions`); "" for no first stage.
-      instruct: the first stage's training.
-      train: the second's.
-      tune: `base` is the text model to start from, "" for one of `model`'s shape from scratch.
-      model: see `tune`.
-      vocab_size: of the tokenizer that is trained for a model from scratch, titles not counted.
-      eval: measurements.
-    """
-
-    system: ClassVar[str] = "jaxrec.systems.tallrec"
-
-    data: DataConfig = DataConfig(min_count=0)
-    split: Literal["published", "users"] = "published"
-    history: int = 10
-    threshold: float = 3.0
-    kind: str = "movie"
-    shots: int = 0
-    on_prompt: bool = True
-    max_length: int = 512
-    instructions: str = ""
-    instruct: TrainConfig = TrainConfig(steps=200)
-    train: TrainConfig = TrainConfig(steps=1000)
-    tune: TuneConfig = TuneConfig()
-    model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
-    vocab_size: int = 1000
-    eval: ClickEvalConfig = ClickEvalConfig()
-
-    def __post_init__(self) -> None:
-        """Reject settings that contradict one another."""
-        if self.shots < 0:
-            raise ConfigError(f"shots must not be negative, got {self.shots}")
-        for name in self.eval.baselines:
-            click_table.check(name)
-        if not self.tune.base and self.tune.method != "full":
-            raise ConfigError(
-                f"tune.method {self.tune.method} trains a small part of a model that there must be "
-                "already: give it as tune.base, or train all: tune.method full"
-            )
-        if self.tune.method in ("prefix", "prompt"):
-            raise ConfigError(
-                f"tune.method {self.tune.method} has no place for virtual tokens in questions yet; "
-                "use lora, qlora, adapter or full"
-            )
 
 
 CONFIG = TallrecConfig
@@ -179,7 +100,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         f"validation, {facts['test']:,} of {facts['test_users']} users for test"
     )
     first = read_instructions(config.instructions) if config.instructions else []
-    questions = click_prompts(windows.train, windows.titles, kind=config.kind)
+    questions = _questions(config, windows)
     text = _open(config, directory, windows, [*first, *questions])
     new = not run.exists(directory)
     if not new:
@@ -277,6 +198,17 @@ def _open(
     texts = [record.prompt + record.output for record in records]
     words = [f'"{title}"' for title in windows.titles]
     return tuned_text.from_scratch(config.model, texts, config.vocab_size, words, seed)
+
+
+def _questions(config: TallrecConfig, windows: Windows) -> list[Instruction]:
+    """All that is trained on: questions of whole histories, and of parts of them."""
+    rng = np.random.default_rng(config.train.seed)
+    count, history = windows.train.history.shape
+    ask = functools.partial(click_prompts, windows.train, windows.titles, kind=config.kind)
+    found = ask()
+    for _ in range(config.parts):
+        found += ask(kept=random_parts(count, history, rng))
+    return found
 
 
 def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) -> TokenRows:

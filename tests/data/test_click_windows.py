@@ -10,6 +10,7 @@ from jaxrec.data.click_windows import (
     click_prompts,
     click_windows,
     published_split,
+    random_parts,
     split_users,
 )
 from jaxrec.testing import tiny_interactions
@@ -47,6 +48,23 @@ def test_a_prompt_lists_what_was_liked_and_what_was_not():
     assert 'target book by answering "Yes." or "No.".' in first.instruction
     swapped, _ = click_prompts(click_windows(data, history=2), data.items.labels(), swapped=True)
     assert swapped.instruction.endswith('by answering "No." or "Yes.".')
+
+
+def test_a_prompt_of_a_part_names_that_part_alone():
+    windows = click_windows(few(), history=2)
+    titles = few().items.labels()
+    whole = click_prompts(windows, titles)[0]
+    kept = np.zeros((len(windows), 2), bool)
+    none = click_prompts(windows, titles, kept=kept)[0]
+    assert "User Preference: \nUser Unpreference: \n" in none.input
+    assert (none.output, none.input[-25:]) == (whole.output, whole.input[-25:])
+    assert click_prompts(windows, titles, kept=~kept)[0] == whole
+
+
+def test_parts_are_of_any_size_alike_and_of_any_items_alike():
+    kept = random_parts(40_000, 4, np.random.default_rng(0))
+    assert np.allclose(np.bincount(kept.sum(1)) / 40_000, 1 / 5, atol=0.01)
+    assert np.allclose(kept.mean(0), 1 / 2, atol=0.01)
 
 
 def test_the_published_movie_files_are_rebuilt(real_data):

@@ -11,12 +11,13 @@ from jaxrec.core import ConfigError
 from jaxrec.data.click_windows import ClickWindows
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
 from jaxrec.systems import click_table
-from jaxrec.systems.tallrec import TallrecConfig, load_windows
+from jaxrec.systems.tallrec import load_windows
+from jaxrec.systems.tallrec_config import TallrecConfig
 
 CONFIG = """
 from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import DataConfig
-from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
+from jaxrec.systems.tallrec_config import ClickEvalConfig, TallrecConfig
 from jaxrec.train import TrainConfig
 
 def get_config():

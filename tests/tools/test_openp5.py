@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def tool():
-    return runpy.run_path(str(ROOT / "tools" / "bench" / "openp5.py"))
+    bench = ROOT / "tools" / "bench"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(bench)
+        return runpy.run_path(str(bench / "openp5.py"))
 
 
 def _report(hit, dataset="tiny"):

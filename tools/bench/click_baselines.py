@@ -15,7 +15,8 @@ import numpy as np
 
 from jaxrec.eval.clicks import click_metrics
 from jaxrec.systems import click_table
-from jaxrec.systems.tallrec import TallrecConfig, load_windows
+from jaxrec.systems.tallrec import load_windows
+from jaxrec.systems.tallrec_config import TallrecConfig
 from jaxrec.train import TrainConfig
 
 

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sweeps import measure
 
 from jaxrec.core import nearest
 from jaxrec.core.files import write_text
-from jaxrec.systems import run as runs
 from jaxrec.systems.compare import with_seed
-from jaxrec.systems.system import Options, system_of
 
 METRICS = ("hr@5", "hr@10", "ndcg@10")
 
@@ -53,17 +52,6 @@ def main() -> None:
     if options.markdown:
         write_text(options.markdown, text)
     print(json.dumps({"config": str(options.config), "seeds": options.seeds, "rows": found}))
-
-
-def measure(config: Any, directory: Path) -> Mapping[str, Any]:
-    """Train and measure one run, or read what it gave."""
-    path, system = directory / "eval.json", system_of(config)
-    if not path.exists():
-        system.train(config, directory, Options())
-        write_text(path, runs.to_json(system.evaluate(config, directory, baselines=True)))
-    elif runs.load_any(directory) != config:
-        raise SystemExit(f"{directory} holds a run of other settings; give another --out")
-    return runs.read_json(path)
 
 
 def rows(reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

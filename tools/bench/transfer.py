@@ -1,6 +1,6 @@
 """What another domain's data are worth where little of one's own is known: a table over seeds.
 
-    python tools/bench/transfer.py [--seeds 3] [--systems NAME ...] [--config configs/vqrec.py]
+    python tools/bench/transfer.py [--seeds 0 1 2] [--systems NAME ...] [--config configs/vqrec.py]
         [--out runs/transfer]
 
 The config file's `get_sweep()` gives the systems by name. The seed sets initialization, order,
@@ -60,7 +60,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--systems", nargs="+", help="some of the sweep's; all by default")
     parser.add_argument("--config", type=Path, default=Path("configs/vqrec.py"))
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
@@ -76,7 +76,7 @@ def main() -> None:
     dataset = every.parts[0]
     found: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in names}
     # Seeds outside: a sweep that is stopped early has something of every system.
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         known = known_users(dataset.num_users, c.share, seed)
         target = dataclasses.replace(every, users=[known])
         for name in names:

@@ -29,7 +29,8 @@ from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.systems.pretrained import open_any
-from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
+from jaxrec.systems.tallrec import load_windows
+from jaxrec.systems.tallrec_config import ClickEvalConfig, TallrecConfig
 from jaxrec.train import TrainConfig, make_plan
 from jaxrec.train.step import start_state
 
