@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.data import ratings
 from jaxrec.data.prompts import Template
-from jaxrec.data.ratings import TEXTS, star_of
-from jaxrec.eval import average, list_metrics, rating_errors
+from jaxrec.data.reviews import Reviews
+from jaxrec.eval import average, list_metrics, rating_errors, rouge
 from jaxrec.systems.comparison import Stage
 from jaxrec.systems.p5_config import P5Config
-from jaxrec.systems.p5_prompts import CANDIDATES, CATALOGUE, TEMPLATES
-from jaxrec.systems.prompt_tasks import PromptData, eval_candidates
+from jaxrec.systems.p5_prompts import CANDIDATES, CATALOGUE, TEMPLATES, TEXTS
+from jaxrec.systems.prompt_tasks import PromptData, eval_candidates, reviewed_rows
 from jaxrec.systems.prompted import Prompted, fitted
 
 METRIC = "score"
-# Rows of a validation of ratings during training.
-_VALID_ROWS = 1000
+# Rows of a validation of ratings and of texts during training, and the most tokens of a text.
+_VALID_ROWS, _VALID_TEXTS = 1000, 200
+TEXT_TOKENS = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,9 +82,9 @@ def wordings(data: PromptData, task: str) -> dict[str, Template]:
 
 def rate(prompted: Prompted, prompts: Sequence[str]) -> np.ndarray:
     """The mean star that the model gives, over all rating texts: [N] float64."""
-    logs = prompted.score(prompts, TEXTS).astype(np.float64)
+    logs = prompted.score(prompts, ratings.TEXTS).astype(np.float64)
     share = np.exp(logs - logs.max(axis=1, keepdims=True))
-    stars = np.array([star_of(text) for text in TEXTS], np.float64)
+    stars = np.array([ratings.star_of(text) for text in ratings.TEXTS], np.float64)
     return share @ stars / share.sum(axis=1)
 
 
@@ -90,6 +92,11 @@ def row_prompts(data: PromptData, template: Template, rows: np.ndarray) -> list[
     """Prompts of a template of ratings, explanations or reviews."""
     rng = np.random.default_rng(0)
     return [template.source.format_map(data.row(int(row), rng)) for row in rows]
+
+
+def written_of(reviews: Reviews, task: str) -> list[str]:
+    """What a task of `TEXTS` shall write of each row."""
+    return reviews.explanation if task == "explanation" else reviews.title
 
 
 def validation(config: P5Config, data: PromptData) -> dict[str, Any]:
@@ -107,11 +114,19 @@ def validation(config: P5Config, data: PromptData) -> dict[str, Any]:
             rows = np.sort(rng.permutation(data.ratings.valid)[:_VALID_ROWS])
             truth = data.dataset.interactions.rating[rows]
             asked[task] = row_prompts(data, wordings(data, task)["seen"], rows), truth
+        elif task in TEXTS and data.ratings is not None and data.reviews is not None:
+            rng = np.random.default_rng(config.train.seed)
+            rows = reviewed_rows(task, data.ratings.valid, data.reviews)
+            rows = np.sort(rng.permutation(rows)[:_VALID_TEXTS])
+            # The last of the seen wordings says most: of an explanation the stars and a hint.
+            template = [t for t in fitted(TEMPLATES[task], data.names) if t.seen][-1]
+            prompts = row_prompts(data, template, rows)
+            asked[task] = prompts, [written_of(data.reviews, task)[row] for row in rows]
     return asked
 
 
 def validate(prompted: Prompted, asked: Mapping[str, Any], config: P5Config) -> dict[str, float]:
-    """Metrics of each task, and "score": the sum of NDCG@10 over rankings, less that of RMSE."""
+    """Metrics of each task, and "score": the sum of NDCG@10 and ROUGE-L, less the RMSE."""
     found: dict[str, float] = {}
     score = 0.0
     for task, prompts in asked.items():
@@ -120,6 +135,10 @@ def validate(prompted: Prompted, asked: Mapping[str, Any], config: P5Config) -> 
             metrics = average(list_metrics(items, prompts.targets, config.eval.ks))
             found |= {f"{task}/{name}": metrics[name] for name in ("hr@10", "ndcg@10")}
             score += metrics["ndcg@10"]
+        elif task in TEXTS:
+            texts = prompted.write(prompts[0], TEXT_TOKENS)
+            found[f"{task}/rougeL"] = rouge(texts, prompts[1])["rougeL"]
+            score += found[f"{task}/rougeL"]
         else:
             errors = rating_errors(rate(prompted, prompts[0]), prompts[1])
             found[f"{task}/rmse"] = errors["rmse"]

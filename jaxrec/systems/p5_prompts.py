@@ -6,10 +6,12 @@ has not seen is made of words that it has: a model that was not pre-trained know
 
 from jaxrec.data.prompts import Template
 
-# Tasks that rank the whole catalogue, tasks that rank candidates, and all that rank checkpoints.
+# Tasks that rank the whole catalogue, tasks that rank candidates, tasks that write what a review
+# says, and all that rank checkpoints.
 CATALOGUE = ("sequential", "straightforward")
 CANDIDATES = ("sequential_choose", "direct_choose")
-MEASURED = (*CATALOGUE, *CANDIDATES, "rating")
+TEXTS = ("explanation", "review_title")
+MEASURED = (*CATALOGUE, *CANDIDATES, *TEXTS, "rating")
 
 _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
     "sequential": (

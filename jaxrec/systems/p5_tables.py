@@ -33,12 +33,14 @@ from jaxrec.systems import comparison
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.p5_config import P5Config
 from jaxrec.systems.p5_measure import (
+    TEXT_TOKENS,
     Question,
     question,
     rank,
     rate,
     row_prompts,
     wordings,
+    written_of,
 )
 from jaxrec.systems.p5_prompts import CANDIDATES, CATALOGUE, TEMPLATES
 from jaxrec.systems.prompt_tasks import NEEDS_REVIEWS, NO, YES, PromptData, reviewed_rows
@@ -47,8 +49,8 @@ from jaxrec.systems.prompted import Prompted, fitted, item_numbers
 MODEL, UNSEEN, FREE = "model", "model, unseen wording", "model, free beam"
 ALONE, ANSWER = "model, candidates not shown", "model, yes or no"
 _TIES: Ties = "midrank"
-# Test rows whose texts are written, and the most tokens of one.
-_TEXTS, _TOKENS = 1000, 32
+# Test rows whose texts are written.
+_TEXTS = 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -218,7 +220,7 @@ def text_table(tested: Tested) -> dict[str, dict[str, float]]:
         chosen = np.random.default_rng(0).permutation(chosen)[:_TEXTS]
         for template in fitted(TEMPLATES[task], data.names):
             name = f"{template.name}, {'seen' if template.seen else 'unseen'} wording"
-            texts = tested.prompted.write(row_prompts(data, template, chosen), _TOKENS)
+            texts = tested.prompted.write(row_prompts(data, template, chosen), TEXT_TOKENS)
             if task == "review_star":
                 stars = data.dataset.interactions.rating[chosen]
                 mean = float(data.dataset.interactions.rating[split.train].mean())
@@ -230,10 +232,7 @@ def text_table(tested: Tested) -> dict[str, dict[str, float]]:
                 name += ", with a hint"
             wanted, hints = (
                 [texts_of[row] for row in chosen]
-                for texts_of in (
-                    reviews.explanation if task == "explanation" else reviews.title,
-                    reviews.hint,
-                )
+                for texts_of in (written_of(reviews, task), reviews.hint)
             )
             rows[name] = {"bleu4": bleu(texts, wanted), "bleu2": bleu(texts, wanted, 2)}
             rows[name] |= rouge(texts, wanted) | {"says_hint": float(says(texts, hints).mean())}

@@ -229,6 +229,6 @@ def test_settings_that_contradict_one_another_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"rows \(8, 8\) must be one number"):
         _config(path, rows=(8, 8))
     with pytest.raises(ConfigError, match="ranks checkpoints"):
-        _config(path, ("review_title",))
+        _config(path, ("review_star",))
     with pytest.raises(ConfigError, match=r"eval\.baselines here are of"):
         _config(path, eval=EvalConfig(baselines=("sasrec",)))
