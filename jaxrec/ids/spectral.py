@@ -11,6 +11,11 @@ without making the graph dense.
 Shapes: `n` nodes, `N` clusters.
 """
 
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,8 @@ _LARGE = 3000
 _COARSE = 0.03
 # Vectors of the Krylov basis beyond those wanted: a larger basis needs fewer, costlier restarts.
 _BASIS = 50
+# Fewer than so many edges for each are multiplied before another thread has begun.
+_EDGES_A_THREAD = 500_000
 # Edges of each node that are tried first for what they join.
 _FEW = 8
 # Splits that leave more than this share in one part are evened out, or the recursion would go
@@ -145,16 +152,41 @@ def _embedding(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
     else:
         kind, tolerance = (np.float64, _FINE) if n <= _LARGE else (np.float32, _COARSE)
         scale, weights = (1 / root).astype(kind), adjacency.astype(kind)
-        # D^-1/2 A D^-1/2 is never formed: that would copy A, most of the memory of a large graph.
-        _, vectors = eigsh(
-            LinearOperator((n, n), lambda x: scale * (weights @ (scale * x)), dtype=kind),
-            k=clusters,
-            which="LA",
-            v0=start.astype(kind),
-            tol=tolerance,
-            ncv=min(clusters + _BASIS, n),
-        )
+        with _product(weights) as product:
+            # D^-1/2 A D^-1/2 is never formed: that would copy A, most of a large graph's memory.
+            _, vectors = eigsh(
+                LinearOperator((n, n), lambda x: scale * product(scale * x), dtype=kind),
+                k=clusters,
+                which="LA",
+                v0=start.astype(kind),
+                tol=tolerance,
+                ncv=min(clusters + _BASIS, n),
+            )
     return vectors[:, ::-1].astype(np.float64) / root[:, None]
+
+
+@contextlib.contextmanager
+def _product(weights: Any) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+    """Give x -> weights @ x, of a large matrix by several threads.
+
+    Each thread has rows of its own, whose sums are those of one thread to the last bit.
+    """
+    import scipy.sparse as sp
+
+    threads = min(os.cpu_count() or 1, weights.nnz // _EDGES_A_THREAD)
+    if threads < 2:
+        yield lambda x: weights @ x
+        return
+    ends = np.searchsorted(weights.indptr, np.linspace(0, weights.nnz, threads + 1))
+    ends[0], ends[-1] = 0, weights.shape[0]
+    blocks = []
+    for first, last in itertools.pairwise(ends):
+        edges = slice(weights.indptr[first], weights.indptr[last])
+        inside = weights.data[edges], weights.indices[edges]
+        bounds = weights.indptr[first : last + 1] - edges.start
+        blocks.append(sp.csr_array((*inside, bounds), shape=(last - first, weights.shape[1])))
+    with ThreadPoolExecutor(threads) as pool:
+        yield lambda x: np.concatenate(list(pool.map(lambda block: block @ x, blocks)))
 
 
 def _numbered(label: np.ndarray) -> np.ndarray:

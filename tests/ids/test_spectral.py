@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from jaxrec.ids.spectral import _parts, cluster_qr, split
+from jaxrec.ids import spectral
+from jaxrec.ids.spectral import _parts, _product, cluster_qr, split
 
 
 def blocks(sizes, inside=0.3, between=0.02, seed=0):
@@ -132,3 +133,15 @@ def test_a_graph_without_clusters_is_cut_evenly(clusters):
 @pytest.mark.parametrize("nodes", [2, 3])
 def test_tiny_graphs_are_split(nodes):
     assert len(np.unique(split(sp.csr_array(1.0 - np.eye(nodes)), 5))) >= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_threads_multiply_as_one_does_to_the_last_bit(threads, monkeypatch):
+    dense = sp.random_array((50, 50), density=0.1, rng=np.random.default_rng(3)).toarray()
+    dense[[0, 7, 49]] = 0
+    weights = sp.csr_array(dense.astype(np.float32))
+    monkeypatch.setattr(spectral, "_EDGES_A_THREAD", weights.nnz // threads)
+    monkeypatch.setattr(spectral.os, "cpu_count", lambda: threads)
+    x = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    with _product(weights) as product:
+        np.testing.assert_array_equal(product(x), weights @ x)
