@@ -37,7 +37,7 @@ from jaxrec.data.instructions import (
 )
 from jaxrec.data.interactions import Interactions
 from jaxrec.decode.answers import answer_gaps, answer_tokens
-from jaxrec.eval.clicks import pooled_auc
+from jaxrec.eval.clicks import pooled_auc, within_user_auc
 from jaxrec.objectives import language_loss
 from jaxrec.systems import click_table, run, tuned_text
 from jaxrec.systems.dataset import load_interactions
@@ -46,7 +46,7 @@ from jaxrec.systems.tallrec_config import TallrecConfig
 from jaxrec.systems.tuned_text import TextModel
 from jaxrec.train import Plan, TrainConfig, fit
 
-METRIC = "auc"
+METRIC = "mean_auc"
 
 
 CONFIG = TallrecConfig
@@ -68,6 +68,16 @@ class Windows:
         users = len(np.unique(self.test.user))
         facts = {"dataset": self.data.name, "source": self.data.source, "test_users": users}
         return facts | counts | {"fingerprint": self.data.fingerprint()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stage:
+    """What is trained on at a time, and the questions that rank its checkpoints."""
+
+    name: str
+    records: list[Instruction]
+    held: list[Instruction]
+    config: TrainConfig
 
 
 def load_windows(config: TallrecConfig) -> Windows:
@@ -94,29 +104,27 @@ def load_windows(config: TallrecConfig) -> Windows:
 def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     """See `System`."""
     windows = load_windows(config)
+    valid = windows.valid
+    # What cannot be measured is refused here and not after the first steps.
+    within_user_auc(valid.label, np.zeros(len(valid)), valid.user)
     facts = windows.describe()
     print(
         f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
         f"validation, {facts['test']:,} of {facts['test_users']} users for test"
     )
-    first = read_instructions(config.instructions) if config.instructions else []
-    questions = _questions(config, windows)
-    text = _open(config, directory, windows, [*first, *questions])
+    stages = _stages(config, windows)
+    text = _open(config, directory, windows, stages)
     new = not run.exists(directory)
     if not new:
         run.check(config, windows, directory)
-    stages = [("train", questions, config.train)]
-    if first:
-        stages.insert(0, ("instruct", first, config.instruct))
-    held = _encode(config, text, click_prompts(windows.valid, windows.titles, kind=config.kind))
-    plans = {}
-    for name, records, settings in stages:
-        rows = _encode(config, text, records)
-        example = rows.take(np.zeros(settings.batch_size, int))
-        plans[name] = (rows, _plan(config, text, example, settings))
-        print(f"{name}: {len(rows):,} texts of at most {rows.tokens.shape[1]} tokens")
-        print(plans[name][1])
-        plans[name][1].memory.check()
+    plans = []
+    for stage in stages:
+        rows = _encode(config, text, stage.records)
+        plan = _plan(config, text, rows.take(np.zeros(stage.config.batch_size, int)), stage.config)
+        print(f"{stage.name}: {len(rows):,} texts of at most {rows.tokens.shape[1]} tokens")
+        print(plan)
+        plan.memory.check()
+        plans.append((stage, rows, _encode(config, text, stage.held), plan))
     if options.dry:
         return
     if new:
@@ -124,29 +132,31 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         run.create(config, windows, None, directory)
     answers = answer_tokens(text.tokenizer, YES, NO)
 
-    def evaluate(params: Any) -> dict[str, float]:
+    def measure(held: TokenRows, params: Any) -> dict[str, float]:
         scores = answer_gaps(text.model, params, held, answers, batch_size=config.eval.batch_size)
-        return {METRIC: pooled_auc(windows.valid.label, scores)}
+        both = pooled_auc(valid.label, scores), within_user_auc(valid.label, scores, valid.user)
+        return {METRIC: sum(both) / 2, "auc": both[0], "within_user_auc": both[1]}
 
     start: Callable[[], Any] = text.start
-    for name, (rows, plan) in plans.items():
-        settings = plan.config
-        batches = instruction_batches(rows, batch_size=settings.batch_size, seed=settings.seed)
-        place = directory if name == "train" else directory / name
+    for stage, rows, held, plan in plans:
+        batches = instruction_batches(
+            rows, batch_size=stage.config.batch_size, seed=stage.config.seed
+        )
+        place = directory if stage is stages[-1] else directory / stage.name
         result = fit(
             plan,
             iter(batches),
-            evaluate,
+            functools.partial(measure, held),
             place,
             frozen=text.frozen,
             start=start,
             base=text.base,
             metric=METRIC,
-            title=name,
+            title=stage.name,
             profile=options.profile,
         )
         start = functools.partial(text.trained, place, plan)
-    run.write_summary(directory, result, trained_parameters=plans["train"][1].size.trainable)
+    run.write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
 def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
@@ -187,7 +197,7 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
 
 
 def _open(
-    config: TallrecConfig, directory: Path, windows: Windows, records: list[Instruction]
+    config: TallrecConfig, directory: Path, windows: Windows, stages: list[Stage]
 ) -> TextModel:
     """The model of a run that is there, or the one that a new run begins with."""
     seed = config.train.seed
@@ -195,20 +205,31 @@ def _open(
         return TextModel.load(config.tune, config.model, directory, seed)
     if config.tune.base:
         return tuned_text.from_base(config.tune, seed)
-    texts = [record.prompt + record.output for record in records]
+    texts = [record.prompt + record.output for stage in stages for record in stage.records]
     words = [f'"{title}"' for title in windows.titles]
     return tuned_text.from_scratch(config.model, texts, config.vocab_size, words, seed)
 
 
-def _questions(config: TallrecConfig, windows: Windows) -> list[Instruction]:
-    """All that is trained on: questions of whole histories, and of parts of them."""
+def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
+    """What is trained on, one after the other; the last is of whole histories and parts of them."""
     rng = np.random.default_rng(config.train.seed)
     count, history = windows.train.history.shape
-    ask = functools.partial(click_prompts, windows.train, windows.titles, kind=config.kind)
-    found = ask()
+    ask = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
+    held = ask(windows.valid)
+    questions = ask(windows.train)
     for _ in range(config.parts):
-        found += ask(kept=random_parts(count, history, rng))
-    return found
+        questions += ask(windows.train, kept=random_parts(count, history, rng))
+    stages = [Stage("train", questions, held, config.train)]
+    if config.title_steps:
+        records, alone = (
+            ask(part, kept=np.zeros_like(part.liked)) for part in (windows.train, windows.valid)
+        )
+        settings = dataclasses.replace(config.train, steps=config.title_steps)
+        stages.insert(0, Stage("titles", records, alone, settings))
+    if config.instructions:
+        first = read_instructions(config.instructions)
+        stages.insert(0, Stage("instruct", first, held, config.instruct))
+    return stages
 
 
 def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) -> TokenRows:

@@ -48,7 +48,11 @@ class TallrecConfig:
       instructions: file of the first stage's instructions (JSON list or lines, see
         `read_instructions`); "" for no first stage.
       instruct: the first stage's training.
-      train: the second's.
+      title_steps: of training before the last stage, on the same questions without any history:
+        whether a title is liked at all, which a small model does not learn beside the number of
+        liked titles.
+      train: the last stage's. Checkpoints are ranked by the mean of the AUC over all and within
+        users: the first alone does not tell a model that counts from one that reads.
       tune: `base` is the text model to start from, "" for one of `model`'s shape from scratch.
       model: see `tune`.
       vocab_size: of the tokenizer that is trained for a model from scratch, titles not counted.
@@ -68,6 +72,7 @@ class TallrecConfig:
     max_length: int = 512
     instructions: str = ""
     instruct: TrainConfig = TrainConfig(steps=200)
+    title_steps: int = 0
     train: TrainConfig = TrainConfig(steps=1000)
     tune: TuneConfig = TuneConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
@@ -76,7 +81,7 @@ class TallrecConfig:
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
-        for name in ("shots", "parts"):
+        for name in ("shots", "parts", "title_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in self.eval.baselines:

@@ -29,6 +29,8 @@ def get_config():
         history=4,
         instructions={instructions!r},
         on_prompt=False,
+        parts=1,
+        title_steps=2,
         instruct=TrainConfig(steps=2, batch_size=4, eval_every=2),
         train=TrainConfig(steps=2, batch_size=32, lr=1e-2, warmup_steps=1, eval_every=2),
         model=TransformerConfig(width=32, depth=1, num_heads=2),
@@ -83,10 +85,11 @@ def test_the_answers_follow_the_rule_after_tuning_and_not_before(config_file):
     assert {"liked titles", "gru4rec", "answers in the other order"} <= set(rows)
 
 
-def test_both_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
+def test_all_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
     finished, config_file, capsys
 ):
     assert (finished / "instruct" / "checkpoints").is_dir()
+    assert (finished / "titles" / "checkpoints").is_dir()
     before = json.loads((finished / "train.json").read_text())
     assert main(["train", str(config_file), "--run-dir", str(finished)]) == 0
     after = json.loads((finished / "train.json").read_text())
