@@ -241,6 +241,7 @@ def text_table(tested: Tested) -> dict[str, dict[str, float]]:
 
 def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict[str, Any]:
     """All tables of a run: the first with "rows" and "comparisons", all in "tables" and "lines"."""
+    begun = time.monotonic()
     found: dict[str, Any] = {}
     plain: dict[str, Any] = {}
     filtered = tested.config.decode.filter_seen
@@ -260,7 +261,8 @@ def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict
     lines += [line for name, rows in plain.items() for line in plain_lines(name, rows)]
     first = next(iter(found.values()), None)
     if first is None:
-        first = comparison.table({MODEL: tested.measured({}, np.zeros((0, 0)), 0.0)}, tested.config)
+        nothing = tested.measured({}, np.zeros((0, 0)), begun)
+        first = comparison.table({MODEL: nothing}, tested.config)
     return {
         "rows": first["rows"],
         "comparisons": first["comparisons"],
