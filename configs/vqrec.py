@@ -8,6 +8,13 @@ All rate films, the sources up to twenty years later: MovieTweetings and the sma
 2018. The choice among code embeddings begins where the texts put it, which one encoder of all texts
 allows; settings were chosen on the validation of seed 0, whose test was seen, so the result is of
 seeds 1 to 3.
+
+Cost: a minute for the sources and half of one for the target on 2 CPU cores. Result on the items of
+all 943 users, means of three seeds with intervals over users and seeds, HR@10 / NDCG@10: moved .091
+[.071, .111] / .047 [.037, .057], from scratch .074 [.059, .090] / .039 [.031, .047]: NDCG +.008
+[-.002, +.018], above in each of the seeds. Text vectors moved .086 / .046, a random beginning of
+the assignment .094 / .048, popularity of the known users .085 / .042, their Markov chain .093 /
+.051.
 """
 
 import dataclasses
