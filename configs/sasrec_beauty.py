@@ -1,7 +1,12 @@
 """SASRec on Amazon Beauty, with softmax over the target and 1,024 drawn items.
 
-jaxrec train configs/sasrec_beauty.py
-jaxrec eval runs/sasrec_beauty
+    jaxrec train configs/sasrec_beauty.py
+    jaxrec eval runs/sasrec_beauty
+
+Cost: 47 min on 2 CPU cores that other programs shared. Result on the test items, seed 0, seen items
+kept, HR@10 / NDCG@10: .079 [.075, .082] / .043 [.041, .045] (HR@5 / NDCG@5 .051 / .034); validation
+.099 / .054, no better after step 15,000. Markov chain .066 / .043, decayed co-occurrence .074 /
+.044, item-kNN .052 / .027, popularity .012 / .006. The settings are the first tried at this length.
 """
 
 from jaxrec.baselines.sasrec import SasrecConfig
@@ -22,7 +27,7 @@ def get_config() -> SasrecRunConfig:
             objective="sampled_softmax",
             negatives=1024,
         ),
-        train=TrainConfig(steps=6000, batch_size=32, lr=1e-3, weight_decay=1e-2, eval_every=500),
+        train=TrainConfig(steps=18_000, batch_size=32, lr=1e-3, weight_decay=1e-2, eval_every=1500),
         decode=DecodeConfig(filter_seen=False),
         eval=EvalConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence")),
     )
