@@ -1,19 +1,18 @@
-"""TIGER (Rajput et al. 2023, arXiv:2305.05065) at the paper's sizes, on Amazon Beauty.
+r"""TIGER (Rajput et al. 2023, arXiv:2305.05065) at the paper's sizes, on Amazon Beauty.
 
     jaxrec train configs/tiger_beauty.py
-    jaxrec train configs/tiger_beauty.py --data.sample-users 2000 --ids.text-encoder tfidf
-        --ids.rqvae.hidden 128 --ids.rqvae.steps 1500 --train.steps 400 --train.batch-size 16
+    jaxrec train configs/tiger_beauty.py --data.sample-users 2000 --ids.text-encoder tfidf \
+        --ids.rqvae.hidden 128 --ids.rqvae.steps 1500 --train.steps 400 --train.batch-size 16 \
         --train.warmup-steps 50 --train.ema-decay 0.98 --train.eval-every 200 --eval.valid-users 500
 
 RQ-VAE IDs of three codes of 256 from item texts and a fourth code where they collide, 2,000 tokens
 for users, an encoder-decoder of T5's flavour, four and four layers, 128 wide; each prefix of a
 history is an example. Seen items are not removed from the lists, as in the paper. Other than there:
-AdamW down a cosine in place of Adafactor, MiniLM in place of Sentence-T5, and a last code only
-where it is needed.
+AdamW down a cosine in place of Adafactor, and MiniLM in place of Sentence-T5.
 
-Cost: a batch of 256 takes 324 TFLOP for 1,000 steps in products, 13 PFLOP for all 40,000; nobody
-has run that yet. At the 20 to 45 GFLOP a second that 2 CPU cores gave, it is days there; it is
-meant for a GPU. Paper: R@5 .0454, N@5 .0321, R@10 .0648, N@10 .0384.
+Cost: 324 GFLOP in products a step, 13 PFLOP for all 40,000 steps: three days and more at the 45
+GFLOP a second that 2 CPU cores gave, so it is meant for a GPU. It has not been run. The paper has
+R@5 .0454, N@5 .0321, R@10 .0648, N@10 .0384.
 
 The second command, a sample of 2,000 users with the whole catalogue, shows only that all of it
 runs: 400 batches of a sixteenth of the size, 2.3 steps a second on 2 CPU cores, teach nothing yet.
