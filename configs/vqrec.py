@@ -21,7 +21,7 @@ import dataclasses
 
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.systems.config import DataConfig
-from jaxrec.systems.vqrec import VqRecConfig
+from jaxrec.systems.vqrec_config import VqRecConfig
 from jaxrec.train import TrainConfig
 
 

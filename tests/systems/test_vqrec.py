@@ -17,7 +17,7 @@ from jaxrec.systems.config import DataConfig, EvalConfig
 from jaxrec.systems.dataset import Dataset
 from jaxrec.systems.domains import Domain, known_users
 from jaxrec.systems.system import Options
-from jaxrec.systems.vqrec import VqRecConfig
+from jaxrec.systems.vqrec_config import VqRecConfig
 from jaxrec.testing import tiny_interactions
 from jaxrec.train import TrainConfig
 

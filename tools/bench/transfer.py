@@ -29,7 +29,7 @@ from jaxrec.eval import crossed_interval
 from jaxrec.systems import comparison, vqrec
 from jaxrec.systems.domains import Domain, known_users, load_domains
 from jaxrec.systems.measured import Measured
-from jaxrec.systems.vqrec import VqRecConfig
+from jaxrec.systems.vqrec_config import VqRecConfig
 
 METRICS = ("hr@10", "ndcg@10")
 STAGES = ("pretrain", "assign", "train")
