@@ -42,11 +42,11 @@ def test_a_user_with_one_kind_of_label_does_not_count_within_users():
 def test_paired_test_finds_a_difference_and_none_where_there_is_none():
     users, labels, noise = drawn()
     good = labels + 0.5 * noise
-    found = paired_auc(labels, good, noise, users)
+    found = paired_auc(labels, good, noise, users, resamples=300)
     np.testing.assert_allclose(
         found.difference, pooled_auc(labels, good) - pooled_auc(labels, noise)
     )
     assert found.low > 0.2
     assert found.p < 0.01
-    same = paired_auc(labels, noise, 2 * noise, users)
+    same = paired_auc(labels, noise, 2 * noise, users, resamples=300)
     assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)

@@ -55,6 +55,7 @@ def test_a_run_goes_on_on_8_then_4_devices_then_1(tmp_path, unbroken):
     alike(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_2_processes_then_1(tmp_path, unbroken):
     assert 3 <= stop_two(tmp_path) < 12
     assert start(tmp_path, 1, 4) == [0]

@@ -9,6 +9,8 @@ import pytest
 
 from jaxrec.testing.devices import device_environment
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import dataclasses, json
 import jax, jax.numpy as jnp, numpy as np
