@@ -12,6 +12,9 @@ Cost: 15 TFLOP in products; 10 min on 2 CPU cores that other programs shared. Re
 test windows, seed 0: AUC .725 [.673, .776] over all and .708 [.656, .759] within users; untuned
 .471 / .440. The number of liked titles alone has .726 / .601, the item's share of likes .677 /
 .711, and both together .745 / .718.
+
+With 256 examples, seed 0: .682 / .599, untuned .460; GRU4Rec .536, Caser .546, SASRec .518, DROS
+.508. With 64 it learns nothing yet: .518, untuned .466, the baselines .50 to .54.
 """
 
 import dataclasses
