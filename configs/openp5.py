@@ -17,7 +17,6 @@ training knows, and have not been measured anew.
 
 import dataclasses
 
-from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import IdConfig
 from jaxrec.systems.p5_config import P5Config
 from jaxrec.train import TrainConfig
@@ -27,17 +26,6 @@ def get_config() -> P5Config:
     return P5Config(
         tasks=("sequential", "straightforward"),
         rows=(96, 32),
-        model=TransformerConfig(
-            width=64,
-            depth=1,
-            encoder_depth=2,
-            num_heads=2,
-            positions="relative",
-            activation="relu",
-            gated=False,
-            word_rows=512,
-            dropout=0.1,
-        ),
         train=TrainConfig(steps=3000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=500),
     )
 

@@ -14,7 +14,6 @@ straightforward .080 (popularity .087), one of a hundred .350 (popularity .369);
 with the same time, see `configs/p5_rating.py` and `configs/openp5.py`.
 """
 
-from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import EvalConfig
 from jaxrec.systems.p5_config import P5Config
 from jaxrec.train import TrainConfig
@@ -36,17 +35,6 @@ def get_config() -> P5Config:
         tasks=tuple(ROWS),
         rows=tuple(ROWS.values()),
         groups=2,
-        model=TransformerConfig(
-            width=64,
-            depth=1,
-            encoder_depth=2,
-            num_heads=2,
-            positions="relative",
-            activation="relu",
-            gated=False,
-            word_rows=512,
-            dropout=0.1,
-        ),
         train=TrainConfig(steps=2000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=1000),
         eval=EvalConfig(ks=(1, 5, 10), baselines=("popularity", "markov"), valid_users=300),
     )

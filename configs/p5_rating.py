@@ -12,7 +12,6 @@ test ratings, seed 0, RMSE / MAE: .948 / .742 by the mean over all ratings a mod
 user and item biases .948 / .748.
 """
 
-from jaxrec.models import TransformerConfig
 from jaxrec.systems.p5_config import P5Config
 from jaxrec.train import TrainConfig
 
@@ -23,16 +22,5 @@ def get_config() -> P5Config:
         rows=(128,),
         groups=1,
         text_tokens=2400,
-        model=TransformerConfig(
-            width=64,
-            depth=1,
-            encoder_depth=2,
-            num_heads=2,
-            positions="relative",
-            activation="relu",
-            gated=False,
-            word_rows=512,
-            dropout=0.1,
-        ),
         train=TrainConfig(steps=3000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=500),
     )

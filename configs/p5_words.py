@@ -8,7 +8,6 @@
 The second run is the ablation. Numbers are random, so that neighbouring ones mean nothing.
 """
 
-from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import EvalConfig, IdConfig
 from jaxrec.systems.p5_config import P5Config
 from jaxrec.train import TrainConfig
@@ -23,17 +22,6 @@ def get_config() -> P5Config:
         item_names="numbers",
         text_tokens=1000,
         ids=IdConfig(scheme="random", levels=2, size=95),
-        model=TransformerConfig(
-            width=64,
-            depth=1,
-            encoder_depth=2,
-            num_heads=2,
-            positions="relative",
-            activation="relu",
-            gated=False,
-            word_rows=512,
-            dropout=0.1,
-        ),
         train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=750),
         eval=EvalConfig(baselines=("popularity", "markov"), valid_users=300),
     )

@@ -29,7 +29,8 @@ class P5Config:
         published; they tell the model which items those are.
       reviews: file of Amazon reviews that the data were read from; "" for synthetic ones.
       text_tokens: vocabulary of the text.
-      model: shape; `word_rows` 0 does without whole words. Its vocabulary follows from the rest.
+      model: shape, by default a small T5 (Raffel et al. 2020); `word_rows` 0 does without whole
+        words. Its vocabulary follows from the rest.
     """
 
     system: ClassVar[str] = "jaxrec.systems.p5"
@@ -47,7 +48,15 @@ class P5Config:
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig(scheme="independent")
     model: TransformerConfig = TransformerConfig(
-        width=128, num_heads=4, positions="relative", activation="relu", gated=False, word_rows=512
+        width=64,
+        depth=1,
+        encoder_depth=2,
+        num_heads=2,
+        positions="relative",
+        activation="relu",
+        gated=False,
+        word_rows=512,
+        dropout=0.1,
     )
     train: TrainConfig = TrainConfig(batch_size=128)
     decode: DecodeConfig = DecodeConfig(beams=20)
