@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data.click_windows import (
     NO,
     YES,
@@ -84,7 +84,7 @@ def load_windows(config: TallrecConfig) -> Windows:
     """Read the data, cut the windows, and draw the few that are trained on.
 
     Raises:
-      DataError: data that have no such windows.
+      DataError: data that have no such windows, or none that AUC within users can be measured on.
       ConfigError: more shots than windows.
     """
     data = load_interactions(config.data)
@@ -98,6 +98,15 @@ def load_windows(config: TallrecConfig) -> Windows:
         train = train.take(rng.choice(len(train), config.shots, replace=False))
     valid = click_table.spread(valid, config.eval.valid_windows)
     test = click_table.spread(test, config.eval.test_windows)
+    for name, part in (("valid", valid), ("test", test)):
+        pairs = np.unique(np.stack([part.user, part.label]), axis=1)
+        if pairs.shape[1] == len(np.unique(part.user)):
+            raise DataError(
+                f"none of {pairs.shape[1]} users in {len(part)} {name} windows likes some of the "
+                f"items asked about and others not, so there is no AUC within users; set threshold "
+                f"{config.threshold:g} between their ratings, or take more windows "
+                f"(eval.{name}_windows)"
+            )
     return Windows(train, valid, test, data.items.labels(), data)
 
 
@@ -105,8 +114,6 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     """See `System`."""
     windows = load_windows(config)
     valid = windows.valid
-    # What cannot be measured is refused here and not after the first steps.
-    within_user_auc(valid.label, np.zeros(len(valid)), valid.user)
     facts = windows.describe()
     print(
         f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "

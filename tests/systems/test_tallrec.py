@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
+import runpy
 
+import chex
+import jax
 import numpy as np
 import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
-from jaxrec.data.click_windows import ClickWindows
+from jaxrec.data.click_windows import ClickWindows, click_prompts
+from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
-from jaxrec.systems import click_table
+from jaxrec.systems import click_table, tallrec
+from jaxrec.systems.run import load_any
 from jaxrec.systems.tallrec import load_windows
 from jaxrec.systems.tallrec_config import TallrecConfig
+from jaxrec.systems.tuned_text import TextModel
 
 CONFIG = """
 from jaxrec.models import TransformerConfig
@@ -101,6 +107,44 @@ def test_all_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
 def test_commands_of_the_generative_recommender_refuse_the_run_by_name(finished, capsys):
     assert main(["recommend", str(finished), "--user", "u1"]) == 2
     assert "holds a run of tallrec" in capsys.readouterr().err
+
+
+def test_stages_ask_what_their_names_say(config_file):
+    config = runpy.run_path(str(config_file))["get_config"]()
+    parts = load_windows(config)
+    first, titles, last = tallrec._stages(config, parts)
+    assert [first.name, titles.name, last.name] == ["instruct", "titles", "train"]
+    assert len(first.records) == 3
+    assert len(last.records) == 2 * len(titles.records) == 2 * len(parts.train)
+    none = "User Preference: \nUser Unpreference: \n"
+    assert all(none in record.input for record in [*titles.records, *titles.held])
+    whole = click_prompts(parts.train, parts.titles)
+    assert last.records[: len(whole)] == whole
+    assert [r.output for r in titles.records] == [r.output for r in whole]
+    assert first.held == last.held == click_prompts(parts.valid, parts.titles)
+    assert (titles.config.steps, last.config.steps) == (config.title_steps, config.train.steps)
+
+
+def test_a_stage_begins_with_what_the_one_before_it_learned(config_file, tmp_path):
+    still = ["--title-steps", "0", "--train.lr", "1e-12", "--instruct.lr", "0.05"]
+    assert main(["train", str(config_file), "--run-dir", str(tmp_path / "run"), *still]) == 0
+    config = load_any(tmp_path / "run")
+    text = TextModel.load(config.tune, config.model, tmp_path / "run", config.train.seed)
+    rows = tallrec._encode(config, text, read_instructions(config.instructions))
+    plan = tallrec._plan(config, text, rows.take(np.zeros(32, int)), config.train)
+    before, after = (text.trained(tmp_path / "run" / place, plan) for place in ("instruct", "."))
+    chex.assert_trees_all_close(before, after, rtol=0, atol=1e-9)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), text.start(), after)
+    assert max(jax.tree.leaves(moved)) > 0.01
+
+
+def test_windows_without_an_auc_within_users_are_refused_before_any_work(config_file, capsys):
+    words = ["--run-dir", str(config_file.parent / "none"), "--threshold", "5"]
+    assert main(["train", str(config_file), *words]) == 3
+    error = capsys.readouterr().err
+    assert "none of 4 users in 24 valid windows" in error
+    assert "set threshold 5" in error
+    assert not (config_file.parent / "none").exists()
 
 
 def test_contradictions_are_found_before_any_work():
