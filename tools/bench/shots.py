@@ -49,8 +49,8 @@ def main() -> None:
         }
     print("\n" + show(found))
     rows = {
-        name: {system: dict(zip(METRICS, table.T.tolist(), strict=True)) for system, table in by}
-        for name, by in ((name, systems.items()) for name, systems in found.items())
+        name: {s: dict(zip(METRICS, table.T.tolist(), strict=True)) for s, table in systems.items()}
+        for name, systems in found.items()
     }
     print(json.dumps({"config": str(options.config), "seeds": options.seeds, "rows": rows}))
 
