@@ -53,6 +53,8 @@ class TransformerConfig:
       embedding_scale: of the token embeddings.
       logit_scale: of the states before the logits.
       tie_embeddings: read the logits with the embedding table.
+      read_only: so many last tokens of the vocabulary are read and never written: their logits are
+        the least float32, and the loss does not push them.
       dropout: on embeddings and sub-layer outputs while training.
       attention_dropout: on attention weights.
       mlp_dropout: on the hidden layer of the MLP.
@@ -98,6 +100,7 @@ class TransformerConfig:
     embedding_scale: float = 1.0
     logit_scale: float = 1.0
     tie_embeddings: bool = True
+    read_only: int = 0
     dropout: float = 0.0
     attention_dropout: float = 0.0
     mlp_dropout: float = 0.0
@@ -114,9 +117,14 @@ class TransformerConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"model.{name} must be at least 1, or None, got {value}")
-        for name in ("norm_eps", "position_offset", "token_types", "word_rows"):
+        for name in ("norm_eps", "position_offset", "token_types", "word_rows", "read_only"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name} must not be negative, got {getattr(self, name)}")
+        if self.read_only >= self.vocab_size:
+            raise ConfigError(
+                f"model.read_only {self.read_only} leaves nothing to write of model.vocab_size "
+                f"{self.vocab_size}"
+            )
         for name in ("rope_theta", "local_theta", "score_cap", "logit_cap"):
             value = getattr(self, name)
             if value is not None and value <= 0:

@@ -108,6 +108,9 @@ class LanguageHead(nn.Module):
         scores = matrix_product(matrix, table.T, jnp.float32)
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
+        if c.read_only:
+            written = start + jnp.arange(size) < c.vocab_size - c.read_only
+            scores = jnp.where(written[None], scores, jnp.finfo(jnp.float32).min)
         if states.ndim != 3:
             return scores.reshape(*states.shape[:-1], size)
         return split_rows(scores, states.shape[:2], "embed", "vocab")
@@ -115,7 +118,7 @@ class LanguageHead(nn.Module):
     def loss(
         self, states: jax.Array, embedding: jax.Array, targets: jax.Array, weights: jax.Array
     ) -> jax.Array:
-        """Sum of -weight log p(target) over the whole vocabulary, without storing the scores.
+        """Sum of -weight log p(target) over all that can be written, without storing the scores.
 
         Args:
           states: `[..., D]`.
@@ -126,7 +129,8 @@ class LanguageHead(nn.Module):
         Returns:
           float32 scalar; see `nn.linear_cross_entropy`.
         """
-        matrix, table = self._operands(states, embedding, 0, self.config.vocab_size)
+        size = self.config.vocab_size - self.config.read_only
+        matrix, table = self._operands(states, embedding, 0, size)
         return linear_cross_entropy(
             matrix, table, _rows(targets), _rows(weights), self.config.logit_cap
         )

@@ -26,9 +26,13 @@ def extend_vocabulary(model: Pretrained, size: int, key: jax.Array) -> Pretraine
       key: of the noise.
 
     Raises:
-      ConfigError: fewer tokens than the model has.
+      ConfigError: fewer tokens than the model has, or some that are read only, which stand last.
     """
     config = model.spec.config
+    if config.read_only:
+        raise ConfigError(
+            f"the last {config.read_only} tokens of the model are read only, so none can follow"
+        )
     added = size - config.vocab_size
     if added < 0:
         raise ConfigError(f"the model has {config.vocab_size} tokens, more than {size}")

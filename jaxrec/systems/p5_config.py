@@ -30,9 +30,8 @@ class P5Config:
       reviews: file of Amazon reviews that the data were read from; "" for synthetic ones.
       text_tokens: vocabulary of the text.
       model: shape, by default a small T5 (Raffel et al. 2020); `word_rows` 0 does without whole
-        words. Its vocabulary follows from the rest. A user is a token that is never written: with
-        tied tables the softmax pushes all users the same way, until the encoder cannot tell one
-        from another. Embeddings enter at T5's scale, a root mean square of 1.
+        words. Its vocabulary follows from the rest. Embeddings enter at T5's scale, a root mean square
+        of 1: a user's token is met too seldom to grow to it.
     """
 
     system: ClassVar[str] = "jaxrec.systems.p5"
@@ -58,7 +57,6 @@ class P5Config:
         activation="relu",
         gated=False,
         embedding_scale=8.0,
-        tie_embeddings=False,
         word_rows=512,
         dropout=0.1,
     )

@@ -142,11 +142,14 @@ class Prompted:
         size = len(tokenizer)
         first = first_token(tokenizer, codes)
         begins = [] if first is None else list(range(first, first + codes.sizes[0]))
-        if _TOKEN.match(names.users[0]):
-            begins += tokenizer.convert_tokens_to_ids(names.users)
+        users = tokenizer.convert_tokens_to_ids(names.users) if _TOKEN.match(names.users[0]) else []
+        begins += users
+        # Nobody writes a user. With the table of the inputs in the softmax, each step would push
+        # all users' vectors the same way, until the encoder could not tell one from another.
+        shape = dataclasses.replace(shape, vocab_size=size, read_only=len(users))
         kinds = word_kinds(tokenizer, size, begins)
         return cls(
-            EncoderDecoder(dataclasses.replace(shape, vocab_size=size)),
+            EncoderDecoder(shape),
             None,
             tokenizer,
             Answers.of_texts(tokenizer, names.items, size)

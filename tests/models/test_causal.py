@@ -139,6 +139,35 @@ def test_a_slice_of_logits_equals_the_slice_of_all(flavour):
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+def test_tokens_that_are_read_only_have_no_logits_and_the_loss_does_not_know_them(flavour):
+    plain, params = _params(FLAVOURS[flavour])
+    model = CausalLM(dataclasses.replace(FLAVOURS[flavour], read_only=5))
+    rng = np.random.default_rng(0)
+    hidden = jnp.asarray(rng.normal(size=(2, 3, 16)), jnp.float32)
+    before = np.asarray(plain.apply(params, hidden, method="logits"), float)
+    least = np.finfo(np.float32).min
+    for start, size in ((0, 18), (10, 8), (15, 2)):
+        part = model.apply(params, hidden, start, size, method="logits")
+        expected = before[..., start : start + size].copy()
+        expected[..., max(13 - start, 0) :] = least
+        np.testing.assert_allclose(part, expected, atol=1e-6)
+    targets = rng.integers(0, 13, (2, 3))
+    weights = rng.random((2, 3))
+
+    def loss(params):
+        arguments = hidden, jnp.asarray(targets), jnp.asarray(weights, jnp.float32)
+        return model.apply(params, *arguments, method="loss")
+
+    written = np.exp(before[..., :13])
+    chances = np.take_along_axis(written, targets[..., None], -1)[..., 0] / written.sum(-1)
+    total, gradient = jax.value_and_grad(loss)(params)
+    np.testing.assert_allclose(total, -(weights * np.log(chances)).sum(), rtol=1e-5)
+    name = "embedding" if model.config.tie_embeddings else "head"
+    rows = np.abs(gradient["params"][name]["table"]).max(-1)
+    assert (rows[:13] > 0).all() and (rows[13:] == 0).all()
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_bfloat16_keeps_parameters_and_logits_in_float32_and_stays_close(flavour):
     exact = FLAVOURS[flavour]
     config = dataclasses.replace(exact, dtype="bfloat16")

@@ -220,6 +220,12 @@ def test_without_whole_words_there_is_no_table_of_them(tmp_path):
     assert "word" not in shapes["params"]["embedding"]
     assert parts.prompted.variables == {}
     assert isinstance(parts.prompted.items, Answers)
+    # The last tokens are the users, who are never written.
+    shape, names = parts.prompted.model.config, parts.data.names.users
+    last = parts.prompted.tokenizer.convert_ids_to_tokens(
+        range(shape.vocab_size - shape.read_only, shape.vocab_size)
+    )
+    assert last == names
 
 
 def test_settings_that_contradict_one_another_are_refused(tmp_path):
