@@ -30,8 +30,8 @@ class P5Config:
       reviews: file of Amazon reviews that the data were read from; "" for synthetic ones.
       text_tokens: vocabulary of the text.
       model: shape, by default a small T5 (Raffel et al. 2020); `word_rows` 0 does without whole
-        words. Its vocabulary follows from the rest. Embeddings enter at T5's scale, a root mean square
-        of 1: a user's token is met too seldom to grow to it.
+        words. Its vocabulary follows from the rest. Embeddings enter at T5's scale, a root mean
+        square of 1: a user's token is met too seldom to grow to it.
     """
 
     system: ClassVar[str] = "jaxrec.systems.p5"

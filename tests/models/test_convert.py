@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -17,6 +18,7 @@ from jaxrec.models import (
     load_model,
     save_model,
 )
+from jaxrec.models.vocabulary import extend_vocabulary
 from jaxrec.testing import random_params, tiny_model
 
 
@@ -148,7 +150,14 @@ def test_a_model_that_no_family_can_say_is_refused_with_the_fields(tmp_path):
         export_model(_model(qk_norm=True), tmp_path / "out", family="mistral")
     with pytest.raises(ConfigError, match="bert has no causal"):
         export_model(_model(), tmp_path / "out", family="bert")
+    with pytest.raises(ConfigError, match=r"model\.read_only 3, there 0"):
+        export_model(_model(read_only=3), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_vocabulary_with_read_only_tokens_does_not_grow():
+    with pytest.raises(ConfigError, match="the last 3 tokens of the model are read only"):
+        extend_vocabulary(_model(read_only=3), 20, jax.random.key(0))
 
 
 def test_a_directory_in_use_is_kept(tmp_path):
