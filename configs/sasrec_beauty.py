@@ -24,11 +24,10 @@ def get_config() -> SasrecRunConfig:
             max_items=50,
             buckets=5,
             dropout=0.5,
-            embedding_scale=128**0.5,
             objective="sampled_softmax",
             negatives=1024,
         ),
-        train=TrainConfig(steps=12_000, batch_size=32, lr=1e-3, weight_decay=1e-2, eval_every=1500),
+        train=TrainConfig(steps=18_000, batch_size=32, lr=1e-3, weight_decay=1e-2, eval_every=1500),
         decode=DecodeConfig(filter_seen=False),
         eval=EvalConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence")),
     )

@@ -25,8 +25,6 @@ class SasrecConfig(SequentialConfig):
       mlp_width: of the network of a block; 0 for D, as in the paper.
       activation: of that network.
       attention_dropout: while training, of attention weights.
-      embedding_scale: of item vectors before positions are added; the original has the root of D.
-        Large catalogues of rare items gain by it.
     """
 
     title: ClassVar[str] = "sasrec"
@@ -37,7 +35,6 @@ class SasrecConfig(SequentialConfig):
     mlp_width: int = 0
     activation: Literal["relu", "gelu"] = "relu"
     attention_dropout: float = 0.0
-    embedding_scale: float = 1.0
 
     def body(self) -> nn.Module:
         """Blocks that look back."""
@@ -51,6 +48,5 @@ class SasrecConfig(SequentialConfig):
                 mlp_width=self.mlp_width or self.width,
                 activation=self.activation,
                 attention_dropout=self.attention_dropout,
-                embedding_scale=self.embedding_scale,
             )
         )

@@ -59,7 +59,7 @@ class TransformerBody(nn.Module):
         positions = positions_of(valid)
         init = nn.with_partitioning(nn.initializers.normal(0.02), ("position", "embed"))
         rows = self.param("position", init, (c.max_length, c.width), jnp.float32)
-        x = x * c.embedding_scale + jnp.take(rows, positions, axis=0)
+        x = x + jnp.take(rows, positions, axis=0)
         if c.norm_order == "post":
             x = Norm(c.norm, c.norm_eps, name="norm")(x)
         x = Dropout(c.dropout, name="dropout")(x, deterministic)

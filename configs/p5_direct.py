@@ -1,0 +1,21 @@
+"""P5's direct family alone: an item for a user, out of the catalogue or out of a hundred.
+
+    jaxrec train configs/p5_direct.py
+    jaxrec eval runs/p5_direct
+
+No prompt shows a history: all that is known of a user is their token.
+"""
+
+from jaxrec.systems.config import EvalConfig
+from jaxrec.systems.p5_config import P5Config
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> P5Config:
+    return P5Config(
+        tasks=("straightforward", "direct_choose"),
+        rows=(96, 32),
+        groups=2,
+        train=TrainConfig(steps=4000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=1000),
+        eval=EvalConfig(ks=(1, 5, 10), baselines=("popularity", "item_knn")),
+    )
