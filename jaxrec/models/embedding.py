@@ -108,9 +108,9 @@ class LanguageHead(nn.Module):
         scores = matrix_product(matrix, table.T, jnp.float32)
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
-        if c.read_only:
-            written = start + jnp.arange(size) < c.vocab_size - c.read_only
-            scores = jnp.where(written[None], scores, jnp.finfo(jnp.float32).min)
+        if start + size > (written := c.vocab_size - c.read_only):
+            known = start + jnp.arange(size) < written
+            scores = jnp.where(known[None], scores, jnp.finfo(jnp.float32).min)
         if states.ndim != 3:
             return scores.reshape(*states.shape[:-1], size)
         return split_rows(scores, states.shape[:2], "embed", "vocab")
