@@ -81,6 +81,10 @@ class P5Config:
                 f"tasks {self.tasks} hold none that ranks checkpoints; add one of "
                 f"{', '.join(MEASURED)}"
             )
+        if self.model.read_only:
+            raise ConfigError(
+                f"model.read_only {self.model.read_only} follows from the users here; leave it at 0"
+            )
         if self.max_items < 1 or self.candidates < 2:
             raise ConfigError(
                 f"max_items must be at least 1 and candidates 2, got {self.max_items} and "

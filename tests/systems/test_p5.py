@@ -236,5 +236,7 @@ def test_settings_that_contradict_one_another_are_refused(tmp_path):
         _config(path, rows=(8, 8))
     with pytest.raises(ConfigError, match="ranks checkpoints"):
         _config(path, ("review_star",))
+    with pytest.raises(ConfigError, match=r"model\.read_only 3 follows from the users"):
+        _config(path, model=dataclasses.replace(P5Config.model, read_only=3))
     with pytest.raises(ConfigError, match=r"eval\.baselines here are of"):
         _config(path, eval=EvalConfig(baselines=("sasrec",)))
