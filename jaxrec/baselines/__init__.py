@@ -20,7 +20,8 @@ from jaxrec.baselines.mf_bpr import BprConfig
 from jaxrec.baselines.ncf import NeuMfConfig
 from jaxrec.baselines.pairwise import PairwiseConfig, fit_pairwise
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import SequentialConfig, fit_sequential
+from jaxrec.baselines.sequential import fit_sequential
+from jaxrec.baselines.sequential_config import SequentialConfig
 
 __all__ = [
     "Bert4RecConfig",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.baselines.item_table import FIRST, mask_token
-from jaxrec.baselines.sequential import SequentialConfig
+from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.transformer import TransformerBody, transformer_config
 from jaxrec.core import ConfigError
 from jaxrec.ids.vocabulary import PAD

@@ -27,13 +27,9 @@ from jaxrec.baselines.item_table import (
     history_tokens,
     kind_of,
 )
-from jaxrec.baselines.sequential import (
-    SequentialConfig,
-    all_scores,
-    fixed_arrays,
-    make_model,
-    pick,
-)
+from jaxrec.baselines.sequential import fixed_arrays, make_model
+from jaxrec.baselines.sequential_config import SequentialConfig
+from jaxrec.baselines.sequential_loss import all_scores, pick
 from jaxrec.core import DataError
 from jaxrec.data.click_windows import ClickWindows
 from jaxrec.objectives import Loss, dro, propensities

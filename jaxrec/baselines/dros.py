@@ -7,7 +7,7 @@ is 0 unless said, which disables the method.
 import dataclasses
 from typing import TypeVar
 
-from jaxrec.baselines.sequential import SequentialConfig
+from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.core import ConfigError
 
 Config = TypeVar("Config", bound=SequentialConfig)

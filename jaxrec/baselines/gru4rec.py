@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.baselines.sequential import SequentialConfig
+from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.core import ConfigError
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 

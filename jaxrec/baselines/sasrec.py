@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from flax import linen as nn
 
-from jaxrec.baselines.sequential import SequentialConfig
+from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.transformer import TransformerBody, transformer_config
 
 

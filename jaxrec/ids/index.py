@@ -43,7 +43,7 @@ import numpy as np
 from jaxrec.core.arrays import read_mapped, write_mapped
 from jaxrec.core.bits import unpack_bits
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.ids import _build, _nodes
+from jaxrec.ids import _build, _changes, _nodes, _subsets
 from jaxrec.ids._masks import WideMasks
 from jaxrec.ids._starts import Starts
 from jaxrec.ids.codes import ItemCodes, check_codes
@@ -191,24 +191,10 @@ class ItemIndex:
           DataError: an ID that another item has, codes outside the sizes, a removed number that the
             index lacks, or not one number an ID.
         """
-        live = np.zeros(self.packed_codes.shape[0], bool)
-        live[np.asarray(self.leaf_items)[: self.num_leaves()]] = True
-        table = np.asarray(self.packed_codes)
-        for item in np.atleast_1d(np.asarray([] if remove is None else remove, np.int64)):
-            if not (0 <= item < len(live) and live[item]):
-                raise DataError(f"item {item} cannot be removed: the index has no such item")
-            live[item] = False
-        if codes is not None:
-            new, _ = check_codes(codes, self.sizes)
-            top = int(np.flatnonzero(live).max(initial=-1)) + 1
-            given = np.arange(top, top + len(new)) if items is None else np.asarray(items, np.int64)
-            if given.shape != (len(new),) or given.min() < 0:
-                raise DataError(f"{len(new)} added IDs need as many item numbers, got {given}")
-            more = max(int(given.max()) + 1 - len(table), 0)
-            table, live = np.pad(table, ((0, more), (0, 0))), np.pad(live, (0, more))
-            table[given], live[given] = new, True
-        if not live.any():
-            raise DataError("an index cannot lose its last item")
+        leaves = np.asarray(self.leaf_items)[: self.num_leaves()]
+        table, live = _changes.changed(
+            np.asarray(self.packed_codes), leaves, self.sizes, codes, items, remove
+        )
         numbers = np.flatnonzero(live)
         arrays = _build.flat_arrays(table[live].astype(np.int32), self.sizes, numbers)
         arrays["codes"] = table
@@ -319,7 +305,7 @@ class ItemIndex:
         None below a negative state. Cost: two chains of L - depth reads.
         """
         safe = jnp.maximum(node, 0)
-        begin, end = (self._leaf_begin(depth - 1, n) for n in (safe, safe + 1))
+        begin, end = (_subsets.leaf_begin(self.starts[depth:], n) for n in (safe, safe + 1))
         return begin, jnp.where(node >= 0, end - begin, 0)
 
     def item(self, leaf: Array) -> Array:
@@ -352,14 +338,7 @@ class ItemIndex:
         Args:
           allowed: bool [I] or [B, I].
         """
-        leaves = jnp.take(allowed, self.leaf_items, axis=-1)
-        pad = [(0, 0)] * (leaves.ndim - 1) + [(1, 0)]
-        prefix = jnp.pad(jnp.cumsum(leaves.astype(jnp.int32), axis=-1), pad)
-        alive = []
-        for bounds in self._leaf_bounds()[:-1]:
-            at = jnp.take(prefix, bounds, axis=-1)
-            alive.append(at[..., 1:] > at[..., :-1])
-        return (*alive, leaves)
+        return _subsets.restrict(self.starts, self.leaf_items, allowed)
 
     def exclude(self, items: Array) -> tuple[Array, ...]:
         """Return the edges below which every item is excluded: L arrays int32 [(B,) S], -1 unused.
@@ -372,18 +351,7 @@ class ItemIndex:
         """
         if items.ndim == 2:
             return jax.vmap(self.exclude)(items)
-        states = self.path(self.codes_of(items))  # [S, L]
-        states = states[jnp.argsort(states[:, -1])]  # sorted leaves: sorted at every level
-        leaf = states[:, -1]
-        fresh = (leaf >= 0) & (leaf != jnp.roll(leaf, 1).at[0].set(-1))
-        count = jnp.pad(jnp.cumsum(fresh.astype(jnp.int32)), (1, 0))
-        dead = []
-        for level in range(self.levels):
-            edge = jnp.maximum(states[:, level], 0)
-            begin, end = self._leaf_begin(level, edge), self._leaf_begin(level, edge + 1)
-            inside = count[jnp.searchsorted(leaf, end)] - count[jnp.searchsorted(leaf, begin)]
-            dead.append(jnp.where((leaf >= 0) & (inside == end - begin), edge, -1))
-        return tuple(dead)
+        return _subsets.exclude(self.starts, self.path(self.codes_of(items)))
 
     def save(self, directory: str | Path) -> None:
         """Write `index.safetensors`, whole or not at all; masks are made on loading.
@@ -425,19 +393,6 @@ class ItemIndex:
             )
         except KeyError as error:
             raise DataError(f"{path} lacks {error}; write it again with `jaxrec ids`") from error
-
-    def _leaf_begin(self, level: int, edge: Array) -> Array:
-        """First leaf below edges [...] of a level; of the edge after the last: the leaves' end."""
-        for starts in self.starts[level + 1 :]:
-            edge = starts[edge]
-        return edge
-
-    def _leaf_bounds(self) -> list[Array]:
-        """For edges of each level, where their leaves begin: L arrays int32 [N_{l+1} + 1]."""
-        bounds = [jnp.arange(self.leaf_items.shape[0] + 1, dtype=jnp.int32)]
-        for starts in self.starts[:0:-1]:
-            bounds.append(bounds[-1][starts.unpack()])
-        return bounds[::-1]
 
     def _words(self, level: int, node: Array, alive: Array | None) -> Array:
         """`words` of nodes [...] under alive edges [N_{l+1}] or without dead ones [S]."""

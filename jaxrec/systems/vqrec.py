@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxrec.baselines import sequential
 from jaxrec.baselines.code_table import matched, take_codes
+from jaxrec.baselines.sequential_config import Objective
 from jaxrec.ids import ItemCodes, pq
 from jaxrec.systems import comparison, run
 from jaxrec.systems.config import METRIC
@@ -46,7 +47,7 @@ def _fit(
     codes: ItemCodes | None,
     directory: Path,
     train: TrainConfig,
-    objective: sequential.Objective,
+    objective: Objective,
     **more: Any,
 ) -> tuple[FitResult, Any]:
     """Train a stage, or go on; its result, and the function from parameters and batch to scores."""

@@ -13,8 +13,9 @@ from jaxrec.baselines.caser import CaserBody, CaserConfig
 from jaxrec.baselines.gru4rec import Gru4RecConfig, GruBody
 from jaxrec.baselines.item_table import FIRST, history_tokens, mask_token, vocabulary
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import make_model, sequence_loss
+from jaxrec.baselines.sequential import make_model
 from jaxrec.baselines.sequential import scores as eager_scores
+from jaxrec.baselines.sequential_loss import sequence_loss
 from jaxrec.ids import write_histories
 from jaxrec.models import CausalLM
 from jaxrec.objectives import id_loss

@@ -11,13 +11,8 @@ from flax import linen as nn
 
 from jaxrec.baselines.code_table import CodeTable, code_arrays, matched, take_codes
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import (
-    fit_sequential,
-    fixed_arrays,
-    make_model,
-    scores,
-    sequence_loss,
-)
+from jaxrec.baselines.sequential import fit_sequential, fixed_arrays, make_model, scores
+from jaxrec.baselines.sequential_loss import sequence_loss
 from jaxrec.core import ConfigError
 from jaxrec.data import Buckets, Windows
 from jaxrec.ids import ItemCodes

@@ -14,13 +14,8 @@ from jaxrec.baselines.fitting import shuffled_batches
 from jaxrec.baselines.gru4rec import Gru4RecConfig
 from jaxrec.baselines.negatives import Unseen
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import (
-    _batches,
-    draw_items,
-    make_model,
-    prediction_losses,
-    sequence_loss,
-)
+from jaxrec.baselines.sequential import _batches, make_model
+from jaxrec.baselines.sequential_loss import draw_items, prediction_losses, sequence_loss
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import Windows
 from jaxrec.train import TrainConfig

@@ -37,7 +37,8 @@ import numpy as np
 from timing import Times, cores, environment, measure
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import make_model, prediction_losses, sequence_loss
+from jaxrec.baselines.sequential import make_model
+from jaxrec.baselines.sequential_loss import prediction_losses, sequence_loss
 from jaxrec.core.memory import keep_memory
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.objectives import Loss

@@ -1,0 +1,160 @@
+"""Objectives of the neural sequential baselines, over all predictions of a batch.
+
+Shapes: `B` batch, `M` predictions, `n` negatives, `I` items, `D` model width.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.baselines.item_table import FIRST, FIXED, SequentialModel
+from jaxrec.baselines.sequential_config import SequentialConfig
+from jaxrec.nn import matrix_product
+from jaxrec.objectives import (
+    Loss,
+    bce,
+    bpr,
+    cross_entropy,
+    dro,
+    info_nce,
+    propensities,
+    sampled_softmax,
+)
+
+
+def sequence_loss(
+    config: SequentialConfig,
+    model: SequentialModel,
+    params: Any,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
+) -> Loss:
+    """Sum of the objective over all predictions of a batch.
+
+    Args:
+      config: settings.
+      model: of `make_model`.
+      params: its variables, with the collection "fixed".
+      batch: "tokens" `[B, 1 + max_items]` int32, and for bce and bpr "negative"
+        `[B, max_items, n]` int32, items.
+      key: for dropout, masks and draws.
+    """
+    corrupt, drop, draw = jax.random.split(key, 3)
+    num_items = model.items.num_items
+    read, target, counts = config.pairs(batch["tokens"], num_items, corrupt)
+    found = model.apply(params, read, None, False, rngs={"dropout": drop})
+    states, table, bias = found
+    states = states.reshape(-1, states.shape[-1])
+    target = jnp.where(counts, target - FIRST, 0).reshape(-1)
+    counts = counts.reshape(-1)
+    weight = counts.astype(jnp.float32)
+    if config.objective == "contrastive":
+        fake = None
+        if config.synthetic:
+            fake = model.apply(params, target, config.synthetic, draw, method="synthetic")
+        losses = info_nce(states, table[target], target, counts, fake)
+        return Loss(total=jnp.where(counts, losses, 0.0).sum(), weight=weight.sum(), parts={})
+    losses = prediction_losses(
+        config,
+        states,
+        table,
+        bias,
+        target,
+        batch["negative"].reshape(-1, config.negatives) if "negative" in batch else None,
+        params[FIXED]["frequency"],
+        draw,
+    )
+    return Loss(total=(losses * weight).sum(), weight=weight.sum(), parts={})
+
+
+def prediction_losses(
+    config: SequentialConfig,
+    states: jax.Array,
+    table: jax.Array,
+    bias: jax.Array,
+    target: jax.Array,
+    negative: jax.Array | None,
+    frequency: jax.Array,
+    key: jax.Array,
+) -> jax.Array:
+    """The objective of each prediction.
+
+    Args:
+      config: which objective.
+      states: `[M, D]`.
+      table: `[I, D]`.
+      bias: `[I]`.
+      target: `[M]` int32.
+      negative: `[M, n]` int32, for bce and bpr.
+      frequency: `[I]` training counts.
+      key: for the draws of sampled softmax.
+
+    Returns:
+      `[M]` float32.
+    """
+    scores = None
+    if config.objective == "cross_entropy" or config.robust:
+        scores = all_scores(states, table, bias)
+    if config.objective == "cross_entropy":
+        assert scores is not None
+        losses = cross_entropy(scores, target)
+    else:
+        positive = pick(states, table, bias, target[:, None])[:, 0]
+        if config.objective == "sampled_softmax":
+            losses = _sampled(config, states, table, bias, target, positive, frequency, key)
+        else:
+            assert negative is not None
+            rank = {"bce": bce, "bpr": bpr}[config.objective]
+            losses = rank(positive, pick(states, table, bias, negative))
+    if config.robust:
+        assert scores is not None
+        robust = dro(scores, target, propensities(frequency), config.robust_beta)
+        losses = losses + config.robust * robust
+    return losses
+
+
+def _sampled(
+    config: SequentialConfig,
+    states: jax.Array,
+    table: jax.Array,
+    bias: jax.Array,
+    target: jax.Array,
+    positive: jax.Array,
+    frequency: jax.Array,
+    key: jax.Array,
+) -> jax.Array:
+    """Sampled softmax; all predictions share the drawn items, whose scores are then one product."""
+    q = frequency if config.proposal == "popularity" else jnp.ones_like(frequency)
+    log_q = jnp.log(q / q.sum())
+    drawn = draw_items(q, config.negatives, key)
+    negative = all_scores(states, table[drawn], bias[drawn])
+    return sampled_softmax(
+        positive,
+        negative,
+        drawn[None].astype(target.dtype) == target[:, None],
+        log_q[drawn][None] if config.log_q else None,
+    )
+
+
+def draw_items(counts: jax.Array, number: int, key: jax.Array) -> jax.Array:
+    """Draw items as often as they are counted, with replacement: `[I]` to `[number]` int32.
+
+    The counts are whole numbers whose sum is below 2^31, so that the odds are exact.
+
+    Cost: O(I + number log I), where Gumbel noise would be number I random numbers.
+    """
+    below = jnp.cumsum(counts.astype(jnp.int32))
+    places = jax.random.randint(key, (number,), 0, below[-1], jnp.int32)
+    return jnp.searchsorted(below, places, side="right").astype(jnp.int32)
+
+
+def all_scores(states: jax.Array, table: jax.Array, bias: jax.Array) -> jax.Array:
+    """Scores of every row of a table: `[M, D]` states to `[M, I]` float32."""
+    return matrix_product(states, table.T, jnp.float32) + bias[None]
+
+
+def pick(states: jax.Array, table: jax.Array, bias: jax.Array, items: jax.Array) -> jax.Array:
+    """Scores of some items of each state: `[M, D]` and `[M, n]` int32 to `[M, n]` float32."""
+    return jnp.einsum("md,mnd->mn", states, table[items]) + bias[items]

@@ -1,0 +1,63 @@
+"""Edges of `ItemIndex` that lead to some of the items only: pure functions on its flat arrays.
+
+The leaves below a node are contiguous, so counting leaves tells what is left below an edge.
+
+Shapes: `B` batch, `I` items, `L` levels, `N_l` nodes at depth l, `S` excluded items.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.ids._starts import Starts
+
+Array = jax.Array
+
+
+def restrict(starts: Sequence[Starts], leaf_items: Array, allowed: Array) -> tuple[Array, ...]:
+    """Edges that lead to an allowed item: bool [(B,) I] to L arrays bool [(B,) N_{l+1}]."""
+    leaves = jnp.take(allowed, leaf_items, axis=-1)
+    pad = [(0, 0)] * (leaves.ndim - 1) + [(1, 0)]
+    prefix = jnp.pad(jnp.cumsum(leaves.astype(jnp.int32), axis=-1), pad)
+    alive = []
+    for bounds in _leaf_bounds(starts, leaf_items.shape[0])[:-1]:
+        at = jnp.take(prefix, bounds, axis=-1)
+        alive.append(at[..., 1:] > at[..., :-1])
+    return (*alive, leaves)
+
+
+def exclude(starts: Sequence[Starts], states: Array) -> tuple[Array, ...]:
+    """Edges below which all is excluded: states [S, L] of items to L arrays int32 [S], -1 unused.
+
+    The states are those of `ItemIndex.path`; they may repeat, and negative ones are padding.
+    """
+    states = states[jnp.argsort(states[:, -1])]  # sorted leaves: sorted at every level
+    leaf = states[:, -1]
+    fresh = (leaf >= 0) & (leaf != jnp.roll(leaf, 1).at[0].set(-1))
+    count = jnp.pad(jnp.cumsum(fresh.astype(jnp.int32)), (1, 0))
+    dead = []
+    for level in range(len(starts)):
+        edge = jnp.maximum(states[:, level], 0)
+        begin, end = (leaf_begin(starts[level + 1 :], e) for e in (edge, edge + 1))
+        inside = count[jnp.searchsorted(leaf, end)] - count[jnp.searchsorted(leaf, begin)]
+        dead.append(jnp.where((leaf >= 0) & (inside == end - begin), edge, -1))
+    return tuple(dead)
+
+
+def leaf_begin(below: Sequence[Starts], edge: Array) -> Array:
+    """First leaf below edges [...], by the starts of all levels below them.
+
+    Of the edge after the last: where the leaves end.
+    """
+    for starts in below:
+        edge = starts[edge]
+    return edge
+
+
+def _leaf_bounds(starts: Sequence[Starts], leaves: int) -> list[Array]:
+    """For edges of each level, where their leaves begin: L arrays int32 [N_{l+1} + 1]."""
+    bounds = [jnp.arange(leaves + 1, dtype=jnp.int32)]
+    for level in starts[:0:-1]:
+        bounds.append(bounds[-1][level.unpack()])
+    return bounds[::-1]
