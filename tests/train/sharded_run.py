@@ -85,6 +85,11 @@ def train(mesh, rules, objective="language", accumulate=1, model=None, draw=Fals
     optimizer = make_optimizer(config)
     shapes = make_shapes(init, optimizer, mesh, rules, config)
     place, data = batch_sharding(mesh, rules), batches()
+    if read_only := module.config.read_only:
+        # Rows that are not padded begin with a token of their own that is only read.
+        for row in range(1, ROWS, 3):
+            for batch in data:
+                batch["tokens"][row : row + 2, 0] = module.config.vocab_size - read_only + row
     step = make_step(loss, optimizer, config, mesh, rules, out_shardings=shardings(shapes))
     put = [jax.device_put(batch, place) for batch in data]
     compiled = step.lower(shapes, put[0]).compile()

@@ -10,6 +10,8 @@ from jaxrec.testing import run_on_devices
 
 SCRIPT = Path(__file__).with_name("sharded_run.py")
 MIXED = {"mesh": {"data": 4, "model": 2}, "rules": {"preset": "fsdp_tensor"}}
+# 16 tokens without logits follow the 16 that are written.
+READ_ONLY = {"vocab_size": 32, "read_only": 16, "tie_embeddings": True}
 QUICK = {
     "data": {"mesh": {}, "rules": {}},
     "fsdp": {"mesh": {}, "rules": {"preset": "fsdp"}},
@@ -29,6 +31,7 @@ SLOW = {
         "rules": {"preset": "sequence"},
         "objective": "ids",
     },
+    "read only": {**MIXED, "model": READ_ONLY},
 }
 DEPTH, WIDTH, HIDDEN, VOCABULARY = 5, 16, 32, 16
 BLOCKS = DEPTH * (4 * WIDTH**2 + 3 * WIDTH * HIDDEN + 2 * WIDTH)
@@ -85,7 +88,11 @@ def test_bfloat16_trains_float32_parameters_nearly_as_float32_does(one_device, e
 def test_twenty_steps_under_other_layouts_equal_those_on_one_device(
     one_device, other_layouts, name
 ):
-    check_same(other_layouts[name], one_device["ids" if name.startswith("ids") else "data"])
+    if name == "read only":
+        expected = run_on_devices(1, SCRIPT, {name: {**SLOW[name], "mesh": {}, "rules": {}}})[name]
+    else:
+        expected = one_device["ids" if name.startswith("ids") else "data"]
+    check_same(other_layouts[name], expected)
 
 
 @pytest.mark.parametrize(
