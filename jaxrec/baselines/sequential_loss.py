@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrec.baselines.item_table import FIRST, FIXED, SequentialModel
 from jaxrec.baselines.sequential_config import SequentialConfig
-from jaxrec.nn import matrix_product
+from jaxrec.nn import linear_cross_entropy, matrix_product
 from jaxrec.objectives import (
     Loss,
     bce,
@@ -56,6 +56,13 @@ def sequence_loss(
             fake = model.apply(params, target, config.synthetic, draw, method="synthetic")
         losses = info_nce(states, table[target], target, counts, fake)
         return Loss(total=jnp.where(counts, losses, 0.0).sum(), weight=weight.sum(), parts={})
+    if config.objective == "cross_entropy" and not config.robust:
+        if config.item_bias:
+            # A bias is one more column of the table, read by a state's constant 1.
+            states = jnp.pad(states, ((0, 0), (0, 1)), constant_values=1)
+            table = jnp.concatenate([table, bias[:, None]], axis=1)
+        total = linear_cross_entropy(states, table, target, weight)
+        return Loss(total=total, weight=weight.sum(), parts={})
     losses = prediction_losses(
         config,
         states,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
-from jaxrec.nn.einsum import Einsum, fan_in_normal
+from jaxrec.nn.einsum import Einsum, fan_in_normal, joint
 from jaxrec.nn.kernel import put_virtual, tuned
 from jaxrec.nn.norms import Norm
 from jaxrec.nn.positions import Rotation, rotate
@@ -126,9 +126,10 @@ class Attention(nn.Module):
           deterministic: False to apply dropout (needs a "dropout" key).
           slots: `[B, T]` int32, of `nn.virtual_slots`; None without virtual tokens.
         """
-        query = self._heads("query", self.num_heads, x)
-        key = self._heads("key", self.num_kv_heads, x)
-        value = self._heads("value", self.num_kv_heads, x)
+        heads = {"query": self.num_heads, "key": self.num_kv_heads, "value": self.num_kv_heads}
+        size, bias = self.head_size, self.qkv_bias
+        layers = [head_projection(*of, x, size, bias, self.dtype) for of in heads.items()]
+        query, key, value = joint(layers, x)
         if self.qk_norm:
             query = Norm("rms", self.norm_eps, axis_name="head_size", name="query_norm")(query)
             key = Norm("rms", self.norm_eps, axis_name="head_size", name="key_norm")(key)
@@ -148,9 +149,6 @@ class Attention(nn.Module):
         )
         return out, (key, value)
 
-    def _heads(self, name: str, heads: int, x: jax.Array) -> jax.Array:
-        return head_projection(name, x, heads, self.head_size, self.qkv_bias, self.dtype)
-
 
 def scale_of(scale: float | None, head_size: int, dtype: Any) -> jax.Array:
     """Return the scale of the scores, H^-1/2 unless given."""
@@ -158,9 +156,9 @@ def scale_of(scale: float | None, head_size: int, dtype: Any) -> jax.Array:
 
 
 def head_projection(
-    name: str, x: jax.Array, heads: int, head_size: int, bias: bool, dtype: Any
-) -> jax.Array:
-    """Project `[B, T, D]` to `[B, T, heads, H]`, within a compact method."""
+    name: str, heads: int, x: jax.Array, head_size: int, bias: bool, dtype: Any
+) -> Einsum:
+    """Layer from `[B, T, D]`, as `x` is, to `[B, T, heads, H]`, within a compact method."""
     return Einsum(
         "btd,dnh->btnh",
         (x.shape[-1], heads, head_size),
@@ -169,7 +167,7 @@ def head_projection(
         init=fan_in_normal(x.shape[-1]),
         dtype=dtype,
         name=name,
-    )(x)
+    )
 
 
 def output_projection(

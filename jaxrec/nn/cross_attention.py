@@ -17,6 +17,7 @@ from jaxrec.nn.attention import (
     scale_of,
 )
 from jaxrec.nn.dot_product import ScoreTerms, dot_product_attention
+from jaxrec.nn.einsum import joint
 
 
 class Memory(nn.Module):
@@ -31,8 +32,10 @@ class Memory(nn.Module):
     def __call__(self, states: jax.Array) -> KeyValue:
         """Map `[B, S, D]` to keys and values, each `[B, S, G, H]`."""
         heads, size, bias = self.num_kv_heads, self.head_size, self.bias
-        key = head_projection("key", states, heads, size, bias, self.dtype)
-        return key, head_projection("value", states, heads, size, bias, self.dtype)
+        names = ("key", "value")
+        layers = [head_projection(n, heads, states, size, bias, self.dtype) for n in names]
+        key, value = joint(layers, states)
+        return key, value
 
 
 class CrossAttention(nn.Module):
@@ -59,7 +62,8 @@ class CrossAttention(nn.Module):
           valid: `[B, S]` bool, or `[B, T, S]` where queries see different parts.
           deterministic: False to apply dropout (needs a "dropout" key).
         """
-        query = head_projection("query", x, self.num_heads, self.head_size, self.q_bias, self.dtype)
+        size, bias = self.head_size, self.q_bias
+        query = head_projection("query", self.num_heads, x, size, bias, self.dtype)(x)
         query = query * scale_of(self.scale, self.head_size, query.dtype)
         terms = ScoreTerms()
         if self.dropout and not deterministic:

@@ -5,8 +5,9 @@ low-rank update is a change of one place and of the parameter tree, never a seco
 """
 
 import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -74,21 +75,37 @@ class Einsum(nn.Module):
     init: Initializer = nn.initializers.normal(0.02)
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply to `x`, whose shape the equation gives."""
-        x = x.astype(self.dtype)
+    def setup(self) -> None:
+        """Create the parameters."""
         kernel = self.get_variable("params", "kernel")
         if not isinstance(kernel, StoredKernel):
             init = with_kernel_axes(self.init, self.axes, self._contracted)
             kernel = self.param("kernel", init, self.shape, jnp.float32)
-        y = self._product(x, self._gathered(kernel))
-        if (update := tuned(self, "update")) is not None:
-            y = y + self._branch(x, update)
+        self._kernel = kernel
         if self.bias_axes:
             axes, shape = self.axes[-self.bias_axes :], self.shape[-self.bias_axes :]
             zeros = nn.with_partitioning(nn.initializers.zeros_init(), axes)
-            bias = gathered(self.param("bias", zeros, shape, jnp.float32), axes).astype(self.dtype)
+            self._bias = self.param("bias", zeros, shape, jnp.float32)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply to `x`, whose shape the equation gives."""
+        x = x.astype(self.dtype)
+        return self.finish(x, self._product(x, self._gathered(self._kernel)))
+
+    def matrix(self) -> jax.Array | None:
+        """The kernel as a matrix `[I, O]` in the product's dtype; None unless it is a plain one."""
+        if isinstance(self._kernel, StoredKernel):
+            return None
+        inner = math.prod(self.shape[: self._contracted])
+        return self._kernel.astype(self.dtype).reshape(inner, -1)
+
+    def finish(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Add to the product `y` of `x` what else the layer has: a low-rank update, a bias."""
+        if (update := tuned(self, "update")) is not None:
+            y = y + self._branch(x, update)
+        if self.bias_axes:
+            axes = self.axes[-self.bias_axes :]
+            bias = gathered(self._bias, axes).astype(self.dtype)
             y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
         return y
 
@@ -136,3 +153,25 @@ class Einsum(nn.Module):
         rows = x.shape[: x.ndim - contracted]
         branch = update.branch(x.reshape(*rows, -1), branch_seed(self))
         return branch.astype(x.dtype).reshape(*rows, *self.shape[contracted:])
+
+
+def joint(layers: Sequence[Einsum], x: jax.Array) -> list[jax.Array]:
+    """Apply layers to one input `[B, T, D]`, by one product where that pays.
+
+    One product reads `x` once, and so does its gradient. Joining the kernels copies them, which
+    pays from D rows on; kernels on several devices would have to move.
+    """
+    width = x.shape[-1]
+    if is_sharded() or math.prod(x.shape[:-1]) < width:
+        return [layer(x) for layer in layers]
+    kernels = [kernel for layer in layers if (kernel := layer.matrix()) is not None]
+    if len(kernels) < len(layers) or len({layer.dtype for layer in layers}) > 1:
+        return [layer(x) for layer in layers]
+    x = x.astype(layers[0].dtype)
+    product = matrix_product(x.reshape(-1, width), jnp.concatenate(kernels, axis=1))
+    ends = list(itertools.accumulate(kernel.shape[1] for kernel in kernels))
+    parts = jnp.split(product, ends[:-1], axis=1)
+    return [
+        layer.finish(x, part.reshape(*x.shape[:-1], *layer.shape[1:]))
+        for layer, part in zip(layers, parts, strict=True)
+    ]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxrec.core.activations import token_ways
 
-# Tokens a chunk: products of this many rows run at full speed, and their logits stay small.
+# Most tokens a chunk: products of so many rows run at full speed, and their logits stay small.
 ROWS = 1024
 
 Residuals = tuple[jax.Array, jax.Array]
@@ -79,8 +79,10 @@ def _chunked(
     # each sums its part of the table's gradient: the parts are added once, after the last chunk.
     groups = math.prod(token_ways("embed", "vocab"))
     groups = groups if count % groups == 0 else 1
-    rows = min(ROWS, count // groups)
-    free = -(count // groups) % rows
+    each = count // groups
+    # Chunks of one size, with as little padding as there can be.
+    rows = -(-each // -(-each // ROWS))
+    free = -each % rows
 
     def cut(x: jax.Array) -> jax.Array:
         # [M, ...] -> [devices, M / devices, ...] -> [chunks, devices, rows, ...]
@@ -121,5 +123,5 @@ def _chunked(
         return total.sum(), d_states, d_table
     # [chunks, devices, rows, D] -> [devices, M / devices, D] -> [M, D]
     d_states = jnp.swapaxes(d_states, 0, 1).reshape(groups, -1, width)
-    d_states = d_states[:, : count // groups].reshape(count, width)
+    d_states = d_states[:, :each].reshape(count, width)
     return total.sum(), d_states, d_table.sum(0).T

@@ -258,6 +258,19 @@ def table(measured: Mapping[str, Measured], config: Any, metric: str = METRIC) -
     return {"rows": rows, "comparisons": comparisons}
 
 
+def lines(name: str, table: Mapping[str, Any]) -> list[str]:
+    """A table in a line a system: its metrics with their intervals."""
+    found = [f"{name}:"]
+    for system, row in table["rows"].items():
+        shown = [
+            "{} {:.4f} [{:.3f}, {:.3f}]".format(metric, value, *row["intervals"][metric])
+            for metric, value in row["metrics"].items()
+            if not metric.startswith("mrr")
+        ]
+        found.append(f"  {system}: {'  '.join(shown)}")
+    return found
+
+
 def samples(config: Config, dataset: Dataset, lists: Mapping[str, np.ndarray]) -> list[Any]:
     """Histories and recommendations of a few users, with titles: JSON-able."""
     labels = dataset.interactions.items.labels()

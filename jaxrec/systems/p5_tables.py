@@ -257,7 +257,11 @@ def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict
     if tested.data.reviews is not None:
         kind = "synthetic reviews" if tested.data.reviews.synthetic else "reviews"
         plain[f"texts on {kind}"] = text_table(tested)
-    lines = [line for name, table in found.items() for line in ranking_lines(name, table)]
+    lines = []
+    for name, table in found.items():
+        lines += comparison.lines(name, table)
+        if table.get("invalid_share"):
+            lines.append(f"  {FREE}: {table['invalid_share']:.2%} of the beams are no item")
     lines += [line for name, rows in plain.items() for line in plain_lines(name, rows)]
     first = next(iter(found.values()), None)
     if first is None:
@@ -285,21 +289,6 @@ def leaks(data: PromptData, codes: ItemCodes) -> dict[str, float]:
             [number[history] for history in histories], number[targets]
         ),
     }
-
-
-def ranking_lines(name: str, table: Mapping[str, Any]) -> list[str]:
-    """A table in a line a system: NDCG and HR with their intervals."""
-    lines = [f"{name}:"]
-    for system, row in table["rows"].items():
-        shown = [
-            "{} {:.4f} [{:.3f}, {:.3f}]".format(metric, value, *row["intervals"][metric])
-            for metric, value in row["metrics"].items()
-            if not metric.startswith("mrr")
-        ]
-        lines.append(f"  {system}: {'  '.join(shown)}")
-    if table.get("invalid_share"):
-        lines.append(f"  {FREE}: {table['invalid_share']:.2%} of the beams are no item")
-    return lines
 
 
 def plain_lines(name: str, rows: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -8,6 +8,7 @@ baseline; here it is what is trained, so it can be compared with any of them by 
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,24 +96,45 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
 
 
 def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
-    """See `System`."""
-    dataset = load_dataset(config.data)
+    """See `System`: the table of the run's protocol, and in lines that of the other one.
+
+    Publications differ in whether seen items stay in the ranking, and few say so.
+    """
+    dataset, model = _trained(config, directory)
+    tables = []
+    for removed in (config.decode.filter_seen, not config.decode.filter_seen):
+        decode = dataclasses.replace(config.decode, filter_seen=removed)
+        part = dataclasses.replace(config, decode=decode)
+        systems = {comparison.MODEL: model(part)}
+        if part == config:
+            systems[comparison.MODEL].save(
+                directory / run.TEST, comparison.protocol(config, dataset)
+            )
+        for name in config.eval.baselines if baselines else ():
+            systems[name] = comparison.measure_baseline(name, part, dataset, directory)
+        tables.append(comparison.table(systems, config))
     protocol = comparison.protocol(config, dataset)
-    measured = rank(config, directory)
-    measured.save(directory / run.TEST, protocol)
-    systems = {comparison.MODEL: measured}
-    for name in config.eval.baselines if baselines else ():
-        systems[name] = comparison.measure_baseline(name, config, dataset, directory)
-    heading = comparison.heading(protocol)
-    found = comparison.table(systems, config)
-    return found | {"protocol": protocol, "heading": heading, "lines": []}
+    other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
+    return tables[0] | {
+        "protocol": protocol,
+        "heading": comparison.heading(protocol),
+        "tables": {other: tables[1]},
+        "lines": comparison.lines(other, tables[1]),
+    }
 
 
 def rank(config: SasrecRunConfig, directory: Path) -> Measured:
     """See `System`."""
+    return _trained(config, directory)[1](config)
+
+
+def _trained(
+    config: SasrecRunConfig, directory: Path
+) -> tuple[Dataset, Callable[[SasrecRunConfig], Measured]]:
+    """The data of a run, and what ranks its test targets under a protocol."""
     dataset = load_dataset(config.data)
     run.check(config, dataset, directory)
     trained = run.read_json(directory / "train.json")
     result, score = _fit(config, dataset, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
-    return comparison.rank(score, config, dataset, size, trained["seconds"])
+    return dataset, lambda part: comparison.rank(score, part, dataset, size, trained["seconds"])

@@ -47,6 +47,7 @@ def smollm2():
     return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
 
 
+@pytest.mark.slow
 def test_smollm2_gives_the_likelihood_that_transformers_gives(smollm2, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

@@ -21,6 +21,29 @@ def test_layer_norm_equals_torch():
     np.testing.assert_allclose(ours, theirs(torch.tensor(x)).detach().numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_gradients_equal_those_of_torch(kind):
+    torch = pytest.importorskip("torch")
+    x, scale, bias = _inputs()
+    weight = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+    states = torch.tensor(x, requires_grad=True)
+    theirs = {"rms": torch.nn.RMSNorm, "layer": torch.nn.LayerNorm}[kind](8, eps=1e-3)
+    theirs.weight.data = torch.tensor(scale)
+    params = {"scale": scale}
+    if kind == "layer":
+        theirs.bias.data, params["bias"] = torch.tensor(bias), bias
+    (torch.tanh(theirs(states)) * torch.tensor(weight)).sum().backward()
+
+    def loss(params, x):
+        return (jnp.tanh(Norm(kind, eps=1e-3).apply({"params": params}, x)) * weight).sum()
+
+    of_params, of_x = jax.grad(loss, (0, 1))(params, x)
+    np.testing.assert_allclose(of_x, states.grad.numpy(), atol=1e-5)
+    np.testing.assert_allclose(of_params["scale"], theirs.weight.grad.numpy(), atol=1e-5)
+    if kind == "layer":
+        np.testing.assert_allclose(of_params["bias"], theirs.bias.grad.numpy(), atol=1e-5)
+
+
 def test_rms_norm_equals_hugging_face_llama():
     torch = pytest.importorskip("torch")
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
