@@ -164,4 +164,5 @@ def all_scores(states: jax.Array, table: jax.Array, bias: jax.Array) -> jax.Arra
 
 def pick(states: jax.Array, table: jax.Array, bias: jax.Array, items: jax.Array) -> jax.Array:
     """Scores of some items of each state: `[M, D]` and `[M, n]` int32 to `[M, n]` float32."""
-    return jnp.einsum("md,mnd->mn", states, table[items]) + bias[items]
+    rows, biases = (jnp.take(x, items, axis=0, mode="clip") for x in (table, bias))
+    return jnp.einsum("md,mnd->mn", states, rows) + biases

@@ -90,23 +90,28 @@ class Einsum(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply to `x`, whose shape the equation gives."""
         x = x.astype(self.dtype)
-        return self.finish(x, self._product(x, self._gathered(self._kernel)))
-
-    def matrix(self) -> jax.Array | None:
-        """The kernel as a matrix `[I, O]` in the product's dtype; None unless it is a plain one."""
-        if isinstance(self._kernel, StoredKernel):
-            return None
-        inner = math.prod(self.shape[: self._contracted])
-        return self._kernel.astype(self.dtype).reshape(inner, -1)
-
-    def finish(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Add to the product `y` of `x` what else the layer has: a low-rank update, a bias."""
-        if (update := tuned(self, "update")) is not None:
-            y = y + self._branch(x, update)
+        y = self.updated(x, self._product(x, self._gathered(self._kernel)))
         if self.bias_axes:
             axes = self.axes[-self.bias_axes :]
             bias = gathered(self._bias, axes).astype(self.dtype)
             y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+        return y
+
+    def matrix(self) -> tuple[jax.Array, jax.Array] | None:
+        """The kernel as a matrix `[I, O]` and the bias `[O]`; None for a `StoredKernel`."""
+        if isinstance(self._kernel, StoredKernel):
+            return None
+        inner = math.prod(self.shape[: self._contracted])
+        kernel = self._kernel.astype(self.dtype).reshape(inner, -1)
+        if not self.bias_axes:
+            return kernel, jnp.zeros(kernel.shape[1], self.dtype)
+        bias = jnp.broadcast_to(self._bias.astype(self.dtype), self.shape[self._contracted :])
+        return kernel, bias.reshape(-1)
+
+    def updated(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Add to the product `y` of `x` the layer's low-rank update, if it has one."""
+        if (update := tuned(self, "update")) is not None:
+            y = y + self._branch(x, update)
         return y
 
     @property
@@ -164,14 +169,16 @@ def joint(layers: Sequence[Einsum], x: jax.Array) -> list[jax.Array]:
     width = x.shape[-1]
     if is_sharded() or math.prod(x.shape[:-1]) < width:
         return [layer(x) for layer in layers]
-    kernels = [kernel for layer in layers if (kernel := layer.matrix()) is not None]
-    if len(kernels) < len(layers) or len({layer.dtype for layer in layers}) > 1:
+    found = [part for layer in layers if (part := layer.matrix()) is not None]
+    if len(found) < len(layers) or len({layer.dtype for layer in layers}) > 1:
         return [layer(x) for layer in layers]
-    x = x.astype(layers[0].dtype)
+    x, (kernels, biases) = x.astype(layers[0].dtype), zip(*found, strict=True)
     product = matrix_product(x.reshape(-1, width), jnp.concatenate(kernels, axis=1))
+    if any(layer.bias_axes for layer in layers):
+        product = product + jnp.concatenate(biases)[None]
     ends = list(itertools.accumulate(kernel.shape[1] for kernel in kernels))
     parts = jnp.split(product, ends[:-1], axis=1)
     return [
-        layer.finish(x, part.reshape(*x.shape[:-1], *layer.shape[1:]))
+        layer.updated(x, part.reshape(*x.shape[:-1], *layer.shape[1:]))
         for layer, part in zip(layers, parts, strict=True)
     ]
