@@ -109,7 +109,10 @@ class Einsum(nn.Module):
         return kernel, bias.reshape(-1)
 
     def updated(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Add to the product `y` of `x` the layer's low-rank update, if it has one."""
+        """Add to the product `y` of `x` the layer's low-rank update, if it has one.
+
+        Runs once for every input, of products that are joined too: `quant.layers` listens here.
+        """
         if (update := tuned(self, "update")) is not None:
             y = y + self._branch(x, update)
         return y
@@ -161,18 +164,17 @@ class Einsum(nn.Module):
 
 
 def joint(layers: Sequence[Einsum], x: jax.Array) -> list[jax.Array]:
-    """Apply layers to one input `[B, T, D]`, by one product where that pays.
+    """Apply layers of one dtype to one input `[B, T, D]`, by one product where that pays.
 
     One product reads `x` once, and so does its gradient. Joining the kernels copies them, which
     pays from D rows on; kernels on several devices would have to move.
     """
-    width = x.shape[-1]
-    if is_sharded() or math.prod(x.shape[:-1]) < width:
+    x, width = x.astype(layers[0].dtype), x.shape[-1]
+    few = is_sharded() or math.prod(x.shape[:-1]) < width
+    found = [] if few else [part for layer in layers if (part := layer.matrix()) is not None]
+    if len(found) < len(layers):
         return [layer(x) for layer in layers]
-    found = [part for layer in layers if (part := layer.matrix()) is not None]
-    if len(found) < len(layers) or len({layer.dtype for layer in layers}) > 1:
-        return [layer(x) for layer in layers]
-    x, (kernels, biases) = x.astype(layers[0].dtype), zip(*found, strict=True)
+    kernels, biases = zip(*found, strict=True)
     product = matrix_product(x.reshape(-1, width), jnp.concatenate(kernels, axis=1))
     if any(layer.bias_axes for layer in layers):
         product = product + jnp.concatenate(biases)[None]

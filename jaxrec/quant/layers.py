@@ -140,7 +140,7 @@ def run_layer(
     """
 
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        if note and isinstance(context.module, Einsum) and context.method_name == "__call__":
+        if note and isinstance(context.module, Einsum) and context.method_name == "updated":
             note("/".join(context.module.path), args[0])
         return call(*args, **kwargs)
 

@@ -51,7 +51,8 @@ def test_a_bfloat16_model_merges_in_float32(name):
     case = dataclasses.replace(case, params=half)
     params, merged = _merged(case, _config(name), noise=0.05)
     assert jax.tree.map(lambda x: x.dtype, merged) == jax.tree.map(lambda x: x.dtype, half)
-    np.testing.assert_allclose(case.outputs(merged), case.outputs(params), atol=1e-2)
+    # Three steps of bfloat16 at 1: products and their sums are rounded in another order.
+    np.testing.assert_allclose(case.outputs(merged), case.outputs(params), atol=3 * 2.0**-7)
     # Half a rounding step of bfloat16 is lost; the sum of three is more than half a step.
     tuned = {"layer": {"update": Lora(jnp.full((4, 3), 2.0**-5), jnp.full((3, 4), 2.0**-4))}}
     kernel = {"layer": {"kernel": jnp.ones((4, 4), jnp.bfloat16)}}
