@@ -158,7 +158,7 @@ def test_a_lora_run_is_exported_as_one_model(lora, histories, tmp_path, capsys):
     np.testing.assert_allclose(ours(lora, histories), logits_of(model, histories), atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["lora", "prefix"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("prefix", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_is_exported_as_an_adapter_of_peft(request, method, histories, tmp_path, capsys):
     peft = pytest.importorskip("peft")

@@ -61,6 +61,7 @@ def test_distilled_layers_err_less_and_so_does_the_model():
     assert kernel.activations == "token"
 
 
+@pytest.mark.slow
 def test_error_before_is_that_of_rounding_one_layer():
     """The first layer's, by hand: both read the same embedded tokens."""
     config = dataclasses.replace(SPEC.config, depth=1, positions="none")

@@ -80,6 +80,7 @@ def _case(bench, kind):
 KINDS = ("causal", "encoder_decoder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", NORMALIZE)
 @pytest.mark.parametrize("kind", KINDS)
 def test_plain_search_is_the_library_s(bench, kind, normalize):
@@ -98,6 +99,7 @@ def test_plain_search_is_the_library_s(bench, kind, normalize):
     np.testing.assert_allclose(scores, found.scores, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["vocabulary", "legal"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_hugging_face_ranks_the_same_items(bench, kind, normalize):

@@ -48,6 +48,7 @@ def alike(directory, unbroken):
     return found
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_8_then_4_devices_then_1(tmp_path, unbroken):
     assert start(tmp_path, 1, 8, "--stop-at", "5") == [75]
     assert start(tmp_path, 1, 4, "--stop-at", "10") == [75]
