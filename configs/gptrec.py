@@ -6,12 +6,12 @@
 A decoder of GPT-2's flavour. `decode.strategy` chooses the list: "beam", the paper's Top-K by an
 exact search; "sample", its Top-K by sampling; "next_k", one item after the other.
 
-Cost: 11 min on 2 CPU cores that a dozen other programs shared. Result on the test items, seed 0,
-the first settings tried, HR@10 / NDCG@10: .186 [.160, .210] / .098 [.083, .113]; SASRec's .181 /
-.095 and the Markov chain's .145 / .076 are the quickstart's. By sampling .122 / .061 with the
-published sum of log-probabilities and .179 / .093 with that of probabilities, 2.7 % of the places
-of the lists unfilled. By Next-K, which reads 10 items of a history and not 19, .136 / .081; the
-beam search on those 10 gives .195 / .103.
+Cost: 128 s on 2 CPU cores that another training shared. Result on the test items, the first
+settings tried, HR@10 / NDCG@10: seed 0 .186 [.160, .210] / .098 [.083, .113], seed 1 .199 [.175,
+.226] / .106 [.091, .122]; SASRec's .181 / .095 and the Markov chain's .145 / .076 are the
+quickstart's. By sampling, seed 0, .122 / .061 with the published sum of log-probabilities and .179
+/ .093 with that of probabilities, 2.7 % of the places of the lists unfilled. By Next-K, which reads
+10 items of a history and not 19, .136 / .081; the beam search on those 10 gives .195 / .103.
 """
 
 from jaxrec.models import TransformerConfig

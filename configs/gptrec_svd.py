@@ -3,9 +3,10 @@
     jaxrec train configs/gptrec_svd.py
 
 MovieLens-100K; the model is that of `configs/gptrec.py`, with 256 rows of tokens instead of 1,349.
-Cost: 23 min on 2 CPU cores that other programs shared. Result on the test items, seed 0, the second
-settings tried (1,500 steps and more dropout gave .060), HR@10 / NDCG@10: .157 [.135, .180] / .077
-[.066, .090], 79 % of the NDCG of one token an item; Markov chain .145 / .076.
+Cost: 15 min on 2 CPU cores that another training shared. Result on the test items, the second
+settings tried (1,500 steps and more dropout gave .060), HR@10 / NDCG@10: seed 0 .157 [.135, .180] /
+.077 [.066, .090], seed 1 .147 [.125, .171] / .076 [.063, .090]: 79 and 72 % of the NDCG of one
+token an item with the same seed; Markov chain .145 / .076.
 """
 
 from jaxrec.models import TransformerConfig
