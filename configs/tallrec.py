@@ -9,9 +9,9 @@ token. Trained first on questions without a history, or it counts the liked titl
 blocks that see 16 tokens find the title asked about sooner. Settings by validation.
 
 Cost: 15 TFLOP in products; 10 min on 2 CPU cores that other programs shared. Result on the 1,000
-test windows, seeds 0, 1 and 2: AUC .725 [.673, .776], .733 and .734 over all, .708 [.656, .759], .712
-and .716 within users; untuned .471, .495, .474. The number of liked titles alone has .726 / .601, the item's share of likes .677 /
-.711, and both together .745 / .718.
+test windows, seeds 0, 1 and 2: AUC .725 [.673, .776], .733 and .734 over all, .708 [.656, .759],
+.712 and .716 within users; untuned .471, .495 and .474. The number of liked titles alone has .726 /
+.601, the item's share of likes .677 / .711, and both together .745 / .718.
 
 With 256 examples, seed 0: .682 / .599, untuned .460; GRU4Rec .536, Caser .546, SASRec .518, DROS
 .508. With 64 it learns nothing yet: .518, untuned .466, the baselines .50 to .54.
