@@ -96,23 +96,19 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
 
 
 def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
-    """See `System`: the table of the run's protocol, and in lines that of the other one.
+    """See `System`: the table of the run's protocol, and in lines the model under the other one.
 
     Publications differ in whether seen items stay in the ranking, and few say so.
     """
     dataset, model = _trained(config, directory)
-    tables = []
-    for removed in (config.decode.filter_seen, not config.decode.filter_seen):
-        decode = dataclasses.replace(config.decode, filter_seen=removed)
-        part = dataclasses.replace(config, decode=decode)
-        systems = {comparison.MODEL: model(part)}
-        if part == config:
-            systems[comparison.MODEL].save(
-                directory / run.TEST, comparison.protocol(config, dataset)
-            )
-        for name in config.eval.baselines if baselines else ():
-            systems[name] = comparison.measure_baseline(name, part, dataset, directory)
-        tables.append(comparison.table(systems, config))
+    measured = model(config)
+    measured.save(directory / run.TEST, comparison.protocol(config, dataset))
+    systems = {comparison.MODEL: measured}
+    for name in config.eval.baselines if baselines else ():
+        systems[name] = comparison.measure_baseline(name, config, dataset, directory)
+    decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
+    turned = {comparison.MODEL: model(dataclasses.replace(config, decode=decode))}
+    tables = [comparison.table(part, config) for part in (systems, turned)]
     protocol = comparison.protocol(config, dataset)
     other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
     return tables[0] | {
