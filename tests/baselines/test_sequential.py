@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxrec.baselines.bert4rec import Bert4RecConfig, choose_masked
 from jaxrec.baselines.caser import CaserConfig
@@ -70,6 +71,30 @@ def test_the_loss_of_each_prediction_equals_pytorch(objective):
     found = prediction_losses(config, *map(jnp.asarray, arrays), key)
     expected = reference(objective, states, table, bias, target, negative, drawn, log_q)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", [SasrecConfig(dropout=0.0), Gru4RecConfig(dropout=0.0)])
+def test_the_loss_of_a_batch_equals_pytorch_with_the_items_biases(config):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(2, 2 + ITEMS, (3, 6)).astype(np.int32)
+    tokens[1, :3] = 0, 0, 1
+    model = make_model(config, ITEMS)
+    drawn = model.init(jax.random.key(0), jnp.asarray(tokens[:, :-1]))
+    params = jax.tree.map(
+        lambda x: x + rng.normal(size=x.shape).astype(np.float32) / 4, nn.meta.unbox(drawn)
+    )
+    key = jax.random.key(1)
+    found = sequence_loss(config, model, params, {"tokens": jnp.asarray(tokens)}, key)
+    states, table, bias = (np.asarray(x) for x in model.apply(params, tokens[:, :-1]))
+    assert (np.abs(bias).max() > 0.1) == config.item_bias
+    counts = tokens[:, 1:] >= 2
+    scores, target = (states @ table.T + bias)[counts], tokens[:, 1:][counts] - 2
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(scores), torch.tensor(target, dtype=torch.long), reduction="sum"
+    )
+    assert float(found.weight) == counts.sum()
+    np.testing.assert_allclose(float(found.total), float(expected), rtol=1e-5)
 
 
 def test_items_are_drawn_as_often_as_they_are_counted():
