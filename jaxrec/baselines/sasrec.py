@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from flax import linen as nn
 
 from jaxrec.baselines.sequential_config import SequentialConfig
-from jaxrec.baselines.transformer import TransformerBody, transformer_config
+from jaxrec.baselines.transformer import Origin, TransformerBody, transformer_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,9 @@ class SasrecConfig(SequentialConfig):
       mlp_width: of the network of a block; 0 for D, as in the paper.
       activation: of that network.
       attention_dropout: while training, of attention weights.
+      origin: positions are counted from the oldest item that is read, or from the newest, as in the
+        paper's code. The newest one's vector then learns what comes last in histories, which is
+        what a recommendation asks for.
     """
 
     title: ClassVar[str] = "sasrec"
@@ -35,6 +38,7 @@ class SasrecConfig(SequentialConfig):
     mlp_width: int = 0
     activation: Literal["relu", "gelu"] = "relu"
     attention_dropout: float = 0.0
+    origin: Origin = "oldest"
 
     def body(self) -> nn.Module:
         """Blocks that look back."""
@@ -48,5 +52,6 @@ class SasrecConfig(SequentialConfig):
                 mlp_width=self.mlp_width or self.width,
                 activation=self.activation,
                 attention_dropout=self.attention_dropout,
-            )
+            ),
+            origin=self.origin,
         )

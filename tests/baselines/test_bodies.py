@@ -234,10 +234,33 @@ def test_sasrec_with_cross_entropy_is_the_decoder_with_one_token_an_item():
     np.testing.assert_allclose(found.total, expected.total, rtol=1e-5)
 
 
+def test_positions_from_the_newest_item_are_the_others_in_reverse():
+    # BOS and the items of a history of length n read n+1 positions: reversing those rows of the
+    # table makes one origin the other for that length, and for no other.
+    configs = [
+        SasrecConfig(width=8, num_heads=2, max_items=5, origin=o) for o in ("oldest", "newest")
+    ]
+    model = make_model(configs[0], ITEMS)
+    variables = {**random_params(model, tokens_of(), scale=1.0), "fixed": {}}
+
+    def of(history, config, rows):
+        body = variables["params"]["body"]
+        turned = {**body, "position": body["position"].at[:rows].set(body["position"][:rows][::-1])}
+        params = {**variables, "params": {**variables["params"], "body": turned}}
+        history = jnp.asarray(history)[None]
+        return np.asarray(scores(params, {"history": history}, config=config, num_items=ITEMS))
+
+    three = HISTORIES[0]
+    np.testing.assert_allclose(of(three, configs[1], 4), of(three, configs[0], 1), atol=1e-5)
+    four = HISTORIES[2][:4]
+    assert np.abs(of(four, configs[1], 4) - of(four, configs[0], 1)).max() > 1e-2
+
+
 @pytest.mark.parametrize(
     "config",
     [
         SasrecConfig(width=8, num_heads=2, max_items=5),
+        SasrecConfig(width=8, num_heads=2, max_items=5, origin="newest"),
         Gru4RecConfig(width=8, max_items=5),
         CaserConfig(width=8, max_items=5, image=4),
         Bert4RecConfig(width=8, num_heads=2, max_items=5),
