@@ -19,7 +19,7 @@ from flax import linen as nn
 from jaxrec.baselines.code_table import FIXED, CodeTable
 from jaxrec.ids import IdVocabulary
 from jaxrec.ids.vocabulary import BOS, PAD
-from jaxrec.nn import Einsum, fan_in_normal
+from jaxrec.nn import Dropout, Einsum, fan_in_normal
 from jaxrec.objectives import semi_synthetic
 
 # Where items' vectors come from: a learned table, a projection of text vectors, or `CodeTable`.
@@ -78,6 +78,8 @@ class ItemTable(nn.Module):
       feedback: whether a vector is added that says if the user liked the item.
       assigned: of codes, see `CodeTable`.
       cosine: score with rows of unit length.
+      dropout: while training, of all vectors.
+      init_std: standard deviation of a learned table at the beginning; 0 for D^-1/2.
     """
 
     num_items: int
@@ -88,10 +90,16 @@ class ItemTable(nn.Module):
     feedback: bool = False
     assigned: bool = False
     cosine: bool = False
+    dropout: float = 0.0
+    init_std: float = 0.0
 
     def setup(self) -> None:
         """Create the tables."""
-        init = nn.with_partitioning(fan_in_normal(self.width), ("vocab", "embed"))
+        draw = fan_in_normal(self.width)
+        init = nn.with_partitioning(draw, ("vocab", "embed"))
+        small = nn.initializers.normal(self.init_std) if self.init_std else draw
+        learned = nn.with_partitioning(small, ("vocab", "embed"))
+        self.drop = Dropout(self.dropout)
         if self.kind != "table":
             self.special = self.param("special", init, (FIRST + 1, self.width), jnp.float32)
         if self.kind == "codes":
@@ -104,39 +112,47 @@ class ItemTable(nn.Module):
             )
         else:
             rows = self.num_items + FIRST + 1
-            self.table = self.param("table", init, (rows, self.width), jnp.float32)
+            self.table = self.param("table", learned, (rows, self.width), jnp.float32)
         if not self.tied:
-            self.out = self.param("out", init, (self.num_items, self.width), jnp.float32)
+            self.out = self.param("out", learned, (self.num_items, self.width), jnp.float32)
         if self.bias:
             zeros = nn.with_partitioning(nn.initializers.zeros_init(), ("vocab",))
             self.out_bias = self.param("bias", zeros, (self.num_items,), jnp.float32)
         if self.feedback:
             self.liking = self.param("feedback", init, (3, self.width), jnp.float32)
 
-    def rows(self) -> jax.Array:
-        """Vectors of all tokens, `[I + 3, D]`."""
+    def rows(self, deterministic: bool = True) -> jax.Array:
+        """Vectors of all tokens, `[I + 3, D]`; with dropout unless deterministic."""
         if self.kind == "table":
-            return self.table
+            return self.drop(self.table, deterministic)
         coded = self.kind == "codes"
         items = self.coded() if coded else self.projection(self.get_variable(FIXED, "text"))
-        return jnp.concatenate([self.special[:FIRST], items, self.special[FIRST:]])
+        rows = jnp.concatenate([self.special[:FIRST], items, self.special[FIRST:]])
+        return self.drop(rows, deterministic)
 
-    def __call__(self, tokens: jax.Array, feedback: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, tokens: jax.Array, feedback: jax.Array | None = None, rows: jax.Array | None = None
+    ) -> jax.Array:
         """Vectors of tokens, zeros for padding: `[B, T]` int32 to `[B, T, D]`.
 
         Args:
           tokens: numbered as above.
           feedback: `[B, T]` int32 of `UNKNOWN`, `DISLIKED` and `LIKED`; None for nothing known.
+          rows: what `rows` gave, where it is at hand.
         """
-        x = jnp.take(self.rows(), tokens, axis=0)
+        x = jnp.take(self.rows() if rows is None else rows, tokens, axis=0)
         if self.feedback:
             known = jnp.zeros_like(tokens) if feedback is None else feedback
             x = x + jnp.take(self.liking, known, axis=0)
         return jnp.where((tokens != PAD)[:, :, None], x, 0.0)
 
-    def output(self) -> tuple[jax.Array, jax.Array]:
-        """What scores items, by product with a state: table `[I, D]` and biases `[I]`."""
-        table = self.rows()[FIRST : FIRST + self.num_items] if self.tied else self.out
+    def output(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What scores items, by product with a state: table `[I, D]` and biases `[I]`.
+
+        Args:
+          rows: what `rows` gave, which tied items are scored by.
+        """
+        table = rows[FIRST : FIRST + self.num_items] if self.tied else self.out
         table = unit(table) if self.cosine else table
         return table, self.out_bias if self.bias else jnp.zeros(self.num_items, jnp.float32)
 
@@ -160,16 +176,6 @@ class SequentialModel(nn.Module):
     body: nn.Module
     temperature: float = 0.0
 
-    def states(
-        self,
-        tokens: jax.Array,
-        feedback: jax.Array | None = None,
-        deterministic: bool = True,
-    ) -> jax.Array:
-        """States of a padded batch: `[B, T]` tokens to `[B, T, D]`."""
-        states = self.body(self.items(tokens, feedback), tokens != PAD, deterministic)
-        return unit(states) / self.temperature if self.temperature else states
-
     def synthetic(self, target: jax.Array, share: float, key: jax.Array) -> jax.Array:
         """Vectors of `semi_synthetic` IDs near those of items: `[M]` int32 to `[M, D]`.
 
@@ -180,15 +186,23 @@ class SequentialModel(nn.Module):
         vectors = coded.vectors(semi_synthetic(codes, coded.sizes(), share, key))
         return unit(vectors) if self.items.cosine else vectors
 
-    def output(self) -> tuple[jax.Array, jax.Array]:
-        """Table `[I, D]` and biases `[I]` that score items."""
-        return self.items.output()
-
     def __call__(
         self,
         tokens: jax.Array,
         feedback: jax.Array | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """States, table and biases: all that a loss or a ranking reads."""
-        return self.states(tokens, feedback, deterministic), *self.output()
+        """What a loss or a ranking reads of a padded batch.
+
+        Args:
+          tokens: `[B, T]` int32.
+          feedback: see `ItemTable`.
+          deterministic: False to apply dropout (needs a "dropout" key).
+
+        Returns:
+          States `[B, T, D]`, and the table `[I, D]` and biases `[I]` that score items.
+        """
+        rows = self.items.rows(deterministic)
+        states = self.body(self.items(tokens, feedback, rows), tokens != PAD, deterministic)
+        states = unit(states) / self.temperature if self.temperature else states
+        return states, *self.items.output(rows)

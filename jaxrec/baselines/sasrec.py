@@ -9,10 +9,13 @@ arXiv:2308.07192, show how much that changes.)
 import dataclasses
 from typing import ClassVar, Literal
 
+import jax
 from flax import linen as nn
 
+from jaxrec.baselines.item_table import FIRST
+from jaxrec.baselines.sasrec_body import SasrecBody
 from jaxrec.baselines.sequential_config import SequentialConfig
-from jaxrec.baselines.transformer import Origin, TransformerBody, transformer_config
+from jaxrec.baselines.transformer import TransformerBody, transformer_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +28,8 @@ class SasrecConfig(SequentialConfig):
       mlp_width: of the network of a block; 0 for D, as in the paper.
       activation: of that network.
       attention_dropout: while training, of attention weights.
-      origin: positions are counted from the oldest item that is read, or from the newest, as in the
-        paper's code. The newest one's vector then learns what comes last in histories, which is
-        what a recommendation asks for.
+      blocks: the decoder's, behind a token for the beginning, or SASRec's own, see `SasrecBody`,
+        which has no such token and so does not learn to predict first items.
     """
 
     title: ClassVar[str] = "sasrec"
@@ -38,10 +40,23 @@ class SasrecConfig(SequentialConfig):
     mlp_width: int = 0
     activation: Literal["relu", "gelu"] = "relu"
     attention_dropout: float = 0.0
-    origin: Origin = "oldest"
+    blocks: Literal["decoder", "sasrec"] = "decoder"
 
     def body(self) -> nn.Module:
         """Blocks that look back."""
+        mlp_width = self.mlp_width or self.width
+        if self.blocks == "sasrec":
+            return SasrecBody(
+                self.width,
+                self.depth,
+                self.num_heads,
+                self.max_items,
+                mlp_width,
+                self.activation,
+                self.dropout,
+                self.attention_dropout,
+                self.init_std or 0.02,
+            )
         return TransformerBody(
             transformer_config(
                 self.width,
@@ -49,9 +64,15 @@ class SasrecConfig(SequentialConfig):
                 self.num_heads,
                 self.max_items + 1,
                 self.dropout,
-                mlp_width=self.mlp_width or self.width,
+                mlp_width=mlp_width,
                 activation=self.activation,
                 attention_dropout=self.attention_dropout,
-            ),
-            origin=self.origin,
+            )
         )
+
+    def pairs(
+        self, tokens: jax.Array, num_items: int, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """See `SequentialConfig`."""
+        read, target, counts = super().pairs(tokens, num_items, key)
+        return read, target, counts & (read >= FIRST) if self.blocks == "sasrec" else counts

@@ -55,6 +55,8 @@ def make_model(
         feedback=feedback,
         assigned=assigned,
         cosine=config.temperature > 0,
+        dropout=config.table_dropout,
+        init_std=config.init_std,
     )
     return SequentialModel(table, config.body(), config.temperature)
 

@@ -27,6 +27,9 @@ class SequentialConfig(abc.ABC):
       buckets: lengths that training histories are padded to, one a batch: 1 pads all to `max_items`
         (see `data.buckets`; shorter batches have as many more rows as keeps their tokens equal).
       dropout: while training.
+      table_dropout: while training, of the items' vectors themselves: what is dropped of one is
+        missing wherever a batch reads the item and wherever it scores it.
+      init_std: standard deviation of the items' learned vectors at the beginning; 0 for D^-1/2.
       tied: score items with the vectors that are read, instead of with a table of their own.
       objective: full cross-entropy, binary cross-entropy or BPR with items that the user has not
         met, softmax over the target and drawn items, or InfoNCE, softmax over the target and the
@@ -49,6 +52,8 @@ class SequentialConfig(abc.ABC):
     max_items: int = 50
     buckets: int = 1
     dropout: float = 0.2
+    table_dropout: float = 0.0
+    init_std: float = 0.0
     tied: bool = True
     objective: Objective = "cross_entropy"
     negatives: int = 1
@@ -67,8 +72,13 @@ class SequentialConfig(abc.ABC):
                 raise ConfigError(
                     f"{self.title}.{name} must be at least 1, got {getattr(self, name)}"
                 )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"{self.title}.dropout must lie in [0, 1), got {self.dropout}")
+        for name in ("dropout", "table_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(
+                    f"{self.title}.{name} must lie in [0, 1), got {getattr(self, name)}"
+                )
+        if self.init_std < 0:
+            raise ConfigError(f"{self.title}.init_std must not be negative, got {self.init_std}")
         if self.temperature < 0 or not 0.0 <= self.synthetic <= 1.0:
             raise ConfigError(
                 f"{self.title}.temperature must not be negative and {self.title}.synthetic must "

@@ -1,6 +1,6 @@
 """The body of SASRec and BERT4Rec: learned positions and the blocks of `models`."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,6 @@ from jaxrec.nn import (
     fan_in_normal,
     positions_of,
 )
-
-# What positions are counted from: a history's oldest item, or its newest.
-Origin = Literal["oldest", "newest"]
 
 
 def transformer_config(
@@ -49,21 +46,17 @@ class TransformerBody(nn.Module):
       config: of the blocks; its vocabulary is not read.
       causal: whether an item sees only those before it.
       transform: a dense layer, the activation and a norm behind the blocks, as BERT's head has.
-      origin: what positions are counted from.
     """
 
     config: TransformerConfig
     causal: bool = True
     transform: bool = False
-    origin: Origin = "oldest"
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array, deterministic: bool = True) -> jax.Array:
         """Map `[B, T, D]` and validity `[B, T]` to `[B, T, D]`."""
         c = self.config
         positions = positions_of(valid)
-        if self.origin == "newest":
-            positions = positions[:, -1:] - positions
         init = nn.with_partitioning(nn.initializers.normal(0.02), ("position", "embed"))
         rows = self.param("position", init, (c.max_length, c.width), jnp.float32)
         x = x + jnp.take(rows, positions, axis=0)

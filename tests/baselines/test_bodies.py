@@ -11,7 +11,14 @@ from flax import linen as nn
 from jaxrec.baselines.bert4rec import Bert4RecConfig
 from jaxrec.baselines.caser import CaserBody, CaserConfig
 from jaxrec.baselines.gru4rec import Gru4RecConfig, GruBody
-from jaxrec.baselines.item_table import FIRST, history_tokens, mask_token, vocabulary
+from jaxrec.baselines.item_table import (
+    FIRST,
+    ItemTable,
+    SequentialModel,
+    history_tokens,
+    mask_token,
+    vocabulary,
+)
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.baselines.sequential import make_model
 from jaxrec.baselines.sequential import scores as eager_scores
@@ -234,33 +241,113 @@ def test_sasrec_with_cross_entropy_is_the_decoder_with_one_token_an_item():
     np.testing.assert_allclose(found.total, expected.total, rtol=1e-5)
 
 
-def test_positions_from_the_newest_item_are_the_others_in_reverse():
-    # BOS and the items of a history of length n read n+1 positions: reversing those rows of the
-    # table makes one origin the other for that length, and for no other.
-    configs = [
-        SasrecConfig(width=8, num_heads=2, max_items=5, origin=o) for o in ("oldest", "newest")
-    ]
-    model = make_model(configs[0], ITEMS)
-    variables = {**random_params(model, tokens_of(), scale=1.0), "fixed": {}}
+def published(width, depth, heads, length):
+    """The published network as its PyTorch ports have it: states of `[B, T, D]` vectors."""
+    norms = [torch.nn.LayerNorm(width, eps=1e-8) for _ in range(2 * depth + 1)]
+    attentions = [torch.nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(depth)]
+    convolutions = [torch.nn.Conv1d(width, width, 1) for _ in range(2 * depth)]
+    places = torch.nn.Embedding(length, width)
 
-    def of(history, config, rows):
-        body = variables["params"]["body"]
-        turned = {**body, "position": body["position"].at[:rows].set(body["position"][:rows][::-1])}
-        params = {**variables, "params": {**variables["params"], "body": turned}}
-        history = jnp.asarray(history)[None]
-        return np.asarray(scores(params, {"history": history}, config=config, num_items=ITEMS))
+    def run(x):
+        there = (x != 0).any(-1, keepdim=True)
+        count = x.shape[1]
+        x = (x + places.weight[length - count :]) * there
+        ahead = ~torch.tril(torch.ones(count, count, dtype=torch.bool))
+        for i, attention in enumerate(attentions):
+            query = norms[2 * i](x)
+            x = norms[2 * i + 1](query + attention(query, x, x, attn_mask=ahead)[0])
+            first, second = convolutions[2 * i : 2 * i + 2]
+            x = (x + second(torch.relu(first(x.transpose(1, 2)))).transpose(1, 2)) * there
+        return norms[-1](x)
 
-    three = HISTORIES[0]
-    np.testing.assert_allclose(of(three, configs[1], 4), of(three, configs[0], 1), atol=1e-5)
-    four = HISTORIES[2][:4]
-    assert np.abs(of(four, configs[1], 4) - of(four, configs[0], 1)).max() > 1e-2
+    return run, norms, attentions, convolutions, places
+
+
+def test_sasrecs_own_blocks_equal_the_published_network():
+    width, depth, heads, length = 8, 2, 2, 5
+    config = SasrecConfig(
+        width=width, depth=depth, num_heads=heads, max_items=length, blocks="sasrec"
+    )
+    model = make_model(config, ITEMS)
+    variables = random_params(model, tokens_of(), scale=0.7)
+    p = variables["params"]
+    body = p["body"]
+    run, norms, attentions, convolutions, places = published(width, depth, heads, length)
+    for theirs, name in zip(
+        norms,
+        [f"{part}_norm_{i}" for i in range(depth) for part in ("query", "mlp")] + ["final_norm"],
+        strict=True,
+    ):
+        to_torch(theirs.weight, body[name]["scale"])
+        to_torch(theirs.bias, body[name]["bias"])
+    for i in range(depth):
+        parts = [body[f"{name}_{i}"] for name in ("query", "key", "value")]
+        kernels = [part["kernel"].reshape(width, width).T for part in parts]
+        to_torch(attentions[i].in_proj_weight, np.concatenate(kernels))
+        to_torch(attentions[i].in_proj_bias, np.concatenate([x["bias"].ravel() for x in parts]))
+        out = body[f"out_{i}"]
+        to_torch(attentions[i].out_proj.weight, out["kernel"].reshape(width, width).T)
+        to_torch(attentions[i].out_proj.bias, out["bias"])
+        for theirs, name in zip(convolutions[2 * i : 2 * i + 2], ("up", "down"), strict=True):
+            to_torch(theirs.weight, body[f"{name}_{i}"]["kernel"].T[:, :, None])
+            to_torch(theirs.bias, body[f"{name}_{i}"]["bias"])
+    # Ours count from the newest item, theirs from the oldest of a full history.
+    to_torch(places.weight, body["position"][:length][::-1])
+    history = np.stack([np.pad(h, (5 - len(h), 0), constant_values=-1) for h in HISTORIES])
+    batch = {"history": history}
+    found = np.asarray(scores({**variables, "fixed": {}}, batch, config=config, num_items=ITEMS))
+    table = torch.tensor(np.asarray(p["items"]["table"][FIRST : FIRST + ITEMS]))
+    for row, items in enumerate(HISTORIES):
+        if not len(items):
+            continue
+        # Of a shorter history its own places alone: the ports also attend to the padding.
+        with torch.no_grad():
+            expected = run(table[torch.tensor(items)][None])[0, -1] @ table.T
+        np.testing.assert_allclose(found[row], expected.numpy(), atol=1e-4)
+
+
+def test_sasrecs_own_blocks_predict_no_first_item():
+    config = SasrecConfig(width=8, num_heads=2, max_items=5, blocks="sasrec")
+    read, target, counts = config.pairs(tokens_of(), ITEMS, jax.random.key(0))
+    for row, items in enumerate(HISTORIES):
+        assert np.asarray(target[row])[np.asarray(counts[row])].tolist() == [
+            item + FIRST for item in items[1:]
+        ]
+        assert np.asarray(read[row])[np.asarray(counts[row])].tolist() == [
+            item + FIRST for item in items[:-1]
+        ]
+
+
+def test_what_is_dropped_of_an_items_vector_is_missing_where_it_is_read_and_scored():
+    class Same(nn.Module):
+        def __call__(self, x, valid, deterministic=True):
+            return x
+
+    table = ItemTable(num_items=ITEMS, width=64, dropout=0.3, init_std=0.01)
+    model = SequentialModel(table, Same())
+    variables = model.init(jax.random.key(0), tokens_of())
+    whole = np.asarray(nn.meta.unbox(variables)["params"]["items"]["table"])
+    assert 0.008 < whole.std() < 0.012
+    states, read, _ = model.apply(
+        variables, tokens_of(), None, False, rngs={"dropout": jax.random.key(1)}
+    )
+    read = np.asarray(read)
+    kept = read != 0
+    assert 0.6 < kept.mean() < 0.8
+    np.testing.assert_allclose(read[kept], whole[FIRST : FIRST + ITEMS][kept] / 0.7, rtol=1e-5)
+    for row, items in enumerate(HISTORIES):
+        if len(items):
+            np.testing.assert_array_equal(np.asarray(states)[row, -len(items) :], read[items])
+    np.testing.assert_array_equal(
+        np.asarray(model.apply(variables, tokens_of())[1]), whole[FIRST : FIRST + ITEMS]
+    )
 
 
 @pytest.mark.parametrize(
     "config",
     [
         SasrecConfig(width=8, num_heads=2, max_items=5),
-        SasrecConfig(width=8, num_heads=2, max_items=5, origin="newest"),
+        SasrecConfig(width=8, num_heads=2, max_items=5, blocks="sasrec"),
         Gru4RecConfig(width=8, max_items=5),
         CaserConfig(width=8, max_items=5, image=4),
         Bert4RecConfig(width=8, num_heads=2, max_items=5),
