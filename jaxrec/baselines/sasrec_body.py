@@ -11,16 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.nn import (
-    ACTIVATIONS,
-    Dropout,
-    Einsum,
-    Norm,
-    ScoreTerms,
-    attention_mask,
-    dot_product_attention,
-    fan_in_normal,
-)
+from jaxrec.models.stack import KEPT
+from jaxrec.nn import Dropout, Mlp, Norm, ScoreTerms, attention_mask, dot_product_attention
 from jaxrec.nn.attention import head_projection, output_projection, scale_of
 from jaxrec.nn.einsum import joint
 
@@ -29,10 +21,6 @@ EPS = 1e-8
 
 class SasrecBody(nn.Module):
     """Item vectors to states. Positions are counted from the newest item; BOS is no item.
-
-    q = norm(x)
-    y = norm(q + attention(q, x, x))
-    x' = y + relu(y W1 + b1) W2 + b2
 
     Attributes:
       width: D.
@@ -67,21 +55,57 @@ class SasrecBody(nn.Module):
         x = x + rows[: x.shape[1]][::-1][None]
         x = jnp.where(there, Dropout(self.dropout, name="dropout")(x, deterministic), 0.0)
         mask = attention_mask(items, causal=True)
+        block = nn.remat(SasrecBlock, static_argnums=(3,), prevent_cse=False, policy=KEPT["cheap"])
         for i in range(self.depth):
-            q = Norm("layer", EPS, name=f"query_norm_{i}")(x)
-            y = Norm("layer", EPS, name=f"mlp_norm_{i}")(
-                q + self._attention(i, q, x, mask, deterministic)
-            )
-            x = jnp.where(there, y + self._network(i, y, deterministic), 0.0)
+            y = block(
+                self.num_heads,
+                self.mlp_width,
+                self.activation,
+                self.dropout,
+                self.attention_dropout,
+                name=f"block_{i}",
+            )(x, mask, deterministic)
+            x = jnp.where(there, y, 0.0)
         return Norm("layer", EPS, name="final_norm")(x)
 
+
+class SasrecBlock(nn.Module):
+    """One block; attributes as of `SasrecBody`.
+
+    q = norm(x)
+    y = norm(q + attention(q, x, x))
+    y + act(y W1 + b1) W2 + b2
+    """
+
+    num_heads: int
+    mlp_width: int
+    activation: str
+    dropout: float
+    attention_dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, deterministic: bool) -> jax.Array:
+        """Map `[B, T, D]` to the same, under a mask `[B, T, T]`."""
+        q = Norm("layer", EPS, name="query_norm")(x)
+        y = Norm("layer", EPS, name="mlp_norm")(q + self._attention(q, x, mask, deterministic))
+        mlp = Mlp(
+            self.mlp_width,
+            self.activation,
+            gated=False,
+            bias=True,
+            dropout=self.dropout,
+            name="mlp",
+        )
+        return y + Dropout(self.dropout, name="dropout")(mlp(y, deterministic), deterministic)
+
     def _attention(
-        self, i: int, q: jax.Array, x: jax.Array, mask: jax.Array, deterministic: bool
+        self, q: jax.Array, x: jax.Array, mask: jax.Array, deterministic: bool
     ) -> jax.Array:
         """Queries of `q`, keys and values of `x`: `[B, T, D]` each."""
-        size = self.width // self.num_heads
+        width = x.shape[-1]
+        size = width // self.num_heads
         query, key, value = (
-            head_projection(f"{name}_{i}", self.num_heads, x, size, True, x.dtype)
+            head_projection(name, self.num_heads, x, size, True, x.dtype)
             for name in ("query", "key", "value")
         )
         terms = ScoreTerms()
@@ -90,16 +114,4 @@ class SasrecBody(nn.Module):
             terms = ScoreTerms(dropout=seed, dropout_rate=self.attention_dropout)
         scaled = query(q) * scale_of(None, size, q.dtype)
         attended = dot_product_attention(scaled, *joint([key, value], x), mask, terms, causal=True)
-        return output_projection(f"out_{i}", attended, self.width, True, 1.0, x.dtype)
-
-    def _network(self, i: int, y: jax.Array, deterministic: bool) -> jax.Array:
-        """The position-wise network, `[B, T, D]` to the same."""
-
-        def layer(name: str, wide: int, to: int, axes: tuple[str, str]) -> Einsum:
-            return Einsum("btd,de->bte", (wide, to), axes, 1, fan_in_normal(wide), name=name)
-
-        hidden = layer(f"up_{i}", self.width, self.mlp_width, ("embed", "mlp"))(y)
-        hidden = ACTIVATIONS[self.activation](hidden)
-        hidden = Dropout(self.dropout, name=f"hidden_dropout_{i}")(hidden, deterministic)
-        found = layer(f"down_{i}", self.mlp_width, self.width, ("mlp", "embed"))(hidden)
-        return Dropout(self.dropout, name=f"mlp_dropout_{i}")(found, deterministic)
+        return output_projection("out", attended, width, True, 1.0, x.dtype)

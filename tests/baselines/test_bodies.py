@@ -272,25 +272,27 @@ def test_sasrecs_own_blocks_equal_the_published_network():
     variables = random_params(model, tokens_of(), scale=0.7)
     p = variables["params"]
     body = p["body"]
+    blocks = [body[f"block_{i}"] for i in range(depth)]
     run, norms, attentions, convolutions, places = published(width, depth, heads, length)
-    for theirs, name in zip(
+    for theirs, ours in zip(
         norms,
-        [f"{part}_norm_{i}" for i in range(depth) for part in ("query", "mlp")] + ["final_norm"],
+        [block[f"{part}_norm"] for block in blocks for part in ("query", "mlp")]
+        + [body["final_norm"]],
         strict=True,
     ):
-        to_torch(theirs.weight, body[name]["scale"])
-        to_torch(theirs.bias, body[name]["bias"])
-    for i in range(depth):
-        parts = [body[f"{name}_{i}"] for name in ("query", "key", "value")]
+        to_torch(theirs.weight, ours["scale"])
+        to_torch(theirs.bias, ours["bias"])
+    for i, block in enumerate(blocks):
+        parts = [block[name] for name in ("query", "key", "value")]
         kernels = [part["kernel"].reshape(width, width).T for part in parts]
         to_torch(attentions[i].in_proj_weight, np.concatenate(kernels))
         to_torch(attentions[i].in_proj_bias, np.concatenate([x["bias"].ravel() for x in parts]))
-        out = body[f"out_{i}"]
+        out = block["out"]
         to_torch(attentions[i].out_proj.weight, out["kernel"].reshape(width, width).T)
         to_torch(attentions[i].out_proj.bias, out["bias"])
         for theirs, name in zip(convolutions[2 * i : 2 * i + 2], ("up", "down"), strict=True):
-            to_torch(theirs.weight, body[f"{name}_{i}"]["kernel"].T[:, :, None])
-            to_torch(theirs.bias, body[f"{name}_{i}"]["bias"])
+            to_torch(theirs.weight, block["mlp"][name]["kernel"].T[:, :, None])
+            to_torch(theirs.bias, block["mlp"][name]["bias"])
     # Ours count from the newest item, theirs from the oldest of a full history.
     to_torch(places.weight, body["position"][:length][::-1])
     history = np.stack([np.pad(h, (5 - len(h), 0), constant_values=-1) for h in HISTORIES])

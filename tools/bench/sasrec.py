@@ -288,7 +288,12 @@ def main() -> None:
     base = SasrecConfig(width=options.width, max_items=options.length, train=train)
     settings = {
         "bce": dataclasses.replace(
-            base, objective="bce", num_heads=1, dropout=0.2, attention_dropout=0.2
+            base,
+            objective="bce",
+            blocks="sasrec",
+            num_heads=1,
+            dropout=0.2,
+            attention_dropout=0.2,
         ),
         "recbole-last": dataclasses.replace(
             base,
