@@ -21,7 +21,7 @@ def get_config() -> Config:
         ids=IdConfig(scheme="svd", levels=4, size=64),
         # GPT-2's flavour, so that the model leaves as one.
         model=TransformerConfig(
-            width=64,
+            width=128,
             depth=3,
             num_heads=4,
             norm="layer",
@@ -32,8 +32,8 @@ def get_config() -> Config:
             qkv_bias=True,
             out_bias=True,
             mlp_bias=True,
-            dropout=0.1,
+            dropout=0.2,
         ),
-        train=TrainConfig(steps=4000, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=500),
+        train=TrainConfig(steps=4000, batch_size=64, lr=1e-3, ema_decay=0.999, eval_every=500),
         eval=EvalConfig(baselines=("popularity", "markov")),
     )

@@ -10,7 +10,7 @@ kept, HR@10 / NDCG@10: .079 [.075, .082] / .043 [.041, .045] (HR@5 / NDCG@5 .051
 """
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.systems.config import DataConfig, DecodeConfig, EvalConfig
+from jaxrec.systems.config import DataConfig, EvalConfig
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.train import TrainConfig
 
@@ -23,11 +23,23 @@ def get_config() -> SasrecRunConfig:
             width=128,
             max_items=50,
             buckets=5,
+            blocks="sasrec",
+            depth=1,
+            num_heads=1,
             dropout=0.5,
+            attention_dropout=0.2,
+            table_dropout=0.2,
+            init_std=0.0127,
             objective="sampled_softmax",
             negatives=1024,
         ),
-        train=TrainConfig(steps=18_000, batch_size=32, lr=1e-3, weight_decay=1e-2, eval_every=1500),
-        decode=DecodeConfig(filter_seen=False),
+        train=TrainConfig(
+            steps=8000,
+            batch_size=32,
+            lr=1e-3,
+            weight_decay=1e-2,
+            ema_decay=0.999,
+            eval_every=1000,
+        ),
         eval=EvalConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence")),
     )
