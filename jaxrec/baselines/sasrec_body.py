@@ -112,6 +112,7 @@ class SasrecBlock(nn.Module):
         if self.attention_dropout and not deterministic:
             seed = jax.random.key_data(self.make_rng("dropout"))[:2]
             terms = ScoreTerms(dropout=seed, dropout_rate=self.attention_dropout)
-        scaled = query(q) * scale_of(None, size, q.dtype)
-        attended = dot_product_attention(scaled, *joint([key, value], x), mask, terms, causal=True)
+        queries = query(q) * scale_of(None, size, q.dtype)
+        keys, values = joint([key, value], x)
+        attended = dot_product_attention(queries, keys, values, mask, terms, causal=True)
         return output_projection("out", attended, width, True, 1.0, x.dtype)
