@@ -1,9 +1,9 @@
 """SASRec: causal self-attention over item vectors (Kang and McAuley 2018, arXiv:1808.09781).
 
-The blocks of the generative model, with one token an item, learned positions and the paper's ReLU
-network. The default objective is cross-entropy over the whole catalogue; the paper's own, binary
-cross-entropy with one sampled negative, is `objective="bce"`. (Petrov and Macdonald 2023,
-arXiv:2308.07192, show how much that changes.)
+By default the blocks of the generative model, with one token an item, learned positions and the
+paper's ReLU network; `blocks="sasrec"` has the paper's own. The default objective is cross-entropy
+over the whole catalogue; the paper's, binary cross-entropy with one sampled negative, is
+`objective="bce"`. (Petrov and Macdonald 2023, arXiv:2308.07192, show how much that changes.)
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from jaxrec.baselines.item_table import FIRST
 from jaxrec.baselines.sasrec_body import SasrecBody
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.transformer import TransformerBody, transformer_config
+from jaxrec.core import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,21 @@ class SasrecConfig(SequentialConfig):
     activation: Literal["relu", "gelu"] = "relu"
     attention_dropout: float = 0.0
     blocks: Literal["decoder", "sasrec"] = "decoder"
+
+    def __post_init__(self) -> None:
+        """Reject blocks that cannot be built."""
+        super().__post_init__()
+        for name in ("depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"sasrec.{name} must be at least 1, got {getattr(self, name)}")
+        if self.width % self.num_heads:
+            raise ConfigError(
+                f"sasrec.width {self.width} is not a multiple of sasrec.num_heads {self.num_heads}"
+            )
+        if not 0.0 <= self.attention_dropout < 1.0:
+            raise ConfigError(
+                f"sasrec.attention_dropout must lie in [0, 1), got {self.attention_dropout}"
+            )
 
     def body(self) -> nn.Module:
         """Blocks that look back."""

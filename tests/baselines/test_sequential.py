@@ -238,6 +238,11 @@ def test_dropout_and_draws_follow_the_key():
         (lambda: CaserConfig(image=3), r"caser\.heights must be 1 to caser\.image 3"),
         (lambda: Bert4RecConfig(mask_share=1.5), r"bert4rec\.mask_share .* got 1\.5"),
         (lambda: SasrecConfig(dropout=1.0), r"sasrec\.dropout .* got 1\.0"),
+        (lambda: SasrecConfig(table_dropout=-0.1), r"sasrec\.table_dropout .* got -0\.1"),
+        (lambda: SasrecConfig(attention_dropout=1.0), r"sasrec\.attention_dropout .* got 1\.0"),
+        (lambda: SasrecConfig(init_std=-1.0), r"sasrec\.init_std must not be negative, got -1"),
+        (lambda: SasrecConfig(depth=0), r"sasrec\.depth must be at least 1, got 0"),
+        (lambda: SasrecConfig(width=64, num_heads=3), r"width 64 is not a multiple of .* 3"),
         (lambda: SasrecConfig(robust_beta=0.0), r"sasrec\.robust_beta must be positive"),
     ],
 )
