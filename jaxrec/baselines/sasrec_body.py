@@ -1,8 +1,7 @@
 """SASRec's own blocks (Kang and McAuley 2018, section III), as the published code has them.
 
-They differ from a decoder's in what the residual sums carry: a normalized query and a normalized
-input of the network, not the item vectors themselves, while keys and values are of those. So the
-size of an item's vector, which grows with how often it was met, does not reach the last state.
+They differ from a decoder's in what the residual sums carry: a normalized query and the normalized
+input of the network, not the item vectors themselves, of which keys and values are made.
 
 Shapes: `B` batch, `T` tokens, `D` width.
 """
