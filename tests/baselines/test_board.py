@@ -63,6 +63,7 @@ def test_board(name, real_data):
     np.testing.assert_allclose(ours, row, atol=5.1e-5)
 
 
+@pytest.mark.slow
 def test_average_over_ties_differs_from_the_board_by_less_than_its_noise(real_data):
     # The standard error of HR@10 over 943 users is about .01.
     path = real_data("ml-100k")

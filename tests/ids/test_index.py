@@ -14,7 +14,7 @@ from jaxrec.ids import ItemIndex, simple
 from jaxrec.ids._starts import Starts
 
 # Every example has shapes of its own and so compiles anew; few suffice, each checks all nodes.
-quick = settings(max_examples=6, deadline=None)
+quick = settings(max_examples=4, deadline=None)
 
 
 @st.composite

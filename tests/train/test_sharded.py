@@ -17,13 +17,13 @@ QUICK = {
     "fsdp": {"mesh": {}, "rules": {"preset": "fsdp"}},
     "tensor": {"mesh": {"model": 4}, "rules": {"preset": "tensor"}},
     "sequence": {"mesh": {"model": 4}, "rules": {"preset": "sequence"}},
-    "tensor_sequence": {"mesh": {"model": 4}, "rules": {"preset": "tensor_sequence"}},
     "accumulated": {**MIXED, "accumulate": 2, "draw": True},
     "ids": {**MIXED, "objective": "ids"},
     "bfloat16": {"mesh": {}, "rules": {"preset": "fsdp"}, "model": {"dtype": "bfloat16"}},
 }
 SLOW = {
     "fsdp_tensor": MIXED,
+    "tensor_sequence": {"mesh": {"model": 4}, "rules": {"preset": "tensor_sequence"}},
     "fsdp_sequence": {"mesh": {"model": 2}, "rules": {"preset": "fsdp_sequence"}},
     "vocab over data": {"mesh": {}, "rules": {"vocab": "data"}},
     "ids by sequence": {
