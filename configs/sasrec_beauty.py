@@ -4,7 +4,7 @@
     jaxrec eval runs/sasrec_beauty
 
 Cost: 16 min on 2 CPU cores that other programs shared. Result on the test items, seed 0, HR@10 /
-NDCG@10: with seen items removed .092 [.088, .096] / .055 [.053, .058] (decayed co-occurrence .081 /
+NDCG@10: with seen items removed .092 [.088, .096] / .056 [.053, .058] (decayed co-occurrence .081 /
 .050, Markov chain .067 / .044, item-kNN .064 / .037, popularity .012 / .006), kept .083 [.080,
 .087] / .040 [.038, .042] (co-occurrence .074 / .044). Validation, removed: .116 / .071.
 

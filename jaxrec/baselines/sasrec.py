@@ -51,7 +51,8 @@ class SasrecConfig(SequentialConfig):
                 raise ConfigError(f"sasrec.{name} must be at least 1, got {getattr(self, name)}")
         if self.width % self.num_heads:
             raise ConfigError(
-                f"sasrec.width {self.width} is not a multiple of sasrec.num_heads {self.num_heads}"
+                f"sasrec.width {self.width} is not a multiple of sasrec.num_heads "
+                f"{self.num_heads}; change one of them"
             )
         if not 0.0 <= self.attention_dropout < 1.0:
             raise ConfigError(

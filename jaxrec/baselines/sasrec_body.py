@@ -11,9 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.models.stack import KEPT
-from jaxrec.nn import Dropout, Mlp, Norm, ScoreTerms, attention_mask, dot_product_attention
-from jaxrec.nn.attention import head_projection, output_projection, scale_of
-from jaxrec.nn.einsum import joint
+from jaxrec.nn import CrossAttention, Dropout, Memory, Mlp, Norm, attention_mask
 
 EPS = 1e-8
 
@@ -57,6 +55,7 @@ class SasrecBody(nn.Module):
         block = nn.remat(SasrecBlock, static_argnums=(3,), prevent_cse=False, policy=KEPT["cheap"])
         for i in range(self.depth):
             y = block(
+                self.width,
                 self.num_heads,
                 self.mlp_width,
                 self.activation,
@@ -76,42 +75,31 @@ class SasrecBlock(nn.Module):
     y + act(y W1 + b1) W2 + b2
     """
 
+    width: int
     num_heads: int
     mlp_width: int
     activation: str
     dropout: float
     attention_dropout: float
 
-    @nn.compact
+    def setup(self) -> None:
+        """Create the layers; those of attention lie beside the others."""
+        self.query_norm = Norm("layer", EPS)
+        self.mlp_norm = Norm("layer", EPS)
+        size = self.width // self.num_heads
+        self.memory = Memory(self.num_heads, size, bias=True)
+        self.attention = CrossAttention(
+            self.num_heads, size, q_bias=True, out_bias=True, dropout=self.attention_dropout
+        )
+        for layer in (self.memory, self.attention):
+            nn.share_scope(self, layer)
+        self.mlp = Mlp(
+            self.mlp_width, self.activation, gated=False, bias=True, dropout=self.dropout
+        )
+        self.drop = Dropout(self.dropout, name="dropout")
+
     def __call__(self, x: jax.Array, mask: jax.Array, deterministic: bool) -> jax.Array:
         """Map `[B, T, D]` to the same, under a mask `[B, T, T]`."""
-        q = Norm("layer", EPS, name="query_norm")(x)
-        y = Norm("layer", EPS, name="mlp_norm")(q + self._attention(q, x, mask, deterministic))
-        mlp = Mlp(
-            self.mlp_width,
-            self.activation,
-            gated=False,
-            bias=True,
-            dropout=self.dropout,
-            name="mlp",
-        )
-        return y + Dropout(self.dropout, name="dropout")(mlp(y, deterministic), deterministic)
-
-    def _attention(
-        self, q: jax.Array, x: jax.Array, mask: jax.Array, deterministic: bool
-    ) -> jax.Array:
-        """Queries of `q`, keys and values of `x`: `[B, T, D]` each."""
-        width = x.shape[-1]
-        size = width // self.num_heads
-        query, key, value = (
-            head_projection(name, self.num_heads, x, size, True, x.dtype)
-            for name in ("query", "key", "value")
-        )
-        terms = ScoreTerms()
-        if self.attention_dropout and not deterministic:
-            seed = jax.random.key_data(self.make_rng("dropout"))[:2]
-            terms = ScoreTerms(dropout=seed, dropout_rate=self.attention_dropout)
-        queries = query(q) * scale_of(None, size, q.dtype)
-        keys, values = joint([key, value], x)
-        attended = dot_product_attention(queries, keys, values, mask, terms, causal=True)
-        return output_projection("out", attended, width, True, 1.0, x.dtype)
+        q = self.query_norm(x)
+        y = self.mlp_norm(q + self.attention(q, self.memory(x), mask, deterministic))
+        return y + self.drop(self.mlp(y, deterministic), deterministic)

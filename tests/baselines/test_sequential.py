@@ -215,8 +215,19 @@ def test_padding_and_the_start_are_no_predictions():
     assert (np.asarray(target)[np.asarray(counts)] >= 2).all()
 
 
-def test_dropout_and_draws_follow_the_key():
-    config = Gru4RecConfig(width=8, max_items=4, dropout=0.5)
+_OWN = {"width": 8, "max_items": 4, "blocks": "sasrec", "depth": 1}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gru4RecConfig(width=8, max_items=4, dropout=0.5),
+        SasrecConfig(**_OWN, dropout=0.5),
+        SasrecConfig(**_OWN, dropout=0.0, attention_dropout=0.5),
+        SasrecConfig(**_OWN, dropout=0.0, table_dropout=0.5),
+    ],
+)
+def test_dropout_and_draws_follow_the_key(config):
     model = make_model(config, 9)
     tokens = jnp.array([[0, 1, 5, 6, 7], [1, 2, 3, 4, 5]])
     params = jax.jit(model.init)(jax.random.key(0), tokens)
