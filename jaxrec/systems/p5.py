@@ -93,7 +93,9 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
             else synthetic_reviews(dataset.interactions)
         )
     names = make_names(config.item_names, config.user_names, codes, dataset.num_users)
-    return PromptData(dataset, names, ratings, reviews, config.max_items, config.candidates)
+    return PromptData(
+        dataset, names, ratings, reviews, config.max_items, config.candidates, config.max_targets
+    )
 
 
 def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool = True) -> Parts:

@@ -19,6 +19,8 @@ class P5Config:
 
     Attributes:
       max_items: most recent items of a history that a prompt shows.
+      max_targets: most recent training interactions of a user that prompts with a history ask for;
+        0 for all. What is measured is what a user meets last: their first ones teach it least.
       tasks: what is trained, see `p5_prompts`.
       rows: of each task in every batch; they add up to `train.batch_size`.
       groups: most lengths that the rows of a batch are padded to.
@@ -37,6 +39,7 @@ class P5Config:
     system: ClassVar[str] = "jaxrec.systems.p5"
 
     max_items: int = 20
+    max_targets: int = 0
     tasks: tuple[str, ...] = ("sequential", "straightforward")
     rows: tuple[int, ...] = (96, 32)
     groups: int = 3
@@ -85,10 +88,10 @@ class P5Config:
             raise ConfigError(
                 f"model.read_only {self.model.read_only} follows from the users here; leave it at 0"
             )
-        if self.max_items < 1 or self.candidates < 2:
+        if self.max_items < 1 or self.max_targets < 0 or self.candidates < 2:
             raise ConfigError(
-                f"max_items must be at least 1 and candidates 2, got {self.max_items} and "
-                f"{self.candidates}"
+                f"max_items must be at least 1, max_targets 0 and candidates 2, got "
+                f"{self.max_items}, {self.max_targets} and {self.candidates}"
             )
         for name in self.eval.baselines:
             if name not in COUNTING:

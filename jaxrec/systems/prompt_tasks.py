@@ -52,6 +52,8 @@ class PromptData:
       reviews: of those rows; None without any.
       max_items: most recent items of a history that a prompt shows.
       candidates: items that a prompt offers, the target among them.
+      max_targets: most recent training interactions of a user that prompts with a history ask for;
+        0 for all.
     """
 
     dataset: Dataset
@@ -60,6 +62,7 @@ class PromptData:
     reviews: Reviews | None
     max_items: int
     candidates: int
+    max_targets: int = 0
 
     def history(self, user: int, items: np.ndarray) -> dict[str, str]:
         """Fields of a user and what they have met."""
@@ -113,6 +116,9 @@ def _sequential(data: PromptData) -> Made:
     """A datum is a training interaction that is not its user's first: a prefix and what follows."""
     train = data.dataset.split.train
     later = np.flatnonzero(np.diff(train.user, prepend=-1) == 0)
+    if data.max_targets:
+        left = train.offsets[train.user[later] + 1] - later
+        later = later[left <= data.max_targets]
 
     def fields(datum: int, rng: np.random.Generator) -> Fields:
         row = int(later[datum])

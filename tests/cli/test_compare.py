@@ -18,7 +18,8 @@ def get_config():
     config = tiny_config({path!r})
     train = dataclasses.replace(config.train, steps={steps})
     decode = dataclasses.replace(config.decode, filter_seen={filter_seen})
-    return dataclasses.replace(config, train=train, decode=decode)
+    measured = dataclasses.replace(config.eval, baselines=("popularity", "markov"))
+    return dataclasses.replace(config, train=train, decode=decode, eval=measured)
 """
 
 

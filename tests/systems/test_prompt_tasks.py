@@ -75,6 +75,17 @@ def test_sequential_prompts_are_all_prefixes_of_the_training_part(data):
     assert found == expected
 
 
+def test_sequential_prompts_ask_for_a_users_most_recent_targets(data):
+    recent = dataclasses.replace(data, max_targets=2)
+    found = [(*items, _item(target)) for _, items, target in _told(_task("sequential", recent), 1)]
+    expected = [
+        history[max(0, end - 4) : end + 1].tolist()
+        for history in data.dataset.split.train.sequences()
+        for end in range(max(1, len(history) - 2), len(history))
+    ]
+    assert sorted(found) == sorted(map(tuple, expected))
+
+
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_no_prompt_of_the_training_tells_of_a_held_out_pair(name, data):
     split = data.dataset.split
