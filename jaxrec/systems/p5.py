@@ -32,7 +32,7 @@ from jaxrec.systems import p5_tables as tables
 from jaxrec.systems.dataset import Dataset, load_dataset
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.p5_config import P5Config
-from jaxrec.systems.p5_prompts import CATALOGUE, TEMPLATES
+from jaxrec.systems.p5_prompts import ANYONE, CATALOGUE, TEMPLATES
 from jaxrec.systems.prompt_tasks import (
     NEEDS_RATINGS,
     NEEDS_REVIEWS,
@@ -93,6 +93,8 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
             else synthetic_reviews(dataset.interactions)
         )
     names = make_names(config.item_names, config.user_names, codes, dataset.num_users)
+    if not config.history_users:
+        names = dataclasses.replace(names, anyone=ANYONE)
     return PromptData(
         dataset, names, ratings, reviews, config.max_items, config.candidates, config.max_targets
     )

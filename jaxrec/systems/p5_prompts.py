@@ -13,6 +13,9 @@ CANDIDATES = ("sequential_choose", "direct_choose")
 TEXTS = ("explanation", "review_title")
 MEASURED = (*CATALOGUE, *CANDIDATES, *TEXTS, "rating")
 
+# A user whom a prompt does not name.
+ANYONE = "someone"
+
 _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
     "sequential": (
         (

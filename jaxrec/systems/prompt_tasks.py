@@ -30,11 +30,13 @@ class Names:
       users: [U] strings.
       items: [I] strings.
       separator: between items.
+      anyone: what prompts with a history call their user; "" for the user's own name.
     """
 
     users: list[str]
     items: list[str]
     separator: str
+    anyone: str = ""
 
     def list(self, items: np.ndarray) -> str:
         """Several items."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.mesh import MeshConfig, ShardingRules
-from jaxrec.data.prompts import Group, Mixture, Template, encode_texts
+from jaxrec.data.prompts import Group, Mixture, Template, encode_texts, holes
 from jaxrec.data.tokenizers import add_id_tokens, id_tokens, train_unigram
 from jaxrec.decode import Answers, choose_answers, complete, score_answers, write_answers
 from jaxrec.ids import ItemCodes
@@ -68,7 +68,20 @@ def make_names(items: Writing, users: Writing, codes: ItemCodes, num_users: int)
 
 
 def fitted(templates: Sequence[Template], names: Names) -> tuple[Template, ...]:
-    """Templates without spaces before those names that are tokens, where they would be tokens."""
+    """Templates as the names want them.
+
+    Users with a history may go unnamed; and no spaces stand before those names that are tokens,
+    where they would be tokens.
+    """
+    if names.anyone:
+        templates = [
+            dataclasses.replace(
+                template, source=template.source.replace(f"{{{USERS}}}", names.anyone)
+            )
+            if "items" in holes(template)
+            else template
+            for template in templates
+        ]
     for hole, written in ((USERS, names.users), (ITEMS, names.items)):
         if _TOKEN.match(written[0]):
             templates = [

@@ -86,6 +86,18 @@ def test_sequential_prompts_ask_for_a_users_most_recent_targets(data):
     assert sorted(found) == sorted(map(tuple, expected))
 
 
+def test_prompts_with_a_history_may_leave_their_user_unnamed(data):
+    hidden = dataclasses.replace(data, names=dataclasses.replace(data.names, anyone="someone"))
+    for name in ("sequential", "sequential_choose", "straightforward"):
+        for named, unnamed in zip(_texts(name, data), _texts(name, hidden), strict=True):
+            expected = named if name == "straightforward" else re.sub(" ?<user_.*?>", "@", named)
+            assert re.sub("^someone| someone", "@", unnamed) == expected
+
+
+def _texts(name, data):
+    return [_task(name, data).example(0, place)[0] for place in range(30)]
+
+
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_no_prompt_of_the_training_tells_of_a_held_out_pair(name, data):
     split = data.dataset.split
