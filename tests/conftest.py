@@ -9,6 +9,8 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tracing makes many objects, and a collection looks at those of all libraries: seldom is enough.
+gc.set_threshold(100_000, 20, 100)
 
 DATA = Path(os.environ.get("JAXREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
