@@ -12,7 +12,7 @@ HR@10 with seen items removed: sequential .133 (Markov chain .145), straightforw
 .087), one of a hundred .383 (popularity .369) and .420 with the candidates left out of the prompt;
 rating RMSE .967 by the mean (item mean 1.024), 1.184 by greedy text; the hint word is said in 99 %
 of the explanations, in 95 % with the unseen wording. A family alone reaches more, see
-`configs/p5_rating.py`, `configs/p5_direct.py` and `configs/openp5.py`.
+`configs/p5_rating.py`, `configs/p5_direct.py`, `configs/p5_sequential.py` and `configs/openp5.py`.
 """
 
 from jaxrec.systems.config import EvalConfig

@@ -3,7 +3,14 @@
     jaxrec train configs/p5_sequential.py
     jaxrec eval runs/p5_sequential
 
-A prompt shows a history and names no user.
+A prompt shows 20 items, names no user and asks for one of the user's 50 most recent ones. With all
+training items as targets the same validation takes three times as many steps; with users named,
+more of what they have seen is recommended again.
+
+Cost: 26 TFLOP in products; 9 min on 2 CPU cores. Result on the test items, HR@10 / NDCG@10, seeds
+0 and 1: with seen items kept .119 / .058 and .125 / .057 (unseen wording .117 / .054 and .128 /
+.058; Markov chain .111 / .056), removed .185 / .096 and .193 / .098 (unseen wording .185 / .096 and
+.187 / .095; Markov chain .145 / .076). Settings by validation.
 """
 
 import dataclasses
