@@ -20,9 +20,9 @@ class P5Config:
     Attributes:
       max_items: most recent items of a history that a prompt shows.
       max_targets: most recent training interactions of a user that prompts with a history ask for;
-        0 for all. What is measured is what a user meets last: their first ones teach it least.
+        0 for all. What is measured is what a user meets last, and recent ones are the nearest.
       history_users: prompts with a history name their user too, as published; otherwise the history
-        is all that the model knows of them, and whoever has one can be served.
+        is all that the model is told of them.
       tasks: what is trained, see `p5_prompts`.
       rows: of each task in every batch; they add up to `train.batch_size`.
       groups: most lengths that the rows of a batch are padded to.

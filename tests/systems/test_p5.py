@@ -228,6 +228,21 @@ def test_without_whole_words_there_is_no_table_of_them(tmp_path):
     assert last == names
 
 
+def test_settings_of_histories_reach_the_prompts_of_training_and_test(tmp_path):
+    config = _config(write_tiny_csv(tmp_path), max_targets=1, history_users=False)
+    dataset = load_dataset(config.data)
+    parts = p5.open_run(config, dataset, tmp_path / "run", write=False)
+    (task,) = parts.mixture.tasks
+    assert task.size == dataset.num_users
+    names, asked = parts.data.names, p5_measure.validation(config, parts.data)["sequential"]
+    last = [history[-1] for history in dataset.split.train.sequences()]
+    # One datum a user, in an order of its own: the last training item of each.
+    answers = [task.example(0, place)[1] for place in range(task.size)]
+    assert sorted(answers) == sorted(names.items[item] for item in last)
+    for text in (*asked.prompts, *(task.example(0, place)[0] for place in range(task.size))):
+        assert "someone" in text and "<user_" not in text
+
+
 def test_settings_that_contradict_one_another_are_refused(tmp_path):
     path = write_tiny_csv(tmp_path)
     with pytest.raises(ConfigError, match="no task 'ratings'"):
