@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.models.stack import KEPT
 from jaxrec.nn import CrossAttention, Dropout, Memory, Mlp, Norm, attention_mask
 
 EPS = 1e-8
@@ -52,9 +51,8 @@ class SasrecBody(nn.Module):
         x = x + rows[: x.shape[1]][::-1][None]
         x = jnp.where(there, Dropout(self.dropout, name="dropout")(x, deterministic), 0.0)
         mask = attention_mask(items, causal=True)
-        block = nn.remat(SasrecBlock, static_argnums=(3,), prevent_cse=False, policy=KEPT["cheap"])
         for i in range(self.depth):
-            y = block(
+            y = SasrecBlock(
                 self.width,
                 self.num_heads,
                 self.mlp_width,

@@ -26,14 +26,20 @@ class Times:
         return statistics.median(self.wall)
 
 
+# Threads that wait for more work keep their cores busy for some milliseconds, OpenMP's above all.
+# Without a rest the next in turn pays for it, up to a tenth of a step of tens of milliseconds.
+PAUSE = 0.03
+
+
 def measure(runs: dict[str, Callable[[], Any]], repeats: int, warmups: int = 1) -> dict[str, Times]:
-    """Time each in alternating turns, after some of each that do not count."""
+    """Time each in alternating turns with a rest before each, after some that do not count."""
     for _ in range(warmups):
         for run in runs.values():
             jax.block_until_ready(run())
     times = {name: Times() for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
+            time.sleep(PAUSE)
             wall, cpu = time.perf_counter(), time.process_time()
             jax.block_until_ready(run())
             times[name].wall.append(time.perf_counter() - wall)
