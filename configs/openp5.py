@@ -18,8 +18,7 @@ right for .2 % of the users. Steps, rows and dropout by validation.
 
 import dataclasses
 
-from jaxrec.systems.config import IdConfig
-from jaxrec.systems.p5_config import P5Config
+from jaxrec.systems.p5_config import P5Config, of_indexes
 from jaxrec.train import TrainConfig
 
 
@@ -33,14 +32,5 @@ def get_config() -> P5Config:
     )
 
 
-INDEXES = {
-    "independent": IdConfig(scheme="independent"),
-    "random": IdConfig(scheme="random", levels=2, size=64),
-    "sequential": IdConfig(scheme="sequential", size=100),
-    "collaborative": IdConfig(scheme="collaborative", clusters=10, leaf=50),
-    "cid+iid": IdConfig(scheme="hybrid", hybrid="cid+iid"),
-}
-
-
 def get_sweep() -> dict[str, P5Config]:
-    return {name: dataclasses.replace(get_config(), ids=ids) for name, ids in INDEXES.items()}
+    return of_indexes(get_config())

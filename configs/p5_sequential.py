@@ -15,7 +15,7 @@ Cost: 26 TFLOP in products; 9 min on 2 CPU cores. Result on the test items, HR@1
 
 import dataclasses
 
-from jaxrec.systems.p5_config import P5Config
+from jaxrec.systems.p5_config import P5Config, of_indexes
 from jaxrec.train import TrainConfig
 
 
@@ -29,3 +29,7 @@ def get_config() -> P5Config:
         model=dataclasses.replace(P5Config.model, embedding_scale=1.0, dropout=0.2),
         train=TrainConfig(steps=4000, batch_size=256, lr=2e-3, ema_decay=0.998, eval_every=500),
     )
+
+
+def get_sweep() -> dict[str, P5Config]:
+    return of_indexes(get_config())

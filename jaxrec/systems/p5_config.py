@@ -107,3 +107,19 @@ class P5Config:
                 f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
                 f"{self.decode.beams} items; raise decode.beams"
             )
+
+
+# The ways of writing an item that OpenP5 compares (Xu et al. 2023, arXiv:2306.07134), beside one
+# token an item.
+INDEXES = {
+    "independent": IdConfig(scheme="independent"),
+    "random": IdConfig(scheme="random", levels=2, size=64),
+    "sequential": IdConfig(scheme="sequential", size=100),
+    "collaborative": IdConfig(scheme="collaborative", clusters=10, leaf=50),
+    "cid+iid": IdConfig(scheme="hybrid", hybrid="cid+iid"),
+}
+
+
+def of_indexes(config: P5Config) -> dict[str, P5Config]:
+    """The same run with each of `INDEXES`, by its name."""
+    return {name: dataclasses.replace(config, ids=ids) for name, ids in INDEXES.items()}

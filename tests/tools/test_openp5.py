@@ -1,5 +1,6 @@
 """The sweep of item IDs under P5: its rows and its table."""
 
+import dataclasses
 import runpy
 from pathlib import Path
 
@@ -47,8 +48,11 @@ def test_rows_are_means_over_seeds_and_baselines_stand_once_a_data_set(tool):
     )
 
 
-def test_the_sweep_differs_in_its_ids_alone():
-    config = runpy.run_path(str(ROOT / "configs" / "openp5.py"))
+@pytest.mark.parametrize("name", ["openp5", "p5_sequential"])
+def test_the_sweep_differs_in_its_ids_alone(name):
+    config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))
     sweep = config["get_sweep"]()
     assert sweep["independent"] == config["get_config"]()
-    assert len({run.ids for run in sweep.values()}) == len(sweep)
+    assert len({run.ids for run in sweep.values()}) == len(sweep) == 5
+    for run in sweep.values():
+        assert dataclasses.replace(run, ids=config["get_config"]().ids) == config["get_config"]()
