@@ -53,6 +53,8 @@ def run(arguments: list[str]) -> None:
     reference = options.against or names[0]
     if reference not in names:
         raise ConfigError(f"--against {reference!r} is none of {', '.join(names)}")
+    for name, config in configs.items():
+        compare.check_config(name, config)
     first = next(iter(configs.values()))
     for name in options.baselines:
         compare.check_baseline(name, first)

@@ -25,8 +25,10 @@ from jaxrec.eval import (
 from jaxrec.systems import comparison, run
 from jaxrec.systems.config import COUNTING, METRIC, TRAINED
 from jaxrec.systems.dataset import Dataset
+from jaxrec.systems.id_config import IdConfig
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.system import Options, system_of
+from jaxrec.train import TrainConfig
 
 # Fields of an item that hold a list of names, by which lists are called diverse; the first there.
 _LABELS = ("genres", "categories")
@@ -45,25 +47,42 @@ class Compared:
 
 
 def with_seed(config: Any, seed: int) -> Any:
-    """The config with this seed for its training and, if it has any, its IDs."""
-    changed = {"train": dataclasses.replace(config.train, seed=seed)}
-    if hasattr(config, "ids"):
-        changed["ids"] = dataclasses.replace(config.ids, seed=seed)
+    """The config with this seed for all stages of its training and, if it has any, its IDs."""
+    changed = {
+        field.name: dataclasses.replace(value, seed=seed)
+        for field in dataclasses.fields(config)
+        if isinstance(value := getattr(config, field.name), TrainConfig | IdConfig)
+    }
     return dataclasses.replace(config, **changed)
 
 
-def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
-    """Train and measure a config of any system that ranks, or read what that gave before.
+def check_config(name: str, config: Any) -> None:
+    """Reject a config whose lists cannot be compared with those of others.
 
     Raises:
-      ConfigError: a system that ranks no items, or settings that contradict an earlier run.
+      ConfigError: a system that recommends no next items, or that knows some users alone.
     """
     system = system_of(config)
-    if not hasattr(system, "rank"):
+    if not hasattr(system, "rank") or not getattr(config, "ranks", True):
         raise ConfigError(
-            f"{system.CONFIG.__name__} ranks no next items, so it cannot be compared with systems "
-            "that do; see jaxrec eval for its own table"
+            f"{name} is a {system.CONFIG.__name__} that ranks no next items, so it cannot be "
+            "compared with systems that do; see jaxrec eval for its own table"
         )
+    share = getattr(config, "share", 1.0)
+    if share < 1:
+        raise ConfigError(
+            f"{name} knows the histories of a share of the users (share {share}) and the others "
+            "those of all; set share to 1, or see jaxrec eval, whose baselines know no more users"
+        )
+
+
+def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
+    """Train and measure a config that `check_config` takes, or read what that gave before.
+
+    Raises:
+      ConfigError: settings that contradict an earlier run.
+    """
+    system = system_of(config)
     facts = comparison.protocol(config, dataset)
     path = directory / run.TEST
     if not path.exists():

@@ -38,7 +38,8 @@ from jaxrec.eval import (
 )
 from jaxrec.ids import pad_items
 from jaxrec.peft import Tuning, size_of
-from jaxrec.systems.config import METRIC, TRAINED, Config
+from jaxrec.systems import item_text
+from jaxrec.systems.config import METRIC, TEXTUAL, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.model import start_tokens
@@ -192,6 +193,9 @@ def _trained(
         )
     else:
         fit = sequential.fit_sequential
+        if name in TEXTUAL:
+            text = item_text.wide(config.ids, dataset, directory / "baselines")
+            fit = functools.partial(fit, text=text)
         plain = functools.partial(sequential.scores, config=settings, num_items=items)
     score = jax.jit(plain)
 

@@ -22,7 +22,10 @@ from jaxrec.train import TrainConfig
 METRIC = "ndcg@10"
 COUNTING = ("popularity", "item_knn", "markov", "cooccurrence", "als")
 # Each is also the name of its settings in `Config`.
-TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf")
+# These read the items' texts in place of a learned table (GRU-BERT and DROS-BERT): which texts, and
+# encoded by what, say `ids.text_fields` and `ids.text_encoder`.
+TEXTUAL = ("gru4rec_text", "dros_text")
+TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf", *TEXTUAL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +146,9 @@ class EvalConfig:
                 )
         if 10 not in self.ks or min(self.ks) < 1:
             raise ConfigError(f"eval.ks must be positive and hold 10, got {self.ks}")
+        for name, low in {"valid_users": 0, "resamples": 1, "samples": 0}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +187,8 @@ class Config:
     dros: SasrecConfig = dros(SasrecConfig())
     bpr: BprConfig = BprConfig()
     neumf: NeuMfConfig = NeuMfConfig()
+    gru4rec_text: Gru4RecConfig = Gru4RecConfig(tied=True)
+    dros_text: SasrecConfig = dros
     mesh: MeshConfig = MeshConfig()
     sharding: ShardingRules = ShardingRules()
 

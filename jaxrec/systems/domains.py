@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrec.core import DataError
 from jaxrec.eval import average, evaluate
 from jaxrec.systems import comparison, item_text
 from jaxrec.systems.config import DataConfig
@@ -88,6 +89,7 @@ def load_domains(
     seed: int,
     text_fields: Sequence[str],
     text_encoder: str,
+    vectors: np.ndarray | None = None,
 ) -> tuple[Domain | None, Domain]:
     """Read the sources, None where there are none, and the target, with vectors of their texts.
 
@@ -98,12 +100,14 @@ def load_domains(
       seed: of the draw.
       text_fields: item fields that make the vectors; those that the data lack are left out.
       text_encoder: see `item_text.encoder_of`.
+      vectors: `[I, E]` of all items' texts, those of the sources first, which a run has kept; None
+        to encode the texts.
 
     Raises:
-      DataError: not found, or malformed.
+      DataError: not found, or malformed; or vectors of other items.
       ConfigError: a text encoder that is none.
     """
-    encoder = item_text.encoder_of(text_encoder, "text_encoder")
+    encoder = item_text.encoder_of(text_encoder, "text_encoder") if vectors is None else None
     configs = [
         dataclasses.replace(target, name=name, from_file="", item_table="") for name in sources
     ]
@@ -112,8 +116,14 @@ def load_domains(
     for part in parts:
         items = part.interactions.items
         texts += items.text(*(name for name in text_fields if name in items.fields))
-    # One space for all: TF-IDF has to see all texts at once.
-    vectors = item_text.encode(texts, encoder, dim=128)
+    if vectors is None:
+        # One space for all: TF-IDF has to see all texts at once.
+        vectors = item_text.encode(texts, encoder, dim=128)
+    if len(vectors) != len(texts):
+        raise DataError(
+            f"{len(vectors):,} text vectors were kept for {len(texts):,} items of "
+            f"{', '.join([*sources, target.name])}; restore the data, or give another --run-dir"
+        )
     *others, goal = parts
     cut = len(texts) - goal.num_items
     known = known_users(goal.num_users, share, seed)

@@ -26,7 +26,7 @@ from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.objectives import Loss, id_loss, next_item_loss
 from jaxrec.systems import item_ids, item_text, run
 from jaxrec.systems.batches import measure, training_batches
-from jaxrec.systems.config import METRIC, TRAINED, Config
+from jaxrec.systems.config import METRIC, TEXTUAL, TRAINED, Config
 from jaxrec.systems.dataset import Dataset, training_source
 from jaxrec.systems.model import check_items, make_model, start_tokens, vocabulary
 from jaxrec.systems.parameters import load_start, load_variables
@@ -59,6 +59,9 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
     check_batch(config.train, mesh, config.sharding)
     for name in set(TRAINED) & set(config.eval.baselines):
         check_batch(getattr(config, name).train, make_mesh(MeshConfig()), ShardingRules())
+        if name in TEXTUAL:
+            item_text.readable(config.ids, dataset)
+            item_text.encoder_of(config.ids.text_encoder, "ids.text_encoder")
     item_ids.check_ids(config.ids, dataset)
     text = item_text.read(config.ids, dataset, encoder)
     codes = item_ids.fit_ids(config.ids, dataset, text)

@@ -97,7 +97,12 @@ def read(
     if not fields:
         return None
     texts = dataset.interactions.items.text(*fields)
-    facts = {"encoder": "TF-IDF", "directory": None, "width": config.dim, "encoder_width": None}
+    facts = {
+        "encoder": name_of(encoder),
+        "directory": None,
+        "width": config.dim,
+        "encoder_width": None,
+    }
     if encoder is None:
         return ItemText(text_vectors(texts, config.dim, config.seed, new), facts)
     model = SentenceEncoder.load(encoder)
@@ -108,13 +113,14 @@ def read(
         vectors[[not text.strip() for text in texts]] = 0
         return vectors
 
-    facts |= {
-        "encoder": "/".join(encoder.resolve().parts[-2:]),
-        "directory": str(encoder.resolve()),
-        "encoder_width": model.width,
-    }
+    facts |= {"directory": str(encoder.resolve()), "encoder_width": model.width}
     added = encode(new) if len(new) else None
     return ItemText(reduced_vectors(encode(texts), config.dim, config.seed, added), facts)
+
+
+def name_of(encoder: Path | None) -> str:
+    """The last names of a sentence encoder's directory; "TF-IDF" for None."""
+    return "TF-IDF" if encoder is None else "/".join(encoder.resolve().parts[-2:])
 
 
 def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndarray:
@@ -138,14 +144,58 @@ def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndar
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def readable(config: IdConfig, dataset: Dataset) -> list[str]:
+    """Item fields of `text_fields` that the data have, for models that read texts themselves.
+
+    Raises:
+      DataError: none.
+    """
+    found = [name for name in config.text_fields if name in dataset.interactions.items.fields]
+    if not found:
+        raise DataError(
+            f"items of {dataset.interactions.name} have none of the text fields "
+            f"{', '.join(config.text_fields)} (ids.text_fields); give some by data.item_table, or "
+            "leave out baselines that read texts"
+        )
+    return found
+
+
+def wide(config: IdConfig, dataset: Dataset, directory: Path) -> np.ndarray:
+    """Vectors of all items' texts at the encoder's full width, see `encode`.
+
+    Args:
+      config: of which `text_fields` and `text_encoder` are read, whatever the scheme.
+      dataset: the items.
+      directory: where the vectors are kept, so that those of the first time are used again.
+
+    Raises:
+      ConfigError, DataError: as of `encode` and `readable`.
+    """
+    if (directory / "ids" / _FILE).exists():
+        return load_vectors(directory)
+    texts = dataset.interactions.items.text(*readable(config, dataset))
+    vectors = encode(texts, encoder_of(config.text_encoder, "ids.text_encoder"))
+    save_vectors(vectors, directory)
+    return vectors
+
+
 def save(text: ItemText, directory: Path) -> None:
     """Keep the vectors of a run beside its IDs, whose metadata keep the facts.
 
     Raises:
       ResourceError: they cannot be written.
     """
+    save_vectors(text.vectors, directory)
+
+
+def save_vectors(vectors: np.ndarray, directory: Path) -> None:
+    """Keep text vectors `[I, E]` of a run beside its IDs.
+
+    Raises:
+      ResourceError: they cannot be written.
+    """
     stream = io.BytesIO()
-    np.save(stream, text.vectors, allow_pickle=False)
+    np.save(stream, vectors, allow_pickle=False)
     write_bytes(directory / "ids" / _FILE, stream.getvalue())
 
 
@@ -159,9 +209,18 @@ def load(facts: Mapping[str, Any], directory: Path) -> ItemText:
     Raises:
       DataError: missing or damaged.
     """
+    return ItemText(load_vectors(directory), dict(facts))
+
+
+def load_vectors(directory: Path) -> np.ndarray:
+    """Read what `save_vectors` wrote below the directory of a run.
+
+    Raises:
+      DataError: missing or damaged.
+    """
     path = directory / "ids" / _FILE
     try:
-        return ItemText(np.load(path, allow_pickle=False), dict(facts))
+        return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}; start the run over") from error
 

@@ -32,7 +32,7 @@ from jaxrec.systems import p5_tables as tables
 from jaxrec.systems.dataset import Dataset, load_dataset
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.p5_config import P5Config
-from jaxrec.systems.p5_prompts import ANYONE, CATALOGUE, TEMPLATES
+from jaxrec.systems.p5_prompts import ANYONE, TEMPLATES
 from jaxrec.systems.prompt_tasks import (
     NEEDS_RATINGS,
     NEEDS_REVIEWS,
@@ -220,7 +220,7 @@ def evaluate(config: P5Config, directory: Path, *, baselines: bool) -> dict[str,
     dataset = tested.data.dataset
     protocol = comparison.protocol(config, dataset)
     leaks = tables.leaks(tested.data, run.load_codes(directory))
-    if set(config.tasks) & set(CATALOGUE):
+    if config.ranks:
         tables.rank_main(tested).save(directory / run.TEST, protocol)
     return found | {
         "protocol": protocol,

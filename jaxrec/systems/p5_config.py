@@ -8,7 +8,7 @@ from jaxrec.core.mesh import MeshConfig, ShardingRules
 from jaxrec.models import TransformerConfig
 from jaxrec.systems.config import COUNTING, DataConfig, DecodeConfig, EvalConfig
 from jaxrec.systems.id_config import IdConfig
-from jaxrec.systems.p5_prompts import MEASURED, TEMPLATES
+from jaxrec.systems.p5_prompts import CATALOGUE, MEASURED, TEMPLATES
 from jaxrec.systems.prompted import Writing
 from jaxrec.train import TrainConfig
 
@@ -39,6 +39,11 @@ class P5Config:
     """
 
     system: ClassVar[str] = "jaxrec.systems.p5"
+
+    @property
+    def ranks(self) -> bool:
+        """Whether a task ranks the whole catalogue, which `System.rank` needs."""
+        return bool(set(self.tasks) & set(CATALOGUE))
 
     max_items: int = 20
     max_targets: int = 0
@@ -91,6 +96,8 @@ class P5Config:
             raise ConfigError(
                 f"model.read_only {self.model.read_only} follows from the users here; leave it at 0"
             )
+        if self.groups < 1:
+            raise ConfigError(f"groups must be at least 1, got {self.groups}")
         if self.max_items < 1 or self.max_targets < 0 or self.candidates < 2:
             raise ConfigError(
                 f"max_items must be at least 1, max_targets 0 and candidates 2, got "

@@ -29,6 +29,13 @@ class ClickEvalConfig:
     batch_size: int = 32
     resamples: int = 1000
 
+    def __post_init__(self) -> None:
+        """Reject numbers that nothing can be measured with."""
+        least = {"valid_windows": 0, "test_windows": 0, "batch_size": 1, "resamples": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(self, name)}")
+
 
 @dataclasses.dataclass(frozen=True)
 class TallrecConfig:

@@ -25,8 +25,9 @@ from jaxrec.baselines import sequential
 from jaxrec.baselines.code_table import matched, take_codes
 from jaxrec.baselines.sequential_config import Objective
 from jaxrec.ids import ItemCodes, pq
-from jaxrec.systems import comparison, run
+from jaxrec.systems import comparison, item_text, run
 from jaxrec.systems.config import METRIC
+from jaxrec.systems.dataset import load_dataset
 from jaxrec.systems.domains import Domain, load_domains
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.system import Options
@@ -36,9 +37,19 @@ from jaxrec.train import FitResult, TrainConfig
 CONFIG = VqRecConfig
 
 
-def _domains(config: VqRecConfig) -> tuple[Domain | None, Domain]:
-    c = config
-    return load_domains(c.data, c.sources, c.share, c.train.seed, c.text_fields, c.text_encoder)
+def _domains(config: VqRecConfig, directory: Path) -> tuple[Domain | None, Domain]:
+    """The sources and the target, of a run that there is with the text vectors that it began with.
+
+    Raises:
+      ConfigError, DataError: as of `run.check` and `load_domains`.
+    """
+    c, kept = config, None
+    if run.exists(directory):
+        run.check(config, load_dataset(c.data), directory)
+        kept = item_text.load_vectors(directory)
+    return load_domains(
+        c.data, c.sources, c.share, c.train.seed, c.text_fields, c.text_encoder, kept
+    )
 
 
 def _fit(
@@ -74,8 +85,10 @@ def _fit(
     return result, functools.partial(score, result.params)
 
 
-def _codes(config: VqRecConfig, source: Domain | None, target: Domain) -> list[ItemCodes | None]:
-    """Codes of both domains' items; None where there are none."""
+def _codes(
+    config: VqRecConfig, source: Domain | None, target: Domain, kept: ItemCodes | None = None
+) -> list[ItemCodes | None]:
+    """Codes of both domains' items, `kept` of the target's if given; None where there are none."""
     if config.items != "codes":
         return [None, None]
 
@@ -91,22 +104,30 @@ def _codes(config: VqRecConfig, source: Domain | None, target: Domain) -> list[I
         )
 
     first = None if source is None else own(source)
-    second = first if first is not None and config.quantizer == "source" else own(target)
+    if kept is None:
+        second = first if first is not None and config.quantizer == "source" else own(target)
+        kept = pq.recoded(second, target.vectors)
     return [
         None if first is None or source is None else pq.recoded(first, source.vectors),
-        pq.recoded(second, target.vectors),
+        kept,
     ]
 
 
 def fit(
     config: VqRecConfig, source: Domain | None, target: Domain, directory: Path
 ) -> tuple[FitResult, Any]:
-    """All stages, those that are over by their checkpoints: the last one's result and scores."""
-    first, second = _codes(config, source, target)
+    """All stages, those that are over by their checkpoints.
+
+    Returns:
+      The last one's result, with the seconds of all, and what scores a batch.
+    """
+    known = run.exists(directory) and config.items == "codes"
+    kept = run.load_codes(directory) if known else None
+    first, second = _codes(config, source, target, kept)
     if source is None:
         return _fit(config, target, second, directory, config.train, "cross_entropy")
     begun, _ = _fit(config, source, first, directory / "pretrain", config.pretrain, "contrastive")
-    learned = begun.params["params"]
+    learned, seconds = begun.params["params"], begun.seconds
     if first is not None and second is not None and config.quantizer == "own":
         chosen, _ = _fit(
             config,
@@ -121,9 +142,10 @@ def fit(
         )
         coded = take_codes(chosen.params["params"]["items"]["coded"])
         learned = learned | {"items": learned["items"] | {"coded": coded}}
+        seconds += chosen.seconds
     held = {"body": learned["body"]} if config.hold_body else {}
     rest = {name: tree for name, tree in learned.items() if name not in held}
-    return _fit(
+    result, score = _fit(
         config,
         target,
         second,
@@ -133,6 +155,7 @@ def fit(
         held=held,
         start=lambda: jax.tree.map(jnp.copy, rest),
     )
+    return dataclasses.replace(result, seconds=result.seconds + seconds), score
 
 
 def _begin(config: VqRecConfig, target: Domain, old: ItemCodes, new: ItemCodes) -> Any:
@@ -148,24 +171,29 @@ def _begin(config: VqRecConfig, target: Domain, old: ItemCodes, new: ItemCodes) 
 
 def train(config: VqRecConfig, directory: Path, options: Options) -> None:
     """See `System`."""
-    source, target = _domains(config)
+    source, target = _domains(config, directory)
     dataset = target.parts[0]
     print(dataset)
     print(f"known: {len(target.histories):,} of {dataset.num_users:,} users")
-    if run.exists(directory):
-        run.check(config, dataset, directory)
-    codes = _codes(config, source, target)[1]
+    if not run.exists(directory):
+        codes = _codes(config, source, target)[1]
+        encoder = item_text.name_of(item_text.encoder_of(config.text_encoder, "text_encoder"))
+        print(f"item texts: encoded by {encoder}, {target.vectors.shape[1]} wide")
+        if codes is not None:
+            codes = dataclasses.replace(codes, metadata=codes.metadata | {"text_encoder": encoder})
+        if not options.dry:
+            every = [*([] if source is None else [source.vectors]), target.vectors]
+            item_text.save_vectors(np.concatenate(every), directory)
+            run.create(config, dataset, codes, directory)
     if options.dry:
         return
-    if not run.exists(directory):
-        run.create(config, dataset, codes, directory)
     result, _ = fit(config, source, target, directory)
     run.write_summary(directory, result)
 
 
 def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
     """See `System`."""
-    _, target = _domains(config)
+    _, target = _domains(config, directory)
     dataset = target.parts[0]
     measured = rank(config, directory)
     protocol = comparison.protocol(config, dataset) | {"known_users": len(target.histories)}
@@ -180,6 +208,9 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
     if config.items == "codes":
         facts = run.load_codes(directory).metadata
         lines.append(
+            f"item texts: encoded by {facts['text_encoder']}, {target.vectors.shape[1]} wide"
+        )
+        lines.append(
             f"codes: {facts['collision_share']:.1%} of the items share theirs with another, at "
             f"most {facts['largest_group']} items one; their scores tie"
         )
@@ -190,8 +221,7 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
 
 def rank(config: VqRecConfig, directory: Path) -> Measured:
     """See `System`."""
-    source, target = _domains(config)
-    run.check(config, target.parts[0], directory)
+    source, target = _domains(config, directory)
     trained = run.read_json(directory / "train.json")
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))

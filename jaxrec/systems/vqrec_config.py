@@ -76,6 +76,11 @@ class VqRecConfig:
                 f"begin texts compares codes segment by segment, which rotate {self.rotate} turns "
                 "apart; use rotate none, or begin random"
             )
+        if self.data.name in self.sources:
+            raise ConfigError(
+                f"sources {self.sources} hold the target {self.data.name}, whose unknown users "
+                "would be trained on; leave it out"
+            )
         if self.quantizer == "source" and not self.sources:
             raise ConfigError("quantizer source needs sources; give some, or use quantizer own")
         for name in self.eval.baselines:

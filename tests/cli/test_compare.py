@@ -1,13 +1,16 @@
 """`jaxrec compare`: its figures are those of `jaxrec eval`, and nothing is trained twice."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.eval.comparison_table import BEGIN, END
+from jaxrec.systems.compare import with_seed
 from jaxrec.systems.measured import Measured
+from jaxrec.systems.vqrec_config import VqRecConfig
 from jaxrec.testing import tiny_config, write_tiny_csv
 
 CONFIG = """
@@ -102,6 +105,31 @@ def test_a_second_comparison_trains_nothing(place, compared, capsys):
     assert main(["compare", *compared]) == 0
     assert "best step" not in capsys.readouterr().out
     assert metrics() == before
+
+
+def test_every_stage_of_a_training_gets_the_seed():
+    config = with_seed(VqRecConfig(), 7)
+    assert [config.pretrain.seed, config.assign.seed, config.train.seed] == [7, 7, 7]
+    config = with_seed(tiny_config("x.csv"), 7)
+    assert (config.train.seed, config.ids.seed, config.sasrec.train.seed) == (7, 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tallrec", "tallrec is a TallrecConfig that ranks no next items"),
+        ("p5_rating", "p5_rating is a P5Config that ranks no next items"),
+        ("vqrec", "vqrec knows the histories of a share of the users (share 0.1)"),
+    ],
+)
+def test_a_system_without_comparable_lists_is_refused_before_any_work(
+    name, words, place, tmp_path, capsys
+):
+    config = str(Path(__file__).parents[2] / "configs" / f"{name}.py")
+    there = ["--run-dir", str(tmp_path / "new")]
+    assert main(["compare", str(place / "long.py"), config, *there]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_cannot_be_compared_is_refused_before_training(place, compared, capsys):

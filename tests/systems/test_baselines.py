@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines import pairwise
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
+from jaxrec.systems import generative, item_text
 from jaxrec.systems.comparison import batches, measure_baseline
 from jaxrec.systems.config import COUNTING, TRAINED, EvalConfig
 from jaxrec.systems.dataset import load_dataset
@@ -19,6 +20,8 @@ SMALL = {
     "dros": {"width": 8},
     "bpr": {"width": 8},
     "neumf": {"width": 4},
+    "gru4rec_text": {"width": 8},
+    "dros_text": {"width": 8},
 }
 
 
@@ -49,6 +52,35 @@ def test_is_fitted_and_ranks_every_user(name, tiny, tmp_path):
     assert (found.metrics["hr@5"] <= found.metrics["hr@10"]).all()
     assert (found.parameters > 0) == (name in TRAINED)
     assert (tmp_path / "baselines" / name / "metrics.jsonl").exists() == (name in TRAINED)
+
+
+def test_a_baseline_of_texts_reads_those_that_it_was_trained_with(tiny, tmp_path, monkeypatch):
+    config, dataset = tiny
+    first = measure_baseline("gru4rec_text", config, dataset, tmp_path)
+    items = dataset.interactions.items
+    kept = item_text.load_vectors(tmp_path / "baselines")
+    fields = [name for name in config.ids.text_fields if name in items.fields]
+    np.testing.assert_array_equal(kept, item_text.encode(items.text(*fields), None))
+    # As if an encoder had been installed since: vectors as wide, of other items.
+    encode = item_text.encode
+    monkeypatch.setattr(item_text, "encode", lambda *words: encode(*words)[::-1])
+    again = measure_baseline("gru4rec_text", config, dataset, tmp_path)
+    np.testing.assert_array_equal(again.items, first.items)
+    (tmp_path / "baselines" / "ids" / "text_vectors.npy").unlink()
+    other = measure_baseline("gru4rec_text", config, dataset, tmp_path)
+    assert (other.items != first.items).any()
+
+
+def test_a_baseline_of_texts_needs_some_before_any_work(tiny, tmp_path):
+    config, dataset = tiny
+    config = dataclasses.replace(
+        config,
+        ids=dataclasses.replace(config.ids, text_fields=("plot",)),
+        eval=EvalConfig(baselines=("dros_text",)),
+    )
+    with pytest.raises(DataError, match=r"none of the text fields plot \(ids\.text_fields\)"):
+        generative.open_run(config, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_users_of_a_batch_are_rows_of_the_training_users(tiny):

@@ -251,6 +251,8 @@ def test_settings_that_contradict_one_another_are_refused(tmp_path):
         _config(path, rows=(8, 8))
     with pytest.raises(ConfigError, match=r"max_targets 0 and candidates 2, got 20, -1 and 100"):
         P5Config(max_targets=-1)
+    with pytest.raises(ConfigError, match="groups must be at least 1, got 0"):
+        P5Config(groups=0)
     with pytest.raises(ConfigError, match="ranks checkpoints"):
         _config(path, ("review_star",))
     with pytest.raises(ConfigError, match=r"model\.read_only 3 follows from the users"):

@@ -15,6 +15,7 @@ from jaxrec.data.click_windows import ClickWindows, click_prompts
 from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
 from jaxrec.systems import click_table, tallrec
+from jaxrec.systems.config import EvalConfig
 from jaxrec.systems.run import load_any
 from jaxrec.systems.tallrec import load_windows
 from jaxrec.systems.tallrec_config import TallrecConfig
@@ -153,6 +154,12 @@ def test_contradictions_are_found_before_any_work():
     with pytest.raises(ConfigError, match=r"tune.method lora .* give it as tune.base"):
         tune = dataclasses.replace(TallrecConfig().tune, method="lora")
         TallrecConfig(tune=tune)
+    for name, value in {"valid_windows": -1, "batch_size": 0, "resamples": 0}.items():
+        with pytest.raises(ConfigError, match=rf"eval.{name} must be at least .*, got {value}"):
+            dataclasses.replace(TallrecConfig().eval, **{name: value})
+    for name, value in {"valid_users": -1, "resamples": 0, "samples": -1}.items():
+        with pytest.raises(ConfigError, match=rf"eval.{name} must be at least .*, got {value}"):
+            EvalConfig(**{name: value})
 
 
 def windows(target, label, liked):

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data import leave_one_out
 from jaxrec.eval import average, evaluate
 from jaxrec.ids import pq
-from jaxrec.systems import comparison, run, vqrec
+from jaxrec.systems import comparison, item_text, run, vqrec
 from jaxrec.systems.config import DataConfig, EvalConfig
 from jaxrec.systems.dataset import Dataset
 from jaxrec.systems.domains import Domain, known_users
 from jaxrec.systems.system import Options
 from jaxrec.systems.vqrec_config import VqRecConfig
-from jaxrec.testing import tiny_interactions
-from jaxrec.train import TrainConfig
+from jaxrec.testing import tiny_config, tiny_interactions, write_tiny_csv
+from jaxrec.train import FitResult, TrainConfig
 
 
 @functools.cache
@@ -103,6 +103,7 @@ def test_a_strict_quantizer_sees_met_items_alone():
         ({"share": 0.0}, r"share must lie in \(0, 1\], got 0\.0"),
         ({"items": "table"}, "items table has vectors of single items"),
         ({"begin": "texts"}, "begin texts compares codes .* which rotate opq turns apart"),
+        ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* hold the target x"),
         ({"quantizer": "source", "sources": ()}, "quantizer source needs sources"),
         ({"eval": EvalConfig(baselines=("sasrec",))}, "eval.baselines of VQ-Rec .* got 'sasrec'"),
     ],
@@ -110,6 +111,54 @@ def test_a_strict_quantizer_sees_met_items_alone():
 def test_settings_that_contradict_one_another_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         VqRecConfig(**settings)
+
+
+def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(tmp_path, monkeypatch):
+    brief = TrainConfig(steps=2, batch_size=8, warmup_steps=0, eval_every=2)
+    config = VqRecConfig(
+        data=tiny_config(write_tiny_csv(tmp_path)).data,
+        sources=(),
+        share=0.5,
+        levels=2,
+        size=4,
+        rotate="none",
+        text_encoder="tfidf",
+        text_fields=("title",),
+        model=SasrecConfig(width=8, depth=1, max_items=8, temperature=0.07, synthetic=0.75),
+        train=brief,
+        eval=EvalConfig(baselines=("popularity",), resamples=10),
+    )
+    directory = tmp_path / "run"
+    vqrec.train(config, directory, Options())
+    before = vqrec.rank(config, directory)
+    encode = item_text.encode
+    # As if another encoder had been installed since, and k-means had come out otherwise.
+    monkeypatch.setattr(item_text, "encode", lambda *words, **more: encode(*words, **more)[::-1])
+    monkeypatch.setattr(pq, "fit", None)
+    report = vqrec.evaluate(config, directory, baselines=True)
+    for name, values in before.metrics.items():
+        assert report["rows"]["model"]["metrics"][name] == pytest.approx(values.mean())
+    assert "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
+    vectors = item_text.load_vectors(directory)
+    item_text.save_vectors(vectors[:-1], directory)
+    with pytest.raises(DataError, match=r"text_vectors\.npy has changed"):
+        vqrec.rank(config, directory)
+
+
+def test_the_seconds_of_all_stages_count(monkeypatch, tmp_path):
+    seconds = iter((1.0, 20.0, 300.0))
+    tree = {"params": {"items": {"coded": {"table": np.zeros((2, 4, 3)), "assign": np.eye(4)}}}}
+    tree["params"]["body"] = np.zeros(1)
+
+    def stage(*_, **__):
+        return FitResult(tree, 1, {}, 1, next(seconds), 0), None
+
+    monkeypatch.setattr(vqrec, "_fit", stage)
+    monkeypatch.setattr(vqrec, "take_codes", lambda coded: coded)
+    config = VqRecConfig(levels=2, size=4, rotate="none")
+    other = dataclasses.replace(domain(), vectors=domain().vectors[::-1])
+    result, _ = vqrec.fit(config, other, domain(), tmp_path)
+    assert result.seconds == 321.0
 
 
 @pytest.mark.slow
@@ -137,7 +186,7 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
     assert report["protocol"]["known_users"] == 94
     assert 0 < report["ids"]["collision_share"] < 1
     # Nothing is trained again, and what was held is what the sources gave.
-    source, target = vqrec._domains(config)
+    source, target = vqrec._domains(config, tmp_path)
     result, score = vqrec.fit(config, source, target, tmp_path)
     assert result.steps == 4 and result.seconds < 60
     codes = vqrec._codes(config, source, target)[0]

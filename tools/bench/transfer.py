@@ -27,18 +27,12 @@ from jaxrec.core import nearest
 from jaxrec.core.memory import keep_memory
 from jaxrec.eval import crossed_interval
 from jaxrec.systems import comparison, vqrec
+from jaxrec.systems.compare import with_seed
 from jaxrec.systems.domains import Domain, known_users, load_domains
 from jaxrec.systems.measured import Measured
 from jaxrec.systems.vqrec_config import VqRecConfig
 
 METRICS = ("hr@10", "ndcg@10")
-STAGES = ("pretrain", "assign", "train")
-
-
-def with_seed(config: VqRecConfig, seed: int) -> VqRecConfig:
-    """The config with this seed in all stages."""
-    stages = {name: dataclasses.replace(getattr(config, name), seed=seed) for name in STAGES}
-    return dataclasses.replace(config, **stages)
 
 
 def measure(
