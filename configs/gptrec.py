@@ -6,7 +6,7 @@
 A decoder of GPT-2's flavour. `decode.strategy` chooses the list: "beam", the paper's Top-K by an
 exact search; "sample", its Top-K by sampling; "next_k", one item after the other.
 
-Cost: 128 s on 2 CPU cores that another training shared. Result on the test items, the first
+Cost: 2 to 10 min on 2 CPU cores, by what shares them. Result on the test items, the first
 settings tried, HR@10 / NDCG@10: seed 0 .186 [.160, .210] / .098 [.083, .113], seed 1 .199 [.175,
 .226] / .106 [.091, .122]; SASRec's .181 / .095 and the Markov chain's .145 / .076 are the
 quickstart's. By sampling, seed 0, .122 / .061 with the published sum of log-probabilities and .179

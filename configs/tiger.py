@@ -9,7 +9,7 @@ in `configs/tiger_beauty.py`.
 Cost: 12 TFLOP in products; 28 min on 2 CPU cores that a dozen other programs shared (7 steps a
 second while two did). Result, seed 0, the first settings tried: HR@10 / NDCG@10 .197 / .103 on
 validation, .152 [.129, .175] / .078 [.064, .091] on the test items. That is the first-order Markov
-chain's .145 / .076 and less than the quickstart's decoder, .204 / .108, which learns from all items
+chain's .145 / .076 and less than the quickstart's decoder, .190 / .103, which learns from all items
 of a window at once.
 """
 

@@ -22,6 +22,7 @@ from jaxrec.eval.significance import (
     PairedTest,
     bootstrap_interval,
     crossed_interval,
+    crossed_test,
     holm,
     paired_bootstrap,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "bleu",
     "bootstrap_interval",
     "crossed_interval",
+    "crossed_test",
     "evaluate",
     "hit_rate",
     "holm",

@@ -127,6 +127,45 @@ def crossed_interval(
       ConfigError: `level` or `resamples` is out of range.
       DataError: not a matrix of finite numbers, or other users.
     """
+    mean, replicates = _crossed(values, minus, level, resamples, seed)
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(low), float(high))
+
+
+def crossed_test(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> PairedTest:
+    """Test whether system `a` differs from system `b` over users and training seeds.
+
+    As `paired_bootstrap`, with the replicates of `crossed_interval`: a difference that other
+    trainings would not show counts for less.
+
+    Args:
+      a: [S, U], one value a seed and user.
+      b: [S', U], the same users in the same order.
+      level: confidence of the interval.
+      resamples: R; p cannot fall below 1 / (1 + R).
+      seed: of the draws.
+
+    Raises:
+      ConfigError, DataError: as of `crossed_interval`.
+    """
+    mean, replicates = _crossed(a, b, level, resamples, seed)
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    slack = 1e-12 * max(np.abs(a).max(), np.abs(b).max())
+    extreme = np.count_nonzero(np.abs(replicates - mean) >= abs(mean) - slack)
+    return PairedTest(mean, float(low), float(high), (1 + extreme) / (1 + resamples))
+
+
+def _crossed(
+    values: np.ndarray, minus: np.ndarray | None, level: float, resamples: int, seed: int
+) -> tuple[float, np.ndarray]:
+    """The mean, and its replicates `[R]` over users and seeds: see `crossed_interval`."""
     tables = [np.asarray(table, np.float64) for table in (values, minus) if table is not None]
     for table in tables:
         if table.ndim != 2 or table.shape[1:] != tables[0].shape[1:]:
@@ -144,8 +183,7 @@ def crossed_interval(
         chosen = rng.integers(0, len(table), by_seed.shape)
         replicates += sign * np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1)
         mean += sign * float(table.mean())
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high))
+    return mean, replicates
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

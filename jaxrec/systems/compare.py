@@ -17,9 +17,9 @@ from jaxrec.data.interactions import SEPARATOR
 from jaxrec.eval import (
     Catalogue,
     crossed_interval,
+    crossed_test,
     holm,
     list_quality,
-    paired_bootstrap,
     thirds,
 )
 from jaxrec.systems import comparison, run
@@ -153,7 +153,7 @@ def table(systems: Sequence[Compared], dataset: Dataset, reference: str) -> dict
 
     Returns:
       "rows" by name: "metrics" and "intervals", "quality", "slices", "seeds", "parameters" and
-      seconds, means over seeds; "comparisons": paired tests of `METRIC`, on means over seeds.
+      seconds, means over seeds; "comparisons": tests of `METRIC`, paired over users, over seeds.
     """
     histories = dataset.split.history("test")
     catalogue = catalogue_of(dataset)
@@ -183,9 +183,9 @@ def _mean(system: Compared, name: str) -> float:
 
 
 def _tests(systems: Sequence[Compared], reference: str) -> list[dict[str, Any]]:
-    means = {system.name: system.values(METRIC).mean(axis=0) for system in systems}
-    others = [name for name in means if name != reference]
-    tests = [paired_bootstrap(means[name], means[reference]) for name in others]
+    values = {system.name: system.values(METRIC) for system in systems}
+    others = [name for name in values if name != reference]
+    tests = [crossed_test(values[name], values[reference]) for name in others]
     return [
         {
             "system": name,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.eval import bootstrap_interval, crossed_interval, holm, paired_bootstrap
+from jaxrec.eval import bootstrap_interval, crossed_interval, crossed_test, holm, paired_bootstrap
 from jaxrec.eval import significance as module
 
 
@@ -178,6 +178,27 @@ def test_a_difference_draws_the_same_users_and_each_ones_own_seeds():
     interval = crossed_interval(a + b + 1, a + b, resamples=20_000)
     assert interval.mean == pytest.approx(1)
     assert width(interval) == pytest.approx(2 * 1.96 * np.sqrt(2 * a.var() / 8), rel=0.08)
+
+
+def test_a_crossed_test_of_single_trainings_is_the_paired_one():
+    a, b = hits(300, 0.3, 1), hits(300, 0.24, 2)
+    ours = crossed_test(a[None], b[None], resamples=20_000)
+    theirs = paired_bootstrap(a, b, resamples=20_000)
+    assert ours.difference == pytest.approx(theirs.difference)
+    assert ours.p == pytest.approx(theirs.p, abs=0.02)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.005)
+    assert crossed_test(a[None], a[None]) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_crossed_test_counts_the_trainings_hand_computed():
+    # Two trainings are 0 and 2 above the other: d = 1, d* is 0, 1, 1 or 2, and |d* - 1| reaches 1
+    # half of the time, however many users agree.
+    users = np.random.default_rng(0).normal(size=(1, 500))
+    test = crossed_test(users + np.array([[0.0], [2.0]]), users, resamples=9999)
+    assert test.difference == pytest.approx(1)
+    assert test.p == pytest.approx(0.5, abs=0.02)
+    assert (test.low, test.high) == pytest.approx((0.0, 2.0))
+    assert paired_bootstrap((users + 1)[0], users[0]).p < 0.001
 
 
 def test_crossed_intervals_refuse_other_users_and_bad_values():

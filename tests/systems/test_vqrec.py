@@ -168,7 +168,7 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
     real_data("ml-100k")
     brief = TrainConfig(steps=4, batch_size=8, warmup_steps=0, eval_every=4)
     config = VqRecConfig(
-        data=DataConfig(name="ml-100k"),
+        data=DataConfig(name="ml-100k", min_count=3),
         sources=("movietweetings-10k",),
         levels=4,
         size=8,
