@@ -23,7 +23,7 @@ from jaxrec.eval import (
     thirds,
 )
 from jaxrec.systems import comparison, run
-from jaxrec.systems.config import COUNTING, METRIC, TRAINED
+from jaxrec.systems.config import COUNTING, METRIC, TEXTUAL, TRAINED
 from jaxrec.systems.dataset import Dataset
 from jaxrec.systems.id_config import IdConfig
 from jaxrec.systems.measured import Measured
@@ -121,6 +121,8 @@ def measure_baseline(
         )
         config = dataclasses.replace(config, **{name: settings})
         facts |= {"settings": run.to_json(dataclasses.asdict(settings))}
+    if name in TEXTUAL:
+        facts |= {"texts": [config.ids.text_encoder, *config.ids.text_fields]}
     path = directory / f"{name}.npz"
     if not path.exists():
         comparison.measure_baseline(name, config, dataset, directory).save(path, facts)

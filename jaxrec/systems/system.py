@@ -45,7 +45,8 @@ class System(Protocol):
     def rank(self, config: Any, directory: Path) -> Measured:
         """Measure the lists of a trained run on the test items of a leave-one-out split.
 
-        Only systems that recommend the next item have it; `jaxrec compare` needs it.
+        Only systems that recommend the next item have it; `jaxrec compare` needs it. A config whose
+        attribute `ranks` is False is of one that does, but asks for none itself.
         """
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from jaxrec.baselines import pairwise
 from jaxrec.core import ConfigError, DataError
-from jaxrec.systems import generative, item_text
+from jaxrec.systems import compare, generative, item_text
 from jaxrec.systems.comparison import batches, measure_baseline
 from jaxrec.systems.config import COUNTING, TRAINED, EvalConfig
 from jaxrec.systems.dataset import load_dataset
+from jaxrec.systems.measured import Measured
 from jaxrec.testing import tiny_config, write_tiny_csv
 
 SMALL = {
@@ -81,6 +82,19 @@ def test_a_baseline_of_texts_needs_some_before_any_work(tiny, tmp_path):
     with pytest.raises(DataError, match=r"none of the text fields plot \(ids\.text_fields\)"):
         generative.open_run(config, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_other_texts_are_another_baseline(tiny, tmp_path, monkeypatch):
+    config, dataset = tiny
+    hits = {"ndcg@10": np.zeros(dataset.num_users)}
+    measured = Measured(hits, 1, 0.0, 0.0, np.zeros((dataset.num_users, 10), np.int32))
+    monkeypatch.setattr(compare.comparison, "measure_baseline", lambda *_: measured)
+    compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
+    compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
+    ids = dataclasses.replace(config.ids, text_fields=("title",))
+    config = dataclasses.replace(config, ids=ids)
+    with pytest.raises(DataError, match="its texts differ"):
+        compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
 
 
 def test_users_of_a_batch_are_rows_of_the_training_users(tiny):
