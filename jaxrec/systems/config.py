@@ -188,7 +188,10 @@ class Config:
     bpr: BprConfig = BprConfig()
     neumf: NeuMfConfig = NeuMfConfig()
     gru4rec_text: Gru4RecConfig = Gru4RecConfig(tied=True)
-    dros_text: SasrecConfig = dros
+    # A projection of fixed vectors learns at a higher rate than a table.
+    dros_text: SasrecConfig = dataclasses.replace(
+        dros, train=dataclasses.replace(dros.train, lr=5e-3)
+    )
     mesh: MeshConfig = MeshConfig()
     sharding: ShardingRules = ShardingRules()
 
