@@ -124,3 +124,9 @@ def _check_same(first: Any, config: Any, name: str) -> None:
                 f"{name} has other settings of {part} than the first system ({other!r}, not "
                 f"{one!r}), so the two cannot stand in one table; change one"
             )
+    shares = comparison.known_share(first), comparison.known_share(config)
+    if shares[0] != shares[1]:
+        raise ConfigError(
+            f"{name} knows the histories of a share {shares[1]:g} of the users and the first "
+            f"system of {shares[0]:g}, so the two cannot stand in one table; change share"
+        )

@@ -44,9 +44,10 @@ def markdown(report: Mapping[str, Any]) -> str:
     slices = [["NDCG@10", *groups]]
     for name, row in rows.items():
         slices.append([name, *(_short(row["slices"][group]) for group in groups)])
+    known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return "\n".join(
         [
-            f"{facts['dataset']}: {facts['users']:,} users, {facts['ranking']}, seen items "
+            f"{facts['dataset']}: {facts['users']:,} users{known}, {facts['ranking']}, seen items "
             f"{facts['seen_items']}; {facts['split']}; ties in time: {facts['ties']}.",
             "",
             *(line for table in (accuracy, quality, slices) for line in [*_table(table), ""]),

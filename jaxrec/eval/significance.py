@@ -93,12 +93,17 @@ def paired_bootstrap(
         raise DataError(f"a paired test needs the same users; a has {len(a)}, b has {len(b)}")
     d = a - b
     means = _resampled_means(d, resamples, seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    # Rounding must not make a replicate that equals d count as smaller.
-    slack = 1e-12 * np.abs(d).max()
-    extreme = np.count_nonzero(np.abs(means - d.mean()) >= np.abs(d.mean()) - slack)
-    p = (1 + extreme) / (1 + resamples)
-    return PairedTest(float(d.mean()), float(low), float(high), float(p))
+    return _tested(float(d.mean()), means, float(np.abs(d).max()), level)
+
+
+def _tested(difference: float, replicates: np.ndarray, largest: float, level: float) -> PairedTest:
+    """The test of a difference by its replicates `[R]`; rounding is to scale with `largest`."""
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    # Rounding must not make a replicate that equals the difference count as smaller.
+    slack = 1e-12 * largest
+    extreme = np.count_nonzero(np.abs(replicates - difference) >= abs(difference) - slack)
+    p = (1 + extreme) / (1 + len(replicates))
+    return PairedTest(difference, float(low), float(high), float(p))
 
 
 def crossed_interval(
@@ -155,11 +160,9 @@ def crossed_test(
     Raises:
       ConfigError, DataError: as of `crossed_interval`.
     """
-    mean, replicates = _crossed(a, b, level, resamples, seed)
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    slack = 1e-12 * max(np.abs(a).max(), np.abs(b).max())
-    extreme = np.count_nonzero(np.abs(replicates - mean) >= abs(mean) - slack)
-    return PairedTest(mean, float(low), float(high), (1 + extreme) / (1 + resamples))
+    difference, replicates = _crossed(a, b, level, resamples, seed)
+    largest = float(max(np.abs(a).max(), np.abs(b).max()))
+    return _tested(difference, replicates, largest, level)
 
 
 def _crossed(

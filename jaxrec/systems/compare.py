@@ -57,22 +57,16 @@ def with_seed(config: Any, seed: int) -> Any:
 
 
 def check_config(name: str, config: Any) -> None:
-    """Reject a config whose lists cannot be compared with those of others.
+    """Reject a config that gives no lists to compare.
 
     Raises:
-      ConfigError: a system that recommends no next items, or that knows some users alone.
+      ConfigError: a system, or tasks, that recommend no next items.
     """
     system = system_of(config)
     if not hasattr(system, "rank") or not getattr(config, "ranks", True):
         raise ConfigError(
             f"{name} is a {system.CONFIG.__name__} that ranks no next items, so it cannot be "
             "compared with systems that do; see jaxrec eval for its own table"
-        )
-    share = getattr(config, "share", 1.0)
-    if share < 1:
-        raise ConfigError(
-            f"{name} knows the histories of a share of the users (share {share}) and the others "
-            "those of all; set share to 1, or see jaxrec eval, whose baselines know no more users"
         )
 
 
@@ -94,7 +88,7 @@ def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
 
 
 def check_baseline(name: str, config: Any) -> None:
-    """Reject a baseline that there is not, or whose settings the config has not.
+    """Reject a baseline that there is not, whose settings the config has not, or that knows more.
 
     Raises:
       ConfigError: naming the nearest one.
@@ -106,6 +100,12 @@ def check_baseline(name: str, config: Any) -> None:
         raise ConfigError(
             f"the settings of {name} are read of the first config, and a "
             f"{type(config).__name__} has none; put a generative config first"
+        )
+    share = comparison.known_share(config)
+    if share < 1:
+        raise ConfigError(
+            f"{name} would know all users, and the first config a share of them (share {share}); "
+            "set share to 1, or see jaxrec eval, whose baselines know no more users"
         )
 
 

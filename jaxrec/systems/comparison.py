@@ -302,21 +302,33 @@ def protocol(config: Any, dataset: Dataset) -> dict[str, object]:
     """What a table is measured on: JSON-able.
 
     Args:
-      config: of a run; only "decode.filter_seen" is read.
+      config: of a run; only "decode.filter_seen" and "share" are read.
       dataset: its data.
     """
-    return dataset.describe() | {
-        "ranking": f"full catalogue of {dataset.num_items:,} items",
-        "seen_items": "removed" if config.decode.filter_seen else "kept",
-        "tied_scores": "at their mean rank",
-    }
+    share = known_share(config)
+    known = {"known_share": share} if share < 1 else {}
+    return (
+        dataset.describe()
+        | known
+        | {
+            "ranking": f"full catalogue of {dataset.num_items:,} items",
+            "seen_items": "removed" if config.decode.filter_seen else "kept",
+            "tied_scores": "at their mean rank",
+        }
+    )
+
+
+def known_share(config: Any) -> float:
+    """Share of the users whose histories a system may train on; 1 unless its config says less."""
+    return getattr(config, "share", 1.0)
 
 
 def heading(facts: Mapping[str, object]) -> str:
     """The same in a line."""
+    known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return (
-        f"{facts['dataset']}, test: {facts['users']:,} users, {facts['ranking']}, seen items "
-        f"{facts['seen_items']}; ties in time: {facts['ties']}"
+        f"{facts['dataset']}, test: {facts['users']:,} users{known}, {facts['ranking']}, "
+        f"seen items {facts['seen_items']}; ties in time: {facts['ties']}"
     )
 
 

@@ -116,8 +116,8 @@ class P5Config:
             )
 
 
-# The ways of writing an item that OpenP5 compares (Xu et al. 2023, arXiv:2306.07134), beside one
-# token an item.
+# Ways of writing an item: random, sequential and collaborative as OpenP5 compares them (Xu et al.
+# 2023, arXiv:2306.07134), the other two as Hua et al. do (2023, arXiv:2305.06569).
 INDEXES = {
     "independent": IdConfig(scheme="independent"),
     "random": IdConfig(scheme="random", levels=2, size=64),

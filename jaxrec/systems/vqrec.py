@@ -193,9 +193,9 @@ def train(config: VqRecConfig, directory: Path, options: Options) -> None:
 
 def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
     """See `System`."""
-    _, target = _domains(config, directory)
+    source, target = _domains(config, directory)
     dataset = target.parts[0]
-    measured = rank(config, directory)
+    measured = _rank(config, directory, source, target)
     protocol = comparison.protocol(config, dataset) | {"known_users": len(target.histories)}
     measured.save(directory / run.TEST, comparison.protocol(config, dataset))
     systems = {comparison.MODEL: measured}
@@ -221,7 +221,11 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
 
 def rank(config: VqRecConfig, directory: Path) -> Measured:
     """See `System`."""
-    source, target = _domains(config, directory)
+    return _rank(config, directory, *_domains(config, directory))
+
+
+def _rank(config: VqRecConfig, directory: Path, source: Domain | None, target: Domain) -> Measured:
+    """Measure the lists of a trained run, whose domains are at hand."""
     trained = run.read_json(directory / "train.json")
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))

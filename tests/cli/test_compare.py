@@ -119,16 +119,36 @@ def test_every_stage_of_a_training_gets_the_seed():
     [
         ("tallrec", "tallrec is a TallrecConfig that ranks no next items"),
         ("p5_rating", "p5_rating is a P5Config that ranks no next items"),
-        ("vqrec", "vqrec knows the histories of a share of the users (share 0.1)"),
+        ("vqrec", "vqrec knows the histories of a share 0.1 of the users and the first system of"),
     ],
 )
 def test_a_system_without_comparable_lists_is_refused_before_any_work(
     name, words, place, tmp_path, capsys
 ):
-    config = str(Path(__file__).parents[2] / "configs" / f"{name}.py")
     there = ["--run-dir", str(tmp_path / "new")]
-    assert main(["compare", str(place / "long.py"), config, *there]) == 2
+    # On the data of the other, so that nothing else keeps them apart.
+    own = (Path(__file__).parents[2] / "configs" / f"{name}.py").read_text()
+    own += f"""
+import dataclasses
+import runpy
+_own, get_other = get_config, runpy.run_path({str(place / "long.py")!r})["get_config"]
+
+def get_config():
+    return dataclasses.replace(_own(), data=get_other().data)
+"""
+    (tmp_path / f"{name}.py").write_text(own)
+    assert main(["compare", str(place / "long.py"), str(tmp_path / f"{name}.py"), *there]) == 2
     assert words in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_baseline_stands_beside_one_that_knows_fewer_users(capsys, tmp_path):
+    config = str(Path(__file__).parents[2] / "configs" / "vqrec.py")
+    words = ["compare", config, "--baselines", "markov", "--run-dir", str(tmp_path / "new")]
+    assert main(words) == 2
+    assert "markov would know all users, and the first config a share of them (share 0.1)" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "new").exists()
 
 

@@ -113,12 +113,14 @@ def test_settings_that_contradict_one_another_are_refused(settings, words):
         VqRecConfig(**settings)
 
 
-def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(tmp_path, monkeypatch):
+@pytest.mark.parametrize("items", ["codes", "text"])
+def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, monkeypatch):
     brief = TrainConfig(steps=2, batch_size=8, warmup_steps=0, eval_every=2)
     config = VqRecConfig(
         data=tiny_config(write_tiny_csv(tmp_path)).data,
         sources=(),
         share=0.5,
+        items=items,
         levels=2,
         size=4,
         rotate="none",
@@ -138,7 +140,9 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(tmp_path, monkeypa
     report = vqrec.evaluate(config, directory, baselines=True)
     for name, values in before.metrics.items():
         assert report["rows"]["model"]["metrics"][name] == pytest.approx(values.mean())
-    assert "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
+    assert "(a share 0.5 known)" in report["heading"]
+    said = "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
+    assert said == (items == "codes")
     vectors = item_text.load_vectors(directory)
     item_text.save_vectors(vectors[:-1], directory)
     with pytest.raises(DataError, match=r"text_vectors\.npy has changed"):
