@@ -14,8 +14,11 @@ quickstart's. By sampling, seed 0, .122 / .061 with the published sum of log-pro
 10 items of a history and not 19, .136 / .081; the beam search on those 10 gives .195 / .103.
 """
 
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, EvalConfig, IdConfig
+from jaxrec.runs import EvalConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 

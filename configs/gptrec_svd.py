@@ -10,8 +10,11 @@ items, HR@10 / NDCG@10: seed 0 .189 [.165, .213] / .100 [.085, .115], seed 1 .17
 validation from the greater width (NDCG@10 .120, seed 0; at width 64 .123, seed 2).
 """
 
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, EvalConfig, IdConfig
+from jaxrec.runs import EvalConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 

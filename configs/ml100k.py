@@ -13,9 +13,11 @@ Result on the test items over seeds 0, 1, 2: HR@10 .196, .198, .206 (mean .200),
 .103 (mean .104). The goal, decayed co-occurrence counts at .207 / .114, is not reached.
 """
 
-from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.baselines import SasrecConfig
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, IdConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 

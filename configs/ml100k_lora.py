@@ -8,9 +8,11 @@
 The base needs its own run first.
 """
 
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.systems.config import Config, DataConfig, IdConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 

@@ -18,7 +18,7 @@ right for .2 % of the users. Steps, rows and dropout by validation.
 
 import dataclasses
 
-from jaxrec.systems.p5_config import P5Config, of_indexes
+from jaxrec.systems.p5 import P5Config, of_indexes
 from jaxrec.train import TrainConfig
 
 

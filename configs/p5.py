@@ -15,8 +15,8 @@ of the explanations, in 95 % with the unseen wording. A family alone reaches mor
 `configs/p5_rating.py`, `configs/p5_direct.py`, `configs/p5_sequential.py` and `configs/openp5.py`.
 """
 
-from jaxrec.systems.config import EvalConfig
-from jaxrec.systems.p5_config import P5Config
+from jaxrec.runs import EvalConfig
+from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
 ROWS = {

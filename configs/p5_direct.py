@@ -12,8 +12,8 @@ NDCG@10: one of a hundred .475 [.443, .507] / .262 (unseen wording .483 / .266; 
 `configs/openp5.py`, the latter has .119 / .058.
 """
 
-from jaxrec.systems.config import EvalConfig
-from jaxrec.systems.p5_config import P5Config
+from jaxrec.runs import EvalConfig
+from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
 

@@ -12,7 +12,7 @@ ratings, seed 0, RMSE / MAE: .946 / .742 by the mean over all ratings a model ca
 user and item biases .948 / .748.
 """
 
-from jaxrec.systems.p5_config import P5Config
+from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
 

@@ -19,7 +19,7 @@ Cost: 26 TFLOP in products; 9 min on 2 CPU cores. Result on the test items, HR@1
 
 import dataclasses
 
-from jaxrec.systems.p5_config import P5Config, of_indexes
+from jaxrec.systems.p5 import P5Config, of_indexes
 from jaxrec.train import TrainConfig
 
 

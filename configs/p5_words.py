@@ -13,8 +13,9 @@ HR@10 / NDCG@10: with whole-word embeddings .088 / .045, without .084 / .044, a 
 that both work, not what the embeddings are worth.
 """
 
-from jaxrec.systems.config import EvalConfig, IdConfig
-from jaxrec.systems.p5_config import P5Config
+from jaxrec.items import IdConfig
+from jaxrec.runs import EvalConfig
+from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
 

@@ -10,9 +10,11 @@ test of two that were run: in an earlier environment, where they had .190 / .096
 dropout .3 and 1,500 steps had .179 / .091.
 """
 
-from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.baselines import SasrecConfig
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, IdConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 

@@ -14,8 +14,9 @@ vectors follow RecTools, which that benchmark uses; the rest was chosen by valid
 the decoder's blocks, in 9,000 batches twice as large, reached .083 / .050.
 """
 
-from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.systems.config import DataConfig, EvalConfig
+from jaxrec.baselines import SasrecConfig
+from jaxrec.data import DataConfig
+from jaxrec.runs import EvalConfig
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.train import TrainConfig
 

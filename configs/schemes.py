@@ -15,8 +15,11 @@ the README.
 
 import dataclasses
 
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, DecodeConfig, EvalConfig, IdConfig
+from jaxrec.runs import DecodeConfig, EvalConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 SCHEMES = {

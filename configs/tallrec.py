@@ -20,7 +20,7 @@ With 256 examples, seed 0: .682 / .599, untuned .460; GRU4Rec .536, Caser .546, 
 import dataclasses
 
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.tallrec_config import TallrecConfig
+from jaxrec.systems.tallrec import TallrecConfig
 from jaxrec.train import TrainConfig
 
 

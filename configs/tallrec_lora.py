@@ -11,7 +11,7 @@ and the number of liked titles .771.
 """
 
 from jaxrec.peft import TuneConfig
-from jaxrec.systems.tallrec_config import ClickEvalConfig, TallrecConfig
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
 from jaxrec.train import TrainConfig
 
 

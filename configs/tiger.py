@@ -13,8 +13,11 @@ chain's .145 / .076 and less than the quickstart's decoder, .190 / .103, which l
 of a window at once.
 """
 
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, EvalConfig, IdConfig
+from jaxrec.runs import EvalConfig
+from jaxrec.systems.generative import Config
 from jaxrec.train import TrainConfig
 
 

@@ -20,16 +20,12 @@ Test, seed 0, HR@10 / NDCG@10: .0020 / .0010; popularity .0125 / .0058, Markov c
 decayed co-occurrence .0400 / .0224.
 """
 
-from jaxrec.ids.rqvae import RqVaeConfig
+from jaxrec.data import DataConfig
+from jaxrec.ids import RqVaeConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import (
-    BatchConfig,
-    Config,
-    DataConfig,
-    DecodeConfig,
-    EvalConfig,
-    IdConfig,
-)
+from jaxrec.runs import DecodeConfig, EvalConfig
+from jaxrec.systems.generative import BatchConfig, Config
 from jaxrec.train import TrainConfig
 
 

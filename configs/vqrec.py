@@ -20,9 +20,9 @@ random beginning of the assignment .094 / .048.
 
 import dataclasses
 
-from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.systems.config import DataConfig
-from jaxrec.systems.vqrec_config import VqRecConfig
+from jaxrec.baselines import SasrecConfig
+from jaxrec.data import DataConfig
+from jaxrec.systems.vqrec import VqRecConfig
 from jaxrec.train import TrainConfig
 
 

@@ -10,37 +10,49 @@ those over pairs of a user and an item, and `fit_clicks` the sequential ones to 
 dislikes.
 """
 
-from jaxrec.baselines import cooccurrence, item_knn, markov, mf_als, popularity
-from jaxrec.baselines.bert4rec import Bert4RecConfig
-from jaxrec.baselines.caser import CaserConfig
-from jaxrec.baselines.clicks import Clicks, click_scores, fit_clicks
-from jaxrec.baselines.dros import dros
-from jaxrec.baselines.gru4rec import Gru4RecConfig
-from jaxrec.baselines.mf_bpr import BprConfig
-from jaxrec.baselines.ncf import NeuMfConfig
-from jaxrec.baselines.pairwise import PairwiseConfig, fit_pairwise
-from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import fit_sequential
-from jaxrec.baselines.sequential_config import SequentialConfig
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Bert4RecConfig",
-    "BprConfig",
-    "CaserConfig",
-    "Clicks",
-    "Gru4RecConfig",
-    "NeuMfConfig",
-    "PairwiseConfig",
-    "SasrecConfig",
-    "SequentialConfig",
-    "click_scores",
-    "cooccurrence",
-    "dros",
-    "fit_clicks",
-    "fit_pairwise",
-    "fit_sequential",
-    "item_knn",
-    "markov",
-    "mf_als",
-    "popularity",
-]
+if TYPE_CHECKING:
+    from jaxrec.baselines import (
+        cooccurrence as cooccurrence,
+        item_knn as item_knn,
+        markov as markov,
+        mf_als as mf_als,
+        pairwise as pairwise,
+        popularity as popularity,
+        sequential as sequential,
+    )
+    from jaxrec.baselines.bert4rec import Bert4RecConfig as Bert4RecConfig
+    from jaxrec.baselines.caser import CaserConfig as CaserConfig
+    from jaxrec.baselines.clicks import (
+        Clicks as Clicks,
+        click_scores as click_scores,
+        fit_clicks as fit_clicks,
+    )
+    from jaxrec.baselines.code_table import matched as matched, take_codes as take_codes
+    from jaxrec.baselines.dros_config import dros as dros
+    from jaxrec.baselines.gru4rec import Gru4RecConfig as Gru4RecConfig
+    from jaxrec.baselines.mf_bpr import BprConfig as BprConfig
+    from jaxrec.baselines.ncf import NeuMfConfig as NeuMfConfig
+    from jaxrec.baselines.pairwise import (
+        PairwiseConfig as PairwiseConfig,
+        fit_pairwise as fit_pairwise,
+    )
+    from jaxrec.baselines.rating import biases as biases, item_means as item_means
+    from jaxrec.baselines.sasrec import SasrecConfig as SasrecConfig
+    from jaxrec.baselines.sequential import (
+        fit_sequential as fit_sequential,
+        make_model as make_model,
+    )
+    from jaxrec.baselines.sequential_config import (
+        Objective as Objective,
+        SequentialConfig as SequentialConfig,
+    )
+    from jaxrec.baselines.sequential_loss import (
+        prediction_losses as prediction_losses,
+        sequence_loss as sequence_loss,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -14,7 +14,7 @@ from jaxrec.baselines.item_table import FIRST, mask_token
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.transformer import TransformerBody, transformer_config
 from jaxrec.core import ConfigError
-from jaxrec.ids.vocabulary import PAD
+from jaxrec.ids import PAD
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jaxrec.baselines.sequential import fixed_arrays, make_model
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.sequential_loss import all_scores, pick
 from jaxrec.core import DataError
-from jaxrec.data.click_windows import ClickWindows
+from jaxrec.data import ClickWindows
 from jaxrec.objectives import Loss, dro, propensities
 from jaxrec.train import FitResult
 

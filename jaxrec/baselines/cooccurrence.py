@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 
 # A table of all pairs of items takes 4·I² bytes: 0.6 GB for 12,000 items, 1.6 GB for 20,000.
 MAX_ITEMS = 20_000

@@ -11,9 +11,8 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.baselines.item_table import FIXED
-from jaxrec.core import DataError
-from jaxrec.core.mesh import is_box
-from jaxrec.data.pipeline import endless
+from jaxrec.core import DataError, is_box
+from jaxrec.data import endless
 from jaxrec.train import FitResult, LossFunction, TrainConfig, fit, make_plan
 
 Evaluate = Callable[[Any], dict[str, float]]

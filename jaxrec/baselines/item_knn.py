@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse
 
 from jaxrec.baselines.cooccurrence import check_dense, flatten, sum_rows
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 
 
 def fit(

@@ -17,8 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.baselines.code_table import FIXED, CodeTable
-from jaxrec.ids import IdVocabulary
-from jaxrec.ids.vocabulary import BOS, PAD
+from jaxrec.ids import BOS, PAD, IdVocabulary
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 from jaxrec.objectives import semi_synthetic
 

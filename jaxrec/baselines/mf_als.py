@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines.cooccurrence import flatten
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 
 # Numbers of gathered vectors a call: rows are solved in batches of at most this size.
 _GATHERED = 8_000_000

@@ -21,8 +21,7 @@ from flax import linen as nn
 from jaxrec.baselines.fitting import Evaluate, shuffled_batches, train_baseline
 from jaxrec.baselines.negatives import Unseen
 from jaxrec.core import ConfigError
-from jaxrec.data import Windows
-from jaxrec.data.pipeline import Source
+from jaxrec.data import Source, Windows
 from jaxrec.objectives import Loss
 from jaxrec.train import FitResult, TrainConfig
 

@@ -30,8 +30,7 @@ from jaxrec.baselines.negatives import Unseen
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.sequential_loss import all_scores, sequence_loss
 from jaxrec.core import ConfigError
-from jaxrec.data import Buckets, Windows, bucketed_batches, padded_batches
-from jaxrec.data.pipeline import Encode, Source
+from jaxrec.data import Buckets, Encode, Source, Windows, bucketed_batches, padded_batches
 from jaxrec.ids import ItemCodes, write_histories
 from jaxrec.objectives import Loss
 from jaxrec.train import FitResult

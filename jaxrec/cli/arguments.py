@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxrec.core import ConfigError, DataError, nearest
-from jaxrec.systems.config import Config
-from jaxrec.systems.run import check_types, flatten
-from jaxrec.systems.system import system_of
+from jaxrec.core import ConfigError, DataError, check_types, flatten, nearest
+from jaxrec.runs import system_of
+from jaxrec.systems.generative import Config
 
 T = TypeVar("T")
 

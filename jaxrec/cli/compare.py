@@ -12,14 +12,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from jaxrec.cli.arguments import load_config_file, parse
-from jaxrec.core import ConfigError
-from jaxrec.core.files import write_text
-from jaxrec.core.lock import locked
-from jaxrec.eval.comparison_table import markdown, replace_section
-from jaxrec.systems import compare, comparison
-from jaxrec.systems import run as runs
-from jaxrec.systems.compare import Compared
-from jaxrec.systems.dataset import load_dataset
+from jaxrec.core import ConfigError, locked, to_json, write_text
+from jaxrec.data import load_dataset
+from jaxrec.eval import markdown, replace_section
+from jaxrec.runs import TEST_FILE, Compared, compare, heading, known_share, load_run, protocol_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +59,8 @@ def run(arguments: list[str]) -> None:
     if options.write is not None:
         replace_section(options.write, None)
     dataset = load_dataset(first.data)
-    facts = comparison.protocol(first, dataset)
-    print(comparison.heading(facts))
+    facts = protocol_of(first, dataset)
+    print(heading(facts))
     systems = []
     with locked(options.run_dir):
         for name in options.baselines:
@@ -82,7 +78,7 @@ def run(arguments: list[str]) -> None:
             )
         for path, (name, config) in zip(options.systems, configs.items(), strict=True):
             if path.is_dir():
-                found = [compare.load(path / runs.TEST, facts)]
+                found = [compare.load(path / TEST_FILE, facts)]
             else:
                 found = [
                     compare.measure_config(
@@ -93,7 +89,7 @@ def run(arguments: list[str]) -> None:
             systems.append(Compared(name, found))
     report = compare.table(systems, dataset, reference) | {"protocol": facts}
     text = markdown(report)
-    write_text(options.run_dir / "comparison.json", runs.to_json(report))
+    write_text(options.run_dir / "comparison.json", to_json(report))
     Console(width=max(Console().width, 150)).print(Markdown(text))
     if options.write is not None:
         replace_section(options.write, text)
@@ -109,7 +105,7 @@ def _configs(paths: tuple[Path, ...]) -> dict[str, Any]:
         name = path.name if path.is_dir() else path.stem
         if name in found:
             raise ConfigError(f"two systems are called {name}; rename a config file or a run")
-        found[name] = runs.load_any(path) if path.is_dir() else load_config_file(path)
+        found[name] = load_run(path) if path.is_dir() else load_config_file(path)
     return found
 
 
@@ -124,7 +120,7 @@ def _check_same(first: Any, config: Any, name: str) -> None:
                 f"{name} has other settings of {part} than the first system ({other!r}, not "
                 f"{one!r}), so the two cannot stand in one table; change one"
             )
-    shares = comparison.known_share(first), comparison.known_share(config)
+    shares = known_share(first), known_share(config)
     if shares[0] != shares[1]:
         raise ConfigError(
             f"{name} knows the histories of a share {shares[1]:g} of the users and the first "

@@ -10,10 +10,7 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import ConfigError, nearest
-from jaxrec.data import DATASETS, describe, prepare
-from jaxrec.data.download import cache_dir
-from jaxrec.systems.config import DataConfig
-from jaxrec.systems.dataset import load_interactions
+from jaxrec.data import DATASETS, DataConfig, cache_dir, describe, load_interactions, prepare
 
 _VERBS = {
     "list": "known data sets",

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core.files import write_text
-from jaxrec.systems import run as runs
-from jaxrec.systems.config import Config
-from jaxrec.systems.system import system_of
+from jaxrec.core import to_json, write_text
+from jaxrec.runs import load_run, system_of
+from jaxrec.systems.generative import Config
 
 # Of a row, if it has them, and how they are written.
 _FACTS = {"parameters": "{:,}", "fit_seconds": "{:.0f}", "test_seconds": "{:.1f}"}
@@ -36,9 +35,9 @@ def run(arguments: list[str]) -> None:
     """Evaluate, print the table, write `eval.json`."""
     options = parse(Arguments, arguments, prog="jaxrec eval")
     directory = options.run
-    config = runs.load_any(directory)
+    config = load_run(directory)
     report = system_of(config).evaluate(config, directory, baselines=options.baselines)
-    write_text(directory / "eval.json", runs.to_json(report))
+    write_text(directory / "eval.json", to_json(report))
     show(report)
     if isinstance(config, Config):
         print(f"next: jaxrec report {directory}")

@@ -13,7 +13,7 @@ from jaxrec.cli.arguments import parse
 from jaxrec.core import ConfigError
 
 if TYPE_CHECKING:
-    from jaxrec.systems.pretrained import Opened
+    from jaxrec.models import Opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec export")
     if options.shard_mb < 1:
         raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
-    from jaxrec.models.convert import check_free
-    from jaxrec.systems.pretrained import open_any
+    from jaxrec.models import check_free
+    from jaxrec.runs import open_any
 
     check_free(options.out)
     if options.to == "peft":
@@ -64,8 +64,8 @@ def run(arguments: list[str]) -> None:
 
 def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
     """Write a whole model; returns its family."""
+    from jaxrec.core import to_json_rows
     from jaxrec.models import export_model
-    from jaxrec.systems.run import to_json_rows
 
     extra = {}
     if opened.items is not None:
@@ -84,7 +84,7 @@ def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
 def _export_adapter(options: Arguments) -> None:
     """Write what a tuned run trained, and its base unless there is one already."""
     from jaxrec.peft import save_peft
-    from jaxrec.systems.pretrained import open_adapter
+    from jaxrec.systems.generative import open_adapter
 
     opened, trained, tune = open_adapter(options.model)
     base = options.base or str(options.out / "base")

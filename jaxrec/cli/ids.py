@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
-from jaxrec.core.files import write_bytes
-from jaxrec.eval.code_use import code_use_png
+from jaxrec.core import write_bytes
+from jaxrec.data import load_dataset
+from jaxrec.eval import code_use_png
 from jaxrec.ids import ItemCodes, opened
-from jaxrec.systems import generative, item_text, model
-from jaxrec.systems.dataset import load_dataset
+from jaxrec.items import text as item_text
+from jaxrec.systems.generative import model, recommender as generative
 
 
 def run(arguments: list[str]) -> None:

@@ -49,10 +49,9 @@ def run(arguments: list[str]) -> None:
     import jax
 
     from jaxrec.ids import ItemCodes
-    from jaxrec.models import save_model
-    from jaxrec.models.convert import check_free
+    from jaxrec.models import add_ids, check_free, save_model
     from jaxrec.peft import load_peft, merged
-    from jaxrec.systems.pretrained import add_ids, open_any
+    from jaxrec.runs import open_any
 
     check_free(options.out)
     codes = None if options.ids is None else ItemCodes.load(options.ids)

@@ -7,7 +7,7 @@ backend.
 import importlib
 import sys
 
-from jaxrec.core.errors import JaxrecError, nearest
+from jaxrec.core import JaxrecError, nearest
 
 COMMANDS = {
     "train": "train the generative recommender of a config, or resume a run",

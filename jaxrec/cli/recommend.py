@@ -9,10 +9,9 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import ConfigError, nearest
-from jaxrec.systems import generative
-from jaxrec.systems import run as runs
-from jaxrec.systems.dataset import load_dataset
-from jaxrec.systems.model import start_tokens
+from jaxrec.data import load_dataset
+from jaxrec.runs import check_run, load_codes
+from jaxrec.systems.generative import load_config, recommender as generative, start_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Arguments:
 def run(arguments: list[str]) -> None:
     """Print the end of the user's history and the generated items with titles and scores."""
     options = parse(Arguments, arguments, prog="jaxrec recommend")
-    config = runs.load_config(options.run)
+    config = load_config(options.run)
     dataset = load_dataset(config.data)
     users = dataset.split.train.user_ids.astype(str)
     if options.user not in users:
@@ -47,8 +46,8 @@ def run(arguments: list[str]) -> None:
         raise ConfigError(
             f"--top must lie between 1 and the run's {config.decode.beams} beams, got {options.top}"
         )
-    runs.check(config, dataset, options.run)
-    recommender = generative.load_recommender(config, runs.load_codes(options.run), options.run)
+    check_run(config, dataset, options.run)
+    recommender = generative.load_recommender(config, load_codes(options.run), options.run)
     recommender = dataclasses.replace(recommender, batch_size=recommender.devices)
     row = int(np.flatnonzero(users == options.user)[0])
     # Everything known of the user, held-out items included: this is advice, not evaluation.

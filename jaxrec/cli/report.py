@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import tyro
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core import DataError
-from jaxrec.core.files import write_text
+from jaxrec.core import DataError, read_json, write_text
 from jaxrec.data import DATASETS
-from jaxrec.eval.report import REPORT_KEYS, RunParts, model_card, render
+from jaxrec.eval import REPORT_KEYS, RunParts, model_card, render
 from jaxrec.ids import opened
-from jaxrec.systems import run as runs
-from jaxrec.train.metrics import read_metrics
+from jaxrec.runs import load_codes
+from jaxrec.systems.generative import load_config
+from jaxrec.train import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_parts(directory: Path) -> RunParts:
     Raises:
       DataError: no run there, or a damaged file.
     """
-    config = dataclasses.asdict(runs.load_config(directory))
+    config = dataclasses.asdict(load_config(directory))
     report = _read(directory / "eval.json")
     if report is not None:
         lacking = [name for name in REPORT_KEYS if name not in report]
@@ -59,7 +59,7 @@ def read_parts(directory: Path) -> RunParts:
                 f"write it again: jaxrec eval {directory}"
             )
     has_ids = (directory / "ids" / "codes.npz").exists()
-    found = opened(runs.load_codes(directory)) if has_ids else None
+    found = opened(load_codes(directory)) if has_ids else None
     known = DATASETS.get(config["data"]["name"])
     return RunParts(
         run=str(directory),
@@ -76,4 +76,4 @@ def read_parts(directory: Path) -> RunParts:
 
 
 def _read(path: Path) -> Any:
-    return runs.read_json(path) if path.exists() else None
+    return read_json(path) if path.exists() else None

@@ -13,11 +13,8 @@ from typing import Any
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
-from jaxrec.core import ResourceError
-from jaxrec.core.lock import locked
-from jaxrec.core.memory import keep_memory
-from jaxrec.core.processes import meet, only_writer_prints
-from jaxrec.systems.system import Options, system_of
+from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints
+from jaxrec.runs import Options, system_of
 
 DRY, SHOW, PROFILE, DISTRIBUTED = FLAGS
 

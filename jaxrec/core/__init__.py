@@ -1,21 +1,79 @@
 """Errors, pytree helpers and sharding: nothing here knows about recommendation."""
 
-from jaxrec.core.errors import (
-    ConfigError,
-    DataError,
-    DivergedError,
-    Interrupted,
-    JaxrecError,
-    ResourceError,
-    nearest,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "DivergedError",
-    "Interrupted",
-    "JaxrecError",
-    "ResourceError",
-    "nearest",
-]
+if TYPE_CHECKING:
+    from jaxrec.core.activations import (
+        GATHERED as GATHERED,
+        by_rows as by_rows,
+        constrain as constrain,
+        gathered as gathered,
+        is_sharded as is_sharded,
+        merge_rows as merge_rows,
+        move as move,
+        sharded as sharded,
+        split_rows as split_rows,
+        token_ways as token_ways,
+    )
+    from jaxrec.core.arrays import (
+        read_arrays as read_arrays,
+        read_mapped as read_mapped,
+        write_arrays as write_arrays,
+        write_mapped as write_mapped,
+    )
+    from jaxrec.core.bits import unpack_bits as unpack_bits
+    from jaxrec.core.collective_counts import Collective as Collective, collectives as collectives
+    from jaxrec.core.compiles import CompileCounter as CompileCounter
+    from jaxrec.core.errors import (
+        ConfigError as ConfigError,
+        DataError as DataError,
+        DivergedError as DivergedError,
+        Interrupted as Interrupted,
+        JaxrecError as JaxrecError,
+        ResourceError as ResourceError,
+        nearest as nearest,
+    )
+    from jaxrec.core.files import (
+        read_json as read_json,
+        to_json as to_json,
+        to_json_rows as to_json_rows,
+        write_bytes as write_bytes,
+        write_text as write_text,
+    )
+    from jaxrec.core.flops import peak_flops as peak_flops, product_flops as product_flops
+    from jaxrec.core.lock import locked as locked
+    from jaxrec.core.memory import keep_memory as keep_memory
+    from jaxrec.core.mesh import (
+        PRESETS as PRESETS,
+        MeshConfig as MeshConfig,
+        ShardingRules as ShardingRules,
+        batch_sharding as batch_sharding,
+        describe_shardings as describe_shardings,
+        is_box as is_box,
+        make_mesh as make_mesh,
+        param_shardings as param_shardings,
+        replicated as replicated,
+        ways as ways,
+    )
+    from jaxrec.core.processes import (
+        all_agree as all_agree,
+        barrier as barrier,
+        batch_shard as batch_shard,
+        broadcast as broadcast,
+        global_batch as global_batch,
+        is_writer as is_writer,
+        mean as mean,
+        meet as meet,
+        on_writer as on_writer,
+        only_writer_prints as only_writer_prints,
+    )
+    from jaxrec.core.settings import (
+        check_types as check_types,
+        flatten as flatten,
+        from_dict as from_dict,
+    )
+    from jaxrec.core.units import show_bytes as show_bytes
+else:
+    from jaxrec.core.faces import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

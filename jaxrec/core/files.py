@@ -1,10 +1,12 @@
 """Files written whole or not at all: a reader, or a kill, never meets half of one."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from jaxrec.core.errors import ResourceError
+from jaxrec.core.errors import DataError, ResourceError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -38,3 +40,28 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, as `write_bytes` does."""
     write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+      DataError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; was the run interrupted before it?") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); restore it or start over") from error
+
+
+def to_json(value: Any) -> str:
+    """Text of a JSON file."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def to_json_rows(rows: list[dict[str, str]]) -> str:
+    """Text of a JSON file that is a list, a line a row."""
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n"

@@ -3,77 +3,122 @@
 NumPy only: pyarrow, TFDS and Grain are imported where they are used.
 """
 
-from jaxrec.data.amazon import read_amazon
-from jaxrec.data.buckets import Buckets, bucket_lengths, bucketed_batches
-from jaxrec.data.describe import describe
-from jaxrec.data.filters import k_core, keep_users, sample_users
-from jaxrec.data.interactions import Interactions, ItemTable
-from jaxrec.data.load import DATASETS, Known, load, read
-from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
-from jaxrec.data.packing import Packing, pack, packed_batches
-from jaxrec.data.pipeline import Windows, pad_left, padded_batches, training_sequences
-from jaxrec.data.prefixes import Prefixes
-from jaxrec.data.recbole import read_recbole
-from jaxrec.data.sequences import read_sequences
-from jaxrec.data.splits import (
-    TIE_RULE,
-    RowSplit,
-    Split,
-    TieShare,
-    TimeSplit,
-    global_time_split,
-    leave_one_out,
-    order_ties,
-    random_split,
-    tie_share,
-    time_quantile,
-)
-from jaxrec.data.tables import Columns, read_table
-from jaxrec.data.tfds_store import item_sequences, open_data_source, prepare, read_prepared
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DATASETS",
-    "TIE_RULE",
-    "Buckets",
-    "Columns",
-    "Interactions",
-    "ItemTable",
-    "Known",
-    "Packing",
-    "Prefixes",
-    "RowSplit",
-    "Split",
-    "TieShare",
-    "TimeSplit",
-    "Windows",
-    "bucket_lengths",
-    "bucketed_batches",
-    "describe",
-    "global_time_split",
-    "item_sequences",
-    "k_core",
-    "keep_users",
-    "leave_one_out",
-    "load",
-    "open_data_source",
-    "order_ties",
-    "pack",
-    "packed_batches",
-    "pad_left",
-    "padded_batches",
-    "prepare",
-    "random_split",
-    "read",
-    "read_amazon",
-    "read_double_colon",
-    "read_movielens_100k",
-    "read_movielens_csv",
-    "read_prepared",
-    "read_recbole",
-    "read_sequences",
-    "read_table",
-    "sample_users",
-    "tie_share",
-    "time_quantile",
-    "training_sequences",
-]
+if TYPE_CHECKING:
+    from jaxrec.data import files as files, ratings as ratings
+    from jaxrec.data.amazon import read_amazon as read_amazon
+    from jaxrec.data.buckets import (
+        Buckets as Buckets,
+        bucket_lengths as bucket_lengths,
+        bucketed_batches as bucketed_batches,
+    )
+    from jaxrec.data.clicks import (
+        NO as NO,
+        YES as YES,
+        ClickWindows as ClickWindows,
+        click_prompts as click_prompts,
+        click_windows as click_windows,
+        published_split as published_split,
+        random_parts as random_parts,
+        split_users as split_users,
+    )
+    from jaxrec.data.dataset import (
+        DataConfig as DataConfig,
+        Dataset as Dataset,
+        load_dataset as load_dataset,
+        load_interactions as load_interactions,
+        training_source as training_source,
+    )
+    from jaxrec.data.description import describe as describe
+    from jaxrec.data.download import cache_dir as cache_dir
+    from jaxrec.data.filters import (
+        k_core as k_core,
+        keep_users as keep_users,
+        sample_users as sample_users,
+    )
+    from jaxrec.data.instructions import (
+        Instruction as Instruction,
+        TokenRows as TokenRows,
+        encode_instructions as encode_instructions,
+        instruction_batches as instruction_batches,
+        read_instructions as read_instructions,
+    )
+    from jaxrec.data.interactions import (
+        SEPARATOR as SEPARATOR,
+        Interactions as Interactions,
+        ItemTable as ItemTable,
+    )
+    from jaxrec.data.loading import DATASETS as DATASETS, Known as Known, load as load, read as read
+    from jaxrec.data.movies import (
+        read_double_colon as read_double_colon,
+        read_movielens_100k as read_movielens_100k,
+        read_movielens_csv as read_movielens_csv,
+    )
+    from jaxrec.data.packing import (
+        Packing as Packing,
+        pack as pack,
+        packed_batches as packed_batches,
+    )
+    from jaxrec.data.pipeline import (
+        Encode as Encode,
+        Source as Source,
+        Windows as Windows,
+        endless as endless,
+        pad_left as pad_left,
+        padded_batches as padded_batches,
+        training_sequences as training_sequences,
+    )
+    from jaxrec.data.prefixes import Prefixes as Prefixes
+    from jaxrec.data.prompts import (
+        Fields as Fields,
+        Group as Group,
+        Mixture as Mixture,
+        Task as Task,
+        Template as Template,
+        encode_texts as encode_texts,
+        group_tasks as group_tasks,
+        holes as holes,
+        prompt_batches as prompt_batches,
+    )
+    from jaxrec.data.ratings import rating_text as rating_text
+    from jaxrec.data.recbole import read_recbole as read_recbole
+    from jaxrec.data.reviews import (
+        Reviews as Reviews,
+        read_reviews as read_reviews,
+        synthetic_reviews as synthetic_reviews,
+    )
+    from jaxrec.data.sequences import read_sequences as read_sequences
+    from jaxrec.data.splits import (
+        TIE_RULE as TIE_RULE,
+        RowSplit as RowSplit,
+        Split as Split,
+        TieShare as TieShare,
+        TimeSplit as TimeSplit,
+        global_time_split as global_time_split,
+        leave_one_out as leave_one_out,
+        order_ties as order_ties,
+        random_split as random_split,
+        tie_share as tie_share,
+        time_quantile as time_quantile,
+    )
+    from jaxrec.data.tables import Columns as Columns, read_table as read_table
+    from jaxrec.data.tfds_store import (
+        item_sequences as item_sequences,
+        open_data_source as open_data_source,
+        prepare as prepare,
+        read_prepared as read_prepared,
+    )
+    from jaxrec.data.tokenizers import (
+        add_id_tokens as add_id_tokens,
+        id_tokenizer as id_tokenizer,
+        id_tokens as id_tokens,
+        load_tokenizer as load_tokenizer,
+        save_tokenizer as save_tokenizer,
+        train_bpe as train_bpe,
+        train_unigram as train_unigram,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

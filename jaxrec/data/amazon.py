@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 

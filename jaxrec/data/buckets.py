@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 from jaxrec.data.pipeline import Encode, Windows, endless, host_rows, stack
 
 if TYPE_CHECKING:

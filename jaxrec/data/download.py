@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from jaxrec.core.errors import DataError, ResourceError
+from jaxrec.core import DataError, ResourceError
 
 _TIMEOUT = 30.0  # seconds without an answer before the next mirror is tried
 _BLOCK = 1 << 20

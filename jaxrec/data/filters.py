@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data.interactions import Interactions
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from jaxrec.core.errors import DataError, nearest
+from jaxrec.core import DataError, nearest
 
 SEPARATOR = " | "  # between the values of a field that is a list: genres, categories
 

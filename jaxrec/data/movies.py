@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 from jaxrec.data.sequences import read_sequence_columns

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.data.pipeline import Windows
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError, nearest
+from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data.pipeline import endless, host_rows
 
 if TYPE_CHECKING:

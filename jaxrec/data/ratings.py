@@ -8,7 +8,7 @@ Source: Geng et al., Recommendation as Language Processing (P5), RecSys 2022, se
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 
 # The tenths that each star's band begins and ends with.
 BANDS = {1: (10, 14), 2: (15, 24), 3: (25, 34), 4: (35, 44), 5: (45, 50)}

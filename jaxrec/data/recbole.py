@@ -7,7 +7,7 @@ token_seq (joined by spaces), float and float_seq.
 from pathlib import Path
 from typing import Literal
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 from jaxrec.data.movies import split_title

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.core.errors import DataError, nearest
+from jaxrec.core import DataError, nearest
 from jaxrec.data import files
 from jaxrec.data.amazon import record_ids, record_texts
 from jaxrec.data.interactions import SEPARATOR, Interactions

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data.filters import keep_users
 from jaxrec.data.interactions import Interactions
 

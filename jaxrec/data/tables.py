@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import DataError, nearest
+from jaxrec.core import DataError, nearest
 from jaxrec.data import files
 from jaxrec.data.interactions import Interactions, ItemTable
 

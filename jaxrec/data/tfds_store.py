@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxrec.core.errors import DataError, ResourceError
+from jaxrec.core import DataError, ResourceError
 from jaxrec.data.interactions import Interactions, ItemTable
 
 _META = "interactions.json"

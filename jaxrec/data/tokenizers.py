@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxrec.core.errors import ConfigError, DataError, nearest
-from jaxrec.core.files import write_bytes
+from jaxrec.core import ConfigError, DataError, nearest, write_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast

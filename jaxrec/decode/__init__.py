@@ -1,67 +1,68 @@
 """Decoding: items by constrained beam search, text by sampling or beams, their caches."""
 
-from jaxrec.decode.answer_sets import Answers, choose_answers, score_answers, write_answers
-from jaxrec.decode.beam import (
-    beam_search,
-    beam_widths,
-    check_beams,
-    search_items,
-)
-from jaxrec.decode.cache import BeamCache, BeamContext
-from jaxrec.decode.generate import Generated, complete, generate
-from jaxrec.decode.history import History, extend_histories, read_histories
-from jaxrec.decode.kv_cache import CacheContext, KVCache, LanguageModel, last_states, prefill, step
-from jaxrec.decode.levels import Recommendations
-from jaxrec.decode.next_k import next_items
-from jaxrec.decode.recommend import ListStrategy, Recommender
-from jaxrec.decode.sampled import Draws, sample_items
-from jaxrec.decode.sampling import GREEDY, Sampling, filter_logits, sample
-from jaxrec.decode.search import Step, log_probabilities, search_step
-from jaxrec.decode.stop import StopStrings, stop_table, token_bytes
-from jaxrec.decode.strategies import BEST, Strategy
-from jaxrec.decode.text_beam import TextBeams, beam_generate
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "BEST",
-    "GREEDY",
-    "Answers",
-    "BeamCache",
-    "BeamContext",
-    "CacheContext",
-    "Draws",
-    "Generated",
-    "History",
-    "KVCache",
-    "LanguageModel",
-    "ListStrategy",
-    "Recommendations",
-    "Recommender",
-    "Sampling",
-    "Step",
-    "StopStrings",
-    "Strategy",
-    "TextBeams",
-    "beam_generate",
-    "beam_search",
-    "beam_widths",
-    "check_beams",
-    "choose_answers",
-    "complete",
-    "extend_histories",
-    "filter_logits",
-    "generate",
-    "last_states",
-    "log_probabilities",
-    "next_items",
-    "prefill",
-    "read_histories",
-    "sample",
-    "sample_items",
-    "score_answers",
-    "search_items",
-    "search_step",
-    "step",
-    "stop_table",
-    "token_bytes",
-    "write_answers",
-]
+if TYPE_CHECKING:
+    from jaxrec.decode.answer_sets import (
+        Answers as Answers,
+        choose_answers as choose_answers,
+        score_answers as score_answers,
+        write_answers as write_answers,
+    )
+    from jaxrec.decode.answers import answer_gaps as answer_gaps, answer_tokens as answer_tokens
+    from jaxrec.decode.beam import (
+        beam_search as beam_search,
+        beam_widths as beam_widths,
+        check_beams as check_beams,
+        search_items as search_items,
+    )
+    from jaxrec.decode.cache import BeamCache as BeamCache, BeamContext as BeamContext
+    from jaxrec.decode.generation import (
+        Generated as Generated,
+        complete as complete,
+        generate as generate,
+    )
+    from jaxrec.decode.history import (
+        History as History,
+        extend_histories as extend_histories,
+        read_histories as read_histories,
+    )
+    from jaxrec.decode.kv_cache import (
+        CacheContext as CacheContext,
+        KVCache as KVCache,
+        LanguageModel as LanguageModel,
+        last_states as last_states,
+        prefill as prefill,
+        step as step,
+    )
+    from jaxrec.decode.levels import Recommendations as Recommendations
+    from jaxrec.decode.next_k import next_items as next_items
+    from jaxrec.decode.recommend import (
+        ListStrategy as ListStrategy,
+        Recommender as Recommender,
+        bucket as bucket,
+    )
+    from jaxrec.decode.sampled import Draws as Draws, sample_items as sample_items
+    from jaxrec.decode.sampling import (
+        GREEDY as GREEDY,
+        Sampling as Sampling,
+        filter_logits as filter_logits,
+        sample as sample,
+    )
+    from jaxrec.decode.search import (
+        Normalize as Normalize,
+        Step as Step,
+        log_probabilities as log_probabilities,
+        search_step as search_step,
+    )
+    from jaxrec.decode.stop import (
+        StopStrings as StopStrings,
+        stop_table as stop_table,
+        token_bytes as token_bytes,
+    )
+    from jaxrec.decode.strategies import BEST as BEST, Strategy as Strategy
+    from jaxrec.decode.text_beam import TextBeams as TextBeams, beam_generate as beam_generate
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data.prompts import encode_texts
+from jaxrec.data import encode_texts
 from jaxrec.decode.beam import search_items
 from jaxrec.decode.history import read_histories
 from jaxrec.decode.recommend import bucket

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data.instructions import Instruction, TokenRows
+from jaxrec.data import Instruction, TokenRows
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 

@@ -27,8 +27,7 @@ from jaxrec.decode.levels import Beams, Recommendations, Search
 from jaxrec.decode.search import NORMALIZE, Normalize, pick
 from jaxrec.decode.strategies import BEST, Strategy
 from jaxrec.ids import IdVocabulary, ItemIndex
-from jaxrec.kernels import flat_top_k
-from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels import Implementation, flat_top_k
 
 
 def beam_widths(index: ItemIndex, beams: int | Sequence[int]) -> tuple[int, ...]:

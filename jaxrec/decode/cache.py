@@ -13,8 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.kernels import beam_attention
-from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels import Implementation, beam_attention
 from jaxrec.nn import ScoreTerms
 
 

@@ -18,8 +18,7 @@ from jaxrec.decode.kv_cache import LanguageModel, read_tokens
 from jaxrec.decode.search import Normalize, candidates, every_code, pick, search_step
 from jaxrec.decode.strategies import Strategy, diverse_step, sample_step, stochastic_step
 from jaxrec.ids import IdVocabulary, ItemIndex
-from jaxrec.kernels import flat_top_k
-from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels import Implementation, flat_top_k
 
 # A logit that is as good as impossible, and finite.
 _NEVER = -1.0e9

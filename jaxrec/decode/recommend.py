@@ -11,9 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxrec.core import ConfigError
-from jaxrec.core.activations import sharded
-from jaxrec.core.mesh import ShardingRules, batch_sharding, ways
+from jaxrec.core import ConfigError, ShardingRules, batch_sharding, sharded, ways
 from jaxrec.decode.beam import Normalize, beam_search, check_beams
 from jaxrec.decode.kv_cache import LanguageModel
 from jaxrec.decode.levels import Recommendations

@@ -13,11 +13,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrec.core import ConfigError
-from jaxrec.core.bits import unpack_bits
+from jaxrec.core import ConfigError, unpack_bits
 from jaxrec.ids import ItemIndex
-from jaxrec.kernels import grouped_top_k, trie_topk
-from jaxrec.kernels.choose import Implementation
+from jaxrec.kernels import Implementation, grouped_top_k, trie_topk
 
 Normalize = Literal["codes", "legal", "vocabulary"]
 NORMALIZE = ("codes", "legal", "vocabulary")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
-from jaxrec.decode.generate import check_prompt, start_state
+from jaxrec.decode.generation import check_prompt, start_state
 from jaxrec.decode.kv_cache import KVCache, LanguageModel, read_tokens
 from jaxrec.decode.search import pick
 from jaxrec.kernels import beam_attention

@@ -1,62 +1,64 @@
 """Ranking metrics, significance and leak checks: one protocol for every system."""
 
-from jaxrec.eval.beyond_accuracy import Catalogue, list_quality, thirds
-from jaxrec.eval.leaks import last_plus_one_rate, max_plus_one_rate
-from jaxrec.eval.ranking import (
-    TiedBlock,
-    Ties,
-    average,
-    evaluate,
-    hit_rate,
-    list_metrics,
-    mrr,
-    ndcg,
-    ranking_metrics,
-    seen_mask,
-    tied_blocks,
-    top_lists,
-)
-from jaxrec.eval.rating import ParsedRatings, parse_ratings, rating_errors
-from jaxrec.eval.significance import (
-    Interval,
-    PairedTest,
-    bootstrap_interval,
-    crossed_interval,
-    crossed_test,
-    holm,
-    paired_bootstrap,
-)
-from jaxrec.eval.text import bleu, rouge, says
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Catalogue",
-    "Interval",
-    "PairedTest",
-    "ParsedRatings",
-    "TiedBlock",
-    "Ties",
-    "average",
-    "bleu",
-    "bootstrap_interval",
-    "crossed_interval",
-    "crossed_test",
-    "evaluate",
-    "hit_rate",
-    "holm",
-    "last_plus_one_rate",
-    "list_metrics",
-    "list_quality",
-    "max_plus_one_rate",
-    "mrr",
-    "ndcg",
-    "paired_bootstrap",
-    "parse_ratings",
-    "ranking_metrics",
-    "rating_errors",
-    "rouge",
-    "says",
-    "seen_mask",
-    "thirds",
-    "tied_blocks",
-    "top_lists",
-]
+if TYPE_CHECKING:
+    from jaxrec.eval.beyond_accuracy import (
+        Catalogue as Catalogue,
+        list_quality as list_quality,
+        thirds as thirds,
+    )
+    from jaxrec.eval.clicks import (
+        click_metrics as click_metrics,
+        paired_auc as paired_auc,
+        pooled_auc as pooled_auc,
+        within_user_auc as within_user_auc,
+    )
+    from jaxrec.eval.code_use import code_use_png as code_use_png
+    from jaxrec.eval.comparison_table import (
+        markdown as markdown,
+        replace_section as replace_section,
+    )
+    from jaxrec.eval.leaks import (
+        last_plus_one_rate as last_plus_one_rate,
+        max_plus_one_rate as max_plus_one_rate,
+    )
+    from jaxrec.eval.ranking import (
+        TiedBlock as TiedBlock,
+        Ties as Ties,
+        average as average,
+        evaluate as evaluate,
+        hit_rate as hit_rate,
+        list_metrics as list_metrics,
+        mrr as mrr,
+        ndcg as ndcg,
+        ranking_metrics as ranking_metrics,
+        seen_mask as seen_mask,
+        tied_blocks as tied_blocks,
+        top_lists as top_lists,
+    )
+    from jaxrec.eval.rating import (
+        ParsedRatings as ParsedRatings,
+        parse_ratings as parse_ratings,
+        rating_errors as rating_errors,
+    )
+    from jaxrec.eval.report import (
+        REPORT_KEYS as REPORT_KEYS,
+        RunParts as RunParts,
+        model_card as model_card,
+        render as render,
+    )
+    from jaxrec.eval.significance import (
+        Interval as Interval,
+        PairedTest as PairedTest,
+        bootstrap_interval as bootstrap_interval,
+        crossed_interval as crossed_interval,
+        crossed_test as crossed_test,
+        holm as holm,
+        paired_bootstrap as paired_bootstrap,
+    )
+    from jaxrec.eval.text import bleu as bleu, rouge as rouge, says as says
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

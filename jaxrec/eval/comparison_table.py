@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.core.files import write_text
+from jaxrec.core import ConfigError, DataError, write_text
 from jaxrec.eval.beyond_accuracy import QUALITIES
 
 BEGIN, END = "<!-- comparison -->", "<!-- end of comparison -->"

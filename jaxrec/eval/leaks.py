@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 
 
 def max_plus_one_rate(histories: Sequence[np.ndarray], targets: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 
 _NUMBER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:stars?)?\s*\.?\s*", re.ASCII)
 

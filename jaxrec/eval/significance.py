@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 
 # Resampled indices held at once; the draws do not depend on it.
 _CHUNK = 2**22

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 
 
 def bleu(texts: Sequence[str], references: Sequence[str], order: int = 4) -> float:

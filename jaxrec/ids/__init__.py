@@ -10,59 +10,46 @@ Schemes are modules that make `ItemCodes`: of vectors (`pq`, `rq`, `rqvae`), of 
 in length; `closed` gives them one length, which the index and the models need.
 """
 
-from jaxrec.ids import (
-    collaborative,
-    external,
-    hybrid,
-    pq,
-    rq,
-    rqvae,
-    semantic,
-    simple,
-    svd,
-    textual,
-)
-from jaxrec.ids.codes import ItemCodes
-from jaxrec.ids.collisions import repair
-from jaxrec.ids.index import ItemIndex
-from jaxrec.ids.lengths import check_prefix_free, closed, opened
-from jaxrec.ids.new_items import encode_items
-from jaxrec.ids.sequences import pad_items, write_histories
-from jaxrec.ids.statistics import code_statistics
-from jaxrec.ids.vectors import (
-    collaborative_vectors,
-    item_vectors,
-    reduced_vectors,
-    text_vectors,
-)
-from jaxrec.ids.vocabulary import BOS, PAD, IdVocabulary
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "BOS",
-    "PAD",
-    "IdVocabulary",
-    "ItemCodes",
-    "ItemIndex",
-    "check_prefix_free",
-    "closed",
-    "code_statistics",
-    "collaborative",
-    "collaborative_vectors",
-    "encode_items",
-    "external",
-    "hybrid",
-    "item_vectors",
-    "opened",
-    "pad_items",
-    "pq",
-    "reduced_vectors",
-    "repair",
-    "rq",
-    "rqvae",
-    "semantic",
-    "simple",
-    "svd",
-    "text_vectors",
-    "textual",
-    "write_histories",
-]
+if TYPE_CHECKING:
+    from jaxrec.ids import (
+        collaborative as collaborative,
+        collisions as collisions,
+        cooccurrence as cooccurrence,
+        external as external,
+        hybrid as hybrid,
+        pq as pq,
+        rq as rq,
+        rqvae as rqvae,
+        semantic as semantic,
+        simple as simple,
+        svd as svd,
+        textual as textual,
+    )
+    from jaxrec.ids.codes import ItemCodes as ItemCodes, groups as groups, sort_order as sort_order
+    from jaxrec.ids.collisions import repair as repair
+    from jaxrec.ids.index import ItemIndex as ItemIndex
+    from jaxrec.ids.lengths import (
+        check_prefix_free as check_prefix_free,
+        closed as closed,
+        opened as opened,
+    )
+    from jaxrec.ids.new_items import encode_items as encode_items
+    from jaxrec.ids.rqvae import RqVaeConfig as RqVaeConfig
+    from jaxrec.ids.sequences import pad_items as pad_items, write_histories as write_histories
+    from jaxrec.ids.statistics import (
+        code_statistics as code_statistics,
+        collapse_warning as collapse_warning,
+    )
+    from jaxrec.ids.vectors import (
+        collaborative_vectors as collaborative_vectors,
+        item_vectors as item_vectors,
+        reduced_vectors as reduced_vectors,
+        text_vectors as text_vectors,
+    )
+    from jaxrec.ids.vocabulary import BOS as BOS, PAD as PAD, IdVocabulary as IdVocabulary
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

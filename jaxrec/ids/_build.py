@@ -5,7 +5,7 @@ Shapes: `I` items, `L` levels, `N_l` nodes at depth l, `W` words of a bitmask.
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.ids.codes import sort_order
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.ids.codes import check_codes
 
 

@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.arrays import read_arrays, write_arrays
-from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.core.files import write_text
+from jaxrec.core import ConfigError, DataError, read_arrays, write_arrays, write_text
 
 _KIND = "item codes"
 

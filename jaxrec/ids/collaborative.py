@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 from jaxrec.ids._threads import one_thread
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.cooccurrence import Weighting, cooccurrence, weighted

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.ids import pq, rq, rqvae, svd
 from jaxrec.ids.codes import ItemCodes, groups
 from jaxrec.ids.lengths import closed, is_closed, opened

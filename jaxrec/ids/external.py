@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.lengths import pad_rows

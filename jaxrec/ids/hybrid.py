@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.lengths import number_tokens, opened
 from jaxrec.ids.statistics import code_statistics

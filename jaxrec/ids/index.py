@@ -40,9 +40,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core.arrays import read_mapped, write_mapped
-from jaxrec.core.bits import unpack_bits
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, read_mapped, unpack_bits, write_mapped
 from jaxrec.ids import _build, _changes, _nodes, _subsets
 from jaxrec.ids._masks import WideMasks
 from jaxrec.ids._starts import Starts

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.ids._threads import one_thread
 from jaxrec.ids.kmeans_device import fit_on_device
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.ids.codes import ItemCodes, sort_order_with_ends
 from jaxrec.ids.statistics import code_statistics
 

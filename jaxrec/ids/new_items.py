@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 from jaxrec.ids import collaborative, svd
 from jaxrec.ids.codes import ItemCodes, groups, quantized_levels
 from jaxrec.ids.collisions import QUANTIZERS, free_ids

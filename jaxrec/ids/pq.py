@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import check_vectors, fit_many, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed

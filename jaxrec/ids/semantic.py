@@ -18,7 +18,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.lengths import pad_rows
 from jaxrec.ids.statistics import code_statistics

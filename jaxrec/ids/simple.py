@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 from jaxrec.ids.codes import ItemCodes, groups, level_sizes
 from jaxrec.ids.cooccurrence import flat
 from jaxrec.ids.statistics import code_statistics

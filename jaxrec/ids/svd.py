@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 from jaxrec.ids._threads import one_thread
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.cooccurrence import flat

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.lengths import number_tokens, opened, pad_rows
 from jaxrec.ids.statistics import code_statistics

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.ids.cooccurrence import SMOOTHING, cooccurrence, ppmi
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError
+from jaxrec.core import ConfigError
 
 Array = TypeVar("Array", np.ndarray, Any)  # numpy or JAX
 

@@ -1,17 +1,19 @@
 """One file an operation: a plain XLA form, and others under the same signature where they win."""
 
-from jaxrec.kernels.beam_attention import beam_attention, beam_attention_choice
-from jaxrec.kernels.choose import Choice, Implementation
-from jaxrec.kernels.topk import flat_top_k, grouped_top_k
-from jaxrec.kernels.trie_topk import trie_topk, trie_topk_choice
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Choice",
-    "Implementation",
-    "beam_attention",
-    "beam_attention_choice",
-    "flat_top_k",
-    "grouped_top_k",
-    "trie_topk",
-    "trie_topk_choice",
-]
+if TYPE_CHECKING:
+    from jaxrec.kernels.beam_attention_op import (
+        beam_attention as beam_attention,
+        beam_attention_choice as beam_attention_choice,
+    )
+    from jaxrec.kernels.choose import Choice as Choice, Implementation as Implementation
+    from jaxrec.kernels.topk import flat_top_k as flat_top_k, grouped_top_k as grouped_top_k
+    from jaxrec.kernels.trie_topk_op import (
+        trie_topk as trie_topk,
+        trie_topk_choice as trie_topk_choice,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -18,7 +18,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxrec.core.activations import by_rows
+from jaxrec.core import by_rows
 
 # Below this ratio of scores to k the flat top-k is the faster one. Medians on one CPU core, flat
 # against grouped: [32, 3200] k=50 0.57/0.71 ms, [32, 12800] k=50 1.23/0.98 ms, [8, 102400] k=50

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.core.activations import constrain
+from jaxrec.core import constrain
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
     Attention,

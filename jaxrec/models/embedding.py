@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.core.activations import constrain, gathered, merge_rows, split_rows
+from jaxrec.core import constrain, gathered, merge_rows, split_rows
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
     Dropout,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import DataError
+from jaxrec.core import DataError
 from jaxrec.models.llama2c import (
     fast_tokenizer,
     find_tensor,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core.errors import ConfigError, DataError, nearest
+from jaxrec.core import ConfigError, DataError, nearest
 
 _HEADER = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 _HEADER_BYTES = 4 * len(_HEADER)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data.tokenizers import load_tokenizer
+from jaxrec.data import load_tokenizer
 from jaxrec.models.convert import Pretrained, import_model
 from jaxrec.models.encoder import Pooling, pool
 from jaxrec.models.spec import ModelSpec

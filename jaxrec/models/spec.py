@@ -1,6 +1,7 @@
 """What a model is: its kind and its config. From it come the module and the shapes."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -74,3 +75,10 @@ class ModelSpec:
         """Shape of every leaf by its path, joined by "/", without the leading "params"."""
         tree = nn.meta.unbox(self.shapes())["params"]
         return {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}
+
+
+def init_function(model: CausalLM | EncoderDecoder) -> Callable[[jax.Array], Any]:
+    """From a key to the model's variables, with their axis names."""
+    example = jnp.zeros((1, 2), jnp.int32)
+    inputs = (example, example == 0) * (2 if isinstance(model, EncoderDecoder) else 1)
+    return lambda key: model.init(key, *inputs)

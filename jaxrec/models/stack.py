@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.core.activations import GATHERED
+from jaxrec.core import GATHERED
 from jaxrec.models.block import Block, PerLayer, Reach, Shared
 from jaxrec.models.config import Remat, TransformerConfig
 from jaxrec.nn import (

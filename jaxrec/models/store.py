@@ -6,6 +6,7 @@ JSON file says which class and settings they belong to.
 """
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import math
@@ -199,3 +200,13 @@ def _read_kernel(file: Path, path: str, said: dict[str, Any]) -> StoredKernel:
     except (TypeError, ValueError) as error:
         raise DataError(f"{file} holds no {said['class']}: {error}") from error
     return kernel
+
+
+def checksum(params: Any) -> str:
+    """SHA-256 of names, shapes, dtypes and values."""
+    found = hashlib.sha256()
+    for path, leaf in sorted(flatten_dict(params, sep="/").items()):
+        array = np.asarray(leaf)
+        found.update(f"{path} {array.shape} {array.dtype}".encode())
+        found.update(np.ascontiguousarray(array.reshape(-1)).view(np.uint8).data)
+    return found.hexdigest()

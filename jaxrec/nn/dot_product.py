@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxrec.core.activations import move, token_ways
+from jaxrec.core import move, token_ways
 from jaxrec.nn.dropout import hash_mask
 
 # Rows of queries in a block of causal attention: fewer skip more of the upper triangle, but their

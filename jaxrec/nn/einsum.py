@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.core.activations import constrain, gathered, is_sharded, merge_rows, split_rows
-from jaxrec.core.mesh import is_box
+from jaxrec.core import constrain, gathered, is_box, is_sharded, merge_rows, split_rows
 from jaxrec.nn.kernel import KernelUpdate, StoredKernel, branch_seed, tuned, with_kernel_axes
 
 Initializer = Callable[..., jax.Array]

@@ -24,8 +24,7 @@ from typing import Any, Protocol, Self
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
-from flax import struct
+from flax import linen as nn, struct
 from flax.traverse_util import flatten_dict
 
 TUNED = "tuned"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.core.activations import gathered
+from jaxrec.core import gathered
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

@@ -1,23 +1,19 @@
 """Training objectives: pure functions from parameters and a batch to a loss."""
 
-from jaxrec.objectives.contrastive import info_nce, semi_synthetic
-from jaxrec.objectives.dro import dro, propensities
-from jaxrec.objectives.id_modeling import cross_entropy, id_loss, next_item_loss
-from jaxrec.objectives.language_modeling import language_loss
-from jaxrec.objectives.loss import Loss
-from jaxrec.objectives.ranking import bce, bpr, sampled_softmax
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Loss",
-    "bce",
-    "bpr",
-    "cross_entropy",
-    "dro",
-    "id_loss",
-    "info_nce",
-    "language_loss",
-    "next_item_loss",
-    "propensities",
-    "sampled_softmax",
-    "semi_synthetic",
-]
+if TYPE_CHECKING:
+    from jaxrec.objectives.contrastive import info_nce as info_nce, semi_synthetic as semi_synthetic
+    from jaxrec.objectives.id_modeling import (
+        cross_entropy as cross_entropy,
+        id_loss as id_loss,
+        next_item_loss as next_item_loss,
+    )
+    from jaxrec.objectives.language_modeling import language_loss as language_loss
+    from jaxrec.objectives.loss import Loss as Loss
+    from jaxrec.objectives.ranking import bce as bce, bpr as bpr, sampled_softmax as sampled_softmax
+    from jaxrec.objectives.robust import dro as dro, propensities as propensities
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
-from jaxrec.ids import IdVocabulary
-from jaxrec.ids.vocabulary import BOS, PAD
+from jaxrec.ids import BOS, PAD, IdVocabulary
 from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss

@@ -1,34 +1,35 @@
 """Parameter-efficient tuning: transforms that make the `TUNED` collection of a model."""
 
-from jaxrec.peft.adapter import Adapter
-from jaxrec.peft.interchange import load_peft, save_peft
-from jaxrec.peft.lora import Lora, LoraConfig, merge, unmerge
-from jaxrec.peft.merged import merged
-from jaxrec.peft.prefix import PrefixNetwork
-from jaxrec.peft.several import combine, route
-from jaxrec.peft.tuning import Size, TuneConfig, Tuning, size_of, start, variables
-from jaxrec.peft.virtual import Prepended, Virtual, prepend, virtual_of
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Adapter",
-    "Lora",
-    "LoraConfig",
-    "PrefixNetwork",
-    "Prepended",
-    "Size",
-    "TuneConfig",
-    "Tuning",
-    "Virtual",
-    "combine",
-    "load_peft",
-    "merge",
-    "merged",
-    "prepend",
-    "route",
-    "save_peft",
-    "size_of",
-    "start",
-    "unmerge",
-    "variables",
-    "virtual_of",
-]
+if TYPE_CHECKING:
+    from jaxrec.peft import prompt as prompt
+    from jaxrec.peft.adapter import Adapter as Adapter
+    from jaxrec.peft.interchange import load_peft as load_peft, save_peft as save_peft
+    from jaxrec.peft.lora import (
+        Lora as Lora,
+        LoraConfig as LoraConfig,
+        merge as merge,
+        unmerge as unmerge,
+    )
+    from jaxrec.peft.merging import merged as merged
+    from jaxrec.peft.prefix import PrefixNetwork as PrefixNetwork
+    from jaxrec.peft.several import combine as combine, route as route
+    from jaxrec.peft.tuning import (
+        Size as Size,
+        TuneConfig as TuneConfig,
+        Tuning as Tuning,
+        size_of as size_of,
+        start as start,
+        variables as variables,
+    )
+    from jaxrec.peft.virtual import (
+        Prepended as Prepended,
+        Virtual as Virtual,
+        prepend as prepend,
+        virtual_of as virtual_of,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

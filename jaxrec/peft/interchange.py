@@ -17,9 +17,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.models import Pretrained
-from jaxrec.models.convert import writing
-from jaxrec.models.families import table_of, write_config
+from jaxrec.models import Pretrained, table_of, write_config, writing
 from jaxrec.nn import TUNED, StoredKernel
 from jaxrec.peft import interchange_virtual as virtual
 from jaxrec.peft.interchange_lora import is_lora, read_lora, write_lora

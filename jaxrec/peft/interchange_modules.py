@@ -11,9 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError, nearest
-from jaxrec.models import Pretrained
-from jaxrec.models.convert import tensor_of, tensor_rows
-from jaxrec.models.tables import Table
+from jaxrec.models import Pretrained, Table, tensor_of, tensor_rows
 from jaxrec.nn import StoredKernel
 
 # PEFT trains these of every classifier, asked or not.

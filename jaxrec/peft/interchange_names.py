@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 import einops
 import numpy as np
 
-from jaxrec.models import ModelSpec
-from jaxrec.models.tables import Table
+from jaxrec.models import ModelSpec, Table
 from jaxrec.nn import KernelSpec
 from jaxrec.peft.lora import tunable
 

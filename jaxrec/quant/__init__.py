@@ -1,62 +1,51 @@
 """Quantization: kernels stored in few bits, and the transforms of trees that make them."""
 
-from jaxrec.quant.activations import Activations, quantize_rows
-from jaxrec.quant.calibration import input_ranges, stacked_targets, with_static_activations
-from jaxrec.quant.codebook import CodebookConfig, CodebookKernel
-from jaxrec.quant.codebooks import Codebook
-from jaxrec.quant.gptq import GptqConfig, gptq_params
-from jaxrec.quant.grid import Grid, decode, encode, scale_and_zero
-from jaxrec.quant.llm_int8 import LlmInt8Config, LlmInt8Kernel
-from jaxrec.quant.qat import FakeKernel, QatConfig, fake_quantize, finish
-from jaxrec.quant.ranges import RangeConfig, fit
-from jaxrec.quant.sharding import box_params
-from jaxrec.quant.smoothquant import smooth
-from jaxrec.quant.tree import (
-    Scheme,
-    bits_per_parameter,
-    bytes_of,
-    dequantize_params,
-    parameters_of,
-    quantize_params,
-    targets,
-)
-from jaxrec.quant.uniform import UniformConfig, UniformKernel
-from jaxrec.quant.zeroquant import DistillConfig, distilled_params
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Activations",
-    "Codebook",
-    "CodebookConfig",
-    "CodebookKernel",
-    "DistillConfig",
-    "FakeKernel",
-    "GptqConfig",
-    "Grid",
-    "LlmInt8Config",
-    "LlmInt8Kernel",
-    "QatConfig",
-    "RangeConfig",
-    "Scheme",
-    "UniformConfig",
-    "UniformKernel",
-    "bits_per_parameter",
-    "box_params",
-    "bytes_of",
-    "decode",
-    "dequantize_params",
-    "distilled_params",
-    "encode",
-    "fake_quantize",
-    "finish",
-    "fit",
-    "gptq_params",
-    "input_ranges",
-    "parameters_of",
-    "quantize_params",
-    "quantize_rows",
-    "scale_and_zero",
-    "smooth",
-    "stacked_targets",
-    "targets",
-    "with_static_activations",
-]
+if TYPE_CHECKING:
+    from jaxrec.quant.activations import Activations as Activations, quantize_rows as quantize_rows
+    from jaxrec.quant.calibration import (
+        input_ranges as input_ranges,
+        stacked_targets as stacked_targets,
+        with_static_activations as with_static_activations,
+    )
+    from jaxrec.quant.codebook import (
+        CodebookConfig as CodebookConfig,
+        CodebookKernel as CodebookKernel,
+    )
+    from jaxrec.quant.codebooks import Codebook as Codebook
+    from jaxrec.quant.gptq import GptqConfig as GptqConfig, gptq_params as gptq_params
+    from jaxrec.quant.grid import (
+        Grid as Grid,
+        decode as decode,
+        encode as encode,
+        scale_and_zero as scale_and_zero,
+    )
+    from jaxrec.quant.llm_int8 import LlmInt8Config as LlmInt8Config, LlmInt8Kernel as LlmInt8Kernel
+    from jaxrec.quant.qat import (
+        FakeKernel as FakeKernel,
+        QatConfig as QatConfig,
+        fake_quantize as fake_quantize,
+        finish as finish,
+    )
+    from jaxrec.quant.ranges import RangeConfig as RangeConfig, fit as fit
+    from jaxrec.quant.sharding import box_params as box_params
+    from jaxrec.quant.smoothquant import smooth as smooth
+    from jaxrec.quant.tree import (
+        Scheme as Scheme,
+        bits_per_parameter as bits_per_parameter,
+        bytes_of as bytes_of,
+        dequantize_params as dequantize_params,
+        parameters_of as parameters_of,
+        quantize_params as quantize_params,
+        targets as targets,
+    )
+    from jaxrec.quant.uniform import UniformConfig as UniformConfig, UniformKernel as UniformKernel
+    from jaxrec.quant.zeroquant import (
+        DistillConfig as DistillConfig,
+        distilled_params as distilled_params,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.core.files import write_text
+from jaxrec.core import write_text
 from jaxrec.data import Interactions, ItemTable
 
 _JUMP = 0.1

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.core.mesh import MeshConfig, ShardingRules
+from jaxrec.core import MeshConfig, ShardingRules
 from jaxrec.objectives import Loss
 from jaxrec.train import Plan, TrainConfig, make_plan
 

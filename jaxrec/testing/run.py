@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.baselines import SasrecConfig
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
 from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
-from jaxrec.systems.config import Config, DataConfig, DecodeConfig, EvalConfig, IdConfig
+from jaxrec.runs import DecodeConfig, EvalConfig
+from jaxrec.systems.generative import Config
 from jaxrec.testing.data import write_tiny_csv
 from jaxrec.train import TrainConfig
 

@@ -1,42 +1,32 @@
 """Training: plan, state, step, loop, checkpoints, metric writer, progress."""
 
-from jaxrec.train.checkpoint import Checkpoints, load_params
-from jaxrec.train.config import TrainConfig
-from jaxrec.train.loop import Batches, FitResult, fit
-from jaxrec.train.memory import StepMemory
-from jaxrec.train.metrics import MetricWriter, read_metrics
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.plan import Plan, make_plan
-from jaxrec.train.progress import ProgressBar
-from jaxrec.train.step import (
-    LossFunction,
-    TrainState,
-    all_trained,
-    check_batch,
-    make_shapes,
-    make_state,
-    make_step,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Batches",
-    "Checkpoints",
-    "FitResult",
-    "LossFunction",
-    "MetricWriter",
-    "Plan",
-    "ProgressBar",
-    "StepMemory",
-    "TrainConfig",
-    "TrainState",
-    "all_trained",
-    "check_batch",
-    "fit",
-    "load_params",
-    "make_optimizer",
-    "make_plan",
-    "make_shapes",
-    "make_state",
-    "make_step",
-    "read_metrics",
-]
+if TYPE_CHECKING:
+    from jaxrec.train.checkpoint import Checkpoints as Checkpoints, load_params as load_params
+    from jaxrec.train.config import TrainConfig as TrainConfig
+    from jaxrec.train.loop import Batches as Batches, FitResult as FitResult, fit as fit
+    from jaxrec.train.memory import (
+        StepMemory as StepMemory,
+        count_bytes as count_bytes,
+        step_memory as step_memory,
+    )
+    from jaxrec.train.metrics import MetricWriter as MetricWriter, read_metrics as read_metrics
+    from jaxrec.train.optimizer import make_optimizer as make_optimizer
+    from jaxrec.train.plan import Plan as Plan, make_plan as make_plan
+    from jaxrec.train.progress import ProgressBar as ProgressBar
+    from jaxrec.train.step import (
+        LossFunction as LossFunction,
+        TrainState as TrainState,
+        all_trained as all_trained,
+        check_batch as check_batch,
+        make_shapes as make_shapes,
+        make_state as make_state,
+        make_step as make_step,
+        shardings as shardings,
+        start_state as start_state,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

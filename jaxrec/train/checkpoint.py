@@ -24,8 +24,16 @@ import jax
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
-from jaxrec.core import DataError, DivergedError, ResourceError
-from jaxrec.core.processes import all_agree, barrier, broadcast, is_writer, on_writer
+from jaxrec.core import (
+    DataError,
+    DivergedError,
+    ResourceError,
+    all_agree,
+    barrier,
+    broadcast,
+    is_writer,
+    on_writer,
+)
 from jaxrec.train.checksums import Checked, check, describe
 
 DAMAGED = ".damaged"

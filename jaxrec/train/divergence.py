@@ -15,9 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
-from jaxrec.core import DivergedError
-from jaxrec.core.files import write_bytes
-from jaxrec.core.processes import global_batch, on_writer
+from jaxrec.core import DivergedError, global_batch, on_writer, write_bytes
 from jaxrec.train.checkpoint import iterator_state
 from jaxrec.train.checksums import Checked, check
 

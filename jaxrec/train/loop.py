@@ -8,11 +8,15 @@ from typing import Any, Protocol
 
 import jax
 
-from jaxrec.core import Interrupted
-from jaxrec.core.compiles import CompileCounter
-from jaxrec.core.lock import locked
-from jaxrec.core.mesh import batch_sharding
-from jaxrec.core.processes import batch_shard, broadcast, global_batch
+from jaxrec.core import (
+    CompileCounter,
+    Interrupted,
+    batch_shard,
+    batch_sharding,
+    broadcast,
+    global_batch,
+    locked,
+)
 from jaxrec.train.checkpoint import Checkpoints, check_base, iterator_state
 from jaxrec.train.checksums import Checked
 from jaxrec.train.config import TrainConfig

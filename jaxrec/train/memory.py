@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.core import ResourceError
-from jaxrec.core.units import show_bytes
+from jaxrec.core import ResourceError, show_bytes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxrec.core.compiles import CompileCounter
-from jaxrec.core.flops import peak_flops
-from jaxrec.core.processes import mean
+from jaxrec.core import CompileCounter, mean, peak_flops
 
 # From a batch on the host to the tokens that the model reads of it, and the cells they lie in.
 Measure = Callable[[Any], tuple[int, int]]

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ResourceError
-from jaxrec.core.files import write_text
-from jaxrec.core.processes import is_writer
+from jaxrec.core import ResourceError, is_writer, write_text
 
 
 class MetricWriter:

@@ -6,7 +6,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from jaxrec.core.mesh import replicated
+from jaxrec.core import replicated
 from jaxrec.train.config import TrainConfig
 
 # Ends of the names of leaves that weight decay leaves alone: of norms and of biases.

@@ -13,10 +13,16 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from jaxrec.core import ResourceError
-from jaxrec.core.flops import product_flops
-from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
-from jaxrec.core.units import show_bytes
+from jaxrec.core import (
+    MeshConfig,
+    ResourceError,
+    ShardingRules,
+    batch_sharding,
+    make_mesh,
+    param_shardings,
+    product_flops,
+    show_bytes,
+)
 from jaxrec.peft import Size, Tuning, size_of
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.memory import (

@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxrec.core.processes import is_writer
+from jaxrec.core import is_writer
 
 
 class ProgressBar:

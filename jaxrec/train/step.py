@@ -15,9 +15,15 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from jaxrec.core import ConfigError
-from jaxrec.core.activations import sharded
-from jaxrec.core.mesh import ShardingRules, batch_sharding, param_shardings, replicated, ways
+from jaxrec.core import (
+    ConfigError,
+    ShardingRules,
+    batch_sharding,
+    param_shardings,
+    replicated,
+    sharded,
+    ways,
+)
 from jaxrec.objectives import Loss
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.optimizer import state_shapes

@@ -20,8 +20,7 @@ from jaxrec.baselines.item_table import (
     vocabulary,
 )
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import make_model
-from jaxrec.baselines.sequential import scores as eager_scores
+from jaxrec.baselines.sequential import make_model, scores as eager_scores
 from jaxrec.baselines.sequential_loss import sequence_loss
 from jaxrec.ids import write_histories
 from jaxrec.models import CausalLM

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxrec.baselines.bert4rec import Bert4RecConfig
 from jaxrec.baselines.caser import CaserConfig
 from jaxrec.baselines.clicks import Clicks, click_loss, click_scores, fit_clicks
-from jaxrec.baselines.dros import dros
+from jaxrec.baselines.dros_config import dros
 from jaxrec.baselines.gru4rec import Gru4RecConfig
 from jaxrec.baselines.item_table import DISLIKED, LIKED, UNKNOWN
 from jaxrec.baselines.sasrec import SasrecConfig

@@ -11,7 +11,7 @@ import pytest
 from jaxrec.baselines import popularity
 from jaxrec.baselines.bert4rec import Bert4RecConfig
 from jaxrec.baselines.caser import CaserConfig
-from jaxrec.baselines.dros import dros
+from jaxrec.baselines.dros_config import dros
 from jaxrec.baselines.gru4rec import Gru4RecConfig
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.baselines.sequential import fit_sequential, make_model, scores

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxrec.baselines.bert4rec import Bert4RecConfig, choose_masked
 from jaxrec.baselines.caser import CaserConfig
-from jaxrec.baselines.dros import dros
+from jaxrec.baselines.dros_config import dros
 from jaxrec.baselines.fitting import shuffled_batches
 from jaxrec.baselines.gru4rec import Gru4RecConfig
 from jaxrec.baselines.negatives import Unseen

@@ -8,7 +8,7 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.core import DataError
-from jaxrec.systems.dataset import load_dataset, training_source
+from jaxrec.data.dataset import load_dataset, training_source
 from jaxrec.testing import tiny_config, write_tiny_run
 from jaxrec.testing.launch import exit_codes, held, launch
 

@@ -254,7 +254,7 @@ def test_data_is_described_and_added(config_file, tmp_path, capsys, monkeypatch)
 
 
 def test_the_config_of_a_run_is_read_back_exactly(finished, config_file):
-    from jaxrec.systems.run import load_config
+    from jaxrec.systems.generative.config import load_config
 
     config = tiny_config(config_file.parent / "interactions.csv")
     assert load_config(finished) == config

@@ -8,9 +8,9 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.eval.comparison_table import BEGIN, END
-from jaxrec.systems.compare import with_seed
-from jaxrec.systems.measured import Measured
-from jaxrec.systems.vqrec_config import VqRecConfig
+from jaxrec.runs.compare import with_seed
+from jaxrec.runs.measured import Measured
+from jaxrec.systems.vqrec.config import VqRecConfig
 from jaxrec.testing import tiny_config, write_tiny_csv
 
 CONFIG = """
@@ -68,7 +68,7 @@ def test_figures_are_those_of_the_run_itself(place, compared):
 
 
 def _targets(place):
-    from jaxrec.systems.dataset import load_dataset
+    from jaxrec.data.dataset import load_dataset
 
     path = str(place / "interactions.csv")
     return load_dataset(tiny_config(path).data).split.target("test")

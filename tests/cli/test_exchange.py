@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from jaxrec.cli.main import main
+from jaxrec.core.settings import from_dict
 from jaxrec.ids import IdVocabulary, ItemCodes
 from jaxrec.models import load_model
-from jaxrec.systems import generative
-from jaxrec.systems import run as runs
+from jaxrec.runs.directory import load_codes
+from jaxrec.systems.generative import recommender as generative
+from jaxrec.systems.generative.config import load_config
 from jaxrec.testing import tiny_config, write_tiny_csv
 
 torch = pytest.importorskip("torch")
@@ -68,7 +70,7 @@ def test_an_exported_run_gives_the_same_logits_and_carries_its_ids(trained, tmp_
     out = tmp_path / "hf"
     assert main(["export", str(trained), "--to", "hf", "--out", str(out)]) == 0
     assert "arcee" in capsys.readouterr().out
-    config, codes = runs.load_config(trained), runs.load_codes(trained)
+    config, codes = load_config(trained), load_codes(trained)
     vocabulary = IdVocabulary(codes.sizes)
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
     items = json.loads((out / "item_ids.json").read_text())
@@ -151,4 +153,4 @@ def test_a_config_with_stretched_positions_is_written_and_read(tmp_path):
         config, model=dataclasses.replace(config.model, rope_scaling=scaling)
     )
     values = json.loads(json.dumps(dataclasses.asdict(config)))
-    assert runs.from_dict(type(config), values, "") == config
+    assert from_dict(type(config), values, "") == config

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.ids import IdVocabulary, opened
-from jaxrec.systems import run as runs
+from jaxrec.runs.directory import load_codes
 from jaxrec.testing import write_tiny_csv
 
 CONFIG = """
@@ -63,7 +63,7 @@ def test_ids_of_every_scheme_are_fitted_shown_and_saved(home, scheme, tmp_path, 
     text = capsys.readouterr().out
     assert f"{scheme}: 30 items" in text and "all 30 are distinct" in text
     assert (tmp_path / "ids" / "code_use.png").read_bytes().startswith(b"\x89PNG")
-    codes = runs.load_codes(tmp_path)
+    codes = load_codes(tmp_path)
     assert codes.codes.min() >= 0 and len(np.unique(codes.codes, axis=0)) == 30
     rows = json.loads((tmp_path / "ids" / "item_ids.json").read_text())
     assert [row["item"] for row in rows] == [f"i{n:03d}" for n in range(30)]
@@ -93,7 +93,7 @@ def test_the_main_job_works_with_every_scheme(home, scheme, tmp_path, capsys):
     assert main(["report", str(run)]) == 0
     assert scheme in (run / "report.html").read_text()
     assert main(["export", str(run), "--out", str(out)]) == 0
-    codes = runs.load_codes(run)
+    codes = load_codes(run)
     assert scheme != "collaborative" or set(opened(codes).lengths.tolist()) == {3, 4}
     items = json.loads((out / "item_ids.json").read_text())
     assert items == json.loads((run / "ids" / "item_ids.json").read_text())
@@ -107,7 +107,7 @@ def test_the_main_job_works_with_every_scheme(home, scheme, tmp_path, capsys):
     file = ["--ids.file", str(out / "item_ids.json"), "--ids.repair", "refuse"]
     again = tmp_path / "again"
     assert main(["ids", *arguments(home, "external", again), *file]) == 0
-    np.testing.assert_array_equal(runs.load_codes(again).codes, codes.codes)
+    np.testing.assert_array_equal(load_codes(again).codes, codes.codes)
 
 
 def test_ids_are_shown_before_and_after_repair(home, tmp_path, capsys):
@@ -115,7 +115,7 @@ def test_ids_are_shown_before_and_after_repair(home, tmp_path, capsys):
     assert main(["ids", *words]) == 0
     text = capsys.readouterr().out
     assert "before repair" in text and "after repair (suffix)" in text
-    facts = runs.load_codes(tmp_path).metadata
+    facts = load_codes(tmp_path).metadata
     for statistics in (facts["repair"]["before"], facts):
         for value in statistics["entropy"]:
             assert f"{value:.2f}" in text
@@ -132,7 +132,7 @@ def test_a_collapsed_codebook_is_a_warning_on_the_console(home, tmp_path, capsys
     assert main(["ids", *words]) == 0
     line = "warning: codebook collapse: levels [0, 1] use only 5.0%, 5.0% of their codes"
     assert line in capsys.readouterr().out
-    assert runs.load_codes(tmp_path).metadata["warning"].startswith("codebook collapse")
+    assert load_codes(tmp_path).metadata["warning"].startswith("codebook collapse")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrec.systems import generative, run
+from jaxrec.runs.directory import load_codes
+from jaxrec.systems.generative import recommender as generative
+from jaxrec.systems.generative.config import load_config
 from jaxrec.testing import write_tiny_run
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.train import read_metrics
@@ -57,7 +59,7 @@ class Trainings:
 
 
 def parameters(directory):
-    config, codes = run.load_config(directory), run.load_codes(directory)
+    config, codes = load_config(directory), load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(recommender.params)]
 

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrec.systems import generative, run
+from jaxrec.runs.directory import load_codes
+from jaxrec.systems.generative import recommender as generative
+from jaxrec.systems.generative.config import load_config
 from jaxrec.testing import write_tiny_run
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.train import read_metrics
@@ -35,7 +37,7 @@ def train(place, name, processes, devices, *options):
 
 
 def parameters(directory):
-    config, codes = run.load_config(directory), run.load_codes(directory)
+    config, codes = load_config(directory), load_codes(directory)
     return jax.tree.leaves(generative.load_recommender(config, codes, directory).params)
 
 

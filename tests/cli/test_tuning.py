@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from jaxrec.cli.main import main
-from jaxrec.systems import generative
-from jaxrec.systems import run as runs
+from jaxrec.runs.directory import load_codes
+from jaxrec.systems.generative import recommender as generative
+from jaxrec.systems.generative.config import load_config
 from jaxrec.testing import write_tiny_csv
 
 CONFIG = """
@@ -82,7 +83,7 @@ def histories():
 
 def ours(directory, histories):
     """The level that a run's own recommender reads at the end of these histories."""
-    config, codes = runs.load_config(directory), runs.load_codes(directory)
+    config, codes = load_config(directory), load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
     from jaxrec.decode.history import read_histories
 

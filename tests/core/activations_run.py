@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrec.core.activations import constrain, gathered, merge_rows, sharded, split_rows
-from jaxrec.core.collectives import collectives
+from jaxrec.core.collective_counts import collectives
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.nn import linear_cross_entropy
 

@@ -20,6 +20,7 @@ ROOMS = (
     ("ids",),
     ("nn",),
     ("models",),
+    ("items",),
     ("quant", "peft"),
     ("objectives",),
     ("kernels",),
@@ -29,8 +30,11 @@ ROOMS = (
     ("eval",),
     ("prompting",),
     ("baselines",),
+    ("runs",),
+    ("texts",),
     ("systems",),
-    ("serve", "cli"),
+    ("serve",),
+    ("cli",),
     ("testing",),
 )
 LINE = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}

@@ -21,7 +21,7 @@ from jaxrec.core.mesh import (
     param_shardings,
 )
 from jaxrec.models import ModelSpec
-from jaxrec.systems.config import Config
+from jaxrec.systems.generative.config import Config
 from jaxrec.testing import tiny_model
 from jaxrec.train import TrainConfig, check_batch
 

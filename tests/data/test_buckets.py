@@ -3,8 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxrec.core.errors import ConfigError
 from jaxrec.data import Buckets, Windows, bucket_lengths, bucketed_batches

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.data import Interactions, k_core, load, sample_users

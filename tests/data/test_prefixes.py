@@ -4,8 +4,7 @@ import collections
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxrec.core import DataError
 from jaxrec.data import Buckets, Prefixes, Windows, bucketed_batches, padded_batches

@@ -9,8 +9,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, normalizers
 from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import import_protobuf

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxrec.core.activations import sharded
-from jaxrec.core.collectives import collectives
+from jaxrec.core.collective_counts import collectives
 from jaxrec.core.mesh import (
     MeshConfig,
     ShardingRules,

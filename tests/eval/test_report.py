@@ -10,10 +10,10 @@ import pytest
 
 from jaxrec.cli import main, report
 from jaxrec.core import DataError
+from jaxrec.core.files import to_json
 from jaxrec.eval.report import RunParts, model_card, render, settings
 from jaxrec.ids import ItemCodes, code_statistics
-from jaxrec.systems import Config
-from jaxrec.systems.run import to_json
+from jaxrec.systems.generative.config import Config
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = "<script>alert('1')</script> & \"Sons\" (1999)"

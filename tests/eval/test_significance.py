@@ -1,12 +1,17 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.eval import bootstrap_interval, crossed_interval, crossed_test, holm, paired_bootstrap
-from jaxrec.eval import significance as module
+from jaxrec.eval import (
+    bootstrap_interval,
+    crossed_interval,
+    crossed_test,
+    holm,
+    paired_bootstrap,
+    significance as module,
+)
 
 
 def hits(users=943, rate=0.2, seed=0):

@@ -2,8 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids import ItemCodes, code_statistics, collisions, pq, repair, rq, simple

@@ -11,8 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.models import Block, PerLayer, Reach, Shared
 from jaxrec.nn import ScoreTerms, SelfContext, attention_mask
-from jaxrec.peft import Adapter, TuneConfig
-from jaxrec.peft import adapter as adapters
+from jaxrec.peft import Adapter, TuneConfig, adapter as adapters
 from jaxrec.testing.tuned import SPECS, tuned_case
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.decode import beam_generate, generate, prefill, step
-from jaxrec.decode.generate import check_prompt
+from jaxrec.decode.generation import check_prompt
 from jaxrec.decode.kv_cache import written_tokens
 from jaxrec.peft import prepend, virtual_of
 from jaxrec.testing.tuned import BATCH, METHODS, SPECS, VOCAB, tuned_case

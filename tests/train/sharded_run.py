@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.core.collectives import collectives
+from jaxrec.core.collective_counts import collectives
 from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import CausalLM, TransformerConfig

@@ -41,7 +41,14 @@ import jax
 import numpy as np
 
 from jaxrec.baselines import (
+    Bert4RecConfig,
+    BprConfig,
+    CaserConfig,
+    Gru4RecConfig,
+    NeuMfConfig,
+    SasrecConfig,
     cooccurrence,
+    dros,
     item_knn,
     markov,
     mf_als,
@@ -49,20 +56,11 @@ from jaxrec.baselines import (
     popularity,
     sequential,
 )
-from jaxrec.baselines.bert4rec import Bert4RecConfig
-from jaxrec.baselines.caser import CaserConfig
-from jaxrec.baselines.dros import dros
-from jaxrec.baselines.gru4rec import Gru4RecConfig
-from jaxrec.baselines.mf_bpr import BprConfig
-from jaxrec.baselines.ncf import NeuMfConfig
-from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.data import DataConfig, Dataset, load_dataset
 from jaxrec.eval import average, evaluate
-from jaxrec.models.sentences import find_sentence_encoder
-from jaxrec.systems import item_text
-from jaxrec.systems.comparison import TIES, batches
-from jaxrec.systems.config import METRIC, DataConfig
-from jaxrec.systems.dataset import Dataset, load_dataset
-from jaxrec.systems.id_config import IdConfig
+from jaxrec.items import IdConfig, text as item_text
+from jaxrec.models import find_sentence_encoder
+from jaxrec.runs import METRIC, TIES, ranking_batches
 from jaxrec.train import TrainConfig
 
 COUNTING: dict[str, Any] = {
@@ -172,7 +170,7 @@ def fitted(
 
 
 def ranked(dataset: Dataset, stage: Any, score: Callable[..., Any]) -> dict[str, float]:
-    return average(evaluate(score, batches(dataset, stage, True), (5, 10), TIES))
+    return average(evaluate(score, ranking_batches(dataset, stage, True), (5, 10), TIES))
 
 
 def text_vectors(dataset: Dataset) -> np.ndarray:

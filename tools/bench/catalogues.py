@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxrec.ids.codes import groups
+from jaxrec.ids import groups
 
 
 def distinct_codes(items: int, levels: int, size: int, draw: str) -> np.ndarray:

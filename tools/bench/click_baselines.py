@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.eval.clicks import click_metrics
-from jaxrec.systems import click_table
-from jaxrec.systems.tallrec import load_windows
-from jaxrec.systems.tallrec_config import TallrecConfig
+from jaxrec.eval import click_metrics
+from jaxrec.systems.tallrec import TallrecConfig, load_windows
+from jaxrec.texts import clicks as click_table
 from jaxrec.train import TrainConfig
 
 

@@ -34,7 +34,7 @@ from roofline import Peaks, floor
 from search_step import random_logits, whole_free, whole_search
 from timing import Times, copy_peak, cores, environment, matmul_peak, measure
 
-from jaxrec.core.memory import keep_memory
+from jaxrec.core import keep_memory
 from jaxrec.decode import beam_search, beam_widths, read_histories
 from jaxrec.ids import ItemIndex
 

@@ -11,10 +11,9 @@ from catalogues import distinct_codes
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.decode.search import Normalize
+from jaxrec.decode import Normalize
 from jaxrec.ids import IdVocabulary
-from jaxrec.models import TransformerConfig
-from jaxrec.models.spec import Kind, ModelSpec
+from jaxrec.models import Kind, ModelSpec, TransformerConfig
 
 # What the log-probabilities of all sides sum to one over: what Hugging Face's do.
 NORMALIZE: Normalize = "vocabulary"

@@ -24,7 +24,7 @@ import torch
 import transformers
 
 from jaxrec.models import export_model, import_model
-from jaxrec.testing.peers import (
+from jaxrec.testing import (
     PEERS,
     batch,
     compared,

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import nearest
-from jaxrec.core.files import write_text
+from jaxrec.core import nearest, write_text
+from jaxrec.data import load_dataset
 from jaxrec.decode import Draws
 from jaxrec.eval import bootstrap_interval
-from jaxrec.systems import Config, comparison, generative
-from jaxrec.systems import run as runs
-from jaxrec.systems.dataset import load_dataset
+from jaxrec.runs import check_run, load_codes
+from jaxrec.systems.generative import Config, load_config, measure_model, recommender as generative
 
 METRICS = ("hr@10", "ndcg@10")
 
@@ -36,11 +35,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--markdown", type=Path, help="file to write the table to")
     options = parser.parse_args()
-    config = runs.load_config(options.run)
+    config = load_config(options.run)
     if not isinstance(config, Config):
         parser.error(f"{options.run} is a run of {type(config).__name__}, which has no lists")
-    dataset, codes = load_dataset(config.data), runs.load_codes(options.run)
-    runs.check(config, dataset, options.run)
+    dataset, codes = load_dataset(config.data), load_codes(options.run)
+    check_run(config, dataset, options.run)
     recommender = generative.load_recommender(config, codes, options.run)
     rows: dict[str, dict[str, Any]] = {}
     found = variants(config, options.places, options.seed)
@@ -56,7 +55,7 @@ def main() -> None:
             if name != "beam, short"
             else short(config, options.places),
         )
-        measured, facts = comparison.measure_model(asked, changed, dataset, 0.0)
+        measured, facts = measure_model(asked, changed, dataset, 0.0)
         items = measured.items[:, : options.places]
         best = rows["beam"]["items"] if rows else items
         rows[name] = {

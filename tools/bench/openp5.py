@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from sweeps import measure
 
-from jaxrec.core import nearest
-from jaxrec.core.files import write_text
-from jaxrec.systems.compare import with_seed
+from jaxrec.core import nearest, write_text
+from jaxrec.runs import with_seed
 
 METRICS = ("hr@5", "hr@10", "ndcg@10")
 

@@ -20,15 +20,15 @@ import numpy as np
 
 from jaxrec.data import (
     Buckets,
+    DataConfig,
     Packing,
     Windows,
     bucketed_batches,
+    load_dataset,
     packed_batches,
+    pad_left,
     padded_batches,
 )
-from jaxrec.data.pipeline import pad_left
-from jaxrec.systems.config import DataConfig
-from jaxrec.systems.dataset import load_dataset
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.ids.codes import sort_order
+from jaxrec.ids import sort_order
 
 # As published: the first two levels are dense.
 DENSE = 2

@@ -24,8 +24,7 @@ from flax.traverse_util import flatten_dict
 from padded_trie import PaddedTrie
 
 from jaxrec.ids import IdVocabulary
-from jaxrec.models.families import table_of, write_config
-from jaxrec.models.spec import ModelSpec
+from jaxrec.models import ModelSpec, table_of, write_config
 
 # What Hugging Face can normalize over: its log-softmax spans the vocabulary, and
 # `renormalize_logits` takes another one after the constraint, over what is legal.

@@ -25,7 +25,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from timing import environment
 
-from jaxrec.core.memory import keep_memory
+from jaxrec.core import keep_memory
 from jaxrec.nn import kernel_specs
 from jaxrec.quant import (
     CodebookConfig,

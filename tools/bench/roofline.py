@@ -21,7 +21,7 @@ rather than too high.
 import dataclasses
 
 from jaxrec.ids import IdVocabulary
-from jaxrec.models.spec import ModelSpec
+from jaxrec.models import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,11 +36,8 @@ import jax.numpy as jnp
 import numpy as np
 from timing import Times, cores, environment, measure
 
-from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import make_model
-from jaxrec.baselines.sequential_loss import prediction_losses, sequence_loss
-from jaxrec.core.memory import keep_memory
-from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
+from jaxrec.baselines import SasrecConfig, make_model, prediction_losses, sequence_loss
+from jaxrec.core import MeshConfig, ShardingRules, keep_memory, make_mesh
 from jaxrec.objectives import Loss
 from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 

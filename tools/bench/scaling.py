@@ -30,21 +30,29 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxrec.core.collectives import Collective, collectives
-from jaxrec.core.mesh import (
+from jaxrec.core import (
     PRESETS,
+    Collective,
     MeshConfig,
     ShardingRules,
     batch_sharding,
+    collectives,
     make_mesh,
+    show_bytes,
     ways,
 )
-from jaxrec.core.units import show_bytes
 from jaxrec.models import ModelSpec, TransformerConfig
 from jaxrec.objectives import Loss, language_loss
-from jaxrec.train import TrainConfig, TrainState, make_optimizer, make_shapes, make_step
-from jaxrec.train.memory import StepMemory, step_memory
-from jaxrec.train.step import shardings
+from jaxrec.train import (
+    StepMemory,
+    TrainConfig,
+    TrainState,
+    make_optimizer,
+    make_shapes,
+    make_step,
+    shardings,
+    step_memory,
+)
 
 RULES = ("replicated", "fsdp", "tensor", "fsdp_tensor")
 LLAMA_7B = TransformerConfig(

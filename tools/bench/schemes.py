@@ -28,13 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import nearest
-from jaxrec.core.files import write_text
+from jaxrec.core import check_types, nearest, read_json, write_text
+from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import crossed_interval
-from jaxrec.systems import Config, comparison, generative
-from jaxrec.systems import run as runs
-from jaxrec.systems.dataset import Dataset, load_dataset
-from jaxrec.systems.run import check_types
+from jaxrec.systems.generative import Config, measure_model, recommender as generative
 
 METRICS = ("hr@10", "ndcg@10")
 _FILE = "measured.json"
@@ -101,12 +98,12 @@ def measure(config: Config, dataset: Dataset, directory: Path) -> dict[str, Any]
     path = directory / _FILE
     codes = generative.open_run(config, dataset, directory)
     if path.exists():
-        return runs.read_json(path)
+        return read_json(path)
     started = time.process_time()
     result = generative.train(config, dataset, codes, directory)
     cpu_seconds = time.process_time() - started
     recommender = generative.make_recommender(config, codes, result.params)
-    measured, lists = comparison.measure_model(recommender, config, dataset, result.seconds)
+    measured, lists = measure_model(recommender, config, dataset, result.seconds)
     before = codes.metadata.get("repair", {}).get("before", codes.metadata)
     row = {metric: measured.metrics[metric].tolist() for metric in METRICS} | {
         "sizes": list(codes.sizes),

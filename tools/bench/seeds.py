@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.cli.arguments import take_config
+from jaxrec.cli import take_config
+from jaxrec.data import load_dataset
 from jaxrec.eval import average
-from jaxrec.systems import comparison, generative
-from jaxrec.systems.dataset import load_dataset
+from jaxrec.systems.generative import measure_model, recommender as generative
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
             codes = generative.open_run(varied, dataset, Path(directory))
             result = generative.train(varied, dataset, codes, Path(directory))
         recommender = generative.make_recommender(varied, codes, result.params)
-        measured, lists = comparison.measure_model(recommender, varied, dataset, result.seconds)
+        measured, lists = measure_model(recommender, varied, dataset, result.seconds)
         row = average(measured.metrics) | {
             "seconds": result.seconds,
             "best_step": result.best_step,

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 from sweeps import measure
 
-from jaxrec.core import nearest
-from jaxrec.core.memory import keep_memory
-from jaxrec.systems.compare import with_seed
+from jaxrec.core import keep_memory, nearest
+from jaxrec.runs import with_seed
 
 METRICS = ("auc", "within_user_auc")
 

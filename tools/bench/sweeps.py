@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core.files import write_text
-from jaxrec.systems import run as runs
-from jaxrec.systems.system import Options, system_of
+from jaxrec.core import read_json, to_json, write_text
+from jaxrec.runs import Options, load_run, system_of
 
 
 def measure(config: Any, directory: Path) -> Mapping[str, Any]:
@@ -14,7 +13,7 @@ def measure(config: Any, directory: Path) -> Mapping[str, Any]:
     path, system = directory / "eval.json", system_of(config)
     if not path.exists():
         system.train(config, directory, Options())
-        write_text(path, runs.to_json(system.evaluate(config, directory, baselines=True)))
-    elif runs.load_any(directory) != config:
+        write_text(path, to_json(system.evaluate(config, directory, baselines=True)))
+    elif load_run(directory) != config:
         raise SystemExit(f"{directory} holds a run of other settings; give another --out")
-    return runs.read_json(path)
+    return read_json(path)

@@ -27,8 +27,7 @@ import numpy as np
 from decode_rows import T5
 from timing import cores, environment, matmul_peak, measure
 
-from jaxrec.core.memory import keep_memory
-from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
+from jaxrec.core import MeshConfig, ShardingRules, keep_memory, make_mesh
 from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import Loss

@@ -23,14 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import nearest
-from jaxrec.core.memory import keep_memory
+from jaxrec.core import keep_memory, nearest
 from jaxrec.eval import crossed_interval
-from jaxrec.systems import comparison, vqrec
-from jaxrec.systems.compare import with_seed
-from jaxrec.systems.domains import Domain, known_users, load_domains
-from jaxrec.systems.measured import Measured
-from jaxrec.systems.vqrec_config import VqRecConfig
+from jaxrec.runs import (
+    Domain,
+    Measured,
+    known_users,
+    load_domains,
+    measure_baseline,
+    protocol_of,
+    rank_by_scores,
+    with_seed,
+)
+from jaxrec.systems.vqrec import VqRecConfig, run as vqrec
 
 METRICS = ("hr@10", "ndcg@10")
 
@@ -41,14 +46,14 @@ def measure(
     """Train and measure, or read what that gave; `shared` has the sources' stage."""
     path, own = directory / "test.npz", directory / "pretrain"
     dataset = target.parts[0]
-    facts = comparison.protocol(config, dataset)
+    facts = protocol_of(config, dataset)
     if not path.exists():
         if config.sources and shared.exists() and not own.exists():
             shutil.copytree(shared, own)
         result, score = vqrec.fit(config, source if config.sources else None, target, directory)
         if config.sources and not shared.exists():
             shutil.copytree(own, shared)
-        comparison.rank(score, config, dataset, 0, result.seconds).save(path, facts)
+        rank_by_scores(score, config, dataset, 0, result.seconds).save(path, facts)
     return Measured.load(path)[0]
 
 
@@ -82,7 +87,7 @@ def main() -> None:
             shown = "  ".join(f"{m} {found[name][-1][m].mean():.4f}" for m in METRICS)
             print(f"{name}, seed {seed}: {shown}", flush=True)
         for name in c.eval.baselines:
-            counted = comparison.measure_baseline(name, c, dataset, options.out, target.histories)
+            counted = measure_baseline(name, c, dataset, options.out, target.histories)
             found.setdefault(name, []).append({m: counted.metrics[m] for m in METRICS})
     print("\n" + show(found))
     rows = {n: {m: [float(row[m].mean()) for row in r] for m in METRICS} for n, r in found.items()}

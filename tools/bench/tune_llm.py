@@ -20,19 +20,16 @@ import numpy as np
 from flax import linen as nn
 from timing import environment
 
-from jaxrec.core.memory import keep_memory
-from jaxrec.data.click_windows import NO, YES, click_prompts
-from jaxrec.data.instructions import encode_instructions, instruction_batches
-from jaxrec.decode.answers import answer_gaps, answer_tokens
-from jaxrec.eval.clicks import click_metrics
+from jaxrec.core import keep_memory
+from jaxrec.data import NO, YES, click_prompts, encode_instructions, instruction_batches
+from jaxrec.decode import answer_gaps, answer_tokens
+from jaxrec.eval import click_metrics
 from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
-from jaxrec.systems.pretrained import open_any
-from jaxrec.systems.tallrec import load_windows
-from jaxrec.systems.tallrec_config import ClickEvalConfig, TallrecConfig
-from jaxrec.train import TrainConfig, make_plan
-from jaxrec.train.step import start_state
+from jaxrec.runs import open_any
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
+from jaxrec.train import TrainConfig, make_plan, start_state
 
 LAYERS = ("query", "value")
 METHODS = {name: TuneConfig(name, rank=8, alpha=16.0, targets=LAYERS) for name in ("lora", "qlora")}

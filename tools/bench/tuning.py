@@ -23,14 +23,12 @@ import numpy as np
 from flax import linen as nn
 from timing import environment
 
-from jaxrec.core.memory import keep_memory
+from jaxrec.core import keep_memory
 from jaxrec.models import CausalLM
 from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, prepend, start, variables, virtual_of
 from jaxrec.quant import CodebookConfig, quantize_params
-from jaxrec.train import Plan, TrainConfig, make_plan
-from jaxrec.train.memory import count_bytes
-from jaxrec.train.step import start_state
+from jaxrec.train import Plan, TrainConfig, count_bytes, make_plan, start_state
 
 BATCH = 20
 WINDOW = 101  # leaves room for virtual tokens among the model's 128 positions

@@ -1,0 +1,259 @@
+"""From a name or a path to `Interactions`: where data sets are looked for, and how files are told.
+
+A known name is looked for in this order: the path given by the caller, the directory in the
+environment variable JAXREC_DATA, an installed RecBole (which ships MovieLens-100K), the cache of
+earlier downloads, and the official download.
+"""
+
+import dataclasses
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxrec.core import DataError, nearest
+from jaxrec.data import download, files
+from jaxrec.data.amazon import find_amazon, read_amazon
+from jaxrec.data.interactions import Interactions
+from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
+from jaxrec.data.recbole import read_recbole
+from jaxrec.data.sequences import read_sequences
+from jaxrec.data.tables import Columns, read_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A data set that can be asked for by name.
+
+    Attributes:
+        about: one line: what it is.
+        folders: where it lies below JAXREC_DATA, in order of preference.
+        homepage: where a person finds it, and its licence.
+        recbole: folder inside RecBole's `dataset_example`, if it ships the data set.
+        urls: mirrors of the official archive; none where no checksum is published for it.
+        sha256: of the archive.
+        archive_folder: top folder inside the archive.
+    """
+
+    about: str
+    folders: tuple[str, ...]
+    homepage: str
+    recbole: str = ""
+    urls: tuple[str, ...] = ()
+    sha256: str = ""
+    archive_folder: str = ""
+
+
+def _grouplens(name: str, sha256: str) -> dict[str, object]:
+    # Checksums: tensorflow/datasets, tensorflow_datasets/url_checksums/movielens.txt.
+    base = "files.grouplens.org/datasets/movielens"
+    return {
+        "homepage": "https://grouplens.org/datasets/movielens/",
+        "urls": (f"https://{base}/{name}.zip", f"http://{base}/{name}.zip"),
+        "sha256": sha256,
+        "archive_folder": name,
+    }
+
+
+_TWEETINGS = "https://github.com/sidooms/MovieTweetings"
+_AMAZON = "https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html"
+
+DATASETS: dict[str, Known] = {
+    "ml-100k": Known(
+        "MovieLens 100K: 100,000 ratings, 943 users, 1,682 movies, 1997-1998",
+        ("ml-100k",),
+        recbole="ml-100k",
+        **_grouplens(  # type: ignore[arg-type]
+            "ml-100k", "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
+        ),
+    ),
+    "ml-latest-small": Known(
+        "MovieLens latest-small: about 100,000 ratings; GroupLens replaces it from time to time",
+        ("ml-latest-small",),
+        **_grouplens(  # type: ignore[arg-type]
+            "ml-latest-small", "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"
+        ),
+    ),
+    "ml-1m": Known(
+        "MovieLens 1M: 1,000,209 ratings, 6,040 users, 3,706 movies, 2000-2003",
+        ("ml-1m",),
+        **_grouplens(  # type: ignore[arg-type]
+            "ml-1m", "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
+        ),
+    ),
+    "movietweetings-10k": Known(
+        "MovieTweetings: the first 10,000 ratings tweeted from IMDb, 2013",
+        ("movietweetings-10k", "movietweetings/10K"),
+        _TWEETINGS,
+    ),
+    "movietweetings-100k": Known(
+        "MovieTweetings: the first 100,000 ratings tweeted from IMDb, 2013",
+        ("movietweetings-100k", "movietweetings/100K"),
+        _TWEETINGS,
+    ),
+    "amazon-beauty": Known(
+        "Amazon reviews 2014, Beauty 5-core as sequences (P5, TIGER, S3-Rec)",
+        ("amazon-beauty",),
+        _AMAZON,
+    ),
+}
+
+
+def load(
+    name: str = "ml-100k",
+    *,
+    from_file: str | os.PathLike[str] | None = None,
+    columns: Columns | None = None,
+    allow_download: bool = True,
+) -> Interactions:
+    """Load a data set by name or path.
+
+    Args:
+        name: a key of `DATASETS`, or a path as `read` takes it.
+        from_file: a path to read instead of looking for `name`; the result is still called `name`.
+        columns: for CSV and Parquet, which column means what.
+        allow_download: whether to use the network as a last resort.
+
+    Returns:
+        The interactions; `.source` says where they came from.
+
+    Raises:
+        DataError: not found (with every place looked at), or malformed.
+    """
+    if from_file is not None:
+        return read(from_file, columns=columns, name=name)
+    known = DATASETS.get(name)
+    if known is None:
+        if Path(name).exists():
+            return read(name, columns=columns)
+        raise DataError(
+            f"no data set {name!r}{nearest(name, DATASETS)}, and no such file or directory; "
+            f"known: {', '.join(DATASETS)}"
+        )
+    looked: list[str] = []
+    for origin, look in _places(name, known):
+        path = look()
+        if isinstance(path, Path):
+            found = read(path, columns=columns, name=name)
+            return dataclasses.replace(found, source=f"{origin}: {path}")
+        looked.append(f"{origin}: {path}")
+    if not known.urls:
+        looked.append("download: none offered, no published checksum")
+    elif not allow_download:
+        looked.append("download: not allowed")
+    else:
+        target = download.cache_dir() / name
+        try:
+            download.fetch_archive(known.urls, known.sha256, known.archive_folder, target)
+        except DataError as error:
+            looked.append(str(error))
+        else:
+            found = read(target, columns=columns, name=name)
+            return dataclasses.replace(found, source=f"download: {known.urls[0]}")
+    raise DataError(
+        f"data set {name!r} not found; looked in {'; '.join(looked)}. Get it from "
+        f"{known.homepage} and pass its directory with --from-file, or put it in a directory "
+        "and set JAXREC_DATA"
+    )
+
+
+def _places(name: str, known: Known) -> list[tuple[str, Callable[[], Path | str]]]:
+    """Return (origin, look) pairs; `look` gives the path, or what was not there."""
+
+    def environment() -> Path | str:
+        root = os.environ.get("JAXREC_DATA")
+        if not root:
+            return "not set"
+        for folder in known.folders:
+            path = Path(root).expanduser() / folder
+            if path.exists():
+                return path
+        return f"no {' or '.join(known.folders)} in {root}"
+
+    def recbole() -> Path | str:
+        # find_spec locates the package without importing it: RecBole would import PyTorch.
+        spec = importlib.util.find_spec("recbole")
+        for root in (spec.submodule_search_locations or ()) if spec else ():
+            path = Path(root) / "dataset_example" / known.recbole
+            if path.is_dir():
+                return path
+            return f"no {path}"
+        return "not installed (pip install --no-deps recbole==1.2.1)"
+
+    def cache() -> Path | str:
+        path = download.cache_dir() / name
+        return path if path.is_dir() else f"no {path}"
+
+    places: list[tuple[str, Callable[[], Path | str]]] = [("JAXREC_DATA", environment)]
+    if known.recbole:
+        places.append(("recbole", recbole))
+    if known.urls:
+        places.append(("cache", cache))
+    return places
+
+
+def read(
+    path: str | os.PathLike[str], *, columns: Columns | None = None, name: str | None = None
+) -> Interactions:
+    """Read a file, directory or zip archive, telling the format by its file names.
+
+    Directories: `u.data` (MovieLens 100K), `ratings.csv` (later MovieLens), `ratings.dat` or
+    `sequences.txt` with `movies.dat` (MovieLens 1M, MovieTweetings), `sequential_data.txt` with
+    `items.jsonl`, one `.inter` file (RecBole), or a review file with `meta*` (Amazon). Files: one
+    of those, `.csv`, `.parquet`, `.txt` (sequential), `.json` or `.jsonl` (Amazon). Each may end in
+    .gz. With `columns`, CSV and Parquet are read by that mapping.
+
+    Raises DataError: missing, of no known format, or malformed.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or directory; check the path")
+    if path.is_dir():
+        return _read_directory(path, name or path.name)
+    ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
+    stem = path.name.removesuffix(".gz")
+    if ending == ".zip":
+        with download.unpacked(path) as folder:
+            found = _read_directory(folder, name or path.stem)
+        return dataclasses.replace(found, source=str(path))
+    if columns is not None or stem.endswith((".parquet", ".pq")):
+        return read_table(path, columns, name)
+    if stem in ("u.data", "ratings.dat", "ratings.csv"):
+        return _read_directory(path.parent, name or path.parent.name)
+    if stem.endswith(".inter"):
+        return read_recbole(path, name)
+    if stem.endswith((".json", ".jsonl")):
+        return read_amazon(path, name=name)
+    if stem.endswith((".csv", ".tsv")):
+        return read_table(path, Columns(delimiter="\t" if stem.endswith(".tsv") else ","), name)
+    if stem.endswith(".txt"):
+        return read_sequences(path, _items_beside(path.parent), name or path.name.split(".")[0])
+    raise DataError(
+        f"{path}: cannot tell the format of {path.name!r}; known endings: .inter, .csv, .tsv, "
+        ".parquet, .txt, .json, .jsonl, .zip (also .gz), u.data, ratings.dat"
+    )
+
+
+def _read_directory(path: Path, name: str) -> Interactions:
+    if files.find(path, "u.data"):
+        return read_movielens_100k(path, name)
+    if files.find(path, "ratings.csv"):
+        return read_movielens_csv(path, name)
+    if files.find(path, "ratings.dat", "sequences.txt"):
+        return read_double_colon(path, name)
+    if sequences := files.find(path, "sequential_data.txt"):
+        return read_sequences(sequences, _items_beside(path), name)
+    if any(path.glob("*.inter")):
+        return read_recbole(path, name)
+    if any(path.glob("*.json*")):
+        reviews, metadata = find_amazon(path)
+        return read_amazon(reviews, metadata, name)
+    inside = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
+    raise DataError(
+        f"{path}: no known data set in this directory (it holds {inside}); expected u.data, "
+        "ratings.csv, ratings.dat, sequences.txt, sequential_data.txt, *.inter or *.json(l)"
+    )
+
+
+def _items_beside(directory: Path) -> Path | None:
+    return files.find(directory, "items.jsonl", "items.json")

@@ -1,0 +1,58 @@
+"""What every run has: its directory, shared settings, the evaluation protocol and comparisons."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.runs import compare as compare
+    from jaxrec.runs.baselines import (
+        measure_baseline as measure_baseline,
+        rank_by_scores as rank_by_scores,
+    )
+    from jaxrec.runs.compare import Compared as Compared, with_seed as with_seed
+    from jaxrec.runs.config import (
+        COUNTING as COUNTING,
+        METRIC as METRIC,
+        TEXTUAL as TEXTUAL,
+        TRAINED as TRAINED,
+        DecodeConfig as DecodeConfig,
+        EvalConfig as EvalConfig,
+    )
+    from jaxrec.runs.directory import (
+        TEST_FILE as TEST_FILE,
+        check_run as check_run,
+        create_run as create_run,
+        is_run as is_run,
+        load_codes as load_codes,
+        load_run as load_run,
+        write_summary as write_summary,
+    )
+    from jaxrec.runs.domains import (
+        Domain as Domain,
+        known_users as known_users,
+        load_domains as load_domains,
+    )
+    from jaxrec.runs.measured import Measured as Measured
+    from jaxrec.runs.opened import open_any as open_any
+    from jaxrec.runs.protocol import (
+        TIES as TIES,
+        Stage as Stage,
+        heading as heading,
+        known_share as known_share,
+        leak_audit as leak_audit,
+        protocol_of as protocol_of,
+        ranking_batches as ranking_batches,
+    )
+    from jaxrec.runs.system import (
+        Options as Options,
+        short_name as short_name,
+        system_of as system_of,
+    )
+    from jaxrec.runs.table import (
+        MODEL as MODEL,
+        baseline_table as baseline_table,
+        table_lines as table_lines,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

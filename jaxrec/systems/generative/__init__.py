@@ -1,0 +1,18 @@
+"""The generative recommender: item IDs, a model trained on histories, constrained beam search."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.systems.generative import model as model, recommender as recommender
+    from jaxrec.systems.generative.config import (
+        BatchConfig as BatchConfig,
+        Config as Config,
+        load_config as load_config,
+    )
+    from jaxrec.systems.generative.measure import measure_model as measure_model
+    from jaxrec.systems.generative.model import start_tokens as start_tokens
+    from jaxrec.systems.generative.opened import open_adapter as open_adapter
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -1,0 +1,161 @@
+"""A run's histories as training batches: padded, in length buckets, or packed.
+
+The layouts hold the same windows, and differ in shapes and in how much of them is padding. Where a
+history is read in both directions, each of its prefixes is an example instead of a window.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core import make_mesh, ways
+from jaxrec.data import (
+    Buckets,
+    Encode,
+    Packing,
+    Prefixes,
+    Source,
+    Windows,
+    bucketed_batches,
+    packed_batches,
+    padded_batches,
+)
+from jaxrec.ids import write_histories
+from jaxrec.systems.generative.config import Config
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingBatches:
+    """Batches for `id_loss`, or for `next_item_loss`.
+
+    Attributes:
+      dataset: endless Grain dataset of "tokens", and "segments" where rows are packed; or of
+        "source" and "target".
+      shapes: `jax.ShapeDtypeStruct`s of every kind of batch, that of the longest rows last.
+      description: what a batch is like, in words.
+      padding: share of padding over an epoch.
+      baseline: likewise, if every history were padded to `max_items`.
+    """
+
+    dataset: Any
+    shapes: list[dict[str, jax.ShapeDtypeStruct]]
+    description: str
+    padding: float
+    baseline: float
+
+    def __str__(self) -> str:
+        """One line to show before training."""
+        line = f"batches of {self.description}: {self.padding:.1%} padding"
+        if self.padding == self.baseline:
+            return line
+        return f"{line}, {self.baseline:.1%} if every history were padded to the longest"
+
+
+def training_batches(
+    config: Config,
+    source: Source,
+    tokens_of: np.ndarray,
+    shard: tuple[int, int] = (0, 1),
+    starts: np.ndarray | None = None,
+) -> TrainingBatches:
+    """Lay the training histories out as the config says.
+
+    Args:
+      config: of the run.
+      source: item arrays, one a user.
+      tokens_of: `[I, L]` int32, tokens of each item.
+      shard: (part, parts) of every batch that the dataset gives; shapes are of whole batches.
+      starts: `[U]` int32, see `model.start_tokens`.
+
+    Raises:
+      ConfigError: a batch that does not divide over devices and micro-batches.
+    """
+    layout, rows, levels = config.batches, config.train.batch_size, tokens_of.shape[1]
+    apart = config.architecture != "causal"
+    # The item that follows a history is no part of what is read.
+    items = config.max_items + apart
+    kind, users = (Prefixes if apart else Windows), starts is not None
+    windows = kind.of(source, length=items, seed=config.train.seed, users=users)
+
+    def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+        shapes = {"tokens": (1 + length * levels,)}
+        if apart:
+            shapes = {"source": (1 + (length - 1) * levels,), "target": (levels,)}
+        return {
+            name: jax.ShapeDtypeStruct((rows, *size), jnp.int32) for name, size in shapes.items()
+        }
+
+    def padded_to(length: int) -> Encode:
+        def encode(items: np.ndarray, _: np.random.Generator) -> dict[str, np.ndarray]:
+            first = None if starts is None else starts[items[:1]]
+            items = items if starts is None else items[1:]
+            if not apart:
+                return {"tokens": write_histories([items], tokens_of, length, first)[0]}
+            source = write_histories([items[:-1]], tokens_of, length - 1, first)[0]
+            return {"source": source, "target": tokens_of[items[-1]]}
+
+        return encode
+
+    if layout.layout == "pad":
+        return TrainingBatches(
+            padded_batches(windows, batch_size=rows, encode=padded_to(items), shard=shard),
+            [shape(rows, items)],
+            f"{rows} rows of {items} items",
+            windows.padding,
+            windows.padding,
+        )
+    if layout.layout == "bucket":
+        mesh = make_mesh(config.mesh)
+        devices = ways(mesh, config.sharding.mesh_axes("batch", mesh))
+        buckets = Buckets.of(
+            windows,
+            count=layout.buckets,
+            batch_size=rows,
+            multiple=config.train.accumulate * devices,
+        )
+        sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
+        return TrainingBatches(
+            bucketed_batches(buckets, encode=padded_to, shard=shard),
+            [shape(*size) for size in sizes],
+            " or ".join(f"{rows} rows of {length} items" for rows, length in sizes),
+            buckets.padding,
+            windows.padding,
+        )
+    packing = Packing(windows, layout.row_items or items)
+    histories = windows.per_epoch / packing.per_epoch
+    return TrainingBatches(
+        packed_batches(
+            packing,
+            batch_size=rows,
+            encode=lambda items, _: {"tokens": tokens_of[items]},
+            shard=shard,
+        ),
+        [
+            {
+                "tokens": jax.ShapeDtypeStruct((rows, packing.row, levels), jnp.int32),
+                "segments": jax.ShapeDtypeStruct((rows, packing.row), jnp.int32),
+            }
+        ],
+        f"{rows} rows of {packing.row} items, {histories:.1f} histories packed in each",
+        packing.padding,
+        windows.padding,
+    )
+
+
+def measure(batch: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """Tokens that the model reads of a batch, and the cells that they lie in."""
+    if "segments" in batch:
+        levels = batch["tokens"].shape[-1]
+        used = batch["segments"] >= 0
+        return levels * int(np.count_nonzero(used)), levels * used.size
+    if "source" in batch:
+        # What is read but for the first token, and what is written: those of all items.
+        read = batch["source"][:, 1:]
+        written = batch["target"].size
+        return int(np.count_nonzero(batch["source"])) - len(read) + written, read.size + written
+    read = batch["tokens"][:, :-1]
+    return int(np.count_nonzero(read)), read.size

@@ -1,0 +1,177 @@
+"""A whole run as one frozen value, which `configs/*.py` return and the command line overrides."""
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from jaxrec.baselines import (
+    Bert4RecConfig,
+    BprConfig,
+    CaserConfig,
+    Gru4RecConfig,
+    NeuMfConfig,
+    SasrecConfig,
+    dros,
+)
+from jaxrec.core import ConfigError, MeshConfig, ShardingRules
+from jaxrec.data import DataConfig
+from jaxrec.items import IdConfig
+from jaxrec.models import TransformerConfig
+from jaxrec.peft import TuneConfig
+from jaxrec.runs import DecodeConfig, EvalConfig, load_run, short_name
+from jaxrec.train import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchConfig:
+    """How histories of different lengths share the fixed shapes of training batches.
+
+    Attributes:
+      layout: "pad" has a history a row, all padded to `max_items`; "bucket" too, but a batch's rows
+        are padded to one of a few lengths; "pack" puts several histories into a row.
+      buckets: most lengths, and so compiled shapes, of "bucket". `train.batch_size` are the rows
+        at `max_items`; shorter batches have as many more as keeps their tokens about equal.
+      row_items: items that a row of "pack" has room for; 0 for `max_items`.
+    """
+
+    layout: Literal["pad", "bucket", "pack"] = "pad"
+    buckets: int = 4
+    row_items: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject sizes that hold nothing."""
+        if self.buckets < 1:
+            raise ConfigError(f"batches.buckets must be at least 1, got {self.buckets}")
+        if self.row_items < 0:
+            raise ConfigError(f"batches.row_items must not be negative, got {self.row_items}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run: data, IDs, model, training, decoding, evaluation.
+
+    Attributes:
+      max_items: most recent items of a history that the model reads.
+      architecture: "causal", a decoder that learns from every item of a window at once;
+        "encoder_decoder", or "prefix", a decoder whose history sees itself in both directions:
+        these learn from each prefix of a history by itself.
+      user_tokens: tokens to which users are hashed; a user's stands in front of the history. 0 for
+        none (Rajput et al. 2023, section 3.2, have 2,000).
+      model: shape of the model; its vocabulary follows from the IDs. With `tune.base` the
+        shape is the base's, and only the dropouts, dtype and remat given here are read.
+      tune: from which model training starts, and what of it is trained.
+    """
+
+    system: ClassVar[str] = "jaxrec.systems.generative"
+
+    max_items: int = 30
+    architecture: Literal["causal", "prefix", "encoder_decoder"] = "causal"
+    user_tokens: int = 0
+    data: DataConfig = DataConfig()
+    ids: IdConfig = IdConfig()
+    model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
+    tune: TuneConfig = TuneConfig()
+    train: TrainConfig = TrainConfig()
+    batches: BatchConfig = BatchConfig()
+    decode: DecodeConfig = DecodeConfig()
+    eval: EvalConfig = EvalConfig()
+    sasrec: SasrecConfig = SasrecConfig()
+    gru4rec: Gru4RecConfig = Gru4RecConfig()
+    caser: CaserConfig = CaserConfig()
+    bert4rec: Bert4RecConfig = Bert4RecConfig()
+    dros: SasrecConfig = dros(SasrecConfig())
+    bpr: BprConfig = BprConfig()
+    neumf: NeuMfConfig = NeuMfConfig()
+    gru4rec_text: Gru4RecConfig = Gru4RecConfig(tied=True)
+    # A projection of fixed vectors learns at a higher rate than a table.
+    dros_text: SasrecConfig = dataclasses.replace(
+        dros, train=dataclasses.replace(dros.train, lr=5e-3)
+    )
+    mesh: MeshConfig = MeshConfig()
+    sharding: ShardingRules = ShardingRules()
+
+    def __post_init__(self) -> None:
+        """Reject settings that contradict one another."""
+        if self.max_items < 1:
+            raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
+        if self.user_tokens < 0:
+            raise ConfigError(f"user_tokens must not be negative, got {self.user_tokens}")
+        self._check_architecture()
+        if 0 < self.batches.row_items < self.max_items:
+            raise ConfigError(
+                f"batches.row_items {self.batches.row_items} cannot hold a history of max_items "
+                f"{self.max_items}; raise it, or set 0"
+            )
+        if self.tune.method != "full" and not self.tune.base:
+            raise ConfigError(
+                f"tune.method {self.tune.method} trains a small part of a model that there must be "
+                "already: give it as tune.base, or train all: tune.method full"
+            )
+        if self.batches.layout == "pack" and self.tune.method in ("prefix", "prompt"):
+            raise ConfigError(
+                f"batches.layout pack has no room for the virtual tokens of tune.method "
+                f"{self.tune.method}; use batches.layout pad or bucket"
+            )
+        if max(self.eval.ks) > self.decode.beams:
+            raise ConfigError(
+                f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
+                f"{self.decode.beams} items; raise decode.beams"
+            )
+
+    @property
+    def items_read(self) -> int:
+        """Most recent items of a history that are read to recommend.
+
+        What is generated must lie within the `max_items` that windows of a decoder have: always
+        where it has a row for each position, as rows beyond were never trained, and where a whole
+        list is appended.
+        """
+        if self.architecture != "causal" or self.tune.base:
+            return self.max_items
+        learned = self.model.positions == "learned"
+        if self.decode.strategy == "next_k":
+            return self.max_items - self.decode.beams + (not learned)
+        return self.max_items - learned
+
+    def _check_architecture(self) -> None:
+        if self.decode.strategy == "next_k" and self.architecture != "causal":
+            raise ConfigError(
+                f"decode.strategy next_k adds items to a history that was read; architecture "
+                f"{self.architecture} would have to read it anew: use decode.strategy beam or "
+                "sample, or architecture causal"
+            )
+        if self.items_read < 1:
+            raise ConfigError(
+                f"max_items {self.max_items} leaves no history before the items that decode."
+                f"strategy {self.decode.strategy} generates; raise it, or lower decode.beams "
+                f"{self.decode.beams}"
+            )
+        given = [f"architecture {self.architecture}"] if self.architecture != "causal" else []
+        given += [f"user_tokens {self.user_tokens}"] if self.user_tokens else []
+        for what in given:
+            if self.tune.base:
+                raise ConfigError(
+                    f"{what} is for models trained from scratch, and tune.base is "
+                    f"{self.tune.base!r}; give architecture causal without user_tokens, or no "
+                    "tune.base"
+                )
+            if self.batches.layout == "pack":
+                raise ConfigError(
+                    f"batches.layout pack has no room for {what}; use batches.layout pad or bucket"
+                )
+
+
+def load_config(directory: Path) -> Config:
+    """Read the settings of a run of the generative recommender.
+
+    Raises:
+      DataError: no run there.
+      ConfigError: settings that this version does not know, or a run of another system.
+    """
+    config = load_run(directory)
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"{directory} holds a run of {short_name(config)}, which this cannot use; give a run "
+            "of a generative config, such as configs/quickstart.py"
+        )
+    return config

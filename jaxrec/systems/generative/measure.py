@@ -1,0 +1,87 @@
+"""Generate for every test user, count what must never happen, and show a few lists."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrec.data import Dataset
+from jaxrec.decode import Recommender
+from jaxrec.eval import (
+    list_metrics,
+)
+from jaxrec.peft import Tuning, size_of
+from jaxrec.runs import Measured
+from jaxrec.systems.generative.config import Config
+from jaxrec.systems.generative.model import start_tokens
+from jaxrec.train import ProgressBar
+
+
+def measure_model(
+    recommender: Recommender, config: Config, dataset: Dataset, fit_seconds: float
+) -> tuple[Measured, dict[str, Any]]:
+    """Generate for every test user.
+
+    Returns:
+      The measurement, and facts about the lists: "items" `[U, K]`, "scores" `[U, K]`, and the
+      counts "invalid_items" (no such item, or one that was to be left out) and "repeated_items".
+    """
+    histories, targets = dataset.split.history("test"), dataset.split.target("test")
+    started = time.monotonic()
+    with ProgressBar("recommend", len(histories), "user") as bar:
+        items, scores = recommender.recommend(
+            histories,
+            histories if config.decode.filter_seen else None,
+            bar.update,
+            start_tokens(config, dataset),
+        )
+    seconds = time.monotonic() - started
+    measured = Measured(
+        list_metrics(items, targets, config.eval.ks),
+        size_of(Tuning(recommender.params, None)).total,
+        fit_seconds,
+        seconds,
+        items[:, : max(config.eval.ks)],
+    )
+    seen = histories if config.decode.filter_seen else [items[:0] for items in histories]
+    return measured, {"items": items, "scores": scores} | faults(items, seen, dataset.num_items)
+
+
+def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[str, int]:
+    """Count what a constrained search must never give.
+
+    Args:
+      items: `[U, K]`, -1 in unfilled places.
+      barred: U arrays of items that were to be left out.
+      num_items: I.
+    """
+    invalid = repeated = 0
+    for row, out in zip(items, barred, strict=True):
+        real = row[row != -1]
+        invalid += int(((real < 0) | (real >= num_items) | np.isin(real, out)).sum())
+        repeated += len(real) - len(np.unique(real))
+    return {"invalid_items": invalid, "repeated_items": repeated}
+
+
+def samples(config: Config, dataset: Dataset, lists: Mapping[str, np.ndarray]) -> list[Any]:
+    """Histories and recommendations of a few users, with titles: JSON-able."""
+    labels = dataset.interactions.items.labels()
+    histories, targets = dataset.split.history("test"), dataset.split.target("test")
+    count = min(config.eval.samples, len(histories))
+    users = np.random.default_rng(0).choice(len(histories), count, replace=False)
+    return [
+        {
+            "user": str(dataset.split.train.user_ids[user]),
+            "history": [labels[item] for item in histories[user][-8:]],
+            "target": labels[targets[user]],
+            "recommendations": [
+                {"title": labels[item], "score": float(score), "hit": bool(item == targets[user])}
+                for item, score in zip(
+                    lists["items"][user][:10], lists["scores"][user][:10], strict=True
+                )
+                if item >= 0
+            ],
+        }
+        for user in np.sort(users)
+    ]

@@ -1,0 +1,147 @@
+"""The model of a run: its shape and vocabulary, and where it comes from.
+
+A run without `tune.base` trains a model from scratch. One with it starts from another model: from
+a run, whose item IDs must be these, or from a text model, which is given them as tokens.
+"""
+
+import dataclasses
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core import ConfigError, read_json
+from jaxrec.data import Dataset, add_id_tokens, id_tokenizer
+from jaxrec.ids import BOS, PAD, IdVocabulary, ItemCodes
+from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Pretrained
+from jaxrec.runs import is_run, load_codes
+from jaxrec.systems.generative import text_base
+from jaxrec.systems.generative.config import Config, load_config
+
+# What training alone reads, so that it may differ from the base's.
+_OWN = ("dropout", "attention_dropout", "mlp_dropout", "dtype", "remat")
+
+
+def resolve(config: Config) -> Config:
+    """The config with the shape of the model that it starts from; the same where there is no base.
+
+    Raises:
+      ConfigError: a base that no recommender can start from.
+      DataError: no base there.
+    """
+    if not config.tune.base:
+        return config
+    path = Path(config.tune.base)
+    if is_run(path):
+        theirs, codes = load_config(path), load_codes(path)
+        if theirs.architecture != "causal" or theirs.user_tokens:
+            raise ConfigError(
+                f"tune.base {path} has architecture {theirs.architecture} and user_tokens "
+                f"{theirs.user_tokens}; a run starts from a causal one without user_tokens"
+            )
+        shape, special = make_model(theirs, codes).config, vocabulary(theirs, codes).num_special
+    else:
+        model, tokenizer = text_base.describe(path)
+        shape, special = model.spec.config, text_base.text_tokens(tokenizer)
+    own = {name: getattr(config.model, name) for name in _OWN}
+    return dataclasses.replace(config, model=dataclasses.replace(shape, vocab_size=special, **own))
+
+
+def vocabulary(config: Config, codes: ItemCodes) -> IdVocabulary:
+    """Token numbers of the IDs of a resolved config; those of a text model come before them."""
+    if not config.tune.base:
+        return IdVocabulary(codes.sizes, IdVocabulary(codes.sizes).num_special + config.user_tokens)
+    return IdVocabulary(codes.sizes, config.model.vocab_size)
+
+
+def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
+    """Token that each user's history begins with, `[U]` int32; None for BOS.
+
+    By a hash of the user's original ID, so that it is the same whoever else is in the data.
+    """
+    if not config.user_tokens:
+        return None
+    first = IdVocabulary((1,)).num_special
+    users = dataset.split.train.user_ids.astype(str)
+    hashed = [first + zlib.crc32(user.encode()) % config.user_tokens for user in users]
+    return np.array(hashed, np.int32)
+
+
+def knows_text(words: IdVocabulary) -> bool:
+    """Whether there are tokens of text before those of the IDs, of a run with `tune.base`."""
+    return words.num_special > IdVocabulary(words.sizes).num_special
+
+
+def make_model(config: Config, codes: ItemCodes) -> CausalLM | EncoderDecoder:
+    """Build the model of a resolved config.
+
+    Raises:
+      ConfigError: a base whose table of positions is too short.
+    """
+    shape, length = config.model, 1 + (config.max_items + 1) * codes.levels
+    if config.tune.base:
+        virtual = config.tune.method in ("prefix", "prompt")
+        longest = length + (config.tune.virtual_tokens if virtual else 0)
+        shape.check_length(longest, f"histories of max_items {config.max_items}", "lower it")
+    size = vocabulary(config, codes).size
+    longest = max(shape.max_length, length)
+    shape = dataclasses.replace(shape, vocab_size=size, max_length=longest)
+    return EncoderDecoder(shape) if _has_encoder(config) else CausalLM(shape)
+
+
+def _has_encoder(config: Config) -> bool:
+    return config.architecture == "encoder_decoder"
+
+
+def make_spec(config: Config, codes: ItemCodes) -> ModelSpec:
+    """The same as a `ModelSpec`."""
+    shape = make_model(config, codes).config
+    return ModelSpec("encoder_decoder" if _has_encoder(config) else "causal", shape)
+
+
+def origin(config: Config, codes: ItemCodes) -> tuple[Pretrained, Any]:
+    """The text model that a run goes back to, without parameters, and its tokenizer with the IDs.
+
+    A run that goes back to none has a model and a tokenizer of IDs alone.
+    """
+    path = Path(config.tune.base)
+    if not config.tune.base:
+        special = {"pad_token_id": PAD, "bos_token_id": BOS}
+        if _has_encoder(config):
+            special["decoder_start_token_id"] = PAD
+        bare = Pretrained(make_spec(config, codes), None, None, special)
+        return bare, id_tokenizer(codes.sizes, users=config.user_tokens)
+    if is_run(path):
+        return origin(load_config(path), codes)
+    described, tokenizer = text_base.describe(path)
+    add_id_tokens(tokenizer, codes.sizes)
+    return described, tokenizer
+
+
+def check_items(config: Config, rows: list[dict[str, str]]) -> None:
+    """Check that a run that is the base gives the items these IDs.
+
+    Args:
+      config: of the run to be.
+      rows: its item <-> ID map, see `item_ids.item_rows`.
+
+    Raises:
+      ConfigError: naming the first difference.
+    """
+    path = Path(config.tune.base)
+    if not config.tune.base or not is_run(path):
+        return
+    theirs = {row["item"]: row["id"] for row in read_json(path / "ids" / "item_ids.json")}
+    ours = {row["item"]: row["id"] for row in rows}
+    fix = "give the same data and ids settings, or another tune.base"
+    if len(theirs) != len(ours):
+        raise ConfigError(
+            f"tune.base {path} has {len(theirs):,} items, and the data have {len(ours):,}; {fix}"
+        )
+    for item, code in ours.items():
+        if theirs.get(item) != code:
+            there = f"as {theirs[item]}" if item in theirs else "not at all"
+            raise ConfigError(
+                f"tune.base {path} knows item {item} {there}, and here its ID is {code}; {fix}"
+            )

@@ -1,0 +1,150 @@
+"""The parameters of a run: read from its base to begin with, from base and checkpoint to be used.
+
+What is frozen is in no checkpoint, so the base must stay where it was; every checkpoint holds its
+checksum, and a base that has changed since is refused.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.core import ConfigError, make_mesh
+from jaxrec.ids import ItemCodes
+from jaxrec.models import Pretrained, checksum
+from jaxrec.nn import TUNED
+from jaxrec.peft import merged
+from jaxrec.quant import dequantize_params
+from jaxrec.runs import is_run, load_codes
+from jaxrec.systems.generative import text_base
+from jaxrec.systems.generative.config import Config, load_config
+from jaxrec.systems.generative.model import make_spec
+from jaxrec.systems.generative.trainable import ROWS, shapes_of, split
+from jaxrec.train import load_params, make_optimizer, make_shapes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """What a run begins with.
+
+    Attributes:
+      trainable: gives the trainable tree; None for the plan's own initialization.
+      frozen: arrays of the frozen tree; None where all is trained.
+      base: what the frozen parameters are, by name and checksum; "" where there are none.
+    """
+
+    trainable: Callable[[], Any] | None = None
+    frozen: Any = None
+    base: str = ""
+
+
+def load_start(config: Config, codes: ItemCodes) -> Start:
+    """Read the base of a run, if it has one, and split it.
+
+    Raises:
+      ConfigError, DataError: a base that is not there, or not what the run's settings say.
+    """
+    if not config.tune.base:
+        return Start()
+    key = jax.random.key(config.train.seed)
+    if config.tune.method == "full":
+        # Read when it is asked for: a run that resumes has no need of it.
+        return Start(lambda: _read_base(config, codes, key)[0])
+    params, checksum = _read_base(config, codes, key)
+    tuning = split(config, codes, key, params)
+    trainable = nn.meta.unbox(tuning.trainable)
+    return Start(lambda: trainable, tuning.frozen, f"{config.tune.base} (sha256 {checksum})")
+
+
+def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
+    """The model's variables of the best checkpoint, frozen ones read from the base.
+
+    Raises:
+      DataError: not trained yet, damaged, or a base that has changed since.
+    """
+    shapes = shapes_of(config, codes)
+    target = make_shapes(
+        shapes.trainable,
+        make_optimizer(config.train),
+        make_mesh(config.mesh),
+        config.sharding,
+        config.train,
+    )
+    begun = Start() if shapes.frozen is None else load_start(config, codes)
+    trained, _ = load_params(directory / "checkpoints", target, begun.base)
+    return shapes.join(trained, begun.frozen)
+
+
+def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretrained:
+    """The best checkpoint of a run as a model of plain kernels.
+
+    Raises:
+      ConfigError: tuning that no kernel can hold, or a prefix decoder.
+      DataError: as of `load_variables`.
+    """
+    if config.architecture == "prefix":
+        raise ConfigError(
+            f"{directory} is of architecture prefix: its histories see themselves in both "
+            "directions, which no exported decoder does; train architecture causal or "
+            "encoder_decoder"
+        )
+    method = config.tune.method
+    if method in ("adapter", "prefix", "prompt"):
+        apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"
+        raise ConfigError(
+            f"{directory} was tuned by tune.method {method}, which kernels cannot hold; keep it "
+            f"beside its base{apart}"
+        )
+    found = load_variables(config, codes, directory)
+    model = Pretrained(make_spec(config, codes), {"params": found["params"]})
+    if TUNED in found:
+        model = merged(model, {TUNED: found[TUNED]})
+    params = {"params": dequantize_params(model.params["params"])}
+    return dataclasses.replace(model, params=params)
+
+
+def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrained, dict[str, Any]]:
+    """The base of a run with rows for the IDs, and what the best checkpoint adds to it.
+
+    The latter is as `peft.save_peft` takes it.
+
+    Raises:
+      ConfigError: a run that trained all there is.
+      DataError: as of `load_variables`.
+    """
+    shapes = shapes_of(config, codes)
+    if shapes.frozen is None:
+        raise ConfigError(
+            f"{directory} trained all parameters, so there is no adapter: jaxrec export "
+            f"{directory} --to hf"
+        )
+    found = load_variables(config, codes, directory)
+    leaves = flatten_dict(found["params"], sep="/")
+    trees = [shapes.trainable.get(name, {}) for name in ("params", ROWS)]
+    besides = {path: leaves[path] for tree in trees for path in flatten_dict(tree, sep="/")}
+    params, _ = _read_base(config, codes, jax.random.key(config.train.seed))
+    trained = {TUNED: found[TUNED], "params": unflatten_dict(besides, sep="/")}
+    return Pretrained(make_spec(config, codes), params), trained
+
+
+def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, str]:
+    """Parameters of the base with rows for the IDs, and the checksum of it as it is kept."""
+    path = Path(config.tune.base)
+    if is_run(path):
+        original = model = merged_model(load_config(path), load_codes(path), path)
+    else:
+        original, model = text_base.load(path, codes, key)
+    expected = make_spec(config, codes).flat_shapes()
+    leaves = flatten_dict(model.params["params"], sep="/")
+    for name in expected | leaves:
+        shape = leaves[name].shape if name in leaves else None
+        if shape != expected.get(name):
+            raise ConfigError(
+                f"{name} of tune.base {path} has shape {shape}, and the run's settings give "
+                f"{expected.get(name)}; start from a base of that shape"
+            )
+    return model.params, checksum(original.params)

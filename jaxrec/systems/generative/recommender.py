@@ -1,0 +1,227 @@
+"""The generative recommender: item IDs, a model trained on histories, beam search.
+
+dataset -> item IDs -> histories as tokens -> decoder or encoder-decoder -> next item's ID, token by
+token
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.core import (
+    MeshConfig,
+    ShardingRules,
+    batch_shard,
+    batch_sharding,
+    describe_shardings,
+    make_mesh,
+    on_writer,
+)
+from jaxrec.data import Dataset, training_source
+from jaxrec.decode import Recommender, check_beams
+from jaxrec.eval import average, list_metrics
+from jaxrec.ids import ItemCodes, ItemIndex
+from jaxrec.items import ids as item_ids, text as item_text
+from jaxrec.objectives import Loss, id_loss, next_item_loss
+from jaxrec.runs import METRIC, TEXTUAL, TRAINED, check_run, create_run, is_run, load_codes
+from jaxrec.systems.generative.batches import measure, training_batches
+from jaxrec.systems.generative.config import Config
+from jaxrec.systems.generative.model import check_items, make_model, start_tokens, vocabulary
+from jaxrec.systems.generative.parameters import load_start, load_variables
+from jaxrec.systems.generative.trainable import shapes_of
+from jaxrec.train import FitResult, Plan, check_batch, fit, make_plan
+
+
+def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
+    """Return the item IDs of a run: fitted and kept for a new one, checked and read for an old one.
+
+    Nothing is written before everything that can be checked has been, or without `write` at all.
+    Of several processes the first fits them, and the others read what it wrote.
+
+    Raises:
+      ConfigError: settings that contradict the data or the run that the directory holds.
+      DataError: other data than the run's.
+    """
+    if write and jax.process_count() > 1:
+        on_writer(lambda: _open_run(config, dataset, directory, write=True))
+    return _open_run(config, dataset, directory, write=write)
+
+
+def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool) -> ItemCodes:
+    if is_run(directory):
+        check_run(config, dataset, directory)
+        return load_codes(directory)
+    encoder = item_text.choose(config.ids)
+    check_beams(dataset.num_items, config.decode.beams)
+    mesh = make_mesh(config.mesh)
+    check_batch(config.train, mesh, config.sharding)
+    for name in set(TRAINED) & set(config.eval.baselines):
+        check_batch(getattr(config, name).train, make_mesh(MeshConfig()), ShardingRules())
+        if name in TEXTUAL:
+            item_text.readable(config.ids, dataset)
+            item_text.encoder_of(config.ids.text_encoder, "ids.text_encoder")
+    item_ids.check_ids(config.ids, dataset)
+    text = item_text.read(config.ids, dataset, encoder)
+    codes = item_ids.fit_ids(config.ids, dataset, text)
+    check_items(config, item_ids.item_rows(codes, dataset))
+    shapes_of(config, codes)
+    if not write:
+        return codes
+    if text is not None:
+        item_text.save(text, directory)
+    create_run(config, dataset, codes, directory)
+    return codes
+
+
+def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommender:
+    """Put model, parameters, index and devices together."""
+    return Recommender(
+        model=make_model(config, codes),
+        params=params,
+        codes=codes,
+        index=ItemIndex.build(codes),
+        num_special=vocabulary(config, codes).num_special,
+        max_items=config.items_read,
+        beams=config.decode.beams,
+        batch_size=config.decode.batch_size,
+        normalize=config.decode.normalize,
+        strategy=config.decode.strategy,
+        draws=config.decode.draws,
+        next_beams=config.decode.next_beams,
+        prefix=config.architecture == "prefix",
+        mesh=make_mesh(config.mesh),
+        rules=config.sharding,
+    )
+
+
+def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
+    """Compile the training step of a run, allocating nothing of the model's size.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+      ResourceError: see `make_plan`.
+    """
+    model, words = make_model(config, codes), vocabulary(config, codes)
+
+    def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        if config.architecture != "causal":
+            source, target = batch["source"], batch["target"]
+            return next_item_loss(model, params, source, target, key, vocabulary=words)
+        segments = batch.get("segments")
+        return id_loss(model, params, batch["tokens"], key, vocabulary=words, segments=segments)
+
+    history = f"histories of max_items {config.max_items}"
+    model.config.check_length(config.max_items * codes.levels, history, "lower max_items")
+    histories, starts = dataset.split.train.sequences(), start_tokens(config, dataset)
+    tokens_of = words.tokens(codes.codes)
+    batches = training_batches(config, histories, tokens_of, starts=starts).shapes
+    shapes = shapes_of(config, codes)
+    return make_plan(
+        shapes.trainable,
+        loss,
+        batches[-1],
+        config.train,
+        more=batches[:-1],
+        frozen=shapes.frozen,
+        join=shapes.join,
+        mesh_config=config.mesh,
+        rules=config.sharding,
+    )
+
+
+def show_shardings(config: Config, codes: ItemCodes) -> str:
+    """Where every parameter of a run lies, see `describe_shardings`; trained ones first.
+
+    Raises:
+      ConfigError: settings that fit neither the model nor the devices.
+    """
+    shapes, mesh = shapes_of(config, codes), make_mesh(config.mesh)
+    trained, shown = shapes.trainable, []
+    if callable(trained):
+        trained = jax.eval_shape(trained, jax.random.key(0))
+    for name, tree in (("trained", trained), ("frozen", shapes.frozen)):
+        if tree is not None:
+            shown.append(f"{name}\n{describe_shardings(tree, mesh, config.sharding)}")
+    return "\n".join(shown)
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    codes: ItemCodes,
+    directory: Path,
+    plan: Plan | None = None,
+    profile: bool = False,
+) -> FitResult:
+    """Train the model, or go on training it, below `directory`.
+
+    Args:
+      config: of the run, resolved.
+      dataset: its data.
+      codes: its item IDs.
+      directory: where it is.
+      plan: of `plan_training`; None to make it here.
+      profile: see `fit`.
+
+    Raises:
+      ResourceError: a step needs more memory than a device has, or the disk is full.
+      ConfigError, DataError: as of `load_start` and `fit`.
+    """
+    plan = plan or plan_training(config, dataset, codes)
+    plan.memory.check()
+    histories, targets = dataset.split.history("valid"), dataset.split.target("valid")
+    users, starts = valid_users(config, dataset), start_tokens(config, dataset)
+
+    def evaluate(params: Any) -> dict[str, float]:
+        recommender = dataclasses.replace(base, params=params)
+        seen = [histories[user] for user in users]
+        items, _ = recommender.recommend(
+            seen,
+            seen if config.decode.filter_seen else None,
+            starts=None if starts is None else starts[users],
+        )
+        return average(list_metrics(items, targets[users], config.eval.ks))
+
+    base = make_recommender(config, codes, None)
+    source = training_source(dataset, directory / "data")
+    tokens_of = vocabulary(config, codes).tokens(codes.codes)
+    shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
+    batches = training_batches(config, source, tokens_of, shard, starts)
+    print(batches)
+    begun = load_start(config, codes)
+    return fit(
+        plan,
+        iter(batches.dataset),
+        evaluate,
+        directory,
+        frozen=begun.frozen,
+        start=begun.trainable,
+        base=begun.base,
+        metric=METRIC,
+        measure=measure,
+        profile=profile,
+    )
+
+
+def valid_users(config: Config, dataset: Dataset) -> np.ndarray:
+    """Users of a validation: all, or a sample that depends on the seed alone."""
+    count = config.eval.valid_users
+    if not count or count >= dataset.num_users:
+        return np.arange(dataset.num_users)
+    chosen = np.random.default_rng(config.train.seed).choice(
+        dataset.num_users, count, replace=False
+    )
+    return np.sort(chosen)
+
+
+def load_recommender(config: Config, codes: ItemCodes, directory: Path) -> Recommender:
+    """Load the best checkpoint of a run.
+
+    Raises:
+      DataError: not trained yet, damaged, or of a base that has changed since.
+    """
+    return make_recommender(config, codes, load_variables(config, codes, directory))

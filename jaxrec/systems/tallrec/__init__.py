@@ -1,0 +1,14 @@
+"""TALLRec: a language model tuned to answer whether a user likes the next item."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.systems.tallrec.config import (
+        ClickEvalConfig as ClickEvalConfig,
+        TallrecConfig as TallrecConfig,
+    )
+    from jaxrec.systems.tallrec.run import load_windows as load_windows
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -1,0 +1,144 @@
+"""A causal text model that a run tunes: one from elsewhere, or a small one from scratch."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxrec.core import ConfigError
+from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe
+from jaxrec.models import CausalLM, ModelSpec, TransformerConfig, checksum, init_function
+from jaxrec.peft import TuneConfig, start, variables
+from jaxrec.quant import CodebookConfig, quantize_params
+from jaxrec.runs import open_any
+from jaxrec.train import Plan, TrainConfig, all_trained, load_params, make_plan
+
+_TOKENIZER = "tokenizer"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextModel:
+    """A text model split into what is trained and what is not.
+
+    Attributes:
+      spec: kind and shape.
+      tokenizer: of transformers.
+      trainable: shapes of what is trained, with axis names.
+      start: gives its arrays to begin with, a new copy each time.
+      frozen: arrays of the rest; None where all is trained.
+      base: what the frozen arrays are, by name and checksum; "" for none.
+    """
+
+    spec: ModelSpec
+    tokenizer: Any
+    trainable: Any
+    start: Callable[[], Any]
+    frozen: Any
+    base: str = ""
+
+    @property
+    def model(self) -> CausalLM:
+        """The module."""
+        return self.spec.build()
+
+    def plan(self, loss: Any, example: Any, config: TrainConfig) -> Plan:
+        """Compile a training step; see `make_plan`."""
+        join = all_trained if self.frozen is None else variables
+        return make_plan(self.trainable, loss, example, config, frozen=self.frozen, join=join)
+
+    def variables(self, trainable: Any) -> Any:
+        """What the module's `apply` takes."""
+        return trainable if self.frozen is None else variables(trainable, self.frozen)
+
+    def trained(self, directory: Path, plan: Plan) -> Any:
+        """The trained tree of the best checkpoint below `directory`.
+
+        Raises:
+          DataError: not trained yet, damaged, or of a base that has changed since.
+        """
+        return load_params(directory / "checkpoints", plan.state, self.base)[0]
+
+    def save(self, directory: Path) -> None:
+        """Write the tokenizer of a model from scratch; that of a base stays where it is."""
+        if not self.base:
+            save_tokenizer(self.tokenizer, directory / _TOKENIZER)
+
+    @classmethod
+    def load(
+        cls, tune: TuneConfig, shape: TransformerConfig, directory: Path, seed: int
+    ) -> "TextModel":
+        """The model that a run began with.
+
+        Raises:
+          ConfigError, DataError: a base, or files of the run, that cannot be read.
+        """
+        if tune.base:
+            return from_base(tune, seed)
+        return _begin(shape, load_tokenizer(directory / _TOKENIZER), seed)
+
+
+def from_scratch(
+    shape: TransformerConfig,
+    texts: Sequence[str],
+    vocab_size: int,
+    words: Sequence[str],
+    seed: int,
+) -> TextModel:
+    """A model with random parameters, and a byte-level BPE that is trained for it.
+
+    Args:
+      shape: of the model; its vocabulary is that of the tokenizer.
+      texts: to train the tokenizer on.
+      vocab_size: of the tokenizer without `words`.
+      words: texts that become one token each, such as quoted titles.
+      seed: of the parameters.
+    """
+    tokenizer = train_bpe(texts, vocab_size)
+    tokenizer.add_tokens(list(dict.fromkeys(words)))
+    return _begin(shape, tokenizer, seed)
+
+
+def from_base(tune: TuneConfig, seed: int) -> TextModel:
+    """Read a text model and add what its tuning trains.
+
+    Raises:
+      ConfigError: no causal model, or none with a tokenizer.
+      DataError: no model there.
+    """
+    opened = open_any(Path(tune.base))
+    spec = opened.model.spec
+    if spec.kind != "causal" or opened.tokenizer is None:
+        raise ConfigError(
+            f"tune.base {tune.base} must be a causal language model with a tokenizer beside it, "
+            f"and is of kind {spec.kind}{'' if opened.tokenizer else ' without one'}"
+        )
+    params = opened.model.params
+    base = f"{tune.base} (sha256 {checksum(params)})"
+
+    def quantize(params: Any, specs: Any) -> Any:
+        return quantize_params(params, specs, CodebookConfig(), free=True)
+
+    tuning = start(jax.random.key(seed), spec.shapes(), params, tune, quantize=quantize)
+    arrays = nn.meta.unbox(tuning.trainable)
+    shapes = jax.eval_shape(lambda: tuning.trainable)
+    # Training donates what it begins with.
+    return TextModel(spec, opened.tokenizer, shapes, lambda: _copy(arrays), tuning.frozen, base)
+
+
+def _begin(shape: TransformerConfig, tokenizer: Any, seed: int) -> TextModel:
+    spec = ModelSpec("causal", dataclasses.replace(shape, vocab_size=len(tokenizer)))
+    init, key = init_function(spec.build()), jax.random.key(seed)
+    return TextModel(
+        spec,
+        tokenizer,
+        jax.eval_shape(init, key),
+        lambda: nn.meta.unbox(jax.jit(init)(key)),
+        frozen=None,
+    )
+
+
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.copy(), tree)

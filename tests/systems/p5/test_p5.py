@@ -1,0 +1,261 @@
+"""P5 from the config to the tables, on tiny data."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrec.cli.eval import show
+from jaxrec.core import ConfigError
+from jaxrec.data.dataset import load_dataset
+from jaxrec.decode import Answers
+from jaxrec.eval import list_metrics
+from jaxrec.items.config import IdConfig
+from jaxrec.models import WORDS, TransformerConfig
+from jaxrec.runs.config import DecodeConfig, EvalConfig
+from jaxrec.runs.directory import TEST_FILE, load_run
+from jaxrec.runs.measured import Measured
+from jaxrec.runs.system import Options, config_class
+from jaxrec.systems.p5 import questions as p5_measure, run as p5, tables as p5_tables
+from jaxrec.systems.p5.config import P5Config
+from jaxrec.testing import tiny_config, write_tiny_csv
+from jaxrec.train import TrainConfig
+
+ALL = (
+    "sequential",
+    "straightforward",
+    "direct_choose",
+    "direct_yesno",
+    "rating",
+    "explanation",
+    "review_title",
+    "review_star",
+)
+
+
+def _config(path, tasks=("sequential",), steps=4, **changes):
+    config = P5Config(
+        max_items=4,
+        tasks=tasks,
+        rows=(8,) * len(tasks),
+        candidates=12,
+        text_tokens=500,
+        data=tiny_config(path).data,
+        ids=IdConfig(scheme="random", levels=2, size=8),
+        model=TransformerConfig(
+            width=16, depth=1, num_heads=2, positions="relative", activation="relu", gated=False,
+            word_rows=32,
+        ),
+        train=TrainConfig(
+            steps=steps, batch_size=8 * len(tasks), lr=1e-2, warmup_steps=1, eval_every=steps,
+            log_every=2,
+        ),
+        decode=DecodeConfig(beams=10, batch_size=64),
+        eval=EvalConfig(baselines=("popularity", "markov"), resamples=50),
+    )  # fmt: skip
+    return dataclasses.replace(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("p5")
+    config = _config(write_tiny_csv(directory))
+    p5.train(config, directory / "run", Options())
+    report = p5.evaluate(config, directory / "run", baselines=True)
+    return config, directory / "run", report
+
+
+@pytest.fixture(scope="module")
+def trained_on_all(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("p5")
+    config = _config(write_tiny_csv(directory), ALL)
+    p5.train(config, directory / "run", Options())
+    return config, directory / "run"
+
+
+@pytest.mark.slow
+def test_a_run_of_all_families_has_all_tables(trained_on_all):
+    config, directory = trained_on_all
+    report = p5.evaluate(config, directory, baselines=True)
+    json.dumps(report)
+    assert list(report["tables"]) == [
+        "sequential, seen items removed",
+        "sequential, seen items kept",
+        "straightforward, seen items removed",
+        "straightforward, seen items kept",
+        "direct_choose, 1 of 12",
+        "rating",
+        "texts on synthetic reviews",
+    ]
+    systems = {"model", "model, unseen wording", "popularity", "markov"}
+    assert set(report["rows"]) == systems
+    assert set(report["tables"]["sequential, seen items kept"]["rows"]) == systems | {
+        "model, free beam"
+    }
+    direct = report["tables"]["direct_choose, 1 of 12"]["rows"]
+    assert set(direct) == {
+        "model",
+        "model, unseen wording",
+        "model, candidates not shown",
+        "model, yes or no",
+        "popularity",
+    }
+    assert all(name.endswith("|11") for row in direct.values() for name in row["metrics"])
+    rating = report["tables"]["rating"]
+    assert {"item mean", "user and item bias", "model, greedy text, unseen wording"} < set(rating)
+    assert rating["model, greedy text, seen wording"].keys() == {"rmse", "mae", "parsed"}
+    assert any("with a hint" in name for name in report["tables"]["texts on synthetic reviews"])
+    assert set(report["leaks"]) == {"max_plus_one", "max_plus_one_of_ids"}
+    assert any(line.startswith("leak audit") for line in report["lines"])
+
+
+def test_the_first_table_stands_beside_baselines_of_the_same_protocol(trained):
+    _, _, report = trained
+    kept = report["tables"]["sequential, seen items kept"]["rows"]
+    assert set(kept) - set(report["rows"]) == {"model, free beam"}
+    assert report["rows"]["popularity"]["metrics"] != kept["popularity"]["metrics"]
+    assert [row["baseline"] for row in report["comparisons"]] == [
+        "model, unseen wording",
+        "popularity",
+        "markov",
+    ]
+    assert 0 <= report["leaks"]["max_plus_one_of_ids"] <= 1
+
+
+def test_a_run_directory_is_read_back_as_it_was(trained):
+    config, directory, _ = trained
+    assert load_run(directory) == config
+    assert config_class("p5") is P5Config
+    measured, facts = Measured.load(directory / TEST_FILE)
+    assert facts["users"] == 40
+    assert measured.items.shape == (40, 10)
+    dataset = load_dataset(config.data)
+    for row, history in zip(measured.items, dataset.split.history("test"), strict=True):
+        assert not set(row.tolist()) & set(history.tolist())
+    again = list_metrics(measured.items, dataset.split.test_target, config.eval.ks)
+    np.testing.assert_array_equal(measured.metrics["ndcg@10"], again["ndcg@10"])
+    with pytest.raises(ConfigError, match="candidates was 12 and is 13"):
+        p5.load(dataclasses.replace(config, candidates=13), directory)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_ranking_has_a_table_all_the_same(tmp_path):
+    config = _config(write_tiny_csv(tmp_path), ("rating",), steps=1)
+    p5.train(config, tmp_path / "run", Options())
+    report = p5.evaluate(config, tmp_path / "run", baselines=True)
+    assert report["rows"]["model"]["metrics"] == {}
+    assert not (tmp_path / "run" / TEST_FILE).exists()
+    show(report)
+    with pytest.raises(ConfigError, match="rank no catalogue"):
+        p5.rank(config, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_popularity_on_candidates_is_what_counting_says(trained_on_all):
+    config, directory = trained_on_all
+    tested = p5.load(config, directory)
+    table = p5_tables.candidate_table(tested, "direct_choose")
+    asked = p5_tables.ask(tested, "direct_choose", "seen")
+    train = tested.data.dataset.split.train.item.tolist()
+    hits = []
+    for row, target in zip(asked.candidates.tolist(), asked.targets.tolist(), strict=True):
+        counts = sorted((train.count(item) for item in row), reverse=True)
+        mine = train.count(target)
+        # The mean rank of those with as many.
+        tied = [place for place, count in enumerate(counts) if count == mine]
+        hits.append(np.mean(tied) < 5)
+    assert table["rows"]["popularity"]["metrics"]["hr@5|11"] == pytest.approx(np.mean(hits))
+    # A prompt shows its candidates, and the trie gives no others.
+    items = p5_measure.rank(tested.prompted, asked, config, True)
+    for row, offered in zip(items, asked.candidates, strict=True):
+        assert set(row.tolist()) <= set(offered.tolist())
+
+
+@pytest.mark.slow
+def test_ratings_are_the_mean_over_all_rating_texts(trained_on_all):
+    config, directory = trained_on_all
+    tested = p5.load(config, directory)
+    rows = tested.data.ratings.test[:3]
+    template = p5_measure.wordings(tested.data, "rating")["seen"]
+    prompts = p5_measure.row_prompts(tested.data, template, rows)
+    found = p5_measure.rate(tested.prompted, prompts)
+    for prompt, mean in zip(prompts, found, strict=True):
+        total = weight = 0.0
+        for tenths in range(10, 51):
+            share = np.exp(tested.prompted.score([prompt], [f"{tenths / 10:.1f}"])[0, 0])
+            total += share * (1 if tenths < 15 else min(5, (tenths + 5) // 10))
+            weight += share
+        assert mean == pytest.approx(total / weight, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_names_as_text_learn_and_are_found(tmp_path):
+    config = _config(
+        write_tiny_csv(tmp_path),
+        item_names="numbers",
+        user_names="numbers",
+        text_tokens=520,
+    )
+    p5.train(config, tmp_path / "run", Options())
+    tested = p5.load(config, tmp_path / "run")
+    prompted = tested.prompted
+    assert prompted.items.vocabulary.shared
+    assert set(np.unique(prompted.variables[WORDS]["kinds"])) == {-1, 0, 1}
+    texts = [
+        prompted.tokenizer.decode(row, skip_special_tokens=True) for row in prompted.items.tokens
+    ]
+    assert texts == tested.data.names.items
+    report = p5.evaluate(config, tmp_path / "run", baselines=False)
+    assert set(report["rows"]) == {"model", "model, unseen wording"}
+
+
+def test_without_whole_words_there_is_no_table_of_them(tmp_path):
+    config = _config(write_tiny_csv(tmp_path), steps=1)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, word_rows=0))
+    parts = p5.open_run(config, load_dataset(config.data), tmp_path / "run", write=False)
+    assert not (tmp_path / "run").exists()
+    shapes = jax.eval_shape(parts.prompted.init, jax.random.key(0))
+    assert "word" not in shapes["params"]["embedding"]
+    assert parts.prompted.variables == {}
+    assert isinstance(parts.prompted.items, Answers)
+    # The last tokens are the users, who are never written.
+    shape, names = parts.prompted.model.config, parts.data.names.users
+    last = parts.prompted.tokenizer.convert_ids_to_tokens(
+        range(shape.vocab_size - shape.read_only, shape.vocab_size)
+    )
+    assert last == names
+
+
+def test_settings_of_histories_reach_the_prompts_of_training_and_test(tmp_path):
+    config = _config(write_tiny_csv(tmp_path), max_targets=1, history_users=False)
+    dataset = load_dataset(config.data)
+    parts = p5.open_run(config, dataset, tmp_path / "run", write=False)
+    (task,) = parts.mixture.tasks
+    assert task.size == dataset.num_users
+    names, asked = parts.data.names, p5_measure.validation(config, parts.data)["sequential"]
+    last = [history[-1] for history in dataset.split.train.sequences()]
+    # One datum a user, in an order of its own: the last training item of each.
+    answers = [task.example(0, place)[1] for place in range(task.size)]
+    assert sorted(answers) == sorted(names.items[item] for item in last)
+    for text in (*asked.prompts, *(task.example(0, place)[0] for place in range(task.size))):
+        assert "someone" in text and "<user_" not in text
+
+
+def test_settings_that_contradict_one_another_are_refused(tmp_path):
+    path = write_tiny_csv(tmp_path)
+    with pytest.raises(ConfigError, match="no task 'ratings'"):
+        _config(path, ("ratings",))
+    with pytest.raises(ConfigError, match=r"rows \(8, 8\) must be one number"):
+        _config(path, rows=(8, 8))
+    with pytest.raises(ConfigError, match=r"max_targets 0 and candidates 2, got 20, -1 and 100"):
+        P5Config(max_targets=-1)
+    with pytest.raises(ConfigError, match="groups must be at least 1, got 0"):
+        P5Config(groups=0)
+    with pytest.raises(ConfigError, match="ranks checkpoints"):
+        _config(path, ("review_star",))
+    with pytest.raises(ConfigError, match=r"model\.read_only 3 follows from the users"):
+        _config(path, model=dataclasses.replace(P5Config.model, read_only=3))
+    with pytest.raises(ConfigError, match=r"eval\.baselines here are of"):
+        _config(path, eval=EvalConfig(baselines=("sasrec",)))
