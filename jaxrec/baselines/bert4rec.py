@@ -17,7 +17,7 @@ from jaxrec.core import ConfigError
 from jaxrec.ids import PAD
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Bert4RecConfig(SequentialConfig):
     """Settings, beside those of all sequential baselines.
 

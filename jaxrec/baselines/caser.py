@@ -19,7 +19,7 @@ from jaxrec.core import ConfigError
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CaserConfig(SequentialConfig):
     """Settings, beside those of all sequential baselines.
 

@@ -36,7 +36,7 @@ from jaxrec.objectives import Loss, dro, propensities
 from jaxrec.train import FitResult
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Clicks:
     """Examples of a history, an item, and whether it was liked.
 
@@ -66,7 +66,9 @@ class Clicks:
     def of(cls, windows: ClickWindows) -> "Clicks":
         """Windows as examples."""
         feedback = np.where(windows.liked, LIKED, DISLIKED).astype(np.int32)
-        return cls(windows.history, feedback, windows.target, windows.label)
+        return cls(
+            history=windows.history, feedback=feedback, target=windows.target, label=windows.label
+        )
 
     def __len__(self) -> int:
         """N."""

@@ -31,7 +31,7 @@ UNKNOWN, DISLIKED, LIKED = 0, 1, 2
 
 def vocabulary(num_items: int) -> IdVocabulary:
     """One token an item."""
-    return IdVocabulary((num_items,), FIRST)
+    return IdVocabulary(sizes=(num_items,), num_special=FIRST)
 
 
 def mask_token(num_items: int) -> int:

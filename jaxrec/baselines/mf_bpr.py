@@ -15,7 +15,7 @@ from jaxrec.objectives import bpr
 from jaxrec.train import TrainConfig
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BprConfig(PairwiseConfig):
     """Settings, beside those of all baselines over pairs.
 

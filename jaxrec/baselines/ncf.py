@@ -24,7 +24,7 @@ from jaxrec.train import TrainConfig
 Part = Literal["neumf", "gmf", "mlp"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NeuMfConfig(PairwiseConfig):
     """Settings, beside those of all baselines over pairs.
 

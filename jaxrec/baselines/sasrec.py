@@ -19,7 +19,7 @@ from jaxrec.baselines.transformer import TransformerBody, transformer_config
 from jaxrec.core import ConfigError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SasrecConfig(SequentialConfig):
     """Settings, beside those of all sequential baselines.
 

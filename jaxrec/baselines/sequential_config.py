@@ -17,7 +17,7 @@ from jaxrec.train import TrainConfig
 Objective = Literal["cross_entropy", "bce", "bpr", "sampled_softmax", "contrastive"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SequentialConfig(abc.ABC):
     """Settings of all neural sequential baselines.
 

@@ -18,7 +18,7 @@ from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import TEST_FILE, Compared, compare, heading, known_share, load_run, protocol_of
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Compare systems on one data set.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxrec.models import Opened
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Write config, weights, tokenizer and, of a run, the map between items and IDs.
 

@@ -10,7 +10,7 @@ import tyro
 from jaxrec.cli.arguments import parse
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Read a checkpoint, check every tensor, write it as a model directory.
 

@@ -14,7 +14,7 @@ from jaxrec.runs import check_run, load_codes
 from jaxrec.systems.generative import load_config, recommender as generative, start_tokens
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Recommend items to a user of a run.
 

@@ -16,7 +16,7 @@ from jaxrec.systems.generative import load_config
 from jaxrec.train import read_metrics
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Write the report of a run.
 

@@ -8,6 +8,7 @@ does not make that step.
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ _ARRAY = re.compile(r"([a-z]+[0-9]*[a-z0-9]*)\[([0-9,]*)\]")
 _CALLED = re.compile(r"(?:calls|to_apply|branch_computations|\w+_computation)=(\{[^}]*\}|[^,\s]+)")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Collective:
     """One array that is moved.
 
@@ -84,7 +85,7 @@ class _Array:
         return f"{self.kind}[{self.shape}]"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Instruction:
     name: str
     result: str
@@ -136,7 +137,9 @@ class _Program:
                 own = self.computations[name] = {}
                 self.entry = name if line.startswith("ENTRY") else self.entry
             elif read := _INSTRUCTION.match(line):
-                own[read[1]] = _Instruction(*read.groups())
+                own[read[1]] = _Instruction(
+                    **dict(zip(("name", "result", "kind", "rest"), read.groups(), strict=True))
+                )
         if not self.entry:
             raise DataError("no ENTRY computation in what should be the text of an HLO module")
 
@@ -179,18 +182,21 @@ class _Program:
         if kind == "reduce-scatter":
             arrays = [array for name in operands for array in computation[name].arrays]
         source = re.search(r'op_name="([^"]*)"', each.rest)
-        rest = devices, times, source[1] if source else ""
+        made = functools.partial(
+            Collective, devices=devices, times=times, source=source[1] if source else ""
+        )
         if kind == "all-to-all" and len(arrays) > 1:
             # One array, in parts for each device.
             shown = f"{len(arrays)} x {arrays[0]}"
-            yield Collective(kind, shown, sum(array.size for array in arrays), *rest)
+            yield made(kind=kind, array=shown, size=sum(array.size for array in arrays))
             return
         for i, array in enumerate(arrays):
             place = i if each.result.startswith("(") else None
             scattered = kind == "all-reduce" and self._scattered(
                 computation, each.name, place, array.elements // devices
             )
-            yield Collective("reduce-scatter" if scattered else kind, str(array), array.size, *rest)
+            kind_now = "reduce-scatter" if scattered else kind
+            yield made(kind=kind_now, array=str(array), size=array.size)
 
     def _group(self, each: _Instruction) -> int:
         """Devices in one group of `replica_groups`, in any of the ways in which it is written."""

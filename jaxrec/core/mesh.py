@@ -51,7 +51,7 @@ class MeshConfig:
             )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardingRules:
     """Mesh axis, or axes, of each logical axis; None keeps it whole on every device.
 

@@ -25,7 +25,7 @@ _ANSWERS = ('"Yes." or "No."', '"No." or "Yes."')
 _PUBLISHED = (8000, 1000, 1000)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ClickWindows:
     """Windows in the order of the users' first appearance in the file, oldest first.
 
@@ -49,7 +49,9 @@ class ClickWindows:
 
     def take(self, rows: np.ndarray | slice) -> "ClickWindows":
         """Some windows."""
-        return ClickWindows(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
+        return ClickWindows(
+            **{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)}
+        )
 
 
 def click_windows(data: Interactions, history: int = 10, threshold: float = 3.0) -> ClickWindows:

@@ -22,7 +22,7 @@ from jaxrec.data import (
 from jaxrec.data.tfds_store import ItemSequences
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which interactions, and how they are split.
 

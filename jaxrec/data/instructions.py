@@ -84,7 +84,7 @@ def _record(path: Path, number: int, row: Any) -> Instruction:
     return Instruction(*(row[name] for name in _FIELDS))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TokenRows:
     """Texts as tokens, padded on the right to one length.
 
@@ -166,7 +166,7 @@ def encode_instructions(
     tokens = np.full(valid.shape, end, np.int32)
     tokens[valid] = np.concatenate(rows)
     weights = valid if on_prompt else valid & (column >= answer[:, None])
-    return TokenRows(tokens, valid, weights.astype(np.float32), answer)
+    return TokenRows(tokens=tokens, valid=valid, weights=weights.astype(np.float32), answer=answer)
 
 
 def instruction_batches(

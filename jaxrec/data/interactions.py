@@ -73,7 +73,7 @@ class ItemTable:
         return ItemTable(self.ids[index], {k: v[index] for k, v in self.fields.items()})
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Interactions:
     """Interactions as columns, sorted by user, then time, then original row.
 

@@ -21,7 +21,7 @@ from jaxrec.data.sequences import read_sequences
 from jaxrec.data.tables import Columns, read_table
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Known:
     """A data set that can be asked for by name.
 
@@ -60,41 +60,41 @@ _AMAZON = "https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html"
 
 DATASETS: dict[str, Known] = {
     "ml-100k": Known(
-        "MovieLens 100K: 100,000 ratings, 943 users, 1,682 movies, 1997-1998",
-        ("ml-100k",),
+        about="MovieLens 100K: 100,000 ratings, 943 users, 1,682 movies, 1997-1998",
+        folders=("ml-100k",),
         recbole="ml-100k",
         **_grouplens(  # type: ignore[arg-type]
             "ml-100k", "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
         ),
     ),
     "ml-latest-small": Known(
-        "MovieLens latest-small: about 100,000 ratings; GroupLens replaces it from time to time",
-        ("ml-latest-small",),
+        about="MovieLens latest-small: about 100,000 ratings; GroupLens updates it now and then",
+        folders=("ml-latest-small",),
         **_grouplens(  # type: ignore[arg-type]
             "ml-latest-small", "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"
         ),
     ),
     "ml-1m": Known(
-        "MovieLens 1M: 1,000,209 ratings, 6,040 users, 3,706 movies, 2000-2003",
-        ("ml-1m",),
+        about="MovieLens 1M: 1,000,209 ratings, 6,040 users, 3,706 movies, 2000-2003",
+        folders=("ml-1m",),
         **_grouplens(  # type: ignore[arg-type]
             "ml-1m", "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
         ),
     ),
     "movietweetings-10k": Known(
-        "MovieTweetings: the first 10,000 ratings tweeted from IMDb, 2013",
-        ("movietweetings-10k", "movietweetings/10K"),
-        _TWEETINGS,
+        about="MovieTweetings: the first 10,000 ratings tweeted from IMDb, 2013",
+        folders=("movietweetings-10k", "movietweetings/10K"),
+        homepage=_TWEETINGS,
     ),
     "movietweetings-100k": Known(
-        "MovieTweetings: the first 100,000 ratings tweeted from IMDb, 2013",
-        ("movietweetings-100k", "movietweetings/100K"),
-        _TWEETINGS,
+        about="MovieTweetings: the first 100,000 ratings tweeted from IMDb, 2013",
+        folders=("movietweetings-100k", "movietweetings/100K"),
+        homepage=_TWEETINGS,
     ),
     "amazon-beauty": Known(
-        "Amazon reviews 2014, Beauty 5-core as sequences (P5, TIGER, S3-Rec)",
-        ("amazon-beauty",),
-        _AMAZON,
+        about="Amazon reviews 2014, Beauty 5-core as sequences (P5, TIGER, S3-Rec)",
+        folders=("amazon-beauty",),
+        homepage=_AMAZON,
     ),
 }
 

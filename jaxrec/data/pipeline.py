@@ -127,7 +127,7 @@ def endless(
     return steps.map(batch).to_iter_dataset(options)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
     """The endless stream of windows, by place in the stream.
 

@@ -29,7 +29,7 @@ Fields = Mapping[str, str]
 _MULTIPLE = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Template:
     """A prompt with holes: "What did {user} buy after {items}?".
 
@@ -61,7 +61,7 @@ class Template:
             ) from error
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
     """Data with the templates that they fill.
 

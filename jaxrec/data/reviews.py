@@ -37,7 +37,7 @@ _END = re.compile(r"(?<=[.!?]) ")
 _SHORTEST = 4
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Reviews:
     """Texts of the rows of an `Interactions`, [n] strings each.
 

@@ -21,7 +21,7 @@ Tie = Literal["row", "random", "item_asc", "item_desc"]
 _TIES: tuple[str, ...] = ("row", "random", "item_asc", "item_desc")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Split:
     """Leave-one-out: each user's last item is the test, the one before it the validation target.
 
@@ -61,7 +61,7 @@ class Split:
         return self.valid_target if stage == "valid" else self.test_target
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TimeSplit:
     """Global-time split: train before `valid_time`, validation before `test_time`, test from it on.
 

@@ -12,7 +12,7 @@ from jaxrec.data import files
 from jaxrec.data.interactions import Interactions, ItemTable
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Columns:
     """Which columns of a table mean what.
 

@@ -42,7 +42,7 @@ class Answers:
     @classmethod
     def of_codes(cls, codes: ItemCodes, first: int) -> "Answers":
         """Item IDs whose tokens follow a text vocabulary of `first` tokens."""
-        vocabulary = IdVocabulary(codes.sizes, first)
+        vocabulary = IdVocabulary(sizes=codes.sizes, num_special=first)
         return cls(ItemIndex.build(codes), vocabulary, vocabulary.tokens(codes.codes))
 
     @classmethod
@@ -60,7 +60,9 @@ class Answers:
         tokens, valid = encode_texts(tokenizer, texts)
         tokens = np.where(valid, tokens, tokenizer.eos_token_id)[:, : valid.sum(axis=1).max()]
         sizes = (vocab_size,) * tokens.shape[1]
-        vocabulary = IdVocabulary(sizes, 0, shared=True, end=tokenizer.eos_token_id)
+        vocabulary = IdVocabulary(
+            sizes=sizes, num_special=0, shared=True, end=tokenizer.eos_token_id
+        )
         return cls(ItemIndex.build(tokens, sizes), vocabulary, tokens)
 
     def __len__(self) -> int:

@@ -201,7 +201,13 @@ def search_items(
     # A history is one beam at the root of the trie.
     root = jnp.zeros((batch * users, 1), jnp.int32)
     zero = jnp.zeros(root.shape, jnp.float32)
-    state = Beams(root, root, zero, zero, jnp.zeros((*root.shape, 0), jnp.int32))
+    state = Beams(
+        node=root,
+        token=root,
+        score=zero,
+        rank=zero,
+        ancestors=jnp.zeros((*root.shape, 0), jnp.int32),
+    )
     cache = BeamCache.of_history(history.cache.key, history.cache.value, history.scale)
     state = search.choose(0, state, history.state.reshape(batch * users, 1, width))
     found = search.go_on(1, state, cache)

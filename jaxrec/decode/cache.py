@@ -18,7 +18,7 @@ from jaxrec.nn import ScoreTerms
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BeamCache:
     """Keys and values of the whole stack of layers.
 
@@ -45,7 +45,7 @@ class BeamCache:
         Turned once a search, so that every step reads each head's tokens in one run.
         """
         key, value, scale = jax.tree.map(lambda x: jnp.swapaxes(x, 2, 3), (key, value, scale))
-        return cls(key, value, scale)
+        return cls(history_key=key, history_value=value, history_scale=scale)
 
     def extend(self, key_value: tuple[jax.Array, jax.Array]) -> "BeamCache":
         """Append the keys and values of the beams' newest tokens."""
@@ -56,7 +56,7 @@ class BeamCache:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BeamContext:
     """Beams attend to their user's history, to their ancestors and to their own new tokens.
 

@@ -47,7 +47,7 @@ class Generated:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Loop:
     """Loop state.
 

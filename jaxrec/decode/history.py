@@ -32,7 +32,7 @@ CacheDtype = Literal["model", "int8"]
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class History:
     """Histories that were read, ready for a search.
 
@@ -177,7 +177,14 @@ def _encoded(
         state=hidden[:, count - 1 :: count],
         position=jnp.full((batch, users), count, jnp.int32),
         seen=there if users == 1 else jnp.broadcast_to(mine[None], (batch, *mine.shape)),
-        cache=KVCache(key, value, there, positions, jnp.int32(users * count), memory=memory),
+        cache=KVCache(
+            key=key,
+            value=value,
+            valid=there,
+            positions=positions,
+            length=jnp.int32(users * count),
+            memory=memory,
+        ),
         memory_seen=memory_seen,
     )
 

@@ -20,7 +20,7 @@ LanguageModel = CausalLM | EncoderDecoder
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class KVCache:
     """Keys and values of the whole stack of layers.
 

@@ -40,7 +40,7 @@ class Recommendations:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Beams:
     """Loop state.
 
@@ -59,7 +59,7 @@ class Beams:
     ancestors: jax.Array
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Search:
     """What all levels of one search share; lives only while it is traced."""
 
@@ -189,11 +189,11 @@ class Search:
             user = jnp.arange(users, dtype=jnp.int32).reshape(1, users, 1, 1)
             ancestors = ancestors + user * before
         context = BeamContext(
-            self._of_each(history.seen, beams * new),
-            history.cache.positions,
-            ancestors.reshape(batch, users * beams, -1),
-            new,
-            self.implementation,
+            history_valid=self._of_each(history.seen, beams * new),
+            history_positions=history.cache.positions,
+            ancestors=ancestors.reshape(batch, users * beams, -1),
+            new=new,
+            implementation=self.implementation,
         )
         memory = None
         if history.cache.memory is not None and history.memory_seen is not None:

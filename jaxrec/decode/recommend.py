@@ -24,7 +24,7 @@ from jaxrec.peft import virtual_of
 ListStrategy = Literal["beam", "sample", "next_k"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Recommender:
     """A trained model with its item IDs, ready to be asked.
 
@@ -96,7 +96,7 @@ class Recommender:
     @property
     def vocabulary(self) -> IdVocabulary:
         """Token numbers of the codes."""
-        return IdVocabulary(self.codes.sizes, self.num_special)
+        return IdVocabulary(sizes=self.codes.sizes, num_special=self.num_special)
 
     def recommend(
         self,

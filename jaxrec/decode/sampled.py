@@ -26,7 +26,7 @@ from jaxrec.kernels import flat_top_k
 Merge = Literal["logprob", "probability"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Draws:
     """How items are drawn.
 
@@ -57,7 +57,7 @@ class Draws:
     @property
     def strategy(self) -> Strategy:
         """How a search takes its paths."""
-        return Strategy("sample", top_k=self.top_k, top_p=self.top_p, free=True)
+        return Strategy(kind="sample", top_k=self.top_k, top_p=self.top_p, free=True)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "vocabulary", "places", "draws"))

@@ -25,7 +25,7 @@ SPARSE = 4
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
     """The continuations kept at one level, best first.
 
@@ -108,7 +108,10 @@ def search_step(
     parent, code = chosen // codes, chosen % codes
     found = index.child(level, jnp.take_along_axis(node, parent, axis=1), code)
     # More beams than legal continuations: the rest are marked dead, and so are their descendants.
-    return _padded(Step(best, parent, code, jnp.where(jnp.isfinite(best), found, -1)), width)
+    return _padded(
+        Step(score=best, parent=parent, code=code, node=jnp.where(jnp.isfinite(best), found, -1)),
+        width,
+    )
 
 
 def candidates(
@@ -161,7 +164,9 @@ def descend(
         found = index.child(level, pick(node, parent), code)
     else:
         found = pick(each.node.reshape(batch, -1), place)
-    return Step(score, parent, code, jnp.where(jnp.isfinite(score), found, -1))
+    return Step(
+        score=score, parent=parent, code=code, node=jnp.where(jnp.isfinite(score), found, -1)
+    )
 
 
 def log_probabilities(logits: jax.Array, legal: jax.Array, normalize: Normalize) -> jax.Array:
@@ -199,10 +204,10 @@ def _padded(step: Step, width: int) -> Step:
     """Fill up with dead beams to `width`."""
     free = ((0, 0), (0, width - step.score.shape[1]))
     return Step(
-        jnp.pad(step.score, free, constant_values=-jnp.inf),
-        jnp.pad(step.parent, free),
-        jnp.pad(step.code, free),
-        jnp.pad(step.node, free, constant_values=-1),
+        score=jnp.pad(step.score, free, constant_values=-jnp.inf),
+        parent=jnp.pad(step.parent, free),
+        code=jnp.pad(step.code, free),
+        node=jnp.pad(step.node, free, constant_values=-1),
     )
 
 

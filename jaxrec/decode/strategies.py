@@ -21,7 +21,7 @@ from jaxrec.kernels import grouped_top_k
 Kind = Literal["best", "diverse", "stochastic", "sample"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Strategy:
     """How beams are kept.
 

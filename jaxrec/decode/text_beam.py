@@ -43,7 +43,7 @@ class TextBeams:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TextBeamContext:
     """Beams attend to their prompt, to their ancestors and to themselves; beams stand for time.
 
@@ -103,7 +103,7 @@ class TextBeamContext:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Search:
     """Loop state.
 
@@ -230,7 +230,12 @@ def _beam_generate(
         newest = jax.lax.dynamic_index_in_dim(search.tokens, search.count - 1, 2, keepdims=False)
         slot = search.count - 1
         positions = jnp.broadcast_to(first + slot, newest.shape)
-        context = TextBeamContext(cache.valid, cache.positions, search.ancestors, slot)
+        context = TextBeamContext(
+            prompt=cache.valid,
+            prompt_positions=cache.positions,
+            ancestors=search.ancestors,
+            count=slot,
+        )
         layers = prompt, (search.key, search.value)
         hidden, (key, value) = read_tokens(
             model, params, newest, positions, context, layers, cache.read_memory

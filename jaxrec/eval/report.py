@@ -46,7 +46,7 @@ _INK, _MUTED, _RULE, *_SERIES = _COLORS
 _DASHES = ("-", "--", "-.", ":")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class RunParts:
     """What a run directory holds; None or empty where a part has not been made.
 

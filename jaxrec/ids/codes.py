@@ -23,7 +23,7 @@ from jaxrec.core import ConfigError, DataError, read_arrays, write_arrays, write
 _KIND = "item codes"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ItemCodes:
     """IDs of all items.
 

@@ -99,7 +99,13 @@ def fit(
         **_mass_inside(counts, met, [items for _, items in leaves]),
     }
     statistics = code_statistics(codes, sizes)
-    return ItemCodes(codes, tuple(sizes), "collaborative", {**metadata, **statistics}, {"met": met})
+    return ItemCodes(
+        codes=codes,
+        sizes=tuple(sizes),
+        scheme="collaborative",
+        metadata={**metadata, **statistics},
+        codebooks={"met": met},
+    )
 
 
 def encode(item_codes: ItemCodes, together: Any) -> np.ndarray:

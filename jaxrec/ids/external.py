@@ -93,7 +93,9 @@ def read(
     statistics = code_statistics(padded, sizes)
     warn_collapsed(statistics)
     metadata = {"file": path.name, "unknown_items": len(strangers)}
-    return ItemCodes(padded, tuple(sizes), "external", {**metadata, **statistics})
+    return ItemCodes(
+        codes=padded, sizes=tuple(sizes), scheme="external", metadata={**metadata, **statistics}
+    )
 
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:

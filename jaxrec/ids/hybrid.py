@@ -84,4 +84,9 @@ def _one_after_another(path: np.ndarray, tail: np.ndarray, count: int) -> np.nda
 def _hybrid(how: str, parts: Sequence[ItemCodes], tokens: np.ndarray) -> ItemCodes:
     codes, sizes, _ = number_tokens(tokens)
     metadata = {"how": how, "parts": [part.scheme for part in parts]}
-    return ItemCodes(codes, sizes, "hybrid", {**metadata, **code_statistics(codes, sizes)})
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="hybrid",
+        metadata={**metadata, **code_statistics(codes, sizes)},
+    )

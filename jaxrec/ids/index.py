@@ -60,7 +60,7 @@ Array = jax.Array
     data_fields=["starts", "edges", "masks", "leaf_items", "packed_codes"],
     meta_fields=["sizes", "max_children", "windows", "forced_level"],
 )
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ItemIndex:
     """Trie of all IDs; a pytree, so it passes through `jax.jit` as an argument.
 

@@ -77,7 +77,13 @@ def fit(
     statistics = code_statistics(codes, sizes)
     warn_collapsed(statistics)
     metadata = {"seed": seed, "rotate": rotate, "restarts": restarts, "width": vectors.shape[1]}
-    fitted = ItemCodes(codes, sizes, "pq", {**metadata, **statistics}, codebooks)
+    fitted = ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="pq",
+        metadata={**metadata, **statistics},
+        codebooks=codebooks,
+    )
     # A rotation keeps distances.
     error = sum(
         ((part - codebooks[f"centroids_{level}"][codes[:, level]]) ** 2).sum()

@@ -56,7 +56,13 @@ def fit(
         "width": vectors.shape[1],
         "distortion": float((residual**2).sum() / max(((vectors - mean) ** 2).sum(), 1e-30)),
     }
-    return ItemCodes(stacked, sizes, "rq", {**metadata, **statistics}, codebooks)
+    return ItemCodes(
+        codes=stacked,
+        sizes=sizes,
+        scheme="rq",
+        metadata={**metadata, **statistics},
+        codebooks=codebooks,
+    )
 
 
 def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:

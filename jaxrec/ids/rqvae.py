@@ -41,7 +41,7 @@ _RESEED_UNTIL = 0.8
 Layers = tuple[tuple[Any, Any], ...]  # weights [in, out] and bias [out] of each layer
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RqVaeConfig:
     """How the autoencoder is built and trained.
 
@@ -136,7 +136,13 @@ def fit(
             codebooks[f"{name}_w_{layer}"], codebooks[f"{name}_b_{layer}"] = w, b
     for level, book in enumerate(params.books):
         codebooks[f"centroids_{level}"] = np.asarray(book)
-    empty = ItemCodes(np.zeros((1, levels), np.int32), sizes, "rqvae", {}, codebooks)
+    empty = ItemCodes(
+        codes=np.zeros((1, levels), np.int32),
+        sizes=sizes,
+        scheme="rqvae",
+        metadata={},
+        codebooks=codebooks,
+    )
     codes = encode(empty, vectors)
     statistics = code_statistics(codes, sizes)
     warn_collapsed(statistics)
@@ -150,7 +156,13 @@ def fit(
         "loss": [float(losses[: 1 + len(losses) // 100].mean()), float(losses[-20:].mean())],
         "config": {**dataclasses.asdict(config), "hidden": list(config.hidden)},
     }
-    return ItemCodes(codes, sizes, "rqvae", {**metadata, **statistics}, codebooks)
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="rqvae",
+        metadata={**metadata, **statistics},
+        codebooks=codebooks,
+    )
 
 
 def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:

@@ -77,7 +77,9 @@ def fit(
         "no_category": sum(not path for path in cut),
     }
     statistics = code_statistics(padded, sizes)
-    return ItemCodes(padded, sizes, "semantic", {**metadata, **statistics})
+    return ItemCodes(
+        codes=padded, sizes=sizes, scheme="semantic", metadata={**metadata, **statistics}
+    )
 
 
 def _common(paths: Sequence[Sequence[str]]) -> int:

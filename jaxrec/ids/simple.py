@@ -45,13 +45,23 @@ def random(num_items: int, levels: int, size: int | Sequence[int], seed: int = 0
             _, kept = np.unique(group, return_index=True)
             again = np.setdiff1d(np.arange(num_items), kept)
             codes[again] = rng.integers(0, sizes, (len(again), levels), dtype=np.int32)
-    return ItemCodes(codes, sizes, "random", {"seed": seed, **code_statistics(codes, sizes)})
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="random",
+        metadata={"seed": seed, **code_statistics(codes, sizes)},
+    )
 
 
 def independent(num_items: int) -> ItemCodes:
     """Return one token an item: codes [I, 1] = 0..I-1."""
     codes = np.arange(num_items, dtype=np.int32)[:, None]
-    return ItemCodes(codes, (num_items,), "independent", code_statistics(codes, (num_items,)))
+    return ItemCodes(
+        codes=codes,
+        sizes=(num_items,),
+        scheme="independent",
+        metadata=code_statistics(codes, (num_items,)),
+    )
 
 
 def sequential(
@@ -99,7 +109,12 @@ def sequential(
     sizes = (-(-num_items // base ** (levels - 1)), *(base,) * (levels - 1))
     codes = np.stack(np.unravel_index(number, sizes), axis=1)
     metadata = {"base": base, "order": order, "seed": seed, "unmet_items": len(unmet)}
-    return ItemCodes(codes, sizes, "sequential", {**metadata, **code_statistics(codes, sizes)})
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="sequential",
+        metadata={**metadata, **code_statistics(codes, sizes)},
+    )
 
 
 def _user_order(

@@ -83,7 +83,13 @@ def fit(
     statistics = code_statistics(codes, sizes)
     warn_collapsed(statistics)
     metadata = {"seed": seed, "bins": bins, "noise": noise, "users": met.shape[1]}
-    return ItemCodes(codes, sizes, "svd", {**metadata, **statistics}, codebooks)
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="svd",
+        metadata={**metadata, **statistics},
+        codebooks=codebooks,
+    )
 
 
 def columns(train_sequences: Sequence[np.ndarray], num_items: int) -> Any:

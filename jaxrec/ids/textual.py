@@ -53,7 +53,13 @@ def fit(
     statistics = code_statistics(codes, sizes)
     metadata = {"max_tokens": max_tokens, "no_text": sum(not row for row in rows)}
     codebooks = {f"tokens_{level}": book - 1 for level, book in enumerate(books)}
-    return ItemCodes(codes, sizes, "textual", {**metadata, **statistics}, codebooks)
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="textual",
+        metadata={**metadata, **statistics},
+        codebooks=codebooks,
+    )
 
 
 def tokens(item_codes: ItemCodes) -> list[list[int]]:

@@ -20,7 +20,7 @@ PAD = 0
 BOS = 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class IdVocabulary:
     """Token numbers of ID codes; works on numpy and JAX arrays alike.
 

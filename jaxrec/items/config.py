@@ -30,7 +30,7 @@ HYBRIDS: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class IdConfig:
     """How items are written as codes. A scheme reads some of the settings, see `READS`.
 

@@ -85,7 +85,7 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
 def table(kind: str, spec: ModelSpec) -> Table:
     """Weights of the bare model, or with the head of its kind."""
     found = Table(
-        tuple(_body()),
+        weights=tuple(_body()),
         ignored=(r"embeddings\.position_ids$", r"^cls\.seq_relationship\."),
         renamed=(
             (r"LayerNorm\.gamma$", "LayerNorm.weight"),
@@ -118,7 +118,7 @@ def _masked(kind: str) -> tuple[list[Weight], dict[str, str]]:
     rows = [
         *dense(name + "dense", "head/dense", "e d -> d e", "e -> e"),
         *norm(name + layer_norm, "head/norm", bias=True),
-        Weight(bias, "head/bias", "v -> v"),
+        Weight(name=bias, path="head/bias", pattern="v -> v"),
     ]
     table = f"{kind}.embeddings.word_embeddings.weight"
     return rows, {f"{decoder}.weight": table, f"{decoder}.bias": bias}
@@ -127,9 +127,19 @@ def _masked(kind: str) -> tuple[list[Weight], dict[str, str]]:
 def _body() -> list[Weight]:
     layer, here = "encoder.layer.{layer}.", "encoder/blocks/"
     rows = [
-        Weight("embeddings.word_embeddings.weight", "embedding/table", "v d -> v d"),
-        Weight("embeddings.position_embeddings.weight", "embedding/position", "t d -> t d"),
-        Weight("embeddings.token_type_embeddings.weight", "embedding/token_type", "s d -> s d"),
+        Weight(
+            name="embeddings.word_embeddings.weight", path="embedding/table", pattern="v d -> v d"
+        ),
+        Weight(
+            name="embeddings.position_embeddings.weight",
+            path="embedding/position",
+            pattern="t d -> t d",
+        ),
+        Weight(
+            name="embeddings.token_type_embeddings.weight",
+            path="embedding/token_type",
+            pattern="s d -> s d",
+        ),
         *norm("embeddings.LayerNorm", "embedding/norm", bias=True),
         *norm(layer + "attention.output.LayerNorm", here + "attention_norm", bias=True),
         *norm(layer + "output.LayerNorm", here + "mlp_norm", bias=True),

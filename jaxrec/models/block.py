@@ -34,7 +34,7 @@ class Reach:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Shared:
     """What all blocks of a call read.
 

@@ -10,7 +10,7 @@ NormOrder = Literal["pre", "post", "both"]
 Remat = Literal["none", "cheap", "full"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """Shape and flavour of a transformer.
 

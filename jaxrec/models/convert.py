@@ -33,7 +33,7 @@ Place = Callable[[str, np.ndarray], jax.Array]
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Pretrained:
     """A model with its parameters.
 
@@ -90,7 +90,7 @@ def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | N
     family, spec = read_spec(source, kind)
     said = {**source.config, **_generation_config(Path(path))}
     tokens = {name: said[name] for name in TOKENS if said.get(name) is not None}
-    return Pretrained(spec, None, family, tokens)
+    return Pretrained(spec=spec, params=None, family=family, tokens=tokens)
 
 
 def _generation_config(path: Path) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def table(kind: str, spec: ModelSpec) -> Table:
     """Weights; kernels lie input first, and queries, keys and values side by side."""
     there, here = "transformer.h.{layer}.", "decoder/blocks/"
     rows = [
-        Weight("transformer.wte.weight", "embedding/table", "v d -> v d"),
-        Weight("transformer.wpe.weight", "embedding/position", "t d -> t d"),
+        Weight(name="transformer.wte.weight", path="embedding/table", pattern="v d -> v d"),
+        Weight(name="transformer.wpe.weight", path="embedding/position", pattern="t d -> t d"),
         *norm("transformer.ln_f", "decoder/final_norm", bias=True),
         *norm(there + "ln_1", here + "attention_norm", bias=True),
         *norm(there + "ln_2", here + "mlp_norm", bias=True),
@@ -84,23 +84,29 @@ def table(kind: str, spec: ModelSpec) -> Table:
     for i, part in enumerate(("query", "key", "value")):
         kernel, bias = "d (part n h) -> part d n h", "(part n h) -> part n h"
         name, path = there + "attn.c_attn", here + "attention/" + part
-        rows.append(Weight(f"{name}.weight", f"{path}/kernel", kernel, (i, 3)))
-        rows.append(Weight(f"{name}.bias", f"{path}/bias", bias, (i, 3)))
+        rows.append(
+            Weight(name=f"{name}.weight", path=f"{path}/kernel", pattern=kernel, part=(i, 3))
+        )
+        rows.append(Weight(name=f"{name}.bias", path=f"{path}/bias", pattern=bias, part=(i, 3)))
     for name, path, kernel in (
         ("attn.c_proj", "attention/out", "(n h) d -> n h d"),
         ("mlp.c_fc", "mlp/up", "d f -> d f"),
         ("mlp.c_proj", "mlp/down", "f d -> f d"),
     ):
-        rows.append(Weight(f"{there}{name}.weight", f"{here}{path}/kernel", kernel))
-        rows.append(Weight(f"{there}{name}.bias", f"{here}{path}/bias", "d -> d"))
+        rows.append(
+            Weight(name=f"{there}{name}.weight", path=f"{here}{path}/kernel", pattern=kernel)
+        )
+        rows.append(Weight(name=f"{there}{name}.bias", path=f"{here}{path}/bias", pattern="d -> d"))
     found = Table(
-        tuple(rows),
+        weights=tuple(rows),
         ignored=(r"\.attn\.(masked_)?bias$",),
         # The checkpoints first published lack the prefix.
         renamed=((r"^(wte|wpe|h|ln_f)\.", r"transformer.\1."),),
     )
     if spec.kind == "causal_classifier":
-        return found.under("backbone/").plus([Weight("score.weight", "out/kernel", "c d -> d c")])
+        return found.under("backbone/").plus(
+            [Weight(name="score.weight", path="out/kernel", pattern="c d -> d c")]
+        )
     if spec.config.tie_embeddings:
         return found.plus([], {"lm_head.weight": "transformer.wte.weight"})
-    return found.plus([Weight("lm_head.weight", "head/table", "v d -> v d")])
+    return found.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])

@@ -150,7 +150,7 @@ def table(kind: str, spec: ModelSpec) -> Table:
     add = 1.0 if gemma else 0.0
     there, here = "model.layers.{layer}.", "decoder/blocks/"
     rows = [
-        Weight("model.embed_tokens.weight", "embedding/table", "v d -> v d"),
+        Weight(name="model.embed_tokens.weight", path="embedding/table", pattern="v d -> v d"),
         *norm("model.norm", "decoder/final_norm", add=add),
         *norm(there + "input_layernorm", here + "attention_norm", add=add),
         *dense(there + "self_attn.q_proj", here + "attention/query", "(n h) d -> d n h", qkv),
@@ -171,12 +171,14 @@ def table(kind: str, spec: ModelSpec) -> Table:
         rows += norm(there + "post_feedforward_layernorm", here + "mlp_post_norm", add=add)
     else:
         rows += norm(there + "post_attention_layernorm", here + "mlp_norm")
-    found = Table(tuple(rows), ignored=(r"rotary_emb\.inv_freq$",))
+    found = Table(weights=tuple(rows), ignored=(r"rotary_emb\.inv_freq$",))
     if spec.kind == "causal_classifier":
-        return found.under("backbone/").plus([Weight("score.weight", "out/kernel", "c d -> d c")])
+        return found.under("backbone/").plus(
+            [Weight(name="score.weight", path="out/kernel", pattern="c d -> d c")]
+        )
     if c.tie_embeddings:
         return found.plus([], {"lm_head.weight": "model.embed_tokens.weight"})
-    return found.plus([Weight("lm_head.weight", "head/table", "v d -> v d")])
+    return found.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
 
 
 def _window(hf: dict[str, Any]) -> tuple[int | None, int | None]:
@@ -208,14 +210,14 @@ def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling, float | None]:
         parameters = parameters["full_attention"]
     kind, scaling = parameters.get("rope_type", "default"), RopeScaling()
     if kind == "linear":
-        scaling = RopeScaling("linear", float(parameters["factor"]))
+        scaling = RopeScaling(kind="linear", factor=float(parameters["factor"]))
     elif kind == "llama3":
         scaling = RopeScaling(
-            "llama3",
-            float(parameters["factor"]),
-            float(parameters["low_freq_factor"]),
-            float(parameters["high_freq_factor"]),
-            int(parameters["original_max_position_embeddings"]),
+            kind="llama3",
+            factor=float(parameters["factor"]),
+            low=float(parameters["low_freq_factor"]),
+            high=float(parameters["high_freq_factor"]),
+            original=int(parameters["original_max_position_embeddings"]),
         )
     elif kind != "default":
         raise ConfigError(f"rope_type {kind!r} is not supported; default, linear and llama3 are")

@@ -39,7 +39,7 @@ _POOLING: dict[str, Pooling | None] = {
 _SHORTEST = 8  # tokens a row; below it padding costs less than another compilation
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class SentenceEncoder:
     """From texts to vectors.
 
@@ -85,12 +85,12 @@ class SentenceEncoder:
             said = _read(file)
         longest = said.get("max_seq_length") or tokenizer.model_max_length
         return cls(
-            model,
-            tokenizer,
-            _pooling(pooled),
-            normalize,
-            min(int(longest), config.max_length),
-            bool(said.get("do_lower_case", False)),
+            model=model,
+            tokenizer=tokenizer,
+            pooling=_pooling(pooled),
+            normalize=normalize,
+            max_length=min(int(longest), config.max_length),
+            lowercase=bool(said.get("do_lower_case", False)),
         )
 
     @property

@@ -75,7 +75,7 @@ class SafetensorsSource:
         return found.reshape(stored.shape)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Stored:
     """Where a tensor lies in a file."""
 
@@ -117,7 +117,7 @@ def _read_header(file: Path) -> dict[str, _Stored]:
             raise DataError(f"{file}: {name} has type {entry['dtype']}, which is not supported")
         dtype = jnp.dtype(_DTYPES[entry["dtype"]])
         offset = 8 + length + entry["data_offsets"][0]
-        found[name] = _Stored(file, dtype, tuple(entry["shape"]), offset)
+        found[name] = _Stored(file=file, dtype=dtype, shape=tuple(entry["shape"]), offset=offset)
     return found
 
 

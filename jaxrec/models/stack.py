@@ -149,7 +149,9 @@ class Stack(nn.Module):
         flags = None
         if local is not None:
             flags = jnp.asarray(np.arange(1, c.depth + 1) % (c.global_every or 1) != 0)
-        return PerLayer(cache, memory, flags), Shared(context, full, local, memory_valid, slots)
+        return PerLayer(cache, memory, flags), Shared(
+            context=context, reach=full, local=local, memory_valid=memory_valid, slots=slots
+        )
 
     def _reaches(self, positions: jax.Array, context: Context) -> tuple[Reach, Reach | None]:
         """Reach of the blocks that see everything, and of those with a window if some have one."""
@@ -168,7 +170,7 @@ class Stack(nn.Module):
                 scaling = c.rope_scaling if stretched else RopeScaling()
                 turn = rotation(positions, rotary_frequencies(c.head_width, theta, scaling))
             allowed = None if window is None else context.distance(positions) < window
-            return Reach(ScoreTerms(bias, allowed, softcap=c.score_cap), turn)
+            return Reach(ScoreTerms(bias=bias, allowed=allowed, softcap=c.score_cap), turn)
 
         if c.window is None or c.global_every is None:
             return reach(c.rope_theta, c.window, True), None

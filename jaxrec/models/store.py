@@ -132,7 +132,9 @@ def _read_description(directory: Path) -> tuple[Pretrained, dict[str, Any]]:
         config = dict(description["config"])
         config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
         spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
-        model = Pretrained(spec, None, description["family"], description["tokens"])
+        model = Pretrained(
+            spec=spec, params=None, family=description["family"], tokens=description["tokens"]
+        )
         stored = dict(description.get("kernels", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error

@@ -77,7 +77,7 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
 def table(kind: str, spec: ModelSpec) -> Table:
     """Weights; the decoder's keys and values over the encoder lie with its memory."""
     c = spec.config
-    rows = [Weight("shared.weight", "embedding/table", "v d -> v d")]
+    rows = [Weight(name="shared.weight", path="embedding/table", pattern="v d -> v d")]
     for stack, feed in (("encoder", 1), ("decoder", 2)):
         block = f"{stack}.block.{{layer}}.layer."
         here = f"{stack}/blocks/"
@@ -91,7 +91,7 @@ def table(kind: str, spec: ModelSpec) -> Table:
             rows += dense(dense_name + name, f"{here}mlp/{path}", "f d -> d f")
         rows += dense(dense_name + "wo", here + "mlp/down", "d f -> f d")
         bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-        rows.append(Weight(bias, f"{stack}/relative", "b n -> b n"))
+        rows.append(Weight(name=bias, path=f"{stack}/relative", pattern="b n -> b n"))
     cross = "decoder.block.{layer}.layer.1."
     rows += norm(cross + "layer_norm", "decoder/blocks/cross_norm")
     rows += _attention(
@@ -104,8 +104,10 @@ def table(kind: str, spec: ModelSpec) -> Table:
     if c.tie_embeddings:
         aliases["lm_head.weight"] = "shared.weight"
     else:
-        rows.append(Weight("lm_head.weight", "head/table", "v d -> v d"))
-    return Table(tuple(rows), aliases, (r"EncDecAttention\.relative_attention_bias",))
+        rows.append(Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d"))
+    return Table(
+        weights=tuple(rows), aliases=aliases, ignored=(r"EncDecAttention\.relative_attention_bias",)
+    )
 
 
 def _attention(name: str, path: str, memory: str) -> list[Weight]:

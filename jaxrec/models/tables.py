@@ -14,7 +14,7 @@ import numpy as np
 Shape = tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Weight:
     """One tensor there, one leaf here.
 
@@ -72,7 +72,7 @@ class Weight:
         return found - np.asarray(self.add, found.dtype) if self.add else found
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """All weights of a model.
 
@@ -119,15 +119,15 @@ class Table:
 
 def dense(name: str, path: str, kernel: str, bias: str | None = None) -> list[Weight]:
     """Rows of PyTorch's linear layer: `weight` by pattern `kernel`, `bias`, if any, by `bias`."""
-    rows = [Weight(f"{name}.weight", f"{path}/kernel", kernel)]
+    rows = [Weight(name=f"{name}.weight", path=f"{path}/kernel", pattern=kernel)]
     if bias is not None:
-        rows.append(Weight(f"{name}.bias", f"{path}/bias", bias))
+        rows.append(Weight(name=f"{name}.bias", path=f"{path}/bias", pattern=bias))
     return rows
 
 
 def norm(name: str, path: str, bias: bool = False, add: float = 0.0) -> list[Weight]:
     """Rows of a normalization."""
-    rows = [Weight(f"{name}.weight", f"{path}/scale", "d -> d", add=add)]
+    rows = [Weight(name=f"{name}.weight", path=f"{path}/scale", pattern="d -> d", add=add)]
     if bias:
-        rows.append(Weight(f"{name}.bias", f"{path}/bias", "d -> d"))
+        rows.append(Weight(name=f"{name}.bias", path=f"{path}/bias", pattern="d -> d"))
     return rows

@@ -27,7 +27,7 @@ Residuals = tuple[Any, ...]
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreTerms:
     """What enters the attention scores besides the product of query and key.
 

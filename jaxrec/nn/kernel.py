@@ -91,7 +91,7 @@ def with_kernel_axes(
     return lambda *arguments: KernelBox(init(*arguments), axes, contracted=contracted)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class KernelSpec:
     """One kernel of a model, without its values.
 

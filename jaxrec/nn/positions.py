@@ -11,7 +11,7 @@ import numpy as np
 Rotation = tuple[jax.Array, jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RopeScaling:
     """How rotary wavelengths are stretched for contexts longer than those of pre-training.
 

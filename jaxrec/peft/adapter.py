@@ -24,7 +24,7 @@ STDDEV = 1e-3
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Adapter:
     """One bottleneck, or a stack of them: a `Bottleneck`.
 

@@ -228,7 +228,7 @@ def _node(
     if site.kernel.layers is None:
         down, up = down[0], up[0]
     dropout = float(settings.get("lora_dropout") or 0.0)
-    return Lora(jnp.asarray(down), jnp.asarray(up), scale=scale, dropout=dropout)
+    return Lora(a=jnp.asarray(down), b=jnp.asarray(up), scale=scale, dropout=dropout)
 
 
 def _scale(module: str, rank: int, settings: Mapping[str, Any]) -> float:

@@ -20,7 +20,7 @@ LAYER = "{layer}"
 HEAD = "lm_head.weight"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Site:
     """One of our layers as it lies in a module there.
 

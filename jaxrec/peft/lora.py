@@ -22,7 +22,7 @@ from jaxrec.peft.names import key_of
 ALL = "all"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LoraConfig:
     """Which kernels change, and by how much.
 
@@ -59,7 +59,7 @@ class LoraConfig:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Lora:
     """The update of one kernel, or of a stack of them: a `KernelUpdate`.
 
@@ -148,11 +148,13 @@ def _tables(boxed: Any) -> dict[str, KernelSpec]:
         layer, _, name = path.rpartition("/")
         if name == "table" and layer.endswith("embedding"):
             vocab, width = leaf.shape
-            found[layer] = KernelSpec((vocab, width), ("vocab", "embed"), 1)
+            found[layer] = KernelSpec(shape=(vocab, width), axes=("vocab", "embed"), contracted=1)
             head = layer.removesuffix("embedding") + "head"
             # A masked-token head and classifiers read the table in their own way.
             if not layer.startswith("backbone"):
-                found[head] = KernelSpec((width, vocab), ("embed", "vocab"), 1)
+                found[head] = KernelSpec(
+                    shape=(width, vocab), axes=("embed", "vocab"), contracted=1
+                )
     return found
 
 

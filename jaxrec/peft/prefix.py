@@ -23,7 +23,7 @@ Table = tuple[jax.Array, jax.Array]
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PrefixNetwork:
     """What makes the prefix of a stack of layers while training.
 

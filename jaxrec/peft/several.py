@@ -87,7 +87,7 @@ def _by_layer(adapters: Mapping[Any, Any]) -> dict[str, dict[Any, Lora]]:
 def _weighted(node: Lora, weight: Any) -> Lora:
     """The same change times a weight, with a scale of one."""
     a, b = node.factors()
-    return Lora(a, b * jnp.asarray(weight, b.dtype), dropout=node.dropout)
+    return Lora(a=a, b=b * jnp.asarray(weight, b.dtype), dropout=node.dropout)
 
 
 def _joined(path: str, nodes: Sequence[Lora]) -> Lora:

@@ -27,7 +27,7 @@ PromptInit = Literal["random", "vocabulary", "text"]
 Quantize = Callable[[Any, dict[str, KernelSpec]], Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TuneConfig:
     """How a model is tuned; each method reads its own settings.
 
@@ -95,7 +95,11 @@ class TuneConfig:
     def lora(self) -> lora.LoraConfig:
         """Settings of LoRA."""
         return lora.LoraConfig(
-            self.rank, self.alpha, self.rank_stabilized, self.dropout, self.targets
+            rank=self.rank,
+            alpha=self.alpha,
+            rank_stabilized=self.rank_stabilized,
+            dropout=self.dropout,
+            targets=self.targets,
         )
 
 
@@ -225,7 +229,7 @@ def _join(left: Any, right: Any) -> Any:
     return {**left, **right, **shared}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
     """Numbers of parameters, and their bytes as they are stored."""
 
@@ -245,7 +249,12 @@ class Size:
 def size_of(tuning: Tuning) -> Size:
     """Count parameters, of arrays or of shapes, quantized kernels as what they stand for."""
     trainable, frozen = _count(tuning.trainable), _count(tuning.frozen)
-    return Size(trainable[0], trainable[0] + frozen[0], trainable[1], trainable[1] + frozen[1])
+    return Size(
+        trainable=trainable[0],
+        total=trainable[0] + frozen[0],
+        trainable_bytes=trainable[1],
+        total_bytes=trainable[1] + frozen[1],
+    )
 
 
 def _count(tree: Any) -> tuple[int, int]:

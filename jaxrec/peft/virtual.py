@@ -55,7 +55,7 @@ def virtual_of(params: Any) -> Virtual:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepended:
     """A batch with virtual tokens in it: N = T + P for each sequence of a row.
 
@@ -108,7 +108,7 @@ def prepend(
       ConfigError: a row with more sequences (outside `jit`).
     """
     if not count:
-        return Prepended(tokens, valid)
+        return Prepended(tokens=tokens, valid=valid)
     batch, length = tokens.shape
     if segments is None:
         first = valid & (jnp.cumsum(valid.astype(jnp.int32), axis=1) == 1)

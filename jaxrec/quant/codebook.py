@@ -22,7 +22,7 @@ from jaxrec.quant.sharding import box_arrays
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CodebookKernel(StoredKernel):
     """Codes and block scales of one kernel, or of a stack of them.
 
@@ -130,5 +130,12 @@ class CodebookConfig:
         if self.double:
             absmax, scale, mean = compress_scales(absmax)
         return CodebookKernel(
-            packed, absmax, scale, mean, self.codebook, self.block, inner, kernel_shape
+            codes=packed,
+            absmax=absmax,
+            absmax_scale=scale,
+            absmax_mean=mean,
+            codebook=self.codebook,
+            block=self.block,
+            inner=inner,
+            kernel_shape=kernel_shape,
         )

@@ -30,7 +30,7 @@ from jaxrec.quant.uniform import UniformConfig, UniformKernel
 DAMPING_GROWTH, DAMPING_MOST = 10.0, 1.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GptqConfig:
     """How kernels are rounded.
 

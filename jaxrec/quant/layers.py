@@ -41,7 +41,7 @@ class Statistic:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Feed:
     """What a layer reads from one batch.
 
@@ -57,7 +57,7 @@ class Feed:
     shared: Shared | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
     """One layer of a stack.
 
@@ -273,14 +273,16 @@ def _enter(spec: ModelSpec, path: str, params: Any, tuned: Any, batch: Batch) ->
         slots: jax.Array | None = None,
     ) -> Feed:
         own, shared = module.read(positions, context, cache, memory, memory_valid, slots)
-        return Feed(x, rows, own, shared)
+        return Feed(x=x, rows=rows, own=own, shared=shared)
 
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
         is_call = isinstance(module, Stack) and context.method_name == wanted
         if is_call and "/".join(module.path) == stack:
             of_memory = wanted == "memory"
-            found.append(Feed(args[0], rows) if of_memory else of_blocks(module, *args, **kwargs))
+            found.append(
+                Feed(x=args[0], rows=rows) if of_memory else of_blocks(module, *args, **kwargs)
+            )
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):

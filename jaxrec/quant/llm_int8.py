@@ -26,7 +26,7 @@ from jaxrec.quant.sharding import box_arrays
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LlmInt8Kernel(StoredKernel):
     """Codes of one kernel, or of a stack of them, and perhaps the kernel itself.
 
@@ -135,4 +135,11 @@ class LlmInt8Config:
         scale, _ = fit(matrix, GRID, per_column=True, groups=1, config=RangeConfig())
         codes = encode(matrix, scale, None, GRID)
         original = matrix if self.outlier_weights == "original" else None
-        return LlmInt8Kernel(codes, scale, original, self.threshold, self.columns, kernel_shape)
+        return LlmInt8Kernel(
+            codes=codes,
+            scale=scale,
+            original=original,
+            threshold=self.threshold,
+            columns=self.columns,
+            kernel_shape=kernel_shape,
+        )

@@ -75,7 +75,7 @@ fake_quantize.defvjp(_forward, _backward)
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FakeKernel(StoredKernel):
     """A kernel, or a stack of them, that is rounded whenever it is read.
 
@@ -109,7 +109,12 @@ class FakeKernel(StoredKernel):
         """How it is rounded."""
         range_ = RangeConfig(self.method, self.percentile)
         return UniformConfig(
-            self.bits, self.symmetric, self.per, self.group, range_, self.activations
+            bits=self.bits,
+            symmetric=self.symmetric,
+            per=self.per,
+            group=self.group,
+            range=range_,
+            activations=self.activations,
         )
 
     @property
@@ -195,8 +200,8 @@ class QatConfig:
         weights = self.weights
         scale, _ = weights.fit(matrix)
         return FakeKernel(
-            matrix.astype(jnp.float32),
-            scale if self.learn_scale else None,
+            matrix=matrix.astype(jnp.float32),
+            scale=scale if self.learn_scale else None,
             bits=weights.bits,
             symmetric=weights.symmetric,
             per=weights.per,

@@ -27,7 +27,7 @@ from jaxrec.quant.sharding import box_arrays
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class UniformKernel(StoredKernel):
     """Codes and scales of one kernel, or of a stack of them. Make it by `of_codes`.
 
@@ -70,7 +70,17 @@ class UniformKernel(StoredKernel):
         inner = codes.shape[-2]
         if bits < 8:
             codes = pack(codes.astype(jnp.int32) + 2 ** (bits - 1), bits)
-        return cls(codes, scale, zero, x_scale, order, bits, inner, kernel_shape, activations)
+        return cls(
+            codes=codes,
+            scale=scale,
+            zero=zero,
+            x_scale=x_scale,
+            order=order,
+            bits=bits,
+            inner=inner,
+            kernel_shape=kernel_shape,
+            activations=activations,
+        )
 
     def calibrated(self, absmax: jax.Array) -> "UniformKernel":
         """Round inputs by one fixed scale from now on.
@@ -171,7 +181,7 @@ def _corrected(rows: jax.Array, codes: jax.Array, zero: jax.Array | None) -> jax
     return y.astype(jnp.float32)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class UniformConfig:
     """Round to nearest on a uniform grid.
 

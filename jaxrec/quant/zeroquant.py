@@ -30,7 +30,7 @@ from jaxrec.quant.tree import ALL
 from jaxrec.quant.uniform import UniformConfig
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillConfig:
     """Distillation of each layer into its rounded self.
 

@@ -88,7 +88,13 @@ def rank_by_scores(
     metrics = evaluate(score, ranking_batches(dataset, "test", filter_seen), ks, TIES)
     seconds = time.monotonic() - started
     items = top_lists(score, ranking_batches(dataset, "test", filter_seen), max(ks))
-    return Measured(metrics, parameters, fit_seconds, seconds, items)
+    return Measured(
+        metrics=metrics,
+        parameters=parameters,
+        fit_seconds=fit_seconds,
+        test_seconds=seconds,
+        items=items,
+    )
 
 
 def _trained(

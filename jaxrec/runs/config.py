@@ -16,7 +16,7 @@ TEXTUAL = ("gru4rec_text", "dros_text")
 TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf", *TEXTUAL)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodeConfig:
     """How items are generated.
 
@@ -40,7 +40,7 @@ class DecodeConfig:
     next_beams: int = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """How systems are compared.
 

@@ -12,7 +12,7 @@ PerUser = Mapping[str, np.ndarray]
 _KIND = "measurement"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Measured:
     """One system on the test targets.
 
@@ -54,4 +54,4 @@ class Measured:
         items = arrays.pop("items")
         metrics = {name.removeprefix("metric:"): values for name, values in arrays.items()}
         facts = {name: settings[name] for name in ("parameters", "fit_seconds", "test_seconds")}
-        return cls(metrics, items=items, **facts), settings["protocol"]
+        return cls(metrics=metrics, items=items, **facts), settings["protocol"]

@@ -18,7 +18,7 @@ MAX_ITEMS = 4
 KINDS = ("causal", "prefix", "encoder-decoder")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Case:
     """A random model, catalogue and batch of histories.
 
@@ -64,14 +64,22 @@ def make_case(
     grid = int(np.prod(sizes))
     count = max(1, round(share * grid))
     codes = np.stack(np.unravel_index(rng.choice(grid, count, replace=False), sizes), axis=1)
-    vocabulary = IdVocabulary(sizes)
+    vocabulary = IdVocabulary(sizes=sizes)
     config = dataclasses.replace(tiny_model(vocabulary.size), **flavour)
     model = (EncoderDecoder if kind == "encoder-decoder" else CausalLM)(config)
     histories = [rng.integers(0, count, n % (MAX_ITEMS + 2)) for n in range(users)]
     tokens = write_histories(histories, vocabulary.tokens(codes), MAX_ITEMS)
     index = ItemIndex.build(codes.astype(np.int32), sizes)
     params = random_params(model, seed)
-    return Case(model, params, codes.astype(np.int32), vocabulary, index, jnp.asarray(tokens), kind)
+    return Case(
+        model=model,
+        params=params,
+        codes=codes.astype(np.int32),
+        vocabulary=vocabulary,
+        index=index,
+        tokens=jnp.asarray(tokens),
+        kind=kind,
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -62,7 +62,7 @@ def write_tiny_encoder(
         return jnp.asarray(center + 0.3 * rng.normal(size=shape.shape), shape.dtype)
 
     params = jax.tree_util.tree_map_with_path(leaf, nn.meta.unbox(spec.shapes()))
-    export_model(Pretrained(spec, params), directory, family="bert")
+    export_model(Pretrained(spec=spec, params=params), directory, family="bert")
     (directory / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     modules = ["Transformer", "Pooling", "Normalize"][: 3 if normalize else 2]
     paths = ["", "1_Pooling", "2_Normalize"]

@@ -42,14 +42,14 @@ SPECS = {
     "encoder": ModelSpec("masked", _BERT),
 }
 METHODS = {
-    "lora": TuneConfig("lora", rank=3, targets=("all",)),
-    "adapter": TuneConfig("adapter", bottleneck=4),
-    "prefix": TuneConfig("prefix", virtual_tokens=3, prefix_hidden=8),
-    "prompt": TuneConfig("prompt", virtual_tokens=3, prompt_init="random"),
+    "lora": TuneConfig(method="lora", rank=3, targets=("all",)),
+    "adapter": TuneConfig(method="adapter", bottleneck=4),
+    "prefix": TuneConfig(method="prefix", virtual_tokens=3, prefix_hidden=8),
+    "prompt": TuneConfig(method="prompt", virtual_tokens=3, prompt_init="random"),
 }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TunedCase:
     """A model with random parameters and a batch padded on the left.
 
@@ -147,7 +147,14 @@ def tuned_case(name: str, **flavour: Any) -> TunedCase:
     tokens = jnp.asarray(rng.integers(1, VOCAB, (BATCH, READ)), jnp.int32)
     valid = jnp.arange(READ)[None] >= jnp.array([0, 2, 3, 1])[:, None]
     targets = jnp.asarray(rng.integers(0, VOCAB, (BATCH, WRITTEN)), jnp.int32)
-    return TunedCase(name, spec, params, jnp.where(valid, tokens, 0), valid, targets)
+    return TunedCase(
+        name=name,
+        spec=spec,
+        params=params,
+        tokens=jnp.where(valid, tokens, 0),
+        valid=valid,
+        targets=targets,
+    )
 
 
 def shaken(tree: Any, noise: float, seed: int = 2) -> Any:

@@ -72,7 +72,7 @@ def make_names(items: Writing, users: Writing, codes: ItemCodes, num_users: int)
         named = [f"item_{_FIRST + number}" for number in item_numbers(codes).tolist()]
     bare = [f"user_{user + 1}" for user in range(num_users)]
     people = [f"<{name}>" for name in bare] if users == "tokens" else bare
-    return Names(people, named, "" if items == "tokens" else " , ")
+    return Names(users=people, items=named, separator="" if items == "tokens" else " , ")
 
 
 def fitted(templates: Sequence[Template], names: Names) -> tuple[Template, ...]:
@@ -130,7 +130,7 @@ def first_token(tokenizer: Any, codes: ItemCodes) -> int | None:
     return tokenizer.get_vocab().get(id_tokens(codes.sizes)[0])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Prompted:
     """A model with its tokenizer and items, ready to be asked.
 
@@ -170,14 +170,14 @@ class Prompted:
         shape = dataclasses.replace(shape, vocab_size=size, read_only=len(users))
         kinds = word_kinds(tokenizer, size, begins)
         return cls(
-            EncoderDecoder(shape),
-            None,
-            tokenizer,
-            Answers.of_texts(tokenizer, names.items, size)
+            model=EncoderDecoder(shape),
+            params=None,
+            tokenizer=tokenizer,
+            items=Answers.of_texts(tokenizer, names.items, size)
             if first is None
             else Answers.of_codes(codes, first),
-            {WORDS: {"kinds": jnp.asarray(kinds)}} if shape.word_rows else {},
-            batch_size,
+            variables={WORDS: {"kinds": jnp.asarray(kinds)}} if shape.word_rows else {},
+            batch_size=batch_size,
         )
 
     def init(self, key: jax.Array) -> Any:

@@ -18,7 +18,7 @@ YES, NO, LIKE, DISLIKE = "yes", "no", "like", "dislike"
 _LIKED = 4.0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Names:
     """How users and items are written.
 
@@ -39,7 +39,7 @@ class Names:
         return self.separator.join(self.items[item] for item in items.tolist())
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PromptData:
     """What all tasks are made of.
 
@@ -104,7 +104,7 @@ def make_task(name: str, templates: Sequence[Template], data: PromptData) -> Tas
     if name not in _MAKERS:
         raise ConfigError(f"no task {name!r}{nearest(name, _MAKERS)}; tasks: {', '.join(_MAKERS)}")
     size, fields = _MAKERS[name](data)
-    return Task(name, tuple(templates), size, fields)
+    return Task(name=name, templates=tuple(templates), size=size, fields=fields)
 
 
 Made = tuple[int, Callable[[int, np.random.Generator], Fields]]

@@ -19,7 +19,7 @@ from jaxrec.train import Plan, TrainConfig, all_trained, load_params, make_plan
 _TOKENIZER = "tokenizer"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TextModel:
     """A text model split into what is trained and what is not.
 
@@ -125,17 +125,24 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
     arrays = nn.meta.unbox(tuning.trainable)
     shapes = jax.eval_shape(lambda: tuning.trainable)
     # Training donates what it begins with.
-    return TextModel(spec, opened.tokenizer, shapes, lambda: _copy(arrays), tuning.frozen, base)
+    return TextModel(
+        spec=spec,
+        tokenizer=opened.tokenizer,
+        trainable=shapes,
+        start=lambda: _copy(arrays),
+        frozen=tuning.frozen,
+        base=base,
+    )
 
 
 def _begin(shape: TransformerConfig, tokenizer: Any, seed: int) -> TextModel:
     spec = ModelSpec("causal", dataclasses.replace(shape, vocab_size=len(tokenizer)))
     init, key = init_function(spec.build()), jax.random.key(seed)
     return TextModel(
-        spec,
-        tokenizer,
-        jax.eval_shape(init, key),
-        lambda: nn.meta.unbox(jax.jit(init)(key)),
+        spec=spec,
+        tokenizer=tokenizer,
+        trainable=jax.eval_shape(init, key),
+        start=lambda: nn.meta.unbox(jax.jit(init)(key)),
         frozen=None,
     )
 

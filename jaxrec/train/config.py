@@ -6,7 +6,7 @@ from typing import Literal
 from jaxrec.core import ConfigError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How long, how fast, and when to look.
 

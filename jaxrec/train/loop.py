@@ -45,7 +45,7 @@ class Batches(Protocol):
         """Go to a position."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FitResult:
     """How a run ended.
 
@@ -66,7 +66,7 @@ class FitResult:
     compiles_after_warmup: int
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class Standing:
     """How far a run has come, apart from its arrays: JSON-able.
 
@@ -150,7 +150,17 @@ def fit(
             watch = LossWatch(batches, place, directory, ratio, first)
             meter = Meter(compiles, measure, batch_shard(place)[1])
             sitting = _Sitting(
-                plan, batches, frozen, standing, checkpoints, writer, bar, watch, stop, meter, trace
+                plan=plan,
+                batches=batches,
+                frozen=frozen,
+                standing=standing,
+                checkpoints=checkpoints,
+                writer=writer,
+                bar=bar,
+                watch=watch,
+                stop=stop,
+                meter=meter,
+                trace=trace,
             )
             step = sitting.train(step, state, evaluate, metric)
         checkpoints.wait()
@@ -181,7 +191,7 @@ def _begin(
     return 0, start_state(params, plan.optimizer, plan.state), Standing(base=base)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class _Sitting:
     """One process's part of a run, from its start or resumption to its end or interruption."""
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxrec.core import ResourceError, show_bytes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StepMemory:
     """Bytes on each device while a step runs. Validation, which decodes, is not counted.
 

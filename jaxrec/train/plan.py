@@ -52,7 +52,7 @@ def batch_shapes(batch: Any) -> BatchShapes:
     return tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """What `fit` runs.
 
@@ -175,7 +175,18 @@ def make_plan(
         key=lambda memory: memory.total,
     )
     return Plan(
-        config, mesh, rules, init, join, optimizer, state, frozen, steps, step, memory, flops
+        config=config,
+        mesh=mesh,
+        rules=rules,
+        init=init,
+        join=join,
+        optimizer=optimizer,
+        state=state,
+        frozen=frozen,
+        steps=steps,
+        any_step=step,
+        memory=memory,
+        flops=flops,
     )
 
 

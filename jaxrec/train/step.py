@@ -30,7 +30,7 @@ from jaxrec.train.optimizer import state_shapes
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainState:
     """What a step reads and writes, or its shapes: `step` is an int32 scalar, the rest are trees.
 
@@ -224,6 +224,6 @@ def make_step(
             seen = state.step.astype(jnp.float32)
             decay = jnp.minimum(config.ema_decay, (1.0 + seen) / (10.0 + seen))
             ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, params)
-        return TrainState(state.step + 1, params, opt_state, ema), metrics
+        return TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema=ema), metrics
 
     return jax.jit(step, out_shardings=(out_shardings, None), donate_argnums=0)

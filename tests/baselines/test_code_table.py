@@ -24,7 +24,7 @@ ITEMS = 12
 
 def codes_of(sizes=(4, 3, 5), seed=0):
     rng = np.random.default_rng(seed)
-    return ItemCodes(rng.integers(0, sizes, (ITEMS, len(sizes))), sizes, "test")
+    return ItemCodes(codes=rng.integers(0, sizes, (ITEMS, len(sizes))), sizes=sizes, scheme="test")
 
 
 def variables_of(model, tokens, fixed, seed=0):
@@ -187,7 +187,7 @@ def test_held_parameters_stay_and_the_others_move(tmp_path):
 def test_codes_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="codes of 12 items for 13 items"):
         fixed_arrays(13, np.ones(13), None, codes_of())
-    short = ItemCodes(np.array([[0, 1], [1, -1]]), (2, 2), "test")
+    short = ItemCodes(codes=np.array([[0, 1], [1, -1]]), sizes=(2, 2), scheme="test")
     with pytest.raises(ConfigError, match="IDs of one length, got lengths 1 to 2"):
         code_arrays(short)
     config = SasrecConfig(width=8, depth=1, max_items=4, objective="contrastive", synthetic=0.5)

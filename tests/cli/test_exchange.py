@@ -71,7 +71,7 @@ def test_an_exported_run_gives_the_same_logits_and_carries_its_ids(trained, tmp_
     assert main(["export", str(trained), "--to", "hf", "--out", str(out)]) == 0
     assert "arcee" in capsys.readouterr().out
     config, codes = load_config(trained), load_codes(trained)
-    vocabulary = IdVocabulary(codes.sizes)
+    vocabulary = IdVocabulary(sizes=codes.sizes)
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
     items = json.loads((out / "item_ids.json").read_text())
     assert len(items) == codes.num_items == len({row["id"] for row in items})
@@ -148,7 +148,7 @@ def test_a_config_with_stretched_positions_is_written_and_read(tmp_path):
     from jaxrec.nn import RopeScaling
 
     config = tiny_config(tmp_path / "x.csv")
-    scaling = RopeScaling("linear", 2.0)
+    scaling = RopeScaling(kind="linear", factor=2.0)
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, rope_scaling=scaling)
     )

@@ -100,7 +100,7 @@ def test_the_main_job_works_with_every_scheme(home, scheme, tmp_path, capsys):
     # The exported tokenizer reads an item's ID as the model's tokens, and writes it back.
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
     found = [tokenizer(row["id"], add_special_tokens=False)["input_ids"] for row in items]
-    np.testing.assert_array_equal(found, IdVocabulary(codes.sizes).tokens(codes.codes))
+    np.testing.assert_array_equal(found, IdVocabulary(sizes=codes.sizes).tokens(codes.codes))
     item_of = {row["id"]: row["item"] for row in items}
     assert [item_of[tokenizer.decode(row)] for row in found] == [f"i{n:03d}" for n in range(30)]
     # And the file is one that IDs are read from.

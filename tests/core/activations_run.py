@@ -28,7 +28,7 @@ def rows():
 
     @jax.jit
     def there_and_back(x):
-        with sharded(MESH, ShardingRules("sequence")):
+        with sharded(MESH, ShardingRules(preset="sequence")):
             merged = merge_rows(x)
             return merged, split_rows(merged, (4, 8))
 
@@ -97,7 +97,7 @@ def losses():
     for preset in ("replicated", "fsdp", "tensor", "sequence", "tensor_sequence"):
 
         def placed(states, table, names):
-            with sharded(MESH, ShardingRules(names)):
+            with sharded(MESH, ShardingRules(preset=names)):
                 states = constrain(states, "batch", "sequence", "embed")
                 return jax.value_and_grad(loss, (0, 1))(states, table, names)
 

@@ -37,12 +37,20 @@ def _specs(jaxpr):
     [
         (ShardingRules(), ("batch", "sequence", "embed"), ("data", None, None)),
         # The width of the stream stays whole, however parameters are kept.
-        (ShardingRules("fsdp"), ("batch", "sequence", "embed"), ("data", None, None)),
-        (ShardingRules("tensor"), ("batch", "sequence", "mlp"), ("data", None, "model")),
-        (ShardingRules("sequence"), ("batch", "sequence", "embed"), ("data", "model", None)),
+        (ShardingRules(preset="fsdp"), ("batch", "sequence", "embed"), ("data", None, None)),
+        (ShardingRules(preset="tensor"), ("batch", "sequence", "mlp"), ("data", None, "model")),
+        (ShardingRules(preset="sequence"), ("batch", "sequence", "embed"), ("data", "model", None)),
         # Tokens take what heads leave.
-        (ShardingRules("tensor_sequence"), ("batch", "sequence", "mlp"), ("data", None, "model")),
-        (ShardingRules("tensor_sequence"), ("batch", "sequence", None), ("data", "model", None)),
+        (
+            ShardingRules(preset="tensor_sequence"),
+            ("batch", "sequence", "mlp"),
+            ("data", None, "model"),
+        ),
+        (
+            ShardingRules(preset="tensor_sequence"),
+            ("batch", "sequence", None),
+            ("data", "model", None),
+        ),
         # What the batch takes, nothing else does.
         (ShardingRules(mlp="data"), ("batch", "sequence", "mlp"), ("data", None, None)),
         (ShardingRules(mlp=("data", "model")), ("batch", None, "mlp"), ("data", None, "model")),
@@ -55,7 +63,7 @@ def test_an_activation_lies_where_its_rules_say(rules, names, spec):
 
 def test_a_kernel_is_gathered_along_its_width_and_its_gradient_goes_back():
     def gradient(x):
-        with sharded(MESH, ShardingRules("fsdp_tensor")):
+        with sharded(MESH, ShardingRules(preset="fsdp_tensor")):
             return jax.grad(lambda w: jnp.sum(gathered(w, ("embed", "mlp")) ** 2))(x)
 
     kept, used = PartitionSpec("data", "model"), PartitionSpec(None, "model")
@@ -64,7 +72,7 @@ def test_a_kernel_is_gathered_along_its_width_and_its_gradient_goes_back():
 
 def test_without_a_mesh_or_on_one_device_nothing_is_constrained():
     assert specs(lambda x: constrain(x, "batch", "sequence"), 3, 4) == []
-    with sharded(make_mesh(MeshConfig()), ShardingRules("fsdp")):
+    with sharded(make_mesh(MeshConfig()), ShardingRules(preset="fsdp")):
         assert specs(lambda x: constrain(x, "batch", "sequence"), 3, 4) == []
 
 
@@ -88,7 +96,7 @@ def test_sizes_that_devices_do_not_divide_are_refused_by_axis_size_and_mesh_axis
         r"axis 'sequence' of an activation \(8, 5, 16\) has size 5, which the 2 devices of mesh "
         r"axis 'model' do not divide"
     )
-    with sharded(MESH, ShardingRules("sequence")), pytest.raises(ConfigError, match=message):
+    with sharded(MESH, ShardingRules(preset="sequence")), pytest.raises(ConfigError, match=message):
         specs(lambda x: constrain(x, "batch", "sequence", "embed"), 8, 5, 16)
 
 

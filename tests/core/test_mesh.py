@@ -86,12 +86,12 @@ def specs(rules, mesh=MESH):
 )
 def test_a_preset_places_every_parameter(preset, table, query, out, up, norm):
     expected = {"table": table, "query": query, "out": out, "up": up, "norm": norm}
-    found = specs(ShardingRules(preset))
+    found = specs(ShardingRules(preset=preset))
     assert found == {name: PartitionSpec(*spec) for name, spec in expected.items()}
 
 
 def test_a_rule_overrules_its_preset_and_none_keeps_an_axis_whole():
-    found = specs(ShardingRules("fsdp_tensor", vocab=None, mlp=("data",), embed=None))
+    found = specs(ShardingRules(preset="fsdp_tensor", vocab=None, mlp=("data",), embed=None))
     assert found["table"] == PartitionSpec(None, None)
     assert found["up"] == PartitionSpec(None, None, "data")
     assert found["query"] == PartitionSpec(None, None, "model", None)
@@ -111,12 +111,12 @@ def test_every_axis_of_every_kind_of_model_has_a_rule():
     ):
         shapes = ModelSpec(kind, shape, 3 if kind.endswith("classifier") else 0).shapes()
         for preset in PRESETS:
-            param_shardings(shapes, MESH, ShardingRules(preset))
+            param_shardings(shapes, MESH, ShardingRules(preset=preset))
 
 
 def test_the_batch_is_split_over_data_by_every_preset():
     for preset in PRESETS:
-        assert batch_sharding(MESH, ShardingRules(preset)).spec == PartitionSpec("data")
+        assert batch_sharding(MESH, ShardingRules(preset=preset)).spec == PartitionSpec("data")
 
 
 def test_presets_and_rules_are_options_of_the_command_line():
@@ -124,7 +124,9 @@ def test_presets_and_rules_are_options_of_the_command_line():
     words += " --sharding.embed data model"
     found = parse(Config, words.split(), prog="train", default=Config())
     assert found.mesh == MeshConfig(4, 2)
-    assert found.sharding == ShardingRules("fsdp_tensor", vocab=None, embed=("data", "model"))
+    assert found.sharding == ShardingRules(
+        preset="fsdp_tensor", vocab=None, embed=("data", "model")
+    )
     with pytest.raises(ConfigError, match="fdsp"):
         parse(Config, ["--sharding.preset", "fdsp"], prog="train", default=Config())
 
@@ -136,7 +138,7 @@ def test_a_description_names_shape_axes_spec_and_bytes_of_every_parameter():
             "norm": {"scale": box(("embed",), 64)},
         }
     }
-    lines = describe_shardings(boxed, MESH, ShardingRules("fsdp_tensor")).splitlines()
+    lines = describe_shardings(boxed, MESH, ShardingRules(preset="fsdp_tensor")).splitlines()
     rows = [re.split(r" {2,}", line) for line in lines[:3]]
     assert rows == [
         ["parameter", "shape", "axes", "spec", "on each device"],
@@ -171,10 +173,10 @@ def test_an_axis_that_its_devices_do_not_divide_is_refused_by_path_axis_size_and
         r"'model' do not divide; change mesh.model, or set sharding.kv_heads None"
     )
     with pytest.raises(ConfigError, match=message):
-        param_shardings(boxed, MESH, ShardingRules("tensor"))
+        param_shardings(boxed, MESH, ShardingRules(preset="tensor"))
     message = r"axis 'embed' .* has size 12, which the 8 devices of mesh axis 'data\+model'"
     with pytest.raises(ConfigError, match=message):
-        param_shardings({"w": box(("embed",), 12)}, MESH, ShardingRules("fsdp_sequence"))
+        param_shardings({"w": box(("embed",), 12)}, MESH, ShardingRules(preset="fsdp_sequence"))
 
 
 def test_a_rule_for_an_axis_that_the_mesh_lacks_is_refused_by_field_and_value():
@@ -193,7 +195,7 @@ def test_two_axes_of_a_parameter_on_one_mesh_axis_are_refused():
 
 def test_an_unknown_preset_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no sharding\.preset 'fsdb', did you mean 'fsdp'"):
-        ShardingRules("fsdb")
+        ShardingRules(preset="fsdb")
 
 
 def test_a_micro_batch_that_does_not_divide_over_the_devices_is_refused():

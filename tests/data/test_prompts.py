@@ -19,16 +19,16 @@ from jaxrec.data.prompts import (
 from jaxrec.data.tokenizers import train_unigram
 
 NAMES = ("ada", "bob", "cy", "dot", "eve")
-BOUGHT = Template("bought", "what did {name} buy ?", "{number}")
-NEXT = Template("next", "{name} then", "{number}")
-UNSEEN = Template("unseen", "now {name} :", "{number}", seen=False)
+BOUGHT = Template(name="bought", source="what did {name} buy ?", target="{number}")
+NEXT = Template(name="next", source="{name} then", target="{number}")
+UNSEEN = Template(name="unseen", source="now {name} :", target="{number}", seen=False)
 
 
 def _task(name="count", templates=(BOUGHT, NEXT, UNSEEN), size=5, extra=""):
     def fields(datum, rng):
         return {"name": NAMES[datum] + extra, "number": str(datum), "draw": str(rng.integers(100))}
 
-    return Task(name, tuple(templates), size, fields)
+    return Task(name=name, templates=tuple(templates), size=size, fields=fields)
 
 
 @pytest.fixture(scope="module")

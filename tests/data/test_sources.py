@@ -157,10 +157,10 @@ def test_csv_and_parquet_give_the_same_by_a_column_mapping(tmp_path, write):
     csv = write("x.csv.gz", 'who,what,when,stars\na,5,3,1.5\n"b",5,2,2\n\na,40,1,3\n')
     items = write("items.csv", 'id,name,text\n5,Five,"two\nlines"\n40,Forty,x\n')
     columns = Columns(
-        "who",
-        "what",
-        "when",
-        "stars",
+        user="who",
+        item="what",
+        time="when",
+        rating="stars",
         item_table=items,
         item_id="id",
         item_fields={"title": "name"},
@@ -169,7 +169,7 @@ def test_csv_and_parquet_give_the_same_by_a_column_mapping(tmp_path, write):
     assert a.fingerprint() == b.fingerprint()
     assert histories(a) == {"a": ["40", "5"], "b": ["5"]}
     assert a.items.labels() == ["Five", "Forty"]
-    every = read_table(csv, Columns("who", "what", item_table=items, item_id="id"))
+    every = read_table(csv, Columns(user="who", item="what", item_table=items, item_id="id"))
     assert every.items.text("name", "text") == ["Five two\nlines", "Forty x"]
     assert every.time_unit == "order"
 

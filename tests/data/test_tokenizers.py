@@ -326,7 +326,7 @@ def test_the_size_that_the_error_asks_for_is_enough():
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.data())
 def test_id_tokens_and_the_id_tokenizer_number_codes_as_the_vocabulary(sizes, data):
-    vocabulary = IdVocabulary(tuple(sizes))
+    vocabulary = IdVocabulary(sizes=tuple(sizes))
     tokenizer = id_tokenizer(sizes)
     assert len(tokenizer) == vocabulary.size
     names = id_tokens(sizes)
@@ -371,7 +371,7 @@ def test_the_id_tokenizer_refuses_other_text_unless_it_has_an_unknown_token(text
     roles = {"pad_token": "<pad>", "bos_token": "<s>", "unk_token": "<unk>"}
     tokenizer = id_tokenizer(SIZES, special_tokens=roles)
     assert 2 in tokenizer(text).input_ids
-    vocabulary = IdVocabulary(SIZES, num_special=3)
+    vocabulary = IdVocabulary(sizes=SIZES, num_special=3)
     assert tokenizer("<c_4>").input_ids == vocabulary.tokens(np.array([0, 0, 4]))[2:].tolist()
 
 

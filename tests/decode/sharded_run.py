@@ -56,7 +56,7 @@ def recommend(case, mesh, rules):
     recommender = Recommender(
         model=case.model,
         params=place(case, mesh, rules),
-        codes=ItemCodes(case.codes, case.vocabulary.sizes, "random"),
+        codes=ItemCodes(codes=case.codes, sizes=case.vocabulary.sizes, scheme="random"),
         index=case.index,
         max_items=MAX_ITEMS,
         beams=10,

@@ -18,7 +18,7 @@ from jaxrec.testing import random_params, tiny_model
 TEXTS = ("yes", "no", "maybe yes", "item 12", "item 1", "item 123")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
     tokenizer: object
     model: EncoderDecoder
@@ -37,7 +37,7 @@ def case():
     tokens, valid = encode_texts(
         tokenizer, ["ask me now", "what is it ?", "now", "is it me ?", "no"]
     )
-    return Case(tokenizer, model, params, tokens, valid)
+    return Case(tokenizer=tokenizer, model=model, params=params, tokens=tokens, valid=valid)
 
 
 def _brute_force(case, rows):
@@ -69,7 +69,7 @@ def test_every_text_has_its_probability(case):
 def test_the_best_ids_are_those_of_brute_force(case):
     codes = np.array([[0, 1], [0, 3], [1, 0], [2, 2], [2, 3]], np.int32)
     first = len(case.tokenizer) - 7
-    answers = Answers.of_codes(ItemCodes(codes, (3, 4), "random"), first)
+    answers = Answers.of_codes(ItemCodes(codes=codes, sizes=(3, 4), scheme="random"), first)
     rows = codes + np.array([[first, first + 3]])
     np.testing.assert_array_equal(answers.tokens, rows)
     scores = _brute_force(case, rows.tolist())
@@ -91,11 +91,11 @@ def test_the_best_ids_are_those_of_brute_force(case):
 
 def test_a_free_search_that_is_wide_enough_ranks_answers_as_brute_force_does():
     codes = np.array([[0, 1], [0, 2], [1, 0], [1, 1], [1, 2]], np.int32)
-    answers = Answers.of_codes(ItemCodes(codes, (2, 3), "random"), 2)
+    answers = Answers.of_codes(ItemCodes(codes=codes, sizes=(2, 3), scheme="random"), 2)
     model = EncoderDecoder(tiny_model(7))
     params = random_params(model, scale=0.3)
     tokens = np.random.default_rng(0).integers(2, 7, (4, 6)).astype(np.int32)
-    case = Case(None, model, params, tokens, tokens > 0)
+    case = Case(tokenizer=None, model=model, params=params, tokens=tokens, valid=tokens > 0)
     scores = _brute_force(case, [[*row, 1] for row in answers.tokens.tolist()])
     # There are fewer than 343 texts of up to three tokens of 7, so none is ever dropped.
     ask = (model, params, answers, tokens, tokens > 0)

@@ -190,7 +190,9 @@ def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
         else:
             ancestors = np.zeros((users, width, 0), np.int32)
         where = jnp.broadcast_to(positions[:, -1:] + step + 1, (users, width))
-        context = BeamContext(valid, positions, jnp.asarray(ancestors))
+        context = BeamContext(
+            history_valid=valid, history_positions=positions, ancestors=jnp.asarray(ancestors)
+        )
         hidden, key_value = model.apply(
             params, jnp.asarray(new[:, :, 0]), where, context, cache, method="hidden"
         )

@@ -42,7 +42,7 @@ FLAVOURS = {
         "norm_order": "both",
         "embedding_scale": 4.0,
         "num_kv_heads": 2,
-        "rope_scaling": RopeScaling("linear", 8.0),
+        "rope_scaling": RopeScaling(kind="linear", factor=8.0),
     },
     "post-norm, no positions, one key head": {
         "norm_order": "post",

@@ -16,10 +16,14 @@ ITEMS = 30
 
 def _recommender(**settings):
     codes = simple.random(ITEMS, 2, 8, seed=0)
-    model = CausalLM(tiny_model(IdVocabulary(codes.sizes).size))
+    model = CausalLM(tiny_model(IdVocabulary(sizes=codes.sizes).size))
     defaults = {"max_items": 5, "beams": 8, "batch_size": 4}
     return Recommender(
-        model, random_params(model), codes, ItemIndex.build(codes), **{**defaults, **settings}
+        model=model,
+        params=random_params(model),
+        codes=codes,
+        index=ItemIndex.build(codes),
+        **{**defaults, **settings},
     )
 
 

@@ -57,7 +57,7 @@ def _diverse(case, logits, user, beams, groups, strength):
 @pytest.mark.parametrize("strength", [0.0, 0.7, 5.0])
 def test_diverse_groups_equal_the_algorithm_over_python_tuples(sizes, share, strength):
     case = make_case(0, sizes, share)
-    items, scores = _search(case, 6, Strategy("diverse", groups=3, strength=strength))
+    items, scores = _search(case, 6, Strategy(kind="diverse", groups=3, strength=strength))
     logits = level_logits(case)
     for user in range(3):
         expected = _diverse(case, logits, user, 6, 3, strength)
@@ -71,7 +71,7 @@ def test_diverse_groups_equal_the_algorithm_over_python_tuples(sizes, share, str
 
 def test_one_group_is_the_plain_search():
     case = make_case(1, (6, 5, 4), 0.6)
-    plain, diverse = (_search(case, 6, Strategy(kind)) for kind in ("best", "diverse"))
+    plain, diverse = (_search(case, 6, Strategy(kind=kind)) for kind in ("best", "diverse"))
     np.testing.assert_array_equal(plain[0], diverse[0])
     np.testing.assert_allclose(plain[1], diverse[1], atol=1e-6)
 
@@ -89,7 +89,9 @@ def drawn():
 
 def test_samples_have_the_models_probabilities(drawn):
     case, scores = drawn
-    items, found = _search(case, 4, Strategy("sample"), normalize="legal", key=jax.random.key(0))
+    items, found = _search(
+        case, 4, Strategy(kind="sample"), normalize="legal", key=jax.random.key(0)
+    )
     np.testing.assert_allclose(found, scores[items], atol=1e-4)
     counts = np.bincount(items.ravel(), minlength=case.items)
     expected = np.exp(scores) * items.size
@@ -101,16 +103,16 @@ def test_samples_have_the_models_probabilities(drawn):
 
 def test_a_temperature_sharpens_samples(drawn):
     case, scores = drawn
-    cold = Strategy("sample", temperature=0.05)
+    cold = Strategy(kind="sample", temperature=0.05)
     items, _ = _search(case, 1, cold, normalize="legal", key=jax.random.key(1))
-    hot, _ = _search(case, 1, Strategy("sample"), normalize="legal", key=jax.random.key(1))
+    hot, _ = _search(case, 1, Strategy(kind="sample"), normalize="legal", key=jax.random.key(1))
     assert scores[items].mean() > scores[hot].mean()
 
 
 def test_stochastic_beams_are_a_sample_without_replacement(drawn):
     case, scores = drawn
     items, found = _search(
-        case, 3, Strategy("stochastic"), normalize="legal", key=jax.random.key(2)
+        case, 3, Strategy(kind="stochastic"), normalize="legal", key=jax.random.key(2)
     )
     np.testing.assert_allclose(found, scores[items], atol=1e-4)
     assert all(len(set(row)) == 3 for row in items.tolist())
@@ -130,7 +132,7 @@ def test_stochastic_beams_as_wide_as_the_catalogue_hold_all_of_it(drawn):
     case, _ = drawn
     case = dataclasses.replace(case, tokens=case.tokens[:5])
     items, scores = _search(
-        case, case.items, Strategy("stochastic"), normalize="legal", key=jax.random.key(3)
+        case, case.items, Strategy(kind="stochastic"), normalize="legal", key=jax.random.key(3)
     )
     assert all(sorted(row) == list(range(case.items)) for row in items.tolist())
     assert np.isfinite(scores).all()
@@ -142,7 +144,7 @@ def test_a_user_with_nothing_left_gets_marks(kind):
     options = {} if kind == "diverse" else {"normalize": "legal", "key": jax.random.key(4)}
     allowed = np.ones((3, case.items), bool)
     allowed[1], allowed[2, 1:] = False, False
-    items, scores = _search(case, 2, Strategy(kind), allowed=jnp.asarray(allowed), **options)
+    items, scores = _search(case, 2, Strategy(kind=kind), allowed=jnp.asarray(allowed), **options)
     assert (items[1] == -1).all() and np.isneginf(scores[1]).all()
     assert set(items[2].tolist()) == ({0} if kind == "sample" else {0, -1})
     assert not np.isnan(scores).any()
@@ -160,8 +162,8 @@ def test_strategies_that_cannot_be_are_refused():
         with pytest.raises(ConfigError, match=message):
             Strategy(**settings)
     with pytest.raises(ConfigError, match="a multiple of its 2 groups; got beams=3"):
-        _search(case, 3, Strategy("diverse", groups=2))
+        _search(case, 3, Strategy(kind="diverse", groups=2))
     with pytest.raises(ConfigError, match="'sample' needs a key"):
-        _search(case, 3, Strategy("sample"), normalize="legal")
+        _search(case, 3, Strategy(kind="sample"), normalize="legal")
     with pytest.raises(ConfigError, match="set normalize='legal', got 'codes'"):
-        _search(case, 3, Strategy("stochastic"), key=jax.random.key(0))
+        _search(case, 3, Strategy(kind="stochastic"), key=jax.random.key(0))

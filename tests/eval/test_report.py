@@ -140,7 +140,7 @@ def item_codes():
     before = code_statistics(codes // 2, (8, 8))
     repaired = {"method": "next_free", "moved": before["must_move"], "before": before}
     facts = code_statistics(codes, (8, 8)) | {"repair": repaired, "text": TFIDF}
-    return ItemCodes(codes, (8, 8), "pq", facts)
+    return ItemCodes(codes=codes, sizes=(8, 8), scheme="pq", metadata=facts)
 
 
 def whole():

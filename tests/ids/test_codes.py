@@ -59,6 +59,6 @@ def test_a_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
 def test_codes_outside_their_level_are_named():
     with pytest.raises(DataError, match=r"item 1 has code 3 at level 0; codes there are 0\.\.2"):
-        ItemCodes(np.array([[0], [3]]), (3,), "random")
+        ItemCodes(codes=np.array([[0], [3]]), sizes=(3,), scheme="random")
     with pytest.raises(DataError, match="shape"):
-        ItemCodes(np.array([0, 3]), (3,), "random")
+        ItemCodes(codes=np.array([0, 3]), sizes=(3,), scheme="random")

@@ -9,7 +9,7 @@ from jaxrec.ids import ItemCodes, code_statistics, collisions, pq, repair, rq, s
 
 
 def plain(codes, sizes):
-    return ItemCodes(np.asarray(codes), sizes, "random")
+    return ItemCodes(codes=np.asarray(codes), sizes=sizes, scheme="random")
 
 
 def test_statistics_equal_those_by_hand():
@@ -81,7 +81,9 @@ def test_the_first_mover_gets_the_nearest_free_id(monkeypatch):
     if len(taken) < 40:
         clash = repair(codes, vectors).codes.copy()
         clash[1] = clash[0]
-    both = ItemCodes(clash, codes.sizes, "pq", {}, codes.codebooks)
+    both = ItemCodes(
+        codes=clash, sizes=codes.sizes, scheme="pq", metadata={}, codebooks=codes.codebooks
+    )
     fixed = repair(both, vectors)
     (moved,) = np.flatnonzero((fixed.codes != clash).any(axis=1))
     grid = np.array(list(itertools.product(range(12), range(12))))

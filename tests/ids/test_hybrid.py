@@ -31,7 +31,9 @@ def test_the_last_code_gives_way_to_a_token_of_the_items_own():
 
 
 def test_an_appended_token_makes_colliding_ids_unique():
-    codes = hybrid.append_item(ItemCodes(np.array([[1, 2], [1, 2], [0, 2]]), (2, 3), "pq"))
+    codes = hybrid.append_item(
+        ItemCodes(codes=np.array([[1, 2], [1, 2], [0, 2]]), sizes=(2, 3), scheme="pq")
+    )
     assert codes.codes.tolist() == [[1, 0, 0], [1, 0, 1], [0, 0, 2]]
     assert codes.metadata["how"] == "append_item" and codes.metadata["parts"] == ["pq"]
     assert codes.metadata["unique_share"] == 1
@@ -39,7 +41,11 @@ def test_an_appended_token_makes_colliding_ids_unique():
 
 def test_joined_ids_hold_the_path_of_the_first_and_the_whole_of_the_second():
     first = semantic.fit(PATHS)
-    second = ItemCodes(np.array([[0, 0], [0, 1], [0, 2], [1, -1], [2, 0], [2, 1]]), (3, 3), "test")
+    second = ItemCodes(
+        codes=np.array([[0, 0], [0, 1], [0, 2], [1, -1], [2, 0], [2, 1]]),
+        sizes=(3, 3),
+        scheme="test",
+    )
     codes = hybrid.join(first, second)
     np.testing.assert_array_equal(codes.lengths, first.lengths - 1 + second.lengths)
     check_prefix_free(codes)

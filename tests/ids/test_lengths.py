@@ -30,7 +30,12 @@ def ragged(draw, unique=False):
     padded = np.full((len(rows), levels), -1)
     for item, row in enumerate(rows):
         padded[item, : len(row)] = row
-    return ItemCodes(padded, sizes, "test", {"colour": "red", **code_statistics(padded, sizes)})
+    return ItemCodes(
+        codes=padded,
+        sizes=sizes,
+        scheme="test",
+        metadata={"colour": "red", **code_statistics(padded, sizes)},
+    )
 
 
 def tuples(codes):
@@ -130,7 +135,7 @@ def test_repair_leaves_other_ids_alone_and_lets_none_begin_another(item_codes):
 
 
 def test_ids_of_different_lengths_have_no_next_free_id():
-    twins = ItemCodes(np.array([[0, -1], [0, -1], [1, 1]]), (2, 2), "test")
+    twins = ItemCodes(codes=np.array([[0, -1], [0, -1], [1, 1]]), sizes=(2, 2), scheme="test")
     with pytest.raises(ConfigError, match="use repair 'suffix'"):
         repair(twins)
 
@@ -165,7 +170,7 @@ def test_the_share_of_shared_prefixes_is_that_of_python_counting(item_codes):
 
 
 def test_saved_ids_of_different_lengths_come_back_equal(tmp_path):
-    codes = ItemCodes(np.array([[0, -1], [1, 3]]), (2, 4), "test")
+    codes = ItemCodes(codes=np.array([[0, -1], [1, 3]]), sizes=(2, 4), scheme="test")
     for one in (codes, closed(codes)):
         one.save(tmp_path)
         again = ItemCodes.load(tmp_path)
@@ -176,15 +181,15 @@ def test_saved_ids_of_different_lengths_come_back_equal(tmp_path):
 
 def test_empty_ids_and_codes_after_the_end_are_named():
     with pytest.raises(DataError, match="item 1 has an empty ID"):
-        ItemCodes(np.array([[0, 0], [-1, -1]]), (1, 1), "test")
+        ItemCodes(codes=np.array([[0, 0], [-1, -1]]), sizes=(1, 1), scheme="test")
     with pytest.raises(DataError, match="item 1 ends at level 1, but code 2 follows at level 2"):
-        ItemCodes(np.array([[0, 0, 0], [0, -1, 2]]), (1, 1, 3), "test")
+        ItemCodes(codes=np.array([[0, 0, 0], [0, -1, 2]]), sizes=(1, 1, 3), scheme="test")
     with pytest.raises(DataError, match="item 0 has code -2 at level 1"):
-        ItemCodes(np.array([[0, -2]]), (1, 1), "test")
+        ItemCodes(codes=np.array([[0, -2]]), sizes=(1, 1), scheme="test")
 
 
 def test_an_index_of_open_ids_is_refused_and_says_how_to_close_them():
-    codes = ItemCodes(np.array([[0, 1], [1, -1]]), (2, 2), "test")
+    codes = ItemCodes(codes=np.array([[0, 1], [1, -1]]), sizes=(2, 2), scheme="test")
     with pytest.raises(DataError, match=r"that of item 1 has 1 codes of 2; .* ids\.closed"):
         ItemIndex.build(codes)
     ItemIndex.build(closed(codes))
@@ -209,8 +214,8 @@ def test_beam_search_ranks_closed_ids_by_the_chain_rule():
     from jaxrec.testing import random_params, tiny_model
 
     open_codes = np.array([[0, -1, -1], [0, 1, -1], [0, 1, 2], [2, 0, -1], [2, 1, -1]])
-    codes = closed(ItemCodes(open_codes, (3, 2, 3), "test"))
-    vocabulary = IdVocabulary(codes.sizes)
+    codes = closed(ItemCodes(codes=open_codes, sizes=(3, 2, 3), scheme="test"))
+    vocabulary = IdVocabulary(sizes=codes.sizes)
     model = CausalLM(tiny_model(vocabulary.size))
     params = random_params(model, 0)
     ids = vocabulary.tokens(codes.codes)

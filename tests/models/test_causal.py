@@ -67,7 +67,7 @@ def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
         x = x + p["embedding"]["position"][positions]
     else:
         turn = rotation(positions, rotary_frequencies(config.head_width, config.rope_theta))
-    shared = Shared(context, Reach(ScoreTerms(), turn))
+    shared = Shared(context=context, reach=Reach(ScoreTerms(), turn))
     for layer in range(config.depth):
         own = jax.tree.map(lambda leaf, at=layer: leaf[at], p["decoder"]["blocks"])
         x, (key, value) = Block(config).apply({"params": own}, x, PerLayer(), shared, True)

@@ -24,7 +24,9 @@ from jaxrec.testing import random_params, tiny_model
 
 def _model(**settings):
     spec = ModelSpec("causal", TransformerConfig(vocab_size=19, width=8, depth=2, **settings))
-    return Pretrained(spec, random_params(spec.build(), scale=0.2), tokens={"eos_token_id": 2})
+    return Pretrained(
+        spec=spec, params=random_params(spec.build(), scale=0.2), tokens={"eos_token_id": 2}
+    )
 
 
 def _tensors(directory):
@@ -211,9 +213,11 @@ def test_our_own_layout_gives_the_same_model_back(tmp_path):
 
     from jaxrec.nn import RopeScaling
 
-    scaling = RopeScaling("llama3", 8.0, 1.0, 4.0, 64)
+    scaling = RopeScaling(kind="llama3", factor=8.0, low=1.0, high=4.0, original=64)
     spec = ModelSpec("causal", dataclasses.replace(tiny_model(), rope_scaling=scaling))
-    model = Pretrained(spec, random_params(spec.build()), "llama", {"eos_token_id": 3})
+    model = Pretrained(
+        spec=spec, params=random_params(spec.build()), family="llama", tokens={"eos_token_id": 3}
+    )
     save_model(model, tmp_path / "model")
     back = load_model(tmp_path / "model")
     assert (back.spec, back.family, back.tokens) == (spec, "llama", {"eos_token_id": 3})

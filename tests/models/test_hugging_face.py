@@ -137,7 +137,7 @@ def test_a_recommender_of_ours_has_a_family_that_says_exactly_it(flavour, tmp_pa
 
     config = TransformerConfig(vocab_size=61, width=32, num_heads=4, dropout=0.3, **settings)
     spec = ModelSpec("causal", config)
-    ours = Pretrained(spec, random_params(spec.build(), scale=0.2))
+    ours = Pretrained(spec=spec, params=random_params(spec.build(), scale=0.2))
     family = export_model(ours, tmp_path / "out")
     assert family == {"generative": "arcee", "sasrec": "gpt2"}[flavour]
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()

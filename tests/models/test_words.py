@@ -96,7 +96,7 @@ def test_the_encoder_equals_hugging_face_with_the_rows_added(tmp_path):
     plain = {k: dict(v) for k, v in params["params"].items()}
     rows = np.asarray(plain["embedding"].pop("word"))
     spec = ModelSpec("encoder_decoder", T5)
-    export_model(Pretrained(spec, {"params": plain}), tmp_path / "t5", family="t5")
+    export_model(Pretrained(spec=spec, params={"params": plain}), tmp_path / "t5", family="t5")
     theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "t5").eval()
     words = np.array([[1, 1, 2, 2, 2, 2, 0, 0], [1, 2, 2, 0, 0, 0, 0, 0]])
     embedded = np.asarray(plain["embedding"]["table"])[np.asarray(tokens)] + rows[words]
@@ -131,4 +131,6 @@ def test_hugging_face_cannot_say_whole_words(tmp_path):
     model, params = _model()
     spec = ModelSpec("encoder_decoder", model.config)
     with pytest.raises(ConfigError, match="word_rows"):
-        export_model(Pretrained(spec, {"params": params["params"]}), tmp_path / "t5", family="t5")
+        export_model(
+            Pretrained(spec=spec, params={"params": params["params"]}), tmp_path / "t5", family="t5"
+        )

@@ -74,9 +74,9 @@ def test_positions_start_anew_in_every_packed_sequence():
 @pytest.mark.parametrize(
     ("scaling", "parameters"),
     [
-        (RopeScaling("linear", 4.0), {"rope_type": "linear", "factor": 4.0}),
+        (RopeScaling(kind="linear", factor=4.0), {"rope_type": "linear", "factor": 4.0}),
         (
-            RopeScaling("llama3", 8.0, 1.0, 4.0, 64),
+            RopeScaling(kind="llama3", factor=8.0, low=1.0, high=4.0, original=64),
             {
                 "rope_type": "llama3",
                 "factor": 8.0,

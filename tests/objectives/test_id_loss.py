@@ -14,7 +14,7 @@ from jaxrec.testing import random_params, tiny_model
 from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 
 SIZES = (4, 3, 5)
-VOCABULARY = IdVocabulary(SIZES)
+VOCABULARY = IdVocabulary(sizes=SIZES)
 ITEMS = 8
 
 

@@ -24,7 +24,7 @@ def test_an_encoder_decoder_equals_the_cross_entropy_of_hugging_faces_t5(tmp_pat
     torch = pytest.importorskip("torch")
     theirs = make_peer("t5", tmp_path)
     ours = import_model(tmp_path)
-    vocabulary = IdVocabulary((9, 14, 8), VOCAB - 31)
+    vocabulary = IdVocabulary(sizes=(9, 14, 8), num_special=VOCAB - 31)
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, size, 6) for size in vocabulary.sizes], axis=1)
     tokens_of = vocabulary.tokens(codes)

@@ -23,7 +23,7 @@ FLAVOURS = {
 
 
 def _case(sizes=(4, 3, 5), **flavour):
-    vocabulary = IdVocabulary(sizes)
+    vocabulary = IdVocabulary(sizes=sizes)
     model = CausalLM(dataclasses.replace(tiny_model(vocabulary.size, depth=2), **flavour))
     grid = np.random.default_rng(0).permutation(int(np.prod(sizes)))[:ITEMS]
     codes = np.stack(np.unravel_index(grid, sizes), axis=1).astype(np.int32)

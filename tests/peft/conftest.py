@@ -15,7 +15,7 @@ from jaxrec.models import Pretrained, import_model
 from jaxrec.testing.peers import PEERS, VOCAB, batch, make_peer
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Pair:
     """The same weights in PyTorch, on disk, and here, with a batch padded at the right."""
 
@@ -87,7 +87,12 @@ def pair(tmp_path):
     def make(name: str) -> Pair:
         directory = tmp_path / "base"
         make_peer(name, directory)
-        return Pair(name, directory, import_model(directory), batch(name, 9, right=True))
+        return Pair(
+            name=name,
+            directory=directory,
+            ours=import_model(directory),
+            inputs=batch(name, 9, right=True),
+        )
 
     return make
 

@@ -34,7 +34,7 @@ def test_the_formula_is_that_of_pytorch():
 def test_they_stand_between_a_sub_layers_output_and_the_residual_sum(name):
     """An adapter that only adds a vector is a bias of the sub-layer's last product."""
     case = tuned_case(name, mlp_bias=True)
-    params = case.variables(TuneConfig("adapter", bottleneck=2))
+    params = case.variables(TuneConfig(method="adapter", bottleneck=2))
     nodes = flatten_dict(params["tuned"], is_leaf=lambda _, x: isinstance(x, Adapter))
     leaves = flatten_dict(params["params"])
     rng = np.random.default_rng(3)
@@ -55,7 +55,7 @@ def test_they_stand_between_a_sub_layers_output_and_the_residual_sum(name):
 def test_after_the_norm_where_a_sub_layer_ends_with_one():
     """Gemma normalizes a sub-layer's output: what follows is added to the stream as it is."""
     case = tuned_case("prefix", norm_order="both", positions="none")
-    params = case.variables(TuneConfig("adapter", placement="pfeiffer"))
+    params = case.variables(TuneConfig(method="adapter", placement="pfeiffer"))
     own, tuned = (
         jax.tree.map(lambda x: x[0], params[part]["decoder"]["blocks"])
         for part in ("params", "tuned")
@@ -65,7 +65,7 @@ def test_after_the_norm_where_a_sub_layer_ends_with_one():
     node = jax.tree.map(jnp.zeros_like, tuned["mlp_adapter"])
     node = dataclasses.replace(node, up_bias=vector)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(*case.tokens.shape, 16)), jnp.float32)
-    shared = Shared(SelfContext(attention_mask(case.valid)), Reach(ScoreTerms()))
+    shared = Shared(context=SelfContext(attention_mask(case.valid)), reach=Reach(ScoreTerms()))
     base, changed = (
         Block(case.spec.config).apply({"params": own, **more}, x, PerLayer(), shared, True)[0]
         for more in ({}, {"tuned": {"mlp_adapter": node}})
@@ -86,7 +86,7 @@ def test_pfeiffer_has_one_a_block():
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_parameters_are_those_of_the_paper(name):
     case = tuned_case(name)
-    trainable, _ = case.tuning(TuneConfig("adapter", bottleneck=4))
+    trainable, _ = case.tuning(TuneConfig(method="adapter", bottleneck=4))
     tuned, rest = (
         sum(x.size for x in jax.tree.leaves(trainable[part])) for part in ("tuned", "params")
     )

@@ -358,7 +358,7 @@ def test_what_peft_cannot_say_is_refused(tuned, tmp_path):
     both, trained = tuned("llama-classifier", rank=2, targets=("query", "value"))
     attention = trained["tuned"]["backbone"]["decoder"]["blocks"]["attention"]
     node = attention["query"]["update"]
-    out = {"update": lora.Lora(jnp.ones((32, 2)), jnp.ones((2, 3)))}
+    out = {"update": lora.Lora(a=jnp.ones((32, 2)), b=jnp.ones((2, 3)))}
     embedding = {"embedding": {"prompt": jnp.ones((2, 32))}}
     bottleneck = {"decoder": {"blocks": {"mlp_adapter": jnp.ones((3, 2))}}}
     for tree, message in (

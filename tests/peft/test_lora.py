@@ -15,7 +15,7 @@ from jaxrec.nn import kernel_specs
 from jaxrec.peft import Lora, LoraConfig, TuneConfig, lora, merge, unmerge
 from jaxrec.testing.tuned import SPECS, tuned_case
 
-ALL = TuneConfig("lora", rank=3, alpha=4.0, targets=("all",))
+ALL = TuneConfig(method="lora", rank=3, alpha=4.0, targets=("all",))
 TABLES = {"gpt2": ("embedding", "head"), "encoder": ()}
 
 
@@ -54,7 +54,7 @@ def test_a_bfloat16_model_merges_in_float32(name):
     # Three steps of bfloat16 at 1: products and their sums are rounded in another order.
     np.testing.assert_allclose(case.outputs(merged), case.outputs(params), atol=3 * 2.0**-7)
     # Half a rounding step of bfloat16 is lost; the sum of three is more than half a step.
-    tuned = {"layer": {"update": Lora(jnp.full((4, 3), 2.0**-5), jnp.full((3, 4), 2.0**-4))}}
+    tuned = {"layer": {"update": Lora(a=jnp.full((4, 3), 2.0**-5), b=jnp.full((3, 4), 2.0**-4))}}
     kernel = {"layer": {"kernel": jnp.ones((4, 4), jnp.bfloat16)}}
     found = merge(kernel, tuned, case.spec)["layer"]["kernel"]
     np.testing.assert_array_equal(found.astype(jnp.float32), np.full((4, 4), 1.0 + 2.0**-7))
@@ -129,7 +129,7 @@ def test_matrices_start_as_published_and_tables_the_other_way_round():
 def test_dropout_acts_on_the_branch_alone_and_only_in_training():
     rng = np.random.default_rng(0)
     a, b, x = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((6, 2), (2, 5), (4, 3, 6)))
-    node = Lora(a, b, scale=0.5, dropout=0.4)
+    node = Lora(a=a, b=b, scale=0.5, dropout=0.4)
     plain = 0.5 * np.asarray(x) @ np.asarray(a) @ np.asarray(b)
     np.testing.assert_allclose(node.branch(x, None), plain, atol=1e-5)
     seeds = jnp.arange(4000, dtype=jnp.uint32).reshape(2000, 2)
@@ -159,7 +159,7 @@ def test_a_table_that_serves_twice_is_not_merged_into_but_may_be_untied_first(ta
     params = case.variables(config, 0.1)
     with pytest.raises(ConfigError, match=f"LoRA of {target} cannot be merged.*untie the model"):
         merge(params["params"], params["tuned"], case.spec)
-    free = untie(Pretrained(case.spec, case.params))
+    free = untie(Pretrained(spec=case.spec, params=case.params))
     assert not free.spec.shares_table
     apart = dataclasses.replace(case, spec=free.spec, params=free.params)
     np.testing.assert_array_equal(apart.outputs(apart.params), case.outputs(case.params))
@@ -175,7 +175,7 @@ def test_the_table_of_a_masked_model_is_left_alone():
     with pytest.raises(ConfigError, match=r"backbone/embedding.*leave it out of targets"):
         merge(params["params"], params["tuned"], case.spec)
     with pytest.raises(ConfigError, match="masked model has no language head"):
-        untie(Pretrained(case.spec, case.params))
+        untie(Pretrained(spec=case.spec, params=case.params))
 
 
 def test_an_update_of_the_embedding_adds_its_rows():
@@ -191,7 +191,7 @@ def test_an_update_of_the_embedding_adds_its_rows():
 
 def test_other_nodes_are_not_merged():
     case = tuned_case("llama")
-    params = case.variables(TuneConfig("adapter"))
+    params = case.variables(TuneConfig(method="adapter"))
     with pytest.raises(ConfigError, match=r"only LoRA merges into kernels.*attention_adapter"):
         merge(params["params"], params["tuned"], case.spec)
 

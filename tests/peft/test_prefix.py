@@ -15,7 +15,7 @@ from jaxrec.peft import PrefixNetwork, TuneConfig, prefix, variables, virtual_of
 from jaxrec.testing.tuned import SPECS, tuned_case
 
 P = 3
-TABLE = TuneConfig("prefix", virtual_tokens=P, prefix_hidden=0)
+TABLE = TuneConfig(method="prefix", virtual_tokens=P, prefix_hidden=0)
 
 
 def _node(case, stack=None):
@@ -107,7 +107,7 @@ def test_a_prefix_of_the_encoder_that_nobody_looks_at_leaves_the_base():
 @pytest.mark.parametrize("name", ["llama", "encoder-decoder"])
 def test_the_exported_table_is_what_the_network_makes(name):
     case = tuned_case(name)
-    config = TuneConfig("prefix", virtual_tokens=P, prefix_hidden=7)
+    config = TuneConfig(method="prefix", virtual_tokens=P, prefix_hidden=7)
     trainable, frozen = case.tuning(config, 0.1)
     network = flatten_dict(trainable["tuned"])[_node(case)]
     assert isinstance(network, PrefixNetwork)
@@ -139,7 +139,7 @@ def _arrays():
 def test_the_network_is_that_of_peft():
     torch, peft = pytest.importorskip("torch"), pytest.importorskip("peft")
     case = tuned_case("prefix")
-    trainable, _ = case.tuning(TuneConfig("prefix", virtual_tokens=P, prefix_hidden=7), 0.1)
+    trainable, _ = case.tuning(TuneConfig(method="prefix", virtual_tokens=P, prefix_hidden=7), 0.1)
     network = flatten_dict(trainable["tuned"])[_node(case)]
     settings = peft.PrefixTuningConfig(
         num_virtual_tokens=P, token_dim=16, encoder_hidden_size=7, num_layers=2,

@@ -20,7 +20,7 @@ P = len(TEXT)
 def _told(case):
     """Variables of a prompt that holds the embeddings of the text."""
     vectors = prompt.vectors(jax.random.key(0), case.spec, case.params, P, TEXT, random=False)
-    config = TuneConfig("prompt", virtual_tokens=P, prompt_init="text", prompt_text="words")
+    config = TuneConfig(method="prompt", virtual_tokens=P, prompt_init="text", prompt_text="words")
     tuning = start(jax.random.key(0), case.spec.shapes(), case.params, config, prompt_start=vectors)
     assert tuning.virtual == P
     return variables(nn.meta.unbox(tuning.trainable), tuning.frozen)
@@ -114,9 +114,9 @@ def test_a_prompt_needs_words_to_start_from():
         _vectors(case, 4, TEXT[:0], False)
     key, boxed = jax.random.key(0), case.spec.shapes()
     for init in ("vocabulary", "text"):
-        config = TuneConfig("prompt", prompt_init=init, prompt_text="x" * (init == "text"))
+        config = TuneConfig(method="prompt", prompt_init=init, prompt_text="x" * (init == "text"))
         with pytest.raises(ConfigError, match=f"prompt_init {init} needs prompt_start"):
             start(key, boxed, case.params, config)
-    config = TuneConfig("prompt", prompt_init="random")
+    config = TuneConfig(method="prompt", prompt_init="random")
     with pytest.raises(ConfigError, match="prompt_init random has no use for prompt_start"):
         start(key, boxed, case.params, config, prompt_start=jnp.zeros((20, 16)))

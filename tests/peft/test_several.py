@@ -15,8 +15,8 @@ from jaxrec.peft import Lora, TuneConfig, combine, merge, route
 from jaxrec.testing.tuned import BATCH, SPECS, shaken, tuned_case
 
 # Other ranks, scales and layers.
-FIRST = TuneConfig("lora", rank=2, alpha=3.0, targets=("query", "value", "mlp/up"))
-SECOND = TuneConfig("lora", rank=3, alpha=1.0, targets=("query", "mlp/down"))
+FIRST = TuneConfig(method="lora", rank=2, alpha=3.0, targets=("query", "value", "mlp/up"))
+SECOND = TuneConfig(method="lora", rank=3, alpha=1.0, targets=("query", "mlp/down"))
 QUICK = {"xla_backend_optimization_level": 0}
 
 
@@ -62,7 +62,7 @@ def test_a_weighted_sum_is_that_of_peft():
             jnp.asarray(parts[name].weight.detach().numpy().T)
             for parts in (layer.lora_A, layer.lora_B)
         )
-        adapters[name] = {"layer": {"update": Lora(a, b, scale=layer.scaling[name])}}
+        adapters[name] = {"layer": {"update": Lora(a=a, b=b, scale=layer.scaling[name])}}
     kernel = jnp.asarray(model[0].base_layer.weight.detach().numpy().T)
     spec = tuned_case("gpt2").spec
     both = combine(adapters, {"one": 0.7, "two": 0.4})
@@ -134,7 +134,7 @@ def test_what_cannot_be_summed_or_routed_is_refused():
     table = case.variables(dataclasses.replace(FIRST, targets=("embedding",)))["tuned"]
     with pytest.raises(ConfigError, match="cannot change embedding, one table for all rows"):
         route([one, table], choice)
-    prompt = case.variables(TuneConfig("prompt", prompt_init="random"))["tuned"]
+    prompt = case.variables(TuneConfig(method="prompt", prompt_init="random"))["tuned"]
     with pytest.raises(ConfigError, match="not embedding/prompt"):
         route([one, prompt], choice)
     routed = route([one, two], choice)

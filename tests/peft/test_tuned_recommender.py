@@ -40,9 +40,11 @@ def _tuned(method, **flavour):
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_the_recommender_puts_virtual_tokens_in_front_by_itself(method):
     case = _tuned(method, depth=5, **RELATIVE)
-    codes = ItemCodes(case.codes, case.vocabulary.sizes, "random")
+    codes = ItemCodes(codes=case.codes, sizes=case.vocabulary.sizes, scheme="random")
     settings = {"max_items": MAX_ITEMS, "beams": 7, "batch_size": 3}
-    ours = Recommender(case.model, case.params, codes, case.index, **settings)
+    ours = Recommender(
+        model=case.model, params=case.params, codes=codes, index=case.index, **settings
+    )
     histories = [np.array(h, np.int32) for h in ([], [3], [1, 2, 0], [4, 4, 1, 2, 9])]
     tokens = write_histories(histories, case.vocabulary.tokens(case.codes), MAX_ITEMS)
     items, scores = ours.recommend(histories)
@@ -76,7 +78,7 @@ def test_the_objective_is_the_score_of_every_item_after_those_before_it(method):
 
 def test_histories_that_leave_no_room_for_virtual_tokens_are_refused():
     case = _tuned("prompt", positions="learned", max_length=2 * MAX_ITEMS + 4)
-    codes = ItemCodes(case.codes, case.vocabulary.sizes, "random")
+    codes = ItemCodes(codes=case.codes, sizes=case.vocabulary.sizes, scheme="random")
     make = functools.partial(
         Recommender, codes=codes, index=case.index, max_items=MAX_ITEMS, beams=3
     )

@@ -112,7 +112,7 @@ def test_sizes_count_what_a_quantized_kernel_stands_for_and_the_bytes_it_takes()
             leaves[f"{path}/kernel"] = Halves(matrix.astype(jnp.float16))
         return unflatten_dict(leaves, sep="/")
 
-    config = TuneConfig("qlora", rank=2)
+    config = TuneConfig(method="qlora", rank=2)
     tuning = _start(case, config, quantize=quantize)
     size = size_of(tuning)
     added = 5 * 2 * (16 + 16 + 16 + 8)
@@ -166,15 +166,17 @@ def test_a_name_that_fits_nothing_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no parameter 'embeding'.*did you mean 'embedding'"):
         find(PATHS, ("embeding",))
     with pytest.raises(ConfigError, match="tied to the embedding is trained with it"):
-        _start(tuned_case("llama"), TuneConfig("lora", also=("head",)))
+        _start(tuned_case("llama"), TuneConfig(method="lora", also=("head",)))
 
 
 def test_a_kernel_that_is_trained_needs_no_update():
-    config = TuneConfig("lora", targets=("query",), also=("attention",))
+    config = TuneConfig(method="lora", targets=("query",), also=("attention",))
     with pytest.raises(ConfigError, match=r"query/kernel is in tune\.also.*tune\.targets"):
         _start(tuned_case("llama"), config)
     with pytest.raises(ConfigError, match="embedding/table is in tune"):
-        _start(tuned_case("llama"), TuneConfig("lora", targets=("embedding",), also=("table",)))
+        _start(
+            tuned_case("llama"), TuneConfig(method="lora", targets=("embedding",), also=("table",))
+        )
 
 
 @pytest.mark.parametrize(

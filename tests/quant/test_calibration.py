@@ -66,7 +66,7 @@ def make_batches(spec, count=2, seed=1):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Recorder(StoredKernel):
     """A kernel that calls back with its layer and what it is multiplied by."""
 
@@ -102,7 +102,9 @@ def recorded_inputs(spec, variables, batches):
             found.setdefault((path, int(layer)), []).append(np.asarray(x))
 
         matrix = kernel.matrix(leaves[f"{path}/kernel"])
-        leaves[f"{path}/kernel"] = Recorder(matrix, jnp.arange(kernel.layers), note, kernel.shape)
+        leaves[f"{path}/kernel"] = Recorder(
+            matrix=matrix, layer=jnp.arange(kernel.layers), note=note, kernel_shape=kernel.shape
+        )
     whole = {**variables, "params": unflatten_dict(leaves, sep="/")}
     run = jax.jit(lambda variables, batch: spec.build().apply(variables, **batch))
     rows = {}

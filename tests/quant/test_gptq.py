@@ -26,18 +26,18 @@ from jaxrec.quant import (
 from jaxrec.quant.gptq import _round, inverse_factor, output_error, quantize
 
 GRIDS = {
-    "2 affine": UniformConfig(2, symmetric=False),
-    "3 affine": UniformConfig(3, symmetric=False),
-    "4 affine": UniformConfig(4, symmetric=False),
-    "8 affine": UniformConfig(8, symmetric=False),
-    "2 symmetric": UniformConfig(2),
-    "3 symmetric": UniformConfig(3),
-    "4 symmetric": UniformConfig(4),
-    "8 symmetric": UniformConfig(8),
-    "3 affine groups": UniformConfig(3, symmetric=False, per="group", group=8),
-    "4 symmetric groups": UniformConfig(4, per="group", group=8),
-    "4 affine tensor": UniformConfig(4, symmetric=False, per="tensor"),
-    "3 affine mse": UniformConfig(3, symmetric=False, range=RangeConfig("mse")),
+    "2 affine": UniformConfig(bits=2, symmetric=False),
+    "3 affine": UniformConfig(bits=3, symmetric=False),
+    "4 affine": UniformConfig(bits=4, symmetric=False),
+    "8 affine": UniformConfig(bits=8, symmetric=False),
+    "2 symmetric": UniformConfig(bits=2),
+    "3 symmetric": UniformConfig(bits=3),
+    "4 symmetric": UniformConfig(bits=4),
+    "8 symmetric": UniformConfig(bits=8),
+    "3 affine groups": UniformConfig(bits=3, symmetric=False, per="group", group=8),
+    "4 symmetric groups": UniformConfig(bits=4, per="group", group=8),
+    "4 affine tensor": UniformConfig(bits=4, symmetric=False, per="tensor"),
+    "3 affine mse": UniformConfig(bits=3, symmetric=False, range=RangeConfig("mse")),
 }
 
 
@@ -109,7 +109,9 @@ class Plain:
 def test_equals_the_formulas_written_column_by_column(name, order):
     matrix, _, hessian = layer()
     hessian[5] = hessian[:, 5] = 0.0
-    config = GptqConfig(GRIDS[name], act_order="act" in order, static_groups="static" in order)
+    config = GptqConfig(
+        weights=GRIDS[name], act_order="act" in order, static_groups="static" in order
+    )
     found = kernel_of(matrix, hessian, config)
     np.testing.assert_allclose(found.dense(), Plain(matrix, hessian, config).dense, atol=1e-5)
 
@@ -118,7 +120,7 @@ def test_equals_the_formulas_written_column_by_column(name, order):
 def test_inputs_without_correlation_give_rounding_to_nearest_exactly(name):
     matrix, *_ = layer()
     for factor in (1.0, 37.3):
-        found = kernel_of(matrix, factor * np.eye(len(matrix)), GptqConfig(GRIDS[name]))
+        found = kernel_of(matrix, factor * np.eye(len(matrix)), GptqConfig(weights=GRIDS[name]))
         expected = GRIDS[name].quantize(jnp.asarray(matrix), matrix.shape)
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
@@ -128,7 +130,9 @@ def test_inputs_without_correlation_give_rounding_to_nearest_exactly(name):
 def test_blocks_of_updates_change_nothing_but_speed(name, act_order):
     matrix, _, hessian = layer(seed=3)
     made = [
-        kernel_of(matrix, hessian, GptqConfig(GRIDS[name], act_order=act_order, block=block))
+        kernel_of(
+            matrix, hessian, GptqConfig(weights=GRIDS[name], act_order=act_order, block=block)
+        )
         for block in (1, 7, 16, 128)
     ]
     for other in made[1:]:
@@ -139,7 +143,7 @@ def test_steps_are_those_of_obq_in_a_fixed_order():
     # Frantar and Alistarh 2022, eq. 3: delta = -(w - q) / [H^-1]_pp (H^-1)_p on what is left, by
     # inverting the Hessian of what is left anew in each step.
     matrix, _, hessian = layer(inner=6, outer=3)
-    config = GptqConfig(UniformConfig(3, symmetric=False), damping=0.0)
+    config = GptqConfig(weights=UniformConfig(bits=3, symmetric=False), damping=0.0)
     scale, zero = (np.asarray(x, np.float64)[0] for x in config.weights.fit(jnp.asarray(matrix)))
     w = matrix.astype(np.float64)
     for p in range(6):
@@ -151,7 +155,7 @@ def test_steps_are_those_of_obq_in_a_fixed_order():
 
 
 def test_lies_between_the_best_rounding_and_rounding_to_nearest():
-    weights = UniformConfig(2, symmetric=False)
+    weights = UniformConfig(bits=2, symmetric=False)
     for seed in range(10):
         matrix, x, hessian = layer(inner=5, outer=1, seed=seed)
         scale, zero = (float(a[0, 0]) for a in weights.fit(jnp.asarray(matrix)))
@@ -160,7 +164,7 @@ def test_lies_between_the_best_rounding_and_rounding_to_nearest():
             np.mean((x @ (matrix[:, 0] - np.array(q))) ** 2)
             for q in itertools.product(levels, repeat=5)
         )
-        made = kernel_of(matrix, hessian, GptqConfig(weights, act_order=True))
+        made = kernel_of(matrix, hessian, GptqConfig(weights=weights, act_order=True))
         plain = weights.quantize(jnp.asarray(matrix), matrix.shape)
         error, nearest = (
             np.mean((x @ (matrix - np.asarray(kernel.dense()))) ** 2) for kernel in (made, plain)
@@ -172,7 +176,7 @@ def test_lies_between_the_best_rounding_and_rounding_to_nearest():
 def test_error_is_below_that_of_rounding_to_nearest(name):
     for seed in range(3):
         matrix, x, hessian = layer(seed=seed)
-        made = kernel_of(matrix, hessian, GptqConfig(GRIDS[name]))
+        made = kernel_of(matrix, hessian, GptqConfig(weights=GRIDS[name]))
         plain = GRIDS[name].quantize(jnp.asarray(matrix), matrix.shape)
         change = matrix - np.asarray(made.dense(), np.float64)
         error, nearest = (
@@ -209,7 +213,7 @@ def test_dead_inputs_have_no_weights_and_do_not_stretch_the_grid():
     matrix, _, hessian = layer()
     hessian[7] = hessian[:, 7] = 0.0
     matrix[7] = 100.0
-    made = kernel_of(matrix, hessian, GptqConfig(UniformConfig(4)))
+    made = kernel_of(matrix, hessian, GptqConfig(weights=UniformConfig(bits=4)))
     assert not np.asarray(made.dense())[7].any()
     rest = np.delete(matrix, 7, axis=0)
     np.testing.assert_allclose(made.scale[0], np.abs(rest).max(0) / 7, rtol=1e-6)
@@ -218,7 +222,7 @@ def test_dead_inputs_have_no_weights_and_do_not_stretch_the_grid():
 def test_groups_in_the_order_of_rounding_gather_inputs_and_static_ones_do_not():
     matrix, x, hessian = layer()
     for static in (False, True):
-        config = GptqConfig(GRIDS["3 affine groups"], act_order=True, static_groups=static)
+        config = GptqConfig(weights=GRIDS["3 affine groups"], act_order=True, static_groups=static)
         made = kernel_of(matrix, hessian, config)
         assert (made.order is None) == static
         rows = jnp.asarray(x[:4], jnp.float32)
@@ -251,8 +255,8 @@ def test_equals_qwix_on_its_own_grid(bits, qtype):
         moving=None,
     )
     np.testing.assert_array_equal(codes, theirs.qvalue.T.astype(jnp.int8))
-    nearest = UniformConfig(bits).quantize(jnp.asarray(matrix), matrix.shape).dense()
-    made = kernel_of(matrix, hessian, GptqConfig(UniformConfig(bits))).dense()
+    nearest = UniformConfig(bits=bits).quantize(jnp.asarray(matrix), matrix.shape).dense()
+    made = kernel_of(matrix, hessian, GptqConfig(weights=UniformConfig(bits=bits))).dense()
     error, their_error, nearest_error = (
         output_error(matrix - np.asarray(dense, np.float64), hessian)
         for dense in (made, theirs.qvalue.T.astype(jnp.float32) * scale, nearest)
@@ -304,8 +308,8 @@ MODELS = {
 def test_models_lose_less_than_by_rounding_to_nearest(name):
     spec, true_sequential, names = MODELS[name]
     variables, batches = model_and_batches(spec)
-    weights = UniformConfig(3, symmetric=False)
-    config = GptqConfig(weights, true_sequential=true_sequential)
+    weights = UniformConfig(bits=3, symmetric=False)
+    config = GptqConfig(weights=weights, true_sequential=true_sequential)
     params, errors = gptq_params(spec, variables, batches, config, names)
     specs = kernel_specs(spec.shapes())
     nearest = quantize_params(variables["params"], specs, weights, names)
@@ -326,7 +330,7 @@ def test_models_lose_less_than_by_rounding_to_nearest(name):
 
 def test_mistakes_name_themselves():
     variables, batches = model_and_batches(SPEC)
-    groups = GptqConfig(UniformConfig(4, per="group", group=20))
+    groups = GptqConfig(weights=UniformConfig(bits=4, per="group", group=20))
     with pytest.raises(ConfigError, match=r"decoder/blocks/attention/key: groups of 20 rows"):
         gptq_params(SPEC, variables, batches, groups)
     with pytest.raises(ConfigError, match="block of GPTQ must be at least 1 input, got 0"):

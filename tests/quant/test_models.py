@@ -102,7 +102,7 @@ def test_text_with_rounded_inputs_is_the_best_of_full_passes():
 )
 def test_items_are_those_of_the_dense_model(quantized, kind, depth):
     codes = simple.random(24, 2, 6, seed=0)
-    vocabulary = IdVocabulary(codes.sizes)
+    vocabulary = IdVocabulary(sizes=codes.sizes)
     spec, stored, dense = quantized("weights", kind, depth, vocabulary.size)
     index = ItemIndex.build(codes)
     histories = [np.arange(length, dtype=np.int32) for length in (3, 1, 2)]

@@ -77,7 +77,7 @@ def test_gradient_of_a_learned_scale_equals_torch(per_column):
         )
     y.backward(torch.tensor(gradient))
     config = QatConfig(
-        UniformConfig(4, per="channel" if per_column else "tensor"), learn_scale=True
+        UniformConfig(bits=4, per="channel" if per_column else "tensor"), learn_scale=True
     )
     kernel = config.quantize(jnp.asarray(x), x.shape)
     kernel = dataclasses.replace(kernel, scale=jnp.asarray(scale)[None])
@@ -102,13 +102,13 @@ def test_gradient_of_a_scale_of_groups_is_the_sum_over_its_group():
 
 
 CONFIGS = {
-    "int4": UniformConfig(4),
-    "int3 affine groups": UniformConfig(3, symmetric=False, per="group", group=4),
-    "int8 tensor, tokens": UniformConfig(8, per="tensor", activations="token"),
+    "int4": UniformConfig(bits=4),
+    "int3 affine groups": UniformConfig(bits=3, symmetric=False, per="group", group=4),
+    "int8 tensor, tokens": UniformConfig(bits=8, per="tensor", activations="token"),
     "int4 percentile, tensor": UniformConfig(
-        4, range=RangeConfig("percentile", 95.0), activations="tensor"
+        bits=4, range=RangeConfig("percentile", 95.0), activations="tensor"
     ),
-    "int2 mse": UniformConfig(2, symmetric=False, range=RangeConfig("mse")),
+    "int2 mse": UniformConfig(bits=2, symmetric=False, range=RangeConfig("mse")),
 }
 
 
@@ -192,7 +192,7 @@ def test_training_with_rounding_beats_rounding_after_training():
     params = trained(params, 150, 1e-2, 0)
     specs = kernel_specs(SPEC.shapes())
     held_out = counting_batch(np.random.default_rng(99), rows=200)
-    weights = UniformConfig(2, symmetric=False, activations="token")
+    weights = UniformConfig(bits=2, symmetric=False, activations="token")
     nearest = float(loss(quantize_params(params, specs, weights), held_out))
     fake = quantize_params(params, specs, QatConfig(weights))
     fake = trained(fake, 60, 2e-3, 1)
@@ -207,7 +207,7 @@ def test_training_with_rounding_beats_rounding_after_training():
 def test_a_tree_in_training_is_sharded_as_its_kernels():
     boxed = SPEC.shapes()
     params = jax.tree.map(lambda s: jnp.ones(s.shape), nn.meta.unbox(boxed))["params"]
-    config = QatConfig(UniformConfig(4), learn_scale=True)
+    config = QatConfig(UniformConfig(bits=4), learn_scale=True)
     params = quantize_params(params, kernel_specs(boxed), config)
     mesh = make_mesh(MeshConfig())
     rules = ShardingRules(embed="data", mlp="model")
@@ -219,6 +219,6 @@ def test_a_tree_in_training_is_sharded_as_its_kernels():
 
 def test_mistakes_name_themselves():
     with pytest.raises(ConfigError, match="use a symmetric grid"):
-        QatConfig(UniformConfig(4, symmetric=False), learn_scale=True)
+        QatConfig(UniformConfig(bits=4, symmetric=False), learn_scale=True)
     with pytest.raises(ConfigError, match="no kernel was trained with rounding"):
         finish({"up": {"kernel": jnp.ones((2, 2))}})

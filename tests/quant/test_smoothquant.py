@@ -158,7 +158,7 @@ def test_outliers_cost_little_once_smoothed_and_alpha_has_an_optimum_inside():
     exact = run(plain, batches[0])
     valid = batches[0]["valid"][..., None]
     np.testing.assert_allclose(run(variables, batches[0]), exact, atol=1e-4)
-    scheme = UniformConfig(8, per="tensor", activations="tensor")
+    scheme = UniformConfig(bits=8, per="tensor", activations="tensor")
 
     def error(variables):
         specs = kernel_specs(spec.shapes())

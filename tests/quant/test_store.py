@@ -49,7 +49,9 @@ def _quantized():
     key = attention["key"]["kernel"].calibrated(jnp.asarray([3.0, 4.0]))
     order = jnp.asarray([np.random.default_rng(layer).permutation(16) for layer in range(2)])
     attention["key"]["kernel"] = dataclasses.replace(key, order=order)
-    return Pretrained(SPEC, {"params": params}, "llama", {"eos_token_id": 1})
+    return Pretrained(
+        spec=SPEC, params={"params": params}, family="llama", tokens={"eos_token_id": 1}
+    )
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_every_array_is_placed_by_its_path(directory):
 
 
 def test_a_plain_model_is_written_as_before(tmp_path):
-    plain = Pretrained(SPEC, random_params(SPEC.build()))
+    plain = Pretrained(spec=SPEC, params=random_params(SPEC.build()))
     save_model(plain, tmp_path / "plain")
     description = json.loads((tmp_path / "plain" / "jaxrec_model.json").read_text())
     assert description["kernels"] == {}

@@ -150,7 +150,7 @@ def test_replaced_arrays_are_freed_when_asked():
 
 def test_the_work_is_of_one_layer_at_a_time():
     # A stack of ten kernels of 1 MB: temporaries, of a search too, are of a few of them.
-    spec = KernelSpec((512, 512), ("embed", "mlp"), 1, 10)
+    spec = KernelSpec(shape=(512, 512), axes=("embed", "mlp"), contracted=1, layers=10)
     stack = jax.ShapeDtypeStruct((10, 512, 512), jnp.float32)
     search = UniformConfig(bits=4, range=RangeConfig("mse"))
     for scheme in (search, CodebookConfig(), LlmInt8Config()):

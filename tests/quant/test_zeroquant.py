@@ -21,7 +21,7 @@ from jaxrec.quant import (
 SPEC = ModelSpec(
     "causal", TransformerConfig(vocab_size=31, width=32, depth=2, num_heads=2, mlp_width=48)
 )
-WEIGHTS = UniformConfig(4, per="group", group=16, activations="token")
+WEIGHTS = UniformConfig(bits=4, per="group", group=16, activations="token")
 
 
 def _model(spec=SPEC):
@@ -40,7 +40,7 @@ def _states(spec, params, batch):
 @pytest.mark.slow
 def test_distilled_layers_err_less_and_so_does_the_model():
     params, batches = _model()
-    config = DistillConfig(WEIGHTS, steps=150, lr=3e-3)
+    config = DistillConfig(weights=WEIGHTS, steps=150, lr=3e-3)
     found, errors = distilled_params(SPEC, params, batches, config)
     # [layers, before and after]
     error = errors["decoder/blocks"]
@@ -67,10 +67,14 @@ def test_error_before_is_that_of_rounding_one_layer():
     config = dataclasses.replace(SPEC.config, depth=1, positions="none")
     spec = dataclasses.replace(SPEC, config=config)
     params, batches = _model(spec)
-    _, errors = distilled_params(spec, params, batches, DistillConfig(WEIGHTS, steps=1, lr=1e-9))
+    _, errors = distilled_params(
+        spec, params, batches, DistillConfig(weights=WEIGHTS, steps=1, lr=1e-9)
+    )
     tokens, valid = batches[0]["tokens"], batches[0]["valid"]
     x = params["params"]["embedding"]["table"][tokens]
-    shared = Shared(SelfContext(attention_mask(valid), causal=True), Reach(ScoreTerms()))
+    shared = Shared(
+        context=SelfContext(attention_mask(valid), causal=True), reach=Reach(ScoreTerms())
+    )
     nearest = quantize_params(params["params"], kernel_specs(spec.shapes()), WEIGHTS)
 
     def after(tree):
@@ -87,6 +91,6 @@ def test_settings_that_cannot_train_are_named():
     with pytest.raises(ConfigError, match=r"lr of distillation must be positive, got 0.0"):
         DistillConfig(lr=0.0)
     params, batches = _model()
-    wide = DistillConfig(UniformConfig(4, per="group", group=24), steps=1)
+    wide = DistillConfig(weights=UniformConfig(bits=4, per="group", group=24), steps=1)
     with pytest.raises(ConfigError, match="groups of 24 rows do not divide the 32 rows"):
         distilled_params(SPEC, params, batches, wide)

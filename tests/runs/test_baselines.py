@@ -90,7 +90,13 @@ def test_a_baseline_of_texts_needs_some_before_any_work(tiny, tmp_path):
 def test_other_texts_are_another_baseline(tiny, tmp_path, monkeypatch):
     config, dataset = tiny
     hits = {"ndcg@10": np.zeros(dataset.num_users)}
-    measured = Measured(hits, 1, 0.0, 0.0, np.zeros((dataset.num_users, 10), np.int32))
+    measured = Measured(
+        metrics=hits,
+        parameters=1,
+        fit_seconds=0.0,
+        test_seconds=0.0,
+        items=np.zeros((dataset.num_users, 10), np.int32),
+    )
     monkeypatch.setattr(compare.comparison, "measure_baseline", lambda *_: measured)
     compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
     compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)

@@ -35,10 +35,10 @@ def data():
     ratings = random_split(interactions)
     kept = ratings.train[~held_out(dataset)[ratings.train]]
     return PromptData(
-        dataset,
-        names,
-        dataclasses.replace(ratings, train=kept),
-        synthetic_reviews(interactions),
+        dataset=dataset,
+        names=names,
+        ratings=dataclasses.replace(ratings, train=kept),
+        reviews=synthetic_reviews(interactions),
         max_items=4,
         candidates=CANDIDATES,
     )

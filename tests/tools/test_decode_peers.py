@@ -28,7 +28,7 @@ def bench():
         yield importlib.import_module
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Case:
     spec: ModelSpec
     params: dict
@@ -53,7 +53,7 @@ class Case:
 
 def _case(bench, kind):
     codes = bench("catalogues").distinct_codes(200, len(SIZES), SIZES[0], "zipf")
-    vocabulary = IdVocabulary(SIZES)
+    vocabulary = IdVocabulary(sizes=SIZES)
     config = tiny_model(vocabulary.size, depth=2)
     if kind == "encoder_decoder":
         config = dataclasses.replace(
@@ -74,7 +74,14 @@ def _case(bench, kind):
     # Histories of one, two and three items.
     tokens[0, :6] = tokens[1, :3] = 0
     index = ItemIndex.build(codes, SIZES)
-    return Case(spec, params, codes, vocabulary, index, jnp.asarray(tokens))
+    return Case(
+        spec=spec,
+        params=params,
+        codes=codes,
+        vocabulary=vocabulary,
+        index=index,
+        tokens=jnp.asarray(tokens),
+    )
 
 
 KINDS = ("causal", "encoder_decoder")
@@ -157,7 +164,9 @@ def test_floor_counts_weights_cache_and_products(bench):
     # width 16, 2 heads of 8, MLP 32: 4 x 16 x 16 + 3 x 16 x 32 weights a block.
     weights, kv = 2 * (4 * 256 + 3 * 512), 16
     peaks = roofline.Peaks(flops=1e30, bandwidth=1.0)
-    found = roofline.floor(ModelSpec("causal", config), IdVocabulary((8, 8)), 3, 10, 5, 4, peaks)
+    found = roofline.floor(
+        ModelSpec("causal", config), IdVocabulary(sizes=(8, 8)), 3, 10, 5, 4, peaks
+    )
     assert found.prefill == 4 * weights
     assert found.steps == 4 * (weights + 2 * 2 * 3 * 10 * kv) + 2 * 4 * 16 * 8
     assert found.prefill_flops == 2 * 30 * weights + 2 * 2 * 3 * 16 * 10 * 10

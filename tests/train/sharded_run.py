@@ -23,7 +23,7 @@ from jaxrec.objectives import id_loss, language_loss
 from jaxrec.train import TrainConfig, make_optimizer, make_shapes, make_state, make_step
 from jaxrec.train.step import shardings, start_state
 
-VOCABULARY = IdVocabulary((8, 6))
+VOCABULARY = IdVocabulary(sizes=(8, 6))
 MODEL = TransformerConfig(
     vocab_size=VOCABULARY.size,
     width=16,

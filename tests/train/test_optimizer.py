@@ -67,7 +67,7 @@ def test_matrices_of_tuning_decay_and_its_biases_do_not(optimizer):
     ones = jnp.ones((2, 2))
     params = {
         "update": Lora(a=ones, b=ones),
-        "adapter": Adapter(ones, jnp.ones(2), ones, jnp.ones(2)),
+        "adapter": Adapter(down=ones, down_bias=jnp.ones(2), up=ones, up_bias=jnp.ones(2)),
         "norm": {"scale": jnp.ones(2)},
     }
     config = dataclasses.replace(CONFIG, optimizer=optimizer, weight_decay=0.2, warmup_steps=0)

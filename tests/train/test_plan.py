@@ -159,7 +159,9 @@ def test_planning_allocates_nothing_of_the_models_size():
 
 
 def test_a_step_that_needs_more_than_there_is_is_refused_with_its_numbers():
-    memory = StepMemory(3 * 2**30, 2**30, 2**29, 2**30, limit=2**30)
+    memory = StepMemory(
+        arguments=3 * 2**30, outputs=2**30, temporaries=2**29, aliased=2**30, limit=2**30
+    )
     message = r"needs 3\.5 GiB .*3\.0 GiB arguments.*device memory: 1\.0 GiB.*train\.batch_size"
     with pytest.raises(ResourceError, match=message):
         memory.check()

@@ -137,5 +137,5 @@ def trained(directory: Path, text: np.ndarray, config: TrainConfig = TRAIN) -> A
         started = time.monotonic()
         variables = train(text, config)
         print(f"trained in {time.monotonic() - started:.0f} s")
-        save_model(Pretrained(SPEC, variables), place)
+        save_model(Pretrained(spec=SPEC, params=variables), place)
     return load_model(place).params

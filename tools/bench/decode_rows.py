@@ -63,7 +63,7 @@ QWEN3 = dataclasses.replace(
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table.
 
@@ -96,7 +96,7 @@ class Row:
     @property
     def vocabulary(self) -> IdVocabulary:
         """Tokens of the IDs."""
-        return IdVocabulary((self.size,) * self.levels)
+        return IdVocabulary(sizes=(self.size,) * self.levels)
 
     @property
     def spec(self) -> ModelSpec:
@@ -126,17 +126,41 @@ def rows_of(preset: str) -> list[Row]:
             (8, 5000, 260.0),
         ]
         return [
-            Row("36m-b64-s128-k50", "causal", LLAMA_36M, 64, 128, 50, goal_ms=3.0),
-            Row("1b-b16-s512-k20", "causal", LLAMA_1B, 16, 512, 20, goal_ms=31.0),
-            Row("1b-b64-s512-k50", "causal", LLAMA_1B, 64, 512, 50, goal_ms=130.0),
+            Row(
+                name="36m-b64-s128-k50",
+                kind="causal",
+                config=LLAMA_36M,
+                batch=64,
+                history=128,
+                beams=50,
+                goal_ms=3.0,
+            ),
+            Row(
+                name="1b-b16-s512-k20",
+                kind="causal",
+                config=LLAMA_1B,
+                batch=16,
+                history=512,
+                beams=20,
+                goal_ms=31.0,
+            ),
+            Row(
+                name="1b-b64-s512-k50",
+                kind="causal",
+                config=LLAMA_1B,
+                batch=64,
+                history=512,
+                beams=50,
+                goal_ms=130.0,
+            ),
             *[
                 Row(
-                    f"qwen3-b{batch}-s{history}-k256",
-                    "causal",
-                    QWEN3,
-                    batch,
-                    history,
-                    256,
+                    name=f"qwen3-b{batch}-s{history}-k256",
+                    kind="causal",
+                    config=QWEN3,
+                    batch=batch,
+                    history=history,
+                    beams=256,
                     levels=3,
                     size=8192,
                     items=1_500_000,
@@ -146,11 +170,43 @@ def rows_of(preset: str) -> list[Row]:
             ],
         ]
     return [
-        Row("encdec-b32-k10", "encoder_decoder", T5, 32, 80, 10, goal=9.0),
-        Row("encdec-b32-k50", "encoder_decoder", T5, 32, 80, 50, goal=20.0),
-        Row("causal-b1-s512-k50", "causal", LLAMA, 1, 512, 50, goal=60.0),
-        Row("causal-b32-s80-k50", "causal", LLAMA, 32, 80, 50, goal=45.0),
-        Row("causal-b8-s512-k50", "causal", LLAMA, 8, 512, 50),
+        Row(
+            name="encdec-b32-k10",
+            kind="encoder_decoder",
+            config=T5,
+            batch=32,
+            history=80,
+            beams=10,
+            goal=9.0,
+        ),
+        Row(
+            name="encdec-b32-k50",
+            kind="encoder_decoder",
+            config=T5,
+            batch=32,
+            history=80,
+            beams=50,
+            goal=20.0,
+        ),
+        Row(
+            name="causal-b1-s512-k50",
+            kind="causal",
+            config=LLAMA,
+            batch=1,
+            history=512,
+            beams=50,
+            goal=60.0,
+        ),
+        Row(
+            name="causal-b32-s80-k50",
+            kind="causal",
+            config=LLAMA,
+            batch=32,
+            history=80,
+            beams=50,
+            goal=45.0,
+        ),
+        Row(name="causal-b8-s512-k50", kind="causal", config=LLAMA, batch=8, history=512, beams=50),
     ]
 
 

@@ -31,7 +31,7 @@ from jaxrec.data import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table: a layout, what it is said to waste, and its batches."""
 
@@ -66,7 +66,14 @@ class Row:
 def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[int]) -> list[Row]:
     per_epoch = windows.per_epoch / batch_size
     padded = padded_batches(windows, batch_size=batch_size)
-    found = [Row("padded to the maximum", windows.padding, per_epoch, iter(padded))]
+    found = [
+        Row(
+            name="padded to the maximum",
+            stated=windows.padding,
+            per_epoch=per_epoch,
+            batches=iter(padded),
+        )
+    ]
 
     def encode(length: int) -> Any:
         return lambda items, rng: pad_left(items, rng, length=length)
@@ -76,7 +83,12 @@ def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[in
         per_epoch = sum(size / rows for size, rows in zip(made.sizes, made.rows, strict=True))
         name = f"{count} length buckets"
         found.append(
-            Row(name, made.padding, per_epoch, iter(bucketed_batches(made, encode=encode)))
+            Row(
+                name=name,
+                stated=made.padding,
+                per_epoch=per_epoch,
+                batches=iter(bucketed_batches(made, encode=encode)),
+            )
         )
     for row in rows:
         packing = Packing(windows, row)
@@ -84,7 +96,14 @@ def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[in
             packing, batch_size=batch_size, encode=lambda items, _: {"items": items}
         )
         name = f"packed, rows of {row}"
-        found.append(Row(name, packing.padding, packing.per_epoch / batch_size, iter(packed)))
+        found.append(
+            Row(
+                name=name,
+                stated=packing.padding,
+                per_epoch=packing.per_epoch / batch_size,
+                batches=iter(packed),
+            )
+        )
     return found
 
 

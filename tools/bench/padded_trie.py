@@ -32,7 +32,7 @@ Step = tuple[Array, Array, Array, Array]
     data_fields=["tables", "pairs", "starts", "leaf_items"],
     meta_fields=["sizes", "widths"],
 )
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PaddedTrie:
     """All IDs; nodes of a depth are numbered in lexicographic order, as in `ItemIndex`.
 
@@ -80,7 +80,14 @@ class PaddedTrie:
                 offsets.append(jnp.asarray(starts))
             parents = rows
         items = jnp.asarray(order.astype(np.int32))
-        return cls(tuple(tables), tuple(pairs), tuple(offsets), items, tuple(sizes), tuple(widths))
+        return cls(
+            tables=tuple(tables),
+            pairs=tuple(pairs),
+            starts=tuple(offsets),
+            leaf_items=items,
+            sizes=tuple(sizes),
+            widths=tuple(widths),
+        )
 
     @property
     def nbytes(self) -> int:

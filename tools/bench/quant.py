@@ -80,9 +80,13 @@ def weights_only(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
         yield f"{bits} bits, asymmetric", rounded(bits=bits, symmetric=False)
         yield f"{bits} bits, groups of {GROUP}", rounded(bits=bits, symmetric=False, **grouped)
         for name, config in {
-            "GPTQ": GptqConfig(UniformConfig(bits, False)),
-            "GPTQ, act-order": GptqConfig(UniformConfig(bits, False), act_order=True),
-            f"GPTQ, groups of {GROUP}": GptqConfig(UniformConfig(bits, False, **grouped)),
+            "GPTQ": GptqConfig(weights=UniformConfig(bits=bits, symmetric=False)),
+            "GPTQ, act-order": GptqConfig(
+                weights=UniformConfig(bits=bits, symmetric=False), act_order=True
+            ),
+            f"GPTQ, groups of {GROUP}": GptqConfig(
+                weights=UniformConfig(bits=bits, symmetric=False, **grouped)
+            ),
         }.items():
             yield f"{bits} bits, {name}", gptq_params(SPEC, model, batches, config)[0]
     yield "NF4", quantize_params(plain, SPECS, CodebookConfig(double=False))
@@ -92,8 +96,8 @@ def weights_only(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
 
 def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
     """Names and parameters of everything that multiplies in int8."""
-    tensor = UniformConfig(8, per="tensor", activations="tensor")
-    vector = UniformConfig(8, activations="token")
+    tensor = UniformConfig(bits=8, per="tensor", activations="tensor")
+    vector = UniformConfig(bits=8, activations="token")
     yield "W8A8 per tensor", quantize_params(model["params"], SPECS, tensor)
     yield "W8A8 vector-wise", quantize_params(model["params"], SPECS, vector)
     original = LlmInt8Config(outlier_weights="original")
@@ -113,18 +117,18 @@ def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
 def with_training(model: Any, batches: list[Any], text: np.ndarray) -> Iterator[tuple[str, Any]]:
     """Names and parameters of everything that trains: ZeroQuant's distillation, and QAT."""
     plain = model["params"]
-    grouped = UniformConfig(4, per="group", group=GROUP, activations="token")
+    grouped = UniformConfig(bits=4, per="group", group=GROUP, activations="token")
     yield "W4A8, groups of 32", quantize_params(plain, SPECS, grouped)
     pieces = [
         jax.tree.map(lambda x, at=at: x[at : at + 16], b) for b in batches for at in (0, 16, 32)
     ]
-    config = DistillConfig(grouped, steps=200, lr=3e-4)
+    config = DistillConfig(weights=grouped, steps=200, lr=3e-4)
     params, errors = distilled_params(SPEC, model, pieces, config)
     yield "W4A8, groups of 32, distilled", params
     kept = ", ".join(f"{after / before:.2f}" for before, after in errors["decoder/blocks"])
     print(f"  mean squared error of each block, of what rounding to nearest leaves: {kept}")
     more = TrainConfig(steps=100, batch_size=20, lr=3e-4, warmup_steps=10, seed=1)
-    weights = UniformConfig(4)
+    weights = UniformConfig(bits=4)
     start = quantize_params(plain, SPECS, QatConfig(weights))
     aware = char_lm.train(text, more, {"params": start})["params"]
     yield "4 bits, symmetric, QAT of 100 steps", finish(aware)

@@ -68,7 +68,7 @@ LLAMA_7B = TransformerConfig(
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
     """One program to compile.
 
@@ -101,7 +101,7 @@ def compile_step(job: Job, dump: Path, shape: TransformerConfig = LLAMA_7B) -> d
       dump: where XLA writes the partitioned program.
       shape: of the model; untied, gated, with as many key heads as query heads.
     """
-    mesh, rules = make_mesh(MeshConfig(*job.mesh_shape)), ShardingRules(job.rules)
+    mesh, rules = make_mesh(MeshConfig(*job.mesh_shape)), ShardingRules(preset=job.rules)
     spec = ModelSpec("causal", dataclasses.replace(shape, dtype=job.dtype))
     model, config = spec.build(), TrainConfig(batch_size=job.devices)
     optimizer = make_optimizer(config)
@@ -312,7 +312,13 @@ def main() -> None:
         if rules not in RULES:
             parser.error(f"no --rules {rules!r}; there are {', '.join(RULES)}")
         for devices in map(int, options.devices.split(",")):
-            job = Job(devices, rules, options.model, options.tokens, options.dtype)
+            job = Job(
+                devices=devices,
+                rules=rules,
+                model_ways=options.model,
+                tokens=options.tokens,
+                dtype=options.dtype,
+            )
             print(f"compiling {rules} for {devices} devices", file=sys.stderr)
             results.append(run_child(job))
     print_tables(results)

@@ -64,7 +64,7 @@ LLAMA_1B = TransformerConfig(
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table: a model and the shape of its batch (`decoder` 0 without one)."""
 
@@ -91,19 +91,27 @@ class Row:
 
 def rows_of(options: argparse.Namespace) -> list[Row]:
     if options.preset == "h100":
-        return [Row("llama-1b", "llama", LLAMA_1B, options.batch or 8, 2048)]
+        return [
+            Row(
+                name="llama-1b",
+                family="llama",
+                config=LLAMA_1B,
+                batch=options.batch or 8,
+                length=2048,
+            )
+        ]
     vocab, half = options.vocab, dataclasses.replace
     t5 = half(T5, vocab_size=vocab)
     llama, gpt2 = half(LLAMA, vocab_size=8192), half(GPT2, vocab_size=8192, max_length=512)
     dropped = {"dropout": 0.1, "attention_dropout": 0.1}
-    encoder_decoder = (options.batch or 256, 80, options.decoder)
-    plain = (options.batch or 16, 512)
+    pairs = {"batch": options.batch or 256, "length": 80, "decoder": options.decoder}
+    plain = {"batch": options.batch or 16, "length": 512}
     return [
-        Row("t5", "t5", t5, *encoder_decoder),
-        Row("t5-dropout", "t5", half(t5, mlp_dropout=0.1, **dropped), *encoder_decoder),
-        Row("llama", "llama", llama, *plain),
-        Row("gpt2", "gpt2", gpt2, *plain),
-        Row("gpt2-dropout", "gpt2", half(gpt2, **dropped), *plain),
+        Row(name="t5", family="t5", config=t5, **pairs),
+        Row(name="t5-dropout", family="t5", config=half(t5, mlp_dropout=0.1, **dropped), **pairs),
+        Row(name="llama", family="llama", config=llama, **plain),
+        Row(name="gpt2", family="gpt2", config=gpt2, **plain),
+        Row(name="gpt2-dropout", family="gpt2", config=half(gpt2, **dropped), **plain),
     ]
 
 
@@ -268,7 +276,7 @@ def compile_times() -> dict[str, float]:
     spent: dict[int, float] = {}
     for depth in (4, 24):
         config = dataclasses.replace(LLAMA, width=64, num_heads=2, mlp_width=128, depth=depth)
-        row = Row("compile", "llama", config, 2, 64)
+        row = Row(name="compile", family="llama", config=config, batch=2, length=64)
         spent[depth] = min(fresh(row) for _ in range(2))
     ratio = spent[24] / spent[4]
     print(f"compile time: 4 layers {spent[4]:.2f} s, 24 layers {spent[24]:.2f} s, x{ratio:.2f}")

@@ -32,7 +32,9 @@ from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
 from jaxrec.train import TrainConfig, make_plan, start_state
 
 LAYERS = ("query", "value")
-METHODS = {name: TuneConfig(name, rank=8, alpha=16.0, targets=LAYERS) for name in ("lora", "qlora")}
+METHODS = {
+    name: TuneConfig(method=name, rank=8, alpha=16.0, targets=LAYERS) for name in ("lora", "qlora")
+}
 LENGTH = 512
 
 

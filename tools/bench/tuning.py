@@ -36,12 +36,18 @@ CHARACTERS = 50_000
 # Method, settings, learning rates to choose from.
 ALL = ("all",)
 METHODS: dict[str, tuple[TuneConfig, tuple[float, ...]]] = {
-    "full": (TuneConfig("full"), (3e-4, 1e-3, 3e-3)),
-    "lora": (TuneConfig("lora", rank=2, targets=ALL, also=("norm",)), (5e-3, 1e-2, 2e-2)),
-    "qlora": (TuneConfig("qlora", rank=2, targets=ALL, also=("norm",)), (5e-3, 1e-2, 2e-2)),
-    "adapter": (TuneConfig("adapter", bottleneck=8), (3e-3, 1e-2, 2e-2)),
-    "prefix": (TuneConfig("prefix", virtual_tokens=10, prefix_hidden=64), (1e-3, 3e-3, 1e-2)),
-    "prompt": (TuneConfig("prompt", virtual_tokens=20, prompt_init="random"), (1e-2, 3e-2, 1e-1)),
+    "full": (TuneConfig(method="full"), (3e-4, 1e-3, 3e-3)),
+    "lora": (TuneConfig(method="lora", rank=2, targets=ALL, also=("norm",)), (5e-3, 1e-2, 2e-2)),
+    "qlora": (TuneConfig(method="qlora", rank=2, targets=ALL, also=("norm",)), (5e-3, 1e-2, 2e-2)),
+    "adapter": (TuneConfig(method="adapter", bottleneck=8), (3e-3, 1e-2, 2e-2)),
+    "prefix": (
+        TuneConfig(method="prefix", virtual_tokens=10, prefix_hidden=64),
+        (1e-3, 3e-3, 1e-2),
+    ),
+    "prompt": (
+        TuneConfig(method="prompt", virtual_tokens=20, prompt_init="random"),
+        (1e-2, 3e-2, 1e-1),
+    ),
 }
 
 

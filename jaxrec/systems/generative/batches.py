@@ -28,7 +28,7 @@ from jaxrec.ids import write_histories
 from jaxrec.systems.generative.config import Config
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingBatches:
     """Batches for `id_loss`, or for `next_item_loss`.
 
@@ -102,11 +102,11 @@ def training_batches(
 
     if layout.layout == "pad":
         return TrainingBatches(
-            padded_batches(windows, batch_size=rows, encode=padded_to(items), shard=shard),
-            [shape(rows, items)],
-            f"{rows} rows of {items} items",
-            windows.padding,
-            windows.padding,
+            dataset=padded_batches(windows, batch_size=rows, encode=padded_to(items), shard=shard),
+            shapes=[shape(rows, items)],
+            description=f"{rows} rows of {items} items",
+            padding=windows.padding,
+            baseline=windows.padding,
         )
     if layout.layout == "bucket":
         mesh = make_mesh(config.mesh)
@@ -119,30 +119,30 @@ def training_batches(
         )
         sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
         return TrainingBatches(
-            bucketed_batches(buckets, encode=padded_to, shard=shard),
-            [shape(*size) for size in sizes],
-            " or ".join(f"{rows} rows of {length} items" for rows, length in sizes),
-            buckets.padding,
-            windows.padding,
+            dataset=bucketed_batches(buckets, encode=padded_to, shard=shard),
+            shapes=[shape(*size) for size in sizes],
+            description=" or ".join(f"{rows} rows of {length} items" for rows, length in sizes),
+            padding=buckets.padding,
+            baseline=windows.padding,
         )
     packing = Packing(windows, layout.row_items or items)
     histories = windows.per_epoch / packing.per_epoch
     return TrainingBatches(
-        packed_batches(
+        dataset=packed_batches(
             packing,
             batch_size=rows,
             encode=lambda items, _: {"tokens": tokens_of[items]},
             shard=shard,
         ),
-        [
+        shapes=[
             {
                 "tokens": jax.ShapeDtypeStruct((rows, packing.row, levels), jnp.int32),
                 "segments": jax.ShapeDtypeStruct((rows, packing.row), jnp.int32),
             }
         ],
-        f"{rows} rows of {packing.row} items, {histories:.1f} histories packed in each",
-        packing.padding,
-        windows.padding,
+        description=f"{rows} rows of {packing.row} items, {histories:.1f} histories packed in each",
+        padding=packing.padding,
+        baseline=windows.padding,
     )
 
 

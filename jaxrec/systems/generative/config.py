@@ -46,7 +46,7 @@ class BatchConfig:
             raise ConfigError(f"batches.row_items must not be negative, got {self.row_items}")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """A run: data, IDs, model, training, decoding, evaluation.
 

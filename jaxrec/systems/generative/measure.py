@@ -38,11 +38,11 @@ def measure_model(
         )
     seconds = time.monotonic() - started
     measured = Measured(
-        list_metrics(items, targets, config.eval.ks),
-        size_of(Tuning(recommender.params, None)).total,
-        fit_seconds,
-        seconds,
-        items[:, : max(config.eval.ks)],
+        metrics=list_metrics(items, targets, config.eval.ks),
+        parameters=size_of(Tuning(recommender.params, None)).total,
+        fit_seconds=fit_seconds,
+        test_seconds=seconds,
+        items=items[:, : max(config.eval.ks)],
     )
     seen = histories if config.decode.filter_seen else [items[:0] for items in histories]
     return measured, {"items": items, "scores": scores} | faults(items, seen, dataset.num_items)

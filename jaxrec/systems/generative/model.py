@@ -51,8 +51,11 @@ def resolve(config: Config) -> Config:
 def vocabulary(config: Config, codes: ItemCodes) -> IdVocabulary:
     """Token numbers of the IDs of a resolved config; those of a text model come before them."""
     if not config.tune.base:
-        return IdVocabulary(codes.sizes, IdVocabulary(codes.sizes).num_special + config.user_tokens)
-    return IdVocabulary(codes.sizes, config.model.vocab_size)
+        return IdVocabulary(
+            sizes=codes.sizes,
+            num_special=IdVocabulary(sizes=codes.sizes).num_special + config.user_tokens,
+        )
+    return IdVocabulary(sizes=codes.sizes, num_special=config.model.vocab_size)
 
 
 def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
@@ -62,7 +65,7 @@ def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
     """
     if not config.user_tokens:
         return None
-    first = IdVocabulary((1,)).num_special
+    first = IdVocabulary(sizes=(1,)).num_special
     users = dataset.split.train.user_ids.astype(str)
     hashed = [first + zlib.crc32(user.encode()) % config.user_tokens for user in users]
     return np.array(hashed, np.int32)
@@ -70,7 +73,7 @@ def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
 
 def knows_text(words: IdVocabulary) -> bool:
     """Whether there are tokens of text before those of the IDs, of a run with `tune.base`."""
-    return words.num_special > IdVocabulary(words.sizes).num_special
+    return words.num_special > IdVocabulary(sizes=words.sizes).num_special
 
 
 def make_model(config: Config, codes: ItemCodes) -> CausalLM | EncoderDecoder:
@@ -110,7 +113,7 @@ def origin(config: Config, codes: ItemCodes) -> tuple[Pretrained, Any]:
         special = {"pad_token_id": PAD, "bos_token_id": BOS}
         if _has_encoder(config):
             special["decoder_start_token_id"] = PAD
-        bare = Pretrained(make_spec(config, codes), None, None, special)
+        bare = Pretrained(spec=make_spec(config, codes), params=None, family=None, tokens=special)
         return bare, id_tokenizer(codes.sizes, users=config.user_tokens)
     if is_run(path):
         return origin(load_config(path), codes)

@@ -100,7 +100,7 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
             f"beside its base{apart}"
         )
     found = load_variables(config, codes, directory)
-    model = Pretrained(make_spec(config, codes), {"params": found["params"]})
+    model = Pretrained(spec=make_spec(config, codes), params={"params": found["params"]})
     if TUNED in found:
         model = merged(model, {TUNED: found[TUNED]})
     params = {"params": dequantize_params(model.params["params"])}
@@ -128,7 +128,7 @@ def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrain
     besides = {path: leaves[path] for tree in trees for path in flatten_dict(tree, sep="/")}
     params, _ = _read_base(config, codes, jax.random.key(config.train.seed))
     trained = {TUNED: found[TUNED], "params": unflatten_dict(besides, sep="/")}
-    return Pretrained(make_spec(config, codes), params), trained
+    return Pretrained(spec=make_spec(config, codes), params=params), trained
 
 
 def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, str]:

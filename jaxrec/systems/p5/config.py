@@ -13,7 +13,7 @@ from jaxrec.texts import Writing
 from jaxrec.train import TrainConfig
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class P5Config:
     """A run: data, IDs, tasks, model, training, decoding, evaluation.
 

@@ -133,7 +133,7 @@ _WORDINGS: dict[str, tuple[tuple[str, ...], str]] = {
 
 TEMPLATES: dict[str, tuple[Template, ...]] = {
     task: tuple(
-        Template(f"{task}-{n}", source, target, seen=n < len(sources))
+        Template(name=f"{task}-{n}", source=source, target=target, seen=n < len(sources))
         for n, source in enumerate(sources, start=1)
     )
     for task, (sources, target) in _WORDINGS.items()

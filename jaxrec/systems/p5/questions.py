@@ -23,7 +23,7 @@ _VALID_ROWS, _VALID_TEXTS = 1000, 200
 TEXT_TOKENS = 32
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Question:
     """Prompts that ask some users for an item.
 
@@ -66,7 +66,13 @@ def question(
         # The target is not asked for, and so not filled in.
         prompts.append(template.source.format_map(fields))
     seen = [histories[user] for user in users.tolist()]
-    return Question(prompts, users, split.target(stage)[users], seen, candidates)
+    return Question(
+        prompts=prompts,
+        users=users,
+        targets=split.target(stage)[users],
+        seen=seen,
+        candidates=candidates,
+    )
 
 
 def wordings(data: PromptData, task: str) -> dict[str, Template]:

@@ -83,7 +83,7 @@ from jaxrec.train import (
 _CORPUS = 2000
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Parts:
     """All of a run but its parameters."""
 
@@ -115,7 +115,13 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
     if not config.history_users:
         names = dataclasses.replace(names, anyone=ANYONE)
     return PromptData(
-        dataset, names, ratings, reviews, config.max_items, config.candidates, config.max_targets
+        dataset=dataset,
+        names=names,
+        ratings=ratings,
+        reviews=reviews,
+        max_items=config.max_items,
+        candidates=config.candidates,
+        max_targets=config.max_targets,
     )
 
 
@@ -158,7 +164,7 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
             create_run(config, dataset, codes, directory)
     prompted = Prompted.build(config.model, tokenizer, data.names, codes, config.decode.batch_size)
     groups = group_tasks(mixture, tokenizer, config.groups)
-    return Parts(data, mixture, groups, prompted)
+    return Parts(data=data, mixture=mixture, groups=groups, prompted=prompted)
 
 
 def plan_training(config: P5Config, parts: Parts) -> Plan:
@@ -224,11 +230,11 @@ def load(config: P5Config, directory: Path) -> tables.Tested:
     target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
     params, _ = load_params(directory / "checkpoints", target)
     return tables.Tested(
-        config,
-        parts.data,
-        prompted.with_params(prompted.join(params)),
-        sum(leaf.size for leaf in jax.tree.leaves(params)),
-        read_json(directory / "train.json")["seconds"],
+        config=config,
+        data=parts.data,
+        prompted=prompted.with_params(prompted.join(params)),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        seconds=read_json(directory / "train.json")["seconds"],
     )
 
 

@@ -60,7 +60,7 @@ _TIES: Ties = "midrank"
 _TEXTS = 1000
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Tested:
     """A trained run at the test.
 
@@ -83,7 +83,13 @@ class Tested:
     ) -> Measured:
         """A row of a table."""
         seconds = time.monotonic() - begun
-        return Measured(metrics, self.parameters, self.seconds, seconds, items)
+        return Measured(
+            metrics=metrics,
+            parameters=self.parameters,
+            fit_seconds=self.seconds,
+            test_seconds=seconds,
+            items=items,
+        )
 
 
 def ask(tested: Tested, task: str, wording: str) -> Question:
@@ -159,7 +165,13 @@ def candidate_table(tested: Tested, task: str) -> dict[str, Any]:
         systems[ANSWER] = tested.measured(metrics, asked.candidates[:, :0], begun)
     counts = np.bincount(data.dataset.split.train.item, minlength=data.dataset.num_items)
     metrics = _of_scores(counts[asked.candidates], asked, config.eval.ks)
-    systems["popularity"] = Measured(metrics, 0, 0.0, 0.0, asked.candidates[:, :0])
+    systems["popularity"] = Measured(
+        metrics=metrics,
+        parameters=0,
+        fit_seconds=0.0,
+        test_seconds=0.0,
+        items=asked.candidates[:, :0],
+    )
     mark = f"|{data.candidates - 1}"
     named = {
         name: dataclasses.replace(

@@ -43,7 +43,7 @@ from jaxrec.runs import (
 from jaxrec.train import FitResult, TrainConfig, check_batch
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SasrecRunConfig:
     """A run of SASRec.
 

@@ -11,7 +11,7 @@ from jaxrec.texts import clicks as click_table
 from jaxrec.train import TrainConfig
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClickEvalConfig:
     """How answers are measured.
 
@@ -37,7 +37,7 @@ class ClickEvalConfig:
                 raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(self, name)}")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TallrecConfig:
     """A run of TALLRec.
 

@@ -49,7 +49,7 @@ METRIC = "mean_auc"
 CONFIG = TallrecConfig
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
     """The parts of a run's data, and the titles of all items."""
 
@@ -67,7 +67,7 @@ class Windows:
         return facts | counts | {"fingerprint": self.data.fingerprint()}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
     """What is trained on at a time, and the questions that rank its checkpoints."""
 
@@ -104,7 +104,7 @@ def load_windows(config: TallrecConfig) -> Windows:
                 f"{config.threshold:g} between their ratings, or take more windows "
                 f"(eval.{name}_windows)"
             )
-    return Windows(train, valid, test, data.items.labels(), data)
+    return Windows(train=train, valid=valid, test=test, titles=data.items.labels(), data=data)
 
 
 def train(config: TallrecConfig, directory: Path, options: Options) -> None:
@@ -223,16 +223,16 @@ def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
     questions = ask(windows.train)
     for _ in range(config.parts):
         questions += ask(windows.train, kept=random_parts(count, history, rng))
-    stages = [Stage("train", questions, held, config.train)]
+    stages = [Stage(name="train", records=questions, held=held, config=config.train)]
     if config.title_steps:
         records, alone = (
             ask(part, kept=np.zeros_like(part.liked)) for part in (windows.train, windows.valid)
         )
         settings = dataclasses.replace(config.train, steps=config.title_steps)
-        stages.insert(0, Stage("titles", records, alone, settings))
+        stages.insert(0, Stage(name="titles", records=records, held=alone, config=settings))
     if config.instructions:
         first = read_instructions(config.instructions)
-        stages.insert(0, Stage("instruct", first, held, config.instruct))
+        stages.insert(0, Stage(name="instruct", records=first, held=held, config=config.instruct))
     return stages
 
 

@@ -10,7 +10,7 @@ from jaxrec.runs import COUNTING, DecodeConfig, EvalConfig
 from jaxrec.train import TrainConfig
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class VqRecConfig:
     """A run of VQ-Rec, or of one of its controls.
 

@@ -103,13 +103,13 @@ def test_its_lists_rank_all_items_as_brute_force_does(runs):
     for row, first in zip(tokens, starts, strict=True):
         row[np.flatnonzero(row == 1)[0]] = first
     case = Case(
-        recommender.model,
-        recommender.params,
-        codes.codes,
-        words,
-        ItemIndex.build(codes),
-        jnp.asarray(tokens),
-        "encoder-decoder",
+        model=recommender.model,
+        params=recommender.params,
+        codes=codes.codes,
+        vocabulary=words,
+        index=ItemIndex.build(codes),
+        tokens=jnp.asarray(tokens),
+        kind="encoder-decoder",
     )
     logits, everything = level_logits(case), np.ones(case.items, bool)
     for user in range(4):
@@ -154,7 +154,7 @@ def test_histories_of_a_batch_begin_with_the_token_of_their_user(tmp_path, archi
     lengths = [len(items) for items in dataset.split.train.sequences()]
     ends = np.cumsum(lengths)
     source = [np.arange(end - length, end) for end, length in zip(ends, lengths, strict=True)]
-    words = IdVocabulary((int(ends[-1]),), 2 + USER_TOKENS)
+    words = IdVocabulary(sizes=(int(ends[-1]),), num_special=2 + USER_TOKENS)
     tokens_of = words.tokens(np.arange(ends[-1])[:, None])
     made = training_batches(config, source, tokens_of, starts=starts)
     batches = iter(made.dataset)

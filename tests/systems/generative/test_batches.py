@@ -42,7 +42,7 @@ def config_of(directory, layout):
 def test_the_stated_padding_is_that_of_the_batches(tmp_path, layout):
     config = config_of(tmp_path, layout)
     source = [np.arange(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 3)]
-    tokens_of = IdVocabulary((4, 4)).tokens(np.stack(np.divmod(np.arange(12), 4), axis=1))
+    tokens_of = IdVocabulary(sizes=(4, 4)).tokens(np.stack(np.divmod(np.arange(12), 4), axis=1))
     made = training_batches(config, source, tokens_of)
     batches = iter(made.dataset)
     held = [next(batches) for _ in range(600)]
@@ -57,7 +57,7 @@ def test_an_epoch_has_the_same_loss_packed_and_padded(tmp_path):
     config = config_of(tmp_path, BatchConfig())
     dataset = load_dataset(config.data)
     codes = generative.item_ids.fit_ids(dataclasses.replace(config.ids, text_weight=0.0), dataset)
-    model, vocabulary = generative.make_model(config, codes), IdVocabulary(codes.sizes)
+    model, vocabulary = generative.make_model(config, codes), IdVocabulary(sizes=codes.sizes)
     params, source = random_params(model), dataset.split.train.sequences()
 
     def losses(layout, epochs):

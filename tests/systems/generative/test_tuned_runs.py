@@ -102,7 +102,9 @@ def text(place):
         vocab_size=len(tokenizer) + 8, width=16, depth=1, num_heads=2, tie_embeddings=False
     )
     spec = ModelSpec("causal", shape)
-    model = Pretrained(spec, random_params(spec.build()), "llama", {"bos_token_id": 1})
+    model = Pretrained(
+        spec=spec, params=random_params(spec.build()), family="llama", tokens={"bos_token_id": 1}
+    )
     save_model(model, place / "text", tokenizer)
     return place / "text", model, len(tokenizer)
 
@@ -240,7 +242,7 @@ def test_a_text_model_learns_item_ids_as_new_tokens(config, dataset, text, tmp_p
         settings = dataclasses.replace(settings, tune=tune)
     settings, codes, result = train(settings, dataset, tmp_path)
     words = vocabulary(settings, codes)
-    assert words == IdVocabulary(codes.sizes, tokens)
+    assert words == IdVocabulary(sizes=codes.sizes, num_special=tokens)
     found, original = leaves(result.params), leaves(model.params)
     for table in ("embedding/table", "head/table"):
         assert len(found[table]) == words.size
@@ -310,7 +312,8 @@ def test_bases_that_no_recommender_starts_from_are_refused(config, text, tmp_pat
     shape = dataclasses.replace(model.spec.config, tie_embeddings=True)
     encoder = ModelSpec("encoder", shape)
     save_model(
-        Pretrained(encoder, random_params(encoder.build()), "bert", {}), tmp_path / "encoder"
+        Pretrained(spec=encoder, params=random_params(encoder.build()), family="bert", tokens={}),
+        tmp_path / "encoder",
     )
     save_model(load_model(path), tmp_path / "mute")
     for name, error, message in [

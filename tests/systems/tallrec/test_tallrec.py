@@ -167,7 +167,11 @@ def windows(target, label, liked):
     count = len(target)
     history = np.zeros((count, 2), np.int32)
     return ClickWindows(
-        np.zeros(count, np.int32), history, np.array(liked), np.array(target), np.array(label)
+        user=np.zeros(count, np.int32),
+        history=history,
+        liked=np.array(liked),
+        target=np.array(target),
+        label=np.array(label),
     )
 
 

@@ -158,7 +158,14 @@ def test_the_seconds_of_all_stages_count(monkeypatch, tmp_path):
     tree["params"]["body"] = np.zeros(1)
 
     def stage(*_, **__):
-        return FitResult(tree, 1, {}, 1, next(seconds), 0), None
+        return FitResult(
+            params=tree,
+            best_step=1,
+            metrics={},
+            steps=1,
+            seconds=next(seconds),
+            compiles_after_warmup=0,
+        ), None
 
     monkeypatch.setattr(vqrec, "_fit", stage)
     monkeypatch.setattr(vqrec, "take_codes", lambda coded: coded)
