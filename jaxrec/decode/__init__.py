@@ -10,20 +10,18 @@ if TYPE_CHECKING:
         write_answers as write_answers,
     )
     from jaxrec.decode.answers import answer_gaps as answer_gaps, answer_tokens as answer_tokens
-    from jaxrec.decode.beam import (
-        beam_search as beam_search,
-        beam_widths as beam_widths,
-        check_beams as check_beams,
-        search_items as search_items,
-    )
+    from jaxrec.decode.batching import bucket as bucket
+    from jaxrec.decode.beam import beam_search as beam_search, search_items as search_items
     from jaxrec.decode.cache import BeamCache as BeamCache, BeamContext as BeamContext
+    from jaxrec.decode.completion import complete as complete
     from jaxrec.decode.generation import (
         Generated as Generated,
-        complete as complete,
+        TextOptions as TextOptions,
         generate as generate,
     )
     from jaxrec.decode.history import (
         History as History,
+        ReadOptions as ReadOptions,
         extend_histories as extend_histories,
         read_histories as read_histories,
     )
@@ -35,13 +33,24 @@ if TYPE_CHECKING:
         prefill as prefill,
         step as step,
     )
-    from jaxrec.decode.levels import Recommendations as Recommendations
-    from jaxrec.decode.next_k import next_items as next_items
-    from jaxrec.decode.recommend import (
-        ListStrategy as ListStrategy,
-        Recommender as Recommender,
-        bucket as bucket,
+    from jaxrec.decode.level import (
+        CodeLogits as CodeLogits,
+        Normalize as Normalize,
+        Step as Step,
+        TrieLevel as TrieLevel,
+        log_probabilities as log_probabilities,
+        search_step as search_step,
     )
+    from jaxrec.decode.next_k import next_items as next_items
+    from jaxrec.decode.options import (
+        Catalogue as Catalogue,
+        Request as Request,
+        SearchOptions as SearchOptions,
+        beam_widths as beam_widths,
+        check_beams as check_beams,
+    )
+    from jaxrec.decode.prompts import Prompts as Prompts
+    from jaxrec.decode.recommend import ListStrategy as ListStrategy, Recommender as Recommender
     from jaxrec.decode.sampled import Draws as Draws, sample_items as sample_items
     from jaxrec.decode.sampling import (
         GREEDY as GREEDY,
@@ -49,12 +58,7 @@ if TYPE_CHECKING:
         filter_logits as filter_logits,
         sample as sample,
     )
-    from jaxrec.decode.search import (
-        Normalize as Normalize,
-        Step as Step,
-        log_probabilities as log_probabilities,
-        search_step as search_step,
-    )
+    from jaxrec.decode.search import Recommendations as Recommendations
     from jaxrec.decode.stop import (
         StopStrings as StopStrings,
         stop_table as stop_table,

@@ -1,27 +1,31 @@
-"""Answers to text prompts: the best of a finite set by constrained search, or freely written.
+"""Answers to text prompts: the best ones of a finite set by constrained search, or freely written.
 
-A set of answers is a trie of their tokens, whatever they are: item IDs as tokens of their own, item
-names as text, "yes" and "no", or all strings of a rating. Only members of the set can be found, and
-with as many beams as members all of them are scored.
+A set of answers is a trie of their tokens: item IDs with tokens of their own, item names as text,
+"yes" and "no", or all strings of a rating. Only members of the set can be given, and with as many
+beams as members all of them are scored.
 
-Shapes: `N` prompts, `A` answers, `K` beams, `L` tokens of the longest answer, `S` of a prompt.
+Shapes: `N` prompts, `A` answers, `K` beams, `L` tokens of the longest answer, `S` tokens of a
+prompt.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.data import encode_texts
+from jaxrec.decode.batching import row_batches
 from jaxrec.decode.beam import search_items
-from jaxrec.decode.history import read_histories
-from jaxrec.decode.recommend import bucket
-from jaxrec.decode.search import Normalize
+from jaxrec.decode.generation import TextOptions
+from jaxrec.decode.history import ReadOptions, read_histories
+from jaxrec.decode.options import ANY_ITEM, Catalogue, Request, SearchOptions
+from jaxrec.decode.prompts import Prompts
 from jaxrec.decode.text_beam import beam_generate
-from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex, pad_items
+from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
 from jaxrec.models import EncoderDecoder
 
 
@@ -30,32 +34,39 @@ class Answers:
     """A finite set of answers.
 
     Attributes:
-      index: the trie.
-      vocabulary: token numbers of its codes.
-      tokens: `[A, L]` int32; a shorter text is filled with its end token.
+      catalogue: the trie of the answers, and the tokens of its codes.
+      tokens: `[A, L]` int32; a shorter text is filled up with its end token.
+
+    Example:
+      >>> from jaxrec.data import train_unigram
+      >>> tokenizer = train_unigram(["yes", "no"], 300, words=["yes", "no"])
+      >>> answers = Answers.of_texts(tokenizer, ["yes", "no"], len(tokenizer))
+      >>> len(answers)
+      2
+      >>> answers.look_up(answers.tokens[::-1], np.array([2, 2]), tokenizer.eos_token_id).tolist()
+      [1, 0]
     """
 
-    index: ItemIndex
-    vocabulary: IdVocabulary
+    catalogue: Catalogue
     tokens: np.ndarray
 
     @classmethod
     def of_codes(cls, codes: ItemCodes, first: int) -> "Answers":
-        """Item IDs whose tokens follow a text vocabulary of `first` tokens."""
-        vocabulary = IdVocabulary(sizes=codes.sizes, num_special=first)
-        return cls(ItemIndex.build(codes), vocabulary, vocabulary.tokens(codes.codes))
+        """Make a set of item IDs, whose tokens follow a text vocabulary of `first` tokens."""
+        catalogue = Catalogue.of_codes(codes, num_special=first)
+        return cls(catalogue, catalogue.vocabulary.tokens(codes.codes))
 
     @classmethod
     def of_texts(cls, tokenizer: Any, texts: Sequence[str], vocab_size: int) -> "Answers":
-        """Texts as the tokenizer cuts and ends them; V tokens a level.
+        """Make a set of texts, cut and ended by the tokenizer; a level has V codes.
 
         Args:
-          tokenizer: as of `data.prompts.encode_texts`.
+          tokenizer: a tokenizer that ends each text with its end token, see `data.encode_texts`.
           texts: A different strings.
-          vocab_size: V, of the model.
+          vocab_size: V of the model.
 
         Raises:
-          DataError: two texts of the same tokens.
+          DataError: two texts have the same tokens.
         """
         tokens, valid = encode_texts(tokenizer, texts)
         tokens = np.where(valid, tokens, tokenizer.eos_token_id)[:, : valid.sum(axis=1).max()]
@@ -63,37 +74,37 @@ class Answers:
         vocabulary = IdVocabulary(
             sizes=sizes, num_special=0, shared=True, end=tokenizer.eos_token_id
         )
-        return cls(ItemIndex.build(tokens, sizes), vocabulary, tokens)
+        return cls(Catalogue(ItemIndex.build(tokens, sizes), vocabulary), tokens)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def found(self, tokens: np.ndarray, lengths: np.ndarray, end: int) -> np.ndarray:
-        """Which answers texts of tokens are: `[..., T]` and `[...]` to `[...]` int32, else -1.
+    def look_up(self, tokens: np.ndarray, lengths: np.ndarray, end: int) -> np.ndarray:
+        """Return which answer each text is, `[...]` int32; -1 for a text that is no answer.
 
         Args:
-          tokens: what was written.
-          lengths: tokens of each, an end token included.
+          tokens: `[..., T]`, what was written.
+          lengths: `[...]`, number of tokens of each text, an end token included.
           end: the end token.
         """
-        known = {_bare(row, end): answer for answer, row in enumerate(self.tokens.tolist())}
+        known = {_without_end(row, end): answer for answer, row in enumerate(self.tokens.tolist())}
         rows = tokens.reshape(-1, tokens.shape[-1]).tolist()
         ends = lengths.reshape(-1).tolist()
-        found = [known.get(_bare(row[:n], end), -1) for row, n in zip(rows, ends, strict=True)]
-        return np.array(found, np.int32).reshape(lengths.shape)
+        numbers = [
+            known.get(_without_end(row[:count], end), -1)
+            for row, count in zip(rows, ends, strict=True)
+        ]
+        return np.array(numbers, np.int32).reshape(lengths.shape)
 
 
 def choose_answers(
     model: EncoderDecoder,
     params: Any,
     answers: Answers,
-    tokens: np.ndarray,
-    valid: np.ndarray,
+    prompts: Prompts,
+    options: SearchOptions,
+    request: Request = ANY_ITEM,
     *,
-    beams: int,
-    allowed: np.ndarray | None = None,
-    excluded: Sequence[np.ndarray] | None = None,
-    normalize: Normalize = "vocabulary",
     batch_size: int = 128,
     start: int = 0,
     progress: Callable[[int], None] = lambda done: None,
@@ -103,75 +114,57 @@ def choose_answers(
     Args:
       model: its encoder reads the prompts.
       params: its variables.
-      answers: what may be found.
-      tokens: `[N, S]` int32 prompts.
-      valid: `[N, S]` bool.
-      beams: K.
-      allowed: `[N, A]` bool answers that may be given; None for all.
-      excluded: N arrays of answers that may not; None for none.
-      normalize: see `search_items`; "vocabulary" gives the log-probabilities that training has.
-      batch_size: prompts a call; the last one is filled up, so that one shape is compiled.
+      answers: what may be given.
+      prompts: `[N, S]` tokens.
+      options: beam width, normalization and strategy; normalization over the "vocabulary" gives the
+        log-probabilities that the model was trained on.
+      request: answers that each prompt may get, `[N, A]` and `[N, E]`.
+      batch_size: prompts a call; the last call is filled up, so that one shape is compiled.
       start: first token of the decoder.
-      progress: called with the number of prompts done.
+      progress: is called with the number of prompts done.
 
     Returns:
       `[N, K]` int32 answers, -1 where fewer are allowed, and `[N, K]` float32 scores.
 
     Raises:
-      ConfigError: more beams than answers, or none.
+      ConfigError: more beams than answers, or a request with a random key.
     """
-    if not 1 <= beams <= len(answers):
-        raise ConfigError(f"beams must lie between 1 and the {len(answers)} answers, got {beams}")
-    barred = None
-    if excluded is not None:
-        barred = pad_items(excluded, bucket(max(map(len, excluded), default=1)))
+    widest = options.beams if isinstance(options.beams, int) else options.beams[-1]
+    if widest > len(answers):
+        raise ConfigError(f"beams must lie between 1 and the {len(answers)} answers, got {widest}")
+    if request.key is not None:
+        raise ConfigError("choose_answers draws nothing; drop the key of the request")
+    reading, count = ReadOptions(start=start), len(prompts.tokens)
     items, scores = [], []
-    for rows in _rows(len(tokens), batch_size):
-        history = read_histories(
-            model, params, jnp.asarray(tokens[rows]), jnp.asarray(valid[rows]), start=start
-        )
-        found = search_items(
-            model,
-            params,
-            answers.index,
-            history,
-            None if allowed is None else jnp.asarray(allowed[rows]),
-            None if barred is None else jnp.asarray(barred[rows]),
-            vocabulary=answers.vocabulary,
-            beams=beams,
-            normalize=normalize,
-        )
-        items.append(np.asarray(found.items))
-        scores.append(np.asarray(found.scores))
-        progress(min(len(items) * batch_size, len(tokens)))
-    return _joined(items, len(tokens)), _joined(scores, len(tokens))
+    for rows in row_batches(count, batch_size):
+        own, wanted = _take((prompts, request), rows)
+        history = read_histories(model, params, own, reading)
+        best = search_items(model, params, answers.catalogue, history, options, wanted)
+        items.append(np.asarray(best.items))
+        scores.append(np.asarray(best.scores))
+        progress(min(len(items) * batch_size, count))
+    return np.concatenate(items)[:count], np.concatenate(scores)[:count]
 
 
 def score_answers(
     model: EncoderDecoder,
     params: Any,
     answers: Answers,
-    tokens: np.ndarray,
-    valid: np.ndarray,
+    prompts: Prompts,
     *,
     batch_size: int = 128,
     start: int = 0,
 ) -> np.ndarray:
-    """Log-probability of every answer to every prompt, `[N, A]` float32; as `choose_answers`.
+    """Return the log-probability of every answer to every prompt, `[N, A]` float32.
 
-    Cost: A beams a prompt, so this is for sets of a few dozen.
+    The arguments are those of `choose_answers`. Each prompt has A beams, so this is for sets of a
+    few dozen answers.
     """
+    options = SearchOptions(beams=len(answers), normalize="vocabulary")
     items, scores = choose_answers(
-        model,
-        params,
-        answers,
-        tokens,
-        valid,
-        beams=len(answers),
-        batch_size=batch_size,
-        start=start,
+        model, params, answers, prompts, options, batch_size=batch_size, start=start
     )
-    table = np.full((len(tokens), len(answers)), -np.inf, np.float32)
+    table = np.full((len(prompts.tokens), len(answers)), -np.inf, np.float32)
     np.put_along_axis(table, items, scores, axis=1)
     return table
 
@@ -180,60 +173,44 @@ def write_answers(
     model: EncoderDecoder,
     params: Any,
     answers: Answers,
-    tokens: np.ndarray,
-    valid: np.ndarray,
+    prompts: Prompts,
     *,
     beams: int,
     end: int,
     batch_size: int = 128,
     start: int = 0,
 ) -> np.ndarray:
-    """Let a beam search write over the whole vocabulary, and look up what it wrote.
+    """Let a beam search write over the whole vocabulary, and look up which answers it wrote.
 
     Args:
-      model: as of `choose_answers`, and so the others.
+      model: its encoder reads the prompts.
       params: its variables.
-      answers: what counts as an answer.
-      tokens: `[N, S]` int32 prompts.
-      valid: `[N, S]` bool.
+      answers: the texts that count as answers.
+      prompts: `[N, S]` tokens.
       beams: K.
       end: token that ends an answer.
-      batch_size: prompts a call.
+      batch_size: prompts a call; the last call is filled up, so that one shape is compiled.
       start: first token of the decoder.
 
     Returns:
       `[N, K]` int32 answers, best first, -1 where a beam wrote something else.
     """
-    longest = answers.tokens.shape[1] + 1
-    found = []
-    for rows in _rows(len(tokens), batch_size):
+    options = TextOptions(max_tokens=answers.tokens.shape[1] + 1, eos=(end,), start=start)
+    numbers, count = [], len(prompts.tokens)
+    for rows in row_batches(count, batch_size):
+        # By probability alone: no ID has an advantage because of its length.
         texts = beam_generate(
-            model,
-            params,
-            jnp.asarray(tokens[rows]),
-            jnp.asarray(valid[rows]),
-            beams=beams,
-            max_tokens=longest,
-            eos=(end,),
-            start=start,
-            # By probability alone: no ID has an advantage of its length.
-            length_penalty=0.0,
+            model, params, _take(prompts, rows), options, beams=beams, length_penalty=0.0
         )
-        found.append(answers.found(np.asarray(texts.tokens), np.asarray(texts.lengths), end))
-    return _joined(found, len(tokens))
+        numbers.append(answers.look_up(np.asarray(texts.tokens), np.asarray(texts.lengths), end))
+    return np.concatenate(numbers)[:count]
 
 
-def _rows(count: int, batch_size: int) -> Iterator[np.ndarray]:
-    """Rows of each call; the last one's is repeated until there are as many as a call has."""
-    size = min(batch_size, count)
-    for first in range(0, count, batch_size):
-        yield np.minimum(np.arange(first, first + size), count - 1)
+def _take(tree: Any, rows: np.ndarray) -> Any:
+    """Take rows of all arrays."""
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows]), tree)
 
 
-def _joined(parts: Sequence[np.ndarray], count: int) -> np.ndarray:
-    return np.concatenate(parts)[:count]
-
-
-def _bare(row: Sequence[int], end: int) -> tuple[int, ...]:
-    """Tokens up to the end token."""
+def _without_end(row: Sequence[int], end: int) -> tuple[int, ...]:
+    """Return the tokens before the end token."""
     return tuple(row[: row.index(end)] if end in row else row)

@@ -1,4 +1,7 @@
-"""Which of two answers a language model expects after a prompt: one pass, no generation."""
+"""Which of two answers a language model expects after a prompt: one pass, no generation.
+
+Shapes: `N` prompts, `B` prompts of a call, `T` tokens.
+"""
 
 import functools
 from typing import Any
@@ -14,19 +17,33 @@ from jaxrec.nn import SelfContext, attention_mask, positions_of
 
 
 def answer_tokens(tokenizer: Any, one: str, other: str) -> tuple[int, int]:
-    """Numbers of the tokens that begin two answers after a framed prompt.
+    """Return the first tokens of two answers, as the tokenizer cuts them after a framed prompt.
+
+    Args:
+      tokenizer: a tokenizer of transformers.
+      one: an answer, such as "Yes.".
+      other: another answer, such as "No.".
 
     Raises:
-      ConfigError: a tokenizer that begins both with the same token.
+      ConfigError: the tokenizer begins both answers with the same token.
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> tokenizer = train_bpe(["Yes. No."], vocab_size=300)
+      >>> tokenizer.decode(list(answer_tokens(tokenizer, "Yes.", "No.")))
+      'YN'
     """
     prompt = Instruction("a", "b", "").prompt
     base = len(tokenizer(prompt)["input_ids"])
     first, second = (tokenizer(prompt + answer)["input_ids"] for answer in (one, other))
-    # Where a merge crosses the boundary the answers differ one token earlier.
+    # If a merge crosses the end of the prompt, the answers differ one token earlier.
     shorter = min(len(first), len(second))
     at = next((i for i in range(shorter) if first[i] != second[i]), None)
     if at is None or at > base:
-        raise ConfigError(f"the tokenizer begins {one!r} and {other!r} with the same token")
+        raise ConfigError(
+            f"the tokenizer begins {one!r} and {other!r} with the same token; choose answers that "
+            "begin with different tokens"
+        )
     return first[at], second[at]
 
 
@@ -40,15 +57,15 @@ def answer_logits(
     *,
     answers: tuple[int, int],
 ) -> jax.Array:
-    """Log-probabilities of both answers: `[B, T]` prompts to `[B, 2]` float32.
+    """Return the log-probabilities of both answers, `[B, 2]` float32.
 
     Args:
       model: the decoder (static).
       params: its variables.
-      tokens: `[B, T]` int32; what follows the prompt is not read.
+      tokens: `[B, T]` int32 prompts; what follows a prompt has no influence.
       valid: `[B, T]` bool.
       answer: `[B]` int32, position of the first token of the answer.
-      answers: of `answer_tokens` (static).
+      answers: what `answer_tokens` returned (static).
     """
     context = SelfContext(attention_mask(valid), causal=True)
     hidden, _ = model.apply(params, tokens, positions_of(valid), context, method="hidden")
@@ -66,18 +83,18 @@ def answer_gaps(
     batch_size: int = 32,
     probabilities: bool = False,
 ) -> np.ndarray:
-    """How much the model expects the first answer rather than the second: `[N]` float32.
+    """Return how much the model prefers the first answer to the second, `[N]` float32.
 
     Args:
       model: the decoder.
       params: its variables.
-      rows: of `encode_instructions`.
-      answers: of `answer_tokens`.
-      batch_size: rows a call; the last one is filled up.
-      probabilities: the difference of the two probabilities instead of the gap of the logits. So
-        TALLRec's published script ranks, by a second softmax over them.
+      rows: what `encode_instructions` returned.
+      answers: what `answer_tokens` returned.
+      batch_size: rows a call; the last call is filled up.
+      probabilities: return the difference of the two probabilities instead of the difference of the
+        logits. TALLRec's published script ranks by it, through a second softmax.
     """
-    found = []
+    parts = []
     for start in range(0, len(rows), batch_size):
         chosen = np.minimum(np.arange(start, start + batch_size), len(rows) - 1)
         batch = rows.take(chosen)
@@ -89,6 +106,6 @@ def answer_gaps(
             jnp.asarray(rows.answer[chosen]),
             answers=answers,
         )
-        found.append(np.asarray(logits)[: len(rows) - start])
-    one, other = np.concatenate(found).T
+        parts.append(np.asarray(logits)[: len(rows) - start])
+    one, other = np.concatenate(parts).T
     return np.exp(one) - np.exp(other) if probabilities else one - other

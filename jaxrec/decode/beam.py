@@ -1,178 +1,94 @@
 """Beam search over valid item IDs only: from histories to items and scores in one jitted call.
 
-Prefill reads each history once; then one wide step a level extends all beams, with logits of that
+The histories are read once. Then one wide step a level extends all beams, with logits of that
 level's codes alone. Illegal codes are removed *before* the top-k, so the search is exact for its
-beam width: with as many beams as items it ranks the whole catalogue. Where every beam has one way
-left, the rest of all IDs is scored in one pass.
+beam width: with as many beams as items it ranks the whole catalogue.
 
-    tokens --read_histories--> History --search_items--> Recommendations
-              once a user                  L - 1 wide steps
+    prompts --read_histories--> History --search_items--> Recommendations
+               once a user                L - 1 wide steps
+
+The walk down the trie itself is in `search`.
 
 Shapes: `B` rows of histories, `P` users a row (1 unless packed), `U` = B P users, `K` beams, `L`
-levels.
+levels, `I` items.
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from jaxrec.core import ConfigError
-from jaxrec.decode.cache import BeamCache
-from jaxrec.decode.history import CacheDtype, History, read_histories
+from jaxrec.decode.beam_reader import BeamReader
+from jaxrec.decode.history import PLAIN_READING, History, ReadOptions, read_histories
 from jaxrec.decode.kv_cache import LanguageModel
-from jaxrec.decode.levels import Beams, Recommendations, Search
-from jaxrec.decode.search import NORMALIZE, Normalize, pick
-from jaxrec.decode.strategies import BEST, Strategy
-from jaxrec.ids import IdVocabulary, ItemIndex
-from jaxrec.kernels import Implementation, flat_top_k
+from jaxrec.decode.level import pick
+from jaxrec.decode.options import ANY_ITEM, Catalogue, Request, SearchOptions
+from jaxrec.decode.prompts import Prompts
+from jaxrec.decode.search import Recommendations, Search, search_all_levels
+from jaxrec.kernels import flat_top_k
 
 
-def beam_widths(index: ItemIndex, beams: int | Sequence[int]) -> tuple[int, ...]:
-    """Beams kept after each level: at most `beams`, and no more than the trie has nodes there."""
-    wanted = (beams,) * index.levels if isinstance(beams, int) else tuple(beams)
-    if len(wanted) != index.levels or min(wanted) < 1:
-        raise ConfigError(
-            f"beams must be one positive width, or one for each of {index.levels} levels, got "
-            f"{beams}"
-        )
-    return tuple(min(k, edges.shape[0]) for k, edges in zip(wanted, index.edges, strict=True))
-
-
-def check_beams(num_items: int, beams: int) -> None:
-    """Reject a beam width that the catalogue cannot fill, before any work.
-
-    Raises:
-      ConfigError: beams below 1 or above the number of items.
-    """
-    if not 1 <= beams <= num_items:
-        raise ConfigError(
-            f"decode.beams must lie between 1 and the catalogue's {num_items} items, got {beams}"
-        )
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=(
-        "model",
-        "vocabulary",
-        "beams",
-        "normalize",
-        "strategy",
-        "users",
-        "start",
-        "cache_dtype",
-        "implementation",
-    ),
-)
+@functools.partial(jax.jit, static_argnames=("model", "options", "reading"))
 def beam_search(
     model: LanguageModel,
     params: Any,
-    index: ItemIndex,
-    tokens: jax.Array,
-    allowed: jax.Array | None = None,
-    excluded: jax.Array | None = None,
-    *,
-    vocabulary: IdVocabulary,
-    beams: int | tuple[int, ...],
-    normalize: Normalize = "codes",
-    strategy: Strategy = BEST,
-    key: jax.Array | None = None,
-    prefix: jax.Array | None = None,
-    segments: jax.Array | None = None,
-    users: int = 1,
-    start: int = 0,
-    cache_dtype: CacheDtype = "model",
-    implementation: Implementation = "auto",
+    catalogue: Catalogue,
+    prompts: Prompts,
+    options: SearchOptions,
+    request: Request = ANY_ITEM,
+    reading: ReadOptions = PLAIN_READING,
 ) -> Recommendations:
-    """Generate the `beams` best items after each history: `read_histories` and `search_items`.
+    """Generate the best items after each history: `read_histories`, then `search_items`.
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the history (static).
       params: its parameters.
-      index: all valid IDs.
-      tokens: `[B, S]` int32 histories as tokens, padded with PAD (0) on either side.
-      allowed: as of `search_items`.
-      excluded: as of `search_items`.
-      vocabulary: as of `search_items` (static).
-      beams: as of `search_items` (static).
-      normalize: as of `search_items` (static).
-      strategy: as of `search_items` (static).
-      key: as of `search_items`.
-      prefix: `[B, S]` bool, as of `read_histories`.
-      segments: `[B, S]` int32, as of `read_histories`.
-      users: P, as of `read_histories` (static).
-      start: as of `read_histories` (static).
-      cache_dtype: as of `read_histories` (static).
-      implementation: as of `search_items` (static).
+      catalogue: what can be generated.
+      prompts: `[B, S]` histories as tokens, see `ids.write_histories`.
+      options: beam width, normalization and strategy (static).
+      request: which items each user may get.
+      reading: how the histories are read (static).
 
     Returns:
       `Recommendations` of `[U, min(K, I)]`.
+
+    Raises:
+      ConfigError: settings that contradict one another.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.ids import simple, write_histories
+      >>> from jaxrec.models import CausalLM, TransformerConfig
+      >>> codes = simple.sequential(6, levels=1, size=6)
+      >>> catalogue = Catalogue.of_codes(codes)
+      >>> config = TransformerConfig(vocab_size=8, width=4, depth=1, num_heads=1, mlp_width=4)
+      >>> model = CausalLM(config)
+      >>> params = jax.eval_shape(
+      ...     model.init, jax.random.key(0), np.zeros((1, 2), np.int32), np.ones((1, 2), bool)
+      ... )
     """
-    history = read_histories(
-        model,
-        params,
-        tokens,
-        prefix=prefix,
-        segments=segments,
-        users=users,
-        start=start,
-        cache_dtype=cache_dtype,
-    )
-    return search_items(
-        model,
-        params,
-        index,
-        history,
-        allowed,
-        excluded,
-        vocabulary=vocabulary,
-        beams=beams,
-        normalize=normalize,
-        strategy=strategy,
-        key=key,
-        implementation=implementation,
-    )
+    history = read_histories(model, params, prompts, reading)
+    return search_items(model, params, catalogue, history, options, request)
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("model", "vocabulary", "beams", "normalize", "strategy", "implementation"),
-)
+@functools.partial(jax.jit, static_argnames=("model", "options"))
 def search_items(
     model: LanguageModel,
     params: Any,
-    index: ItemIndex,
+    catalogue: Catalogue,
     history: History,
-    allowed: jax.Array | None = None,
-    excluded: jax.Array | None = None,
-    *,
-    vocabulary: IdVocabulary,
-    beams: int | tuple[int, ...],
-    normalize: Normalize = "codes",
-    strategy: Strategy = BEST,
-    key: jax.Array | None = None,
-    implementation: Implementation = "auto",
+    options: SearchOptions,
+    request: Request = ANY_ITEM,
 ) -> Recommendations:
-    """Generate items after histories that were read.
+    """Generate items after histories that were read before.
 
     Args:
-      model: as of `read_histories` (static).
+      model: the model that read the histories (static).
       params: its parameters.
-      index: all valid IDs.
-      history: of B rows with P users each; users are counted row by row.
-      allowed: `[U, I]` bool items that may be recommended (a region, a shelf); None for all.
-      excluded: `[U, E]` int32 items that may not, such as the user's history, padded with -1; None
-        for none. Costs O(E log E) a user, whatever I; with `allowed`, O(I).
-      vocabulary: token numbers of the codes (static).
-      beams: K after each level, or one width for each level (static).
-      normalize: log-probabilities over all codes of a level, over the legal ones only, or over the
-        whole vocabulary, whose logits are then computed (static).
-      strategy: which beams are kept (static).
-      key: typed random key of a random strategy.
-      implementation: of the kernels, see `kernels.choose` (static).
+      catalogue: what can be generated.
+      history: B rows with P users each; users are counted row by row.
+      options: beam width, normalization and strategy (static).
+      request: which items each user may get.
 
     Returns:
       `Recommendations` of `[U, min(K, I)]`.
@@ -183,82 +99,25 @@ def search_items(
     Cost a user: L - 1 steps of K tokens, each reading the history's keys and values once, and a
     search of O(K C_l) a level. The trace is unrolled over levels.
     """
-    widths = _widths(index, beams, normalize, strategy, key)
-    search = Search(
+    options.check_key(request.key)
+    index = catalogue.index
+    reader = BeamReader(
         model=model,
         params=params,
-        index=index,
         history=history,
-        vocabulary=vocabulary,
-        widths=widths,
-        normalize=normalize,
-        strategy=strategy,
-        implementation=implementation,
-        alive=_alive(index, allowed, excluded),
-        keys=None if key is None else jax.random.split(key, index.levels),
+        vocabulary=catalogue.vocabulary,
+        widths=options.widths(index),
+        options=options,
     )
-    batch, users, width = history.state.shape
-    # A history is one beam at the root of the trie.
-    root = jnp.zeros((batch * users, 1), jnp.int32)
-    zero = jnp.zeros(root.shape, jnp.float32)
-    state = Beams(
-        node=root,
-        token=root,
-        score=zero,
-        rank=zero,
-        ancestors=jnp.zeros((*root.shape, 0), jnp.int32),
+    search = Search(
+        reader=reader,
+        index=index,
+        alive=request.alive(index),
+        keys=None if request.key is None else jax.random.split(request.key, index.levels),
     )
-    cache = BeamCache.of_history(history.cache.key, history.cache.value, history.scale)
-    state = search.choose(0, state, history.state.reshape(batch * users, 1, width))
-    found = search.go_on(1, state, cache)
-    if strategy.kind == "diverse":
-        scores, order = flat_top_k(found.scores, found.scores.shape[1])
-        return Recommendations(pick(found.items, order), scores)
-    return found
-
-
-def _widths(
-    index: ItemIndex,
-    beams: int | tuple[int, ...],
-    normalize: Normalize,
-    strategy: Strategy,
-    key: jax.Array | None,
-) -> tuple[int, ...]:
-    """Check the settings; beams after each level."""
-    widths = beam_widths(index, beams)
-    if normalize not in NORMALIZE:
-        raise ConfigError(f"normalize must be one of {NORMALIZE}, got {normalize!r}")
-    if strategy.random != (key is not None):
-        raise ConfigError(
-            f"strategy {strategy.kind!r} {'needs a' if strategy.random else 'reads no'} key"
-        )
-    if strategy.free and normalize != "codes":
-        raise ConfigError(
-            f"strategy.free draws from all codes; set normalize='codes', got {normalize!r}"
-        )
-    if strategy.random and not strategy.free and normalize != "legal":
-        raise ConfigError(
-            f"strategy {strategy.kind!r} draws legal items; set normalize='legal', got "
-            f"{normalize!r}"
-        )
-    if strategy.kind not in ("diverse", "sample"):
-        return widths
-    # Groups and draws are not limited by the number of nodes.
-    if not isinstance(beams, int) or beams % strategy.groups:
-        raise ConfigError(
-            f"strategy {strategy.kind!r} needs one width for all levels, a multiple of its "
-            f"{strategy.groups} groups; got beams={beams}"
-        )
-    return (beams,) * index.levels
-
-
-def _alive(index: ItemIndex, allowed: jax.Array | None, excluded: jax.Array | None) -> Any:
-    if allowed is not None and excluded is not None:
-        rows = jnp.arange(allowed.shape[0], dtype=jnp.int32)[:, None]
-        # -1 would be the last item; what lies beyond the end is dropped.
-        out = jnp.where(excluded < 0, allowed.shape[1], excluded)
-        allowed = allowed.at[rows, out].set(False, mode="drop")
-        return index.restrict(allowed)
-    if excluded is not None:
-        return index.exclude(excluded)
-    return None if allowed is None else index.restrict(allowed)
+    best = search_all_levels(search)
+    if options.strategy.kind != "diverse":
+        return best
+    # Groups come one after the other; a list is sorted.
+    scores, order = flat_top_k(best.scores, best.scores.shape[1])
+    return Recommendations(pick(best.items, order), scores)

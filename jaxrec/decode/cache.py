@@ -1,10 +1,11 @@
-"""The decoding cache: one history a user, and one key and value per beam and level.
+"""The cache of a search: one history for each user, and one key and value per beam and level.
 
-Beams that win are not copied. Each keeps the *ancestor indices* of its path, and attention reads
-the keys of earlier levels through them.
+The cache of a beam that is kept is never copied. Each beam stores the *ancestor indices* of its
+path, and attention reads the keys of earlier levels through them.
 
-Shapes: `B` rows of histories, `Q` tokens that are read at once (beams of all users of a row, times
-the tokens of each), `S` history tokens, `J` levels generated so far, `R` tokens a beam reads.
+Shapes: `B` rows of histories, `Q` tokens that are read at once (the beams of all users of a row,
+times the tokens of each), `S` history tokens, `J` levels generated so far, `R` tokens that a beam
+reads.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.kernels import Implementation, beam_attention
+from jaxrec.kernels import Implementation, SharedHistory, beam_attention
 from jaxrec.nn import ScoreTerms
 
 
@@ -25,9 +26,9 @@ class BeamCache:
     Attributes:
       history_key: `[depth, B, G, S, H]`, int8 where there is a scale.
       history_value: `[depth, B, G, S, H]`.
-      history_scale: of an int8 history, `[depth, B, G, S]` for keys and for values; else None.
-      suffix_key: one `[depth, B, K_j, G, H]` for each level generated so far.
-      suffix_value: likewise.
+      history_scale: `[depth, B, G, S]` for keys and for values of an int8 history; else None.
+      suffix_key: keys of each level generated so far, `[depth, B, K_j, G, H]` each.
+      suffix_value: values of each level, of the same shapes.
     """
 
     history_key: jax.Array
@@ -40,9 +41,9 @@ class BeamCache:
     def of_history(
         cls, key: jax.Array, value: jax.Array, scale: tuple[jax.Array, jax.Array] | None = None
     ) -> "BeamCache":
-        """From `[depth, B, S, G, H]`, as a model gives them, and scales `[depth, B, S, G]`.
+        """Make a cache of keys and values `[depth, B, S, G, H]` and scales `[depth, B, S, G]`.
 
-        Turned once a search, so that every step reads each head's tokens in one run.
+        They are transposed once a search, so that every step reads each head's tokens in one run.
         """
         key, value, scale = jax.tree.map(lambda x: jnp.swapaxes(x, 2, 3), (key, value, scale))
         return cls(history_key=key, history_value=value, history_scale=scale)
@@ -61,11 +62,11 @@ class BeamContext:
     """Beams attend to their user's history, to their ancestors and to their own new tokens.
 
     Attributes:
-      history_valid: `[B, S]` bool, or `[B, Q, S]` where several users share a row.
+      history_valid: `[B, S]` bool; `[B, Q, S]` where several users share a row.
       history_positions: `[B, S]` int32.
       ancestors: `[B, K, J]` int32: which beam of level j each beam of the row descends from.
-      new: R, tokens that each beam reads at once, one after the other; 1 in a search.
-      implementation: of the attention, see `kernels.choose`.
+      new: R, number of successive tokens that each beam reads at once; 1 in a step of a search.
+      implementation: which form of the attention runs, see `kernels.choose`.
     """
 
     history_valid: jax.Array
@@ -75,7 +76,7 @@ class BeamContext:
     implementation: Implementation = dataclasses.field(default="auto", metadata={"static": True})
 
     def distance(self, positions: jax.Array) -> jax.Array:
-        """Distances to the history, the J ancestors and the R new tokens: `[B, Q, S + J + R]`."""
+        """Return distances to history, J ancestors and R new tokens: `[B, Q, S + J + R]`."""
         past = positions[:, :, None] - self.history_positions[:, None, :]
         count = self.ancestors.shape[2] + self.new
         token = jnp.arange(positions.shape[1], dtype=jnp.int32) % self.new
@@ -91,25 +92,22 @@ class BeamContext:
         terms: ScoreTerms,
         layer: BeamCache,
     ) -> jax.Array:
-        """Attend; beams, and their tokens within them, take the place of time."""
+        """Attend to one layer; beams, and the tokens within them, stand on the axis of time."""
         if self.new > 1:
             allowed = self._allowed(layer.history_key.shape[2])
             allowed = allowed if terms.allowed is None else allowed & terms.allowed
             terms = dataclasses.replace(terms, allowed=allowed)
-        return beam_attention(
-            query,
-            layer.history_key,
-            layer.history_value,
-            self.history_valid,
-            self._suffix(layer.suffix_key, key),
-            self._suffix(layer.suffix_value, value),
-            terms,
-            history_scale=layer.history_scale,
-            implementation=self.implementation,
+        history = SharedHistory(
+            key=layer.history_key,
+            value=layer.history_value,
+            valid=self.history_valid,
+            scale=layer.history_scale,
         )
+        suffix = self._suffix(layer.suffix_key, key), self._suffix(layer.suffix_value, value)
+        return beam_attention(query, history, suffix, terms, implementation=self.implementation)
 
     def _allowed(self, history: int) -> jax.Array:
-        """A token sees its beam's new tokens up to itself: `[1, Q, S + J + R]` bool.
+        """Let a token see its beam's new tokens up to itself: `[1, Q, S + J + R]` bool.
 
         For one beam of three tokens, after the history and the ancestors::
 
@@ -123,7 +121,7 @@ class BeamContext:
         return jnp.tile(rows, (self.ancestors.shape[1], 1))[None]
 
     def _suffix(self, levels: tuple[jax.Array, ...], new: jax.Array) -> jax.Array:
-        """What each token sees of its own beam: `[B, Q, J + R, G, H]`."""
+        """Gather what each token sees of its own beam: `[B, Q, J + R, G, H]`."""
         # [B, K_j, G, H] -> [B, K, G, H]
         path = [
             jnp.take_along_axis(rows, self.ancestors[:, :, j, None, None], axis=1)
@@ -138,15 +136,15 @@ class BeamContext:
 
 
 def quantized(key_value: Any) -> tuple[Any, Any]:
-    """Keys and values `[..., H]` as int8, and the scales `[...]` by which they are multiplied.
+    """Round keys and values `[..., H]` to int8; return them and their scales `[...]`.
 
-    Symmetric, one scale a token and head: the largest component is 127.
+    Rounding is symmetric with one scale for each token and head: the largest component becomes 127.
     """
 
-    def each(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def rounded(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = x.astype(jnp.float32)
         scale = jnp.maximum(jnp.abs(x).max(-1, keepdims=True) / 127.0, jnp.float32(1e-30))
         return jnp.round(x / scale).astype(jnp.int8), scale[..., 0]
 
-    (key, key_scale), (value, value_scale) = (each(x) for x in key_value)
+    (key, key_scale), (value, value_scale) = (rounded(x) for x in key_value)
     return (key, value), (key_scale, value_scale)

@@ -1,8 +1,8 @@
 """Reading histories: one pass whose keys and values all beams of a user share.
 
 A `History` is a pytree that outlives a request: `extend_histories` reads only what a returning user
-has added since. Several users may share a row (`users` above 1): short histories packed behind one
-another waste no padding.
+has added since. Several users may share a row (`ReadOptions.users` above 1): short histories that
+are packed one after the other waste no padding.
 
 Shapes: `B` rows, `P` users a row, `S` slots, `M` tokens that an encoder reads.
 """
@@ -24,11 +24,49 @@ from jaxrec.decode.kv_cache import (
     step,
     written_tokens,
 )
+from jaxrec.decode.prompts import Prompts
 from jaxrec.models import EncoderDecoder
 from jaxrec.nn import SelfContext
-from jaxrec.peft import prepend, virtual_of
+from jaxrec.peft import virtual_of
 
 CacheDtype = Literal["model", "int8"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How histories are read. Hashable, so that it is a static argument under `jax.jit`.
+
+    Attributes:
+      users: P, users packed into a row; above 1, `Prompts.segments` says which tokens are whose.
+      room: free slots for `extend_histories`.
+      start: first token of an encoder-decoder's decoder.
+      cache_dtype: "int8" stores keys and values rounded, which halves (bfloat16) or quarters
+        (float32) what every step reads; "model" keeps the model's own type.
+
+    Raises:
+      ConfigError: a value out of range.
+
+    Example:
+      >>> ReadOptions(room=8).cache_dtype
+      'model'
+    """
+
+    users: int = 1
+    room: int = 0
+    start: int = 0
+    cache_dtype: CacheDtype = "model"
+
+    def __post_init__(self) -> None:
+        if self.users < 1:
+            raise ConfigError(f"users must be at least 1 a row, got {self.users}")
+        if self.room < 0:
+            raise ConfigError(f"room must not be negative, got {self.room}")
+        if self.cache_dtype not in ("model", "int8"):
+            raise ConfigError(f"cache_dtype must be 'model' or 'int8', got {self.cache_dtype!r}")
+
+
+# One user a row, without room for more tokens.
+PLAIN_READING = ReadOptions()
 
 
 @jax.tree_util.register_dataclass
@@ -37,12 +75,13 @@ class History:
     """Histories that were read, ready for a search.
 
     Attributes:
-      state: `[B, P, D]`, the last state of each user's history: it predicts the next token.
-      position: `[B, P]` int32, of the next token.
-      seen: bool `[B, S]`, or `[B, P, S]` with several users a row: each user's slots.
+      state: `[B, P, D]`, the last state of each user's history, which predicts the next token.
+      position: `[B, P]` int32, position of the next token.
+      seen: `[B, S]` bool, each user's slots; `[B, P, S]` with several users a row.
       cache: keys and values of the decoder; int8 where there is a scale.
-      scale: `[depth, B, S, G]` for keys and for values, of an int8 cache; else None.
-      memory_seen: bool `[B, M]` or `[B, P, M]`, each user's tokens of the encoder; None without.
+      scale: `[depth, B, S, G]` for keys and for values of an int8 cache; else None.
+      memory_seen: `[B, M]` or `[B, P, M]` bool, each user's tokens of the encoder; None for a model
+        without an encoder.
     """
 
     state: jax.Array
@@ -58,77 +97,51 @@ class History:
         return self.state.shape[1]
 
 
-@functools.partial(jax.jit, static_argnames=("model", "users", "room", "start", "cache_dtype"))
+@functools.partial(jax.jit, static_argnames=("model", "options"))
 def read_histories(
-    model: LanguageModel,
-    params: Any,
-    tokens: jax.Array,
-    valid: jax.Array | None = None,
-    *,
-    prefix: jax.Array | None = None,
-    segments: jax.Array | None = None,
-    users: int = 1,
-    room: int = 0,
-    start: int = 0,
-    cache_dtype: CacheDtype = "model",
+    model: LanguageModel, params: Any, prompts: Prompts, options: ReadOptions = PLAIN_READING
 ) -> History:
     """Read histories once.
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the history (static).
-      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front
-        of every user's history.
-      tokens: `[B, S]` int32, padded on either side.
-      valid: `[B, S]` bool; None for tokens other than 0.
-      prefix: `[B, S]` bool, tokens that see one another in both directions (a prefix decoder);
-        `valid` for the whole history.
-      segments: `[B, S]` int32, which of the row's users a token belongs to; needed when `users` is
-        above 1.
-      users: P, users packed into a row (static).
-      room: free slots for `extend_histories` (static).
-      start: first token of an encoder-decoder's decoder (static).
-      cache_dtype: "int8" halves or quarters what every step reads (static).
+      params: its parameters; the virtual tokens of a tuned prefix or prompt among them are put in
+        front of every user's history.
+      prompts: `[B, S]` histories. A prefix decoder needs their `prefix`: their `mask` to read the
+        whole history in both directions. Several users a row need their `segments`.
+      options: how they are read (static).
 
     Raises:
       ConfigError: several users without segments, or room where nothing can be added.
 
-    Cost: one pass over S tokens a row, and over P virtual ones for each user.
+    Cost: one pass over S tokens a row, and over the virtual tokens of each user.
     """
-    if (users > 1) != (segments is not None):
+    users, room = options.users, options.room
+    if (users > 1) != (prompts.segments is not None):
         raise ConfigError(
             f"read_histories packs users = {users} a row and got "
-            f"{'no ' if segments is None else ''}segments; give both, or neither"
+            f"{'no ' if prompts.segments is None else ''}segments; give both, or neither"
         )
-    valid = tokens != 0 if valid is None else valid
     virtual = virtual_of(params)
-    if virtual.read:
-        read = prepend(tokens, valid, model.config.vocab_size, virtual.read, segments, users)
-        tokens, valid = read.tokens, read.valid
-        prefix, segments = (None if x is None else read.widen(x) for x in (prefix, segments))
+    prompts = prompts.with_virtual(model.config.vocab_size, virtual.read, users)
     if isinstance(model, EncoderDecoder):
-        if room or prefix is not None:
+        if room or prompts.prefix is not None:
             raise ConfigError(
                 "an encoder reads a whole history in both directions: read_histories takes neither "
                 "room nor prefix with EncoderDecoder"
             )
-        if cache_dtype != "model":
+        if options.cache_dtype != "model":
             raise ConfigError(
-                "an int8 cache needs a decoder: EncoderDecoder keeps a memory instead"
+                "an int8 cache needs a decoder: EncoderDecoder keeps a memory instead; set "
+                "cache_dtype='model'"
             )
-        written = written_tokens(model, virtual, start)
-        return _encoded(model, params, tokens, valid, segments, users, written)
-    hidden, cache = prefill(
-        model,
-        params,
-        tokens,
-        valid,
-        tokens.shape[1] + room,
-        prefix=prefix,
-        segments=segments,
-    )
+        written = written_tokens(model, virtual, options.start)
+        return _encoded(model, params, prompts, users, written)
+    length, valid, segments = prompts.tokens.shape[1], prompts.mask, prompts.segments
+    hidden, cache = prefill(model, params, prompts, length + room)
     mine = valid[:, None] if segments is None else _users_of(valid, segments, users)
     # [B, P, S]
-    slots = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None, None]
+    slots = jnp.arange(length, dtype=jnp.int32)[None, None]
     last = jnp.max(jnp.where(mine, slots, 0), axis=2)
     seen = jnp.pad(mine, ((0, 0), (0, 0), (0, room)))
     history = History(
@@ -137,17 +150,11 @@ def read_histories(
         seen=seen[:, 0] if users == 1 else seen,
         cache=cache,
     )
-    return _stored(history, cache_dtype)
+    return _stored(history, options.cache_dtype)
 
 
 def _encoded(
-    model: EncoderDecoder,
-    params: Any,
-    tokens: jax.Array,
-    valid: jax.Array,
-    segments: jax.Array | None,
-    users: int,
-    written: jax.Array,
+    model: EncoderDecoder, params: Any, prompts: Prompts, users: int, written: jax.Array
 ) -> History:
     """The encoder's memory, and a decoder that has read its first tokens `[W]` for each user.
 
@@ -158,6 +165,7 @@ def _encoded(
         0 0 1 0
         0 0 1 1
     """
+    tokens, valid, segments = prompts.tokens, prompts.mask, prompts.segments
     states = model.apply(params, tokens, valid, segments=segments, method="encode")
     memory = model.apply(params, states, method="memory")
     seen = model.apply(params, tokens, valid, method="readable")
@@ -200,14 +208,15 @@ def extend_histories(
     """Read what users have added since: only the new tokens pass through the model.
 
     Args:
-      model: as in `read_histories` (static).
+      model: the decoder that read the histories (static).
       params: its parameters.
-      history: of one user a row, with T free slots; under `jit` nothing checks that there are.
+      history: histories of one user a row with at least T free slots, see `ReadOptions.room`; under
+        `jit` nothing checks that the slots are free.
       tokens: `[B, T]` int32 new tokens, padded on either side; a row may have none.
-      valid: `[B, T]` bool; None for tokens other than 0.
+      valid: `[B, T]` bool, False for padding; None if token 0 is the padding.
 
     Returns:
-      The longer histories: what reading them as a whole gives.
+      The longer histories, equal to what reading them as a whole gives.
 
     Raises:
       ConfigError: an encoder-decoder, packed users, or an int8 cache, whose keys are rounded.
@@ -237,13 +246,13 @@ def extend_histories(
 
 
 def _users_of(valid: jax.Array, segments: jax.Array, users: int) -> jax.Array:
-    """Valid tokens of each user of a row: `[B, P, S]`."""
+    """Return the valid tokens of each user of a row: `[B, P, S]`."""
     number = jnp.arange(users, dtype=segments.dtype)[None, :, None]
     return valid[:, None] & (segments[:, None] == number)
 
 
 def _next_position(seen: jax.Array, positions: jax.Array) -> jax.Array:
-    """`[B, P, S]` and `[B, S]` to `[B, P]`: one more than the last position, 0 without any."""
+    """Return one more than each user's last position, 0 for a user without tokens: `[B, P]`."""
     return jnp.max(jnp.where(seen, positions[:, None] + 1, 0), axis=2)
 
 

@@ -1,8 +1,10 @@
 """The cache of text generation: keys and values of all tokens so far, in slots filled one by one.
 
-`prefill` reads the prompt, `step` one token (or several) more; both give what a full forward pass
-over the row without its padding gives. Positions are stored with the keys, so padding may stand on
-either side of the prompt, and a row may hold several packed sequences.
+`prefill` reads the prompt, and `step` reads one more token or several. Both give what a full
+forward pass over the row without its padding gives. Positions are stored with the keys, so padding
+may stand on either side of the prompt, and a row may hold several packed sequences.
+
+Shapes: `B` rows, `T` tokens that are read at once, `S` slots, `M` tokens that an encoder reads.
 """
 
 import dataclasses
@@ -12,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
+from jaxrec.decode.prompts import Prompts
 from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.nn import Context, KeyValue, ScoreTerms, SelfContext, attention_mask, positions_of
 from jaxrec.peft import Virtual
@@ -27,10 +30,12 @@ class KVCache:
     Attributes:
       key, value: `[depth, B, S, G, H]`.
       valid: `[B, S]` bool, False for padding and for slots not yet used.
-      positions: `[B, S]` int32, of the tokens in their sequences.
-      length: int32 scalar, slots used, the same for all rows.
-      segments: `[B, S]` int32, which of a row's packed sequences; None for one sequence a row.
-      memory: `[depth, B, M, G, H]` twice, of an encoder's states; None without an encoder.
+      positions: `[B, S]` int32, positions of the tokens in their sequences.
+      length: int32 scalar, number of slots used, the same for all rows.
+      segments: `[B, S]` int32, which of a row's packed sequences a token belongs to; None for one
+        sequence a row.
+      memory: keys and values of an encoder's states, `[depth, B, M, G, H]` each; None without an
+        encoder.
       memory_valid: `[B, M]` bool.
     """
 
@@ -56,7 +61,7 @@ class KVCache:
         return self.memory, self.memory_valid
 
     def last_segments(self) -> jax.Array | None:
-        """Segment of each row's last token, `[B, 1]`; None for one sequence a row."""
+        """Return the segment of each row's last token, `[B, 1]`; None for one sequence a row."""
         if self.segments is None:
             return None
         slots = jnp.arange(self.capacity, dtype=jnp.int32)[None]
@@ -64,7 +69,7 @@ class KVCache:
         return jnp.take_along_axis(self.segments, last, axis=1)
 
     def seen(self, segments: jax.Array | None) -> jax.Array:
-        """Slots that tokens of these segments, `[B, T]`, may look at: `[B, T or 1, S]` bool."""
+        """Return the slots that tokens of segments `[B, T]` may see: `[B, T or 1, S]` bool."""
         if segments is None or self.segments is None:
             return self.valid[:, None, :]
         return self.valid[:, None, :] & (segments[:, :, None] == self.segments[:, None, :])
@@ -98,7 +103,7 @@ class CacheContext:
         terms: ScoreTerms,
         layer: KeyValue,
     ) -> jax.Array:
-        """Softmax over slots and new tokens together; `layer` is two arrays `[B, S, G, H]`.
+        """Take one softmax over slots and new tokens; `layer` is two arrays `[B, S, G, H]`.
 
         Cost: O(B N H T (S + T)) products and one read of the layer's slots, which are not copied
         into a longer array.
@@ -112,15 +117,15 @@ class CacheContext:
 
         def scores(keys: jax.Array, allowed: jax.Array, part: slice) -> jax.Array:
             # [B, G, N/G, T, S or T], as one batched product of matrices
-            found = jnp.einsum(
+            logits = jnp.einsum(
                 "btgnh,bsgh->bgnts",
                 query.reshape(b, t, g, n // g, h),
                 keys,
                 preferred_element_type=jnp.float32,
             )
             bias = None if terms.bias is None else terms.bias[..., part]
-            found = dataclasses.replace(terms, bias=bias).apply(found.reshape(b, n, t, -1))
-            return jnp.where(allowed[:, None], found, jnp.finfo(jnp.float32).min)
+            logits = dataclasses.replace(terms, bias=bias).apply(logits.reshape(b, n, t, -1))
+            return jnp.where(allowed[:, None], logits, jnp.finfo(jnp.float32).min)
 
         past = scores(layer[0], past_allowed, slice(None, slots))
         own = scores(key, own_allowed, slice(slots, None))
@@ -141,43 +146,37 @@ class CacheContext:
 def prefill(
     model: LanguageModel,
     params: Any,
-    tokens: jax.Array,
-    valid: jax.Array,
+    prompts: Prompts,
     capacity: int,
-    *,
-    prefix: jax.Array | None = None,
-    segments: jax.Array | None = None,
-    source: jax.Array | None = None,
-    source_valid: jax.Array | None = None,
+    source: Prompts | None = None,
 ) -> tuple[jax.Array, KVCache]:
     """Read the prompts and make a cache of them.
 
     Args:
       model: a decoder, or an encoder-decoder.
       params: its parameters.
-      tokens: `[B, T]` int32 prompts; of the decoder, where there is an encoder too.
-      valid: `[B, T]` bool, False for padding, on the left or on the right.
-      capacity: S >= T, slots in all: T and one for each token to come.
-      prefix: `[B, T]` bool, tokens that see one another in both directions; None for none.
-      segments: `[B, T]` int32, which of the sequences packed into a row; None for one a row.
-      source: `[B, M]` int32, what the encoder reads; only with an encoder-decoder.
-      source_valid: `[B, M]` bool.
+      prompts: `[B, T]` tokens that the decoder reads.
+      capacity: S >= T, number of slots: T, and one for each token to come.
+      source: `[B, M]` tokens that the encoder of an encoder-decoder reads.
 
     Returns:
       `[B, T, D]` states of the last layer, and the cache.
 
     Raises:
-      ConfigError: fewer slots than tokens; a source that is missing, or is not read.
+      ConfigError: fewer slots than tokens, an encoder without a source, or a source without an
+        encoder.
 
     Cost: one pass over T tokens; keys and values are written once.
     """
-    length = tokens.shape[1]
+    length = prompts.tokens.shape[1]
     if capacity < length:
         raise ConfigError(
             f"capacity must be at least the prompt's {length} tokens, got {capacity}; "
             "give one slot for each token of the prompt and each to generate"
         )
-    memory = _memory(model, params, source, source_valid)
+    tokens, valid = prompts.tokens, prompts.mask
+    prefix, segments = prompts.prefix, prompts.segments
+    memory = _memory(model, params, source)
     positions = positions_of(valid, segments)
     context = SelfContext(attention_mask(valid, True, prefix, segments), causal=prefix is None)
     hidden, key_value = read_tokens(model, params, tokens, positions, context, None, memory)
@@ -210,13 +209,13 @@ def step(
     """Read further tokens and write them to the cache.
 
     Args:
-      model: as in `prefill`.
+      model: the model that made the cache.
       params: its parameters.
       tokens: `[B, T]` int32; T is 1 in generation.
-      cache: with T free slots. Under `jit` nothing can check that: the last slots would be
-        overwritten.
-      segments: `[B, T]` int32; None to go on with each row's last segment.
-      valid: `[B, T]` bool, False for padding; None when there is none.
+      cache: a cache with T free slots. Under `jit` nothing can check that they are free: the last
+        slots would be overwritten.
+      segments: `[B, T]` int32; None to continue each row's last segment.
+      valid: `[B, T]` bool, False for padding; None if there is no padding.
 
     Returns:
       `[B, T, D]` states of the last layer, and the cache.
@@ -225,7 +224,7 @@ def step(
       ConfigError: no room for T tokens (outside `jit`), or segments for a cache without them.
 
     Cost: one pass over T tokens, which reads all slots once a layer; the new keys and values are
-    written in place, in one update for all layers, when the old cache is donated or a loop's state.
+    written in place, in one update for all layers, if the old cache is donated or a loop's state.
     """
     length = tokens.shape[1]
     _check_room(cache, length)
@@ -235,7 +234,7 @@ def step(
         segments = jnp.broadcast_to(last, tokens.shape)
     valid = jnp.ones(tokens.shape, bool) if valid is None else valid
     past, own = cache.seen(segments), attention_mask(valid, True, None, segments)
-    # A token counts on from the tokens of its sequence in the cache and in this call.
+    # A token's position follows those of its sequence, in the cache and in this call.
     before = jnp.max(jnp.where(past, cache.positions[:, None, :] + 1, 0), axis=2)
     earlier = own & valid[:, None, :] & ~jnp.eye(length, dtype=bool)[None]
     positions = before + jnp.sum(earlier, axis=2, dtype=jnp.int32)
@@ -264,14 +263,24 @@ def step(
 
 
 def last_states(hidden: jax.Array, valid: jax.Array) -> jax.Array:
-    """States of each row's last valid token: `[B, T, D]` and `[B, T]` bool to `[B, 1, D]`."""
+    """Return the state of each row's last valid token, `[B, 1, D]`.
+
+    Args:
+      hidden: `[B, T, D]` states.
+      valid: `[B, T]` bool.
+
+    Example:
+      >>> hidden = jnp.arange(3.0).reshape(1, 3, 1)
+      >>> last_states(hidden, jnp.array([[True, True, False]])).item()
+      1.0
+    """
     slots = jnp.arange(valid.shape[1], dtype=jnp.int32)[None]
     last = jnp.max(jnp.where(valid, slots, 0), axis=1)
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1)
 
 
 def written_tokens(model: EncoderDecoder, virtual: Virtual, start: int) -> jax.Array:
-    """What a decoder reads before it writes: virtual tokens and the start token, `[W]` int32."""
+    """Return what a decoder reads before it writes: virtual tokens and the start, `[W]` int32."""
     first = model.config.vocab_size
     return jnp.array([*range(first, first + virtual.written), start], jnp.int32)
 
@@ -285,23 +294,23 @@ def read_tokens(
     layers: Any,
     memory: tuple[KeyValue, jax.Array] | None,
 ) -> tuple[jax.Array, KeyValue]:
-    """`model.hidden`, of either kind of model: with the encoder's memory where there is one."""
+    """Call `model.hidden` of either kind of model, with the encoder's memory if there is one."""
     read = () if memory is None else memory
     return model.apply(params, tokens, positions, context, *read, cache=layers, method="hidden")
 
 
 def _memory(
-    model: LanguageModel, params: Any, source: jax.Array | None, valid: jax.Array | None
+    model: LanguageModel, params: Any, source: Prompts | None
 ) -> tuple[KeyValue, jax.Array] | None:
-    """Keys and values of what the encoder read, or None for a model without one."""
+    """Keys and values of what the encoder reads; None for a model without an encoder."""
     if not isinstance(model, EncoderDecoder):
-        if source is not None or valid is not None:
+        if source is not None:
             raise ConfigError(f"{type(model).__name__} has no encoder to read a source; drop it")
         return None
-    if source is None or valid is None:
-        raise ConfigError("EncoderDecoder needs source and source_valid: what its encoder reads")
-    states = model.apply(params, source, valid, method="encode")
-    valid = model.apply(params, source, valid, method="readable")
+    if source is None:
+        raise ConfigError("EncoderDecoder needs a source: the tokens that its encoder reads")
+    states = model.apply(params, source.tokens, source.mask, method="encode")
+    valid = model.apply(params, source.tokens, source.mask, method="readable")
     return model.apply(params, states, method="memory"), valid
 
 

@@ -12,11 +12,15 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxrec.core import ConfigError, ShardingRules, batch_sharding, sharded, ways
-from jaxrec.decode.beam import Normalize, beam_search, check_beams
+from jaxrec.decode.batching import bucket
+from jaxrec.decode.beam import beam_search
 from jaxrec.decode.kv_cache import LanguageModel
-from jaxrec.decode.levels import Recommendations
+from jaxrec.decode.level import Normalize
 from jaxrec.decode.next_k import next_items
+from jaxrec.decode.options import Catalogue, Request, SearchOptions, check_beams
+from jaxrec.decode.prompts import Prompts
 from jaxrec.decode.sampled import Draws, sample_items
+from jaxrec.decode.search import Recommendations
 from jaxrec.ids import PAD, IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.models import EncoderDecoder
 from jaxrec.peft import virtual_of
@@ -26,30 +30,39 @@ ListStrategy = Literal["beam", "sample", "next_k"]
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Recommender:
-    """A trained model with its item IDs, ready to be asked.
+    """A trained model with its item IDs, ready to recommend.
 
     Attributes:
       model: a decoder, or an encoder-decoder whose encoder reads the histories.
       params: its parameters; None before there are any.
       codes: IDs of all items.
       index: the trie of those IDs.
-      max_items: most recent items of a history that are read.
-      beams: K, length of the answer, and beam width where it is searched for.
+      max_items: number of most recent items of a history that are read.
+      beams: K, length of the list, and the beam width of a search.
       batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
-      normalize: see `beam_search`.
-      strategy: "beam", the best items; "sample", items that were drawn (`sample_items`); "next_k",
-        each item in the context of those before it (`next_items`), of a causal decoder alone.
-      draws: of "sample".
-      next_beams: of "next_k", width of the search for each item; at most the number of items.
+      normalize: see `SearchOptions.normalize`.
+      strategy: "beam": the best items. "sample": items that were drawn (`sample_items`). "next_k":
+        each item in the context of those before it (`next_items`); only for a causal decoder.
+      draws: how "sample" draws items.
+      next_beams: beam width of "next_k" for each item; at most the number of items.
       prefix: whether the items of a decoder's history see one another in both directions.
       num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
-      mesh: devices that share the users of a call, and on which the parameters lie; None for one.
-      rules: of the mesh.
+      mesh: devices that share the users of a call, and on which the parameters lie; None for one
+        device.
+      rules: how arrays are laid out on the mesh.
 
     Raises:
       ConfigError: more beams than items, histories that are too long for learned positions, a batch
-        that the devices do not divide, or "next_k" of a model that reads histories in both
+        that the devices do not divide, or "next_k" for a model that reads histories in both
         directions.
+
+    Example:
+      Every list of a `Recommender` holds different items, and none that is excluded::
+
+        recommender = Recommender(
+            model=model, params=params, codes=codes, index=index, max_items=20, beams=10
+        )
+        items, scores = recommender.recommend(histories, excluded=histories)
     """
 
     model: LanguageModel
@@ -72,13 +85,13 @@ class Recommender:
         check_beams(self.index.num_items, self.beams)
         if self.strategy == "next_k" and (self.prefix or isinstance(self.model, EncoderDecoder)):
             raise ConfigError(
-                "strategy 'next_k' adds items to a history that was read, which a model that reads "
-                "in both directions would have to read anew; use 'beam' or 'sample'"
+                "strategy 'next_k' adds items to a history that was read; a model that reads in "
+                "both directions would have to read it all again; use 'beam' or 'sample'"
             )
         # BOS, the history, and the items that follow it but for the last token.
         following = self.beams if self.strategy == "next_k" else 1
         longest = (self.max_items + following) * self.codes.levels + virtual_of(self.params).read
-        fix = "lower max_items, or tune.virtual_tokens where there are such"
+        fix = "lower max_items, or tune.virtual_tokens if the model has virtual tokens"
         self.model.config.check_length(longest, f"histories of max_items {self.max_items}", fix)
         if self.batch_size % self.devices:
             raise ConfigError(
@@ -88,15 +101,20 @@ class Recommender:
 
     @property
     def devices(self) -> int:
-        """Devices that share the users of a call: the smallest `batch_size`."""
+        """Number of devices that share the users of a call: the smallest `batch_size`."""
         if self.mesh is None:
             return 1
         return ways(self.mesh, self.rules.mesh_axes("batch", self.mesh))
 
     @property
     def vocabulary(self) -> IdVocabulary:
-        """Token numbers of the codes."""
+        """The tokens that stand for the codes."""
         return IdVocabulary(sizes=self.codes.sizes, num_special=self.num_special)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that can be recommended."""
+        return Catalogue(self.index, self.vocabulary)
 
     def recommend(
         self,
@@ -109,12 +127,13 @@ class Recommender:
 
         Args:
           histories: U arrays of items, oldest first.
-          excluded: U arrays of items not to recommend; None for none.
-          progress: called with the number of users done.
+          excluded: U arrays of items that are not recommended; None for none.
+          progress: is called with the number of users done.
           starts: `[U]` int32 tokens that the histories begin with; None for BOS.
 
         Returns:
-          items `[U, K]` int32 (-1 where fewer are left than beams), scores `[U, K]` float32.
+          Items `[U, K]` int32 (-1 where fewer items are left than beams), and scores `[U, K]`
+          float32.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
         tokens = write_histories(histories, tokens_of, self.max_items, starts)
@@ -126,52 +145,36 @@ class Recommender:
         for start in range(0, len(tokens), self.batch_size):
             rows = slice(start, start + self.batch_size)
             read = self._put(tokens[rows])
+            out = None if barred is None else self._put(barred[rows])
             with self._placed():
-                found = self._call(read, None if barred is None else self._put(barred[rows]), start)
+                best = self._call(read, out, start)
             count = len(tokens[rows])
-            found = multihost_utils.process_allgather((found.items, found.scores), tiled=True)
-            items.append(found[0][:count])
-            scores.append(found[1][:count])
+            gathered = multihost_utils.process_allgather((best.items, best.scores), tiled=True)
+            items.append(gathered[0][:count])
+            scores.append(gathered[1][:count])
             progress(start + count)
         if not items:
             return np.zeros((0, self.beams), np.int32), np.zeros((0, self.beams), np.float32)
         return np.concatenate(items), np.concatenate(scores)
 
     def _call(self, read: jax.Array, excluded: jax.Array | None, first: int) -> Recommendations:
-        """Lists of one batch of histories, the first of which is user number `first`."""
-        given = (self.model, self.params, self.index, read)
-        words, prefix = self.vocabulary, read != PAD if self.prefix else None
+        """Recommend to one batch of histories, the first of which is user number `first`."""
+        prompts = Prompts(tokens=read, prefix=read != PAD if self.prefix else None)
+        given = (self.model, self.params, self.catalogue, prompts)
+        request = Request(excluded=excluded)
         if self.strategy == "sample":
             key = jax.random.fold_in(jax.random.key(self.draws.seed), first)
-            return sample_items(
-                *given,
-                excluded,
-                key=key,
-                vocabulary=words,
-                places=self.beams,
-                draws=self.draws,
-                prefix=prefix,
-            )
+            request = dataclasses.replace(request, key=key)
+            return sample_items(*given, request, places=self.beams, draws=self.draws)
         if self.strategy == "next_k":
-            return next_items(
-                *given,
-                excluded,
-                vocabulary=words,
-                places=self.beams,
-                beams=min(self.next_beams, self.index.num_items),
-                normalize=self.normalize,
-            )
-        return beam_search(
-            *given,
-            excluded=excluded,
-            vocabulary=words,
-            beams=self.beams,
-            normalize=self.normalize,
-            prefix=prefix,
-        )
+            width = min(self.next_beams, self.index.num_items)
+            options = SearchOptions(beams=width, normalize=self.normalize)
+            return next_items(*given, options, request, places=self.beams)
+        options = SearchOptions(beams=self.beams, normalize=self.normalize)
+        return beam_search(*given, options, request)
 
     def _put(self, rows: np.ndarray) -> jax.Array:
-        """Rows of a call on their devices."""
+        """Move the rows of a call to their devices."""
         filled = _fill(rows, self.batch_size)
         if self.mesh is None:
             return jnp.asarray(filled)
@@ -180,17 +183,10 @@ class Recommender:
     def _placed(self) -> contextlib.AbstractContextManager[Any]:
         if self.mesh is None:
             return contextlib.nullcontext()
-        # Steps of a search are short: beams, not tokens of a long row.
+        # A step of a search reads beams, not the tokens of a long row, so none are split.
         return sharded(self.mesh, dataclasses.replace(self.rules, sequence=None))
 
 
-def bucket(size: int, smallest: int = 16) -> int:
-    """Round up to a power of two, so that few shapes are ever compiled."""
-    while smallest < size:
-        smallest *= 2
-    return smallest
-
-
 def _fill(rows: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the last row until there are `size`."""
+    """Repeat the last row until there are `size` rows."""
     return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])

@@ -1,8 +1,8 @@
-"""A list of items by sampling: draw IDs from the model, drop what is no item, merge what repeats.
+"""A list of items by sampling: draw IDs from the model, drop invalid ones, merge repeated ones.
 
 As published for GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114, section 4.2): fifty draws from
-the fifty best tokens and .95 of the probability at each level, with no knowledge of which IDs
-exist. A search (`beam_search`) finds the best items for certain; here a list may be short.
+the fifty best tokens and 0.95 of the probability at each level, without any knowledge of which IDs
+exist. A search (`beam_search`) finds the best items for certain; a list by sampling may be short.
 
 Shapes: `B` users, `D` draws, `K` places of the list, `E` excluded items.
 """
@@ -17,10 +17,11 @@ import jax.numpy as jnp
 from jaxrec.core import ConfigError
 from jaxrec.decode.beam import beam_search
 from jaxrec.decode.kv_cache import LanguageModel
-from jaxrec.decode.levels import Recommendations
-from jaxrec.decode.search import pick
+from jaxrec.decode.level import pick
+from jaxrec.decode.options import Catalogue, Request, SearchOptions
+from jaxrec.decode.prompts import Prompts
+from jaxrec.decode.search import Recommendations
 from jaxrec.decode.strategies import Strategy
-from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.kernels import flat_top_k
 
 Merge = Literal["logprob", "probability"]
@@ -31,15 +32,20 @@ class Draws:
     """How items are drawn.
 
     Attributes:
-      count: D, draws a user.
-      top_k: codes of a level that are drawn from.
+      count: D, draws for each user.
+      top_k: number of codes of a level that are drawn from.
       top_p: share of their probability that is drawn from.
-      merge: what is added up over draws of one item: "logprob", as published, which ranks an item
-        lower the more often it was drawn, or "probability".
-      seed: of the draws.
+      merge: what is summed over the draws of one item. "logprob", as published, sums
+        log-probabilities, and so ranks an item lower the more often it was drawn. "probability"
+        sums probabilities.
+      seed: seed of the draws of a `Recommender`.
 
     Raises:
       ConfigError: a value out of range.
+
+    Example:
+      >>> Draws(count=20).strategy.top_k
+      50
     """
 
     count: int = 50
@@ -49,83 +55,71 @@ class Draws:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Reject draws of nothing."""
         if self.count < 1:
             raise ConfigError(f"draws.count must be at least 1, got {self.count}")
         _ = self.strategy
 
     @property
     def strategy(self) -> Strategy:
-        """How a search takes its paths."""
+        """The strategy of a search that draws so."""
         return Strategy(kind="sample", top_k=self.top_k, top_p=self.top_p, free=True)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "vocabulary", "places", "draws"))
+@functools.partial(jax.jit, static_argnames=("model", "places", "draws"))
 def sample_items(
     model: LanguageModel,
     params: Any,
-    index: ItemIndex,
-    tokens: jax.Array,
-    excluded: jax.Array | None = None,
+    catalogue: Catalogue,
+    prompts: Prompts,
+    request: Request,
     *,
-    key: jax.Array,
-    vocabulary: IdVocabulary,
     places: int,
     draws: Draws = Draws(),
-    prefix: jax.Array | None = None,
 ) -> Recommendations:
     """Draw items after each history.
 
     Args:
-      model: as of `beam_search` (static).
+      model: a decoder, or an encoder-decoder whose encoder reads the history (static).
       params: its parameters.
-      index: all valid IDs.
-      tokens: `[B, S]` int32 histories, as of `beam_search`.
-      excluded: `[B, E]` int32 items to drop once they were drawn, padded with -1; None for none.
-      key: typed random key.
-      vocabulary: token numbers of the codes (static).
+      catalogue: which IDs are items.
+      prompts: `[B, S]` histories as tokens.
+      request: a random key, and which items each user may get; other items are dropped after they
+        were drawn.
       places: K, length of the list (static).
-      draws: how (static).
-      prefix: as of `beam_search`.
+      draws: how items are drawn (static).
 
     Returns:
-      `Recommendations` of `[B, K]`, different items, fewer where the draws gave fewer.
+      `Recommendations` of `[B, K]`, no item twice; fewer than K where the draws gave fewer.
 
-    Cost a user: D paths of L levels, D^2 + D E compares.
+    Raises:
+      ConfigError: the request has no key.
+
+    Cost a user: D paths of L levels, and D^2 + D E comparisons.
     """
-    found = beam_search(
-        model,
-        params,
-        index,
-        tokens,
-        vocabulary=vocabulary,
-        beams=draws.count,
-        strategy=draws.strategy,
-        key=key,
-        prefix=prefix,
-    )
-    return merge(found, excluded, places, draws.merge)
+    options = SearchOptions(beams=draws.count, strategy=draws.strategy)
+    drawn = beam_search(model, params, catalogue, prompts, options, Request(key=request.key))
+    return merge(drawn, request, places, draws.merge)
 
 
-def merge(
-    found: Recommendations, excluded: jax.Array | None, places: int, how: Merge
-) -> Recommendations:
-    """The different items of `[B, D]` draws, without excluded ones: the best `[B, K]`.
+def merge(drawn: Recommendations, request: Request, places: int, how: Merge) -> Recommendations:
+    """Return the best `[B, K]` different items of `[B, D]` draws that the request allows.
 
     Args:
-      found: draws, -1 for no item; those of one item have one score.
-      excluded: `[B, E]` int32; None for none.
+      drawn: items of the draws, -1 for no item; all draws of one item have the same score.
+      request: which items each user may get.
       places: K.
-      how: see `Draws.merge`. Scores are sums of log-probabilities, or logarithms of sums.
+      how: see `Draws.merge`; the scores are sums of log-probabilities, or logarithms of sums.
     """
-    items = found.items
+    items = drawn.items
     same = items[:, :, None] == items[:, None, :]
     earlier = jnp.tril(jnp.ones(same.shape[1:], bool), -1)[None]
     kept = (items >= 0) & ~jnp.any(same & earlier, axis=2)
-    if excluded is not None:
-        kept = kept & ~jnp.any(items[:, :, None] == excluded[:, None, :], axis=2)
+    if request.excluded is not None:
+        kept = kept & ~jnp.any(items[:, :, None] == request.excluded[:, None, :], axis=2)
+    if request.allowed is not None:
+        kept = kept & pick(request.allowed, jnp.maximum(items, 0))
     times = same.sum(axis=2).astype(jnp.float32)
-    score = jnp.where(kept, found.scores, 0.0)
+    score = jnp.where(kept, drawn.scores, 0.0)
     score = score * times if how == "logprob" else score + jnp.log(times)
     best, place = flat_top_k(jnp.where(kept, score, -jnp.inf), min(places, items.shape[1]))
     free = ((0, 0), (0, places - best.shape[1]))

@@ -1,226 +1,223 @@
-"""One level of the search over valid IDs: from logits to the beams that go on.
+"""Where a search walks down the trie: the one loop over levels that all lists of items share.
 
-Legal continuations are selected *before* the top-k, never after, so a search is exact for its beam
-width. No level pads to its widest node: where nodes have few children these are looked at alone,
-elsewhere the legal codes of a beam are a bitmask of C / 32 words (`ItemIndex.words`).
+Beam search (`beam`), sampling (`sampled`), lists of dependent items (`next_k`) and answers from a
+finite set (`answer_sets`) all come here, and differ only in their options::
 
-Shapes: `B` users, `K` beams, `W` beams kept, `C` codes of the level, `M` children in a window.
+    histories that were read          one beam a user, at the root of the trie
+        |
+        v  level 0
+    +-> choose   logits of the level's codes -> legal continuations -> the beams to keep
+    |       |
+    |       v    level l = 1 .. L - 1
+    +-- read     the beams' newest tokens pass through the model, all at once
+            |
+            v    after level L - 1, or earlier where every beam has one item left below it
+        items and their log-probabilities
+
+`search_levels` is the loop. It is unrolled while it is traced, since every level has its own codes
+and beam width. Where beams may have only one item left, the search branches on the device: if all
+of them have, `_score_only_items` scores the rest of all IDs in one pass, which gives the same.
+
+Shapes: `B` rows of histories, `P` users a row, `U` = B P users, `K` beams, `J` levels so far, `R`
+levels left, `C` codes of a level.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrec.core import ConfigError, unpack_bits
+from jaxrec.decode.beam_reader import BeamReader
+from jaxrec.decode.cache import BeamCache
+from jaxrec.decode.level import TrieLevel, candidates, every_code, pick, search_step
+from jaxrec.decode.strategies import diverse_step, sample_step, stochastic_step
 from jaxrec.ids import ItemIndex
-from jaxrec.kernels import Implementation, grouped_top_k, trie_topk
-
-Normalize = Literal["codes", "legal", "vocabulary"]
-NORMALIZE = ("codes", "legal", "vocabulary")
-
-# A level whose nodes have at most one child for so many codes is read child by child.
-SPARSE = 4
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Step:
-    """The continuations kept at one level, best first.
-
-    Attributes:
-      score: `[B, W]` float32 log-probabilities of the paths; -inf where there are fewer.
-      parent: `[B, W]` int32, the beam that each continues.
-      code: `[B, W]` int32.
-      node: `[B, W]` int32 states one level down; -1 where `score` is -inf.
-    """
-
-    score: jax.Array
-    parent: jax.Array
-    code: jax.Array
-    node: jax.Array
+from jaxrec.kernels import flat_top_k
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Candidates:
-    """All continuations of every beam.
+class Recommendations:
+    """Ranked items of a batch of users.
 
     Attributes:
-      logprob: `[B, K, M]` float32, -inf where there is none.
-      code: `[B, K, M]` int32.
-      node: `[B, K, M]` int32 states one level down, garbage where there is none; None where they
-        are found only for those that are picked.
+      items: `[U, K]` int32, best first, no item twice; -1 where fewer items are allowed than beams.
+        The strategy "sample" keeps the order of its draws, which may repeat an item.
+      scores: `[U, K]` float32 log-probabilities of the IDs; -inf where `items` is -1.
     """
 
-    logprob: jax.Array
-    code: jax.Array
-    node: jax.Array | None
+    items: jax.Array
+    scores: jax.Array
 
 
-def is_sparse(index: ItemIndex, level: int) -> bool:
-    """Whether a level is read child by child: no node is wide, and children are few."""
-    return index.masks[level] is None and index.windows[level] * SPARSE <= index.sizes[level]
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Beams:
+    """Loop state.
+
+    Attributes:
+      node: `[U, K]` int32 states in the trie.
+      token: `[U, K]` int32, the newest token of each beam.
+      score: `[U, K]` float32 log-probabilities.
+      rank: `[U, K]` float32, what a stochastic search selects by.
+      ancestors: `[U, K, J]` int32: which beam of level j each beam descends from.
+    """
+
+    node: jax.Array
+    token: jax.Array
+    score: jax.Array
+    rank: jax.Array
+    ancestors: jax.Array
 
 
-def search_step(
-    index: ItemIndex,
-    level: int,
-    node: jax.Array,
-    score: jax.Array,
-    logits: jax.Array,
-    width: int,
-    normalize: Normalize = "codes",
-    alive: Any = None,
-    total: jax.Array | None = None,
-    implementation: Implementation = "auto",
-) -> Step:
-    """Keep the best `width` legal continuations of all beams of each user.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Search:
+    """What all levels of one search share; it exists only while the search is traced.
+
+    Attributes:
+      reader: the model with the users' histories.
+      index: all valid IDs.
+      alive: the part of the trie that the request allows, see `Request.alive`.
+      keys: one typed random key a level; None for a strategy that draws nothing.
+    """
+
+    reader: BeamReader
+    index: ItemIndex
+    alive: Any
+    keys: jax.Array | None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Beams after each level."""
+        return self.reader.widths
+
+    def may_be_forced(self, level: int) -> bool:
+        """Whether beams may have one item left, and scoring it at once is the same search.
+
+        It is worth a branch for two levels or more. A later level that is narrower would drop beams
+        on the way.
+        """
+        index, left, options = self.index, self.widths[level:], self.reader.options
+        return (
+            options.strategy.kind == "best"
+            and len(left) > 1
+            and level >= index.forced_level
+            and min(left) >= self.widths[level - 1]
+        )
+
+
+def search_all_levels(search: Search) -> Recommendations:
+    """Search from the root of the trie to items."""
+    history = search.reader.history
+    batch, users, width = history.state.shape
+    root = jnp.zeros((batch * users, 1), jnp.int32)
+    zero = jnp.zeros(root.shape, jnp.float32)
+    beams = Beams(
+        node=root,
+        token=root,
+        score=zero,
+        rank=zero,
+        ancestors=jnp.zeros((*root.shape, 0), jnp.int32),
+    )
+    cache = BeamCache.of_history(history.cache.key, history.cache.value, history.scale)
+    beams = choose(search, 0, beams, history.state.reshape(batch * users, 1, width))
+    return search_levels(search, 1, beams, cache)
+
+
+def search_levels(search: Search, level: int, beams: Beams, cache: BeamCache) -> Recommendations:
+    """Walk from the beams after `level` levels down to items: the loop, one level a call.
+
+    It calls itself, because a branch on the device needs the rest of the walk as a function.
+    """
+    index = search.index
+    if level == index.levels:
+        return Recommendations(index.item(beams.node), beams.score)
+
+    def next_level() -> Recommendations:
+        hidden, key_value = search.reader.read(
+            level, beams.token[:, :, None], beams.ancestors, cache
+        )
+        chosen = choose(search, level, beams, hidden[:, :, 0])
+        return search_levels(search, level + 1, chosen, cache.extend(key_value))
+
+    if not search.may_be_forced(level):
+        return next_level()
+    if max(index.max_children[level:]) == 1:
+        return _score_only_items(search, level, beams, cache)
+    return jax.lax.cond(
+        jnp.all(index.leaves(level, beams.node)[1] <= 1),
+        lambda: _score_only_items(search, level, beams, cache),
+        next_level,
+    )
+
+
+def choose(search: Search, number: int, beams: Beams, hidden: jax.Array) -> Beams:
+    """Keep continuations of beams at one level.
 
     Args:
-      index: all valid IDs.
-      level: l, a Python int.
-      node: `[B, K]` int32 states at depth l; negative for a dead beam.
-      score: `[B, K]` float32 log-probabilities of the paths so far.
-      logits: `[B, K, C]` float32 of the level's codes, finite.
-      width: W.
-      normalize: logits become log-probabilities over the level's codes, over the legal ones, or
-        with `total`.
-      alive: what `ItemIndex.restrict` or `exclude` returned, or None.
-      total: `[B, K]` float32 logarithm of the sum of exponentials over the whole vocabulary, for
-        "vocabulary".
-      implementation: of the top-k, see `kernels.choose`.
-
-    Cost a user: O(K C) to normalize and mask, or O(K M) on a sparse level; top-k among about
-    sqrt(K C W) numbers. Nothing depends on the number of items.
+      search: what all levels share.
+      number: l.
+      beams: the beams before.
+      hidden: `[U, K, D]` states of their newest tokens.
     """
-    if is_sparse(index, level):
-        return _by_children(index, level, node, score, logits, width, normalize, alive, total)
-    words = index.words(level, node, alive)
-    if normalize == "legal":
-        legal = unpack_bits(words, logits.shape[-1])
-        total = _log_sum(jnp.where(legal, logits, -jnp.inf))
-    elif normalize == "codes":
-        total = jax.nn.logsumexp(logits, axis=-1)
-    best, chosen = trie_topk(logits, score - _given(total), words, width, implementation)
-    codes = logits.shape[-1]
-    parent, code = chosen // codes, chosen % codes
-    found = index.child(level, jnp.take_along_axis(node, parent, axis=1), code)
-    # More beams than legal continuations: the rest are marked dead, and so are their descendants.
-    return _padded(
-        Step(score=best, parent=parent, code=code, node=jnp.where(jnp.isfinite(best), found, -1)),
-        width,
-    )
-
-
-def candidates(
-    index: ItemIndex,
-    level: int,
-    node: jax.Array,
-    logits: jax.Array,
-    normalize: Normalize = "codes",
-    alive: Any = None,
-    total: jax.Array | None = None,
-) -> Candidates:
-    """All legal continuations with their log-probabilities, for searches that need every one.
-
-    Arguments as of `search_step`. M is the window of a sparse level, else C: O(K C) numbers.
-    """
-    if is_sparse(index, level):
-        code, edge, there = index.children(level, node, alive)
-        code = jnp.where(there, code, 0)
-        own = jnp.take_along_axis(logits, code, axis=-1)
+    options, width = search.reader.options, search.widths[number]
+    strategy = options.strategy
+    level = TrieLevel(search.index, number, search.alive)
+    logits = search.reader.logits(number, hidden, beams.token)
+    rank, paths = None, (level, beams.node, beams.score)
+    if strategy.kind == "best":
+        step = search_step(*paths, logits, width, options.implementation)
     else:
-        there = unpack_bits(index.words(level, node, alive), logits.shape[-1])
-        code = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2)
-        edge, own = None, logits
-    own = jnp.where(there, own, -jnp.inf)
-    if normalize == "legal":
-        total = _log_sum(own)
-    elif normalize == "codes":
-        total = jax.nn.logsumexp(logits, axis=-1)
-    return Candidates(own - _given(total)[:, :, None], code, edge)
-
-
-def every_code(logits: jax.Array) -> Candidates:
-    """All codes as continuations, legal or not, normalized over them: of `[B, K, C]` logits."""
-    code = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2)
-    return Candidates(jax.nn.log_softmax(logits, axis=-1), code, None)
-
-
-def descend(
-    index: ItemIndex,
-    level: int,
-    node: jax.Array,
-    each: Candidates,
-    place: jax.Array,
-    score: jax.Array,
-) -> Step:
-    """Follow picked continuations: flat places `[B, W]` of `each` and their scores to a `Step`."""
-    batch, _, most = each.code.shape
-    parent, code = place // most, pick(each.code.reshape(batch, -1), place)
-    if each.node is None:
-        found = index.child(level, pick(node, parent), code)
-    else:
-        found = pick(each.node.reshape(batch, -1), place)
-    return Step(
-        score=score, parent=parent, code=code, node=jnp.where(jnp.isfinite(score), found, -1)
+        free = strategy.free
+        each = every_code(logits.values) if free else candidates(level, beams.node, logits)
+        if strategy.kind == "diverse":
+            step = diverse_step(*paths, each, width, strategy)
+        else:
+            assert search.keys is not None
+            key = search.keys[number]
+            if strategy.kind == "stochastic":
+                step, rank = stochastic_step(*paths, beams.rank, each, width, key)
+            else:
+                step = sample_step(*paths, each, width, strategy.sampling, key)
+    own = jnp.broadcast_to(jnp.arange(width, dtype=jnp.int32)[None], step.parent.shape)
+    path = pick(beams.ancestors, step.parent)
+    return Beams(
+        node=step.node,
+        token=step.code + jnp.int32(search.reader.vocabulary.level(number).start),
+        score=step.score,
+        rank=step.score if rank is None else rank,
+        ancestors=jnp.concatenate([path, own[:, :, None]], axis=2),
     )
 
 
-def log_probabilities(logits: jax.Array, legal: jax.Array, normalize: Normalize) -> jax.Array:
-    """Log-softmax over codes or over legal ones, -inf at illegal ones: `[..., C]` to the same."""
-    shown = jnp.where(legal, logits, -jnp.inf)
-    total = _log_sum(shown) if normalize == "legal" else jax.nn.logsumexp(logits, axis=-1)
-    return shown - total[..., None]
-
-
-def pick(rows: jax.Array, place: jax.Array) -> jax.Array:
-    """`rows[b, place[b, w]]`: `[B, K, ...]` and `[B, W]` to `[B, W, ...]`."""
-    place = place.reshape(*place.shape, *(1,) * (rows.ndim - 2))
-    return jnp.take_along_axis(rows, place, axis=1)
-
-
-def _by_children(
-    index: ItemIndex,
-    level: int,
-    node: jax.Array,
-    score: jax.Array,
-    logits: jax.Array,
-    width: int,
-    normalize: Normalize,
-    alive: Any,
-    total: jax.Array | None,
-) -> Step:
-    """`search_step` among the children that there are: the states come with them."""
-    each = candidates(index, level, node, logits, normalize, alive, total)
-    flat = (score[:, :, None] + each.logprob).reshape(score.shape[0], -1)
-    best, place = grouped_top_k(flat, min(width, flat.shape[1]))
-    return _padded(descend(index, level, node, each, place, best), width)
-
-
-def _padded(step: Step, width: int) -> Step:
-    """Fill up with dead beams to `width`."""
-    free = ((0, 0), (0, width - step.score.shape[1]))
-    return Step(
-        score=jnp.pad(step.score, free, constant_values=-jnp.inf),
-        parent=jnp.pad(step.parent, free),
-        code=jnp.pad(step.code, free),
-        node=jnp.pad(step.node, free, constant_values=-1),
+def _score_only_items(
+    search: Search, level: int, beams: Beams, cache: BeamCache
+) -> Recommendations:
+    """Score the rest of all IDs in one pass, where every beam has at most one leaf below it."""
+    index, reader = search.index, search.reader
+    leaf, count = index.leaves(level, beams.node)
+    alive = (count == 1) & jnp.isfinite(beams.score)
+    item = index.item(jnp.where(alive, leaf, -1))
+    score = beams.score
+    # Normalized over legal codes, the only one has probability one.
+    if reader.options.normalize != "legal":
+        # [U, K, R]
+        codes = jnp.maximum(index.codes_of(item)[..., level:], 0)
+        starts = reader.vocabulary.offsets[level:].reshape(1, 1, -1)
+        tokens = jnp.concatenate(
+            [beams.token[..., None], (codes + jnp.asarray(starts))[..., :-1]], axis=2
+        )
+        hidden, _ = reader.read(level, tokens, beams.ancestors, cache)
+        for r in range(index.levels - level):
+            logits = reader.logits(level + r, hidden[:, :, r], tokens[:, :, r])
+            total = logits.log_total(logits.values)
+            own = jnp.take_along_axis(logits.values, codes[:, :, r, None], axis=2)[..., 0]
+            score = score + own - total
+    score = jnp.where(alive, score, -jnp.inf)
+    best, order = flat_top_k(score, score.shape[1])
+    free = ((0, 0), (0, search.widths[-1] - score.shape[1]))
+    return Recommendations(
+        jnp.pad(pick(item, order), free, constant_values=-1),
+        jnp.pad(best, free, constant_values=-jnp.inf),
     )
-
-
-def _log_sum(logits: jax.Array) -> jax.Array:
-    """Logarithm of the sum of exponentials of the last axis; 0 where all are -inf."""
-    top = logits.max(-1, keepdims=True)
-    safe = jnp.where(jnp.isfinite(top), top, 0.0)
-    total = jnp.exp(logits - safe).sum(-1)
-    # A dead beam has no legal child: its logarithm of zero must not make -inf less -inf, a NaN.
-    return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + safe[..., 0], 0.0)
-
-
-def _given(total: jax.Array | None) -> jax.Array:
-    if total is None:
-        raise ConfigError("normalize='vocabulary' needs total, the whole vocabulary's logarithm")
-    return total

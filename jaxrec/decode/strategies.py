@@ -1,7 +1,7 @@
-"""Other ways to keep beams than the best ones: diverse groups, and samples of two kinds.
+"""Which beams a search keeps: the best ones, diverse groups, or samples of two kinds.
 
-All draw from the same legal continuations (`search.candidates`), and all report the model's own
-log-probabilities, whatever they select by.
+All strategies choose among the same legal continuations (`level.candidates`). All report the
+model's own log-probabilities, whatever they select by.
 
 Shapes: `B` users, `K` beams, `W` beams kept, `M` continuations of a beam, `C` codes of the level.
 """
@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
+from jaxrec.decode.level import Candidates, Step, TrieLevel, descend, pick
 from jaxrec.decode.sampling import Sampling, filter_logits
-from jaxrec.decode.search import Candidates, Step, descend, pick
-from jaxrec.ids import ItemIndex
 from jaxrec.kernels import grouped_top_k
 
 Kind = Literal["best", "diverse", "stochastic", "sample"]
@@ -23,22 +22,31 @@ Kind = Literal["best", "diverse", "stochastic", "sample"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """How beams are kept.
+    """Which beams are kept.
 
     Attributes:
-      kind: the best ones; `groups` that avoid the codes of one another (Vijayakumar et al. 2018,
-        diverse beam search with Hamming distance); a sample of items without replacement (Kool et
-        al. 2019, stochastic beam search); or independent samples, which may repeat.
-      groups: of "diverse"; the beams are divided among them.
-      strength: of "diverse": what each earlier group's use of a code takes from its score, in nats.
-      temperature: of "sample": log-probabilities are divided by it.
-      top_k: of "sample": only so many codes of a beam are drawn from; None for all.
-      top_p: of "sample": likewise the fewest that have this probability together, after `top_k`.
-      free: of "sample": draw illegal codes too, as from a model that knows of no catalogue; a path
-        that leaves the catalogue is no item.
+      kind: "best": the best beams. "diverse": `groups` of beams that avoid one another's codes
+        (Vijayakumar et al. 2018, diverse beam search with Hamming distance). "stochastic": a sample
+        of items without replacement (Kool et al. 2019, stochastic beam search). "sample":
+        independent samples, which may repeat.
+      groups: number of groups of "diverse"; the beams are divided among them.
+      strength: penalty of "diverse" in nats: what a code loses for each beam of an earlier group
+        that took it.
+      temperature: "sample" divides the log-probabilities by it.
+      top_k: "sample" draws only from the k best codes of a beam; None for all.
+      top_p: "sample" draws only from the fewest codes that have this probability together, after
+        `top_k`; None for all.
+      free: "sample" also draws illegal codes, as from a model that knows of no catalogue; a path
+        that leaves the catalogue gives no item.
 
     Raises:
-      ConfigError: a value out of range, or one that the kind does not read.
+      ConfigError: a value out of range, or a setting that the kind does not read.
+
+    Example:
+      >>> Strategy(kind="diverse", groups=5, strength=1.0).random
+      False
+      >>> Strategy(kind="sample", top_k=50).random
+      True
     """
 
     kind: Kind = "best"
@@ -68,19 +76,19 @@ class Strategy:
             )
         if self.kind != "sample" and (self.top_k, self.top_p, self.free) != (None, None, False):
             raise ConfigError(
-                f"strategy.top_k, top_p and free are of the kind 'sample'; got {self.top_k}, "
-                f"{self.top_p} and {self.free} with {self.kind!r}"
+                "strategy.top_k, strategy.top_p and strategy.free are only for the kind 'sample'; "
+                f"got {self.top_k}, {self.top_p} and {self.free} with {self.kind!r}"
             )
         _ = self.sampling
 
     @property
     def sampling(self) -> Sampling:
-        """What "sample" draws a code from."""
+        """How "sample" draws a code."""
         return Sampling(self.temperature, self.top_k, self.top_p)
 
     @property
     def random(self) -> bool:
-        """Whether it needs a key."""
+        """Whether a search needs a random key."""
         return self.kind in ("stochastic", "sample")
 
 
@@ -88,33 +96,31 @@ BEST = Strategy()
 
 
 def diverse_step(
-    index: ItemIndex,
-    level: int,
+    level: TrieLevel,
     node: jax.Array,
     score: jax.Array,
     each: Candidates,
     width: int,
     strategy: Strategy,
 ) -> Step:
-    """Keep `width` beams, group after group: `[B, W]` in the order of groups.
+    """Keep `width` beams, one group after the other: `[B, W]` in the order of groups.
 
     A group's continuation loses `strength` for every beam of an earlier group that took the same
     code at this level. At the last level no item is taken twice.
 
     Args:
-      index: all valid IDs.
-      level: l.
-      node: `[B, K]` states, in the order of groups, or one beam for all.
-      score: `[B, K]`.
+      level: the level of the trie.
+      node: `[B, K]` states, in the order of groups, or one beam for all groups.
+      score: `[B, K]` log-probabilities of the paths.
       each: continuations `[B, K, M]`.
-      width: W, a multiple of the groups.
-      strategy: groups and strength.
+      width: W, a multiple of the number of groups.
+      strategy: number of groups and penalty.
 
-    Cost a user: O(K M), and at the last level O(K M W) compares.
+    Cost a user: O(K M), and at the last level O(K M W) comparisons.
     """
     batch, beams = each.code.shape[:2]
     own, kept = max(beams // strategy.groups, 1), width // strategy.groups
-    used = jnp.zeros((batch, index.sizes[level]), jnp.float32)
+    used = jnp.zeros((batch, level.size), jnp.float32)
     rows = jnp.arange(batch, dtype=jnp.int32)[:, None]
     steps: list[Step] = []
     for group in range(strategy.groups):
@@ -122,22 +128,21 @@ def diverse_step(
         part = jax.tree.map(lambda x: x[:, first : first + own], each)  # noqa: B023
         mine, path = node[:, first : first + own], score[:, first : first + own]
         total = path[:, :, None] + part.logprob
-        if level == index.levels - 1:
+        if level.last:
             total = jnp.where(_taken(node, steps, mine, part), -jnp.inf, total)
         flat = total.reshape(batch, -1)
         penalty = pick(used, part.code.reshape(batch, -1)) * strategy.strength
         rank, place = grouped_top_k(flat - penalty, min(kept, flat.shape[1]))
         free = ((0, 0), (0, kept - rank.shape[1]))
         place, there = jnp.pad(place, free), jnp.pad(jnp.isfinite(rank), free)
-        found = jnp.where(there, pick(flat, place), -jnp.inf)
-        step = descend(index, level, mine, part, place, found)
+        step = descend(level, mine, part, place, jnp.where(there, pick(flat, place), -jnp.inf))
         steps.append(dataclasses.replace(step, parent=step.parent + first))
         used = used.at[rows, step.code].add(there.astype(jnp.float32))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *steps)
 
 
 def _taken(node: jax.Array, steps: list[Step], mine: jax.Array, part: Candidates) -> jax.Array:
-    """Continuations `[B, K, M]` that an earlier group has chosen."""
+    """Which continuations `[B, K, M]` an earlier group has chosen."""
     taken = jnp.zeros(part.code.shape, bool)
     for step in steps:
         # [B, K, M, W]
@@ -148,8 +153,7 @@ def _taken(node: jax.Array, steps: list[Step], mine: jax.Array, part: Candidates
 
 
 def stochastic_step(
-    index: ItemIndex,
-    level: int,
+    level: TrieLevel,
     node: jax.Array,
     score: jax.Array,
     rank: jax.Array,
@@ -159,14 +163,13 @@ def stochastic_step(
 ) -> tuple[Step, jax.Array]:
     """Keep the beams with the largest perturbed log-probabilities: a sample without replacement.
 
-    With phi a continuation's log-probability and g ~ Gumbel(phi), conditioned on that the largest
-    of a beam's is the beam's own G (Kool et al. 2019, section 4.3 and appendix B.3)::
+    Let phi be the log-probability of a continuation and g ~ Gumbel(phi), conditioned on the largest
+    g of a beam being the beam's own G (Kool et al. 2019, section 4.3 and appendix B.3)::
 
         v = G - g + log(1 - exp(g - max g))        G' = G - max(0, v) - log(1 + exp(-|v|))
 
     Args:
-      index: all valid IDs.
-      level: l.
+      level: the level of the trie.
       node: `[B, K]` states.
       score: `[B, K]` log-probabilities of the paths.
       rank: `[B, K]` their G; 0 at the root.
@@ -190,13 +193,12 @@ def stochastic_step(
     best, place = grouped_top_k(flat, min(width, flat.shape[1]))
     free = ((0, 0), (0, width - best.shape[1]))
     best, place = jnp.pad(best, free, constant_values=-jnp.inf), jnp.pad(place, free)
-    found = jnp.where(jnp.isfinite(best), pick(phi.reshape(flat.shape), place), -jnp.inf)
-    return descend(index, level, node, each, place, found), best
+    path = jnp.where(jnp.isfinite(best), pick(phi.reshape(flat.shape), place), -jnp.inf)
+    return descend(level, node, each, place, path), best
 
 
 def sample_step(
-    index: ItemIndex,
-    level: int,
+    level: TrieLevel,
     node: jax.Array,
     score: jax.Array,
     each: Candidates,
@@ -204,10 +206,19 @@ def sample_step(
     sampling: Sampling,
     key: jax.Array,
 ) -> Step:
-    """Draw one continuation of every beam, or `width` of a single one: independent paths.
+    """Draw one continuation of every beam, or `width` of a single beam: independent paths.
 
-    By the largest of filtered logits + Gumbel noise. Arguments as of `stochastic_step`; where
-    `each` holds illegal codes, a path that takes one is dead.
+    A draw is the code with the largest sum of filtered logit and Gumbel noise. A path that takes an
+    illegal code is dead.
+
+    Args:
+      level: the level of the trie.
+      node: `[B, K]` states.
+      score: `[B, K]` log-probabilities of the paths.
+      each: continuations `[B, K, M]`, legal ones only or all codes.
+      width: W, equal to K unless K is 1.
+      sampling: temperature, top k and top p.
+      key: typed random key.
     """
     batch, beams, most = each.code.shape
     drawn = filter_logits(each.logprob, sampling)
@@ -219,5 +230,5 @@ def sample_step(
     parent = jnp.broadcast_to(parent[None], (batch, width))
     place = parent * most + code
     total = score[:, :, None] + each.logprob
-    step = descend(index, level, node, each, place, pick(total.reshape(batch, -1), place))
+    step = descend(level, node, each, place, pick(total.reshape(batch, -1), place))
     return dataclasses.replace(step, score=jnp.where(step.node >= 0, step.score, -jnp.inf))

@@ -1,9 +1,12 @@
 """Beam search over text: the K best continuations of each prompt, in one jitted loop.
 
-A prompt is read once and its keys are stored once, for all of its beams; each beam's own tokens are
+A prompt is read once and its keys are stored once, for all of its beams. The tokens of a beam are
 found through *ancestor indices*, so no beam's cache is ever moved. The search is that of Hugging
-Face's `generate(num_beams=K, early_stopping=False)`: candidates in excess of K, so that K
-unfinished beams always remain; a pool of finished ones; scores normalized by length.
+Face's `generate(num_beams=K, early_stopping=False)`: it looks at more than K candidates, so that K
+unfinished beams always remain, keeps a pool of finished beams, and normalizes scores by length.
+
+Shapes: `B` prompts, `K` beams, `S` tokens of a prompt, `J` tokens of a beam that are read, `V`
+tokens of the vocabulary.
 """
 
 import dataclasses
@@ -14,11 +17,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
-from jaxrec.decode.generation import check_prompt, start_state
+from jaxrec.decode.generation import TextOptions, check_prompts, start_state
 from jaxrec.decode.kv_cache import KVCache, LanguageModel, read_tokens
-from jaxrec.decode.search import pick
-from jaxrec.kernels import beam_attention
-from jaxrec.models import EncoderDecoder
+from jaxrec.decode.level import pick
+from jaxrec.decode.prompts import Prompts
+from jaxrec.kernels import SharedHistory, beam_attention
 from jaxrec.nn import KeyValue, ScoreTerms
 
 # What stands for "impossible" in Hugging Face's scores; finite, so that sums stay defined.
@@ -32,7 +35,8 @@ class TextBeams:
 
     Attributes:
       tokens: `[B, K, max_tokens]` int32, `pad` after the end.
-      lengths: `[B, K]` int32 tokens, the eos included; 0 where there are fewer continuations.
+      lengths: `[B, K]` int32, number of tokens, the eos included; 0 where there are fewer than K
+        continuations.
       scores: `[B, K]` float32, sum of log-probabilities / length ** length_penalty; -inf where
         `lengths` is 0.
     """
@@ -45,13 +49,15 @@ class TextBeams:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextBeamContext:
-    """Beams attend to their prompt, to their ancestors and to themselves; beams stand for time.
+    """Beams attend to their prompt, to their ancestors and to themselves.
+
+    The beams of a prompt stand on the axis that is time elsewhere.
 
     Attributes:
       prompt: `[B, S]` bool, valid tokens of the prompt.
       prompt_positions: `[B, S]` int32.
       ancestors: `[B, K, J]` int32: which beam of each step a beam descends from.
-      count: int32 scalar, tokens of a beam before the current one.
+      count: int32 scalar, number of tokens of a beam before the current one.
     """
 
     prompt: jax.Array
@@ -60,7 +66,7 @@ class TextBeamContext:
     count: jax.Array
 
     def distance(self, positions: jax.Array) -> jax.Array:
-        """Distances to the prompt and to the J tokens of the beam: `[B, K, S + J]`."""
+        """Return distances to the prompt and to the J tokens of the beam: `[B, K, S + J]`."""
         past = positions[:, :, None] - self.prompt_positions[:, None, :]
         own = self.count - jnp.arange(self.ancestors.shape[2], dtype=jnp.int32)
         own = jnp.broadcast_to(own[None, None], self.ancestors.shape)
@@ -74,7 +80,14 @@ class TextBeamContext:
         terms: ScoreTerms,
         layer: tuple[KeyValue, KeyValue],
     ) -> jax.Array:
-        """Attend; `layer` is the prompt's `[B, G, S, H]` and the beams' `[B, K, J, G, H]`.
+        """Attend to the keys of one layer.
+
+        Args:
+          query: `[B, K, N, H]`.
+          key: `[B, K, G, H]`, keys of the new tokens.
+          value: `[B, K, G, H]`.
+          terms: bias, cap and mask of the scores.
+          layer: keys and values of the prompts `[B, G, S, H]` and of the beams `[B, K, J, G, H]`.
 
         Cost: O(B K N H (S + J)) products; the prompt's keys are read once, whatever K.
         """
@@ -87,16 +100,13 @@ class TextBeamContext:
             allowed = allowed & terms.allowed
         return beam_attention(
             query,
-            prompt_key,
-            prompt_value,
-            self.prompt,
-            self._path(beam_key, key),
-            self._path(beam_value, value),
+            SharedHistory(key=prompt_key, value=prompt_value, valid=self.prompt),
+            (self._path(beam_key, key), self._path(beam_value, value)),
             dataclasses.replace(terms, allowed=allowed),
         )
 
     def _path(self, slots: jax.Array, new: jax.Array) -> jax.Array:
-        """Tokens on each beam's way `[B, K, J, G, H]`, the new ones `[B, K, G, H]` among them."""
+        """Gather the tokens of each beam's path, and its new one: `[B, K, J, G, H]`."""
         ancestors = self.ancestors[:, :, :, None, None]
         path = jnp.take_along_axis(slots, ancestors, axis=1, mode="promise_in_bounds")
         return jax.lax.dynamic_update_slice_in_dim(path, new[:, :, None], self.count, 2)
@@ -108,14 +118,14 @@ class _Search:
     """Loop state.
 
     Attributes:
-      count: int32 scalar, tokens written by every running beam.
-      tokens: `[B, K, max_tokens]` int32, of the running beams.
+      count: int32 scalar, number of tokens written by every running beam.
+      tokens: `[B, K, max_tokens]` int32, tokens of the running beams.
       scores: `[B, K]` float32, sums of their log-probabilities.
-      ancestors: `[B, K, J]` int32, J slots: one for each token that is read.
-      best: the pool of finished beams, `scores` at `_NEVER` where there is none yet.
+      ancestors: `[B, K, J]` int32: which beam of each step a beam descends from.
+      best: the pool of finished beams; `scores` is `_NEVER` where a place is still free.
       full: `[B, K]` bool, places of the pool that are taken.
       open: `[B, 1]` bool, prompts whose pool may still change.
-      key, value: `[depth, B, K, J, G, H]`.
+      key, value: `[depth, B, K, J, G, H]` of the running beams.
     """
 
     count: jax.Array
@@ -132,99 +142,71 @@ class _Search:
 def beam_generate(
     model: LanguageModel,
     params: Any,
-    tokens: jax.Array,
-    valid: jax.Array,
+    prompts: Prompts,
+    options: TextOptions,
     *,
     beams: int,
-    max_tokens: int,
     length_penalty: float = 1.0,
-    eos: tuple[int, ...] = (),
-    prefix: jax.Array | None = None,
-    start: int = 0,
-    pad: int = 0,
 ) -> TextBeams:
     """Find the `beams` best continuations of each prompt, up to an eos or `max_tokens`.
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the prompt (static).
-      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front.
-      tokens: `[B, T]` int32 prompts; a row without a valid token has no continuation.
-      valid: `[B, T]` bool, False for padding, on the left or on the right.
+      params: its parameters; the virtual tokens of a tuned prefix or prompt among them are put in
+        front of the prompts.
+      prompts: `[B, T]` tokens; a row without a valid token has no continuation.
+      options: where a text begins and ends (static).
       beams: K (static).
-      max_tokens: most tokens to write (static).
-      length_penalty: p; scores are sums of log-probabilities divided by length ** p.
-      eos: tokens that end a beam (static).
-      prefix: `[B, T]` bool, tokens of the prompt that see one another in both directions.
-      start: first token of an encoder-decoder's decoder (static).
-      pad: what follows the end of a beam (static).
+      length_penalty: p; a score is the sum of log-probabilities divided by length ** p.
 
     Returns:
       `TextBeams` of `[B, K]`.
 
     Raises:
-      ConfigError: `beams` or `max_tokens` below 1, a vocabulary too small for the candidates, a
-        prefix for an encoder-decoder, or more tokens than a learned position table has.
+      ConfigError: `beams` below 1, a vocabulary too small for the candidates, a prefix for an
+        encoder-decoder, or more tokens than a learned position table has.
 
     Cost: one pass over the prompt, then at most `max_tokens` - 1 steps of K tokens a row. A step
     reads all parameters and the prompt's keys once, gathers the beams' own O(K max_tokens) keys,
     and takes the top (1 + number of eos) K of K V scores.
     """
-    for name, value in (("beams", beams), ("max_tokens", max_tokens)):
-        if value < 1:
-            raise ConfigError(f"{name} must be at least 1, got {value}")
-    size = model.config.vocab_size
+    if beams < 1:
+        raise ConfigError(f"beams must be at least 1, got {beams}")
+    size, eos = model.config.vocab_size, options.ends
     if _candidates(1, eos) > size:
         raise ConfigError(f"{len(eos)} eos tokens leave no other in a vocabulary of {size}")
-    check_prompt(model, params, tokens, valid, max_tokens)
-    if prefix is not None and isinstance(model, EncoderDecoder):
-        raise ConfigError("EncoderDecoder reads the whole prompt in both directions; drop prefix")
-    return _beam_generate(
-        model,
-        params,
-        tokens,
-        valid,
-        length_penalty,
-        prefix,
-        beams=beams,
-        max_tokens=max_tokens,
-        eos=tuple(eos),
-        start=start,
-        pad=pad,
-    )
+    check_prompts(model, params, prompts, options.max_tokens)
+    return _beam_generate(model, params, prompts, length_penalty, options=options, beams=beams)
 
 
 def _candidates(beams: int, eos: tuple[int, ...]) -> int:
-    """How many to look at so that `beams` of them are unfinished, were all eos among the best."""
+    """How many candidates to look at so that `beams` of them do not end with an eos."""
     return max(2, 1 + len(eos)) * beams
 
 
-@functools.partial(jax.jit, static_argnames=("model", "beams", "max_tokens", "eos", "start", "pad"))
+@functools.partial(jax.jit, static_argnames=("model", "options", "beams"))
 def _beam_generate(
     model: LanguageModel,
     params: Any,
-    tokens: jax.Array,
-    valid: jax.Array,
+    prompts: Prompts,
     length_penalty: jax.Array,
-    prefix: jax.Array | None,
     *,
+    options: TextOptions,
     beams: int,
-    max_tokens: int,
-    eos: tuple[int, ...],
-    start: int,
-    pad: int,
 ) -> TextBeams:
-    # One slot for each prompt token alone: the beams' tokens have slots of their own.
-    hidden, cache = start_state(model, params, tokens, valid, 1, prefix, start)
+    max_tokens = options.max_tokens
+    # The cache has slots only for the prompts: the beams' tokens have slots of their own.
+    hidden, cache = start_state(model, params, prompts, 1, options.start or 0)
     first = jnp.max(jnp.where(cache.valid, cache.positions + 1, 0), axis=1, keepdims=True)
     penalty = jnp.asarray(length_penalty, jnp.float32)
-    # Turned once: every step reads each head's tokens in one run.
+    # Transposed once, so that every step reads each head's tokens in one run.
     prompt = tuple(jnp.swapaxes(x, 2, 3) for x in (cache.key, cache.value))
 
     def extend(search: _Search, hidden: jax.Array) -> _Search:
         """Choose the tokens that follow the states `[B, K or 1, D]`."""
         logits = model.apply(params, hidden, method="logits")
         scores = jax.nn.log_softmax(logits, axis=-1) + search.scores[:, :, None]
-        return _advance(search, scores, penalty, max_tokens, eos)
+        return _advance(search, scores, penalty, options)
 
     def body(search: _Search) -> _Search:
         newest = jax.lax.dynamic_index_in_dim(search.tokens, search.count - 1, 2, keepdims=False)
@@ -249,27 +231,28 @@ def _beam_generate(
         )
         return extend(search, hidden)
 
-    def going(search: _Search) -> jax.Array:
+    def unfinished(search: _Search) -> jax.Array:
         return (search.count < max_tokens) & jnp.any(search.open)
 
-    search = extend(_begin(cache, jnp.any(valid, axis=1), beams, max_tokens, pad), hidden)
-    search = jax.lax.while_loop(going, body, search)
+    search = extend(_begin(cache, jnp.any(prompts.mask, axis=1), beams, options), hidden)
+    search = jax.lax.while_loop(unfinished, body, search)
     best, there = search.best, search.full
     return TextBeams(
-        tokens=jnp.where(there[:, :, None], best.tokens, pad),
+        tokens=jnp.where(there[:, :, None], best.tokens, options.pad),
         lengths=jnp.where(there, best.lengths, 0),
         scores=jnp.where(there, best.scores, -jnp.inf),
     )
 
 
-def _begin(cache: KVCache, there: jax.Array, beams: int, max_tokens: int, pad: int) -> _Search:
-    """No token written: one beam, the others impossible, as they would only repeat it."""
+def _begin(cache: KVCache, there: jax.Array, beams: int, options: TextOptions) -> _Search:
+    """The state before any token: one beam; the others are impossible, as they would repeat it."""
+    max_tokens = options.max_tokens
     depth, batch, _, heads, size = cache.key.shape
-    # The last token is never read. One slot at the least, though it may stay unused.
+    # The last token is never read. There is at least one slot, which may stay unused.
     slots = max(max_tokens - 1, 1)
     own = jnp.zeros((depth, batch, beams, slots, heads, size), cache.key.dtype)
     shape = batch, beams
-    tokens = jnp.full((*shape, max_tokens), pad, jnp.int32)
+    tokens = jnp.full((*shape, max_tokens), options.pad, jnp.int32)
     return _Search(
         count=jnp.int32(0),
         tokens=tokens,
@@ -284,9 +267,10 @@ def _begin(cache: KVCache, there: jax.Array, beams: int, max_tokens: int, pad: i
 
 
 def _advance(
-    search: _Search, scores: jax.Array, penalty: jax.Array, max_tokens: int, eos: tuple[int, ...]
+    search: _Search, scores: jax.Array, penalty: jax.Array, options: TextOptions
 ) -> _Search:
-    """Write one more token: `[B, K, V]` scores of all continuations to the next state."""
+    """Write one more token: from `[B, K, V]` scores of all continuations to the next state."""
+    eos, max_tokens = options.ends, options.max_tokens
     batch, beams, size = scores.shape
     kept = min(_candidates(beams, eos), beams * size)
     top, chosen = jax.lax.top_k(scores.reshape(batch, beams * size), kept)
@@ -298,8 +282,8 @@ def _advance(
     for number in eos:
         ended = ended | (token == number)
 
-    # The pool takes those that ended among the best K alone, and none that repeats another: what
-    # comes from an impossible beam.
+    # The pool takes only continuations that ended and are among the best K. Those of impossible
+    # beams repeat others and are left out.
     power = count.astype(jnp.float32) ** penalty
     fresh = ended & (jnp.arange(kept) < beams)[None] & (top > 0.5 * _NEVER) & search.open
     value = jnp.where(fresh, top / power, _NEVER)

@@ -1,4 +1,4 @@
-"""One file an operation: a plain XLA form, and others under the same signature where they win."""
+"""Kernels: one file for each operation, with a plain XLA form and faster forms where they exist."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ if TYPE_CHECKING:
         beam_attention as beam_attention,
         beam_attention_choice as beam_attention_choice,
     )
+    from jaxrec.kernels.beam_attention_xla import SharedHistory as SharedHistory
     from jaxrec.kernels.choose import Choice as Choice, Implementation as Implementation
     from jaxrec.kernels.topk import flat_top_k as flat_top_k, grouped_top_k as grouped_top_k
     from jaxrec.kernels.trie_topk_op import (

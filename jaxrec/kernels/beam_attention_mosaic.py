@@ -1,10 +1,10 @@
 """Attention of all beams to the shared history on a TPU, through Pallas and Mosaic.
 
-All K N / G rows (beam, query head) that read one head of keys stay in VMEM while the history
-passes by in blocks of tokens, with a running maximum and sum (FlashAttention, Dao et al. 2022,
-algorithm 1).
+All K N / G rows (beam, query head) that read one head of keys stay in VMEM while the kernel walks
+over the history in blocks of tokens, with a running maximum and sum (FlashAttention, Dao et al.
+2022, algorithm 1).
 
-Mosaic tiles the last two axes, so heads lie outside of them, as in the decoder's cache.
+Mosaic tiles the last two axes, so the axis of heads comes before them, as in the decoder's cache.
 """
 
 import functools
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from jaxrec.kernels.beam_attention_xla import MASKED, Part, Scales
+from jaxrec.kernels.beam_attention_xla import MASKED, Part, SharedHistory
 
 # Rows and tokens of a block. A block that does not span its whole axis must be a multiple of the
 # tile: (8, 128) for float32, (16, 128) for bfloat16, (32, 128) for int8. With heads of 128 the
@@ -25,19 +25,14 @@ ROWS, COLUMNS = 512, 512
 
 @functools.partial(jax.jit, static_argnames=("softcap", "interpret"))
 def history_mosaic(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    valid: jax.Array,
-    scale: Scales | None,
-    softcap: float | None,
-    interpret: bool = False,
+    query: jax.Array, history: SharedHistory, softcap: float | None, interpret: bool = False
 ) -> list[Part]:
-    """Attention of `[B, K, N, H]` to `[B, G, S, H]` under `valid` `[B, S]` or `[B, K, S]`.
+    """Attend from queries `[B, K, N, H]` to the history.
 
     Cost: 4 B K N H S operations in products. Reads 2 B S G H numbers of history for each block of
     512 rows.
     """
+    key, value, valid, scale = history.key, history.value, history.valid, history.scale
     b, k, n, h = query.shape
     g, s = key.shape[1:3]
     r = n // g
@@ -72,7 +67,7 @@ def history_mosaic(
             pltpu.VMEM((rows, 1), jnp.float32),
             pltpu.VMEM((rows, h), jnp.float32),
         ],
-        # Blocks of tokens come in order, as each goes on from the sums of the one before.
+        # Blocks of tokens run in order: each one continues the sums of the block before.
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "parallel", "parallel", "arbitrary")
         ),
@@ -84,17 +79,9 @@ def history_mosaic(
     return [Part(out, lse)]
 
 
-def _kernel(
-    query: Any,
-    key: Any,
-    value: Any,
-    valid: Any,
-    *refs: Any,
-    tokens: int,
-    softcap: float | None,
-) -> None:
-    """A block of rows `[rows, H]` against a block of tokens `[columns, H]`."""
-    *scales, out, lse, top, total, sums = refs
+def _kernel(*refs: Any, tokens: int, softcap: float | None) -> None:
+    """Attend from a block of rows `[rows, H]` to a block of tokens `[columns, H]`."""
+    query, key, value, valid, *scales, out, lse, top, total, sums = refs
     step, columns = pl.program_id(3), key.shape[0]
 
     @pl.when(step == 0)
@@ -103,10 +90,10 @@ def _kernel(
         total[...] = jnp.zeros_like(total)
         sums[...] = jnp.zeros_like(sums)
 
-    asked = query[...]
+    queries = query[...]
     scores = jax.lax.dot_general(
-        asked,
-        key[...].astype(asked.dtype),
+        queries,
+        key[...].astype(queries.dtype),
         (((1,), (1,)), ((), ())),
         preferred_element_type=jnp.float32,
     )
@@ -114,7 +101,7 @@ def _kernel(
         scores = scores * scales[0][...]
     if softcap is not None:
         scores = jnp.tanh(scores / softcap) * softcap
-    # The last block may reach past the last token; what is read there may be anything, even NaN.
+    # The last block may reach past the last token, where it may read anything, even NaN.
     there = step * columns + jax.lax.broadcasted_iota(jnp.int32, (1, columns), 1) < tokens
     seen = (valid[...].astype(jnp.int32) != 0) & there
     scores = jnp.where(seen, scores, MASKED)
@@ -125,12 +112,12 @@ def _kernel(
     total[...] = total[...] * shrink + weights.sum(axis=1, keepdims=True)
     if scales:
         weights = jnp.where(there, weights * scales[1][...], 0.0)
-    values = value[...].astype(asked.dtype)
+    values = value[...].astype(queries.dtype)
     if tokens % columns:
         row = step * columns + jax.lax.broadcasted_iota(jnp.int32, values.shape, 0)
         values = jnp.where(row < tokens, values, jnp.zeros_like(values))
     sums[...] = sums[...] * shrink + jax.lax.dot_general(
-        weights.astype(asked.dtype),
+        weights.astype(queries.dtype),
         values,
         (((1,), (0,)), ((), ())),
         preferred_element_type=jnp.float32,

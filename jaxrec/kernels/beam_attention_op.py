@@ -1,12 +1,15 @@
 """Attention of all beams of a user over one shared history and each beam's own short suffix.
 
-The history's keys and values are stored once a user, not once a beam: reading them is what a
-decoding step costs, so K beams cost what one does.
+The keys and values of the history are stored once for each user, not once for each beam. Reading
+them is what a decoding step costs, so K beams cost about as much as one.
 
-The two parts are computed apart and *merged by log-sum-exp*: a part is its normalized output and
-the logarithm of the sum of its exponentiated scores, and the softmax over several parts weighs
-their outputs by exp(lse). So the wide part can come from a kernel, in one piece or in several, and
-the narrow one stays plain.
+The two parts are computed apart and *merged by log-sum-exp*. A part is its normalized output and
+the logarithm of the sum of its exponentiated scores; the softmax over several parts weights their
+outputs by exp(lse). So the wide part may come from a kernel, in one piece or in several, and the
+narrow one stays plain.
+
+Shapes: `B` users, `K` beams, `N` query heads, `G` key heads, `H` head size, `S` tokens of the
+history, `J` tokens of a suffix.
 """
 
 import dataclasses
@@ -19,7 +22,7 @@ import jax.numpy as jnp
 from jaxrec.core import ConfigError
 from jaxrec.kernels.beam_attention_mosaic import history_mosaic
 from jaxrec.kernels.beam_attention_triton import history_triton
-from jaxrec.kernels.beam_attention_xla import Part, Scales, history_xla, suffix_xla
+from jaxrec.kernels.beam_attention_xla import Part, SharedHistory, history_xla, suffix_xla
 from jaxrec.kernels.choose import (
     PLATFORMS,
     Choice,
@@ -28,48 +31,50 @@ from jaxrec.kernels.choose import (
     dispatch,
     this_platform,
 )
-from jaxrec.nn import ScoreTerms
+from jaxrec.nn import KeyValue, ScoreTerms
 
-# The largest head that the kernels hold on the chip.
+# The largest head that the kernels can hold on the chip.
 MAX_HEAD = 256
 
 
 def beam_attention(
     query: jax.Array,
-    history_key: jax.Array,
-    history_value: jax.Array,
-    history_valid: jax.Array,
-    suffix_key: jax.Array,
-    suffix_value: jax.Array,
+    history: SharedHistory,
+    suffix: KeyValue,
     terms: ScoreTerms | None = None,
     *,
-    history_scale: Scales | None = None,
     implementation: Implementation = "auto",
     interpret: bool = False,
 ) -> jax.Array:
-    """Softmax over history and suffix together, in float32.
+    """Take one softmax over history and suffix, in float32.
 
     Args:
-      query: `[B, K, N, H]`, one token a beam, scaled already.
-      history_key: `[B, G, S, H]`, N a multiple of G; int8 with `history_scale`.
-      history_value: `[B, G, S, H]`, likewise.
-      history_valid: bool `[B, S]`, or `[B, K, S]` where beams see different parts of the row.
-      suffix_key: `[B, K, J, G, H]`, the beam's own tokens, the current one last.
-      suffix_value: `[B, K, J, G, H]`.
-      terms: bias, cap and further mask over the S + J keys.
-      history_scale: of an int8 history, float32 `[B, G, S]` for keys and for values: what stands
-        for x is x * scale.
+      query: `[B, K, N, H]`, one token a beam, already scaled; N is a multiple of G.
+      history: keys and values that all beams of a user share.
+      suffix: keys and values `[B, K, J, G, H]` of each beam's own tokens, the current one last.
+      terms: bias, cap and further mask of the scores of the S + J keys.
       implementation: see `choose` and `beam_attention_choice`. On several devices call a kernel
-        inside `jax.shard_map`, users divided among them.
+        inside `jax.shard_map` with the users divided among them.
       interpret: run a kernel's code step by step on any platform; slow, for tests.
 
     Returns:
-      `[B, K, N, H]` of the query's dtype.
+      `[B, K, N, H]` in the query's dtype.
+
+    Raises:
+      ConfigError: arrays of wrong shapes, or an implementation that cannot run them.
 
     Cost: 4 B K N H (S + J) operations in products; reads 2 B S G H numbers of history, once for
-    all K beams, and 2 B K J G H of suffixes.
+    all K beams, and 2 B K J G H numbers of suffixes.
+
+    Example:
+      Two beams see one history of three tokens and one token of their own:
+
+      >>> key, own = jnp.zeros((1, 1, 3, 4)), jnp.zeros((1, 2, 1, 1, 4))
+      >>> history = SharedHistory(key=key, value=key + 4.0, valid=jnp.ones((1, 3), bool))
+      >>> beam_attention(jnp.ones((1, 2, 1, 4)), history, (own, own))[0, :, 0, 0].tolist()
+      [3.0, 3.0]
     """
-    _check(query, history_key, history_valid, suffix_key, history_scale)
+    _check(query, history, suffix)
     terms = ScoreTerms() if terms is None else terms
     against = {name: _against(name, query, terms) for name in PLATFORMS}
     return dispatch(
@@ -83,13 +88,9 @@ def beam_attention(
         against,
         {name: beam_attention_choice(query, terms, name) for name in PLATFORMS.values()},
         query,
-        history_key,
-        history_value,
-        history_valid,
-        suffix_key,
-        suffix_value,
+        history,
+        suffix,
         terms,
-        history_scale,
     )
 
 
@@ -98,12 +99,17 @@ def beam_attention_choice(
     terms: ScoreTerms | None = None,
     platform: str | None = None,
 ) -> Choice:
-    """What `implementation="auto"` runs for such a query on a platform, and why.
+    """Return what `implementation="auto"` runs for a query on a platform, and why.
 
     Args:
       query: `[B, K, N, H]`, or its shape and dtype.
-      terms: as for `beam_attention`.
+      terms: bias, cap and further mask of the scores.
       platform: "cpu", "cuda", "rocm" or "tpu"; None for this process's default backend.
+
+    Example:
+      >>> query = jax.ShapeDtypeStruct((8, 50, 16, 128), jnp.bfloat16)
+      >>> beam_attention_choice(query, platform="cpu")
+      Choice(implementation='xla', reason='there is no kernel for cpu')
     """
     platform = this_platform() if platform is None else platform
     if platform == "tpu":
@@ -117,7 +123,7 @@ def beam_attention_choice(
 
 
 def _against(kernel: str, query: jax.Array | jax.ShapeDtypeStruct, terms: ScoreTerms) -> str | None:
-    """Why a kernel cannot run this, or None."""
+    """Return why a kernel cannot run this; None if it can."""
     if terms.bias is not None:
         return "only the XLA form adds a bias to scores"
     if query.shape[-1] > MAX_HEAD:
@@ -128,7 +134,7 @@ def _against(kernel: str, query: jax.Array | jax.ShapeDtypeStruct, terms: ScoreT
 
 
 def merge(parts: list[Part]) -> jax.Array:
-    """One softmax over the keys of all parts: float32 `[B, K, N, H]`."""
+    """Return the softmax over the keys of all parts together, float32 `[B, K, N, H]`."""
     top = parts[0].lse
     for part in parts[1:]:
         top = jnp.maximum(top, part.lse)
@@ -143,83 +149,68 @@ def merge(parts: list[Part]) -> jax.Array:
     return out / sum(weights, start=jnp.float32(0.0))[..., None]
 
 
-def _check(
-    query: jax.Array,
-    history_key: jax.Array,
-    history_valid: jax.Array,
-    suffix_key: jax.Array,
-    history_scale: Scales | None,
-) -> None:
+def _check(query: jax.Array, history: SharedHistory, suffix: KeyValue) -> None:
     b, k, n, h = query.shape
-    g, s = history_key.shape[1:3]
+    g, s = history.key.shape[1:3]
     if n % g:
-        raise ConfigError(f"beam_attention: {n} query heads are no multiple of {g} key heads")
-    if history_valid.shape not in ((b, s), (b, k, s)):
         raise ConfigError(
-            f"beam_attention needs history_valid {(b, s)} or {(b, k, s)}, got {history_valid.shape}"
+            f"beam_attention: {n} query heads are not a multiple of {g} key heads; give N, a "
+            "multiple of G"
         )
-    if suffix_key.shape[:2] != (b, k) or suffix_key.shape[3:] != (g, h):
+    if history.valid.shape not in ((b, s), (b, k, s)):
         raise ConfigError(
-            f"beam_attention needs suffix_key [{b}, {k}, J, {g}, {h}], got {suffix_key.shape}"
+            f"beam_attention needs history.valid {(b, s)} or {(b, k, s)}, got {history.valid.shape}"
         )
-    if (history_key.dtype == jnp.int8) != (history_scale is not None):
+    for rows in suffix:
+        if rows.shape[:2] != (b, k) or rows.shape[3:] != (g, h):
+            raise ConfigError(
+                f"beam_attention needs a suffix of [{b}, {k}, J, {g}, {h}], got {rows.shape}"
+            )
+    if (history.key.dtype == jnp.int8) != (history.scale is not None):
         raise ConfigError(
-            "beam_attention takes history_scale with an int8 history and with no other, got "
-            f"history_key {history_key.dtype} and "
-            f"{'no' if history_scale is None else 'a'} history_scale"
+            "beam_attention needs history.scale for an int8 history and for no other, got keys of "
+            f"{history.key.dtype} and {'no' if history.scale is None else 'a'} scale"
         )
 
 
-def _split(terms: ScoreTerms, history_valid: jax.Array) -> tuple[jax.Array, ScoreTerms, ScoreTerms]:
-    """The mask and the terms of the history, and the terms of the suffix."""
-    s = history_valid.shape[-1]
+def _split(
+    terms: ScoreTerms, history: SharedHistory
+) -> tuple[SharedHistory, ScoreTerms, ScoreTerms]:
+    """Split the terms: those of the history, whose mask the history takes, and of the suffix."""
+    valid, s = history.valid, history.valid.shape[-1]
     past = own = dataclasses.replace(terms, allowed=None)
     if terms.bias is not None:
         past = dataclasses.replace(past, bias=terms.bias[..., :s])
         own = dataclasses.replace(own, bias=terms.bias[..., s:])
     if terms.allowed is not None:
-        # [B or 1, K or 1, S + J]; a mask that is one for all beams stays one.
+        # [B or 1, K or 1, S + J]; one mask for all beams stays one.
         narrow = terms.allowed[..., :s]
-        if history_valid.ndim == 2 and narrow.shape[1] == 1:
+        if valid.ndim == 2 and narrow.shape[1] == 1:
             narrow = narrow[:, 0]
-        elif history_valid.ndim == 2:
-            history_valid = history_valid[:, None]
-        history_valid = history_valid & narrow
+        elif valid.ndim == 2:
+            valid = valid[:, None]
+        history = dataclasses.replace(history, valid=valid & narrow)
         own = dataclasses.replace(own, allowed=terms.allowed[..., s:])
-    return history_valid, past, own
+    return history, past, own
 
 
 def _attend_xla(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    valid: jax.Array,
-    suffix_key: jax.Array,
-    suffix_value: jax.Array,
-    terms: ScoreTerms,
-    scale: Scales | None,
+    query: jax.Array, history: SharedHistory, suffix: KeyValue, terms: ScoreTerms
 ) -> jax.Array:
-    valid, past, own = _split(terms, valid)
-    parts = [
-        history_xla(query, key, value, valid, scale, past),
-        suffix_xla(query, suffix_key, suffix_value, own),
-    ]
+    history, past, own = _split(terms, history)
+    parts = [history_xla(query, history, past), suffix_xla(query, *suffix, own)]
     return merge(parts).astype(query.dtype)
 
 
 def _attend_kernel(
-    history: Callable[..., list[Part]],
+    attend: Callable[..., list[Part]],
     interpret: bool,
     query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    valid: jax.Array,
-    suffix_key: jax.Array,
-    suffix_value: jax.Array,
+    history: SharedHistory,
+    suffix: KeyValue,
     terms: ScoreTerms,
-    scale: Scales | None,
 ) -> jax.Array:
-    valid, _, own = _split(terms, valid)
-    parts = history(query, key, value, valid, scale, terms.softcap, interpret)
-    parts = [*parts, suffix_xla(query, suffix_key, suffix_value, own)]
+    history, _, own = _split(terms, history)
+    parts = attend(query, history, terms.softcap, interpret)
+    parts = [*parts, suffix_xla(query, *suffix, own)]
     return merge(parts).astype(query.dtype)

@@ -1,15 +1,17 @@
 """Attention of all beams to the shared history on an NVIDIA GPU, through Pallas and Triton.
 
-One program takes a block of the K N / G rows (beam, query head) that read one head of keys, and
+One program takes a block of the K N / G rows (beam, query head) that read one head of keys. It
 walks over the history in blocks of tokens with a running maximum and sum (FlashAttention, Dao et
-al. 2022, algorithm 1): scores stay on the chip. Arrays are addressed where they lie, so nothing is
+al. 2022, algorithm 1), so that scores stay on the chip. Arrays are read where they lie: nothing is
 transposed or padded for the kernel. Few users with long histories would leave most of the GPU
-idle; then the history is cut into pieces, a program each, merged by log-sum-exp (Flash-Decoding).
+idle; their history is cut into pieces, one program each, which are merged by log-sum-exp
+(Flash-Decoding).
 
-Pallas on a GPU is meant here in its Triton form, which JAX 0.11 deprecates; the deprecation is
-visible as a warning when a kernel is lowered. A JAX without it runs the XLA form.
+The kernel uses the Triton form of Pallas, which JAX 0.11 deprecates; JAX warns when it lowers the
+kernel. A JAX without that form runs the XLA form of the operation.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -17,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jaxrec.kernels.beam_attention_xla import MASKED, Part, Scales
+from jaxrec.kernels.beam_attention_xla import MASKED, Part, SharedHistory
 
 LOG2_E = 1.4426950408889634
 # Programs that fill a large GPU (an H100 has 132 multiprocessors), and the fewest tokens of a piece
@@ -28,28 +30,42 @@ BLOCK_BYTES = 32 * 1024
 
 
 def pieces_of(programs: int, tokens: int) -> int:
-    """Into how many pieces to cut a history so that `programs` a piece fill the GPU."""
+    """Return the number of pieces of a history that fill the GPU with `programs` a piece."""
     return max(1, min(PROGRAMS // programs, tokens // PIECE))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Tiling:
+    """How the work is cut up.
+
+    Attributes:
+      rows: rows of a block, a power of two.
+      lanes: components of a head, rounded up to a power of two.
+      columns: tokens of a block, a power of two.
+      row_blocks: blocks of rows of a user and key head.
+      blocks: blocks of tokens of a piece.
+    """
+
+    rows: int
+    lanes: int
+    columns: int
+    row_blocks: int
+    blocks: int
 
 
 @functools.partial(jax.jit, static_argnames=("softcap", "interpret"))
 def history_triton(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    valid: jax.Array,
-    scale: Scales | None,
-    softcap: float | None,
-    interpret: bool = False,
+    query: jax.Array, history: SharedHistory, softcap: float | None, interpret: bool = False
 ) -> list[Part]:
-    """Attention of `[B, K, N, H]` to `[B, G, S, H]` under `valid` `[B, S]` or `[B, K, S]`.
+    """Attend from queries `[B, K, N, H]` to the history.
 
     Cost: 4 B K N H S operations in products. Reads 2 B S G H numbers of history for each block of
     rows (from the second on, from the L2 cache), and writes P B K N (H + 1) numbers for P pieces.
     """
-    # Only a GPU's user needs it, and a JAX may lack it.
+    # Imported here: only users of a GPU need it, and some versions of JAX lack it.
     from jax.experimental.pallas import triton as plt
 
+    key, value, valid, scale = history.key, history.value, history.valid, history.scale
     b, k, n, h = query.shape
     g, s = key.shape[1:3]
     # A block of a product is a power of two, and at least 16, on each side.
@@ -59,22 +75,21 @@ def history_triton(
     columns = min(max(columns, 16), 128, max(pl.next_power_of_2(s), 16))
     row_blocks = pl.cdiv(k * n // g, rows)
     pieces = pieces_of(row_blocks * b * g, s)
-    kernel = functools.partial(
-        _kernel,
-        load=plt.load,
-        store=plt.store,
+    tiling = _Tiling(
         rows=rows,
         lanes=lanes,
         columns=columns,
         row_blocks=row_blocks,
         blocks=pl.cdiv(pl.cdiv(s, columns), pieces),
-        softcap=softcap,
+    )
+    kernel = functools.partial(
+        _kernel, load=plt.load, store=plt.store, tiling=tiling, softcap=softcap
     )
     # A mask of bytes: Triton has no pointers to single bits.
     inputs = [query, key, value, valid.astype(jnp.int8), *(() if scale is None else scale)]
     out, lse = pl.pallas_call(
         kernel,
-        # The first dimension alone has no limit. Neighbours run together and read the same keys.
+        # Only the first dimension has no limit. Neighbours run together and read the same keys.
         grid=(b * g * row_blocks, pieces),
         out_shape=[
             jax.ShapeDtypeStruct((pieces, b, k, n, h), query.dtype),
@@ -87,47 +102,34 @@ def history_triton(
     return [Part(out[i], lse[i]) for i in range(pieces)]
 
 
-def _kernel(
-    query: Any,
-    key: Any,
-    value: Any,
-    valid: Any,
-    *refs: Any,
-    load: Any,
-    store: Any,
-    rows: int,
-    lanes: int,
-    columns: int,
-    row_blocks: int,
-    blocks: int,
-    softcap: float | None,
-) -> None:
-    """A block of rows against one piece of the history; see `history_triton` for the shapes."""
-    *scales, out, lse = refs
+def _kernel(*refs: Any, load: Any, store: Any, tiling: _Tiling, softcap: float | None) -> None:
+    """Attend from a block of rows to one piece of the history; `history_triton` has the shapes."""
+    query, key, value, valid, *scales, out, lse = refs
+    rows, columns, lanes = tiling.rows, tiling.columns, tiling.lanes
     _, beams, heads, size = query.shape
     groups, tokens = key.shape[1:3]
     shared = heads // groups
-    pair, piece = pl.program_id(0) // row_blocks, pl.program_id(1)
+    pair, piece = pl.program_id(0) // tiling.row_blocks, pl.program_id(1)
     user, group = pair // groups, pair % groups
 
     # Rows are (beam, query head of the group); those past the last are computed and not stored.
-    row = pl.program_id(0) % row_blocks * rows + jnp.arange(rows, dtype=jnp.int32)
+    row = pl.program_id(0) % tiling.row_blocks * rows + jnp.arange(rows, dtype=jnp.int32)
     beam, head = row // shared, group * shared + row % shared
     real = row < beams * shared
     lane = jnp.arange(lanes, dtype=jnp.int32)
     place = (user, beam[:, None], head[:, None], lane[None])
     inside = real[:, None] & (lane < size)[None]
-    asked = load(query.at[place], mask=inside, other=0.0)
+    queries = load(query.at[place], mask=inside, other=0.0)
 
     def body(block: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         top, total, sums = carry
-        token = (piece * blocks + block) * columns + jnp.arange(columns, dtype=jnp.int32)
+        token = (piece * tiling.blocks + block) * columns + jnp.arange(columns, dtype=jnp.int32)
         there = token < tokens
         where = (user, group, token[:, None], lane[None])
         mask = there[:, None] & (lane < size)[None]
-        keys = load(key.at[where], mask=mask, other=0).astype(asked.dtype)
+        keys = load(key.at[where], mask=mask, other=0).astype(queries.dtype)
         scores = jax.lax.dot_general(
-            asked, keys, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32
+            queries, keys, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32
         )
         if scales:
             scores *= load(scales[0].at[user, group, token], mask=there, other=0.0)[None]
@@ -141,7 +143,7 @@ def _kernel(
                 mask=real[:, None] & there[None],
                 other=0,
             )
-        # Powers of two are what the hardware has; the base changes back in the log-sum-exp.
+        # The hardware computes powers of two; the log-sum-exp changes the base back.
         scores = jnp.where(seen != 0, scores * LOG2_E, MASKED)
         highest = jnp.maximum(top, scores.max(axis=1))
         weights = jnp.exp2(scores - highest[:, None])
@@ -149,9 +151,9 @@ def _kernel(
         total = total * shrink + weights.sum(axis=1)
         if scales:
             weights *= load(scales[1].at[user, group, token], mask=there, other=0.0)[None]
-        values = load(value.at[where], mask=mask, other=0).astype(asked.dtype)
+        values = load(value.at[where], mask=mask, other=0).astype(queries.dtype)
         sums = sums * shrink[:, None] + jax.lax.dot_general(
-            weights.astype(asked.dtype),
+            weights.astype(queries.dtype),
             values,
             (((1,), (0,)), ((), ())),
             preferred_element_type=jnp.float32,
@@ -163,6 +165,6 @@ def _kernel(
         jnp.zeros((rows,), jnp.float32),
         jnp.zeros((rows, lanes), jnp.float32),
     )
-    top, total, sums = jax.lax.fori_loop(0, blocks, body, start)
+    top, total, sums = jax.lax.fori_loop(0, tiling.blocks, body, start)
     store(out.at[(piece, *place)], (sums / total[:, None]).astype(out.dtype), mask=inside)
     store(lse.at[piece, user, beam, head], (top + jnp.log2(total)) / LOG2_E, mask=real)

@@ -1,5 +1,6 @@
 """Attention to the shared history and to each beam's own suffix in plain XLA: the reference."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -7,10 +8,27 @@ import jax.numpy as jnp
 
 from jaxrec.nn import ScoreTerms
 
-# What a masked score becomes: finite, so that a row without any valid key gives no NaN.
+# The value of a masked score: finite, so that a row without any valid key gives no NaN.
 MASKED = float(jnp.finfo(jnp.float32).min)
 
-Scales = tuple[jax.Array, jax.Array]
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedHistory:
+    """Keys and values that all beams of a user attend to.
+
+    Attributes:
+      key: `[B, G, S, H]`; int8 if there is a scale.
+      value: `[B, G, S, H]`.
+      valid: `[B, S]` bool; `[B, K, S]` where beams see different parts of the row.
+      scale: float32 `[B, G, S]` for keys and for values of an int8 history: a number x stands for
+        x * scale. None for any other type.
+    """
+
+    key: jax.Array
+    value: jax.Array
+    valid: jax.Array
+    scale: tuple[jax.Array, jax.Array] | None = None
 
 
 class Part(NamedTuple):
@@ -18,26 +36,21 @@ class Part(NamedTuple):
 
     Attributes:
       out: `[B, K, N, H]`, softmax-weighted values of these keys alone.
-      lse: float32 `[B, K, N]`, log of the sum of exp(score); about `MASKED` where all are masked.
+      lse: float32 `[B, K, N]`, logarithm of the sum of exp(score); about `MASKED` where all scores
+        are masked.
     """
 
     out: jax.Array
     lse: jax.Array
 
 
-def history_xla(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    valid: jax.Array,
-    scale: Scales | None,
-    terms: ScoreTerms,
-) -> Part:
-    """Attention to `[B, G, S, H]` under `valid` `[B, S]` or `[B, K, S]`, in plain XLA."""
+def history_xla(query: jax.Array, history: SharedHistory, terms: ScoreTerms) -> Part:
+    """Attend to the history, in plain XLA; `terms` holds no mask, which is part of the history."""
+    key, value, valid, scale = history.key, history.value, history.valid, history.scale
     b, k, n, h = query.shape
     g, s = key.shape[1:3]
     r = n // g
-    # All K N / G rows that read one head of keys are rows of one product.
+    # All K N / G rows that read one head of keys form one matrix product.
     rows = jnp.einsum("bkgrh->bgrkh", query.reshape(b, k, g, r, h)).reshape(b, g, r * k, h)
     scores = jnp.einsum(
         "bgmh,bgsh->bgms", rows, key.astype(query.dtype), preferred_element_type=jnp.float32
@@ -66,11 +79,11 @@ def history_xla(
 
 
 def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreTerms) -> Part:
-    """Attention of each beam to its own `[B, K, J, G, H]`."""
+    """Attend from each beam to its own keys and values `[B, K, J, G, H]`."""
     b, k, n, h = query.shape
     j, g = key.shape[2:4]
     f32 = jnp.float32
-    # [B, K, J, G, H] and [B, K, G, r, H]: the keys first, which a CPU takes in twice as fast.
+    # [B, K, J, G, H] and [B, K, G, r, H]: with the keys first, a CPU is twice as fast.
     scores = jnp.einsum(
         "bkjgh,bkgrh->bgrkj",
         key,
@@ -85,7 +98,7 @@ def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreT
     total = weights.sum(-1, keepdims=True)
     # [B, N, K, J] -> [B, K, J, G, r]
     weights = jnp.einsum("bgrkj->bkjgr", (weights / total).reshape(b, g, n // g, k, j))
-    # Term by term: nothing is shared here, so that there is no product of matrices to be had.
+    # Term by term: beams share nothing here, so no matrix product would save any work.
     out = sum(
         (weights[:, :, i, ..., None] * value[:, :, i, :, None].astype(f32) for i in range(j)),
         start=f32(0.0),

@@ -4,8 +4,8 @@ Every operation has an XLA form, which runs anywhere, and Pallas kernels: "trito
 "mosaic" for TPUs. `implementation="auto"` chooses by the platform that a computation is lowered
 for, not by the devices of the process, so a function may be jitted for a CPU beside a GPU or
 exported for another machine. Each operation has a function (`beam_attention_choice`,
-`trie_topk_choice`) that names the choice and its reason; naming an implementation overrules it.
-A kernel that is not known to win is not chosen by itself.
+`trie_topk_choice`) that returns the choice and its reason. Naming an implementation overrules it.
+"auto" never chooses a kernel that is not known to be faster.
 """
 
 import dataclasses
@@ -24,20 +24,20 @@ PLATFORMS = {"triton": "cuda", "mosaic": "tpu"}
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """An implementation and why it is the one."""
+    """An implementation, and the reason why "auto" chooses it."""
 
     implementation: Literal["xla", "triton", "mosaic"]
     reason: str
 
 
 def this_platform() -> str:
-    """The default backend, as the name that computations are lowered for."""
+    """Return the default backend under the name that computations are lowered for."""
     backend = jax.default_backend()
     return "cuda" if backend == "gpu" else backend
 
 
 def against_triton() -> str | None:
-    """What speaks against any Triton kernel in this process, or None."""
+    """Return why no Triton kernel can run in this process; None if one can."""
     try:
         from jax.experimental.pallas import triton  # noqa: F401
     except ImportError:
@@ -64,14 +64,14 @@ def dispatch(
     choices: Mapping[str, Choice],
     *args: Any,
 ) -> Any:
-    """Run an implementation by name, or for "auto" what is chosen for the platform.
+    """Run the implementation with a name, or the one that is chosen for the platform.
 
     Args:
-      operation: its name, for messages.
-      implementation: as asked for.
+      operation: name of the operation, for error messages.
+      implementation: what the caller asked for.
       runs: the implementations by name; all take `args` and return the same shapes and dtypes.
-      against: for each kernel why it cannot run these arguments, or None.
-      choices: for each platform that may have a kernel what "auto" means there.
+      against: why each kernel cannot run these arguments; None if it can.
+      choices: what "auto" means on each platform that may have a kernel.
       *args: pytrees of arrays.
 
     Raises:

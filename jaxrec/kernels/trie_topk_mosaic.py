@@ -1,8 +1,8 @@
 """Group maxima of the legal continuations on a TPU, through Pallas and Mosaic.
 
-A TPU has no cheap way to spread 32 bits of a word over 32 lanes. But its matrix unit copies: bytes
-of the mask times a matrix of zeros and ones puts byte c // 8 into lane c, exactly, as bfloat16
-holds every integer up to 256; a shift by c % 8 then leaves the bit of code c.
+A TPU has no cheap way to spread 32 bits of a word over 32 lanes, but its matrix unit can copy. The
+bytes of the mask times a matrix of zeros and ones put byte c // 8 into lane c. The product is
+exact, since bfloat16 holds every integer up to 256. A shift by c % 8 then leaves the bit of code c.
 """
 
 import functools
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-# Codes a group: the lanes of a register.
+# Number of codes in a group: the lanes of a register.
 GROUP = 128
-# Beams and codes of a block. The bytes of 1,024 codes are one register wide.
+# Beams and codes of a block. The bytes of 1,024 codes fill one register.
 ROWS, COLUMNS = 128, 1024
 
 
@@ -23,7 +23,7 @@ ROWS, COLUMNS = 128, 1024
 def group_maxima_mosaic(
     logits: jax.Array, offset: jax.Array, words: jax.Array, interpret: bool = False
 ) -> jax.Array:
-    """Largest score among the legal codes of each group of 128.
+    """Return the largest score among the legal codes of each group of 128.
 
     Args:
       logits: `[B, K, C]`.
@@ -32,13 +32,15 @@ def group_maxima_mosaic(
       interpret: run without a TPU.
 
     Returns:
-      float32 `[B, K, ceil(C / 128)]`. One pass: reads B K C logits and 1/16 as much of mask, writes
-      B K C / 128 numbers; B K C * 128 operations of the matrix unit.
+      Float32 `[B, K, ceil(C / 128)]`.
+
+    Cost: one pass, which reads B K C logits and 1/16 as many bytes of mask, writes B K C / 128
+    numbers, and takes 128 B K C operations of the matrix unit.
     """
     b, k, c = logits.shape
     # [B K, C / 8], the lowest byte of each word first.
     mask = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(b * k, -1)
-    # Padded codes are illegal. Catalogue sizes are powers of two as a rule, and need none.
+    # Padded codes are illegal. Codebook sizes are usually powers of two, which need no padding.
     whole = COLUMNS if c > COLUMNS else GROUP
     padded = -(-c // whole) * whole
     mask = jnp.pad(mask, [(0, 0), (0, padded // 8 - mask.shape[1])]).astype(jnp.bfloat16)
@@ -64,7 +66,7 @@ def group_maxima_mosaic(
 
 
 def _kernel(logits: Any, offset: Any, mask: Any, maxima: Any) -> None:
-    """A block of beams and codes."""
+    """Reduce a block of beams and codes."""
     columns = logits.shape[1]
     shape = (columns // 8, columns)
     byte = jax.lax.broadcasted_iota(jnp.int32, shape, 0)

@@ -1,8 +1,10 @@
 """One level of constrained beam search: legal continuations first, then the best of all beams.
 
-Legal codes arrive as a bitmask, 1/32 of a number a code. The masked scores `[B, K, C]` are never
-written: one pass reads the logits and leaves the maxima of groups of codes, and only the groups
-that win are read again (see `topk` for why that is exact).
+Legal codes arrive as a bitmask, one bit a code. The masked scores `[B, K, C]` are never written:
+one pass reads the logits and keeps only the maxima of groups of codes, and only the best groups are
+read again (`topk` says why that is exact).
+
+Shapes: `B` users, `K` beams, `C` codes of the level, `W` continuations kept.
 """
 
 import functools
@@ -24,7 +26,7 @@ from jaxrec.kernels.topk import best_groups, flat_top_k, group_size
 from jaxrec.kernels.trie_topk_mosaic import GROUP, group_maxima_mosaic
 from jaxrec.kernels.trie_topk_triton import group_maxima_triton
 
-# From logits, offset and words to the maxima of groups of some size.
+# From logits, offset, words and the size of a group to the maxima of the groups.
 Maxima = Callable[[jax.Array, jax.Array, jax.Array, int], jax.Array]
 
 
@@ -36,30 +38,41 @@ def trie_topk(
     implementation: Implementation = "auto",
     interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """The best continuations of all beams of a user: `jax.lax.top_k` of the masked flat scores.
+    """Return the best continuations of each user's beams: the `top_k` of all masked scores.
 
     Args:
       logits: `[B, K, C]` float32 or bfloat16, finite.
-      offset: `[B, K]` float32, added to all codes of a beam: its score less the normalizer of its
-        logits; -inf for a dead beam.
+      offset: `[B, K]` float32, what is added to all codes of a beam: the beam's score minus the
+        normalizer of its logits; -inf for a dead beam.
       words: `[B, K, ceil(C / 32)]` uint32: bit c % 32 of word c // 32 says whether code c is legal.
-      width: W, continuations to keep; at most K C are.
+      width: W, number of continuations to keep; at most K C are kept.
       implementation: see `choose` and `trie_topk_choice`.
       interpret: run a kernel's code step by step on any platform; slow, for tests.
 
     Returns:
       `best` float32 `[B, W]`, sorted; -inf where there are fewer legal continuations. `chosen`
-      int32 `[B, W]`, beam * C + code, the smaller of equal scores first; any in range where `best`
-      is -inf.
+      int32 `[B, W]`, beam * C + code, the smaller one first where scores are equal; any number in
+      range where `best` is -inf.
+
+    Raises:
+      ConfigError: arrays of wrong shapes, or an implementation that cannot run them.
 
     Cost a user: one read of K C logits and K C / 8 bytes of mask, 3 K C operations, two selections
     among about sqrt(K C W) numbers.
+
+    Example:
+      Codes 0 and 2 are legal (bits 0b101):
+
+      >>> logits, words = jnp.array([[[1.0, 9.0, 2.0]]]), jnp.array([[[0b101]]], jnp.uint32)
+      >>> best, chosen = trie_topk(logits, jnp.zeros((1, 1)), words, 2)
+      >>> best.tolist(), chosen.tolist()
+      ([[2.0, 1.0]], [[2, 0]])
     """
     _check(logits, offset, words, width)
     width = min(width, logits.shape[1] * logits.shape[2])
 
     def mosaic(logits: jax.Array, offset: jax.Array, words: jax.Array, size: int) -> jax.Array:
-        del size  # a register has one
+        del size  # The size of a register is fixed.
         return group_maxima_mosaic(logits, offset, words, interpret)
 
     triton = functools.partial(group_maxima_triton, interpret=interpret)
@@ -80,15 +93,19 @@ def trie_topk(
 
 
 def trie_topk_choice(platform: str | None = None) -> Choice:
-    """What `implementation="auto"` runs on a platform, and why.
+    """Return what `implementation="auto"` runs on a platform, and why.
 
     Args:
       platform: "cpu", "cuda", "rocm" or "tpu"; None for this process's default backend.
+
+    Example:
+      >>> trie_topk_choice("rocm").reason
+      'there is no kernel for rocm'
     """
     platform = this_platform() if platform is None else platform
     if platform in PLATFORMS.values():
         return Choice(
-            "xla", "XLA fuses the mask into the maxima by itself; no kernel is known to win"
+            "xla", "XLA fuses the mask into the maxima by itself; no kernel is known to be faster"
         )
     return Choice("xla", f"there is no kernel for {platform}")
 
@@ -108,19 +125,19 @@ def _check(logits: jax.Array, offset: jax.Array, words: jax.Array, width: int) -
 
 
 def _masked(logits: jax.Array, offset: jax.Array, legal: jax.Array) -> jax.Array:
-    """Scores of continuations, float32, -inf at illegal ones; `offset` broadcasts to `logits`."""
+    """Return the scores of continuations, -inf at illegal ones; `offset` broadcasts to `logits`."""
     return jnp.where(legal, offset + logits.astype(jnp.float32), -jnp.inf)
 
 
 def _size_of_kernel(size: int, k: int) -> int:
-    # A kernel is asked for by name, so it runs, however few the scores are.
+    # A kernel runs if its name is given, however few the scores are.
     return group_size(size, k) or 16
 
 
 def _group_maxima_xla(
     logits: jax.Array, offset: jax.Array, words: jax.Array, size: int
 ) -> jax.Array:
-    """Largest score among the legal codes of each group: `[B, K, ceil(C / size)]`."""
+    """Return the largest score among each group's legal codes: `[B, K, ceil(C / size)]`."""
     b, k, c = logits.shape
     scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
     scores = jnp.pad(scores, [(0, 0), (0, 0), (0, -c % size)], constant_values=-jnp.inf)
@@ -135,14 +152,14 @@ def _search(
     offset: jax.Array,
     words: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Select through groups, or flat where there are too few scores for that."""
+    """Select through groups, or among all scores if there are too few for groups."""
     b, k, c = logits.shape
     size = size_of(k * c, width)
     if size is None or k * -(-c // size) < width:
         scores = _masked(logits, offset[:, :, None], unpack_bits(words, c))
         return flat_top_k(scores.reshape(b, k * c), width)
-    found = maxima(logits, offset, words, size)
-    return _from_groups(logits, offset, words, found, size, width)
+    largest = maxima(logits, offset, words, size)
+    return _from_groups(logits, offset, words, largest, size, width)
 
 
 def _from_groups(
@@ -153,7 +170,7 @@ def _from_groups(
     size: int,
     width: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """From the maxima of all groups `[B, K, J]` to the best elements."""
+    """Return the best elements, given the maxima of all groups `[B, K, J]`."""
     b, k, c = logits.shape
     j = maxima.shape[2]
     chosen = best_groups(maxima.reshape(b, k * j), width)

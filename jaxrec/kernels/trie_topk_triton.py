@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-# Scores of a program: enough to hide the latency of memory, few enough for registers.
+# Number of scores of a program: enough to hide the latency of memory, few enough for registers.
 TILE = 2048
 
 
@@ -15,20 +15,22 @@ TILE = 2048
 def group_maxima_triton(
     logits: jax.Array, offset: jax.Array, words: jax.Array, size: int, interpret: bool = False
 ) -> jax.Array:
-    """Largest score among the legal codes of each group.
+    """Return the largest score among the legal codes of each group.
 
     Args:
       logits: `[B, K, C]`.
       offset: `[B, K]` float32.
       words: `[B, K, ceil(C / 32)]` uint32.
-      size: codes a group, a power of two.
+      size: number of codes in a group, a power of two.
       interpret: run without a GPU.
 
     Returns:
-      float32 `[B, K, ceil(C / size)]`. One pass: reads B K C logits and 1/32 as many words, writes
-      B K C / size numbers.
+      Float32 `[B, K, ceil(C / size)]`.
+
+    Cost: one pass, which reads B K C logits and 1/32 as many words, and writes B K C / size
+    numbers.
     """
-    # Only a GPU's user needs it, and a JAX may lack it.
+    # Imported here: only users of a GPU need it, and some versions of JAX lack it.
     from jax.experimental.pallas import triton as plt
 
     b, k, c = logits.shape
@@ -39,7 +41,7 @@ def group_maxima_triton(
         functools.partial(
             _kernel, load=plt.load, store=plt.store, rows=rows, columns=columns, size=size
         ),
-        # The first dimension alone has no limit.
+        # Only the first dimension has no limit.
         grid=(pl.cdiv(b * k, rows), pl.cdiv(c, columns)),
         out_shape=jax.ShapeDtypeStruct((b * k, groups), jnp.float32),
         compiler_params=plt.CompilerParams(num_warps=4),
@@ -53,26 +55,16 @@ def group_maxima_triton(
     return maxima.reshape(b, k, groups)
 
 
-def _kernel(
-    logits: Any,
-    offset: Any,
-    words: Any,
-    maxima: Any,
-    *,
-    load: Any,
-    store: Any,
-    rows: int,
-    columns: int,
-    size: int,
-) -> None:
-    """A tile of beams and codes."""
+def _kernel(*refs: Any, load: Any, store: Any, rows: int, columns: int, size: int) -> None:
+    """Reduce a tile of beams and codes."""
+    logits, offset, words, maxima = refs
     beams, codes = logits.shape
     beam = pl.program_id(0) * rows + jnp.arange(rows, dtype=jnp.int32)
     code = pl.program_id(1) * columns + jnp.arange(columns, dtype=jnp.int32)
     real = beam < beams
     inside = real[:, None] & (code < codes)[None]
     scores = load(logits.at[beam[:, None], code[None]], mask=inside, other=0.0)
-    # 32 neighbours load the same word, which costs one read of memory.
+    # 32 neighbours load the same word, which costs only one read of memory.
     word = load(words.at[beam[:, None], code[None] // 32], mask=inside, other=0)
     legal = (word >> (code % 32)[None]) & 1 != 0
     scores = jnp.where(legal, scores.astype(jnp.float32), -jnp.inf)

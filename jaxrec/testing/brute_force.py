@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.decode import Catalogue, Prompts
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.peft import virtual_of
@@ -46,8 +47,18 @@ class Case:
         return len(self.codes)
 
     @property
+    def catalogue(self) -> Catalogue:
+        """What a search may find."""
+        return Catalogue(self.index, self.vocabulary)
+
+    @property
+    def prompts(self) -> Prompts:
+        """The histories, as a search reads them."""
+        return Prompts(tokens=self.tokens, prefix=self.prefix)
+
+    @property
     def prefix(self) -> jax.Array | None:
-        """What `read_histories` takes as the prefix."""
+        """The tokens of a prefix decoder's prompts that see one another."""
         return self.tokens != 0 if self.kind == "prefix" else None
 
 

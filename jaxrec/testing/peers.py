@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.decode import generate
+from jaxrec.decode import Prompts, TextOptions, generate
 from jaxrec.models import Pretrained
 
 VOCAB = 61
@@ -229,5 +229,6 @@ def their_greedy(model: Any, inputs: dict[str, np.ndarray], count: int) -> np.nd
 def our_greedy(model: Pretrained, inputs: dict[str, np.ndarray], count: int) -> np.ndarray:
     """The same of ours."""
     tokens, valid = jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["valid"])
-    found = generate(model.spec.build(), model.params, tokens, valid, max_tokens=count)
+    prompts = Prompts(tokens=tokens, valid=valid)
+    found = generate(model.spec.build(), model.params, prompts, TextOptions(max_tokens=count))
     return np.asarray(found.tokens)

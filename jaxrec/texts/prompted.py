@@ -27,7 +27,17 @@ from jaxrec.data import (
     id_tokens,
     train_unigram,
 )
-from jaxrec.decode import Answers, choose_answers, complete, score_answers, write_answers
+from jaxrec.decode import (
+    Answers,
+    Prompts,
+    Request,
+    SearchOptions,
+    TextOptions,
+    choose_answers,
+    complete,
+    score_answers,
+    write_answers,
+)
 from jaxrec.ids import ItemCodes
 from jaxrec.models import WORDS, EncoderDecoder, TransformerConfig, word_kinds
 from jaxrec.objectives import Loss, language_loss
@@ -199,6 +209,10 @@ class Prompted:
     def _call(self) -> dict[str, Any]:
         return {"batch_size": self.batch_size, "start": self.tokenizer.pad_token_id}
 
+    def _read(self, prompts: Sequence[str]) -> Prompts:
+        tokens, valid = encode_texts(self.tokenizer, prompts)
+        return Prompts(tokens=tokens, valid=valid)
+
     def recommend(
         self,
         prompts: Sequence[str],
@@ -208,14 +222,16 @@ class Prompted:
         excluded: Sequence[np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best items for each prompt, see `decode.choose_answers`: `[N, K]` and scores."""
+        request = Request(allowed=allowed)
+        if excluded is not None:
+            request = Request.excluding(excluded, allowed)
         return choose_answers(
             self.model,
             self.params,
             self.items,
-            *encode_texts(self.tokenizer, prompts),
-            beams=beams,
-            allowed=allowed,
-            excluded=excluded,
+            self._read(prompts),
+            SearchOptions(beams=beams, normalize="vocabulary"),
+            request,
             **self._call,
         )
 
@@ -225,7 +241,7 @@ class Prompted:
             self.model,
             self.params,
             self.items,
-            *encode_texts(self.tokenizer, prompts),
+            self._read(prompts),
             beams=beams,
             end=self.tokenizer.eos_token_id,
             **self._call,
@@ -234,8 +250,8 @@ class Prompted:
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> np.ndarray:
         """Log-probability of each of a few texts as the answer to each prompt: `[N, A]`."""
         answers = Answers.of_texts(self.tokenizer, texts, len(self.tokenizer))
-        rows = encode_texts(self.tokenizer, prompts)
-        return score_answers(self.model, self.params, answers, *rows, **self._call)
+        read = self._read(prompts)
+        return score_answers(self.model, self.params, answers, read, **self._call)
 
     def write(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Answer each prompt with text, greedily."""
@@ -244,7 +260,7 @@ class Prompted:
             self.params,
             self.tokenizer,
             prompts,
-            max_tokens=max_tokens,
+            TextOptions(max_tokens=max_tokens),
             batch_size=self.batch_size,
         )
 

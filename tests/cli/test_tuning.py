@@ -85,9 +85,10 @@ def ours(directory, histories):
     """The level that a run's own recommender reads at the end of these histories."""
     config, codes = load_config(directory), load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
-    from jaxrec.decode.history import read_histories
+    from jaxrec.decode import Prompts, read_histories
 
-    read = read_histories(recommender.model, recommender.params, jnp.asarray(histories))
+    prompts = Prompts(tokens=jnp.asarray(histories))
+    read = read_histories(recommender.model, recommender.params, prompts)
     return recommender.model.apply(recommender.params, read.state[:, 0], method="logits")
 
 

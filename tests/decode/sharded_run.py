@@ -21,7 +21,7 @@ from jaxrec.core.mesh import (
     make_mesh,
     param_shardings,
 )
-from jaxrec.decode import Recommender, beam_search
+from jaxrec.decode import Prompts, Recommender, SearchOptions, beam_search
 from jaxrec.ids import ItemCodes
 from jaxrec.models import ModelSpec
 from jaxrec.testing.brute_force import MAX_ITEMS, make_case
@@ -37,10 +37,10 @@ def place(case, mesh, rules):
 def search(case, mesh, rules):
     """Items and scores of the ten best after each history, and what was moved for them."""
     tokens = jax.device_put(case.tokens, batch_sharding(mesh, rules))
-    arguments = case.index, tokens
+    arguments = case.catalogue, Prompts(tokens=tokens)
     with sharded(mesh, rules):
         compiled = beam_search.lower(
-            case.model, place(case, mesh, rules), *arguments, vocabulary=case.vocabulary, beams=10
+            case.model, place(case, mesh, rules), *arguments, SearchOptions(beams=10)
         ).compile()
     found = compiled(place(case, mesh, rules), *arguments)
     return {

@@ -10,7 +10,15 @@ import pytest
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data.prompts import encode_texts
 from jaxrec.data.tokenizers import add_id_tokens, train_unigram
-from jaxrec.decode import Answers, choose_answers, score_answers, write_answers
+from jaxrec.decode import (
+    Answers,
+    Prompts,
+    Request,
+    SearchOptions,
+    choose_answers,
+    score_answers,
+    write_answers,
+)
 from jaxrec.ids import ItemCodes
 from jaxrec.models import EncoderDecoder
 from jaxrec.testing import random_params, tiny_model
@@ -26,6 +34,10 @@ class Case:
     tokens: np.ndarray
     valid: np.ndarray
 
+    @property
+    def prompts(self):
+        return Prompts(tokens=self.tokens, valid=self.valid)
+
 
 @pytest.fixture(scope="module")
 def case():
@@ -38,6 +50,10 @@ def case():
         tokenizer, ["ask me now", "what is it ?", "now", "is it me ?", "no"]
     )
     return Case(tokenizer=tokenizer, model=model, params=params, tokens=tokens, valid=valid)
+
+
+def _options(beams):
+    return SearchOptions(beams=beams, normalize="vocabulary")
 
 
 def _brute_force(case, rows):
@@ -56,7 +72,7 @@ def _brute_force(case, rows):
 
 def test_every_text_has_its_probability(case):
     answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
-    found = score_answers(case.model, case.params, answers, case.tokens, case.valid, batch_size=2)
+    found = score_answers(case.model, case.params, answers, case.prompts, batch_size=2)
     ends = [case.tokenizer(text)["input_ids"] for text in TEXTS]
     length = max(map(len, ends))
     assert len({len(row) for row in ends}) > 1
@@ -73,19 +89,19 @@ def test_the_best_ids_are_those_of_brute_force(case):
     rows = codes + np.array([[first, first + 3]])
     np.testing.assert_array_equal(answers.tokens, rows)
     scores = _brute_force(case, rows.tolist())
-    ask = (case.model, case.params, answers, case.tokens, case.valid)
-    items, found = choose_answers(*ask, beams=5)
+    ask = (case.model, case.params, answers, case.prompts)
+    items, found = choose_answers(*ask, _options(5))
     np.testing.assert_array_equal(items, np.argsort(-scores, axis=1))
     np.testing.assert_allclose(found, -np.sort(-scores, axis=1), atol=1e-4)
 
     barred = [items[row, :2] for row in range(len(items))]
-    left, _ = choose_answers(*ask, beams=4, excluded=barred)
+    left, _ = choose_answers(*ask, _options(4), Request.excluding(barred))
     np.testing.assert_array_equal(left[:, :3], items[:, 2:])
     assert (left[:, 3] == -1).all()
 
     allowed = np.zeros((len(items), 5), bool)
     np.put_along_axis(allowed, items[:, 1:4], True, axis=1)
-    kept, _ = choose_answers(*ask, beams=3, allowed=allowed)
+    kept, _ = choose_answers(*ask, _options(3), Request(allowed=allowed))
     np.testing.assert_array_equal(kept, items[:, 1:4])
 
 
@@ -98,25 +114,25 @@ def test_a_free_search_that_is_wide_enough_ranks_answers_as_brute_force_does():
     case = Case(tokenizer=None, model=model, params=params, tokens=tokens, valid=tokens > 0)
     scores = _brute_force(case, [[*row, 1] for row in answers.tokens.tolist()])
     # There are fewer than 343 texts of up to three tokens of 7, so none is ever dropped.
-    ask = (model, params, answers, tokens, tokens > 0)
+    ask = (model, params, answers, case.prompts)
     free = write_answers(*ask, beams=343, end=1, batch_size=3)
     for row, order in zip(free, np.argsort(-scores, axis=1), strict=True):
         assert row[row >= 0].tolist() == order.tolist()
     # What the trie finds is ranked without the end token, which is no choice there.
-    items, _ = choose_answers(*ask, beams=5)
+    items, _ = choose_answers(*ask, _options(5))
     inside = _brute_force(case, answers.tokens.tolist())
     np.testing.assert_array_equal(items, np.argsort(-inside, axis=1))
     narrow = write_answers(*ask, beams=4, end=1)
     assert narrow.shape == (4, 4) and narrow.min() >= -1
 
 
-def test_found_looks_texts_up_to_their_end(case):
+def test_texts_are_looked_up_to_their_end(case):
     answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
     tokens = np.stack([answers.tokens[3], answers.tokens[4], answers.tokens[0] + 1])
-    assert answers.found(tokens, np.full(3, tokens.shape[1]), 1).tolist() == [3, 4, -1]
+    assert answers.look_up(tokens, np.full(3, tokens.shape[1]), 1).tolist() == [3, 4, -1]
     # Cut before its end, "item 12" would be another text.
     cut = answers.tokens[5].tolist().index(1)
-    assert answers.found(tokens[:1], np.array([cut - 1]), 1).tolist() != [5]
+    assert answers.look_up(tokens[:1], np.array([cut - 1]), 1).tolist() != [5]
 
 
 def test_equal_texts_and_too_many_beams_are_refused(case):
@@ -124,4 +140,4 @@ def test_equal_texts_and_too_many_beams_are_refused(case):
         Answers.of_texts(case.tokenizer, ["yes", "yes"], len(case.tokenizer))
     answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
     with pytest.raises(ConfigError, match="between 1 and the 6 answers, got 7"):
-        choose_answers(case.model, case.params, answers, case.tokens, case.valid, beams=7)
+        choose_answers(case.model, case.params, answers, case.prompts, _options(7))

@@ -13,6 +13,8 @@ from jaxrec.core import ConfigError
 from jaxrec.decode import (
     BeamCache,
     BeamContext,
+    Request,
+    SearchOptions,
     beam_search,
     beam_widths,
     check_beams,
@@ -34,7 +36,7 @@ def _check_marks(items, scores, real):
 
 
 def _masks(case, how, seed):
-    """Allowed items `[B, I]`, and the arguments of `beam_search` that say so."""
+    """Allowed items `[B, I]`, and the fields of the `Request` that say so."""
     rng = np.random.default_rng(seed)
     users = case.tokens.shape[0]
     allowed = np.ones((users, case.items), bool)
@@ -57,12 +59,10 @@ def _search(case, beams, normalize, **masks):
     found = beam_search(
         case.model,
         case.params,
-        case.index,
-        case.tokens,
-        **masks,
-        vocabulary=case.vocabulary,
-        beams=beams,
-        normalize=normalize,
+        case.catalogue,
+        case.prompts,
+        SearchOptions(beams=beams, normalize=normalize),
+        Request(**masks),
     )
     return np.asarray(found.items), np.asarray(found.scores)
 
@@ -237,19 +237,12 @@ def test_bfloat16_gives_valid_different_items_and_float32_scores():
 def test_the_program_calls_no_host():
     case = make_case(7, (4, 3), 0.5)
 
-    def run(params, tokens, excluded):
-        return beam_search(
-            case.model,
-            params,
-            case.index,
-            tokens,
-            excluded=excluded,
-            vocabulary=case.vocabulary,
-            beams=4,
-        )
+    def run(params, prompts, request):
+        options = SearchOptions(beams=4)
+        return beam_search(case.model, params, case.catalogue, prompts, options, request)
 
-    excluded = jnp.full((3, 4), -1, jnp.int32)
-    arguments = (case.params, case.tokens, excluded)
+    request = Request(excluded=jnp.full((3, 4), -1, jnp.int32))
+    arguments = (case.params, case.prompts, request)
     assert "callback" not in str(jax.make_jaxpr(run)(*arguments))
     assert "callback" not in jax.jit(run).lower(*arguments).as_text()
     # The word to look for is the right one.

@@ -14,7 +14,15 @@ from scipy import stats
 from jaxrec.core import ConfigError
 from jaxrec.core.compiles import CompileCounter
 from jaxrec.data.tokenizers import train_bpe, train_unigram
-from jaxrec.decode import Sampling, StopStrings, complete, filter_logits, generate
+from jaxrec.decode import (
+    Prompts,
+    Sampling,
+    StopStrings,
+    TextOptions,
+    complete,
+    filter_logits,
+    generate,
+)
 from jaxrec.decode.stop import text_of
 from jaxrec.models import CausalLM, EncoderDecoder, import_model
 from jaxrec.models.llama2c import read_llama2c_tokenizer
@@ -35,17 +43,17 @@ def _prompts(vocab_size=40, side="left", lengths=(7, 3, 1, 5)):
     place, lengths = np.arange(max(lengths))[None], np.array(lengths)[:, None]
     valid = place >= place.size - lengths if side == "left" else place < lengths
     tokens = np.where(valid, rng.integers(3, vocab_size, valid.shape), 0)
-    return jnp.asarray(tokens, jnp.int32), jnp.asarray(valid)
+    return Prompts(tokens=jnp.asarray(tokens, jnp.int32), valid=jnp.asarray(valid))
 
 
-def _hugging_face(theirs, tokens, valid, **options):
+def _hugging_face(theirs, prompts, **options):
     import torch
 
     torch.set_num_threads(1)  # more would wait for one another in so small a model
     with torch.inference_mode():
         return theirs.generate(
-            torch.from_numpy(np.array(tokens, np.int64)),
-            attention_mask=torch.from_numpy(np.array(valid, np.int64)),
+            torch.from_numpy(np.array(prompts.tokens, np.int64)),
+            attention_mask=torch.from_numpy(np.array(prompts.valid, np.int64)),
             do_sample=False,
             pad_token_id=0,
             # Its cache counts on as many blocks in the decoder as in the encoder (5.23).
@@ -65,17 +73,20 @@ def test_greedy_text_is_that_of_hugging_face(name, tmp_path):
     ours = import_model(tmp_path)
     model = ours.spec.build()
     # T5 pads on the right, the others on the left.
-    tokens, valid = _prompts(model.config.vocab_size, "right" if name == "t5" else "left")
-    find = functools.partial(generate, model, ours.params, tokens, valid, max_tokens=most)
-    free = _hugging_face(theirs, tokens, valid, max_new_tokens=most)[:, -most:]
+    prompts = _prompts(model.config.vocab_size, "right" if name == "t5" else "left")
+
+    def find(eos=()):
+        return generate(model, ours.params, prompts, TextOptions(max_tokens=most, eos=eos))
+
+    free = _hugging_face(theirs, prompts, max_new_tokens=most)[:, -most:]
     assert free.shape == (4, most)
     if name == "llama":
         np.testing.assert_array_equal(find().tokens, free)
     # Two eos: what the first row writes halfway, and what nothing writes.
     unused = next(t for t in range(model.config.vocab_size) if t not in free)
     eos = int(free[0, most // 2]), unused
-    expected = _hugging_face(theirs, tokens, valid, max_new_tokens=most, eos_token_id=list(eos))
-    expected = expected[:, 1:] if name == "t5" else expected[:, tokens.shape[1] :]
+    expected = _hugging_face(theirs, prompts, max_new_tokens=most, eos_token_id=list(eos))
+    expected = expected[:, 1:] if name == "t5" else expected[:, prompts.tokens.shape[1] :]
     expected = np.pad(expected, ((0, 0), (0, most - expected.shape[1])))
     found = find(eos=eos)
     np.testing.assert_array_equal(found.tokens, expected)
@@ -90,13 +101,13 @@ SAMPLING = Sampling(temperature=1.7, top_k=9)
 
 def _draw(seed):
     model, params = _tiny()
-    key = jax.random.key(seed)
-    return generate(model, params, *_prompts(), key, max_tokens=12, sampling=SAMPLING, eos=(7,))
+    options, key = TextOptions(max_tokens=12, eos=(7,)), jax.random.key(seed)
+    return generate(model, params, _prompts(), options, sampling=SAMPLING, key=key)
 
 
 def test_log_probabilities_are_those_of_a_full_pass_whatever_the_sampling():
     model, params = _tiny()
-    tokens, valid = _prompts()
+    tokens, valid = _prompts().tokens, _prompts().valid
     found = _draw(0)
     rows = jnp.concatenate([tokens, found.tokens], axis=1)
     there = jnp.pad(valid, ((0, 0), (0, 12)), constant_values=True)
@@ -121,21 +132,20 @@ def test_keys_decide_what_is_sampled():
 
 def test_sampled_tokens_follow_the_filtered_distribution_at_the_second_step():
     model, params = _tiny()
-    tokens, valid = _prompts(lengths=(4,))
+    prompts = _prompts(lengths=(4,))
     rows, sampling = 4096, Sampling(temperature=1.3, top_p=0.9)
     found = generate(
         model,
         params,
-        np.repeat(tokens, rows, axis=0),
-        np.repeat(valid, rows, axis=0),
-        jax.random.key(3),
-        max_tokens=2,
+        jax.tree.map(lambda x: np.repeat(x, rows, axis=0), prompts),
+        TextOptions(max_tokens=2),
         sampling=sampling,
+        key=jax.random.key(3),
     )
     pairs = np.asarray(found.tokens)
     first = np.bincount(pairs[:, 0]).argmax()
     seconds = np.bincount(pairs[pairs[:, 0] == first, 1], minlength=40)
-    row = np.append(tokens, np.full((1, 1), first, np.int32), axis=1)
+    row = np.append(prompts.tokens, np.full((1, 1), first, np.int32), axis=1)
     logits = jax.jit(model.apply)(params, row, np.ones(row.shape, bool))[0, -1]
     expected = np.asarray(jax.nn.softmax(filter_logits(logits, sampling)), np.float64)
     assert seconds[expected == 0].sum() == 0
@@ -149,18 +159,19 @@ def test_sampled_tokens_follow_the_filtered_distribution_at_the_second_step():
 def test_padding_on_either_side_and_rows_of_padding_change_nothing():
     model, params = _tiny()
     prompts = [_prompts(side=side) for side in ("left", "right")]
-    found = []
-    for tokens, valid in prompts:
+    found, options = [], TextOptions(max_tokens=12, eos=(7,))
+    for rows in prompts:
         # A row of padding comes first.
-        tokens = jnp.pad(tokens, ((1, 0), (0, 0)), constant_values=9)
-        valid = jnp.pad(valid, ((1, 0), (0, 0)))
-        found.append(generate(model, params, tokens, valid, max_tokens=12, eos=(7,)))
+        tokens = jnp.pad(rows.tokens, ((1, 0), (0, 0)), constant_values=9)
+        valid = jnp.pad(rows.valid, ((1, 0), (0, 0)))
+        found.append(generate(model, params, Prompts(tokens=tokens, valid=valid), options))
     left, right = found
     # The two hold different tokens but in the one row that is full.
     np.testing.assert_array_equal(left.tokens[1], right.tokens[1])
-    for (tokens, valid), rows in zip(prompts, found, strict=True):
+    for read, rows in zip(prompts, found, strict=True):
         assert rows.lengths[0] == 0 and not rows.tokens[0].any() and not rows.logprobs[0].any()
-        texts = [np.asarray(t)[np.asarray(v)] for t, v in zip(tokens, valid, strict=True)]
+        pairs = zip(np.asarray(read.tokens), np.asarray(read.valid), strict=True)
+        texts = [tokens[valid] for tokens, valid in pairs]
         _check_greedy(model, params, texts, rows.tokens[1:], rows.lengths[1:])
 
 
@@ -186,21 +197,25 @@ def _check_greedy(model, params, texts, tokens, lengths, prefix=False):
 
 def test_a_prefix_is_read_in_both_directions():
     model, params = _tiny()
-    tokens, valid = _prompts(lengths=(5,))
-    found = generate(model, params, tokens, valid, max_tokens=6, prefix=valid)
-    _check_greedy(model, params, np.asarray(tokens), found.tokens, found.lengths, prefix=True)
+    prompts = _prompts(lengths=(5,))
+    prompts = dataclasses.replace(prompts, prefix=prompts.valid)
+    found = generate(model, params, prompts, TextOptions(max_tokens=6))
+    _check_greedy(
+        model, params, np.asarray(prompts.tokens), found.tokens, found.lengths, prefix=True
+    )
 
 
 def test_the_loop_ends_with_the_last_row():
     # All rows are one, and end with their third token, where far more are allowed.
     model, params = _tiny()
-    tokens, valid = (jnp.repeat(x[:1], 4, axis=0) for x in _prompts())
-    written = generate(model, params, tokens, valid, max_tokens=12, eos=(7,)).tokens[0].tolist()
+    prompts = jax.tree.map(lambda x: jnp.repeat(x[:1], 4, axis=0), _prompts())
+    short = generate(model, params, prompts, TextOptions(max_tokens=12, eos=(7,)))
+    written = short.tokens[0].tolist()
     length = written.index(written[2]) + 1
-    run = functools.partial(generate, model, params, tokens, valid, max_tokens=20_000, pad=39)
-    found = jax.block_until_ready(run(eos=(written[2],)))
+    options = TextOptions(max_tokens=20_000, pad=39, eos=(written[2],))
+    found = jax.block_until_ready(generate(model, params, prompts, options))
     start = time.perf_counter()
-    jax.block_until_ready(run(eos=(written[2],)))
+    jax.block_until_ready(generate(model, params, prompts, options))
     assert time.perf_counter() - start < 2  # 20,000 steps take over a minute
     assert found.lengths.tolist() == [length] * 4
     assert found.tokens[0, :length].tolist() == written[:length]
@@ -238,17 +253,21 @@ def _rows(tokenizer, prompts):
     for row, prompt in enumerate(prompts):
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         tokens[row, -len(ids) :], valid[row, -len(ids) :] = ids, True
-    return jnp.asarray(tokens), jnp.asarray(valid)
+    return Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid))
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
 def test_texts_are_continued_in_their_order_and_end_before_a_stop_string(kind):
     tokenizer, model, params = _text_model(kind)
-    run = functools.partial(complete, model, params, tokenizer, max_tokens=20, batch_size=2)
-    free, eos = run(PROMPTS), (tokenizer.eos_token_id,)
+    options = TextOptions(max_tokens=20)
+
+    def run(prompts, stop=None):
+        return complete(model, params, tokenizer, prompts, options, stop=stop, batch_size=2)
+
+    free, ending = run(PROMPTS), TextOptions(max_tokens=20, eos=(tokenizer.eos_token_id,))
     for first in range(0, 6, 2):
         rows = _rows(tokenizer, PROMPTS[first : first + 2])
-        found = generate(model, params, *rows, max_tokens=20, eos=eos)
+        found = generate(model, params, rows, ending)
         for text, tokens, length in zip(
             free[first : first + 2], found.tokens, found.lengths, strict=True
         ):
@@ -262,8 +281,8 @@ def test_texts_are_continued_in_their_order_and_end_before_a_stop_string(kind):
 
 def test_generation_stops_at_the_token_that_completes_a_string():
     tokenizer, model, params = _text_model("byte-level")
-    rows, eos = _rows(tokenizer, PROMPTS[:2]), (tokenizer.eos_token_id,)
-    run = functools.partial(generate, model, params, *rows, max_tokens=20, eos=eos)
+    options = TextOptions(max_tokens=20, eos=(tokenizer.eos_token_id,))
+    run = functools.partial(generate, model, params, _rows(tokenizer, PROMPTS[:2]), options)
     free = run()
     texts = [
         [text_of(tokenizer, tokens[:end].tolist()) for end in range(1, length + 1)]
@@ -283,24 +302,25 @@ def test_generation_stops_at_the_token_that_completes_a_string():
 def test_another_batch_of_a_bucket_compiles_nothing_again():
     tokenizer, model, params = _text_model("byte-level")
     stop = StopStrings.build(tokenizer, ["User"], model.config.vocab_size)
-    run = functools.partial(
-        complete, model, params, tokenizer, max_tokens=8, stop=stop, sampling=Sampling(top_k=5)
-    )
-    run(["two birds", "a film", "the"], jax.random.key(0))
-    other = random_params(model, seed=1)
-    with CompileCounter() as counter:
-        run(["a naïve café", "User", "Stop", "the one"], jax.random.key(1))
-        run(["one", "two", "birds"], jax.random.key(2))
-        complete(
+
+    def run(prompts, seed, params=params):
+        return complete(
             model,
-            other,
+            params,
             tokenizer,
-            ["a", "b", "c"],
-            jax.random.key(0),
-            max_tokens=8,
+            prompts,
+            TextOptions(max_tokens=8),
             stop=stop,
             sampling=Sampling(top_k=5),
+            key=jax.random.key(seed),
         )
+
+    run(["two birds", "a film", "the"], 0)
+    other = random_params(model, seed=1)
+    with CompileCounter() as counter:
+        run(["a naïve café", "User", "Stop", "the one"], 1)
+        run(["one", "two", "birds"], 2)
+        run(["a", "b", "c"], 0, other)
     assert counter.count == 0
 
 
@@ -329,7 +349,8 @@ def test_an_encoder_decoder_answers_texts():
     for step in range(8):
         logits = forward(params, source, valid, written, np.ones((2, 9), bool))
         written[:, step + 1] = logits[:, step].argmax(-1)
-    found = complete(model, params, tokenizer, prompts, max_tokens=8, start=5, eos=())
+    options = TextOptions(max_tokens=8, start=5, eos=())
+    found = complete(model, params, tokenizer, prompts, options)
     assert found == [tokenizer.decode(row[1:], skip_special_tokens=True) for row in written]
 
 
@@ -344,7 +365,11 @@ def test_a_published_model_tells_its_published_story(real_data):
     folder = real_data("stories260K")
     ours = import_model(folder / "stories260K.bin")
     tokenizer = read_llama2c_tokenizer(folder / "tok512.bin", ours.spec.config.vocab_size)
-    run = functools.partial(complete, ours.spec.build(), ours.params, tokenizer, max_tokens=60)
+
+    def run(prompts, stop=None):
+        options = TextOptions(max_tokens=60)
+        return complete(ours.spec.build(), ours.params, tokenizer, prompts, options, stop=stop)
+
     # karpathy/llama2.c, test_all.py, `expected_stdout` of a run without a prompt
     told, rest = run(["", "Once upon a time, there was"])
     assert told.startswith(STORY)
@@ -356,36 +381,44 @@ def test_a_published_model_tells_its_published_story(real_data):
 
 def test_what_cannot_be_generated_is_refused():
     model, params = _tiny()
-    tokens, valid = _prompts()
-    run = functools.partial(generate, model, params, tokens, valid)
+    prompts = _prompts()
+    run = functools.partial(generate, model, params, prompts, TextOptions(max_tokens=3))
     with pytest.raises(ConfigError, match="max_tokens must be at least 1, got 0"):
-        run(max_tokens=0)
+        TextOptions(max_tokens=0)
     with pytest.raises(ConfigError, match="needs a random key"):
-        run(max_tokens=3, sampling=Sampling())
+        run(sampling=Sampling())
     with pytest.raises(ConfigError, match="has 9 tokens, the model 40"):
-        run(max_tokens=3, stop=jnp.zeros((2, 9), jnp.int16))
+        run(stop=jnp.zeros((2, 9), jnp.int16))
     with pytest.raises(ConfigError, match=r"\[B, T\], got \(4, 7\) and \(4, 6\)"):
-        generate(model, params, tokens, valid[:, 1:], max_tokens=3)
+        short = dataclasses.replace(prompts, valid=prompts.valid[:, 1:])
+        generate(model, params, short, TextOptions(max_tokens=3))
     with pytest.raises(ConfigError, match="drop prefix"):
-        generate(EncoderDecoder(model.config), params, tokens, valid, max_tokens=3, prefix=valid)
+        both = dataclasses.replace(prompts, prefix=prompts.valid)
+        generate(EncoderDecoder(model.config), params, both, TextOptions(max_tokens=3))
+    with pytest.raises(ConfigError, match="drop the segments"):
+        packed = dataclasses.replace(prompts, segments=prompts.tokens)
+        generate(model, params, packed, TextOptions(max_tokens=3))
 
 
 def test_more_tokens_than_learned_positions_are_refused():
     config = dataclasses.replace(tiny_model(40), positions="learned", max_length=16)
     model = CausalLM(config)
     params = random_params(model)
-    tokens, valid = _prompts()
-    tokens, valid = (jnp.pad(x, ((0, 0), (20, 0))) for x in (tokens, valid))
+    prompts = jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (20, 0))), _prompts())
     # Padding takes no position, and the last token is never read.
-    found = generate(model, params, tokens, valid, max_tokens=10)
+    found = generate(model, params, prompts, TextOptions(max_tokens=10))
     assert np.isfinite(found.logprobs).all()
     with pytest.raises(ConfigError, match=r"17 tokens, but .*model.max_length 16"):
-        generate(model, params, tokens, valid, max_tokens=11)
+        generate(model, params, prompts, TextOptions(max_tokens=11))
 
 
 def test_texts_that_cannot_be_continued_are_refused():
     tokenizer, model, params = _text_model("byte-level")
-    run = functools.partial(complete, model, params, tokenizer, max_tokens=3)
+
+    def run(prompts, batch_size=32):
+        options = TextOptions(max_tokens=3)
+        return complete(model, params, tokenizer, prompts, options, batch_size=batch_size)
+
     with pytest.raises(ConfigError, match=r"prompt 1 \(''\) has no tokens"):
         run(["a", ""])
     with pytest.raises(ConfigError, match="a list of texts, got one"):

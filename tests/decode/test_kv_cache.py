@@ -10,7 +10,7 @@ import pytest
 from flax.core import meta
 
 from jaxrec.core import ConfigError
-from jaxrec.decode import last_states, prefill, step
+from jaxrec.decode import Prompts, last_states, prefill, step
 from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.nn import RopeScaling
 from jaxrec.testing import random_params, tiny_model
@@ -79,14 +79,14 @@ def _pad(tokens, side):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _compare(model, params, prompt, valid, new, full, options, full_options):
+def _compare(model, params, prompts, source, new, full, full_options):
     """Logits of the full pass; of the prompt; and of new tokens, read one by one.
 
     Everything in one program: compilation is what these tests take.
     """
     expected = model.apply(params, *full, **full_options)
-    capacity = prompt.shape[1] + new.shape[1]
-    hidden, cache = prefill(model, params, prompt, valid, capacity, **options)
+    length = prompts.tokens.shape[1]
+    hidden, cache = prefill(model, params, prompts, length + new.shape[1], source)
 
     def read(cache, tokens):
         hidden, cache = step(model, params, tokens, cache)
@@ -96,13 +96,13 @@ def _compare(model, params, prompt, valid, new, full, options, full_options):
     cache, states = jax.lax.scan(read, cache, new.T[:, :, None])
     both = jnp.concatenate([hidden, states[:, :, 0].swapaxes(0, 1)], axis=1)
     logits = model.apply(params, both, method="logits")
-    return expected, logits[:, : prompt.shape[1]], logits[:, prompt.shape[1] :], cache.length
+    return expected, logits[:, :length], logits[:, length:], cache.length
 
 
-def _incremental(model, params, prompt, valid, new, full, full_options=None, **options):
-    found = _compare(model, params, prompt, valid, new, full, options, full_options or {})
+def _incremental(model, params, prompts, new, full, source=None, **full_options):
+    found = _compare(model, params, prompts, source, new, full, full_options)
     expected, first, rest, length = map(np.asarray, found)
-    assert length == prompt.shape[1] + new.shape[1]
+    assert length == prompts.tokens.shape[1] + new.shape[1]
     return expected, first, rest
 
 
@@ -124,7 +124,8 @@ def test_one_token_at_a_time_equals_a_full_pass(flavour, side):
     prompt, valid = _pad(_tokens(PROMPT), side)
     new = _tokens(NEW, seed=1)
     full = _without_padding(prompt, valid, new)
-    expected, first, rest = _incremental(model, params, prompt, valid, new, full)
+    prompts = Prompts(tokens=prompt, valid=valid)
+    expected, first, rest = _incremental(model, params, prompts, new, full)
     np.testing.assert_allclose(rest, expected[:, PROMPT:], atol=1e-5)
     for row in range(ROWS):
         wanted = expected[row, PROMPT - LENGTHS[row] : PROMPT]
@@ -141,7 +142,8 @@ def test_several_tokens_at_a_time_equal_a_full_pass_and_see_no_padding_among_the
     @jax.jit
     def logits(params):
         expected = model.apply(params, *_without_padding(prompt, valid, new))
-        _, cache = prefill(model, params, prompt, valid, PROMPT + NEW + 1)
+        prompts = Prompts(tokens=prompt, valid=valid)
+        _, cache = prefill(model, params, prompts, PROMPT + NEW + 1)
         padded = np.insert(new, 2, 0, axis=1)
         hidden, _ = step(model, params, padded, cache, None, there)
         return expected, model.apply(params, hidden, method="logits")
@@ -159,12 +161,12 @@ def test_a_prefix_is_read_in_both_directions_and_what_follows_is_causal(flavour)
     full = _without_padding(prompt, valid, new)
     prefix = valid & (np.arange(PROMPT) < 5)[None]
     whole = np.pad(prefix, ((0, 0), (0, NEW)))
-    expected, first, rest = _incremental(
-        model, params, prompt, valid, new, full, full_options={"prefix": whole}, prefix=prefix
-    )
+    prompts = Prompts(tokens=prompt, valid=valid, prefix=prefix)
+    expected, first, rest = _incremental(model, params, prompts, new, full, prefix=whole)
     np.testing.assert_allclose(rest, expected[:, PROMPT:], atol=1e-5)
     np.testing.assert_allclose(first[0], expected[0, :PROMPT], atol=1e-5)
-    causal, _, _ = _incremental(model, params, prompt, valid, new, full)
+    prompts = Prompts(tokens=prompt, valid=valid)
+    causal, _, _ = _incremental(model, params, prompts, new, full)
     assert np.abs(expected - causal)[0].max() > 1e-3
 
 
@@ -189,9 +191,8 @@ def test_a_new_token_goes_on_with_the_last_of_the_packed_sequences(flavour):
     prompt = np.concatenate([prompt, prompt[:, :2]], axis=1)
     valid = np.pad(valid, ((0, 0), (0, 2)))
     segments = np.concatenate([SEGMENTS, np.full((ROWS, 2), 9, np.int32)], axis=1)
-    expected, first, rest = _incremental(
-        model, params, prompt, valid, new, full, full_options={"segments": whole}, segments=segments
-    )
+    prompts = Prompts(tokens=prompt, valid=valid, segments=segments)
+    expected, first, rest = _incremental(model, params, prompts, new, full, segments=whole)
     np.testing.assert_allclose(rest, expected[:, PROMPT:], atol=1e-5)
     np.testing.assert_allclose(first[:, :PROMPT], expected[:, :PROMPT], atol=1e-5)
 
@@ -205,7 +206,8 @@ def test_a_new_token_may_begin_a_sequence_of_its_own():
 
     @jax.jit
     def states(params):
-        _, cache = prefill(model, params, prompt, valid, PROMPT + 5, segments=SEGMENTS)
+        prompts = Prompts(tokens=prompt, valid=valid, segments=SEGMENTS)
+        _, cache = prefill(model, params, prompts, PROMPT + 5)
         hidden = []
         for part in (slice(0, 1), slice(1, 5)):
             state, cache = step(model, params, new[:, part], cache, later[:, part])
@@ -235,16 +237,9 @@ def test_a_decoder_with_an_encoder_equals_its_full_pass(flavour, side):
     source, source_valid = _pad(_tokens(PROMPT), side)
     new = _tokens(NEW + 1, seed=1)
     full = source, source_valid, new, np.ones(new.shape, bool)
-    expected, first, rest = _incremental(
-        model,
-        params,
-        new[:, :1],
-        np.ones((ROWS, 1), bool),
-        new[:, 1:],
-        full,
-        source=source,
-        source_valid=source_valid,
-    )
+    begin = Prompts(tokens=new[:, :1], valid=np.ones((ROWS, 1), bool))
+    read = Prompts(tokens=source, valid=source_valid)
+    expected, first, rest = _incremental(model, params, begin, new[:, 1:], full, read)
     np.testing.assert_allclose(np.concatenate([first, rest], axis=1), expected, atol=1e-5)
 
 
@@ -254,7 +249,8 @@ def test_bfloat16_stays_close_to_the_full_pass_in_bfloat16():
     prompt, valid = _pad(_tokens(PROMPT), "left")
     new = _tokens(NEW, seed=1)
     full = _without_padding(prompt, valid, new)
-    expected, _, rest = _incremental(model, params, prompt, valid, new, full)
+    prompts = Prompts(tokens=prompt, valid=valid)
+    expected, _, rest = _incremental(model, params, prompts, new, full)
     expected = expected[:, PROMPT:]
     assert np.abs(rest - expected).max() < 0.03 * np.abs(expected).max()
 
@@ -263,7 +259,8 @@ def test_a_step_writes_the_cache_in_place_and_copies_it_nowhere():
     model = CausalLM(BASE)
     params = _params(model)
     prompt, valid = _pad(_tokens(PROMPT), "left")
-    _, cache = jax.eval_shape(lambda p: prefill(model, p, prompt, valid, 37), params)
+    prompts = Prompts(tokens=prompt, valid=valid)
+    _, cache = jax.eval_shape(lambda p: prefill(model, p, prompts, 37), params)
 
     def loop(params, token, cache):
         return jax.lax.fori_loop(0, 9, lambda _, c: step(model, params, token, c)[1], cache)
@@ -286,13 +283,14 @@ def test_what_does_not_fit_is_refused():
     model = CausalLM(BASE)
     params = _params(model)
     prompt, valid = _pad(_tokens(PROMPT), "left")
+    prompts = Prompts(tokens=prompt, valid=valid)
     with pytest.raises(ConfigError, match=r"at least the prompt's 6 tokens, got 5"):
-        prefill(model, params, prompt, valid, 5)
+        prefill(model, params, prompts, 5)
     with pytest.raises(ConfigError, match="CausalLM has no encoder"):
-        prefill(model, params, prompt, valid, 6, source=prompt, source_valid=valid)
-    with pytest.raises(ConfigError, match="needs source and source_valid"):
-        prefill(EncoderDecoder(BASE), params, prompt, valid, 6)
-    shapes = jax.eval_shape(lambda p: prefill(model, p, prompt, valid, PROMPT + 1)[1], params)
+        prefill(model, params, prompts, 6, prompts)
+    with pytest.raises(ConfigError, match="needs a source"):
+        prefill(EncoderDecoder(BASE), params, prompts, 6)
+    shapes = jax.eval_shape(lambda p: prefill(model, p, prompts, PROMPT + 1)[1], params)
     cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     cache = dataclasses.replace(cache, length=jnp.int32(PROMPT))
     with pytest.raises(ConfigError, match="7 slots, 6 of them used: no room for 2"):

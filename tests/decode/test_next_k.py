@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core.compiles import CompileCounter
-from jaxrec.decode import next_items
+from jaxrec.decode import Prompts, Request, SearchOptions, next_items
 from jaxrec.testing.brute_force import level_logits, make_case, score_of
 
 PLACES = 4
@@ -44,12 +44,11 @@ def test_a_list_is_that_of_full_forward_passes_over_all_items():
     found = next_items(
         case.model,
         case.params,
-        case.index,
-        case.tokens,
-        jnp.asarray(excluded),
-        vocabulary=case.vocabulary,
+        case.catalogue,
+        case.prompts,
+        SearchOptions(beams=case.items),
+        Request(excluded=jnp.asarray(excluded)),
         places=PLACES,
-        beams=case.items,
     )
     for user in range(3):
         items, scores = by_full_passes(case, user, set(excluded[user].tolist()))
@@ -66,9 +65,9 @@ def test_a_greedy_list_holds_no_item_twice_and_other_users_compile_nothing():
         return next_items(
             case.model,
             case.params,
-            case.index,
-            tokens,
-            vocabulary=case.vocabulary,
+            case.catalogue,
+            Prompts(tokens=tokens),
+            SearchOptions(beams=1),
             places=case.items,
         )
 

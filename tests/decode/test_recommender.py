@@ -5,8 +5,7 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.core.compiles import CompileCounter
-from jaxrec.decode import Draws, Recommender, beam_search
-from jaxrec.decode.recommend import bucket
+from jaxrec.decode import Draws, Prompts, Recommender, SearchOptions, beam_search, bucket
 from jaxrec.ids import IdVocabulary, ItemIndex, simple, write_histories
 from jaxrec.models import CausalLM
 from jaxrec.testing import random_params, tiny_model
@@ -67,9 +66,8 @@ def test_each_user_gets_the_beam_search_of_the_newest_items_of_his_own_history()
     tokens_of = np.asarray(ours.codes.codes) + np.array([2, 10])
     for user, history in enumerate(histories):
         tokens = write_histories([history[-5:]], tokens_of, 5)
-        found = beam_search(
-            ours.model, ours.params, ours.index, tokens, vocabulary=ours.vocabulary, beams=8
-        )
+        prompts, options = Prompts(tokens=tokens), SearchOptions(beams=8)
+        found = beam_search(ours.model, ours.params, ours.catalogue, prompts, options)
         np.testing.assert_array_equal(found.items[0], items[user])
         np.testing.assert_allclose(found.scores[0], scores[user], atol=1e-5)
 

@@ -9,13 +9,17 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.decode import (
+    Prompts,
+    ReadOptions,
+    Request,
+    SearchOptions,
+    TrieLevel,
     beam_search,
     beam_widths,
     extend_histories,
     read_histories,
     search_items,
 )
-from jaxrec.decode.search import is_sparse
 from jaxrec.ids import ItemIndex
 from jaxrec.models import EncoderDecoder
 from jaxrec.testing.brute_force import KINDS, Case, level_logits, make_case, textbook_search
@@ -23,16 +27,15 @@ from jaxrec.testing.brute_force import KINDS, Case, level_logits, make_case, tex
 RELATIVE = {"positions": "relative", "relative_buckets": 6, "relative_distance": 9}
 
 
-def _search(case: Case, beams, **options):
+def _search(case: Case, beams, normalize="codes", segments=None, users=1, **wanted):
     found = beam_search(
         case.model,
         case.params,
-        case.index,
-        case.tokens,
-        vocabulary=case.vocabulary,
-        beams=beams,
-        prefix=case.prefix,
-        **options,
+        case.catalogue,
+        dataclasses.replace(case.prompts, segments=segments),
+        SearchOptions(beams=beams, normalize=normalize),
+        Request(**wanted),
+        ReadOptions(users=users),
     )
     return np.asarray(found.items), np.asarray(found.scores)
 
@@ -73,7 +76,7 @@ def test_every_architecture_equals_a_textbook_beam_search(kind, normalize, flavo
 def test_sparse_and_wide_levels_equal_a_textbook_beam_search():
     # One wide root, then nodes with few of 40 children, then nodes with many of 3.
     case = make_case(1, (40, 40, 3), 0.04)
-    assert [is_sparse(case.index, level) for level in range(3)] == [False, True, False]
+    assert [TrieLevel(case.index, level).sparse for level in range(3)] == [False, True, False]
     for normalize in ("codes", "legal"):
         _check(case, _search(case, 9, normalize=normalize), 9, normalize)
 
@@ -118,28 +121,28 @@ def test_users_packed_into_a_row_get_what_they_get_alone(kind):
 
 def test_a_longer_history_reads_only_what_is_new():
     case = make_case(5, (5, 4), 0.8, users=4)
-    ask = {"vocabulary": case.vocabulary, "beams": 6}
+    options = SearchOptions(beams=6)
     rng = np.random.default_rng(0)
     ids = case.vocabulary.tokens(case.codes)[rng.integers(0, case.items, (4, 3))]
     new = ids.reshape(4, 6).astype(np.int32)
     new[1, :2], new[2] = 0, 0  # two items, and none
-    history = read_histories(case.model, case.params, case.tokens, room=8)
+    history = read_histories(case.model, case.params, case.prompts, ReadOptions(room=8))
     history = extend_histories(case.model, case.params, history, jnp.asarray(new))
-    found = search_items(case.model, case.params, case.index, history, **ask)
+    found = search_items(case.model, case.params, case.catalogue, history, options)
     whole = np.concatenate([np.asarray(case.tokens), new], axis=1)
     for user, row in enumerate(whole):
-        alone = beam_search(
-            case.model, case.params, case.index, jnp.asarray(row[row != 0][None]), **ask
-        )
+        prompts = Prompts(tokens=jnp.asarray(row[row != 0][None]))
+        alone = beam_search(case.model, case.params, case.catalogue, prompts, options)
         np.testing.assert_array_equal(found.items[user], alone.items[0])
         np.testing.assert_allclose(found.scores[user], alone.scores[0], atol=1e-5)
 
 
 def test_an_int8_cache_is_a_search_over_its_rounded_keys_and_values():
     case = make_case(6, (5, 4, 3), 0.7)
-    ask = {"vocabulary": case.vocabulary, "beams": 8}
-    plain = read_histories(case.model, case.params, case.tokens)
-    small = read_histories(case.model, case.params, case.tokens, cache_dtype="int8")
+    options = SearchOptions(beams=8)
+    plain = read_histories(case.model, case.params, case.prompts)
+    rounding = ReadOptions(cache_dtype="int8")
+    small = read_histories(case.model, case.params, case.prompts, rounding)
     assert small.cache.key.dtype == small.cache.value.dtype == jnp.int8
     rounded = []
     for name, scale in zip(("key", "value"), small.scale, strict=True):
@@ -151,8 +154,8 @@ def test_an_int8_cache_is_a_search_over_its_rounded_keys_and_values():
         rounded.append(jnp.asarray(back))
     cache = dataclasses.replace(plain.cache, key=rounded[0], value=rounded[1])
     referee = dataclasses.replace(plain, cache=cache)
-    expected = search_items(case.model, case.params, case.index, referee, **ask)
-    found = search_items(case.model, case.params, case.index, small, **ask)
+    expected = search_items(case.model, case.params, case.catalogue, referee, options)
+    found = search_items(case.model, case.params, case.catalogue, small, options)
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
@@ -188,13 +191,13 @@ def test_ids_forced_from_the_first_code_on_take_one_pass_of_the_decoder():
     assert case.index.forced_level == 1
     _check(case, _search(case, 4), 4)
     # Without kernels, among which a branch chooses by the platform.
-    ask = {"vocabulary": case.vocabulary, "beams": 4, "implementation": "xla"}
-    history = read_histories(case.model, case.params, case.tokens)
-    text = str(
-        jax.make_jaxpr(lambda h: search_items(case.model, case.params, case.index, h, **ask).items)(
-            history
-        )
-    )
+    options = SearchOptions(beams=4, implementation="xla")
+    history = read_histories(case.model, case.params, case.prompts)
+
+    def items(history):
+        return search_items(case.model, case.params, case.catalogue, history, options).items
+
+    text = str(jax.make_jaxpr(items)(history))
     # What cannot be otherwise needs no branch.
     assert "cond[" not in text
 
@@ -218,9 +221,10 @@ def test_settings_that_contradict_one_another_are_refused():
     with pytest.raises(ConfigError, match=r"normalize must be one of .* got 'all'"):
         _search(case, 2, normalize="all")
     with pytest.raises(ConfigError, match="neither room nor prefix"):
-        read_histories(encoder, case.params, case.tokens, room=2)
+        read_histories(encoder, case.params, case.prompts, ReadOptions(room=2))
     with pytest.raises(ConfigError, match="int8 cache needs a decoder"):
-        read_histories(encoder, case.params, case.tokens, cache_dtype="int8")
-    history = read_histories(case.model, case.params, case.tokens, room=2, cache_dtype="int8")
+        read_histories(encoder, case.params, case.prompts, ReadOptions(cache_dtype="int8"))
+    reading = ReadOptions(room=2, cache_dtype="int8")
+    history = read_histories(case.model, case.params, case.prompts, reading)
     with pytest.raises(ConfigError, match="cache in the model's own dtype"):
         extend_histories(case.model, case.params, history, case.tokens[:, :2])

@@ -10,7 +10,14 @@ import pytest
 from scipy import stats
 
 from jaxrec.core import ConfigError
-from jaxrec.decode import Draws, Recommendations, beam_search
+from jaxrec.decode import (
+    Draws,
+    Prompts,
+    Recommendations,
+    Request,
+    SearchOptions,
+    beam_search,
+)
 from jaxrec.decode.sampled import merge
 from jaxrec.testing.brute_force import level_logits, log_softmax, make_case
 
@@ -36,9 +43,15 @@ def test_repeated_draws_are_merged_and_invalid_or_excluded_ones_dropped(how):
     items[4] = -1
     scores = np.where(items >= 0, of_item[items], -np.inf).astype(np.float32)
     excluded = np.array([[-1, -1], [2, -1], [0, 5], [1, 2], [3, -1]], np.int32)
-    found = merge(
-        Recommendations(jnp.asarray(items), jnp.asarray(scores)), jnp.asarray(excluded), 14, how
-    )
+    drawn = Recommendations(jnp.asarray(items), jnp.asarray(scores))
+    found = merge(drawn, Request(excluded=jnp.asarray(excluded)), 14, how)
+    # What is excluded may as well be not allowed.
+    allowed = np.ones((5, 6), bool)
+    for user, row in enumerate(excluded):
+        allowed[user, row[row >= 0]] = False
+    other = merge(drawn, Request(allowed=jnp.asarray(allowed)), 14, how)
+    np.testing.assert_array_equal(other.items, found.items)
+    np.testing.assert_array_equal(other.scores, found.scores)
     for user in range(5):
         expected = of_python(items[user], scores[user], set(excluded[user].tolist()), 14, how)
         count = len(expected)
@@ -59,12 +72,10 @@ def test_draws_know_no_catalogue_and_keep_to_the_best_codes_of_each_level():
     found = beam_search(
         case.model,
         case.params,
-        case.index,
-        tokens,
-        vocabulary=case.vocabulary,
-        beams=2,
-        strategy=strategy,
-        key=jax.random.key(0),
+        case.catalogue,
+        Prompts(tokens=tokens),
+        SearchOptions(beams=2, strategy=strategy),
+        Request(key=jax.random.key(0)),
     )
     scores = np.zeros(case.items)
     for item, codes in enumerate(case.codes):
@@ -91,16 +102,5 @@ def test_settings_that_draw_nothing_are_refused():
         Draws(count=0)
     with pytest.raises(ConfigError, match=r"top_p must lie in \(0, 1\]"):
         Draws(top_p=0.0)
-    case = make_case(6, (5, 4), 0.7, users=1)
     with pytest.raises(ConfigError, match=r"strategy\.free draws from all codes"):
-        beam_search(
-            case.model,
-            case.params,
-            case.index,
-            case.tokens,
-            vocabulary=case.vocabulary,
-            beams=2,
-            normalize="legal",
-            strategy=Draws().strategy,
-            key=jax.random.key(0),
-        )
+        SearchOptions(beams=2, normalize="legal", strategy=Draws().strategy)

@@ -9,20 +9,18 @@ import pytest
 from scipy import stats
 
 from jaxrec.core import ConfigError
-from jaxrec.decode import Strategy, beam_search
+from jaxrec.decode import Request, SearchOptions, Strategy, beam_search
 from jaxrec.testing.brute_force import continuations, level_logits, make_case, score_of
 
 
-def _search(case, beams, strategy, **options):
+def _search(case, beams, strategy, normalize="codes", **wanted):
     found = beam_search(
         case.model,
         case.params,
-        case.index,
-        case.tokens,
-        vocabulary=case.vocabulary,
-        beams=beams,
-        strategy=strategy,
-        **options,
+        case.catalogue,
+        case.prompts,
+        SearchOptions(beams=beams, strategy=strategy, normalize=normalize),
+        Request(**wanted),
     )
     return np.asarray(found.items), np.asarray(found.scores)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError
-from jaxrec.decode import beam_generate, generate
+from jaxrec.decode import Prompts, TextOptions, beam_generate, generate
 from jaxrec.models import CausalLM, EncoderDecoder, import_model
 from jaxrec.testing import random_params, tiny_model
 from jaxrec.testing.peers import make_peer
@@ -23,18 +23,18 @@ def _prompts(vocab_size, side="left", lengths=(7, 3, 1, 5)):
     place, lengths = np.arange(max(lengths))[None], np.array(lengths)[:, None]
     valid = place >= place.size - lengths if side == "left" else place < lengths
     tokens = np.where(valid, rng.integers(3, vocab_size, valid.shape), 0)
-    return jnp.asarray(tokens, jnp.int32), jnp.asarray(valid)
+    return Prompts(tokens=jnp.asarray(tokens, jnp.int32), valid=jnp.asarray(valid))
 
 
-def _hugging_face(theirs, tokens, valid, length_penalty, eos):
+def _hugging_face(theirs, prompts, length_penalty, eos):
     """Their beams and scores, `[B, K, max_tokens]` and `[B, K]`."""
     import torch
 
     torch.set_num_threads(1)  # more would wait for one another in so small a model
     with torch.inference_mode():
         found = theirs.generate(
-            torch.from_numpy(np.array(tokens, np.int64)),
-            attention_mask=torch.from_numpy(np.array(valid, np.int64)),
+            torch.from_numpy(np.array(prompts.tokens, np.int64)),
+            attention_mask=torch.from_numpy(np.array(prompts.valid, np.int64)),
             do_sample=False,
             num_beams=BEAMS,
             num_return_sequences=BEAMS,
@@ -48,10 +48,10 @@ def _hugging_face(theirs, tokens, valid, length_penalty, eos):
             # Its cache counts on as many blocks in the decoder as in the encoder (5.23).
             use_cache=not theirs.config.is_encoder_decoder,
         )
-    begin = 1 if theirs.config.is_encoder_decoder else tokens.shape[1]
+    begin = 1 if theirs.config.is_encoder_decoder else prompts.tokens.shape[1]
     rows = found.sequences.numpy()[:, begin:]
     rows = np.pad(rows, ((0, 0), (0, TOKENS - rows.shape[1])), constant_values=PAD)
-    shape = tokens.shape[0], BEAMS
+    shape = len(rows) // BEAMS, BEAMS
     return rows.reshape(*shape, TOKENS), found.sequences_scores.numpy().reshape(shape)
 
 
@@ -63,25 +63,22 @@ def test_beams_and_scores_are_those_of_hugging_face(name, tmp_path):
     theirs.generation_config.decoder_start_token_id = 0
     ours = import_model(tmp_path)
     model = ours.spec.build()
-    tokens, valid = _prompts(model.config.vocab_size, "right" if name == "t5" else "left")
+    prompts = _prompts(model.config.vocab_size, "right" if name == "t5" else "left")
     # As eos two tokens that beams do write: the commonest of those without one.
-    free, _ = _hugging_face(theirs, tokens, valid, 1.0, (model.config.vocab_size - 1,))
+    free, _ = _hugging_face(theirs, prompts, 1.0, (model.config.vocab_size - 1,))
     counts = np.bincount(free.ravel(), minlength=3)
     eos = tuple(np.argsort(-counts[3:])[:2].tolist())
     eos = tuple(token + 3 for token in eos)
     ends = []
     for penalty in (1.0, 2.0, -1.0):
-        expected, scores = _hugging_face(theirs, tokens, valid, penalty, eos)
+        expected, scores = _hugging_face(theirs, prompts, penalty, eos)
         found = beam_generate(
             model,
             ours.params,
-            tokens,
-            valid,
+            prompts,
+            TextOptions(max_tokens=TOKENS, eos=eos, pad=PAD),
             beams=BEAMS,
-            max_tokens=TOKENS,
             length_penalty=penalty,
-            eos=eos,
-            pad=PAD,
         )
         np.testing.assert_allclose(found.scores, scores, atol=1e-4)
         np.testing.assert_array_equal(found.tokens, expected)
@@ -102,7 +99,7 @@ def _tiny(vocab_size=5, **changes):
 def test_as_many_beams_as_texts_rank_all_of_them():
     size, longest, eos, penalty = 5, 3, 4, 0.7
     model, params = _tiny(size)
-    tokens, valid = _prompts(size, lengths=(3, 2))
+    prompts = _prompts(size, lengths=(3, 2))
     texts = [
         text
         for length in range(1, longest + 1)
@@ -113,16 +110,14 @@ def test_as_many_beams_as_texts_rank_all_of_them():
     found = beam_generate(
         model,
         params,
-        tokens,
-        valid,
+        prompts,
+        TextOptions(max_tokens=longest, eos=(eos,)),
         beams=beams,
-        max_tokens=longest,
         length_penalty=penalty,
-        eos=(eos,),
     )
     forward = jax.jit(lambda rows: jax.nn.log_softmax(model.apply(params, rows, rows >= 0)))
     for row in range(2):
-        prompt = np.asarray(tokens[row])[np.asarray(valid[row])]
+        prompt = np.asarray(prompts.tokens[row])[np.asarray(prompts.valid[row])]
         rows = np.zeros((len(texts), 3 + longest), np.int32)
         for n, text in enumerate(texts):
             rows[n, : len(prompt) + len(text)] = [*prompt, *text]
@@ -147,18 +142,18 @@ def test_as_many_beams_as_texts_rank_all_of_them():
 def test_one_beam_is_greedy_and_padding_on_either_side_and_rows_of_it_change_nothing():
     changes = {"positions": "relative", "relative_buckets": 8, "relative_distance": 10}
     model, params = _tiny(30, **changes, window=4, global_every=2, depth=2)
-    tokens, valid = _prompts(30)
-    left = beam_generate(model, params, tokens, valid, beams=1, max_tokens=9, eos=(7,))
-    greedy = generate(model, params, tokens, valid, max_tokens=9, eos=(7,))
+    prompts, options = _prompts(30), TextOptions(max_tokens=9, eos=(7,))
+    left = beam_generate(model, params, prompts, options, beams=1)
+    greedy = generate(model, params, prompts, options)
     np.testing.assert_array_equal(left.tokens[:, 0], greedy.tokens)
     np.testing.assert_array_equal(left.lengths[:, 0], greedy.lengths)
     total = np.asarray(greedy.logprobs).sum(axis=1) / np.asarray(greedy.lengths)
     np.testing.assert_allclose(np.asarray(left.scores)[:, 0], total, atol=1e-5)
     rolled, there = np.zeros((4, 7), np.int32), np.zeros((4, 7), bool)
     for row in range(3):
-        text = np.asarray(tokens[row])[np.asarray(valid[row])]
+        text = np.asarray(prompts.tokens[row])[np.asarray(prompts.valid[row])]
         rolled[row, : len(text)], there[row, : len(text)] = text, True
-    right = beam_generate(model, params, rolled, there, beams=1, max_tokens=9, eos=(7,))
+    right = beam_generate(model, params, Prompts(tokens=rolled, valid=there), options, beams=1)
     np.testing.assert_array_equal(right.tokens[:3], left.tokens[:3])
     np.testing.assert_allclose(right.scores[:3], left.scores[:3], atol=1e-5)
     assert right.lengths[3] == 0 and np.isneginf(right.scores[3]).all()
@@ -166,10 +161,10 @@ def test_one_beam_is_greedy_and_padding_on_either_side_and_rows_of_it_change_not
 
 def test_one_token_needs_no_step():
     model, params = _tiny(30)
-    tokens, valid = _prompts(30)
-    found = beam_generate(model, params, tokens, valid, beams=3, max_tokens=1)
+    prompts = _prompts(30)
+    found = beam_generate(model, params, prompts, TextOptions(max_tokens=1), beams=3)
     scores = jax.jit(lambda *args: jax.nn.log_softmax(model.apply(*args)[:, -1]))
-    scores = np.asarray(scores(params, tokens, valid))
+    scores = np.asarray(scores(params, prompts.tokens, prompts.valid))
     order = np.argsort(-scores, axis=1)[:, :3]
     np.testing.assert_array_equal(np.asarray(found.tokens)[:, :, 0], order)
     np.testing.assert_allclose(found.scores, np.take_along_axis(scores, order, 1), atol=1e-5)
@@ -177,14 +172,13 @@ def test_one_token_needs_no_step():
 
 def test_beams_that_cannot_be_are_refused():
     model, params = _tiny()
-    tokens, valid = _prompts(5)
-    run = functools.partial(beam_generate, model, params, tokens, valid)
+    prompts = _prompts(5)
+    run = functools.partial(beam_generate, model, params, prompts)
     with pytest.raises(ConfigError, match="beams must be at least 1, got 0"):
-        run(beams=0, max_tokens=3)
-    with pytest.raises(ConfigError, match="max_tokens must be at least 1, got 0"):
-        run(beams=2, max_tokens=0)
+        run(TextOptions(max_tokens=3), beams=0)
     with pytest.raises(ConfigError, match="5 eos tokens leave no other in a vocabulary of 5"):
-        run(beams=2, max_tokens=3, eos=(0, 1, 2, 3, 4))
+        run(TextOptions(max_tokens=3, eos=(0, 1, 2, 3, 4)), beams=2)
     with pytest.raises(ConfigError, match="drop prefix"):
         other = EncoderDecoder(model.config)
-        beam_generate(other, params, tokens, valid, beams=2, max_tokens=3, prefix=valid)
+        both = dataclasses.replace(prompts, prefix=prompts.valid)
+        beam_generate(other, params, both, TextOptions(max_tokens=3), beams=2)

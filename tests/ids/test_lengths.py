@@ -209,7 +209,7 @@ def test_tokens_are_numbered_in_order_and_come_back_from_the_books():
 
 def test_beam_search_ranks_closed_ids_by_the_chain_rule():
     """IDs a, ab, abc, ca, cb: every item's score is the product of its codes' and END's shares."""
-    from jaxrec.decode import beam_search
+    from jaxrec.decode import Catalogue, Prompts, SearchOptions, beam_search
     from jaxrec.models import CausalLM
     from jaxrec.testing import random_params, tiny_model
 
@@ -223,10 +223,9 @@ def test_beam_search_ranks_closed_ids_by_the_chain_rule():
     found = beam_search(
         model,
         params,
-        ItemIndex.build(codes),
-        jnp.asarray(history),
-        vocabulary=vocabulary,
-        beams=5,
+        Catalogue(ItemIndex.build(codes), vocabulary),
+        Prompts(tokens=jnp.asarray(history)),
+        SearchOptions(beams=5),
     )
     rows = jnp.asarray(np.concatenate([np.repeat(history, 5, axis=0), ids], axis=1))
     logits = np.asarray(model.apply(params, rows, rows != 0), np.float64)

@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from jaxrec.core import ConfigError
-from jaxrec.kernels import beam_attention, beam_attention_choice
+from jaxrec.kernels import SharedHistory, beam_attention, beam_attention_choice
 from jaxrec.kernels.beam_attention_triton import pieces_of
 from jaxrec.nn import ScoreTerms
 
 _KERNELS = ("triton", "mosaic")
+
+
+def _attend(query, key, value, valid, own_key, own_value, terms=None, *, scale=None, **options):
+    """`beam_attention` of arrays side by side, as the referee takes them."""
+    history = SharedHistory(key=key, value=value, valid=valid, scale=scale)
+    return beam_attention(query, history, (own_key, own_value), terms, **options)
 
 
 def _by_concatenation(query, history_key, history_value, history_valid, suffix_key, suffix_value):
@@ -84,7 +90,7 @@ def test_logits_far_apart_neither_overflow_nor_vanish():
     # exp(±200) is no float32; the larger part must win, whichever it is.
     one = jnp.ones((1, 1, 1, 1))
     for past, own, expected in ((200.0, -200.0, 1.0), (-200.0, 200.0, 2.0)):
-        found = beam_attention(
+        found = _attend(
             one,
             past * one,
             one,
@@ -98,8 +104,8 @@ def test_logits_far_apart_neither_overflow_nor_vanish():
 def test_values_at_padding_are_never_read():
     query, key, value, valid, own_key, own_value = _inputs(0, 2, 3, 5, 2, 1, 2, 4, 1.0)
     padded = ~valid[:, None, :, None]
-    found = beam_attention(query, key, value, valid, own_key, own_value)
-    noisy = beam_attention(
+    found = _attend(query, key, value, valid, own_key, own_value)
+    noisy = _attend(
         query,
         jnp.where(padded, 50.0, key),
         jnp.where(padded, 1e6, value),
@@ -115,7 +121,7 @@ def test_bfloat16_stays_bfloat16_and_close_to_float32():
         x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x
         for x in _inputs(0, 2, 3, 6, 2, 2, 2, 4, 1.0)
     ]
-    found = beam_attention(*inputs)
+    found = _attend(*inputs)
     assert found.dtype == jnp.bfloat16
     exact = _by_concatenation(
         *(np.asarray(x.astype(jnp.float32)) for x in inputs[:3]),
@@ -170,7 +176,7 @@ def _int8(inputs, seed=0):
 
 
 def _kernel(name):
-    return jax.jit(functools.partial(beam_attention, implementation=name, interpret=True))
+    return jax.jit(functools.partial(_attend, implementation=name, interpret=True))
 
 
 @pytest.mark.parametrize("kernel", _KERNELS)
@@ -215,8 +221,8 @@ def test_masks_of_beams_span_blocks(kernel):
 @pytest.mark.parametrize("implementation", ["xla", *_KERNELS])
 def test_an_int8_history_is_what_its_numbers_stand_for(implementation):
     quantized, scale, exact = _int8(_case("several blocks of tokens"))
-    found = _kernel(implementation)(*quantized, history_scale=scale)
-    np.testing.assert_allclose(found, beam_attention(*exact), atol=1e-5, rtol=1e-5)
+    found = _kernel(implementation)(*quantized, scale=scale)
+    np.testing.assert_allclose(found, _attend(*exact), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("implementation", ["xla", *_KERNELS])
@@ -292,21 +298,23 @@ def test_what_a_kernel_cannot_do_is_named():
     inputs = _case("less than a block")
     biased = ScoreTerms(bias=jnp.zeros((1, 6, 3, 9)))
     with pytest.raises(ConfigError, match=r"cannot run as 'triton'.*bias.*'xla'"):
-        beam_attention(*inputs, biased, implementation="triton")
+        _attend(*inputs, biased, implementation="triton")
     with pytest.raises(ConfigError, match=r"no implementation 'cudnn'.*'mosaic'"):
-        beam_attention(*inputs, implementation="cudnn")
+        _attend(*inputs, implementation="cudnn")
 
 
 def test_wrong_shapes_are_named():
     query, key, value, valid, own_key, own_value = _case("less than a block")
-    with pytest.raises(ConfigError, match=r"history_valid \(2, 7\) or \(2, 3, 7\), got \(2, 6\)"):
-        beam_attention(query, key, value, valid[:, 1:], own_key, own_value)
+    with pytest.raises(ConfigError, match=r"history.valid \(2, 7\) or \(2, 3, 7\), got \(2, 6\)"):
+        _attend(query, key, value, valid[:, 1:], own_key, own_value)
     with pytest.raises(ConfigError, match="6 query heads"):
-        beam_attention(query, key[:, [0, 0, 0, 0]], value, valid, own_key, own_value)
-    with pytest.raises(ConfigError, match="suffix_key"):
-        beam_attention(query, key, value, valid, own_key[:1], own_value)
+        _attend(query, key[:, [0, 0, 0, 0]], value, valid, own_key, own_value)
+    with pytest.raises(ConfigError, match=r"a suffix of \[2, 3, J, 2, 16\], got \(1, 3"):
+        _attend(query, key, value, valid, own_key[:1], own_value)
+    with pytest.raises(ConfigError, match=r"a suffix of \[2, 3, J, 2, 16\], got .* 8\)"):
+        _attend(query, key, value, valid, own_key, own_value[..., :8])
     with pytest.raises(ConfigError, match="int8"):
-        beam_attention(query, key.astype(jnp.int8), value, valid, own_key, own_value)
+        _attend(query, key.astype(jnp.int8), value, valid, own_key, own_value)
 
 
 @pytest.mark.gpu
@@ -319,9 +327,7 @@ def test_triton_equals_the_xla_form_on_a_gpu(case, dtype, tolerance):
     with jax.default_matmul_precision("highest"):
         for args, scales in ((inputs, None), (_by_beam(inputs), None), (quantized, scale)):
             found, expected = (
-                jax.jit(functools.partial(beam_attention, implementation=name))(
-                    *args, history_scale=scales
-                )
+                jax.jit(functools.partial(_attend, implementation=name))(*args, scale=scales)
                 for name in ("triton", "xla")
             )
             found, expected = found.astype(jnp.float32), expected.astype(jnp.float32)

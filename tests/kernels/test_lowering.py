@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType, use_abstract_mesh
 
-from jaxrec.kernels import beam_attention, trie_topk
+from jaxrec.kernels import SharedHistory, beam_attention, trie_topk
 
 _DEVICES = {
     "cuda": AbstractDevice("NVIDIA H100 80GB HBM3", num_cores=None, platform="gpu"),
@@ -48,18 +48,17 @@ def _attention(batch, past, beams, heads, groups, size, *, kind="plain", dtype=_
     seen = (batch, beams, past) if kind == "mask a beam" else (batch, past)
     own = _shape(batch, beams, 2, groups, size, dtype=dtype)
     scale = _shape(batch, groups, past, dtype=_F32)
-    return (
-        _shape(batch, beams, heads, size, dtype=dtype),
-        *(cache, cache),
-        _shape(*seen, dtype=jnp.bool_),
-        *(own, own),
-        (scale, scale) if kind == "int8" else None,
+    history = SharedHistory(
+        key=cache,
+        value=cache,
+        valid=_shape(*seen, dtype=jnp.bool_),
+        scale=(scale, scale) if kind == "int8" else None,
     )
+    return _shape(batch, beams, heads, size, dtype=dtype), history, (own, own)
 
 
 def _attend(implementation, *args):
-    *args, scale = args
-    return beam_attention(*args, history_scale=scale, implementation=implementation)
+    return beam_attention(*args, implementation=implementation)
 
 
 @pytest.mark.parametrize("platform, kernel", _KERNELS)

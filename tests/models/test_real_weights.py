@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxrec.decode import Sampling, complete
+from jaxrec.decode import Sampling, TextOptions, complete
 from jaxrec.models import import_model
 from jaxrec.models.gguf import GgufSource
 from jaxrec.models.llama2c import read_llama2c_tokenizer
@@ -32,7 +32,7 @@ def test_stories260k_continues_as_its_published_text(real_data):
         model.params,
         tokenizer,
         ["Once upon a time"],
-        max_tokens=196,
+        TextOptions(max_tokens=196),
         sampling=Sampling(temperature=0.0),
     )
     assert "Once upon a time" + found == STORY

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.data.tokenizers import train_unigram
-from jaxrec.decode import generate, read_histories
+from jaxrec.decode import Prompts, TextOptions, generate, read_histories
 from jaxrec.models import (
     WORDS,
     EncoderDecoder,
@@ -113,11 +113,12 @@ def test_training_generation_and_search_see_the_same_words():
     tokens = jnp.asarray([[2, 7, 3, 4, 1, 0]], jnp.int32)
     valid, start = tokens > 0, jnp.zeros((1, 1), jnp.int32)
     expected = model.apply(params, tokens, valid, start, start == 0)[0, -1]
-    found = generate(model, params, tokens, valid, max_tokens=1)
+    prompts = Prompts(tokens=tokens, valid=valid)
+    found = generate(model, params, prompts, TextOptions(max_tokens=1))
     assert int(found.tokens[0, 0]) == int(expected.argmax())
     logs = jax.nn.log_softmax(expected)
     np.testing.assert_allclose(found.logprobs[0, 0], logs.max(), atol=1e-5)
-    history = read_histories(model, params, tokens, valid)
+    history = read_histories(model, params, prompts)
     logits = model.apply(params, history.state[:, 0], method="logits")[0]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     # And they matter: with every token a word of its own the answer is another.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.decode import beam_search
+from jaxrec.decode import SearchOptions, beam_search
 from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import import_model
 from jaxrec.objectives import next_item_loss
@@ -53,11 +53,9 @@ def test_the_loss_is_minus_the_score_that_decoding_gives_the_items(kind):
     found = beam_search(
         case.model,
         case.params,
-        case.index,
-        case.tokens,
-        vocabulary=case.vocabulary,
-        beams=case.items,
-        prefix=case.prefix,
+        case.catalogue,
+        case.prompts,
+        SearchOptions(beams=case.items),
     )
     chosen = [5, 0, 17]
     score = sum(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError
-from jaxrec.decode import beam_generate, generate, prefill, step
-from jaxrec.decode.generation import check_prompt
+from jaxrec.decode import Prompts, TextOptions, beam_generate, generate, prefill, step
+from jaxrec.decode.generation import check_prompts
 from jaxrec.decode.kv_cache import written_tokens
 from jaxrec.peft import prepend, virtual_of
 from jaxrec.testing.tuned import BATCH, METHODS, SPECS, VOCAB, tuned_case
@@ -45,14 +45,15 @@ def test_decoding_step_by_step_equals_one_pass_over_all(name, method):
         virtual = virtual_of(params)
         read = prepend(case.tokens, case.valid, VOCAB, virtual.read)
         if writes:
-            first = jnp.tile(written_tokens(case.model, virtual, 0)[None], (BATCH, 1))
-            source = {"source": read.tokens, "source_valid": read.valid}
-            there = jnp.ones(first.shape, bool)
+            written = jnp.tile(written_tokens(case.model, virtual, 0)[None], (BATCH, 1))
+            first = Prompts(tokens=written, valid=jnp.ones(written.shape, bool))
+            source = Prompts(tokens=read.tokens, valid=read.valid)
         else:
-            first, there, source = read.tokens, read.valid, {}
-            if case.prefix is not None:
-                source = {"prefix": read.widen(case.prefix)}
-        hidden, cache = prefill(case.model, params, first, there, first.shape[1] + 3, **source)
+            prefix = None if case.prefix is None else read.widen(case.prefix)
+            first = Prompts(tokens=read.tokens, valid=read.valid, prefix=prefix)
+            source = None
+        capacity = first.tokens.shape[1] + 3
+        hidden, cache = prefill(case.model, params, first, capacity, source)
         states = [hidden[:, -1]]
         for i in range(3):
             hidden, cache = step(case.model, params, new[:, i : i + 1], cache)
@@ -78,10 +79,11 @@ def test_decoding_step_by_step_equals_one_pass_over_all(name, method):
 def test_text_is_what_full_passes_write_token_by_token(name, method):
     case = tuned_case(name)
     params = case.variables(METHODS[method], 0.3)
-    options = {"max_tokens": 3, "prefix": case.prefix}
-    found = generate(case.model, params, case.tokens, case.valid, **options)
+    prompts = Prompts(tokens=case.tokens, valid=case.valid, prefix=case.prefix)
+    options = TextOptions(max_tokens=3)
+    found = generate(case.model, params, prompts, options)
     if method == "prefix":
-        best = beam_generate(case.model, params, case.tokens, case.valid, beams=1, **options)
+        best = beam_generate(case.model, params, prompts, options, beams=1)
         np.testing.assert_array_equal(best.tokens[:, 0], found.tokens)
     # One pass over what was written: each token is the best after those before it.
     if case.spec.kind == "encoder_decoder":
@@ -100,7 +102,8 @@ def test_text_is_what_full_passes_write_token_by_token(name, method):
 
 def test_prompts_that_leave_no_room_for_virtual_tokens_are_refused():
     case = tuned_case("gpt2", max_length=12)
-    check_prompt(case.model, case.params, case.tokens, case.valid, max_tokens=7)
+    prompts = Prompts(tokens=case.tokens, valid=case.valid)
+    check_prompts(case.model, case.params, prompts, max_tokens=7)
     params = case.variables(METHODS["prompt"])
     with pytest.raises(ConfigError, match=r"15 tokens.*max_length 12; shorten the prompt"):
-        generate(case.model, params, case.tokens, case.valid, max_tokens=7)
+        generate(case.model, params, prompts, TextOptions(max_tokens=7))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrec.decode import beam_search
+from jaxrec.decode import ReadOptions, SearchOptions, beam_search
 from jaxrec.models import ModelSpec
 from jaxrec.peft import merge, route, start, variables, virtual_of
 from jaxrec.testing.brute_force import (
@@ -53,16 +53,14 @@ def _tuned(case, config, seed=0):
     return dataclasses.replace(case, params=variables(trainable, tuning.frozen))
 
 
-def _search(case, beams, **options):
+def _search(case, beams, users=1, **rows):
     found = beam_search(
         case.model,
         case.params,
-        case.index,
-        options.pop("tokens", case.tokens),
-        vocabulary=case.vocabulary,
-        beams=beams,
-        prefix=case.prefix,
-        **options,
+        case.catalogue,
+        dataclasses.replace(case.prompts, **rows),
+        SearchOptions(beams=beams),
+        reading=ReadOptions(users=users),
     )
     return np.asarray(found.items), np.asarray(found.scores)
 
@@ -109,9 +107,8 @@ def test_users_packed_into_a_row_have_virtual_tokens_of_their_own(kind, method):
     length = max(map(len, rows))
     tokens = np.stack([np.pad(row, (0, length - len(row))) for row in rows])
     numbers = np.stack([np.pad(row, (0, length - len(row)), constant_values=9) for row in segments])
-    found = _search(
-        case, 7, tokens=jnp.asarray(tokens), segments=jnp.asarray(numbers, jnp.int32), users=3
-    )
+    rows = {"tokens": jnp.asarray(tokens), "segments": jnp.asarray(numbers, jnp.int32)}
+    found = _search(case, 7, users=3, **rows)
     np.testing.assert_array_equal(found[0], alone[0])
     np.testing.assert_allclose(found[1], alone[1], atol=1e-4)
 

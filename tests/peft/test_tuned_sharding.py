@@ -18,7 +18,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
-from jaxrec.decode import generate
+from jaxrec.decode import Prompts, TextOptions, generate
 from jaxrec.peft import start, variables
 from jaxrec.testing.tuned import METHODS, shaken, tuned_case
 import dataclasses
@@ -66,7 +66,8 @@ def run(name, method, shard):
     found = {"losses": losses.tolist()}
     if method == "prompt":
         params = variables(after, frozen)
-        text = generate(case.model, params, case.tokens, case.valid, max_tokens=2)
+        prompts = Prompts(tokens=case.tokens, valid=case.valid)
+        text = generate(case.model, params, prompts, TextOptions(max_tokens=2))
         found["written"] = text.logprobs.tolist()
     paths = jax.tree_util.tree_leaves_with_path(after)
     found["values"] = {jax.tree_util.keystr(p): np.asarray(x).ravel().tolist() for p, x in paths}

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.decode import beam_generate, beam_search, generate
+from jaxrec.decode import (
+    Catalogue,
+    Prompts,
+    SearchOptions,
+    TextOptions,
+    beam_generate,
+    beam_search,
+    generate,
+)
 from jaxrec.ids import IdVocabulary, ItemIndex, simple, write_histories
 from jaxrec.models import ModelSpec
 from jaxrec.nn import StoredKernel, kernel_specs
@@ -59,15 +67,19 @@ def test_bfloat16_models_compute_in_it(quantized, mixture):
     assert np.linalg.norm(found - expected) < 0.06 * np.linalg.norm(expected)
 
 
+def _prompts():
+    tokens, valid = _tokens()
+    return Prompts(tokens=tokens, valid=valid)
+
+
 TEXTS = [("causal", 5), pytest.param("encoder_decoder", 2, marks=SLOW)]
 
 
 @pytest.mark.parametrize(("kind", "depth"), TEXTS)
 def test_text_is_that_of_the_dense_model(quantized, kind, depth):
     spec, stored, dense = quantized("weights", kind, depth)
-    greedy = functools.partial(generate, max_tokens=6, eos=(7,))
-    tokens, valid = _tokens()
-    found, expected = (greedy(spec.build(), own, tokens, valid) for own in (stored, dense))
+    prompts, options = _prompts(), TextOptions(max_tokens=6, eos=(7,))
+    found, expected = (generate(spec.build(), own, prompts, options) for own in (stored, dense))
     np.testing.assert_array_equal(found.tokens, expected.tokens)
     np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-4)
 
@@ -76,9 +88,9 @@ def test_text_is_that_of_the_dense_model(quantized, kind, depth):
 @pytest.mark.parametrize(("kind", "depth"), TEXTS)
 def test_beams_are_those_of_the_dense_model(quantized, kind, depth):
     spec, stored, dense = quantized("weights", kind, depth)
-    beams = functools.partial(beam_generate, beams=3, max_tokens=6)
-    tokens, valid = _tokens()
-    found, expected = (beams(spec.build(), own, tokens, valid) for own in (stored, dense))
+    beams = functools.partial(beam_generate, beams=3)
+    prompts, options = _prompts(), TextOptions(max_tokens=6)
+    found, expected = (beams(spec.build(), own, prompts, options) for own in (stored, dense))
     np.testing.assert_array_equal(found.tokens, expected.tokens)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
 
@@ -91,7 +103,8 @@ def test_text_with_rounded_inputs_is_the_best_of_full_passes():
     scheme = UniformConfig(bits=4, per="group", group=8, activations="token")
     stored = {"params": quantize_params(params, kernel_specs(spec.shapes()), scheme)}
     tokens, valid = (x[:1] for x in _tokens())
-    found = generate(spec.build(), stored, tokens, valid, max_tokens=6)
+    prompts = Prompts(tokens=tokens, valid=valid)
+    found = generate(spec.build(), stored, prompts, TextOptions(max_tokens=6))
     text = np.concatenate([np.asarray(tokens), np.asarray(found.tokens)], axis=1)
     logits = jax.jit(spec.build().apply)(stored, text, np.ones(text.shape, bool))
     np.testing.assert_array_equal(logits[0, 6:-1].argmax(-1), found.tokens[0])
@@ -107,8 +120,8 @@ def test_items_are_those_of_the_dense_model(quantized, kind, depth):
     index = ItemIndex.build(codes)
     histories = [np.arange(length, dtype=np.int32) for length in (3, 1, 2)]
     tokens = jnp.asarray(write_histories(histories, vocabulary.tokens(codes.codes), 3))
-    search = functools.partial(beam_search, spec.build(), vocabulary=vocabulary, beams=5)
-    found, expected = (search(own, index, tokens) for own in (stored, dense))
+    ask = (Catalogue(index, vocabulary), Prompts(tokens=tokens), SearchOptions(beams=5))
+    found, expected = (beam_search(spec.build(), own, *ask) for own in (stored, dense))
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     assert (np.asarray(found.items) >= 0).all()

@@ -15,7 +15,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 from jaxrec.core.mesh import MeshConfig, ShardingRules, batch_sharding, make_mesh, param_shardings
-from jaxrec.decode import generate
+from jaxrec.decode import Prompts, TextOptions, generate
 from jaxrec.models import ModelSpec, TransformerConfig
 from jaxrec.nn import kernel_specs
 from jaxrec.quant import (
@@ -47,7 +47,8 @@ def quantize(params):
 
 def run(params, tokens):
     logits = jax.jit(model.apply)({"params": params}, tokens, tokens > 0)
-    text = generate(model, {"params": params}, tokens, tokens > 0, max_tokens=4)
+    prompts = Prompts(tokens=tokens, valid=tokens > 0)
+    text = generate(model, {"params": params}, prompts, TextOptions(max_tokens=4))
     return np.asarray(logits), np.asarray(text.tokens)
 
 whole = quantize(plain)

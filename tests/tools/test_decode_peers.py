@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrec.decode import beam_search, beam_widths
-from jaxrec.decode.search import NORMALIZE
+from jaxrec.decode import Catalogue, Prompts, SearchOptions, beam_search, beam_widths
+from jaxrec.decode.level import NORMALIZE
 from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.models.spec import ModelSpec
 from jaxrec.testing import tiny_model
@@ -95,11 +95,9 @@ def test_plain_search_is_the_library_s(bench, kind, normalize):
     found = beam_search(
         case.spec.build(),
         case.params,
-        case.index,
-        case.tokens,
-        vocabulary=case.vocabulary,
-        beams=BEAMS,
-        normalize=normalize,
+        Catalogue(case.index, case.vocabulary),
+        Prompts(tokens=case.tokens),
+        SearchOptions(beams=BEAMS, normalize=normalize),
     )
     items, scores = case.plain(bench, normalize)
     np.testing.assert_array_equal(items, found.items)

@@ -35,7 +35,14 @@ from search_step import random_logits, whole_free, whole_search
 from timing import Times, copy_peak, cores, environment, matmul_peak, measure
 
 from jaxrec.core import keep_memory
-from jaxrec.decode import beam_search, beam_widths, read_histories
+from jaxrec.decode import (
+    Catalogue,
+    Prompts,
+    SearchOptions,
+    beam_search,
+    beam_widths,
+    read_histories,
+)
 from jaxrec.ids import ItemIndex
 
 PEERS = ("hf_constrained", "hf_free", "hf_tuned")
@@ -64,11 +71,9 @@ class Ours:
             return beam_search(
                 self.model,
                 params,
-                index,
-                tokens,
-                vocabulary=self.row.vocabulary,
-                beams=beams,
-                normalize=self.normalize,
+                Catalogue(index, self.row.vocabulary),
+                Prompts(tokens=tokens),
+                SearchOptions(beams=beams, normalize=self.normalize),
             )
 
         return jax.jit(search).lower(self.params, self.index, self.tokens).compile()
@@ -103,7 +108,7 @@ class Ours:
         }
 
     def _prefill(self, params: Any, tokens: jax.Array) -> Any:
-        return read_histories(self.model, params, tokens)
+        return read_histories(self.model, params, Prompts(tokens=tokens))
 
 
 def run_row(row: Row, options: argparse.Namespace, peaks: Peaks, busy: bool) -> dict[str, Any]:

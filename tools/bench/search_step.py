@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrec.decode import search_step
+from jaxrec.decode import CodeLogits, TrieLevel, search_step
 from jaxrec.ids import ItemIndex
 
 Step = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
@@ -18,7 +18,7 @@ def our_step(
     width: int,
 ) -> Step:
     """Score, parent, code and node, each `[B, width]`, of `jaxrec.decode.search_step`."""
-    step = search_step(index, level, node, score, logits, width)
+    step = search_step(TrieLevel(index, level), node, score, CodeLogits(logits), width)
     return step.score, step.parent, step.code, step.node
 
 

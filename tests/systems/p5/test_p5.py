@@ -201,7 +201,7 @@ def test_names_as_text_learn_and_are_found(tmp_path):
     p5.train(config, tmp_path / "run", Options())
     tested = p5.load(config, tmp_path / "run")
     prompted = tested.prompted
-    assert prompted.items.vocabulary.shared
+    assert prompted.items.catalogue.vocabulary.shared
     assert set(np.unique(prompted.variables[WORDS]["kinds"])) == {-1, 0, 1}
     texts = [
         prompted.tokenizer.decode(row, skip_special_tokens=True) for row in prompted.items.tokens

@@ -1,0 +1,132 @@
+"""Texts in, texts out: `generate` with a tokenizer, in batches of few shapes."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.decode.batching import bucket
+from jaxrec.decode.generation import TextOptions, generate
+from jaxrec.decode.kv_cache import LanguageModel
+from jaxrec.decode.prompts import Prompts
+from jaxrec.decode.sampling import GREEDY, Sampling, check_key
+from jaxrec.decode.stop import StopStrings, drop_first_space, text_of
+from jaxrec.models import EncoderDecoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def complete(
+    model: LanguageModel,
+    params: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[str],
+    options: TextOptions,
+    *,
+    sampling: Sampling = GREEDY,
+    key: jax.Array | None = None,
+    stop: StopStrings | Sequence[str] | None = None,
+    batch_size: int = 32,
+) -> list[str]:
+    """Continue texts.
+
+    Prompts of similar length go into one batch, padded on the left to a power of two; the number of
+    rows is rounded up likewise. Each pair of such sizes compiles once.
+
+    Args:
+      model: a decoder, or an encoder-decoder whose encoder reads the prompts.
+      params: its parameters.
+      tokenizer: a fast tokenizer, byte-level BPE or with SentencePiece's pieces.
+      prompts: texts; an empty text needs a tokenizer that begins each text with a token of its own.
+      options: where a text begins and ends; by default the tokenizer says which tokens do.
+      sampling: how tokens are drawn.
+      key: typed random key; None when greedy.
+      stop: strings that end a text and are not part of it. `StopStrings.build` makes their table
+        once for many calls.
+      batch_size: most rows a call.
+
+    Returns:
+      One continuation for each prompt, without special tokens. A decoder's continuation begins with
+      a space if it begins with a new word.
+
+    Raises:
+      ConfigError: what `generate` rejects, a prompt without tokens, or a tokenizer of another kind.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    if isinstance(prompts, str):
+        raise ConfigError(f"prompts must be a list of texts, got one: [{prompts[:20]!r}]")
+    check_key(key, sampling)
+    if stop is not None and not isinstance(stop, StopStrings):
+        stop = StopStrings.build(tokenizer, stop, model.config.vocab_size)
+    if options.eos is None and tokenizer.eos_token_id is not None:
+        options = dataclasses.replace(options, eos=(tokenizer.eos_token_id,))
+    writes = isinstance(model, EncoderDecoder)
+    if options.start is None:
+        start = (tokenizer.pad_token_id or 0) if writes else 0
+        options = dataclasses.replace(options, start=start)
+    rows = _tokenize(tokenizer, prompts, keep_eos=writes)
+    texts = [""] * len(rows)
+    for number, (chosen, tokens, valid) in enumerate(_batches(rows, batch_size)):
+        generated = generate(
+            model,
+            params,
+            Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid)),
+            options,
+            sampling=sampling,
+            key=None if key is None else jax.random.fold_in(key, number),
+            stop=None if stop is None else stop.table,
+        )
+        written, lengths = np.asarray(generated.tokens), np.asarray(generated.lengths)
+        for row, prompt in enumerate(chosen):
+            ids = written[row, : lengths[row]].tolist()
+            # An eos may have a text of its own: a caller may choose a newline.
+            text = text_of(tokenizer, ids[:-1] if ids[-1] in options.ends else ids)
+            text = text if stop is None else stop.cut(text)
+            texts[prompt] = drop_first_space(tokenizer, text) if writes else text
+    return texts
+
+
+def _tokenize(
+    tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[str], keep_eos: bool
+) -> list[list[int]]:
+    """Cut the prompts into tokens; an eos that the tokenizer adds would end a decoder's text."""
+    if not prompts:
+        return []
+    encoded = tokenizer(list(prompts), return_special_tokens_mask=True)
+    rows: list[list[int]] = []
+    for prompt, ids, added in zip(
+        prompts, encoded["input_ids"], encoded["special_tokens_mask"], strict=True
+    ):
+        ids = list(ids)
+        if not keep_eos and ids and added[-1] and ids[-1] == tokenizer.eos_token_id:
+            ids.pop()
+        if not ids:
+            raise ConfigError(
+                f"prompt {len(rows)} ({prompt!r}) has no tokens, and the tokenizer adds none at "
+                "the beginning of a text; give it some text"
+            )
+        rows.append(ids)
+    return rows
+
+
+def _batches(
+    rows: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+    """Yield rows of similar length: their numbers, tokens and validity `[B, T]`, padded."""
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    for first in range(0, len(rows), batch_size):
+        chosen = order[first : first + batch_size]
+        # Rows that fill up the batch have no valid token, so the loop never waits for them.
+        height = min(bucket(len(chosen), 1), batch_size)
+        tokens = np.zeros((height, bucket(len(rows[chosen[-1]]))), np.int32)
+        valid = np.zeros(tokens.shape, bool)
+        for place, row in enumerate(chosen):
+            tokens[place, -len(rows[row]) :] = rows[row]
+            valid[place, -len(rows[row]) :] = True
+        yield chosen, tokens, valid
