@@ -128,6 +128,19 @@ def choose_answers(
 
     Raises:
       ConfigError: more beams than answers, or a request with a random key.
+
+    Example:
+      The best two answers to two prompts, of which the first must not get answer 0:
+
+      >>> from jaxrec.ids import simple
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> answers = Answers.of_codes(simple.independent(3), first=2)
+      >>> model = EncoderDecoder(tiny_model(5))
+      >>> prompts = Prompts(tokens=np.array([[2, 1], [3, 4]], np.int32))
+      >>> ask = (SearchOptions(beams=2), Request.excluding([[0], []]))
+      >>> items, _ = choose_answers(model, random_params(model), answers, prompts, *ask)
+      >>> sorted(items[0].tolist())
+      [1, 2]
     """
     widest = options.beams if isinstance(options.beams, int) else options.beams[-1]
     if widest > len(answers):
@@ -159,6 +172,17 @@ def score_answers(
 
     The arguments are those of `choose_answers`. Each prompt has A beams, so this is for sets of a
     few dozen answers.
+
+    Example:
+      A set of three IDs, whose tokens follow two others:
+
+      >>> from jaxrec.ids import simple
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> answers = Answers.of_codes(simple.independent(3), first=2)
+      >>> model = EncoderDecoder(tiny_model(5))
+      >>> prompts = Prompts(tokens=np.array([[2, 1], [3, 4]], np.int32))
+      >>> score_answers(model, random_params(model), answers, prompts).shape
+      (2, 3)
     """
     options = SearchOptions(beams=len(answers), normalize="vocabulary")
     items, scores = choose_answers(
@@ -194,6 +218,15 @@ def write_answers(
 
     Returns:
       `[N, K]` int32 answers, best first, -1 where a beam wrote something else.
+
+    Example:
+      >>> from jaxrec.ids import simple
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> answers = Answers.of_codes(simple.independent(3), first=2)
+      >>> model = EncoderDecoder(tiny_model(5))
+      >>> prompts = Prompts(tokens=np.array([[2, 1], [3, 4]], np.int32))
+      >>> write_answers(model, random_params(model), answers, prompts, beams=2, end=1).shape
+      (2, 2)
     """
     options = TextOptions(max_tokens=answers.tokens.shape[1] + 1, eos=(end,), start=start)
     numbers, count = [], len(prompts.tokens)

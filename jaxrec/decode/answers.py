@@ -93,6 +93,16 @@ def answer_gaps(
       batch_size: rows a call; the last call is filled up.
       probabilities: return the difference of the two probabilities instead of the difference of the
         logits. TALLRec's published script ranks by it, through a second softmax.
+
+    Example:
+      >>> from jaxrec.data import encode_instructions, train_bpe
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["Yes. No."], vocab_size=300)
+      >>> rows = encode_instructions(tokenizer, [Instruction("Like it?", "", "Yes.")], 400)
+      >>> model = CausalLM(tiny_model(len(tokenizer)))
+      >>> answers = answer_tokens(tokenizer, "Yes.", "No.")
+      >>> answer_gaps(model, random_params(model), rows, answers, batch_size=1).shape
+      (1,)
     """
     parts = []
     for start in range(0, len(rows), batch_size):

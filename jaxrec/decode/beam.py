@@ -56,16 +56,14 @@ def beam_search(
       ConfigError: settings that contradict one another.
 
     Example:
-      >>> import numpy as np
-      >>> from jaxrec.ids import simple, write_histories
-      >>> from jaxrec.models import CausalLM, TransformerConfig
-      >>> codes = simple.sequential(6, levels=1, size=6)
-      >>> catalogue = Catalogue.of_codes(codes)
-      >>> config = TransformerConfig(vocab_size=8, width=4, depth=1, num_heads=1, mlp_width=4)
-      >>> model = CausalLM(config)
-      >>> params = jax.eval_shape(
-      ...     model.init, jax.random.key(0), np.zeros((1, 2), np.int32), np.ones((1, 2), bool)
-      ... )
+      A random model of six items, and the histories of three users:
+
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> options = SearchOptions(beams=6)
+      >>> best = beam_search(case.model, case.params, case.catalogue, case.prompts, options)
+      >>> sorted(best.items[0].tolist())
+      [0, 1, 2, 3, 4, 5]
     """
     history = read_histories(model, params, prompts, reading)
     return search_items(model, params, catalogue, history, options, request)
@@ -98,6 +96,15 @@ def search_items(
 
     Cost a user: L - 1 steps of K tokens, each reading the history's keys and values once, and a
     search of O(K C_l) a level. The trace is unrolled over levels.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> history = read_histories(case.model, case.params, case.prompts)
+      >>> ask = (SearchOptions(beams=6), Request.excluding([[4], [0, 1], []]))
+      >>> best = search_items(case.model, case.params, case.catalogue, history, *ask)
+      >>> sorted(best.items[1].tolist())
+      [-1, -1, 2, 3, 4, 5]
     """
     options.check_key(request.key)
     index = catalogue.index

@@ -36,7 +36,7 @@ def complete(
     """Continue texts.
 
     Prompts of similar length go into one batch, padded on the left to a power of two; the number of
-    rows is rounded up likewise. Each pair of such sizes compiles once.
+    rows is rounded up in the same way. Each pair of such sizes compiles once.
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the prompts.
@@ -56,6 +56,16 @@ def complete(
 
     Raises:
       ConfigError: what `generate` rejects, a prompt without tokens, or a tokenizer of another kind.
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> from jaxrec.models import CausalLM
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> model = CausalLM(tiny_model(len(tokenizer)))
+      >>> options = TextOptions(max_tokens=2)
+      >>> len(complete(model, random_params(model), tokenizer, ["one", "word"], options))
+      2
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")

@@ -137,6 +137,13 @@ def generate(
     Cost: one pass over the prompt, then at most `max_tokens` - 1 steps of one token a row, each
     reading all parameters and T + `max_tokens` cached slots once. The loop ends when all rows have
     ended; rows that end earlier are carried along.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> options = TextOptions(max_tokens=2)
+      >>> generate(case.model, case.params, case.prompts, options).lengths.tolist()
+      [2, 2, 2]
     """
     check_key(key, sampling)
     check_prompts(model, params, prompts, options.max_tokens)

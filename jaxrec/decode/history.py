@@ -115,6 +115,13 @@ def read_histories(
       ConfigError: several users without segments, or room where nothing can be added.
 
     Cost: one pass over S tokens a row, and over the virtual tokens of each user.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> history = read_histories(case.model, case.params, case.prompts)
+      >>> history.users, history.position.shape
+      (1, (3, 1))
     """
     users, room = options.users, options.room
     if (users > 1) != (prompts.segments is not None):
@@ -222,6 +229,15 @@ def extend_histories(
       ConfigError: an encoder-decoder, packed users, or an int8 cache, whose keys are rounded.
 
     Cost: one pass over T tokens, which attend to all slots.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> history = read_histories(case.model, case.params, case.prompts, ReadOptions(room=1))
+      >>> new = jnp.array([[2], [3], [0]])  # one item, one item, none
+      >>> longer = extend_histories(case.model, case.params, history, new)
+      >>> (longer.position - history.position)[:, 0].tolist()
+      [1, 1, 0]
     """
     if isinstance(model, EncoderDecoder):
         raise ConfigError("an encoder reads a whole history at once; use read_histories")

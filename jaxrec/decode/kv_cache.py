@@ -167,6 +167,15 @@ def prefill(
         encoder.
 
     Cost: one pass over T tokens; keys and values are written once.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> def read(params):
+      ...     return prefill(case.model, params, case.prompts, capacity=8)
+      >>> hidden, cache = jax.eval_shape(read, case.params)
+      >>> hidden.shape, cache.capacity
+      ((3, 5, 16), 8)
     """
     length = prompts.tokens.shape[1]
     if capacity < length:
@@ -225,6 +234,16 @@ def step(
 
     Cost: one pass over T tokens, which reads all slots once a layer; the new keys and values are
     written in place, in one update for all layers, if the old cache is donated or a loop's state.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> def read(params):
+      ...     _, cache = prefill(case.model, params, case.prompts, capacity=8)
+      ...     return step(case.model, params, case.tokens[:, :1], cache)
+      >>> hidden, cache = jax.eval_shape(read, case.params)
+      >>> hidden.shape
+      (3, 1, 16)
     """
     length = tokens.shape[1]
     _check_room(cache, length)

@@ -57,6 +57,14 @@ def next_items(
 
     Cost: one pass over S tokens, then K searches and K passes over L tokens, all in one loop on the
     device: the history is read once.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> given = (case.model, case.params, case.catalogue, case.prompts)
+      >>> best = next_items(*given, SearchOptions(beams=1), places=6)
+      >>> sorted(best.items[0].tolist())
+      [0, 1, 2, 3, 4, 5]
     """
     if options.strategy.kind != "best":
         raise ConfigError(

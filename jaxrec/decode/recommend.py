@@ -57,12 +57,21 @@ class Recommender:
         directions.
 
     Example:
-      Every list of a `Recommender` holds different items, and none that is excluded::
-
-        recommender = Recommender(
-            model=model, params=params, codes=codes, index=index, max_items=20, beams=10
-        )
-        items, scores = recommender.recommend(histories, excluded=histories)
+      >>> from jaxrec.ids import simple
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> recommender = Recommender(
+      ...     model=case.model,
+      ...     params=case.params,
+      ...     codes=simple.independent(6),
+      ...     index=case.index,
+      ...     max_items=4,
+      ...     beams=6,
+      ...     batch_size=3,
+      ... )
+      >>> items, scores = recommender.recommend([[0], [1, 5]], excluded=[[0], [1, 5]])
+      >>> [sorted(row) for row in items.tolist()]
+      [[-1, 1, 2, 3, 4, 5], [-1, -1, 0, 2, 3, 4]]
     """
 
     model: LanguageModel

@@ -95,6 +95,14 @@ def sample_items(
       ConfigError: the request has no key.
 
     Cost a user: D paths of L levels, and D^2 + D E comparisons.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> given = (case.model, case.params, case.catalogue, case.prompts)
+      >>> best = sample_items(*given, Request(key=jax.random.key(0)), places=4)
+      >>> best.items.shape, len(set(best.items[0].tolist()))
+      ((3, 4), 4)
     """
     options = SearchOptions(beams=draws.count, strategy=draws.strategy)
     drawn = beam_search(model, params, catalogue, prompts, options, Request(key=request.key))

@@ -1,4 +1,7 @@
-"""From logits to tokens: greedy, or sampled at a temperature from the top k or the nucleus."""
+"""From logits to tokens: greedy, or sampled at a temperature from the top k or the nucleus.
+
+Shapes: `V` tokens of the vocabulary.
+"""
 
 import dataclasses
 
@@ -13,13 +16,19 @@ class Sampling:
     """How the next token is drawn.
 
     Attributes:
-      temperature: the logits are divided by it; 0 takes the best token (greedy).
-      top_k: draw from the k best tokens alone; None for all.
-      top_p: draw from the fewest best tokens that have this probability together (Holtzman et al.
-        2020, section 3.1), after `top_k`; None for all.
+      temperature: what the logits are divided by; 0 takes the best token (greedy).
+      top_k: draw only from the k best tokens; None for all tokens.
+      top_p: draw only from the fewest best tokens that have this probability together (Holtzman et
+        al. 2020, section 3.1), after `top_k`; None for all tokens.
 
     Raises:
       ConfigError: a value out of range, or one that greedy decoding would ignore.
+
+    Example:
+      >>> Sampling(temperature=0.8, top_p=0.95).greedy
+      False
+      >>> GREEDY.greedy
+      True
     """
 
     temperature: float = 1.0
@@ -47,7 +56,7 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether the best token is taken, without a key."""
+        """Whether the best token is taken, which needs no random key."""
         return self.temperature == 0.0
 
 
@@ -55,22 +64,26 @@ GREEDY = Sampling(temperature=0.0)
 
 
 def filter_logits(logits: jax.Array, sampling: Sampling) -> jax.Array:
-    """Logits of the distribution that is drawn from: -inf where a token is left out.
+    """Return the logits of the distribution that is drawn from, -inf where a token is left out.
 
-    Tokens that tie with the last one kept are kept. As Hugging Face's warpers of the same names do,
-    in their order: temperature, top k, top p.
+    A token that ties with the last one kept is kept too. The settings apply in the order of Hugging
+    Face's warpers of the same names: temperature, top k, top p.
 
     Args:
       logits: `[..., V]`.
-      sampling: at a temperature above 0.
+      sampling: temperature above 0, top k and top p.
 
     Returns:
       `[..., V]` float32.
 
     Raises:
-      ConfigError: greedy, which draws from no distribution.
+      ConfigError: the temperature is 0: greedy decoding draws from no distribution.
 
-    Cost: O(V) a row; with `top_p` alone a sort of V, with `top_k` a selection of k.
+    Cost: O(V) a row; `top_k` needs a selection of k, and `top_p` without it a sort of V.
+
+    Example:
+      >>> filter_logits(jnp.array([1.0, 3.0, 2.0]), Sampling(top_k=2)).tolist()
+      [-inf, 3.0, 2.0]
     """
     if sampling.greedy:
         raise ConfigError("sampling.temperature is 0: greedy decoding has no logits to filter")
@@ -83,10 +96,10 @@ def filter_logits(logits: jax.Array, sampling: Sampling) -> jax.Array:
     if sampling.top_p is not None and sampling.top_p < 1.0:
         if best is None:
             best = -jnp.sort(-logits, axis=-1)
-        # The normalizer counts ties of the k-th token, of which `best` holds only some.
+        # The normalizer counts all ties of the k-th token; `best` holds only some of them.
         share = jnp.exp(best - jax.nn.logsumexp(logits, axis=-1, keepdims=True))
         before = jnp.cumsum(share, axis=-1) - share
-        # At least the best: float32 sums must not empty the nucleus.
+        # Keep at least the best token: rounding in float32 must not empty the nucleus.
         kept = jnp.maximum(jnp.sum(before < sampling.top_p, axis=-1, keepdims=True), 1)
         least = jnp.take_along_axis(best, kept - 1, axis=-1)
         logits = jnp.where(logits >= least, logits, -jnp.inf)
@@ -94,18 +107,22 @@ def filter_logits(logits: jax.Array, sampling: Sampling) -> jax.Array:
 
 
 def sample(key: jax.Array | None, logits: jax.Array, sampling: Sampling) -> jax.Array:
-    """Draw a token a row.
+    """Draw one token for each row.
 
     Args:
-      key: typed, for all rows; None when greedy.
+      key: typed random key for all rows; None when greedy.
       logits: `[..., V]`.
-      sampling: how.
+      sampling: how tokens are drawn.
 
     Returns:
       `[...]` int32.
 
     Raises:
-      ConfigError: no key, or not a typed one, and not greedy.
+      ConfigError: sampling without a key, or with an untyped one.
+
+    Example:
+      >>> sample(None, jnp.array([[1.0, 3.0, 2.0]]), GREEDY).tolist()
+      [1]
     """
     check_key(key, sampling)
     if sampling.greedy or key is None:
@@ -114,10 +131,10 @@ def sample(key: jax.Array | None, logits: jax.Array, sampling: Sampling) -> jax.
 
 
 def check_key(key: jax.Array | None, sampling: Sampling) -> None:
-    """Reject a missing or an untyped random key.
+    """Check that sampling has a typed random key; greedy decoding needs none.
 
     Raises:
-      ConfigError: unless greedy.
+      ConfigError: the key is missing or untyped.
     """
     if sampling.greedy:
         return
@@ -127,5 +144,5 @@ def check_key(key: jax.Array | None, sampling: Sampling) -> None:
         )
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ConfigError(
-            f"the random key must be typed, from jax.random.key, got an array of {key.dtype}"
+            f"the random key must be a typed one of jax.random.key, got an array of {key.dtype}"
         )

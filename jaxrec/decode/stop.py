@@ -1,8 +1,10 @@
-"""Stop strings, found on the device whatever the tokenization.
+"""Stop strings, detected on the device however the text is cut into tokens.
 
-All strings make one automaton over bytes (Aho and Corasick 1975). Running it over the bytes of
-each token of the vocabulary, from each of its states, gives a table `next_state[state, token]`, so
-that a decoding step looks for all strings in all rows with one gather.
+All strings together form one automaton over bytes (Aho and Corasick 1975). Running it from each of
+its states over the bytes of each token gives a table `next_state[state, token]`. A decoding step
+then looks for all strings in all rows with one gather.
+
+Shapes: `V` tokens of the vocabulary.
 """
 
 import dataclasses
@@ -29,9 +31,14 @@ class StopStrings:
     """Strings at which generation ends.
 
     Attributes:
-      strings: the strings, none of them part of the text.
-      table: `[states, V]` int16 or int32, the state after a token. State 0 is that before any
-        token; the last one means that a string has occurred, and is never left.
+      strings: the strings; they are not part of the text.
+      table: `[states, V]` int16 or int32, the state after a token. State 0 is the state before any
+        token. The last state means that a string has occurred, and is never left.
+
+    Example:
+      >>> stop = StopStrings(("User:",), jnp.asarray(stop_table(["User:"], [b"Us", b"er:", b"!"])))
+      >>> stop.cut("All right. User: and")
+      'All right. '
     """
 
     strings: tuple[str, ...]
@@ -47,59 +54,68 @@ class StopStrings:
         """Make the table for a tokenizer.
 
         Args:
-          tokenizer: byte-level BPE, or one with SentencePiece's pieces.
-          strings: not empty, none of them.
-          vocab_size: V of the model, where it has more tokens than the tokenizer.
+          tokenizer: a fast tokenizer, byte-level BPE or with SentencePiece's pieces.
+          strings: strings that end a text, none of them empty.
+          vocab_size: V of the model, if it has more tokens than the tokenizer.
 
         Raises:
-          ConfigError: no string or an empty one; a tokenizer whose tokens have no bytes of their
-            own; fewer model than tokenizer tokens.
+          ConfigError: no string or an empty one, a tokenizer whose tokens have no bytes of their
+            own, or a model with fewer tokens than the tokenizer.
         """
         tokens = token_bytes(tokenizer)
         size = len(tokens) if vocab_size is None else vocab_size
-        # A model may be narrower than its tokenizer by tokens that have no bytes.
+        # A model may lack tokens of its tokenizer that have no bytes.
         if any(tokens[size:]):
             raise ConfigError(
-                f"vocab_size {vocab_size} is less than the tokenizer's {len(tokens)} tokens"
+                f"vocab_size {vocab_size} is less than the tokenizer's {len(tokens)} tokens; give "
+                "the tokenizer that the model was trained with"
             )
         tokens = (tokens + [b""] * (size - len(tokens)))[:size]
         return cls(tuple(strings), jnp.asarray(stop_table(strings, tokens)))
 
     def cut(self, text: str) -> str:
-        """The text before the string that is complete first (before the longest of several).
+        """Return the text before the string that is complete first.
 
-        What follows that string, such as the rest of a token, does not matter.
+        If several strings end there, the text before the longest one is returned. What follows the
+        string, such as the rest of a token, does not matter.
         """
-        found = [(text.find(s) + len(s), -len(s)) for s in self.strings if s in text]
-        if not found:
+        ends = [(text.find(s) + len(s), -len(s)) for s in self.strings if s in text]
+        if not ends:
             return text
-        end, length = min(found)
+        end, length = min(ends)
         return text[: end + length]
 
 
 def stop_table(strings: Sequence[str], tokens: Sequence[bytes]) -> np.ndarray:
-    """Table `next_state[state, token]` of the automaton that looks for `strings`.
+    """Return the table `next_state[state, token]` of the automaton that looks for `strings`.
 
     Args:
-      strings: of which any one ends the text.
-      tokens: V, the bytes that each stands for.
+      strings: strings each of which ends the text.
+      tokens: the bytes of each of the V tokens.
 
     Returns:
-      `[states, V]` int16, or int32 when there are too many states. One state for each distinct
-      prefix of a string that does not hold a whole one, and one for "occurred", the last.
+      `[states, V]` int16, or int32 if there are too many states. There is one state for each
+      distinct prefix of a string that does not contain a whole string. The last state means that a
+      string has occurred.
 
     Raises:
       ConfigError: no string, or an empty one.
 
     Cost: O(states * bytes of all tokens), in as many numpy operations as the longest token has
     bytes.
+
+    Example:
+      The states are "", "a" and "occurred"; the tokens are "a", "b" and "ab":
+
+      >>> stop_table(["ab"], [b"a", b"b", b"ab"]).tolist()
+      [[1, 0, 2], [1, 2, 2], [2, 2, 2]]
     """
     step = _automaton(strings)
     states = len(step)
     lengths = np.array([len(token) for token in tokens], np.int64)
     flat = np.frombuffer(b"".join(tokens), np.uint8)
     starts = np.cumsum(lengths) - lengths
-    # Longest tokens first, so that those that still have bytes are a leading slice.
+    # Longest tokens first, so that the tokens that have another byte are a leading slice.
     order = np.argsort(-lengths, kind="stable")
     dtype = np.int16 if states <= np.iinfo(np.int16).max else np.int32
     table = np.repeat(np.arange(states, dtype=dtype)[:, None], len(tokens), axis=1)
@@ -114,13 +130,15 @@ def stop_table(strings: Sequence[str], tokens: Sequence[bytes]) -> np.ndarray:
 
 
 def _automaton(strings: Sequence[str]) -> np.ndarray:
-    """Aho-Corasick's automaton as `[states, 256]` int32; the last state is final and absorbing."""
+    """Build the Aho-Corasick automaton, `[states, 256]` int32; the last state is never left."""
     if isinstance(strings, str):
         raise ConfigError(
             f"stop must be a list of strings, got the string {strings!r}: [{strings!r}]"
         )
     if not strings or not all(strings):
-        raise ConfigError(f"stop strings must be given and not be empty, got {list(strings)!r}")
+        raise ConfigError(
+            f"stop needs at least one string, and no empty one, got {list(strings)!r}"
+        )
     # Nodes of the trie: children by byte, and whether a string ends there.
     children: list[dict[int, int]] = [{}]
     final = [False]
@@ -133,8 +151,8 @@ def _automaton(strings: Sequence[str]) -> np.ndarray:
                 final.append(False)
             node = children[node][byte]
         final[node] = True
-    # Breadth first: the transitions of a node without a child are those of its longest suffix,
-    # which is shorter and so complete.
+    # Breadth first: a byte without a child leads where it leads from the node's longest suffix.
+    # That suffix is shorter than the node, so its transitions are complete.
     step = np.zeros((len(children), _BYTES), np.int32)
     suffix = [0] * len(children)
     queue = [0]
@@ -146,7 +164,7 @@ def _automaton(strings: Sequence[str]) -> np.ndarray:
             suffix[child] = int(step[node, byte]) if node else 0
             step[node, byte] = child
             queue.append(child)
-    # What follows a whole string does not matter: all such nodes, and those below, are one state.
+    # What follows a whole string does not matter: these nodes and all below them are one state.
     alive = np.flatnonzero(~np.array(final))
     number = np.full(len(children), len(alive), np.int32)
     number[alive] = np.arange(len(alive), dtype=np.int32)
@@ -155,7 +173,7 @@ def _automaton(strings: Sequence[str]) -> np.ndarray:
 
 
 def _reachable(step: np.ndarray) -> np.ndarray:
-    """Drop the states that are never entered: prefixes that go on after a whole string."""
+    """Drop the states that are never entered: prefixes that contain a whole string."""
     seen = np.zeros(len(step), bool)
     seen[[0, -1]] = True
     queue = [0]
@@ -168,13 +186,22 @@ def _reachable(step: np.ndarray) -> np.ndarray:
 
 
 def token_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes]:
-    """Bytes that each token of a fast tokenizer adds to the text, by number; none for special ones.
+    """Return the bytes that each token adds to a text, by token number; none for special tokens.
 
     SentencePiece's space before the first word of a text counts as a byte here, although decoding
     a whole text drops it.
 
+    Args:
+      tokenizer: a fast tokenizer, byte-level BPE or with SentencePiece's pieces.
+
     Raises:
-      ConfigError: the tokenizer is a slow one, or its tokens' text depends on their neighbours.
+      ConfigError: the tokenizer is slow, or the text of its tokens depends on their neighbours.
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> token_bytes(tokenizer)[tokenizer.convert_tokens_to_ids("o")]
+      b'o'
     """
     read = _Reader(tokenizer)
     vocabulary = tokenizer.get_vocab()
@@ -185,12 +212,12 @@ def token_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes]:
 
 
 def text_of(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[int]) -> str:
-    """Text that tokens add to the one before them; broken UTF-8 gives U+FFFD.
+    """Return the text that tokens add to the text before them; broken UTF-8 becomes U+FFFD.
 
     Unlike `tokenizer.decode`, it keeps SentencePiece's space before the first word.
 
     Raises:
-      ConfigError: as `token_bytes`.
+      ConfigError: the tokenizer is slow, or the text of its tokens depends on their neighbours.
     """
     read = _Reader(tokenizer)
     size = len(tokenizer)
@@ -199,19 +226,19 @@ def text_of(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[int]) -> str:
 
 
 def drop_first_space(tokenizer: "PreTrainedTokenizerBase", text: str) -> str:
-    """A whole text without the space that SentencePiece puts before its first word."""
+    """Return a whole text without the space that SentencePiece puts before its first word."""
     return text.removeprefix(" ") if _Reader(tokenizer).space else text
 
 
 class _Reader:
-    """From a token's name to its bytes, by the decoder that the tokenizer's file describes."""
+    """Turns a token's name into bytes by the decoder that the tokenizer's file describes."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ConfigError(
-                f"{type(tokenizer).__name__} is no fast tokenizer, so the bytes of its tokens are "
-                "unknown; load it with jaxrec.data.load_tokenizer"
+                f"{type(tokenizer).__name__} is not a fast tokenizer, so the bytes of its tokens "
+                "are unknown; load it with jaxrec.data.load_tokenizer"
             )
         added = tokenizer.added_tokens_decoder.values()
         self.special = {str(token) for token in added if token.special}
@@ -251,7 +278,7 @@ class _Reader:
         if token in self.special:
             return b""
         if self.map is not None:
-            # As the decoder: a token with any other character is no byte-level one, but itself.
+            # Like the decoder: a token with any other character stands for its own characters.
             known = [self.map.get(character, -1) for character in token]
             return token.encode() if -1 in known else bytes(known)
         if self.byte_fallback and (match := _HEX_BYTE.fullmatch(token)):
@@ -262,7 +289,7 @@ class _Reader:
 
 
 def byte_map() -> dict[str, int]:
-    """The printable characters that stand for bytes in byte-level BPE (GPT-2, `encoder.py`)."""
+    """Map the printable characters of byte-level BPE to bytes (GPT-2, `encoder.py`)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(_BYTES) if byte not in printable]
     characters = {chr(byte): byte for byte in printable}

@@ -169,6 +169,14 @@ def beam_generate(
     Cost: one pass over the prompt, then at most `max_tokens` - 1 steps of K tokens a row. A step
     reads all parameters and the prompt's keys once, gathers the beams' own O(K max_tokens) keys,
     and takes the top (1 + number of eos) K of K V scores.
+
+    Example:
+      >>> from jaxrec.testing.brute_force import make_case
+      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> options = TextOptions(max_tokens=2)
+      >>> best = beam_generate(case.model, case.params, case.prompts, options, beams=3)
+      >>> best.tokens.shape, bool((best.scores[:, 0] >= best.scores[:, 1]).all())
+      ((3, 3, 2), True)
     """
     if beams < 1:
         raise ConfigError(f"beams must be at least 1, got {beams}")
