@@ -136,7 +136,7 @@ def choose_answers(
       >>> from jaxrec.testing import random_params, tiny_model
       >>> answers = Answers.of_codes(simple.independent(3), first=2)
       >>> model = EncoderDecoder(tiny_model(5))
-      >>> prompts = Prompts(tokens=np.array([[2, 1], [3, 4]], np.int32))
+      >>> prompts = Prompts(tokens=jnp.array([[2, 1], [3, 4]]))
       >>> ask = (SearchOptions(beams=2), Request.excluding([[0], []]))
       >>> items, _ = choose_answers(model, random_params(model), answers, prompts, *ask)
       >>> sorted(items[0].tolist())
@@ -148,9 +148,10 @@ def choose_answers(
     if request.key is not None:
         raise ConfigError("choose_answers draws nothing; drop the key of the request")
     reading, count = ReadOptions(start=start), len(prompts.tokens)
+    on_host = jax.tree.map(np.asarray, (prompts, request))
     items, scores = [], []
     for rows in row_batches(count, batch_size):
-        own, wanted = _take((prompts, request), rows)
+        own, wanted = _take(on_host, rows)
         history = read_histories(model, params, own, reading)
         best = search_items(model, params, answers.catalogue, history, options, wanted)
         items.append(np.asarray(best.items))
@@ -180,7 +181,7 @@ def score_answers(
       >>> from jaxrec.testing import random_params, tiny_model
       >>> answers = Answers.of_codes(simple.independent(3), first=2)
       >>> model = EncoderDecoder(tiny_model(5))
-      >>> prompts = Prompts(tokens=np.array([[2, 1], [3, 4]], np.int32))
+      >>> prompts = Prompts(tokens=jnp.array([[2, 1], [3, 4]]))
       >>> score_answers(model, random_params(model), answers, prompts).shape
       (2, 3)
     """
@@ -224,24 +225,25 @@ def write_answers(
       >>> from jaxrec.testing import random_params, tiny_model
       >>> answers = Answers.of_codes(simple.independent(3), first=2)
       >>> model = EncoderDecoder(tiny_model(5))
-      >>> prompts = Prompts(tokens=np.array([[2, 1], [3, 4]], np.int32))
+      >>> prompts = Prompts(tokens=jnp.array([[2, 1], [3, 4]]))
       >>> write_answers(model, random_params(model), answers, prompts, beams=2, end=1).shape
       (2, 2)
     """
     options = TextOptions(max_tokens=answers.tokens.shape[1] + 1, eos=(end,), start=start)
     numbers, count = [], len(prompts.tokens)
+    on_host = jax.tree.map(np.asarray, prompts)
     for rows in row_batches(count, batch_size):
         # By probability alone: no ID has an advantage because of its length.
         texts = beam_generate(
-            model, params, _take(prompts, rows), options, beams=beams, length_penalty=0.0
+            model, params, _take(on_host, rows), options, beams=beams, length_penalty=0.0
         )
         numbers.append(answers.look_up(np.asarray(texts.tokens), np.asarray(texts.lengths), end))
     return np.concatenate(numbers)[:count]
 
 
 def _take(tree: Any, rows: np.ndarray) -> Any:
-    """Take rows of all arrays."""
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows]), tree)
+    """Move rows of all arrays to the device."""
+    return jax.tree.map(lambda x: jnp.asarray(x[rows]), tree)
 
 
 def _without_end(row: Sequence[int], end: int) -> tuple[int, ...]:

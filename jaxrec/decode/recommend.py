@@ -59,12 +59,12 @@ class Recommender:
     Example:
       >>> from jaxrec.ids import simple
       >>> from jaxrec.testing.brute_force import make_case
-      >>> case = make_case(0, sizes=(6,), share=1.0)
+      >>> case, codes = make_case(0, sizes=(6,), share=1.0), simple.independent(6)
       >>> recommender = Recommender(
       ...     model=case.model,
       ...     params=case.params,
-      ...     codes=simple.independent(6),
-      ...     index=case.index,
+      ...     codes=codes,
+      ...     index=ItemIndex.build(codes),
       ...     max_items=4,
       ...     beams=6,
       ...     batch_size=3,

@@ -211,7 +211,7 @@ class Prompted:
 
     def _read(self, prompts: Sequence[str]) -> Prompts:
         tokens, valid = encode_texts(self.tokenizer, prompts)
-        return Prompts(tokens=tokens, valid=valid)
+        return Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid))
 
     def recommend(
         self,
@@ -222,9 +222,9 @@ class Prompted:
         excluded: Sequence[np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best items for each prompt, see `decode.choose_answers`: `[N, K]` and scores."""
-        request = Request(allowed=allowed)
+        request = Request(allowed=None if allowed is None else jnp.asarray(allowed))
         if excluded is not None:
-            request = Request.excluding(excluded, allowed)
+            request = Request.excluding(excluded, request.allowed)
         return choose_answers(
             self.model,
             self.params,

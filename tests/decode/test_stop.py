@@ -179,7 +179,9 @@ def test_one_gather_a_step_under_jit(tokenizer):
 
 @pytest.mark.parametrize("strings", [[], ["a", ""]])
 def test_no_string_or_an_empty_one_is_refused(strings):
-    with pytest.raises(ConfigError, match=r"stop needs at least one string, and no empty one, got \["):
+    with pytest.raises(
+        ConfigError, match=r"stop needs at least one string, and no empty one, got \["
+    ):
         stop_table(strings, [b"a"])
 
 
