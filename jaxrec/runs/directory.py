@@ -28,6 +28,7 @@ from jaxrec.core import (
 from jaxrec.data import Dataset
 from jaxrec.ids import ItemCodes
 from jaxrec.items import item_rows
+from jaxrec.runs.old_names import current
 from jaxrec.runs.system import config_class, short_name
 from jaxrec.train import FitResult
 
@@ -170,10 +171,8 @@ def load_run(directory: Path) -> Any:
             f"{directory} is no run directory (it has no config.json); "
             "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
         )
-    settings = read_json(path)
-    # Runs of versions with one system do not name it.
-    kind = config_class(settings.pop("system", ""))
-    return from_dict(kind, settings, "")
+    name, settings = current(read_json(path))
+    return from_dict(config_class(name), settings, "")
 
 
 def load_codes(directory: Path) -> ItemCodes:

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from jaxrec.systems.generative.config import (
         BatchConfig as BatchConfig,
         Config as Config,
+        DecodeConfig as DecodeConfig,
+        EvalConfig as EvalConfig,
         load_config as load_config,
     )
     from jaxrec.systems.generative.measure import measure_model as measure_model

@@ -15,10 +15,11 @@ from jaxrec.baselines import (
 )
 from jaxrec.core import ConfigError, MeshConfig, ShardingRules
 from jaxrec.data import DataConfig
+from jaxrec.decode import Draws, ListStrategy
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.runs import DecodeConfig, EvalConfig, load_run, short_name
+from jaxrec.runs import SampledEvalConfig, SearchConfig, check_least, load_run, short_name
 from jaxrec.train import TrainConfig
 
 
@@ -44,6 +45,43 @@ class BatchConfig:
             raise ConfigError(f"batches.buckets must be at least 1, got {self.buckets}")
         if self.row_items < 0:
             raise ConfigError(f"batches.row_items must not be negative, got {self.row_items}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeConfig(SearchConfig):
+    """How items are generated; see `SearchConfig` for the other settings.
+
+    Attributes:
+      strategy: "beam" searches for the best items and is exact; "sample" draws items; "next_k"
+        generates one item after the other and appends each to the history.
+      normalize: log-probabilities are over all codes of a level or over its legal codes.
+      draws: settings of "sample".
+      next_beams: beam width of the search for each item in "next_k".
+    """
+
+    strategy: ListStrategy = "beam"
+    normalize: Literal["codes", "legal"] = "codes"
+    draws: Draws = Draws()
+    next_beams: int = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig(SampledEvalConfig):
+    """How the model is measured beside its baselines; see `SampledEvalConfig`.
+
+    Attributes:
+      samples: number of users whose histories and recommendations the report shows.
+      text_encoders: also measure every text encoder at hand, whether the IDs use it or not. An
+        encoder that the IDs do not use encodes all item texts for this measurement.
+    """
+
+    baselines: tuple[str, ...] = (*SampledEvalConfig.baselines, "sasrec")
+    samples: int = 5
+    text_encoders: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, samples=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from jaxrec.decode import Draws, Recommender
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.models import EncoderDecoder
 from jaxrec.peft import TuneConfig
-from jaxrec.runs.config import DecodeConfig
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.batches import measure, training_batches
-from jaxrec.systems.generative.config import BatchConfig, Config
+from jaxrec.systems.generative.config import BatchConfig, Config, DecodeConfig
 from jaxrec.systems.generative.model import start_tokens, vocabulary
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.testing.brute_force import Case, level_logits, score_of

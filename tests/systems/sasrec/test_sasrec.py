@@ -5,10 +5,10 @@ import pytest
 
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.data.dataset import DataConfig, load_dataset
-from jaxrec.runs.config import EvalConfig
+from jaxrec.runs.config import BaselinesConfig
 from jaxrec.runs.system import Options
 from jaxrec.systems.sasrec import run as sasrec
-from jaxrec.systems.sasrec.run import SasrecRunConfig
+from jaxrec.systems.sasrec.config import SasrecRunConfig
 from jaxrec.testing import write_tiny_csv
 from jaxrec.train import TrainConfig
 
@@ -39,7 +39,7 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
         data=data,
         model=SasrecConfig(width=8, depth=1, max_items=12),
         train=TrainConfig(steps=20, batch_size=8, eval_every=20),
-        eval=EvalConfig(ks=(10,), baselines=("markov",), resamples=10),
+        eval=BaselinesConfig(ks=(10,), baselines=("markov",), resamples=10),
     )
     directory = tmp_path / "run"
     sasrec.train(config, directory, Options())

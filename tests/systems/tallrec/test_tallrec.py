@@ -14,8 +14,8 @@ from jaxrec.core import ConfigError
 from jaxrec.data.clicks import ClickWindows, click_prompts
 from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
-from jaxrec.runs.config import EvalConfig
 from jaxrec.runs.directory import load_run
+from jaxrec.systems.generative.config import EvalConfig
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.systems.tallrec.run import load_windows

@@ -14,7 +14,7 @@ from jaxrec.data.dataset import DataConfig, Dataset
 from jaxrec.eval import average, evaluate
 from jaxrec.ids import pq
 from jaxrec.items import text as item_text
-from jaxrec.runs.config import EvalConfig
+from jaxrec.runs.config import BaselinesConfig
 from jaxrec.runs.directory import load_run
 from jaxrec.runs.domains import Domain, known_users
 from jaxrec.runs.protocol import TIES, ranking_batches
@@ -104,11 +104,14 @@ def test_a_strict_quantizer_sees_met_items_alone():
     ("settings", "words"),
     [
         ({"share": 0.0}, r"share must lie in \(0, 1\], got 0\.0"),
-        ({"items": "table"}, "items table has vectors of single items"),
-        ({"begin": "texts"}, "begin texts compares codes .* which rotate opq turns apart"),
-        ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* hold the target x"),
+        ({"items": "table"}, "items table learns vectors of single items"),
+        ({"begin": "texts"}, "begin texts compares codes .* rotate opq rotates"),
+        ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* include the target x"),
         ({"quantizer": "source", "sources": ()}, "quantizer source needs sources"),
-        ({"eval": EvalConfig(baselines=("sasrec",))}, "eval.baselines of VQ-Rec .* got 'sasrec'"),
+        (
+            {"eval": BaselinesConfig(baselines=("sasrec",))},
+            "eval.baselines of VQ-Rec .* got 'sasrec'",
+        ),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(settings, words):
@@ -131,7 +134,7 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
         text_fields=("title",),
         model=SasrecConfig(width=8, depth=1, max_items=8, temperature=0.07, synthetic=0.75),
         train=brief,
-        eval=EvalConfig(baselines=("popularity",), resamples=10),
+        eval=BaselinesConfig(baselines=("popularity",), resamples=10),
     )
     directory = tmp_path / "run"
     vqrec.train(config, directory, Options())
@@ -192,7 +195,7 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
         pretrain=brief,
         assign=brief,
         train=brief,
-        eval=EvalConfig(baselines=("popularity",)),
+        eval=BaselinesConfig(baselines=("popularity",)),
     )
     vqrec.train(config, tmp_path, Options())
     report = vqrec.evaluate(config, tmp_path, baselines=True)
