@@ -115,7 +115,7 @@ def _context(parts: RunParts) -> dict[str, Any]:
     rows: Mapping[str, Any] = report["rows"] if report else {}
     headline = headline_of(rows)
     names = list(rows[MODEL]["metrics"]) if rows else []
-    names = [*headline, *sorted(set(names) - set(headline), key=_metric_order)]
+    names = [*headline, *sorted(set(names) - set(headline), key=_metric_order)] if rows else []
     own = {MODEL, *parts.system.variants}
     baselines = {name: row["metrics"] for name, row in rows.items() if name not in own}
     tests = {row["baseline"]: row for row in report["comparisons"]} if report else {}
