@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     )
     from jaxrec.systems.generative.measure import measure_model as measure_model
     from jaxrec.systems.generative.model import start_tokens as start_tokens
-    from jaxrec.systems.generative.opened import open_adapter as open_adapter
 else:
     from jaxrec.core import attach
 

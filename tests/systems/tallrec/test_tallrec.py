@@ -106,11 +106,6 @@ def test_all_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
     assert "shots was 0 and is 5" in capsys.readouterr().err
 
 
-def test_commands_of_the_generative_recommender_refuse_the_run_by_name(finished, capsys):
-    assert main(["recommend", str(finished), "--user", "u1"]) == 2
-    assert "holds a run of tallrec" in capsys.readouterr().err
-
-
 def test_stages_ask_what_their_names_say(config_file):
     config = runpy.run_path(str(config_file))["get_config"]()
     parts = load_windows(config)
