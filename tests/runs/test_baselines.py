@@ -98,7 +98,7 @@ def test_other_texts_are_another_baseline(tiny, tmp_path, monkeypatch):
         test_seconds=0.0,
         items=np.zeros((dataset.num_users, 10), np.int32),
     )
-    monkeypatch.setattr(compare.comparison, "measure_baseline", lambda *_: measured)
+    monkeypatch.setattr(compare.baselines, "measure_baseline", lambda *_: measured)
     compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
     compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
     ids = dataclasses.replace(config.ids, text_fields=("title",))
