@@ -42,6 +42,17 @@ class Compared:
     Attributes:
       name: what the table calls the system.
       seeds: the measurements.
+
+    Example:
+      >>> one = Measured(
+      ...     metrics={"hr@10": np.array([1.0, 0.0])},
+      ...     parameters=0,
+      ...     fit_seconds=0.0,
+      ...     test_seconds=0.0,
+      ...     items=np.zeros((2, 0), np.int32),
+      ... )
+      >>> Compared("markov", [one, one]).values("hr@10").shape
+      (2, 2)
     """
 
     name: str

@@ -37,6 +37,15 @@ def ranking_batches(
     Yields:
       "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; and
       "seen", which is the history.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> batch = next(ranking_batches(dataset, "test", filter_seen=True, size=4))
+      >>> batch["target"].shape, batch["history"].shape == batch["seen"].shape
+      ((4,), True)
     """
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
     length = bucket(max(len(history) for history in histories))
@@ -59,6 +68,15 @@ def protocol_of(config: Any, dataset: Dataset) -> dict[str, object]:
     Args:
       config: the config of a run; only `decode.filter_seen` and `share` are read.
       dataset: its data.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> protocol_of(SasrecRunConfig(), dataset)["ranking"]
+      'full catalogue of 14 items'
     """
     share = known_share(config)
     known = {"known_share": share} if share < 1 else {}
@@ -85,7 +103,13 @@ def known_share(config: Any) -> float:
 
 
 def heading(facts: Mapping[str, object]) -> str:
-    """Return one line that describes a protocol, as `protocol_of` gives it."""
+    """Return one line that describes a protocol, as `protocol_of` gives it.
+
+    Example:
+      >>> facts = {"dataset": "a", "users": 9, "ranking": "full catalogue of 5 items"}
+      >>> heading(facts | {"seen_items": "removed", "ties": "by row"})
+      'a, test: 9 users, full catalogue of 5 items, seen items removed; ties in time: by row'
+    """
     known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return (
         f"{facts['dataset']}, test: {facts['users']:,} users{known}, {facts['ranking']}, "
@@ -97,6 +121,14 @@ def leak_audit(dataset: Dataset) -> dict[str, float]:
     """Return how often "the highest item number of the history plus one" is the test item.
 
     A share far above chance would show that item numbers give the answer away.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> 0 <= leak_audit(dataset)["max_plus_one"] <= 1
+      True
     """
     return {
         "max_plus_one": max_plus_one_rate(

@@ -104,6 +104,14 @@ def whole_history(dataset: Dataset, user: int) -> np.ndarray:
     """Return all items of a user, oldest first, held-out ones included.
 
     A recommendation is advice and not an evaluation, so nothing that is known is left out.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> len(whole_history(dataset, 0)) == len(dataset.split.history("test")[0]) + 1
+      True
     """
     return np.append(dataset.split.history("test")[user], dataset.split.target("test")[user])
 
@@ -158,6 +166,16 @@ def recommend_by_scores(
 
     Raises:
       ConfigError: an unknown user, or more items than the data set has.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> request = RecommendRequest(str(data.user_ids[0]), top=2, include_seen=True)
+      >>> answer = recommend_by_scores(lambda batch: np.arange(14.0)[None], dataset, request)
+      >>> [row.item for row in answer.items]
+      [13, 12]
     """
     if request.top > dataset.num_items:
         raise ConfigError(

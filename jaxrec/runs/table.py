@@ -25,6 +25,21 @@ def baseline_table(
       JSON-able: "rows" by name, each with "metrics", percentile bootstrap "intervals" over users,
       "parameters" and seconds; and "comparisons", a paired test of the model against each other
       row, with Holm's correction.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> def measured(values):
+      ...     return Measured(
+      ...         metrics={"ndcg@10": np.array(values)},
+      ...         parameters=0,
+      ...         fit_seconds=0.0,
+      ...         test_seconds=0.0,
+      ...         items=np.zeros((4, 0), np.int32),
+      ...     )
+      >>> systems = {MODEL: measured([1.0, 0, 1, 0]), "markov": measured([0.0, 0, 1, 0])}
+      >>> baseline_table(systems, SasrecRunConfig())["comparisons"][0]["difference"]
+      0.25
     """
     resamples, seed = config.eval.resamples, config.train.seed
     rows = {}

@@ -64,6 +64,10 @@ class DecodeConfig(SearchConfig):
       normalize: log-probabilities are over all codes of a level or over its legal codes.
       draws: settings of "sample".
       next_beams: beam width of the search for each item in "next_k".
+
+    Example:
+      >>> DecodeConfig(beams=20).strategy
+      'beam'
     """
 
     strategy: ListStrategy = "beam"
@@ -80,6 +84,10 @@ class EvalConfig(SampledEvalConfig):
       samples: number of users whose histories and recommendations the report shows.
       text_encoders: also measure every text encoder at hand, whether the IDs use it or not. An
         encoder that the IDs do not use encodes all item texts for this measurement.
+
+    Example:
+      >>> EvalConfig().baselines[-1]
+      'sasrec'
     """
 
     baselines: tuple[str, ...] = (*SampledEvalConfig.baselines, "sasrec")
@@ -228,11 +236,17 @@ def load_config(directory: Path) -> Config:
     Raises:
       DataError: no run there.
       ConfigError: settings that this version does not know, or a run of another system.
+
+    Example:
+      >>> load_config(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      jaxrec.core.errors.DataError: nowhere is no run directory (it has no config.json); ...
     """
     config = load_run(directory)
     if not isinstance(config, Config):
         raise ConfigError(
-            f"{directory} holds a run of {short_name(config)}, which this cannot use; give a run "
-            "of a generative config, such as configs/quickstart.py"
+            f"{directory} holds a run of {short_name(config)}, and a run of the generative "
+            "recommender is needed, such as one of configs/quickstart.py"
         )
     return config

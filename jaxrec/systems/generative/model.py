@@ -72,6 +72,14 @@ def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
     """Return the token that each user's history begins with, `[U]` int32; None for BOS.
 
     It is a hash of the user's original ID, so it does not depend on the other users of the data.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=5, items=12)
+      >>> tokens = start_tokens(Config(user_tokens=3), Dataset(data, leave_one_out(data)))
+      >>> tokens.shape, bool((tokens >= 2).all() and (tokens < 5).all())
+      ((5,), True)
     """
     if not config.user_tokens:
         return None
@@ -160,7 +168,7 @@ def check_items(config: Config, rows: list[dict[str, str]]) -> None:
         )
     for item, code in ours.items():
         if theirs.get(item) != code:
-            there = f"with ID {theirs[item]}" if item in theirs else "under no ID"
+            there = f"as {theirs[item]}" if item in theirs else "under no ID"
             raise ConfigError(
                 f"tune.base {path} knows item {item} {there}, and here its ID is {code}; {fix}"
             )

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, to_json, write_text
 from jaxrec.data import leave_one_out
-from jaxrec.data.dataset import DataConfig, Dataset
-from jaxrec.eval import average, evaluate
+from jaxrec.data.dataset import DataConfig, Dataset, load_dataset
+from jaxrec.eval import average, evaluate, render
 from jaxrec.ids import pq
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import BaselinesConfig
 from jaxrec.runs.directory import load_run
 from jaxrec.runs.domains import Domain, known_users
 from jaxrec.runs.protocol import TIES, ranking_batches
+from jaxrec.runs.requests import RecommendRequest, whole_history
 from jaxrec.runs.system import Options
 from jaxrec.systems.vqrec import run as vqrec
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -147,6 +148,22 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
     for name, values in before.metrics.items():
         assert report["rows"]["model"]["metrics"][name] == pytest.approx(values.mean())
     assert "(a share 0.5 known)" in report["heading"]
+    write_text(directory / "eval.json", to_json(report))
+    page = render(vqrec.report(config, directory))
+    assert "VQ-Rec on tiny" in page and "Item IDs" not in page
+    # A user whose history training did not know is advised all the same.
+    dataset = load_dataset(config.data)
+    known = known_users(dataset.num_users, 0.5, config.train.seed)
+    user = int(np.setdiff1d(np.arange(dataset.num_users), known)[0])
+    request = RecommendRequest(str(dataset.split.train.user_ids[user]), 5)
+    answer = vqrec.recommend(config, directory, request)
+    history = whole_history(dataset, user)
+    source, target = vqrec._domains(config, directory)
+    scores = np.array(vqrec.fit(config, source, target, directory)[1]({"history": history[None]}))[
+        0
+    ]
+    scores[history] = -np.inf
+    np.testing.assert_allclose([row.score for row in answer.items], np.sort(scores)[::-1][:5])
     said = "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
     assert said == (items == "codes")
     vectors = item_text.load_vectors(directory)
