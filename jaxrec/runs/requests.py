@@ -1,7 +1,7 @@
 """A request for recommendations to one user, and the answer, as every system gives it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -73,31 +73,48 @@ class Recommendations:
     score: str
 
 
-def find_user(dataset: Dataset, user: str) -> int:
+def find_user(user_ids: np.ndarray, user: str, data: str) -> int:
     """Return the number of a user.
 
     Args:
-      dataset: the data.
+      user_ids: `[U]` original IDs, in the order of the numbers.
       user: the user's original ID.
+      data: name of the data set.
 
     Raises:
       ConfigError: no such user; the message names the nearest.
 
     Example:
-      >>> from jaxrec.data import leave_one_out
-      >>> from jaxrec.testing import tiny_interactions
-      >>> data = tiny_interactions(users=5, items=8)
-      >>> find_user(Dataset(data, leave_one_out(data)), str(data.user_ids[3]))
-      3
+      >>> find_user(np.array(["63", "7"]), "7", "ml-100k")
+      1
     """
-    users = dataset.split.train.user_ids.astype(str)
+    users = user_ids.astype(str)
     rows = np.flatnonzero(users == user)
     if not len(rows):
         raise ConfigError(
-            f"no user {user!r} in {dataset.interactions.name}{nearest(user, users.tolist())}; "
+            f"no user {user!r} in {data}{nearest(user, users.tolist())}; "
             f"users: {users[0]} .. {users[-1]}"
         )
     return int(rows[0])
+
+
+def known_items(dataset: Dataset, request: RecommendRequest) -> tuple[int, np.ndarray]:
+    """Return the number of the user of a request, and all their items; see `whole_history`.
+
+    Raises:
+      ConfigError: no such user.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=5, items=12)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> known_items(dataset, RecommendRequest(str(data.user_ids[3])))[0]
+      3
+    """
+    user_ids, name = dataset.split.train.user_ids, dataset.interactions.name
+    user = find_user(user_ids, request.user, name)
+    return user, whole_history(dataset, user)
 
 
 def whole_history(dataset: Dataset, user: int) -> np.ndarray:
@@ -118,9 +135,11 @@ def whole_history(dataset: Dataset, user: int) -> np.ndarray:
 
 def listed(
     request: RecommendRequest,
-    dataset: Dataset,
+    titles: Sequence[str],
+    history: np.ndarray,
     items: np.ndarray,
     scores: np.ndarray,
+    *,
     score: str,
     codes: np.ndarray | None = None,
 ) -> Recommendations:
@@ -128,27 +147,33 @@ def listed(
 
     Args:
       request: what was asked for.
-      dataset: the data.
+      titles: what to show a reader for each item of the data set.
+      history: all items of the user, oldest first.
       items: `[K]` item numbers, best first; -1 in unfilled places.
       scores: `[K]`.
       score: what the scores are.
       codes: `[I, L]` IDs of all items; None for a system without IDs.
+
+    Example:
+      >>> history, items = np.array([0]), np.array([2, 1])
+      >>> titles, scores = ["Alien", "Heat", "Fargo"], np.array([0.5, 0.25])
+      >>> request = RecommendRequest("63", top=1)
+      >>> listed(request, titles, history, items, scores, score="score").items
+      (RecommendedItem(item=2, title='Fargo', score=0.5, code=''),)
     """
-    labels = dataset.interactions.items.labels()
     chosen = [
         RecommendedItem(
             item=item,
-            title=labels[item],
+            title=titles[item],
             score=value,
             code="" if codes is None else "-".join(map(str, codes[item].tolist())),
         )
         for item, value in zip(items.tolist(), scores.tolist(), strict=True)
         if item >= 0
     ]
-    history = whole_history(dataset, find_user(dataset, request.user))
     return Recommendations(
         user=request.user,
-        history=tuple(labels[item] for item in history),
+        history=tuple(titles[item] for item in history),
         items=tuple(chosen[: request.top]),
         score=score,
     )
@@ -182,15 +207,34 @@ def recommend_by_scores(
             f"--top must be at most the {dataset.num_items:,} items of the data set, "
             f"got {request.top}"
         )
-    user = find_user(dataset, request.user)
-    history = whole_history(dataset, user)
+    user, history = known_items(dataset, request)
     batch = {
         "history": pad_items([history], bucket(len(history))),
         "user": np.array([user], np.int32),
     }
+    titles = dataset.interactions.items.labels()
     scores = np.array(score(batch)[0], np.float32)
+    return best_of_all(request, titles, history, scores, "score of each item")
+
+
+def best_of_all(
+    request: RecommendRequest,
+    titles: Sequence[str],
+    history: np.ndarray,
+    scores: np.ndarray,
+    score: str,
+) -> Recommendations:
+    """Recommend the items with the highest of `[I]` scores; the arguments are those of `listed`.
+
+    Example:
+      >>> titles, scores = ["Alien", "Heat", "Fargo"], np.array([0.5, 0.9, 0.7])
+      >>> answer = best_of_all(RecommendRequest("63"), titles, np.array([1]), scores, "score")
+      >>> [row.title for row in answer.items]
+      ['Fargo', 'Alien']
+    """
+    scores = scores.copy()
     if not request.include_seen:
         scores[history] = -np.inf
     order = np.argsort(-scores, kind="stable")[: request.top]
     items = np.where(np.isfinite(scores[order]), order, -1)
-    return listed(request, dataset, items, scores[order], "score of each item")
+    return listed(request, titles, history, items, scores[order], score=score)

@@ -11,7 +11,7 @@ from jaxrec.data import leave_one_out
 from jaxrec.data.dataset import Dataset
 from jaxrec.runs.requests import (
     RecommendRequest,
-    find_user,
+    known_items,
     recommend_by_scores,
     whole_history,
 )
@@ -24,7 +24,7 @@ OFFERS = {
     "generative": {"rank", "recommend", "fit_ids", "open_model", "open_adapter"},
     "p5": {"rank", "recommend", "fit_ids", "open_model"},
     "sasrec": {"rank", "recommend"},
-    "tallrec": {"open_model", "open_adapter"},
+    "tallrec": {"recommend", "open_model", "open_adapter"},
     "vqrec": {"rank", "recommend"},
 }
 
@@ -47,10 +47,10 @@ def test_every_system_trains_evaluates_and_reports_and_says_what_it_lacks(name):
 def test_what_is_not_offered_names_the_systems_that_do_and_what_to_do_instead():
     with pytest.raises(
         ConfigError,
-        match=r"tallrec does not offer jaxrec recommend; systems that do: generative, p5, sasrec, "
-        r"vqrec; TALLRec answers yes or no about one item",
+        match=r"tallrec does not offer jaxrec compare; systems that do: generative, p5, sasrec, "
+        r"vqrec; TALLRec is measured by its answers",
     ):
-        offered(TallrecConfig(), "recommend")
+        offered(TallrecConfig(), "rank")
     with pytest.raises(
         ConfigError, match=r"sasrec does not offer jaxrec export --to hf; .* train "
     ):
@@ -109,5 +109,5 @@ def test_impossible_requests_are_named(dataset):
     with pytest.raises(ConfigError, match=r"--top must be at most the 14 items .*, got 15"):
         recommend_by_scores(lambda batch: None, dataset, RecommendRequest("u1", 15))
     first = str(dataset.split.train.user_ids[0])
-    with pytest.raises(ConfigError, match=rf"no user 'nobody'.*users: {first} \.\."):
-        find_user(dataset, "nobody")
+    with pytest.raises(ConfigError, match=rf"no user 'nobody' in tiny.*users: {first} \.\."):
+        known_items(dataset, RecommendRequest("nobody"))

@@ -21,15 +21,14 @@ from jaxrec.runs import (
     RecommendRequest,
     baseline_table,
     check_run,
-    find_user,
     heading,
+    known_items,
     leak_audit,
     listed,
     load_codes,
     measure_baseline,
     protocol_of,
     read_parts,
-    whole_history,
     write_summary,
 )
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
@@ -143,7 +142,7 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
       DataError: not trained yet, damaged, or of other data.
     """
     dataset = load_dataset(config.data)
-    user = find_user(dataset, request.user)
+    user, history = known_items(dataset, request)
     if request.top > config.decode.beams:
         raise ConfigError(
             f"--top must lie between 1 and the run's {config.decode.beams} beams, got {request.top}"
@@ -151,15 +150,21 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
     recommender = dataclasses.replace(recommender, batch_size=recommender.devices)
-    history = whole_history(dataset, user)
     starts = model.start_tokens(config, dataset)
     items, scores = recommender.recommend(
         [history],
         None if request.include_seen else [history],
         starts=None if starts is None else starts[[user]],
     )
-    score = "log-probability of each ID"
-    return listed(request, dataset, items[0], scores[0], score, recommender.codes.codes)
+    return listed(
+        request,
+        dataset.interactions.items.labels(),
+        history,
+        items[0],
+        scores[0],
+        score="log-probability of each ID",
+        codes=recommender.codes.codes,
+    )
 
 
 def report(config: Config, directory: Path) -> RunParts:

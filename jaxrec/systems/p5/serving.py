@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.core import ConfigError
 from jaxrec.items import item_rows
 from jaxrec.models import ModelSpec, Opened, Pretrained
-from jaxrec.runs import Recommendations, RecommendRequest, find_user, listed, whole_history
+from jaxrec.runs import Recommendations, RecommendRequest, known_items, listed
 from jaxrec.systems.p5.prompts import CATALOGUE
 from jaxrec.systems.p5.questions import wordings
 from jaxrec.systems.p5.tables import Tested
@@ -35,20 +35,26 @@ def recommend(tested: Tested, codes: Any, request: RecommendRequest) -> Recommen
             f"tasks {', '.join(config.tasks)} rank no catalogue, so this run recommends nothing; "
             f"train one of {', '.join(CATALOGUE)}"
         )
-    user = find_user(data.dataset, request.user)
+    user, history = known_items(data.dataset, request)
     if request.top > config.decode.beams:
         raise ConfigError(
             f"--top must lie between 1 and the run's {config.decode.beams} beams, got {request.top}"
         )
-    history = whole_history(data.dataset, user)
     prompt = wordings(data, task)["seen"].source.format_map(data.history(user, history))
     items, scores = tested.prompted.recommend(
         [prompt],
         beams=config.decode.beams,
         excluded=None if request.include_seen else [history],
     )
-    score = "log-probability of each ID"
-    return listed(request, data.dataset, items[0], scores[0], score, codes.codes)
+    return listed(
+        request,
+        data.dataset.interactions.items.labels(),
+        history,
+        items[0],
+        scores[0],
+        score="log-probability of each ID",
+        codes=codes.codes,
+    )
 
 
 def open_model(tested: Tested, codes: Any) -> Opened:

@@ -42,6 +42,9 @@ from jaxrec.objectives import language_loss
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import (
     Options,
+    Recommendations,
+    RecommendRequest,
+    best_of_all,
     check_run,
     create_run,
     is_run,
@@ -67,12 +70,10 @@ FACTS = SystemFacts(
     tags=("prompt-based-recommendation",),
     metric=METRIC,
     has_ids=False,
-    recommends=False,
     variants=("answers in the other order", "untuned"),
 )
 INSTEAD = {
-    "rank": "TALLRec answers yes or no about one item; see jaxrec eval for its own table",
-    "recommend": "TALLRec answers yes or no about one item, and ranks no catalogue",
+    "rank": "TALLRec is measured by its answers about single items; see jaxrec eval",
     "fit_ids": "TALLRec calls items by their titles",
 }
 
@@ -225,6 +226,43 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
     )
     lines = ["AUC by the gap of the answers' logits; intervals by a bootstrap over test users"]
     return report | {"heading": heading, "protocol": dict(facts), "lines": lines}
+
+
+def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
+    """See `System`: ask about every item of the catalogue, and rank the items by P(yes).
+
+    This takes one prompt per item, so it suits small catalogues or fast devices.
+    """
+    windows = load_windows(config)
+    check_run(config, windows, directory)
+    user, history = serving.known_items(windows.data, request)
+    questions = serving.catalogue_windows(windows.data, user, config.history, config.threshold)
+    likely = like_probabilities(config, directory, questions, windows.titles)
+    return best_of_all(
+        request, windows.titles, history, likely, "probability that the user likes it"
+    )
+
+
+def like_probabilities(
+    config: TallrecConfig, directory: Path, windows: ClickWindows, titles: list[str]
+) -> np.ndarray:
+    """Return the probability that each window's user likes its target: `[N]`.
+
+    Args:
+      config: the config of a trained run.
+      directory: of the run.
+      windows: N windows; their labels are not read.
+      titles: of all items that the windows number.
+
+    Raises:
+      DataError: the run is not trained yet, or damaged.
+    """
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    rows = _encode(config, text, click_prompts(windows, titles, kind=config.kind))
+    _, trained = _trained(config, text, rows, directory)
+    answers = answer_tokens(text.tokenizer, YES, NO)
+    gaps = answer_gaps(text.model, trained, rows, answers, batch_size=config.eval.batch_size)
+    return 1 / (1 + np.exp(-gaps))
 
 
 def report(config: TallrecConfig, directory: Path) -> RunParts:

@@ -40,6 +40,13 @@ class VqRecConfig:
       train: training on the target.
       decode: which items a ranking leaves out.
       eval: measurements; the baselines must be counting ones, and count the known users.
+
+    Raises:
+      ConfigError: settings that contradict one another.
+
+    Example:
+      >>> VqRecConfig(sources=(), share=0.5).items
+      'codes'
     """
 
     system: ClassVar[str] = "jaxrec.systems.vqrec"
@@ -65,7 +72,6 @@ class VqRecConfig:
     eval: BaselinesConfig = BaselinesConfig(baselines=("popularity", "item_knn", "markov"))
 
     def __post_init__(self) -> None:
-        """Reject settings that contradict one another."""
         if not 0.0 < self.share <= 1.0:
             raise ConfigError(f"share must lie in (0, 1], got {self.share}")
         if self.items == "table" and self.sources:

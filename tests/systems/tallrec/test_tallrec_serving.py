@@ -7,10 +7,12 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
+from jaxrec.data.clicks import ClickWindows
 from jaxrec.data.dataset import DataConfig
 from jaxrec.data.tokenizers import save_tokenizer, train_bpe
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
+from jaxrec.runs.requests import RecommendRequest
 from jaxrec.runs.system import Options
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import ClickEvalConfig, TallrecConfig
@@ -85,9 +87,6 @@ def test_a_model_from_scratch_is_exported_with_its_tokenizer(ratings, tmp_path, 
     assert main(["report", str(run)]) == 0
     assert "TALLRec on rule" in (run / "report.html").read_text()
     assert "within_user_auc" in (run / "README.md").read_text().lower()
-    capsys.readouterr()
-    assert main(["recommend", str(run), "--user", "u1"]) == 2
-    assert "tallrec does not offer jaxrec recommend" in capsys.readouterr().err
 
 
 def test_a_lora_run_is_exported_merged_and_as_an_adapter(ratings, tmp_path, capsys):
@@ -111,6 +110,37 @@ def test_a_lora_run_is_exported_merged_and_as_an_adapter(ratings, tmp_path, caps
     with torch.no_grad():
         before = model.eval()(torch.tensor(np.array([tokenizer(SENTENCE)["input_ids"]]))).logits
     assert np.abs(ours - before.numpy()).max() > 1e-3
+
+
+def test_recommended_is_what_is_most_probably_liked_of_all_items(ratings, tmp_path, capsys):
+    config = trained(ratings, tmp_path)
+    parts = tallrec.load_windows(config)
+    data = parts.data
+    user = 7
+    mine = np.flatnonzero(data.user == user)
+    answer = tallrec.recommend(config, tmp_path, RecommendRequest(str(data.user_ids[user]), 12))
+    assert {row.item for row in answer.items} == set(range(12)) - set(data.item[mine].tolist())
+    scores = [row.score for row in answer.items]
+    assert scores == sorted(scores, reverse=True) and scores[-1] > 0 and scores[0] < 1
+    # By hand: the question after the user's last four ratings, for the first recommended item.
+    last = mine[-config.history :]
+    asked = ClickWindows(
+        user=np.array([user]),
+        history=data.item[last][None],
+        liked=data.rating[last][None] > 3,
+        target=np.array([answer.items[0].item]),
+        label=np.array([True]),
+    )
+    text, variables, _ = tallrec._load(config, tmp_path)
+    (prompt,) = tallrec.click_prompts(asked, parts.titles)
+    rows = tallrec._encode(config, text, [prompt])
+    yes, no = tallrec.answer_tokens(text.tokenizer, "Yes.", "No.")
+    logits = text.model.apply(variables, rows.tokens, rows.tokens >= 0)[0, rows.answer[0] - 1]
+    odds = np.exp(np.array(logits)[[yes, no]])
+    assert answer.items[0].score == pytest.approx(odds[0] / odds.sum(), abs=1e-5)
+    assert len(answer.history) == len(mine)
+    seen = RecommendRequest(str(data.user_ids[user]), 12, include_seen=True)
+    assert len(tallrec.recommend(config, tmp_path, seen).items) == 12
 
 
 def test_tuning_that_no_kernel_holds_is_refused():
