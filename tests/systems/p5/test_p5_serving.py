@@ -67,10 +67,10 @@ def test_recommend_asks_about_the_whole_history_and_names_what_it_gives(trained,
     # The scores are those of the IDs as the answers to a prompt that shows the newest items.
     tested = p5.load(config, directory)
     names = tested.data.names
-    prompt = f"after {''.join(names.items[item] for item in history[-4:])} what does"
+    newest = "".join(names.items[item] for item in history[-4:])
     template = tables.wordings(tested.data, "sequential")["seen"]
     asked = template.source.format_map(tested.data.history(3, history))
-    assert asked.startswith(prompt)
+    assert asked == f"after{newest} what does{names.users[3]} watch next ?"
     logs = tested.prompted.score([asked], [names.items[row.item] for row in answer.items])
     assert np.argmax(logs[0]) == 0
     again = p5.recommend(config, directory, RecommendRequest(user, 10, include_seen=True))
