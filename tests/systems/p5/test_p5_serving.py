@@ -123,6 +123,19 @@ def test_an_export_is_a_t5_with_the_same_logits_and_ids(trained, tmp_path):
     np.testing.assert_array_equal(found, prompted.items.tokens)
 
 
+def test_ids_are_shown_by_the_command_for_a_run_of_p5_too(trained, tmp_path, capsys):
+    _, directory = trained
+    file = tmp_path / "again.py"
+    file.write_text(
+        "from pathlib import Path\nfrom jaxrec.runs import load_run\n"
+        f"def get_config(): return load_run(Path({str(directory)!r}))\n"
+    )
+    assert main(["ids", str(file), "--run-dir", str(tmp_path / "new")]) == 0
+    text = capsys.readouterr().out
+    assert "random: 30 items, 2 codes each of 8 x 8" in text
+    assert (tmp_path / "new" / "ids" / "code_use.png").exists()
+
+
 def test_whole_words_and_tasks_without_a_catalogue_are_refused_with_the_fix(trained):
     config, directory = trained
     tested, codes = p5.load(config, directory), p5.load_codes(directory)
