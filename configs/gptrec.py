@@ -17,8 +17,7 @@ quickstart's. By sampling, seed 0, .122 / .061 with the published sum of log-pro
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import EvalConfig
-from jaxrec.systems.generative import Config
+from jaxrec.systems.generative import Config, EvalConfig
 from jaxrec.train import TrainConfig
 
 

@@ -13,8 +13,7 @@ validation from the greater width (NDCG@10 .120, seed 0; at width 64 .123, seed 
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import EvalConfig
-from jaxrec.systems.generative import Config
+from jaxrec.systems.generative import Config, EvalConfig
 from jaxrec.train import TrainConfig
 
 

@@ -15,7 +15,7 @@ of the explanations, in 95 % with the unseen wording. A family alone reaches mor
 `configs/p5_rating.py`, `configs/p5_direct.py`, `configs/p5_sequential.py` and `configs/openp5.py`.
 """
 
-from jaxrec.runs import EvalConfig
+from jaxrec.runs import SampledEvalConfig
 from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
@@ -37,5 +37,5 @@ def get_config() -> P5Config:
         rows=tuple(ROWS.values()),
         groups=2,
         train=TrainConfig(steps=4000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=2000),
-        eval=EvalConfig(ks=(1, 5, 10), baselines=("popularity", "markov"), valid_users=300),
+        eval=SampledEvalConfig(ks=(1, 5, 10), baselines=("popularity", "markov"), valid_users=300),
     )

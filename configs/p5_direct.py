@@ -12,7 +12,7 @@ NDCG@10: one of a hundred .475 [.443, .507] / .262 (unseen wording .483 / .266; 
 `configs/openp5.py`, the latter has .119 / .058.
 """
 
-from jaxrec.runs import EvalConfig
+from jaxrec.runs import SampledEvalConfig
 from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
@@ -23,5 +23,5 @@ def get_config() -> P5Config:
         rows=(96, 32),
         groups=2,
         train=TrainConfig(steps=4000, batch_size=128, lr=2e-3, ema_decay=0.995, eval_every=1000),
-        eval=EvalConfig(ks=(1, 5, 10), baselines=("popularity", "item_knn")),
+        eval=SampledEvalConfig(ks=(1, 5, 10), baselines=("popularity", "item_knn")),
     )

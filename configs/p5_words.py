@@ -14,7 +14,7 @@ that both work, not what the embeddings are worth.
 """
 
 from jaxrec.items import IdConfig
-from jaxrec.runs import EvalConfig
+from jaxrec.runs import SampledEvalConfig
 from jaxrec.systems.p5 import P5Config
 from jaxrec.train import TrainConfig
 
@@ -29,5 +29,5 @@ def get_config() -> P5Config:
         text_tokens=1000,
         ids=IdConfig(scheme="random", levels=2, size=95),
         train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=750),
-        eval=EvalConfig(baselines=("popularity", "markov"), valid_users=300),
+        eval=SampledEvalConfig(baselines=("popularity", "markov"), valid_users=300),
     )

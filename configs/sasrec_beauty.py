@@ -16,7 +16,7 @@ the decoder's blocks, in 9,000 batches twice as large, reached .083 / .050.
 
 from jaxrec.baselines import SasrecConfig
 from jaxrec.data import DataConfig
-from jaxrec.runs import EvalConfig
+from jaxrec.runs import BaselinesConfig
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.train import TrainConfig
 
@@ -47,5 +47,5 @@ def get_config() -> SasrecRunConfig:
             ema_decay=0.999,
             eval_every=1000,
         ),
-        eval=EvalConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence")),
+        eval=BaselinesConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence")),
     )

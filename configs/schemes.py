@@ -18,8 +18,7 @@ import dataclasses
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import DecodeConfig, EvalConfig
-from jaxrec.systems.generative import Config
+from jaxrec.systems.generative import Config, DecodeConfig, EvalConfig
 from jaxrec.train import TrainConfig
 
 SCHEMES = {

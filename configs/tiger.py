@@ -16,8 +16,7 @@ of a window at once.
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import EvalConfig
-from jaxrec.systems.generative import Config
+from jaxrec.systems.generative import Config, EvalConfig
 from jaxrec.train import TrainConfig
 
 

@@ -24,8 +24,7 @@ from jaxrec.data import DataConfig
 from jaxrec.ids import RqVaeConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import DecodeConfig, EvalConfig
-from jaxrec.systems.generative import BatchConfig, Config
+from jaxrec.systems.generative import BatchConfig, Config, DecodeConfig, EvalConfig
 from jaxrec.train import TrainConfig
 
 

@@ -11,10 +11,9 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import to_json, write_text
-from jaxrec.runs import load_run, system_of
-from jaxrec.systems.generative import Config
+from jaxrec.runs import load_run, offered
 
-# Of a row, if it has them, and how they are written.
+# Facts that a row may have, and how they are written.
 _FACTS = {"parameters": "{:,}", "fit_seconds": "{:.0f}", "test_seconds": "{:.1f}"}
 
 
@@ -32,21 +31,22 @@ class Arguments:
 
 
 def run(arguments: list[str]) -> None:
-    """Evaluate, print the table, write `eval.json`."""
+    """Evaluate a run, write `eval.json`, and print the table."""
     options = parse(Arguments, arguments, prog="jaxrec eval")
     directory = options.run
     config = load_run(directory)
-    report = system_of(config).evaluate(config, directory, baselines=options.baselines)
+    report = offered(config, "evaluate")(config, directory, baselines=options.baselines)
     write_text(directory / "eval.json", to_json(report))
     show(report)
-    if isinstance(config, Config):
-        print(f"next: jaxrec report {directory}")
-    else:
-        print(f"saved in {directory / 'eval.json'}")
+    print(f"next: jaxrec report {directory}")
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """Print the table of a comparison."""
+    """Print the main table of a report, its tests and its lines of text.
+
+    Args:
+      report: as `System.evaluate` returns it.
+    """
     print(report["heading"])
     names = [name for name in report["rows"]["model"]["metrics"] if not name.startswith("mrr")]
     facts = [name for name in _FACTS if any(name in row for row in report["rows"].values())]

@@ -1,6 +1,6 @@
 """`jaxrec export MODEL --to hf --out DIR`: a run or a model in Hugging Face's format.
 
-With `--to peft` what a run trained on a frozen base is written apart, as an adapter of PEFT.
+With `--to peft`, what a run trained on a frozen base is written by itself, as an adapter of PEFT.
 """
 
 import dataclasses
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Write config, weights, tokenizer and, of a run, the map between items and IDs.
+    """Write config, weights, tokenizer and, for a run with item IDs, the map from items to IDs.
 
-    A tuned run is merged into one model, or with `--to peft` written as an adapter.
+    A tuned run is merged into one model, or written as an adapter with `--to peft`.
 
     Attributes:
       model: a run directory, a model directory, or a checkpoint that `import-hf` reads.
-      out: the directory to write.
+      out: the directory to write; it must be empty or not exist.
       to: the format: a whole model, or the adapter of a tuned run.
-      base: of an adapter: path or name of its base in Hugging Face's format; "" to write the base
-        to `base` beside the adapter.
-      family: Hugging Face's model type; "auto" for the one it came from, or the first that fits.
-      dtype: of the weights.
-      shard_mb: most megabytes of one file.
+      base: path or name of an adapter's base in Hugging Face's format; "" writes the base to the
+        folder `base` beside the adapter.
+      family: Hugging Face's model type; "auto" for the one the model came from, or the first that
+        fits.
+      dtype: type of the written weights.
+      shard_mb: largest size of one file in megabytes.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -43,7 +44,7 @@ class Arguments:
 
 
 def run(arguments: list[str]) -> None:
-    """Export."""
+    """Export the model and print where it is."""
     options = parse(Arguments, arguments, prog="jaxrec export")
     if options.shard_mb < 1:
         raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
@@ -55,7 +56,7 @@ def run(arguments: list[str]) -> None:
         _export_adapter(options)
         return
     if options.base:
-        raise ConfigError("--base is the base of an adapter; give it with --to peft")
+        raise ConfigError("--base is the base of an adapter; use it with --to peft")
     family = _export_model(options, open_any(options.model), options.out)
     files = sorted(path.name for path in options.out.iterdir())
     print(f"saved in {options.out} as {family}: {', '.join(files)}")
@@ -63,7 +64,7 @@ def run(arguments: list[str]) -> None:
 
 
 def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
-    """Write a whole model; returns its family."""
+    """Write a whole model, and return its family."""
     from jaxrec.core import to_json_rows
     from jaxrec.models import export_model
 
@@ -82,11 +83,12 @@ def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
 
 
 def _export_adapter(options: Arguments) -> None:
-    """Write what a tuned run trained, and its base unless there is one already."""
+    """Write what a tuned run trained, and its base unless `--base` names one."""
     from jaxrec.peft import save_peft
-    from jaxrec.systems.generative import open_adapter
+    from jaxrec.runs import load_run, offered
 
-    opened, trained, tune = open_adapter(options.model)
+    config = load_run(options.model)
+    opened, trained, tune = offered(config, "open_adapter")(config, options.model)
     base = options.base or str(options.out / "base")
     save_peft(opened.model, trained, options.out, rank_stabilized=tune.rank_stabilized, base=base)
     if not options.base:

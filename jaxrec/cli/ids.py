@@ -10,23 +10,21 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
 from jaxrec.core import write_bytes
-from jaxrec.data import load_dataset
 from jaxrec.eval import code_use_png
 from jaxrec.ids import ItemCodes, opened
 from jaxrec.items import text as item_text
-from jaxrec.systems.generative import model, recommender as generative
+from jaxrec.runs import offered
 
 
 def run(arguments: list[str]) -> None:
     """Fit, print and save."""
     config, _, directory = take_config(arguments, "ids")
-    config = model.resolve(config)
-    dataset = load_dataset(config.data)
+    fit_ids = offered(config, "fit_ids")
     with warnings.catch_warnings():
-        # `_summary` says it, of IDs fitted earlier too.
+        # `_summary` says so, also of IDs that were fitted earlier.
         warnings.filterwarnings("ignore", message="codebook collapse")
-        codes = generative.open_run(config, dataset, directory)
-    # As they are without END codes, which would count as codes that most items use.
+        dataset, codes = fit_ids(config, directory)
+    # END codes are left out, because they would count as codes that most items use.
     own = opened(codes)
     facts: dict[str, Any] = own.metadata
     repair = facts.get("repair", {})
@@ -45,7 +43,7 @@ def run(arguments: list[str]) -> None:
     plot = directory / "ids" / "code_use.png"
     write_bytes(plot, code_use_png(own.codes, own.sizes, before, facts, title))
     print(f"plot: {plot}; items and their IDs: {directory / 'ids' / 'item_ids.json'}")
-    # The same settings, or the run would be refused.
+    # With the same settings, because others would be refused.
     print(f"saved in {directory / 'ids'}\nnext: jaxrec train {shlex.join(arguments)}")
 
 
@@ -63,7 +61,7 @@ def _summary(codes: ItemCodes, before: Mapping[str, Any]) -> str:
 
 
 def _show(title: str, sizes: Sequence[int], facts: Mapping[str, Any]) -> None:
-    """Print the statistics of each level."""
+    """Print the statistics of each level of the IDs."""
     table = Table(
         *("level", "codes", "in use", "entropy (bits)", "perplexity", "ID shared"),
         title=title,

@@ -1,4 +1,4 @@
-"""`jaxrec import-hf SOURCE --out DIR`: weights made elsewhere, checked and in our layout."""
+"""`jaxrec import-hf SOURCE --out DIR`: read weights made elsewhere, check and store them."""
 
 import dataclasses
 import time
@@ -12,17 +12,17 @@ from jaxrec.cli.arguments import parse
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Read a checkpoint, check every tensor, write it as a model directory.
+    """Read a checkpoint, check every tensor, and write a model directory.
 
     Attributes:
       source: a directory in Hugging Face's format, a .gguf file, or a llama2.c .bin file.
-      out: the directory to write.
+      out: the directory to write; it must be empty or not exist.
       kind: architecture and head; "auto" for what the checkpoint says.
-      dtype: of the parameters.
+      dtype: type of the parameters.
       adapter: directory of a LoRA adapter of PEFT, which is merged into the weights.
-      tokenizer: directory or llama2.c file, where the tokenizer does not lie with the weights.
+      tokenizer: directory or llama2.c file of the tokenizer, if it is not beside the weights.
       ids: directory of item IDs (a run's `ids/`), which become tokens of the model.
-      seed: of the new tokens' embeddings.
+      seed: seed of the new tokens' embeddings.
     """
 
     source: Annotated[Path, tyro.conf.Positional]
@@ -44,7 +44,7 @@ class Arguments:
 
 
 def run(arguments: list[str]) -> None:
-    """Import."""
+    """Import the checkpoint and print what it is."""
     options = parse(Arguments, arguments, prog="jaxrec import-hf")
     import jax
 

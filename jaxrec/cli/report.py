@@ -2,23 +2,19 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import tyro
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core import DataError, read_json, write_text
-from jaxrec.data import DATASETS
-from jaxrec.eval import REPORT_KEYS, RunParts, model_card, render
-from jaxrec.ids import opened
-from jaxrec.runs import load_codes
-from jaxrec.systems.generative import load_config
-from jaxrec.train import read_metrics
+from jaxrec.core import write_text
+from jaxrec.eval import RunParts, model_card, render
+from jaxrec.runs import load_run, offered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Write the report of a run.
+    """Write the report and the model card of a run.
 
     Attributes:
       run: the run directory.
@@ -28,7 +24,7 @@ class Arguments:
 
 
 def run(arguments: list[str]) -> None:
-    """Read what the run holds, write the two files and print their paths."""
+    """Read what the run holds, write the two files, and print their paths."""
     directory = parse(Arguments, arguments, prog="jaxrec report").run
     parts = read_parts(directory)
     page, card = directory / "report.html", directory / "README.md"
@@ -44,36 +40,11 @@ def run(arguments: list[str]) -> None:
 
 
 def read_parts(directory: Path) -> RunParts:
-    """Read a run directory; what has not been made yet is left out.
+    """Read what the report of a run shows.
 
     Raises:
+      ConfigError: a run of a system without a report.
       DataError: no run there, or a damaged file.
     """
-    config = dataclasses.asdict(load_config(directory))
-    report = _read(directory / "eval.json")
-    if report is not None:
-        lacking = [name for name in REPORT_KEYS if name not in report]
-        if lacking:
-            raise DataError(
-                f"{directory / 'eval.json'} lacks {', '.join(lacking)}; "
-                f"write it again: jaxrec eval {directory}"
-            )
-    has_ids = (directory / "ids" / "codes.npz").exists()
-    found = opened(load_codes(directory)) if has_ids else None
-    known = DATASETS.get(config["data"]["name"])
-    return RunParts(
-        run=str(directory),
-        config=config,
-        env=_read(directory / "env.json") or {},
-        report=report,
-        metrics=read_metrics(directory / "metrics.jsonl"),
-        train=_read(directory / "train.json"),
-        codes=found.codes if found else None,
-        ids=found.metadata | {"scheme": found.scheme, "sizes": found.sizes} if found else {},
-        about=known.about if known else "",
-        homepage=known.homepage if known else "",
-    )
-
-
-def _read(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
+    config = load_run(directory)
+    return cast(RunParts, offered(config, "report")(config, directory))

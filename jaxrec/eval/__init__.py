@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         model_card as model_card,
         render as render,
     )
+    from jaxrec.eval.report_facts import SystemFacts as SystemFacts
     from jaxrec.eval.significance import (
         Interval as Interval,
         PairedTest as PairedTest,

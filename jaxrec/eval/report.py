@@ -18,18 +18,16 @@ from typing import Any
 
 import numpy as np
 
-# Keys of an `eval.json` that the page shows.
-REPORT_KEYS = (
-    "rows",
-    "comparisons",
-    "protocol",
-    "leaks",
-    "samples",
-    "invalid_items",
-    "repeated_items",
+from jaxrec.eval.report_facts import (
+    MODEL,
+    SystemFacts,
+    further_tables,
+    headline_of,
+    validated_of,
 )
-_MODEL = "model"
-_HEADLINE = ("ndcg@10", "hr@10")
+
+# Keys that every `eval.json` must have for the page.
+REPORT_KEYS = ("rows", "comparisons", "protocol")
 _LEVEL = 0.05  # of a paired test, after Holm's correction
 _POINTS = 500  # on a curve: more cannot be told apart and make the file large
 # Stand-in colour to CSS variable. Black is not among them: matplotlib leaves its fill unwritten.
@@ -53,6 +51,7 @@ class RunParts:
     Attributes:
       run: the directory, as commands name it.
       config: nested settings, as in `config.json`.
+      system: what made the run.
       env: data facts, versions and devices, as in `env.json`.
       report: metrics, tests and samples, as in `eval.json`.
       metrics: rows of `metrics.jsonl`, by step.
@@ -65,6 +64,7 @@ class RunParts:
 
     run: str
     config: Mapping[str, Any]
+    system: SystemFacts = SystemFacts()
     env: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     report: Mapping[str, Any] | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
@@ -83,10 +83,10 @@ def render(parts: RunParts) -> str:
     context = _context(parts)
     report = parts.report
     figures = {
-        "systems": [_systems_figure(report["rows"], metric) for metric in _HEADLINE]
+        "systems": [_systems_figure(report["rows"], metric) for metric in context["headline"]]
         if report
         else [],
-        "learning": _learning_figures(parts.metrics, context["best"]),
+        "learning": _learning_figures(parts.metrics, context["validated"], context["best"]),
         "levels": [_level_figure(level) for level in context["levels"]],
     }
     return _template("report.html.j2", autoescape=True).render(**context, figures=figures)
@@ -113,22 +113,31 @@ def _context(parts: RunParts) -> dict[str, Any]:
     """What both templates show, computed once."""
     report = parts.report
     rows: Mapping[str, Any] = report["rows"] if report else {}
-    names = list(rows[_MODEL]["metrics"]) if rows else []
-    names = [*_HEADLINE, *sorted(set(names) - set(_HEADLINE), key=_metric_order)] if rows else []
-    baselines = {name: row for name, row in rows.items() if name != _MODEL}
+    headline = headline_of(rows)
+    names = list(rows[MODEL]["metrics"]) if rows else []
+    names = [*headline, *sorted(set(names) - set(headline), key=_metric_order)] if rows else []
+    own = {MODEL, *parts.system.variants}
+    baselines = {name: row["metrics"] for name, row in rows.items() if name not in own}
     tests = {row["baseline"]: row for row in report["comparisons"]} if report else {}
-    rival = max(baselines, key=lambda name: baselines[name]["metrics"]["ndcg@10"], default=None)
-    validations = [row for row in parts.metrics if "valid/ndcg@10" in row]
+    measured = [name for name in baselines if headline and headline[0] in baselines[name]]
+    rival = max(measured, key=lambda name: baselines[name][headline[0]], default=None)
+    ranked = f"valid/{parts.system.metric}"
+    validations = [row for row in parts.metrics if ranked in row]
     # The first of equals, as the training loop keeps it.
-    best = max(validations, key=lambda row: row["valid/ndcg@10"], default=None)
+    best = max(validations, key=lambda row: row[ranked], default=None)
     facts = dict(parts.env.get("data", {})) | (dict(report["protocol"]) if report else {})
     return {
         "parts": parts,
         "report": report,
         "rows": rows,
         "metrics": names,
-        "headline": _HEADLINE,
-        "top": {name: max(row["metrics"][name] for row in rows.values()) for name in names},
+        "headline": headline,
+        "validated": validated_of(validations, parts.system.metric),
+        "tables": further_tables(report) if report else [],
+        "top": {
+            name: max(row["metrics"].get(name, -math.inf) for row in rows.values())
+            for name in names
+        },
         "rival": rival,
         "test": tests.get(rival),
         "facts": facts,
@@ -140,14 +149,14 @@ def _context(parts: RunParts) -> dict[str, Any]:
         "before": _before(parts),
         "settings": settings(parts.config),
         "folder": PurePath(parts.run).name or parts.run,
-        "user": report["samples"][0]["user"] if report and report["samples"] else "USER",
+        "user": report["samples"][0]["user"] if report and report.get("samples") else "USER",
     }
 
 
 def _metric_order(name: str) -> tuple[int, int, str]:
     """By cut-off, the longest list first; then as people list them."""
     kind, _, cutoff = name.partition("@")
-    return -int(cutoff or 0), ("ndcg", "hr", kind).index(kind), name
+    return -int(cutoff.partition("|")[0] or 0), ("ndcg", "hr", kind).index(kind), name
 
 
 def _before(parts: RunParts) -> Mapping[str, Any]:
@@ -245,12 +254,14 @@ def _verdict(test: Mapping[str, Any]) -> str:
 def _systems_figure(rows: Mapping[str, Any], metric: str) -> str:
     """One metric of all systems as dots with interval whiskers, in the table's order."""
     values = {
-        name: (row["metrics"][metric], *row["intervals"][metric]) for name, row in rows.items()
+        name: (row["metrics"][metric], *row["intervals"][metric])
+        for name, row in rows.items()
+        if metric in row["metrics"]
     }
 
     def draw(axes: Any) -> None:
         for place, (name, (value, low, high)) in enumerate(values.items()):
-            color, marker = (_SERIES[0], "D") if name == _MODEL else (_MUTED, "o")
+            color, marker = (_SERIES[0], "D") if name == MODEL else (_MUTED, "o")
             axes.plot([low, high], [place, place], color=color, linewidth=1.6)
             axes.plot([value], [place], color=color, marker=marker, markersize=7)
         axes.set_yticks(range(len(values)), list(values))
@@ -265,14 +276,16 @@ def _systems_figure(rows: Mapping[str, Any], metric: str) -> str:
     return _svg(f"systems-{metric}", f"{metric.upper()} with 95 % intervals: {label}", draw)
 
 
-def _learning_figures(metrics: Sequence[Mapping[str, Any]], best: int | None) -> list[str]:
+def _learning_figures(
+    metrics: Sequence[Mapping[str, Any]], validated: Sequence[str], best: int | None
+) -> list[str]:
     """Training loss, whole and by level; validation metrics; the best step marked in both."""
     losses = [row for row in metrics if "loss" in row]
-    validations = [row for row in metrics if "valid/ndcg@10" in row]
+    validations = [row for row in metrics if validated and f"valid/{validated[0]}" in row]
     figures = []
     for name, title, rows, keys in (
-        ("loss", "Training loss (nats an item)", losses, _loss_names(losses)),
-        ("validation", "Validation", validations, ["valid/" + name for name in _HEADLINE]),
+        ("loss", "Training loss (nats)", losses, _loss_names(losses)),
+        ("validation", "Validation", validations, ["valid/" + name for name in validated]),
     ):
         if not rows:
             continue

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
         METRIC as METRIC,
         TEXTUAL as TEXTUAL,
         TRAINED as TRAINED,
-        DecodeConfig as DecodeConfig,
-        EvalConfig as EvalConfig,
+        BaselinesConfig as BaselinesConfig,
+        RankConfig as RankConfig,
+        SampledEvalConfig as SampledEvalConfig,
+        SearchConfig as SearchConfig,
+        check_counting as check_counting,
+        check_least as check_least,
     )
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.runs.measured import Measured as Measured
     from jaxrec.runs.opened import open_any as open_any
+    from jaxrec.runs.parts import read_parts as read_parts
     from jaxrec.runs.protocol import (
         TIES as TIES,
         Stage as Stage,
@@ -42,9 +47,23 @@ if TYPE_CHECKING:
         protocol_of as protocol_of,
         ranking_batches as ranking_batches,
     )
+    from jaxrec.runs.requests import (
+        Recommendations as Recommendations,
+        RecommendedItem as RecommendedItem,
+        RecommendRequest as RecommendRequest,
+        best_of_all as best_of_all,
+        find_user as find_user,
+        known_items as known_items,
+        listed as listed,
+        recommend_by_scores as recommend_by_scores,
+        whole_history as whole_history,
+    )
     from jaxrec.runs.system import (
         Options as Options,
+        System as System,
+        offered as offered,
         short_name as short_name,
+        system_names as system_names,
         system_of as system_of,
     )
     from jaxrec.runs.table import (

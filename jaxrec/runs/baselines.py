@@ -19,16 +19,15 @@ from jaxrec.baselines import (
     sequential,
 )
 from jaxrec.data import Dataset, training_source
-from jaxrec.eval import (
-    average,
-    evaluate,
-    top_lists,
-)
+from jaxrec.eval import average, evaluate, top_lists
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import TIES, ranking_batches
 from jaxrec.train import FitResult
+
+# From a batch of `ranking_batches` to scores of all items, `[B, I]`.
+Score = Callable[[Mapping[str, np.ndarray]], jax.Array]
 
 _COUNTING = {
     "popularity": popularity,
@@ -46,19 +45,30 @@ def measure_baseline(
     directory: Path,
     histories: Sequence[np.ndarray] | None = None,
 ) -> Measured:
-    """Fit one baseline on the training interactions and rank the test targets.
+    """Fit one baseline on the training interactions and rank the test items.
 
     Args:
-      name: of the baseline; the settings of one that is trained are the attribute of this name.
-      config: of a run; beside that only "eval" and "decode.filter_seen" are read.
+      name: name of the baseline, from `COUNTING` or `TRAINED`.
+      config: the config of a run. A trained baseline reads its settings from the attribute `name`;
+        beside that only `eval.ks`, `decode.filter_seen` and, for texts, `ids` are read.
       dataset: its data.
-      directory: of the run.
-      histories: what a baseline that counts counts, in place of all training histories.
+      directory: of the run; a trained baseline is kept below `baselines/`.
+      histories: what a counting baseline counts; None for all training histories.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> measured = measure_baseline("popularity", SasrecRunConfig(), dataset, Path("unused"))
+      >>> measured.items.shape
+      (12, 10)
     """
     started = time.monotonic()
-    score: Callable[[Mapping[str, np.ndarray]], jax.Array]
+    score: Score
     if name in TRAINED:
-        score, parameters = _trained(name, config, dataset, directory)
+        score, parameters = _fit_trained(name, config, dataset, directory)
     else:
         module = _COUNTING[name]
         known = dataset.split.train.sequences() if histories is None else histories
@@ -69,20 +79,32 @@ def measure_baseline(
 
 
 def rank_by_scores(
-    score: Callable[[Mapping[str, np.ndarray]], jax.Array],
+    score: Score,
     config: Any,
     dataset: Dataset,
     parameters: int,
     fit_seconds: float,
 ) -> Measured:
-    """Rank the test targets, and list the best items of each user, by scores of all items.
+    """Rank the test items by scores of the whole catalogue, and list each user's best items.
 
     Args:
-      score: from a batch of `batches` to `[B, I]`.
-      config: of a run; only "eval" and "decode.filter_seen" are read.
+      score: maps a batch of `ranking_batches` to `[B, I]`.
+      config: the config of a run; only `eval.ks` and `decode.filter_seen` are read.
       dataset: its data.
-      parameters: of the scoring model.
-      fit_seconds: that its fitting took.
+      parameters: number of parameters of the scoring model.
+      fit_seconds: seconds that fitting it took.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> def score(batch):
+      ...     return jax.numpy.tile(jax.numpy.arange(14.0), (len(batch["user"]), 1))
+      >>> measured = rank_by_scores(score, SasrecRunConfig(), dataset, 0, 0.0)
+      >>> bool((measured.items[:, 0] >= measured.items[:, 1]).all())
+      True
     """
     ks, filter_seen, started = config.eval.ks, config.decode.filter_seen, time.monotonic()
     metrics = evaluate(score, ranking_batches(dataset, "test", filter_seen), ks, TIES)
@@ -97,9 +119,8 @@ def rank_by_scores(
     )
 
 
-def _trained(
-    name: str, config: Any, dataset: Dataset, directory: Path
-) -> tuple[Callable[..., Any], int]:
+def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> tuple[Score, int]:
+    """Train a baseline or read it from its checkpoint; return its scores and its size."""
     settings, items = getattr(config, name), dataset.num_items
     fit: Callable[..., FitResult]
     if isinstance(settings, pairwise.PairwiseConfig):

@@ -1,8 +1,8 @@
-"""Several systems on one data set with several seeds, in one table (`jaxrec compare`).
+"""Compare several systems on one data set with several seeds (`jaxrec compare`).
 
-Accuracy with intervals over users and seeds, paired tests of every system against one with Holm's
-correction, what the lists are like apart from their hits, and accuracy where users or items are
-cold. Training is resumed and measurements are kept, so a comparison that was cut short goes on.
+The table has accuracy with intervals over users and seeds, paired tests of every system against one
+with Holm's correction, properties of the lists beyond accuracy, and accuracy on cold users and
+items. Trainings resume and measurements are saved, so an interrupted comparison can be continued.
 """
 
 import dataclasses
@@ -31,24 +31,46 @@ from jaxrec.runs.protocol import known_share, protocol_of
 from jaxrec.runs.system import Options, system_of
 from jaxrec.train import TrainConfig
 
-# Fields of an item that hold a list of names, by which lists are called diverse; the first there.
+# Item fields that hold a list of names; the first that exists measures the diversity of lists.
 _LABELS = ("genres", "categories")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Compared:
-    """A system's measurements, one a seed, on the same users."""
+    """The measurements of one system on the same users, one per seed.
+
+    Attributes:
+      name: what the table calls the system.
+      seeds: the measurements.
+
+    Example:
+      >>> one = Measured(
+      ...     metrics={"hr@10": np.array([1.0, 0.0])},
+      ...     parameters=0,
+      ...     fit_seconds=0.0,
+      ...     test_seconds=0.0,
+      ...     items=np.zeros((2, 0), np.int32),
+      ... )
+      >>> Compared("markov", [one, one]).values("hr@10").shape
+      (2, 2)
+    """
 
     name: str
     seeds: Sequence[Measured]
 
     def values(self, metric: str) -> np.ndarray:
-        """`[S, U]`."""
+        """Return a metric of each seed and user, `[S, U]`."""
         return np.stack([measured.metrics[metric] for measured in self.seeds])
 
 
 def with_seed(config: Any, seed: int) -> Any:
-    """The config with this seed for all stages of its training and, if it has any, its IDs."""
+    """Return the config with another seed for all stages of its training and for its IDs.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> with_seed(SasrecRunConfig(), 7).train.seed
+      7
+    """
     changed = {
         field.name: dataclasses.replace(value, seed=seed)
         for field in dataclasses.fields(config)
@@ -58,10 +80,10 @@ def with_seed(config: Any, seed: int) -> Any:
 
 
 def check_config(name: str, config: Any) -> None:
-    """Reject a config that gives no lists to compare.
+    """Reject a config whose runs have no ranked lists to compare.
 
     Raises:
-      ConfigError: a system, or tasks, that recommend no next items.
+      ConfigError: a system, or tasks of it, that do not rank the next item.
     """
     system = system_of(config)
     if not hasattr(system, "rank") or not getattr(config, "ranks", True):
@@ -72,10 +94,15 @@ def check_config(name: str, config: Any) -> None:
 
 
 def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
-    """Train and measure a config that `check_config` takes, or read what that gave before.
+    """Train and measure a config, or read its measurement if there is one.
+
+    Args:
+      config: a config that `check_config` accepts.
+      dataset: its data.
+      directory: of the run.
 
     Raises:
-      ConfigError: settings that contradict an earlier run.
+      ConfigError: the directory holds a run with other settings.
     """
     system = system_of(config)
     facts = protocol_of(config, dataset)
@@ -89,31 +116,44 @@ def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
 
 
 def check_baseline(name: str, config: Any) -> None:
-    """Reject a baseline that there is not, whose settings the config has not, or that knows more.
+    """Reject a baseline that cannot stand beside the systems of a comparison.
 
     Raises:
-      ConfigError: naming the nearest one.
+      ConfigError: an unknown baseline, a trained baseline without settings in the config, or one
+        that would be trained on more users than the systems are.
     """
     known = COUNTING + TRAINED
     if name not in known:
         raise ConfigError(f"no baseline {name!r}{nearest(name, known)}; known: {', '.join(known)}")
     if name in TRAINED and not hasattr(config, name):
         raise ConfigError(
-            f"the settings of {name} are read of the first config, and a "
-            f"{type(config).__name__} has none; put a generative config first"
+            f"the settings of {name} come from the first config, and a "
+            f"{type(config).__name__} does not have them; put a generative config first"
         )
     share = known_share(config)
     if share < 1:
         raise ConfigError(
-            f"{name} would know all users, and the first config a share of them (share {share}); "
-            "set share to 1, or see jaxrec eval, whose baselines know no more users"
+            f"{name} would be trained on all users, and the first config only on a share of them "
+            f"(share {share}); set share to 1, or use jaxrec eval, whose baselines know the same "
+            "users"
         )
 
 
 def measure_baseline(
     name: str, config: Any, dataset: Dataset, directory: Path, seed: int
 ) -> Measured:
-    """The same for a baseline with its settings in `config`; counts need no seed."""
+    """Fit and measure a baseline, or read its measurement if there is one.
+
+    Args:
+      name: name of the baseline.
+      config: the config that has its settings.
+      dataset: the data.
+      directory: where the baseline and its measurement are kept.
+      seed: seed of its training; a counting baseline needs none.
+
+    Raises:
+      DataError: a measurement that was made on other data or under another protocol.
+    """
     facts = protocol_of(config, dataset)
     if name in TRAINED:
         settings = getattr(config, name)
@@ -133,30 +173,35 @@ def measure_baseline(
 def load(path: Path, facts: Mapping[str, object]) -> Measured:
     """Read a measurement.
 
+    Args:
+      path: the file that `Measured.save` wrote.
+      facts: the protocol that it must have; see `protocol_of`.
+
     Raises:
       DataError: it was made on other data or under another protocol.
     """
-    measured, found = Measured.load(path)
-    differing = [name for name in {**facts, **found} if found.get(name) != facts.get(name)]
+    measured, saved = Measured.load(path)
+    differing = [name for name in {**facts, **saved} if saved.get(name) != facts.get(name)]
     if set(differing) - {"source"}:
         raise DataError(
-            f"{path} was measured otherwise: its {', '.join(differing)} differ; measure it again "
-            "(jaxrec eval), or compare in another --run-dir"
+            f"{path} was measured under another protocol: its {', '.join(differing)} differ; "
+            "measure it again (jaxrec eval), or compare in another --run-dir"
         )
     return measured
 
 
 def table(systems: Sequence[Compared], dataset: Dataset, reference: str) -> dict[str, Any]:
-    """Everything that is printed: JSON-able.
+    """Compute everything that a comparison prints.
 
     Args:
       systems: what is compared, in the order of the table.
-      dataset: on which.
+      dataset: the data.
       reference: name of the system that all others are tested against.
 
     Returns:
-      "rows" by name: "metrics" and "intervals", "quality", "slices", "seeds", "parameters" and
-      seconds, means over seeds; "comparisons": tests of `METRIC`, paired over users, over seeds.
+      JSON-able: "rows" by name, with "metrics", "intervals", "quality", "slices", "seeds",
+      "parameters" and seconds, which are means over seeds; and "comparisons", tests of `METRIC`
+      that are paired over users and cover all seeds.
     """
     histories = dataset.split.history("test")
     catalogue = catalogue_of(dataset)
@@ -166,13 +211,13 @@ def table(systems: Sequence[Compared], dataset: Dataset, reference: str) -> dict
         metrics = {name: system.values(name) for name in system.seeds[0].metrics}
         intervals = {name: crossed_interval(values) for name, values in metrics.items()}
         quality = [list_quality(m.items[:, :10], catalogue, histories) for m in system.seeds]
-        each = metrics[METRIC].mean(axis=0)
+        per_user = metrics[METRIC].mean(axis=0)
         rows[system.name] = {
-            "metrics": {name: found.mean for name, found in intervals.items()},
-            "intervals": {name: [found.low, found.high] for name, found in intervals.items()},
+            "metrics": {name: interval.mean for name, interval in intervals.items()},
+            "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
             "by_seed": {name: values.mean(axis=1).tolist() for name, values in metrics.items()},
             "quality": {name: float(np.mean([q[name] for q in quality])) for name in quality[0]},
-            "slices": {name: float(each[mask].mean()) for name, mask in groups.items()},
+            "slices": {name: float(per_user[mask].mean()) for name, mask in groups.items()},
             "seeds": len(system.seeds),
             "parameters": round(_mean(system, "parameters")),
             "fit_seconds": _mean(system, "fit_seconds"),
@@ -202,7 +247,7 @@ def _tests(systems: Sequence[Compared], reference: str) -> list[dict[str, Any]]:
 
 
 def catalogue_of(dataset: Dataset) -> Catalogue:
-    """Training counts, and names such as genres as 0 and 1 where the items have them."""
+    """Return the training counts of items, and their genres or categories as 0 and 1 if any."""
     counts = np.bincount(dataset.split.train.item, minlength=dataset.num_items)
     fields = dataset.interactions.items.fields
     field = next((name for name in _LABELS if name in fields), None)
@@ -219,9 +264,9 @@ def catalogue_of(dataset: Dataset) -> Catalogue:
 
 
 def slices(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Users by the length of their history, and by how often their target occurs in training."""
+    """Return masks of users by the length of their history and by the frequency of their target."""
     counts = np.bincount(dataset.split.train.item, minlength=dataset.num_items)
     length = np.array([len(history) for history in dataset.split.history("test")])
     target = counts[dataset.split.target("test")]
-    found = {f"history {name}": mask for name, mask in thirds(length)}
-    return found | {f"target met {name} times": mask for name, mask in thirds(target)}
+    groups = {f"history {name}": mask for name, mask in thirds(length)}
+    return groups | {f"target met {name} times": mask for name, mask in thirds(target)}

@@ -1,75 +1,141 @@
-"""A whole run as one frozen value, which `configs/*.py` return and the command line overrides."""
+"""Settings that several systems read, in classes small enough that no system ignores a field.
+
+A system's config has `decode: RankConfig` (or a subclass) and `eval: BaselinesConfig` (or a
+subclass), so users set `--decode.filter-seen` and `--eval.ks` in the same way for every system.
+"""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Sequence
 
-from jaxrec.core import ConfigError
-from jaxrec.decode import Draws, ListStrategy
+from jaxrec.core import ConfigError, nearest
 
-# Of the validation, by which checkpoints are ranked; higher is better.
+# The validation metric that ranks checkpoints; higher is better.
 METRIC = "ndcg@10"
+# Baselines that count interactions and have no settings.
 COUNTING = ("popularity", "item_knn", "markov", "cooccurrence", "als")
-# Each is also the name of its settings in `Config`.
-# These read the items' texts in place of a learned table (GRU-BERT and DROS-BERT): which texts, and
-# encoded by what, say `ids.text_fields` and `ids.text_encoder`.
+# Baselines that read the items' texts in place of a learned table (GRU-BERT and DROS-BERT).
+# `ids.text_fields` and `ids.text_encoder` say which texts, and how they are encoded.
 TEXTUAL = ("gru4rec_text", "dros_text")
+# Baselines that are trained. Each name is also the name of its settings in a generative config.
 TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf", *TEXTUAL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DecodeConfig:
-    """How items are generated.
+class RankConfig:
+    """Which items a ranking leaves out.
 
     Attributes:
-      strategy: "beam", the best items by an exact search; "sample", items that were drawn, as few
-        as there are; "next_k", items one after the other, each appended to the history.
-      beams: K, longest list, and the beam width.
-      batch_size: users a call.
-      normalize: log-probabilities over all codes of a level or over the legal ones.
       filter_seen: never recommend what is in the user's history.
-      draws: of "sample".
-      next_beams: of "next_k", width of the search for each item.
+
+    Example:
+      >>> RankConfig().filter_seen
+      True
     """
 
-    strategy: ListStrategy = "beam"
-    beams: int = 50
-    batch_size: int = 128
-    normalize: Literal["codes", "legal"] = "codes"
     filter_seen: bool = True
-    draws: Draws = Draws()
-    next_beams: int = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvalConfig:
-    """How systems are compared.
+class SearchConfig(RankConfig):
+    """How a beam search finds items.
 
     Attributes:
-      ks: cut-offs of HR, NDCG and MRR; 10 must be among them, as NDCG@10 selects checkpoints.
-      baselines: what stands beside the model: of `COUNTING` and `TRAINED`.
-      valid_users: users of a validation during training, drawn once; 0 for all.
-      resamples: of the bootstrap over users.
-      samples: users whose histories and recommendations the report shows.
-      text_encoders: also measure every text encoder at hand, whether the IDs use it or not; those
-        that they do not use encode all item texts for it.
+      beams: K, the beam width and the length of the longest list.
+      batch_size: users per call.
+
+    Example:
+      >>> SearchConfig(beams=20).filter_seen
+      True
+    """
+
+    beams: int = 50
+    batch_size: int = 128
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BaselinesConfig:
+    """How a ranking is measured, and which baselines stand beside it.
+
+    Attributes:
+      ks: cut-offs of HR, NDCG and MRR. They must include 10, because NDCG@10 selects checkpoints.
+      baselines: names from `COUNTING` and `TRAINED`; some systems accept only `COUNTING`.
+      resamples: number of bootstrap resamples of the users.
+
+    Raises:
+      ConfigError: an unknown baseline, cut-offs without 10, or no resamples.
+
+    Example:
+      >>> BaselinesConfig(baselines=("popularity",)).ks
+      (5, 10)
     """
 
     ks: tuple[int, ...] = (5, 10)
-    baselines: tuple[str, ...] = ("popularity", "item_knn", "markov", "cooccurrence", "sasrec")
-    valid_users: int = 0
+    baselines: tuple[str, ...] = ("popularity", "item_knn", "markov", "cooccurrence")
     resamples: int = 2000
-    samples: int = 5
-    text_encoders: bool = True
 
     def __post_init__(self) -> None:
-        """Reject unknown baselines and missing cut-offs."""
+        known = COUNTING + TRAINED
         for name in self.baselines:
-            if name not in COUNTING + TRAINED:
+            if name not in known:
                 raise ConfigError(
-                    f"no baseline {name!r} in eval.baselines; known: {COUNTING + TRAINED}"
+                    f"no baseline {name!r} in eval.baselines{nearest(name, known)}; "
+                    f"known: {', '.join(known)}"
                 )
         if 10 not in self.ks or min(self.ks) < 1:
-            raise ConfigError(f"eval.ks must be positive and hold 10, got {self.ks}")
-        for name, low in {"valid_users": 0, "resamples": 1, "samples": 0}.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(self, name)}")
+            raise ConfigError(f"eval.ks must be positive and include 10, got {self.ks}")
+        check_least(self, resamples=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampledEvalConfig(BaselinesConfig):
+    """A `BaselinesConfig` of a system whose validations may use a sample of the users.
+
+    Attributes:
+      valid_users: users of each validation during training, sampled once; 0 for all.
+
+    Example:
+      >>> SampledEvalConfig(valid_users=500).resamples
+      2000
+    """
+
+    valid_users: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, valid_users=0)
+
+
+def check_least(config: object, **least: int) -> None:
+    """Reject evaluation settings below their smallest value.
+
+    Args:
+      config: has the settings as attributes; messages call it "eval".
+      **least: smallest value by setting.
+
+    Raises:
+      ConfigError: naming the setting and its value.
+    """
+    for name, low in least.items():
+        if getattr(config, name) < low:
+            raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(config, name)}")
+
+
+def check_counting(baselines: Sequence[str], system: str) -> None:
+    """Reject baselines that need settings of their own, for a system whose config has none.
+
+    Args:
+      baselines: names from `eval.baselines`.
+      system: what messages call the system.
+
+    Raises:
+      ConfigError: naming the first such baseline.
+
+    Example:
+      >>> check_counting(("popularity", "markov"), "SASRec")
+    """
+    for name in baselines:
+        if name not in COUNTING:
+            raise ConfigError(
+                f"eval.baselines of {system} must be of {', '.join(COUNTING)}, got {name!r}; "
+                "compare with trained baselines by jaxrec compare"
+            )

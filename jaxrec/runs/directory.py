@@ -1,4 +1,4 @@
-"""A run directory: what was run, on what, and everything that came of it.
+"""A run directory: the settings and data of a run, and everything that it produced.
 
 config.json  env.json  ids/  data/  checkpoints/  metrics.jsonl  tb/  train.json  eval.json
 result.json  test.npz  report.html
@@ -28,37 +28,45 @@ from jaxrec.core import (
 from jaxrec.data import Dataset
 from jaxrec.ids import ItemCodes
 from jaxrec.items import item_rows
+from jaxrec.runs.old_names import current
 from jaxrec.runs.system import config_class, short_name
 from jaxrec.train import FitResult
 
 
-class Described(Protocol):
-    """Data that can say what they are: JSON-able, with a "fingerprint"."""
+class DescribedData(Protocol):
+    """Data of any system, such as a `Dataset` or windows of it."""
 
     def describe(self) -> Mapping[str, object]:
-        """Facts, among them the fingerprint."""
+        """Return JSON-able facts, among them a "fingerprint" of the data."""
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
-# Of a run: its lists and their metrics a user, as `Measured` keeps them.
+# File of a run's lists for the test users and their metrics; see `Measured`.
 TEST_FILE = "test.npz"
 
 
 def is_run(directory: Path) -> bool:
-    """Whether the directory holds a run."""
+    """Return whether the directory holds a run.
+
+    Example:
+      >>> is_run(Path("no such directory"))
+      False
+    """
     return (directory / "config.json").exists()
 
 
-def create_run(config: Any, dataset: Described, codes: ItemCodes | None, directory: Path) -> None:
+def create_run(
+    config: Any, dataset: DescribedData, codes: ItemCodes | None, directory: Path
+) -> None:
     """Write what a run starts from.
 
     Args:
-      config: of any system.
+      config: the config of any system.
       dataset: its data.
-      codes: item IDs, which need a `Dataset`; None for a system without.
-      directory: where the run shall be.
+      codes: item IDs, which need a `Dataset`; None for a system without IDs.
+      directory: where the run will be.
 
     Raises:
       ResourceError: it cannot be written.
@@ -70,17 +78,22 @@ def create_run(config: Any, dataset: Described, codes: ItemCodes | None, directo
     facts = {"data": dataset.describe(), "files": _checksums(directory)} | environment()
     write_text(directory / "env.json", to_json(facts))
     settings = {"system": short_name(config)} | dataclasses.asdict(config)
-    # Last, as its presence says that the directory is a run.
+    # Written last, because its presence says that the directory is a run.
     write_text(directory / "config.json", to_json(settings))
 
 
 def write_summary(directory: Path, result: FitResult, **more: Any) -> None:
-    """Write `train.json`, and say how training ended.
+    """Write `train.json`, and print how training ended.
+
+    Args:
+      directory: of the run.
+      result: of the last stage.
+      **more: further facts for the file.
 
     Raises:
       ResourceError: it cannot be written.
     """
-    # Seconds of a resumed run count its last sitting only.
+    # The seconds of a resumed run count only the time since it was resumed.
     facts = {
         "best_step": result.best_step,
         "steps": result.steps,
@@ -93,22 +106,23 @@ def write_summary(directory: Path, result: FitResult, **more: Any) -> None:
     print(f"best step {result.best_step} of {result.steps} on validation: {shown}")
 
 
-def check_run(config: Any, dataset: Described, directory: Path) -> None:
-    """Check that the directory holds a run of these settings on these data.
+def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
+    """Check that the directory holds a run with these settings on these data.
 
     Args:
-      config: of any system.
+      config: the config of any system.
       dataset: its data.
       directory: of the run.
 
     Raises:
-      ConfigError: other settings.
-      DataError: other data, or item IDs or text vectors that have changed since.
+      ConfigError: the run has other settings.
+      DataError: the run has other data, or its item IDs or text vectors have changed since it
+        began.
     """
     begun_with = load_run(directory)
     if type(begun_with) is not type(config):
         raise ConfigError(
-            f"{directory} holds a run of {short_name(begun_with)}, and the config is one of "
+            f"{directory} holds a run of {short_name(begun_with)}, and the config belongs to "
             f"{short_name(config)}; give another --run-dir"
         )
     changed = [
@@ -122,11 +136,11 @@ def check_run(config: Any, dataset: Described, directory: Path) -> None:
             "give the same settings to resume it, or another --run-dir"
         )
     begun = read_json(directory / "env.json")
-    found = begun["data"]["fingerprint"]
+    then = begun["data"]["fingerprint"]
     now = str(dataset.describe()["fingerprint"])
-    if found != now:
+    if then != now:
         raise DataError(
-            f"{directory} was trained on other data: fingerprint {found[:12]}, now {now[:12]}; "
+            f"{directory} was trained on other data: fingerprint {then[:12]}, now {now[:12]}; "
             "restore the data, or give another --run-dir"
         )
     files, now_files = begun.get("files", {}), _checksums(directory)
@@ -140,7 +154,7 @@ def check_run(config: Any, dataset: Described, directory: Path) -> None:
 
 
 def _checksums(directory: Path) -> dict[str, str]:
-    """SHA-256 of the files that a run reads again: its item IDs and text vectors."""
+    """Return the SHA-256 of the files that a run reads again: its item IDs and text vectors."""
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((directory / "ids").glob("*.np[yz]"))
@@ -148,7 +162,7 @@ def _checksums(directory: Path) -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and devices: JSON-able."""
+    """Return versions and devices: JSON-able."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -158,11 +172,17 @@ def environment() -> dict[str, Any]:
 
 
 def load_run(directory: Path) -> Any:
-    """Read the settings of a run of any system.
+    """Read the settings of a run of any system, written by this version or an earlier one.
 
     Raises:
       DataError: no run there.
       ConfigError: settings or a system that this version does not know.
+
+    Example:
+      >>> load_run(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      jaxrec.core.errors.DataError: nowhere is no run directory (it has no config.json); ...
     """
     path = directory / "config.json"
     if not is_run(directory):
@@ -170,10 +190,8 @@ def load_run(directory: Path) -> Any:
             f"{directory} is no run directory (it has no config.json); "
             "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
         )
-    settings = read_json(path)
-    # Runs of versions with one system do not name it.
-    kind = config_class(settings.pop("system", ""))
-    return from_dict(kind, settings, "")
+    name, settings = current(read_json(path))
+    return from_dict(config_class(name), settings, "")
 
 
 def load_codes(directory: Path) -> ItemCodes:

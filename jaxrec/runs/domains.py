@@ -1,7 +1,7 @@
-"""Data sets side by side, for models that learn in some and are used in another.
+"""Several data sets side by side, for models that are trained in some and used in another.
 
-Sources are one domain: their catalogues follow one another, and their users' histories mix in every
-batch. Of the target only some users may be known, as where little has been seen of it yet.
+All sources are one domain: their catalogues are concatenated, and the histories of their users mix
+in every batch. The target may have only a share of known users, as in a cold start.
 
 Shapes: `I` items, `E` width of text vectors.
 """
@@ -23,12 +23,12 @@ from jaxrec.runs.protocol import TIES, ranking_batches
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Domain:
-    """Items under one numbering, and the histories that are known.
+    """Items under one numbering, and the known histories.
 
     Attributes:
-      parts: the data sets, whose items follow one another.
-      users: of each part those that are known.
-      vectors: `[I, E]` of the items' texts.
+      parts: the data sets, whose items are concatenated.
+      users: numbers of the known users of each part.
+      vectors: `[I, E]` vectors of the items' texts.
     """
 
     parts: Sequence[Dataset]
@@ -37,12 +37,12 @@ class Domain:
 
     @property
     def num_items(self) -> int:
-        """I."""
+        """I, over all parts."""
         return sum(part.num_items for part in self.parts)
 
     @functools.cached_property
     def histories(self) -> list[np.ndarray]:
-        """Known training histories."""
+        """Training histories of the known users, in the domain's item numbers."""
         first = np.cumsum([0, *(part.num_items for part in self.parts)])
         return [
             part.split.train.sequences()[user] + start
@@ -52,7 +52,7 @@ class Domain:
 
     @property
     def met(self) -> np.ndarray:
-        """Items of known training histories, in order."""
+        """Numbers of the items in known training histories, in ascending order."""
         return np.unique(np.concatenate(self.histories))
 
     def validate(
@@ -61,12 +61,15 @@ class Domain:
         filter_seen: bool,
         ks: tuple[int, ...],
     ) -> dict[str, float]:
-        """Metrics of the validation items of known users, each among the items of its part.
+        """Rank the validation item of each known user among the items of its own part.
 
         Args:
-          score: of "history" `[B, H]` in the domain's numbers to `[B, I]`.
+          score: maps a batch with "history" `[B, H]`, in the domain's numbers, to `[B, I]`.
           filter_seen: leave out what users have seen.
           ks: cut-offs.
+
+        Returns:
+          Means over users, by metric.
         """
         first, found = 0, []
         for part, users in zip(self.parts, self.users, strict=True):
@@ -91,21 +94,24 @@ def load_domains(
     text_encoder: str,
     vectors: np.ndarray | None = None,
 ) -> tuple[Domain | None, Domain]:
-    """Read the sources, None where there are none, and the target, with vectors of their texts.
+    """Read the source and target data sets, with vectors of their items' texts.
 
     Args:
-      target: data set.
+      target: the target data set.
       sources: names of data sets that are filtered and split like the target.
-      share: of the target's users that are known; see `known_users`.
-      seed: of the draw.
-      text_fields: item fields that make the vectors; those that the data lack are left out.
+      share: share of the target's users that are known; see `known_users`.
+      seed: seed of the choice of known users.
+      text_fields: item fields that make the vectors; fields that a data set lacks are left out.
       text_encoder: see `item_text.encoder_of`.
-      vectors: `[I, E]` of all items' texts, those of the sources first, which a run has kept; None
-        to encode the texts.
+      vectors: `[I, E]` text vectors that a run has saved, those of the sources first; None to
+        encode the texts.
+
+    Returns:
+      The domain of all sources, None without any, and the domain of the target.
 
     Raises:
-      DataError: not found, or malformed; or vectors of other items.
-      ConfigError: a text encoder that is none.
+      DataError: data that are missing or malformed, or vectors of other items.
+      ConfigError: a text encoder that cannot be used.
     """
     encoder = item_text.encoder_of(text_encoder, "text_encoder") if vectors is None else None
     configs = [
@@ -117,11 +123,11 @@ def load_domains(
         items = part.interactions.items
         texts += items.text(*(name for name in text_fields if name in items.fields))
     if vectors is None:
-        # One space for all: TF-IDF has to see all texts at once.
+        # All domains share one space, so TF-IDF has to see all texts at once.
         vectors = item_text.encode(texts, encoder, dim=128)
     if len(vectors) != len(texts):
         raise DataError(
-            f"{len(vectors):,} text vectors were kept for {len(texts):,} items of "
+            f"the run has {len(vectors):,} text vectors for {len(texts):,} items of "
             f"{', '.join([*sources, target.name])}; restore the data, or give another --run-dir"
         )
     *others, goal = parts
@@ -134,6 +140,19 @@ def load_domains(
 
 
 def known_users(users: int, share: float, seed: int) -> np.ndarray:
-    """A share of the users, at least one, drawn by the seed, in order."""
+    """Sample a share of the users, at least one.
+
+    Args:
+      users: U, number of users.
+      share: share to sample, in (0, 1].
+      seed: seed of the sample.
+
+    Returns:
+      Their numbers, in ascending order.
+
+    Example:
+      >>> known_users(4, 1.0, seed=3)
+      array([0, 1, 2, 3])
+    """
     count = max(1, round(share * users))
     return np.sort(np.random.default_rng([seed, 5]).choice(users, count, replace=False))

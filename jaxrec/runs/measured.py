@@ -1,4 +1,4 @@
-"""One system on the test targets of a leave-one-out split, and how a run keeps it."""
+"""The measurement of one system on the test items of a leave-one-out split, and its file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,14 +14,25 @@ _KIND = "measurement"
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Measured:
-    """One system on the test targets.
+    """One system on the test items.
 
     Attributes:
-      metrics: name to one value a user.
-      parameters: numbers of the model, frozen ones included; 0 for counts.
-      fit_seconds: training or counting, of this sitting.
-      test_seconds: recommending to all test users, compilation included.
+      metrics: one value per user, by metric.
+      parameters: size of the model, frozen parameters included; 0 for a baseline that counts.
+      fit_seconds: seconds of training or counting, since it was last resumed.
+      test_seconds: seconds to recommend to all test users, compilation included.
       items: `[U, K]` int32, each user's list, best first; -1 in unfilled places.
+
+    Example:
+      >>> measured = Measured(
+      ...     metrics={"hr@10": np.array([1.0, 0.0])},
+      ...     parameters=0,
+      ...     fit_seconds=0.1,
+      ...     test_seconds=0.2,
+      ...     items=np.array([[3, 1], [2, 0]], np.int32),
+      ... )
+      >>> float(measured.metrics["hr@10"].mean())
+      0.5
     """
 
     metrics: PerUser
@@ -31,7 +42,11 @@ class Measured:
     items: np.ndarray
 
     def save(self, path: Path, protocol: Mapping[str, object]) -> None:
-        """Write to one file, with what it was measured on.
+        """Write the measurement and its protocol to one file.
+
+        Args:
+          path: the file, such as `test.npz`.
+          protocol: what was measured how; see `protocol_of`.
 
         Raises:
           ResourceError: it cannot be written.
@@ -45,7 +60,10 @@ class Measured:
 
     @classmethod
     def load(cls, path: Path) -> tuple["Measured", dict[str, object]]:
-        """Read what `save` wrote, and the protocol.
+        """Read what `save` wrote.
+
+        Returns:
+          The measurement and its protocol.
 
         Raises:
           DataError: missing or damaged.

@@ -1,4 +1,4 @@
-"""Whatever holds a model, opened alike: a run, a model directory, a checkpoint made elsewhere."""
+"""Open anything that holds a model: a run, a model directory, or a checkpoint made elsewhere."""
 
 from pathlib import Path
 
@@ -13,13 +13,15 @@ def open_any(
     """Open a run directory, a model directory, or a checkpoint of another format.
 
     Args:
-      path: of any of these.
-      kind: of a checkpoint: architecture and head; None for what it says itself.
-      dtype: of a checkpoint's parameters.
+      path: the directory or file.
+      kind: architecture and head of a checkpoint; None for what it says itself.
+      dtype: type of a checkpoint's parameters.
       tokenizer: directory or llama2.c file of a tokenizer; None for the one beside the model.
 
     Raises:
-      ConfigError, DataError: as the readers of each; a run of a system that holds no such model.
+      ConfigError: a run of a system whose models cannot be opened, or a checkpoint that is not
+        supported.
+      DataError: no model there, or a damaged file.
     """
     if not is_run(path):
         return open_model(path, kind, dtype, tokenizer)

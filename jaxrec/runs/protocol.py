@@ -1,8 +1,7 @@
-"""The generative model and its baselines under one protocol_of, in one table.
+"""The evaluation protocol that all ranking systems share.
 
-Leave-one-out, the full catalogue ranked for every user, seen items left out if the run says so,
-tied scores at their mean rank, percentile bootstrap intervals over users, and a paired test of the
-model against each baseline with Holm's correction.
+The split is leave-one-out. The full catalogue is ranked for every user, without seen items if the
+run says so, and tied scores get their mean rank. `runs.table` adds bootstrap intervals and tests.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,10 +11,7 @@ import numpy as np
 
 from jaxrec.data import Dataset
 from jaxrec.decode import bucket
-from jaxrec.eval import (
-    Ties,
-    max_plus_one_rate,
-)
+from jaxrec.eval import Ties, max_plus_one_rate
 from jaxrec.ids import pad_items
 
 Stage = Literal["valid", "test"]
@@ -29,9 +25,27 @@ def ranking_batches(
     size: int = 256,
     users: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Users in batches of one shape, for `eval.evaluate`: history, user, target, seen, valid.
+    """Yield users in batches of one shape, as `eval.evaluate` reads them.
 
-    All users, or those with the numbers `users`.
+    Args:
+      dataset: the data.
+      stage: whose held-out items are the targets.
+      filter_seen: give "seen", the items that a ranking leaves out.
+      size: users per batch. The last batch repeats a user to fill up, with "valid" False.
+      users: numbers of the users; None for all.
+
+    Yields:
+      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; and
+      "seen", which is the history.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> batch = next(ranking_batches(dataset, "test", filter_seen=True, size=4))
+      >>> batch["target"].shape, batch["history"].shape == batch["seen"].shape
+      ((4,), True)
     """
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
     length = bucket(max(len(history) for history in histories))
@@ -49,11 +63,20 @@ def ranking_batches(
 
 
 def protocol_of(config: Any, dataset: Dataset) -> dict[str, object]:
-    """What a table is measured on: JSON-able.
+    """Describe what a measurement is made on: JSON-able.
 
     Args:
-      config: of a run; only "decode.filter_seen" and "share" are read.
+      config: the config of a run; only `decode.filter_seen` and `share` are read.
       dataset: its data.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> protocol_of(SasrecRunConfig(), dataset)["ranking"]
+      'full catalogue of 14 items'
     """
     share = known_share(config)
     known = {"known_share": share} if share < 1 else {}
@@ -69,12 +92,24 @@ def protocol_of(config: Any, dataset: Dataset) -> dict[str, object]:
 
 
 def known_share(config: Any) -> float:
-    """Share of the users whose histories a system may train on; 1 unless its config says less."""
+    """Return the share of the users whose histories a system may train on, 1 by default.
+
+    Example:
+      >>> from jaxrec.systems.vqrec import VqRecConfig
+      >>> known_share(VqRecConfig(share=0.1))
+      0.1
+    """
     return getattr(config, "share", 1.0)
 
 
 def heading(facts: Mapping[str, object]) -> str:
-    """The same in a line."""
+    """Return one line that describes a protocol, as `protocol_of` gives it.
+
+    Example:
+      >>> facts = {"dataset": "a", "users": 9, "ranking": "full catalogue of 5 items"}
+      >>> heading(facts | {"seen_items": "removed", "ties": "by row"})
+      'a, test: 9 users, full catalogue of 5 items, seen items removed; ties in time: by row'
+    """
     known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return (
         f"{facts['dataset']}, test: {facts['users']:,} users{known}, {facts['ranking']}, "
@@ -83,7 +118,18 @@ def heading(facts: Mapping[str, object]) -> str:
 
 
 def leak_audit(dataset: Dataset) -> dict[str, float]:
-    """How often the trivial rule "highest number in the history plus one" is right, as a share."""
+    """Return how often "the highest item number of the history plus one" is the test item.
+
+    A share far above chance would show that item numbers give the answer away.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> 0 <= leak_audit(dataset)["max_plus_one"] <= 1
+      True
+    """
     return {
         "max_plus_one": max_plus_one_rate(
             dataset.split.history("test"), dataset.split.target("test")

@@ -1,8 +1,8 @@
-"""What a system offers the commands: its config names the package, and `run.py` has the parts.
+"""What a system offers the commands: functions in the `run.py` of the package its config names.
 
-A config class has `system: ClassVar[str]`, such as "jaxrec.systems.generative"; the `run` module of
-that package has `CONFIG`, that class, and those functions of `System` that the system offers. So a
-config file is all that a command needs.
+A config class has `system: ClassVar[str]`, such as "jaxrec.systems.generative". The `run` module of
+that package has `CONFIG`, which is that class, and those functions of `System` that the system
+offers. So a config file is all that a command needs.
 """
 
 import dataclasses
@@ -15,23 +15,41 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from jaxrec.core import ConfigError, nearest
 from jaxrec.runs.measured import Measured
+from jaxrec.runs.requests import Recommendations, RecommendRequest
 
 if TYPE_CHECKING:
-    pass
+    from jaxrec.data import Dataset
+    from jaxrec.eval import RunParts
+    from jaxrec.ids import ItemCodes
+    from jaxrec.models import Opened
+    from jaxrec.peft import TuneConfig
 
 PACKAGE = "jaxrec.systems"
-# Systems that run directories written by earlier versions name otherwise, or not at all.
-OLD_NAMES = {"": "generative", "generative_run": "generative"}
+# The command that needs a function of `System`, as error messages name it.
+_COMMANDS = {
+    "train": "jaxrec train",
+    "evaluate": "jaxrec eval",
+    "rank": "jaxrec compare",
+    "recommend": "jaxrec recommend",
+    "report": "jaxrec report",
+    "fit_ids": "jaxrec ids",
+    "open_model": "jaxrec export --to hf",
+    "open_adapter": "jaxrec export --to peft",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What `jaxrec train` was asked for beside the config.
+    """Flags of `jaxrec train`.
 
     Attributes:
-      dry: say what it would take, and write nothing.
+      dry: report what training would take, and write nothing.
       show_shardings: print where every parameter lies.
       profile: write a trace of some steps.
+
+    Example:
+      >>> Options(dry=True).profile
+      False
     """
 
     dry: bool = False
@@ -40,67 +58,125 @@ class Options:
 
 
 class System(Protocol):
-    """A module of `jaxrec.systems` that commands can run."""
+    """The `run` module of a system. Every function is optional; see `offered`.
+
+    Attributes:
+      CONFIG: the config class.
+      INSTEAD: what to do instead of a function that the system does not offer, by its name; it ends
+        the error message. Optional.
+    """
 
     CONFIG: type
+    INSTEAD: Mapping[str, str]
 
     def train(self, config: Any, directory: Path, options: Options) -> None:
-        """Check everything, then train or resume, and write `train.json`."""
+        """Check everything, train or resume, and write `train.json`."""
 
     def evaluate(self, config: Any, directory: Path, *, baselines: bool) -> Mapping[str, Any]:
-        """Measure a trained run: JSON-able, with "lines" of text that `jaxrec eval` prints."""
+        """Measure a trained run.
+
+        Returns:
+          JSON-able: "heading", "protocol", "rows" and "comparisons" of the main table, and "lines"
+          of text; further tables by name in "tables".
+        """
 
     def rank(self, config: Any, directory: Path) -> Measured:
         """Measure the lists of a trained run on the test items of a leave-one-out split.
 
-        Only systems that recommend the next item have it; `jaxrec compare` needs it. A config whose
-        attribute `ranks` is False is of one that does, but asks for none itself.
+        A config whose attribute `ranks` is False has no such lists, although others of its class
+        do.
         """
+
+    def recommend(self, config: Any, directory: Path, request: RecommendRequest) -> Recommendations:
+        """Recommend items to one user, given all their interactions, held-out ones included."""
+
+    def report(self, config: Any, directory: Path) -> "RunParts":
+        """Read what the page and the model card of a run show; see `read_parts`."""
+
+    def fit_ids(self, config: Any, directory: Path) -> "tuple[Dataset, ItemCodes]":
+        """Fit and save the item IDs of a new run, or check and read those of an existing one."""
+
+    def open_model(self, config: Any, directory: Path) -> "Opened":
+        """Open a trained run as one model with plain kernels and its tokenizer."""
+
+    def open_adapter(
+        self, config: Any, directory: Path
+    ) -> "tuple[Opened, dict[str, Any], TuneConfig]":
+        """Open a tuned run: its base, the trained arrays for `peft.save_peft`, and how."""
 
 
 def system_of(config: Any) -> System:
-    """The module that runs a config.
+    """Return the module that runs a config.
 
     Raises:
       ConfigError: the config belongs to no system.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> system_of(SasrecRunConfig()).__name__
+      'jaxrec.systems.sasrec.run'
     """
     name = getattr(config, "system", None)
     if not dataclasses.is_dataclass(config) or not isinstance(name, str):
         raise ConfigError(
-            f"{type(config).__name__} is no config of a system: it must be a dataclass with "
-            "system: ClassVar[str], its package"
+            f"{type(config).__name__} is not the config of a system: it must be a dataclass with "
+            "system: ClassVar[str], the system's package"
         )
     return cast(System, importlib.import_module(f"{name}.run"))
 
 
 def offered(config: Any, function: str) -> Callable[..., Any]:
-    """The function of a config's system, such as "recommend".
+    """Return a function of a config's system.
+
+    Args:
+      config: of any system.
+      function: its name in `System`, such as "recommend".
 
     Raises:
-      ConfigError: the system does not offer it; the message names those that do.
+      ConfigError: the system does not offer it. The message names the systems that do, and what to
+        do instead if the system says so.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> offered(SasrecRunConfig(), "recommend").__name__
+      'recommend'
     """
-    found = getattr(system_of(config), function, None)
+    system = system_of(config)
+    found = getattr(system, function, None)
     if found is None:
         able = [name for name in system_names() if hasattr(_module(name), function)]
+        instead = getattr(system, "INSTEAD", {}).get(function, "")
         raise ConfigError(
-            f"{short_name(config)} does not offer {function}; systems that do: {', '.join(able)}"
+            f"{short_name(config)} does not offer {_COMMANDS.get(function, function)}; "
+            f"systems that do: {', '.join(able) or 'none'}{instead and f'; {instead}'}"
         )
     return cast(Callable[..., Any], found)
 
 
 def system_names() -> list[str]:
-    """Names of the systems that come with jaxrec, in alphabetical order."""
+    """Return the names of the systems that come with jaxrec, in alphabetical order.
+
+    Example:
+      >>> "generative" in system_names()
+      True
+    """
     package = importlib.import_module(PACKAGE)
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
+    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg)
 
 
 def config_class(name: str) -> type:
-    """The config class of the system that a run directory names, such as "generative".
+    """Return the config class of a system, given the name that `short_name` gives.
+
+    Args:
+      name: such as "generative"; the full name of a package for a system from elsewhere.
 
     Raises:
-      ConfigError: this version has no such system.
+      ConfigError: there is no such system.
+
+    Example:
+      >>> config_class("sasrec").__name__
+      'SasrecRunConfig'
     """
-    name = OLD_NAMES.get(name, name)
     inside, outside = name.isidentifier(), "." in name
     try:
         if inside and name in system_names():
@@ -113,7 +189,13 @@ def config_class(name: str) -> type:
 
 
 def short_name(config: Any) -> str:
-    """The name of a config's system in a run directory, which `config_class` reads."""
+    """Return the name of a config's system, as run directories store it.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> short_name(SasrecRunConfig())
+      'sasrec'
+    """
     return str(config.system).removeprefix(PACKAGE + ".")
 
 

@@ -1,29 +1,45 @@
-"""One table of systems: metrics with intervals over users, and paired tests against the model."""
+"""A table of systems: metrics with intervals over users, and paired tests against the model."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from jaxrec.eval import (
-    average,
-    bootstrap_interval,
-    holm,
-    paired_bootstrap,
-)
+from jaxrec.eval import average, bootstrap_interval, holm, paired_bootstrap
 from jaxrec.runs.config import METRIC
 from jaxrec.runs.measured import Measured
 
+# Name of the row that is the run itself.
 MODEL = "model"
 
 
 def baseline_table(
     measured: Mapping[str, Measured], config: Any, metric: str = METRIC
 ) -> dict[str, Any]:
-    """Rows and paired tests: JSON-able.
+    """Compare the model of a run with its baselines.
 
     Args:
-      measured: by name, that of the model among them.
-      config: of a run; only "eval.resamples" and "train.seed" are read.
-      metric: of the tests.
+      measured: measurements by name; `MODEL` is the run's own.
+      config: the config of the run; only `eval.resamples` and `train.seed` are read.
+      metric: the metric of the tests.
+
+    Returns:
+      JSON-able: "rows" by name, each with "metrics", percentile bootstrap "intervals" over users,
+      "parameters" and seconds; and "comparisons", a paired test of the model against each other
+      row, with Holm's correction.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> def measured(values):
+      ...     return Measured(
+      ...         metrics={"ndcg@10": np.array(values)},
+      ...         parameters=0,
+      ...         fit_seconds=0.0,
+      ...         test_seconds=0.0,
+      ...         items=np.zeros((4, 0), np.int32),
+      ...     )
+      >>> systems = {MODEL: measured([1.0, 0, 1, 0]), "markov": measured([0.0, 0, 1, 0])}
+      >>> baseline_table(systems, SasrecRunConfig())["comparisons"][0]["difference"]
+      0.25
     """
     resamples, seed = config.eval.resamples, config.train.seed
     rows = {}
@@ -64,14 +80,24 @@ def baseline_table(
     return {"rows": rows, "comparisons": comparisons}
 
 
-def table_lines(name: str, baseline_table: Mapping[str, Any]) -> list[str]:
-    """A table in a line a system: its metrics with their intervals."""
-    found = [f"{name}:"]
-    for system, row in baseline_table["rows"].items():
+def table_lines(name: str, table: Mapping[str, Any]) -> list[str]:
+    """Write a table as text, with one line per system and without MRR.
+
+    Args:
+      name: of the table; it stands in the first line.
+      table: as `baseline_table` returns it.
+
+    Example:
+      >>> row = {"metrics": {"hr@10": 0.2}, "intervals": {"hr@10": [0.1, 0.3]}}
+      >>> table_lines("seen items kept", {"rows": {"model": row}})
+      ['seen items kept:', '  model: hr@10 0.2000 [0.100, 0.300]']
+    """
+    lines = [f"{name}:"]
+    for system, row in table["rows"].items():
         shown = [
             "{} {:.4f} [{:.3f}, {:.3f}]".format(metric, value, *row["intervals"][metric])
             for metric, value in row["metrics"].items()
             if not metric.startswith("mrr")
         ]
-        found.append(f"  {system}: {'  '.join(shown)}")
-    return found
+        lines.append(f"  {system}: {'  '.join(shown)}")
+    return lines

@@ -13,8 +13,7 @@ from jaxrec.baselines import SasrecConfig
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
-from jaxrec.runs import DecodeConfig, EvalConfig
-from jaxrec.systems.generative import Config
+from jaxrec.systems.generative import Config, DecodeConfig, EvalConfig
 from jaxrec.testing.data import write_tiny_csv
 from jaxrec.train import TrainConfig
 

@@ -138,7 +138,7 @@ def test_a_bad_setting_is_named_before_anything_is_written(
     ("text", "words"),
     [
         (
-            "from jaxrec.systems import Config\ndef get_config(): return Config(max_item=3)",
+            "from jaxrec.systems.generative import *\ndef get_config(): return Config(max_item=3)",
             "max_items",
         ),
         (
@@ -146,7 +146,7 @@ def test_a_bad_setting_is_named_before_anything_is_written(
             "'lr'",
         ),
         (
-            "from jaxrec.systems import Config\ndef get_config(): return Config(max_items='3')",
+            "from jaxrec.systems.generative import *\nget_config = lambda: Config(max_items='3')",
             "int",
         ),
         ("x = 1", "get_config"),

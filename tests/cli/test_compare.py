@@ -146,7 +146,7 @@ def test_no_baseline_stands_beside_one_that_knows_fewer_users(capsys, tmp_path):
     config = str(Path(__file__).parents[2] / "configs" / "vqrec.py")
     words = ["compare", config, "--baselines", "markov", "--run-dir", str(tmp_path / "new")]
     assert main(words) == 2
-    assert "markov would know all users, and the first config a share of them (share 0.1)" in (
+    assert "markov would be trained on all users, and the first config only on a share" in (
         capsys.readouterr().err
     )
     assert not (tmp_path / "new").exists()

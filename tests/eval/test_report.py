@@ -12,6 +12,7 @@ from jaxrec.cli import main, report
 from jaxrec.core import DataError
 from jaxrec.core.files import to_json
 from jaxrec.eval.report import RunParts, model_card, render, settings
+from jaxrec.eval.report_facts import SystemFacts
 from jaxrec.ids import ItemCodes, code_statistics
 from jaxrec.systems.generative.config import Config
 
@@ -148,6 +149,7 @@ def whole():
     return RunParts(
         run="runs/a",
         config=dataclasses.asdict(Config()),
+        system=SystemFacts(name="Generative recommender"),
         env={
             "data": a_report()["protocol"],
             "python": "3.11",
@@ -315,8 +317,52 @@ def test_missing_part_names_the_command_that_makes_it(part, empty, command):
 
 def test_run_of_settings_alone_still_renders():
     parts = RunParts(run="runs/a", config=dataclasses.asdict(Config()))
-    assert "Generative recommender on ml-100k" in Page(render(parts)).text
+    assert "Recommender on ml-100k" in Page(render(parts)).text
     assert "jaxrec eval runs/a" in model_card(parts)
+
+
+def clicks():
+    """Parts of a run that ranks nothing: metrics without cut-offs, no IDs, rows without sizes."""
+    row = {"metrics": {"auc": 0.71}, "intervals": {"auc": [0.6, 0.8]}}
+    better = {"metrics": {"auc": 0.81}, "intervals": {"auc": [0.7, 0.9]}}
+    report = {
+        "rows": {"model": row | {"parameters": 12}, "untuned": better, "item mean": row},
+        "comparisons": [],
+        "protocol": {"dataset": "rule", "test": 40, "fingerprint": "abc"},
+        "heading": "rule, users split",
+        "tables": {"rating": {"model, text": {"rmse": 0.955}}},
+    }
+    facts = SystemFacts(name="Asker", metric="mean_auc", has_ids=False, variants=("untuned",))
+    metrics = [
+        {"step": step, "loss": 1.0, "valid/mean_auc": 0.5, "valid/auc": 0.4} for step in (1, 2)
+    ]
+    return dataclasses.replace(
+        whole(), system=facts, report=report, env={}, metrics=metrics, codes=None, ids={}
+    )
+
+
+def test_a_system_without_rankings_or_ids_has_a_page_and_a_card():
+    text = Page(render(clicks())).text
+    assert "Asker on rule" in text
+    assert "rule, users split. The model reaches AUC 0.7100." in text
+    # The best other row is the model itself, so it is no baseline.
+    assert "The strongest baseline, item mean, reaches 0.7100." in text
+    assert "rating system RMSE model, text 0.9550" in text
+    assert "Validation metrics by training step step MEAN_AUC AUC 1 0.5000 0.4000" in text
+    assert "Item IDs" not in text and "Sample recommendations" not in text
+    card = model_card(clicks())
+    assert "| model, text | 0.9550 |" in card
+    assert "| model | 0.7100 [0.600, 0.800] | 12 |" in card
+    assert "Item text encoder" not in card
+
+
+def test_a_run_that_measured_no_main_metric_shows_its_tables():
+    empty = {"model": {"metrics": {}, "intervals": {}}}
+    parts = dataclasses.replace(clicks(), report=clicks().report | {"rows": empty})
+    text = Page(render(parts)).text
+    assert "rule, users split. The results are in the tables below." in text
+    assert "model, text 0.9550" in text
+    assert "model, text" in model_card(parts)
 
 
 def test_report_without_baselines_renders():

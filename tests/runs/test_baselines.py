@@ -11,10 +11,11 @@ from jaxrec.data.dataset import load_dataset
 from jaxrec.items import text as item_text
 from jaxrec.runs import compare
 from jaxrec.runs.baselines import measure_baseline
-from jaxrec.runs.config import COUNTING, TRAINED, EvalConfig
+from jaxrec.runs.config import COUNTING, TRAINED
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import ranking_batches
 from jaxrec.systems.generative import recommender as generative
+from jaxrec.systems.generative.config import EvalConfig
 from jaxrec.testing import tiny_config, write_tiny_csv
 
 SMALL = {
@@ -97,7 +98,7 @@ def test_other_texts_are_another_baseline(tiny, tmp_path, monkeypatch):
         test_seconds=0.0,
         items=np.zeros((dataset.num_users, 10), np.int32),
     )
-    monkeypatch.setattr(compare.comparison, "measure_baseline", lambda *_: measured)
+    monkeypatch.setattr(compare.baselines, "measure_baseline", lambda *_: measured)
     compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
     compare.measure_baseline("gru4rec_text", config, dataset, tmp_path, 0)
     ids = dataclasses.replace(config.ids, text_fields=("title",))
@@ -126,6 +127,7 @@ def test_baselines_over_pairs_are_those_that_read_users(tiny):
 
 def test_an_unknown_baseline_is_refused_by_name():
     with pytest.raises(
-        ConfigError, match=r"no baseline 'gru' in eval\.baselines; known: .*gru4rec"
+        ConfigError,
+        match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec'\?; known: popularity",
     ):
         EvalConfig(baselines=("gru",))

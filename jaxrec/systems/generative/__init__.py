@@ -7,11 +7,12 @@ if TYPE_CHECKING:
     from jaxrec.systems.generative.config import (
         BatchConfig as BatchConfig,
         Config as Config,
+        DecodeConfig as DecodeConfig,
+        EvalConfig as EvalConfig,
         load_config as load_config,
     )
     from jaxrec.systems.generative.measure import measure_model as measure_model
     from jaxrec.systems.generative.model import start_tokens as start_tokens
-    from jaxrec.systems.generative.opened import open_adapter as open_adapter
 else:
     from jaxrec.core import attach
 

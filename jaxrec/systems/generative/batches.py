@@ -1,7 +1,7 @@
 """A run's histories as training batches: padded, in length buckets, or packed.
 
-The layouts hold the same windows, and differ in shapes and in how much of them is padding. Where a
-history is read in both directions, each of its prefixes is an example instead of a window.
+All layouts hold the same windows; they differ in their shapes and in their share of padding. If a
+model reads histories in both directions, the examples are prefixes of histories and not windows.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ class TrainingBatches:
     """Batches for `id_loss`, or for `next_item_loss`.
 
     Attributes:
-      dataset: endless Grain dataset of "tokens", and "segments" where rows are packed; or of
-        "source" and "target".
-      shapes: `jax.ShapeDtypeStruct`s of every kind of batch, that of the longest rows last.
+      dataset: endless Grain dataset of "tokens", with "segments" if rows are packed; or of "source"
+        and "target".
+      shapes: `jax.ShapeDtypeStruct`s of every kind of batch, the one with the longest rows last.
       description: what a batch is like, in words.
       padding: share of padding over an epoch.
-      baseline: likewise, if every history were padded to `max_items`.
+      baseline: share of padding if every history were padded to `max_items`.
     """
 
     dataset: Any
@@ -48,7 +48,7 @@ class TrainingBatches:
     baseline: float
 
     def __str__(self) -> str:
-        """One line to show before training."""
+        """Return one line to show before training."""
         line = f"batches of {self.description}: {self.padding:.1%} padding"
         if self.padding == self.baseline:
             return line
@@ -62,21 +62,22 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     starts: np.ndarray | None = None,
 ) -> TrainingBatches:
-    """Lay the training histories out as the config says.
+    """Lay out the training histories as the config says.
 
     Args:
-      config: of the run.
-      source: item arrays, one a user.
+      config: the config of the run.
+      source: item arrays, one per user.
       tokens_of: `[I, L]` int32, tokens of each item.
-      shard: (part, parts) of every batch that the dataset gives; shapes are of whole batches.
-      starts: `[U]` int32, see `model.start_tokens`.
+      shard: (part, parts): which part of every batch the dataset gives; shapes are those of whole
+        batches.
+      starts: `[U]` int32 tokens that the histories begin with; see `model.start_tokens`.
 
     Raises:
       ConfigError: a batch that does not divide over devices and micro-batches.
     """
     layout, rows, levels = config.batches, config.train.batch_size, tokens_of.shape[1]
     apart = config.architecture != "causal"
-    # The item that follows a history is no part of what is read.
+    # An example of a bidirectional model is a history and the item that follows it.
     items = config.max_items + apart
     kind, users = (Prefixes if apart else Windows), starts is not None
     windows = kind.of(source, length=items, seed=config.train.seed, users=users)
@@ -147,13 +148,13 @@ def training_batches(
 
 
 def measure(batch: Mapping[str, np.ndarray]) -> tuple[int, int]:
-    """Tokens that the model reads of a batch, and the cells that they lie in."""
+    """Return the number of tokens that the model reads of a batch, and the number of its cells."""
     if "segments" in batch:
         levels = batch["tokens"].shape[-1]
         used = batch["segments"] >= 0
         return levels * int(np.count_nonzero(used)), levels * used.size
     if "source" in batch:
-        # What is read but for the first token, and what is written: those of all items.
+        # The tokens of all items: what is read without the first token, and what is written.
         read = batch["source"][:, 1:]
         written = batch["target"].size
         return int(np.count_nonzero(batch["source"])) - len(read) + written, read.size + written

@@ -1,4 +1,4 @@
-"""A whole run as one frozen value, which `configs/*.py` return and the command line overrides."""
+"""A whole run as one frozen value, which config files return and the command line overrides."""
 
 import dataclasses
 from pathlib import Path
@@ -15,10 +15,11 @@ from jaxrec.baselines import (
 )
 from jaxrec.core import ConfigError, MeshConfig, ShardingRules
 from jaxrec.data import DataConfig
+from jaxrec.decode import Draws, ListStrategy
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.runs import DecodeConfig, EvalConfig, load_run, short_name
+from jaxrec.runs import SampledEvalConfig, SearchConfig, check_least, load_run, short_name
 from jaxrec.train import TrainConfig
 
 
@@ -27,11 +28,19 @@ class BatchConfig:
     """How histories of different lengths share the fixed shapes of training batches.
 
     Attributes:
-      layout: "pad" has a history a row, all padded to `max_items`; "bucket" too, but a batch's rows
-        are padded to one of a few lengths; "pack" puts several histories into a row.
-      buckets: most lengths, and so compiled shapes, of "bucket". `train.batch_size` are the rows
-        at `max_items`; shorter batches have as many more as keeps their tokens about equal.
+      layout: "pad" has one history per row, padded to `max_items`; "bucket" pads all rows of a
+        batch to one of a few lengths; "pack" puts several histories into a row.
+      buckets: largest number of lengths, and so of compiled shapes, of "bucket". A batch of length
+        `max_items` has `train.batch_size` rows; a shorter one has more, so that its number of
+        tokens is about the same.
       row_items: items that a row of "pack" has room for; 0 for `max_items`.
+
+    Raises:
+      ConfigError: a size that leaves no room.
+
+    Example:
+      >>> BatchConfig(layout="bucket", buckets=2).row_items
+      0
     """
 
     layout: Literal["pad", "bucket", "pack"] = "pad"
@@ -39,7 +48,6 @@ class BatchConfig:
     row_items: int = 0
 
     def __post_init__(self) -> None:
-        """Reject sizes that hold nothing."""
         if self.buckets < 1:
             raise ConfigError(f"batches.buckets must be at least 1, got {self.buckets}")
         if self.row_items < 0:
@@ -47,19 +55,81 @@ class BatchConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeConfig(SearchConfig):
+    """How items are generated; see `SearchConfig` for the other settings.
+
+    Attributes:
+      strategy: "beam" searches for the best items and is exact; "sample" draws items; "next_k"
+        generates one item after the other and appends each to the history.
+      normalize: log-probabilities are over all codes of a level or over its legal codes.
+      draws: settings of "sample".
+      next_beams: beam width of the search for each item in "next_k".
+
+    Example:
+      >>> DecodeConfig(beams=20).strategy
+      'beam'
+    """
+
+    strategy: ListStrategy = "beam"
+    normalize: Literal["codes", "legal"] = "codes"
+    draws: Draws = Draws()
+    next_beams: int = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig(SampledEvalConfig):
+    """How the model is measured beside its baselines; see `SampledEvalConfig`.
+
+    Attributes:
+      samples: number of users whose histories and recommendations the report shows.
+      text_encoders: also measure every text encoder at hand, whether the IDs use it or not. An
+        encoder that the IDs do not use encodes all item texts for this measurement.
+
+    Example:
+      >>> EvalConfig().baselines[-1]
+      'sasrec'
+    """
+
+    baselines: tuple[str, ...] = (*SampledEvalConfig.baselines, "sasrec")
+    samples: int = 5
+    text_encoders: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, samples=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """A run: data, IDs, model, training, decoding, evaluation.
 
     Attributes:
-      max_items: most recent items of a history that the model reads.
-      architecture: "causal", a decoder that learns from every item of a window at once;
-        "encoder_decoder", or "prefix", a decoder whose history sees itself in both directions:
-        these learn from each prefix of a history by itself.
-      user_tokens: tokens to which users are hashed; a user's stands in front of the history. 0 for
-        none (Rajput et al. 2023, section 3.2, have 2,000).
-      model: shape of the model; its vocabulary follows from the IDs. With `tune.base` the
-        shape is the base's, and only the dropouts, dtype and remat given here are read.
-      tune: from which model training starts, and what of it is trained.
+      max_items: number of most recent items of a history that the model reads.
+      architecture: "causal" is a decoder that learns from all items of a window at once.
+        "encoder_decoder", and "prefix", a decoder whose history is attended to in both directions,
+        learn from one prefix of a history at a time.
+      user_tokens: number of tokens to which users are hashed; the user's token precedes the
+        history. 0 for none (Rajput et al. 2023, section 3.2, use 2,000).
+      data: interactions and their split.
+      ids: how items get their IDs.
+      model: shape of the model; its vocabulary follows from the IDs. With `tune.base` the shape is
+        that of the base, and only the dropouts, dtype and remat given here are read.
+      tune: which model training starts from, and which part of it is trained.
+      train: optimizer and schedule.
+      batches: layout of the training batches.
+      decode: how items are generated.
+      eval: how the model is measured beside its baselines.
+      sasrec, gru4rec, caser, bert4rec, dros, bpr, neumf, gru4rec_text, dros_text: settings of the
+        trained baselines.
+      mesh: devices.
+      sharding: how parameters and batches are divided over them.
+
+    Raises:
+      ConfigError: settings that contradict one another.
+
+    Example:
+      >>> Config(max_items=20).architecture
+      'causal'
     """
 
     system: ClassVar[str] = "jaxrec.systems.generative"
@@ -91,7 +161,6 @@ class Config:
     sharding: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
-        """Reject settings that contradict one another."""
         if self.max_items < 1:
             raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
         if self.user_tokens < 0:
@@ -104,8 +173,8 @@ class Config:
             )
         if self.tune.method != "full" and not self.tune.base:
             raise ConfigError(
-                f"tune.method {self.tune.method} trains a small part of a model that there must be "
-                "already: give it as tune.base, or train all: tune.method full"
+                f"tune.method {self.tune.method} trains a small part of a model that must already "
+                "exist: give it as tune.base, or train everything: tune.method full"
             )
         if self.batches.layout == "pack" and self.tune.method in ("prefix", "prompt"):
             raise ConfigError(
@@ -120,11 +189,11 @@ class Config:
 
     @property
     def items_read(self) -> int:
-        """Most recent items of a history that are read to recommend.
+        """Number of most recent items of a history that are read to recommend.
 
-        What is generated must lie within the `max_items` that windows of a decoder have: always
-        where it has a row for each position, as rows beyond were never trained, and where a whole
-        list is appended.
+        The windows that a decoder is trained on have `max_items` items. What is generated must lie
+        within that length in two cases: if positions are learned, because later rows of their table
+        were never trained, and if "next_k" appends a whole list.
         """
         if self.architecture != "causal" or self.tune.base:
             return self.max_items
@@ -136,9 +205,9 @@ class Config:
     def _check_architecture(self) -> None:
         if self.decode.strategy == "next_k" and self.architecture != "causal":
             raise ConfigError(
-                f"decode.strategy next_k adds items to a history that was read; architecture "
-                f"{self.architecture} would have to read it anew: use decode.strategy beam or "
-                "sample, or architecture causal"
+                f"decode.strategy next_k appends items to a history that was already read, and "
+                f"architecture {self.architecture} would have to read it again; use "
+                "decode.strategy beam or sample, or architecture causal"
             )
         if self.items_read < 1:
             raise ConfigError(
@@ -151,8 +220,8 @@ class Config:
         for what in given:
             if self.tune.base:
                 raise ConfigError(
-                    f"{what} is for models trained from scratch, and tune.base is "
-                    f"{self.tune.base!r}; give architecture causal without user_tokens, or no "
+                    f"{what} needs a model trained from scratch, and tune.base is "
+                    f"{self.tune.base!r}; use architecture causal without user_tokens, or no "
                     "tune.base"
                 )
             if self.batches.layout == "pack":
@@ -167,11 +236,17 @@ def load_config(directory: Path) -> Config:
     Raises:
       DataError: no run there.
       ConfigError: settings that this version does not know, or a run of another system.
+
+    Example:
+      >>> load_config(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      jaxrec.core.errors.DataError: nowhere is no run directory (it has no config.json); ...
     """
     config = load_run(directory)
     if not isinstance(config, Config):
         raise ConfigError(
-            f"{directory} holds a run of {short_name(config)}, which this cannot use; give a run "
-            "of a generative config, such as configs/quickstart.py"
+            f"{directory} holds a run of {short_name(config)}, and a run of the generative "
+            "recommender is needed, such as one of configs/quickstart.py"
         )
     return config

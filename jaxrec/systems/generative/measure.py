@@ -1,4 +1,4 @@
-"""Generate for every test user, count what must never happen, and show a few lists."""
+"""Measure a generative model: lists for all test users, invalid items, and sample lists."""
 
 import time
 from collections.abc import Mapping
@@ -8,9 +8,7 @@ import numpy as np
 
 from jaxrec.data import Dataset
 from jaxrec.decode import Recommender
-from jaxrec.eval import (
-    list_metrics,
-)
+from jaxrec.eval import list_metrics
 from jaxrec.peft import Tuning, size_of
 from jaxrec.runs import Measured
 from jaxrec.systems.generative.config import Config
@@ -21,11 +19,17 @@ from jaxrec.train import ProgressBar
 def measure_model(
     recommender: Recommender, config: Config, dataset: Dataset, fit_seconds: float
 ) -> tuple[Measured, dict[str, Any]]:
-    """Generate for every test user.
+    """Generate a list for every test user.
+
+    Args:
+      recommender: a trained model.
+      config: the config of its run.
+      dataset: its data.
+      fit_seconds: seconds that its training took.
 
     Returns:
-      The measurement, and facts about the lists: "items" `[U, K]`, "scores" `[U, K]`, and the
-      counts "invalid_items" (no such item, or one that was to be left out) and "repeated_items".
+      The measurement, and facts about the lists: "items" and "scores" `[U, K]`, and the counts
+      "invalid_items" (items that do not exist or should have been left out) and "repeated_items".
     """
     histories, targets = dataset.split.history("test"), dataset.split.target("test")
     started = time.monotonic()
@@ -49,12 +53,19 @@ def measure_model(
 
 
 def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[str, int]:
-    """Count what a constrained search must never give.
+    """Count items that a constrained search must never generate.
 
     Args:
       items: `[U, K]`, -1 in unfilled places.
-      barred: U arrays of items that were to be left out.
+      barred: U arrays of items that lists must not hold.
       num_items: I.
+
+    Returns:
+      "invalid_items" and "repeated_items".
+
+    Example:
+      >>> faults(np.array([[4, 4, 1, -1]]), [np.array([1])], num_items=5)
+      {'invalid_items': 1, 'repeated_items': 1}
     """
     invalid = repeated = 0
     for row, out in zip(items, barred, strict=True):
@@ -65,7 +76,7 @@ def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[
 
 
 def samples(config: Config, dataset: Dataset, lists: Mapping[str, np.ndarray]) -> list[Any]:
-    """Histories and recommendations of a few users, with titles: JSON-able."""
+    """Return the histories and recommendations of a few random users, with titles: JSON-able."""
     labels = dataset.interactions.items.labels()
     histories, targets = dataset.split.history("test"), dataset.split.target("test")
     count = min(config.eval.samples, len(histories))

@@ -1,7 +1,8 @@
 """The model of a run: its shape and vocabulary, and where it comes from.
 
-A run without `tune.base` trains a model from scratch. One with it starts from another model: from
-a run, whose item IDs must be these, or from a text model, which is given them as tokens.
+A run without `tune.base` trains a model from scratch. A run with it starts from another model:
+either a run, which must have the same item IDs, or a text model, to which the IDs are added as
+tokens.
 """
 
 import dataclasses
@@ -19,16 +20,20 @@ from jaxrec.runs import is_run, load_codes
 from jaxrec.systems.generative import text_base
 from jaxrec.systems.generative.config import Config, load_config
 
-# What training alone reads, so that it may differ from the base's.
+# Settings that only training reads, so they may differ from the base's.
 _OWN = ("dropout", "attention_dropout", "mlp_dropout", "dtype", "remat")
 
 
 def resolve(config: Config) -> Config:
-    """The config with the shape of the model that it starts from; the same where there is no base.
+    """Return the config with the shape of its base; a config without a base is unchanged.
 
     Raises:
       ConfigError: a base that no recommender can start from.
       DataError: no base there.
+
+    Example:
+      >>> resolve(Config()) == Config()
+      True
     """
     if not config.tune.base:
         return config
@@ -49,7 +54,12 @@ def resolve(config: Config) -> Config:
 
 
 def vocabulary(config: Config, codes: ItemCodes) -> IdVocabulary:
-    """Token numbers of the IDs of a resolved config; those of a text model come before them."""
+    """Return the token numbers of the IDs; those of a text model come before them.
+
+    Args:
+      config: a resolved config.
+      codes: the item IDs.
+    """
     if not config.tune.base:
         return IdVocabulary(
             sizes=codes.sizes,
@@ -59,9 +69,17 @@ def vocabulary(config: Config, codes: ItemCodes) -> IdVocabulary:
 
 
 def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
-    """Token that each user's history begins with, `[U]` int32; None for BOS.
+    """Return the token that each user's history begins with, `[U]` int32; None for BOS.
 
-    By a hash of the user's original ID, so that it is the same whoever else is in the data.
+    It is a hash of the user's original ID, so it does not depend on the other users of the data.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=5, items=12)
+      >>> tokens = start_tokens(Config(user_tokens=3), Dataset(data, leave_one_out(data)))
+      >>> tokens.shape, bool((tokens >= 2).all() and (tokens < 5).all())
+      ((5,), True)
     """
     if not config.user_tokens:
         return None
@@ -72,7 +90,7 @@ def start_tokens(config: Config, dataset: Dataset) -> np.ndarray | None:
 
 
 def knows_text(words: IdVocabulary) -> bool:
-    """Whether there are tokens of text before those of the IDs, of a run with `tune.base`."""
+    """Return whether the vocabulary of a run with `tune.base` has tokens of text."""
     return words.num_special > IdVocabulary(sizes=words.sizes).num_special
 
 
@@ -98,15 +116,21 @@ def _has_encoder(config: Config) -> bool:
 
 
 def make_spec(config: Config, codes: ItemCodes) -> ModelSpec:
-    """The same as a `ModelSpec`."""
+    """Return the model of `make_model` as a `ModelSpec`."""
     shape = make_model(config, codes).config
     return ModelSpec("encoder_decoder" if _has_encoder(config) else "causal", shape)
 
 
 def origin(config: Config, codes: ItemCodes) -> tuple[Pretrained, Any]:
-    """The text model that a run goes back to, without parameters, and its tokenizer with the IDs.
+    """Return the text model that a run was tuned from, directly or through other runs.
 
-    A run that goes back to none has a model and a tokenizer of IDs alone.
+    Args:
+      config: a resolved config.
+      codes: the item IDs.
+
+    Returns:
+      The model without parameters, and its tokenizer with the IDs added. A run that was trained
+      from scratch has its own model and a tokenizer of IDs alone.
     """
     path = Path(config.tune.base)
     if not config.tune.base:
@@ -123,14 +147,14 @@ def origin(config: Config, codes: ItemCodes) -> tuple[Pretrained, Any]:
 
 
 def check_items(config: Config, rows: list[dict[str, str]]) -> None:
-    """Check that a run that is the base gives the items these IDs.
+    """Check that a base that is a run gives the items the same IDs.
 
     Args:
-      config: of the run to be.
-      rows: its item <-> ID map, see `item_ids.item_rows`.
+      config: the config of the new run.
+      rows: its map from items to IDs; see `item_ids.item_rows`.
 
     Raises:
-      ConfigError: naming the first difference.
+      ConfigError: other items, or another ID of an item; the message names the first.
     """
     path = Path(config.tune.base)
     if not config.tune.base or not is_run(path):
@@ -144,7 +168,7 @@ def check_items(config: Config, rows: list[dict[str, str]]) -> None:
         )
     for item, code in ours.items():
         if theirs.get(item) != code:
-            there = f"as {theirs[item]}" if item in theirs else "not at all"
+            there = f"as {theirs[item]}" if item in theirs else "under no ID"
             raise ConfigError(
                 f"tune.base {path} knows item {item} {there}, and here its ID is {code}; {fix}"
             )

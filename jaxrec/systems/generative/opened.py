@@ -1,4 +1,4 @@
-"""A trained run as a model that can leave: merged, or as an adapter beside its base."""
+"""A trained run ready for export: as one merged model, or as an adapter beside its base."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,10 @@ from jaxrec.systems.generative.parameters import adapter, merged_model
 
 
 def open_adapter(directory: Path) -> tuple[Opened, dict[str, Any], TuneConfig]:
-    """Open a tuned run: its base, what was trained as `peft.save_peft` takes it, and how.
+    """Open a tuned run.
+
+    Returns:
+      The base, the trained arrays as `peft.save_peft` takes them, and how they were trained.
 
     Raises:
       ConfigError: a run that trained all parameters.
@@ -28,7 +31,7 @@ def open_adapter(directory: Path) -> tuple[Opened, dict[str, Any], TuneConfig]:
 
 
 def open_run_model(directory: Path) -> Opened:
-    """Open a run as one model of plain kernels, with the tokenizer and the items' IDs.
+    """Open a run as one model with plain kernels, with its tokenizer and the items' IDs.
 
     Raises:
       ConfigError, DataError: see `merged_model`.
@@ -40,14 +43,14 @@ def open_run_model(directory: Path) -> Opened:
 def _named(
     model: Pretrained, config: Config, codes: ItemCodes, rows: list[dict[str, str]]
 ) -> Opened:
-    """The model of a run with the family and the tokenizer of the one that it goes back to."""
+    """Put a run's model together with the family and tokenizer of its `origin`."""
     described, tokenizer = origin(config, codes)
     model = dataclasses.replace(model, family=described.family, tokens=described.tokens)
     return Opened(model, tokenizer, rows)
 
 
 def _read_run(directory: Path) -> tuple[Config, ItemCodes, list[dict[str, str]]]:
-    """Settings, IDs, and the item <-> ID map of a run."""
+    """Read the settings, the IDs, and the map from items to IDs of a run."""
     config = load_config(directory)
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)

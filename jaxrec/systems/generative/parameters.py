@@ -1,7 +1,7 @@
-"""The parameters of a run: read from its base to begin with, from base and checkpoint to be used.
+"""The parameters of a run: where training starts from, and what a trained run has.
 
-What is frozen is in no checkpoint, so the base must stay where it was; every checkpoint holds its
-checksum, and a base that has changed since is refused.
+Checkpoints do not hold frozen parameters, so a tuned run reads them from its base, which must stay
+where it is. Every checkpoint holds the checksum of the base, and a changed base is refused.
 """
 
 import dataclasses
@@ -29,12 +29,12 @@ from jaxrec.train import load_params, make_optimizer, make_shapes
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Start:
-    """What a run begins with.
+    """What the training of a run starts from.
 
     Attributes:
-      trainable: gives the trainable tree; None for the plan's own initialization.
-      frozen: arrays of the frozen tree; None where all is trained.
-      base: what the frozen parameters are, by name and checksum; "" where there are none.
+      trainable: returns the trainable tree; None for the plan's own initialization.
+      frozen: arrays of the frozen tree; None if everything is trained.
+      base: name and checksum of the base that the frozen parameters come from; "" without any.
     """
 
     trainable: Callable[[], Any] | None = None
@@ -43,16 +43,17 @@ class Start:
 
 
 def load_start(config: Config, codes: ItemCodes) -> Start:
-    """Read the base of a run, if it has one, and split it.
+    """Read the base of a run, if it has one, and split it into trainable and frozen parameters.
 
     Raises:
-      ConfigError, DataError: a base that is not there, or not what the run's settings say.
+      ConfigError: a base that does not match the run's settings.
+      DataError: no base there, or a damaged one.
     """
     if not config.tune.base:
         return Start()
     key = jax.random.key(config.train.seed)
     if config.tune.method == "full":
-        # Read when it is asked for: a run that resumes has no need of it.
+        # Read only when it is asked for, because a run that resumes does not need it.
         return Start(lambda: _read_base(config, codes, key)[0])
     params, checksum = _read_base(config, codes, key)
     tuning = split(config, codes, key, params)
@@ -61,7 +62,7 @@ def load_start(config: Config, codes: ItemCodes) -> Start:
 
 
 def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
-    """The model's variables of the best checkpoint, frozen ones read from the base.
+    """Return the model's variables at the best checkpoint, with frozen ones from the base.
 
     Raises:
       DataError: not trained yet, damaged, or a base that has changed since.
@@ -80,24 +81,24 @@ def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
 
 
 def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretrained:
-    """The best checkpoint of a run as a model of plain kernels.
+    """Return the best checkpoint of a run as a model with plain kernels.
 
     Raises:
       ConfigError: tuning that no kernel can hold, or a prefix decoder.
-      DataError: as of `load_variables`.
+      DataError: see `load_variables`.
     """
     if config.architecture == "prefix":
         raise ConfigError(
-            f"{directory} is of architecture prefix: its histories see themselves in both "
-            "directions, which no exported decoder does; train architecture causal or "
+            f"{directory} has architecture prefix, whose histories are attended to in both "
+            "directions, and no exported decoder can do that; train architecture causal or "
             "encoder_decoder"
         )
     method = config.tune.method
     if method in ("adapter", "prefix", "prompt"):
         apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"
         raise ConfigError(
-            f"{directory} was tuned by tune.method {method}, which kernels cannot hold; keep it "
-            f"beside its base{apart}"
+            f"{directory} was tuned by tune.method {method}, whose parameters cannot be merged "
+            f"into kernels; keep it beside its base{apart}"
         )
     found = load_variables(config, codes, directory)
     model = Pretrained(spec=make_spec(config, codes), params={"params": found["params"]})
@@ -108,13 +109,13 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
 
 
 def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrained, dict[str, Any]]:
-    """The base of a run with rows for the IDs, and what the best checkpoint adds to it.
+    """Return the base of a run with rows for the IDs, and what the best checkpoint adds to it.
 
-    The latter is as `peft.save_peft` takes it.
+    The latter is what `peft.save_peft` takes.
 
     Raises:
-      ConfigError: a run that trained all there is.
-      DataError: as of `load_variables`.
+      ConfigError: a run that trained all parameters.
+      DataError: see `load_variables`.
     """
     shapes = shapes_of(config, codes)
     if shapes.frozen is None:
@@ -132,7 +133,7 @@ def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrain
 
 
 def _read_base(config: Config, codes: ItemCodes, key: jax.Array) -> tuple[Any, str]:
-    """Parameters of the base with rows for the IDs, and the checksum of it as it is kept."""
+    """Read the parameters of the base, with rows for the IDs, and its checksum without them."""
     path = Path(config.tune.base)
     if is_run(path):
         original = model = merged_model(load_config(path), load_codes(path), path)

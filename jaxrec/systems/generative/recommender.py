@@ -1,4 +1,4 @@
-"""The generative recommender: item IDs, a model trained on histories, beam search.
+"""The generative recommender: item IDs, a model trained on histories, and a constrained search.
 
 dataset -> item IDs -> histories as tokens -> decoder or encoder-decoder -> next item's ID, token by
 token
@@ -37,14 +37,20 @@ from jaxrec.train import FitResult, Plan, check_batch, fit, make_plan
 
 
 def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
-    """Return the item IDs of a run: fitted and kept for a new one, checked and read for an old one.
+    """Return the item IDs of a run: fit and save them for a new run, or check and read them.
 
-    Nothing is written before everything that can be checked has been, or without `write` at all.
-    Of several processes the first fits them, and the others read what it wrote.
+    Nothing is written before everything has been checked that can be checked. If there are several
+    processes, the first fits the IDs, and the others read them.
+
+    Args:
+      config: the config of the run, resolved.
+      dataset: its data.
+      directory: where it is, or will be.
+      write: False to write nothing at all.
 
     Raises:
       ConfigError: settings that contradict the data or the run that the directory holds.
-      DataError: other data than the run's.
+      DataError: the directory holds a run on other data.
     """
     if write and jax.process_count() > 1:
         on_writer(lambda: _open_run(config, dataset, directory, write=True))
@@ -78,7 +84,13 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
 
 
 def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommender:
-    """Put model, parameters, index and devices together."""
+    """Put the model, its parameters, the index of the IDs and the devices together.
+
+    Args:
+      config: the config of the run, resolved.
+      codes: its item IDs.
+      params: variables of the model; None to add them later.
+    """
     return Recommender(
         model=make_model(config, codes),
         params=params,
@@ -99,10 +111,15 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
 
 
 def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
-    """Compile the training step of a run, allocating nothing of the model's size.
+    """Compile the training step of a run without allocating anything of the model's size.
+
+    Args:
+      config: the config of the run, resolved.
+      dataset: its data.
+      codes: its item IDs.
 
     Raises:
-      ConfigError: settings that fit neither the model nor the devices.
+      ConfigError: settings that do not fit the model or the devices.
       ResourceError: see `make_plan`.
     """
     model, words = make_model(config, codes), vocabulary(config, codes)
@@ -134,10 +151,10 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
 
 
 def show_shardings(config: Config, codes: ItemCodes) -> str:
-    """Where every parameter of a run lies, see `describe_shardings`; trained ones first.
+    """Describe where every parameter of a run lies, trained ones first.
 
     Raises:
-      ConfigError: settings that fit neither the model nor the devices.
+      ConfigError: settings that do not fit the model or the devices.
     """
     shapes, mesh = shapes_of(config, codes), make_mesh(config.mesh)
     trained, shown = shapes.trainable, []
@@ -157,19 +174,19 @@ def train(
     plan: Plan | None = None,
     profile: bool = False,
 ) -> FitResult:
-    """Train the model, or go on training it, below `directory`.
+    """Train the model below `directory`, or resume its training.
 
     Args:
-      config: of the run, resolved.
+      config: the config of the run, resolved.
       dataset: its data.
       codes: its item IDs.
-      directory: where it is.
-      plan: of `plan_training`; None to make it here.
-      profile: see `fit`.
+      directory: where the run is.
+      plan: what `plan_training` returned; None to make it here.
+      profile: write a trace of some steps.
 
     Raises:
       ResourceError: a step needs more memory than a device has, or the disk is full.
-      ConfigError, DataError: as of `load_start` and `fit`.
+      ConfigError, DataError: see `load_start` and `fit`.
     """
     plan = plan or plan_training(config, dataset, codes)
     plan.memory.check()
@@ -208,7 +225,7 @@ def train(
 
 
 def valid_users(config: Config, dataset: Dataset) -> np.ndarray:
-    """Users of a validation: all, or a sample that depends on the seed alone."""
+    """Return the users of a validation: all, or a sample that depends only on the seed."""
     count = config.eval.valid_users
     if not count or count >= dataset.num_users:
         return np.arange(dataset.num_users)

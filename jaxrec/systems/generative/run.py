@@ -1,11 +1,14 @@
-"""The generative recommender as the commands run it: train a run, measure it beside baselines."""
+"""The generative recommender as the commands run it; see `System` for each function."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import is_writer, read_json, write_text
-from jaxrec.data import load_dataset
+from jaxrec.core import ConfigError, is_writer, read_json, write_text
+from jaxrec.data import Dataset, load_dataset
+from jaxrec.eval import RunParts, SystemFacts
+from jaxrec.ids import ItemCodes
 from jaxrec.items import text as item_text
 from jaxrec.models import Opened
 from jaxrec.peft import TuneConfig
@@ -14,13 +17,18 @@ from jaxrec.runs import (
     TEST_FILE,
     Measured,
     Options,
+    Recommendations,
+    RecommendRequest,
     baseline_table,
     check_run,
     heading,
+    known_items,
     leak_audit,
+    listed,
     load_codes,
     measure_baseline,
     protocol_of,
+    read_parts,
     write_summary,
 )
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
@@ -28,6 +36,24 @@ from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.measure import measure_model, samples
 
 CONFIG = Config
+FACTS = SystemFacts(
+    name="Generative recommender",
+    summary=(
+        "A model that reads a user's history as item IDs and generates the ID of the next item, "
+        "code by code, with a beam search that can only reach items that exist."
+    ),
+    tags=("generative-retrieval",),
+    python="""\
+from pathlib import Path
+from jaxrec.runs import load_codes
+from jaxrec.systems import generative
+
+run = Path("{folder}")
+config, codes = generative.load_config(run), load_codes(run)
+model = generative.recommender.load_recommender(config, codes, run)
+history = ...  # array of item numbers, oldest first
+items, scores = model.recommend([history], excluded=[history])""",
+)
 
 
 def train(config: Config, directory: Path, options: Options) -> None:
@@ -50,13 +76,13 @@ def train(config: Config, directory: Path, options: Options) -> None:
 
 
 def evaluate(config: Config, directory: Path, *, baselines: bool) -> dict[str, Any]:
-    """See `System`; writes `result.json` and `test.npz` too."""
+    """See `System`; also writes `result.json` and `test.npz`."""
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     codes = load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
     trained = read_json(directory / "train.json")
-    # First, as it fails at once where an encoder at hand cannot be used.
+    # First, because it fails at once where an encoder at hand cannot be used.
     encoders = (
         text_encoders.compare(config, dataset, codes, directory)
         if config.eval.text_encoders
@@ -68,16 +94,9 @@ def evaluate(config: Config, directory: Path, *, baselines: bool) -> dict[str, A
     systems = {MODEL: measured}
     for name in config.eval.baselines if baselines else ():
         systems[name] = measure_baseline(name, config, dataset, directory)
-    found = baseline_table(systems, config)
-    rows = found["rows"]
-    result = {
-        "model": rows[MODEL]["metrics"],
-        "baselines": {name: row["metrics"] for name, row in rows.items() if name != "model"},
-        "invalid_items": lists["invalid_items"],
-        "seconds": round(sum(row["fit_seconds"] + row["test_seconds"] for row in rows.values()), 1),
-    }
-    write_text(directory / "result.json", json.dumps(result) + "\n")
-    return found | {
+    table = baseline_table(systems, config)
+    _write_result(directory, table["rows"], lists["invalid_items"])
+    return table | {
         "protocol": protocol,
         "heading": heading(protocol),
         "leaks": leak_audit(dataset),
@@ -95,6 +114,17 @@ def evaluate(config: Config, directory: Path, *, baselines: bool) -> dict[str, A
     }
 
 
+def _write_result(directory: Path, rows: dict[str, Any], invalid_items: int) -> None:
+    """Write the few figures of a run that scripts read, as one line of JSON."""
+    result = {
+        "model": rows[MODEL]["metrics"],
+        "baselines": {name: row["metrics"] for name, row in rows.items() if name != MODEL},
+        "invalid_items": invalid_items,
+        "seconds": round(sum(row["fit_seconds"] + row["test_seconds"] for row in rows.values()), 1),
+    }
+    write_text(directory / "result.json", json.dumps(result) + "\n")
+
+
 def rank(config: Config, directory: Path) -> Measured:
     """See `System`."""
     dataset = load_dataset(config.data)
@@ -102,6 +132,52 @@ def rank(config: Config, directory: Path) -> Measured:
     recommender = generative.load_recommender(config, load_codes(directory), directory)
     seconds = read_json(directory / "train.json")["seconds"]
     return measure_model(recommender, config, dataset, seconds)[0]
+
+
+def recommend(config: Config, directory: Path, request: RecommendRequest) -> Recommendations:
+    """See `System`.
+
+    Raises:
+      ConfigError: an unknown user, or more items than the run's search generates.
+      DataError: not trained yet, damaged, or of other data.
+    """
+    dataset = load_dataset(config.data)
+    user, history = known_items(dataset, request)
+    if request.top > config.decode.beams:
+        raise ConfigError(
+            f"--top must lie between 1 and the run's {config.decode.beams} beams, got {request.top}"
+        )
+    check_run(config, dataset, directory)
+    recommender = generative.load_recommender(config, load_codes(directory), directory)
+    recommender = dataclasses.replace(recommender, batch_size=recommender.devices)
+    starts = model.start_tokens(config, dataset)
+    items, scores = recommender.recommend(
+        [history],
+        None if request.include_seen else [history],
+        starts=None if starts is None else starts[[user]],
+    )
+    return listed(
+        request,
+        dataset.interactions.items.labels(),
+        history,
+        items[0],
+        scores[0],
+        score="log-probability of each ID",
+        codes=recommender.codes.codes,
+    )
+
+
+def report(config: Config, directory: Path) -> RunParts:
+    """See `System`."""
+    required = ("leaks", "samples", "invalid_items", "repeated_items")
+    return read_parts(config, directory, FACTS, required)
+
+
+def fit_ids(config: Config, directory: Path) -> tuple[Dataset, ItemCodes]:
+    """See `System`."""
+    config = model.resolve(config)
+    dataset = load_dataset(config.data)
+    return dataset, generative.open_run(config, dataset, directory)
 
 
 def open_model(config: Config, directory: Path) -> Opened:

@@ -1,7 +1,7 @@
-"""A text model that learns item IDs: what it is, and its parameters with rows for the IDs' tokens.
+"""A text model to which item IDs are added as tokens.
 
-The IDs' tokens follow those of the text, so a history is PAD (0), BOS (1) and then tokens of items.
-What tokens 0 and 1 mean as text does not matter: the one is masked, the other stands in all rows.
+The tokens of the IDs follow those of the text. A history is PAD (0), BOS (1) and then tokens of
+items. It does not matter what tokens 0 and 1 mean as text: PAD is masked, and every row has BOS.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from jaxrec.models import (
     tokenizer_beside,
 )
 
-# Leaves with one row a token.
+# Parameters with one row per token.
 TABLES = ("embedding/table", "head/table")
 
 
@@ -34,44 +34,44 @@ def describe(path: Path) -> tuple[Pretrained, Any]:
     """Read a causal text model without its weights, and the tokenizer beside it.
 
     Raises:
-      ConfigError: no causal model, or one without a tokenizer.
+      ConfigError: a model that is not causal, is quantized, or has no tokenizer.
       DataError: no model there.
     """
     model = describe_model(path) if is_model(path) else describe_checkpoint(path)
     if is_model(path) and is_quantized(path):
         raise ConfigError(
-            f"tune.base {path} is quantized already; give the model that it was made of, and "
+            f"tune.base {path} is already quantized; give the model that it was made from, with "
             "tune.method qlora"
         )
     if model.spec.kind != "causal":
         raise ConfigError(
-            f"tune.base {path} is of kind {model.spec.kind}; a recommender starts from one "
-            "of kind causal"
+            f"tune.base {path} is of kind {model.spec.kind}; a recommender starts from a model of "
+            "kind causal"
         )
     tokenizer = tokenizer_beside(path)
     if tokenizer is None:
         raise ConfigError(
-            f"tune.base {path} has no tokenizer beside it, so the item IDs cannot join its "
+            f"tune.base {path} has no tokenizer beside it, so the item IDs cannot be added to its "
             "vocabulary; put its tokenizer there"
         )
     return model, tokenizer
 
 
 def text_tokens(tokenizer: Any) -> int:
-    """Number of tokens before those of the item IDs."""
+    """Return the number of tokens before those of the item IDs."""
     return tokenizer.get_vocab().get(id_tokens((1,))[0], len(tokenizer))
 
 
 def load(path: Path, codes: ItemCodes, key: jax.Array) -> tuple[Pretrained, Pretrained]:
-    """Read a causal text model and give it the item IDs as tokens.
+    """Read a causal text model and add the item IDs as tokens.
 
     Args:
       path: a model directory or a checkpoint.
       codes: the item IDs.
-      key: of the new rows, see `extend_vocabulary`.
+      key: random key of the new rows; see `extend_vocabulary`.
 
     Returns:
-      The model as it was, and the one whose last tokens are the IDs'.
+      The model as it was, and the model whose last tokens are those of the IDs.
 
     Raises:
       ConfigError: the tokenizer has other item IDs, or tokens after them.
@@ -82,15 +82,15 @@ def load(path: Path, codes: ItemCodes, key: jax.Array) -> tuple[Pretrained, Pret
     if len(tokenizer) != size:
         raise ConfigError(
             f"the tokenizer of {path} has {len(tokenizer) - size} tokens after the item IDs; start "
-            "from the model without them"
+            "from the model without these tokens"
         )
     model = load_model(path) if is_model(path) else import_model(path)
-    # Tables are often longer than the vocabulary, to round their size.
+    # Tables are often longer than the vocabulary, because their size is rounded up.
     return model, extend_vocabulary(_cut(model, there), size, key)
 
 
 def _cut(model: Pretrained, size: int) -> Pretrained:
-    """The model with its first `size` tokens, or all where it has fewer."""
+    """Return the model with its first `size` tokens, or with all if it has fewer."""
     leaves = flatten_dict(model.params["params"], sep="/")
     for path in TABLES:
         if path in leaves:

@@ -1,4 +1,4 @@
-"""What each text encoder at hand gives as item vectors, without training anything on them."""
+"""How well the item vectors of each text encoder at hand recommend, without any training."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,23 +22,24 @@ def compare(
 ) -> dict[str, Any] | None:
     """Measure all text encoders at hand, whether the run uses them or not.
 
-    The figure is that of a recommender that knows the texts alone: the nearest neighbours, by
-    cosine of the text vectors, of a user's last training item. They are ranked for the *validation*
-    item as the baselines are, with seen items removed, which the last item itself is.
+    Each figure is that of a recommender that knows only the texts: it recommends the nearest
+    neighbours of a user's last training item, by cosine of the text vectors. They are ranked for
+    the *validation* item like the baselines, without seen items and so without the last item.
 
     Args:
-      config: of a run.
+      config: the config of a run.
       dataset: its data.
-      codes: its IDs, whose metadata say which encoder they use; for others IDs are fitted anew.
-      directory: where it is.
+      codes: its IDs, whose metadata say which encoder they use; IDs are fitted anew with each other
+        encoder.
+      directory: of the run.
 
     Returns:
       "metric", "chance" (the figure of random lists) and "rows": the facts of `ItemText`, "used"
-      (None if the run does not say), "moved" (items that collision repair gave another ID),
-      "value" and "interval". JSON-able; None if the IDs use no texts.
+      (None if the run does not say), "moved" (number of items that collision repair gave another
+      ID), "value" and "interval". JSON-able; None if the IDs use no texts.
 
     Raises:
-      ConfigError, DataError: an encoder at hand that cannot be used; it is named.
+      ConfigError, DataError: an encoder at hand that cannot be used; the message names it.
     """
     recorded, used = "text" in codes.metadata, codes.metadata.get("text")
     if recorded and used is None:
@@ -49,13 +50,13 @@ def compare(
         if used and used["directory"] == (None if encoder is None else str(encoder)):
             text, fitted, is_used = item_text.load(used, directory), codes, True
         else:
-            found = item_text.read(config.ids, dataset, encoder)
-            if found is None:
+            encoded = item_text.read(config.ids, dataset, encoder)
+            if encoded is None:
                 return None
-            # How many must move does not depend on the repair; "refuse" would stop here, and the
-            # grid of "next_free" may be too small.
+            # The number of items to move does not depend on the repair. "refuse" would stop here,
+            # and the grid of "next_free" may be too small.
             ids = dataclasses.replace(config.ids, repair="suffix")
-            text, fitted = found, item_ids.fit_ids(ids, dataset, found)
+            text, fitted = encoded, item_ids.fit_ids(ids, dataset, encoded)
         values = nearest_neighbours(text.vectors, dataset)
         interval = bootstrap_interval(
             values, resamples=config.eval.resamples, seed=config.train.seed
@@ -75,14 +76,14 @@ def compare(
 
 
 def nearest_neighbours(vectors: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """HR@10 of the neighbours of the last training item on the validation item.
+    """Return the HR@10 of the last training item's neighbours on the validation item.
 
     Args:
-      vectors: `[I, D]`, unit rows or zeros.
-      dataset: whose users are asked for.
+      vectors: `[I, D]`, rows of unit length or zeros.
+      dataset: the data.
 
     Returns:
-      One value a user, float64 `[U]`.
+      One value per user, float64 `[U]`.
     """
 
     def score(batch: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -92,13 +93,13 @@ def nearest_neighbours(vectors: np.ndarray, dataset: Dataset) -> np.ndarray:
     return evaluate(score, rows, (_K,), TIES)[f"hr@{_K}"]
 
 
-def lines(found: Mapping[str, Any] | None) -> list[str]:
-    """What `compare` found, a line an encoder."""
-    if found is None:
+def lines(encoders: Mapping[str, Any] | None) -> list[str]:
+    """Write what `compare` returned as text, with one line per encoder."""
+    if encoders is None:
         return []
     return [
-        f"  {row['encoder']}: {found['metric']} {row['value']:.4f} "
+        f"  {row['encoder']}: {encoders['metric']} {row['value']:.4f} "
         f"[{row['interval'][0]:.3f}, {row['interval'][1]:.3f}] on validation by nearest texts "
-        f"(chance {found['chance']:.4f}), {row['moved']:,} items moved by collision repair"
-        for row in found["rows"]
+        f"(chance {encoders['chance']:.4f}), {row['moved']:,} items moved by collision repair"
+        for row in encoders["rows"]
     ]

@@ -1,7 +1,7 @@
-"""What of a run's model is trained, and what is frozen.
+"""Which parameters of a run's model are trained, and which are frozen.
 
-A text model's rows for the tokens of the item IDs are new, so they are trained whatever the method:
-where their table is frozen, they leave it and become a trainable tree of their own.
+A text model's rows for the tokens of the item IDs are new, so every method trains them. If their
+table is frozen, they are cut off and become a trainable tree of their own.
 """
 
 import dataclasses
@@ -27,9 +27,9 @@ from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.model import knows_text, make_model, make_spec, origin, vocabulary
 from jaxrec.train import all_trained
 
-# Collection of the trainable tree that holds the IDs' rows of frozen tables.
+# The part of the trainable tree that holds the IDs' rows of frozen tables.
 ROWS = "rows"
-# Tokens that a prompt starts from: the most frequent, Lester et al. 2021, section 3.1.
+# A prompt starts from the most frequent tokens (Lester et al. 2021, section 3.1).
 _FREQUENT = 5000
 
 
@@ -38,10 +38,10 @@ class Shapes:
     """A run's parameters without their values.
 
     Attributes:
-      trainable: from a key to the trainable tree, or its shapes where a base gives the values; with
+      trainable: maps a key to the trainable tree; if a base gives the values, shapes. Both have
         axis names.
-      frozen: shapes with axis names; None where all is trained.
-      join: from both trees to the model's variables.
+      frozen: shapes with axis names; None if everything is trained.
+      join: maps both trees to the model's variables.
     """
 
     trainable: Any
@@ -50,7 +50,7 @@ class Shapes:
 
 
 def shapes_of(config: Config, codes: ItemCodes) -> Shapes:
-    """Shapes of what is trained and of what is not.
+    """Return the shapes of the trained and of the frozen parameters.
 
     Raises:
       ConfigError: a tuning that does not fit the model.
@@ -66,16 +66,16 @@ def shapes_of(config: Config, codes: ItemCodes) -> Shapes:
 
 
 def split(config: Config, codes: ItemCodes, key: jax.Array, params: Any) -> Tuning:
-    """Divide the parameters of a base and add what its tuning trains.
+    """Split the parameters of a base, and add those that its tuning trains.
 
     Args:
-      config: of the run.
+      config: the config of the run.
       codes: its item IDs.
-      key: of the new parameters.
+      key: random key of the new parameters.
       params: `{"params": ...}` of the base, with rows for the IDs; QLoRA deletes what it quantizes.
 
     Raises:
-      ConfigError: as of `peft.start`.
+      ConfigError: see `peft.start`.
     """
     spec = make_spec(config, codes)
     boxed = spec.shapes()
@@ -103,32 +103,32 @@ def split(config: Config, codes: ItemCodes, key: jax.Array, params: Any) -> Tuni
 
 
 def join(trainable: Any, frozen: Any) -> Any:
-    """The model's variables, tables whole."""
+    """Return the model's variables, with the IDs' rows back in their tables."""
     rest = {name: tree for name, tree in trainable.items() if name != ROWS}
-    found = variables(rest, frozen)
+    joined = variables(rest, frozen)
     if ROWS not in trainable:
-        return found
-    params = flatten_dict(found["params"], sep="/")
+        return joined
+    params = flatten_dict(joined["params"], sep="/")
     for path, rows in flatten_dict(trainable[ROWS], sep="/").items():
         params[path] = jnp.concatenate([params[path], rows])
-    return found | {"params": unflatten_dict(params, sep="/")}
+    return joined | {"params": unflatten_dict(params, sep="/")}
 
 
 def _quantize(params: Any, specs: Mapping[str, KernelSpec]) -> Any:
-    """QLoRA's storage of all kernels of the blocks: NF4 in blocks of 64, scales quantized too."""
+    """Store all kernels of the blocks as QLoRA does: NF4 in blocks of 64, with quantized scales."""
     return quantize_params(params, specs, CodebookConfig(), free=True)
 
 
 def _prompt_start(
     config: Config, codes: ItemCodes, key: jax.Array, spec: ModelSpec, params: Any
 ) -> jax.Array | None:
-    """What a prompt starts from: vectors of tokens of the text, or else of the IDs."""
+    """Return the vectors that a prompt starts from: those of text tokens, or else of the IDs."""
     tune = config.tune
     if tune.method != "prompt" or tune.prompt_init == "random":
         return None
     words = vocabulary(config, codes)
     if tune.prompt_init == "vocabulary":
-        # A tokenizer numbers its tokens from the most frequent on, nearly.
+        # Tokenizers number their tokens roughly by decreasing frequency.
         text = jnp.arange(min(_FREQUENT, words.num_special), dtype=jnp.int32)
         ids = jnp.arange(words.num_special, words.size, dtype=jnp.int32)
         tokens = text if knows_text(words) else ids
@@ -137,8 +137,8 @@ def _prompt_start(
         tokens = jnp.asarray(tokenizer.encode(tune.prompt_text, add_special_tokens=False))
     else:
         raise ConfigError(
-            f"tune.base {tune.base} knows no text, so no prompt can start from tune.prompt_text "
-            f"{tune.prompt_text!r}; set tune.prompt_init to vocabulary or random"
+            f"tune.base {tune.base} has no tokens of text, so a prompt cannot start from "
+            f"tune.prompt_text {tune.prompt_text!r}; set tune.prompt_init to vocabulary or random"
         )
     random = tune.prompt_init == "vocabulary"
     return prompt.vectors(

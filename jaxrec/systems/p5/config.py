@@ -7,7 +7,7 @@ from jaxrec.core import ConfigError, MeshConfig, ShardingRules
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import COUNTING, DecodeConfig, EvalConfig
+from jaxrec.runs import SampledEvalConfig, SearchConfig, check_counting
 from jaxrec.systems.p5.prompts import CATALOGUE, MEASURED, TEMPLATES
 from jaxrec.texts import Writing
 from jaxrec.train import TrainConfig
@@ -72,8 +72,8 @@ class P5Config:
         dropout=0.1,
     )
     train: TrainConfig = TrainConfig(batch_size=128)
-    decode: DecodeConfig = DecodeConfig(beams=20)
-    eval: EvalConfig = EvalConfig(baselines=("popularity", "markov"))
+    decode: SearchConfig = SearchConfig(beams=20)
+    eval: SampledEvalConfig = SampledEvalConfig(baselines=("popularity", "markov"))
     mesh: MeshConfig = MeshConfig()
     sharding: ShardingRules = ShardingRules()
 
@@ -103,12 +103,7 @@ class P5Config:
                 f"max_items must be at least 1, max_targets 0 and candidates 2, got "
                 f"{self.max_items}, {self.max_targets} and {self.candidates}"
             )
-        for name in self.eval.baselines:
-            if name not in COUNTING:
-                raise ConfigError(
-                    f"eval.baselines here are of {', '.join(COUNTING)}, got {name!r}; compare "
-                    "with others by jaxrec compare"
-                )
+        check_counting(self.eval.baselines, "P5")
         if max(self.eval.ks) > self.decode.beams:
             raise ConfigError(
                 f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "

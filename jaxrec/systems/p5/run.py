@@ -38,21 +38,26 @@ from jaxrec.data import (
     synthetic_reviews,
 )
 from jaxrec.decode import check_beams
+from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
 from jaxrec.items import ids as item_ids, text as item_text
+from jaxrec.models import Opened
 from jaxrec.runs import (
     TEST_FILE,
     Measured,
     Options,
+    Recommendations,
+    RecommendRequest,
     check_run,
     create_run,
     heading,
     is_run,
     load_codes,
     protocol_of,
+    read_parts,
     write_summary,
 )
-from jaxrec.systems.p5 import questions as p5_measure, tables
+from jaxrec.systems.p5 import questions as p5_measure, serving, tables
 from jaxrec.systems.p5.config import P5Config
 from jaxrec.systems.p5.prompts import ANYONE, TEMPLATES
 from jaxrec.texts import (
@@ -260,4 +265,37 @@ def rank(config: P5Config, directory: Path) -> Measured:
     return tables.rank_main(load(config, directory))
 
 
+def recommend(config: P5Config, directory: Path, request: RecommendRequest) -> Recommendations:
+    """See `System`."""
+    return serving.recommend(load(config, directory), load_codes(directory), request)
+
+
+def report(config: P5Config, directory: Path) -> RunParts:
+    """See `System`."""
+    return read_parts(config, directory, FACTS)
+
+
+def fit_ids(config: P5Config, directory: Path) -> tuple[Dataset, ItemCodes]:
+    """See `System`."""
+    dataset = load_dataset(config.data)
+    open_run(config, dataset, directory)
+    return dataset, load_codes(directory)
+
+
+def open_model(config: P5Config, directory: Path) -> Opened:
+    """See `System`."""
+    return serving.open_model(load(config, directory), load_codes(directory))
+
+
 CONFIG = P5Config
+FACTS = SystemFacts(
+    name="P5",
+    summary=(
+        "One encoder-decoder reads prompts about users and items and answers every task as text; a "
+        "beam search over the trie of all item IDs turns its answers into items."
+    ),
+    tags=("prompt-based-recommendation",),
+    metric=p5_measure.METRIC,
+    variants=(tables.UNSEEN, tables.FREE, tables.ALONE, tables.ANSWER),
+)
+INSTEAD = {"open_adapter": "P5 trains all parameters; use jaxrec export --to hf"}

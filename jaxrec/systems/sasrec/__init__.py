@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.systems.sasrec.run import SasrecRunConfig as SasrecRunConfig
+    from jaxrec.systems.sasrec.config import SasrecRunConfig as SasrecRunConfig
 else:
     from jaxrec.core import attach
 

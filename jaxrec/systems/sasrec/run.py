@@ -1,33 +1,32 @@
-"""SASRec as a system of its own: item numbers, causal self-attention, scores of all items.
+"""SASRec as the commands run it; see `System` for each function.
 
 histories -> item vectors -> blocks -> product with the item vectors
 
-(Kang and McAuley 2018, arXiv:1808.09781.) The same model stands beside the generative ones as a
-baseline; here it is what is trained, so it can be compared with any of them by `jaxrec compare`.
+(Kang and McAuley 2018, arXiv:1808.09781.) The same model is also a baseline of other systems. As a
+system of its own it can be compared with any of them by `jaxrec compare`.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
-from jaxrec.baselines import SasrecConfig, sequential
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules, is_writer, make_mesh, read_json
-from jaxrec.data import DataConfig, Dataset, load_dataset, training_source
-from jaxrec.eval import average, evaluate as evaluate_users
+from jaxrec.baselines import sequential
+from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh, read_json
+from jaxrec.data import Dataset, load_dataset, training_source
+from jaxrec.eval import RunParts, SystemFacts, average, evaluate as evaluate_users
 from jaxrec.runs import (
-    COUNTING,
     METRIC,
     MODEL,
     TEST_FILE,
     TIES,
-    DecodeConfig,
-    EvalConfig,
     Measured,
     Options,
+    Recommendations,
+    RecommendRequest,
     baseline_table,
     check_run,
     create_run,
@@ -37,44 +36,33 @@ from jaxrec.runs import (
     protocol_of,
     rank_by_scores,
     ranking_batches,
+    read_parts,
+    recommend_by_scores,
     table_lines,
     write_summary,
 )
-from jaxrec.train import FitResult, TrainConfig, check_batch
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SasrecRunConfig:
-    """A run of SASRec.
-
-    Attributes:
-      data: interactions.
-      model: the network and its objective; its own `train` is not read.
-      train: optimizer and schedule.
-      decode: of which `filter_seen` is read.
-      eval: measurements; its baselines are of those that count.
-    """
-
-    system: ClassVar[str] = "jaxrec.systems.sasrec"
-
-    data: DataConfig = DataConfig()
-    model: SasrecConfig = SasrecConfig()
-    train: TrainConfig = TrainConfig(lr=1e-3, weight_decay=1e-2)
-    decode: DecodeConfig = DecodeConfig()
-    eval: EvalConfig = EvalConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence"))
-
-    def __post_init__(self) -> None:
-        """Reject what this system does not run."""
-        for name in self.eval.baselines:
-            if name not in COUNTING:
-                raise ConfigError(f"eval.baselines beside SASRec: of {COUNTING}, got {name!r}")
-        if self.model.synthetic:
-            raise ConfigError(
-                f"model.synthetic {self.model.synthetic} draws codes anew, and items have none here"
-            )
-
+from jaxrec.systems.sasrec.config import SasrecRunConfig
+from jaxrec.train import FitResult, check_batch
 
 CONFIG = SasrecRunConfig
+FACTS = SystemFacts(
+    name="SASRec",
+    summary=(
+        "Causal self-attention reads a user's history as item vectors and scores every item of the "
+        "catalogue as the next one."
+    ),
+    tags=("sequential-recommendation",),
+    has_ids=False,
+)
+_EXPORT = (
+    "no class of transformers scores items by these vectors; to export a model of this kind, train "
+    "a generative config with ids.scheme independent, which gives every item one token"
+)
+INSTEAD = {
+    "fit_ids": "SASRec numbers the items and fits no IDs",
+    "open_model": _EXPORT,
+    "open_adapter": _EXPORT,
+}
 
 
 def train(config: SasrecRunConfig, directory: Path, options: Options) -> None:
@@ -94,7 +82,7 @@ def train(config: SasrecRunConfig, directory: Path, options: Options) -> None:
 
 
 def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[FitResult, Any]:
-    """Train, or go on; the result, and the function from a batch to scores."""
+    """Train or resume; return the result, and the function from a batch to scores."""
     model = dataclasses.replace(config.model, train=config.train)
     items, filter_seen = dataset.num_items, config.decode.filter_seen
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=items))
@@ -110,19 +98,20 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
 
 
 def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
-    """See `System`: the table of the run's protocol, and in lines the model under the other one.
+    """See `System`; also writes `test.npz`.
 
-    Publications differ in whether seen items stay in the ranking, and few say so.
+    The main table follows the run's `decode.filter_seen`. A further table has the model alone under
+    the opposite setting, because publications differ in it and few say which they use.
     """
-    dataset, model = _trained(config, directory)
-    measured = model(config)
+    trained = _load(config, directory)
+    dataset, measured = trained.dataset, trained.rank(config)
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
     systems = {MODEL: measured}
     for name in config.eval.baselines if baselines else ():
         systems[name] = measure_baseline(name, config, dataset, directory)
     decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
-    turned = {MODEL: model(dataclasses.replace(config, decode=decode))}
-    tables = [baseline_table(part, config) for part in (systems, turned)]
+    opposite = {MODEL: trained.rank(dataclasses.replace(config, decode=decode))}
+    tables = [baseline_table(part, config) for part in (systems, opposite)]
     protocol = protocol_of(config, dataset)
     other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
     return tables[0] | {
@@ -135,16 +124,51 @@ def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> di
 
 def rank(config: SasrecRunConfig, directory: Path) -> Measured:
     """See `System`."""
-    return _trained(config, directory)[1](config)
+    return _load(config, directory).rank(config)
 
 
-def _trained(
-    config: SasrecRunConfig, directory: Path
-) -> tuple[Dataset, Callable[[SasrecRunConfig], Measured]]:
-    """The data of a run, and what ranks its test targets under a protocol."""
+def recommend(
+    config: SasrecRunConfig, directory: Path, request: RecommendRequest
+) -> Recommendations:
+    """See `System`.
+
+    Raises:
+      ConfigError: an unknown user, or more items than there are.
+      DataError: not trained yet, or of other data.
+    """
+    trained = _load(config, directory)
+    return recommend_by_scores(trained.score, trained.dataset, request)
+
+
+def report(config: SasrecRunConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    return read_parts(config, directory, FACTS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Trained:
+    """A trained run: its data, what scores a batch, its size, and the seconds of its training."""
+
+    dataset: Dataset
+    score: Callable[..., jax.Array]
+    parameters: int
+    seconds: float
+
+    def rank(self, config: SasrecRunConfig) -> Measured:
+        """Rank the test targets under the protocol of a config."""
+        return rank_by_scores(self.score, config, self.dataset, self.parameters, self.seconds)
+
+
+def _load(config: SasrecRunConfig, directory: Path) -> _Trained:
+    """Open a trained run.
+
+    Raises:
+      DataError: not trained yet, or of other data.
+    """
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
-    trained = read_json(directory / "train.json")
+    # Read first, because fitting would train a run that is not trained yet.
+    seconds = read_json(directory / "train.json")["seconds"]
     result, score = _fit(config, dataset, directory)
-    size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
-    return dataset, lambda part: rank_by_scores(score, part, dataset, size, trained["seconds"])
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
+    return _Trained(dataset=dataset, score=score, parameters=parameters, seconds=seconds)

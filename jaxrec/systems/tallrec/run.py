@@ -36,9 +36,23 @@ from jaxrec.data import (
     split_users,
 )
 from jaxrec.decode import answer_gaps, answer_tokens
-from jaxrec.eval import pooled_auc, within_user_auc
+from jaxrec.eval import RunParts, SystemFacts, pooled_auc, within_user_auc
+from jaxrec.models import Opened
 from jaxrec.objectives import language_loss
-from jaxrec.runs import Options, check_run, create_run, is_run, write_summary
+from jaxrec.peft import TuneConfig
+from jaxrec.runs import (
+    Options,
+    Recommendations,
+    RecommendRequest,
+    best_of_all,
+    check_run,
+    create_run,
+    is_run,
+    open_any,
+    read_parts,
+    write_summary,
+)
+from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.texts import TextModel, clicks as click_table, tuned as tuned_text
 from jaxrec.train import Plan, TrainConfig, fit
@@ -47,6 +61,21 @@ METRIC = "mean_auc"
 
 
 CONFIG = TallrecConfig
+FACTS = SystemFacts(
+    name="TALLRec",
+    summary=(
+        "A language model reads which items a user liked and disliked, and answers whether the "
+        "user will like one more item."
+    ),
+    tags=("prompt-based-recommendation",),
+    metric=METRIC,
+    has_ids=False,
+    variants=("answers in the other order", "untuned"),
+)
+INSTEAD = {
+    "rank": "TALLRec is measured by its answers about single items; see jaxrec eval",
+    "fit_ids": "TALLRec calls items by their titles",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -171,8 +200,7 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
     ask = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
     rows = [_encode(config, text, ask(swapped=swapped)) for swapped in (False, True)]
     answers = answer_tokens(text.tokenizer, YES, NO)
-    plan = _plan(config, text, rows[0].take(np.zeros(config.train.batch_size, int)), config.train)
-    found = text.variables(text.trained(directory, plan))
+    plan, found = _trained(config, text, rows[0], directory)
     score = functools.partial(
         answer_gaps, text.model, answers=answers, batch_size=config.eval.batch_size
     )
@@ -198,6 +226,79 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
     )
     lines = ["AUC by the gap of the answers' logits; intervals by a bootstrap over test users"]
     return report | {"heading": heading, "protocol": dict(facts), "lines": lines}
+
+
+def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
+    """See `System`: ask about every item of the catalogue, and rank the items by P(yes).
+
+    This takes one prompt per item, so it suits small catalogues or fast devices.
+    """
+    windows = load_windows(config)
+    check_run(config, windows, directory)
+    user, history = serving.known_items(windows.data, request)
+    questions = serving.catalogue_windows(windows.data, user, config.history, config.threshold)
+    likely = like_probabilities(config, directory, questions, windows.titles)
+    return best_of_all(
+        request, windows.titles, history, likely, "probability that the user likes it"
+    )
+
+
+def like_probabilities(
+    config: TallrecConfig, directory: Path, windows: ClickWindows, titles: list[str]
+) -> np.ndarray:
+    """Return the probability that each window's user likes its target: `[N]`.
+
+    Args:
+      config: the config of a trained run.
+      directory: of the run.
+      windows: N windows; their labels are not read.
+      titles: of all items that the windows number.
+
+    Raises:
+      DataError: the run is not trained yet, or damaged.
+    """
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    rows = _encode(config, text, click_prompts(windows, titles, kind=config.kind))
+    _, trained = _trained(config, text, rows, directory)
+    answers = answer_tokens(text.tokenizer, YES, NO)
+    gaps = answer_gaps(text.model, trained, rows, answers, batch_size=config.eval.batch_size)
+    return 1 / (1 + np.exp(-gaps))
+
+
+def report(config: TallrecConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    return read_parts(config, directory, FACTS)
+
+
+def open_model(config: TallrecConfig, directory: Path) -> Opened:
+    """See `System`."""
+    return serving.open_model(config.tune, *_load(config, directory))
+
+
+def open_adapter(
+    config: TallrecConfig, directory: Path
+) -> tuple[Opened, dict[str, Any], TuneConfig]:
+    """See `System`."""
+    return serving.open_adapter(config.tune, *_load(config, directory))
+
+
+def _load(config: TallrecConfig, directory: Path) -> tuple[TextModel, Any, Opened | None]:
+    """Return the text model of a trained run, its variables, and the base if it has one."""
+    windows = load_windows(config)
+    check_run(config, windows, directory)
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    ask = click_prompts(windows.test.take(np.zeros(1, int)), windows.titles, kind=config.kind)
+    _, found = _trained(config, text, _encode(config, text, ask), directory)
+    base = open_any(Path(config.tune.base)) if config.tune.base else None
+    return text, found, base
+
+
+def _trained(
+    config: TallrecConfig, text: TextModel, rows: TokenRows, directory: Path
+) -> tuple[Plan, Any]:
+    """Return the plan of the last stage, and the model's variables at its best checkpoint."""
+    plan = _plan(config, text, rows.take(np.zeros(config.train.batch_size, int)), config.train)
+    return plan, text.variables(text.trained(directory, plan))
 
 
 def _open(

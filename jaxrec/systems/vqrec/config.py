@@ -1,4 +1,4 @@
-"""A VQ-Rec run as one frozen value."""
+"""A run of VQ-Rec as one frozen value."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from jaxrec.baselines import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.data import DataConfig
-from jaxrec.runs import COUNTING, DecodeConfig, EvalConfig
+from jaxrec.runs import BaselinesConfig, RankConfig, check_counting
 from jaxrec.train import TrainConfig
 
 
@@ -15,30 +15,38 @@ class VqRecConfig:
     """A run of VQ-Rec, or of one of its controls.
 
     Attributes:
-      data: the target.
-      sources: names of the data sets of the sources, read like the target; none to train on the
+      data: the target data set.
+      sources: names of the source data sets, which are read like the target; empty to train on the
         target alone.
-      share: of the target's users, drawn by the seed, whose histories are known: training reads no
-        others, and neither do validation and the strict quantizer. All users are tested.
-      items: "codes"; or as controls "text", a projection of the text vectors themselves, and
-        "table", a vector for every item, which cannot be moved.
-      quantizer: code the target's items by one of its "own", as published, or by the "source"'s.
-      begin: where the choice among the sources' code embeddings begins: at "random", as published,
-        or at those that the source's quantizer gives the same "texts", which a common text space
-        allows. That needs segments that mean the same, so no rotation of each domain's own.
+      share: share of the target's users whose histories are known, sampled by the seed. Training,
+        validation and the strict quantizer read only these users. All users are tested.
+      items: "codes"; or, as controls, "text", a projection of the text vectors themselves, or
+        "table", a vector for every item, which cannot be transferred.
+      quantizer: what codes the target's items: a quantizer of its "own", as published, or the
+        "source"'s.
+      begin: where the assignment of the sources' code embeddings begins: at "random", as published,
+        or with the codes that the source's quantizer gives the same "texts". The latter needs a
+        common text space and segments that mean the same, so no domain may have its own rotation.
       levels: L, segments of the text vectors.
       size: C, centroids of a segment.
       rotate: see `pq.fit`.
-      strict: fit quantizers on the items of known training histories alone.
+      strict: fit quantizers only on items of known training histories.
       text_fields: item fields that make the text vectors.
-      text_encoder: "auto" for the sentence encoder at hand or else TF-IDF, "tfidf", or a directory.
-      hold_body: keep the sources' encoder as it is while the target is learned.
-      model: of all stages.
-      pretrain: on the sources.
-      assign: of the choice among code embeddings; read where the quantizer is the target's own.
-      train: on the target.
-      decode: of which `filter_seen` is read.
-      eval: measurements; its baselines are of those that count, on the known users.
+      text_encoder: "auto" for the sentence encoder at hand or else TF-IDF; "tfidf"; or a directory.
+      hold_body: freeze the sources' encoder while the target is learned.
+      model: the network of all stages. Its own `train` and `objective` are not read.
+      pretrain: training on the sources.
+      assign: training of the assignment; read only if the quantizer is the target's own.
+      train: training on the target.
+      decode: which items a ranking leaves out.
+      eval: measurements; the baselines must be counting ones, and count the known users.
+
+    Raises:
+      ConfigError: settings that contradict one another.
+
+    Example:
+      >>> VqRecConfig(sources=(), share=0.5).items
+      'codes'
     """
 
     system: ClassVar[str] = "jaxrec.systems.vqrec"
@@ -60,30 +68,27 @@ class VqRecConfig:
     pretrain: TrainConfig = TrainConfig(steps=1500, batch_size=32)
     assign: TrainConfig = TrainConfig(steps=100, batch_size=32, lr=1e-1, weight_decay=0.0)
     train: TrainConfig = TrainConfig(steps=500, batch_size=32)
-    decode: DecodeConfig = DecodeConfig()
-    eval: EvalConfig = EvalConfig(baselines=("popularity", "item_knn", "markov"))
+    decode: RankConfig = RankConfig()
+    eval: BaselinesConfig = BaselinesConfig(baselines=("popularity", "item_knn", "markov"))
 
     def __post_init__(self) -> None:
-        """Reject settings that contradict one another."""
         if not 0.0 < self.share <= 1.0:
             raise ConfigError(f"share must lie in (0, 1], got {self.share}")
         if self.items == "table" and self.sources:
             raise ConfigError(
-                f"items table has vectors of single items, which sources {self.sources} cannot "
-                "give to others; use items codes or text, or no sources"
+                f"items table learns vectors of single items, which cannot be transferred from "
+                f"sources {self.sources}; use items codes or text, or no sources"
             )
         if self.begin == "texts" and self.rotate != "none":
             raise ConfigError(
-                f"begin texts compares codes segment by segment, which rotate {self.rotate} turns "
-                "apart; use rotate none, or begin random"
+                f"begin texts compares codes segment by segment, and rotate {self.rotate} rotates "
+                "the segments of each domain differently; use rotate none, or begin random"
             )
         if self.data.name in self.sources:
             raise ConfigError(
-                f"sources {self.sources} hold the target {self.data.name}, whose unknown users "
-                "would be trained on; leave it out"
+                f"sources {self.sources} include the target {self.data.name}, so training would "
+                "read its unknown users; leave it out"
             )
         if self.quantizer == "source" and not self.sources:
             raise ConfigError("quantizer source needs sources; give some, or use quantizer own")
-        for name in self.eval.baselines:
-            if name not in COUNTING:
-                raise ConfigError(f"eval.baselines of VQ-Rec must be of {COUNTING}, got {name!r}")
+        check_counting(self.eval.baselines, "VQ-Rec")

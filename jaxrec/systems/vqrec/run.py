@@ -1,13 +1,14 @@
-"""VQ-Rec: items as codes of their texts, trained in some domains and moved to another.
+"""VQ-Rec: items as codes of their texts, trained in some domains and transferred to another.
 
 texts -> vectors -> product quantization -> mean of code embeddings -> self-attention -> cosine / τ
 
-(Hou et al., WWW 2023, arXiv:2210.12316.) The encoder is trained on sources by contrast with the
-batch's other targets, of all domains, and with semi-synthetic items. In the target items are coded
-anew, so a choice among the learned code embeddings is trained first, and then the embeddings.
+(Hou et al., WWW 2023, arXiv:2210.12316.) The encoder is trained on the sources by contrast with the
+other targets of the batch, from all domains, and with semi-synthetic items. The target's items are
+coded anew, so an assignment of the learned code embeddings to the new codes is trained first, and
+the embeddings afterwards.
 
-Departures from the paper: every item of a history is predicted, not the last alone, and blocks are
-pre-norm, as in the other sequential models here.
+Departures from the paper: every item of a history is predicted, not only the last, and blocks are
+pre-norm, as in the other sequential models here. `System` describes the functions of this module.
 
 Shapes: `I` items, `L` levels, `E` width of text vectors.
 """
@@ -24,6 +25,7 @@ import numpy as np
 from jaxrec.baselines import Objective, matched, sequential, take_codes
 from jaxrec.core import read_json
 from jaxrec.data import load_dataset
+from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes, pq
 from jaxrec.items import text as item_text
 from jaxrec.runs import (
@@ -33,6 +35,8 @@ from jaxrec.runs import (
     Domain,
     Measured,
     Options,
+    Recommendations,
+    RecommendRequest,
     baseline_table,
     check_run,
     create_run,
@@ -43,19 +47,39 @@ from jaxrec.runs import (
     measure_baseline,
     protocol_of,
     rank_by_scores,
+    read_parts,
+    recommend_by_scores,
     write_summary,
 )
 from jaxrec.systems.vqrec.config import VqRecConfig
 from jaxrec.train import FitResult, TrainConfig
 
 CONFIG = VqRecConfig
+FACTS = SystemFacts(
+    name="VQ-Rec",
+    summary=(
+        "Items are codes of their texts, so a sequence encoder that was trained in some domains "
+        "can be transferred to another. It scores every item of the catalogue as the next one."
+    ),
+    tags=("sequential-recommendation", "transfer-learning"),
+    has_ids=False,
+)
+_EXPORT = (
+    "no class of transformers scores items by code embeddings; to export a recommender, train a "
+    "generative config"
+)
+INSTEAD = {
+    "fit_ids": "VQ-Rec fits its codes, which several items may share, when training begins",
+    "open_model": _EXPORT,
+    "open_adapter": _EXPORT,
+}
 
 
 def _domains(config: VqRecConfig, directory: Path) -> tuple[Domain | None, Domain]:
-    """The sources and the target, of a run that there is with the text vectors that it began with.
+    """Load the source and target domains; an existing run reuses its text vectors.
 
     Raises:
-      ConfigError, DataError: as of `check_run` and `load_domains`.
+      ConfigError, DataError: see `check_run` and `load_domains`.
     """
     c, kept = config, None
     if is_run(directory):
@@ -75,7 +99,11 @@ def _fit(
     objective: Objective,
     **more: Any,
 ) -> tuple[FitResult, Any]:
-    """Train a stage, or go on; its result, and the function from parameters and batch to scores."""
+    """Train or resume one stage.
+
+    Returns:
+      Its result, and the function from a batch to scores.
+    """
     contrast = objective == "contrastive" and codes is not None
     model = dataclasses.replace(
         config.model,
@@ -102,7 +130,10 @@ def _fit(
 def _codes(
     config: VqRecConfig, source: Domain | None, target: Domain, kept: ItemCodes | None = None
 ) -> list[ItemCodes | None]:
-    """Codes of both domains' items, `kept` of the target's if given; None where there are none."""
+    """Return the codes of the source's and the target's items; None where a domain has none.
+
+    The target's are `kept` if that is given.
+    """
     if config.items != "codes":
         return [None, None]
 
@@ -130,10 +161,11 @@ def _codes(
 def fit(
     config: VqRecConfig, source: Domain | None, target: Domain, directory: Path
 ) -> tuple[FitResult, Any]:
-    """All stages, those that are over by their checkpoints.
+    """Run all stages; a finished stage is read from its checkpoint.
 
     Returns:
-      The last one's result, with the seconds of all, and what scores a batch.
+      The result of the last stage, with the seconds of all stages, and the function that scores a
+      batch.
     """
     known = is_run(directory) and config.items == "codes"
     kept = load_codes(directory) if known else None
@@ -173,7 +205,7 @@ def fit(
 
 
 def _begin(config: VqRecConfig, target: Domain, old: ItemCodes, new: ItemCodes) -> Any:
-    """What gives the assignment to start from; None for a random one."""
+    """Return a function that gives the assignment to start from; None for a random start."""
     if config.begin == "random":
         return None
     met = (
@@ -223,11 +255,10 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
             f"item texts: encoded by {facts['text_encoder']}, {target.vectors.shape[1]} wide"
         )
         lines.append(
-            f"codes: {facts['collision_share']:.1%} of the items share theirs with another, at "
-            f"most {facts['largest_group']} items one; their scores tie"
+            f"codes: {facts['collision_share']:.1%} of the items share their codes with another "
+            f"item, and at most {facts['largest_group']} items share one; their scores tie"
         )
-    found = baseline_table(systems, config)
-    return found | {
+    return baseline_table(systems, config) | {
         "protocol": protocol,
         "heading": heading(protocol),
         "ids": facts,
@@ -240,8 +271,27 @@ def rank(config: VqRecConfig, directory: Path) -> Measured:
     return _rank(config, directory, *_domains(config, directory))
 
 
+def recommend(config: VqRecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
+    """See `System`.
+
+    Raises:
+      ConfigError: an unknown user, or more items than there are.
+      DataError: not trained yet, or of other data.
+    """
+    source, target = _domains(config, directory)
+    # Read first, because fitting would train a run that is not trained yet.
+    read_json(directory / "train.json")
+    _, score = fit(config, source, target, directory)
+    return recommend_by_scores(score, target.parts[0], request)
+
+
+def report(config: VqRecConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    return read_parts(config, directory, FACTS)
+
+
 def _rank(config: VqRecConfig, directory: Path, source: Domain | None, target: Domain) -> Measured:
-    """Measure the lists of a trained run, whose domains are at hand."""
+    """Measure the lists of a trained run, given its domains."""
     trained = read_json(directory / "train.json")
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))

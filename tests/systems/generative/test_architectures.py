@@ -15,10 +15,9 @@ from jaxrec.decode import Draws, Recommender
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.models import EncoderDecoder
 from jaxrec.peft import TuneConfig
-from jaxrec.runs.config import DecodeConfig
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.batches import measure, training_batches
-from jaxrec.systems.generative.config import BatchConfig, Config
+from jaxrec.systems.generative.config import BatchConfig, Config, DecodeConfig
 from jaxrec.systems.generative.model import start_tokens, vocabulary
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.testing.brute_force import Case, level_logits, score_of
@@ -180,12 +179,12 @@ def test_what_cannot_go_together_is_refused_before_any_work():
         named = " ".join(map(str, *settings.items()))
         with pytest.raises(ConfigError, match=f"pack has no room for {named}"):
             Config(**settings, batches=BatchConfig("pack"))
-        with pytest.raises(ConfigError, match=rf"{named} is for models .*tune\.base is 'there'"):
+        with pytest.raises(ConfigError, match=rf"{named} needs a model .*tune\.base is 'there'"):
             Config(**settings, tune=TuneConfig(base="there"))
     with pytest.raises(ConfigError, match="user_tokens must not be negative, got -1"):
         Config(user_tokens=-1)
     appended = DecodeConfig(strategy="next_k", beams=10)
-    with pytest.raises(ConfigError, match=r"next_k adds items .* architecture prefix"):
+    with pytest.raises(ConfigError, match=r"next_k appends items .* architecture prefix"):
         Config(architecture="prefix", decode=appended)
     with pytest.raises(ConfigError, match="max_items 9 leaves no history before the items"):
         Config(max_items=9, decode=appended)

@@ -289,7 +289,11 @@ def test_a_base_of_other_items_is_refused_by_name(config, dataset, base, tmp_pat
     [
         ("lora", {"targets": ("qery",)}, r"no layer 'qery' for LoRA, did you mean 'query'"),
         ("lora", {"also": ("nrm",)}, r"no parameter 'nrm' for tune.also"),
-        ("prompt", {"prompt_init": "text", "prompt_text": "x"}, r"knows no text.*prompt_text 'x'"),
+        (
+            "prompt",
+            {"prompt_init": "text", "prompt_text": "x"},
+            r"no tokens of text.*prompt_text 'x'",
+        ),
     ],
 )
 def test_tuning_that_does_not_fit_is_refused_before_anything_is_written(

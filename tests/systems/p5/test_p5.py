@@ -14,7 +14,7 @@ from jaxrec.decode import Answers
 from jaxrec.eval import list_metrics
 from jaxrec.items.config import IdConfig
 from jaxrec.models import WORDS, TransformerConfig
-from jaxrec.runs.config import DecodeConfig, EvalConfig
+from jaxrec.runs.config import SampledEvalConfig, SearchConfig
 from jaxrec.runs.directory import TEST_FILE, load_run
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.system import Options, config_class
@@ -52,8 +52,8 @@ def _config(path, tasks=("sequential",), steps=4, **changes):
             steps=steps, batch_size=8 * len(tasks), lr=1e-2, warmup_steps=1, eval_every=steps,
             log_every=2,
         ),
-        decode=DecodeConfig(beams=10, batch_size=64),
-        eval=EvalConfig(baselines=("popularity", "markov"), resamples=50),
+        decode=SearchConfig(beams=10, batch_size=64),
+        eval=SampledEvalConfig(baselines=("popularity", "markov"), resamples=50),
     )  # fmt: skip
     return dataclasses.replace(config, **changes)
 
@@ -257,5 +257,5 @@ def test_settings_that_contradict_one_another_are_refused(tmp_path):
         _config(path, ("review_star",))
     with pytest.raises(ConfigError, match=r"model\.read_only 3 follows from the users"):
         _config(path, model=dataclasses.replace(P5Config.model, read_only=3))
-    with pytest.raises(ConfigError, match=r"eval\.baselines here are of"):
-        _config(path, eval=EvalConfig(baselines=("sasrec",)))
+    with pytest.raises(ConfigError, match=r"eval\.baselines of P5 must be of"):
+        _config(path, eval=SampledEvalConfig(baselines=("sasrec",)))

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.sasrec import SasrecConfig
+from jaxrec.core import DataError, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
-from jaxrec.runs.config import EvalConfig
+from jaxrec.eval import render
+from jaxrec.runs.config import BaselinesConfig
+from jaxrec.runs.directory import create_run
+from jaxrec.runs.requests import RecommendRequest
 from jaxrec.runs.system import Options
 from jaxrec.systems.sasrec import run as sasrec
-from jaxrec.systems.sasrec.run import SasrecRunConfig
-from jaxrec.testing import write_tiny_csv
+from jaxrec.systems.sasrec.config import SasrecRunConfig
+from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.train import TrainConfig
 
 
@@ -39,7 +43,7 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
         data=data,
         model=SasrecConfig(width=8, depth=1, max_items=12),
         train=TrainConfig(steps=20, batch_size=8, eval_every=20),
-        eval=EvalConfig(ks=(10,), baselines=("markov",), resamples=10),
+        eval=BaselinesConfig(ks=(10,), baselines=("markov",), resamples=10),
     )
     directory = tmp_path / "run"
     sasrec.train(config, directory, Options())
@@ -60,3 +64,24 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
     assert report["rows"]["model"]["metrics"]["hr@10"] > kept["rows"]["model"]["metrics"]["hr@10"]
     assert (set(report["rows"]), set(kept["rows"])) == ({"model", "markov"}, {"model"})
     assert any(line.startswith("  model: hr@10") for line in report["lines"])
+    # Advice reads the held-out item too, and gives the best of the rest.
+    user = str(dataset.split.train.user_ids[4])
+    answer = sasrec.recommend(config, directory, RecommendRequest(user, 6))
+    known = np.append(histories[4], targets[4])
+    row = np.array(model({"history": known[None]}))[0]
+    row[known] = -np.inf
+    assert [item.item for item in answer.items] == np.argsort(-row)[:6].tolist()
+    assert len(answer.history) == len(known)
+    write_text(directory / "eval.json", to_json(report))
+    page = render(sasrec.report(config, directory))
+    assert "seen items kept" in page and "The strongest baseline, markov," in page
+
+
+def test_a_run_that_was_not_trained_recommends_nothing_and_trains_nothing(tmp_path):
+    config = SasrecRunConfig(
+        data=tiny_config(write_tiny_csv(tmp_path)).data, model=SasrecConfig(width=8, depth=1)
+    )
+    create_run(config, load_dataset(config.data), None, tmp_path / "run")
+    with pytest.raises(DataError, match=r"train\.json is missing"):
+        sasrec.recommend(config, tmp_path / "run", RecommendRequest("u001"))
+    assert not (tmp_path / "run" / "checkpoints").exists()

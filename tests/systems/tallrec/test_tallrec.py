@@ -14,8 +14,8 @@ from jaxrec.core import ConfigError
 from jaxrec.data.clicks import ClickWindows, click_prompts
 from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
-from jaxrec.runs.config import EvalConfig
 from jaxrec.runs.directory import load_run
+from jaxrec.systems.generative.config import EvalConfig
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.systems.tallrec.run import load_windows
@@ -104,11 +104,6 @@ def test_all_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
     assert after["valid"] == before["valid"]
     assert main(["train", str(config_file), "--run-dir", str(finished), "--shots", "5"]) == 2
     assert "shots was 0 and is 5" in capsys.readouterr().err
-
-
-def test_commands_of_the_generative_recommender_refuse_the_run_by_name(finished, capsys):
-    assert main(["recommend", str(finished), "--user", "u1"]) == 2
-    assert "holds a run of tallrec" in capsys.readouterr().err
 
 
 def test_stages_ask_what_their_names_say(config_file):

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, to_json, write_text
 from jaxrec.data import leave_one_out
-from jaxrec.data.dataset import DataConfig, Dataset
-from jaxrec.eval import average, evaluate
+from jaxrec.data.dataset import DataConfig, Dataset, load_dataset
+from jaxrec.eval import average, evaluate, render
 from jaxrec.ids import pq
 from jaxrec.items import text as item_text
-from jaxrec.runs.config import EvalConfig
+from jaxrec.runs.config import BaselinesConfig
 from jaxrec.runs.directory import load_run
 from jaxrec.runs.domains import Domain, known_users
 from jaxrec.runs.protocol import TIES, ranking_batches
+from jaxrec.runs.requests import RecommendRequest, whole_history
 from jaxrec.runs.system import Options
 from jaxrec.systems.vqrec import run as vqrec
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -104,11 +105,14 @@ def test_a_strict_quantizer_sees_met_items_alone():
     ("settings", "words"),
     [
         ({"share": 0.0}, r"share must lie in \(0, 1\], got 0\.0"),
-        ({"items": "table"}, "items table has vectors of single items"),
-        ({"begin": "texts"}, "begin texts compares codes .* which rotate opq turns apart"),
-        ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* hold the target x"),
+        ({"items": "table"}, "items table learns vectors of single items"),
+        ({"begin": "texts"}, "begin texts compares codes .* rotate opq rotates"),
+        ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* include the target x"),
         ({"quantizer": "source", "sources": ()}, "quantizer source needs sources"),
-        ({"eval": EvalConfig(baselines=("sasrec",))}, "eval.baselines of VQ-Rec .* got 'sasrec'"),
+        (
+            {"eval": BaselinesConfig(baselines=("sasrec",))},
+            "eval.baselines of VQ-Rec .* got 'sasrec'",
+        ),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(settings, words):
@@ -131,7 +135,7 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
         text_fields=("title",),
         model=SasrecConfig(width=8, depth=1, max_items=8, temperature=0.07, synthetic=0.75),
         train=brief,
-        eval=EvalConfig(baselines=("popularity",), resamples=10),
+        eval=BaselinesConfig(baselines=("popularity",), resamples=10),
     )
     directory = tmp_path / "run"
     vqrec.train(config, directory, Options())
@@ -144,6 +148,22 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
     for name, values in before.metrics.items():
         assert report["rows"]["model"]["metrics"][name] == pytest.approx(values.mean())
     assert "(a share 0.5 known)" in report["heading"]
+    write_text(directory / "eval.json", to_json(report))
+    page = render(vqrec.report(config, directory))
+    assert "VQ-Rec on tiny" in page and "Item IDs" not in page
+    # A user whose history training did not know is advised all the same.
+    dataset = load_dataset(config.data)
+    known = known_users(dataset.num_users, 0.5, config.train.seed)
+    user = int(np.setdiff1d(np.arange(dataset.num_users), known)[0])
+    request = RecommendRequest(str(dataset.split.train.user_ids[user]), 5)
+    answer = vqrec.recommend(config, directory, request)
+    history = whole_history(dataset, user)
+    source, target = vqrec._domains(config, directory)
+    scores = np.array(vqrec.fit(config, source, target, directory)[1]({"history": history[None]}))[
+        0
+    ]
+    scores[history] = -np.inf
+    np.testing.assert_allclose([row.score for row in answer.items], np.sort(scores)[::-1][:5])
     said = "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
     assert said == (items == "codes")
     vectors = item_text.load_vectors(directory)
@@ -192,7 +212,7 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
         pretrain=brief,
         assign=brief,
         train=brief,
-        eval=EvalConfig(baselines=("popularity",)),
+        eval=BaselinesConfig(baselines=("popularity",)),
     )
     vqrec.train(config, tmp_path, Options())
     report = vqrec.evaluate(config, tmp_path, baselines=True)

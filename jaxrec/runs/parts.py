@@ -1,0 +1,58 @@
+"""Read what the report of a run shows, for any system."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxrec.core import DataError, read_json
+from jaxrec.data import DATASETS
+from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
+from jaxrec.ids import opened
+from jaxrec.runs.directory import load_codes
+from jaxrec.train import read_metrics
+
+
+def read_parts(
+    config: Any, directory: Path, facts: SystemFacts, required: Sequence[str] = ()
+) -> RunParts:
+    """Read a run directory; a file that does not exist yet is left out.
+
+    Args:
+      config: of the run.
+      directory: of the run.
+      facts: what the report says about the system.
+      required: keys of `eval.json` that the system writes beside `REPORT_KEYS`.
+
+    Raises:
+      DataError: a damaged file, or an `eval.json` of a version that measured less.
+    """
+    report = _read(directory / "eval.json")
+    if report is not None:
+        lacking = [name for name in (*REPORT_KEYS, *required) if name not in report]
+        if lacking:
+            raise DataError(
+                f"{directory / 'eval.json'} lacks {', '.join(lacking)}; "
+                f"write it again: jaxrec eval {directory}"
+            )
+    has_codes = facts.has_ids and (directory / "ids" / "codes.npz").exists()
+    codes = opened(load_codes(directory)) if has_codes else None
+    settings = dataclasses.asdict(config)
+    known = DATASETS.get(settings["data"]["name"])
+    return RunParts(
+        run=str(directory),
+        config=settings,
+        system=facts,
+        env=_read(directory / "env.json") or {},
+        report=report,
+        metrics=read_metrics(directory / "metrics.jsonl"),
+        train=_read(directory / "train.json"),
+        codes=codes.codes if codes else None,
+        ids=codes.metadata | {"scheme": codes.scheme, "sizes": codes.sizes} if codes else {},
+        about=known.about if known else "",
+        homepage=known.homepage if known else "",
+    )
+
+
+def _read(path: Path) -> Any:
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,46 @@
+"""A run of SASRec as one frozen value."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxrec.baselines import SasrecConfig
+from jaxrec.core import ConfigError
+from jaxrec.data import DataConfig
+from jaxrec.runs import BaselinesConfig, RankConfig, check_counting
+from jaxrec.train import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SasrecRunConfig:
+    """A run of SASRec.
+
+    Attributes:
+      data: interactions.
+      model: the network and its objective. Its own `train` is not read; see `train`.
+      train: optimizer and schedule.
+      decode: which items a ranking leaves out.
+      eval: measurements; the baselines must be counting ones.
+
+    Raises:
+      ConfigError: settings that this system does not run.
+
+    Example:
+      >>> SasrecRunConfig(model=SasrecConfig(width=32)).decode.filter_seen
+      True
+    """
+
+    system: ClassVar[str] = "jaxrec.systems.sasrec"
+
+    data: DataConfig = DataConfig()
+    model: SasrecConfig = SasrecConfig()
+    train: TrainConfig = TrainConfig(lr=1e-3, weight_decay=1e-2)
+    decode: RankConfig = RankConfig()
+    eval: BaselinesConfig = BaselinesConfig()
+
+    def __post_init__(self) -> None:
+        check_counting(self.eval.baselines, "SASRec")
+        if self.model.synthetic:
+            raise ConfigError(
+                f"model.synthetic {self.model.synthetic} draws codes of items, and items have no "
+                "codes here; set it to 0"
+            )
