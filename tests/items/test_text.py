@@ -204,7 +204,7 @@ def test_a_run_that_does_not_say_its_encoder_still_loads(config, tmp_path):
     assert load_config(directory).ids == config.ids
     config = dataclasses.replace(config, eval=load_config(directory).eval)
     codes = generative.open_run(config, dataset, directory)
-    assert "does not say" in item_text.describe(codes.metadata)
+    assert "does not record" in item_text.describe(codes.metadata)
     rows = text_encoders.compare(config, dataset, codes, directory)["rows"]
     assert [(row["encoder"], row["used"]) for row in rows] == [("TF-IDF", None)]
 
