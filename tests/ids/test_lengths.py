@@ -88,7 +88,8 @@ def test_the_prefix_check_agrees_with_looking_at_all_pairs(item_codes):
         with pytest.raises(DataError, match="is a prefix of the ID of item") as caught:
             check_prefix_free(given_codes)
         assert any(
-            f"the ID of item {a}, {ids[a]}, is a prefix of the ID of item {b}, {ids[b]}" in str(caught.value)
+            f"the ID of item {a}, {ids[a]}, is a prefix of the ID of item {b}, {ids[b]}"
+            in str(caught.value)
             for a, b in clash
         )
 

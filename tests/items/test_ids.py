@@ -195,7 +195,7 @@ def test_ids_made_elsewhere_are_repaired_and_get_one_length(dataset, tmp_path):
     assert len(np.unique(found.codes, axis=0)) == 30
     with pytest.raises(DataError, match="'stranger'"):
         fit_ids(dataclasses.replace(config, unknown="refuse"), dataset)
-    with pytest.raises(ConfigError, match="different lengths"):
+    with pytest.raises(ConfigError, match="needs IDs of one length"):
         fit_ids(dataclasses.replace(config, repair="next_free"), dataset)
 
 
