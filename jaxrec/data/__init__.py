@@ -1,6 +1,6 @@
-"""Data: sources, `Interactions`, filters, splits, TFDS datasets and training pipelines.
+"""Data: sources, `Interactions`, filters, splits, tokenizers, TFDS datasets and batches.
 
-NumPy only: pyarrow, TFDS and Grain are imported where they are used.
+Functions import pyarrow, TFDS, Grain and transformers themselves, only when they need them.
 """
 
 from typing import TYPE_CHECKING
