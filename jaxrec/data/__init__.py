@@ -49,6 +49,11 @@ if TYPE_CHECKING:
         Interactions as Interactions,
         ItemTable as ItemTable,
     )
+    from jaxrec.data.item_tokens import (
+        add_id_tokens as add_id_tokens,
+        id_tokenizer as id_tokenizer,
+        id_tokens as id_tokens,
+    )
     from jaxrec.data.loading import DATASETS as DATASETS, Known as Known, load as load, read as read
     from jaxrec.data.movies import (
         read_double_colon as read_double_colon,
@@ -110,9 +115,6 @@ if TYPE_CHECKING:
         read_prepared as read_prepared,
     )
     from jaxrec.data.tokenizers import (
-        add_id_tokens as add_id_tokens,
-        id_tokenizer as id_tokenizer,
-        id_tokens as id_tokens,
         load_tokenizer as load_tokenizer,
         save_tokenizer as save_tokenizer,
         train_bpe as train_bpe,
