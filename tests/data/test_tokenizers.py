@@ -8,12 +8,13 @@ import unicodedata
 
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, normalizers
 from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import import_protobuf
 
-from jaxrec.core.errors import ConfigError, DataError, ResourceError
-from jaxrec.data.tokenizers import (
+from jaxrec.core import ConfigError, DataError, ResourceError
+from jaxrec.data import (
+    id_tokenizer,
     load_tokenizer,
     save_tokenizer,
     train_bpe,
@@ -141,7 +142,7 @@ def test_a_spiece_model_that_is_not_t5s_needs_a_config(tmp_path):
         model.pieces.add(piece=piece, score=0.0)
     (tmp_path / "spiece.model").write_bytes(model.SerializeToString())
     with pytest.raises(
-        DataError, match=r"not T5's.*starts with <unk>, <s>, </s>; add the model's config.json"
+        DataError, match=r"not T5's.*with <unk>, <s>, </s>; add the model's config.json"
     ):
         load_tokenizer(tmp_path)
 
