@@ -1,4 +1,4 @@
-"""Errors, pytree helpers and sharding: nothing here knows about recommendation."""
+"""Errors, files, settings and sharding: the parts that know nothing about recommendation."""
 
 from typing import TYPE_CHECKING
 

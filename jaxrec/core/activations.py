@@ -1,15 +1,15 @@
-"""Where activations lie on the mesh, by the rules that place parameters.
+"""Sharding constraints for activations, from the same rules that place parameters.
 
-Inside `with sharded(mesh, rules):` the functions here put constraints on what is being traced;
-outside, and on one device, they do nothing. Left to itself the compiler follows the parameters:
-with FSDP it would split the width of the stream as that of the kernels, and sum every product over
-all devices, where gathering the kernels takes a fraction of that traffic.
+Inside `with sharded(mesh, rules):` the functions here constrain whatever is being traced. Outside
+of it, and on one device, they do nothing. Without constraints the compiler would follow the
+parameters: with FSDP it would split the width of the residual stream like that of the kernels and
+sum every product over all devices. Gathering the kernels takes a fraction of that traffic.
 
-An axis of an activation lies where its rule says, but for three:
-  "embed", "head_size", "position" and "layers" say how parameters are kept; activations, and
-    kernels while they are used, are whole along them;
-  a mesh axis that the batch takes is not given to another axis of the same array;
-  nor is one that a layer's heads or hidden units take given to "sequence".
+An axis of an activation lies where its rule says, with three exceptions:
+  "embed", "head_size", "position" and "layers" describe how parameters are stored. Activations,
+    and kernels while they are in use, are whole along them.
+  A mesh axis that the batch occupies is not given to another axis of the same array.
+  A mesh axis that a layer's heads or hidden units occupy is not given to "sequence".
 """
 
 import functools
@@ -25,33 +25,37 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxrec.core.errors import ConfigError
 from jaxrec.core.mesh import ShardingRules, spec_of, ways
 
-# Axes that only say how parameters are kept.
+# Axes that only describe how parameters are stored.
 _KEPT = ("embed", "head_size", "position", "layers")
 
-# Name of gathered parameters in policies of rematerialization.
+# Name under which rematerialization policies find gathered parameters.
 GATHERED = "gathered"
 
-# Read while tracing, and part of the key of every compiled function.
+# JAX makes this context part of the cache key of every compiled function.
 _PLACES = jax.make_user_context(None)
 
 Name = str | None
 
 
 def sharded(mesh: Mesh, rules: ShardingRules) -> AbstractContextManager[Any]:
-    """While it is entered, what is traced places its activations on `mesh` by `rules`."""
+    """Return a context in which traced functions place their activations on `mesh` by `rules`."""
     return _PLACES((mesh, rules) if mesh.size > 1 else None)
 
 
 def is_sharded() -> bool:
-    """Whether what is being traced lies on several devices."""
+    """Whether the function that is being traced runs on several devices."""
     return _PLACES.value is not None
 
 
 def constrain(x: jax.Array, *names: Name) -> jax.Array:
-    """Place an activation by the logical names of its axes, None for axes that are whole.
+    """Place an activation by the logical names of its axes.
+
+    Args:
+      x: the activation.
+      *names: one name per axis; None for an axis that every device holds whole.
 
     Raises:
-      ConfigError: an axis whose size its devices do not divide.
+      ConfigError: the size of an axis is not a multiple of its number of devices.
     """
     if _PLACES.value is None:
         return x
@@ -59,10 +63,10 @@ def constrain(x: jax.Array, *names: Name) -> jax.Array:
 
 
 def move(x: jax.Array, names: tuple[Name, ...], to: tuple[Name, ...]) -> jax.Array:
-    """Place an activation that lies as `names` says as `to` says, and its gradient back again.
+    """Move an activation from the placement `names` to the placement `to`, and its gradient back.
 
-    A constraint alone would hold for the gradient too, which would then be summed whole on every
-    device before a part of it is taken.
+    A plain constraint would also apply to the gradient: every device would sum the whole gradient
+    and then keep only its own part.
     """
     if _PLACES.value is None:
         return x
@@ -70,9 +74,9 @@ def move(x: jax.Array, names: tuple[Name, ...], to: tuple[Name, ...]) -> jax.Arr
 
 
 def gathered(param: jax.Array, names: tuple[Name, ...]) -> jax.Array:
-    """A parameter as a layer uses it: whole along the axes that only say how it is kept.
+    """Return a parameter as a layer uses it: whole along the axes that only describe its storage.
 
-    The gradient goes back to where the parameter is kept.
+    The gradient returns to the stored placement of the parameter.
     """
     if _PLACES.value is None:
         return param
@@ -83,12 +87,14 @@ def gathered(param: jax.Array, names: tuple[Name, ...]) -> jax.Array:
 
 
 def by_rows(f: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """`f(*arrays)` where no row needs another: every device computes those of its own users.
+    """Compute `f(*arrays)` with each device working on its own rows.
 
-    For operations that the compiler does not divide, but runs on all rows everywhere.
+    Use it for row-wise operations that the compiler does not partition: without it, every device
+    would compute all rows.
 
     Args:
-      f: of arrays whose first axis are rows, to the same.
+      f: a function whose inputs and outputs all have rows as their first axis, and in which no row
+        depends on another.
       *arrays: `[rows, ...]`.
     """
     if _PLACES.value is None:
@@ -102,10 +108,10 @@ def by_rows(f: Callable[..., Any], *arrays: jax.Array) -> Any:
 
 
 def token_ways(*names: Name) -> tuple[int, int]:
-    """Devices over which B and T of an activation `[B, T, ...]` are split.
+    """Return the numbers of devices over which B and T of an activation `[B, T, ...]` are split.
 
     Args:
-      *names: of the other axes.
+      *names: logical names of the other axes.
     """
     if _PLACES.value is None:
         return 1, 1
@@ -115,16 +121,16 @@ def token_ways(*names: Name) -> tuple[int, int]:
 
 
 def merge_rows(x: jax.Array, names: tuple[Name, ...] = (), others: tuple[Name, ...] = ()) -> Any:
-    """`[B, T, ...]` as `[B T, ...]`, for a product of matrices.
+    """Merge `[B, T, ...]` into `[B T, ...]`, for a matrix product.
 
-    Nothing moves between devices, except that T is gathered where the product needs the devices
-    that it is split over for another axis. Where T stays split, the tokens of a device come one
-    after another: rows are in another order than a reshape gives, which `split_rows` undoes.
+    Nothing moves between devices, except that T is gathered if the product needs its devices for
+    another axis. If T stays split, the tokens of each device stand next to each other, so rows come
+    in another order than after a reshape; `split_rows` undoes this.
 
     Args:
       x: `[B, T, ...]`.
-      names: of the axes of `x` after the first two.
-      others: names of further axes of the other operand.
+      names: logical names of the axes of `x` after the first two.
+      others: logical names of further axes of the other operand.
     """
     (batch, length), rest = x.shape[:2], x.shape[2:]
     b, t = token_ways(*names, *others)
@@ -139,12 +145,12 @@ def merge_rows(x: jax.Array, names: tuple[Name, ...] = (), others: tuple[Name, .
 
 
 def split_rows(x: jax.Array, rows: tuple[int, ...], *names: Name) -> jax.Array:
-    """`[B T, ...]` of `merge_rows` as `[B, T, ...]`.
+    """Undo `merge_rows`: `[B T, ...]` to `[B, T, ...]`.
 
     Args:
       x: `[B T, ...]`.
       rows: (B, T).
-      *names: `names` and `others` of `merge_rows`.
+      *names: the `names` and `others` that `merge_rows` was given.
     """
     (batch, length), rest = rows, x.shape[1:]
     b, t = token_ways(*names)
@@ -156,7 +162,7 @@ def split_rows(x: jax.Array, rows: tuple[int, ...], *names: Name) -> jax.Array:
 
 
 def _merged(x: jax.Array) -> jax.Array:
-    """Rows over all devices that tokens are split over; the other axes as the compiler likes."""
+    """Split rows over all devices that tokens are split over; leave other axes to the compiler."""
     mesh, _ = _PLACES.value
     batch, sequence = _axes(("batch", "sequence"))
     free = [PartitionSpec.UNCONSTRAINED] * (x.ndim - 1)
@@ -165,40 +171,40 @@ def _merged(x: jax.Array) -> jax.Array:
 
 
 def _axes(names: tuple[Name, ...]) -> list[tuple[str, ...]]:
-    """Mesh axes of each axis of an activation."""
+    """Return the mesh axes of each axis of an activation."""
     mesh, rules = _PLACES.value
     batch = rules.mesh_axes("batch", mesh)
     taken = set(batch)
-    found: list[tuple[str, ...]] = [()] * len(names)
-    # Tokens take what the others leave.
+    axes: list[tuple[str, ...]] = [()] * len(names)
+    # "sequence" comes last: it takes the mesh axes that the other axes leave free.
     for i in sorted(range(len(names)), key=lambda i: names[i] == "sequence"):
         name = names[i]
         if name == "batch":
-            found[i] = batch
+            axes[i] = batch
         elif name is not None and name not in _KEPT:
-            found[i] = tuple(axis for axis in rules.mesh_axes(name, mesh) if axis not in taken)
-            taken |= set(found[i])
-    return found
+            axes[i] = tuple(axis for axis in rules.mesh_axes(name, mesh) if axis not in taken)
+            taken |= set(axes[i])
+    return axes
 
 
 def _sharding(names: tuple[Name, ...], shape: tuple[int, ...]) -> NamedSharding:
     mesh, _ = _PLACES.value
-    found = _axes(names)
-    for i, (name, axes, size) in enumerate(zip(names, found, shape, strict=True)):
+    placed = _axes(names)
+    for i, (name, axes, size) in enumerate(zip(names, placed, shape, strict=True)):
         if size == 1:
-            found[i] = ()
+            placed[i] = ()
         elif size % ways(mesh, axes):
             raise ConfigError(
                 f"axis {name!r} of an activation {shape} has size {size}, which the "
                 f"{ways(mesh, axes)} devices of mesh axis {'+'.join(axes)!r} do not divide; change "
-                f"that size or the mesh, or set sharding.{name} None"
+                f"that size or the mesh, or set sharding.{name} to None"
             )
-    return NamedSharding(mesh, spec_of(found))
+    return NamedSharding(mesh, spec_of(placed))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _moved(x: jax.Array, to: NamedSharding, back: NamedSharding) -> jax.Array:
-    # Both, or the compiler may gather what `x` was converted from, of twice the bytes.
+    # With `to` alone, the compiler may gather the wider array that `x` was converted from.
     return jax.lax.with_sharding_constraint(jax.lax.with_sharding_constraint(x, back), to)
 
 

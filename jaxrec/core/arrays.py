@@ -1,8 +1,8 @@
-"""One-file artefacts: arrays and settings in an `.npz`, written whole or not at all.
+"""Arrays and their settings in one file, written whole or not at all.
 
-The settings travel inside the same file as the arrays (as JSON bytes under `__settings__`), so that
-one rename publishes both and no crash can pair new arrays with old settings. A ZIP archive carries
-a checksum of every member, which is what finds a damaged file.
+The settings are stored in the same file as the arrays (as JSON bytes under `__settings__` of an
+`.npz`), so one rename publishes both, and a crash cannot pair new arrays with old settings. A ZIP
+archive has a checksum for every member, which reveals a damaged file.
 """
 
 import io
@@ -25,6 +25,15 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, 
 
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> path = Path(tempfile.mkdtemp()) / "codes.npz"
+      >>> write_arrays(path, {"codes": np.array([3, 1])}, {"kind": "item codes", "levels": 1})
+      >>> arrays, settings = read_arrays(path, "item codes")
+      >>> arrays["codes"].tolist(), settings["levels"]
+      ([3, 1], 1)
     """
     text = json.dumps(settings, sort_keys=True)
     buffer = io.BytesIO()
@@ -40,20 +49,20 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, 
 def read_arrays(
     path: Path, kind: str, command: str = "jaxrec ids"
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `write_arrays` wrote: (arrays, settings); settings["kind"] must equal `kind`.
+    """Read (arrays, settings) from a file of `write_arrays`; see there for an example.
 
     Args:
       path: the file.
-      kind: what it should hold.
-      command: that writes it, for the message where it is missing or damaged.
+      kind: the expected value of settings["kind"].
+      command: the command that writes such a file, for the error message.
 
     Raises:
-      DataError: the file is missing, damaged or of another kind.
+      DataError: the file is missing or damaged, or it holds another kind.
     """
     if not path.is_file():
         raise DataError(f"no {kind} at {path}; write it first with `{command}`")
     try:
-        # np.load on a path leaves the file open when the archive is damaged.
+        # Given a path, np.load leaves the file open if the archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         settings = json.loads(arrays.pop(_SETTINGS).tobytes())
@@ -67,14 +76,16 @@ def read_arrays(
     ) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is damaged ({reason}); write it again with `{command}`") from error
-    found = settings.get("kind") if isinstance(settings, dict) else None
-    if found != kind:
-        raise DataError(f"{path} holds {found!r}, expected {kind!r}")
+    stored = settings.get("kind") if isinstance(settings, dict) else None
+    if stored != kind:
+        raise DataError(f"{path} holds {stored!r}, expected {kind!r}")
     return arrays, settings
 
 
 def write_mapped(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
     """Write named arrays and JSON-able `settings` as one safetensors file, atomically.
+
+    `read_mapped` reads it through a memory map, which suits large arrays.
 
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
@@ -88,10 +99,10 @@ def write_mapped(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, 
 
 
 def read_mapped(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `write_mapped` wrote: (arrays, settings); settings["kind"] must equal `kind`.
+    """Read (arrays, settings) from a file of `write_mapped`; settings["kind"] must equal `kind`.
 
     Raises:
-      DataError: the file is missing, damaged or of another kind.
+      DataError: the file is missing or damaged, or it holds another kind.
     """
     from safetensors import SafetensorError, safe_open
 

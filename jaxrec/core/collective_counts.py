@@ -1,10 +1,10 @@
-"""What a compiled program moves between devices, read from the text of its HLO.
+"""The data that a compiled program moves between devices, read from the text of its HLO.
 
     for moved in collectives(jax.jit(f).lower(x).compile().as_text()): ...
 
-The body of a loop counts as often as it runs. An all-reduce of whose result each device only takes
-its own part is what a TPU or a GPU runs as a reduce-scatter, and counts as one: the CPU's compiler
-does not make that step.
+The body of a loop counts as often as it runs. An all-reduce after which each device keeps only its
+own part counts as a reduce-scatter: TPUs and GPUs run it as one, but the CPU's compiler does not
+make that replacement.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from jaxrec.core.errors import DataError
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-# What only renames, reorders or converts the elements of its operand.
+# Operations that only rename, reorder or convert the elements of their operand.
 _SAME = ("bitcast", "reshape", "transpose", "copy", "convert", "get-tuple-element")
 
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][a-z0-9\-]*)\((.*)")
@@ -26,15 +26,15 @@ _CALLED = re.compile(r"(?:calls|to_apply|branch_computations|\w+_computation)=(\
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Collective:
-    """One array that is moved.
+    """One array that a program moves between devices.
 
     Attributes:
-      kind: of `KINDS`.
-      array: type and shape of the whole: what is gathered, summed, or exchanged by one device.
-      size: its bytes.
-      devices: how many take part in a group.
-      times: that a device runs it.
-      source: the operation of the program that it serves.
+      kind: one of `KINDS`.
+      array: type and shape of the whole array that is gathered, summed, or exchanged by one device.
+      size: its size in bytes.
+      devices: number of devices in a group.
+      times: how often a device runs the operation.
+      source: the operation of the program that needs it.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Collective:
 
     @property
     def sent(self) -> int:
-        """Bytes that each device sends, all times together, in a ring (an all-reduce: two)."""
+        """Bytes that each device sends over all runs, in a ring (two rings for an all-reduce)."""
         if self.kind == "collective-permute":
             return self.size * self.times
         rounds = 2 if self.kind == "all-reduce" else 1
@@ -54,14 +54,18 @@ class Collective:
 
 
 def collectives(text: str) -> list[Collective]:
-    """All collectives of a program for several devices, in the order of its text.
+    """Return all collectives of a program for several devices, in the order of its text.
 
     Args:
-      text: HLO, of `Compiled.as_text()` or of a dump of the compiler.
+      text: HLO text from `Compiled.as_text()` or from a compiler dump.
 
     Raises:
-      DataError: a loop around a collective of which the text does not say how often it runs, or
-        text that is no HLO.
+      DataError: the text is not HLO, or it does not say how often a loop with a collective runs.
+
+    Example:
+      >>> import jax
+      >>> collectives(jax.jit(lambda x: x + 1).lower(1.0).compile().as_text())  # one device
+      []
     """
     return list(_Program(text).run())
 
@@ -94,13 +98,13 @@ class _Instruction:
 
     @property
     def operands(self) -> list[str]:
-        """Names of what it reads, in order."""
+        """Names of the instructions that it reads, in order."""
         inside = self.rest.split(")", maxsplit=1)[0]
         return re.findall(r"%([\w.\-]+)", inside) or re.split(r", *", inside)
 
     @property
     def number(self) -> int:
-        """Value of a constant, or place of a parameter."""
+        """Value of a constant, or position of a parameter."""
         return int(self.rest.split(")", maxsplit=1)[0])
 
     @property
@@ -110,7 +114,7 @@ class _Instruction:
 
     @property
     def called(self) -> list[str]:
-        """Computations that it runs once."""
+        """Names of the computations that it runs once."""
         found = _CALLED.findall(self.rest)
         return [name for part in found for name in re.findall(r"[\w.\-]+", part)]
 
@@ -141,10 +145,10 @@ class _Program:
                     **dict(zip(("name", "result", "kind", "rest"), read.groups(), strict=True))
                 )
         if not self.entry:
-            raise DataError("no ENTRY computation in what should be the text of an HLO module")
+            raise DataError("the text has no ENTRY computation, so it is not an HLO module")
 
     def run(self, name: str | None = None, times: int = 1) -> Iterator[Collective]:
-        """Collectives of one computation, by default of the whole program."""
+        """Yield the collectives of one computation, by default of the whole program."""
         computation = self.computations.get(name or self.entry, {})
         for each in computation.values():
             kind = each.kind.removesuffix("-start")
@@ -160,7 +164,7 @@ class _Program:
                     yield from self.run(called, times)
 
     def _rounds(self, loop: _Instruction) -> int:
-        """How often a loop runs: what the compiler noted, or the bound of a count from zero."""
+        """How often a loop runs: the compiler's own note, or the bound of a counter from zero."""
         if noted := re.search(r'known_trip_count":\{"n":"(\d+)"', loop.rest):
             return int(noted[1])
         condition = self.computations.get(loop.attribute("condition"), {})
@@ -174,7 +178,7 @@ class _Program:
     def _moved(
         self, computation: _Computation, each: _Instruction, kind: str, times: int
     ) -> Iterator[Collective]:
-        """The arrays that one instruction moves."""
+        """Yield the arrays that one instruction moves."""
         devices, arrays, operands = self._group(each), each.arrays, each.operands
         if each.kind in ("all-gather-start", "collective-permute-start"):
             # (operands, results, tokens)
@@ -186,7 +190,7 @@ class _Program:
             Collective, devices=devices, times=times, source=source[1] if source else ""
         )
         if kind == "all-to-all" and len(arrays) > 1:
-            # One array, in parts for each device.
+            # One array, split into a part for each device.
             shown = f"{len(arrays)} x {arrays[0]}"
             yield made(kind=kind, array=shown, size=sum(array.size for array in arrays))
             return
@@ -199,14 +203,14 @@ class _Program:
             yield made(kind=kind_now, array=str(array), size=array.size)
 
     def _group(self, each: _Instruction) -> int:
-        """Devices in one group of `replica_groups`, in any of the ways in which it is written."""
+        """Number of devices in one group of `replica_groups`, whose text has three notations."""
         if found := re.search(r"replica_groups=\{\{([\d,]+)\}", each.rest):
             return found[1].count(",") + 1
         if found := re.search(r"replica_groups=\[\d+,(\d+)\]<=", each.rest):
             return int(found[1])
         if found := re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", each.rest):
             sizes = dict(re.findall(r"'([^']+)'=(\d+)", found[1]))
-            # 'axis':(2)4 is a part of an axis, of size 4.
+            # 'axis':(2)4 names a part of size 4 of an axis.
             used = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", found[2])
             return math.prod(int(part or sizes[name]) for name, part in used)
         return self.devices
@@ -214,7 +218,7 @@ class _Program:
     def _scattered(
         self, computation: _Computation, name: str, place: int | None, part: int
     ) -> bool:
-        """Whether all that reads an array takes a part of it, of so many elements."""
+        """Whether every reader of an array takes only a part of it with `part` elements."""
         users = [each for each in computation.values() if name in each.operands]
         if place is not None:
             users = [each for each in users if each.attribute("index") == str(place)]

@@ -1,4 +1,4 @@
-"""Count compilations, to prove that a loop does none, and say what was compiled."""
+"""Count compilations, to prove that a loop does not compile, and list the compiled programs."""
 
 import logging
 from typing import Any
@@ -6,17 +6,26 @@ from typing import Any
 import jax
 
 _EVENT = "/jax/core/compile/backend_compile_duration"
-# JAX tells the shapes of what it compiles nowhere but in this log, at the level DEBUG.
+# JAX reports the shapes of compiled programs only in this log, at level DEBUG.
 _LOGGER = logging.getLogger("jax._src.interpreters.pxla")
 
 
 class CompileCounter(logging.Filter):
-    """`with CompileCounter() as counter:` counts this process's XLA compilations.
+    """Count this process's XLA compilations in a `with` block.
 
     Attributes:
-      count: compilations.
-      seconds: that they took.
-      programs: what was compiled, in order: "jit(step)(float32[8,16], int32[])".
+      count: number of compilations.
+      seconds: time that they took.
+      programs: the compiled programs, in order, such as "jit(step)(float32[8,16], int32[])".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> double = jax.jit(lambda x: 2 * x)
+      >>> x = jnp.zeros(3)
+      >>> with CompileCounter() as counter:
+      ...     _ = double(x), double(x)
+      >>> counter.count
+      1
     """
 
     def __init__(self) -> None:
@@ -40,7 +49,7 @@ class CompileCounter(logging.Filter):
         _LOGGER.removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the shapes of a program that is about to be compiled; show what was shown before."""
+        """Record the shapes of a program before its compilation; pass on what was shown before."""
         if str(record.msg).startswith("Compiling %s") and len(record.args or ()) >= 2:
             name, shapes, *_ = record.args  # type: ignore[misc]
             listed = ", ".join(getattr(x, "str_short", lambda x=x: str(x))() for x in shapes)  # type: ignore[union-attr]

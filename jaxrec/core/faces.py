@@ -1,8 +1,9 @@
-"""The public names of a package, imported when they are first used.
+"""Lazy package faces: a package's public names, each imported when it is first used.
 
-A package's `__init__` imports its public names below `if TYPE_CHECKING:`, so type checkers and
-completion see them all; `attach` reads the same lines at run time and imports each name's file only
-when the name is asked for. So `jaxrec --help` imports no JAX, and there is one list of names.
+The `__init__` of a package imports its public names under `if TYPE_CHECKING:`, so type checkers and
+editors see all of them. At run time `attach` reads the same lines from the source and imports the
+file of a name only when the name is used. There is one list of names, and `jaxrec --help` does not
+import JAX.
 """
 
 import ast
@@ -17,8 +18,12 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
     """Return `__getattr__`, `__dir__` and `__all__` for a package.
 
     Args:
-      package: its `__name__`; its source has one `if TYPE_CHECKING:` block of imports from its own
-        files, each written `from FILE import NAME as NAME`.
+      package: the `__name__` of the package. Its source has one block `if TYPE_CHECKING:`, which
+        contains only `from FILE import NAME as NAME` with files of the package itself; a file that
+        is public as a whole is imported from the package.
+
+    Raises:
+      ImportError: the block contains anything else.
 
     Example:
       >>> import jaxrec.core
@@ -41,16 +46,22 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
 
 
 def _origins(package: str) -> dict[str, str]:
-    """The file that each public name comes from; of a name that is a file, that file itself."""
+    """Map each public name to the module it comes from; a public module maps to itself."""
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.loader is not None
-    source = spec.loader.get_source(package)  # type: ignore[attr-defined]
-    found = {}
+    source = getattr(spec and spec.loader, "get_source", lambda _: None)(package)
+    if source is None:
+        raise ImportError(f"the source of {package} cannot be read, so its names are unknown")
+    origins: dict[str, str] = {}
     for block in ast.parse(source).body:
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
-            for node in block.body:
-                assert isinstance(node, ast.ImportFrom) and node.module is not None
-                for alias in node.names:
-                    own = node.module == package
-                    found[alias.name] = f"{package}.{alias.name}" if own else node.module
-    return found
+        if not isinstance(block, ast.If) or ast.unparse(block.test) != "TYPE_CHECKING":
+            continue
+        for node in block.body:
+            if not isinstance(node, ast.ImportFrom) or node.module is None or node.level:
+                raise ImportError(
+                    f"{package}/__init__.py, line {node.lineno}: expected `from FILE import NAME "
+                    f"as NAME` below `if TYPE_CHECKING:`, got `{ast.unparse(node)}`"
+                )
+            for alias in node.names:
+                is_module = node.module == package
+                origins[alias.name] = f"{package}.{alias.name}" if is_module else node.module
+    return origins

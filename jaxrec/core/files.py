@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a reader, or a kill, never meets half of one."""
+"""Files that are written whole or not at all, even if the process is killed, and JSON helpers."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from jaxrec.core.errors import DataError, ResourceError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file beside it and a rename.
+    """Write `content` to `path`, so that no reader and no crash ever leaves half of it.
+
+    A complete temporary file is renamed. Missing parent directories are created.
 
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
@@ -23,7 +25,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; the artefact gets the mode that a plain open would give.
+        # mkstemp makes the file private; give it the mode that a plain open would give.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -38,7 +40,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, as `write_bytes` does."""
+    """Write `text` as UTF-8, whole or not at all.
+
+    Raises:
+      ResourceError: the disk is full or the directory cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "runs" / "note.txt"
+      >>> write_text(path, "done")
+      >>> path.read_text()
+      'done'
+    """
     write_bytes(path, text.encode())
 
 
@@ -46,22 +59,31 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-      DataError: missing or damaged.
+      DataError: the file is missing or damaged.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "settings.json"
+      >>> write_text(path, to_json({"steps": 10}))
+      >>> read_json(path)
+      {'steps': 10}
     """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; was the run interrupted before it?") from error
+        raise DataError(
+            f"{path} is missing; was the run interrupted before it was written?"
+        ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON ({error}); restore it or start over") from error
 
 
 def to_json(value: Any) -> str:
-    """Text of a JSON file."""
+    """Return the text of a JSON file with this value."""
     return json.dumps(value, indent=2) + "\n"
 
 
 def to_json_rows(rows: list[dict[str, str]]) -> str:
-    """Text of a JSON file that is a list, a line a row."""
+    """Return the text of a JSON file that holds a list, with one row per line."""
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     return f"[\n{lines}\n]\n"

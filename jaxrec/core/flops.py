@@ -1,7 +1,7 @@
-"""Floating-point operations of a function's matrix products, from its shapes alone.
+"""Floating-point operations of a function's matrix products, counted from shapes alone.
 
-XLA's own cost analysis counts the body of a loop once however often it runs, and a custom kernel
-not at all; counting in the traced program has neither flaw.
+XLA's own cost analysis counts the body of a loop once, however often it runs, and ignores custom
+kernels. Counting in the traced program has neither flaw.
 """
 
 import math
@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-# Dense bf16 products, FLOP/s a device, from the vendors' data sheets; by the start of the kind's
-# name, the longest that fits.
+# FLOP/s per device for dense bf16 products, from the vendors' data sheets. A key is the start of a
+# device kind; the longest matching key counts.
 _PEAKS = {
     "NVIDIA H100": 989e12,
     "NVIDIA H100 PCIe": 756e12,
@@ -35,21 +35,31 @@ _PEAKS = {
 
 
 def peak_flops(kind: str) -> float | None:
-    """FLOP/s of dense bf16 products on a device of some `device_kind`; None where unknown."""
+    """Return FLOP/s of dense bf16 products for a `device_kind` of JAX; None if it is unknown.
+
+    Example:
+      >>> peak_flops("NVIDIA H100 80GB HBM3")
+      989000000000000.0
+    """
     fitting = [name for name in _PEAKS if kind == name or kind.startswith((name + " ", name + "-"))]
     return _PEAKS[max(fitting, key=len)] if fitting else None
 
 
 def product_flops(function: Callable[..., Any], *arguments: Any) -> float:
-    """Operations of all matrix products and convolutions when `function` runs.
+    """Count the operations of all matrix products and convolutions in one call of `function`.
 
-    A multiplication with its addition counts as two. Loops count as often as they run, except
-    `while_loop`, which counts as one turn, since nobody knows their number; of a conditional the
-    dearest branch counts.
+    A multiplication with its addition counts as two. Loops count as often as they run, except that
+    a `while_loop` counts once, since its number of rounds is unknown. The most expensive branch of
+    a conditional counts.
 
     Args:
-      function: traceable.
+      function: any function that JAX can trace.
       arguments: arrays or `jax.ShapeDtypeStruct`; nothing is computed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> product_flops(jnp.dot, jnp.zeros((2, 3)), jnp.zeros((3, 4)))  # 2 * 2 * 3 * 4
+      48.0
     """
     return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -71,16 +81,16 @@ def _equation(equation: Any) -> float:
         return 2.0 * each * math.prod(equation.outvars[0].aval.shape)
     if name == "cond":
         return max(_count(branch.jaxpr) for branch in params["branches"])
-    turns = 1
+    rounds = 1
     if name == "scan":
-        turns = params["length"]
+        rounds = params["length"]
     elif name == "pallas_call":
-        turns = math.prod(params["grid_mapping"].grid)
-    return turns * sum(_count(inner) for value in params.values() for inner in _jaxprs(value))
+        rounds = math.prod(params["grid_mapping"].grid)
+    return rounds * sum(_count(inner) for value in params.values() for inner in _jaxprs(value))
 
 
 def _jaxprs(value: Any) -> list[Any]:
-    """Jaxprs that a parameter of an equation holds, closed or not."""
+    """Return the jaxprs, closed or not, inside a parameter of an equation."""
     if isinstance(value, tuple | list):
         return [inner for part in value for inner in _jaxprs(part)]
     if hasattr(value, "eqns"):

@@ -1,8 +1,8 @@
-"""One process at a time in a directory.
+"""A lock that lets one process at a time work in a directory.
 
-The lock is the kernel's (flock), so it goes with the process that holds it however that ends, and a
-lock file that is left over locks nothing. On a network file system it holds across machines where
-that passes locks on, as NFS 4 and Lustre do.
+The kernel holds the lock (flock). It ends with the process that took it, however that process ends,
+and a left-over lock file locks nothing. On a network file system the lock works across machines if
+the file system passes locks on, as NFS 4 and Lustre do.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ NAME = "run.lock"
 
 
 class DirectoryLock:
-    """`with DirectoryLock(path):` nobody else is in there; the same process may be, more than once.
+    """Keep other processes out of a directory in a `with` block.
 
-    Not for several threads of a process.
+    The same process may enter more than once. The lock does not keep out other threads of it.
     """
 
     _held: ClassVar[dict[Path, int]] = {}  # how often this process holds each directory
@@ -34,10 +34,10 @@ class DirectoryLock:
         self._file: int | None = None
 
     def __enter__(self) -> "DirectoryLock":
-        """Take it.
+        """Take the lock.
 
         Raises:
-          ResourceError: another process has it, or the directory cannot be written.
+          ResourceError: another process holds it, or the directory cannot be written.
         """
         if not self._held.get(self.directory):
             self._file = self._take()
@@ -49,7 +49,7 @@ class DirectoryLock:
         if self._file is None:
             return
         del self._held[self.directory]
-        # A directory in which nothing has been written was made for the lock alone.
+        # If nothing else has been written, the directory was made for the lock alone.
         if os.listdir(self.directory) == [NAME]:
             self._path.unlink()
             with contextlib.suppress(OSError):
@@ -72,7 +72,7 @@ class DirectoryLock:
                     f"{self.directory} is in use by {_describe(holder)}; wait for it, stop it, or "
                     "give another --run-dir"
                 ) from error
-            # Its last holder may have removed the file between the two calls.
+            # The last holder may have removed the file between the two calls.
             if self._is_at_its_path(file):
                 break
             os.close(file)
@@ -97,10 +97,15 @@ def _describe(holder: bytes) -> str:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Have a directory to oneself: process 0 holds the lock for all processes of a run.
+    """Lock a directory for this run: process 0 holds the lock for all processes of the run.
 
     Raises:
-      ResourceError: another run has it; on every process.
+      ResourceError: another run holds the lock. It is raised on every process.
+
+    Example:
+      >>> import tempfile
+      >>> with locked(Path(tempfile.mkdtemp()) / "run") as _:
+      ...     pass  # no other process can write the run now
     """
     lock = DirectoryLock(directory)
     on_writer(lock.__enter__)

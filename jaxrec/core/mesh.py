@@ -1,8 +1,8 @@
-"""The device mesh, and which mesh axis each logical axis lies on.
+"""The device mesh, and the mesh axis on which each logical axis lies.
 
-Data parallel, FSDP, tensor and sequence parallel are values of `ShardingRules`, not code paths:
-`jax.jit` gets the shardings and inserts the collectives. Parameters are placed here; activations
-follow the same rules in `core.activations`.
+Data, FSDP, tensor and sequence parallelism are values of `ShardingRules`, not code paths: `jax.jit`
+gets the shardings and inserts the collectives. This file places parameters; `core.activations`
+places activations by the same rules.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Preset = Literal[
     "replicated", "fsdp", "tensor", "fsdp_tensor", "sequence", "fsdp_sequence", "tensor_sequence"
 ]
 MeshAxes = str | tuple[str, ...] | None
-# A rule that says what the preset says.
+# The value of a rule that follows the preset.
 OF_PRESET = "preset"
 
 _TENSOR = {"heads": "model", "kv_heads": "model", "mlp": "model", "vocab": "model"}
@@ -37,13 +37,13 @@ PRESETS: dict[Preset, dict[str, MeshAxes]] = {
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each mesh axis; `data` 0 takes all that `model` leaves."""
+    """Number of devices along each mesh axis; `data` 0 takes all devices that `model` leaves."""
 
     data: int = 0
     model: int = 1
 
     def __post_init__(self) -> None:
-        """Reject sizes that no mesh has."""
+        """Reject sizes that no mesh can have."""
         if self.data < 0 or self.model < 1:
             raise ConfigError(
                 f"mesh.data must be 0 or more and mesh.model 1 or more, got {self.data} and "
@@ -53,34 +53,44 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardingRules:
-    """Mesh axis, or axes, of each logical axis; None keeps it whole on every device.
+    """The mesh axis or axes of each logical axis; None keeps an axis whole on every device.
 
-    A preset says all of them, and every one can be overruled by name:
+    A preset sets all of them, and any one can be overridden by name:
 
-      replicated: parameters whole on every device, the batch split over "data".
-      fsdp: parameters, and so gradients and moments, split over "data" too, along their width. A
-        layer's kernels are gathered when it runs, and their gradients are scattered.
-      tensor: heads, the MLP's hidden layer and the vocabulary split over "model"; activations are
-        summed over it twice a layer (Shoeybi et al. 2019).
-      fsdp_tensor: both.
-      sequence: the tokens of a row split over "model", for long histories; keys and values are
-        gathered. Parameters whole.
-      fsdp_sequence: likewise, with parameters split over all devices.
-      tensor_sequence: as tensor, and the stream between sub-layers split by tokens (Korthikanti et
+      replicated: every device holds whole parameters; the batch is split over "data".
+      fsdp: parameters, and so gradients and moments, are also split over "data", along their width.
+        A layer's kernels are gathered when it runs, and their gradients are scattered.
+      tensor: heads, the MLP's hidden layer and the vocabulary are split over "model"; activations
+        are summed over it twice per layer (Shoeybi et al. 2019).
+      fsdp_tensor: fsdp and tensor together.
+      sequence: the tokens of a row are split over "model", for long histories; keys and values are
+        gathered. Every device holds whole parameters.
+      fsdp_sequence: sequence, with parameters split over all devices.
+      tensor_sequence: tensor, with the stream between sub-layers split by tokens (Korthikanti et
         al. 2022).
 
     Attributes:
-      preset: what is not said otherwise.
+      preset: sets every axis that is not set by name.
       batch: rows of a batch.
       sequence: tokens of a row, in activations.
-      layers: of a stack of blocks.
-      vocab: rows of the tables of tokens, and so of item IDs.
-      position: rows of a table of positions.
+      layers: blocks of a stack.
+      vocab: rows of token tables, and so of item IDs.
+      position: rows of position tables.
       embed: width of the residual stream, in parameters; activations keep it whole.
-      heads, kv_heads: of queries, and of keys and values.
-      head_size: in parameters.
+      heads, kv_heads: heads of queries, and of keys and values.
+      head_size: size of a head, in parameters.
       mlp: hidden layer of the MLP.
-      classes: of a classifier.
+      classes: classes of a classifier.
+
+    Raises:
+      ConfigError: the preset is unknown.
+
+    Example:
+      >>> mesh = make_mesh(MeshConfig())
+      >>> ShardingRules(preset="fsdp").mesh_axes("embed", mesh)
+      ('data',)
+      >>> ShardingRules(preset="fsdp", embed=None).mesh_axes("embed", mesh)
+      ()
     """
 
     preset: Preset = "replicated"
@@ -105,10 +115,10 @@ class ShardingRules:
             )
 
     def mesh_axes(self, name: str, mesh: Mesh) -> tuple[str, ...]:
-        """Mesh axes of one logical axis; none where it is whole.
+        """Return the mesh axes of one logical axis; an empty tuple if it is whole.
 
         Raises:
-          ConfigError: the rule names an axis that the mesh lacks.
+          ConfigError: the rule names an axis that the mesh does not have.
         """
         rule = getattr(self, name)
         if rule == OF_PRESET:
@@ -117,7 +127,7 @@ class ShardingRules:
         for axis in axes:
             if axis not in mesh.axis_names:
                 raise ConfigError(
-                    f"sharding.{name} {rule!r} is no axis of the mesh; use "
+                    f"sharding.{name} {rule!r} is not an axis of the mesh; use "
                     f"{', '.join(mesh.axis_names)} or None"
                 )
         return axes
@@ -130,7 +140,11 @@ def make_mesh(config: MeshConfig) -> Mesh:
     """Arrange all devices as `(data, model)`.
 
     Raises:
-      ConfigError: the axes do not multiply to the number of devices.
+      ConfigError: the product of the two sizes is not the number of devices.
+
+    Example:
+      >>> make_mesh(MeshConfig()).axis_names
+      ('data', 'model')
     """
     devices = jax.device_count()
     if not config.data and devices % config.model:
@@ -139,7 +153,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
     if data * config.model != devices:
         raise ConfigError(
             f"mesh.data {config.data} x mesh.model {config.model} does not cover the {devices} "
-            "devices; set mesh.data 0 to take what is left"
+            "devices; set mesh.data to 0 to use all devices"
         )
     return jax.make_mesh(
         (data, config.model), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto)
@@ -147,28 +161,36 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def ways(mesh: Mesh, axes: tuple[str, ...]) -> int:
-    """Devices over which an axis on these mesh axes is split."""
+    """Return the number of devices over which an axis on these mesh axes is split."""
     return math.prod(mesh.shape[axis] for axis in axes)
 
 
 def spec_of(axes: list[tuple[str, ...]]) -> PartitionSpec:
-    """The spec of an array, from the mesh axes of each of its axes."""
+    """Return the spec of an array from the mesh axes of each of its axes."""
     return PartitionSpec(*(part[0] if len(part) == 1 else part or None for part in axes))
 
 
 def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
-    """Shardings of a parameter tree as `Module.init` returns it, with its axis names.
+    """Return the shardings of a parameter tree with axis names, as `Module.init` returns it.
 
     Args:
-      boxed: tree of `nn.Partitioned` arrays or shapes. Scalars need no box, nor does anything on
-        one device.
-      mesh: where to put them.
-      rules: the mapping.
+      boxed: tree of `nn.Partitioned` arrays or shapes. Scalars do not need a box; on one device
+        nothing does.
+      mesh: the devices.
+      rules: the mesh axes of each logical axis.
 
     Raises:
-      ConfigError: naming the parameter: axes without names, a logical axis that no rule names, an
-        axis whose size its devices do not divide, a rule for an axis that the mesh lacks, or two
-        axes of one parameter on the same mesh axis.
+      ConfigError: the axes of a parameter have no names; no rule names a logical axis; the size of
+        an axis is not a multiple of its number of devices; a rule names an axis that the mesh does
+        not have; or two axes of one parameter lie on the same mesh axis. The message names the
+        parameter.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> boxed = {"kernel": nn.Partitioned(jnp.zeros((4, 8)), ("embed", "mlp"))}
+      >>> mesh = make_mesh(MeshConfig())
+      >>> tuple(param_shardings(boxed, mesh, ShardingRules(preset="fsdp"))["kernel"].spec)
+      ('data', None)
     """
 
     def place(path: Any, leaf: Any) -> NamedSharding:
@@ -176,7 +198,7 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
             if leaf.ndim and mesh.size > 1:
                 raise ConfigError(
                     f"no sharding rule matches {path_name(path)} {leaf.shape}, whose axes have no "
-                    "names: give it an nn.Partitioned"
+                    "names; wrap it in nn.Partitioned"
                 )
             return replicated(mesh)
         return NamedSharding(mesh, _param_spec(path_name(path), leaf, mesh, rules))
@@ -185,7 +207,7 @@ def param_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> Any:
 
 
 def _param_spec(path: str, box: nn.Partitioned, mesh: Mesh, rules: ShardingRules) -> PartitionSpec:
-    found: list[tuple[str, ...]] = []
+    placed: list[tuple[str, ...]] = []
     for name, size in zip(box.names, box.value.shape, strict=True):
         if name is not None and name not in LOGICAL_AXES:
             raise ConfigError(
@@ -197,31 +219,32 @@ def _param_spec(path: str, box: nn.Partitioned, mesh: Mesh, rules: ShardingRules
             raise ConfigError(
                 f"axis {name!r} of {path} has size {size}, which the {ways(mesh, axes)} devices of "
                 f"mesh axis {'+'.join(axes)!r} do not divide; change mesh.{axes[0]}, or set "
-                f"sharding.{name} None"
+                f"sharding.{name} to None"
             )
-        found.append(axes)
-    used = [axis for axes in found for axis in axes]
+        placed.append(axes)
+    used = [axis for axes in placed for axis in axes]
     if len(set(used)) < len(used):
         raise ConfigError(
             f"sharding puts two axes of a parameter, {path} {box.names}, on one mesh axis: {used}; "
-            "give one of them another, or None"
+            "set one of them to another mesh axis, or to None"
         )
-    return spec_of(found)
+    return spec_of(placed)
 
 
 def describe_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> str:
-    """A table of all parameters: shape, logical axes, spec, and bytes on each device.
+    """Return a table of all parameters: shape, logical axes, spec, and bytes on each device.
 
     Args:
-      boxed: as of `param_shardings`.
-      mesh: where they lie.
-      rules: the mapping.
+      boxed: tree of `nn.Partitioned` arrays or shapes; see `param_shardings`.
+      mesh: the devices.
+      rules: the mesh axes of each logical axis.
 
     Returns:
-      A line each, and a last one with their number, their bytes and those on each device.
+      A header, one line per parameter, and a last line with the number of parameters, their bytes,
+      and the bytes on each device.
 
     Raises:
-      ConfigError: as of `param_shardings`.
+      ConfigError: the parameters cannot be placed; see `param_shardings`.
     """
     rows = [("parameter", "shape", "axes", "spec", "on each device")]
     whole, each, count = 0, 0, 0
@@ -256,20 +279,20 @@ def _shown(part: str | tuple[str, ...] | None) -> str:
 
 
 def is_box(leaf: Any) -> bool:
-    """Whether a leaf is an array with its axis names."""
+    """Whether a leaf is an array together with its axis names."""
     return isinstance(leaf, nn.Partitioned)
 
 
 def path_name(path: Any) -> str:
-    """A path of a tree as "params/decoder/blocks/mlp/up/kernel"; a box's own key is no part."""
+    """Return a tree path as "params/decoder/blocks/mlp/up/kernel", without a box's own key."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
-    """Sharding of arrays whose first axis is the batch."""
+    """Return the sharding of arrays whose first axis is the batch."""
     return NamedSharding(mesh, spec_of([rules.mesh_axes("batch", mesh)]))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Sharding of arrays that every device holds whole."""
+    """Return the sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())

@@ -1,8 +1,8 @@
-"""Several processes of one program: how they meet, who writes, and which rows each holds.
+"""Several processes of one job: how they connect, which one writes, and which rows each holds.
 
-Every process runs the same program on the same settings. What is computed on the devices is one
-program over all of them; what is done on the host is done by all alike, but for writing, which
-process 0 does. A decision that depends on a file or a clock is process 0's, told to the others.
+Every process runs the same program with the same settings. On the devices they run one program over
+all devices. On the host they all do the same work, except that only process 0 writes files. If a
+decision depends on a file or a clock, process 0 makes it and tells the others.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from jax.sharding import Sharding
 
 from jaxrec.core.errors import ConfigError, DataError, JaxrecError, ResourceError
 
-# A process that is gone is noticed by what waits for it within this time, or at once where the
-# connection breaks; JAX's own 100 seconds would let a job idle longer.
+# Time within which the others notice a lost process; they notice a broken connection at once.
+# JAX's default of 100 seconds would let a job idle longer.
 HEARTBEAT_SECONDS = 30
 _BLOCK = 4096
 _KINDS: dict[str, type[JaxrecError]] = {
@@ -29,14 +29,15 @@ _KINDS: dict[str, type[JaxrecError]] = {
 
 
 def meet() -> None:
-    """Join the other processes of the job; call it before anything asks JAX for devices.
+    """Connect to the other processes of the job; call it before anything asks JAX for devices.
 
-    JAX finds them itself under Slurm, Open MPI, GKE and on TPU pods. Elsewhere the environment
-    says: JAX_COORDINATOR_ADDRESS (host and port of process 0), JAX_NUM_PROCESSES, JAX_PROCESS_ID.
+    JAX finds them itself under Slurm, Open MPI and GKE, and on TPU pods. Elsewhere set three
+    environment variables: JAX_COORDINATOR_ADDRESS (host and port of process 0), JAX_NUM_PROCESSES
+    and JAX_PROCESS_ID.
 
     Raises:
-      ConfigError: nothing says who they are.
-      ResourceError: they did not come.
+      ConfigError: the environment does not describe a job of several processes.
+      ResourceError: the processes did not connect in time.
     """
     try:
         jax.distributed.initialize(
@@ -51,7 +52,10 @@ def meet() -> None:
             "GKE, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
         ) from error
     except RuntimeError as error:
-        raise ResourceError(f"the processes did not meet: {error}") from error
+        raise ResourceError(
+            f"the processes did not connect ({error}); check that all of them were started and "
+            "that process 0 can be reached"
+        ) from error
 
 
 def _number(variable: str) -> int | None:
@@ -63,17 +67,22 @@ def _number(variable: str) -> int | None:
 
 
 def is_writer() -> bool:
-    """Whether this process writes files and speaks to people: process 0 does."""
+    """Whether this process writes files and prints; only process 0 does."""
     return jax.process_index() == 0
 
 
 def broadcast(value: Any) -> Any:
-    """Return process 0's JSON-able value, on all processes; floats keep their bits."""
+    """Return process 0's JSON-able value on all processes; floats keep their exact bits.
+
+    Example:
+      >>> broadcast({"step": 3})
+      {'step': 3}
+    """
     if jax.process_count() == 1:
         return value
     text = json.dumps(value).encode() if is_writer() else b""
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    # Few sizes, so few compilations.
+    # Rounding the size up keeps the number of different shapes, and so of compilations, small.
     whole = np.zeros(-(-size // _BLOCK) * _BLOCK, np.uint8)
     whole[: len(text)] = np.frombuffer(text, np.uint8)
     return json.loads(multihost_utils.broadcast_one_to_all(whole).tobytes()[:size])
@@ -87,7 +96,7 @@ def all_agree(flag: bool) -> bool:
 
 
 def mean(values: dict[str, float]) -> dict[str, float]:
-    """Mean over processes of numbers that each has of its own part."""
+    """Return the mean over processes of numbers that each computed from its own part."""
     if jax.process_count() == 1 or not values:
         return values
     parts = multihost_utils.process_allgather(np.array(list(values.values()), np.float32))
@@ -95,16 +104,16 @@ def mean(values: dict[str, float]) -> dict[str, float]:
 
 
 def barrier(name: str) -> None:
-    """Wait until every process is here."""
+    """Wait until every process has reached this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def on_writer(action: Callable[[], Any]) -> None:
-    """Let process 0 do something while the others wait.
+    """Let process 0 run `action` while the others wait.
 
     Raises:
-      JaxrecError: what the action raised, on every process.
+      JaxrecError: the action raised it on process 0; every process raises the same error.
     """
     failure: Exception | None = None
     if is_writer():
@@ -121,7 +130,7 @@ def on_writer(action: Callable[[], Any]) -> None:
 
 @contextlib.contextmanager
 def only_writer_prints() -> Iterator[None]:
-    """Keep what all processes would print alike to process 0."""
+    """Print only on process 0 in this `with` block; the other processes print nothing."""
     with contextlib.ExitStack() as stack:
         if not is_writer():
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -129,10 +138,10 @@ def only_writer_prints() -> Iterator[None]:
 
 
 def batch_shard(sharding: Sharding) -> tuple[int, int]:
-    """Return (part, parts): which equal part of a batch's rows this process's devices hold.
+    """Return (part, parts): which of several equal parts of a batch this process's devices hold.
 
-    (0, 1), the whole batch, where its devices' rows are no such part: on a mesh whose batch axis
-    does not run over the processes one after the other.
+    It is (0, 1), the whole batch, if the rows of its devices are not such a part. That happens on a
+    mesh whose batch axis does not run through the processes in order.
     """
     rows = _row_ways(sharding)
     held = {
@@ -147,18 +156,18 @@ def batch_shard(sharding: Sharding) -> tuple[int, int]:
 
 
 def _row_ways(sharding: Sharding) -> int:
-    """The smallest number of rows that the sharding divides: one for each of its parts."""
+    """Return the smallest number of rows that the sharding can split: one per part."""
     ways = sharding.num_devices
     (size,) = sharding.shard_shape((ways,))
     return ways // size
 
 
 def global_batch(local: Any, sharding: Sharding) -> Any:
-    """Make this process's part of a batch part of the batch of all.
+    """Assemble the global batch from the part that each process holds.
 
     Args:
-      local: tree of arrays [rows, ...], the rows of `batch_shard(sharding)`.
-      sharding: of the whole batch.
+      local: tree of arrays [rows, ...]: this process's rows, as `batch_shard(sharding)` says.
+      sharding: sharding of the whole batch.
 
     Returns:
       Tree of `jax.Array` [rows * parts, ...].

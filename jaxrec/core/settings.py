@@ -1,4 +1,4 @@
-"""Settings as nested frozen dataclasses: their names, their types, and building them from JSON."""
+"""Settings as nested frozen dataclasses: list their names, check types, build them from JSON."""
 
 import dataclasses
 import types
@@ -11,7 +11,13 @@ T = TypeVar("T")
 
 
 def flatten(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Names and values of all settings: [("train.steps", 2000), ...]."""
+    """Return names and values of all settings, nested ones with dots.
+
+    Example:
+      >>> from jaxrec.core import MeshConfig
+      >>> flatten(MeshConfig(data=2), "mesh.")
+      [('mesh.data', 2), ('mesh.model', 1)]
+    """
     rows: list[tuple[str, Any]] = []
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), prefix + field.name
@@ -23,10 +29,20 @@ def flatten(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
-    """Build a config dataclass from what `dataclasses.asdict` gave.
+    """Build a config dataclass from the result of `dataclasses.asdict`; lists become tuples.
+
+    Args:
+      kind: the dataclass.
+      values: values by name.
+      prefix: path of the dataclass within the settings, such as "train.", for error messages.
 
     Raises:
-      ConfigError: an unknown name, or a value of the wrong type.
+      ConfigError: a name is unknown, or a value has the wrong type.
+
+    Example:
+      >>> from jaxrec.core import MeshConfig
+      >>> from_dict(MeshConfig, {"data": 2}, "mesh.")
+      MeshConfig(data=2, model=1)
     """
     hints = typing.get_type_hints(kind)
     arguments = {}
@@ -44,10 +60,17 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
 
 
 def check_types(config: Any, prefix: str = "") -> None:
-    """Reject settings whose value has not the declared type.
+    """Reject settings whose value does not have the declared type.
 
     Raises:
-      ConfigError: naming the setting, the value and the type.
+      ConfigError: a value has the wrong type; the message names the setting, value and type.
+
+    Example:
+      >>> from jaxrec.core import MeshConfig
+      >>> check_types(MeshConfig(data=2.5), "mesh.")
+      Traceback (most recent call last):
+      ...
+      jaxrec.core.errors.ConfigError: mesh.data must be int, got 2.5
     """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):

@@ -1,8 +1,13 @@
-"""Numbers for people to read."""
+"""Numbers formatted for people to read."""
 
 
 def show_bytes(count: int) -> str:
-    """`1536` is "1.5 KiB"."""
+    """Format a number of bytes.
+
+    Example:
+      >>> show_bytes(1536)
+      '1.5 KiB'
+    """
     size, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:

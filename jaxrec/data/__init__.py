@@ -1,6 +1,6 @@
-"""Data: sources, `Interactions`, filters, splits, TFDS datasets and training pipelines.
+"""Data: sources, `Interactions`, filters, splits, tokenizers, TFDS datasets and batches.
 
-NumPy only: pyarrow, TFDS and Grain are imported where they are used.
+Functions import pyarrow, TFDS, Grain and transformers themselves, only when they need them.
 """
 
 from typing import TYPE_CHECKING
@@ -48,6 +48,11 @@ if TYPE_CHECKING:
         SEPARATOR as SEPARATOR,
         Interactions as Interactions,
         ItemTable as ItemTable,
+    )
+    from jaxrec.data.item_tokens import (
+        add_id_tokens as add_id_tokens,
+        id_tokenizer as id_tokenizer,
+        id_tokens as id_tokens,
     )
     from jaxrec.data.loading import DATASETS as DATASETS, Known as Known, load as load, read as read
     from jaxrec.data.movies import (
@@ -110,9 +115,6 @@ if TYPE_CHECKING:
         read_prepared as read_prepared,
     )
     from jaxrec.data.tokenizers import (
-        add_id_tokens as add_id_tokens,
-        id_tokenizer as id_tokenizer,
-        id_tokens as id_tokens,
         load_tokenizer as load_tokenizer,
         save_tokenizer as save_tokenizer,
         train_bpe as train_bpe,

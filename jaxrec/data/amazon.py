@@ -1,7 +1,7 @@
-"""Amazon reviews of 2014, 2018 and 2023: JSON lines, with the items' metadata beside them.
+"""Amazon reviews of 2014, 2018 and 2023: JSON lines of reviews and of item metadata.
 
 The three releases name their fields differently, and the metadata of 2014 are Python literals
-rather than JSON. Texts keep HTML escapes in the files; they are undone here.
+rather than JSON. HTML escapes in the texts are decoded.
 """
 
 import ast
@@ -18,14 +18,14 @@ from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 
 _USER = ("reviewerID", "user_id")
-_ITEM = ("parent_asin", "asin")  # 2023 has both: metadata are by parent
+_ITEM = ("parent_asin", "asin")  # 2023 has both, and its metadata use the parent
 _RATING = ("overall", "rating")
 _TIME = ("unixReviewTime", "timestamp")
 _TITLE = ("summary", "title")
 _TEXT = ("reviewText", "text")
 _META_ITEM = ("parent_asin", "asin", "id")
 _BRAND = ("brand", "store")
-_MILLISECONDS = 10**11  # a time above this (year 5138 in seconds) is in milliseconds, as in 2023
+_MILLISECONDS = 10**11  # larger times (year 5138 in seconds) are milliseconds, as in 2023
 
 
 def read_amazon(
@@ -33,8 +33,24 @@ def read_amazon(
 ) -> Interactions:
     """Read a review file (.json, .jsonl, plain or .gz) and the metadata of its items.
 
-    Field names of the 2014, 2018 and 2023 releases are understood; times of 2023 (milliseconds)
-    become seconds. Item fields: see `read_item_lines`. Raises DataError naming file and line.
+    The field names of the 2014, 2018 and 2023 releases are known. Times of 2023 are in milliseconds
+    and become seconds.
+
+    Args:
+      reviews: the review file.
+      metadata: file with item metadata, which `read_item_lines` reads; None for no item texts.
+      name: name of the data set; None takes it from the file name.
+
+    Raises:
+      DataError: a file is missing or malformed; the message names file and line.
+
+    Example:
+      >>> import json, tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "Beauty.jsonl"
+      >>> review = {"user_id": "u", "asin": "B1", "rating": 5.0, "timestamp": 1600000000000}
+      >>> _ = path.write_text(json.dumps(review))
+      >>> read_amazon(path).time.tolist()
+      [1600000000]
     """
     columns: dict[str, list[Any]] = {"user": [], "item": [], "rating": [], "time": []}
     for line, record, bad in files.read_json_lines(reviews):
@@ -71,22 +87,25 @@ def read_amazon(
 
 
 def record_ids(record: Mapping[str, Any]) -> tuple[str, str]:
-    """User and item of a review."""
+    """Return user and item of a review."""
     return str(_first(record, _USER)), str(_first(record, _ITEM))
 
 
 def record_texts(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Title and text of a review, "" where it has none."""
+    """Return title and text of a review; "" for a missing one."""
     title, text = (_first(record, names) for names in (_TITLE, _TEXT))
     return " ".join(_leaves(title)), " ".join(_leaves(text))
 
 
 def read_item_lines(path: Path) -> dict[str, dict[str, str]]:
-    """Read item metadata in JSON lines: original ID -> fields.
+    """Read item metadata in JSON lines, as a map from original ID to fields.
 
-    Fields title, brand, categories (each name once, joined by " | ") and description, "" where
-    absent. The ID is `parent_asin`, `asin` or `id`; of several lines with one ID the first counts
-    (the release of 2018 repeats items). Raises DataError naming file and line.
+    The fields are title, brand, categories (each name once, joined by " | ") and description; ""
+    where an item lacks one. The ID is `parent_asin`, `asin` or `id`. If several lines have the same
+    ID, as in the release of 2018, the first one counts.
+
+    Raises:
+      DataError: the file is missing or malformed; the message names file and line.
     """
     rows: dict[str, dict[str, str]] = {}
     for line, record, bad in files.read_json_lines(path, fallback=ast.literal_eval):
@@ -105,22 +124,26 @@ def read_item_lines(path: Path) -> dict[str, dict[str, str]]:
                 "description": " ".join(_leaves(record.get("description"))),
             },
         )
-    # A column that no item has says nothing, and would promise texts that are not there.
+    # A field that no item has is left out, so that the table does not list texts it lacks.
     present = {name for row in rows.values() for name, text in row.items() if text}
     return {key: {n: t for n, t in row.items() if n in present} for key, row in rows.items()}
 
 
 def find_amazon(directory: Path) -> tuple[Path, Path | None]:
-    """Return the review file and, if there is one, the metadata file ("meta*") of a directory."""
+    """Return the review file of a directory, and its metadata file ("meta*") or None.
+
+    Raises:
+      DataError: there is not exactly one review file, or more than one metadata file.
+    """
     endings = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
-    found = sorted(p for p in directory.iterdir() if p.is_file() and p.name.endswith(endings))
-    metadata = [p for p in found if p.name.lower().startswith("meta")]
-    reviews = [p for p in found if p not in metadata]
+    present = sorted(p for p in directory.iterdir() if p.is_file() and p.name.endswith(endings))
+    metadata = [p for p in present if p.name.lower().startswith("meta")]
+    reviews = [p for p in present if p not in metadata]
     if len(reviews) != 1 or len(metadata) > 1:
-        names = ", ".join(p.name for p in found) or "none"
+        names = ", ".join(p.name for p in present) or "none"
         raise DataError(
             f"{directory}: expected one review file and at most one meta*.json(l)(.gz), "
-            f"found: {names}; name the review file itself"
+            f"found: {names}; give the path of the review file instead"
         )
     return reviews[0], metadata[0] if metadata else None
 
@@ -134,7 +157,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _leaves(value: Any) -> list[str]:
-    """Return the texts in a value that may be a text, a list of texts or a list of paths."""
+    """Return the texts inside a value that is a text, a list of texts or a list of paths."""
     if value is None:
         return []
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""From a data config to the split that everything is trained and measured on."""
+"""Load the data set that a config describes, with the split for training and evaluation."""
 
 import dataclasses
 from pathlib import Path
@@ -7,39 +7,40 @@ from typing import Literal
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError, on_writer
-from jaxrec.data import (
-    TIE_RULE,
-    Columns,
-    Interactions,
-    Split,
-    item_sequences,
-    k_core,
-    leave_one_out,
-    load,
-    prepare,
-    sample_users,
-)
-from jaxrec.data.tfds_store import ItemSequences
+from jaxrec.data.filters import k_core, sample_users
+from jaxrec.data.interactions import Interactions
+from jaxrec.data.loading import load
+from jaxrec.data.splits import TIE_RULE, Split, leave_one_out
+from jaxrec.data.tables import Columns
+from jaxrec.data.tfds_store import ItemSequences, item_sequences, prepare
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which interactions, and how they are split.
+    """The interactions to load, and how to filter and split them.
 
     Attributes:
-      name: a known data set (`jaxrec data list`), or a path.
-      from_file: file or directory to read instead of looking for `name`.
-      user_column: of a CSV or Parquet file.
-      item_column: likewise.
-      time_column: likewise; "" where the file is in time order.
-      rating_column: likewise; "" for none.
-      item_table: CSV or Parquet file of item texts; "" for none.
-      item_id_column: of the item table.
-      min_count: k of the iterated k-core over users and items; 0 for none.
-      sample_users: users drawn of those that are left, with the whole catalogue kept; 0 for all.
-      sample_seed: of that draw.
-      tie: order of interactions at the same time; all but "row" are controls.
-      short_users: what to do about users with fewer than 3 interactions.
+      name: a known data set (`jaxrec data list` shows them), or a path.
+      from_file: file or directory to read instead of searching for `name`.
+      user_column: column of user IDs in a CSV or Parquet file.
+      item_column: column of item IDs in a CSV or Parquet file.
+      time_column: column of times in a CSV or Parquet file; "" if the file is in time order.
+      rating_column: column of ratings in a CSV or Parquet file; "" for none.
+      item_table: CSV or Parquet file with item texts; "" for none.
+      item_id_column: column of item IDs in the item table.
+      min_count: k of the iterated k-core filter over users and items; 0 for no filter.
+      sample_users: number of users to sample after filtering; 0 keeps all. The catalogue stays
+        whole.
+      sample_seed: seed of the sample.
+      tie: order of interactions at the same time; all values but "row" are controls.
+      short_users: what to do with users who have fewer than 3 interactions: "error" or "drop" them.
+
+    Raises:
+      ConfigError: `sample_users` is negative.
+
+    Example:
+      >>> DataConfig(name="ml-1m", min_count=10).tie
+      'row'
     """
 
     name: str = "ml-100k"
@@ -57,9 +58,9 @@ class DataConfig:
     short_users: Literal["error", "drop"] = "error"
 
     def __post_init__(self) -> None:
-        """Reject a sample of fewer than no users."""
+        """Reject a negative number of users."""
         if self.sample_users < 0:
-            raise ConfigError(f"data.sample_users must not be negative, got {self.sample_users}")
+            raise ConfigError(f"data.sample_users must be 0 or more, got {self.sample_users}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,8 +68,8 @@ class Dataset:
     """Filtered interactions and their split.
 
     Attributes:
-      interactions: all of them, after the k-core.
-      split: leave-one-out.
+      interactions: all interactions after filtering.
+      split: their leave-one-out split.
     """
 
     interactions: Interactions
@@ -76,16 +77,16 @@ class Dataset:
 
     @property
     def num_items(self) -> int:
-        """I."""
+        """Number of items I."""
         return self.interactions.num_items
 
     @property
     def num_users(self) -> int:
-        """U."""
+        """Number of users U."""
         return self.split.train.num_users
 
     def __str__(self) -> str:
-        """Two lines to show before training."""
+        """Describe the data set in two lines, to print before training."""
         facts = self.describe()
         return (
             f"{facts['dataset']}: {facts['users']:,} users, {facts['items']:,} items, "
@@ -94,7 +95,7 @@ class Dataset:
         )
 
     def describe(self) -> dict[str, object]:
-        """Say what the numbers are measured on: JSON-able."""
+        """Return the JSON-able facts that belong to every figure measured on the data set."""
         data = self.interactions
         return {
             "dataset": data.name,
@@ -110,11 +111,11 @@ class Dataset:
 
 
 def load_interactions(config: DataConfig) -> Interactions:
-    """Read, filter and draw the users that are asked for.
+    """Read the interactions of a config, filter them, and sample users if it asks for that.
 
     Raises:
-      ConfigError: more users to draw than there are.
-      DataError: not found, malformed, or nothing left.
+      ConfigError: the sample is larger than the number of users.
+      DataError: the data are missing or malformed, or the filter leaves nothing.
     """
     columns = Columns(
         user=config.user_column,
@@ -133,10 +134,19 @@ def load_interactions(config: DataConfig) -> Interactions:
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Read, filter and split.
+    r"""Read, filter and split the data set of a config.
 
     Raises:
-      DataError: not found, malformed, or nothing left.
+      ConfigError: the sample is larger than the number of users.
+      DataError: the data are missing or malformed, or nothing is left to split.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "clicks.csv"
+      >>> _ = path.write_text("user,item\nu,a\nu,b\nu,c\n")
+      >>> dataset = load_dataset(DataConfig(name=str(path), min_count=0))
+      >>> dataset.num_items, dataset.split.test_target.tolist()
+      (3, [2])
     """
     interactions = load_interactions(config)
     return Dataset(
@@ -145,13 +155,13 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def training_source(dataset: Dataset, directory: Path) -> ItemSequences:
-    """Write the training part as a TFDS dataset below `directory`, once, and open it.
+    """Write the training part as a TFDS dataset below `directory`, if it is not there, and open it.
 
-    Process 0 writes it. What is there must be what the data now say, history by history.
+    Process 0 writes the files. All histories in them are compared with the data set.
 
     Raises:
-      DataError: files that were changed or damaged since they were written.
-      ResourceError: they cannot be written.
+      DataError: the files are damaged, or they were changed after they were written.
+      ResourceError: the files cannot be written.
     """
     train = dataset.split.train
     on_writer(lambda: prepare(train, directory))
@@ -162,7 +172,7 @@ def training_source(dataset: Dataset, directory: Path) -> ItemSequences:
             np.array_equal(ours, theirs)
             for ours, theirs in zip(source.__getitems__(range(len(source))), histories, strict=True)
         )
-    except (OSError, ValueError, IndexError, RuntimeError) as error:  # of array_record
+    except (OSError, ValueError, IndexError, RuntimeError) as error:  # raised by array_record
         raise DataError(f"{path} cannot be read ({error}); delete it and start again") from error
     if not same:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The facts about a data set that a reader should see before any result."""
+"""The facts about a data set that a reader needs before any result."""
 
 import datetime
 from typing import Any
@@ -10,7 +10,14 @@ from jaxrec.data.splits import TIE_RULE, tie_share
 
 
 def describe(interactions: Interactions) -> dict[str, Any]:
-    """Return name, source, sizes, density, history lengths, times, ties and fields, JSON-ready."""
+    """Return name, source, sizes, density, history lengths, times, ties and fields, JSON-able.
+
+    Example:
+      >>> data = Interactions.from_columns(user=[1, 1, 2], item=["a", "b", "a"])
+      >>> facts = describe(data)
+      >>> facts["users"], facts["items"], facts["density"], facts["history_longest"]
+      (2, 2, 0.75, 2)
+    """
     lengths = np.diff(interactions.offsets)
     ties = tie_share(interactions)
     facts: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Fetching an archive once: mirrors, a sha256, and a cache that never holds half a data set."""
+"""Download an archive once, check its sha256, and cache it, but never half of it."""
 
 import contextlib
 import hashlib
@@ -15,27 +15,27 @@ from typing import IO
 
 from jaxrec.core import DataError, ResourceError
 
-_TIMEOUT = 30.0  # seconds without an answer before the next mirror is tried
+_TIMEOUT = 30.0  # seconds to wait for a mirror before the next one is tried
 _BLOCK = 1 << 20
 
 
 def cache_dir() -> Path:
-    """Return where downloads are kept: JAXREC_CACHE, or ~/.cache/jaxrec."""
+    """Return the directory of downloads: JAXREC_CACHE, or ~/.cache/jaxrec if it is not set."""
     given = os.environ.get("JAXREC_CACHE")
     return Path(given).expanduser() if given else Path.home() / ".cache" / "jaxrec"
 
 
 def fetch_archive(urls: Sequence[str], sha256: str, folder: str, directory: Path) -> Path:
-    """Download a zip archive and unpack its `folder` as `directory`, in one step or not at all.
+    """Download a zip archive and unpack its `folder` as `directory`, completely or not at all.
 
     Args:
-        urls: mirrors, tried in order.
-        sha256: what the archive must hash to.
+        urls: mirrors, which are tried in order.
+        sha256: expected hash of the archive.
         folder: top folder inside the archive.
-        directory: where that folder goes; returned at once if it is there already.
+        directory: destination of that folder. If it exists, nothing is downloaded.
 
     Raises:
-        DataError: no mirror answered, or none had the right contents.
+        DataError: no mirror answered with the right contents.
         ResourceError: the disk is full or not writable.
     """
     if directory.is_dir():
@@ -51,14 +51,14 @@ def fetch_archive(urls: Sequence[str], sha256: str, folder: str, directory: Path
     except OSError as error:
         raise ResourceError(
             f"{directory.parent}: cannot store the download ({error.strerror or error}); "
-            "free space there or point JAXREC_CACHE elsewhere"
+            "free space there, or set JAXREC_CACHE to another directory"
         ) from error
     return directory
 
 
 @contextlib.contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
-    """Unpack a zip file that the user has, and yield the folder that holds its files."""
+    """Unpack a zip file of the user's, and yield the temporary folder with its files."""
     with tempfile.TemporaryDirectory(prefix="jaxrec-") as scratch:
         root = Path(scratch)
         _unpack(archive, root)
@@ -70,13 +70,13 @@ def _first_good(urls: Sequence[str], sha256: str, target: Path) -> None:
     failures = []
     for url in urls:
         try:
-            found = _download(url, target)
+            actual = _download(url, target)
         except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
             failures.append(f"{url} ({_reason(error)})")
             continue
-        if found == sha256:
+        if actual == sha256:
             return
-        failures.append(f"{url} (sha256 {found[:12]}... is not {sha256[:12]}...)")
+        failures.append(f"{url} (sha256 {actual[:12]}... is not {sha256[:12]}...)")
     raise DataError(f"download failed: {'; '.join(failures)}")
 
 
@@ -91,7 +91,7 @@ def _download(url: str, target: Path) -> str:
 
 
 def _read(answer: IO[bytes]) -> bytes:
-    """Read a block; a broken connection must not look like a broken disk."""
+    """Read a block; a broken connection raises URLError, which differs from errors of the disk."""
     try:
         return answer.read(_BLOCK)
     except OSError as error:
@@ -110,14 +110,17 @@ def _unpack(archive: Path, directory: Path) -> None:
         raise DataError(f"{archive}: no such file; check the path") from error
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(
-            f"{archive}: not a readable zip archive ({error}); fetch it again"
+            f"{archive}: not a readable zip archive ({error}); download it again"
         ) from error
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename; if someone else was quicker, keep theirs."""
+    """Rename a folder; if another process was faster, keep its result."""
     if not source.is_dir():
-        raise DataError(f"the archive has no folder {source.name!r}; its layout has changed")
+        raise DataError(
+            f"the archive has no folder {source.name!r}, so its layout has changed; unpack it "
+            "yourself and give its directory"
+        )
     try:
         os.rename(source, target)
     except OSError:

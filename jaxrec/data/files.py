@@ -1,7 +1,7 @@
-"""Reading files that may be wrong: plain or gzipped, and every bad row named by file and line.
+"""Read text files that may be malformed, plain or gzipped; errors name the file and line.
 
-A file is read whole or not at all. The fast path hands well-formed files to pyarrow; whatever it
-refuses is read again line by line, which decides and knows the line numbers.
+A file is loaded completely or not at all. Well-formed files are parsed by pyarrow, which is fast.
+Files that pyarrow rejects are read again line by line, which decides and knows the line numbers.
 """
 
 import csv
@@ -20,30 +20,37 @@ from jaxrec.core import DataError
 
 Kind = Literal["id", "text", "float", "time"]
 
-_SHOWN = 3  # bad rows spelled out in a message; the rest are counted
+_SHOWN = 3  # bad rows described in a message; the rest are counted
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the contents of a file, unpacked if it is gzipped.
+    """Return the contents of a file, decompressed if it is gzipped.
 
-    Raises DataError if it is missing, unreadable, truncated or corrupted.
+    Raises:
+        DataError: the file is missing, unreadable, truncated or corrupted.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
     if raw[:2] != b"\x1f\x8b":
         return raw
     try:
         return gzip.decompress(raw)
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path}: corrupted gzip file ({error}); fetch it again") from error
+        raise DataError(f"{path}: corrupted gzip file ({error}); download it again") from error
 
 
 def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
-    """Return the text of `raw`: UTF-8, else Latin-1 where `latin` says that the source uses it."""
+    """Decode `raw` as UTF-8, or as Latin-1 if it is not UTF-8 and `latin` is True.
+
+    Raises:
+        DataError: the bytes are not UTF-8 and `latin` is False; the message names the line.
+    """
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -57,7 +64,7 @@ def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
 
 
 def find(directory: Path, *names: str) -> Path | None:
-    """Return the first of `names`, plain or with .gz, that is a file in `directory`."""
+    """Return the first of `names`, plain or with .gz, that is a file in `directory`, or None."""
     for name in names:
         for candidate in (directory / name, directory / f"{name}.gz"):
             if candidate.is_file():
@@ -66,7 +73,7 @@ def find(directory: Path, *names: str) -> Path | None:
 
 
 class BadRows:
-    """Collects what is wrong with a file, so that one message names the rows and nothing loads."""
+    """Collect the bad rows of a file, so that one error names them all and nothing is loaded."""
 
     def __init__(self, path: Path, unit: str = "line"):
         self.path = path
@@ -75,7 +82,7 @@ class BadRows:
         self._shown: list[str] = []
 
     def add(self, line: int, reason: str) -> None:
-        """Note that `line` (counted from 1) is bad."""
+        """Record that `line` (counted from 1) is bad."""
         self.count += 1
         if self.count <= _SHOWN:
             self._shown.append(f"{self.unit} {line}: {reason}")
@@ -92,7 +99,7 @@ class BadRows:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it: one line, not endless."""
+    """Return a value as an error message shows it: in one line of limited length."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -106,15 +113,15 @@ def read_delimited(
     quoted: bool = False,
     latin: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Read columns of a delimited text file, plain or gzipped.
+    r"""Read columns of a delimited text file, plain or gzipped.
 
     Args:
         path: the file.
-        delimiter: what separates fields; may be longer than one character ("::").
-        columns: name -> kind of the columns wanted. "id" gives strings, or int64 where every ID is
-            a number without leading zeros; "text" strings (objects); "float" finite float64;
-            "time" int64 seconds (fractions are cut off).
-        names: names of all columns, or None if the first line is a header.
+        delimiter: separator of fields; it may have several characters ("::").
+        columns: name -> kind of the columns to read. "id" gives strings, or int64 if every ID is a
+            number without leading zeros. "text" gives strings (as objects), "float" finite float64,
+            and "time" int64 seconds (rounded down).
+        names: names of all columns; None if the first line is a header.
         quoted: whether fields may be quoted as in CSV.
         latin: whether a file that is not UTF-8 is Latin-1.
 
@@ -122,7 +129,17 @@ def read_delimited(
         name -> [n] array.
 
     Raises:
-        DataError: unreadable, a column is missing, or rows are bad (each with its line).
+        DataError: the file is unreadable or empty, a column is missing, or rows are bad; the
+            message names the lines.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "ratings.dat"
+        >>> _ = path.write_text("1::50::5\n2::50::3\n")
+        >>> names = ("user", "item", "rating")
+        >>> table = read_delimited(path, delimiter="::", names=names, columns={"rating": "float"})
+        >>> table["rating"].tolist()
+        [5.0, 3.0]
     """
     text = decode(read_bytes(path), path, latin=latin)
     lines = _split(text, delimiter, quoted, path)
@@ -150,7 +167,7 @@ def read_delimited(
         else:
             expected = f"{len(names)} ({', '.join(names[:6])}{', ...' * (len(names) > 6)})"
             bad.add(number, f"{len(fields)} fields, expected {expected}: {shown(fields)}")
-    # Columns are converted even when rows are already bad, so that one message names them all.
+    # Columns are converted even if some rows are already bad, so that one message names all rows.
     result = {}
     place = {name: i for i, name in enumerate(names)}
     for name, kind in columns.items():
@@ -171,7 +188,7 @@ def _read_with_arrow(
     quoted: bool,
     time_as: str,
 ) -> dict[str, np.ndarray] | None:
-    """Return the columns if pyarrow reads the file without any doubt, else None."""
+    """Return the columns if pyarrow can read the file unambiguously, else None."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -210,13 +227,13 @@ def _read_with_arrow(
         else:
             values = column.to_numpy()
             if values.dtype.kind == "f" and not (np.abs(values) < 2**53).all():
-                return None  # nan, infinite, or too large for a float to count seconds
+                return None  # nan, infinite, or too large for a float to be exact in seconds
             result[name] = np.floor(values).astype(np.int64) if kind == "time" else values
     return result
 
 
 def _compact_arrow(column: Any) -> np.ndarray:
-    """Do what `compact_ids` does, on an arrow column of strings."""
+    """Apply `compact_ids` to an arrow column of strings."""
     import pyarrow as pa
 
     try:
@@ -229,7 +246,11 @@ def _compact_arrow(column: Any) -> np.ndarray:
 
 
 def header(path: Path, delimiter: str) -> list[str]:
-    """Return the column names in the first line of a quoted file."""
+    """Return the column names in the first line of a CSV file.
+
+    Raises:
+        DataError: the file is missing, unreadable or empty.
+    """
     first = next(_split(decode(read_bytes(path), path), delimiter, True, path), None)
     if first is None:
         raise DataError(f"{path}: empty file; expected a header line")
@@ -237,7 +258,7 @@ def header(path: Path, delimiter: str) -> list[str]:
 
 
 def _split(text: str, delimiter: str, quoted: bool, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of every line that is not blank."""
+    """Yield (line number, fields) for every line that is not blank."""
     if quoted:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
@@ -256,7 +277,7 @@ def _split(text: str, delimiter: str, quoted: bool, path: Path) -> Iterator[tupl
 def convert(
     values: list[str], lines: Sequence[int], name: str, kind: Kind, bad: BadRows
 ) -> np.ndarray:
-    """Return one column as an array, noting values that do not convert in `bad`. [n]."""
+    """Convert one column to an array [n]; values that do not convert are added to `bad`."""
     if kind == "text":
         return np.array(values, dtype=object)
     if kind == "id":
@@ -282,7 +303,7 @@ def _finite(value: str) -> float:
 
 
 def _integer(value: str) -> int:
-    """Parse a time: digits exactly (a float would round them), else the floor of a float."""
+    """Parse a time: whole numbers exactly (a float would round them), others rounded down."""
     _finite(value)
     try:
         return int(value)
@@ -291,7 +312,7 @@ def _integer(value: str) -> int:
 
 
 def compact_ids(values: list[str]) -> np.ndarray:
-    """Return IDs as int64 where that loses nothing (no leading zero), else as strings. [n]."""
+    """Return IDs [n] as int64 if that loses nothing (no leading zeros), else as strings."""
     try:
         numbers = np.array(values, dtype=np.int64)
     except (ValueError, OverflowError):
@@ -302,16 +323,17 @@ def compact_ids(values: list[str]) -> np.ndarray:
 def read_json_lines(
     path: Path, *, fallback: Callable[[str], Any] | None = None
 ) -> Iterator[tuple[int, dict[str, Any], BadRows]]:
-    """Yield (line, record, bad rows so far) of a JSON-lines file, plain or gzipped.
+    """Yield (line, record, bad rows) for each line of a JSON-lines file, plain or gzipped.
 
-    The caller adds its own complaints to the third value; all are raised together at the end.
+    The caller may add bad rows to the third value. One error with all of them is raised at the end.
 
     Args:
         path: the file.
         fallback: parser for lines that are not JSON.
 
     Raises:
-        DataError: unreadable, no rows, or lines that are not JSON objects (each with its line).
+        DataError: the file is unreadable or has no rows, or lines are not JSON objects; the message
+            names the lines.
     """
     bad = BadRows(path)
     count = 0

@@ -1,8 +1,8 @@
-"""Which users and items are kept: the k-core, and samples of users.
+"""Filter users and items: the iterated k-core, and samples of users.
 
-The k-core keeps only users and items with enough interactions, until nothing changes. Removing a
-rare item can make a user rare, so one pass is not enough; the published statistics of MovieLens,
-Amazon and MovieTweetings subsets are those of the iterated filter.
+The k-core filter removes users and items with too few interactions until nothing changes. Removing
+a rare item can make a user rare, so one pass is not enough. The published statistics of subsets of
+MovieLens, Amazon and MovieTweetings are those of the iterated filter.
 """
 
 import dataclasses
@@ -19,19 +19,26 @@ def k_core(
     """Keep the largest part in which every user and every item has at least `k` interactions.
 
     Args:
-        interactions: what to filter.
-        k: least number of interactions; 0 and 1 remove only users and items without any.
+        interactions: the interactions to filter.
+        k: smallest number of interactions; 0 and 1 remove only users and items without any.
         users: whether users must reach `k`.
         items: whether items must reach `k`.
 
     Returns:
-        The rest, users and items renumbered densely in the same order.
+        The remaining interactions, with users and items renumbered densely in the same order.
 
     Raises:
+        ConfigError: `k` is negative.
         DataError: nothing is left.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 2, 2, 3], item=["a", "b", "a", "b", "c"])
+        >>> small = k_core(data, 2)
+        >>> small.num_users, small.items.ids.tolist()
+        (2, ['a', 'b'])
     """
     if k < 0:
-        raise ConfigError(f"k-core of k={k}; k must be 0 or more")
+        raise ConfigError(f"the k of a k-core must be 0 or more, got {k}")
     keep = np.ones(len(interactions), bool)
     while True:
         few = np.zeros(len(interactions), bool)
@@ -54,7 +61,13 @@ def k_core(
 
 
 def keep_users(interactions: Interactions, keep: np.ndarray) -> Interactions:
-    """Return the rows of the users where `keep` ([U] bool) holds, users renumbered, items not."""
+    """Return the rows of users for whom `keep` ([U] bool) is True; only users are renumbered.
+
+    Example:
+        >>> data = Interactions.from_columns(user=["u", "v"], item=["a", "b"])
+        >>> keep_users(data, np.array([False, True])).user_ids.tolist()
+        ['v']
+    """
     rows = interactions.select(keep[interactions.user])
     number = np.cumsum(keep) - 1
     return dataclasses.replace(
@@ -66,15 +79,21 @@ def keep_users(interactions: Interactions, keep: np.ndarray) -> Interactions:
 
 
 def sample_users(interactions: Interactions, count: int, seed: int = 0) -> Interactions:
-    """Keep `count` users drawn without replacement, in their order; the catalogue stays whole.
+    """Keep a random sample of `count` users, in their order; the catalogue stays whole.
 
     Raises:
-        ConfigError: fewer users than that, or none asked for.
+        ConfigError: `count` is not between 1 and the number of users.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 2, 3], item=["a", "b", "c"])
+        >>> sample = sample_users(data, 2)
+        >>> sample.num_users, sample.num_items
+        (2, 3)
     """
     if not 1 <= count <= interactions.num_users:
         raise ConfigError(
-            f"a sample of {count:,} users out of {interactions.num_users:,} of "
-            f"{interactions.name!r}; it must lie between 1 and their number"
+            f"cannot sample {count:,} of the {interactions.num_users:,} users of "
+            f"{interactions.name!r}; the number must be between 1 and {interactions.num_users:,}"
         )
     keep = np.zeros(interactions.num_users, bool)
     keep[np.random.default_rng(seed).choice(interactions.num_users, count, replace=False)] = True

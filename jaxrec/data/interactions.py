@@ -1,8 +1,9 @@
-"""Who met which item when: the one table that every other room starts from.
+"""Interactions of users with items: the table from which everything else starts.
 
 `Interactions` holds columns of equal length, sorted by user, then by time, then by the row of the
-original file. Users and items are dense numbers; their original IDs stand beside them, numbered in
-natural order (2 before 10), so the numbering depends on the data and not on the order of its rows.
+original file. Users and items are dense numbers, with their original IDs in separate arrays. The
+numbers follow the natural order of the IDs (2 before 10), so they do not depend on the order of the
+rows.
 """
 
 import dataclasses
@@ -21,13 +22,20 @@ SEPARATOR = " | "  # between the values of a field that is a list: genres, categ
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ItemTable:
-    """The catalogue: original item IDs and the text known about each item.
+    """The catalogue: original item IDs and the texts of each item.
 
     Attributes:
         ids: [I] str, dense item number -> original ID.
-        fields: name -> [I] str, as objects (one long description must not pad all the others).
-            Lists (genres, categories) are joined by " | "; what a source does not say about an item
-            is the empty string.
+        fields: name -> [I] str, as objects, so that one long text does not pad all others. Lists
+            (genres, categories) are joined by " | ". A missing text is the empty string.
+
+    Raises:
+        DataError: a field does not have one text per item.
+
+    Example:
+        >>> table = ItemTable(np.array(["7"]), {"title": np.array(["Alien"], dtype=object)})
+        >>> table.text("title"), len(table)
+        (['Alien'], 1)
     """
 
     ids: np.ndarray
@@ -38,16 +46,17 @@ class ItemTable:
             if len(column) != len(self.ids):
                 raise DataError(
                     f"item field {name!r} has {len(column)} rows for {len(self.ids)} items; "
-                    "give one text an item"
+                    "give one text per item"
                 )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def text(self, *names: str, separator: str = " ") -> list[str]:
-        """Join the named fields of every item, leaving out empty ones. [I] strings.
+        """Return the named fields of every item, joined without the empty ones: I strings.
 
-        Raises DataError for a field that the table does not have.
+        Raises:
+            DataError: the table does not have one of the fields.
         """
         for name in names:
             if name not in self.fields:
@@ -60,7 +69,7 @@ class ItemTable:
         return [separator.join(filter(None, row)) for row in zip(*columns, strict=True)]
 
     def labels(self) -> list[str]:
-        """Return what to show a reader for each item: "Title (year)", or the ID if untitled."""
+        """Return a readable label for each item: "Title (year)", or the ID if it has no title."""
         titles = self.fields.get("title", np.full(len(self), "")).tolist()
         years = self.fields.get("year", np.full(len(self), "")).tolist()
         return [
@@ -80,15 +89,26 @@ class Interactions:
     Attributes:
         user: [n] int32, dense user number, ascending.
         item: [n] int32, dense item number.
-        rating: [n] float32, nan where the source has none.
-        time: [n] int64, seconds, or the order number within the user (see `time_unit`).
-        row: [n] int64, row in the original file: what breaks a tie in time.
+        rating: [n] float32, nan if the source has no rating.
+        time: [n] int64, seconds, or the position in the order (see `time_unit`).
+        row: [n] int64, row in the original file, which breaks ties in time.
         user_ids: [U] str, dense user number -> original ID.
-        items: the catalogue, I items.
+        items: the catalogue of I items.
         name: name of the data set.
-        source: where it was read from, for reports.
-        time_unit: "s" for seconds, "order" where the source only tells the order.
-        user_fields: name -> [U] str, what is known about the users.
+        source: where the data were read from, for reports.
+        time_unit: "s" for seconds, "order" if the source only tells the order.
+        user_fields: name -> [U] str, texts about the users.
+
+    Raises:
+        DataError: columns have other types or lengths, numbers are out of range, or rows are not
+            sorted.
+
+    Example:
+        >>> data = Interactions.from_columns(
+        ...     user=["ann", "bob", "ann"], item=["x", "x", "y"], time=[20, 5, 10]
+        ... )
+        >>> data.num_users, data.num_items, data.history(0).tolist()
+        (2, 2, [1, 0])
     """
 
     user: np.ndarray
@@ -119,7 +139,7 @@ class Interactions:
             if value.min() < 0 or value.max() >= size:
                 raise DataError(
                     f"{self.name}: {column} numbers run from {value.min()} to {value.max()}, "
-                    f"expected 0 to {size - 1}"
+                    f"but must be between 0 and {size - 1}"
                 )
         step = np.diff(self.user)
         if (step < 0).any() or (np.diff(self.time)[step == 0] < 0).any():
@@ -139,12 +159,12 @@ class Interactions:
 
     @property
     def num_users(self) -> int:
-        """U, counting users that have no row here."""
+        """Number of users U, including users without a row here."""
         return len(self.user_ids)
 
     @property
     def num_items(self) -> int:
-        """I, counting items that have no row here."""
+        """Number of items I, including items without a row here."""
         return len(self.items)
 
     @functools.cached_property
@@ -154,15 +174,15 @@ class Interactions:
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def history(self, user: int) -> np.ndarray:
-        """Return the items of one user, oldest first. [n_u] int32."""
+        """Return the items of one user, oldest first, [n_u] int32."""
         return self.item[self.offsets[user] : self.offsets[user + 1]]
 
     def sequences(self) -> list[np.ndarray]:
-        """Return the items of every user, oldest first; a user without a row has an empty array."""
+        """Return the items of every user, oldest first; empty arrays for users without a row."""
         return [self.history(user) for user in range(self.num_users)]
 
     def fingerprint(self) -> str:
-        """Return a sha256 (hex) over columns, IDs and fields; name and source do not count."""
+        """Return a hex sha256 of columns, IDs and fields, but not of name and source."""
         digest = hashlib.sha256(f"jaxrec interactions 1 {self.time_unit}".encode())
         for column in ("user", "item", "rating", "time", "row"):
             value = np.ascontiguousarray(getattr(self, column))
@@ -177,12 +197,12 @@ class Interactions:
         return digest.hexdigest()
 
     def select(self, keep: np.ndarray, *, name: str | None = None) -> "Interactions":
-        """Return the rows where `keep` ([n] bool) holds; users and items keep their numbers."""
+        """Return the rows where `keep` ([n] bool) is True; users and items keep their numbers."""
         columns = {c: getattr(self, c)[keep] for c in ("user", "item", "rating", "time", "row")}
         return dataclasses.replace(self, **columns, name=name or self.name)
 
     def compact(self) -> "Interactions":
-        """Return the same rows without the users and items that have none, renumbered densely."""
+        """Return the same rows, with users and items that have no row removed and renumbered."""
         users, user = np.unique(self.user, return_inverse=True)
         items, item = np.unique(self.item, return_inverse=True)
         return dataclasses.replace(
@@ -208,12 +228,23 @@ class Interactions:
         source: str = "",
         time_unit: Literal["s", "order"] = "s",
     ) -> Self:
-        """Build from raw columns in file order, [n] each; IDs may be strings or integers.
+        """Build from raw columns of n rows in file order; duplicate rows are kept.
 
-        Users and items are numbered in the natural order of their IDs. Without `time`, the file
-        order is the order. Item and user texts of IDs that do not occur are left out; an ID without
-        texts gets empty ones. Duplicate rows are kept. Raises DataError on unequal lengths, no rows
-        at all, empty IDs or times that are not numbers.
+        Args:
+            user: user IDs, strings or integers; users are numbered in natural order.
+            item: item IDs, strings or integers; items are numbered in natural order.
+            time: times in seconds; None takes the order of the file.
+            rating: ratings; None for none.
+            items: texts of items by ID. IDs that do not occur are ignored, and items without an
+                entry get empty texts.
+            name: name of the data set.
+            users: texts of users by ID, in the same form.
+            source: where the data were read from, for reports.
+            time_unit: "s" if times are seconds, "order" if they only tell the order.
+
+        Raises:
+            DataError: columns differ in length or have no rows, an ID is empty, or a time or rating
+                is not a number.
         """
         user_ids, user_index = _number(user, "user", name)
         item_ids, item_index = _number(item, "item", name)
@@ -232,7 +263,7 @@ class Interactions:
                 raise DataError(f"{name}: column {column!r} has {len(value)} rows, 'user' has {n}")
         if n == 0:
             raise DataError(f"{name}: no interactions; give at least one row")
-        # lexsort is stable: the last key is the primary one, and the row decides what is left.
+        # The last key of lexsort is the primary one. The sort is stable, so the row breaks ties.
         order = np.lexsort((columns["time"], columns["user"]))
         return cls(
             **{k: v[order] for k, v in columns.items()},
@@ -256,7 +287,7 @@ _DTYPES = {
 
 
 def natural_order(ids: Iterable[str]) -> list[str]:
-    """Sort IDs by number if all of them are numbers ("2" before "10"), else as text."""
+    """Sort IDs as numbers if all of them are numbers ("2" before "10"), else as text."""
     ids = list(ids)
     if all(key.isascii() and key.isdigit() for key in ids):
         return sorted(ids, key=lambda key: (int(key), key))  # "7" and "07" are two IDs
@@ -264,7 +295,7 @@ def natural_order(ids: Iterable[str]) -> list[str]:
 
 
 def _number(raw: Any, what: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct IDs in natural order and the number of each row's ID, int32."""
+    """Return the distinct IDs in natural order, and the number of each row's ID, int32."""
     values = np.asarray(raw)
     if values.ndim != 1:
         raise DataError(f"{name}: column {what!r} has shape {values.shape}, expected one axis")
@@ -298,7 +329,7 @@ def _cast(raw: Any, dtype: Any, what: str, name: str) -> np.ndarray:
 def _fields(
     table: ItemTable | Mapping[Any, Mapping[str, str]] | None, ids: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return the texts of `ids` as columns, "" where the table has no such ID or field."""
+    """Return the texts of `ids` as columns, with "" where the table has no such ID or field."""
     if table is None:
         return {}
     if isinstance(table, ItemTable):
@@ -311,7 +342,7 @@ def _fields(
     rows = {str(key): row for key, row in table.items()}
     names = dict.fromkeys(name for row in rows.values() for name in row)
     empty: Mapping[str, str] = {}
-    found = [rows.get(key, empty) for key in ids.tolist()]
+    known = [rows.get(key, empty) for key in ids.tolist()]
     return {
-        name: np.array([str(row.get(name, "")) for row in found], dtype=object) for name in names
+        name: np.array([str(row.get(name, "")) for row in known], dtype=object) for name in names
     }

@@ -1,6 +1,6 @@
-"""From a name or a path to `Interactions`: where data sets are looked for, and how files are told.
+"""Load interactions by name or path: where data sets are searched, and how formats are recognized.
 
-A known name is looked for in this order: the path given by the caller, the directory in the
+A known name is searched for in this order: the path that the caller gives, the directory in the
 environment variable JAXREC_DATA, an installed RecBole (which ships MovieLens-100K), the cache of
 earlier downloads, and the official download.
 """
@@ -23,15 +23,15 @@ from jaxrec.data.tables import Columns, read_table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Known:
-    """A data set that can be asked for by name.
+    """A data set that can be loaded by name.
 
     Attributes:
-        about: one line: what it is.
-        folders: where it lies below JAXREC_DATA, in order of preference.
-        homepage: where a person finds it, and its licence.
-        recbole: folder inside RecBole's `dataset_example`, if it ships the data set.
-        urls: mirrors of the official archive; none where no checksum is published for it.
-        sha256: of the archive.
+        about: description in one line.
+        folders: folders below JAXREC_DATA that may hold it, in order of preference.
+        homepage: web page with the data and their licence.
+        recbole: its folder inside RecBole's `dataset_example`; "" if RecBole does not ship it.
+        urls: mirrors of the official archive; empty if no checksum is published for it.
+        sha256: checksum of the archive.
         archive_folder: top folder inside the archive.
     """
 
@@ -106,19 +106,28 @@ def load(
     columns: Columns | None = None,
     allow_download: bool = True,
 ) -> Interactions:
-    """Load a data set by name or path.
+    r"""Load a data set by name or path.
 
     Args:
-        name: a key of `DATASETS`, or a path as `read` takes it.
-        from_file: a path to read instead of looking for `name`; the result is still called `name`.
-        columns: for CSV and Parquet, which column means what.
+        name: a key of `DATASETS`, or a path that `read` accepts.
+        from_file: path to read instead of searching for `name`; the result is still called `name`.
+        columns: meaning of the columns of a CSV or Parquet file.
         allow_download: whether to use the network as a last resort.
 
     Returns:
-        The interactions; `.source` says where they came from.
+        The interactions; their `source` says where they came from.
 
     Raises:
-        DataError: not found (with every place looked at), or malformed.
+        DataError: the data set is malformed, or it was not found; then the message lists every
+            place that was searched.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "clicks.csv"
+        >>> _ = path.write_text("user,item\nu,a\nu,b\nv,a\n")
+        >>> data = load("clicks", from_file=path)
+        >>> data.name, data.num_users, len(data)
+        ('clicks', 2, 3)
     """
     if from_file is not None:
         return read(from_file, columns=columns, name=name)
@@ -127,38 +136,38 @@ def load(
         if Path(name).exists():
             return read(name, columns=columns)
         raise DataError(
-            f"no data set {name!r}{nearest(name, DATASETS)}, and no such file or directory; "
-            f"known: {', '.join(DATASETS)}"
+            f"no data set, file or directory {name!r}{nearest(name, DATASETS)}; known data sets: "
+            f"{', '.join(DATASETS)}"
         )
-    looked: list[str] = []
-    for origin, look in _places(name, known):
-        path = look()
+    searched: list[str] = []
+    for origin, find in _places(name, known):
+        path = find()
         if isinstance(path, Path):
-            found = read(path, columns=columns, name=name)
-            return dataclasses.replace(found, source=f"{origin}: {path}")
-        looked.append(f"{origin}: {path}")
+            data = read(path, columns=columns, name=name)
+            return dataclasses.replace(data, source=f"{origin}: {path}")
+        searched.append(f"{origin}: {path}")
     if not known.urls:
-        looked.append("download: none offered, no published checksum")
+        searched.append("download: not offered because no checksum is published")
     elif not allow_download:
-        looked.append("download: not allowed")
+        searched.append("download: not allowed")
     else:
         target = download.cache_dir() / name
         try:
             download.fetch_archive(known.urls, known.sha256, known.archive_folder, target)
         except DataError as error:
-            looked.append(str(error))
+            searched.append(str(error))
         else:
-            found = read(target, columns=columns, name=name)
-            return dataclasses.replace(found, source=f"download: {known.urls[0]}")
+            data = read(target, columns=columns, name=name)
+            return dataclasses.replace(data, source=f"download: {known.urls[0]}")
     raise DataError(
-        f"data set {name!r} not found; looked in {'; '.join(looked)}. Get it from "
-        f"{known.homepage} and pass its directory with --from-file, or put it in a directory "
-        "and set JAXREC_DATA"
+        f"data set {name!r} was not found; searched {'; '.join(searched)}. Get it from "
+        f"{known.homepage} and give its directory with --from-file, or put it in a directory and "
+        "set JAXREC_DATA to that"
     )
 
 
 def _places(name: str, known: Known) -> list[tuple[str, Callable[[], Path | str]]]:
-    """Return (origin, look) pairs; `look` gives the path, or what was not there."""
+    """Return pairs (origin, find); `find` returns the path, or a text that says what is missing."""
 
     def environment() -> Path | str:
         root = os.environ.get("JAXREC_DATA")
@@ -195,15 +204,28 @@ def _places(name: str, known: Known) -> list[tuple[str, Callable[[], Path | str]
 def read(
     path: str | os.PathLike[str], *, columns: Columns | None = None, name: str | None = None
 ) -> Interactions:
-    """Read a file, directory or zip archive, telling the format by its file names.
+    r"""Read a file, directory or zip archive, whose format follows from its file names.
 
-    Directories: `u.data` (MovieLens 100K), `ratings.csv` (later MovieLens), `ratings.dat` or
-    `sequences.txt` with `movies.dat` (MovieLens 1M, MovieTweetings), `sequential_data.txt` with
-    `items.jsonl`, one `.inter` file (RecBole), or a review file with `meta*` (Amazon). Files: one
-    of those, `.csv`, `.parquet`, `.txt` (sequential), `.json` or `.jsonl` (Amazon). Each may end in
-    .gz. With `columns`, CSV and Parquet are read by that mapping.
+    A directory may hold `u.data` (MovieLens 100K), `ratings.csv` (later MovieLens), `ratings.dat`
+    or `sequences.txt` with `movies.dat` (MovieLens 1M, MovieTweetings), `sequential_data.txt` with
+    `items.jsonl`, one `.inter` file (RecBole), or a review file with `meta*` (Amazon). A file may
+    be one of those, or end in `.csv`, `.parquet`, `.txt` (sequential), `.json` or `.jsonl`
+    (Amazon). Every file may also end in .gz.
 
-    Raises DataError: missing, of no known format, or malformed.
+    Args:
+        path: the file, directory or archive.
+        columns: meaning of the columns of a CSV or Parquet file.
+        name: name of the data set; None takes it from the path.
+
+    Raises:
+        DataError: the path is missing, its format is unknown, or a file is malformed.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "histories.txt"
+        >>> _ = path.write_text("u1 a b c\nu2 b a\n")
+        >>> read(path).sequences()[0].tolist()
+        [0, 1, 2]
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -214,8 +236,8 @@ def read(
     stem = path.name.removesuffix(".gz")
     if ending == ".zip":
         with download.unpacked(path) as folder:
-            found = _read_directory(folder, name or path.stem)
-        return dataclasses.replace(found, source=str(path))
+            data = _read_directory(folder, name or path.stem)
+        return dataclasses.replace(data, source=str(path))
     if columns is not None or stem.endswith((".parquet", ".pq")):
         return read_table(path, columns, name)
     if stem in ("u.data", "ratings.dat", "ratings.csv"):
@@ -229,7 +251,7 @@ def read(
     if stem.endswith(".txt"):
         return read_sequences(path, _items_beside(path.parent), name or path.name.split(".")[0])
     raise DataError(
-        f"{path}: cannot tell the format of {path.name!r}; known endings: .inter, .csv, .tsv, "
+        f"{path}: unknown format of {path.name!r}; known endings: .inter, .csv, .tsv, "
         ".parquet, .txt, .json, .jsonl, .zip (also .gz), u.data, ratings.dat"
     )
 
@@ -250,7 +272,7 @@ def _read_directory(path: Path, name: str) -> Interactions:
         return read_amazon(reviews, metadata, name)
     inside = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
     raise DataError(
-        f"{path}: no known data set in this directory (it holds {inside}); expected u.data, "
+        f"{path}: this directory has no known data set (it holds {inside}); expected u.data, "
         "ratings.csv, ratings.dat, sequences.txt, sequential_data.txt, *.inter or *.json(l)"
     )
 

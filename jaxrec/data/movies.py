@@ -1,8 +1,8 @@
-"""MovieLens (100K, latest-small, 1M) and MovieTweetings, as their authors publish them.
+"""MovieLens (100K, latest-small, 1M) and MovieTweetings, in the formats of their authors.
 
-Titles are split: "Toy Story (1995)" becomes title "Toy Story" and year "1995", so that the same
-data set says the same wherever it was found (RecBole's copy has them apart). `ItemTable.labels`
-puts them together again. Genres are joined by " | ".
+"Toy Story (1995)" becomes title "Toy Story" and year "1995", so that every copy of a data set has
+the same fields (RecBole's copy has them apart). `ItemTable.labels` joins them again. Genres are
+joined by " | ".
 """
 
 import re
@@ -16,10 +16,10 @@ from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 from jaxrec.data.sequences import read_sequence_columns
 
-# "(1995)", a span "(1975-1979)" or "(2007-)", then perhaps "(V)" for a film made for video.
+# "(1995)" or a span "(1975-1979)" or "(2007-)", optionally followed by "(V)" for a video film.
 _YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*(?:\((?:V|TV|VG)\))?\s*$", re.DOTALL)
 
-# Flags of u.item in the order of its README; u.genre says the same.
+# Flags of u.item in the order of its README, which is also that of u.genre.
 _GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
     "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
@@ -38,16 +38,25 @@ _JOBS_1M = (
 
 
 def split_title(title: str) -> tuple[str, str]:
-    """Split "Toy Story (1995)" into ("Toy Story", "1995"); the year is "" where there is none."""
+    """Split "Toy Story (1995)" into ("Toy Story", "1995"); the year is "" if there is none."""
     match = _YEAR.match(title)
     return (match[1], match[2]) if match and match[1] else (title.strip(), "")
 
 
 def read_movielens_100k(directory: Path, name: str = "ml-100k") -> Interactions:
-    """Read `u.data` with `u.item` and `u.user` where they are there.
+    r"""Read `u.data`, and `u.item` and `u.user` if they exist.
 
-    Item fields title, year, genres; user fields age, gender, occupation, zip_code. Raises
-    DataError.
+    Item fields are title, year and genres; user fields are age, gender, occupation and zip_code.
+
+    Raises:
+        DataError: `u.data` is missing, or a file is malformed; the message names file and line.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "u.data").write_text("196\t242\t3\t881250949\n")
+        >>> read_movielens_100k(folder).user_ids.tolist()
+        ['196']
     """
     ratings = files.read_delimited(
         _need(directory, "u.data"),
@@ -88,9 +97,21 @@ def read_movielens_100k(directory: Path, name: str = "ml-100k") -> Interactions:
 
 
 def read_movielens_csv(directory: Path, name: str = "ml-latest-small") -> Interactions:
-    """Read `ratings.csv` and `movies.csv` (latest-small, latest, 20M, 25M, 32M).
+    r"""Read `ratings.csv`, and `movies.csv` if it exists (latest-small, latest, 20M, 25M, 32M).
 
-    Item fields title, year, genres. Raises DataError.
+    Item fields are title, year and genres.
+
+    Raises:
+        DataError: `ratings.csv` is missing, or a file is malformed; the message names file and
+            line.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> text = "userId,movieId,rating,timestamp\n1,50,4.0,964982703\n"
+        >>> _ = (folder / "ratings.csv").write_text(text)
+        >>> read_movielens_csv(folder).rating.tolist()
+        [4.0]
     """
     ratings = files.read_delimited(
         _need(directory, "ratings.csv"),
@@ -112,12 +133,23 @@ def read_movielens_csv(directory: Path, name: str = "ml-latest-small") -> Intera
 
 
 def read_double_colon(directory: Path, name: str = "ml-1m") -> Interactions:
-    """Read "::"-separated `ratings.dat` and `movies.dat`: MovieLens 1M and 10M, MovieTweetings.
+    r"""Read "::"-separated `ratings.dat` and `movies.dat`: MovieLens 1M and 10M, MovieTweetings.
 
-    Without `ratings.dat`, the chronological `sequences.txt` (user, then movies, oldest first) is
-    read instead: then there are no ratings and `time` is the order. Item fields title, year,
-    genres; user fields age, gender, occupation, zip_code where MovieLens' `users.dat` is there.
-    Raises DataError.
+    Without `ratings.dat`, `sequences.txt` (a user and the user's movies, oldest first) is read
+    instead. Then there are no ratings, and `time` is the order. Item fields are title, year and
+    genres. If MovieLens' `users.dat` exists, user fields are age, gender, occupation and zip_code.
+
+    Raises:
+        DataError: there is neither `ratings.dat` nor `sequences.txt`, or a file is malformed; the
+            message names file and line.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "ratings.dat").write_text("1::1193::5::978300760\n")
+        >>> _ = (folder / "movies.dat").write_text("1193::Cuckoo's Nest (1975)::Drama\n")
+        >>> read_double_colon(folder).items.labels()
+        ["Cuckoo's Nest (1975)"]
     """
     ratings: dict[str, np.ndarray]
     path = files.find(directory, "ratings.dat")
@@ -142,7 +174,7 @@ def read_double_colon(directory: Path, name: str = "ml-1m") -> Interactions:
         items = _movies(table["id"], table["title"], _genres(table["genres"]))
     users = None
     path = files.find(directory, "users.dat")
-    # MovieTweetings has a users.dat too: user::twitter id, which says nothing worth keeping.
+    # MovieTweetings also has a users.dat, but it only maps users to Twitter IDs.
     if path and files.read_bytes(path).split(b"\n", 1)[0].count(b"::") == 4:
         table = files.read_delimited(
             path,

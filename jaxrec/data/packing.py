@@ -1,17 +1,17 @@
-"""Several windows in one row, so that short histories cost no padding.
+"""Packing: several windows share a row, so that short histories need almost no padding.
 
 row 0: a a a a a b b b     items of histories a and b
        0 0 0 0 0 1 1 1     segments
 row 1: c c c c d d . .
-       0 0 0 0 1 1 -1 -1   two items of padding
+       0 0 0 0 1 1 -1 -1   two positions of padding
 
-Best-fit decreasing (Johnson 1974) over a whole epoch: windows from the longest to the shortest,
-each into the fullest row that has room. Rows with equally much room are alike, so that it works on
-counts and not on windows (as do Krell et al. 2021, arXiv:2107.02027): its cost hardly grows with
-the number of windows.
+Windows of a whole epoch are packed by best-fit decreasing (Johnson 1974): from the longest to the
+shortest, each goes into the fullest row with enough room. Rows with equal room are interchangeable,
+so the algorithm works on counts (like Krell et al. 2021, arXiv:2107.02027), and its cost hardly
+grows with the number of windows.
 
-All epochs have windows of the same lengths, hence equally many rows. So the stream of rows is, like
-that of windows, a function of the seed and the place in it.
+All epochs have windows of the same lengths and so the same number of rows. Therefore the stream of
+rows, like that of windows, depends only on the seed and the position in it.
 """
 
 import dataclasses
@@ -34,27 +34,31 @@ def pack(lengths: np.ndarray, capacity: int) -> np.ndarray:
     """Distribute sequences over rows by best-fit decreasing.
 
     Args:
-      lengths: `[W]` sizes, at least 1.
-      capacity: size of a row.
+      lengths: `[W]` lengths of the sequences, at least 1.
+      capacity: length of a row.
 
     Returns:
-      `[W]` row of each, numbered from 0 without gaps. How many rows there are, and how full each
-      is, depends on the multiset of lengths alone; of equally long sequences the first come first.
+      `[W]` row of each sequence, numbered from 0 without gaps. The number of rows and how full they
+      are only depend on the multiset of lengths. Sequences of equal length keep their order.
 
     Raises:
-      ConfigError: a sequence that is empty, or longer than a row.
+      ConfigError: a sequence is empty, or longer than a row.
 
-    Cost: a sort, and a step for every pair of a length and an amount of room that occur together.
+    Cost: a sort, and one step for every pair of a length and an amount of room that meet.
+
+    Example:
+      >>> pack(np.array([3, 5, 2, 6]), capacity=8).tolist()
+      [1, 1, 0, 0]
     """
     lengths = np.asarray(lengths, np.int64)
     if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= capacity:
         raise ConfigError(
-            f"lengths of {lengths.min()} to {lengths.max()} do not fit rows of {capacity}; "
-            "use longer rows, and leave empty sequences out"
+            f"sequences of length {lengths.min()} to {lengths.max()} do not fit rows of "
+            f"{capacity}; use longer rows, and leave out empty sequences"
         )
     sizes, counts = np.unique(lengths, return_counts=True)
     chosen = np.empty(len(lengths), np.int64)  # row of the longest, of the second longest, ...
-    open_rows: dict[int, np.ndarray] = {}  # by the room that is left
+    open_rows: dict[int, np.ndarray] = {}  # remaining room -> rows
     done = opened = 0
 
     def leave(room: int, rows: np.ndarray) -> None:
@@ -70,12 +74,12 @@ def pack(lengths: np.ndarray, capacity: int) -> np.ndarray:
                 rows, opened = np.arange(opened, opened + needed), opened + needed
             else:
                 rows = open_rows.pop(room)
-            # The fullest row stays the fullest as it takes one more, until it has no room for it.
-            each = room // size
-            full = min(len(rows), (end - done) // each)
-            chosen[done : done + full * each] = np.repeat(rows[:full], each)
-            done += full * each
-            leave(room - each * size, rows[:full])
+            # A row that takes a sequence stays the fullest one, so it is filled before the next.
+            per_row = room // size
+            full = min(len(rows), (end - done) // per_row)
+            chosen[done : done + full * per_row] = np.repeat(rows[:full], per_row)
+            done += full * per_row
+            leave(room - per_row * size, rows[:full])
             last = end - done if full < len(rows) else 0
             if last:
                 chosen[done:end] = rows[full]
@@ -83,25 +87,34 @@ def pack(lengths: np.ndarray, capacity: int) -> np.ndarray:
                 leave(room - last * size, rows[full : full + 1])
                 full += 1
             leave(room, rows[full:])
-    found = np.empty_like(chosen)
-    found[np.argsort(-lengths, kind="stable")] = chosen
-    return found
+    row_of = np.empty_like(chosen)
+    row_of[np.argsort(-lengths, kind="stable")] = chosen
+    return row_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Packing:
-    """The endless stream of packed rows, by place in the stream.
+    """The endless stream of packed rows, indexed by position.
 
     Attributes:
-      windows: what is packed.
-      row: items that a row has room for; at least the windows' length.
+      windows: the windows that are packed.
+      row: number of items in a row, at least the length of the windows.
+
+    Raises:
+      ConfigError: rows are shorter than the windows.
+
+    Example:
+      >>> windows = Windows.of([np.arange(3), np.arange(5), np.arange(8)], length=8, seed=0)
+      >>> packing = Packing(windows, row=8)
+      >>> packing.per_epoch, packing.padding
+      (2, 0.0)
     """
 
     windows: Windows
     row: int
 
     def __post_init__(self) -> None:
-        """Reject rows that some window would not fit."""
+        """Reject rows that are shorter than some window."""
         if self.row < self.windows.length:
             raise ConfigError(
                 f"rows of {self.row} items cannot hold windows of up to {self.windows.length}; "
@@ -110,7 +123,7 @@ class Packing:
 
     @functools.cached_property
     def per_epoch(self) -> int:
-        """Rows of an epoch."""
+        """Number of rows in an epoch."""
         return int(pack(self.windows.lengths, self.row).max()) + 1
 
     @property
@@ -119,27 +132,27 @@ class Packing:
         return 1.0 - float(self.windows.lengths.sum()) / (self.per_epoch * self.row)
 
     def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return [W] windows of an epoch, row by row, and [R+1] where each row begins in them.
+        """Return the windows of an epoch row by row, [W], and where each row begins in them, [R+1].
 
-        Windows are places in their stream.
+        A window is given by its position in the stream of windows.
         """
         first, end = self.windows.epoch(number)
         rows = pack(end - first, self.row)
-        # Rows come in a random order; otherwise an epoch would go from long histories to short.
+        # Rows come in a random order; otherwise an epoch would start with the longest histories.
         rows = self.windows.generator(number, 1).permutation(self.per_epoch)[rows]
         order = np.argsort(rows, kind="stable")
         ends = np.cumsum(np.bincount(rows, minlength=self.per_epoch))
         return order + number * self.windows.per_epoch, np.concatenate([[0], ends])
 
     def places(self, row: int) -> list[int]:
-        """Places in the windows' stream of what the row at a place of this stream holds."""
+        """Return the positions in the stream of windows of the windows in a row."""
         number, index = divmod(row, self.per_epoch)
         places, begin = self._cached_epoch(number)
         return places[begin[index] : begin[index + 1]].tolist()
 
     @functools.cached_property
     def _cached_epoch(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-        # Two epochs: a batch may end one and begin the next.
+        # Two epochs are cached, because a batch may end one and begin the next.
         return functools.lru_cache(maxsize=2)(self.epoch)
 
 
@@ -154,20 +167,20 @@ def packed_batches(
     """Return an endless Grain dataset of packed batches; see `training_sequences`.
 
     Args:
-      packing: windows in rows.
+      packing: the stream of packed rows.
       batch_size: rows in a batch, over all hosts.
-      encode: items ([n] int32), generator -> name -> array [n, ...], of the same further axes for
-        every window. The generator, which it must not keep, is the one that the window gets when
-        it is not packed.
-      threads: Grain threads that prepare batches ahead.
-      shard: (this host, hosts): each host gets its part of every batch.
+      encode: function from items ([n] int32) and a generator to a map name -> array [n, ...], with
+        the same further axes for every window. A window gets the same generator as without packing;
+        the function must not keep it.
+      threads: number of Grain threads that prepare batches ahead.
+      shard: (this host, number of hosts); each host gets its part of every batch.
 
     Returns:
-      Batches: name -> [batch_size / hosts, row, ...], zero where there is padding, and "segments"
+      Batches: name -> [batch_size / hosts, row, ...], with zeros as padding, and "segments"
       [batch_size / hosts, row] int32: number of the window in its row, from 0, and -1 for padding.
 
     Raises:
-      ConfigError: a batch that is empty or that the hosts cannot share evenly.
+      ConfigError: the batch is empty, or the hosts cannot share it evenly.
     """
     rows = host_rows(batch_size, shard)
 
@@ -193,7 +206,7 @@ def _row(packing: Packing, places: list[int], encode: Encode) -> dict[str, np.nd
             if len(value) != len(items) or name == SEGMENTS:
                 raise ConfigError(
                     f"encoded field {name!r} of a window of {len(items)} items has {len(value)} "
-                    f"entries; packing needs one an item, and keeps the name {SEGMENTS!r} to itself"
+                    f"entries; packing needs one entry per item, and reserves the name {SEGMENTS!r}"
                 )
             if name not in row:
                 row[name] = np.zeros((packing.row, *value.shape[1:]), value.dtype)

@@ -1,14 +1,14 @@
 """Training batches: an endless, seeded, resumable Grain iterator over windows of user histories.
 
-An epoch tiles every history with windows of `length` items from a random start: every interaction
-is in at least one window an epoch, and long histories give as many windows as they are long.
-One Grain element is one whole batch: Grain costs some 30 microseconds an element, which at one
-element a sequence would be the greater part of a batch.
+In each epoch, windows of `length` items tile every history from a random start. So every
+interaction is in at least one window per epoch, and longer histories give more windows. One Grain
+element is one whole batch: Grain costs about 30 microseconds per element, which would dominate the
+cost of a batch if each sequence were an element.
 
-A window depends on the seed and its place in the stream alone, so the stream of windows is the same
-whatever the batch size and wherever it is taken up again.
+A window depends only on the seed and its position in the stream. So the stream of windows is the
+same for every batch size, and wherever it is resumed.
 
-Here every window is a row of its own, padded to one length; `buckets` and `packing` lay the same
+Here every window is a row of its own, padded to one length. `buckets` and `packing` put the same
 windows into rows with less padding.
 """
 
@@ -31,7 +31,7 @@ _CHUNK = 4096  # users read from a source at once
 
 
 class Source(Protocol):
-    """A random-access sequence of item arrays, one a user: a list, or `item_sequences(path)`."""
+    """A random-access sequence of item arrays, one per user: a list, or `item_sequences(path)`."""
 
     def __len__(self) -> int: ...
 
@@ -50,27 +50,34 @@ def training_sequences(
 ) -> "grain.IterDataset[dict[str, np.ndarray]]":
     """Return an endless Grain dataset of training batches.
 
-    Call `iter` on it; the iterator has `get_state()` and `set_state(state)` (a small dict of plain
-    numbers, as Orbax and JSON take it), and goes on from there exactly.
+    Its iterator has `get_state()` and `set_state(state)`, with a state that Orbax and JSON can
+    store, and it resumes exactly from there.
 
     Args:
-        source: item arrays, one a user, oldest first. Read once and kept: 4 bytes an interaction.
-        length: most items in a window; a shorter history is one window, whole.
+        source: item arrays, one per user, oldest first. It is read once and kept in memory, with 4
+            bytes per interaction.
+        length: largest number of items in a window; a shorter history is a single window.
         batch_size: windows in a batch, over all hosts.
-        seed: decides order, windows and what `encode` draws.
-        encode: items ([1..length] int32), generator -> name -> array, of the same shape for every
-            window; it must not keep the generator. None pads on the left: "items" [length] int32
-            and "mask" [length] bool.
-        threads: Grain threads that prepare batches ahead. 0 is fastest where a batch takes less
-            time than handing it over, as it does unless `encode` is heavy.
-        shard: (this host, hosts): each host gets its part of every batch.
+        seed: seed of order, windows and random draws in `encode`.
+        encode: function from items ([1..length] int32) and a generator to a map name -> array, with
+            the same shapes for every window; it must not keep the generator. None pads on the left:
+            "items" [length] int32 and "mask" [length] bool.
+        threads: number of Grain threads that prepare batches ahead. 0 is fastest unless `encode`
+            takes long, because passing a batch between threads takes longer than making it.
+        shard: (this host, number of hosts); each host gets its part of every batch.
 
     Returns:
-        Batches: name -> [batch_size / hosts, ...], the encoded windows stacked.
+        Batches: name -> [batch_size / hosts, ...], the stacked encoded windows.
 
     Raises:
-        DataError: no users, or a user without items (leave such users out first).
-        ConfigError: a size that is not positive, or a batch that the hosts cannot share evenly.
+        DataError: there are no users, or a user has no items (leave out such users first).
+        ConfigError: a size is not positive, or the hosts cannot share a batch evenly.
+
+    Example:
+        >>> histories = [np.array([4, 5]), np.array([7, 8, 9])]
+        >>> batch = next(iter(training_sequences(histories, length=3, batch_size=2, seed=0)))
+        >>> sorted(batch["items"].tolist())
+        [[0, 4, 5], [7, 8, 9]]
     """
     windows = Windows.of(source, length=length, seed=seed)
     return padded_batches(
@@ -86,7 +93,7 @@ def padded_batches(
     threads: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> "grain.IterDataset[dict[str, np.ndarray]]":
-    """`training_sequences` of windows that are at hand already."""
+    """Return `training_sequences` for given windows; it explains the other arguments."""
     rows = host_rows(batch_size, shard)
     encode = encode or functools.partial(pad_left, length=windows.length)
 
@@ -99,18 +106,18 @@ def padded_batches(
 
 
 def host_rows(batch_size: int, shard: tuple[int, int]) -> slice:
-    """Rows of every batch that are a host's.
+    """Return the rows of every batch that belong to a host.
 
     Raises:
-      ConfigError: no such host, or a batch that the hosts cannot share evenly.
+      ConfigError: the host does not exist, or the hosts cannot share the batch evenly.
     """
     host, hosts = shard
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     if not 0 <= host < hosts or batch_size % hosts:
         raise ConfigError(
-            f"shard {host} of {hosts} with batch_size {batch_size}; the shard must be below the "
-            "number of hosts, and the batch a multiple of it"
+            f"shard {host} of {hosts} hosts cannot take part of batch_size {batch_size}; the shard "
+            "must be below the number of hosts, and batch_size a multiple of that number"
         )
     size = batch_size // hosts
     return slice(host * size, (host + 1) * size)
@@ -122,21 +129,26 @@ def endless(
     """Make a Grain dataset whose element `step` is `batch(step)`, of at most `rows` rows."""
     import grain
 
-    steps = grain.MapDataset.range(sys.maxsize // (2 * rows))  # for all purposes endless
+    steps = grain.MapDataset.range(sys.maxsize // (2 * rows))  # practically endless
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, 2 * threads))
     return steps.map(batch).to_iter_dataset(options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
-    """The endless stream of windows, by place in the stream.
+    """The endless stream of windows, indexed by position.
 
     Attributes:
         items: [n] int32, all histories one after the other.
-        offsets: [U+1] int64, where each begins.
-        length: most items in a window.
-        seed: decides everything random.
-        users: whether the number of the user stands before the items of each window.
+        offsets: [U+1] int64, where each history begins.
+        length: largest number of items in a window.
+        seed: seed of every random draw.
+        users: whether the user's number precedes the items of each window.
+
+    Example:
+        >>> windows = Windows.of([np.arange(2), np.arange(9)], length=4, seed=0)
+        >>> windows.per_epoch, sorted(windows.lengths.tolist())
+        (4, [2, 4, 4, 4])
     """
 
     items: np.ndarray
@@ -150,20 +162,20 @@ class Windows:
         """Read all histories of a source.
 
         Raises:
-          DataError: no users, or a user without items.
-          ConfigError: a length below 1.
+          DataError: there are no users, or a user has no items.
+          ConfigError: `length` is below 1.
         """
         if length < 1:
             raise ConfigError(f"length must be at least 1, got {length}")
         histories = _read_all(source)
         if not histories:
-            raise DataError("no users to train on; the source is empty")
+            raise DataError("there are no users to train on because the source is empty")
         counts = np.array([len(history) for history in histories])
         if (counts == 0).any():
             user = int(np.flatnonzero(counts == 0)[0])
             raise DataError(
-                f"{(counts == 0).sum():,} of {len(counts):,} users have no items to train on, "
-                f"first user {user}; leave them out before training"
+                f"{(counts == 0).sum():,} of {len(counts):,} users have no items to train on "
+                f"(the first is user {user}); leave them out before training"
             )
         return cls(
             items=np.concatenate(histories).astype(np.int32),
@@ -175,9 +187,9 @@ class Windows:
 
     @functools.cached_property
     def _tiles(self) -> tuple[np.ndarray, np.ndarray]:
-        """[W] user and [W] number of the tile within the user, for every window of an epoch."""
+        """User [W] and number of the tile within the user [W], for every window of an epoch."""
         counts, half = np.diff(self.offsets), self.length // 2
-        # Half a window more than the history, or the tiles of some histories could hardly move.
+        # Tiles cover half a window more than the history; otherwise some could hardly move.
         tiles = np.where(counts > self.length, -(-(counts + half) // self.length), 1)
         user = np.repeat(np.arange(len(counts)), tiles)
         first = np.concatenate([[0], np.cumsum(tiles)[:-1]])
@@ -185,31 +197,31 @@ class Windows:
 
     @property
     def per_epoch(self) -> int:
-        """W: the windows of an epoch."""
+        """W, the number of windows in an epoch."""
         return len(self._tiles[0])
 
     @functools.cached_property
     def lengths(self) -> np.ndarray:
-        """[W] items of the windows of an epoch, in no order: the same in every epoch."""
+        """Number of items [W] of the windows of an epoch; all epochs have the same numbers."""
         return np.minimum(np.diff(self.offsets), self.length)[self._tiles[0]]
 
     @property
     def padding(self) -> float:
-        """Share of padding when every window is a row of `length` items."""
+        """Share of padding if every window is a row of `length` items."""
         return 1.0 - float(self.lengths.mean()) / self.length
 
     def generator(self, *words: int) -> np.random.Generator:
-        """Return a generator of its own for each sequence of words, decided by the seed."""
+        """Return a generator that depends on the seed and on a sequence of numbers."""
         return np.random.default_rng([self.seed & _KEY, *words])
 
     def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return [W] first and [W] end of each window of an epoch in `items`, in training order."""
+        """Return first and end [W] of each window of an epoch in `items`, in training order."""
         rng = self.generator(number)
         user, tile = self._tiles
         start, count = self.offsets[user], np.diff(self.offsets)[user]
-        # The tiles are longer than the history by `spare`. They begin `phase` before it, such that
-        # none lies wholly outside; what hangs over an end is moved inside, because a long history
-        # shall give full windows.
+        # The tiles are longer than the history by `spare`. They begin `phase` items before it, but
+        # none lies completely outside. Tiles that reach over an end are moved inside, so that long
+        # histories give full windows.
         spare = np.maximum(np.bincount(user) * self.length - np.diff(self.offsets), 0)
         lowest = np.maximum(spare - self.length + 1, 0)
         phase = rng.integers(lowest, np.maximum(np.minimum(spare, self.length - 1), lowest) + 1)
@@ -220,12 +232,12 @@ class Windows:
         return first, first + np.minimum(count, self.length)[order]
 
     def draw(self, places: Iterable[int]) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
-        """Yield (items, generator) of the windows at some places of the stream.
+        """Yield (items, generator) of the windows at some positions of the stream.
 
-        The generator is good until the next window is drawn.
+        A generator is valid until the next window is drawn.
         """
-        # Philox is a counter: setting it to the place gives each window its own stream at a tenth
-        # of the cost of seeding a generator.
+        # Philox is a counter. Setting it to the position gives each window its own stream, at a
+        # tenth of the cost of seeding a generator.
         bits = np.random.Philox(key=self.seed & _KEY)
         state: Any = bits.state
         rng = np.random.Generator(bits)
@@ -242,7 +254,7 @@ class Windows:
 
     @functools.cached_property
     def _cached_epoch(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-        # Two epochs: a batch may end one and begin the next.
+        # Two epochs are cached, because a batch may end one and begin the next.
         return functools.lru_cache(maxsize=2)(self.epoch)
 
 
@@ -250,7 +262,12 @@ _KEY = (1 << 64) - 1
 
 
 def pad_left(items: np.ndarray, rng: np.random.Generator, *, length: int) -> dict[str, np.ndarray]:
-    """Encode a window as "items" [length] int32, zeros on the left, and "mask" [length] bool."""
+    """Encode a window as "items" [length] int32, padded with zeros on the left, and "mask" bool.
+
+    Example:
+        >>> pad_left(np.array([7, 8]), np.random.default_rng(0), length=3)["items"].tolist()
+        [0, 7, 8]
+    """
     del rng
     padded = np.zeros(length, np.int32)
     mask = np.zeros(length, bool)
@@ -262,7 +279,8 @@ def pad_left(items: np.ndarray, rng: np.random.Generator, *, length: int) -> dic
 def stack(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Stack encoded windows: name -> [len(rows), ...].
 
-    Raises ConfigError naming the field whose shapes differ.
+    Raises:
+        ConfigError: the shapes of a field differ; the message names the field.
     """
     batch = {}
     for name in rows[0]:

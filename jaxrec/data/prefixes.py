@@ -1,9 +1,8 @@
-"""Every item of a history as a target of its own, after the items before it.
+"""Prefixes: every item of a history is a target, preceded by the items before it.
 
-Models that read a history in both directions predict one item a reading, so each prefix of a
-history is an example (Rajput et al. 2023, "Recommender Systems with Generative Retrieval", section
-3.2; Hua et al. 2023, section 4.2). Examples stand in place of windows: the same stream, batches and
-buckets serve both.
+Models that read a history in both directions predict one item per pass, so each prefix of a history
+is an example (Rajput et al. 2023, "Recommender Systems with Generative Retrieval", section 3.2; Hua
+et al. 2023, section 4.2). Examples replace windows: streams, batches and buckets work the same.
 """
 
 import functools
@@ -15,34 +14,42 @@ from jaxrec.data.pipeline import Windows
 
 
 class Prefixes(Windows):
-    """The endless stream of examples: up to `length` - 1 items, and the one that follows them.
+    """The endless stream of examples: up to `length` - 1 items and the item that follows them.
 
-    An epoch has every item but the first of each history as the last of an example, once, in an
-    order that depends on the seed and the epoch.
+    In an epoch, every item except the first of each history is the target of one example. The order
+    depends on the seed and the epoch.
+
+    Example:
+        >>> prefixes = Prefixes.of([np.array([3, 4, 5])], length=3, seed=0)
+        >>> sorted(items.tolist() for items, _ in prefixes.draw(range(2)))
+        [[3, 4], [3, 4, 5]]
     """
 
     @functools.cached_property
     def _examples(self) -> tuple[np.ndarray, np.ndarray]:
-        """[W] first and [W] end of the examples in `items`, history by history."""
+        """First and end [W] of the examples in `items`, history by history."""
         start = np.repeat(self.offsets[:-1], np.diff(self.offsets))
         target = np.flatnonzero(np.arange(len(self.items)) > start)
         if not len(target):
-            raise DataError("no user has 2 items to train on: one is read, one predicted")
+            raise DataError(
+                "no user has 2 items to train on; an example needs one item to read and one to "
+                "predict"
+            )
         return np.maximum(start[target], target - self.length + 1), target + 1
 
     @property
     def per_epoch(self) -> int:
-        """W: the examples of an epoch."""
+        """W, the number of examples in an epoch."""
         return len(self._examples[0])
 
     @functools.cached_property
     def lengths(self) -> np.ndarray:
-        """[W] items of the examples of an epoch, the target among them."""
+        """Number of items [W] of the examples of an epoch, including the target."""
         first, end = self._examples
         return end - first
 
     def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return [W] first and [W] end of each example of an epoch, in training order."""
+        """Return first and end [W] of each example of an epoch, in training order."""
         first, end = self._examples
         order = self.generator(number).permutation(len(first))
         return first[order], end[order]

@@ -1,7 +1,7 @@
 """RecBole atomic files: tab-separated tables whose header says "name:type".
 
-A data set is `x.inter` with, beside it, `x.item` and `x.user` where they exist. Types are token,
-token_seq (joined by spaces), float and float_seq.
+A data set is `x.inter`, optionally with `x.item` and `x.user` in the same directory. Types are
+token, token_seq (joined by spaces), float and float_seq.
 """
 
 from pathlib import Path
@@ -18,18 +18,31 @@ _TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def read_recbole(path: Path, name: str | None = None) -> Interactions:
-    """Read a `.inter` file, or the directory that holds one.
+    r"""Read a `.inter` file, or the directory that holds one.
 
-    Item fields are the columns of `.item` except the ID; movie_title is called title, release_year
-    year, and class genres (values joined by " | "). User fields are those of `.user`. Without a
-    timestamp column the order of the file is the order. Raises DataError naming file and line.
+    Item fields are the columns of `.item` except the ID. movie_title becomes title, release_year
+    becomes year, and class becomes genres (values joined by " | "). User fields are those of
+    `.user`. Without a timestamp column, the order of the file counts.
+
+    Raises:
+        DataError: a file is missing or malformed; the message names file and line.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "tiny.inter"
+        >>> _ = path.write_text("user_id:token\titem_id:token\nu1\tb\nu1\ta\n")
+        >>> data = read_recbole(path)
+        >>> data.items.ids[data.history(0)].tolist()
+        ['b', 'a']
     """
     if path.is_dir():
-        found = sorted(path.glob("*.inter"))
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found) or "none"
-            raise DataError(f"{path}: expected one .inter file, found: {names}; name the file")
-        path = found[0]
+        present = sorted(path.glob("*.inter"))
+        if len(present) != 1:
+            names = ", ".join(p.name for p in present) or "none"
+            raise DataError(
+                f"{path}: expected one .inter file, found: {names}; give the path of the file"
+            )
+        path = present[0]
     header = _header(path)
     wanted: dict[str, files.Kind] = {"user_id": "id", "item_id": "id"}
     wanted |= {"rating": "float"} if "rating" in header else {}
@@ -50,7 +63,7 @@ def read_recbole(path: Path, name: str | None = None) -> Interactions:
 
 
 def _header(path: Path) -> dict[str, str]:
-    """Return column name -> "name:type" as the header has it."""
+    """Return the map from column name to its "name:type" in the header."""
     first = files.decode(files.read_bytes(path), path).split("\n", 1)[0].rstrip("\r")
     header = {}
     for column in first.split("\t"):
@@ -58,7 +71,7 @@ def _header(path: Path) -> dict[str, str]:
         if kind not in _TYPES:
             raise DataError(
                 f"{path}: line 1: column {files.shown(column)} is not 'name:type' with a type of "
-                f"{', '.join(_TYPES)}; give it one"
+                f"{', '.join(_TYPES)}; add the type to the header"
             )
         header[name] = column.strip()
     return header
@@ -94,7 +107,7 @@ def _texts(path: Path, key: Literal["item_id", "user_id"]) -> dict[str, dict[str
                 text = SEPARATOR.join(text.split())
             row[_ALIASES.get(name, name)] = text
         if "year" in row and "title" in row and not row["year"].isdigit():
-            # RecBole takes what stands in the last brackets for the year, whatever it is.
+            # RecBole takes the text in the last brackets for the year, whatever it is.
             row["title"], row["year"] = split_title(row["title"])
         rows[str(identity)] = row
     return rows

@@ -1,8 +1,8 @@
-"""Reviews of interactions, and synthetic ones where a data set has none.
+"""Reviews of interactions, and synthetic reviews for data sets without any.
 
-A synthetic review is a function of its row alone: the words say the rating, one of the item's
-categories and nothing else. They test that a model says what its prompt hints at; no figure on them
-says anything about reviews that people write.
+A synthetic review only depends on its row: its words express the rating and one of the item's
+categories. Such reviews test whether a model uses the hint in its prompt. Figures on them say
+nothing about reviews that people write.
 """
 
 import dataclasses
@@ -33,20 +33,20 @@ _VERDICTS = {
 _PLAIN = "plain"
 _WORDS = re.compile(r"[\w']+|[.,!?]")
 _END = re.compile(r"(?<=[.!?]) ")
-# Shorter words of an item's fields ("for", "set") are no feature of it.
+# Shorter words of an item's fields ("for", "set") are not features of the item.
 _SHORTEST = 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Reviews:
-    """Texts of the rows of an `Interactions`, [n] strings each.
+    """Review texts for the rows of an `Interactions`, n strings each.
 
     Attributes:
-      title: short.
-      text: the whole.
-      explanation: the sentence of the text that names the hint.
-      hint: the word that the review is about; "", as the explanation is, where it names none.
-      synthetic: whether nobody wrote them.
+      title: titles.
+      text: full texts.
+      explanation: the sentence of the text that contains the hint; "" if there is no hint.
+      hint: the word that the review is about; "" if there is none.
+      synthetic: whether the reviews are generated rather than written by people.
     """
 
     title: list[str]
@@ -57,14 +57,20 @@ class Reviews:
 
 
 def synthetic_reviews(interactions: Interactions, field: str = "genres") -> Reviews:
-    """Write a review for every row from its rating and one of the item's categories.
+    """Generate a review for every row from its rating and one of the item's categories.
 
     Args:
-      interactions: with whole stars of 1 to 5 as ratings.
-      field: of the item table that lists the categories.
+      interactions: interactions whose ratings are whole stars from 1 to 5.
+      field: item field that lists the categories.
 
     Raises:
-      DataError: no such field, or other ratings.
+      DataError: the items do not have the field, or a rating is not a whole star from 1 to 5.
+
+    Example:
+      >>> items = {"a": {"genres": "Drama"}}
+      >>> data = Interactions.from_columns(user=["u"], item=["a"], rating=[5], items=items)
+      >>> synthetic_reviews(data).text
+      ['a superb film with all that drama can offer , i loved every minute of it']
     """
     fields = interactions.items.fields
     if field not in fields:
@@ -75,55 +81,58 @@ def synthetic_reviews(interactions: Interactions, field: str = "genres") -> Revi
         other = stars[~np.isin(stars, list(_MOODS))][0]
         raise DataError(f"synthetic reviews need ratings of 1 to 5 whole stars, got {other}")
     names = [[name.lower() for name in text.split(SEPARATOR) if name] for text in fields[field]]
-    found: dict[str, list[str]] = {"title": [], "text": [], "explanation": [], "hint": []}
+    texts: dict[str, list[str]] = {"title": [], "text": [], "explanation": [], "hint": []}
     columns = (interactions.user, interactions.item, stars)
     for user, item, star in zip(*(column.tolist() for column in columns), strict=True):
         choices = names[item] or [_PLAIN]
-        # Fixed by the row, and different from user to user.
+        # The choice is determined by the row, and differs between users.
         hint = choices[(7 * user + item) % len(choices)]
         mood = _MOODS[int(star)][(user + 3 * item) % 3]
         explanation = f"a {mood} film with all that {hint} can offer"
-        found["hint"].append(hint)
-        found["explanation"].append(explanation)
-        found["title"].append(f"{mood} {hint}")
-        found["text"].append(f"{explanation} , {_VERDICTS[int(star)]}")
-    return Reviews(**found, synthetic=True)
+        texts["hint"].append(hint)
+        texts["explanation"].append(explanation)
+        texts["title"].append(f"{mood} {hint}")
+        texts["text"].append(f"{explanation} , {_VERDICTS[int(star)]}")
+    return Reviews(**texts, synthetic=True)
 
 
 def read_reviews(path: Path, interactions: Interactions) -> Reviews:
-    """Read the texts of Amazon reviews for the interactions that were read from the same file.
+    """Read the texts of Amazon reviews for interactions that were read from the same file.
 
     Texts are lower-cased, with spaces around punctuation. The hint is the first word of a review
-    that is also one of its item's fields, which stands in for the features that P5 extracts, and
-    the explanation is the first sentence with it.
+    that also occurs in the fields of its item, as a substitute for the features that P5 extracts.
+    The explanation is the first sentence with the hint.
 
     Args:
-      path: JSON lines, see `read_amazon`.
-      interactions: of that file, perhaps filtered.
+      path: review file in JSON lines, see `read_amazon`.
+      interactions: the interactions of that file, possibly filtered.
 
     Raises:
-      DataError: unreadable, or a row that is of another user or item than the interaction.
+      DataError: the file is unreadable, or a review has another user or item than its interaction.
     """
     records = [record for _, record, _ in files.read_json_lines(path)]
     if len(records) <= int(interactions.row.max(initial=-1)):
-        raise DataError(f"{path}: {len(records)} reviews, fewer than the interactions read of it")
+        raise DataError(
+            f"{path}: the file has only {len(records)} reviews, but interactions refer to row "
+            f"{int(interactions.row.max(initial=-1)) + 1}; give the file that they were read from"
+        )
     table = interactions.items
     features = [set(_WORDS.findall(text.lower())) for text in table.text(*table.fields)]
-    found: dict[str, list[str]] = {"title": [], "text": [], "explanation": [], "hint": []}
+    texts: dict[str, list[str]] = {"title": [], "text": [], "explanation": [], "hint": []}
     columns = (interactions.row, interactions.user, interactions.item)
     for row, user, item in zip(*(column.tolist() for column in columns), strict=True):
         named = str(interactions.user_ids[user]), str(table.ids[item])
         if record_ids(records[row]) != named:
             raise DataError(
-                f"{path}: review {row + 1} is of {record_ids(records[row])}, the interaction of "
-                f"{named}; give the file that the interactions were read from"
+                f"{path}: review {row + 1} has user and item {record_ids(records[row])}, but its "
+                f"interaction has {named}; give the file that the interactions were read from"
             )
         title, text = (" ".join(_WORDS.findall(t.lower())) for t in record_texts(records[row]))
         known = [w for w in text.split() if len(w) >= _SHORTEST and w in features[item]]
         hint = known[0] if known else ""
         sentences = [part for part in _END.split(text) if hint and hint in part.split()]
-        found["title"].append(title)
-        found["text"].append(text)
-        found["hint"].append(hint)
-        found["explanation"].append(sentences[0] if sentences else "")
-    return Reviews(**found, synthetic=False)
+        texts["title"].append(title)
+        texts["text"].append(text)
+        texts["hint"].append(hint)
+        texts["explanation"].append(sentences[0] if sentences else "")
+    return Reviews(**texts, synthetic=False)

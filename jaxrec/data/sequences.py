@@ -1,7 +1,7 @@
-"""The sequential format: one line a user, "user item1 item2 ... itemN", oldest first.
+"""The sequential format: one line per user, "user item1 item2 ... itemN", oldest first.
 
-P5, S3-Rec, SASRec's successors and many Amazon subsets are published like this. It tells the order
-and nothing else: no times (the order number stands in) and no ratings.
+P5, S3-Rec, successors of SASRec and many Amazon subsets use it. It only tells the order, which
+replaces the times; there are no ratings.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,10 @@ from jaxrec.data.interactions import Interactions
 
 
 def read_sequence_columns(path: Path) -> dict[str, np.ndarray]:
-    """Read a sequential file as columns "user", "item" and "order" (0 is a user's first), [n] each.
+    """Read a sequential file as columns "user", "item" and "order" (from 0 per user), [n] each.
 
-    A user may stand on one line only. Raises DataError naming file and line.
+    Raises:
+        DataError: the file is malformed, or a user has two lines; the message names file and line.
     """
     bad = files.BadRows(path)
     users: list[str] = []
@@ -32,7 +33,7 @@ def read_sequence_columns(path: Path) -> dict[str, np.ndarray]:
         if len(fields) < 2:
             bad.add(number, f"user {files.shown(fields[0])} has no items")
         if fields[0] in seen:
-            bad.add(number, f"user {files.shown(fields[0])} was on line {seen[fields[0]]} already")
+            bad.add(number, f"user {files.shown(fields[0])} is already on line {seen[fields[0]]}")
         seen.setdefault(fields[0], number)
         users.append(fields[0])
         items.extend(fields[1:])
@@ -52,9 +53,23 @@ def read_sequences(
     items: Path | Mapping[str, Mapping[str, str]] | None = None,
     name: str = "sequences",
 ) -> Interactions:
-    """Read a sequential file; `items` is a JSON-lines file of item texts (see `read_item_lines`).
+    r"""Read a sequential file; the `time_unit` of the result is "order".
 
-    `time_unit` of the result is "order". Raises DataError naming file and line.
+    Args:
+        path: the file.
+        items: JSON-lines file with item texts (see `data.amazon.read_item_lines`), or a map from
+            item ID to fields; None for no texts.
+        name: name of the data set.
+
+    Raises:
+        DataError: a file is malformed; the message names file and line.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "sequential_data.txt"
+        >>> _ = path.write_text("1 10 30 20\n2 30\n")
+        >>> [items.tolist() for items in read_sequences(path).sequences()]
+        [[0, 2, 1], [2]]
     """
     columns = read_sequence_columns(path)
     return Interactions.from_columns(

@@ -1,9 +1,9 @@
-"""Leave-one-out and global-time splits, and the rule for interactions at the same time.
+"""Leave-one-out, global-time and random splits, and the rule for interactions at the same time.
 
-On MovieLens half of a user's neighbouring interactions carry the same timestamp, so the order
-within ties decides what the target is: between item IDs ascending and descending, HR@10 of one and
-the same model moves by some 45 % (old and popular items have low IDs). Hence one stated rule, and
-the others only as controls.
+On MovieLens, half of a user's neighbouring interactions have the same timestamp, so the order
+within ties decides which item is the target. Between ascending and descending item IDs, HR@10 of
+the same model changes by about 45 % (old and popular items have low IDs). So there is one stated
+rule, and other orders are only controls.
 """
 
 import dataclasses
@@ -23,15 +23,16 @@ _TIES: tuple[str, ...] = ("row", "random", "item_asc", "item_desc")
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Split:
-    """Leave-one-out: each user's last item is the test, the one before it the validation target.
+    """Leave-one-out: each user's last item is the test target, the one before it for validation.
 
     Attributes:
-        train: what is left; U users, each with at least one row. The catalogue stays whole, so an
-            item may occur in a target only.
+        train: all other interactions of U users, each with at least one row. The catalogue stays
+            whole, so some items may only occur as targets.
         valid_target: [U] int32, second last item of each user.
         test_target: [U] int32, last item of each user.
-        tie: how interactions at the same time were ordered.
-        dropped_users: users left out for having fewer than 3 interactions.
+        tie: how interactions at the same time are ordered.
+        dropped_users: number of users who were left out because they have fewer than 3
+            interactions.
     """
 
     train: Interactions
@@ -41,31 +42,38 @@ class Split:
     dropped_users: int = 0
 
     def history(self, stage: Literal["valid", "test"]) -> list[np.ndarray]:
-        """Return what a model may see of each user, oldest first: U arrays of int32.
+        """Return the history that a model may read for each user, oldest first: U int32 arrays.
 
-        "valid" is the training history, "test" the same and the validation item at its end.
+        For "valid" it is the training history, and for "test" the validation item follows it.
+
+        Raises:
+            ConfigError: the stage is unknown.
         """
         train = self.train.sequences()
         if stage == "valid":
             return train
         if stage != "test":
-            raise ConfigError(f"stage {stage!r}; use 'valid' or 'test'")
+            raise ConfigError(f"unknown stage {stage!r}; use 'valid' or 'test'")
         return [
             np.concatenate([items, self.valid_target[u : u + 1]]) for u, items in enumerate(train)
         ]
 
     def target(self, stage: Literal["valid", "test"]) -> np.ndarray:
-        """Return the items to predict, [U] int32."""
+        """Return the items to predict, [U] int32.
+
+        Raises:
+            ConfigError: the stage is unknown.
+        """
         if stage not in ("valid", "test"):
-            raise ConfigError(f"stage {stage!r}; use 'valid' or 'test'")
+            raise ConfigError(f"unknown stage {stage!r}; use 'valid' or 'test'")
         return self.valid_target if stage == "valid" else self.test_target
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TimeSplit:
-    """Global-time split: train before `valid_time`, validation before `test_time`, test from it on.
+    """Global-time split: train before `valid_time`, validate before `test_time`, test from then on.
 
-    All parts keep the numbers of users and items; a user or an item may have no row in a part.
+    All parts keep the numbers of users and items; a user or item may have no row in a part.
     """
 
     train: Interactions
@@ -85,14 +93,22 @@ def leave_one_out(
     """Hold out each user's last two items.
 
     Args:
-        interactions: what to split.
-        tie: order within the same time; anything but "row" is a control (see `order_ties`).
-        seed: for tie="random".
-        short_users: what to do about users with fewer than 3 interactions, who cannot give a
-            target twice and keep a history: refuse, or leave them out (and count them).
+        interactions: the interactions to split.
+        tie: order of interactions at the same time; all values but "row" are controls (see
+            `order_ties`).
+        seed: seed for tie="random".
+        short_users: what to do with users who have fewer than 3 interactions and so cannot give two
+            targets and a history: "error", or "drop" them and count them.
 
     Raises:
-        DataError: a user is too short and `short_users` is "error", or no user is left.
+        DataError: a user has fewer than 3 interactions and `short_users` is "error", or no user is
+            left.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 1], item=["a", "b", "c"], time=[1, 2, 3])
+        >>> split = leave_one_out(data)
+        >>> split.train.history(0).tolist(), split.valid_target.tolist(), split.test_target.tolist()
+        ([0], [1], [2])
     """
     ordered = order_ties(interactions, tie, seed)
     counts = np.diff(ordered.offsets)
@@ -105,7 +121,10 @@ def leave_one_out(
             "k_core or use short_users='drop'"
         )
     if short.all():
-        raise DataError(f"{interactions.name}: no user has 3 interactions; nothing to split")
+        raise DataError(
+            f"{interactions.name}: no user has 3 interactions, so there is nothing to split; give "
+            "more interactions or filter less"
+        )
     if short.any():
         ordered = keep_users(ordered, ~short)
     ends = ordered.offsets[1:]
@@ -121,15 +140,22 @@ def leave_one_out(
 
 
 def global_time_split(interactions: Interactions, valid_time: int, test_time: int) -> TimeSplit:
-    """Split everyone's interactions at two moments, so that training never sees the future.
+    """Split all interactions at two moments, so that training never sees the future.
 
     Args:
-        interactions: what to split; its times must be seconds.
-        valid_time: first second of validation; train is everything before.
-        test_time: first second of test. `time_quantile` gives moments by share.
+        interactions: the interactions to split; their times must be seconds.
+        valid_time: first second of validation; training has everything before it.
+        test_time: first second of the test part. `time_quantile` gives a moment by share.
 
     Raises:
-        DataError: the source tells only the order, or a part would be empty.
+        ConfigError: `valid_time` is not before `test_time`.
+        DataError: the source only tells the order, or a part would be empty.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 2], item=["a", "b", "a"], time=[1, 5, 9])
+        >>> split = global_time_split(data, valid_time=3, test_time=6)
+        >>> len(split.train), len(split.valid), len(split.test)
+        (1, 1, 1)
     """
     _check_seconds(interactions)
     if valid_time >= test_time:
@@ -152,7 +178,7 @@ def global_time_split(interactions: Interactions, valid_time: int, test_time: in
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RowSplit:
-    """Rows of an `Interactions` in three parts, int64 each, ascending."""
+    """Row numbers of an `Interactions` in three parts, int64, ascending."""
 
     train: np.ndarray
     valid: np.ndarray
@@ -164,20 +190,29 @@ def random_split(
 ) -> RowSplit:
     """Split rows at random, as rating prediction does; every user and item has a training row.
 
-    Rows are drawn for test, validation and training in this order. Then, of each user and item that
-    training lacks, one row is moved there.
+    Rows are drawn for test, validation and training in this order. Then one row of each user and
+    item that training lacks is moved there.
 
     Args:
-        interactions: what to split.
-        valid: share of the rows.
-        test: likewise.
-        seed: of the draw.
+        interactions: the interactions to split.
+        valid: share of the rows for validation.
+        test: share of the rows for the test part.
+        seed: seed of the draw.
 
     Raises:
-        ConfigError: shares that leave nothing to train on.
+        ConfigError: a share is negative, or the shares leave nothing to train on.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 1, 1], item=["a", "a", "a", "a"])
+        >>> parts = random_split(data, valid=0.25, test=0.25)
+        >>> len(parts.train), len(parts.valid), len(parts.test)
+        (2, 1, 1)
     """
     if min(valid, test) < 0 or valid + test >= 1:
-        raise ConfigError(f"shares valid {valid} and test {test} leave nothing to train on")
+        raise ConfigError(
+            f"the shares valid={valid} and test={test} must not be negative and must leave rows to "
+            "train on; their sum must be below 1"
+        )
     rows = len(interactions)
     order = np.random.default_rng(seed).permutation(rows)
     part = np.zeros(rows, np.int8)
@@ -191,18 +226,37 @@ def random_split(
 
 
 def time_quantile(interactions: Interactions, share: float) -> int:
-    """Return the moment before which about `share` of all interactions happened, in seconds."""
+    """Return the time in seconds before which about `share` of all interactions happened.
+
+    Raises:
+        ConfigError: `share` is not between 0 and 1.
+        DataError: the source only tells the order.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 2], item=["a", "b", "a"], time=[1, 5, 9])
+        >>> time_quantile(data, 0.5)
+        5
+    """
     _check_seconds(interactions)
     if not 0 < share < 1:
-        raise ConfigError(f"share {share} of the interactions; must be between 0 and 1")
+        raise ConfigError(f"share must be between 0 and 1, got {share}")
     return int(np.quantile(interactions.time, share, method="higher"))
 
 
 def order_ties(interactions: Interactions, tie: Tie, seed: int = 0) -> Interactions:
-    """Reorder what happened at the same time to the same user; everything else stays.
+    """Reorder interactions of the same user at the same time; everything else stays.
 
-    "row" is the rule (original row), "random" a seeded shuffle, "item_asc" and "item_desc" go by
-    the natural order of item IDs. All but "row" are controls, to show what the order is worth.
+    "row" is the rule: the order of the original rows. The other orders are controls, which show how
+    much the rule matters: "random" is a seeded shuffle, and "item_asc" and "item_desc" follow the
+    natural order of item IDs.
+
+    Raises:
+        ConfigError: the order is unknown.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1], item=["a", "b"], time=[5, 5])
+        >>> order_ties(data, "item_desc").history(0).tolist()
+        [1, 0]
     """
     key: np.ndarray
     if tie == "row":
@@ -214,7 +268,7 @@ def order_ties(interactions: Interactions, tie: Tie, seed: int = 0) -> Interacti
     elif tie == "item_desc":
         key = -interactions.item
     else:
-        raise ConfigError(f"tie {tie!r}; use one of {', '.join(_TIES)}")
+        raise ConfigError(f"unknown tie {tie!r}; use one of {', '.join(_TIES)}")
     order = np.lexsort((key, interactions.time, interactions.user))
     columns = {
         c: getattr(interactions, c)[order] for c in ("user", "item", "rating", "time", "row")
@@ -224,12 +278,12 @@ def order_ties(interactions: Interactions, tie: Tie, seed: int = 0) -> Interacti
 
 @dataclasses.dataclass(frozen=True)
 class TieShare:
-    """How much of a data set's order rests on the tie rule.
+    """How much of a data set's order depends on the tie rule.
 
     Attributes:
-        neighbours: share of a user's neighbouring interactions that have the same time.
-        last_two: share of users whose last two interactions have the same time, which is to say
-            whose targets the rule chooses.
+        neighbours: share of neighbouring interactions of a user that have the same time.
+        last_two: share of users whose last two interactions have the same time, so that the rule
+            chooses their targets.
     """
 
     neighbours: float
@@ -237,7 +291,13 @@ class TieShare:
 
 
 def tie_share(interactions: Interactions) -> TieShare:
-    """Count ties in time; 0 where there are no neighbours. See `TieShare`."""
+    """Return the shares of ties in time; they are 0 if there are no neighbours.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 1], item=["a", "b", "c"], time=[1, 5, 5])
+        >>> tie_share(data)
+        TieShare(neighbours=0.5, last_two=1.0)
+    """
     same_user = np.diff(interactions.user) == 0
     same_time = (np.diff(interactions.time) == 0) & same_user
     ends = interactions.offsets[1:][np.diff(interactions.offsets) >= 2]
@@ -250,6 +310,6 @@ def tie_share(interactions: Interactions) -> TieShare:
 def _check_seconds(interactions: Interactions) -> None:
     if interactions.time_unit != "s":
         raise DataError(
-            f"{interactions.name}: the source tells only the order of a user's interactions, not "
-            "their times; use leave_one_out"
+            f"{interactions.name}: the source only tells the order of a user's interactions, not "
+            "their times; use leave_one_out instead"
         )

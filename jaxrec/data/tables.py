@@ -1,4 +1,4 @@
-"""Any CSV or Parquet file by a column mapping."""
+"""Read any CSV or Parquet file by a mapping of its columns."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,17 +14,18 @@ from jaxrec.data.interactions import Interactions, ItemTable
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns of a table mean what.
+    """The meaning of the columns of a table.
 
     Attributes:
         user: column of user IDs.
         item: column of item IDs.
-        time: column of times in seconds (Parquet timestamps are converted); None: file order.
-        rating: column of ratings; None: no ratings.
-        delimiter: what separates the fields of a CSV file.
-        item_table: CSV or Parquet file of item texts; None: no texts.
+        time: column of times in seconds (Parquet timestamps are converted); None for file order.
+        rating: column of ratings; None for no ratings.
+        delimiter: separator of fields in a CSV file.
+        item_table: CSV or Parquet file with item texts; None for no texts.
         item_id: column of item IDs in `item_table`.
-        item_fields: field name -> column in `item_table`; None: every other column by its name.
+        item_fields: field name -> column in `item_table`; None takes every other column under its
+            own name.
     """
 
     user: str = "user"
@@ -38,9 +39,24 @@ class Columns:
 
 
 def read_table(path: Path, columns: Columns | None = None, name: str | None = None) -> Interactions:
-    """Read a CSV (quoted, with a header; .gz too) or Parquet file by a column mapping.
+    r"""Read a CSV file (quoted, with a header, optionally .gz) or a Parquet file.
 
-    Raises DataError naming the file and line (Parquet: row), or the columns that there are.
+    Args:
+        path: the file.
+        columns: meaning of the columns; None reads "user" and "item" in file order.
+        name: name of the data set; None takes it from the file name.
+
+    Raises:
+        DataError: the file is malformed, or a column is missing; the message names the file and the
+            line (in Parquet the row), or the columns that exist.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "log.csv"
+        >>> _ = path.write_text("who,what,when\nann,x,20\nann,y,10\n")
+        >>> data = read_table(path, Columns(user="who", item="what", time="when"))
+        >>> data.items.ids[data.history(0)].tolist()
+        ['y', 'x']
     """
     columns = columns or Columns()
     kinds: dict[str, files.Kind] = {columns.user: "id", columns.item: "id"}
@@ -116,7 +132,7 @@ def _open_parquet(path: Path) -> Any:
 
 
 def _column(column: Any, name: str, kind: files.Kind, bad: files.BadRows) -> np.ndarray:
-    """Return a Parquet column as `read_delimited` would; rows are counted from 1."""
+    """Return a Parquet column in the form of `read_delimited`; rows are counted from 1."""
     import pyarrow as pa
 
     if column.type == pa.null():

@@ -1,7 +1,7 @@
 """The TFDS builder behind `tfds_store`: users and items of one `Interactions`, as array_record.
 
-Imported only when something is prepared, because importing TFDS takes a while. TensorFlow is never
-imported: the file format is array_record, and nothing of TFDS that needs TensorFlow is called.
+It is only imported to prepare data, because importing TFDS takes long. TensorFlow is never
+imported: the file format is array_record, and no part of TFDS that needs TensorFlow is called.
 """
 
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ DTYPES = {"item": np.int32, "rating": np.float32, "time": np.int64, "row": np.in
 
 
 class LocalInfo(tfds.core.DatasetInfo):
-    """Dataset information that is never looked up in the public bucket: the data are the user's."""
+    """Dataset information that is never looked up in the public bucket, as the data are local."""
 
     def initialize_from_bucket(self) -> None:
         """Do nothing."""
 
 
 class InteractionsBuilder(tfds.core.GeneratorBasedBuilder):
-    """Two configs, because TFDS has one feature specification a builder: "users" and "items".
+    """Builder with two configs, "users" and "items", as TFDS has one feature specification each.
 
-    A record of "users" is one user's history: user_id, item, rating, time, row and the user's
-    fields; a record of "items" is item_id and the item's fields. Both are in dense order.
+    A record of "users" is the history of one user: user_id, item, rating, time, row and the user's
+    fields. A record of "items" is item_id and the item's fields. Both are in dense order.
     """
 
     name = "jaxrec_interactions"
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012 (TFDS wants a list here)
-        tfds.core.BuilderConfig(name="users", description="One record a user: the history."),
-        tfds.core.BuilderConfig(name="items", description="One record an item: its texts."),
+        tfds.core.BuilderConfig(name="users", description="One record per user: the history."),
+        tfds.core.BuilderConfig(name="items", description="One record per item: its texts."),
     ]
 
     def __init__(self, *, interactions: Interactions, **kwargs: Any):
@@ -41,7 +41,7 @@ class InteractionsBuilder(tfds.core.GeneratorBasedBuilder):
         super().__init__(file_format="array_record", **kwargs)
 
     def _fields(self) -> dict[str, np.ndarray]:
-        """Return the text columns of the config, the ID first."""
+        """Return the text columns of the config, with the ID first."""
         data = self._interactions
         if self.builder_config.name == "items":
             return {"item_id": data.items.ids, **_prefixed(data.items.fields)}
@@ -77,5 +77,5 @@ class InteractionsBuilder(tfds.core.GeneratorBasedBuilder):
 
 
 def _prefixed(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Keep field names apart from those of the columns: a text field may be called "item"."""
+    """Prefix field names, because a text field may have the name of a column, such as "item"."""
     return {f"field/{name}": column for name, column in fields.items()}

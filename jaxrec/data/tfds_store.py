@@ -1,7 +1,7 @@
-"""`Interactions` as a TFDS dataset on disk, without TensorFlow.
+"""Store `Interactions` as a TFDS dataset on disk, without TensorFlow.
 
-`prepare` writes array_record files with TFDS metadata; `open_data_source` gives the random-access
-source that Grain reads; `read_prepared` gives exactly the same `Interactions` back.
+`prepare` writes array_record files with TFDS metadata. `open_data_source` opens them as the
+random-access source that Grain reads, and `read_prepared` returns exactly the same `Interactions`.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ _SPLIT = "full"
 
 
 def prepare(interactions: Interactions, directory: str | os.PathLike[str]) -> Path:
-    """Write a TFDS dataset below `directory` unless the same one is there, and return its path.
+    """Write a TFDS dataset below `directory`, unless it already exists, and return its path.
 
-    The path ends in name and fingerprint, so other data never meet old files; it appears complete
-    or not at all. It holds two TFDS configs: `users` (a record a user) and `items`.
+    The path ends in name and fingerprint, so different data never share files. It appears complete
+    or not at all. It holds two TFDS configs: `users` (one record per user) and `items`.
 
     Raises:
         ResourceError: the disk is full or not writable.
@@ -58,13 +58,18 @@ def prepare(interactions: Interactions, directory: str | os.PathLike[str]) -> Pa
 def open_data_source(
     path: str | os.PathLike[str], config: Literal["users", "items"] = "users"
 ) -> Any:
-    """Open what `prepare` returned as a `tfds.data_source`: a random-access sequence of records.
+    """Open a prepared dataset as a `tfds.data_source`: a random-access sequence of records.
 
-    A record of "users" is a dict of user_id (bytes) and item, rating, time, row ([n_u] arrays); of
-    "items" a dict of item_id and texts (bytes). Texts are called "field/<name>".
+    A record of "users" is a dict with user_id (bytes) and item, rating, time and row ([n_u]
+    arrays). A record of "items" is a dict with item_id and texts (bytes). The keys of texts are
+    "field/<name>".
+
+    Args:
+        path: result of `prepare`.
+        config: which records to read.
 
     Raises:
-        DataError: nothing prepared there, or it does not open.
+        DataError: the path has no prepared dataset, or the dataset cannot be opened.
     """
     _read_meta(Path(path))
     import tensorflow_datasets as tfds
@@ -73,17 +78,21 @@ def open_data_source(
     try:
         builder = tfds.builder_from_directory(location)
         return builder.as_data_source(split=_SPLIT)
-    except Exception as error:  # TFDS and array_record raise anything on damaged files
+    except Exception as error:  # TFDS and array_record raise many types for damaged files
         raise _damaged(Path(path), error) from error
 
 
 def item_sequences(path: str | os.PathLike[str]) -> "ItemSequences":
-    """Open the users of a prepared dataset as a random-access sequence of item arrays."""
+    """Open the users of a prepared dataset as a random-access sequence of item arrays.
+
+    Raises:
+        DataError: the path has no prepared dataset, or the dataset cannot be opened.
+    """
     return ItemSequences(open_data_source(path))
 
 
 class ItemSequences:
-    """Random access to item arrays, over a data source of user records."""
+    """Random access to the item arrays in a data source of user records."""
 
     def __init__(self, records: Any):
         self._records = records
@@ -95,15 +104,15 @@ class ItemSequences:
         return self._records[user]["item"]
 
     def __getitems__(self, users: Sequence[int]) -> list[np.ndarray]:
-        """Return the arrays of several users; reading them together costs less than half."""
+        """Return the arrays of several users; one joint read takes less than half the time."""
         return [record["item"] for record in self._records.__getitems__(users)]
 
 
 def read_prepared(path: str | os.PathLike[str]) -> Interactions:
-    """Read back exactly the `Interactions` that were prepared.
+    """Read exactly the `Interactions` that `prepare` wrote.
 
     Raises:
-        DataError: nothing prepared there, or the files do not match their fingerprint.
+        DataError: the path has no prepared dataset, or the files do not match their fingerprint.
     """
     path = Path(path)
     meta = _read_meta(path)
@@ -114,7 +123,7 @@ def read_prepared(path: str | os.PathLike[str]) -> Interactions:
             name: np.concatenate([record[name] for record in users])
             for name in ("item", "rating", "time", "row")
         }
-        found = Interactions(
+        data = Interactions(
             user=np.repeat(np.arange(len(users), dtype=np.int32), counts),
             **columns,
             user_ids=np.array(_texts(users, "user_id"), dtype=str),
@@ -128,11 +137,11 @@ def read_prepared(path: str | os.PathLike[str]) -> Interactions:
         )
     except DataError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # TFDS and array_record raise many types for damaged files
         raise _damaged(path, error) from error
-    if found.fingerprint() != meta["fingerprint"]:
+    if data.fingerprint() != meta["fingerprint"]:
         raise _damaged(path, "the contents do not match their fingerprint")
-    return found
+    return data
 
 
 def _all_records(path: Path, config: Literal["users", "items"]) -> list[dict[str, Any]]:
@@ -150,7 +159,7 @@ def _write(interactions: Interactions, scratch: Path, fingerprint: str) -> None:
         builder = InteractionsBuilder(
             interactions=interactions, config=config, data_dir=str(scratch)
         )
-        # TFDS announces each dataset on stdout, which belongs to the command that runs.
+        # TFDS prints to stdout, which belongs to the command that runs.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             builder.download_and_prepare()
     shutil.rmtree(scratch / "downloads", ignore_errors=True)
@@ -169,8 +178,8 @@ def _write(interactions: Interactions, scratch: Path, fingerprint: str) -> None:
 
 
 def _publish(scratch: Path, path: Path) -> None:
-    """Rename into place; if another process was quicker, its files are the same."""
-    scratch.chmod(0o755)  # mkdtemp gives 0700, and a prepared data set may be shared
+    """Rename into place; if another process was faster, its files are the same."""
+    scratch.chmod(0o755)  # mkdtemp gives 0700, but a prepared data set may be shared
     try:
         os.rename(scratch, path)
     except OSError:
@@ -182,7 +191,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
     try:
         return json.loads((path / _META).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no prepared data set here; run prepare first") from error
+        raise DataError(f"{path}: there is no prepared data set here; run prepare first") from error
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
 

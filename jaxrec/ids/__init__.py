@@ -1,13 +1,13 @@
-"""How items get their IDs: quantizers, collision repair, the ID vocabulary and the trie of all IDs.
+"""Item IDs: quantizers, collision repair, the ID vocabulary and the trie of all IDs.
 
     vectors = item_vectors(texts, train_sequences, num_items, dim=64)
     codes = repair(pq.fit(vectors, levels=4, size=64), vectors)
     index = ItemIndex.build(codes)
 
-Schemes are modules that make `ItemCodes`: of vectors (`pq`, `rq`, `rqvae`), of interactions (`svd`,
-`collaborative`), of texts (`semantic`, `textual`), of other IDs (`hybrid`), or made elsewhere
-(`external`). `simple` holds the controls, `random`, `independent` and `sequential`. IDs may differ
-in length; `closed` gives them one length, which the index and the models need.
+Each scheme is a module that makes `ItemCodes`: from vectors (`pq`, `rq`, `rqvae`), from
+interactions (`svd`, `collaborative`), from texts (`semantic`, `textual`), from other IDs (`hybrid`)
+or from a file (`external`). `simple` holds the controls: random, independent and sequential IDs.
+IDs may differ in length; `closed` gives them one length, which the index and the models need.
 """
 
 from typing import TYPE_CHECKING

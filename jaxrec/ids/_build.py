@@ -1,4 +1,4 @@
-"""Building the flat arrays of `ItemIndex` on the host, in numpy.
+"""Build the flat arrays of `ItemIndex` on the host, in numpy.
 
 Shapes: `I` items, `L` levels, `N_l` nodes at depth l, `W` words of a bitmask.
 """
@@ -12,7 +12,16 @@ from jaxrec.ids.codes import sort_order
 def flat_arrays(
     codes: np.ndarray, sizes: tuple[int, ...], items: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """`starts_l`, `edges_l` and `leaf_items` of codes [I, L] of items [I], or 0..I-1."""
+    """Return `starts_l`, `edges_l` and `leaf_items` for codes [I, L].
+
+    Args:
+      codes: IDs [I, L].
+      sizes: codebook size of each level.
+      items: item number of each ID [I]; None for 0..I-1.
+
+    Raises:
+      DataError: two items have the same ID.
+    """
     items = np.arange(len(codes)) if items is None else items
     order = sort_order(codes, sizes)
     ranked = codes[order]
@@ -34,13 +43,13 @@ def flat_arrays(
         a, b = sorted((int(items[order[twin - 1]]), int(items[order[twin]])))
         raise DataError(
             f"items {a} and {b} share the ID {tuple(ranked[twin].tolist())}; "
-            "make IDs unique first, with collisions.repair"
+            "make IDs unique first with ids.repair"
         )
     return arrays
 
 
 def bitmask(starts: np.ndarray, edges: np.ndarray, words: int) -> np.ndarray:
-    """Bitmask of each node's codes, uint32 [N_l, W]."""
+    """Return the bitmask of each node's codes, uint32 [N_l, W]."""
     nodes = np.repeat(np.arange(len(starts) - 1, dtype=np.int64), np.diff(starts))
     return _bits_of(nodes, edges[: len(nodes)], len(starts) - 1, words)
 
@@ -48,7 +57,7 @@ def bitmask(starts: np.ndarray, edges: np.ndarray, words: int) -> np.ndarray:
 def wide_masks(
     starts: np.ndarray, edges: np.ndarray, words: int, narrow: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which nodes have more than `narrow` children, bool [N_l], and their bitmasks [R, W]."""
+    """Return which nodes have more than `narrow` children, bool [N_l], and their masks [R, W]."""
     children = np.diff(starts)
     wide = children > narrow
     rows = np.cumsum(wide) - 1
@@ -58,7 +67,10 @@ def wide_masks(
 
 
 def narrow_children(starts: np.ndarray, words: int, least: int, limit: int) -> int:
-    """Fewest children, `least` times a power of two, above which all nodes' masks fit `limit`."""
+    """Return the smallest window such that the masks of all wider nodes fit `limit` bytes.
+
+    The window is `least` times a power of two.
+    """
     children = np.diff(starts)
     widest, narrow = int(children.max(initial=0)), least
     while narrow < widest and (children > narrow).sum() * words * 4 > limit:
@@ -67,18 +79,18 @@ def narrow_children(starts: np.ndarray, words: int, least: int, limit: int) -> i
 
 
 def forced_level(arrays: dict[str, np.ndarray], levels: int, share: float) -> int:
-    """Least depth at which at least `share` of the nodes lead to one item; L if there is none."""
-    bounds, found = np.arange(len(arrays["leaf_items"]) + 1), levels
+    """Return the least depth from which on a `share` of nodes lead to one item each, at most L."""
+    bounds, forced = np.arange(len(arrays["leaf_items"]) + 1), levels
     for level in range(levels - 1, 0, -1):
         bounds = bounds[arrays[f"starts_{level}"]]
         if (np.diff(bounds) == 1).mean() < share:
             break
-        found = level
-    return found
+        forced = level
+    return forced
 
 
 def _bits_of(nodes: np.ndarray, codes: np.ndarray, rows: int, words: int) -> np.ndarray:
-    """Bitmasks uint32 [rows, words] from pairs sorted by node and then by code."""
+    """Return bitmasks uint32 [rows, words] from pairs sorted by node and then by code."""
     mask = np.zeros(rows * words, np.uint32)
     if len(nodes):
         word = nodes * words + (codes >> 5)
@@ -90,12 +102,12 @@ def _bits_of(nodes: np.ndarray, codes: np.ndarray, rows: int, words: int) -> np.
 
 
 def narrow_type(size: int) -> type[np.unsignedinteger]:
-    """Narrowest unsigned type of codes below `size`."""
+    """Return the narrowest unsigned type that holds all codes below `size`."""
     return np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32
 
 
 def with_room(count: int, room: float) -> int:
-    """A count with room for `room` times as many more; in steps, so that counts share shapes."""
+    """Return a count with room for a share of `room` more, rounded so that counts share shapes."""
     if room == 0:
         return count
     step = 1 << max(int(count * (1 + room)).bit_length() - 4, 0)
@@ -105,7 +117,7 @@ def with_room(count: int, room: float) -> int:
 def shapes_with_room(
     arrays: dict[str, np.ndarray], sizes: tuple[int, ...], room: float
 ) -> dict[str, int]:
-    """Length of every array of an index with room for more items."""
+    """Return the length of every array of an index that has room for more items."""
     shapes = {"codes": with_room(len(arrays["codes"]), room)}
     nodes = 1
     for level, size in enumerate(sizes):
@@ -118,10 +130,10 @@ def shapes_with_room(
 
 
 def padded(arrays: dict[str, np.ndarray], shapes: dict[str, int]) -> dict[str, np.ndarray]:
-    """Lengthen arrays: nodes in the padding have no children, and no node leads there."""
-    found = {}
+    """Pad arrays so that the added nodes have no children and no node leads to them."""
+    longer = {}
     for name, array in arrays.items():
         width = ((0, shapes[name] - len(array)),) + ((0, 0),) * (array.ndim - 1)
         mode = "edge" if name.startswith("starts") else "constant"
-        found[name] = np.pad(array, width, mode=mode) if width[0][1] else array  # type: ignore[call-overload]
-    return found
+        longer[name] = np.pad(array, width, mode=mode) if width[0][1] else array  # type: ignore[call-overload]
+    return longer

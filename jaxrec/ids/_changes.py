@@ -1,4 +1,4 @@
-"""Which items an index has after some were added and removed, on the host, in numpy."""
+"""Apply additions and removals to the items of an index, on the host, in numpy."""
 
 import numpy as np
 
@@ -14,22 +14,22 @@ def changed(
     items: np.ndarray | None,
     remove: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The IDs of all item numbers, and which of them are items; see `ItemIndex.updated`.
+    """Return the IDs of all item numbers, and which numbers are items; see `ItemIndex.updated`.
 
     Args:
-      table: IDs by item number [I, L]; not changed.
-      leaves: the items there are.
+      table: IDs by item number [I, L]; not modified.
+      leaves: numbers of the present items.
       sizes: codebook size of each level.
-      codes: IDs of added items [A, L].
-      items: their numbers [A].
-      remove: numbers of removed items [R].
+      codes: IDs of added items [A, L]; None adds none.
+      items: numbers of the added items [A]; None takes the numbers after the largest.
+      remove: numbers of removed items [R]; None removes none.
 
     Returns:
-      IDs [I', L], and bool [I'].
+      IDs [I', L], and bool [I'] that is True for items.
 
     Raises:
-      DataError: codes outside the sizes, a removed number that is no item, not one number an ID, or
-        no item is left.
+      DataError: a code is outside its level's size, a removed number is not an item, the numbers of
+        added items and IDs differ, or no item is left.
     """
     live = np.zeros(len(table), bool)
     live[leaves] = True
@@ -42,10 +42,12 @@ def changed(
         top = int(np.flatnonzero(live).max(initial=-1)) + 1
         given = np.arange(top, top + len(new)) if items is None else np.asarray(items, np.int64)
         if given.shape != (len(new),) or given.min() < 0:
-            raise DataError(f"{len(new)} added IDs need as many item numbers, got {given}")
+            raise DataError(
+                f"{len(new)} added IDs need {len(new)} item numbers of at least 0, got {given}"
+            )
         more = max(int(given.max()) + 1 - len(table), 0)
         table, live = np.pad(table, ((0, more), (0, 0))), np.pad(live, (0, more))
         table[given], live[given] = new, True
     if not live.any():
-        raise DataError("an index cannot lose its last item")
+        raise DataError("the last item of an index cannot be removed; add others first")
     return table, live

@@ -1,6 +1,6 @@
-"""Bitmasks of a level's wide nodes alone: most nodes of a trie are narrow and need none.
+"""Bitmasks for the wide nodes of a level; most nodes of a trie are narrow and need none.
 
-The row of a wide node is its rank among the wide ones, read from a bitmap with counts:
+The row of a wide node is its rank among the wide nodes, read from a bitmap with counts:
 
     nodes      0 1 2 3 4      wide    0 1 0 0 1      row of node 4 = 1 wide node before it
 """
@@ -18,12 +18,12 @@ Array = jax.Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class WideMasks:
-    """Masks of R wide nodes among N.
+    """Masks of R wide nodes among N nodes.
 
     Attributes:
-      wide: uint32 [ceil(N / 32)], bit n of it says whether node n is wide.
-      before: int32 [ceil(N / 32)], wide nodes in the words before.
-      words: uint32 [R, W], bit c of row r says whether code c continues the node.
+      wide: uint32 [ceil(N / 32)]; bit n says whether node n is wide.
+      before: int32 [ceil(N / 32)]; number of wide nodes in the words before.
+      words: uint32 [R, W]; bit c of row r says whether code c continues the node.
     """
 
     wide: Array
@@ -32,7 +32,7 @@ class WideMasks:
 
     @classmethod
     def pack(cls, wide: np.ndarray, words: np.ndarray, nodes: int, rows: int) -> "WideMasks":
-        """From bool [N] and masks [R, W], with room for `nodes` nodes and `rows` masks."""
+        """Pack bool [N] and masks [R, W], with room for `nodes` nodes and `rows` masks."""
         bits = np.zeros(-(-max(nodes, 1) // 32) * 32, np.uint8)
         bits[: len(wide)] = wide
         packed = np.packbits(bits.reshape(-1, 32), axis=1, bitorder="little").view("<u4")[:, 0]
@@ -46,7 +46,7 @@ class WideMasks:
         )
 
     def read(self, node: Array) -> tuple[Array, Array]:
-        """Whether nodes [...] are wide, and their masks [..., W], garbage where they are not."""
+        """Return whether nodes [...] are wide, and masks [..., W], which are garbage if not."""
         word, bit = node >> 5, (node & 31).astype(jnp.uint32)
         own = self.wide[word]
         below = lax.population_count(own & ((jnp.uint32(1) << bit) - jnp.uint32(1)))

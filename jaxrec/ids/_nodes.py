@@ -1,7 +1,7 @@
-"""Reading the nodes of one trie level: pure functions on the flat arrays of `ItemIndex`.
+"""Read the nodes of one trie level: pure functions on the flat arrays of `ItemIndex`.
 
 Shapes: `N` nodes of the level, `E` its edges, `C` codes, `W` = ceil(C/32) words of a bitmask, `M`
-children that a window shows, `S` excluded edges. Nodes [...] must not be negative here.
+children that a window shows, `S` excluded edges. The functions here need nodes [...] of at least 0.
 """
 
 import jax
@@ -17,14 +17,14 @@ Array = jax.Array
 def children(
     edges: Array, starts: Starts, node: Array, width: int, alive: Array | None
 ) -> tuple[Array, Array, Array]:
-    """The first M = `width` children of nodes [...]: codes, edges, whether there is one; [..., M].
+    """Return codes, edges and existence of the first M = `width` children of nodes, [..., M].
 
-    Cost a node: two reads of `starts` and one slice of M edges.
+    Cost per node: two reads of `starts` and one slice of M edges.
     """
-    # A level that lost items may have fewer edges than its widest node once had.
+    # After removals, a level may have fewer edges than its widest node once had.
     width = min(width, edges.shape[0])
     begin, end = starts[node], starts[node + 1]
-    # A slice must not run past the end: near it, the window begins before the node does.
+    # A slice must not run past the end, so near it the window begins before the node does.
     first = jnp.minimum(begin, edges.shape[0] - width)
     edge = first[..., None] + iota((*node.shape, width))
     mine = (edge >= begin[..., None]) & (edge < end[..., None])
@@ -34,14 +34,14 @@ def children(
 
 
 def words_of_codes(codes: Array, there: Array, words: int) -> Array:
-    """Pack codes [..., M], some of them there, into bitmasks uint32 [..., W]."""
+    """Pack the codes [..., M] for which `there` is True into bitmasks uint32 [..., W]."""
     bit = jnp.where(there, jnp.uint32(1) << (codes & 31).astype(jnp.uint32), jnp.uint32(0))
     at = (codes >> 5)[..., None] == iota((*codes.shape, words))
     return _any_bit(jnp.where(at, bit[..., None], jnp.uint32(0)), codes.ndim - 1)
 
 
 def wide_words(masks: WideMasks, starts: Starts, node: Array, alive: Array | None) -> tuple:
-    """Whether nodes [...] have a mask, and its words [..., W] under alive edges [E]."""
+    """Return whether nodes [...] have a mask, and its words [..., W] under alive edges [E]."""
     wide, words = masks.read(node)
     if alive is None:
         return wide, words
@@ -56,7 +56,7 @@ def wide_words(masks: WideMasks, starts: Starts, node: Array, alive: Array | Non
 
 
 def dead_words(edges: Array, starts: Starts, node: Array, dead: Array, words: int) -> Array:
-    """Bitmasks uint32 [..., W] of the codes that edges `dead` [S] (-1: none) take from nodes."""
+    """Return masks uint32 [..., W] of the codes of excluded edges `dead` [S] (-1 where unused)."""
     row = dead.reshape((1,) * node.ndim + (-1,))
     mine = (row >= starts[node][..., None]) & (row < starts[node + 1][..., None])
     codes = jnp.broadcast_to(edges[jnp.maximum(row, 0)].astype(jnp.int32), mine.shape)
@@ -66,31 +66,35 @@ def dead_words(edges: Array, starts: Starts, node: Array, dead: Array, words: in
 def child_by_search(
     edges: Array, starts: Starts, node: Array, code: Array, width: int
 ) -> tuple[Array, Array]:
-    """Edge that `code` [...] takes from nodes [...], and whether there is one.
+    """Return the edge that `code` [...] takes from nodes [...], and whether it exists.
 
-    A binary search among a node's edges, at most `width`: log2(width) dependent reads.
+    Binary search among a node's edges, of which there are at most `width`: log2(width) dependent
+    reads.
     """
     low, end = starts[node], starts[node + 1]
     high, last = end, edges.shape[0] - 1
     for _ in range(width.bit_length()):
         middle = (low + high) // 2
         less = edges[jnp.minimum(middle, last)].astype(jnp.int32) < code
-        go = low < high
-        low, high = jnp.where(go & less, middle + 1, low), jnp.where(go & ~less, middle, high)
+        searching = low < high
+        low, high = (
+            jnp.where(searching & less, middle + 1, low),
+            jnp.where(searching & ~less, middle, high),
+        )
     return low, (low < end) & (edges[jnp.minimum(low, last)].astype(jnp.int32) == code)
 
 
 def iota(shape: tuple[int, ...]) -> Array:
-    """int32 counting along the last axis, in full shape: ranks need no promotion."""
+    """Return int32 that counts along the last axis, in full shape to avoid rank promotion."""
     return lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
 
 
 def _any_bit(words: Array, axis: int) -> Array:
-    """OR along an axis."""
+    """Bitwise OR along an axis."""
     return lax.reduce(words, jnp.uint32(0), lax.bitwise_or, (axis,))
 
 
 def _slices(row: Array, first: Array, width: int) -> Array:
-    """[E] -> [..., M]: `width` entries from each position [...] on."""
+    """Take `width` entries of row [E] from each position [...] on: [..., M]."""
     cut = jax.vmap(lambda f: lax.dynamic_slice(row, (f,), (width,)))
     return cut(first.reshape(-1)).reshape(*first.shape, width)

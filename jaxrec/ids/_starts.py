@@ -1,7 +1,7 @@
-"""Where the children of each node begin, in about one byte a node.
+"""Positions at which the children of each node begin, stored in about one byte per node.
 
-starts[n] is non-decreasing, and where most nodes have one child it grows by about one a node. So a
-block of 64 nodes keeps one full number, and each node its difference to that in the narrowest type.
+starts[n] is non-decreasing. If most nodes have one child, it grows by about one per node. So each
+block of 64 nodes stores one full number, and each node its difference to it in the narrowest type.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ class Starts:
 
     Attributes:
       base: int32 [ceil((N + 1) / 64)].
-      delta: [N + 1] of the narrowest unsigned type.
+      delta: [N + 1], narrowest unsigned type.
     """
 
     base: jax.Array
@@ -37,13 +37,13 @@ class Starts:
 
     @property
     def num_nodes(self) -> int:
-        """N."""
+        """Number of nodes N."""
         return self.delta.shape[0] - 1
 
     def __getitem__(self, node: jax.Array) -> jax.Array:
-        """starts[node], int32 of the shape of `node`: two gathers."""
+        """Return starts[node], int32 in the shape of `node`, with two gathers."""
         return self.base[node // BLOCK] + self.delta[node].astype(jnp.int32)
 
     def unpack(self) -> jax.Array:
-        """All entries, int32 [N + 1]."""
+        """Return all entries, int32 [N + 1]."""
         return self[jnp.arange(self.delta.shape[0], dtype=jnp.int32)]

@@ -1,6 +1,7 @@
-"""Edges of `ItemIndex` that lead to some of the items only: pure functions on its flat arrays.
+"""Restrict an `ItemIndex` to some of its items: pure functions on its flat arrays.
 
-The leaves below a node are contiguous, so counting leaves tells what is left below an edge.
+The leaves below a node are contiguous, so the number of allowed leaves in a range tells whether an
+edge still leads to an item.
 
 Shapes: `B` batch, `I` items, `L` levels, `N_l` nodes at depth l, `S` excluded items.
 """
@@ -16,7 +17,7 @@ Array = jax.Array
 
 
 def restrict(starts: Sequence[Starts], leaf_items: Array, allowed: Array) -> tuple[Array, ...]:
-    """Edges that lead to an allowed item: bool [(B,) I] to L arrays bool [(B,) N_{l+1}]."""
+    """Return which edges lead to an allowed item: bool [(B,) I] to L arrays bool [(B,) N_{l+1}]."""
     leaves = jnp.take(allowed, leaf_items, axis=-1)
     pad = [(0, 0)] * (leaves.ndim - 1) + [(1, 0)]
     prefix = jnp.pad(jnp.cumsum(leaves.astype(jnp.int32), axis=-1), pad)
@@ -28,11 +29,14 @@ def restrict(starts: Sequence[Starts], leaf_items: Array, allowed: Array) -> tup
 
 
 def exclude(starts: Sequence[Starts], states: Array) -> tuple[Array, ...]:
-    """Edges below which all is excluded: states [S, L] of items to L arrays int32 [S], -1 unused.
+    """Return the edges below which every item is excluded: L arrays int32 [S], -1 where unused.
 
-    The states are those of `ItemIndex.path`; they may repeat, and negative ones are padding.
+    Args:
+      starts: starts of each level.
+      states: states [S, L] of the excluded items, as `ItemIndex.path` gives them. They may repeat;
+        negative states are padding.
     """
-    states = states[jnp.argsort(states[:, -1])]  # sorted leaves: sorted at every level
+    states = states[jnp.argsort(states[:, -1])]  # sorting by leaf sorts every level
     leaf = states[:, -1]
     fresh = (leaf >= 0) & (leaf != jnp.roll(leaf, 1).at[0].set(-1))
     count = jnp.pad(jnp.cumsum(fresh.astype(jnp.int32)), (1, 0))
@@ -46,9 +50,9 @@ def exclude(starts: Sequence[Starts], states: Array) -> tuple[Array, ...]:
 
 
 def leaf_begin(below: Sequence[Starts], edge: Array) -> Array:
-    """First leaf below edges [...], by the starts of all levels below them.
+    """Return the first leaf below edges [...], given the starts of all levels below them.
 
-    Of the edge after the last: where the leaves end.
+    For the edge after the last one it is the number of leaves.
     """
     for starts in below:
         edge = starts[edge]
@@ -56,7 +60,7 @@ def leaf_begin(below: Sequence[Starts], edge: Array) -> Array:
 
 
 def _leaf_bounds(starts: Sequence[Starts], leaves: int) -> list[Array]:
-    """For edges of each level, where their leaves begin: L arrays int32 [N_{l+1} + 1]."""
+    """Return where the leaves of each edge begin, for every level: L arrays int32 [N_{l+1} + 1]."""
     bounds = [jnp.arange(leaves + 1, dtype=jnp.int32)]
     for level in starts[:0:-1]:
         bounds.append(bounds[-1][level.unpack()])

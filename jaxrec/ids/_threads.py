@@ -1,4 +1,4 @@
-"""Numbers that do not depend on which thread finishes first."""
+"""One-threaded linear algebra, whose results do not depend on which thread finishes first."""
 
 import importlib
 from typing import Any
@@ -7,9 +7,9 @@ from typing import Any
 def one_thread(*modules: str) -> Any:
     """Return a context in which the linear algebra of the named modules runs on one thread.
 
-    Several threads add up partial sums in the order in which they finish, so that two fits would
-    differ in the last bits, and now and then in a code. A limit reaches only libraries that are
-    loaded when it is set: the modules that will be at work are imported first.
+    Several threads add partial sums in the order in which they finish, so two fits would differ in
+    the last bits and sometimes in a code. A limit only reaches libraries that are loaded when it is
+    set, so the named modules are imported first.
     """
     from threadpoolctl import threadpool_limits
 

@@ -1,13 +1,12 @@
 """ItemCodes: the ID of every item as a row of codes, with the codebooks that made it.
 
-IDs may be of different lengths (titles, category paths, cluster trees). A shorter one is followed
-by -1, and `lengths.closed` turns that into a code of its own, which is what everything downstream
-needs: rows of one length.
+IDs may differ in length (titles, category paths, cluster trees). A shorter ID is followed by -1.
+Everything downstream needs rows of one length, so `lengths.closed` replaces -1 by an END code.
 
     codes  3  1  4        lengths  3
            0 -1 -1                 1
 
-Shapes: `I` items, `L` levels (longest ID), `C` codes a level, `D` vector width.
+Shapes: `I` items, `L` levels (longest ID), `C` codes per level, `D` vector width.
 """
 
 import dataclasses
@@ -28,14 +27,20 @@ class ItemCodes:
     """IDs of all items.
 
     Attributes:
-      codes: int32 [I, L]; row i is the ID of dense item i, -1 after its end.
+      codes: int32 [I, L]; row i is the ID of dense item i, with -1 after its end.
       sizes: codebook size of each level, length L.
-      scheme: how the IDs were made: the name of the module or function ("pq", "random", ...).
-      metadata: JSON-able settings and statistics (see `statistics.code_statistics`).
-      codebooks: what codes new items, as plain arrays; empty for schemes without vectors.
+      scheme: name of the module or function that made the IDs ("pq", "random", ...).
+      metadata: JSON-able settings and statistics (see `code_statistics`).
+      codebooks: plain arrays that code new items; empty for schemes without vectors.
 
     Raises:
-      DataError: codes of the wrong shape, or outside `sizes`; an empty ID, or a code after its end.
+      DataError: the codes have the wrong shape or lie outside `sizes`, an ID is empty, or a code
+        follows the end of an ID.
+
+    Example:
+      >>> codes = ItemCodes(codes=np.array([[3, 1], [0, -1]]), sizes=(4, 2), scheme="mine")
+      >>> codes.num_items, codes.levels, codes.lengths.tolist()
+      (2, 2, [2, 1])
     """
 
     codes: np.ndarray
@@ -61,11 +66,11 @@ class ItemCodes:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Length of each ID, int64 [I], with the END codes of `lengths.closed`."""
+        """Length of each ID, int64 [I]; END codes of `closed` count."""
         return (self.codes >= 0).sum(axis=1)
 
     def save(self, directory: str | Path) -> None:
-        """Write `codes.npz` (all there is) and `codes.json` (a copy of the settings, for people).
+        """Write `codes.npz`, which is complete, and `codes.json`, a readable copy of the settings.
 
         Each file is replaced whole or not at all.
 
@@ -86,10 +91,10 @@ class ItemCodes:
 
     @classmethod
     def load(cls, directory: str | Path) -> "ItemCodes":
-        """Read what `save` wrote.
+        """Read the IDs that `save` wrote.
 
         Raises:
-          DataError: missing or damaged file.
+          DataError: the file is missing or damaged.
         """
         path = Path(directory) / "codes.npz"
         arrays, settings = read_arrays(path, _KIND)
@@ -108,7 +113,7 @@ class ItemCodes:
 def check_codes(
     codes: np.ndarray, sizes: Sequence[int], *, ends: bool = False
 ) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Return codes as int32 [I, L] and sizes as a tuple of L ints.
+    """Return codes as int32 [I, L] and sizes as a tuple of L ints, after checking them.
 
     Args:
       codes: the IDs.
@@ -116,8 +121,8 @@ def check_codes(
       ends: whether an ID may end early, with -1 from there on.
 
     Raises:
-      DataError: not a matrix of whole numbers, no rows, a code outside its level, an empty ID, or a
-        code after the end of one.
+      DataError: the codes are not a matrix of whole numbers or have no rows, a code lies outside
+        its level, an ID is empty, or a code follows the end of an ID.
     """
     codes, sizes = np.asarray(codes), tuple(int(size) for size in sizes)
     if codes.ndim != 2 or codes.shape[1] != len(sizes) or not sizes:
@@ -125,7 +130,7 @@ def check_codes(
     if not np.issubdtype(codes.dtype, np.integer):
         raise DataError(f"codes must be whole numbers, got dtype {codes.dtype}")
     if codes.shape[0] == 0:
-        raise DataError("no items to give IDs to: the item table is empty")
+        raise DataError("there are no items to give IDs to, because the item table is empty")
     bad = np.argwhere((codes < (-1 if ends else 0)) | (codes >= np.asarray(sizes)))
     if len(bad):
         item, level = bad[0]
@@ -153,10 +158,10 @@ def _check_ends(codes: np.ndarray) -> None:
 
 
 def level_sizes(levels: int, size: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the codebook size of each level from one number or one number a level.
+    """Return the codebook size of each level, given one number or one number per level.
 
     Raises:
-      ConfigError: levels or a size below 1, or not one size a level.
+      ConfigError: `levels` or a size is below 1, or the number of sizes is not `levels`.
     """
     if levels < 1:
         raise ConfigError(f"levels must be at least 1, got {levels}")
@@ -172,15 +177,16 @@ def sort_order(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     """Return int64 [I], the stable order that sorts the rows of codes [I, L] lexicographically.
 
     Raises:
-      DataError: IDs of different lengths, which a trie of fixed depth cannot hold.
+      DataError: the IDs differ in length; a trie of fixed depth cannot hold them.
     """
     if codes.min(initial=0) < 0:
         item = int((codes < 0).any(axis=1).argmax())
         raise DataError(
             f"IDs of different lengths: that of item {item} has {(codes[item] >= 0).sum()} codes "
-            f"of {len(sizes)}; give them END codes first, with ids.closed"
+            f"of {len(sizes)}; give them END codes first with ids.closed"
         )
-    # As few 64-bit keys a row as hold it: they sort several times faster than a key a column.
+    # Each row is packed into as few 64-bit keys as possible, which sort several times faster than
+    # one key per column.
     keys: list[np.ndarray] = []
     room = 0
     for level, size in enumerate(sizes):
@@ -193,7 +199,7 @@ def sort_order(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 def sort_order_with_ends(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """As `sort_order`, for IDs that may end early: a prefix stands before what it begins."""
+    """Return the order of `sort_order` for IDs that may end early; a prefix comes first."""
     if codes.min(initial=0) < 0:
         return sort_order(codes + 1, [size + 1 for size in sizes])
     return sort_order(codes, sizes)
@@ -203,7 +209,12 @@ def groups(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndar
     """Number the distinct rows of codes [I, L] in lexicographic order; rows may end early.
 
     Returns:
-      group of each item, int64 [I]; number of items in each group, int64 [groups].
+      The group of each item, int64 [I], and the number of items in each group, int64 [groups].
+
+    Example:
+      >>> group, counts = groups(np.array([[1, 0], [0, 1], [1, 0]]), (2, 2))
+      >>> group.tolist(), counts.tolist()
+      ([1, 0, 1], [1, 2])
     """
     order = sort_order_with_ends(codes, sizes)
     ranked = codes[order]
@@ -215,5 +226,5 @@ def groups(codes: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndar
 
 
 def quantized_levels(item_codes: ItemCodes) -> int:
-    """Number of levels with centroids; a disambiguation suffix has none."""
+    """Return the number of levels with centroids; the suffix that repair adds has none."""
     return sum(name.startswith("centroids_") for name in item_codes.codebooks)

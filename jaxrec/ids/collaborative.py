@@ -1,21 +1,22 @@
-"""Collaborative IDs: the path of an item down a tree of clusters of items met together.
+"""Collaborative IDs: an item's path down a tree of clusters of co-occurring items.
 
-1. A(i, j): users in whose training part both i and j stand (or a weighted form of it).
-2. Spectral clustering of A into N clusters, and again inside each that holds more than k items.
-3. Clusters are numbered breadth first by a counter that starts again after k; siblings never share
-   a number, distant clusters may.
-4. ID = the numbers of the clusters around an item, then its place 0, 1, ... in the innermost.
+1. A(i, j) is the number of users whose training part has both i and j, or a weighted form of it.
+2. Spectral clustering splits A into N clusters, and each cluster of more than k items again.
+3. A counter numbers the clusters breadth first and starts again after k. Siblings never share a
+   number; distant clusters may.
+4. The ID of an item is the numbers of the clusters around it, then its position 0, 1, ... in the
+   innermost cluster.
 
-Items that met no other item in training have no place in the graph: each gets a token of its own,
-an ID of length one. IDs are of different lengths (`lengths.closed`), unique, and none begins
-another. Here each level has a vocabulary of its own: k codes where places stand, elsewhere the
-numbers in use. The paper's k tokens serve all levels at once.
+Items that co-occur with no other item have no place in the graph, so each gets a token of its own
+as an ID of length one. IDs differ in length (see `lengths.closed`), are unique, and none is a
+prefix of another. Here each level has its own vocabulary: k codes at levels with positions, and the
+numbers in use at other levels. In the paper, k tokens serve all levels.
 
 Source: collaborative indexing (CID) of Hua, Xu, Ge and Zhang, "How to Index Item IDs for
-Recommendation Foundation Models", 2023. Their code writes the count of (b, a) over that of (a, b);
-here they are added up.
+Recommendation Foundation Models", 2023. Their code overwrites the count of (a, b) by that of
+(b, a); here the two are added.
 
-Shapes: `I` items, `L` levels, `N` clusters a split, `k` most items of a leaf.
+Shapes: `I` items, `L` levels, `N` clusters per split, `k` largest number of items in a leaf.
 """
 
 from collections import deque
@@ -44,23 +45,28 @@ def fit(
     decay: float = 1.0,
     seed: int = 0,
 ) -> ItemCodes:
-    """Return the cluster paths of the items; unique, of different lengths.
+    """Return the cluster paths of the items as IDs, which are unique and differ in length.
 
     Args:
       train_sequences: dense item numbers of each user's training part, in time order.
       num_items: I.
       clusters: N.
       leaf: k.
-      weighting: of the graph: "counts" as they are; "ppmi": positive pointwise mutual information;
-        "degree": A(i, j) over the root of both rows' sums. The latter two keep popular items from
-        holding the whole graph together.
-      window: items apart up to which two items count as together; None: the whole history.
-      decay: weight d places apart is decay^(d-1); needs a window.
-      seed: of the eigensolver's start; up to 3,000 items it moves nothing but the last bits.
+      weighting: weights of the graph: "counts" (plain counts), "ppmi" (positive pointwise mutual
+        information) or "degree" (A(i, j) over the root of the product of both rows' sums). The
+        latter two keep popular items from connecting the whole graph.
+      window: largest distance at which two items co-occur; None for the whole history.
+      decay: a co-occurrence at distance d has weight decay^(d-1); needs a window.
+      seed: seed of the eigensolver's start. Up to 3,000 items it only changes the last bits.
 
     Raises:
-      ConfigError: N below 2 or above k, unknown weighting, bad window or decay.
-      DataError: no interactions, or an item number outside 0..I-1.
+      ConfigError: N is below 2 or above k, the weighting is unknown, or window or decay is invalid.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
+
+    Example:
+      >>> histories = [np.array([0, 1]), np.array([0, 1]), np.array([2, 3]), np.array([2, 3])]
+      >>> fit(histories, 4, clusters=2, leaf=2).codes.tolist()
+      [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
     if not 2 <= clusters <= leaf:
         raise ConfigError(
@@ -83,7 +89,7 @@ def fit(
     codes, numbers, _ = number_tokens(tokens)
     sizes = list(numbers)
     for level in {len(path) for path, _ in leaves}:
-        # Where places stand, there is room for k of them: new items may join (`encode`).
+        # Levels with positions have room for k of them, so that new items can join (`encode`).
         codes[:, level] = tokens[:, level]
         sizes[level] = max(leaf, int(tokens[:, level].max()) + 1)
     metadata = {
@@ -109,24 +115,28 @@ def fit(
 
 
 def encode(item_codes: ItemCodes, together: Any) -> np.ndarray:
-    """Return free IDs, int32 [I', L], of new items next to the items that they were met with.
+    """Return free IDs, int32 [I', L], for new items beside the items that they co-occur with.
 
-    A new item's weight to a cluster is the sum of together(j) / met(j)^1/2 over the cluster's items
-    j, over the root of their number (what the normalized graph would say). It takes the first free
-    place of the heaviest innermost cluster; where all are taken, that of the next.
+    The weight of a new item to a cluster is the sum of together(j) / met(j)^1/2 over the cluster's
+    items j, divided by the root of their number, as in the normalized graph. The item takes the
+    first free position of the innermost cluster with the largest weight, or of the next cluster if
+    that one is full.
 
     Args:
-      item_codes: what `fit` returned, closed or not; the new IDs are of the same form.
-      together: how often each new item was met with each item, sparse or an array [I', I].
+      item_codes: result of `fit`, closed or not; the new IDs have the same form.
+      together: number of co-occurrences of each new item with each old item, sparse or an array
+        [I', I].
 
     Raises:
-      ConfigError: another number of items, or no place left in any cluster.
+      ConfigError: `together` has another number of old items, or every cluster is full.
     """
     import scipy.sparse as sp
 
     old = opened(item_codes)
     if together.shape[1] != old.num_items:
-        raise ConfigError(f"the IDs are of {old.num_items} items, got {together.shape[1]}")
+        raise ConfigError(
+            f"there are IDs of {old.num_items} items, but co-occurrences with {together.shape[1]}"
+        )
     used: dict[tuple[int, ...], set[int]] = {}
     number: dict[tuple[int, ...], int] = {}
     cluster = np.empty(old.num_items, np.int64)
@@ -155,7 +165,9 @@ def encode(item_codes: ItemCodes, together: Any) -> np.ndarray:
             if place is not None:
                 break
         else:
-            raise ConfigError(f"no free ID for new item {new}: all clusters are full; fit again")
+            raise ConfigError(
+                f"no free ID for new item {new} because all clusters are full; fit again"
+            )
         used[path].add(place)
         codes[new, : len(path) + 1] = (*path, place)
     if is_closed(item_codes):
@@ -166,7 +178,7 @@ def encode(item_codes: ItemCodes, together: Any) -> np.ndarray:
 def _tree(
     graph: Any, known: np.ndarray, clusters: int, leaf: int, seed: int
 ) -> list[tuple[tuple[int, ...], np.ndarray]]:
-    """Path and items of each innermost cluster, breadth first."""
+    """Return path and items of each innermost cluster, breadth first."""
     leaves = []
     counter = 0
     queue: deque[tuple[tuple[int, ...], np.ndarray, Any]] = deque()
@@ -187,7 +199,7 @@ def _tree(
 
 
 def _mass_inside(counts: Any, met: np.ndarray, leaves: list[np.ndarray]) -> dict[str, float]:
-    """Share of co-occurrences within innermost clusters, and the share that degrees alone give."""
+    """Return the share of co-occurrences inside leaves, and the share expected from degrees."""
     if not leaves:
         return {"inside_share": 0.0, "inside_expected": 0.0}
     leaf_of = np.full(counts.shape[0], -1, np.int32)

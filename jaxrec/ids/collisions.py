@@ -1,11 +1,11 @@
-"""Give every item its own ID.
+"""Repair collisions, so that every item has its own ID.
 
-A quantizer gives similar items equal IDs, and an ID that two items share cannot be turned back into
-an item. In each group of items with one ID, the item that the ID stands for best keeps it; the rest
-move to free IDs ("next_free"), get one more code ("suffix", as in TIGER, Rajput et al. 2023,
-section 3.1), or the whole is refused ("refuse"). IDs of different lengths know only the suffix.
+A quantizer gives similar items equal IDs, but an ID that two items share does not identify either.
+In each group of items with one ID, the item that the ID represents best keeps it. The others move
+to free IDs ("next_free") or get one more code ("suffix", as in TIGER, Rajput et al. 2023, section
+3.1); or collisions are an error ("refuse"). IDs of different lengths only support the suffix.
 
-Shapes: `I` items, `L` levels, `C` codes a level.
+Shapes: `I` items, `L` levels, `C` codes per level.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ from jaxrec.ids.statistics import code_statistics
 
 Method = Literal["next_free", "suffix", "refuse"]
 
-# Grids up to this size are searched whole (one pass of numpy); larger ones by best-first search,
-# which finds a free ID within a few steps because a large grid is sparsely used.
+# Grids up to this size are searched exhaustively in one pass of numpy. Larger grids are searched
+# best first, which finds a free ID within a few steps because a large grid is sparsely used.
 _DENSE_GRID = 1 << 16
-# Members of larger groups share one best-first search: each of its own would walk over all the IDs
-# that the members before it took, quadratic in the group.
+# Members of larger groups share one best-first search. With separate searches, each member would
+# visit all IDs that earlier members took, which is quadratic in the size of the group.
 _LARGE_GROUP = 64
 _CHUNK = 4096
 
@@ -38,25 +38,34 @@ _CHUNK = 4096
 def repair(
     item_codes: ItemCodes, vectors: np.ndarray | None = None, method: Method = "next_free"
 ) -> ItemCodes:
-    """Return ItemCodes in which every item has its own ID; unchanged if that holds already.
+    """Return ItemCodes in which every item has its own ID; unchanged if this already holds.
 
-    Exactly `statistics["must_move"]` items get another ID. With `vectors` and codebooks, "best" and
-    "nearest" are squared distances between an item's vector and what an ID stands for; without,
-    the lowest item number keeps the ID and the others move to the next free one, changing the last
-    code first. The result depends on nothing but the arguments.
+    Exactly `statistics["must_move"]` items get another ID. With `vectors` and codebooks, the item
+    whose vector is closest to the vector of the shared ID keeps it, and the others move to the free
+    ID with the closest vector (squared distances). Without them, the lowest item number keeps the
+    ID and the others move to the next free one, changing the last code first. The result depends
+    only on the arguments.
 
     Args:
       item_codes: IDs that may collide.
-      vectors: what the codes were fitted on, [I, D], or None.
-      method: "next_free": move to the nearest free ID; "suffix": append a level whose code counts
-        the items of a group (its size is the largest group). Of IDs of different lengths, only
-        those that collide get one, right after their end, a code that the level has not had yet:
-        so no ID becomes the beginning of another. "refuse": raise.
+      vectors: the vectors [I, D] that the codes were fitted on, or None.
+      method: "next_free" moves items to the nearest free ID. "suffix" appends a level whose code
+        counts the items of a group, so its size is the largest group. If IDs differ in length, only
+        colliding IDs get a suffix, right after their end, with a code that is new at that level, so
+        that no ID becomes a prefix of another. "refuse" raises an error.
 
     Raises:
-      ConfigError: unknown method, or fewer IDs in the grid than items ("next_free"), or IDs of
-        different lengths under "next_free".
-      DataError: collisions under "refuse", or vectors of another number of items.
+      ConfigError: the method is unknown; or the method is "next_free" and the grid has fewer IDs
+        than items, or the IDs differ in length.
+      DataError: there are collisions and the method is "refuse", or the number of vectors is not
+        the number of items.
+
+    Example:
+      >>> codes = ItemCodes(codes=np.array([[0, 1], [0, 1], [1, 0]]), sizes=(2, 2), scheme="mine")
+      >>> repair(codes).codes.tolist()
+      [[0, 1], [0, 0], [1, 0]]
+      >>> repair(codes, method="suffix").codes.tolist()
+      [[0, 1, 0], [0, 1, 1], [1, 0, 0]]
     """
     if method not in get_args(Method):
         raise ConfigError(f"unknown repair {method!r}; repairs: {', '.join(get_args(Method))}")
@@ -77,11 +86,11 @@ def repair(
         )
     if method == "next_free" and item_codes.lengths.min() < item_codes.levels:
         raise ConfigError(
-            "IDs of different lengths have no grid to look for the next free ID in; "
+            "repair 'next_free' needs IDs of one length, but these differ in length; "
             "use repair 'suffix'"
         )
     order = np.lexsort((_unfaithfulness(item_codes, vectors), group))
-    # Position of each item within its group, the most faithful first.
+    # Position of each item within its group, the best represented item first.
     begin = np.cumsum(counts) - counts
     rank = np.empty(len(group), np.int64)
     rank[order] = np.arange(len(group)) - begin[group[order]]
@@ -90,7 +99,7 @@ def repair(
     else:
         check_room(item_codes.num_items, item_codes.sizes)
         losers = order[rank[order] > 0]
-        # All second-best of their groups choose before any third-best, whatever the item numbers.
+        # The second items of all groups choose before any third item, whatever the item numbers.
         losers = losers[np.lexsort((losers, group[losers], rank[losers]))]
         sizes, codes = item_codes.sizes, item_codes.codes.copy()
         codes[losers] = free_ids(
@@ -111,7 +120,7 @@ def repair(
 def _suffixed(
     item_codes: ItemCodes, rank: np.ndarray, shared_by: np.ndarray
 ) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Codes and sizes with each item's rank [I] in its group of `shared_by` [I] as a suffix."""
+    """Append each item's rank [I] in its group of `shared_by` [I] items; return codes and sizes."""
     lengths, sizes = item_codes.lengths, list(item_codes.sizes)
     if lengths.min() == item_codes.levels:
         codes = np.concatenate([item_codes.codes, rank[:, None].astype(np.int32)], axis=1)
@@ -131,7 +140,7 @@ QUANTIZERS: dict[str, ModuleType] = {"pq": pq, "rq": rq, "rqvae": rqvae, "svd": 
 
 
 def _unfaithfulness(item_codes: ItemCodes, vectors: np.ndarray | None) -> np.ndarray:
-    """Squared distance [I] of each vector to what its ID stands for; zeros without vectors."""
+    """Return squared distances [I] between the vectors of items and IDs; zeros without vectors."""
     module = QUANTIZERS.get(item_codes.scheme)
     if vectors is None or module is None:
         return np.zeros(item_codes.num_items)
@@ -142,11 +151,12 @@ def _unfaithfulness(item_codes: ItemCodes, vectors: np.ndarray | None) -> np.nda
 def _costs(
     item_codes: ItemCodes, wanted: np.ndarray, vectors: np.ndarray | None
 ) -> list[list[np.ndarray]]:
-    """For each of n items, L arrays [C_l]: what each code of each level would cost it."""
+    """Return the cost of each code of each level for each of n items: n lists of L arrays [C_l]."""
     sizes = item_codes.sizes
     module = QUANTIZERS.get(item_codes.scheme)
     if vectors is None or module is None:
-        # Steps to the code upward and round; a step at one level outweighs all steps below it.
+        # The cost is the number of steps upward (cyclically) to a code. A step at one level
+        # outweighs all steps at later levels.
         weights = [
             math.prod(float(size) for size in sizes[level + 1 :]) for level in range(len(sizes))
         ]
@@ -160,11 +170,11 @@ def _costs(
     levels = module.level_costs(item_codes, vectors)
     padded = []
     for cost, size in zip(levels, sizes[: len(levels)], strict=True):
-        # Codes without a centroid mean nothing: they come after all that have one.
+        # Codes without a centroid stand for no vector, so they come after all codes with one.
         unused = 1e6 * (1 + cost.max()) * np.arange(1, size - cost.shape[1] + 1)
         padded.append(np.concatenate([cost, np.tile(unused, (len(cost), 1))], axis=1))
     for size in sizes[len(levels) :]:
-        # A suffix stands for nothing: it costs next to nothing, the lower the less.
+        # A suffix stands for no vector, so it costs next to nothing; lower codes cost less.
         padded.append(np.tile(1e-9 * np.arange(size) / size, (len(wanted), 1)))
     return [[cost[i] for cost in padded] for i in range(len(wanted))]
 
@@ -172,13 +182,13 @@ def _costs(
 def free_ids(
     item_codes: ItemCodes, wanted: np.ndarray, vectors: np.ndarray | None, group: np.ndarray
 ) -> np.ndarray:
-    """Choose for each of n items, in turn, the cheapest ID that nobody has yet; int32 [n, L].
+    """Choose the cheapest free ID for each of n items, one after the other; int32 [n, L].
 
     Args:
       item_codes: the IDs that are taken, and the codebooks.
       wanted: IDs [n, L] that the items would have if they were free.
-      vectors: their vectors [n, D]; None: cheap is what is a few steps from what is wanted.
-      group: a number [n] that items with (nearly) the same wish share.
+      vectors: vectors [n, D] of the items. None measures cost by steps from the wanted ID.
+      group: a number [n] that items with (nearly) the same wanted ID share.
     """
     sizes = item_codes.sizes
     grid = math.prod(sizes)
@@ -194,23 +204,23 @@ def free_ids(
     for begin in range(0, len(wanted), _CHUNK):
         part = slice(begin, begin + _CHUNK)
         costs = _costs(item_codes, wanted[part], None if vectors is None else vectors[part])
-        for i, (of, cost) in enumerate(zip(group[part].tolist(), costs, strict=True)):
+        for i, (own_group, cost) in enumerate(zip(group[part].tolist(), costs, strict=True)):
             if taken_mask is not None:
                 total = np.where(taken_mask, np.inf, _outer_sum(cost))
                 new = tuple(int(c) for c in np.unravel_index(total.argmin(), sizes))
                 taken_mask[new] = True
             else:
-                search = _ascending(cost) if of not in shared else shared[of]
-                if large[of]:
-                    shared[of] = search
-                new = next(found for found in search if found not in taken)
+                search = shared.get(own_group) or _ascending(cost)
+                if large[own_group]:
+                    shared[own_group] = search
+                new = next(candidate for candidate in search if candidate not in taken)
                 taken.add(new)
             chosen[begin + i] = new
     return chosen
 
 
 def _outer_sum(cost: list[np.ndarray]) -> np.ndarray:
-    """Sum of one cost a level for every ID of the grid, [C_0, ..., C_{L-1}]."""
+    """Return the total cost of every ID of the grid, [C_0, ..., C_{L-1}]."""
     total = cost[0]
     for level in cost[1:]:
         total = total[..., None] + level
@@ -218,10 +228,10 @@ def _outer_sum(cost: list[np.ndarray]) -> np.ndarray:
 
 
 def _ascending(cost: list[np.ndarray]) -> Iterator[tuple[int, ...]]:
-    """Yield all IDs by ascending sum of costs: best-first search over ranks a level.
+    """Yield all IDs in ascending order of total cost, by best-first search over ranks per level.
 
-    An ID's only parent is found by stepping its last non-zero rank down, so no set of visited IDs
-    is needed (cf. the multi-sequence algorithm of Babenko and Lempitsky, 2012).
+    Stepping down the last non-zero rank of an ID gives its only parent, so no set of visited IDs is
+    needed (cf. the multi-sequence algorithm of Babenko and Lempitsky, 2012).
     """
     order = [np.argsort(level, kind="stable").tolist() for level in cost]
     ranked = [np.sort(level, kind="stable").tolist() for level in cost]

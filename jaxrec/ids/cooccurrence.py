@@ -1,4 +1,4 @@
-"""Who met what with what: training histories as columns, and items met together as a sparse graph.
+"""Co-occurrence: training histories as columns, and co-occurring items as a sparse graph.
 
 Shapes: `I` items, `U` users, `n` interactions.
 """
@@ -20,7 +20,7 @@ def flat(train_sequences: Sequence[np.ndarray], num_items: int) -> tuple[np.ndar
     """Return (user, item) of all training interactions, each int64 [n].
 
     Raises:
-      DataError: no interactions, or an item number outside 0..I-1.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
     """
     lengths = np.array([len(sequence) for sequence in train_sequences], np.int64)
     if lengths.sum() == 0:
@@ -38,21 +38,25 @@ def cooccurrence(
     window: int | None = None,
     decay: float = 1.0,
 ) -> Any:
-    """Return how often two items stand in one history, sparse symmetric [I, I], zero diagonal.
+    """Return how often two items co-occur, sparse symmetric [I, I] with a zero diagonal.
 
-    Once a user for `window=None`, else each time they stand d <= window places apart, with weight
-    decay^(d-1).
+    With `window=None`, two items of one history count once per user. Otherwise they count each time
+    they are d <= window positions apart, with weight decay^(d-1).
 
     Raises:
-      ConfigError: window below 1, decay outside (0, 1], or decay without a window.
-      DataError: no interactions, or an item number outside 0..I-1.
+      ConfigError: the window is below 1, decay is outside (0, 1], or decay has no window.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
+
+    Example:
+      >>> cooccurrence([np.array([0, 1, 2])], 3, window=1).toarray().tolist()
+      [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
     if window is not None and window < 1:
         raise ConfigError(f"window must be at least 1 or None, got {window}")
     if not 0 < decay <= 1:
         raise ConfigError(f"decay must be in (0, 1], got {decay}")
     if window is None and decay != 1:
-        raise ConfigError(f"decay {decay} needs a window; set window, or decay=1")
+        raise ConfigError(f"decay {decay} needs a window; set window, or set decay to 1")
     users, items = flat(train_sequences, num_items)
     return _counts(users, items, len(train_sequences), num_items, window, decay)
 
@@ -60,7 +64,7 @@ def cooccurrence(
 def ppmi(counts: Any, smoothing: float = SMOOTHING) -> Any:
     """Return the positive pointwise mutual information of counts, sparse [I, I].
 
-    With n~(j) = n(j)^smoothing, max(0, log( n(i, j) / n(i) * sum_k n~(k) / n~(j) )).
+    It is max(0, log( n(i, j) / n(i) * sum_k n~(k) / n~(j) )) with n~(j) = n(j)^smoothing.
     """
     counts = counts.tocoo(copy=True)
     total = np.asarray(counts.sum(axis=1)).ravel()
@@ -73,13 +77,13 @@ def ppmi(counts: Any, smoothing: float = SMOOTHING) -> Any:
 
 
 def weighted(counts: Any, weighting: Weighting) -> Any:
-    """Return counts [I, I] weighted: as they are, by positive PMI, or by the items' degrees.
+    """Return counts [I, I] unchanged, as positive PMI, or weighted by the items' degrees.
 
-    "ppmi" is the mean of both directions, as smoothing makes them differ; "degree" divides by the
-    root of both rows' sums.
+    "ppmi" averages both directions, because smoothing makes them differ. "degree" divides by the
+    root of the product of both rows' sums.
 
     Raises:
-      ConfigError: unknown weighting.
+      ConfigError: the weighting is unknown.
     """
     import scipy.sparse as sp
 
@@ -104,10 +108,10 @@ def _counts(
     window: int | None,
     decay: float,
 ) -> Any:
-    """Symmetric co-occurrence counts, sparse [I, I] with an empty diagonal."""
+    """Return symmetric co-occurrence counts, sparse [I, I] with an empty diagonal."""
     import scipy.sparse as sp
 
-    # Sparse matrices keep the integer type of their coordinates: half the memory as int32.
+    # Sparse matrices keep the integer type of their coordinates; int32 halves the memory.
     users, items = users.astype(np.int32), items.astype(np.int32)
     if window is None:
         one = np.ones(len(items), np.int32)

@@ -1,13 +1,13 @@
-"""IDs made elsewhere, read from a file: JSON {item: codes} or CSV with a row an item.
+"""External IDs, read from a file: JSON {item: codes}, or CSV with one row per item.
 
     {"B00X": ["<a_12>", "<b_3>", "<c_9>"]}        item,0,1,2          item,id
     {"B00X": [12, 3, 9]}                          B00X,12,3,9         B00X,<a_12><b_3><c_9>
     [{"item": "B00X", "id": "<a_12><b_3><c_9>"}]
 
-A code is a whole number, bare or written `<a_12>` (LC-Rec's form, whose letters tell the level). A
+A code is a whole number, either bare or in LC-Rec's form `<a_12>`, whose letters name the level. A
 CSV file has a header and the item in its first column; empty cells at the end of a row make a
-shorter ID. Any file may be gzipped. IDs may be of different lengths (`lengths.closed`) and collide
-(`collisions.repair`).
+shorter ID. Every file may be gzipped. IDs may differ in length (see `lengths.closed`) and may
+collide (see `collisions.repair`).
 
 Shapes: `I` items, `L` levels.
 """
@@ -29,7 +29,7 @@ from jaxrec.ids.statistics import code_statistics, warn_collapsed
 Unknown = Literal["refuse", "ignore"]
 
 _CODE = re.compile(r"<([A-Za-z]+)_(\d+)>|(\d+)")
-_SHOWN = 3  # items spelled out in a message; the rest are counted
+_SHOWN = 3  # items listed in a message; the rest are counted
 
 
 def read(
@@ -42,15 +42,22 @@ def read(
     """Return the IDs that a file gives the items.
 
     Args:
-      path: .json, .csv or .tsv, perhaps with .gz behind it.
+      path: file that ends in .json, .csv or .tsv, optionally followed by .gz.
       item_ids: original ID of each dense item, [I] (`Interactions.items.ids`).
-      sizes: codebook size of each level; None: as many as the file's largest code asks for.
-      unknown: what to do about items of the file that the data do not have.
+      sizes: codebook size of each level; None takes the largest code of each level plus one.
+      unknown: what to do with items of the file that the data do not have.
 
     Raises:
-      ConfigError: another kind of file, or an unknown choice for `unknown`.
-      DataError: a file that cannot be read, a code that is none, a code outside `sizes`, an item
-        that stands in the file twice, not at all, or not in the data; names file, line and item.
+      ConfigError: the file has another ending, or `unknown` has an unknown value.
+      DataError: the file cannot be read, a code is malformed or outside `sizes`, an item is in the
+        file twice, or the items of file and data differ. The message names file, line and item.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "ids.json"
+      >>> _ = path.write_text('{"B00X": ["<a_1>", "<b_3>"], "B00Y": ["<a_0>", "<b_2>"]}')
+      >>> read(path, ["B00Y", "B00X"]).codes.tolist()
+      [[0, 2], [1, 3]]
     """
     path = Path(path)
     if unknown not in get_args(Unknown):
@@ -67,7 +74,7 @@ def read(
     letters: list[str] = []
     for where, key, cells in entries:
         if key in seen:
-            raise DataError(f"{where}: item {key!r} stands in the file twice; keep one of its IDs")
+            raise DataError(f"{where}: item {key!r} is in the file twice; keep one of its IDs")
         seen.add(key)
         codes = _codes(cells, letters, f"{where}: item {key!r}")
         if key in number:
@@ -78,18 +85,21 @@ def read(
     if missing:
         raise DataError(
             f"{path}: no ID for {_some(missing)} of {len(item_ids)} items of the data; add them to "
-            "the file, or leave the items out of the data"
+            "the file, or remove these items from the data"
         )
     if strangers and unknown == "refuse":
         raise DataError(
             f"{path}: {_some(strangers)} of the file's {len(seen)} items are not in the data; "
-            "check that the item IDs are written alike, or read with unknown='ignore'"
+            "check that both write item IDs in the same way, or read with unknown='ignore'"
         )
     padded = pad_rows([rows[item] for item in range(len(item_ids))])
     if sizes is None:
         sizes = (padded.max(axis=0) + 1).tolist()
     elif padded.shape[1] > len(sizes):
-        raise DataError(f"{path}: IDs of {padded.shape[1]} codes for {len(sizes)} codebook sizes")
+        raise DataError(
+            f"{path}: IDs have up to {padded.shape[1]} codes, but there are {len(sizes)} codebook "
+            "sizes; give one size per level"
+        )
     statistics = code_statistics(padded, sizes)
     warn_collapsed(statistics)
     metadata = {"file": path.name, "unknown_items": len(strangers)}
@@ -99,19 +109,21 @@ def read(
 
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
-    """(where, item, codes) of each entry of a JSON object."""
+    """Yield (where, item, codes) for each entry of a JSON object."""
 
-    def pairs(found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        return found  # a dict would keep the last of two equal keys and say nothing
+    def pairs(entries: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        return entries  # a dict would silently keep the last of two equal keys
 
     try:
         entries = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: line {error.lineno}: no valid JSON ({error.msg})") from error
+        raise DataError(f"{path}: line {error.lineno}: not valid JSON ({error.msg})") from error
     if text.lstrip().startswith("["):
         entries = [_row(row, path) for row in entries]
     elif not text.lstrip().startswith("{"):
-        raise DataError(f"{path}: expected a JSON object {{item: codes}}, or the list of an export")
+        raise DataError(
+            f"{path}: expected a JSON object {{item: codes}}, or the list that an export writes"
+        )
     for key, codes in entries:
         if not isinstance(codes, list):
             raise DataError(f"{path}: item {key!r} has {codes!r}; expected a list of codes")
@@ -119,21 +131,21 @@ def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
 
 
 def _row(row: Any, path: Path) -> tuple[str, list[str]]:
-    """Item and codes of a row of an export's `item_ids.json`."""
+    """Return item and codes of one row of an export's `item_ids.json`."""
     is_object = isinstance(row, list) and all(isinstance(pair, tuple) for pair in row)
-    found = dict(row) if is_object else {}
-    if not isinstance(found.get("item"), str) or not isinstance(found.get("id"), str):
+    cells = dict(row) if is_object else {}
+    if not isinstance(cells.get("item"), str) or not isinstance(cells.get("id"), str):
         raise DataError(f'{path}: expected rows {{"item": ..., "id": "<a_3><b_7>"}}, got {row!r}')
-    return found["item"], _apart(found["id"])
+    return cells["item"], _apart(cells["id"])
 
 
 def _apart(whole: str) -> list[str]:
-    """Codes of an ID in one piece."""
+    """Split an ID that is written as one string into its codes."""
     return re.sub(r">\s*<", "> <", whole).split()
 
 
 def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any]]]:
-    """(where, item, codes) of each row below the header."""
+    """Yield (where, item, codes) for each row below the header."""
     reader = csv.reader(io.StringIO(text), delimiter="\t" if tabs else ",")
     header = next(reader, [])
     if len(header) < 2:
@@ -143,37 +155,39 @@ def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any
         if not any(row):
             continue
         if len(row) > len(header):
-            raise DataError(f"{where}: {len(row)} cells under a header of {len(header)}")
+            raise DataError(
+                f"{where}: the row has {len(row)} cells, but the header has {len(header)}"
+            )
         key, *cells = row
         while cells and not cells[-1].strip():
             cells.pop()
         if len(cells) == 1:
-            cells = _apart(cells[0])  # the whole ID may stand in one cell
+            cells = _apart(cells[0])  # one cell may hold the whole ID
         yield where, key, cells
 
 
 def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
-    """Codes of one ID; `letters` collects the letters of each level, which all IDs share."""
+    """Return the codes of one ID; `letters` collects the letters of each level, shared by all."""
     codes = []
     for level, cell in enumerate(cells):
         match = None if isinstance(cell, bool) else _CODE.fullmatch(str(cell).strip())
         if match is None:
-            raise DataError(f"{where}: {cell!r} is no code; write 12 or '<a_12>'")
+            raise DataError(f"{where}: {cell!r} is not a code; write 12 or '<a_12>'")
         letter = match[1] or ""
         if level == len(letters):
             letters.append(letter)
         if letter != letters[level]:
             raise DataError(
-                f"{where}: code {cell!r} at level {level}, where the IDs before it have "
-                f"{f'<{letters[level]}_...>' if letters[level] else 'bare numbers'}"
+                f"{where}: code {cell!r} at level {level}, but earlier IDs have "
+                f"{f'<{letters[level]}_...>' if letters[level] else 'bare numbers'} there"
             )
         codes.append(int(match[2] or match[3]))
     if not codes:
-        raise DataError(f"{where}: no codes; an ID needs at least one")
+        raise DataError(f"{where}: there are no codes; an ID needs at least one")
     return codes
 
 
 def _some(keys: list[str]) -> str:
-    """The first few keys, and how many there are."""
+    """Return the number of keys with the first few of them."""
     shown = ", ".join(map(repr, keys[:_SHOWN]))
     return f"{len(keys)} ({shown}{', ...' if len(keys) > _SHOWN else ''})"

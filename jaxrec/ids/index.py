@@ -1,7 +1,8 @@
 """ItemIndex: the trie of all item IDs as flat arrays on the device.
 
-IDs are sorted lexicographically; every distinct prefix is a node. Level-order compressed rows, in
-which *a child's state is its edge number*, so that the next state needs no storage:
+IDs are sorted lexicographically, and every distinct prefix is a node. Edges are stored as
+compressed rows, level by level. *The state of a child is its edge number*, so the next state needs
+no storage:
 
     IDs (0,1) (0,2) (3,1)      depth 0    depth 1     depth 2 (leaves)
                                node 0 --0--> 0 --1--> 0
@@ -9,25 +10,25 @@ which *a child's state is its edge number*, so that the next state needs no stor
                                      `--3--> 1 --1--> 2
     starts = ([0 2], [0 2 3])    edges = ([0 3], [1 2 1])    leaf_items = items in sorted order
 
-`starts` is stored in about a byte a node (see `_starts`), so a trie whose paths part early costs
+`starts` takes about one byte per node (see `_starts`), so a trie whose paths separate early costs
 little more than the codes of its edges.
 
 The children of node n at level l are the edges starts[l][n] .. starts[l][n + 1] - 1, and the leaves
-below any node are contiguous. A node is read in two ways, neither of which pads to the widest:
+below any node are contiguous. A node can be read in two ways, and neither pads to the widest node:
 
-- *window*: the first `windows[l]` edges, at least 8; all of them in a narrow node.
-- *mask*: nodes with more children, the few wide ones, also have a bitmask of their codes. The
-  window is widened until the masks of a level fit a byte an item (`mask_limit`).
+- *window*: the first `windows[l]` edges, at least 8; these are all edges of a narrow node.
+- *mask*: the few wide nodes, which have more children, also have a bitmask of their codes. The
+  window is widened until the masks of a level fit one byte per item (`mask_limit`).
 
 Shapes: `B` batch, `K` beams, `L` levels, `C_l` codes, `W_l` = ceil(C_l / 32) words of a bitmask,
 `I` items, `N_l` nodes at depth l (N_0 = 1, N_L = I), `S` excluded items, `M` children in a window.
 
-Memory, bytes: sum over l of s_l N_l + w_l N_{l+1} + mask_l, plus 4 I (leaf_items) and w L I (the
-IDs), with w the bytes of a code (1 up to 256 codes, 2 up to 65,536, else 4), s_l those of a start,
-1 where nodes have few children, else 2 or 4, and mask_l = N_l / 4 + 4 W_l for each wide node.
+Memory in bytes: the sum over l of s_l N_l + w_l N_{l+1} + mask_l, plus 4 I (leaf_items) and w L I
+(the IDs). Here w is the size of a code (1 up to 256 codes, 2 up to 65,536, else 4), s_l the size of
+a start (1 if nodes have few children, else 2 or 4), and mask_l = N_l / 4 + 4 W_l per wide node.
 
-Items come and go by `updated`: an index built with `room` keeps its shapes, so nothing that was
-compiled for it compiles again.
+`updated` adds and removes items. An index that was built with `room` keeps its shapes, so programs
+that were compiled for it do not compile again.
 """
 
 import dataclasses
@@ -47,9 +48,9 @@ from jaxrec.ids._starts import Starts
 from jaxrec.ids.codes import ItemCodes, check_codes
 
 _KIND = "item index"
-# Children of a node that are always read one by one; only wider nodes are worth a mask.
+# Up to so many children are always read one by one; only wider nodes are worth a mask.
 NARROW = 8
-# Share of nodes with a single item below them from which a level counts as forced.
+# A level counts as forced if at least this share of its nodes has a single item below it.
 _FORCED = 0.999
 
 Array = jax.Array
@@ -62,21 +63,28 @@ Array = jax.Array
 )
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ItemIndex:
-    """Trie of all IDs; a pytree, so it passes through `jax.jit` as an argument.
+    """Trie of all IDs; it is a pytree, so it can be an argument of jitted functions.
 
-    A state at depth l is a node number, 0 at the root; a negative state is no node: it has no legal
-    code, its children are -1 and so is its item.
+    A state at depth l is a node number, and 0 at the root. A negative state is not a node: it has
+    no legal codes, and its children and its item are -1.
 
     Attributes:
       starts: L compressed arrays, int32 [N_l + 1].
-      edges: L arrays [N_{l+1}] of the narrowest unsigned type: the code of each edge.
-      masks: L bitmasks of the level's wide nodes, or None where it has none.
+      edges: L arrays [N_{l+1}], narrowest unsigned type: the code of each edge.
+      masks: for each level the bitmasks of its wide nodes, or None if it has none.
       leaf_items: int32 [I], the item of each leaf.
-      packed_codes: [I, L] of the narrowest unsigned type; `item_codes` gives int32.
+      packed_codes: [I, L], narrowest unsigned type; `item_codes` gives int32.
       sizes: codebook size of each level.
-      max_children: no node of the level has more children.
-      windows: children that are read one by one; nodes with more of them have a mask.
-      forced_level: depth from which on nearly every node leads to one item only; a hint.
+      max_children: an upper bound on the children of a node, per level.
+      windows: number of children that are read one by one, per level; wider nodes have a mask.
+      forced_level: depth from which on nearly every node leads to a single item; only a hint.
+
+    Example:
+      >>> index = ItemIndex.build(np.array([[0, 1], [0, 2], [3, 1]]), sizes=(4, 3))
+      >>> index.legal(0, jnp.int32(0)).tolist()
+      [True, False, False, True]
+      >>> index.lookup(jnp.array([[0, 2], [3, 2]])).tolist()  # no item has the ID (3, 2)
+      [1, -1]
     """
 
     starts: tuple[Starts, ...]
@@ -101,21 +109,24 @@ class ItemIndex:
         """Build the index of unique IDs, in O(I log I) on the host.
 
         Args:
-          item_codes: ItemCodes, or codes [I, L] with `sizes`.
+          item_codes: ItemCodes, or codes [I, L] together with `sizes`.
           sizes: codebook size of each level, if `item_codes` is an array.
-          mask_limit: most bytes of the masks of one level; None for one an item, or 64 KiB.
-          room: share of items that may be added later without a change of shapes.
+          mask_limit: maximum bytes for the masks of one level; None allows one byte per item, and
+            at least 64 KiB.
+          room: share of items that can be added later without a change of shapes.
 
         Raises:
-          ConfigError: an array without sizes, or a negative room.
-          DataError: two items with one ID, or codes outside `sizes`.
+          ConfigError: codes are given without sizes, or `room` is negative.
+          DataError: two items have the same ID, or a code is outside `sizes`.
         """
         if room < 0:
             raise ConfigError(f"room must not be negative, got {room}")
         if isinstance(item_codes, ItemCodes):
             codes, level_sizes = item_codes.codes, item_codes.sizes
         elif sizes is None:
-            raise ConfigError("an array of codes needs sizes, the codebook size of each level")
+            raise ConfigError(
+                "codes were given without sizes; give the codebook size of each level"
+            )
         else:
             codes, level_sizes = check_codes(item_codes, sizes)
         arrays = _build.flat_arrays(codes, level_sizes)
@@ -148,7 +159,7 @@ class ItemIndex:
         rows: tuple[int, ...],
         forced: int,
     ) -> "ItemIndex":
-        """Make the masks and move everything to the device; `rows` masks a level have room."""
+        """Make the masks, with room for `rows` per level, and move all arrays to the device."""
         masks: list[WideMasks | None] = []
         for l, size in enumerate(sizes):
             starts, edges = arrays[f"starts_{l}"], arrays[f"edges_{l}"]
@@ -175,19 +186,26 @@ class ItemIndex:
         items: np.ndarray | None = None,
         remove: np.ndarray | None = None,
     ) -> "ItemIndex":
-        """Return the index after items were added and removed, in O(I log I) on the host.
+        """Return the index with some items added and others removed, in O(I log I) on the host.
 
-        Shapes stay as they are while the index has room (see `build`); else it grows by a quarter.
+        The shapes stay the same while the index has room (see `build`). Otherwise it grows by a
+        quarter.
 
         Args:
-          codes: IDs of added items [A, L]; None for none.
-          items: their numbers [A]; None for the numbers after the largest. A number that the index
-            has gets the new ID.
-          remove: numbers of removed items [R]; None for none.
+          codes: IDs of added items [A, L]; None adds none.
+          items: numbers of the added items [A]; None takes the numbers after the largest. An item
+            that is already in the index gets the new ID.
+          remove: numbers of removed items [R]; None removes none.
 
         Raises:
-          DataError: an ID that another item has, codes outside the sizes, a removed number that the
-            index lacks, or not one number an ID.
+          DataError: another item has one of the IDs, a code is outside `sizes`, an item to remove
+            is not in the index, the numbers of IDs and items differ, or no item is left.
+
+        Example:
+          >>> index = ItemIndex.build(np.array([[0, 1], [0, 2]]), sizes=(4, 3), room=1.0)
+          >>> changed = index.updated(codes=np.array([[3, 0]]), remove=np.array([0]))
+          >>> changed.lookup(jnp.array([[0, 1], [0, 2], [3, 0]])).tolist()
+          [-1, 1, 2]
         """
         leaves = np.asarray(self.leaf_items)[: self.num_leaves()]
         table, live = _changes.changed(
@@ -226,11 +244,11 @@ class ItemIndex:
 
     @property
     def num_items(self) -> int:
-        """Number of items I that the arrays hold, free places included."""
+        """Number of items I for which the arrays have room."""
         return self.packed_codes.shape[0]
 
     def num_leaves(self) -> int:
-        """Number of items that the trie leads to; reads the device."""
+        """Return the number of items in the trie; this reads from the device."""
         return int(self.starts[-1][jnp.int32(self.starts[-1].num_nodes)])
 
     @property
@@ -240,7 +258,7 @@ class ItemIndex:
 
     @property
     def nbytes(self) -> dict[str, int]:
-        """Bytes of the trie itself, of its masks, and of the maps between leaves, items and IDs."""
+        """Bytes of the trie, of its masks, and of the maps between leaves, items and IDs."""
         parts = {
             "trie": (self.starts, self.edges),
             "masks": self.masks,
@@ -251,16 +269,17 @@ class ItemIndex:
     def words(self, level: int, node: Array, alive: Any = None) -> Array:
         """Return which codes continue each node as bitmasks, uint32 [..., W_l].
 
-        Bit c % 32 of word c // 32 is code c. Cost a node: M W_l compares, and a read of W_l words
-        where the level has wide nodes; there a bool `alive` costs C_l reads more. Excluded edges
-        cost S W_l compares. Nothing depends on I, nor on the widest node.
+        Bit c % 32 of word c // 32 stands for code c. The cost per node is M W_l comparisons, plus a
+        read of W_l words if the level has wide nodes; in that case a bool `alive` costs C_l more
+        reads. Excluded edges cost S W_l comparisons. The cost depends neither on I nor on the
+        widest node.
 
         Args:
           level: l, a Python int.
           node: states at depth l, int32 [...].
-          alive: None, or what `restrict` or `exclude` returned, or its entry for this level: bool
-            [N_{l+1}] for all nodes, bool [B, N_{l+1}] for nodes [B, ...], or int32 [B, S] of
-            `exclude` for nodes [B, ...].
+          alive: None for all items; or the result of `restrict` or `exclude`; or its entry for this
+            level: bool [N_{l+1}] for all nodes, bool [B, N_{l+1}] for nodes [B, ...], or int32
+            [B, S] from `exclude` for nodes [B, ...].
         """
         if isinstance(alive, tuple | list):
             alive = alive[level]
@@ -269,13 +288,13 @@ class ItemIndex:
         return self._words(level, node, alive)
 
     def legal(self, level: int, node: Array, alive: Any = None) -> Array:
-        """Return which codes continue each node, bool [..., C_l]; arguments as of `words`."""
+        """Return which codes continue each node, bool [..., C_l]; see `words` for the arguments."""
         return unpack_bits(self.words(level, node, alive), self.sizes[level])
 
     def children(self, level: int, node: Array, alive: Any = None) -> tuple[Array, Array, Array]:
-        """Return codes, states and existence of each node's children, [..., M]: its window.
+        """Return codes, states and existence of the children in each node's window, [..., M].
 
-        All children, where the level has no masks. Arguments as of `words`.
+        If the level has no masks, these are all children. `words` explains the arguments.
         """
         if isinstance(alive, tuple | list):
             alive = alive[level]
@@ -286,21 +305,21 @@ class ItemIndex:
     def child(self, level: int, node: Array, code: Array) -> Array:
         """Return the state, int32 [...], that `code` leads to from `node`; -1 if it is not legal.
 
-        Cost: log2(max_children) dependent reads. `node` and `code` have one shape; `code` may be
-        any int32.
+        The cost is log2(max_children) dependent reads. `node` and `code` have the same shape, and
+        `code` may be any int32.
         """
         node, code = node.astype(jnp.int32), code.astype(jnp.int32)
         valid = (node >= 0) & (code >= 0) & (code < self.sizes[level])
         node, code = jnp.maximum(node, 0), jnp.where(valid, code, 0)
-        edge, found = _nodes.child_by_search(
+        edge, exists = _nodes.child_by_search(
             self.edges[level], self.starts[level], node, code, self.max_children[level]
         )
-        return jnp.where(valid & found, edge, -1)
+        return jnp.where(valid & exists, edge, -1)
 
     def leaves(self, depth: int, node: Array) -> tuple[Array, Array]:
-        """Return the first leaf below nodes at a depth, and how many there are, int32 [...].
+        """Return the first leaf below nodes at a depth, and the number of leaves, int32 [...].
 
-        None below a negative state. Cost: two chains of L - depth reads.
+        A negative state has no leaves. The cost is two chains of L - depth reads.
         """
         safe = jnp.maximum(node, 0)
         begin, end = (_subsets.leaf_begin(self.starts[depth:], n) for n in (safe, safe + 1))
@@ -319,19 +338,19 @@ class ItemIndex:
         return jnp.stack(states, axis=-1)
 
     def lookup(self, codes: Array) -> Array:
-        """Return the item, int32 [...], of each ID [..., L], or -1 if no item has it."""
+        """Return the item, int32 [...], of each ID [..., L]; -1 if no item has it."""
         return self.item(self.path(codes)[..., -1])
 
     def codes_of(self, item: Array) -> Array:
-        """Return the IDs, int32 [..., L], of items [...]; -1 throughout for a negative item."""
+        """Return the IDs, int32 [..., L], of items [...]; all -1 for a negative item."""
         codes = self.packed_codes[jnp.maximum(item, 0)].astype(jnp.int32)
         return jnp.where((item >= 0)[..., None], codes, -1)
 
     def restrict(self, allowed: Array) -> tuple[Array, ...]:
         """Return which edges lead to an allowed item: L arrays bool [(B,) N_{l+1}].
 
-        One prefix sum over the leaves and two gathers an edge: O(B I) time and memory. To exclude a
-        few items from a large catalogue, `exclude` needs O(B S) instead.
+        The cost is one prefix sum over the leaves and two gathers per edge: O(B I) time and memory.
+        To exclude a few items from a large catalogue, `exclude` needs only O(B S).
 
         Args:
           allowed: bool [I] or [B, I].
@@ -341,18 +360,18 @@ class ItemIndex:
     def exclude(self, items: Array) -> tuple[Array, ...]:
         """Return the edges below which every item is excluded: L arrays int32 [(B,) S], -1 unused.
 
-        The result goes where that of `restrict` goes, and means the same; O(S log S) a row and
-        level, whatever I.
+        The result can be used wherever a result of `restrict` can, with the same meaning. The cost
+        is O(S log S) per row and level, whatever I.
 
         Args:
-          items: excluded items, int32 [S] or [B, S]; may repeat; negative: padding.
+          items: excluded items, int32 [S] or [B, S]. They may repeat; negative ones are padding.
         """
         if items.ndim == 2:
             return jax.vmap(self.exclude)(items)
         return _subsets.exclude(self.starts, self.path(self.codes_of(items)))
 
     def save(self, directory: str | Path) -> None:
-        """Write `index.safetensors`, whole or not at all; masks are made on loading.
+        """Write `index.safetensors`, whole or not at all; `load` makes the masks again.
 
         Raises:
           ResourceError: the disk is full or the directory cannot be written.
@@ -373,10 +392,10 @@ class ItemIndex:
 
     @classmethod
     def load(cls, directory: str | Path) -> "ItemIndex":
-        """Read what `save` wrote, memory-mapped: one array at a time goes to the device.
+        """Read the index that `save` wrote through a memory map, one array at a time.
 
         Raises:
-          DataError: missing or damaged file.
+          DataError: the file is missing or damaged.
         """
         path = Path(directory) / "index.safetensors"
         arrays, settings = read_mapped(path, _KIND)
@@ -393,7 +412,7 @@ class ItemIndex:
             raise DataError(f"{path} lacks {error}; write it again with `jaxrec ids`") from error
 
     def _words(self, level: int, node: Array, alive: Array | None) -> Array:
-        """`words` of nodes [...] under alive edges [N_{l+1}] or without dead ones [S]."""
+        """Compute `words` of nodes [...], given alive edges [N_{l+1}] or excluded edges [S]."""
         edges, starts, masks = self.edges[level], self.starts[level], self.masks[level]
         safe, count = jnp.maximum(node, 0), -(-self.sizes[level] // 32)
         dead = alive if alive is not None and alive.dtype != jnp.bool_ else None
@@ -408,7 +427,7 @@ class ItemIndex:
         return jnp.where((node >= 0)[..., None], words, jnp.uint32(0))
 
     def _children(self, level: int, node: Array, alive: Array | None) -> tuple[Array, Array, Array]:
-        """`children` of nodes [...] under alive edges [N_{l+1}] or without dead ones [S]."""
+        """Compute `children` of nodes [...], given alive edges [N_{l+1}] or excluded edges [S]."""
         edges, starts = self.edges[level], self.starts[level]
         dead = alive if alive is not None and alive.dtype != jnp.bool_ else None
         codes, edge, there = _nodes.children(

@@ -1,4 +1,4 @@
-"""k-means for the quantizers: on a CPU, or for large inputs on the accelerator.
+"""k-means for the quantizers, on the CPU or, for large inputs, on the accelerator.
 
 Shapes: `I` vectors, `D` their width, `C` centroids.
 """
@@ -16,12 +16,12 @@ from jaxrec.core import DataError
 from jaxrec.ids._threads import one_thread
 from jaxrec.ids.kmeans_device import fit_on_device
 
-# Rows a centroid to fit on; more barely moves the centroids (faiss draws the same line).
+# Rows per centroid to fit on; more rows barely move the centroids (faiss uses the same limit).
 _ROWS_PER_CENTROID = 256
-# From so many numbers on, one run of few steps in float32 is within a percent of the best of three.
+# For inputs of so many numbers, one short run in float32 is within a percent of the best of three.
 _LARGE, _LARGE_ITERATIONS = 1 << 20, 25
 _MOST_DISTINCT = 1 << 14
-# Rows a centroid among which the seeds of a large input are drawn.
+# Rows per centroid among which the seeds of a large input are drawn.
 _SEED_ROWS = 16
 
 
@@ -30,8 +30,9 @@ def fit_centroids(
 ) -> np.ndarray:
     """Return centroids, float64 [c, D], with c = min(size, distinct vectors).
 
-    The best of `restarts` runs from k-means++ seeds is kept; large inputs get one run, in float32.
-    More than 256 rows a centroid are sampled down. Equal input and seed give equal centroids.
+    The best of `restarts` runs from k-means++ seeds is kept. Large inputs get one run in float32.
+    If there are more than 256 rows per centroid, a sample of them is used. Equal input and seed
+    give equal centroids.
     """
     return fit_many([vectors], [size], [seed], restarts, iterations)[0]
 
@@ -43,13 +44,13 @@ def fit_many(
     restarts: int = 3,
     iterations: int = 50,
 ) -> list[np.ndarray]:
-    """Return the centroids of several sets of vectors, as `fit_centroids` does, side by side."""
+    """Return the centroids of several sets of vectors, fitted in parallel as by `fit_centroids`."""
 
     def fit(job: tuple[np.ndarray, int, int]) -> np.ndarray:
         return _fit(*job, restarts, iterations)
 
     jobs = list(zip(parts, sizes, seeds, strict=True))
-    # One thread a fit; fits run beside one another. OpenMP's limit is that of the calling thread.
+    # Fits run in parallel with one thread each. OpenMP's limit applies per calling thread.
     with (
         one_thread("sklearn.cluster"),
         ThreadPoolExecutor(os.cpu_count(), initializer=one_thread) as pool,
@@ -77,8 +78,7 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
         if jax.default_backend() == "cpu":
             return _lloyd(vectors, size, rng, iterations).astype(np.float64)
         key = jax.random.key(int(rng.integers(2**31)))
-        found = fit_on_device(jnp.asarray(vectors), size, key, iterations)
-        return np.asarray(found, np.float64)
+        return np.asarray(fit_on_device(jnp.asarray(vectors), size, key, iterations), np.float64)
     model = KMeans(
         n_clusters=size,
         n_init=restarts,
@@ -92,9 +92,9 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
 
 
 def _lloyd(vectors: np.ndarray, size: int, rng: np.random.Generator, iterations: int) -> np.ndarray:
-    """Centroids float32 [C, D] of float32 vectors, from k-means++ seeds among some of the rows.
+    """Return centroids float32 [C, D] of float32 vectors, from k-means++ seeds among some rows.
 
-    Several times as fast as scikit-learn's, which reads the rows once for each centroid.
+    This is several times faster than scikit-learn, which reads the rows once for each centroid.
     """
     from scipy.sparse import csr_array
     from sklearn.cluster import kmeans_plusplus
@@ -110,7 +110,7 @@ def _lloyd(vectors: np.ndarray, size: int, rng: np.random.Generator, iterations:
         centroids = (member @ vectors) / np.maximum(count, 1)[:, None].astype(np.float32)
         empty = np.flatnonzero(count == 0)
         if len(empty):
-            # An empty centroid takes the row that is farthest from its own.
+            # An empty centroid moves to the row that is farthest from its own centroid.
             away = ((vectors - centroids[code]) ** 2).sum(axis=1)
             centroids[empty] = vectors[np.argsort(-away, kind="stable")[: len(empty)]]
     return centroids
@@ -128,7 +128,7 @@ def squared_distances(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 8192) -> np.ndarray:
     """Return int32 [I], the nearest centroid of each vector; ties go to the lower number.
 
-    In float32 for large inputs. A chunk's distances fit the cache.
+    Large inputs are compared in float32. The distances of one chunk fit the cache.
     """
     dtype = np.float32 if np.size(vectors) > _LARGE else np.float64
     centroids = np.asarray(centroids, dtype)
@@ -143,10 +143,10 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 8192) -> np
 
 
 def check_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors as float64 [I, D].
+    """Return vectors as float64 [I, D], after checking them.
 
     Raises:
-      DataError: not a matrix, empty, or with entries that are not finite.
+      DataError: the vectors are not a matrix, are empty, or have entries that are not finite.
     """
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim != 2 or vectors.size == 0:

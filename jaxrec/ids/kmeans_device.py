@@ -1,7 +1,7 @@
 """k-means on the accelerator: k-means++ seeds, then Lloyd or mini-batch steps, in one jitted call.
 
 Sources: Arthur and Vassilvitskii, "k-means++", 2007; Sculley, "Web-Scale K-Means Clustering", 2010
-(mini-batches with a step of one over the rows that a centroid has seen).
+(mini-batches; the step size of a centroid is one over the number of rows it has seen).
 
 Shapes: `I` vectors, `D` their width, `C` centroids, `M` rows of a mini-batch.
 """
@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-# Seeds are drawn from at most so many rows a centroid: each draw reads all of them.
+# Seeds are drawn from at most so many rows per centroid, because each draw reads all of them.
 _SEED_ROWS = 64
 
 
@@ -22,16 +22,17 @@ def fit_on_device(
 ) -> jax.Array:
     """Return centroids, float32 [C, D].
 
-    A centroid that no row is nearest to moves to the row that is farthest from its own centroid.
+    A centroid without rows moves to the row that is farthest from its own centroid.
 
     Args:
       vectors: float32 [I, D], at least C rows.
       size: C (static).
-      key: of seeds and batches.
-      iterations: steps (static).
-      batch: M rows a step, drawn anew each time (static); None for all rows.
+      key: random key for seeds and batches.
+      iterations: number of steps (static).
+      batch: M, rows drawn for each step (static); None uses all rows.
 
-    Cost: at most 2 I C D log(C) operations for the seeds, 4 M C D a step, all in matrix products.
+    Cost: at most 2 I C D log(C) operations for the seeds and 4 M C D per step, all in matrix
+    products.
     """
     seed_key, key = jax.random.split(key)
     few = min(vectors.shape[0], _SEED_ROWS * size)
@@ -56,7 +57,7 @@ def fit_on_device(
             seen = seen + count
             step = (total - count[:, None] * centroids) / jnp.maximum(seen, 1.0)[:, None]
             moved = centroids + step
-        # The c-th empty centroid takes the c-th farthest row.
+        # The c-th empty centroid moves to the c-th farthest row.
         _, far = jax.lax.top_k(distance.min(1), min(size, rows.shape[0]))
         empty = seen == 0
         rank = jnp.clip(jnp.cumsum(empty) - 1, 0, far.shape[0] - 1)
@@ -69,7 +70,7 @@ def fit_on_device(
 
 
 def _seeds(rows: jax.Array, size: int, key: jax.Array) -> jax.Array:
-    """Greedy k-means++: of a few draws by squared distance, the one that lowers the sum most."""
+    """Greedy k-means++: draw a few rows by squared distance and keep the one that helps most."""
     tries = 2 + int(math.log(size))
     first_key, key = jax.random.split(key)
     first = rows[jax.random.randint(first_key, (), 0, rows.shape[0])]
@@ -80,7 +81,7 @@ def _seeds(rows: jax.Array, size: int, key: jax.Array) -> jax.Array:
     ) -> tuple[tuple, None]:
         centroids, distance = state
         at, key = item
-        # Rows that are seeds already have weight 0; where all have, any row will do.
+        # Rows that are already seeds have weight 0. If all rows have, any row will do.
         weight = jnp.log(jnp.maximum(distance, 1e-30))
         drawn = rows[jax.random.categorical(key, weight, shape=(tries,))]
         closer = jnp.minimum(distance[None], _distances(drawn, rows))
@@ -93,7 +94,7 @@ def _seeds(rows: jax.Array, size: int, key: jax.Array) -> jax.Array:
 
 
 def _distances(rows: jax.Array, centroids: jax.Array) -> jax.Array:
-    """Squared distances [I, C], in float32 whatever the hardware's default."""
+    """Return squared distances [I, C], in float32 whatever the hardware's default precision is."""
     cross = jnp.einsum("id,cd->ic", rows, centroids, precision="highest")
     norms = (rows**2).sum(1)[:, None] + (centroids**2).sum(1)[None, :]
     return jnp.maximum(norms - 2 * cross, 0.0)

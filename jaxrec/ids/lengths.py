@@ -1,18 +1,17 @@
-"""IDs of different lengths: END codes, prefixes, and rows of tokens made into codes.
+"""IDs of different lengths: END codes, prefixes, and codes for rows of tokens.
 
-Where an ID ends, -1 follows (see `codes.ItemCodes`). `closed` writes the end as a code of its own,
-one more at each level at which some ID has already ended:
+An ID that ends early is followed by -1 (see `codes.ItemCodes`). `closed` replaces -1 by an END
+code, an additional code at each level at which some ID has already ended:
 
     sizes  4  2  5              4  3    6
     codes  3  1  4      ->      3  1    4
            0 -1 -1              0  END  END        END_1 = 2, END_2 = 5
 
-After that all rows are of one length, and vocabulary, trie, loss and beam search take them as they
-take any others. It also settles what a prefix means: where one ID is the beginning of another
-("Alien", "Alien Resurrection"), END is a choice that the model makes; where none is, each END is
-the only legal code at its node.
+Then all rows have one length, and vocabulary, trie, loss and beam search treat them like any other
+IDs. It also settles the meaning of prefixes. If one ID is a prefix of another ("Alien", "Alien
+Resurrection"), END is a choice of the model; otherwise END is the only legal code at its node.
 
-Shapes: `I` items, `L` levels (longest ID), `C` codes a level.
+Shapes: `I` items, `L` levels (longest ID), `C` codes per level.
 """
 
 import dataclasses
@@ -29,10 +28,19 @@ _ENDS = "end_codes"
 
 
 def closed(item_codes: ItemCodes) -> ItemCodes:
-    """Return IDs of one length: an END code (the level's old size) stands where an ID has ended.
+    """Return IDs of one length, in which END codes fill the levels after the end of an ID.
 
-    Unchanged where all IDs are of one length. Metadata name the codes under "end_codes" (None at
-    levels without) and keep "mean_length", that without ENDs; all else there counts ENDs as codes.
+    The END code of a level is its old codebook size. If all IDs have one length, they are returned
+    unchanged. The metadata list the END codes under "end_codes" (None for a level without one).
+    "mean_length" there does not count ENDs; all other statistics treat them as codes.
+
+    Example:
+      >>> titles = ItemCodes(codes=np.array([[3, 1], [0, -1]]), sizes=(4, 2), scheme="mine")
+      >>> both = closed(titles)
+      >>> both.codes.tolist(), both.sizes
+      ([[3, 1], [0, 2]], (4, 3))
+      >>> opened(both).codes.tolist()
+      [[3, 1], [0, -1]]
     """
     shortest, longest = int(item_codes.lengths.min()), item_codes.levels
     if shortest == longest:
@@ -50,7 +58,7 @@ def closed(item_codes: ItemCodes) -> ItemCodes:
 
 
 def opened(item_codes: ItemCodes) -> ItemCodes:
-    """Return the IDs that `closed` was given; unchanged where it changed nothing."""
+    """Return the IDs as they were before `closed`; IDs without END codes are returned unchanged."""
     ends = item_codes.metadata.get(_ENDS)
     if ends is None:
         return item_codes
@@ -63,35 +71,38 @@ def opened(item_codes: ItemCodes) -> ItemCodes:
 
 
 def is_closed(item_codes: ItemCodes) -> bool:
-    """Whether `closed` gave these IDs END codes."""
+    """Whether these IDs have END codes from `closed`."""
     return item_codes.metadata.get(_ENDS) is not None
 
 
 def check_prefix_free(item_codes: ItemCodes) -> None:
-    """Check that an ID can be recognised without looking for its end.
+    """Check that no ID is a prefix of another, so that IDs can be decoded without END codes.
 
-    Only who decodes IDs without END codes needs that. Equal IDs are prefixes of one another.
+    Equal IDs are prefixes of each other.
 
     Raises:
-      DataError: the ID of one item begins that of another; names both.
+      DataError: one ID is a prefix of another; the message names both items.
+
+    Example:
+      >>> check_prefix_free(ItemCodes(codes=np.array([[0, 1], [1, -1]]), sizes=(2, 2), scheme="a"))
     """
     codes = opened(item_codes).codes
     order = sort_order_with_ends(codes, item_codes.sizes)
     ranked = codes[order]
-    # What begins any row begins the next one too: rows are sorted, prefixes first.
+    # Rows are sorted with prefixes first, so a prefix of any row is also a prefix of the next row.
     begins = ((ranked[:-1] == ranked[1:]) | (ranked[:-1] < 0)).all(axis=1)
     if begins.any():
         at = int(begins.argmax())
         short, long = (row[row >= 0].tolist() for row in ranked[at : at + 2])
         raise DataError(
-            f"the ID of item {order[at]}, {tuple(short)}, begins that of item {order[at + 1]}, "
-            f"{tuple(long)}; give IDs END codes with ids.closed, or make them unique with "
-            "collisions.repair"
+            f"the ID of item {order[at]}, {tuple(short)}, is a prefix of the ID of item "
+            f"{order[at + 1]}, {tuple(long)}; add END codes with ids.closed, or make IDs unique "
+            "with ids.repair"
         )
 
 
 def pad_rows(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
-    """Write rows of numbers below one another, int64 [I, L], with -1 after each end."""
+    """Stack rows of numbers of different lengths as int64 [I, L], with -1 after each end."""
     lengths = np.array([len(row) for row in rows], np.int64)
     padded = np.full((len(rows), max(int(lengths.max(initial=0)), 1)), -1, np.int64)
     filled = np.arange(padded.shape[1])[None, :] < lengths[:, None]
@@ -102,13 +113,14 @@ def pad_rows(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
 def number_tokens(
     tokens: np.ndarray,
 ) -> tuple[np.ndarray, tuple[int, ...], list[np.ndarray]]:
-    """Number the tokens of each level in ascending order, so that no code lies idle.
+    """Number the tokens of each level in ascending order, so that every code is in use.
 
     Args:
-      tokens: whole numbers from 0 on, [I, L], with -1 after each end.
+      tokens: whole numbers of at least 0, [I, L], with -1 after each end.
 
     Returns:
-      codes, int32 [I, L], -1 where tokens are; sizes; and for each level the token of each code.
+      Codes, int32 [I, L], with -1 where tokens have it; the codebook sizes; and for each level the
+      token of each code.
     """
     codes = np.full(tokens.shape, -1, np.int32)
     books = []

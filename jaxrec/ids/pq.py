@@ -1,11 +1,11 @@
 """Product quantization: a vector is cut into L segments, each coded by its nearest centroid.
 
 Source: Jegou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", 2011.
-Rotations: Ge, He, Ke and Sun, "Optimized Product Quantization", 2013: eigenvalue allocation
-balances the variance between segments, the alternation then fits the rotation R to the codes. As
-item IDs: Hou et al., "VQ-Rec", 2023.
+Rotations: Ge, He, Ke and Sun, "Optimized Product Quantization", 2013. There, eigenvalue allocation
+balances the variance between segments, and an alternation fits the rotation R to the codes. As item
+IDs: Hou et al., "VQ-Rec", 2023.
 
-Shapes: `I` items, `D` vector width, `L` levels, `C` codes a level, `d_l` width of segment l.
+Shapes: `I` items, `D` vector width, `L` levels, `C` codes per level, `d_l` width of segment l.
 """
 
 import dataclasses
@@ -32,23 +32,30 @@ def fit(
     restarts: int = 3,
     opq_iterations: int = 10,
 ) -> ItemCodes:
-    """Return the PQ codes of vectors [I, D]; IDs may collide, see `collisions.repair`.
+    """Return the PQ codes of vectors [I, D]; IDs may collide, which `ids.repair` repairs.
 
     Args:
       vectors: item vectors [I, D].
       levels: L, also the number of segments.
-      size: codes a level, one number or one a level.
-      seed: of k-means.
-      rotate: "none": segments of the vectors as they are, which for SVD vectors makes the first
-        code the coarsest and gave the fewest collisions on film texts; "balanced": principal
-        axes dealt to the segments so that their variances multiply to about the same; "opq": from
-        there, alternate between codes and the rotation that fits them best: least distortion.
-      restarts: k-means runs a segment; the best is kept.
+      size: codes per level, one number or one number per level.
+      seed: seed of k-means.
+      rotate: "none" cuts the vectors as they are. For SVD vectors this makes the first code the
+        coarsest, and it gave the fewest collisions on film texts. "balanced" distributes the
+        principal axes so that the variances of each segment have about the same product. "opq"
+        starts there and alternates between codes and the rotation that fits them best; it has the
+        least distortion.
+      restarts: k-means runs per segment, of which the best is kept.
       opq_iterations: rounds of the alternation.
 
     Raises:
-      ConfigError: more levels than vector columns, bad sizes, or an unknown rotation.
-      DataError: vectors that are not a finite matrix.
+      ConfigError: there are more levels than vector columns, a size is invalid, or the rotation is
+        unknown.
+      DataError: the vectors are not a finite matrix.
+
+    Example:
+      >>> vectors = np.array([[0.0, 0.0], [0.0, 5.0], [9.0, 0.0], [9.0, 5.0]])
+      >>> fit(vectors, levels=2, size=2).codes.tolist()
+      [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
     vectors, sizes = check_vectors(vectors), level_sizes(levels, size)
     if levels > vectors.shape[1]:
@@ -96,11 +103,11 @@ def fit(
 def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
     """Return codes, int32 [I', L], of new vectors [I', D] under fitted codebooks.
 
-    L counts the quantized levels: a suffix that `collisions.repair` added has no codebook.
+    L is the number of quantized levels: a suffix that `ids.repair` added has no codebook.
 
     Raises:
-      ConfigError: vectors of another width.
-      DataError: vectors that are not a finite matrix.
+      ConfigError: the vectors have another width.
+      DataError: the vectors are not a finite matrix.
     """
     parts = _rotated(item_codes, vectors)
     books = (
@@ -110,12 +117,13 @@ def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
 
 
 def recoded(item_codes: ItemCodes, vectors: np.ndarray) -> ItemCodes:
-    """Return the codes of new vectors [I', D] under fitted codebooks, as the IDs of those items.
+    """Return ItemCodes of new vectors [I', D] under fitted codebooks.
 
-    So codebooks can be fitted on some of a catalogue's items, or on another's, and code all of it.
+    With it, codebooks that were fitted on part of a catalogue, or on another one, code all items.
 
     Raises:
-      ConfigError, DataError: as `encode`.
+      ConfigError: the vectors have another width.
+      DataError: the vectors are not a finite matrix.
     """
     codes = encode(item_codes, vectors)
     metadata = {**item_codes.metadata, **code_statistics(codes, item_codes.sizes)}
@@ -123,7 +131,7 @@ def recoded(item_codes: ItemCodes, vectors: np.ndarray) -> ItemCodes:
 
 
 def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
-    """Return the vectors, float64 [I', D], that codes [I', L] stand for."""
+    """Return the vectors, float64 [I', D], that the codes [I', L] represent."""
     books = item_codes.codebooks
     parts = [
         books[f"centroids_{level}"][codes[:, level]]
@@ -135,7 +143,7 @@ def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
 def level_costs(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
     """Return L arrays [I', c_l]: squared distance of each vector's segment l to each centroid.
 
-    The squared distance between a vector and what an ID stands for is the sum over the levels.
+    Their sum over the levels is the squared distance between a vector and the vector of an ID.
     """
     parts = _rotated(item_codes, vectors)
     return [
@@ -148,27 +156,28 @@ def _rotated(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
     books, vectors = item_codes.codebooks, check_vectors(vectors)
     if vectors.shape[1] != len(books["mean"]):
         raise ConfigError(
-            f"the codebooks code vectors of width {len(books['mean'])}, got {vectors.shape[1]}"
+            f"the codebooks code vectors of width {len(books['mean'])}, got width "
+            f"{vectors.shape[1]}; make the vectors like those of the fit"
         )
     return _segments((vectors - books["mean"]) @ books["rotation"], quantized_levels(item_codes))
 
 
 def _segments(vectors: np.ndarray, levels: int) -> list[np.ndarray]:
-    """Cut [I, D] into L blocks of columns, [I, d_l], whose widths differ by one at most."""
+    """Cut [I, D] into L blocks of columns, [I, d_l], whose widths differ by at most one."""
     return np.array_split(vectors, levels, axis=1)
 
 
 def _balanced_rotation(centred: np.ndarray, levels: int) -> np.ndarray:
-    """Eigenvalue allocation: orthogonal [D, D] that evens the product of variances of segments."""
+    """Eigenvalue allocation: orthogonal [D, D] that balances the product of segment variances."""
     width = centred.shape[1]
     values, axes = np.linalg.eigh(centred.T @ centred / len(centred))
     values, axes = values[::-1], axes[:, ::-1]
-    # A sign convention, which LAPACK leaves open.
+    # LAPACK leaves the sign open; make the largest entry of each axis positive.
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(width)])
     room = [len(part) for part in np.array_split(np.arange(width), levels)]
     dealt: list[list[int]] = [[] for _ in range(levels)]
     product = np.zeros(levels)  # in logarithms
-    # The floor keeps axes without variance from outweighing the rest: relative to the largest.
+    # The floor, relative to the largest value, keeps axes without variance from dominating.
     logs = np.log(np.maximum(values, 1e-12 * max(values[0], 1e-30)) / max(values[0], 1e-30)) + 28
     for axis in range(width):
         free = [level for level in range(levels) if len(dealt[level]) < room[level]]
@@ -181,7 +190,7 @@ def _balanced_rotation(centred: np.ndarray, levels: int) -> np.ndarray:
 def _opq_rotation(
     centred: np.ndarray, rotation: np.ndarray, sizes: Sequence[int], seed: int, iterations: int
 ) -> np.ndarray:
-    """Alternate: codes of X R give Y; R = U V^T of the SVD of X^T Y minimizes ||X R - Y||."""
+    """Alternate: quantize X R to get Y, then minimize ||X R - Y|| by R = U V^T from svd(X^T Y)."""
     for _ in range(iterations):
         parts = _segments(centred @ rotation, len(sizes))
         seeds = [seed + level for level in range(len(sizes))]

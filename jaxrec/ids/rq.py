@@ -1,11 +1,11 @@
-"""Residual k-means quantization: each level codes what the levels before it left over.
+"""Residual k-means quantization: each level codes the residual of the levels before it.
 
-Level l codes r_l by its nearest centroid and passes on r_{l+1} = r_l - c_l, so the first code is a
-coarse cluster and the later ones refine it. Source: Chen, Guan and Wang, "Approximate Nearest
+Level l codes r_l by its nearest centroid c_l and passes on r_{l+1} = r_l - c_l. So the first code
+is a coarse cluster and the later codes refine it. Source: Chen, Guan and Wang, "Approximate Nearest
 Neighbor Search by Residual Vector Quantization", 2010; as item IDs (with a learned encoder):
 Rajput et al., "Recommender Systems with Generative Retrieval" (TIGER), 2023.
 
-Shapes: `I` items, `D` vector width, `L` levels, `C` codes a level.
+Shapes: `I` items, `D` vector width, `L` levels, `C` codes per level.
 """
 
 from collections.abc import Sequence
@@ -26,18 +26,24 @@ def fit(
     seed: int = 0,
     restarts: int = 3,
 ) -> ItemCodes:
-    """Return the residual codes of vectors [I, D]; IDs may collide, see `collisions.repair`.
+    """Return the residual codes of vectors [I, D]; IDs may collide, which `ids.repair` repairs.
 
     Args:
       vectors: item vectors [I, D].
       levels: L.
-      size: codes a level, one number or one a level.
-      seed: of k-means.
-      restarts: k-means runs a level; the best is kept.
+      size: codes per level, one number or one number per level.
+      seed: seed of k-means.
+      restarts: k-means runs per level, of which the best is kept.
 
     Raises:
-      ConfigError: bad sizes.
-      DataError: vectors that are not a finite matrix.
+      ConfigError: a size is invalid.
+      DataError: the vectors are not a finite matrix.
+
+    Example:
+      >>> vectors = np.array([[0.0], [1.0], [10.0], [11.0]])
+      >>> codes = fit(vectors, levels=2, size=2).codes
+      >>> sorted(codes[:, 0].tolist()), bool(codes[0, 0] == codes[1, 0])
+      ([0, 0, 1, 1], True)
     """
     vectors, sizes = check_vectors(vectors), level_sizes(levels, size)
     mean = vectors.mean(axis=0)
@@ -68,11 +74,11 @@ def fit(
 def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
     """Return codes, int32 [I', L], of new vectors [I', D] under fitted codebooks.
 
-    L counts the quantized levels: a suffix that `collisions.repair` added has no codebook.
+    L is the number of quantized levels: a suffix that `ids.repair` added has no codebook.
 
     Raises:
-      ConfigError: vectors of another width.
-      DataError: vectors that are not a finite matrix.
+      ConfigError: the vectors have another width.
+      DataError: the vectors are not a finite matrix.
     """
     residual, codes = _centred(item_codes, vectors), []
     for level in range(quantized_levels(item_codes)):
@@ -83,7 +89,7 @@ def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
 
 
 def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
-    """Return the vectors, float64 [I', D], that codes [I', L] stand for."""
+    """Return the vectors, float64 [I', D], that the codes [I', L] represent."""
     books = item_codes.codebooks
     levels = range(quantized_levels(item_codes))
     return sum((books[f"centroids_{k}"][codes[:, k]] for k in levels), start=books["mean"][None])
@@ -92,8 +98,8 @@ def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
 def level_costs(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
     """Return L arrays [I', c_l]: squared distance of each vector's residual to each centroid.
 
-    Residuals are those of the nearest codes, so the sum over levels ranks IDs exactly where only
-    the last code differs, and approximately where an earlier one does.
+    Residuals are those of the nearest codes. So the sum over levels ranks IDs exactly if only their
+    last codes differ, and approximately otherwise.
     """
     residual, costs = _centred(item_codes, vectors), []
     for level in range(quantized_levels(item_codes)):
@@ -107,6 +113,7 @@ def _centred(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
     mean, vectors = item_codes.codebooks["mean"], check_vectors(vectors)
     if vectors.shape[1] != len(mean):
         raise ConfigError(
-            f"the codebooks code vectors of width {len(mean)}, got {vectors.shape[1]}"
+            f"the codebooks code vectors of width {len(mean)}, got width {vectors.shape[1]}; "
+            "make the vectors like those of the fit"
         )
     return vectors - mean

@@ -1,22 +1,23 @@
-"""RQ-VAE: residual quantization in the latent space of an autoencoder that is trained with it.
+"""RQ-VAE: residual quantization in the latent space of an autoencoder, trained together with it.
 
     z = encoder(x)    r_0 = z    c_l = argmin_k ||r_l - e_l(k)||    r_{l+1} = r_l - e_l(c_l)
     q = sum_l e_l(c_l)           y = decoder(z + sg(q - z))
 
     loss = ||x - y||^2 + sum_l ||sg(r_l) - e_l(c_l)||^2 + beta ||r_l - sg(e_l(c_l))||^2
 
-summed over columns, averaged over the batch; sg stops gradients, so that the reconstruction's
-gradient passes straight through q to the encoder, and codebooks learn from the second term alone.
-First the autoencoder learns alone: an untrained encoder moves so fast that codes lose the clusters
-they stood on. Then codebooks start from residual k-means of a batch, and all learn together; a code
-that no item chose for a while is put on a residual of the current batch.
+summed over columns and averaged over the batch. sg stops gradients, so the reconstruction's
+gradient passes straight through q to the encoder, and codebooks learn only from the second term.
+The autoencoder first trains without codebooks, because an untrained encoder moves so fast that
+codes lose their clusters. Then codebooks start from residual k-means of a batch, and everything
+trains together. A code that no item has chosen for a while is reset to a residual of the current
+batch.
 
 Sources: Zeghidour et al., "SoundStream", 2021 (residual codebooks, k-means start, dead codes); Lee
 et al., "Autoregressive Image Generation using Residual Quantization", 2022; as item IDs: Rajput et
 al., "Recommender Systems with Generative Retrieval" (TIGER), 2023, section 3.1 (beta 0.25, latent
 width 32).
 
-Shapes: `I` items, `B` batch, `D` vector width, `Z` latent width, `L` levels, `C` codes a level.
+Shapes: `I` items, `B` batch, `D` vector width, `Z` latent width, `L` levels, `C` codes per level.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
-# No code is put elsewhere in the last fifth of the training: codebooks and encoder settle.
+# No code is reset in the last fifth of the training, so that codebooks and encoder settle.
 _RESEED_UNTIL = 0.8
 
 Layers = tuple[tuple[Any, Any], ...]  # weights [in, out] and bias [out] of each layer
@@ -43,17 +44,24 @@ Layers = tuple[tuple[Any, Any], ...]  # weights [in, out] and bias [out] of each
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RqVaeConfig:
-    """How the autoencoder is built and trained.
+    """Architecture and training of the autoencoder.
 
     Attributes:
-      latent: Z, width of what is quantized; the vectors' own width if that is less.
-      hidden: widths of the encoder's layers; the decoder has them in reverse.
-      warmup: batches without codebooks, before the others.
-      steps: batches with codebooks.
-      batch_size: B; all items if there are fewer.
-      learning_rate: of Adam, for all parameters.
-      commitment: beta, how strongly the encoder is held to its codes.
-      reseed_every: steps after which codes that were not chosen once are put elsewhere; 0: never.
+      latent: Z, width of the quantized vectors, at most the width of the item vectors.
+      hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
+      warmup: number of first steps, which train without codebooks.
+      steps: number of steps with codebooks.
+      batch_size: B, at most the number of items.
+      learning_rate: learning rate of Adam for all parameters.
+      commitment: beta, weight of the term that keeps the encoder close to its codes.
+      reseed_every: number of steps after which unused codes are reset; 0 for never.
+
+    Raises:
+      ConfigError: a number is out of range.
+
+    Example:
+      >>> RqVaeConfig(latent=8, steps=100).hidden
+      (128,)
     """
 
     latent: int = 32
@@ -66,7 +74,7 @@ class RqVaeConfig:
     reseed_every: int = 50
 
     def __post_init__(self) -> None:
-        """Reject numbers that make no model."""
+        """Reject numbers with which no model can be built."""
         for name in ("latent", "steps", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"RQ-VAE {name} must be above 0, got {getattr(self, name)}")
@@ -83,8 +91,8 @@ class Params:
     """Parameters of the autoencoder and its codebooks.
 
     Attributes:
-      encoder: layers from D to Z.
-      decoder: layers from Z to D.
+      encoder: layers from width D to Z.
+      decoder: layers from width Z to D.
       books: L codebooks [C_l, Z].
     """
 
@@ -101,20 +109,20 @@ def fit(
     config: RqVaeConfig = RqVaeConfig(),
     seed: int = 0,
 ) -> ItemCodes:
-    """Train on vectors [I, D] and return their codes; IDs may collide, see `collisions.repair`.
+    """Train on vectors [I, D] and return their codes; IDs may collide, which `ids.repair` repairs.
 
-    Equal input and seed give equal codes on one kind of machine.
+    Equal input and seed give equal codes on the same kind of machine.
 
     Args:
       vectors: item vectors [I, D].
       levels: L.
-      size: codes a level, one number or one a level.
-      config: model and training.
-      seed: of everything drawn.
+      size: codes per level, one number or one number per level.
+      config: architecture and training.
+      seed: seed of every random draw.
 
     Raises:
-      ConfigError: bad sizes.
-      DataError: vectors that are not a finite matrix.
+      ConfigError: a size is invalid.
+      DataError: the vectors are not a finite matrix.
     """
     vectors, sizes = check_vectors(vectors), level_sizes(levels, size)
     mean = vectors.mean(axis=0)
@@ -168,11 +176,11 @@ def fit(
 def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
     """Return codes, int32 [I', L], of new vectors [I', D] under the trained encoder and codebooks.
 
-    L counts the quantized levels: a suffix that `collisions.repair` added has no codebook.
+    L is the number of quantized levels: a suffix that `ids.repair` added has no codebook.
 
     Raises:
-      ConfigError: vectors of another width.
-      DataError: vectors that are not a finite matrix.
+      ConfigError: the vectors have another width.
+      DataError: the vectors are not a finite matrix.
     """
     residual, codes = _latent(item_codes, vectors), []
     for level in range(quantized_levels(item_codes)):
@@ -183,7 +191,7 @@ def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
 
 
 def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
-    """Return the vectors, float64 [I', D], that codes [I', L] stand for."""
+    """Return the vectors, float64 [I', D], that the codes [I', L] represent."""
     books = item_codes.codebooks
     parts = [books[f"centroids_{l}"][codes[:, l]] for l in range(quantized_levels(item_codes))]
     quantized = np.sum(parts, axis=0, dtype=np.float32)
@@ -193,7 +201,7 @@ def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
 def level_costs(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
     """Return L arrays [I', C_l]: squared latent distance of each residual to each centroid.
 
-    As in `rq.level_costs`, residuals are those of the nearest codes.
+    Residuals are those of the nearest codes, as in `rq.level_costs`.
     """
     residual, costs = _latent(item_codes, vectors), []
     for level in range(quantized_levels(item_codes)):
@@ -204,16 +212,16 @@ def level_costs(item_codes: ItemCodes, vectors: np.ndarray) -> list[np.ndarray]:
 
 
 def straight_through(z: jax.Array, q: jax.Array) -> jax.Array:
-    """Give q forward and z backward: z + sg(q - z)."""
+    """Return q in the forward pass with the gradient of z: z + sg(q - z)."""
     return z + lax.stop_gradient(q - z)
 
 
 def loss(
     params: Params, x: jax.Array, beta: float
 ) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]]:
-    """Return the loss of a batch [B, D]; and, of each level, codes [B] and residuals [B, Z].
+    """Return the loss of a batch [B, D], and the codes [B] and residuals [B, Z] of each level.
 
-    Without codebooks it is that of a plain autoencoder.
+    Without codebooks it is the loss of a plain autoencoder.
     """
     z = _mlp(params.encoder, x)
     residual, q = z, jnp.zeros_like(z)
@@ -237,7 +245,7 @@ def loss(
 def _train(
     params: Params, x: Any, key: jax.Array, *, config: RqVaeConfig, steps: int
 ) -> tuple[Params, jax.Array]:
-    """Train on all vectors [I, D]: parameters, and the loss of each step [steps]."""
+    """Train on all vectors [I, D]; return the parameters and the loss of each step [steps]."""
     import optax
 
     optimizer = optax.adam(config.learning_rate)
@@ -252,7 +260,7 @@ def _train(
         (value, (codes, residuals)), gradient = jax.value_and_grad(loss, has_aux=True)(
             params, x[rows], config.commitment
         )
-        # Optax raises floats to integer powers, which strict promotion refuses.
+        # Optax raises floats to integer powers, which strict promotion rejects.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
@@ -274,7 +282,7 @@ def _train(
 
 
 def _init(rng: np.random.Generator, width: int, latent: int, hidden: tuple[int, ...]) -> Params:
-    """Layers with normal weights of variance 2 / inputs (He et al., 2015), without codebooks."""
+    """Return layers with normal weights of variance 2 / inputs (He et al., 2015), no codebooks."""
 
     def layers(*widths: int) -> Layers:
         return tuple(
@@ -289,12 +297,12 @@ def _init(rng: np.random.Generator, width: int, latent: int, hidden: tuple[int, 
 
 
 def _first_books(latent: np.ndarray, sizes: Sequence[int], seed: int) -> tuple[np.ndarray, ...]:
-    """Residual k-means of a batch's latent vectors [B, Z]: L codebooks, float32 [C_l, Z]."""
+    """Run residual k-means on latent vectors [B, Z]; return L codebooks, float32 [C_l, Z]."""
     rng, books, residual = np.random.default_rng(seed), [], np.asarray(latent, np.float64)
     for level, size in enumerate(sizes):
         book = fit_centroids(residual, size, seed + level, restarts=3, iterations=20)
         if len(book) < size:
-            # Fewer distinct vectors than codes: the rest begin beside residuals, as spares.
+            # If there are fewer distinct vectors than codes, the spare codes start near residuals.
             extra = residual[rng.integers(0, len(residual), size - len(book))]
             noise = rng.normal(0.0, 0.01 * residual.std(), extra.shape)
             book = np.concatenate([book, extra + noise])
@@ -304,11 +312,12 @@ def _first_books(latent: np.ndarray, sizes: Sequence[int], seed: int) -> tuple[n
 
 
 def _latent(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
-    """Latent vectors, float32 [I', Z], of vectors [I', D]."""
+    """Return the latent vectors, float32 [I', Z], of vectors [I', D]."""
     books, vectors = item_codes.codebooks, check_vectors(vectors)
     if vectors.shape[1] != len(books["mean"]):
         raise ConfigError(
-            f"the codebooks code vectors of width {len(books['mean'])}, got {vectors.shape[1]}"
+            f"the codebooks code vectors of width {len(books['mean'])}, got width "
+            f"{vectors.shape[1]}; make the vectors like those of the fit"
         )
     x = ((vectors - books["mean"]) / books["spread"]).astype(np.float32)
     return _mlp(_layers(books, "encoder"), x)
@@ -324,7 +333,7 @@ def _layers(books: dict[str, np.ndarray], name: str) -> Layers:
 
 
 def _mlp(layers: Layers, x: Any) -> Any:
-    """ReLU between layers and none after the last; numpy or JAX, [B, in] -> [B, out]."""
+    """Apply layers with ReLU between them, on numpy or JAX arrays: [B, in] to [B, out]."""
     for w, b in layers[:-1]:
         x = (x @ w + b[None]).clip(0)
     w, b = layers[-1]
@@ -332,9 +341,9 @@ def _mlp(layers: Layers, x: Any) -> Any:
 
 
 def _argmin(rows: jax.Array) -> jax.Array:
-    """First place of the least entry of each row [B, C], int32 [B].
+    """Return the first position of the minimum of each row [B, C], int32 [B].
 
-    On CPUs XLA runs its own argmin entry by entry; two plain minima take a third of the time.
+    On CPUs XLA computes argmin one entry at a time; two plain minima take a third of the time.
     """
     place = lax.broadcasted_iota(jnp.int32, rows.shape, 1)
     least = rows.min(axis=1, keepdims=True)
@@ -342,5 +351,5 @@ def _argmin(rows: jax.Array) -> jax.Array:
 
 
 def _squares(x: jax.Array) -> jax.Array:
-    """Squared length of the rows [B, D], averaged over the batch."""
+    """Return the mean squared length of the rows [B, D]."""
     return (x**2).sum(axis=1).mean()

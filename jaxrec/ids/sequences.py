@@ -1,4 +1,4 @@
-"""Histories written as ID tokens, aligned so that every item starts at the same column.
+"""Histories as ID tokens, aligned on the right, so that items start at the same columns.
 
 PAD PAD BOS a0 a1 b0 b1      L = 2, items a and b, room for 3 items
 """
@@ -16,16 +16,21 @@ def write_histories(
     max_items: int,
     starts: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Write each history's last `max_items` items as tokens, padded on the left.
+    """Write the last `max_items` items of each history as tokens, padded on the left.
 
     Args:
-      histories: B arrays of items, oldest first; may be empty.
+      histories: B arrays of items, oldest first; an array may be empty.
       item_tokens: `[I, L]` int32, tokens of each item.
-      max_items: items a row has room for.
-      starts: B tokens that take BOS's place, such as those of users; None for BOS.
+      max_items: number of items for which a row has room.
+      starts: B tokens that replace BOS, such as tokens of users; None for BOS.
 
     Returns:
-      `[B, 1 + max_items * L]` int32: PAD ..., BOS, then the items' tokens.
+      `[B, 1 + max_items * L]` int32: PAD ..., BOS, then the tokens of the items.
+
+    Example:
+      >>> item_tokens = np.array([[2, 4], [3, 5]], np.int32)
+      >>> write_histories([np.array([0, 1]), np.array([1])], item_tokens, 2).tolist()
+      [[1, 2, 4, 3, 5], [0, 0, 1, 3, 5]]
     """
     starts = [BOS] * len(histories) if starts is None else starts
     levels = item_tokens.shape[1]
@@ -39,9 +44,11 @@ def write_histories(
 
 
 def pad_items(histories: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """Items of each history in `[B, length]` int32, padded on the left with -1, newest last.
+    """Return the newest items of each history, `[B, length]` int32, padded on the left with -1.
 
-    Histories longer than `length` keep their newest items.
+    Example:
+      >>> pad_items([np.array([5]), np.array([1, 2, 3])], 2).tolist()
+      [[-1, 5], [2, 3]]
     """
     padded = np.full((len(histories), length), -1, np.int32)
     for row, history in zip(padded, histories, strict=True):

@@ -1,9 +1,9 @@
-"""Controls: random IDs, independent IDs (one token an item), and sequential IDs.
+"""Controls: random IDs, independent IDs (one token per item), and sequential IDs.
 
-A scheme that means something must beat random IDs of the same shape; independent IDs show what is
-lost or gained by sharing codes between items at all; sequential IDs give neighbours in a history
-neighbouring numbers and thus a code in common (cf. the ID comparison of Hua, Xu, Ge and Zhang, "How
-to Index Item IDs for Recommendation Foundation Models", 2023).
+A meaningful scheme must beat random IDs of the same shape. Independent IDs show the effect of
+sharing codes between items at all. Sequential IDs give neighbours in a history neighbouring numbers
+and thus a common code. Compare Hua, Xu, Ge and Zhang, "How to Index Item IDs for Recommendation
+Foundation Models", 2023.
 
 Shapes: `I` items, `U` users, `L` levels.
 """
@@ -23,17 +23,21 @@ Order = Literal["given", "time", "longest", "shortest", "random"]
 
 
 def random(num_items: int, levels: int, size: int | Sequence[int], seed: int = 0) -> ItemCodes:
-    """Return I distinct IDs drawn uniformly from the grid of `levels` codes.
+    """Return I distinct IDs, drawn uniformly from the grid of `levels` codes.
 
     Raises:
       ConfigError: the grid has fewer IDs than there are items.
+
+    Example:
+      >>> random(num_items=4, levels=2, size=2).metadata["unique_share"]
+      1.0
     """
     sizes = level_sizes(levels, size)
     check_room(num_items, sizes)
     rng = np.random.default_rng(seed)
     total = math.prod(sizes)
     if total < 4 * num_items:
-        # Redrawing would take long in a nearly full grid, and this grid is small enough to list.
+        # Redrawing takes long in a nearly full grid, and this grid is small enough to list.
         flat = rng.permutation(total)[:num_items]
         codes = np.stack(np.unravel_index(flat, sizes), axis=1).astype(np.int32)
     else:
@@ -54,7 +58,12 @@ def random(num_items: int, levels: int, size: int | Sequence[int], seed: int = 0
 
 
 def independent(num_items: int) -> ItemCodes:
-    """Return one token an item: codes [I, 1] = 0..I-1."""
+    """Return IDs of one token per item: codes [I, 1] = 0..I-1.
+
+    Example:
+      >>> independent(3).codes.tolist()
+      [[0], [1], [2]]
+    """
     codes = np.arange(num_items, dtype=np.int32)[:, None]
     return ItemCodes(
         codes=codes,
@@ -73,26 +82,30 @@ def sequential(
     start_times: np.ndarray | None = None,
     seed: int = 0,
 ) -> ItemCodes:
-    """Return items numbered as they come up in training, written to a base, highest digit first.
+    """Number items in the order in which they appear in training, and write the numbers in a base.
 
-    Users are walked through in turn, and each item not met before gets the next number; items that
-    no user met in training are numbered last. Only the training part counts: numbers that went by
-    the held-out items too would give them away (P5's did). The base of 100 writes two decimal
-    digits a code, much as SentencePiece cuts P5's numbers ("7391": 73, 91); the number of items
-    gives the levels.
+    Users are visited one after the other, and each new item gets the next number. Items that do not
+    appear in training come last. Only the training part counts, because numbers that depended on
+    held-out items would reveal them (as in P5). The highest digit comes first. A base of 100 writes
+    two decimal digits per code, much like SentencePiece cuts P5's numbers ("7391": 73, 91). The
+    number of levels follows from the number of items.
 
     Args:
       train_sequences: dense item numbers of each user's training part, in time order.
       num_items: I.
-      base: codes a level; the first level has as many as it needs.
-      order: of the users: as given; by the time of their first interaction (the paper's best);
-        by length, longest or shortest first; or random.
-      start_times: time of each user's first interaction, [U]; needed for order "time".
-      seed: of order "random".
+      base: codes per level; the first level has as many as it needs.
+      order: order of the users: as given; by the time of their first interaction (the best in the
+        paper); by length, longest or shortest first; or random.
+      start_times: time of each user's first interaction, [U], for the order "time".
+      seed: seed of the order "random".
 
     Raises:
-      ConfigError: base below 2, unknown order, or no start times for order "time".
-      DataError: no interactions, or an item number outside 0..I-1.
+      ConfigError: the base is below 2, the order is unknown, or order "time" has no start times.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
+
+    Example:
+      >>> sequential([np.array([2, 0]), np.array([1])], 3, base=2).codes.tolist()
+      [[0, 1], [1, 0], [0, 0]]
     """
     if base < 2:
         raise ConfigError(f"base must be at least 2, got {base}")
@@ -120,7 +133,7 @@ def sequential(
 def _user_order(
     lengths: Sequence[int], order: Order, start_times: np.ndarray | None, seed: int
 ) -> np.ndarray:
-    """Users in the order of the walk, int64 [U]; ties stay in the order given."""
+    """Return the order in which users are visited, int64 [U]; ties stay in the given order."""
     if order not in get_args(Order):
         raise ConfigError(f"unknown order {order!r}; orders: {', '.join(get_args(Order))}")
     if order == "random":
@@ -138,7 +151,7 @@ def _user_order(
 
 
 def check_room(num_items: int, sizes: Sequence[int]) -> None:
-    """Raise ConfigError when the grid of IDs is smaller than the number of items."""
+    """Raise ConfigError if the grid of IDs is smaller than the number of items."""
     total = math.prod(sizes)
     if total < num_items:
         grid = " x ".join(str(size) for size in sizes)

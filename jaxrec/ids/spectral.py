@@ -1,12 +1,13 @@
 """Spectral clustering of a weighted graph into groups of about equal size.
 
 The eigenvectors of the N largest eigenvalues of D^-1/2 A D^-1/2 (the smallest of the normalized
-Laplacian I - D^-1/2 A D^-1/2), divided by D^1/2, place each node in N dimensions; the pivoted QR of
-these rows picks the N that stand apart most, and every node joins the one it is most parallel to.
+Laplacian I - D^-1/2 A D^-1/2), divided by D^1/2, place each node in N dimensions. A pivoted QR
+decomposition selects the N rows that differ most, and every node joins the row to which it is most
+parallel.
 Sources: von Luxburg, "A Tutorial on Spectral Clustering", 2007; Damle, Minden and Ying, "Simple,
-direct and efficient multi-way spectral clustering", 2019 (cluster_qr). It gives what scikit-learn's
-`SpectralClustering(affinity="precomputed", assign_labels="cluster_qr")` does on a connected graph,
-without making the graph dense.
+direct and efficient multi-way spectral clustering", 2019 (cluster_qr). On a connected graph the
+result equals scikit-learn's `SpectralClustering(affinity="precomputed",
+assign_labels="cluster_qr")`, but the graph stays sparse.
 
 Shapes: `n` nodes, `N` clusters.
 """
@@ -20,35 +21,37 @@ from typing import Any
 
 import numpy as np
 
-# A dense eigensolver takes less time than a sparse one up to about so many nodes.
+# Up to about so many nodes, a dense eigensolver is faster than a sparse one.
 _DENSE = 500
-# Error of a sparse eigenvector, as a share of its eigenvalue: no node of the graphs tried moves.
+# Tolerance of a sparse eigenvector relative to its eigenvalue. In tests, no node changed clusters.
 _FINE = 1e-6
-# Beyond so many nodes, eigenvectors to a few hundredths of an eigenvalue will do: many eigenvalues
-# of a large graph lie closer than that, so exact vectors would take minutes and cluster no better.
+# Beyond so many nodes, a tolerance of a few hundredths of the eigenvalue is enough: many
+# eigenvalues of a large graph are closer than that, so exact vectors take minutes and do not
+# cluster better.
 _LARGE = 3000
 _COARSE = 0.03
-# Vectors of the Krylov basis beyond those wanted: a larger basis needs fewer, costlier restarts.
+# Extra vectors of the Krylov basis: a larger basis needs fewer but more expensive restarts.
 _BASIS = 50
-# Fewer than so many edges for each are multiplied before another thread has begun.
+# With fewer edges per thread, starting another thread takes longer than the product itself.
 _EDGES_A_THREAD = 500_000
-# Edges of each node that are tried first for what they join.
+# Number of edges of each node that are tried first to find connected parts.
 _FEW = 8
-# Splits that leave more than this share in one part are evened out, or the recursion would go
-# through the nodes a few at a time: complete graphs have no clusters to find.
+# If a split leaves more than this share in one part, equal parts are made instead. Otherwise the
+# recursion would split off a few nodes at a time, as in complete graphs, which have no clusters.
 _LOPSIDED = 0.9
 
 
 def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
-    """Return the cluster of each node, int64 [n]: at least two clusters, at most N, none empty.
+    """Return the cluster of each node, int64 [n]: between 2 and N clusters, none of them empty.
 
-    Parts of the graph that no edge joins are clustered apart: a part of n/N nodes or more gets
-    clusters in proportion to its size, the smaller parts are dealt whole to the clusters left.
+    Connected parts of the graph are clustered separately. A part of at least n/N nodes gets
+    clusters in proportion to its size. Smaller parts are distributed whole over the remaining
+    clusters.
 
     Args:
-      adjacency: symmetric weights, none negative, sparse [n, n] with n > 1.
-      clusters: N, 2 or more.
-      seed: of the eigensolver's start; up to 3,000 nodes it moves nothing but the last bits.
+      adjacency: symmetric non-negative weights, sparse [n, n] with n > 1.
+      clusters: N, at least 2.
+      seed: seed of the eigensolver's start. Up to 3,000 nodes it only changes the last bits.
     """
     adjacency = adjacency.tocsr()
     clusters = min(clusters, adjacency.shape[0])
@@ -57,7 +60,7 @@ def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
         return _numbered(_split_connected(adjacency, clusters, seed))
     sizes = np.bincount(part)
     large = np.flatnonzero(sizes * clusters >= len(part))
-    # The large parts' shares, rounded down: where there are small ones, at least one is left.
+    # Shares of the large parts are rounded down, so at least one cluster is left for small parts.
     room = {int(p): int(sizes[p]) * clusters // len(part) for p in large}
     left = clusters - sum(room.values())
     label = np.zeros(len(part), np.int64)
@@ -72,7 +75,7 @@ def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
             label[nodes] = begin
         begin += count
     if len(small):
-        # Largest first, each into the emptiest cluster.
+        # The largest part comes first; each goes to the emptiest cluster.
         load = np.zeros(left, np.int64)
         target = np.zeros(parts, np.int64)
         for p in small[np.argsort(-sizes[small], kind="stable")]:
@@ -84,12 +87,12 @@ def split(adjacency: Any, clusters: int, seed: int = 0) -> np.ndarray:
 
 
 def _parts(adjacency: Any) -> tuple[int, np.ndarray]:
-    """Number of connected parts, and the part of each node, numbered by their first nodes."""
+    """Return the number of connected parts and the part of each node, numbered by first nodes."""
     import scipy.sparse as sp
     from scipy.sparse.csgraph import connected_components
 
-    # A few edges of each node join nearly all that is joined, so the others are only looked through
-    # for what is left: SciPy would convert and sort them all, which takes as long as clustering.
+    # A few edges per node connect nearly everything, so the other edges are only searched for the
+    # rest. SciPy would convert and sort all edges, which takes as long as clustering.
     edges = np.arange(_FEW) + adjacency.indptr[:-1, None]
     there = edges < adjacency.indptr[1:, None]
     columns = adjacency.indices[edges[there]]
@@ -113,33 +116,33 @@ def _parts(adjacency: Any) -> tuple[int, np.ndarray]:
 def cluster_qr(rows: np.ndarray) -> np.ndarray:
     """Return the cluster of each row of eigenvectors [n, N], int64 [n] below N.
 
-    Rotating the N columns among themselves changes nothing, so neither does the eigensolver's
-    choice of signs or of vectors to one eigenvalue.
+    The result does not depend on rotations of the N columns, and so neither on the eigensolver's
+    choice of signs nor on its choice of vectors for equal eigenvalues.
     """
     from scipy.linalg import qr, svd
 
     clusters = rows.shape[1]
     _, _, pivots = qr(rows.T, mode="economic", pivoting=True)
-    # The rotation that comes nearest to taking the pivot rows to the axes.
+    # u @ vt is the rotation that brings the pivot rows closest to the axes.
     u, _, vt = svd(rows[pivots[:clusters]].T)
     return np.abs(rows @ (u @ vt)).argmax(axis=1)
 
 
 def _split_connected(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
-    """Clusters [n] of a connected graph, some of 0..N-1 perhaps empty."""
+    """Return clusters [n] of a connected graph; some of 0..N-1 may be empty."""
     if clusters < 2:
         return np.zeros(adjacency.shape[0], np.int64)
     rows = _embedding(adjacency, clusters, seed)
     label = cluster_qr(rows)
     if np.bincount(label).max() > _LOPSIDED * len(label):
-        # Equal runs along the second eigenvector: as balanced as can be, neighbours together.
+        # Equal runs along the second eigenvector are balanced and keep neighbours together.
         order = np.lexsort((np.arange(len(rows)), rows[:, 1]))
         label[order] = np.arange(len(rows)) * clusters // len(rows)
     return label
 
 
 def _embedding(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
-    """Eigenvectors by falling eigenvalue, divided by the roots of the degrees, [n, N]."""
+    """Return eigenvectors by descending eigenvalue, divided by the roots of the degrees, [n, N]."""
     from scipy.linalg import eigh
     from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -153,7 +156,7 @@ def _embedding(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
         kind, tolerance = (np.float64, _FINE) if n <= _LARGE else (np.float32, _COARSE)
         scale, weights = (1 / root).astype(kind), adjacency.astype(kind)
         with _product(weights) as product:
-            # D^-1/2 A D^-1/2 is never formed: that would copy A, most of a large graph's memory.
+            # D^-1/2 A D^-1/2 is never formed, because A takes most of the memory of a large graph.
             _, vectors = eigsh(
                 LinearOperator((n, n), lambda x: scale * product(scale * x), dtype=kind),
                 k=clusters,
@@ -167,9 +170,9 @@ def _embedding(adjacency: Any, clusters: int, seed: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _product(weights: Any) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """Give x -> weights @ x, of a large matrix by several threads.
+    """Yield the function x -> weights @ x, which uses several threads if the matrix is large.
 
-    Each thread has rows of its own, whose sums are those of one thread to the last bit.
+    Each thread has its own rows, so the sums equal those of one thread to the last bit.
     """
     import scipy.sparse as sp
 
@@ -190,5 +193,5 @@ def _product(weights: Any) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
 
 
 def _numbered(label: np.ndarray) -> np.ndarray:
-    """Labels with the empty clusters left out."""
+    """Renumber labels without the empty clusters."""
     return np.unique(label, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""How well the codes are used: collisions, utilization, entropy, perplexity."""
+"""Statistics of codes: collisions, utilization, entropy, perplexity."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,21 +8,35 @@ import numpy as np
 
 from jaxrec.ids.codes import sort_order_with_ends
 
-# Below this share of the codes that could be in use a codebook counts as collapsed: a trained
-# quantizer that works uses nearly all codes, one that collapsed a handful.
+# A codebook counts as collapsed below this share of the codes that could be in use. A quantizer
+# that works uses nearly all codes, a collapsed one only a handful.
 COLLAPSED = 0.1
 
 
 def code_statistics(codes: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
     """Return JSON-able statistics of codes [I, L], whose rows may end early with -1.
 
-    Keys: `items`; `mean_length`: codes an ID; `unique_share`: distinct IDs over items;
-    `collision_share`: share of items whose ID another item has too; `largest_group`: most items on
-    one ID; `must_move`: items that have to move for IDs to be unique; and lists over levels:
-    `prefix_collision_share`: share of items whose ID up to that level another item has too;
-    `utilization` (codes in use over codes), `entropy` (bits, over the items whose ID gets so far),
-    `perplexity` (2^entropy), `collapsed_levels` (levels that use under a tenth of the codes they
-    could, the lesser of C and of the items whose ID gets so far).
+    Keys with one number:
+      items: number of items.
+      mean_length: mean number of codes in an ID.
+      unique_share: number of distinct IDs over number of items.
+      collision_share: share of items whose ID another item also has.
+      largest_group: largest number of items with the same ID.
+      must_move: number of items that have to move to make all IDs unique.
+
+    Keys with one number per level:
+      prefix_collision_share: share of items whose ID up to this level another item also has.
+      utilization: number of codes in use over codebook size.
+      entropy: entropy of the codes in bits, over items whose ID reaches the level.
+      perplexity: 2^entropy.
+
+    The list `collapsed_levels` has the levels that use less than a tenth of the codes they could
+    use, which is the smaller of C and the number of items whose ID reaches the level.
+
+    Example:
+      >>> facts = code_statistics(np.array([[0, 1], [0, 1], [1, 0]]), (2, 4))
+      >>> facts["must_move"], facts["utilization"]
+      (1, [1.0, 0.5])
     """
     items = len(codes)
     order = sort_order_with_ends(codes, sizes)
@@ -61,19 +75,25 @@ def code_statistics(codes: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def collapse_warning(statistics: dict[str, Any]) -> str | None:
-    """One line on the levels of `code_statistics` that collapsed; None where none did."""
+    """Return a one-line warning about collapsed levels of `code_statistics`; None if none did.
+
+    Example:
+      >>> collapse_warning(code_statistics(np.array([[0], [1]]), (2,))) is None
+      True
+    """
     levels = statistics["collapsed_levels"]
     if not levels:
         return None
     shares = ", ".join(f"{statistics['utilization'][level]:.1%}" for level in levels)
     return (
-        f"codebook collapse: levels {levels} use only {shares} of their codes, and under "
-        f"{COLLAPSED:.0%} of those that their items could; use richer vectors or smaller codebooks"
+        f"codebook collapse: levels {levels} use only {shares} of their codes, and less than "
+        f"{COLLAPSED:.0%} of the codes that their items could use; use richer vectors or smaller "
+        "codebooks"
     )
 
 
 def warn_collapsed(statistics: dict[str, Any]) -> None:
-    """Warn once, in one line, when a level of `code_statistics` collapsed."""
+    """Warn once, in one line, if a level of `code_statistics` collapsed."""
     message = collapse_warning(statistics)
     if message:
         warnings.warn(message, stacklevel=3)

@@ -1,19 +1,19 @@
 """SVD tokens: each dimension of an item's SVD embedding becomes one code, its quantile bin.
 
-R is the binary user-item matrix of the training part, R ~ W S V^T its truncated SVD of rank t; item
-i is the row e_i of V, one code a dimension:
+R is the binary user-item matrix of the training part, and R ~ W S V^T its truncated SVD of rank t.
+Item i is the row e_i of V, and each dimension gives one code:
 
     x = (e - min) / (max - min + 1e-10) + N(0, 1e-5)     min and max over the items
     code = number of inner bin edges <= x
 
-Quantile bins hold equally many items each. Equal-width bins are the control: V is far from uniform,
-so most items crowd into few of them. Source: Petrov and Macdonald, "Generative Sequential
+Quantile bins hold equal numbers of items. Equal-width bins are the control: V is far from uniform,
+so most items fall into few of them. Source: Petrov and Macdonald, "Generative Sequential
 Recommendation with GPTRec", 2023 (Gen-IR); quantile bins as in the authors' code.
 
-A new item has no row in V but a column r of who met it, and R^T W S^-1 = V gives it one: r W S^-1.
-IDs may collide: items that the same users met differ in the noise alone.
+A new item has no row in V, but it has a column r of R. Since R^T W S^-1 = V, its row is r W S^-1.
+IDs may collide: items with the same users differ only in the noise.
 
-Shapes: `I` items, `U` users, `L` levels (the rank t), `C` codes a level (the bins v).
+Shapes: `I` items, `U` users, `L` levels (the rank t), `C` codes per level (the bins v).
 """
 
 from collections.abc import Sequence
@@ -41,23 +41,30 @@ def fit(
     noise: float = 1e-5,
     seed: int = 0,
 ) -> ItemCodes:
-    """Return the SVD codes of the items; IDs may collide, see `collisions.repair`.
+    """Return the SVD codes of the items; IDs may collide, which `ids.repair` repairs.
 
     `repair` and `encode` take `coordinates(item_codes, columns(train_sequences, num_items))` as the
-    items' vectors.
+    vectors of the items.
 
     Args:
       train_sequences: dense item numbers of each user's training part.
       num_items: I.
       levels: L, also the rank of the SVD.
-      size: bins a level, one number or one a level.
-      bins: "quantile" or "width" (the control).
-      noise: standard deviation of what is added to the scaled coordinates.
-      seed: of the noise, and of where the SVD starts.
+      size: bins per level, one number or one number per level.
+      bins: "quantile", or "width" as the control.
+      noise: standard deviation of the noise that is added to the scaled coordinates.
+      seed: seed of the noise and of the SVD's start.
 
     Raises:
-      ConfigError: more levels than the matrix has rows or columns, bad sizes, unknown bins.
-      DataError: no interactions, or an item number outside 0..I-1.
+      ConfigError: there are more levels than rows or columns, a size is invalid, or `bins` is
+        unknown.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
+
+    Example:
+      >>> histories = [np.array([0, 1]), np.array([0, 1]), np.array([2])]
+      >>> codes = fit(histories, 3, levels=1, size=2).codes[:, 0]
+      >>> bool(codes[0] == codes[1]), bool(codes[0] == codes[2])  # items 0 and 1 have equal users
+      (True, False)
     """
     sizes = level_sizes(levels, size)
     if bins not in get_args(Bins):
@@ -65,7 +72,7 @@ def fit(
     met = columns(train_sequences, num_items)
     if levels > min(met.shape):
         raise ConfigError(
-            f"{levels} levels need as many items and users, got {met.shape[0]} items and "
+            f"{levels} levels need at least {levels} items and users, got {met.shape[0]} items and "
             f"{met.shape[1]} users"
         )
     embedding, user_factors = _factors(met, levels, seed)
@@ -93,10 +100,10 @@ def fit(
 
 
 def columns(train_sequences: Sequence[np.ndarray], num_items: int) -> Any:
-    """Return who met what, sparse float64 [I, U] of zeros and ones.
+    """Return the users of each item, sparse float64 [I, U] of zeros and ones.
 
     Raises:
-      DataError: no interactions, or an item number outside 0..I-1.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
     """
     import scipy.sparse as sp
 
@@ -108,34 +115,35 @@ def columns(train_sequences: Sequence[np.ndarray], num_items: int) -> Any:
 
 
 def coordinates(item_codes: ItemCodes, met: Any) -> np.ndarray:
-    """Return the scaled coordinates, float64 [I', L], of items whose users are met [I', U].
+    """Return the scaled coordinates, float64 [I', L], of items with the users met [I', U].
 
-    Users are those of the fit, in its order; nothing is known about newer ones, so leave them out.
-    Items that nobody met lie at zero of the embedding.
+    Users are those of the fit, in the same order. Leave out newer users, about whom nothing is
+    known. Items without users lie at zero of the embedding.
 
     Args:
-      item_codes: what `fit` returned.
-      met: zeros and ones, sparse or an array.
+      item_codes: result of `fit`.
+      met: zeros and ones [I', U], sparse or an array.
 
     Raises:
-      ConfigError: another number of users.
+      ConfigError: the number of users is not that of the fit.
     """
     books = item_codes.codebooks
     if met.shape[1] != len(books["user_factors"]):
         raise ConfigError(
-            f"the codebooks know {len(books['user_factors'])} users, got {met.shape[1]}"
+            f"the codebooks are for {len(books['user_factors'])} users, got {met.shape[1]}; "
+            "give the users of the fit, in the same order"
         )
     return (met @ books["user_factors"] - books["low"]) / books["range"]
 
 
 def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
-    """Return codes, int32 [I', L], of scaled coordinates [I', L], see `coordinates`.
+    """Return codes, int32 [I', L], of scaled coordinates [I', L], which `coordinates` makes.
 
-    L counts the quantized levels: a suffix that `collisions.repair` added has no codebook.
+    L is the number of quantized levels: a suffix that `ids.repair` added has no codebook.
 
     Raises:
-      ConfigError: coordinates of another width.
-      DataError: coordinates that are not a finite matrix.
+      ConfigError: the coordinates have another width.
+      DataError: the coordinates are not a finite matrix.
     """
     vectors = _checked(item_codes, vectors)
     codes = [
@@ -146,7 +154,7 @@ def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
 
 
 def decode(item_codes: ItemCodes, codes: np.ndarray) -> np.ndarray:
-    """Return the scaled coordinates, float64 [I', L], at the centres of the bins codes [I', L]."""
+    """Return the scaled coordinates, float64 [I', L], at the centres of the bins of codes."""
     parts = [
         item_codes.codebooks[f"centroids_{level}"][codes[:, level]]
         for level in range(quantized_levels(item_codes))
@@ -167,18 +175,18 @@ def _checked(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
     vectors, levels = check_vectors(vectors), quantized_levels(item_codes)
     if vectors.shape[1] != levels:
         raise ConfigError(
-            f"the codebooks code {levels} coordinates an item, got {vectors.shape[1]}; "
-            "make them with svd.coordinates"
+            f"the codebooks code {levels} coordinates per item, got {vectors.shape[1]}; "
+            "make the coordinates with svd.coordinates"
         )
     return vectors
 
 
 def _factors(met: Any, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """V [I, t] and W S^-1 [U, t] of the truncated SVD of met^T; zeros beyond the matrix's rank."""
+    """Return V [I, t] and W S^-1 [U, t] of the truncated SVD of met^T; zeros beyond its rank."""
     from scipy.sparse.linalg import svds
 
     if min(met.shape) <= 4 * rank:
-        # The sparse solver needs room beside the values that it looks for.
+        # The sparse solver needs more dimensions than the values that it computes.
         v, s, wt = np.linalg.svd(met.toarray(), full_matrices=False)
         v, s, wt = v[:, :rank], s[:rank], wt[:rank]
     else:
@@ -186,7 +194,7 @@ def _factors(met: Any, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         with one_thread("scipy.sparse.linalg"):
             v, s, wt = svds(met, k=rank, v0=start)
         v, s, wt = v[:, ::-1], s[::-1], wt[::-1]
-    # A sign convention, which LAPACK and ARPACK leave open.
+    # LAPACK and ARPACK leave the sign open; make the largest entry of each column positive.
     sign = np.sign(v[np.abs(v).argmax(axis=0), np.arange(rank)])
     real = s > 1e-10 * s.max()
     v = np.where(real, v * sign, 0.0)
@@ -194,7 +202,7 @@ def _factors(met: Any, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inner_edges(column: np.ndarray, size: int, bins: Bins) -> np.ndarray:
-    """Where bins 1..C-1 begin, float64 [C - 1]."""
+    """Return the lower edges of bins 1..C-1, float64 [C - 1]."""
     steps = np.linspace(0.0, 1.0, size + 1)[1:-1]
     if bins == "quantile":
         return np.quantile(column, steps)
@@ -202,7 +210,7 @@ def _inner_edges(column: np.ndarray, size: int, bins: Bins) -> np.ndarray:
 
 
 def _centres(column: np.ndarray, codes: np.ndarray, edges: np.ndarray, size: int) -> np.ndarray:
-    """Mean of each bin's members, or the middle of an empty bin, float64 [C, 1]."""
+    """Return the mean of each bin's members, or the middle of an empty bin, float64 [C, 1]."""
     bounds = np.concatenate([[column.min()], edges, [column.max()]])
     middle = (bounds[:-1] + bounds[1:]) / 2
     counts = np.bincount(codes, minlength=size)

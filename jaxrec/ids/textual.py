@@ -1,8 +1,8 @@
-"""Titles as IDs: the tokens of an item's text are its codes.
+"""Textual IDs: the tokens of an item's title are its codes.
 
-IDs are of different lengths, and one may begin another ("Alien", "Alien Resurrection"): END codes
-(`lengths.closed`) tell them apart. Equal texts give equal IDs, which `collisions.repair` with
-"suffix" parts. Codes number the tokens in use at each level; `tokens` gives the tokens back.
+IDs differ in length, and one may be a prefix of another ("Alien", "Alien Resurrection"); END codes
+tell them apart (see `lengths.closed`). Equal texts give equal IDs, which `ids.repair` with "suffix"
+separates. Codes number the tokens in use at each level; `tokens` returns the tokens again.
 
 Source: title indexing (TID) of Hua, Xu, Ge and Zhang, "How to Index Item IDs for Recommendation
 Foundation Models", 2023.
@@ -19,7 +19,7 @@ from jaxrec.ids.codes import ItemCodes
 from jaxrec.ids.lengths import number_tokens, opened, pad_rows
 from jaxrec.ids.statistics import code_statistics
 
-NO_TEXT = -1  # where `tokens` has no token: a text without any, or a suffix
+NO_TEXT = -1  # stands for a text without tokens and for suffixes in the result of `tokens`
 
 
 def fit(
@@ -28,27 +28,34 @@ def fit(
     *,
     max_tokens: int | None = None,
 ) -> ItemCodes:
-    """Return the tokens of the texts as IDs; of different lengths, and they may collide.
+    """Return the tokens of the texts as IDs, which differ in length and may collide.
 
     Args:
-      texts: one text an item, such as its title.
-      tokenize: from a text to token numbers, without special tokens; for a tokenizer of Hugging
-        Face, `lambda text: tokenizer.encode(text, add_special_tokens=False)`.
-      max_tokens: tokens of a text that count; None: all.
+      texts: one text per item, such as its title.
+      tokenize: function from a text to token numbers without special tokens. For a tokenizer of
+        Hugging Face it is `lambda text: tokenizer.encode(text, add_special_tokens=False)`.
+      max_tokens: number of tokens used of each text; None uses all.
 
     Raises:
-      ConfigError: max_tokens below 1.
-      DataError: no items, or a negative token.
+      ConfigError: `max_tokens` is below 1.
+      DataError: there are no items, or a token is negative.
+
+    Example:
+      >>> words = {"alien": 7, "resurrection": 9}
+      >>> titles = ["alien", "alien resurrection"]
+      >>> codes = fit(titles, lambda title: [words[word] for word in title.split()])
+      >>> codes.codes.tolist(), tokens(codes)
+      ([[0, -1], [0, 0]], [[7], [7, 9]])
     """
     if max_tokens is not None and max_tokens < 1:
         raise ConfigError(f"max_tokens must be at least 1 or None, got {max_tokens}")
     if len(texts) == 0:
-        raise DataError("no items to give IDs to: no texts")
+        raise DataError("there are no items to give IDs to; give one text per item")
     rows = [[int(token) for token in tokenize(text)][:max_tokens] for text in texts]
     for item, row in enumerate(rows):
         if min(row, default=0) < 0:
             raise DataError(f"the tokenizer gives item {item} the negative token {min(row)}")
-    # One up, so that 0 is free for texts without tokens: an ID must not be empty.
+    # Tokens are raised by one, so that 0 is free for empty texts: an ID must not be empty.
     codes, sizes, books = number_tokens(pad_rows([[t + 1 for t in row] or [0] for row in rows]))
     statistics = code_statistics(codes, sizes)
     metadata = {"max_tokens": max_tokens, "no_text": sum(not row for row in rows)}
@@ -63,9 +70,9 @@ def fit(
 
 
 def tokens(item_codes: ItemCodes) -> list[list[int]]:
-    """Return the tokens of each ID, closed or not; `NO_TEXT` for suffixes and where there are none.
+    """Return the tokens of each ID, closed or not; `NO_TEXT` for suffixes and for empty texts.
 
-    The inverse of `fit`, up to max_tokens.
+    This inverts `fit`, up to `max_tokens`.
     """
     codes = opened(item_codes).codes
     books = item_codes.codebooks

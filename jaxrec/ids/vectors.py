@@ -1,8 +1,8 @@
-"""Item vectors for quantization: from text, from training interactions, or both joined.
+"""Item vectors for quantization: from texts, from training interactions, or from both.
 
-Shapes: `I` items, `D` vector width, `E` width of a text encoder. Everything is a matrix and a
-truncated SVD; an item of which nothing is known gets a row of zeros. Only what the caller passes is
-used: give the training part of the histories, never the held-out items.
+Shapes: `I` items, `D` vector width, `E` width of a text encoder. Each kind is the truncated SVD of
+a matrix; an item about which nothing is known gets a row of zeros. Pass only the training part of
+the histories, never the held-out items.
 
 Sources: TF-IDF with SVD is latent semantic analysis (Deerwester et al., 1990). Positive pointwise
 mutual information with SVD: Levy and Goldberg, "Neural Word Embedding as Implicit Matrix
@@ -24,24 +24,28 @@ def text_vectors(
 ) -> np.ndarray:
     """Return float32 [I + I', D]: TF-IDF of words and word pairs, truncated SVD, unit rows.
 
-    Empty texts give zero rows; where the rank is below `dim` the last columns are zero.
+    Empty texts give zero rows. If the rank is below `dim`, the last columns are zero.
 
     Args:
-      texts: I of them.
+      texts: I texts, which determine vocabulary, weights and axes.
       dim: D.
-      seed: of the randomized SVD.
-      new: I' texts to place among the others, which decide everything: words that are new to them
-        count for nothing.
+      seed: seed of the randomized SVD.
+      new: I' further texts, placed along the same axes; words outside the vocabulary are ignored.
 
     Raises:
-      ConfigError: dim below 1.
-      DataError: no texts.
+      ConfigError: `dim` is below 1.
+      DataError: there are no texts.
+
+    Example:
+      >>> vectors = text_vectors(["red shoes", "red shoes", "garden hose"], dim=2)
+      >>> (vectors @ vectors.T).round(3).tolist()
+      [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     if len(texts) == 0:
-        raise DataError("no texts to make item vectors of")
-    # One-letter words stay in ("M", "Z"): they are whole titles.
+        raise DataError("there are no texts to make item vectors of; give one text per item")
+    # One-letter words ("M", "Z") stay in, because they can be whole titles.
     pattern = r"(?u)\b\w+\b"
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=pattern)
     try:
@@ -60,18 +64,22 @@ def reduced_vectors(
 ) -> np.ndarray:
     """Return float32 [I + I', D]: unit rows of a truncated SVD of the unit rows of vectors [I, E].
 
-    For text vectors of a pretrained encoder, to stand where those of `text_vectors` do. Rows of
-    zeros stay so; where the rank is below `dim` the last columns are zero.
+    This makes vectors of a pretrained text encoder usable in place of `text_vectors`. Zero rows
+    stay zero. If the rank is below `dim`, the last columns are zero.
 
     Args:
-      vectors: [I, E].
+      vectors: [I, E], which determine the axes.
       dim: D.
-      seed: of the randomized SVD.
-      new: [I', E] to place among the others, which decide the axes; None for none.
+      seed: seed of the randomized SVD.
+      new: [I', E], further vectors that are placed along the same axes; None for none.
 
     Raises:
-      ConfigError: dim below 1.
-      DataError: vectors that are not a finite matrix, or no rows.
+      ConfigError: `dim` is below 1.
+      DataError: the vectors are not a finite matrix, or there are none.
+
+    Example:
+      >>> reduced_vectors(np.eye(4), dim=2).shape
+      (4, 2)
     """
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim != 2 or not len(vectors) or not np.isfinite(vectors).all():
@@ -90,28 +98,34 @@ def collaborative_vectors(
     smoothing: float = SMOOTHING,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return float32 [I, D]: positive PMI of items met together, truncated SVD, unit rows.
+    """Return float32 [I, D]: positive PMI of co-occurring items, truncated SVD, unit rows.
 
-    n(i, j) counts how often i and j stand in one history: once a user for `window=None`, else each
-    time they stand d <= window places apart, with weight decay^(d-1). With contexts smoothed,
-    n~(j) = n(j)^smoothing,
+    n(i, j) counts how often i and j occur in one history: once per user for `window=None`,
+    otherwise each time they are d <= window positions apart, with weight decay^(d-1). With smoothed
+    contexts n~(j) = n(j)^smoothing,
 
         PPMI(i, j) = max(0, log( n(i, j) / n(i) * sum_k n~(k) / n~(j) )),
 
-    and the vectors are U S^(1/2) of its SVD. Items not seen, or only seen alone, get zero rows.
+    and the vectors are U S^(1/2) of its SVD. Items that co-occur with no other item get zero rows.
 
     Args:
       train_sequences: dense item numbers of each user's training part, in time order.
       num_items: I.
       dim: D.
-      window: farthest distance between two items that counts as together; None: the whole history.
-      decay: weight of one more place of distance; needs a window.
+      window: largest distance at which two items co-occur; None for the whole history.
+      decay: factor by which the weight falls per position of distance; needs a window.
       smoothing: exponent of the context distribution.
-      seed: of the randomized SVD.
+      seed: seed of the randomized SVD.
 
     Raises:
-      ConfigError: dim or window below 1, decay outside (0, 1], decay without a window.
-      DataError: no interactions, or an item number outside 0..I-1.
+      ConfigError: `dim` or the window is below 1, decay is outside (0, 1], or decay has no window.
+      DataError: there are no interactions, or an item number is outside 0..I-1.
+
+    Example:
+      >>> histories = [np.array([0, 1]), np.array([0, 1]), np.array([2, 3])]
+      >>> vectors = collaborative_vectors(histories, 5, dim=4)
+      >>> vectors.shape, bool(vectors[4].any())  # nobody has item 4
+      ((5, 4), False)
     """
     together = cooccurrence(train_sequences, num_items, window=window, decay=decay)
     if together.nnz == 0:
@@ -133,38 +147,48 @@ def item_vectors(
 ) -> np.ndarray:
     """Return text and collaborative vectors side by side, float32 [I, 2 D].
 
-    Blocks have unit rows and are scaled by the square roots of `text_weight` and 1 - `text_weight`,
-    so the inner product of two items is the weighted mean of their two cosines. A weight of 0 or 1
-    leaves the other block out: [I, D], and its source may be None.
+    Both blocks have unit rows, scaled by the square roots of `text_weight` and 1 - `text_weight`.
+    So the inner product of two items is the weighted mean of their two cosines. With a weight of 0
+    or 1 the result has only one block, [I, D], and the source of the other may be None.
 
     Args:
-      texts: I strings, or text vectors in their place: unit rows [I, D], as `text_vectors` and
-        `reduced_vectors` give them; None for no text block.
-      train_sequences: see `collaborative_vectors`.
+      texts: I strings; or text vectors instead, unit rows [I, D] from `text_vectors` or
+        `reduced_vectors`; or None for no text block.
+      train_sequences: dense item numbers of each user's training part, in time order; None for no
+        collaborative block.
       num_items: I.
       dim: D.
       text_weight: share of the text block.
-      window: see `collaborative_vectors`.
-      decay: likewise.
-      seed: of the randomized SVDs.
+      window: largest distance at which two items co-occur; None for the whole history.
+      decay: factor by which the weight falls per position of distance; needs a window.
+      seed: seed of the randomized SVDs.
 
     Raises:
-      ConfigError: text_weight outside [0, 1], or a source that has weight is None.
-      DataError: not one text an item; and as the two functions above.
+      ConfigError: `text_weight` is outside [0, 1], a block with weight has no source, or `dim`,
+        window or decay is invalid.
+      DataError: the number of texts is not I, there are no interactions, or an item number is
+        outside 0..I-1.
+
+    Example:
+      >>> titles = ["Alien", "Aliens", "Notting Hill"]
+      >>> item_vectors(titles, [np.array([0, 1]), np.array([1, 2])], 3, dim=2).shape
+      (3, 4)
     """
     if not 0 <= text_weight <= 1:
         raise ConfigError(f"text_weight must be in [0, 1], got {text_weight}")
     blocks = []
     if text_weight > 0:
         if texts is None:
-            raise ConfigError(f"text_weight {text_weight} needs texts; give them or set it to 0")
+            raise ConfigError(f"text_weight {text_weight} needs texts; give texts or set it to 0")
         if len(texts) != num_items:
-            raise DataError(f"{len(texts)} texts for {num_items} items: need one text an item")
+            raise DataError(f"{len(texts)} texts for {num_items} items; give one text per item")
         block = texts if isinstance(texts, np.ndarray) else text_vectors(texts, dim, seed)
         blocks.append(text_weight**0.5 * block)
     if text_weight < 1:
         if train_sequences is None:
-            raise ConfigError(f"text_weight {text_weight} needs interactions; or set it to 1")
+            raise ConfigError(
+                f"text_weight {text_weight} needs interactions; give train_sequences or set it to 1"
+            )
         vectors = collaborative_vectors(
             train_sequences, num_items, dim, window=window, decay=decay, seed=seed
         )
@@ -173,7 +197,7 @@ def item_vectors(
 
 
 def _placed(matrix: Any, dim: int, seed: int, new: Any) -> np.ndarray:
-    """U S of a truncated SVD of a matrix [I, E], and below it what its V gives for rows `new`."""
+    """Return U S of the truncated SVD of a matrix [I, E], and below it `new` projected by its V."""
     factors = _factors(matrix, dim, seed, power=1.0)
     if new is None:
         return factors
@@ -184,20 +208,20 @@ def _placed(matrix: Any, dim: int, seed: int, new: Any) -> np.ndarray:
 
 
 def _factors(matrix: Any, dim: int, seed: int, power: float) -> np.ndarray:
-    """U S^power of a truncated SVD of a matrix, [I, D], with zero columns beyond its rank.
+    """Return U S^power of a truncated SVD, [I, D], with zero columns beyond the rank.
 
-    The matrix is sparse or an array.
+    The matrix may be sparse or an array.
     """
     from sklearn.utils.extmath import randomized_svd
 
     _check_dim(dim)
     rank = min(dim, *matrix.shape)
     if min(matrix.shape) <= 2 * dim:
-        # Not larger than the sketch of the randomized method: the exact one costs the same.
+        # The sketch of the randomized SVD would be as large, so the exact SVD costs the same.
         dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
         u, s, _ = np.linalg.svd(dense, full_matrices=False)
         u, s = u[:, :rank], s[:rank]
-        # A sign convention, which LAPACK leaves open.
+        # LAPACK leaves the sign open; make the largest entry of each column positive.
         u = u * np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
     else:
         u, s, _ = randomized_svd(matrix, rank, n_oversamples=20, n_iter=7, random_state=seed)
@@ -209,7 +233,7 @@ def _factors(matrix: Any, dim: int, seed: int, power: float) -> np.ndarray:
 
 def _unit_rows(matrix: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(matrix, axis=1, keepdims=True)
-    # Rounding leaves about 1e-16 in rows that are zero; they must not grow to unit length.
+    # Rounding leaves about 1e-16 in zero rows; these must not be scaled to unit length.
     return np.where(norm > 1e-8, matrix / np.maximum(norm, 1e-8), 0.0)
 
 

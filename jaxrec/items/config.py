@@ -1,4 +1,4 @@
-"""Settings of the item IDs, and which of them each scheme reads."""
+"""The settings of item IDs, and which of them each scheme reads."""
 
 import dataclasses
 from typing import Literal
@@ -7,7 +7,7 @@ from jaxrec.core import ConfigError
 from jaxrec.ids import RqVaeConfig, collisions, cooccurrence, external, pq, simple, svd
 
 _VECTORS = ("text_encoder", "text_fields", "text_weight", "dim", "window", "decay", "seed")
-# Settings that a scheme reads; changing another changes no ID.
+# The settings that each scheme reads. Changing any other setting does not change its IDs.
 READS: dict[str, tuple[str, ...]] = {
     "pq": ("levels", "size", "rotate", *_VECTORS, "repair"),
     "rq": ("levels", "size", *_VECTORS, "repair"),
@@ -21,7 +21,7 @@ READS: dict[str, tuple[str, ...]] = {
     "independent": (),
     "external": ("file", "unknown", "repair"),
 }
-# The schemes of a hybrid's two parts.
+# The schemes of the two parts of a hybrid.
 HYBRIDS: dict[str, tuple[str, str]] = {
     "cid+iid": ("collaborative", "independent"),
     "semid+iid": ("semantic", "independent"),
@@ -32,43 +32,60 @@ HYBRIDS: dict[str, tuple[str, str]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IdConfig:
-    """How items are written as codes. A scheme reads some of the settings, see `READS`.
+    """How items are written as codes.
+
+    Each scheme reads some of the settings, which `READS` lists. The description of a setting ends
+    with the schemes that read it.
 
     Attributes:
-      scheme: "pq", "rq", "rqvae": product quantization, residual quantization by k-means or by a
-        VAE, of item vectors; "svd", "collaborative", "sequential": of who met what; "semantic",
-        "textual": categories, titles; "hybrid": two of these; "external": read from a file; and
-        the controls "random" (codes) and "independent" (one token an item).
-      levels: L, codes an item (pq, rq, rqvae, svd, random).
-      size: C, codes a level: one number, or one a level (pq, rq, rqvae, svd, random); of
-        sequential IDs the base that numbers are written to.
-      text_encoder: what makes the text vectors: "tfidf", the directory of a sentence encoder, or
-        "auto": the sentence encoder that `models.sentences.find_sentence_encoder` finds, or else
-        TF-IDF (pq, rq, rqvae, as are the next four).
-      text_fields: item fields that make the text vectors; those that the data lack are left out.
-      text_weight: share of the text vectors in the joined vectors; the rest is collaborative.
-      dim: width of each block of vectors.
-      window: items apart up to which two items of a history count as co-occurring; 0 for all
-        (collaborative too).
-      decay: weight of a co-occurrence d places apart is decay^(d-1) (collaborative too).
-      rotate: "balanced" or "opq" rotations of the vectors, or "none" (pq).
+      scheme: what IDs are made of. From item vectors: "pq" (product quantization), "rq" (residual
+        k-means) and "rqvae" (residual quantization by a VAE). From interactions: "svd",
+        "collaborative" and "sequential". From texts: "semantic" (categories) and "textual"
+        (titles). From two of these: "hybrid". From a file: "external". Controls: "random" (random
+        codes) and "independent" (one token per item).
+      levels: L, number of codes in an ID (pq, rq, rqvae, svd, random).
+      size: C, codes per level: one number, or one number per level (pq, rq, rqvae, svd, random).
+        For sequential IDs it is the base in which numbers are written.
+      text_encoder: source of the text vectors: "tfidf", the directory of a sentence encoder, or
+        "auto" for the sentence encoder that `models.find_sentence_encoder` finds and TF-IDF if it
+        finds none (pq, rq, rqvae).
+      text_fields: item fields whose texts are encoded; fields that the data do not have are skipped
+        (pq, rq, rqvae).
+      text_weight: share of the text vectors in the joined item vectors; collaborative vectors have
+        the rest (pq, rq, rqvae).
+      dim: width of the text vectors and of the collaborative vectors (pq, rq, rqvae).
+      window: largest distance at which two items of a history count as co-occurring; 0 for the
+        whole history (pq, rq, rqvae, collaborative).
+      decay: a co-occurrence at distance d has weight decay^(d-1) (pq, rq, rqvae, collaborative).
+      rotate: rotation of the vectors: "none", "balanced" or "opq" (pq).
       rqvae: the autoencoder and its training (rqvae).
-      bins: "quantile", or as a control "width" (svd).
-      clusters: N, parts that a cluster is split into (collaborative).
-      leaf: k, most items of a cluster that is not split (collaborative).
-      weighting: of the co-occurrence graph: "counts", "ppmi" or "degree" (collaborative).
-      category_field: item field with the categories, widest first, " | " between (semantic).
+      bins: "quantile", or "width" as a control (svd).
+      clusters: N, number of parts into which a cluster is split (collaborative).
+      leaf: k, largest cluster that is not split (collaborative).
+      weighting: weights of the co-occurrence graph: "counts", "ppmi" or "degree" (collaborative).
+      category_field: item field with the categories, the widest first, separated by " | "
+        (semantic).
       title_field: item field with the title (textual).
-      tokenizer: directory of the tokenizer that cuts titles; "" for words (textual).
-      max_length: categories or title tokens of an ID that count; 0 for all (semantic, textual).
-      user_order: in which the users are walked through (sequential).
-      hybrid: collaborative, semantic or sequential IDs (CID, SemID, SID) with a token of the item's
-        own (IID), or semantic with collaborative ones. It reads what its parts read.
-      file: JSON or CSV file of IDs (external).
-      unknown: what to do about items of the file that the data lack: "refuse" or "ignore".
-      repair: of collisions: nearest free ID, an added level, or refusal (pq, rq, rqvae, svd,
-        textual, external).
-      seed: of the clustering and of all that is drawn.
+      tokenizer: directory of the tokenizer that splits titles; "" splits them into words (textual).
+      max_length: largest number of categories or title tokens used; 0 for all (semantic, textual).
+      user_order: order in which users are visited (sequential).
+      hybrid: the two parts of a hybrid ID: collaborative, semantic or sequential IDs (cid, semid,
+        sid) with a token of the item's own (iid), or semantic with collaborative IDs. A hybrid
+        reads the settings of its parts.
+      file: JSON or CSV file with the IDs (external).
+      unknown: what to do with items of the file that the data do not have: "refuse" or "ignore"
+        (external).
+      repair: how collisions are repaired: "next_free" moves items to the nearest free ID, "suffix"
+        adds a level, "refuse" raises an error (pq, rq, rqvae, svd, textual, external).
+      seed: seed of clustering and of every random draw.
+
+    Raises:
+      ConfigError: a setting that the scheme reads has an impossible value.
+
+    Example:
+      >>> config = IdConfig(scheme="rq", levels=3, size=16)
+      >>> config.level_sizes, config.reads("text_fields"), config.reads("clusters")
+      ((16, 16, 16), True, False)
     """
 
     scheme: Literal[
@@ -112,22 +129,22 @@ class IdConfig:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The schemes at work: two of a hybrid, else one."""
+        """The schemes in use: two for a hybrid, otherwise one."""
         return HYBRIDS[self.hybrid] if self.scheme == "hybrid" else (self.scheme,)
 
     def reads(self, setting: str) -> bool:
-        """Whether the scheme reads a setting, which otherwise changes no ID."""
+        """Whether the scheme reads a setting; if not, the setting does not change any ID."""
         if setting in ("scheme", "hybrid"):
             return setting == "scheme" or self.scheme == "hybrid"
         return any(setting in READS[part] for part in self.parts)
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
-        """Codes of each level, where `levels` and `size` say so."""
+        """Codebook size of each level, for schemes that read both `levels` and `size`."""
         return (self.size,) * self.levels if isinstance(self.size, int) else self.size
 
     def __post_init__(self) -> None:
-        """Reject values that make no IDs of the scheme."""
+        """Reject values from which the scheme cannot make IDs."""
         for name, least in (("levels", 1), ("dim", 1), ("window", 0), ("max_length", 0)):
             self._check(name, getattr(self, name) >= least, f"at least {least}")
         sizes = (self.size,) if isinstance(self.size, int) else self.size
@@ -135,27 +152,29 @@ class IdConfig:
         self._check("text_weight", 0 <= self.text_weight <= 1, "in [0, 1]")
         self._check("decay", 0 < self.decay <= 1, "in (0, 1]")
         if self.window == 0:
-            self._check("decay", self.decay == 1, "1 where ids.window is 0 (whole histories)")
+            self._check("decay", self.decay == 1, "1 if ids.window is 0 (whole histories)")
         if self.reads("levels"):
             self._check(
                 "size",
                 len(self.level_sizes) == self.levels,
-                f"one number, or {self.levels}, as ids.levels is {self.levels}",
+                f"one number, or {self.levels} numbers because ids.levels is {self.levels}",
             )
         elif self.reads("size"):
             whole = isinstance(self.size, int) and self.size >= 2
-            self._check("size", whole, "one number of at least 2, the base of sequential IDs")
+            self._check(
+                "size", whole, "one number of at least 2, because it is the base of sequential IDs"
+            )
         self._check(
             "clusters",
             2 <= self.clusters <= self.leaf,
-            f"2 or more, and at most ids.leaf ({self.leaf})",
+            f"at least 2 and at most ids.leaf ({self.leaf})",
         )
-        self._check("file", bool(self.file), "the JSON or CSV file of external IDs")
+        self._check("file", bool(self.file), "the path of a JSON or CSV file with IDs")
         if self.scheme == "textual":
             self._check(
                 "repair",
                 self.repair != "next_free",
-                "'suffix' or 'refuse', as titles have no grid of free IDs",
+                "'suffix' or 'refuse', because titles have no grid of free IDs",
             )
 
     def _check(self, name: str, good: bool, wanted: str) -> None:

@@ -1,6 +1,6 @@
-"""Item IDs of a data set, by the scheme that the config names.
+"""Make the item IDs of a data set by the scheme that the config names.
 
-fit -> repair of collisions -> one length for all
+The scheme is fitted, collisions are repaired, and all IDs are brought to one length.
 """
 
 import dataclasses
@@ -37,21 +37,28 @@ from jaxrec.items.text import ItemText
 
 
 def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) -> ItemCodes:
-    """Give every item an ID, from item texts and *training* interactions alone.
+    """Give every item a unique ID, from item texts and *training* interactions only.
 
     Args:
-      config: how.
-      dataset: the items, and who met which.
-      text: their text vectors; None for those that the config asks for.
+      config: the scheme and its settings.
+      dataset: the items and their interactions.
+      text: text vectors of the items; None computes those that the config asks for.
 
     Returns:
-      IDs of one length, no two alike. Their metadata say under "text" which text vectors went in,
-      under "repair" how collisions were repaired and what the statistics were before, and under
-      "warning" which codebooks collapsed (None: none did).
+      Unique IDs of one length. Their metadata has three entries: "text" says which text vectors
+      were used, "repair" how collisions were repaired with the statistics before it, and "warning"
+      which codebooks collapsed (None if none did).
 
     Raises:
-      ConfigError: settings that the data cannot meet, see `check_ids`.
-      DataError: an unreadable file of IDs, or collisions that are to be refused.
+      ConfigError: the data cannot satisfy the settings; see `check_ids`.
+      DataError: the file of IDs cannot be read, or there are collisions and `repair` is "refuse".
+
+    Example:
+      >>> from jaxrec.data import Dataset, Interactions, leave_one_out
+      >>> data = Interactions.from_columns(user=[0, 0, 0, 1, 1, 1], item=[0, 1, 2, 1, 2, 3])
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> fit_ids(IdConfig(scheme="sequential", size=2), dataset).codes.tolist()
+      [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
     check_ids(config, dataset)
     if text is None:
@@ -68,35 +75,35 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
 def new_item_codes(
     config: IdConfig, dataset: Dataset, codes: ItemCodes, texts: Sequence[str], text: ItemText
 ) -> np.ndarray:
-    """Return free IDs, int32 [I', L], of items that came after the fit, from their texts.
+    """Return free IDs, int32 [I', L], for items that were added after the fit, from their texts.
 
-    They are coded by the codebooks as they are; of interactions, which nobody has had with them,
-    they get zeros.
+    The codebooks stay as they are. New items have no interactions yet, so the collaborative part of
+    their vectors is zero.
 
     Args:
-      config: of the fit.
-      dataset: of the fit.
-      codes: what `fit_ids` returned.
-      texts: of the new items, a string each, with the fields in the order of `ids.text_fields`.
-      text: vectors that the fit used, such as a run keeps.
+      config: the config of the fit.
+      dataset: the data set of the fit.
+      codes: the result of `fit_ids`.
+      texts: one string per new item, with the fields in the order of `ids.text_fields`.
+      text: the text vectors of the fit, which a run keeps.
 
     Raises:
-      ConfigError: a scheme that does not code texts, or no free IDs.
-      DataError: the texts of the data set do not give the vectors of the fit any more.
+      ConfigError: the scheme does not code texts, or no ID is free.
+      DataError: the encoder no longer gives the vectors of the fit for the texts of the data set.
     """
     if config.scheme not in ("pq", "rq", "rqvae") or not item_text.fields_used(config, dataset):
         raise ConfigError(
-            f"ids.scheme {config.scheme!r} codes no item texts here; new items need pq, rq or "
-            "rqvae, with text_fields that the data have"
+            f"ids.scheme {config.scheme!r} does not code item texts here, so it cannot code new "
+            "items; use pq, rq or rqvae with text_fields that the data have"
         )
     directory = text.facts["directory"]
-    found = item_text.read(config, dataset, Path(directory) if directory else None, texts)
-    assert found is not None  # there are fields
-    old, new = found.vectors[: dataset.num_items], found.vectors[dataset.num_items :]
+    encoded = item_text.read(config, dataset, Path(directory) if directory else None, texts)
+    assert encoded is not None  # there are fields
+    old, new = encoded.vectors[: dataset.num_items], encoded.vectors[dataset.num_items :]
     if not np.allclose(old, text.vectors, atol=1e-4):
         raise DataError(
-            f"the item texts by {text.facts['encoder']} are not the vectors that the IDs were made "
-            "of; use the versions of the run's env.json, or start the run over"
+            f"{text.facts['encoder']} does not give the item vectors that the IDs were made of; "
+            "install the versions of the run's env.json, or start the run over"
         )
     blocks = [config.text_weight**0.5 * new]
     if config.text_weight < 1:
@@ -105,13 +112,13 @@ def new_item_codes(
 
 
 def check_ids(config: IdConfig, dataset: Dataset) -> None:
-    """Check what can be checked before any work.
+    """Check the settings against the data before any work is done.
 
     Raises:
-      ConfigError: more items than IDs, more levels than there are columns, or a field of items or a
-        tokenizer that is not there.
+      ConfigError: there are more items than IDs, or more levels than columns to code; or an item
+        field or a tokenizer does not exist.
     """
-    # A level that repair adds makes room where the grid has none.
+    # The level that repair "suffix" adds makes room even if the grid has none.
     grows = config.reads("repair") and config.repair == "suffix"
     if config.reads("levels") and not grows:
         simple.check_room(dataset.num_items, config.level_sizes)
@@ -127,21 +134,29 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
         if config.reads(setting) and name not in table.fields:
             known = ", ".join(table.fields) or "none"
             raise ConfigError(
-                f"ids.{setting} is {name!r}, which the items do not have"
+                f"ids.{setting} is {name!r}, but the items have no such field"
                 f"{nearest(name, table.fields)}; their fields: {known}"
             )
     if config.reads("tokenizer") and config.tokenizer and not Path(config.tokenizer).is_dir():
         raise ConfigError(
-            f"ids.tokenizer is {config.tokenizer!r}, which is no directory; give that of a "
-            "tokenizer, or '' for words"
+            f"ids.tokenizer is {config.tokenizer!r}, which is not a directory; give the directory "
+            "of a tokenizer, or '' to split titles into words"
         )
 
 
 def item_rows(codes: ItemCodes, dataset: Dataset) -> list[dict[str, str]]:
-    """Return the item <-> ID map: a row {"item", "id", "label"} an item.
+    """Return the map between items and IDs: one row {"item", "id", "label"} per item.
 
-    "id" is the text of its codes, "<a_3><b_7>", as `data.tokenizers.id_tokenizer` reads it, END
-    codes included; `ids.external` reads the whole.
+    "id" is the text of the codes with END codes, which `data.id_tokenizer` reads; the scheme
+    "external" reads the whole map.
+
+    Example:
+      >>> from jaxrec.data import Dataset, Interactions, leave_one_out
+      >>> data = Interactions.from_columns(user=[7, 7, 7], item=["x", "y", "z"])
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> codes = ItemCodes(codes=np.array([[0, 1], [1, 0], [1, 1]]), sizes=(2, 2), scheme="mine")
+      >>> item_rows(codes, dataset)[0]
+      {'item': 'x', 'id': '<a_0><b_1>', 'label': 'x'}
     """
     names = id_tokens(codes.sizes)
     starts = [sum(codes.sizes[:level]) for level in range(codes.levels)]
@@ -159,7 +174,7 @@ def item_rows(codes: ItemCodes, dataset: Dataset) -> list[dict[str, str]]:
 def _fit(
     config: IdConfig, dataset: Dataset, text: ItemText | None
 ) -> tuple[ItemCodes, np.ndarray | None]:
-    """IDs that may collide, and the vectors [I, D] by which repair tells near from far."""
+    """Fit IDs, which may collide; also return the vectors [I, D] that repair measures by."""
     if config.scheme in ("pq", "rq", "rqvae"):
         vectors = _vectors(config, dataset, text)
         return _quantized(config, vectors), vectors
@@ -173,14 +188,15 @@ def _fit(
         first, second = (_plain(part, config, dataset) for part in config.parts)
         if second.scheme != "independent":
             return hybrid.join(first, second), None
-        # All of a sequential ID tells items apart; the last code of the others is a mere place.
+        # Every code of a sequential ID identifies the item. In the others, the last code is only a
+        # position within a group, so it can be replaced.
         add = hybrid.append_item if first.scheme == "sequential" else hybrid.replace_last
         return add(first), None
     return _plain(config.scheme, config, dataset), None
 
 
 def _plain(scheme: str, config: IdConfig, dataset: Dataset) -> ItemCodes:
-    """IDs of the schemes that quantize nothing."""
+    """Fit a scheme that does not quantize anything."""
     items, table = dataset.num_items, dataset.interactions.items
     longest = config.max_length or None
     if scheme == "independent":
@@ -199,7 +215,7 @@ def _plain(scheme: str, config: IdConfig, dataset: Dataset) -> ItemCodes:
         )
     train = dataset.split.train
     if scheme == "sequential":
-        assert isinstance(config.size, int)  # IdConfig has seen to it
+        assert isinstance(config.size, int)  # IdConfig has checked it
         return simple.sequential(
             train.sequences(),
             items,
@@ -227,7 +243,7 @@ def _vectors(config: IdConfig, dataset: Dataset, text: ItemText | None) -> np.nd
         dataset.split.train.sequences(),
         dataset.num_items,
         config.dim,
-        # Data without item texts are coded by their interactions alone.
+        # Without item texts, the interactions alone decide.
         text_weight=config.text_weight if text else 0.0,
         window=config.window or None,
         decay=config.decay,
@@ -245,7 +261,7 @@ def _quantized(config: IdConfig, vectors: np.ndarray) -> ItemCodes:
 
 
 def _tokenize(directory: str, texts: Sequence[str]) -> Callable[[str], Sequence[int]]:
-    """From a text to token numbers: of a tokenizer, or of the words of all texts."""
+    """Return a function from a text to token numbers: a tokenizer's, or the numbers of words."""
     if directory:
         tokenizer: Any = load_tokenizer(directory)
         return lambda text: tokenizer.encode(text, add_special_tokens=False)
@@ -260,4 +276,4 @@ def _words(text: str) -> list[str]:
 
 def _check_levels(config: IdConfig, most: int, of_what: str) -> None:
     if config.levels > most:
-        raise ConfigError(f"ids.levels is {config.levels}, more than the {most} {of_what}")
+        raise ConfigError(f"ids.levels is {config.levels}, but there are only {most} {of_what}")

@@ -1,6 +1,6 @@
-"""Item texts as vectors: by a sentence encoder where its weights are at hand, or by TF-IDF.
+"""Item texts as vectors, by a sentence encoder if its weights are on this machine, or by TF-IDF.
 
-Shapes: `I` items, `D` columns that go into the IDs (`ids.dim`), `E` width of a sentence encoder.
+Shapes: `I` items, `D` columns that IDs are made of (`ids.dim`), `E` width of a sentence encoder.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ _FILE = "text_vectors.npy"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ItemText:
-    """Text vectors of all items, and what made them.
+    """Text vectors of all items, with a description of how they were made.
 
     Attributes:
-      vectors: float32 [I, D]; unit rows, or zeros for items without text.
-      facts: JSON-able: "encoder" ("TF-IDF", or the last names of a directory), "directory" (None
-        for TF-IDF), "width" (D) and "encoder_width" (E; None for TF-IDF).
+      vectors: float32 [I, D]; rows of unit length, or zeros for items without text.
+      facts: JSON-able: "encoder" ("TF-IDF", or the last two names of the encoder's directory),
+        "directory" (None for TF-IDF), "width" (D) and "encoder_width" (E; None for TF-IDF).
     """
 
     vectors: np.ndarray
@@ -36,17 +36,17 @@ class ItemText:
 
 
 def fields_used(config: IdConfig, dataset: Dataset) -> list[str]:
-    """Item fields whose texts go into the IDs; none where the scheme or the data use none."""
+    """Return the item fields whose texts the IDs use; an empty list if they use none."""
     if not config.reads("text_fields") or config.text_weight == 0:
         return []
     return [name for name in config.text_fields if name in dataset.interactions.items.fields]
 
 
 def choose(config: IdConfig) -> Path | None:
-    """Directory of the sentence encoder that the config asks for; None for TF-IDF or no texts.
+    """Return the directory of the configured sentence encoder; None for TF-IDF or no texts.
 
     Raises:
-      ConfigError: neither a known word nor a directory with a model.
+      ConfigError: the setting is neither a known word nor a directory with a model.
     """
     if not config.reads("text_encoder"):
         return None
@@ -54,10 +54,14 @@ def choose(config: IdConfig) -> Path | None:
 
 
 def encoder_of(setting: str, name: str) -> Path | None:
-    """Directory of the sentence encoder that a setting of this name asks for; None for TF-IDF.
+    """Return the directory of the sentence encoder that a setting asks for; None for TF-IDF.
+
+    Args:
+      setting: value of the setting: "tfidf", "auto" or a directory.
+      name: full name of the setting, for error messages.
 
     Raises:
-      ConfigError: neither a known word nor a directory with a model.
+      ConfigError: the setting is neither a known word nor a directory with a model.
     """
     if setting == TFIDF:
         return None
@@ -67,13 +71,13 @@ def encoder_of(setting: str, name: str) -> Path | None:
     if not directory.is_dir():
         hint = nearest(setting, _WORDS)
         raise ConfigError(
-            f"{name} is {setting!r}, which is no directory{hint}; give {AUTO!r}, "
+            f"{name} is {setting!r}, which is not a directory{hint}; give {AUTO!r}, "
             f"{TFIDF!r}, or the directory of a sentence encoder"
         )
     if not any((directory / name).is_file() for name in ("config.json", "modules.json")):
         raise ConfigError(
             f"{name} is {setting!r}, a directory with neither config.json nor "
-            "modules.json; give that of a sentence encoder in Hugging Face's format"
+            "modules.json; give the directory of a sentence encoder in Hugging Face's format"
         )
     return directory
 
@@ -81,16 +85,16 @@ def encoder_of(setting: str, name: str) -> Path | None:
 def read(
     config: IdConfig, dataset: Dataset, encoder: Path | None, new: Sequence[str] = ()
 ) -> ItemText | None:
-    """Turn the item texts into vectors; None where the IDs use none, or the data have none.
+    """Turn item texts into vectors; return None if the IDs use no texts or the data have none.
 
     Args:
-      config: fields, weight and width.
+      config: names the fields, the weight of texts and the width.
       dataset: the items.
       encoder: directory of a sentence encoder; None for TF-IDF.
-      new: I' texts of items that are not in the data set, whose vectors follow the others.
+      new: I' texts of items outside the data set; their vectors follow those of the data set.
 
     Raises:
-      ConfigError, DataError: see `SentenceEncoder.load`.
+      ConfigError, DataError: the encoder cannot be loaded; see `SentenceEncoder.load`.
     """
     fields = fields_used(config, dataset)
     if not fields:
@@ -108,7 +112,7 @@ def read(
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         vectors = model.encode(texts)
-        # The encoder has a vector for no text at all, which says nothing of an item.
+        # The encoder returns a vector even for an empty text; it says nothing about the item.
         vectors[[not text.strip() for text in texts]] = 0
         return vectors
 
@@ -118,23 +122,28 @@ def read(
 
 
 def name_of(encoder: Path | None) -> str:
-    """The last names of a sentence encoder's directory; "TF-IDF" for None."""
+    """Return the last two names of a sentence encoder's directory; "TF-IDF" for None."""
     return "TF-IDF" if encoder is None else "/".join(encoder.resolve().parts[-2:])
 
 
 def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndarray:
-    """Vectors of texts at the encoder's full width, for models that learn a projection of them.
+    """Return text vectors at the encoder's full width, for models that learn to project them.
 
     Args:
-      texts: I strings; one without words has a row of zeros.
+      texts: I strings.
       encoder: directory of a sentence encoder; None for TF-IDF.
-      dim: width of TF-IDF vectors.
+      dim: width of TF-IDF vectors; a sentence encoder has a width of its own.
 
     Returns:
-      float32 `[I, E]`, rows of unit length.
+      float32 `[I, E]`: rows of unit length, or zeros for texts without words.
 
     Raises:
-      ConfigError, DataError: see `SentenceEncoder.load`.
+      ConfigError, DataError: the encoder cannot be loaded; see `SentenceEncoder.load`.
+
+    Example:
+      >>> vectors = encode(["blue shoes", "red shoes", ""], None, dim=2)
+      >>> vectors.shape, bool(vectors[2].any())
+      ((3, 2), False)
     """
     if encoder is None:
         return text_vectors(texts, dim)
@@ -144,31 +153,33 @@ def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndar
 
 
 def readable(config: IdConfig, dataset: Dataset) -> list[str]:
-    """Item fields of `text_fields` that the data have, for models that read texts themselves.
+    """Return the `text_fields` that the items have, for models that read texts themselves.
 
     Raises:
-      DataError: none.
+      DataError: the items have none of these fields.
     """
-    found = [name for name in config.text_fields if name in dataset.interactions.items.fields]
-    if not found:
+    fields = [name for name in config.text_fields if name in dataset.interactions.items.fields]
+    if not fields:
         raise DataError(
             f"items of {dataset.interactions.name} have none of the text fields "
-            f"{', '.join(config.text_fields)} (ids.text_fields); give some by data.item_table, or "
-            "leave out baselines that read texts"
+            f"{', '.join(config.text_fields)} (ids.text_fields); add texts with data.item_table, "
+            "or leave out baselines that read texts"
         )
-    return found
+    return fields
 
 
 def wide(config: IdConfig, dataset: Dataset, directory: Path) -> np.ndarray:
-    """Vectors of all items' texts at the encoder's full width, see `encode`.
+    """Return the text vectors of all items at the encoder's full width, as `encode` makes them.
 
     Args:
-      config: of which `text_fields` and `text_encoder` are read, whatever the scheme.
+      config: only its `text_fields` and `text_encoder` are read, whatever the scheme.
       dataset: the items.
-      directory: where the vectors are kept, so that those of the first time are used again.
+      directory: run directory that stores the vectors. If it has some, they are used again.
 
     Raises:
-      ConfigError, DataError: as of `encode` and `readable`.
+      ConfigError: the encoder of the config does not exist.
+      DataError: the items have none of the fields, or the encoder or the stored vectors cannot be
+        read.
     """
     if (directory / "ids" / _FILE).exists():
         return load_vectors(directory)
@@ -179,19 +190,19 @@ def wide(config: IdConfig, dataset: Dataset, directory: Path) -> np.ndarray:
 
 
 def save(text: ItemText, directory: Path) -> None:
-    """Keep the vectors of a run beside its IDs, whose metadata keep the facts.
+    """Store the vectors beside the IDs of a run, whose metadata stores the facts.
 
     Raises:
-      ResourceError: they cannot be written.
+      ResourceError: the file cannot be written.
     """
     save_vectors(text.vectors, directory)
 
 
 def save_vectors(vectors: np.ndarray, directory: Path) -> None:
-    """Keep text vectors `[I, E]` of a run beside its IDs.
+    """Store text vectors `[I, E]` beside the IDs of a run.
 
     Raises:
-      ResourceError: they cannot be written.
+      ResourceError: the file cannot be written.
     """
     stream = io.BytesIO()
     np.save(stream, vectors, allow_pickle=False)
@@ -199,23 +210,23 @@ def save_vectors(vectors: np.ndarray, directory: Path) -> None:
 
 
 def load(facts: Mapping[str, Any], directory: Path) -> ItemText:
-    """Read what `save` wrote.
+    """Read the text vectors that `save` stored in a run.
 
     Args:
-      facts: "text" of the metadata of the run's IDs.
-      directory: of the run.
+      facts: the entry "text" in the metadata of the run's IDs.
+      directory: the run directory.
 
     Raises:
-      DataError: missing or damaged.
+      DataError: the file is missing or damaged.
     """
     return ItemText(load_vectors(directory), dict(facts))
 
 
 def load_vectors(directory: Path) -> np.ndarray:
-    """Read what `save_vectors` wrote below the directory of a run.
+    """Read the vectors that `save_vectors` stored in a run.
 
     Raises:
-      DataError: missing or damaged.
+      DataError: the file is missing or damaged.
     """
     path = directory / "ids" / _FILE
     try:
@@ -225,33 +236,33 @@ def load_vectors(directory: Path) -> np.ndarray:
 
 
 def at_hand(used: Mapping[str, Any] | None, setting: str) -> list[Path | None]:
-    """Encoders that can be compared: TF-IDF (None), and directories of sentence encoders.
+    """Return the encoders that can be compared: None for TF-IDF, and directories of others.
 
     Args:
-      used: "text" of the metadata of a run's IDs, or None. Its directory may be gone, as the run
-        keeps its vectors.
-      setting: `ids.text_encoder`; a directory that is gone is left out.
+      used: the entry "text" in the metadata of a run's IDs, or None. Its directory is listed even
+        if it no longer exists, because the run stores its vectors.
+      setting: the value of `ids.text_encoder`; a directory that does not exist is left out.
     """
-    found = [Path(used["directory"])] if used and used["directory"] else []
+    directories = [Path(used["directory"])] if used and used["directory"] else []
     if setting not in _WORDS and Path(setting).expanduser().is_dir():
-        found.append(Path(setting).expanduser())
+        directories.append(Path(setting).expanduser())
     automatic = find_sentence_encoder()
     if automatic is not None:
-        found.append(automatic)
-    return [None, *dict.fromkeys(directory.resolve() for directory in found)]
+        directories.append(automatic)
+    return [None, *dict.fromkeys(directory.resolve() for directory in directories)]
 
 
 def describe(codes_metadata: Mapping[str, Any]) -> str:
-    """One line: which text vectors the IDs of a run use, and how to use others."""
+    """Return one line about the text vectors of a run's IDs, and how to choose others."""
     if "text" not in codes_metadata:
-        return "item texts: the run does not say what encoded them"
+        return "item texts: the run does not record what encoded them"
     facts = codes_metadata["text"]
     if facts is None:
         return "item texts: not used by the IDs"
     if facts["directory"] is not None:
         return (
             f"item texts: encoded by {facts['encoder']}, {facts['encoder_width']} wide, reduced to "
-            f"{facts['width']}; --ids.text-encoder {TFIDF} does without"
+            f"{facts['width']}; --ids.text-encoder {TFIDF} does without it"
         )
     return (
         f"item texts: encoded by {facts['encoder']}, {facts['width']} wide; for a sentence encoder "

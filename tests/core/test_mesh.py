@@ -170,7 +170,7 @@ def test_an_axis_that_its_devices_do_not_divide_is_refused_by_path_axis_size_and
     boxed = {"attention": {"key": {"kernel": box(("embed", "kv_heads", "head_size"), 8, 3, 4)}}}
     message = (
         r"axis 'kv_heads' of attention/key/kernel has size 3, which the 2 devices of mesh axis "
-        r"'model' do not divide; change mesh.model, or set sharding.kv_heads None"
+        r"'model' do not divide; change mesh.model, or set sharding.kv_heads to None"
     )
     with pytest.raises(ConfigError, match=message):
         param_shardings(boxed, MESH, ShardingRules(preset="tensor"))

@@ -1,10 +1,17 @@
-"""Small data sets for the tests of this folder."""
+"""Small data sets and tokenizers for the tests of this folder."""
 
 import gzip
+import shutil
 
 import pytest
 
-from jaxrec.data import Interactions
+from jaxrec.data import Interactions, add_id_tokens, save_tokenizer, train_bpe, train_unigram
+
+TRAINING_TEXTS = [
+    "The silence of the lambs, 1991",
+    "Toy Story (1995)",
+    "the lambs of the story",
+] * 4
 
 
 @pytest.fixture
@@ -38,3 +45,35 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory):
+    """Trained tokenizers with ID tokens, as AutoTokenizer reads them back."""
+    from transformers import AutoTokenizer
+
+    tokenizers = {}
+    for name, train in {"bpe": train_bpe, "unigram": train_unigram}.items():
+        tokenizer = train(TRAINING_TEXTS, 400)
+        add_id_tokens(tokenizer, (4, 3, 5))
+        directory = tmp_path_factory.mktemp(name)
+        save_tokenizer(tokenizer, directory)
+        tokenizers[name] = AutoTokenizer.from_pretrained(directory)
+    return tokenizers
+
+
+@pytest.fixture
+def gpt2(real_data, tmp_path):
+    """A directory with GPT-2's own two files and nothing else."""
+    (tmp_path / "gpt2").mkdir()
+    for ours, name in {"gpt2_encoder.json": "vocab.json", "gpt2_vocab.bpe": "merges.txt"}.items():
+        shutil.copyfile(real_data("tokenizers") / ours, tmp_path / "gpt2" / name)
+    return tmp_path / "gpt2"
+
+
+@pytest.fixture
+def t5(real_data, tmp_path):
+    """A directory with T5's own SentencePiece model and nothing else."""
+    (tmp_path / "t5").mkdir()
+    shutil.copyfile(real_data("tokenizers") / "t5_spiece.model", tmp_path / "t5" / "spiece.model")
+    return tmp_path / "t5"

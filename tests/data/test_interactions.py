@@ -128,7 +128,7 @@ def test_unsorted_columns_are_refused(small):
 
 
 def test_numbers_outside_the_catalogue_are_refused(small):
-    with pytest.raises(DataError, match="item numbers run from 0 to 4, expected 0 to 3"):
+    with pytest.raises(DataError, match=r"item numbers run from 0 to 4, but .* 0 and 3"):
         dataclasses.replace(small, item=np.where(small.item == 3, 4, small.item))
 
 

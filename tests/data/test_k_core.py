@@ -86,5 +86,5 @@ def test_a_sample_of_users_keeps_their_rows_and_the_whole_catalogue():
     assert sample_users(data, 9, seed=2).user_ids.tolist() != kept
     assert sample_users(data, 40).fingerprint() == data.fingerprint()
     for count in (0, 41):
-        with pytest.raises(ConfigError, match=f"a sample of {count} users out of 40"):
+        with pytest.raises(ConfigError, match=f"cannot sample {count} of the 40 users"):
             sample_users(data, count)

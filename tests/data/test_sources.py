@@ -244,7 +244,7 @@ def test_a_bad_item_file_stops_the_whole_load(write):
 
 def test_an_unknown_format_lists_the_known_ones(write):
     path = write("d/readme.md", "hello")
-    with pytest.raises(DataError, match=r"cannot tell the format .* \.parquet"):
+    with pytest.raises(DataError, match=r"unknown format .* \.parquet"):
         read(path)
     with pytest.raises(DataError, match=r"it holds readme\.md\); expected u\.data"):
         read(path.parent)

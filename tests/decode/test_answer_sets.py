@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import add_id_tokens, train_unigram
 from jaxrec.data.prompts import encode_texts
-from jaxrec.data.tokenizers import add_id_tokens, train_unigram
 from jaxrec.decode import (
     Answers,
     Prompts,

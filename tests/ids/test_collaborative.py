@@ -248,5 +248,5 @@ def test_bad_settings_are_refused():
         collaborative.fit(histories, 4, decay=0.5)
     with pytest.raises(DataError, match=r"item numbers 0\.\.3 do not fit 0\.\.1"):
         collaborative.fit(histories, 2)
-    with pytest.raises(ConfigError, match="of 4 items, got 3"):
+    with pytest.raises(ConfigError, match="of 4 items, but co-occurrences with 3"):
         collaborative.encode(collaborative.fit(histories, 4), np.ones((1, 3)))

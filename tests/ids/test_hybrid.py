@@ -86,5 +86,5 @@ def test_collaborative_paths_end_in_own_tokens():
 
 
 def test_schemes_of_different_items_are_refused():
-    with pytest.raises(DataError, match="3 items in one scheme, 6 in the other"):
+    with pytest.raises(DataError, match="one scheme has 3 items and the other 6"):
         hybrid.join(simple.independent(3), semantic.fit(PATHS))

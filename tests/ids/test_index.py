@@ -180,11 +180,11 @@ def test_two_items_with_one_id_are_named():
 
 
 def test_bad_codes_are_refused():
-    with pytest.raises(ConfigError, match="needs sizes"):
+    with pytest.raises(ConfigError, match="without sizes"):
         ItemIndex.build(np.zeros((1, 1), int))
     with pytest.raises(DataError, match="item 0 has code 5 at level 1"):
         ItemIndex.build(np.array([[0, 5]]), (3, 5))
-    with pytest.raises(DataError, match="no items"):
+    with pytest.raises(DataError, match="no items to give IDs to"):
         ItemIndex.build(np.zeros((0, 2), int), (3, 5))
     with pytest.raises(DataError, match="whole numbers"):
         ItemIndex.build(np.zeros((1, 2)), (3, 5))
@@ -292,7 +292,7 @@ def test_updates_that_cannot_be_are_refused():
         index.updated(remove=np.array([5]))
     with pytest.raises(DataError, match=r"items 1 and 2 share the ID \(2, 0\)"):
         index.updated(np.array([[2, 0]]))
-    with pytest.raises(DataError, match="its last item"):
+    with pytest.raises(DataError, match="the last item"):
         index.updated(remove=np.array([0, 1]))
     with pytest.raises(DataError, match="item 0 has code 3"):
         index.updated(np.array([[3, 0]]))

@@ -85,10 +85,11 @@ def test_the_prefix_check_agrees_with_looking_at_all_pairs(item_codes):
         if not clash:
             check_prefix_free(given_codes)
             continue
-        with pytest.raises(DataError, match="begins that of item") as caught:
+        with pytest.raises(DataError, match="is a prefix of the ID of item") as caught:
             check_prefix_free(given_codes)
         assert any(
-            f"the ID of item {a}, {ids[a]}, begins that of item {b}, {ids[b]}" in str(caught.value)
+            f"the ID of item {a}, {ids[a]}, is a prefix of the ID of item {b}, {ids[b]}"
+            in str(caught.value)
             for a, b in clash
         )
 

@@ -118,5 +118,5 @@ def test_schemes_without_codebooks_and_full_grids_are_refused():
     codes = repair(pq.fit(vectors, 2, 4), vectors)
     with pytest.raises(ConfigError, match="17 items do not fit into 4 x 4 = 16 IDs"):
         encode_items(codes, vectors[:1])
-    with pytest.raises(ConfigError, match="width 8, got 3"):
+    with pytest.raises(ConfigError, match="width 8, got width 3"):
         encode_items(repair(pq.fit(vectors, 2, 8), vectors), np.zeros((1, 3)))

@@ -54,7 +54,7 @@ def test_encode_gives_the_fitted_codes_and_takes_new_items(scheme):
     assert new.shape == (100, 4) and (new < codes.sizes).all()
     error = ((scheme.decode(codes, new) - vectors[500:]) ** 2).sum()
     assert error < 0.6 * ((vectors[500:] - vectors.mean(0)) ** 2).sum()
-    with pytest.raises(ConfigError, match="width 16, got 5"):
+    with pytest.raises(ConfigError, match="width 16, got width 5"):
         scheme.encode(codes, vectors[:, :5])
 
 

@@ -172,7 +172,7 @@ def test_bad_input_is_refused(fitted):
     for change in ({"steps": 0}, {"learning_rate": -1.0}, {"commitment": -0.1}, {"hidden": (0,)}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             dataclasses.replace(QUICK, **change)
-    with pytest.raises(ConfigError, match="width 16, got 3"):
+    with pytest.raises(ConfigError, match="width 16, got width 3"):
         rqvae.encode(fitted[0], np.zeros((2, 3)))
     with pytest.raises(DataError, match="not finite"):
         rqvae.fit(np.array([[np.nan, 1.0]]), 1, 2, config=QUICK)

@@ -86,7 +86,7 @@ def test_real_categories_give_every_product_its_id(real_data):
 def test_bad_input_is_refused():
     with pytest.raises(DataError, match="item 1 are one string, 'Hair'"):
         semantic.fit([["Hair"], "Hair"])
-    with pytest.raises(DataError, match="no category paths"):
+    with pytest.raises(DataError, match="one category path per item"):
         semantic.fit([])
     with pytest.raises(ConfigError, match="max_depth must be at least 1"):
         semantic.fit([["a"]], max_depth=0)

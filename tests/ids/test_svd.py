@@ -163,7 +163,7 @@ def test_bad_input_is_refused():
     with pytest.raises(DataError, match="no training interactions"):
         svd.fit([], 30, 2, 8)
     codes = svd.fit(train, 60, 2, 8)
-    with pytest.raises(ConfigError, match="know 120 users, got 7"):
+    with pytest.raises(ConfigError, match="are for 120 users, got 7"):
         svd.coordinates(codes, np.zeros((1, 7)))
-    with pytest.raises(ConfigError, match="2 coordinates an item, got 5"):
+    with pytest.raises(ConfigError, match="2 coordinates per item, got 5"):
         svd.encode(codes, np.zeros((1, 5)))

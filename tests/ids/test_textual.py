@@ -65,7 +65,7 @@ def test_real_titles_in_a_real_vocabulary_give_every_product_its_id(real_data, t
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(DataError, match="no texts"):
+    with pytest.raises(DataError, match="one text per item"):
         textual.fit([], letters)
     with pytest.raises(DataError, match="item 1 the negative token -3"):
         textual.fit(["a", "b"], lambda text: [-3] if text == "b" else [1])

@@ -195,7 +195,7 @@ def test_ids_made_elsewhere_are_repaired_and_get_one_length(dataset, tmp_path):
     assert len(np.unique(found.codes, axis=0)) == 30
     with pytest.raises(DataError, match="'stranger'"):
         fit_ids(dataclasses.replace(config, unknown="refuse"), dataset)
-    with pytest.raises(ConfigError, match="different lengths"):
+    with pytest.raises(ConfigError, match="needs IDs of one length"):
         fit_ids(dataclasses.replace(config, repair="next_free"), dataset)
 
 
@@ -215,10 +215,10 @@ def test_a_collapsed_codebook_is_named_in_the_metadata(dataset):
     ("settings", "words"),
     [
         ({"levels": 0}, "ids.levels must be at least 1, got 0"),
-        ({"size": (8, 8, 8)}, r"ids.size must be one number, or 2, .* got \(8, 8, 8\)"),
+        ({"size": (8, 8, 8)}, r"ids.size must be one number, or 2 numbers .* got \(8, 8, 8\)"),
         ({"size": ()}, "ids.size must be at least 1 at every level"),
         ({"text_weight": 1.5}, r"ids.text_weight must be in \[0, 1\], got 1.5"),
-        ({"window": 0}, "ids.decay must be 1 where ids.window is 0 .* got 0.9"),
+        ({"window": 0}, "ids.decay must be 1 if ids.window is 0 .* got 0.9"),
         ({"scheme": "collaborative", "leaf": 3, "clusters": 4}, r"ids.clusters .* \(3\), got 4"),
         ({"scheme": "sequential", "size": (8, 8)}, r"ids.size must be one number .* got \(8, 8\)"),
         ({"scheme": "external"}, "ids.file must be .* got ''"),
@@ -234,8 +234,8 @@ def test_a_setting_that_makes_no_ids_is_refused_with_the_fix(settings, words):
     ("settings", "words"),
     [
         ({"size": 4}, "30 items do not fit into 4 x 4 = 16 IDs"),
-        ({"levels": 17}, "ids.levels is 17, more than the 16 columns .* raise ids.dim"),
-        ({"scheme": "svd", "levels": 31}, "ids.levels is 31, more than the 30 items or users"),
+        ({"levels": 17}, "ids.levels is 17, but there are only 16 columns .* raise ids.dim"),
+        ({"scheme": "svd", "levels": 31}, "ids.levels is 31, but there are only 30 items or users"),
         (
             {"scheme": "semantic", "category_field": "genre"},
             "ids.category_field is 'genre', .* did you mean 'genres'.*fields: title, year, genres",

