@@ -28,7 +28,7 @@ from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import TIES, ranking_batches
-from jaxrec.train import FitResult
+from jaxrec.train import FitResult, Validation
 
 _COUNTING = {
     "popularity": popularity,
@@ -123,9 +123,8 @@ def _trained(
         settings,
         training_source(dataset, directory / "data"),
         items,
-        validate,
+        Validation(validate, METRIC),
         directory / "baselines" / name,
-        METRIC,
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return functools.partial(score, result.params), size

@@ -40,7 +40,7 @@ from jaxrec.runs import (
     table_lines,
     write_summary,
 )
-from jaxrec.train import FitResult, TrainConfig, check_batch
+from jaxrec.train import FitResult, TrainConfig, Validation, check_batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,8 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
         return average(evaluate_users(scored, rows, config.eval.ks, TIES))
 
     source = training_source(dataset, directory / "data")
-    result = sequential.fit_sequential(model, source, items, validate, directory, METRIC)
+    validation = Validation(validate, METRIC)
+    result = sequential.fit_sequential(model, source, items, validation, directory)
     return result, functools.partial(score, result.params)
 
 

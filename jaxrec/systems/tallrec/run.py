@@ -41,7 +41,7 @@ from jaxrec.objectives import language_loss
 from jaxrec.runs import Options, check_run, create_run, is_run, write_summary
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.texts import TextModel, clicks as click_table, tuned as tuned_text
-from jaxrec.train import Plan, TrainConfig, fit
+from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
 
 METRIC = "mean_auc"
 
@@ -150,12 +150,9 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         result = fit(
             plan,
             iter(batches),
-            functools.partial(measure, held),
+            Validation(functools.partial(measure, held), METRIC),
             place,
-            frozen=text.frozen,
-            start=start,
-            base=text.base,
-            metric=METRIC,
+            start=Start(params=start, frozen=text.frozen, base=text.base),
             title=stage.name,
             profile=options.profile,
         )
