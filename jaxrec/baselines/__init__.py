@@ -1,13 +1,13 @@
-"""Baselines under one signature: `scores(params, batch)`.
+"""Baselines that share one signature: `scores(params, batch)`.
 
-It reads `batch["history"]`, int [B, H], padded on the left with -1, the newest item last, or, of
-the baselines that know users by their numbers, `batch["user"]`, int [B]. The result is [B, I],
-higher is better, and does not leave out what the user has seen.
+A baseline reads `batch["history"]`, int [B, H], padded on the left with -1, newest item last.
+Baselines that know users by number read `batch["user"]`, int [B], instead. The result is [B, I];
+higher is better, and items that the user has already met are not left out.
 
-Those that count or solve have `fit(train_sequences, num_items) -> params`. Those that are trained
-are a Flax module and its settings: `fit_sequential` trains the sequential ones, `fit_pairwise`
-those over pairs of a user and an item, and `fit_clicks` the sequential ones to tell likes from
-dislikes.
+Baselines that count or solve have `fit(train_sequences, num_items) -> params`. Baselines that are
+trained consist of a Flax module and its settings: `fit_sequential` trains the sequential ones,
+`fit_pairwise` those over pairs of a user and an item, and `fit_clicks` trains sequential ones to
+tell likes from dislikes.
 """
 
 from typing import TYPE_CHECKING

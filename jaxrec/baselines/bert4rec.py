@@ -1,4 +1,4 @@
-"""BERT4Rec: an encoder trained to name masked items (Sun et al., CIKM 2019, arXiv:1904.06690).
+"""BERT4Rec: an encoder that predicts masked items (Sun et al., CIKM 2019, arXiv:1904.06690).
 
 Shapes: `B` batch, `T` tokens.
 """
@@ -19,14 +19,14 @@ from jaxrec.ids import PAD
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bert4RecConfig(SequentialConfig):
-    """Settings, beside those of all sequential baselines.
+    """Settings of BERT4Rec, in addition to those of all sequential baselines.
 
     Attributes:
-      depth: blocks.
+      depth: number of blocks.
       num_heads: attention heads.
-      mask_share: ρ, of a history's items that are masked; at least one is.
-      last_share: of histories, those of which the last item alone is masked, as it is when items
-        are recommended (section 3.6; the published data hold one such copy beside ten others).
+      mask_share: ρ, share of a history's items that are masked; at least one item is masked.
+      last_share: share of the histories in which only the last item is masked, as it is in
+        recommendation (section 3.6; the published data hold one such copy for ten others).
     """
 
     title: ClassVar[str] = "bert4rec"
@@ -38,14 +38,14 @@ class Bert4RecConfig(SequentialConfig):
     last_share: float = 1 / 11
 
     def __post_init__(self) -> None:
-        """Reject shares that are none."""
+        """Reject shares outside [0, 1]."""
         super().__post_init__()
         for name in ("mask_share", "last_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"bert4rec.{name} must lie in [0, 1], got {getattr(self, name)}")
 
     def body(self) -> nn.Module:
-        """Blocks that look both ways, in BERT's order of norms, and its layer before the scores."""
+        """Bidirectional blocks with BERT's order of norms, then BERT's layer before the scores."""
         config = transformer_config(
             self.width,
             self.depth,
@@ -61,32 +61,32 @@ class Bert4RecConfig(SequentialConfig):
     def pairs(
         self, tokens: jax.Array, num_items: int, key: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Histories with masks, the histories, and where the masks are: `[B, max_items]` each."""
+        """Masked histories, the histories, and where the masks are: `[B, max_items]` each."""
         items = _items(tokens)
         chosen = choose_masked(items >= FIRST, self.mask_share, self.last_share, key)
         return jnp.where(chosen, mask_token(num_items), items), items, chosen
 
     def query(self, tokens: jax.Array, num_items: int) -> jax.Array:
-        """The newest items and a mask behind them: `[B, max_items]`."""
+        """The newest items followed by a mask: `[B, max_items]`."""
         return jnp.pad(
             _items(tokens)[:, 1:], ((0, 0), (0, 1)), constant_values=mask_token(num_items)
         )
 
     def query_feedback(self, feedback: jax.Array) -> jax.Array:
-        """Nothing is known of the mask: `[B, max_items]`."""
+        """Feedback of the newest items; that of the mask is unknown: `[B, max_items]`."""
         return jnp.pad(feedback[:, 2:], ((0, 0), (0, 1)))
 
 
 def _items(tokens: jax.Array) -> jax.Array:
-    """The items alone of PAD ..., BOS, items: `[B, 1 + T]` to `[B, T]`."""
+    """Remove the beginning from PAD ..., BOS, items: `[B, 1 + T]` to `[B, T]`."""
     return jnp.where(tokens >= FIRST, tokens, PAD)[:, 1:]
 
 
 def choose_masked(valid: jax.Array, share: float, last_share: float, key: jax.Array) -> jax.Array:
-    """Draw the places to mask of each row: `[B, T]` bool, padded on the left, to the same.
+    """Draw the places to mask in each row: `[B, T]` bool, padded on the left, to `[B, T]` bool.
 
-    A row of n items has max(1, round(share n)) masks at random places, or, with probability
-    `last_share`, one at its last place. Empty rows have none.
+    A row of n items gets max(1, round(share n)) masks at random places or, with probability
+    `last_share`, only one, at its last place. Empty rows get none.
     """
     at, kind = jax.random.split(key)
     count = valid.sum(-1, keepdims=True).astype(jnp.float32)

@@ -1,10 +1,10 @@
-"""Caser: convolutions over the image of the last L item vectors (Tang and Wang, WSDM 2018).
+"""Caser: convolutions over the last L item vectors, read as an image (Tang and Wang, WSDM 2018).
 
-Horizontal filters span h items and all of their dimensions, and the strongest response over time
-counts; vertical filters are weighted sums of the L vectors. Without the paper's user vector, so
-that users who were not trained are served alike (as in the published code of DROS).
+A horizontal filter spans h items and all of their dimensions, and only its strongest response over
+time counts. A vertical filter is a weighted sum of the L vectors. The paper's user vector is left
+out, as in the published code of DROS, so that users who were not trained can be served too.
 
-Shapes: `B` batch, `T` tokens, `D` model width, `L` items of the image, `h` of a filter.
+Shapes: `B` batch, `T` tokens, `D` model width, `L` items of the image, `h` height of a filter.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from jaxrec.nn import Dropout, Einsum, fan_in_normal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaserConfig(SequentialConfig):
-    """Settings, beside those of all sequential baselines.
+    """Settings of Caser, in addition to those of all sequential baselines.
 
     Attributes:
-      image: L, items that a prediction looks back at.
+      image: L, the number of items that a prediction reads.
       heights: h of the horizontal filters, each at most L.
-      horizontal: filters of each height.
-      vertical: filters over the L vectors.
+      horizontal: number of horizontal filters of each height.
+      vertical: number of vertical filters.
     """
 
     title: ClassVar[str] = "caser"
@@ -44,21 +44,21 @@ class CaserConfig(SequentialConfig):
         super().__post_init__()
         if not self.heights or min(self.heights) < 1 or max(self.heights) > self.image:
             raise ConfigError(
-                f"caser.heights must be 1 to caser.image {self.image}, got {self.heights}"
+                f"caser.heights must lie in 1 to caser.image {self.image}, got {self.heights}"
             )
         for name in ("horizontal", "vertical"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"caser.{name} must be at least 1, got {getattr(self, name)}")
 
     def body(self) -> nn.Module:
-        """The filters and the layer that joins them."""
+        """The filters and the layer that combines them."""
         return CaserBody(
             self.width, self.image, self.heights, self.horizontal, self.vertical, self.dropout
         )
 
 
 class CaserBody(nn.Module):
-    """The convolutions of every token's image: itself and the L - 1 tokens before it."""
+    """Convolutions over the image of every token: the token and the L - 1 tokens before it."""
 
     width: int
     image: int
@@ -69,13 +69,13 @@ class CaserBody(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array, deterministic: bool = True) -> jax.Array:
-        """Map `[B, T, D]` and validity `[B, T]` to `[B, T, D]`; padding counts as zeros."""
-        long, width = self.image, self.width
+        """Map `[B, T, D]` and validity `[B, T]` to `[B, T, D]`; padding is read as zeros."""
+        image, width = self.image, self.width
         x = jnp.where(valid[:, :, None], x, 0.0)
-        x = jnp.pad(x, ((0, 0), (long - 1, 0), (0, 0)))
-        found = []
+        x = jnp.pad(x, ((0, 0), (image - 1, 0), (0, 0)))
+        features = []
         for height in self.heights:
-            # One response a place serves all images that hold it: [B, T + L - h, n].
+            # Images overlap, so each response is computed once for all of them: [B, T + L - h, n].
             response = Einsum(
                 "bthd,hdn->btn",
                 (height, width, self.horizontal),
@@ -84,19 +84,19 @@ class CaserBody(nn.Module):
                 fan_in_normal(height * width),
                 name=f"horizontal_{height}",
             )(_windows(x, height))
-            # [B, T, L - h + 1, n] -> the strongest of an image.
-            found.append(_windows(jax.nn.relu(response), long - height + 1).max(2))
-        images = jnp.moveaxis(_windows(x, long), 2, 3)  # [B, T, D, L]
+            # [B, T, L - h + 1, n] to the strongest response of each image, [B, T, n]
+            features.append(_windows(jax.nn.relu(response), image - height + 1).max(2))
+        images = jnp.moveaxis(_windows(x, image), 2, 3)  # [B, T, D, L]
         vertical = Einsum(
             "btdl,lv->btdv",
-            (long, self.vertical),
+            (image, self.vertical),
             ("position", "mlp"),
             0,
-            fan_in_normal(long),
+            fan_in_normal(image),
             name="vertical",
         )(images)
-        found.append(vertical.reshape(*vertical.shape[:2], -1))
-        joined = jnp.concatenate(found, axis=-1)
+        features.append(vertical.reshape(*vertical.shape[:2], -1))
+        joined = jnp.concatenate(features, axis=-1)
         joined = Dropout(self.dropout, name="dropout")(joined, deterministic)
         dense = Einsum(
             "btf,fd->btd",
@@ -110,6 +110,6 @@ class CaserBody(nn.Module):
 
 
 def _windows(x: jax.Array, size: int) -> jax.Array:
-    """All runs of `size` places: `[B, T, D]` to `[B, T - size + 1, size, D]`."""
+    """All windows of `size` consecutive places: `[B, T, D]` to `[B, T - size + 1, size, D]`."""
     count = x.shape[1] - size + 1
     return jnp.stack([x[:, at : at + count] for at in range(size)], axis=2)

@@ -1,7 +1,7 @@
-"""Decayed forward co-occurrence: what followed each of the last items, nearer followers more.
+"""Decayed forward co-occurrence: items that followed the last items, weighted by distance.
 
-A training-free sequential baseline that a trained model often fails to beat. The counting helpers
-here also serve the other counting baselines.
+A sequential baseline without training that trained models often fail to beat. The counting helpers
+of this file also serve the other counting baselines.
 
 Shapes: `B` batch, `H` history length, `I` items, `U` users, `E` interactions.
 """
@@ -20,25 +20,26 @@ MAX_ITEMS = 20_000
 
 
 def check_dense(num_items: int) -> None:
-    """Refuse a catalogue too large for a table of all pairs of items.
+    """Reject a catalogue that is too large for a table of all pairs of items.
 
     Raises:
-      ConfigError: more than `MAX_ITEMS` items.
+      ConfigError: there are more than `MAX_ITEMS` items.
     """
     if num_items > MAX_ITEMS:
         raise ConfigError(
-            f"{num_items} items need a table of {4 * num_items**2 / 1e9:.0f} GB; counting "
-            f"baselines over pairs take at most {MAX_ITEMS}: filter the data with a larger k-core"
+            f"{num_items} items need a table of {4 * num_items**2 / 1e9:.0f} GB, but counting "
+            f"baselines over pairs take at most {MAX_ITEMS} items; filter the data with a larger "
+            "k-core"
         )
 
 
 def flatten(
     train_sequences: Sequence[np.ndarray], num_items: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lay all sequences end to end: the user, the item and the place in time of each interaction.
+    """Concatenate all sequences: the user, the item and the place in time of each interaction.
 
     Returns:
-      Three int64 [E].
+      Three int64 arrays [E].
 
     Raises:
       DataError: an item is outside 0..I-1, or there are no interactions.
@@ -49,14 +50,14 @@ def flatten(
     item = np.concatenate([np.asarray(items) for items in train_sequences]).astype(np.int64)
     if item.min() < 0 or item.max() >= num_items:
         wrong = item.min() if item.min() < 0 else item.max()
-        raise DataError(f"item {wrong} is outside 0..{num_items - 1}")
+        raise DataError(f"training item {wrong} is outside 0..{num_items - 1}, the catalogue")
     user = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return user, item, place
 
 
 def item_counts(train_sequences: Sequence[np.ndarray], num_items: int) -> np.ndarray:
-    """Count the interactions of each item: int64 [I]. Raises as `flatten`."""
+    """Count the interactions of each item: int64 [I]. Raises the errors of `flatten`."""
     _, item, _ = flatten(train_sequences, num_items)
     return np.bincount(item, minlength=num_items)
 
@@ -69,7 +70,7 @@ def forward_counts(
 ) -> np.ndarray:
     """Sum weight(d) over all pairs (i, then j d places later), d = 1..window: float32 [I, I].
 
-    Row i, column j. Raises as `flatten`.
+    Items i are rows and items j are columns. Raises the errors of `flatten`.
     """
     user, item, _ = flatten(train_sequences, num_items)
     counts = scipy.sparse.csr_array((num_items, num_items), dtype=np.float64)
@@ -88,13 +89,13 @@ def sum_rows(
     *,
     last: int | None = None,
 ) -> jax.Array:
-    """Sum weight(d) · table[i] over the items i of each history, d = 1 for the most recent.
+    """Sum weight(d) · table[i] over the items i of each history, d = 1 for the most recent item.
 
     Args:
       table: float32 [I, I].
-      history: int [B, H], padded on the left with -1, most recent item last.
-      weight: of the item d places from the end.
-      last: how many of the most recent items count; all H when None.
+      history: int [B, H], padded on the left with -1, newest item last.
+      weight: maps d, the place counted from the end, to the weight of its item.
+      last: how many of the most recent items count; None counts all H.
 
     Returns:
       float32 [B, I]; zeros for an empty history.
@@ -114,7 +115,7 @@ def sum_rows(
         items, weight_d = step  # [B], []
         return total + weight_d * table.at[items].get(mode="fill", fill_value=0), None
 
-    # One place at a time: [B, I] in memory instead of [B, H, I].
+    # The scan adds one place at a time, which takes [B, I] of memory instead of [B, H, I].
     zeros = jnp.zeros((len(history), table.shape[1]), table.dtype)
     return jax.lax.scan(add, zeros, (recent.T, weights))[0]
 
@@ -126,13 +127,13 @@ def fit(
     window: int = 10,
     smoothing: float = 5.0,
 ) -> dict[str, jax.Array]:
-    """Estimate what follows each item, soon rather than late.
+    """Estimate which items follow each item; close followers count more than distant ones.
 
     With the sum over all pairs in which j stands d <= w places after i in one sequence,
     c_ij = Σ 1 / d and p_ij = c_ij / (Σ_j c_ij + κ).
 
     Args:
-      train_sequences: one int array a user, items in order of time.
+      train_sequences: one int array per user, items in chronological order.
       num_items: I; the table of pairs takes 4·I² bytes.
       window: w >= 1.
       smoothing: κ >= 0, which pulls the rows of rare items to 0.
@@ -143,13 +144,22 @@ def fit(
     Raises:
       ConfigError: a setting is out of range, or the table would be too large (see `MAX_ITEMS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import cooccurrence
+      >>> params = cooccurrence.fit([np.array([0, 1, 2])], num_items=3, smoothing=0.5)
+      >>> params["follows"].tolist()  # 1 and 1/2 over 3/2 + 1/2; 1 over 1 + 1/2
+      [[0.0, 0.5, 0.25], [0.0, 0.0, 0.6666666865348816], [0.0, 0.0, 0.0]]
     """
     check_dense(num_items)
     if window < 1 or not smoothing >= 0:
-        raise ConfigError(f"window {window} must be >= 1 and smoothing {smoothing} >= 0")
+        raise ConfigError(
+            f"window must be at least 1 and smoothing at least 0, got {window} and {smoothing}"
+        )
     c = forward_counts(train_sequences, num_items, lambda d: 1 / d, window)
     total = c.sum(axis=1, keepdims=True) + np.float32(smoothing)
-    # In place: the table is the largest thing here. A row without pairs stays zero.
+    # The division is in place because the table is large. A row without pairs stays zero.
     c /= np.where(total > 0, total, 1)
     return {
         "follows": jnp.asarray(c),
@@ -165,14 +175,14 @@ def scores(
     decay: float = 0.8,
     popularity_weight: float = 1e-6,
 ) -> jax.Array:
-    """Score j by Σ β^(d - 1) p_ij + ε n_j over the last items i of the history.
+    """Score item j by Σ β^(d - 1) p_ij + ε n_j over the last items i of the history.
 
-    d = 1 for the most recent item; n_j is the training count of j, which orders the items that no
-    co-occurrence tells apart, and all items for a user without history.
+    d = 1 for the most recent item. The training count n_j orders the items that co-occurrence does
+    not tell apart, and all items for a user without a history.
 
     Args:
-      params: from `fit`.
-      batch: "history", int [B, H], padded on the left with -1, most recent item last.
+      params: returned by `fit`.
+      batch: "history", int [B, H], padded on the left with -1, newest item last.
       last: how many of the most recent items count. Static under `jit`.
       decay: β in (0, 1]. Static under `jit`.
       popularity_weight: ε.
@@ -181,7 +191,15 @@ def scores(
       float32 [B, I].
 
     Raises:
-      ConfigError: `last` is below 1 or `decay` out of range.
+      ConfigError: `last` is below 1 or `decay` is out of range.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import cooccurrence
+      >>> params = {"follows": np.eye(2, dtype=np.float32), "popularity": np.array([4.0, 2.0])}
+      >>> batch = {"history": np.array([[1, 0]])}  # item 0 is the most recent
+      >>> cooccurrence.scores(params, batch, decay=0.5, popularity_weight=0.0).tolist()
+      [[1.0, 0.5]]
     """
     if not 0 < decay <= 1:
         raise ConfigError(f"decay must be above 0 and at most 1, got {decay}")

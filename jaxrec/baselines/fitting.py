@@ -1,5 +1,6 @@
-"""Training of every neural baseline: parameters, arrays that are not trained, batches, a loss."""
+"""Training that every neural baseline shares: from a module, its loss and batches to variables."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,90 +14,98 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.baselines.item_table import FIXED
 from jaxrec.core import DataError, is_box
 from jaxrec.data import endless
-from jaxrec.train import FitResult, LossFunction, TrainConfig, fit, make_plan
+from jaxrec.train import FitResult, LossFunction, Start, TrainConfig, Validation, fit, make_plan
 
-Evaluate = Callable[[Any], dict[str, float]]
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """What `train_baseline` trains.
+
+    Attributes:
+      title: name of the baseline, shown by the progress bar.
+      model: the Flax module.
+      example: arguments of a call of the module, arrays or `jax.ShapeDtypeStruct`, from which the
+        shapes of its parameters follow.
+      loss: maps the variables `{"params": ..., "fixed": ...}`, a batch and a random key to a loss.
+      batches: Grain dataset of batches.
+      shapes: `jax.ShapeDtypeStruct` (or arrays) for every kind of batch; None if all batches have
+        the shapes of the first one.
+      fixed: arrays of the collection "fixed". They are part of the resulting variables, but they
+        are not trained and no checkpoint holds them.
+    """
+
+    title: str
+    model: nn.Module
+    example: tuple[Any, ...]
+    loss: LossFunction
+    batches: Any
+    shapes: Sequence[Any] | None = None
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def train_baseline(
-    model: nn.Module,
-    example: tuple[Any, ...],
-    loss: LossFunction,
-    batches: Any,
+    problem: Problem,
     config: TrainConfig,
-    evaluate: Evaluate,
+    validation: Validation,
     directory: Path,
-    *,
-    fixed: Mapping[str, Any],
-    metric: str = "ndcg@10",
-    title: str = "baseline",
-    start: Callable[[], Any] | None = None,
-    shapes: Sequence[Any] | None = None,
-    held: Any = None,
+    start: Start | None = None,
 ) -> FitResult:
-    """Train, or resume training, below `directory`.
+    """Train a baseline in `directory`, or resume its training there.
 
     Args:
-      model: the module.
-      example: arguments of its call, arrays or shapes, to make its parameters.
-      loss: of the variables `{"params": ..., "fixed": ...}`, a batch and a key.
-      batches: Grain dataset of batches.
+      problem: the module, its loss and its batches.
       config: optimizer and schedule.
-      evaluate: variables to validation metrics.
-      directory: gets checkpoints and metrics.
-      fixed: tree of arrays for the collection "fixed", which are part of the result's variables and
-        of no checkpoint.
-      metric: ranks checkpoints.
-      title: of the progress bar.
-      start: gives the parameters to begin from; None for the module's own initializers.
-      shapes: of every kind of batch, arrays or `jax.ShapeDtypeStruct`; None where all batches have
-        the shape of the first.
-      held: parameters that are not trained: a tree with some of the module's leaves, which are part
-        of the result's variables and of no checkpoint; None for none.
+      validation: how checkpoints are measured and ranked.
+      directory: receives checkpoints and metrics.
+      start: initial parameters, and as `frozen` a tree of the module's parameters that are kept as
+        they are. Frozen parameters are part of the resulting variables and of no checkpoint. None
+        trains all parameters from the module's own initializers.
     """
-    fixed, held = jax.tree.map(jnp.asarray, (dict(fixed), held or {}))
-    still = flatten_dict(held, sep="/")
+    start = start or Start()
+    fixed, held = jax.tree.map(jnp.asarray, (dict(problem.fixed), start.frozen or {}))
+    held_names = flatten_dict(held, sep="/")
 
     def init(key: jax.Array) -> Any:
-        # Of the fixed arrays only the shapes matter here; as constants they would be compiled in.
-        shapes = jax.tree.map(jnp.zeros_like, fixed)
-        variables: Any = {FIXED: shapes}
-        values = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
-        made = model.apply(variables, *values, rngs={"params": key}, mutable=["params"])[1]
-        trained = {k: v for k, v in flatten_dict(made["params"], sep="/").items() if k not in still}
-        return _whole(unflatten_dict(trained, sep="/"))
+        # Only the shapes of the fixed arrays matter here; their values would become constants of
+        # the compiled program.
+        variables: Any = {FIXED: jax.tree.map(jnp.zeros_like, fixed)}
+        values = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), problem.example)
+        made = problem.model.apply(variables, *values, rngs={"params": key}, mutable=["params"])[1]
+        leaves = flatten_dict(made["params"], sep="/")
+        trained = {name: leaf for name, leaf in leaves.items() if name not in held_names}
+        return _replicated(unflatten_dict(trained, sep="/"))
 
     def join(trained: Any, frozen: Any) -> Any:
         params = flatten_dict(trained, sep="/") | flatten_dict(frozen["held"], sep="/")
         return {"params": unflatten_dict(params, sep="/"), FIXED: frozen[FIXED]}
 
     frozen = {FIXED: fixed, "held": held}
-    if shapes is None:
-        first = next(iter(batches))
-        shapes = [jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), first)]
+    shapes = [_shapes(next(iter(problem.batches)))] if problem.shapes is None else problem.shapes
     plan = make_plan(
         init,
-        loss,
+        problem.loss,
         shapes[-1],
         config,
         more=shapes[:-1],
-        frozen=_whole(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), frozen)),
+        frozen=_replicated(_shapes(frozen)),
         join=join,
     )
     return fit(
         plan,
-        iter(batches),
-        evaluate,
+        iter(problem.batches),
+        validation,
         directory,
-        frozen=frozen,
-        start=start,
-        metric=metric,
-        title=title,
+        start=dataclasses.replace(start, frozen=frozen),
+        title=problem.title,
     )
 
 
-def _whole(tree: Any) -> Any:
-    """Say of arrays whose axes have no names that every device holds them whole."""
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _replicated(tree: Any) -> Any:
+    """Mark arrays without axis names as replicated on every device."""
     return jax.tree.map(
         lambda leaf: leaf if is_box(leaf) else nn.Partitioned(leaf, (None,) * leaf.ndim),
         tree,
@@ -110,16 +119,19 @@ def shuffled_batches(
     seed: int,
     take: Callable[[np.ndarray, np.random.Generator], dict[str, np.ndarray]],
 ) -> Any:
-    """Endless, seeded, resumable batches of numbered examples, every example once an epoch.
+    """Endless, seeded, resumable batches of numbered examples; every epoch holds each example once.
 
     Args:
-      count: examples.
-      batch_size: of them a batch; one may end an epoch and begin the next.
-      seed: decides the order and what `take` draws.
-      take: `[batch_size]` numbers of examples, generator -> name -> array.
+      count: number of examples.
+      batch_size: examples per batch. A batch may end one epoch and begin the next.
+      seed: determines the order and what `take` draws.
+      take: maps example numbers `[batch_size]` and a random generator to arrays by name.
+
+    Raises:
+      DataError: `count` is 0.
     """
     if not count:
-        raise DataError("no examples to train on")
+        raise DataError("there are no examples to train on; check the filters of the data")
 
     def batch(step: int) -> dict[str, np.ndarray]:
         places = np.arange(step * batch_size, (step + 1) * batch_size)

@@ -1,9 +1,9 @@
 """GRU4Rec: a recurrent network over item vectors (Hidasi et al. 2016, arXiv:1511.06939).
 
-One layer of gated recurrent units whose state scores the items, which have a table of their own for
-it. Whole histories take the place of the paper's session-parallel batches.
+The state of the gated recurrent units scores the items, by default with an output table of its own.
+Training reads whole histories instead of the paper's session-parallel batches.
 
-Shapes: `B` batch, `T` tokens, `D` model width, which is that of the hidden state.
+Shapes: `B` batch, `T` tokens, `D` model width, which is also the width of the hidden state.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ from jaxrec.nn import Dropout, Einsum, fan_in_normal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gru4RecConfig(SequentialConfig):
-    """Settings, beside those of all sequential baselines.
+    """Settings of GRU4Rec, in addition to those of all sequential baselines.
 
     Attributes:
-      depth: recurrent layers.
+      depth: number of recurrent layers.
     """
 
     title: ClassVar[str] = "gru4rec"
@@ -44,12 +44,12 @@ class Gru4RecConfig(SequentialConfig):
 
 
 class GruBody(nn.Module):
-    """Gated recurrent units, with dropout on what each layer reads.
+    """Layers of gated recurrent units, with dropout on the input of each layer.
 
     Attributes:
       width: D.
-      depth: layers.
-      dropout: its rate.
+      depth: number of layers.
+      dropout: dropout rate.
     """
 
     width: int
@@ -73,7 +73,7 @@ class Gru(nn.Module):
     n = tanh(W_n x + b_n + r (U_n h + c_n))
     h' = (1 - z) n + z h
 
-    The state is zero at first, and does not change at padding.
+    The initial state is zero, and padding does not change the state.
     """
 
     width: int
@@ -82,7 +82,7 @@ class Gru(nn.Module):
     def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         """Map `[B, T, D]` and validity `[B, T]` to the state after each token, `[B, T, D]`."""
         wide = 3 * self.width
-        # Products with the input do not wait for the state: all tokens at once.
+        # Products with the input do not depend on the state, so all tokens are computed at once.
         driven = Einsum(
             "btd,df->btf",
             (x.shape[-1], wide),
@@ -103,7 +103,7 @@ class Gru(nn.Module):
 
 
 class _Cell(nn.Module):
-    """A step: the state `[B, D]`, and `[B, 3 D]` of r, z and n with `[B]` validity."""
+    """One step: the state `[B, D]`, products with the input `[B, 3 D]` and validity `[B]`."""
 
     width: int
 

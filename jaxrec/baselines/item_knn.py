@@ -1,7 +1,7 @@
-"""Item-to-item nearest neighbours: items bought by the same people as the user's own.
+"""Item-to-item nearest neighbours: items met by the users who met the items of the history.
 
 Cosine similarity with shrinkage, after Sarwar et al., Item-Based Collaborative Filtering
-Recommendation Algorithms (2001); the shrinkage of rare items after Bell and Koren, Scalable
+Recommendation Algorithms (2001). The shrinkage of rare items follows Bell and Koren, Scalable
 Collaborative Filtering with Jointly Derived Neighborhood Interpolation Weights (2007).
 
 Shapes: `B` batch, `H` history length, `I` items, `U` users.
@@ -21,13 +21,13 @@ from jaxrec.core import ConfigError
 def fit(
     train_sequences: Sequence[np.ndarray], num_items: int, shrinkage: float = 20.0
 ) -> dict[str, jax.Array]:
-    """Compare all items by the users that they share.
+    """Compute the similarity of all pairs of items from the users that they share.
 
-    With n_i the users of item i and n_ij those of both, s_ij = n_ij / (sqrt(n_i n_j) + λ) and
-    s_ii = 0. A user who met an item twice counts once.
+    With n_i the number of users of item i and n_ij the number of users of both i and j,
+    s_ij = n_ij / (sqrt(n_i n_j) + λ) and s_ii = 0. A user who met an item twice counts once.
 
     Args:
-      train_sequences: one int array a user.
+      train_sequences: one int array per user.
       num_items: I; the table of similarities takes 4·I² bytes.
       shrinkage: λ >= 0, which pulls pairs with few users to 0.
 
@@ -38,6 +38,14 @@ def fit(
       ConfigError: `shrinkage` is negative, or the table would be too large
         (see `cooccurrence.MAX_ITEMS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import item_knn
+      >>> histories = [np.array([0, 1]), np.array([1, 0]), np.array([2])]
+      >>> params = item_knn.fit(histories, num_items=3, shrinkage=0.0)
+      >>> params["similarity"].tolist()
+      [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     check_dense(num_items)
     if not shrinkage >= 0:
@@ -45,7 +53,7 @@ def fit(
     user, item, _ = flatten(train_sequences, num_items)
     shape = (len(train_sequences), num_items)
     met = scipy.sparse.csr_array((np.ones(len(item), np.float32), (user, item)), shape=shape)
-    met.data[:] = 1.0  # equal pairs were added up when the matrix was built
+    met.data[:] = 1.0  # building the matrix added up repeated pairs
     both = (met.T @ met).tocoo()
     n = np.asarray(met.sum(axis=0), np.float64)
     i, j = both.coords
@@ -61,17 +69,24 @@ def scores(
     *,
     last: int | None = None,
 ) -> jax.Array:
-    """Score j by the sum of s_ij over the items i of the history.
+    """Score item j by the sum of s_ij over the items i of the history.
 
     Args:
-      params: from `fit`.
-      batch: "history", int [B, H], padded on the left with -1, most recent item last.
-      last: how many of the most recent items count; all H when None. Static under `jit`.
+      params: returned by `fit`.
+      batch: "history", int [B, H], padded on the left with -1, newest item last.
+      last: how many of the most recent items count; None counts all H. Static under `jit`.
 
     Returns:
       float32 [B, I].
 
     Raises:
       ConfigError: `last` is below 1.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import item_knn
+      >>> params = {"similarity": np.array([[0.0, 0.5], [0.5, 0.0]], np.float32)}
+      >>> item_knn.scores(params, {"history": np.array([[-1, 0]])}).tolist()
+      [[0.0, 0.5]]
     """
     return sum_rows(params["similarity"], batch["history"], lambda d: 1.0, last=last)

@@ -1,6 +1,6 @@
-"""Item vectors of the neural sequential baselines: learned, of texts, or of the codes of IDs.
+"""Item vectors of the neural sequential baselines: learned, from texts, or from the codes of IDs.
 
-A history is one token an item, numbered as by `IdVocabulary((I,))`, with a mask token behind:
+A history has one token per item, numbered as by `IdVocabulary((I,))`, followed by a mask token:
 
 0    1    2 .. I+1   I+2
 PAD  BOS  items      MASK
@@ -21,34 +21,34 @@ from jaxrec.ids import BOS, PAD, IdVocabulary
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 from jaxrec.objectives import semi_synthetic
 
-# Where items' vectors come from: a learned table, a projection of text vectors, or `CodeTable`.
+# Source of the item vectors: a learned table, a projection of text vectors, or a `CodeTable`.
 Kind = Literal["table", "text", "codes"]
-# Tokens before the first item.
+# Number of tokens before the first item.
 FIRST = 2
-# What is known of an item of a history: nothing, that it was disliked, that it was liked.
+# The user's opinion of an item of a history: nothing is known, disliked, liked.
 UNKNOWN, DISLIKED, LIKED = 0, 1, 2
 
 
 def vocabulary(num_items: int) -> IdVocabulary:
-    """One token an item."""
+    """The vocabulary with one token per item."""
     return IdVocabulary(sizes=(num_items,), num_special=FIRST)
 
 
 def mask_token(num_items: int) -> int:
-    """Number of the token that stands for a hidden item."""
+    """Number of the token that replaces a masked item."""
     return FIRST + num_items
 
 
 def kind_of(fixed: Mapping[str, Any]) -> Kind:
     """The kind of item table that the arrays of a collection "fixed" belong to."""
-    found = fixed.get("items", {})
-    return "text" if "text" in found else "codes" if "coded" in found else "table"
+    arrays = fixed.get("items", {})
+    return "text" if "text" in arrays else "codes" if "coded" in arrays else "table"
 
 
 def history_tokens(history: jax.Array | np.ndarray, max_items: int) -> jax.Array:
     """PAD ..., BOS, items: `[B, H]`, padded with -1, to `[B, 1 + max_items]` int32.
 
-    As `ids.write_histories` writes them: of longer histories the newest items.
+    The tokens equal those of `ids.write_histories`; a longer history is cut to its newest items.
     """
     history = jnp.asarray(history)
     width = max_items - history.shape[1]
@@ -62,23 +62,24 @@ def history_tokens(history: jax.Array | np.ndarray, max_items: int) -> jax.Array
 
 
 class ItemTable(nn.Module):
-    """Vectors that are read, and the table and biases that score items.
+    """Vectors for the items that are read, and the table and biases that score items.
 
     With text vectors, `[I, E]` under the name "text" in the collection `FIXED`, an item's vector is
-    a learned projection of its text's; with codes, whose arrays lie there under "coded", it is the
-    mean of its codes' vectors. So items that were never trained have one too.
+    a learned projection of its text vector. With codes, whose arrays are under "coded" there, it is
+    the mean of the vectors of its codes. Either way, items that were never trained have a vector
+    too.
 
     Attributes:
       num_items: I.
       width: D.
-      tied: score with the vectors that are read, instead of with a table of its own.
-      bias: one a scored item.
-      kind: where the vectors come from.
-      feedback: whether a vector is added that says if the user liked the item.
-      assigned: of codes, see `CodeTable`.
+      tied: score with the vectors that are read, instead of with a separate table.
+      bias: add a learned bias to the score of each item.
+      kind: source of the vectors.
+      feedback: add a vector that tells whether the user liked the item.
+      assigned: learn an assignment of codes, see `CodeTable`.
       cosine: score with rows of unit length.
-      dropout: while training, of all vectors.
-      init_std: standard deviation of a learned table at the beginning; 0 for D^-1/2.
+      dropout: dropout of all vectors during training.
+      init_std: initial standard deviation of a learned table; 0 means D^-1/2.
     """
 
     num_items: int
@@ -105,7 +106,7 @@ class ItemTable(nn.Module):
             self.coded = CodeTable(self.width, self.assigned)
         elif self.kind == "text":
             wide = self.get_variable(FIXED, "text").shape[1]
-            # Rows of unit length become as long as those of a learned table.
+            # The scale makes projections of unit vectors as long as rows of a learned table.
             self.projection = Einsum(
                 "ie,ed->id", (wide, self.width), ("mlp", "embed"), 1, fan_in_normal(self.width)
             )
@@ -121,7 +122,7 @@ class ItemTable(nn.Module):
             self.liking = self.param("feedback", init, (3, self.width), jnp.float32)
 
     def rows(self, deterministic: bool = True) -> jax.Array:
-        """Vectors of all tokens, `[I + 3, D]`; with dropout unless deterministic."""
+        """Vectors of all tokens, `[I + 3, D]`; with dropout unless `deterministic`."""
         if self.kind == "table":
             return self.drop(self.table, deterministic)
         coded = self.kind == "codes"
@@ -135,9 +136,10 @@ class ItemTable(nn.Module):
         """Vectors of tokens, zeros for padding: `[B, T]` int32 to `[B, T, D]`.
 
         Args:
-          tokens: numbered as above.
-          feedback: `[B, T]` int32 of `UNKNOWN`, `DISLIKED` and `LIKED`; None for nothing known.
-          rows: what `rows` gave, where it is at hand.
+          tokens: numbered as in the module docstring.
+          feedback: `[B, T]` int32 of `UNKNOWN`, `DISLIKED` and `LIKED`; None means that all are
+            unknown.
+          rows: result of `rows`, if it is available.
         """
         x = jnp.take(self.rows() if rows is None else rows, tokens, axis=0)
         if self.feedback:
@@ -146,10 +148,10 @@ class ItemTable(nn.Module):
         return jnp.where((tokens != PAD)[:, :, None], x, 0.0)
 
     def output(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What scores items, by product with a state: table `[I, D]` and biases `[I]`.
+        """The table `[I, D]` and biases `[I]` that score items, by product with a state.
 
         Args:
-          rows: what `rows` gave, which tied items are scored by.
+          rows: result of `rows`, which scores items if the table is tied.
         """
         table = rows[FIRST : FIRST + self.num_items] if self.tied else self.out
         table = unit(table) if self.cosine else table
@@ -157,18 +159,18 @@ class ItemTable(nn.Module):
 
 
 def unit(x: jax.Array) -> jax.Array:
-    """Rows of unit length: `[..., D]`."""
+    """Scale rows to unit length: `[..., D]`."""
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
 
 class SequentialModel(nn.Module):
-    """Item vectors, a body that reads them, and scores of what comes next.
+    """Item vectors, a body that reads them, and the scores of the next item.
 
     Attributes:
       items: the table.
-      body: from vectors `[B, T, D]` and validity `[B, T]` bool, padded on the left, to states
-        `[B, T, D]`; dropout unless its third argument is True.
-      temperature: τ, for scores that are cosines over τ; 0 for plain products.
+      body: maps vectors `[B, T, D]` and validity `[B, T]` bool, padded on the left, to states
+        `[B, T, D]`; it applies dropout unless its third argument is True.
+      temperature: τ of scores that are cosines divided by τ; 0 for plain products.
     """
 
     items: ItemTable
@@ -178,7 +180,7 @@ class SequentialModel(nn.Module):
     def synthetic(self, target: jax.Array, share: float, key: jax.Array) -> jax.Array:
         """Vectors of `semi_synthetic` IDs near those of items: `[M]` int32 to `[M, D]`.
 
-        The item table is one of codes.
+        The item table must be of kind "codes".
         """
         coded = self.items.coded
         codes = jnp.take(coded.get_variable(FIXED, "codes"), target, axis=0)
@@ -191,12 +193,12 @@ class SequentialModel(nn.Module):
         feedback: jax.Array | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What a loss or a ranking reads of a padded batch.
+        """Compute what a loss or a ranking needs from a padded batch.
 
         Args:
           tokens: `[B, T]` int32.
           feedback: see `ItemTable`.
-          deterministic: False to apply dropout (needs a "dropout" key).
+          deterministic: False applies dropout (and needs a "dropout" key).
 
         Returns:
           States `[B, T, D]`, and the table `[I, D]` and biases `[I]` that score items.

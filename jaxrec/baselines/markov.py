@@ -1,4 +1,4 @@
-"""First-order Markov chain: the next item depends on the last one only.
+"""First-order Markov chain: the next item depends only on the last one.
 
 Shapes: `B` batch, `H` history length, `I` items.
 """
@@ -13,18 +13,25 @@ from jaxrec.baselines.cooccurrence import check_dense, forward_counts, item_coun
 
 
 def fit(train_sequences: Sequence[np.ndarray], num_items: int) -> dict[str, jax.Array]:
-    """Count transitions between neighbours in time.
+    """Count the transitions between consecutive items.
 
     Args:
-      train_sequences: one int array a user, items in order of time.
+      train_sequences: one int array per user, items in chronological order.
       num_items: I; the table of transitions takes 4·I² bytes.
 
     Returns:
-      {"transitions": float32 [I, I], from row to column; "popularity": float32 [I]}.
+      {"transitions": float32 [I, I], counts from row to column; "popularity": float32 [I]}.
 
     Raises:
       ConfigError: the table would be too large (see `cooccurrence.MAX_ITEMS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import markov
+      >>> params = markov.fit([np.array([0, 1, 0, 1]), np.array([1, 2])], num_items=3)
+      >>> params["transitions"].tolist()
+      [[0.0, 2.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
     check_dense(num_items)
     transitions = forward_counts(train_sequences, num_items, lambda d: 1.0, window=1)
@@ -37,17 +44,25 @@ def fit(train_sequences: Sequence[np.ndarray], num_items: int) -> dict[str, jax.
 def scores(
     params: Mapping[str, np.ndarray | jax.Array], batch: Mapping[str, np.ndarray | jax.Array]
 ) -> jax.Array:
-    """Score j by n(i -> j) + popularity(j) / (1 + max popularity), i the last item of the history.
+    """Score item j by n(i -> j) + popularity(j) / (1 + max popularity).
 
-    The second term is below 1, so it only orders the items that equal transition counts tie; it is
-    all that a user without history gets.
+    i is the last item of the history. The second term is below 1: it orders items with equal
+    transition counts, and it is the only term for a user without a history.
 
     Args:
-      params: from `fit`.
-      batch: "history", int [B, H], padded on the left with -1, most recent item last.
+      params: returned by `fit`.
+      batch: "history", int [B, H], padded on the left with -1, newest item last.
 
     Returns:
       float32 [B, I].
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import markov
+      >>> transitions = np.array([[0.0, 2.0], [1.0, 0.0]], np.float32)
+      >>> params = {"transitions": transitions, "popularity": np.array([3, 1], np.float32)}
+      >>> markov.scores(params, {"history": np.array([[1, 0]])}).tolist()
+      [[0.75, 2.25]]
     """
     popularity = jnp.asarray(params["popularity"])
     followed = sum_rows(params["transitions"], batch["history"], lambda d: 1.0, last=1)

@@ -5,8 +5,9 @@ c_ui = 1 + α r_ui, it minimizes
 
     Σ_ui c_ui (p_ui - x_u · y_i)² + λ (Σ_u |x_u|² + Σ_i |y_i|²)
 
-by solving for all x with y fixed, exactly, then for all y, and so on. A user is a function of the
-items alone (equation 4), so `scores` solves for the user of any history, trained or not.
+by solving exactly for all x with y fixed, then for all y with x fixed, and so on. A user's vector
+is a function of the item vectors and the user's history (equation 4), so `scores` computes it for
+any history, whether or not the user was trained.
 
 Shapes: `B` batch, `H` history length, `U` users, `I` items, `D` factors, `E` interactions.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from jaxrec.baselines.cooccurrence import flatten
 from jaxrec.core import ConfigError
 
-# Numbers of gathered vectors a call: rows are solved in batches of at most this size.
+# Most numbers in the gathered item vectors of one call; it limits the rows solved in one batch.
 _GATHERED = 8_000_000
 
 
@@ -34,16 +35,16 @@ def fit(
     iterations: int = 15,
     seed: int = 0,
 ) -> dict[str, jax.Array]:
-    """Alternate, from random item vectors.
+    """Alternate between users and items, starting from random item vectors.
 
     Args:
-      train_sequences: one int array a user.
+      train_sequences: one int array per user.
       num_items: I.
       width: D.
       alpha: α > 0.
       regularization: λ > 0.
-      iterations: solutions for the users, each with one for the items.
-      seed: of the first item vectors.
+      iterations: number of times that users and then items are solved.
+      seed: determines the initial item vectors.
 
     Returns:
       {"items": float32 [I, D], "gram": float32 [D, D], Σ_i y_i y_iᵀ, "alpha" and
@@ -52,11 +53,20 @@ def fit(
     Raises:
       ConfigError: a setting is out of range.
       DataError: an item is outside 0..I-1, or there are no interactions.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import mf_als
+      >>> histories = [np.array([0, 1]), np.array([0, 1]), np.array([2, 3]), np.array([2, 3])]
+      >>> params = mf_als.fit(histories, num_items=4, width=2, regularization=0.1)
+      >>> scores = mf_als.scores(params, {"history": np.array([[0]])})
+      >>> bool(scores[0, 1] > scores[0, 2])
+      True
     """
     if min(width, iterations) < 1 or not min(alpha, regularization) > 0:
         raise ConfigError(
-            f"width {width} and iterations {iterations} must be at least 1, alpha {alpha} and "
-            f"regularization {regularization} above 0"
+            "width and iterations must be at least 1, alpha and regularization above 0; got "
+            f"{width}, {iterations}, {alpha} and {regularization}"
         )
     user, item, _ = flatten(train_sequences, num_items)
     users = _Rows(user, item, len(train_sequences), width)
@@ -71,7 +81,7 @@ def fit(
 
 
 class _Rows:
-    """The entries of a sparse matrix by rows, in batches of rows of like length."""
+    """The entries of a sparse matrix by row, in batches of rows of similar length."""
 
     def __init__(self, row: np.ndarray, column: np.ndarray, rows: int, width: int) -> None:
         order = np.argsort(row, kind="stable")
@@ -80,7 +90,7 @@ class _Rows:
         by_length = np.argsort(counts, kind="stable")
         self.batches = []
         while len(by_length):
-            # The longest first; few different shapes, as each costs a compilation.
+            # Longest rows first. Lengths are rounded up because each shape costs a compilation.
             longest = 1 << int(max(counts[by_length[-1]] - 1, 7)).bit_length()
             size = max(1, min(1024, _GATHERED // (longest * width)))
             chosen, by_length = by_length[-size:], by_length[:-size]
@@ -92,12 +102,12 @@ class _Rows:
 
     def solve(self, fixed: jax.Array, alpha: jax.Array, regularization: jax.Array) -> jax.Array:
         """Vectors of all rows, given those of the columns: `[columns, D]` to `[rows, D]`."""
-        found = jnp.zeros((self.rows, fixed.shape[1]), jnp.float32)
+        vectors = jnp.zeros((self.rows, fixed.shape[1]), jnp.float32)
         products = gram(fixed)
         for chosen, entries in self.batches:
             solved = solve(fixed, products, entries, alpha, regularization)
-            found = found.at[chosen].set(solved[: len(chosen)])
-        return found
+            vectors = vectors.at[chosen].set(solved[: len(chosen)])
+        return vectors
 
 
 @jax.jit
@@ -119,8 +129,8 @@ def solve(
     Args:
       y: `[I, D]`.
       products: YᵀY, `[D, D]`.
-      entries: `[B, H]` int32, the items that a row met, in any order, -1 in free places; one that
-        stands there r times was met r times.
+      entries: `[B, H]` int32, the items that a row met, in any order, -1 in unused places. An item
+        that occurs r times was met r times.
       alpha: α.
       regularization: λ.
 
@@ -143,10 +153,10 @@ def solve(
 def scores(
     params: Mapping[str, np.ndarray | jax.Array], batch: Mapping[str, np.ndarray | jax.Array]
 ) -> jax.Array:
-    """x_u · y_i, with x_u solved for the history.
+    """x_u · y_i, with x_u computed from the history.
 
     Args:
-      params: from `fit`.
+      params: returned by `fit`.
       batch: "history", int [B, H], padded with -1.
 
     Returns:

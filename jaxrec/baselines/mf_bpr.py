@@ -17,11 +17,11 @@ from jaxrec.train import TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BprConfig(PairwiseConfig):
-    """Settings, beside those of all baselines over pairs.
+    """Settings of BPR, in addition to those of all baselines over pairs.
 
     Attributes:
       width: D.
-      regularization: λ, of the factors that an interaction reads.
+      regularization: λ, weight decay of the factors that an interaction reads.
     """
 
     title: ClassVar[str] = "bpr"
@@ -31,13 +31,13 @@ class BprConfig(PairwiseConfig):
     train: TrainConfig = TrainConfig(batch_size=1024, lr=5e-3, weight_decay=0.0)
 
     def build(self, num_users: int, num_items: int) -> "Factors":
-        """The two tables."""
+        """The two tables of factors."""
         return Factors(num_users, num_items, self.width)
 
     def loss(
         self, module: "Factors", user: jax.Array, item: jax.Array, negative: jax.Array
     ) -> jax.Array:
-        """Σ_j -ln σ(x_ui - x_uj) + λ/2 |Θ|² over the factors and biases Θ that it reads."""
+        """Σ_j -ln σ(x_ui - x_uj) + λ/2 |Θ|², Θ the factors and biases that an interaction reads."""
         positive, others = module(user, item[:, None])[:, 0], module(user, negative)
         items = jnp.concatenate([item[:, None], negative], axis=1)
         size = jnp.square(module.users[user]).sum(-1)
@@ -61,7 +61,7 @@ class Factors(nn.Module):
         self.bias = self.param("bias", zeros, (self.num_items,), jnp.float32)
 
     def __call__(self, user: jax.Array, items: jax.Array) -> jax.Array:
-        """Scores of some items of each user: `[B]` and `[B, n]` to `[B, n]`."""
+        """Scores of some items for each user: `[B]` and `[B, n]` to `[B, n]`."""
         return jnp.einsum("bd,bnd->bn", self.users[user], self.items[items]) + self.bias[items]
 
     def every(self, user: jax.Array) -> jax.Array:

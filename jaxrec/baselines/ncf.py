@@ -1,10 +1,10 @@
-"""NeuMF: a product of factors and a network over them, side by side (He et al., WWW 2017).
+"""NeuMF: a product of factors and a network over factors, side by side (He et al., WWW 2017).
 
-arXiv:1708.05031. "gmf" is the product alone (section 3.2), "mlp" the network alone (3.3), "neumf"
-both, with tables of their own (3.4); `fuse` starts the last from the first two, trained before.
+arXiv:1708.05031. "gmf" is only the product (section 3.2), "mlp" is only the network (3.3), and
+"neumf" is both, each with its own tables (3.4). `fuse` initializes "neumf" from trained "gmf" and
+"mlp" models.
 
-Shapes: `B` batch, `U` users, `I` items, `D` predictive factors, `F` width of the first layer, `n`
-items of a user.
+Shapes: `B` batch, `U` users, `I` items, `D` predictive factors, `n` items of a user.
 """
 
 import dataclasses
@@ -26,11 +26,12 @@ Part = Literal["neumf", "gmf", "mlp"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NeuMfConfig(PairwiseConfig):
-    """Settings, beside those of all baselines over pairs.
+    """Settings of NeuMF, in addition to those of all baselines over pairs.
 
     Attributes:
-      part: the whole, or one of its two parts.
-      width: D, predictive factors of each part: of the product's tables and of the last layer.
+      part: the whole model, or one of its two parts.
+      width: D, predictive factors of each part: the width of the product's tables and of the last
+        layer of the network.
       layers: hidden layers of the network; each is half as wide as the one before it.
     """
 
@@ -56,8 +57,8 @@ class NeuMfConfig(PairwiseConfig):
         self, module: "NeuMf", user: jax.Array, item: jax.Array, negative: jax.Array
     ) -> jax.Array:
         """Binary cross-entropy of an interaction and its negatives (equation 7)."""
-        found = module(user, jnp.concatenate([item[:, None], negative], axis=1))
-        return bce(found[:, 0], found[:, 1:])
+        scores = module(user, jnp.concatenate([item[:, None], negative], axis=1))
+        return bce(scores[:, 0], scores[:, 1:])
 
 
 class NeuMf(nn.Module):
@@ -70,19 +71,19 @@ class NeuMf(nn.Module):
     layers: int
 
     def setup(self) -> None:
-        """Create the tables of the parts that there are, and the layers."""
+        """Create the tables and layers of the selected parts."""
         users, items = self.num_users, self.num_items
         if self.part != "mlp":
             self.product_users = table(self, "product_users", users, self.width)
             self.product_items = table(self, "product_items", items, self.width)
             self.product_out = _layer(self.width, 1, bias=False)
         if self.part != "gmf":
-            # The first layer reads both tables' rows side by side.
+            # The first layer reads the concatenated rows of both tables.
             widths = [self.width * 2 ** (self.layers - n) for n in range(self.layers + 1)]
             half = widths[0] // 2
             self.network_users = table(self, "network_users", users, half)
             self.network_items = table(self, "network_items", items, half)
-            # W [p ; q] = W_p p + W_q q: the users' part is not repeated for every item.
+            # W [p ; q] = W_p p + W_q q, so that the users' part is computed once for all items.
             self.first_user = _layer(half, widths[1])
             self.first_item = _layer(half, widths[1], bias=False)
             self.deeper = [_layer(wide, narrow) for wide, narrow in itertools.pairwise(widths[1:])]
@@ -90,7 +91,7 @@ class NeuMf(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros_init(), (1,), jnp.float32)
 
     def __call__(self, user: jax.Array, items: jax.Array) -> jax.Array:
-        """Scores of some items of each user: `[B]` and `[B, n]` to `[B, n]`."""
+        """Scores of some items for each user: `[B]` and `[B, n]` to `[B, n]`."""
         score = self.bias[None]
         if self.part != "mlp":
             product = self.product_users[user][:, None] * self.product_items[items]
@@ -104,7 +105,7 @@ class NeuMf(nn.Module):
         return score
 
     def every(self, user: jax.Array) -> jax.Array:
-        """Scores of all items: `[B]` to `[B, I]`, some users at a time."""
+        """Scores of all items: `[B]` to `[B, I]`, one user at a time to save memory."""
         items = jnp.arange(self.num_items)[None]
         return jax.lax.map(lambda u: self(u[None], items)[0], user)
 
@@ -115,19 +116,19 @@ def _layer(wide: int, narrow: int, bias: bool = True) -> Einsum:
 
 
 def fuse(gmf: Any, mlp: Any, share: float = 0.5) -> dict[str, Any]:
-    """Parameters of NeuMF from its two parts, trained alone (section 3.4.1, equation 13).
+    """Parameters of NeuMF from its two parts, trained separately (section 3.4.1, equation 13).
 
     Args:
-      gmf: parameters of `part="gmf"`: what lies under "params" of its variables.
-      mlp: of `part="mlp"`, with the same `width`.
+      gmf: parameters of `part="gmf"`, the tree under "params" of its variables.
+      mlp: parameters of `part="mlp"`, with the same `width`.
       share: α, weight of the product's output; the network's is 1 - α.
 
     Raises:
-      ConfigError: a share outside [0, 1].
+      ConfigError: the share lies outside [0, 1].
     """
     if not 0.0 <= share <= 1.0:
         raise ConfigError(f"share of the product's output must lie in [0, 1], got {share}")
-    # Copies: the arrays of a start are donated to the training.
+    # The arrays are copied because training donates the arrays that it starts from.
     both = {name: jax.tree.map(jnp.copy, part[name]) for part in (gmf, mlp) for name in part}
     weights = {"product_out": share, "network_out": 1.0 - share}
     for name, weight in weights.items():

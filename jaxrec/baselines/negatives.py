@@ -1,4 +1,4 @@
-"""Negatives: items that a user has not met, all equally likely."""
+"""Negative sampling: items that a user has not met, all with equal probability."""
 
 import itertools
 
@@ -9,15 +9,15 @@ from jaxrec.data import Windows
 
 
 class Unseen:
-    """Draws for any users at once, without trying in vain.
+    """Draws unseen items for many users at once, without rejection.
 
-    The r-th item that a user has not met lies behind as many met ones as have at most r of the
-    others before them. Laid side by side for all users these bounds ascend, so that one binary
-    search serves a whole batch.
+    The r-th item that a user has not met follows those met items m_k, in ascending order and
+    counted from k = 0, for which m_k - k <= r. With a separate range of numbers for each user these
+    bounds are one ascending array, so one binary search serves a whole batch.
     """
 
     def __init__(self, windows: Windows, num_items: int) -> None:
-        """Count what each user of the training histories has not met.
+        """Collect the items that each user of the training histories has met.
 
         Raises:
           DataError: a user has met every item.
@@ -27,8 +27,8 @@ class Unseen:
         self.free = num_items - np.array([len(items) for items in met])
         if not self.free.all():
             raise DataError(
-                f"user {int(self.free.argmin())} has met all {num_items} items, so there is no "
-                "negative to draw; use an objective without negatives, or leave the user out"
+                f"user {int(self.free.argmin())} has met all {num_items} items, so no negative can "
+                "be drawn; use an objective without negatives, or leave the user out"
             )
         self._apart = num_items + 1
         bounds = [

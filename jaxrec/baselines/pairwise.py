@@ -1,15 +1,15 @@
-"""What the baselines over pairs of a user and an item share: batches, training and scoring.
+"""Batches, training and scoring that all baselines over pairs of a user and an item share.
 
-A baseline is a Flax module that scores items of users, and its settings, a subclass of
-`PairwiseConfig` that builds it. It knows users by their numbers alone, so `batch["user"]` is read,
-and a user who was not trained has no scores.
+A baseline consists of a Flax module that scores items for users, and its settings, a subclass of
+`PairwiseConfig` that builds the module. Users are known only by their numbers: `batch["user"]` is
+read, and a user who was not trained has no scores.
 
 Shapes: `B` batch, `U` users, `I` items, `n` negatives.
 """
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.baselines.fitting import Evaluate, shuffled_batches, train_baseline
+from jaxrec.baselines.fitting import Problem, shuffled_batches, train_baseline
 from jaxrec.baselines.negatives import Unseen
 from jaxrec.core import ConfigError
 from jaxrec.data import Source, Windows
 from jaxrec.objectives import Loss
-from jaxrec.train import FitResult, TrainConfig
+from jaxrec.train import FitResult, Start, TrainConfig, Validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class PairwiseConfig(abc.ABC):
     """Settings of all baselines over pairs.
 
     Attributes:
-      negatives: items that the user has not met, drawn for every interaction.
-      train: optimizer and schedule; a batch is of interactions.
+      negatives: number of items drawn for every interaction that the user has not met.
+      train: optimizer and schedule; a batch consists of interactions.
     """
 
     title: ClassVar[str]
@@ -41,32 +41,40 @@ class PairwiseConfig(abc.ABC):
     train: TrainConfig = TrainConfig(batch_size=1024, lr=1e-3, weight_decay=0.0)
 
     def __post_init__(self) -> None:
-        """Reject an objective without negatives."""
+        """Reject settings without negatives."""
         if self.negatives < 1:
             raise ConfigError(f"{self.title}.negatives must be at least 1, got {self.negatives}")
 
     @abc.abstractmethod
     def build(self, num_users: int, num_items: int) -> nn.Module:
-        """Module of `(user [B], items [B, n]) -> [B, n]`, with `every(user [B]) -> [B, I]`."""
+        """Build a module: `(user [B], items [B, n]) -> [B, n]` and `every(user [B]) -> [B, I]`."""
 
     @abc.abstractmethod
     def loss(self, module: Any, user: jax.Array, item: jax.Array, negative: jax.Array) -> jax.Array:
-        """Objective of each interaction, within `module`: `[B]`, `[B]`, `[B, n]` to `[B]`."""
+        """Loss of each interaction, called inside `module`: `[B]`, `[B]` and `[B, n]` to `[B]`."""
 
 
 def fit_pairwise(
     config: PairwiseConfig,
     train_sequences: Source,
     num_items: int,
-    evaluate: Evaluate,
+    validation: Validation,
     directory: Path,
-    metric: str = "ndcg@10",
     *,
-    start: Callable[[], Any] | None = None,
+    start: Start | None = None,
 ) -> FitResult:
-    """Train, or resume training, below `directory`: arguments as of `fit_sequential`.
+    """Train a baseline in `directory`, or resume its training there.
 
-    `start` gives the parameters to begin from.
+    Args:
+      config: settings of the baseline.
+      train_sequences: random-access sequence with one item array per user.
+      num_items: I.
+      validation: how checkpoints are measured and ranked.
+      directory: receives checkpoints and metrics.
+      start: initial and frozen parameters, see `train_baseline`.
+
+    Raises:
+      DataError: there are no users, a user has no items, or a user has met every item.
     """
     windows = Windows.of(train_sequences, length=1, seed=config.train.seed)
     num_users = len(windows.offsets) - 1
@@ -79,19 +87,14 @@ def fit_pairwise(
         )
         return Loss(total=losses.sum(), weight=jnp.float32(len(losses)), parts={})
 
-    return train_baseline(
-        model,
-        (jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((1, 1), jnp.int32)),
-        loss,
-        _batches(config, windows, num_items),
-        config.train,
-        evaluate,
-        directory,
-        fixed={},
-        metric=metric,
+    problem = Problem(
         title=config.title,
-        start=start,
+        model=model,
+        example=(jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((1, 1), jnp.int32)),
+        loss=loss,
+        batches=_batches(config, windows, num_items),
     )
+    return train_baseline(problem, config.train, validation, directory, start)
 
 
 def _batches(config: PairwiseConfig, windows: Windows, num_items: int) -> Any:
@@ -115,12 +118,31 @@ def scores(
     num_users: int,
     num_items: int,
 ) -> jax.Array:
-    """Scores of all items: batch["user"] `[B]` int, rows of the training users, to `[B, I]`."""
+    """Scores of all items: batch["user"] `[B]` int, numbers of training users, to `[B, I]`.
+
+    Args:
+      params: variables returned by `fit_pairwise`.
+      batch: "user" `[B]` int.
+      config: settings (static under `jit`).
+      num_users: U.
+      num_items: I.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrec.baselines import BprConfig, pairwise
+      >>> factors = {"users": jnp.eye(2), "items": jnp.eye(2), "bias": jnp.array([0.0, 0.5])}
+      >>> batch, config = {"user": jnp.array([0, 1])}, BprConfig(width=2)
+      >>> scores = pairwise.scores(
+      ...     {"params": factors}, batch, config=config, num_users=2, num_items=2
+      ... )
+      >>> scores.tolist()
+      [[1.0, 0.5], [0.0, 1.5]]
+    """
     model = config.build(num_users, num_items)
     return model.apply(params, jnp.asarray(batch["user"]), method="every")
 
 
 def table(module: nn.Module, name: str, rows: int, width: int, stddev: float = 0.01) -> jax.Array:
-    """A table of `rows` vectors as a parameter of a module, `[rows, width]`."""
+    """A table of `rows` vectors as a parameter of `module`, `[rows, width]`."""
     init = nn.with_partitioning(nn.initializers.normal(stddev), ("vocab", "embed"))
     return module.param(name, init, (rows, width), jnp.float32)

@@ -1,9 +1,10 @@
 """SASRec: causal self-attention over item vectors (Kang and McAuley 2018, arXiv:1808.09781).
 
-By default the blocks of the generative model, with one token an item, learned positions and the
-paper's ReLU network; `blocks="sasrec"` has the paper's own. The default objective is cross-entropy
-over the whole catalogue; the paper's, binary cross-entropy with one sampled negative, is
-`objective="bce"`. (Petrov and Macdonald 2023, arXiv:2308.07192, show how much that changes.)
+By default the blocks are those of the generative model, with one token per item, learned positions
+and the paper's ReLU network; `blocks="sasrec"` selects the paper's own blocks. The default
+objective is cross-entropy over the whole catalogue; the paper's objective, binary cross-entropy
+with one sampled negative, is `objective="bce"`. (Petrov and Macdonald 2023, arXiv:2308.07192, show
+how much the objective matters.)
 """
 
 import dataclasses
@@ -21,16 +22,22 @@ from jaxrec.core import ConfigError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SasrecConfig(SequentialConfig):
-    """Settings, beside those of all sequential baselines.
+    """Settings of SASRec, in addition to those of all sequential baselines.
 
     Attributes:
-      depth: blocks.
+      depth: number of blocks.
       num_heads: attention heads.
-      mlp_width: of the network of a block; 0 for D, as in the paper.
-      activation: of that network.
-      attention_dropout: while training, of attention weights.
-      blocks: the decoder's, behind a token for the beginning, or SASRec's own, see `SasrecBody`,
-        which has no such token and so does not learn to predict first items.
+      mlp_width: width of the network of a block; 0 means D, as in the paper.
+      activation: activation of that network.
+      attention_dropout: dropout of attention weights during training.
+      blocks: "decoder" reads a token for the beginning before the items; "sasrec" selects SASRec's
+        own blocks (see `SasrecBody`), which have no such token and therefore do not learn to
+        predict first items.
+
+    Example:
+      >>> config = SasrecConfig(width=32, num_heads=4, objective="bce")
+      >>> config.max_items, config.train.optimizer
+      (50, 'adamw')
     """
 
     title: ClassVar[str] = "sasrec"
@@ -60,7 +67,7 @@ class SasrecConfig(SequentialConfig):
             )
 
     def body(self) -> nn.Module:
-        """Blocks that look back."""
+        """Causal blocks."""
         mlp_width = self.mlp_width or self.width
         if self.blocks == "sasrec":
             return SasrecBody(
@@ -90,6 +97,6 @@ class SasrecConfig(SequentialConfig):
     def pairs(
         self, tokens: jax.Array, num_items: int, key: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """See `SequentialConfig`."""
+        """See `SequentialConfig.pairs`; SASRec's own blocks do not predict first items."""
         read, target, counts = super().pairs(tokens, num_items, key)
         return read, target, counts & (read >= FIRST) if self.blocks == "sasrec" else counts

@@ -1,7 +1,8 @@
-"""SASRec's own blocks (Kang and McAuley 2018, section III), as the published code has them.
+"""SASRec's own blocks (Kang and McAuley 2018, section III), as in the published code.
 
-They differ from a decoder's in what the residual sums carry: a normalized query and the normalized
-input of the network, not the item vectors themselves, of which keys and values are made.
+They differ from the blocks of a decoder in what the residual connections add: the normalized query
+and the normalized input of the network. Keys and values are computed from item vectors that are not
+normalized.
 
 Shapes: `B` batch, `T` tokens, `D` width.
 """
@@ -16,18 +17,18 @@ EPS = 1e-8
 
 
 class SasrecBody(nn.Module):
-    """Item vectors to states. Positions are counted from the newest item; BOS is no item.
+    """Item vectors to states. Positions are counted from the newest item; BOS is not an item.
 
     Attributes:
       width: D.
-      depth: blocks.
+      depth: number of blocks.
       num_heads: attention heads.
-      max_items: most items that are read.
-      mlp_width: of the network.
-      activation: of the network.
-      dropout: of item vectors with their positions, and twice in the network.
-      attention_dropout: of attention weights.
-      init_std: of the positions' vectors at the beginning.
+      max_items: largest number of items that are read.
+      mlp_width: width of the network.
+      activation: activation of the network.
+      dropout: dropout of item vectors with their positions, and twice in the network.
+      attention_dropout: dropout of attention weights.
+      init_std: initial standard deviation of the position vectors.
     """
 
     width: int
@@ -44,12 +45,12 @@ class SasrecBody(nn.Module):
     def __call__(self, x: jax.Array, valid: jax.Array, deterministic: bool = True) -> jax.Array:
         """Map `[B, T, D]` and validity `[B, T]`, padded on the left, to `[B, T, D]`."""
         items = valid & jnp.pad(valid[:, :-1], ((0, 0), (1, 0)))
-        there = items[:, :, None]
+        is_item = items[:, :, None]
         init = nn.with_partitioning(nn.initializers.normal(self.init_std), ("position", "embed"))
-        # One row more than items: the first token is BOS, whose place is never read.
+        # There is one row more than items, for BOS, the first token; it is never read.
         rows = self.param("position", init, (self.max_items + 1, self.width), jnp.float32)
         x = x + rows[: x.shape[1]][::-1][None]
-        x = jnp.where(there, Dropout(self.dropout, name="dropout")(x, deterministic), 0.0)
+        x = jnp.where(is_item, Dropout(self.dropout, name="dropout")(x, deterministic), 0.0)
         mask = attention_mask(items, causal=True)
         for i in range(self.depth):
             y = SasrecBlock(
@@ -61,12 +62,12 @@ class SasrecBody(nn.Module):
                 self.attention_dropout,
                 name=f"block_{i}",
             )(x, mask, deterministic)
-            x = jnp.where(there, y, 0.0)
+            x = jnp.where(is_item, y, 0.0)
         return Norm("layer", EPS, name="final_norm")(x)
 
 
 class SasrecBlock(nn.Module):
-    """One block; attributes as of `SasrecBody`.
+    """One block; `SasrecBody` explains the attributes.
 
     q = norm(x)
     y = norm(q + attention(q, x, x))
@@ -81,7 +82,7 @@ class SasrecBlock(nn.Module):
     attention_dropout: float
 
     def setup(self) -> None:
-        """Create the layers; those of attention lie beside the others."""
+        """Create the layers; the parameters of attention share the scope of the block."""
         self.query_norm = Norm("layer", EPS)
         self.mlp_norm = Norm("layer", EPS)
         size = self.width // self.num_heads
@@ -97,7 +98,7 @@ class SasrecBlock(nn.Module):
         self.drop = Dropout(self.dropout, name="dropout")
 
     def __call__(self, x: jax.Array, mask: jax.Array, deterministic: bool) -> jax.Array:
-        """Map `[B, T, D]` to the same, under a mask `[B, T, T]`."""
+        """Map `[B, T, D]` to `[B, T, D]` under a mask `[B, T, T]`."""
         q = self.query_norm(x)
         y = self.mlp_norm(q + self.attention(q, self.memory(x), mask, deterministic))
         return y + self.drop(self.mlp(y, deterministic), deterministic)

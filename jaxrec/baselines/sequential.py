@@ -1,13 +1,14 @@
 """Training and scoring of the neural sequential baselines.
 
-A baseline is a body (a Flax module from item vectors to states) and its settings, a subclass of
-`SequentialConfig` that builds the body. Every state is trained to score the item that follows.
+A baseline consists of a body (a Flax module from item vectors to states) and its settings, a
+subclass of `SequentialConfig` that builds the body. Every state is trained to score the item that
+follows.
 
-Shapes: `B` batch, `H` history length, `I` items.
+Shapes: `B` batch, `H` history length, `I` items, `E` width of text vectors.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines.code_table import code_arrays
-from jaxrec.baselines.fitting import Evaluate, train_baseline
+from jaxrec.baselines.fitting import Problem, train_baseline
 from jaxrec.baselines.item_table import (
     FIXED,
     ItemTable,
@@ -33,7 +34,7 @@ from jaxrec.core import ConfigError
 from jaxrec.data import Buckets, Encode, Source, Windows, bucketed_batches, padded_batches
 from jaxrec.ids import ItemCodes, write_histories
 from jaxrec.objectives import Loss
-from jaxrec.train import FitResult
+from jaxrec.train import FitResult, Start, Validation
 
 
 def make_model(
@@ -44,7 +45,14 @@ def make_model(
     feedback: bool = False,
     assigned: bool = False,
 ) -> SequentialModel:
-    """Build a baseline's model; see `ItemTable` for `kind`, `feedback` and `assigned`."""
+    """Build the model of a baseline; `ItemTable` explains `kind`, `feedback` and `assigned`.
+
+    Example:
+      >>> from jaxrec.baselines import Gru4RecConfig
+      >>> model = make_model(Gru4RecConfig(width=8), num_items=6)
+      >>> model.items.num_items, model.body.width
+      (6, 8)
+    """
     table = ItemTable(
         num_items=num_items,
         width=config.width,
@@ -64,35 +72,33 @@ def fit_sequential(
     config: SequentialConfig,
     train_sequences: Source,
     num_items: int,
-    evaluate: Evaluate,
+    validation: Validation,
     directory: Path,
-    metric: str = "ndcg@10",
     *,
     text: np.ndarray | None = None,
     codes: ItemCodes | None = None,
-    held: Any = None,
-    start: Callable[[], Any] | None = None,
+    start: Start | None = None,
     assigned: bool = False,
 ) -> FitResult:
-    """Train, or resume training, below `directory`.
+    """Train a baseline in `directory`, or resume its training there.
 
     Args:
       config: settings of the baseline.
-      train_sequences: random-access sequence of item arrays, one a user.
+      train_sequences: random-access sequence with one item array per user.
       num_items: I.
-      evaluate: variables to validation metrics.
-      directory: gets checkpoints and metrics.
-      metric: ranks checkpoints.
-      text: `[I, E]` vectors of the items' texts, rows of unit length, in place of a learned table.
-      codes: IDs of the items, whose codes have the vectors, in place of a learned table.
-      held: parameters that are not trained, see `train_baseline`.
-      start: likewise.
+      validation: how checkpoints are measured and ranked.
+      directory: receives checkpoints and metrics.
+      text: `[I, E]` vectors of the items' texts, rows of unit length, used instead of a learned
+        table.
+      codes: item IDs whose codes have the learned vectors, used instead of one vector per item.
+      start: initial and frozen parameters, see `train_baseline`.
       assigned: train a choice among the rows of a code table, see `CodeTable`.
 
     Raises:
-      ConfigError: text vectors or codes of other items, or a semi-synthetic negative without codes.
-      DataError: no users, a user without items, or one who has met every item where the objective
-        needs others.
+      ConfigError: text vectors or codes belong to other items, or semi-synthetic negatives are
+        requested without codes.
+      DataError: there are no users, a user has no items, or a user has met every item although the
+        objective needs items that were not met.
     """
     windows = Windows.of(train_sequences, length=config.max_items, seed=config.train.seed)
     frequency = np.bincount(windows.items, minlength=num_items)
@@ -100,29 +106,24 @@ def fit_sequential(
     model = make_model(config, num_items, kind=kind_of(fixed), assigned=assigned)
     if config.synthetic and codes is None:
         raise ConfigError(
-            f"{config.title}.synthetic {config.synthetic} draws codes anew, and these items have "
-            "none; give codes, or set it to 0"
+            f"{config.title}.synthetic {config.synthetic} redraws codes of items, but these items "
+            f"have no codes; pass codes, or set {config.title}.synthetic to 0"
         )
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
         return sequence_loss(config, model, params, batch, key)
 
     batches, shapes = _batches(config, windows, num_items)
-    return train_baseline(
-        model,
-        (jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32),),
-        loss,
-        batches,
-        config.train,
-        evaluate,
-        directory,
+    problem = Problem(
+        title=config.title,
+        model=model,
+        example=(jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32),),
+        loss=loss,
+        batches=batches,
         shapes=shapes,
         fixed=fixed,
-        metric=metric,
-        title=config.title,
-        held=held,
-        start=start,
     )
+    return train_baseline(problem, config.train, validation, directory, start)
 
 
 def fixed_arrays(
@@ -131,34 +132,39 @@ def fixed_arrays(
     text: np.ndarray | None,
     codes: ItemCodes | None = None,
 ) -> dict[str, Any]:
-    """The collection "fixed": training counts of items, and their text vectors or codes.
+    """The collection "fixed": training counts of the items, and their text vectors or codes.
 
     Raises:
-      ConfigError: text vectors or codes of other items, or both.
+      ConfigError: text vectors or codes belong to other items, or both are given.
     """
-    found: dict[str, Any] = {"frequency": np.asarray(frequency, np.float32)}
+    fixed: dict[str, Any] = {"frequency": np.asarray(frequency, np.float32)}
     if text is not None and codes is not None:
-        raise ConfigError("item vectors can come from texts or from codes, not from both")
+        raise ConfigError("item vectors can come from texts or from codes, but both were given")
     if text is not None:
         if text.ndim != 2 or len(text) != num_items:
-            raise ConfigError(f"text vectors of shape {text.shape} for {num_items} items")
-        found["items"] = {"text": np.asarray(text, np.float32)}
+            raise ConfigError(
+                f"text vectors of shape {text.shape} for {num_items} items; expected one row per "
+                "item"
+            )
+        fixed["items"] = {"text": np.asarray(text, np.float32)}
     if codes is not None:
         if codes.num_items != num_items:
-            raise ConfigError(f"codes of {codes.num_items} items for {num_items} items")
-        found["items"] = {"coded": code_arrays(codes)}
-    return found
+            raise ConfigError(
+                f"codes of {codes.num_items} items for {num_items} items; expected one ID per item"
+            )
+        fixed["items"] = {"coded": code_arrays(codes)}
+    return fixed
 
 
 def _batches(
     config: SequentialConfig, windows: Windows, num_items: int
 ) -> tuple[Any, list[dict[str, jax.ShapeDtypeStruct]]]:
-    """Histories as tokens, and items that their users have not met where the objective reads them.
+    """Histories as tokens and, if the objective reads them, items that the users have not met.
 
-    Windows are drawn of the numbers of interactions, which tell whose they are.
+    The windows hold numbers of interactions, not items, because these also identify the user.
 
     Returns:
-      Grain dataset of batches, and their shapes, that of the longest histories last.
+      Grain dataset of batches, and their shapes; the shapes of the longest histories come last.
     """
     items, token_of = windows.items, vocabulary(num_items).tokens(np.arange(num_items)[:, None])
     counts = np.diff(windows.offsets)
@@ -177,11 +183,11 @@ def _batches(
         return encode
 
     def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-        found = {"tokens": jax.ShapeDtypeStruct((rows, 1 + length), jnp.int32)}
+        shapes = {"tokens": jax.ShapeDtypeStruct((rows, 1 + length), jnp.int32)}
         if unseen is not None:
             drawn = (rows, length, config.negatives)
-            found["negative"] = jax.ShapeDtypeStruct(drawn, jnp.int32)
-        return found
+            shapes["negative"] = jax.ShapeDtypeStruct(drawn, jnp.int32)
+        return shapes
 
     numbers = dataclasses.replace(windows, items=np.arange(len(items), dtype=np.int32))
     if config.buckets == 1:
@@ -200,16 +206,16 @@ def scores(
     config: SequentialConfig,
     num_items: int,
 ) -> jax.Array:
-    """Scores of all items as the next one.
+    """Score every item as the next one.
 
     Args:
-      params: variables, of `fit_sequential`.
-      batch: "history" `[B, H]` int, padded on the left with -1, newest last.
+      params: variables returned by `fit_sequential`.
+      batch: "history" `[B, H]` int, padded on the left with -1, newest item last.
       config: settings (static under `jit`).
       num_items: I.
 
     Returns:
-      `[B, I]` float32; with cross-entropy they are log-probabilities up to a constant a row.
+      `[B, I]` float32. With cross-entropy they are log-probabilities up to a constant per row.
     """
     coded = params["params"]["items"].get("coded", {})
     kind = kind_of(params[FIXED])

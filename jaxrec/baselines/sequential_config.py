@@ -1,4 +1,4 @@
-"""Settings that all neural sequential baselines share, and what they read and predict of a batch.
+"""Settings that all neural sequential baselines share, and how they read and predict a batch.
 
 Shapes: `B` batch, `T` tokens, `I` items, `D` model width.
 """
@@ -22,25 +22,28 @@ class SequentialConfig(abc.ABC):
     """Settings of all neural sequential baselines.
 
     Attributes:
-      width: D, of item vectors and states.
-      max_items: most recent items that are read.
-      buckets: lengths that training histories are padded to, one a batch: 1 pads all to `max_items`
-        (see `data.buckets`; shorter batches have as many more rows as keeps their tokens equal).
-      dropout: while training.
-      table_dropout: while training, of the items' vectors themselves: what is dropped of one is
-        missing wherever a batch reads the item and wherever it scores it.
-      init_std: standard deviation of the items' learned vectors at the beginning; 0 for D^-1/2.
-      tied: score items with the vectors that are read, instead of with a table of their own.
-      objective: full cross-entropy, binary cross-entropy or BPR with items that the user has not
-        met, softmax over the target and drawn items, or InfoNCE, softmax over the target and the
-        targets of the batch's other predictions (see `objectives.info_nce`).
-      negatives: items drawn: for each prediction (bce, bpr), or for all of a batch together.
-      proposal: how sampled softmax draws: evenly, or as often as items occur in training.
-      log_q: correct sampled softmax for the odds of a draw.
-      temperature: τ, for scores that are cosines over τ; 0 for plain products.
-      synthetic: ρ, for InfoNCE over items with codes: a further negative of each prediction is its
-        target with that share of its codes drawn anew; 0 for none.
-      robust: α, weight of the distributionally robust term (see `objectives.dro`); 0 for none.
+      width: D, width of item vectors and states.
+      max_items: number of most recent items that are read.
+      buckets: number of lengths to which training histories are padded, one length per batch. 1
+        pads all histories to `max_items`. (See `data.buckets`; batches of short histories have more
+        rows, so that the number of tokens stays equal.)
+      dropout: dropout rate during training.
+      table_dropout: dropout rate of the item vectors during training. A dropped element of a vector
+        is missing wherever a batch reads the item and wherever it scores the item.
+      init_std: initial standard deviation of learned item vectors; 0 means D^-1/2.
+      tied: score items with the vectors that are read, instead of with a separate table.
+      objective: "cross_entropy" over the whole catalogue; "bce" or "bpr" with items that the user
+        has not met; "sampled_softmax" over the target and drawn items; "contrastive", a softmax
+        over the target and the targets of the batch's other predictions (InfoNCE, see
+        `objectives.info_nce`).
+      negatives: number of items drawn, for each prediction ("bce", "bpr") or once for the whole
+        batch ("sampled_softmax").
+      proposal: how sampled softmax draws items: uniformly, or as often as they occur in training.
+      log_q: correct sampled softmax for the probability of a draw.
+      temperature: τ of scores that are cosines divided by τ; 0 for plain products.
+      synthetic: ρ, for "contrastive" over items with codes: each prediction gets one more negative,
+        its target with a share ρ of the codes redrawn; 0 adds none.
+      robust: α, weight of the distributionally robust term (see `objectives.dro`); 0 disables it.
       robust_beta: β of that term.
       train: optimizer and schedule.
     """
@@ -66,7 +69,7 @@ class SequentialConfig(abc.ABC):
     train: TrainConfig = TrainConfig(lr=1e-3, weight_decay=1e-2)
 
     def __post_init__(self) -> None:
-        """Reject settings without meaning."""
+        """Reject settings that have no meaning."""
         for name in ("width", "max_items", "buckets", "negatives"):
             if getattr(self, name) < 1:
                 raise ConfigError(
@@ -92,29 +95,35 @@ class SequentialConfig(abc.ABC):
 
     @abc.abstractmethod
     def body(self) -> nn.Module:
-        """From vectors `[B, T, D]` and validity to states: see `SequentialModel.body`."""
+        """Build the module from vectors and validity to states, see `SequentialModel.body`."""
 
     def pairs(
         self, tokens: jax.Array, num_items: int, key: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What is read of a batch, what it shall predict, and which predictions count.
+        """What the model reads of a batch, what it predicts, and which predictions count.
 
         Args:
           tokens: `[B, 1 + max_items]` int32, PAD ..., BOS, items.
           num_items: I.
-          key: for what is drawn.
+          key: random key, for settings that draw.
 
         Returns:
-          Tokens that are read, tokens to predict from the states there, and bool: `[B, T]` each.
+          Tokens to read, tokens to predict from the states there, and which predictions count
+          (bool): `[B, T]` each.
         """
         del num_items, key
         return tokens[:, :-1], tokens[:, 1:], tokens[:, 1:] >= FIRST
 
     def query(self, tokens: jax.Array, num_items: int) -> jax.Array:
-        """What is read so that the last state scores the next item: of `[B, 1 + max_items]`."""
+        """What the model reads so that its last state scores the next item.
+
+        Args:
+          tokens: `[B, 1 + max_items]` int32, PAD ..., BOS, items.
+          num_items: I.
+        """
         del num_items
         return tokens
 
     def query_feedback(self, feedback: jax.Array) -> jax.Array:
-        """What is known of the tokens that `query` gives: of `[B, 1 + max_items]`."""
+        """The feedback `[B, 1 + max_items]` that belongs to the tokens that `query` returns."""
         return feedback

@@ -35,17 +35,16 @@ def sequence_loss(
 
     Args:
       config: settings.
-      model: of `make_model`.
-      params: its variables, with the collection "fixed".
-      batch: "tokens" `[B, 1 + max_items]` int32, and for bce and bpr "negative"
+      model: result of `make_model`.
+      params: variables of the model, with the collection "fixed".
+      batch: "tokens" `[B, 1 + max_items]` int32 and, for bce and bpr, "negative"
         `[B, max_items, n]` int32, items.
-      key: for dropout, masks and draws.
+      key: random key for dropout, masks and draws.
     """
     corrupt, drop, draw = jax.random.split(key, 3)
     num_items = model.items.num_items
     read, target, counts = config.pairs(batch["tokens"], num_items, corrupt)
-    found = model.apply(params, read, None, False, rngs={"dropout": drop})
-    states, table, bias = found
+    states, table, bias = model.apply(params, read, None, False, rngs={"dropout": drop})
     states = states.reshape(-1, states.shape[-1])
     target = jnp.where(counts, target - FIRST, 0).reshape(-1)
     counts = counts.reshape(-1)
@@ -58,7 +57,7 @@ def sequence_loss(
         return Loss(total=jnp.where(counts, losses, 0.0).sum(), weight=weight.sum(), parts={})
     if config.objective == "cross_entropy" and not config.robust:
         if config.item_bias:
-            # A bias is one more column of the table, read by a state's constant 1.
+            # The bias becomes one more column of the table, multiplied by a constant 1.
             states = jnp.pad(states, ((0, 0), (0, 1)), constant_values=1)
             table = jnp.concatenate([table, bias[:, None]], axis=1)
         total = linear_cross_entropy(states, table, target, weight)
@@ -89,17 +88,28 @@ def prediction_losses(
     """The objective of each prediction.
 
     Args:
-      config: which objective.
+      config: settings that select the objective.
       states: `[M, D]`.
       table: `[I, D]`.
       bias: `[I]`.
       target: `[M]` int32.
       negative: `[M, n]` int32, for bce and bpr.
       frequency: `[I]` training counts.
-      key: for the draws of sampled softmax.
+      key: random key for the draws of sampled softmax.
 
     Returns:
       `[M]` float32.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxrec.baselines import SasrecConfig
+      >>> states, table, bias = jnp.eye(2), jnp.eye(2), jnp.zeros(2)
+      >>> losses = prediction_losses(
+      ...     SasrecConfig(), states, table, bias, jnp.array([0, 1]), None, jnp.ones(2),
+      ...     jax.random.key(0),
+      ... )
+      >>> [round(x, 4) for x in losses.tolist()]  # ln(1 + 1/e) each
+      [0.3133, 0.3133]
     """
     scores = None
     if config.objective == "cross_entropy" or config.robust:
@@ -132,7 +142,7 @@ def _sampled(
     frequency: jax.Array,
     key: jax.Array,
 ) -> jax.Array:
-    """Sampled softmax; all predictions share the drawn items, whose scores are then one product."""
+    """Sampled softmax. All predictions share the drawn items, so that one product scores them."""
     q = frequency if config.proposal == "popularity" else jnp.ones_like(frequency)
     log_q = jnp.log(q / q.sum())
     drawn = draw_items(q, config.negatives, key)
@@ -146,11 +156,11 @@ def _sampled(
 
 
 def draw_items(counts: jax.Array, number: int, key: jax.Array) -> jax.Array:
-    """Draw items as often as they are counted, with replacement: `[I]` to `[number]` int32.
+    """Draw items in proportion to their counts, with replacement: `[I]` to `[number]` int32.
 
-    The counts are whole numbers whose sum is below 2^31, so that the odds are exact.
+    The counts must be whole numbers whose sum is below 2^31, so that the probabilities are exact.
 
-    Cost: O(I + number log I), where Gumbel noise would be number I random numbers.
+    Cost: O(I + number log I). Gumbel noise would need number · I random numbers.
     """
     below = jnp.cumsum(counts.astype(jnp.int32))
     places = jax.random.randint(key, (number,), 0, below[-1], jnp.int32)
@@ -163,6 +173,6 @@ def all_scores(states: jax.Array, table: jax.Array, bias: jax.Array) -> jax.Arra
 
 
 def pick(states: jax.Array, table: jax.Array, bias: jax.Array, items: jax.Array) -> jax.Array:
-    """Scores of some items of each state: `[M, D]` and `[M, n]` int32 to `[M, n]` float32."""
+    """Scores of selected items for each state: `[M, D]` and `[M, n]` int32 to `[M, n]` float32."""
     rows, biases = (jnp.take(x, items, axis=0, mode="clip") for x in (table, bias))
     return jnp.einsum("md,mnd->mn", states, rows) + biases

@@ -1,4 +1,4 @@
-"""The body of SASRec and BERT4Rec: learned positions and the blocks of `models`."""
+"""The body of SASRec and BERT4Rec: learned positions and the transformer blocks of `models`."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from jaxrec.nn import (
 def transformer_config(
     width: int, depth: int, num_heads: int, max_length: int, dropout: float, **more: Any
 ) -> TransformerConfig:
-    """The flavour of both: layer norms, learned positions, biases, no gates."""
+    """The settings that both share: layer norms, learned positions, biases, no gates."""
     return TransformerConfig(
         width=width,
         depth=depth,
@@ -43,9 +43,9 @@ class TransformerBody(nn.Module):
     """Item vectors to states.
 
     Attributes:
-      config: of the blocks; its vocabulary is not read.
-      causal: whether an item sees only those before it.
-      transform: a dense layer, the activation and a norm behind the blocks, as BERT's head has.
+      config: settings of the blocks; its vocabulary is not used.
+      causal: whether an item attends only to itself and the items before it.
+      transform: add a dense layer, the activation and a norm after the blocks, as BERT's head does.
     """
 
     config: TransformerConfig

@@ -1,4 +1,4 @@
-"""Ranking metrics, significance and leak checks: one protocol for every system."""
+"""Metrics, significance tests, leak checks and reports: one protocol for every system."""
 
 from typing import TYPE_CHECKING
 

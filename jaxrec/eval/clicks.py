@@ -1,7 +1,9 @@
-"""Whether liked items score above disliked ones: AUC pooled, within users, and how sure it is.
+"""Whether liked items score above disliked ones: pooled and per-user AUC, with intervals.
 
-Examples of one user are alike, so intervals draw users, not examples (cluster bootstrap; Field and
-Welsh, Bootstrapping clustered data, JRSS B 2007). Shapes: `N` examples.
+The examples of one user are alike, so the bootstrap resamples users, not examples (cluster
+bootstrap: Field and Welsh, Bootstrapping clustered data, JRSS B 2007).
+
+Shapes: `N` examples.
 """
 
 from collections.abc import Iterator
@@ -14,50 +16,65 @@ from jaxrec.eval.significance import Interval, PairedTest
 
 
 class ClickMetrics(NamedTuple):
-    """AUC over all examples, and the mean of users' own AUC, with intervals."""
+    """Intervals of the AUC over all examples (pooled), and of the mean AUC within users."""
 
     auc: Interval
     within_user: Interval
 
 
 def pooled_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a positive example scores above a negative one, ties counting half.
+    """Probability that a positive example scores above a negative one; ties count half.
 
     Args:
       labels: `[N]` bool or 0/1.
       scores: `[N]`.
 
     Raises:
-      DataError: one class only, other labels, or scores that are not finite.
+      DataError: there is only one class, another label, or a score that is not finite.
+
+    Example:
+      >>> import numpy as np
+      >>> pooled_auc(np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.4, 0.1]))
+      0.875
     """
     from sklearn.metrics import roc_auc_score
 
     labels, scores = np.asarray(labels), np.asarray(scores)
     values = set(np.unique(labels).tolist())
     if not values <= {0, 1} or len(values) < 2:
-        raise DataError(f"AUC needs labels of both kinds, 0 and 1, got {sorted(values)}")
+        raise DataError(f"AUC needs both labels 0 and 1 and no others, got {sorted(values)}")
     if not np.isfinite(scores).all():
         raise DataError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite")
     return float(roc_auc_score(labels, scores))
 
 
 def within_user_auc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> float:
-    """Mean of users' AUC, weighted by their examples; users with one kind of label do not count.
+    """Mean of the users' AUC, weighted by their numbers of examples.
 
-    What orders users by how much they like, and no user's items, scores .5 here.
+    Users with only one kind of label do not count. Scores that only tell users apart, but not the
+    items of a user, reach .5.
 
     Args:
-      labels: as `pooled_auc`.
-      scores: likewise.
-      users: `[N]`, whose example it is.
+      labels: `[N]` bool or 0/1.
+      scores: `[N]`.
+      users: `[N]`, the user of each example.
 
     Raises:
-      DataError: no user has both kinds of label.
+      DataError: no user has both kinds of label, or the errors of `pooled_auc`.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.2, 0.3])
+      >>> within_user_auc(labels, scores, np.array([0, 0, 1, 1]))  # 1 for user 0 and 0 for user 1
+      0.5
     """
-    each = _within(labels, scores, users)
-    if not each:
-        raise DataError("no user has both liked and disliked examples, so no AUC within users")
-    return _mean(list(each.values()))
+    by_user = _within(labels, scores, users)
+    if not by_user:
+        raise DataError(
+            "the AUC within users is undefined, because no user has both liked and disliked "
+            "examples"
+        )
+    return _mean(list(by_user.values()))
 
 
 def click_metrics(
@@ -72,23 +89,30 @@ def click_metrics(
     """Both AUCs with cluster bootstrap intervals over users.
 
     Args:
-      labels: `[N]`, as above.
+      labels: `[N]` bool or 0/1.
       scores: `[N]`.
-      users: `[N]`.
-      level: confidence.
-      resamples: of the users; those that hold one kind of label only are left out.
-      seed: of the draws.
+      users: `[N]`, the user of each example.
+      level: confidence level.
+      resamples: number of resamples of the users; those with only one kind of label are left out.
+      seed: seed of the resamples.
 
     Raises:
-      DataError: as `pooled_auc` and `within_user_auc`.
+      DataError: the errors of `pooled_auc` and `within_user_auc`.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, users = np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1])
+      >>> metrics = click_metrics(labels, np.array([0.9, 0.8, 0.3, 0.2]), users, resamples=20)
+      >>> metrics.auc.mean, metrics.within_user
+      (0.75, Interval(mean=1.0, low=1.0, high=1.0))
     """
     auc, within = pooled_auc(labels, scores), within_user_auc(labels, scores, users)
-    each = _within(labels, scores, users)
+    by_user = _within(labels, scores, users)
     pooled, inside = [], []
     for names, drawn in _draws(users, resamples, seed):
         if len(np.unique(labels[drawn])) == 2:
             pooled.append(pooled_auc(labels[drawn], scores[drawn]))
-        if mine := [each[name] for name in names if name in each]:
+        if mine := [by_user[name] for name in names if name in by_user]:
             inside.append(_mean(mine))
     ends = [(1 - level) / 2, (1 + level) / 2]
     return ClickMetrics(
@@ -107,45 +131,52 @@ def paired_auc(
     resamples: int = 1000,
     seed: int = 0,
 ) -> PairedTest:
-    """Whether one scoring has another pooled AUC than a second, by a bootstrap over users.
+    """Test whether two scorings differ in pooled AUC, by a bootstrap over users.
 
     Args:
-      labels: `[N]`, as above.
-      scores: `[N]`, of the one.
-      others: `[N]`, of the other.
-      users: `[N]`.
-      level: confidence.
-      resamples: of the users.
-      seed: of the draws.
+      labels: `[N]` bool or 0/1.
+      scores: `[N]` of one system.
+      others: `[N]` of the other system, for the same examples.
+      users: `[N]`, the user of each example.
+      level: confidence level.
+      resamples: number of resamples of the users.
+      seed: seed of the resamples.
 
     Returns:
-      Difference, interval and p as `paired_bootstrap` defines them.
+      Difference (`scores` minus `others`), interval and p as `paired_bootstrap` defines them.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, users = np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1])
+      >>> better, worse = np.array([0.9, 0.1, 0.8, 0.2]), np.array([0.1, 0.9, 0.2, 0.8])
+      >>> paired_auc(labels, better, worse, users, resamples=20).difference
+      1.0
     """
     difference = pooled_auc(labels, scores) - pooled_auc(labels, others)
-    found = np.array(
+    replicates = np.array(
         [
             pooled_auc(labels[drawn], scores[drawn]) - pooled_auc(labels[drawn], others[drawn])
             for _, drawn in _draws(users, resamples, seed)
             if len(np.unique(labels[drawn])) == 2
         ]
     )
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    extreme = np.count_nonzero(np.abs(found - difference) >= abs(difference))
-    return PairedTest(difference, float(low), float(high), (1 + extreme) / (1 + len(found)))
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    extreme = np.count_nonzero(np.abs(replicates - difference) >= abs(difference))
+    return PairedTest(difference, float(low), float(high), (1 + extreme) / (1 + len(replicates)))
 
 
 def _within(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[Any, Any]:
-    """AUC and number of examples of each user with both kinds of label."""
-    each = {}
+    """AUC and number of examples of each user who has both kinds of label."""
+    by_user = {}
     for user in np.unique(users).tolist():
         mine = users == user
         if len(np.unique(labels[mine])) == 2:
-            each[user] = (pooled_auc(labels[mine], scores[mine]), int(mine.sum()))
-    return each
+            by_user[user] = (pooled_auc(labels[mine], scores[mine]), int(mine.sum()))
+    return by_user
 
 
-def _mean(each: list[tuple[float, int]]) -> float:
-    return sum(auc * count for auc, count in each) / sum(count for _, count in each)
+def _mean(weighted: list[tuple[float, int]]) -> float:
+    return sum(auc * count for auc, count in weighted) / sum(count for _, count in weighted)
 
 
 def _draws(users: np.ndarray, resamples: int, seed: int) -> Iterator[tuple[list[Any], np.ndarray]]:

@@ -1,4 +1,4 @@
-"""How evenly item IDs use their codes, as one PNG: a panel a level, and all levels below them.
+"""A figure of how evenly item IDs use their codes: one panel per level, and one over all levels.
 
 Shapes: `I` items, `L` levels, `C` codes a level.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 _COLUMNS = 4
-_PANELS = 16  # levels with a panel of their own; the figure below them shows all
+_PANELS = 16  # only the first levels have their own panels; the last panel shows all levels
 _BLUE, _GREEN, _BROWN, _INK = "#0b57b0", "#17683a", "#9a4f00", "#444444"
 
 
@@ -22,17 +22,17 @@ def code_use_png(
     after: Mapping[str, Any],
     title: str,
 ) -> bytes:
-    """Draw the use of codes.
+    """Draw how item IDs use their codes.
 
     Args:
-      codes: IDs int [I, L]; a shorter one is followed by -1.
+      codes: IDs, int [I, L]; a shorter ID is padded with -1.
       sizes: C of each level.
-      before: `ids.code_statistics` before collision repair, perhaps of fewer levels.
-      after: those of `codes`.
-      title: of the figure.
+      before: `ids.code_statistics` before collision repair; it may have fewer levels.
+      after: `ids.code_statistics` of `codes`.
+      title: title of the figure.
 
     Returns:
-      The PNG file.
+      The contents of a PNG file.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,7 +64,7 @@ def code_use_png(
 
 
 def _level(axes: Any, codes: np.ndarray, level: int, size: int) -> None:
-    """Items of each code of a level, most used first, beside an even spread."""
+    """Number of items of each code of a level, most used first, compared to a uniform use."""
     codes = codes[codes >= 0]
     counts = np.sort(np.bincount(codes, minlength=size))[::-1]
     axes.stairs(counts, np.arange(size + 1) + 0.5, fill=True, color=_BLUE)
@@ -83,18 +83,18 @@ def _level(axes: Any, codes: np.ndarray, level: int, size: int) -> None:
 def _levels(
     axes: Any, sizes: Sequence[int], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> None:
-    """Utilization, entropy and collisions of all levels, dashed before repair."""
+    """Utilization, entropy and collisions of all levels; dashed lines are before repair."""
     limits = [max(math.log2(size), 1e-9) for size in sizes]
     figures = (
         ("utilization: codes in use", _BLUE, "o", "utilization", None),
-        ("entropy over its limit", _GREEN, "s", "entropy", limits),
-        ("items that share their ID so far", _BROWN, "D", "prefix_collision_share", None),
+        ("entropy as a share of its maximum", _GREEN, "s", "entropy", limits),
+        ("items that share their ID up to here", _BROWN, "D", "prefix_collision_share", None),
     )
     for label, color, marker, name, over in figures:
         for statistics, line in ((after, "-"), (before, "--")):
             values = np.array(statistics[name])
             if over is not None:
-                # A level of one code is as even as it can be.
+                # A level with a single code is perfectly even.
                 limit = np.array(over[: len(values)])
                 values = np.where(limit < 1e-6, 1.0, values / limit)
             axes.plot(

@@ -13,10 +13,10 @@ _COST = ("parameters", "fit s", "test s")
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """Three tables: accuracy and cost, qualities of the lists, slices of users and items.
+    """Three tables: accuracy and cost, qualities of the lists, and slices of users and items.
 
     Args:
-      report: of `systems.compare.table`, with "protocol".
+      report: the result of `runs.compare.table`, with "protocol".
     """
     rows, tests = report["rows"], {test["system"]: test for test in report["comparisons"]}
     against = report["reference"]
@@ -55,11 +55,20 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def replace_section(path: Path, text: str | None) -> None:
-    """Put `text` between the two marks of a document; None only checks that they are there.
+    r"""Write `text` between the two marks of a document; None only checks that the marks exist.
 
     Raises:
-      DataError: no such file.
-      ConfigError: it has not both marks, once each and in order.
+      DataError: the file cannot be read.
+      ConfigError: the document does not contain both marks, once each and in order.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "README.md"
+      ...     _ = path.write_text("<!-- comparison -->\nold\n<!-- end of comparison -->\n")
+      ...     replace_section(path, "new")
+      ...     path.read_text().split()[3]
+      'new'
     """
     try:
         document = path.read_text()
@@ -68,7 +77,10 @@ def replace_section(path: Path, text: str | None) -> None:
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in after:
-        raise ConfigError(f"{path} must hold the line {BEGIN} and below it {END}, once each")
+        raise ConfigError(
+            f"{path} must contain the line {BEGIN} and below it the line {END}, once each; add "
+            "them where the tables belong"
+        )
     if text is not None:
         write_text(path, f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")
 

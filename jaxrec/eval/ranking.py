@@ -1,9 +1,9 @@
-"""Ranking metrics on the full catalogue, exact where scores tie.
+"""Ranking metrics over the full catalogue, exact in the presence of ties.
 
-A user has one relevant item, the target. Its *tied block* says how many items score strictly
+Each user has one relevant item, the target. Its *tied block* says how many items score strictly
 better and how many score the same; every metric is a function of that block. The block is counted
-on the device; the metrics are a few numbers a user and are computed in float64 on the host, one
-value a user, so that bootstrap and paired tests can start from them.
+on the device. The metrics are computed from it on the host, in float64 and one value per user, so
+that bootstrap intervals and paired tests can start from them.
 
 Shapes: `B` batch, `U` users, `I` items, `K` beams (length of a generated list).
 """
@@ -23,10 +23,10 @@ Ties = Literal["average", "midrank"]
 
 
 class TiedBlock(NamedTuple):
-    """The 0-based ranks `better, ..., better + tied - 1` that the target shares.
+    """The 0-based ranks `better, ..., better + tied - 1` that the target shares with tied items.
 
-    `tied` counts the target itself; `tied == 0` marks a row that has no rank (a NaN score, or a
-    target outside the catalogue), whose metrics are NaN.
+    `tied` counts the target itself. `tied == 0` marks a row without a rank (a NaN score, or a
+    target outside the catalogue); its metrics are NaN.
     """
 
     better: Array  # int32 [U]
@@ -34,7 +34,13 @@ class TiedBlock(NamedTuple):
 
 
 def seen_mask(seen: Array, num_items: int) -> jax.Array:
-    """Turn lists of seen items, int [B, S] padded with -1, into a mask, bool [B, I]."""
+    """Turn lists of seen items, int [B, S] padded with -1, into a mask, bool [B, I].
+
+    Example:
+      >>> import numpy as np
+      >>> seen_mask(np.array([[0, 2], [-1, 1]]), num_items=3).tolist()
+      [[True, False, True], [False, True, False]]
+    """
     # A negative index would wrap around to the end of the catalogue.
     seen = jnp.where(jnp.asarray(seen) < 0, num_items, jnp.asarray(seen))
     row = jnp.arange(seen.shape[0])[:, None]
@@ -44,17 +50,23 @@ def seen_mask(seen: Array, num_items: int) -> jax.Array:
 
 @jax.jit
 def tied_blocks(scores: Array, target: Array, excluded: Array | None = None) -> TiedBlock:
-    """Count the items that beat, and those that equal, the target of each row.
+    """Count the items that score better than the target, and those that score the same.
 
     Args:
       scores: float [B, I], higher is better; -inf is a score like any other.
       target: int [B].
-      excluded: bool [B, I], items taken out of the ranking (see `seen_mask`); the target stays in
-        it even when it is excluded, as it must for a user who comes back to an item.
+      excluded: bool [B, I], items to leave out of the ranking (see `seen_mask`). The target always
+        stays in the ranking, because a user may come back to an item.
 
     Returns:
-      The block of each row, int32 [B]; `tied == 0` where a score that takes part is NaN or the
-      target is not in 0..I-1, so that no such row passes for a hit.
+      The block of each row, int32 [B]. `tied` is 0 if a ranked score is NaN or the target is not in
+      0..I-1, so that such a row never counts as a hit.
+
+    Example:
+      >>> import numpy as np
+      >>> block = tied_blocks(np.array([[0.9, 0.5, 0.5, 0.1]]), np.array([2]))
+      >>> block.better.tolist(), block.tied.tolist()
+      ([1], [2])
     """
     scores, target = jnp.asarray(scores), jnp.asarray(target)
     items = jnp.arange(scores.shape[1], dtype=target.dtype)
@@ -69,7 +81,14 @@ def tied_blocks(scores: Array, target: Array, excluded: Array | None = None) -> 
 
 
 def hit_rate(block: TiedBlock, k: int, ties: Ties = "average") -> np.ndarray:
-    """HR@k = 1[r < k] at rank r: float64 [U]. See `ndcg` for `ties`."""
+    """HR@k = 1[r < k] at rank r: float64 [U]. `ndcg` explains `ties`.
+
+    Example:
+      >>> import numpy as np
+      >>> block = TiedBlock(better=np.array([0, 4, 9]), tied=np.array([1, 1, 2]))
+      >>> hit_rate(block, k=10).tolist()  # the last target is in the top 10 in half of the orders
+      [1.0, 1.0, 0.5]
+    """
     return _expected_gain(block, lambda r: np.ones_like(r), k, ties)
 
 
@@ -78,19 +97,32 @@ def ndcg(block: TiedBlock, k: int, ties: Ties = "average") -> np.ndarray:
 
     Args:
       block: the tied block of each target.
-      k: length of the ranking that counts, at least 1.
+      k: number of ranks that count, at least 1.
       ties: "average" takes the mean of the metric over all positions of the block, which is its
         expectation under a random order of the tied items; "midrank" takes the metric at the mean
-        position `better + (tied - 1) / 2`, a fractional rank. Without ties they are the same.
+        position `better + (tied - 1) / 2`, a fractional rank. Without ties both are equal.
 
     Raises:
       ConfigError: `k` is below 1 or `ties` is unknown.
+
+    Example:
+      >>> import numpy as np
+      >>> ndcg(TiedBlock(better=np.array([0, 2]), tied=np.array([1, 1])), k=10).tolist()
+      [1.0, 0.5]
     """
     return _expected_gain(block, lambda r: 1 / np.log2(r + 2), k, ties)
 
 
 def mrr(block: TiedBlock, k: int | None = None, ties: Ties = "average") -> np.ndarray:
-    """MRR@k = 1[r < k] / (r + 1) at rank r, without `k` over all ranks: float64 [U]. See `ndcg`."""
+    """MRR@k = 1[r < k] / (r + 1) at rank r: float64 [U].
+
+    `k=None` counts all ranks. `ndcg` explains `ties`.
+
+    Example:
+      >>> import numpy as np
+      >>> mrr(TiedBlock(better=np.array([0, 3]), tied=np.array([1, 1]))).tolist()
+      [1.0, 0.25]
+    """
     return _expected_gain(block, lambda r: 1 / (r + 1), k, ties)
 
 
@@ -98,7 +130,7 @@ def _expected_gain(
     block: TiedBlock, gain: Callable[[np.ndarray], np.ndarray], k: int | None, ties: Ties
 ) -> np.ndarray:
     if k is not None and k < 1:
-        raise ConfigError(f"a ranking metric needs k >= 1, got k={k}")
+        raise ConfigError(f"a ranking metric needs k of at least 1, got k={k}")
     if ties not in get_args(Ties):
         raise ConfigError(f"unknown ties={ties!r}; available: {', '.join(get_args(Ties))}")
     better = np.asarray(block.better, np.int64)
@@ -110,7 +142,7 @@ def _expected_gain(
         rank = better + (some - 1) / 2
         value = np.where(rank < k, gain(rank), 0.0)
     else:
-        # Sum of the gains over better..better+tied-1, cut at k, from one prefix sum.
+        # A prefix sum gives the sum of the gains over better..better+tied-1, cut at k.
         prefix = np.concatenate([[0.0], np.cumsum(gain(np.arange(min(k, worst), dtype=float)))])
         end = len(prefix) - 1
         value = prefix[np.minimum(better + tied, end)] - prefix[np.minimum(better, end)]
@@ -121,7 +153,14 @@ def _expected_gain(
 def ranking_metrics(
     block: TiedBlock, ks: Sequence[int] = (5, 10), ties: Ties = "average"
 ) -> dict[str, np.ndarray]:
-    """Return "hr@k", "ndcg@k", "mrr@k" for each k, and "mrr": name -> float64 [U]."""
+    """Return "hr@k", "ndcg@k", "mrr@k" for each k, and "mrr": name -> float64 [U].
+
+    Example:
+      >>> import numpy as np
+      >>> metrics = ranking_metrics(TiedBlock(np.array([1]), np.array([1])), ks=(5,))
+      >>> {name: round(float(values[0]), 3) for name, values in metrics.items()}
+      {'hr@5': 1.0, 'ndcg@5': 0.631, 'mrr@5': 0.5, 'mrr': 0.5}
+    """
     metrics = {}
     for k in ks:
         metrics[f"hr@{k}"] = hit_rate(block, k, ties)
@@ -131,29 +170,40 @@ def ranking_metrics(
 
 
 def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> dict[str, np.ndarray]:
-    """Metrics of generated lists: rank = position in the list, not in the list = a miss.
+    """Metrics of generated lists: the rank is the position in the list; a missing target is a miss.
 
     Args:
-      items: int [U, K], best first, -1 in the places that the search left empty.
+      items: int [U, K], best first, -1 in places that the search left empty.
       target: int [U].
-      ks: lengths that count; none may exceed K, since a list says nothing of later ranks.
+      ks: cut-offs; none may exceed K, because a list says nothing about later ranks.
 
     Returns:
       "hr@k", "ndcg@k", "mrr@k" for each k: name -> float64 [U].
 
     Raises:
-      ConfigError: a k above K.
-      DataError: a negative target, which would match an empty place.
+      ConfigError: a k is above K.
+      DataError: a target is negative, and would therefore match an empty place.
+
+    Example:
+      >>> import numpy as np
+      >>> metrics = list_metrics(np.array([[7, 3], [5, -1]]), np.array([3, 9]), ks=(2,))
+      >>> metrics["hr@2"].tolist(), metrics["mrr@2"].tolist()
+      ([1.0, 0.0], [0.5, 0.0])
     """
     items, target = np.asarray(items), np.asarray(target)
     width = items.shape[1]
     if max(ks) > width:
-        raise ConfigError(f"metrics at k={max(ks)} of lists of {width} items; k must be <= {width}")
+        raise ConfigError(
+            f"metrics at k={max(ks)} of lists of {width} items; k must be at most {width}"
+        )
     if (target < 0).any():
-        raise DataError(f"target {target.min()} of user row {target.argmin()} is not an item")
-    found = items == target[:, None]  # [U, K]
+        raise DataError(
+            f"target {target.min()} of user row {target.argmin()} is not an item; expected a "
+            "number of at least 0"
+        )
+    hit = items == target[:, None]  # [U, K]
     # argmax gives the first place, so an item listed twice still fills two places.
-    rank = np.where(found.any(axis=1), found.argmax(axis=1), width)
+    rank = np.where(hit.any(axis=1), hit.argmax(axis=1), width)
     metrics = ranking_metrics(TiedBlock(rank, np.ones_like(rank)), ks)
     del metrics["mrr"]
     return metrics
@@ -168,10 +218,10 @@ def evaluate(
     """Rank the full catalogue for every user, one batch at a time.
 
     Args:
-      score_fn: batch -> float [B, I].
-      batches: each with "target", int [B]; optionally "seen", int [B, S] padded with -1, the items
-        to leave out of the ranking; optionally "valid", bool [B], False for rows that only fill up
-        a batch. Whatever else `score_fn` reads.
+      score_fn: maps a batch to scores, float [B, I].
+      batches: each with "target", int [B]; optionally "seen", int [B, S] padded with -1, items to
+        leave out of the ranking; optionally "valid", bool [B], False for rows that only fill up a
+        batch; and whatever else `score_fn` reads.
       ks: see `ranking_metrics`.
       ties: see `ndcg`.
 
@@ -179,7 +229,14 @@ def evaluate(
       Name -> float64 [U], users in the order of the batches.
 
     Raises:
-      DataError: no users, a NaN score, or a target outside the catalogue.
+      DataError: there are no users, a score is NaN, or a target is outside the catalogue.
+
+    Example:
+      >>> import numpy as np
+      >>> scores = np.array([[0.3, 0.2, 0.1], [0.3, 0.2, 0.1]])
+      >>> batch = {"target": np.array([1, 2]), "seen": np.array([[0], [-1]])}
+      >>> average(evaluate(lambda batch: scores, [batch], ks=(1,)))["hr@1"]
+      0.5
     """
     better, tied = [], []
     users = 0
@@ -195,23 +252,30 @@ def evaluate(
             item = int(np.asarray(batch["target"])[valid][row])
             raise DataError(
                 f"user row {users + row} cannot be ranked: its target is {item} of "
-                f"{scores.shape[1]} items, or its scores hold NaN"
+                f"{scores.shape[1]} items; either the target is outside the catalogue or a score "
+                "is NaN"
             )
         users += len(rows.tied)
         better.append(rows.better)
         tied.append(rows.tied)
     if not users:
-        raise DataError("no users to evaluate")
+        raise DataError("there are no users to evaluate; check the split and the filters")
     return ranking_metrics(TiedBlock(np.concatenate(better), np.concatenate(tied)), ks, ties)
 
 
 def top_lists(score_fn: Callable[[Batch], Array], batches: Iterable[Batch], k: int) -> np.ndarray:
-    """The best `k` items of each user: int32 [U, k], ties in the order of the items.
+    """The best `k` items of each user: int32 [U, k]; ties are in the order of item numbers.
 
     Args:
-      score_fn: as of `evaluate`.
-      batches: likewise; unlike there nothing that was seen is listed, the target included.
+      score_fn: maps a batch to scores, float [B, I].
+      batches: see `evaluate`. Unlike there, seen items are never listed, even if one is the target.
       k: length of the lists; -1 fills the places of users with fewer items to choose from.
+
+    Example:
+      >>> import numpy as np
+      >>> scores = np.array([[0.3, 0.2, 0.1]])
+      >>> top_lists(lambda batch: scores, [{"seen": np.array([[0]])}], k=2).tolist()
+      [[1, 2]]
     """
     return np.concatenate([_top(score_fn(batch), batch, k) for batch in batches])
 
@@ -229,5 +293,11 @@ def _top(scores: Array, batch: Batch, k: int) -> np.ndarray:
 
 
 def average(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Average each metric over its users: name -> mean of [U]."""
+    """Average each metric over its users: name -> mean of [U].
+
+    Example:
+      >>> import numpy as np
+      >>> average({"hr@10": np.array([1.0, 0.0])})
+      {'hr@10': 0.5}
+    """
     return {name: float(np.mean(values)) for name, values in metrics.items()}

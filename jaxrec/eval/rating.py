@@ -1,7 +1,7 @@
-"""Rating prediction: root mean squared and mean absolute error, and ratings read out of texts.
+"""Rating prediction: root mean squared and mean absolute error, and ratings parsed from texts.
 
-A text that holds no rating counts with a declared default, never not at all: a system that leaves
-out what it cannot answer would look better than one that guesses.
+A text that holds no rating counts with a declared default, and is never left out: otherwise a
+system that skips what it cannot answer would look better than one that guesses.
 """
 
 import re
@@ -16,11 +16,11 @@ _NUMBER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*(?:stars?)?\s*\.?\s*", re.ASCII
 
 
 class ParsedRatings(NamedTuple):
-    """Ratings read out of texts.
+    """Ratings parsed from texts.
 
     Attributes:
-      values: [n] float64, the default where there was none.
-      parsed: [n] bool, where there was one.
+      values: [n] float64, the default where the text holds no rating.
+      parsed: [n] bool, whether the text holds a rating.
     """
 
     values: np.ndarray
@@ -30,34 +30,50 @@ class ParsedRatings(NamedTuple):
 def parse_ratings(
     texts: Sequence[str], default: float, low: float = 1.0, high: float = 5.0
 ) -> ParsedRatings:
-    """Read a rating out of each text: a number alone, or with "stars" behind it.
+    """Parse a rating from each text: a number alone, or followed by "stars".
 
     Args:
       texts: n answers.
-      default: what counts where a text is no number, or one outside the scale; such as the mean
-        rating of the training.
-      low: least of the scale.
-      high: greatest of the scale, which counts like any other.
+      default: the value of a text that is not a number or lies outside the scale, for instance the
+        mean training rating.
+      low: lowest rating of the scale.
+      high: highest rating of the scale; it belongs to the scale.
+
+    Example:
+      >>> parsed = parse_ratings(["4 stars", "no idea"], default=3.5)
+      >>> parsed.values.tolist(), parsed.parsed.tolist()
+      ([4.0, 3.5], [True, False])
     """
-    found = np.full(len(texts), np.nan)
+    values = np.full(len(texts), np.nan)
     for place, text in enumerate(texts):
         match = _NUMBER.fullmatch(text)
         if match and low <= float(match[1]) <= high:
-            found[place] = float(match[1])
-    parsed = ~np.isnan(found)
-    return ParsedRatings(np.where(parsed, found, default), parsed)
+            values[place] = float(match[1])
+    parsed = ~np.isnan(values)
+    return ParsedRatings(np.where(parsed, values, default), parsed)
 
 
 def rating_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """{"rmse", "mae"} over all pairs: two arrays [n].
+    """{"rmse", "mae"} over all pairs of two arrays [n].
 
     Raises:
-      DataError: no pairs, arrays of other lengths, or values that are no numbers.
+      DataError: there are no pairs, the shapes differ, or a value is not finite.
+
+    Example:
+      >>> import numpy as np
+      >>> rating_errors(np.array([4.0, 2.0]), np.array([5.0, 2.0]))["mae"]
+      0.5
     """
     predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     if predicted.shape != truth.shape or not len(truth):
-        raise DataError(f"{predicted.shape} predicted ratings for {truth.shape} true ones")
+        raise DataError(
+            f"predicted ratings of shape {predicted.shape} for true ones of shape {truth.shape}; "
+            "expected the same shape and at least one rating"
+        )
     error = predicted - truth
     if not np.isfinite(error).all():
-        raise DataError(f"{(~np.isfinite(error)).sum()} rating errors are no numbers")
+        raise DataError(
+            f"{(~np.isfinite(error)).sum()} rating errors are not finite; expected finite "
+            "predicted and true ratings"
+        )
     return {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}

@@ -1,7 +1,7 @@
 """The report of a run as one HTML file, and its model card: pure functions of plain data.
 
-The page needs nothing but itself: figures are inline SVG, there is no script, no font and no image
-to fetch. Figures are drawn in stand-in colours that become CSS variables, so they follow the
+The page is self-contained: figures are inline SVG, and there are no scripts, fonts or images to
+fetch. Figures are drawn in placeholder colors that become CSS variables, so they follow the
 reader's light or dark setting like the text around them.
 
 Shapes: `I` items, `L` levels.
@@ -28,9 +28,9 @@ from jaxrec.eval.report_facts import (
 
 # Keys that every `eval.json` must have for the page.
 REPORT_KEYS = ("rows", "comparisons", "protocol")
-_LEVEL = 0.05  # of a paired test, after Holm's correction
-_POINTS = 500  # on a curve: more cannot be told apart and make the file large
-# Stand-in colour to CSS variable. Black is not among them: matplotlib leaves its fill unwritten.
+_LEVEL = 0.05  # significance level of a paired test, after Holm's correction
+_POINTS = 500  # points on a curve; more are indistinguishable and make the file large
+# Placeholder color to CSS variable. Black cannot be one, because matplotlib omits a black fill.
 _COLORS = {
     "#010101": "--ink",
     "#020202": "--muted",
@@ -46,7 +46,7 @@ _DASHES = ("-", "--", "-.", ":")
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class RunParts:
-    """What a run directory holds; None or empty where a part has not been made.
+    """The contents of a run directory; None or empty for parts that do not exist yet.
 
     Attributes:
       run: the directory, as commands name it.
@@ -55,11 +55,11 @@ class RunParts:
       env: data facts, versions and devices, as in `env.json`.
       report: metrics, tests and samples, as in `eval.json`.
       metrics: rows of `metrics.jsonl`, by step.
-      train: how training ended, as in `train.json`.
-      codes: item IDs, int [I, L]; a shorter one is followed by -1.
+      train: summary of the training, as in `train.json`.
+      codes: item IDs, int [I, L]; a shorter ID is padded with -1.
       ids: "scheme", "sizes" (L numbers) and the statistics of the IDs.
-      about: one line on the data set.
-      homepage: where a person finds it and its licence.
+      about: one line about the data set.
+      homepage: address of the data set and its licence.
     """
 
     run: str
@@ -79,6 +79,11 @@ def render(parts: RunParts) -> str:
     """Return the report as an HTML page; a missing part is replaced by the command that makes it.
 
     Equal parts give equal pages.
+
+    Example:
+      >>> page = render(RunParts(run="runs/a", config={"train": {"steps": 10}}))
+      >>> "jaxrec eval runs/a" in page, "train.steps" in page
+      (True, True)
     """
     context = _context(parts)
     report = parts.report
@@ -93,7 +98,13 @@ def render(parts: RunParts) -> str:
 
 
 def model_card(parts: RunParts) -> str:
-    """Return a model card in Markdown: what, data and licence, settings, results, how to use it."""
+    """Return a model card in Markdown: model, data and licence, results, use and settings.
+
+    Example:
+      >>> card = model_card(RunParts(run="runs/a", config={"data": {"name": "ml-100k"}}))
+      >>> "# Generative recommender on ml-100k" in card
+      True
+    """
     return _template("model_card.md.j2", autoescape=False).render(**_context(parts))
 
 
@@ -104,13 +115,14 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
         if isinstance(value, Mapping):
             rows += settings(value, f"{prefix}{name}.")
         else:
-            words = value if isinstance(value, list | tuple) else [value]
-            rows.append((prefix + name, ", ".join("none" if w is None else str(w) for w in words)))
+            values = value if isinstance(value, list | tuple) else [value]
+            shown = ", ".join("none" if v is None else str(v) for v in values)
+            rows.append((prefix + name, shown))
     return rows
 
 
 def _context(parts: RunParts) -> dict[str, Any]:
-    """What both templates show, computed once."""
+    """The variables of both templates."""
     report = parts.report
     rows: Mapping[str, Any] = report["rows"] if report else {}
     headline = headline_of(rows)
@@ -123,7 +135,7 @@ def _context(parts: RunParts) -> dict[str, Any]:
     rival = max(measured, key=lambda name: baselines[name][headline[0]], default=None)
     ranked = f"valid/{parts.system.metric}"
     validations = [row for row in parts.metrics if ranked in row]
-    # The first of equals, as the training loop keeps it.
+    # Among equals the first is marked, as the training loop does.
     best = max(validations, key=lambda row: row[ranked], default=None)
     facts = dict(parts.env.get("data", {})) | (dict(report["protocol"]) if report else {})
     return {
@@ -154,15 +166,15 @@ def _context(parts: RunParts) -> dict[str, Any]:
 
 
 def _metric_order(name: str) -> tuple[int, int, str]:
-    """By cut-off, the longest list first; then as people list them."""
+    """Sort by cut-off, longest list first, then NDCG before HR before others."""
     kind, _, cutoff = name.partition("@")
     return -int(cutoff.partition("|")[0] or 0), ("ndcg", "hr", kind).index(kind), name
 
 
 def _before(parts: RunParts) -> Mapping[str, Any]:
     """Statistics of the IDs before collision repair."""
-    found: Mapping[str, Any] = parts.ids.get("repair", {}).get("before", parts.ids)
-    return found
+    statistics: Mapping[str, Any] = parts.ids.get("repair", {}).get("before", parts.ids)
+    return statistics
 
 
 def _levels(parts: RunParts) -> list[dict[str, Any]]:
@@ -170,14 +182,14 @@ def _levels(parts: RunParts) -> list[dict[str, Any]]:
     if parts.codes is None:
         return []
     before, key = _before(parts), "prefix_collision_share"
-    found = []
+    levels = []
     for level, size in enumerate(parts.ids["sizes"]):
         column = parts.codes[:, level]
         counts = np.sort(np.bincount(column[column >= 0], minlength=size))[::-1]
         share = counts[counts > 0] / counts.sum()
         # + 0.0 turns the -0.0 of a single code into 0.0.
         entropy = float(-(share * np.log2(share)).sum() + 0.0)
-        found.append(
+        levels.append(
             {
                 "level": level,
                 "size": size,
@@ -192,27 +204,27 @@ def _levels(parts: RunParts) -> list[dict[str, Any]]:
                 ],
             }
         )
-    return found
+    return levels
 
 
 def _text(parts: RunParts) -> dict[str, Any]:
-    """Which text encoder the IDs use, as one sentence, and what each encoder gives."""
+    """The text encoder of the IDs as one sentence, and the results of each encoder."""
     encoders = (parts.report or {}).get("text_encoders")
     rows = encoders["rows"] if encoders else []
     facts = parts.ids.get("text")
     known = [*rows, facts] if facts else rows
     if not parts.ids:
-        sentence = "Nothing is known of it before the item IDs are made."
+        sentence = "The text encoder is not known until the item IDs are made."
     elif "text" not in parts.ids:
-        sentence = "The run does not say which encoder of item texts its IDs use."
+        sentence = "The run does not record which text encoder its item IDs use."
     elif facts is None:
         sentence = "The item IDs use no item texts."
     else:
-        of = "words and word pairs" if facts["directory"] is None else "sentences"
-        wide = f", {facts['encoder_width']} wide" if facts["encoder_width"] else ""
+        unit = "words and word pairs" if facts["directory"] is None else "sentences"
+        wide = f" with {facts['encoder_width']} columns" if facts["encoder_width"] else ""
         sentence = (
-            f"The item IDs use item texts, encoded by {facts['encoder']} as vectors of {of}{wide}, "
-            f"reduced to {facts['width']} columns by a truncated SVD."
+            f"The item IDs use item texts, which {facts['encoder']} encodes as vectors of "
+            f"{unit}{wide}; a truncated SVD reduces these to {facts['width']} columns."
         )
     return {
         "sentence": sentence,
@@ -247,12 +259,12 @@ def _template(name: str, *, autoescape: bool) -> Any:
 
 def _verdict(test: Mapping[str, Any]) -> str:
     if test["p_holm"] >= _LEVEL:
-        return "no difference shown"
+        return "no significant difference"
     return "model better" if test["difference"] > 0 else "model worse"
 
 
 def _systems_figure(rows: Mapping[str, Any], metric: str) -> str:
-    """One metric of all systems as dots with interval whiskers, in the table's order."""
+    """One metric of all systems as dots with interval whiskers, in the order of the table."""
     values = {
         name: (row["metrics"][metric], *row["intervals"][metric])
         for name, row in rows.items()
@@ -279,7 +291,7 @@ def _systems_figure(rows: Mapping[str, Any], metric: str) -> str:
 def _learning_figures(
     metrics: Sequence[Mapping[str, Any]], validated: Sequence[str], best: int | None
 ) -> list[str]:
-    """Training loss, whole and by level; validation metrics; the best step marked in both."""
+    """Training loss, total and by level, and validation metrics; both mark the best step."""
     losses = [row for row in metrics if "loss" in row]
     validations = [row for row in metrics if validated and f"valid/{validated[0]}" in row]
     figures = []
@@ -289,7 +301,7 @@ def _learning_figures(
     ):
         if not rows:
             continue
-        # By position from the end, so that the last row stays.
+        # Thinning starts from the end, so that the last row stays.
         shown = rows[:: -max(1, math.ceil(len(rows) / _POINTS))][::-1]
 
         def draw(axes: Any, shown: Any = shown, keys: Any = keys, title: str = title) -> None:
@@ -337,15 +349,15 @@ def _series_name(key: str) -> str:
 
 
 def _level_figure(level: Mapping[str, Any]) -> str:
-    """Items of each code of a level, most used first, beside an even spread."""
+    """Number of items of each code of a level, most used first, compared to a uniform use."""
     counts = level["counts"]
     even = counts.sum() / level["size"]
 
     def draw(axes: Any) -> None:
-        # As counts fall, some of them show the shape of all.
+        # The counts are sorted, so a subset of them shows the shape of all.
         edges = np.linspace(0, len(counts), min(len(counts), _POINTS) + 1).astype(int)
         axes.stairs(counts[edges[:-1]], edges + 0.5, fill=True, color=_SERIES[0])
-        axes.axhline(even, color=_INK, linewidth=1, linestyle="--", label="all codes alike")
+        axes.axhline(even, color=_INK, linewidth=1, linestyle="--", label="uniform use")
         axes.set_title(f"Level {level['level']}")
         axes.set_xlabel("codes, most used first")
         axes.set_ylabel("items")
@@ -355,16 +367,16 @@ def _level_figure(level: Mapping[str, Any]) -> str:
         axes.legend(frameon=False, loc="upper right")
 
     label = (
-        f"Level {level['level']}: {level['used']} of {level['size']} codes in use, the most used "
-        f"by {counts[0]} items, the least used by {counts[-1]}; an even spread is {even:.1f}"
+        f"Level {level['level']}: {level['used']} of {level['size']} codes are in use, the most "
+        f"used by {counts[0]} items, the least used by {counts[-1]}; uniform use is {even:.1f}"
     )
     return _svg(f"level-{level['level']}", label, draw)
 
 
 def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
-    """Draw one pair of axes; return inline SVG, safe in HTML, with `label` for those who listen.
+    """Draw one pair of axes; return inline SVG, safe in HTML, with `label` for screen readers.
 
-    Figures are narrow, so that their text stays readable on a phone; pages set them side by side.
+    Figures are narrow, so that their text stays readable on a phone; pages place them side by side.
     """
     import matplotlib
     from markupsafe import Markup
@@ -399,7 +411,7 @@ def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
         figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
-    # Several figures share a page: their ids must differ.
+    # The ids of the figures on a page must differ.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r"(?<=px )'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
@@ -408,5 +420,5 @@ def _svg(name: str, label: str, draw: Callable[[Any], None]) -> str:
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None  # matplotlib always writes one
     head = Markup('<svg role="img" aria-label="{}" {}>').format(label, Markup(box[0]))
-    # HTML knows SVG and its xlink: no namespace, hence no address, need be declared.
+    # HTML knows SVG and xlink, so namespaces, which are addresses, need not be declared.
     return head + Markup(svg[svg.index(">") + 1 :])

@@ -1,12 +1,12 @@
-"""How sure a difference is: bootstrap over users, and many comparisons at once.
+"""Uncertainty of metrics and their differences: bootstrap over users, and multiple comparisons.
 
-The percentile bootstrap of Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters
-13 (interval) and 16 (test); the correction of Holm, A Simple Sequentially Rejective Multiple Test
-Procedure (1979).
+The percentile bootstrap follows Efron and Tibshirani, An Introduction to the Bootstrap (1993),
+chapters 13 (interval) and 16 (test); the correction follows Holm, A Simple Sequentially Rejective
+Multiple Test Procedure (1979).
 
-Trainings differ by their seed as users do by their taste: `crossed_interval` draws both anew, each
-by itself, as every seed meets the same users (the "pigeonhole bootstrap" of Owen, The Pigeonhole
-Bootstrap, Annals of Applied Statistics, 2007).
+Training runs vary with their seed, as users vary in their taste. `crossed_interval` resamples both
+independently, because every seed meets the same users (the "pigeonhole bootstrap" of Owen, The
+Pigeonhole Bootstrap, Annals of Applied Statistics, 2007).
 
 Shapes: `U` users, `R` resamples, `M` comparisons, `S` seeds.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 
-# Resampled indices held at once; the draws do not depend on it.
+# Largest number of resampled indices in memory; it does not change the draws.
 _CHUNK = 2**22
 
 
@@ -31,7 +31,7 @@ class Interval(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """Mean difference of two systems on the same users, its interval, two-sided p-value."""
+    """Mean difference of two systems on the same users, its interval, and a two-sided p-value."""
 
     difference: float
     low: float
@@ -44,18 +44,25 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap interval of the mean of one metric over users.
 
-    With θ* the mean of U users drawn with replacement, R times, the interval is the
-    [(1 - level) / 2, (1 + level) / 2] quantiles of θ*.
+    With θ* the mean of U users drawn with replacement, R times, the interval consists of the
+    (1 - level) / 2 and (1 + level) / 2 quantiles of θ*.
 
     Args:
-      values: [U], one value a user.
-      level: confidence, between 0 and 1.
+      values: [U], one value per user.
+      level: confidence level, between 0 and 1.
       resamples: R.
-      seed: of the draws; the same seed gives the same interval.
+      seed: seed of the resamples; the same seed gives the same interval.
 
     Raises:
       ConfigError: `level` or `resamples` is out of range.
       DataError: `values` is empty, not one-dimensional, or holds NaN or infinity.
+
+    Example:
+      >>> import numpy as np
+      >>> hits = np.array([1.0] * 30 + [0.0] * 70)
+      >>> interval = bootstrap_interval(hits)
+      >>> interval.mean, round(interval.low, 1), round(interval.high, 1)
+      (0.3, 0.2, 0.4)
     """
     values = _checked(values, "values", level, resamples)
     means = _resampled_means(values, resamples, seed)
@@ -73,33 +80,44 @@ def paired_bootstrap(
 ) -> PairedTest:
     """Test whether system `a` differs from system `b` on the same users.
 
-    With d = mean(a - b) and d* its bootstrap replicates, the replicates under "no difference" are
-    d* - d, so p = (1 + #{|d* - d| >= |d|}) / (1 + R), never 0. The interval is the percentile one.
+    With d = mean(a - b) and d* its bootstrap replicates, the replicates under the null hypothesis
+    of no difference are d* - d, so p = (1 + #{|d* - d| >= |d|}) / (1 + R), which is never 0. The
+    interval is the percentile interval of d*.
 
     Args:
-      a: [U], one value a user.
+      a: [U], one value per user.
       b: [U], the same users in the same order.
-      level: confidence of the interval.
-      resamples: R; p cannot fall below 1 / (1 + R).
-      seed: of the draws.
+      level: confidence level of the interval.
+      resamples: R; p cannot be below 1 / (1 + R).
+      seed: seed of the resamples.
 
     Raises:
       ConfigError: `level` or `resamples` is out of range.
-      DataError: the systems have different numbers of users, or bad values.
+      DataError: the numbers of users differ, or a value is not finite.
+
+    Example:
+      >>> import numpy as np
+      >>> a = np.random.default_rng(0).random(200)
+      >>> test = paired_bootstrap(a + 0.1, a, resamples=99)
+      >>> round(test.difference, 3), test.p
+      (0.1, 0.01)
     """
     a = _checked(a, "a", level, resamples)
     b = _checked(b, "b", level, resamples)
     if a.shape != b.shape:
-        raise DataError(f"a paired test needs the same users; a has {len(a)}, b has {len(b)}")
+        raise DataError(
+            f"a paired test needs the same users in both systems; a has {len(a)} users, b has "
+            f"{len(b)}"
+        )
     d = a - b
     means = _resampled_means(d, resamples, seed)
     return _tested(float(d.mean()), means, float(np.abs(d).max()), level)
 
 
 def _tested(difference: float, replicates: np.ndarray, largest: float, level: float) -> PairedTest:
-    """The test of a difference by its replicates `[R]`; rounding is to scale with `largest`."""
+    """The test of a difference by its replicates `[R]`; rounding slack scales with `largest`."""
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    # Rounding must not make a replicate that equals the difference count as smaller.
+    # The slack keeps rounding from excluding a replicate that equals the difference.
     slack = 1e-12 * largest
     extreme = np.count_nonzero(np.abs(replicates - difference) >= abs(difference) - slack)
     p = (1 + extreme) / (1 + len(replicates))
@@ -117,20 +135,29 @@ def crossed_interval(
     """Percentile bootstrap interval of a mean over users and training seeds.
 
     A replicate draws U users and, independently, S seeds, both with replacement, and takes the mean
-    over all drawn pairs. So it covers other users *and* other trainings. With few seeds it is a
-    little narrow: S draws show (S - 1) / S of the seeds' variance.
+    over all drawn pairs. It therefore accounts for other users *and* other training runs. With few
+    seeds the interval is slightly too narrow, because S draws show only (S - 1) / S of the variance
+    between seeds.
 
     Args:
-      values: [S, U], one value a seed and user.
-      minus: [S', U] of another system on the same users: the interval is that of the difference of
-        the means; a replicate draws the same users for both and each one's own seeds.
-      level: confidence, between 0 and 1.
+      values: [S, U], one value per seed and user.
+      minus: [S', U] of another system on the same users. The interval is then that of the
+        difference of the means; a replicate draws the same users for both systems, and seeds for
+        each system.
+      level: confidence level, between 0 and 1.
       resamples: R.
-      seed: of the draws; the same seed gives the same interval.
+      seed: seed of the resamples; the same seed gives the same interval.
 
     Raises:
       ConfigError: `level` or `resamples` is out of range.
-      DataError: not a matrix of finite numbers, or other users.
+      DataError: a table is not a matrix of finite numbers, or the numbers of users differ.
+
+    Example:
+      >>> import numpy as np
+      >>> values = np.random.default_rng(0).normal(5.0, 1.0, (3, 100))
+      >>> interval = crossed_interval(values)
+      >>> interval.low < 5.0 < interval.high
+      True
     """
     mean, replicates = _crossed(values, minus, level, resamples, seed)
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
@@ -147,18 +174,26 @@ def crossed_test(
 ) -> PairedTest:
     """Test whether system `a` differs from system `b` over users and training seeds.
 
-    As `paired_bootstrap`, with the replicates of `crossed_interval`: a difference that other
-    trainings would not show counts for less.
+    The test is that of `paired_bootstrap` with the replicates of `crossed_interval`, so a
+    difference that other seeds would not reproduce counts for less.
 
     Args:
-      a: [S, U], one value a seed and user.
+      a: [S, U], one value per seed and user.
       b: [S', U], the same users in the same order.
-      level: confidence of the interval.
-      resamples: R; p cannot fall below 1 / (1 + R).
-      seed: of the draws.
+      level: confidence level of the interval.
+      resamples: R; p cannot be below 1 / (1 + R).
+      seed: seed of the resamples.
 
     Raises:
-      ConfigError, DataError: as of `crossed_interval`.
+      ConfigError: `level` or `resamples` is out of range.
+      DataError: a table is not a matrix of finite numbers, or the numbers of users differ.
+
+    Example:
+      >>> import numpy as np
+      >>> b = np.random.default_rng(0).random((2, 200))
+      >>> test = crossed_test(b + 1.0, b, resamples=99)
+      >>> round(test.difference, 3), test.p
+      (1.0, 0.01)
     """
     difference, replicates = _crossed(a, b, level, resamples, seed)
     largest = float(max(np.abs(a).max(), np.abs(b).max()))
@@ -168,16 +203,18 @@ def crossed_test(
 def _crossed(
     values: np.ndarray, minus: np.ndarray | None, level: float, resamples: int, seed: int
 ) -> tuple[float, np.ndarray]:
-    """The mean, and its replicates `[R]` over users and seeds: see `crossed_interval`."""
+    """The mean and its replicates `[R]` over users and seeds: see `crossed_interval`."""
     tables = [np.asarray(table, np.float64) for table in (values, minus) if table is not None]
     for table in tables:
         if table.ndim != 2 or table.shape[1:] != tables[0].shape[1:]:
             shapes = " and ".join(str(table.shape) for table in tables)
-            raise DataError(f"values must be [seeds, users], the same users in all; got {shapes}")
+            raise DataError(
+                f"values must have shape [seeds, users] with the same users, got {shapes}"
+            )
         _checked(table.ravel(), "values", level, resamples)
     rng = np.random.default_rng(seed)
     users = tables[0].shape[1]
-    # How often each user is drawn: [R, U]
+    # Share of each user in a resample: [R, U]
     drawn = rng.multinomial(users, np.full(users, 1 / users), resamples) / users
     replicates, mean = np.zeros(resamples), 0.0
     for sign, table in zip((1, -1), tables, strict=False):
@@ -190,13 +227,18 @@ def _crossed(
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values, float64 [M] in the order given.
+    """Holm's adjusted p-values, float64 [M] in the given order.
 
     With p(1) <= ... <= p(M): adjusted p(i) = max over j <= i of min(1, (M - j + 1) p(j)). Rejecting
-    where it is at most α keeps the chance of any false rejection at most α.
+    every hypothesis whose adjusted p-value is at most α keeps the probability of any false
+    rejection at most α.
 
     Raises:
       DataError: a value is not in [0, 1].
+
+    Example:
+      >>> holm([0.01, 0.04, 0.03]).tolist()
+      [0.03, 0.06, 0.06]
     """
     p = np.asarray(p, np.float64)
     if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
@@ -215,15 +257,17 @@ def _checked(values: np.ndarray, name: str, level: float, resamples: int) -> np.
     if resamples < 1:
         raise ConfigError(f"resamples must be at least 1, got {resamples}")
     if values.ndim != 1 or not len(values):
-        raise DataError(f"{name} must hold one number a user, got shape {values.shape}")
+        raise DataError(
+            f"{name} must hold one number per user, and at least one; got shape {values.shape}"
+        )
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))
-        raise DataError(f"{name} holds {values[row]} at user row {row}")
+        raise DataError(f"{name} holds {values[row]} at user row {row}; expected a finite number")
     return values
 
 
 def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Means of `resamples` draws of U users with replacement, float64 [R]."""
+    """Means of U users drawn with replacement, `resamples` times: float64 [R]."""
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // len(values))
     means = []

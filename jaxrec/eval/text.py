@@ -1,6 +1,7 @@
-"""Generated texts against references: BLEU, ROUGE, and whether a text says a word.
+"""Metrics of generated texts against references: BLEU, ROUGE, and the presence of a word.
 
-Words are what white space parts; lower-case and tokenize texts before, and all systems alike.
+Words are separated by white space; lowercase and tokenize the texts beforehand, in the same way for
+all systems.
 """
 
 import math
@@ -13,36 +14,50 @@ from jaxrec.core import DataError
 
 
 def bleu(texts: Sequence[str], references: Sequence[str], order: int = 4) -> float:
-    """Corpus BLEU of one reference each, in [0, 1], without smoothing.
+    """Corpus BLEU with one reference per text, in [0, 1], without smoothing.
 
-    min(1, e^(1 - r/c)) (Π_n p_n)^(1/N) with c and r words in all, and p_n the clipped precision of
-    n-grams over the corpus (Papineni et al., ACL 2002, section 2.3).
+    min(1, e^(1 - r/c)) (Π_n p_n)^(1/N), with c words in all texts, r words in all references, and
+    p_n the clipped precision of n-grams over the corpus (Papineni et al., ACL 2002, section 2.3).
+
+    Args:
+      texts: generated texts.
+      references: one reference per text.
+      order: N, length of the longest n-grams.
 
     Raises:
-      DataError: no texts, or not one reference each.
+      DataError: there are no texts, or their number differs from that of references.
+
+    Example:
+      >>> bleu(["a good film"], ["a good film"], order=2), bleu(["bad"], ["good"])
+      (1.0, 0.0)
     """
     pairs = _pairs(texts, references)
-    found, there = np.zeros(order), np.zeros(order)
+    matches, totals = np.zeros(order), np.zeros(order)
     for text, reference in pairs:
         for n in range(1, order + 1):
             ours, theirs = _grams(text, n), _grams(reference, n)
-            found[n - 1] += (ours & theirs).total()
-            there[n - 1] += ours.total()
-    written, wanted = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
-    if not found.all():
+            matches[n - 1] += (ours & theirs).total()
+            totals[n - 1] += ours.total()
+    length, reference_length = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
+    if not matches.all():
         return 0.0
-    brevity = min(1.0, math.exp(1 - wanted / written))
-    return brevity * math.exp(np.mean(np.log(found / there)))
+    brevity = min(1.0, math.exp(1 - reference_length / length))
+    return brevity * math.exp(np.mean(np.log(matches / totals)))
 
 
 def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Mean F1 of {"rouge1", "rouge2", "rougeL"}, in [0, 1].
 
-    Of common words, of common pairs of neighbours, and of the longest common subsequence (Lin,
-    ROUGE: A Package for Automatic Evaluation of Summaries, 2004).
+    They compare words, pairs of neighbouring words, and the longest common subsequence (Lin, ROUGE:
+    A Package for Automatic Evaluation of Summaries, 2004).
 
     Raises:
-      DataError: no texts, or not one reference each.
+      DataError: there are no texts, or their number differs from that of references.
+
+    Example:
+      >>> scores = rouge(["a b"], ["b a"])
+      >>> scores["rouge1"], scores["rouge2"], scores["rougeL"]
+      (1.0, 0.0, 0.5)
     """
     rows = []
     for text, reference in _pairs(texts, references):
@@ -53,7 +68,12 @@ def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
 
 
 def says(texts: Sequence[str], words: Sequence[str]) -> np.ndarray:
-    """Whether each text holds its word among its words: [n] bool."""
+    """Whether each text contains its word: [n] bool. Case is ignored.
+
+    Example:
+      >>> says(["A Good film", "a goodish film"], ["good", "good"]).tolist()
+      [True, False]
+    """
     return np.array(
         [word.lower() in text.lower().split() for text, word in zip(texts, words, strict=True)]
     )
@@ -61,7 +81,10 @@ def says(texts: Sequence[str], words: Sequence[str]) -> np.ndarray:
 
 def _pairs(texts: Sequence[str], references: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     if len(texts) != len(references) or not len(texts):
-        raise DataError(f"{len(texts)} texts for {len(references)} references")
+        raise DataError(
+            f"{len(texts)} texts for {len(references)} references; expected one reference per "
+            "text, and at least one"
+        )
     return [(a.split(), b.split()) for a, b in zip(texts, references, strict=True)]
 
 

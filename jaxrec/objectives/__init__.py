@@ -1,4 +1,4 @@
-"""Training objectives: pure functions from parameters and a batch to a loss."""
+"""Training objectives: pure functions, mostly of scores or of a model's variables and a batch."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Contrastive learning of states and item vectors, and negatives that no catalogue holds.
+"""Contrastive learning of states and item vectors, and negatives outside the catalogue.
 
 Shapes: `M` predictions of a batch, `D` vector width, `L` levels of an ID, `C` codes a level.
 """
@@ -16,24 +16,31 @@ def info_nce(
 ) -> jax.Array:
     """-ln exp(s·v⁺) / (exp(s·v⁺) + Σ_j exp(s·v_j) + exp(s·ṽ)): InfoNCE with in-batch negatives.
 
-    The v_j are the targets of the batch's other predictions, of all the domains that share it (Hou
-    et al. 2023, arXiv:2210.12316, equation 7). A prediction with the same target is no negative and
-    has no part in the sum. (The code published with the paper sets its logit to 0 before the
-    exponential, which leaves exp(0) = 1 a duplicate in the sum.) So the loss is the cross-entropy
-    of a softmax over the batch's *distinct* other predictions, counted as often as they occur.
+    The v_j are the targets of the batch's other predictions, from all domains in the batch (Hou et
+    al. 2023, arXiv:2210.12316, equation 7). A prediction with the same target is not a negative and
+    does not enter the sum, while another target that occurs several times enters it several times.
+    (The code published with the paper sets the logit of such a duplicate to 0 before the
+    exponential, so that each duplicate adds exp(0) = 1 to the sum.)
 
     Args:
-      states: `[M, D]` s; logits are plain products, so scale them first: for cosines over a
-        temperature τ, unit vectors of which one side is divided by τ.
+      states: `[M, D]` s. Logits are plain products, so scale the vectors first: cosines divided by
+        a temperature τ need unit vectors, with one side divided by τ.
       positives: `[M, D]` vectors v⁺ of the targets.
-      items: `[M]` int, which item each target is.
-      counts: `[M]` bool, False for padding, which is nobody's negative.
-      fake: `[M, D]` a negative ṽ of each prediction's own; None for none.
+      items: `[M]` int, item number of each target.
+      counts: `[M]` bool, False for padding, which is never a negative.
+      fake: `[M, D]` one additional negative ṽ for each prediction; None for no such negatives.
 
     Returns:
-      `[M]` float32, without meaning where `counts` is False.
+      `[M]` float32; meaningless where `counts` is False.
 
     Cost: 2 M² D operations and O(M²) memory.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> vectors = jnp.eye(2)
+      >>> losses = info_nce(vectors, vectors, jnp.array([4, 7]), jnp.array([True, True]))
+      >>> [round(x, 4) for x in losses.tolist()]  # ln(1 + 1/e) each
+      [0.3133, 0.3133]
     """
     logits = jnp.einsum("md,nd->mn", states, positives, preferred_element_type=jnp.float32)
     own = jnp.eye(len(items), dtype=bool)
@@ -48,17 +55,23 @@ def info_nce(
 
 
 def semi_synthetic(codes: jax.Array, sizes: jax.Array, share: float, key: jax.Array) -> jax.Array:
-    """IDs near the given ones: each digit is replaced with probability ρ by a random one.
+    """IDs near the given ones: each code is replaced by a random one with probability ρ.
 
-    A digit that is drawn anew may come out as it was. (Hou et al. 2023, section 2.3.2, ρ = .75.)
+    A redrawn code may equal the old one. (Hou et al. 2023, section 2.3.2, use ρ = .75.)
 
     Args:
       codes: `[..., L]` int32.
-      sizes: `[L]` int32, codes that each level has.
+      sizes: `[L]` int32, number of codes of each level.
       share: ρ.
-      key: of the draws.
+      key: random key.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> codes, sizes = jnp.array([[3, 1]]), jnp.array([4, 2])
+      >>> semi_synthetic(codes, sizes, 0.0, jax.random.key(0)).tolist()
+      [[3, 1]]
     """
-    which, what = jax.random.split(key)
+    choice, draw = jax.random.split(key)
     limit = jnp.broadcast_to(sizes.astype(codes.dtype), codes.shape)
-    drawn = jax.random.randint(what, codes.shape, 0, limit, codes.dtype)
-    return jnp.where(jax.random.bernoulli(which, share, codes.shape), drawn, codes)
+    drawn = jax.random.randint(draw, codes.shape, 0, limit, codes.dtype)
+    return jnp.where(jax.random.bernoulli(choice, share, codes.shape), drawn, codes)

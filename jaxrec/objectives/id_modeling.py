@@ -1,16 +1,16 @@
 """Next-token cross-entropy over histories written as item IDs.
 
-An aligned history (see `ids.sequences`) has every level at a known column, so a position's softmax
-runs over the codes of the level it predicts: the same distribution that decoding searches, at 1/L
-of the cost of the whole vocabulary.
+In an aligned history (see `ids.sequences`) every level has a known column. The softmax of a
+position therefore covers only the codes of the level that it predicts: this is the distribution
+that decoding searches, at 1/L of the cost of the whole vocabulary.
 
-Packed histories keep that at no cost. What the model reads of a history is BOS and all tokens but
-the last, so n items take n L columns, and every item of a row is predicted from a multiple of L on:
+Packed histories keep this property at no cost. Of each history the model reads BOS and all tokens
+except the last, so n items occupy n L columns, and every item of a row starts at a multiple of L:
 
 predicted   a0  a1  b0  b1  c0  c1      history a b, then history c; L = 2
 read        BOS a0  a1  b0  BOS c0
 
-A model that reads the history in both directions predicts one item after it:
+A model that reads the history in both directions predicts only the item after the history:
 
 encoder-decoder     source  BOS a0 a1 b0 b1     written  PAD c0     predicted  c0 c1
 prefix decoder      read    BOS a0 a1 b0 b1 c0                      predicted  c0 c1
@@ -43,35 +43,36 @@ def id_loss(
 
     Args:
       model: the decoder.
-      params: its parameters; the virtual tokens of a prefix or prompt among them are put in front
-        of every history, and are never targets.
+      params: its parameters. If they hold the virtual tokens of a prefix or prompt, these are put
+        before every history and are never targets.
       tokens: `[B, 1 + items * L]` int32 aligned histories. With `segments`, `[B, items, L]`: the
-        items of histories packed behind one another, without BOS.
+        items of packed histories, without BOS.
       key: dropout key; None for a deterministic pass.
       vocabulary: token numbers of the codes.
-      segments: `[B, items]` int32, which of its row's histories an item belongs to; negative for
-        padding, which comes last.
+      segments: `[B, items]` int32, number of the history, within its row, that an item belongs to;
+        negative for padding, which comes last.
 
     Returns:
-      Sums over the batch's items of -log p(item), which the chain rule makes the sum over the ID's
-      levels, and of each level's share.
+      The sum over the batch's items of -log p(item), which by the chain rule is the sum over the
+      levels of the ID, and the part of each level.
 
     Raises:
-      ConfigError: histories that are too long for learned positions (packed ones are not checked),
-        or packed ones with virtual tokens.
+      ConfigError: histories are too long for learned positions (packed ones are not checked), or
+        packed histories are combined with virtual tokens.
     """
     if segments is None:
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
     else:
-        inputs, targets, segments = _read(tokens, segments)
+        inputs, targets, segments = _unpack(tokens, segments)
     slots = virtual_of(params).read
     if segments is not None and slots:
         raise ConfigError(
-            f"packed histories would have to share a row's {slots} virtual tokens; use "
-            "batches.layout pad or bucket with tune.method prefix or prompt"
+            f"packed histories cannot be combined with the {slots} virtual tokens of tune.method "
+            "prefix or prompt, which a row's histories would share; set batches.layout to pad or "
+            "bucket"
         )
     read = prepend(inputs, inputs != PAD, model.config.vocab_size, slots)
-    fix = "lower max_items, or tune.virtual_tokens where there are such"
+    fix = "lower max_items, or tune.virtual_tokens if virtual tokens are in use"
     if segments is None:
         model.config.check_length(read.tokens.shape[1], "histories", fix)
     rngs = None if key is None else {"dropout": key}
@@ -98,20 +99,20 @@ def next_item_loss(
     *,
     vocabulary: IdVocabulary,
 ) -> Loss:
-    """Negative log-likelihood of one item after each history read in both directions, in nats.
+    """Negative log-likelihood of the item after each history, read in both directions, in nats.
 
     Args:
       model: an encoder-decoder, whose encoder reads the histories and whose decoder starts from
-        PAD; or a decoder, whose prefix they are.
+        PAD; or a decoder that reads them as its prefix.
       params: its parameters, without virtual tokens.
-      source: `[B, S]` int32 histories, padded with PAD on either side for an encoder, on the left
-        for a decoder.
+      source: `[B, S]` int32 histories, padded with PAD on either side for an encoder, and on the
+        left for a decoder.
       target: `[B, L]` int32, tokens of the items that follow.
       key: dropout key; None for a deterministic pass.
       vocabulary: token numbers of the codes.
 
     Returns:
-      As of `id_loss`.
+      The same sums as `id_loss`.
     """
     seen, settled = source != PAD, key is None
     rngs = None if key is None else {"dropout": key}
@@ -148,10 +149,10 @@ def _of_levels(
     """Loss of whole items from the states that predict their tokens.
 
     Args:
-      model: whose head scores the states.
+      model: its head scores the states.
       params: its parameters.
       hidden: `[B, items * L, D]`.
-      targets: `[B, items * L]` int32 tokens; special ones are no items, and never a target.
+      targets: `[B, items * L]` int32 tokens; special tokens are never targets.
       vocabulary: token numbers of the codes.
     """
     levels = vocabulary.levels
@@ -159,7 +160,7 @@ def _of_levels(
     # [B, items, L, D] and [B, items, L]
     hidden = hidden.reshape(batch, length // levels, levels, width)
     targets = targets.reshape(batch, length // levels, levels)
-    # An item is there at all levels or at none.
+    # An item has all of its levels or none, so the first level tells whether it counts.
     weight = (targets[:, :, 0] >= vocabulary.num_special).astype(jnp.float32)
     losses = []
     for level in range(levels):
@@ -173,8 +174,8 @@ def _of_levels(
     return Loss(total=jnp.stack(losses).sum(), weight=weight.sum(), parts=parts)
 
 
-def _read(tokens: jax.Array, segments: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of packed rows what the model reads, what it predicts, and whose it is: `[B, items * L]`."""
+def _unpack(tokens: jax.Array, segments: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the model reads and predicts in packed rows, and segments: `[B, items * L]` each."""
     batch, items, levels = tokens.shape
     targets = tokens.reshape(batch, items * levels)
     segments = jnp.repeat(segments, levels, axis=1)
@@ -186,6 +187,13 @@ def _read(tokens: jax.Array, segments: jax.Array) -> tuple[jax.Array, jax.Array,
 
 
 def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """-log softmax(logits)[target]: `[..., C]` float32 and `[...]` int32 to `[...]`."""
+    """-log softmax(logits)[target]: `[..., C]` float32 and `[...]` int32 to `[...]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits = jnp.log(jnp.array([[0.25, 0.75]]))
+      >>> [round(x, 4) for x in cross_entropy(logits, jnp.array([0])).tolist()]  # ln 4
+      [1.3863]
+    """
     chosen = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0]
     return jax.nn.logsumexp(logits, axis=-1) - chosen

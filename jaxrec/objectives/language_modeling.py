@@ -1,7 +1,7 @@
-"""Next-token cross-entropy over texts: the whole text, or the part that weights mark.
+"""Next-token cross-entropy over texts: over the whole text, or over the part that weights select.
 
-(Language modelling and, with weights on the answer alone, instruction tuning: Wei et al. 2022,
-arXiv:2109.01652.)
+Weights that select only the answer turn language modeling into instruction tuning (Wei et al. 2022,
+arXiv:2109.01652).
 """
 
 from collections.abc import Mapping
@@ -21,26 +21,26 @@ def language_loss(
     batch: Mapping[str, jax.Array],
     key: jax.Array | None,
 ) -> Loss:
-    """Negative log-likelihood of the weighted tokens given those before them, in nats.
+    """Negative log-likelihood of the weighted tokens given the tokens before them, in nats.
 
     Args:
-      model: a decoder, or an encoder-decoder.
+      model: a decoder or an encoder-decoder.
       params: its variables.
-      batch: "tokens" `[B, T]` int32, "valid" `[B, T]` bool and "weights" `[B, T]` float32, of each
-        token as a target; the first token of a row is never one. For an encoder-decoder also
-        "source" `[B, S]` int32 and "source_valid" `[B, S]` bool. Optional: "prefix" `[B, T]` bool,
-        tokens that see one another in both directions, and "segments" `[B, T]` int32, which of the
-        texts packed into a row; both of a decoder only.
+      batch: "tokens" `[B, T]` int32, "valid" `[B, T]` bool, and "weights" `[B, T]` float32 of the
+        tokens as targets; the first token of a row is never a target. An encoder-decoder also needs
+        "source" `[B, S]` int32 and "source_valid" `[B, S]` bool. A decoder also takes "prefix"
+        `[B, T]` bool, tokens that attend to one another in both directions, and "segments" `[B, T]`
+        int32, numbers of the texts that are packed into a row.
       key: dropout key; None for a deterministic pass.
 
     Returns:
-      The sum over targets and the sum of their weights.
+      The weighted sum over targets, and the sum of the weights.
 
     Cost: the logits of all tokens are never stored; see `LanguageHead.loss`.
     """
     tokens, valid = batch["tokens"], batch["valid"]
     inputs, seen = tokens[:, :-1], valid[:, :-1]
-    # Virtual tokens (see `nn.kernel`) lie above the vocabulary, and are never targets.
+    # Virtual tokens (see `nn.kernel`) have numbers above the vocabulary and are never targets.
     real = valid[:, 1:] & (tokens[:, 1:] < model.config.vocab_size)
     targets = jnp.where(real, tokens[:, 1:], 0)
     weights = batch["weights"][:, 1:] * real.astype(jnp.float32)
@@ -48,7 +48,7 @@ def language_loss(
     settled = key is None
     segments, prefix = batch.get("segments"), batch.get("prefix")
     if segments is not None:
-        # The first token of a text does not follow from the text before it.
+        # The first token of a text is not predicted from the text before it.
         same = segments[:, 1:] == segments[:, :-1]
         weights = weights * same.astype(jnp.float32)
         segments = segments[:, :-1]

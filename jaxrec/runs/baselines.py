@@ -24,7 +24,7 @@ from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import TIES, ranking_batches
-from jaxrec.train import FitResult
+from jaxrec.train import FitResult, Validation
 
 # From a batch of `ranking_batches` to scores of all items, `[B, I]`.
 Score = Callable[[Mapping[str, np.ndarray]], jax.Array]
@@ -144,9 +144,8 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
         settings,
         training_source(dataset, directory / "data"),
         items,
-        validate,
+        Validation(validate, METRIC),
         directory / "baselines" / name,
-        METRIC,
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return functools.partial(score, result.params), size

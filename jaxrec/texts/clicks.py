@@ -23,7 +23,7 @@ from jaxrec.data import ClickWindows
 from jaxrec.eval import click_metrics, holm, paired_auc, pooled_auc
 from jaxrec.items import encode
 from jaxrec.models import find_sentence_encoder
-from jaxrec.train import TrainConfig
+from jaxrec.train import TrainConfig, Validation
 
 _SIZES: dict[str, Any] = {"max_items": 10, "dropout": 0.2}
 _SASREC = SasrecConfig(**_SIZES, depth=1, num_heads=1)
@@ -123,7 +123,8 @@ def baseline(
         return {"auc": pooled_auc(valid.label, scores(params, valid))}
 
     place = directory / "baselines" / name
-    result = fit_clicks(config, Clicks.of(train), num_items, evaluate, place, text=text)
+    validation = Validation(evaluate, "auc")
+    result = fit_clicks(config, Clicks.of(train), num_items, validation, place, text=text)
     return scores(result.params, test)
 
 

@@ -1,11 +1,17 @@
-"""Training: plan, state, step, loop, checkpoints, metric writer, progress."""
+"""Training: the plan, state and step of a run, its loop, checkpoints, metrics and progress bar."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.train.checkpoint import Checkpoints as Checkpoints, load_params as load_params
     from jaxrec.train.config import TrainConfig as TrainConfig
-    from jaxrec.train.loop import Batches as Batches, FitResult as FitResult, fit as fit
+    from jaxrec.train.loop import (
+        Batches as Batches,
+        FitResult as FitResult,
+        Start as Start,
+        Validation as Validation,
+        fit as fit,
+    )
     from jaxrec.train.memory import (
         StepMemory as StepMemory,
         count_bytes as count_bytes,

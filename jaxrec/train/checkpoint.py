@@ -1,12 +1,13 @@
-"""Checkpoints: all that a run needs to go on, whole or not at all, and checked when read.
+"""Checkpoints: everything a run needs to resume, saved atomically and verified when read.
 
-    checkpoints/250/                 state/ the arrays, record/ everything else
-    checkpoints/500.damaged/         set aside: it did not read as it was written
-    checkpoints/750.orbax-checkpoint-tmp/    being written, or left by a kill
+    checkpoints/250/                         state/ the arrays, record/ everything else
+    checkpoints/500.damaged/                 set aside, because it did not read back as written
+    checkpoints/750.orbax-checkpoint-tmp/    being written, or left behind by a killed process
 
-The only importer of Orbax. A save copies the arrays to the host and returns; a thread writes them,
-and the step's directory appears by an atomic rename. The record holds a checksum of every array and
-of itself, so that a checkpoint is either what was saved or known to be damaged.
+This is the only file that imports Orbax. A save copies the arrays to the host and returns; a thread
+writes them, and the directory of the step appears by an atomic rename. The record holds a checksum
+of every array and of itself, so a checkpoint is either exactly what was saved or known to be
+damaged.
 """
 
 import contextlib
@@ -39,24 +40,24 @@ from jaxrec.train.checksums import Checked, check, describe
 DAMAGED = ".damaged"
 _STATE, _RECORD = "state", "record"
 _UNFINISHED, _ATTEMPTS = ".orbax-checkpoint-tmp", 50
-# What Orbax and tensorstore raise where a file cannot be written, at once or from their threads.
+# Errors of Orbax and tensorstore when a file cannot be written, at once or later from a thread.
 _WRITING = (OSError, ValueError, RuntimeError)
 
 
 class Checkpoints:
-    """Checkpoints below one directory, by step, some of them with a score (higher is better)."""
+    """The checkpoints in one directory, by step, some of them with a score (higher is better)."""
 
     def __init__(self, directory: Path, keep: int = 2, *, read_only: bool = False) -> None:
-        """Open `directory`, making it if needed, and sweep up what a killed save left.
+        """Open `directory`, creating it if needed, and remove what a killed save left behind.
 
         Args:
-          directory: one run's.
-          keep: the newest that are kept, besides the best.
-          read_only: change nothing, as another process may be training.
+          directory: checkpoint directory of one run.
+          keep: number of newest checkpoints to keep, in addition to the best one.
+          read_only: change nothing, because another process may be training.
 
         Raises:
-          Damaged: a record does not read, and is not to be set aside.
-          ResourceError: the directory cannot be made.
+          Damaged: a record cannot be read, and `read_only` forbids setting it aside.
+          ResourceError: the directory cannot be created.
         """
         self.directory = directory.resolve()
         self._keep = _Keep(keep)
@@ -88,12 +89,12 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """All there are, oldest first."""
+        """All saved steps, oldest first."""
         return sorted(self._manager.all_steps())
 
     @property
     def best(self) -> int | None:
-        """The step of the highest score, the last of equals; None where none has a score."""
+        """The step with the highest score, the last among equals; None if there are no scores."""
         return self._keep.best(self.steps)
 
     def save(
@@ -104,18 +105,18 @@ class Checkpoints:
         score: float | None = None,
         checked: Checked | None = None,
     ) -> None:
-        """Save one step; returns when the arrays may change again, before they are on disk.
+        """Save one step. Returns when the arrays may change again, before they are on disk.
 
         Args:
           step: its number.
           state: tree of arrays.
-          record: JSON-able: iterator state and whatever else resuming needs.
-          score: ranks it; None where it was not measured.
-          checked: of `check(state)`, where that is at hand.
+          record: JSON-serializable; the state of the iterator and whatever else resuming needs.
+          score: ranks the checkpoint; None if it was not measured.
+          checked: result of `check(state)`, if it is available.
 
         Raises:
           DivergedError: an array holds an infinity or a NaN. Nothing is written.
-          ResourceError: this save or the one before failed; earlier checkpoints are untouched.
+          ResourceError: this save or the one before it failed; earlier checkpoints are unchanged.
         """
         checked = checked or check(state)
         if checked.not_finite:
@@ -134,10 +135,10 @@ class Checkpoints:
             raise self._failed(error) from error
 
     def wait(self) -> None:
-        """Wait until what was saved is on disk.
+        """Wait until everything that was saved is on disk.
 
         Raises:
-          ResourceError: it cannot be written; earlier checkpoints are untouched.
+          ResourceError: writing failed; earlier checkpoints are unchanged.
         """
         try:
             self._manager.wait_until_finished()
@@ -145,18 +146,18 @@ class Checkpoints:
             raise self._failed(error) from error
 
     def restore(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
-        """Read one step, on whatever mesh `target` says.
+        """Read one step onto the mesh of `target`.
 
         Args:
           step: its number.
-          target: tree of arrays or `jax.ShapeDtypeStruct` with the shardings wanted.
+          target: tree of arrays or `jax.ShapeDtypeStruct` with the wanted shardings.
 
         Returns:
-          state like `target`, and the record.
+          The state, with the structure of `target`, and the record.
 
         Raises:
-          Damaged: it does not read as it was written.
-          DataError: it is of another model than `target`.
+          Damaged: the checkpoint does not read back as it was written.
+          DataError: the checkpoint belongs to another model than `target`.
         """
         record: dict[str, Any] = {}
         state, damage = None, None
@@ -166,25 +167,24 @@ class Checkpoints:
             state = self._read_state(step, target)
         except Damaged as error:
             damage = error
-        # Each process reads its own part, and none may go on to a collective without the others.
+        # Each process reads its own part; a collective would hang unless all of them succeeded.
         if not all_agree(damage is None):
             raise damage or self._damaged(step, "another process could not read it")
-        found = check(state).leaves
-        wrong = [path for path, row in found.items() if row != record["leaves"][path]]
+        leaves = check(state).leaves
+        wrong = [path for path, row in leaves.items() if row != record["leaves"][path]]
         if wrong:
-            raise self._damaged(
-                step, f"{len(wrong)} of {len(found)} arrays have another checksum, as {wrong[0]}"
-            )
+            reason = f"{len(wrong)} of {len(leaves)} arrays have another checksum, among them"
+            raise self._damaged(step, f"{reason} {wrong[0]}")
         return state, record["record"]
 
     def restore_newest(self, target: Any) -> tuple[int, Any, dict[str, Any]] | None:
-        """Read the newest step that is whole, setting damaged ones aside and saying so.
+        """Read the newest intact step; damaged ones are set aside with a warning.
 
         Returns:
-          Its number, state and record; None where there is no checkpoint.
+          Its number, state and record; None if there is no checkpoint.
 
         Raises:
-          DataError: there are some, and all are damaged.
+          DataError: checkpoints exist, but all of them are damaged.
         """
         for step in reversed(self.steps):
             try:
@@ -194,13 +194,13 @@ class Checkpoints:
         aside = sorted(self.directory.glob(f"*{DAMAGED}*"))
         if aside:
             raise DataError(
-                f"every checkpoint in {self.directory} is damaged ({aside[-1].name} and the like); "
-                "restore one from a copy, or delete the directory to start over"
+                f"every checkpoint in {self.directory} is damaged (for instance {aside[-1].name}); "
+                "restore one from a backup, or delete the directory to start over"
             )
         return None
 
     def restore_best(self, target: Any) -> tuple[int, Any, dict[str, Any]]:
-        """Read the best step that is whole, setting damaged ones aside and saying so.
+        """Read the best intact step; damaged ones are set aside with a warning.
 
         Raises:
           DataError: no step with a score is left.
@@ -211,10 +211,13 @@ class Checkpoints:
                 return step, *self.restore(step, target)
             except Damaged as error:
                 self._set_aside(step, error)
-        raise DataError(f"no measured checkpoint is left in {self.directory}; train the run anew")
+        raise DataError(
+            f"no checkpoint with a validation score is left in {self.directory}; train the run "
+            "again in another directory"
+        )
 
     def _sweep(self) -> None:
-        """Remove what saves left unfinished; Orbax would do so while the next is being written."""
+        """Remove unfinished saves; Orbax would remove them while the next save is being written."""
         for path in self.directory.glob(f"*{_UNFINISHED}*"):
             for attempt in range(_ATTEMPTS):
                 try:
@@ -223,13 +226,13 @@ class Checkpoints:
                 except FileNotFoundError:
                     break
                 except OSError as error:
-                    # Threads of a save that failed in this very process may still be at it.
+                    # Threads of a failed save of this process may still be writing there.
                     if attempt == _ATTEMPTS - 1:
                         raise ResourceError(f"cannot remove {path}: {error}") from error
                     time.sleep(0.1)
 
     def _read_score(self, step: int, read_only: bool) -> None:
-        """Rank a step, or set it aside: without its record nobody knows which is the best."""
+        """Read the score of a step, or set the step aside, because it cannot be ranked without."""
         damage, score = None, None
         if is_writer():
             try:
@@ -241,16 +244,16 @@ class Checkpoints:
             self._keep.scores[step] = score
         elif not read_only:
             self._set_aside(step, Damaged(damage))
-        elif (self.directory / str(step)).exists():  # or the run has removed it meanwhile
+        elif (self.directory / str(step)).exists():  # the training process may have removed it
             raise Damaged(damage)
 
     def _read_record(self, step: int) -> dict[str, Any]:
         try:
-            found = ocp.JsonCheckpointHandler().restore(
+            content = ocp.JsonCheckpointHandler().restore(
                 self._manager.directory / str(step) / _RECORD
             )
-            if _digest(found["body"]) == found["sha256"]:
-                return found["body"]
+            if _digest(content["body"]) == content["sha256"]:
+                return content["body"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(step, _one_line(error)) from error
         raise self._damaged(step, "its record has another checksum")
@@ -261,30 +264,30 @@ class Checkpoints:
         for path in saved | wanted:
             if saved.get(path) != wanted.get(path):
                 raise DataError(
-                    f"checkpoint {self.directory / str(step)} is of another model: {path} is "
-                    f"{_shown(saved.get(path))} there and {_shown(wanted.get(path))} here; give "
-                    "the settings that it was trained with, or another directory"
+                    f"checkpoint {self.directory / str(step)} belongs to another model: {path} is "
+                    f"{_shown(saved.get(path))} there and {_shown(wanted.get(path))} here; use the "
+                    "settings that it was trained with, or another directory"
                 )
 
     def _read_state(self, step: int, target: Any) -> Any:
         abstract = jax.tree.map(_abstract, target)
         path = self._manager.directory / str(step) / _STATE
         try:
-            # Not through the manager, which has every process wait for all others.
+            # The manager would make every process wait for all others, so it is not used here.
             return ocp.StandardCheckpointHandler().restore(
                 path, args=ocp.args.StandardRestore(abstract)
             )
-        except Exception as error:  # Orbax and tensorstore raise a dozen kinds for a damaged file
+        except Exception as error:  # a damaged file raises any of a dozen kinds of error
             raise self._damaged(step, _one_line(error)) from error
 
     def _damaged(self, step: int, reason: str) -> "Damaged":
         return Damaged(
             f"checkpoint {self.directory / str(step)} is damaged ({reason}); `jaxrec train` sets "
-            "it aside and goes on from the one before"
+            "it aside and resumes from the one before it"
         )
 
     def _set_aside(self, step: int, reason: "Damaged") -> None:
-        """Rename a damaged step, so that nothing is lost and nobody reads it."""
+        """Rename a damaged step, so that nothing is lost and nothing reads it."""
         place = self.directory / str(step)
         aside, count = place.with_name(place.name + DAMAGED), 1
         while aside.exists():
@@ -301,9 +304,9 @@ class Checkpoints:
         self._keep.scores.pop(step, None)
         if is_writer():
             left = self.steps
-            then = f"going on from step {left[-1]}" if left else "no other is left"
+            then = f"resuming from step {left[-1]}" if left else "no other checkpoint is left"
             words = str(reason).split(";")[0]
-            print(f"warning: {words}; set aside as {aside.name}, {then}", file=sys.stderr)
+            print(f"warning: {words}; it is set aside as {aside.name}, {then}", file=sys.stderr)
 
     def _failed(self, error: Exception) -> ResourceError:
         return ResourceError(
@@ -313,14 +316,14 @@ class Checkpoints:
 
 
 class Damaged(DataError):
-    """A checkpoint that does not read as it was written."""
+    """Raised if a checkpoint does not read back as it was written."""
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, which must not ask for a preemption itself.
+    """Orbax's manager, prevented from asking for a preemption itself.
 
-    It would, from its thread and for a step that is past, which confuses the processes that are
-    just finding out together at which step they stop.
+    It would ask from its thread and for a step that has passed. That would confuse the processes
+    while they agree on the step at which they stop.
     """
 
     def reached_preemption(self, step: int) -> bool:
@@ -328,7 +331,7 @@ class _Manager(ocp.CheckpointManager):
 
 
 class _Keep:
-    """Orbax's preservation policy: the newest few, and the best of those that were measured."""
+    """Orbax's preservation policy: keep the newest few and the best of the measured checkpoints."""
 
     def __init__(self, newest: int) -> None:
         self.newest = newest
@@ -346,28 +349,28 @@ class _Keep:
 
 
 def load_params(directory: Path, target: Any, base: str = "") -> tuple[Any, int]:
-    """Read the trained parameters of the best checkpoint, changing nothing.
+    """Read the trained parameters of the best checkpoint, without changing anything.
 
     Args:
-      directory: where `Checkpoints` saved.
+      directory: the directory of `Checkpoints`.
       target: tree of `TrainState`, arrays or shapes.
-      base: what the frozen parameters are, as `fit` was told.
+      base: identity of the frozen parameters, the `base` of `Start`.
 
     Returns:
-      The parameters (their moving average where one is kept) and their step.
+      The parameters (their moving average if one is kept) and their step.
 
     Raises:
-      DataError: no checkpoint there, a damaged one, or one that was trained on another base.
+      DataError: there is no checkpoint, it is damaged, or it was trained on another base.
     """
     if not directory.is_dir():
-        raise DataError(f"no checkpoints at {directory}; train the run first: jaxrec train")
+        raise DataError(f"no checkpoints in {directory}; train the run first with `jaxrec train`")
     with Checkpoints(directory, read_only=True) as checkpoints:
         if checkpoints.best is None:
             for step in checkpoints.steps[-1:]:
-                checkpoints.restore(step, target)  # says so where it is damaged
+                checkpoints.restore(step, target)  # raises Damaged if that is the reason
             raise DataError(
-                f"no measured checkpoint in {directory}; train the run to its first validation: "
-                "jaxrec train"
+                f"no checkpoint with a validation score in {directory}; train the run up to its "
+                "first validation with `jaxrec train`"
             )
         state, record = checkpoints.restore(checkpoints.best, target)
         check_base(record, base, directory)
@@ -375,28 +378,28 @@ def load_params(directory: Path, target: Any, base: str = "") -> tuple[Any, int]
 
 
 def check_base(record: dict[str, Any], base: str, directory: Path) -> None:
-    """Reject frozen parameters other than those that a checkpoint was trained beside.
+    """Reject frozen parameters that differ from those that a checkpoint was trained with.
 
     Raises:
-      DataError: naming both.
+      DataError: they differ; the message names both.
     """
     trained = record.get("base", "")
     if trained != base:
         raise DataError(
-            f"{directory} was trained on the frozen parameters {trained or 'of no base'}, and they "
-            f"are now {base or 'of no base'}; restore the base, or give another --run-dir"
+            f"{directory} was trained on the frozen parameters {trained or 'of no base'}, but they "
+            f"are now {base or 'of no base'}; restore that base, or use another --run-dir"
         )
 
 
 def iterator_state(iterator: Any) -> dict[str, Any]:
-    """Return the state of a Grain iterator as JSON-able data."""
+    """Return the state of a Grain iterator as JSON-serializable data."""
     state = iterator.get_state()
     return json.loads(state.decode()) if isinstance(state, bytes) else state
 
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Keep from people that what is read alone will not be written, as Orbax warns."""
+    """Suppress Orbax's warning that items opened read-only will not be written."""
     logger = logging.getLogger("absl")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -419,6 +422,6 @@ def _shown(row: Sequence[Any] | None) -> str:
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    # Without a sharding Orbax would restore to the devices that the file was saved from.
+    # Without a sharding, Orbax would restore to the devices that the file was saved from.
     sharding = leaf.sharding or SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

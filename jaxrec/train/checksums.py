@@ -1,9 +1,9 @@
-"""Checksums of a tree of arrays, computed where the arrays lie.
+"""Checksums of a tree of arrays, computed on the devices that hold the arrays.
 
-A file's checksum says that the file is as written. These say that the arrays are: they go into a
-checkpoint's record and are computed again from what was restored, so that they also cover what is
-between the two, compression, resharding and missing chunks that read as zeros. They are the same on
-every mesh and any number of processes, as whole numbers add up in any order.
+A file's checksum only says that the file is as written. These checksums go into the record of a
+checkpoint and are computed again from the restored arrays, so they also cover everything in
+between: compression, resharding, and missing chunks that read as zeros. They are integer sums, so
+they are the same on every mesh and for any number of processes.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Rows of `Checked.leaves`: dtype, shape, checksum.
+# A row of `Checked.leaves`: dtype, shape, checksum.
 Row = list[Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What a tree holds.
+    """Checksums of a tree, and whether its numbers are finite.
 
     Attributes:
-      leaves: path of each array to [dtype, shape, checksum]; JSON-able.
+      leaves: maps the path of each array to [dtype, shape, checksum]; JSON-serializable.
       not_finite: paths of arrays with an infinity or a NaN.
     """
 
@@ -42,7 +42,7 @@ def check(tree: Any) -> Checked:
 
 
 def describe(tree: Any) -> dict[str, Row]:
-    """Path of each array or shape to [dtype, shape]."""
+    """Map the path of each array or shape to [dtype, shape]."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): [str(leaf.dtype), list(leaf.shape)]
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -51,7 +51,7 @@ def describe(tree: Any) -> dict[str, Row]:
 
 @jax.jit
 def _summaries(tree: Any) -> tuple[jax.Array, jax.Array]:
-    """Checksums uint32, and whether all is finite: one entry for each leaf."""
+    """Checksums uint32, and whether all numbers are finite: one entry for each leaf."""
     leaves = jax.tree.leaves(tree)
     finite = [
         jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.array(True)
@@ -63,8 +63,8 @@ def _summaries(tree: Any) -> tuple[jax.Array, jax.Array]:
 def _checksum(x: jax.Array) -> jax.Array:
     """Sum modulo 2^32 of the hash of every element's bits and place.
 
-    The hash, MurmurHash3's finalizer, is one to one: a change of one element always shows, and one
-    of several is missed once in 2^32.
+    The hash is MurmurHash3's finalizer, which is one-to-one. Therefore a change of one element
+    always changes the sum, and a change of several elements is missed with probability 2^-32.
     """
     bits = _bits(x)
     place = jnp.zeros(bits.shape, jnp.uint32)
@@ -79,7 +79,7 @@ def _checksum(x: jax.Array) -> jax.Array:
 
 
 def _bits(x: jax.Array) -> jax.Array:
-    """The same bits as uint32; numbers of 64 bits give a last axis of two."""
+    """The bits of the numbers as uint32; numbers of 64 bits add a last axis of two."""
     size = x.dtype.itemsize
     if size == 8:
         return jax.lax.bitcast_convert_type(x, jnp.uint32)

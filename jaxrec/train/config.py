@@ -8,32 +8,37 @@ from jaxrec.core import ConfigError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long, how fast, and when to look.
+    """Settings of a training run: length, optimizer, validation and checkpoints.
 
     Attributes:
       steps: optimizer steps.
-      batch_size: sequences a step, over all micro-batches and devices.
-      accumulate: micro-batches a step; their gradients add up to those of the whole batch.
-      optimizer: AdamW, or Adafactor without parameter scaling (as prompt tuning has it, with a
-        constant rate of .3).
+      batch_size: sequences per step, over all micro-batches and devices.
+      accumulate: micro-batches per step; their gradients add up to the gradient of the whole batch.
+      optimizer: AdamW, or Adafactor without parameter scaling (which prompt tuning uses with a
+        constant learning rate of .3).
       lr: peak learning rate, reached after the warm-up.
       warmup_steps: steps of linear warm-up.
-      schedule: what follows the warm-up: down a cosine, down a line, or constant.
-      final_fraction: of the peak, where the cosine or the line ends.
-      weight_decay: decoupled and times the learning rate, on matrices only.
+      schedule: learning rate after the warm-up: cosine decay, linear decay, or constant.
+      final_fraction: learning rate at the end of the decay, as a fraction of the peak.
+      weight_decay: decoupled weight decay, multiplied by the learning rate; only matrices decay.
       beta2: decay of AdamW's second moment.
-      clip_norm: largest global norm of the gradient; 0 for no clipping.
-      ema_decay: of the exponential moving average of the parameters, which is what is measured and
-        used; 0 for the parameters themselves.
-      eval_every: steps between validations; each saves a checkpoint.
-      patience: validations without a better metric before stopping; 0 never stops early.
+      clip_norm: largest global norm of the gradient; 0 disables clipping.
+      ema_decay: decay of the exponential moving average of the parameters, which is then validated
+        and returned; 0 uses the parameters themselves.
+      eval_every: steps between validations; each validation saves a checkpoint.
+      patience: early stopping after this many validations without improvement; 0 never stops early.
       log_every: steps between lines of metrics.
-      keep: newest checkpoints that are kept, besides the best; with 2 a damaged one costs the steps
-        since the one before.
-      max_loss_ratio: a loss above so many times the first one, or above so many nats if that was
-        less than 1, stops the run: at 10 a language model is worse than a uniform guess. 0 for no
-        such limit; a loss that is not finite stops it anyway.
-      seed: of initialization, shuffling, windows and dropout.
+      keep: number of newest checkpoints to keep, in addition to the best one. With 2, a damaged
+        checkpoint costs only the steps since the one before it.
+      max_loss_ratio: stops the run if a loss exceeds this many times the first loss, or this many
+        nats if the first loss was below 1. At 10 a language model is worse than a uniform guess. 0
+        disables the limit; a loss that is not finite always stops the run.
+      seed: seed of initialization, shuffling, windows and dropout.
+
+    Example:
+      >>> config = TrainConfig(steps=500, batch_size=64, accumulate=4)
+      >>> config.batch_size // config.accumulate  # sequences of a micro-batch
+      16
     """
 
     steps: int = 2000
@@ -56,7 +61,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Reject values that cannot train."""
+        """Reject values with which training is impossible."""
         for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every", "keep"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
@@ -71,5 +76,5 @@ class TrainConfig:
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"train.batch_size {self.batch_size} is not a multiple of "
-                f"train.accumulate {self.accumulate}"
+                f"train.accumulate {self.accumulate}; change one of them"
             )

@@ -1,7 +1,8 @@
-"""Watch the losses without waiting for them: a look now and then finds the exact step and batch.
+"""Detection of divergence without waiting for the losses: it finds the exact step and batch.
 
-Numbers stay on the devices until somebody looks, so the watch costs a step nothing. The batches are
-not kept either: they are drawn again from the iterator's position at the last look.
+The numbers stay on the devices until they are read at the next check, so watching does not slow
+down a step. The batches are not kept either: they are drawn again from the iterator's position at
+the last check.
 """
 
 import io
@@ -24,7 +25,7 @@ _WATCHED = ("loss", "gradient_norm")
 
 
 class LossWatch:
-    """Losses and gradient norms of the steps since the last look."""
+    """Losses and gradient norms of the steps since the last check."""
 
     def __init__(
         self,
@@ -34,33 +35,34 @@ class LossWatch:
         max_ratio: float,
         first_loss: float | None = None,
     ) -> None:
-        """Begin before the next step.
+        """Start watching before the next step.
 
         Args:
           batches: the iterator that the steps draw from.
-          sharding: of a whole batch.
-          directory: gets the batch that went wrong.
-          max_ratio: a loss explodes above so many times the first one, or 1 if that is less; 0
-            for never.
-          first_loss: of the run's first step; None before there is one.
+          sharding: sharding of a whole batch.
+          directory: receives the batch at which training diverged.
+          max_ratio: a loss explodes if it exceeds this many times the first loss, or this number if
+            the first loss is below 1; 0 disables the limit.
+          first_loss: loss of the run's first step; None before the first step.
         """
         self.first_loss = first_loss
         self._batches, self._sharding, self._directory = batches, sharding, directory
         self._max_ratio = max_ratio
         self._since: list[tuple[int, dict[str, jax.Array]]] = []
-        self._last: tuple[Any, int] | None = None  # where the last batch that was looked at began
+        # How to draw the last checked batch again: a position of the iterator, batches to skip.
+        self._last: tuple[Any, int] | None = None
         self._begin()
 
-    def add(self, step: int, found: dict[str, jax.Array]) -> None:
-        """Note what a step gave, as it is on the devices."""
-        self._since.append((step, {name: found[name] for name in _WATCHED}))
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Record the metrics of a step, without fetching them from the devices."""
+        self._since.append((step, {name: metrics[name] for name in _WATCHED}))
 
     def look(self) -> None:
-        """Read the numbers since the last look.
+        """Read the numbers recorded since the last call.
 
         Raises:
-          DivergedError: one is not finite, or a loss explodes. The batch of that step is written to
-            `bad_batch.npz`, whole, under the names that its fields have.
+          DivergedError: a number is not finite, or a loss explodes. The whole batch of that step is
+            written to `bad_batch.npz`, under the names of its fields.
         """
         seen = jax.device_get([values for _, values in self._since])
         for number, values in enumerate(seen):
@@ -75,8 +77,8 @@ class LossWatch:
                     number,
                     loss,
                     norm,
-                    f"explodes: above train.max_loss_ratio {self._max_ratio:g} times the first "
-                    f"loss, {self.first_loss:.4g}, or 1",
+                    f"explodes: the loss is above train.max_loss_ratio {self._max_ratio:g} times "
+                    f"the first loss, {self.first_loss:.4g}, or 1 if that is larger",
                 )
         if self._since:
             self._last = self._start, len(self._since) - 1
@@ -84,10 +86,10 @@ class LossWatch:
         self._begin()
 
     def check(self, step: int, state: Any) -> Checked:
-        """Look, and read the state that the last step left as well.
+        """Read the recorded numbers, and the state after the last step.
 
         Raises:
-          DivergedError: as `look`, or an array of the state is not finite.
+          DivergedError: as in `look`, or an array of the state is not finite.
         """
         self.look()
         checked = check(state)
@@ -100,7 +102,7 @@ class LossWatch:
         return checked
 
     def _begin(self) -> None:
-        # A copy: iterators may give out the state that they go on changing.
+        # The position is copied because an iterator may keep changing the object it returned.
         self._start = json.loads(json.dumps(iterator_state(self._batches)))
 
     def _report(self, number: int, loss: float, norm: float, what: str) -> None:
@@ -111,7 +113,7 @@ class LossWatch:
         )
 
     def _write(self, start: Any, number: int) -> Path:
-        """Write the batch that is so many after a position of the iterator."""
+        """Write the batch that comes `number` batches after a position of the iterator."""
         self._batches.set_state(start)
         for _ in range(number):
             next(self._batches)
@@ -130,7 +132,7 @@ class LossWatch:
 
 def _advice(path: Path) -> str:
     return (
-        f"the batch is in {path}, and the checkpoints are from before. The same command would come "
-        "to the same step: look at the batch, or start over in another --run-dir with a lower "
-        "train.lr or more train.warmup_steps"
+        f"the batch is in {path}, and the checkpoints are older than this step. The same command "
+        "would diverge at the same step: inspect the batch, or start over in another --run-dir "
+        "with a lower train.lr or more train.warmup_steps"
     )

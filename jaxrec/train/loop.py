@@ -1,6 +1,7 @@
-"""The training loop: steps, validations, checkpoints, early stopping, exact resume."""
+"""The training loop: steps, validation, checkpoints, early stopping and exact resumption."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,33 +30,67 @@ from jaxrec.train.step import TrainState, initial_params, shardings, start_state
 from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
 
-Evaluate = Callable[[Any], dict[str, float]]
-
 
 class Batches(Protocol):
-    """A checkpointable infinite iterator, such as Grain's."""
+    """An endless iterator whose position can be saved, such as Grain's."""
 
     def __next__(self) -> Any:
         """Return the next batch."""
 
     def get_state(self) -> Any:
-        """Return the position, JSON-able or JSON as bytes."""
+        """Return the position, as JSON-serializable data or as JSON in bytes."""
 
     def set_state(self, state: Any) -> None:
-        """Go to a position."""
+        """Continue from a position that `get_state` returned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """How a run measures its checkpoints and chooses the best.
+
+    Attributes:
+      evaluate: maps the model's variables to validation metrics by name.
+      metric: the metric that ranks checkpoints; higher is better.
+
+    Example:
+      >>> validation = Validation(lambda variables: {"auc": 0.5}, "auc")
+      >>> validation.evaluate({})[validation.metric]
+      0.5
+    """
+
+    evaluate: Callable[[Any], dict[str, float]]
+    metric: str = "ndcg@10"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Start:
+    """What a run starts from; the default trains all parameters from their initializers.
+
+    Attributes:
+      params: returns the trainable tree to start from, whose arrays are donated; None takes what
+        the plan's `init` returns.
+      frozen: arrays of the frozen tree; None if all parameters are trained.
+      base: names the frozen parameters, for instance by their checksum. A run does not resume on
+        another base.
+    """
+
+    params: Callable[[], Any] | None = None
+    frozen: Any = None
+    base: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
-      params: variables of the model at the best validation, frozen ones included.
-      best_step: its step.
-      metrics: its validation metrics.
-      steps: steps trained, over all sittings.
-      seconds: this sitting's wall-clock.
-      compiles_after_warmup: compilations after the first step and the first validation; 0 is right.
+      params: variables of the model at the best validation, including frozen ones.
+      best_step: the step of the best validation.
+      metrics: the metrics of the best validation.
+      steps: number of steps trained, over all sessions of the run.
+      seconds: wall-clock time of this session.
+      compiles_after_warmup: compilations after the first step and the first validation; more than 0
+        means that shapes changed during training.
     """
 
     params: Any
@@ -68,14 +103,14 @@ class FitResult:
 
 @dataclasses.dataclass(kw_only=True)
 class Standing:
-    """How far a run has come, apart from its arrays: JSON-able.
+    """The progress of a run, except for its arrays; JSON-serializable.
 
     Attributes:
       iterator: position in the batches.
-      base: what the frozen parameters are.
-      best: highest metric of a validation; None before the first.
-      bad: validations since then.
-      first_loss: of the first step; None before anybody looked.
+      base: identity of the frozen parameters.
+      best: highest validation metric; None before the first validation.
+      bad: number of validations since the best one.
+      first_loss: loss of the first step; None until it has been read.
     """
 
     iterator: Any = None
@@ -88,57 +123,78 @@ class Standing:
 def fit(
     plan: Plan,
     batches: Batches,
-    evaluate: Evaluate,
+    validation: Validation,
     directory: Path,
     *,
-    frozen: Any = None,
-    start: Callable[[], Any] | None = None,
-    base: str = "",
-    metric: str = "ndcg@10",
+    start: Start | None = None,
     title: str = "train",
     measure: Measure | None = None,
     profile: bool = False,
 ) -> FitResult:
-    """Train, or go on training what `directory` holds, to the end.
+    """Train in `directory`, or resume the training that it holds, up to the last step.
 
-    A run that was killed at any moment and started again ends with the parameters of the unbroken
-    one: a checkpoint holds the state, the iterator's position and the early-stopping record, and a
-    step's randomness depends on nothing but the seed and its number. Frozen parameters are in no
-    checkpoint.
+    A run that is killed at any moment and started again ends with the same parameters as an
+    uninterrupted one: a checkpoint holds the state, the position of the iterator and the
+    early-stopping record, and the randomness of a step depends only on the seed and the step
+    number. Checkpoints do not hold frozen parameters.
 
-    In several processes all call this alike, each with the batches' rows of `batch_shard`.
+    With several processes, each calls `fit` with the same arguments, except that its batches hold
+    its own rows (see `batch_shard`).
 
     Args:
-      plan: of `make_plan`.
-      batches: trees of arrays like the plan's; other shapes cost a compilation each.
-      evaluate: the model's variables to validation metrics; called every `eval_every` steps.
-      directory: gets `checkpoints/`, `metrics.jsonl` and `tb/`, and is locked meanwhile.
-      frozen: arrays of the frozen tree.
-      start: gives the trainable tree to begin from, whose arrays are donated; None for what
-        the plan's `init` gives.
-      base: what the frozen parameters are, such as their checksum; a run resumes on no others.
-      metric: the one that ranks checkpoints, higher is better.
-      title: of the progress bar.
-      measure: tokens and cells of a batch; None to log neither tokens a second nor padding.
-      profile: write a trace of some steps to `profile/`.
+      plan: result of `make_plan`.
+      batches: trees of arrays with the plan's shapes; each other shape costs a compilation.
+      validation: how checkpoints are measured, every `eval_every` steps, and ranked.
+      directory: receives `checkpoints/`, `metrics.jsonl` and `tb/`; it is locked during training.
+      start: initial and frozen parameters; None trains all parameters from the plan's `init`.
+      title: shown by the progress bar.
+      measure: counts tokens and cells of a batch; None logs neither tokens per second nor padding.
+      profile: write a trace of a few steps to `profile/`.
 
     Raises:
-      DataError: all checkpoints are damaged, or they are of another base or model.
+      DataError: all checkpoints are damaged, or they belong to another base or model.
       DivergedError: a loss or a parameter is not finite, or a loss explodes.
-      Interrupted: SIGTERM or Ctrl-C; the last step is saved.
-      ResourceError: the disk is full, or another process has the directory.
+      Interrupted: SIGTERM or Ctrl-C arrived; the last step is saved.
+      ResourceError: the disk is full, or another process is using the directory.
+
+    Example:
+      >>> import itertools, tempfile
+      >>> from pathlib import Path
+      >>> import jax.numpy as jnp
+      >>> from jaxrec.objectives import Loss
+      >>> from jaxrec.train import TrainConfig, Validation, fit, make_plan
+      >>> class Targets:
+      ...     def __next__(self):
+      ...         return jnp.full((4,), 3.0)
+      ...     def get_state(self):
+      ...         return {}
+      ...     def set_state(self, state):
+      ...         pass
+      >>> def init(key):
+      ...     return {"mean": jnp.zeros(())}
+      >>> def loss(params, batch, key):
+      ...     errors = (batch - params["mean"]) ** 2
+      ...     return Loss(errors.sum(), jnp.float32(4), {})
+      >>> def evaluate(params):
+      ...     return {"closeness": -abs(float(params["mean"]) - 3.0)}
+      >>> config = TrainConfig(steps=40, batch_size=4, lr=0.3, warmup_steps=0, eval_every=20)
+      >>> plan = make_plan(init, loss, next(Targets()), config)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     result = fit(plan, Targets(), Validation(evaluate, "closeness"), Path(folder))
+      >>> result.steps, round(float(result.params["mean"]))
+      (40, 3)
     """
-    config, begun = plan.config, time.monotonic()
+    config, begun, start = plan.config, time.monotonic(), start or Start()
     with (
         locked(directory),
         Checkpoints(directory / "checkpoints", config.keep) as checkpoints,
         CompileCounter() as compiles,
         StopRequests() as stop,
     ):
-        step, state, standing = _begin(plan, checkpoints, start, base)
+        step, state, standing = _begin(plan, checkpoints, start)
         if standing.iterator is not None:
             batches.set_state(standing.iterator)
-        frozen = jax.device_put(frozen, shardings(plan.frozen))
+        frozen = jax.device_put(start.frozen, shardings(plan.frozen))
         with (
             MetricWriter(directory, step) as writer,
             ProgressBar(title, config.steps) as bar,
@@ -149,9 +205,10 @@ def fit(
             ratio, first = config.max_loss_ratio, standing.first_loss
             watch = LossWatch(batches, place, directory, ratio, first)
             meter = Meter(compiles, measure, batch_shard(place)[1])
-            sitting = _Sitting(
+            session = _Session(
                 plan=plan,
                 batches=batches,
+                validation=validation,
                 frozen=frozen,
                 standing=standing,
                 checkpoints=checkpoints,
@@ -162,11 +219,11 @@ def fit(
                 meter=meter,
                 trace=trace,
             )
-            step = sitting.train(step, state, evaluate, metric)
+            step = session.train(step, state)
         checkpoints.wait()
         best_step, state, _ = checkpoints.restore_best(plan.state)
         params = plan.join(state.measured, frozen)
-        metrics = evaluate(params)
+        metrics = validation.evaluate(params)
     return FitResult(
         params=params,
         best_step=best_step,
@@ -177,26 +234,25 @@ def fit(
     )
 
 
-def _begin(
-    plan: Plan, checkpoints: Checkpoints, start: Callable[[], Any] | None, base: str
-) -> tuple[int, TrainState, Standing]:
-    """The newest checkpoint that is whole, or the state before the first step."""
-    found = checkpoints.restore_newest(plan.state)
-    if found is not None:
-        step, state, record = found
-        check_base(record, base, checkpoints.directory)
+def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, TrainState, Standing]:
+    """Return the newest intact checkpoint, or the state before the first step."""
+    restored = checkpoints.restore_newest(plan.state)
+    if restored is not None:
+        step, state, record = restored
+        check_base(record, start.base, checkpoints.directory)
         return step, state, Standing(**record)
-    params = start() if start else initial_params(plan.init, plan.state, plan.config)
-    params = jax.device_put(params, shardings(plan.state.params))
-    return 0, start_state(params, plan.optimizer, plan.state), Standing(base=base)
+    initial = start.params or functools.partial(initial_params, plan.init, plan.state, plan.config)
+    params = jax.device_put(initial(), shardings(plan.state.params))
+    return 0, start_state(params, plan.optimizer, plan.state), Standing(base=start.base)
 
 
 @dataclasses.dataclass(kw_only=True)
-class _Sitting:
+class _Session:
     """One process's part of a run, from its start or resumption to its end or interruption."""
 
     plan: Plan
     batches: Batches
+    validation: Validation
     frozen: Any
     standing: Standing
     checkpoints: Checkpoints
@@ -207,8 +263,8 @@ class _Sitting:
     meter: Meter
     trace: Trace
 
-    def train(self, step: int, state: TrainState, evaluate: Evaluate, metric: str) -> int:
-        """Train from a step to the last, and return that."""
+    def train(self, step: int, state: TrainState) -> int:
+        """Train from `step` to the last step, and return the latter."""
         config, place = self.plan.config, batch_sharding(self.plan.mesh, self.plan.rules)
         self.meter.restart()
         while step < config.steps and not _stopped(self.standing.bad, config):
@@ -216,44 +272,45 @@ class _Sitting:
                 with self.meter.waiting():
                     local = next(self.batches)
                 batch = global_batch(local, place)
-                state, found = self.plan.step(state, batch, self.frozen)
+                state, metrics = self.plan.step(state, batch, self.frozen)
             step += 1
-            self.trace.after(step, found)
+            self.trace.after(step, metrics)
             self.meter.add(local, self.plan.step_flops(batch))
-            self.watch.add(step, found)
+            self.watch.add(step, metrics)
             self.bar.update(step)
             asked, last = self.stop.asked(step), step == config.steps
             if step % config.log_every == 0 or last:
                 self.watch.look()
-                values = {name: float(value) for name, value in found.items()}
+                values = {name: float(value) for name, value in metrics.items()}
                 values |= self.meter.values()
                 self.writer.write(step, values)
-                self.bar.update(step, f"loss {values['loss']:.3f}  {self._best_note(metric)}")
+                self.bar.update(step, f"loss {values['loss']:.3f}  {self._best_note()}")
                 self.meter.warn(step)
             if step % config.eval_every == 0 or last:
-                self._validate(step, state, evaluate, metric)
+                self._validate(step, state)
                 self.meter.restart()
             elif asked:
                 self._save(step, state, self.watch.check(step, state), None)
             if asked and not last:
                 self.checkpoints.wait()
                 raise Interrupted(
-                    f"asked to stop; step {step} of {config.steps} is saved in "
+                    f"training was asked to stop; step {step} of {config.steps} is saved in "
                     f"{self.checkpoints.directory}; start the same command again to resume"
                 )
         return step
 
-    def _validate(self, step: int, state: TrainState, evaluate: Evaluate, metric: str) -> None:
-        """Measure a step and save it, unless it is one that nobody should go on from."""
+    def _validate(self, step: int, state: TrainState) -> None:
+        """Measure and save a step; a step with bad numbers raises instead of being saved."""
         checked = self.watch.check(step, state)
-        # Process 0's, so that all stop early after the same validation.
-        metrics = broadcast(evaluate(self.plan.join(state.measured, self.frozen)))
-        score, standing = float(metrics[metric]), self.standing
+        variables = self.plan.join(state.measured, self.frozen)
+        # All processes use the metrics of process 0, so that all stop early at the same validation.
+        metrics = broadcast(self.validation.evaluate(variables))
+        score, standing = float(metrics[self.validation.metric]), self.standing
         better = standing.best is None or score > standing.best
         standing.best, standing.bad = (score, 0) if better else (standing.best, standing.bad + 1)
         self.writer.write(step, {f"valid/{name}": value for name, value in metrics.items()})
         self._save(step, state, checked, score)
-        self.bar.update(step, self._best_note(metric))
+        self.bar.update(step, self._best_note())
         self.meter.warm(step)
 
     def _save(self, step: int, state: TrainState, checked: Checked, score: float | None) -> None:
@@ -261,9 +318,9 @@ class _Sitting:
         self.standing.first_loss = self.watch.first_loss
         self.checkpoints.save(step, state, dataclasses.asdict(self.standing), score, checked)
 
-    def _best_note(self, metric: str) -> str:
+    def _best_note(self) -> str:
         best = self.standing.best
-        return "" if best is None else f"best {metric} {best:.4f}"
+        return "" if best is None else f"best {self.validation.metric} {best:.4f}"
 
 
 def _stopped(bad: int, config: TrainConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Metric writer: JSON lines and TensorBoard, cut back to the checkpoint when a run resumes."""
+"""Metrics of a run as JSON lines and for TensorBoard, cut back to the checkpoint on resumption."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ from jaxrec.core import ResourceError, is_writer, write_text
 
 
 class MetricWriter:
-    """Write scalars of a run to `metrics.jsonl` and `tb/`; of several processes the first does."""
+    """Writes scalars of a run to `metrics.jsonl` and `tb/`; only the first process writes."""
 
     def __init__(self, directory: Path, resume_step: int = 0) -> None:
-        """Open for appending after `resume_step`; later lines, of work since lost, are dropped."""
+        """Open for appending after `resume_step`; later lines, whose work is lost, are removed."""
         self._path = directory / "metrics.jsonl"
         self._file: Any = None
         self._board: Any = None
@@ -45,13 +45,24 @@ class MetricWriter:
             self._file.write(json.dumps({"step": step} | values) + "\n")
             self._file.flush()
         except OSError as error:
-            raise ResourceError(f"could not write {self._path}: {error}; free space") from error
+            raise ResourceError(
+                f"cannot write {self._path} ({error}); free space on the disk"
+            ) from error
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    r"""Read the rows of a `metrics.jsonl`; an incomplete last line, left by a kill, is ignored.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "metrics.jsonl"
+      ...     _ = path.write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
+      ...     read_metrics(path)
+      [{'step': 1, 'loss': 2.5}]
+    """
     if not path.exists():
         return []
     rows = []

@@ -1,4 +1,4 @@
-"""Optimizers, their learning rates over time, and where their state lies."""
+"""Optimizers, their learning-rate schedules, and the shardings of their state."""
 
 from typing import Any
 
@@ -9,14 +9,23 @@ from jax.sharding import Mesh
 from jaxrec.core import replicated
 from jaxrec.train.config import TrainConfig
 
-# Ends of the names of leaves that weight decay leaves alone: of norms and of biases.
+# Leaves whose names end like this, those of norms and biases, have no weight decay.
 _NOT_DECAYED = ("scale", "bias")
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019) or Adafactor (Shazeer and Stern 2018), with clipping.
 
-    Adafactor is without parameter scaling, as in Lester et al. 2021, appendix A.
+    Adafactor runs without parameter scaling, as in Lester et al. 2021, appendix A.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrec.train import TrainConfig
+      >>> config = TrainConfig(lr=0.1, warmup_steps=0, schedule="constant", weight_decay=0.0)
+      >>> optimizer, params = make_optimizer(config), {"kernel": jnp.zeros(2)}
+      >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+      >>> updates["kernel"].tolist()  # a gradient of 0 changes nothing
+      [0.0, 0.0]
     """
     schedule = make_schedule(config)
     if config.optimizer == "adamw":
@@ -36,7 +45,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def make_schedule(config: TrainConfig) -> optax.Schedule:
-    """Learning rate by step: linear warm-up, then what the config says."""
+    """Learning rate by step: a linear warm-up followed by the configured schedule."""
     warmup = min(config.warmup_steps, config.steps - 1)
     rest = max(config.steps - warmup, 1)
     after = {
@@ -49,22 +58,22 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
 
 
 def state_shapes(optimizer: optax.GradientTransformation, params: Any, mesh: Mesh) -> Any:
-    """Shapes of the optimizer's state with their shardings: a moment lies as its parameter does.
+    """Shapes and shardings of the optimizer's state; a moment is sharded like its parameter.
 
     Args:
-      optimizer: of the parameters.
+      optimizer: optimizer of the parameters.
       params: tree of `jax.ShapeDtypeStruct` with shardings.
-      mesh: on which all else is replicated.
+      mesh: devices; everything but the moments is replicated on them.
     """
 
-    def alike(leaf: jax.ShapeDtypeStruct, param: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        # Adafactor's rows and columns are smaller than their parameter, and need not be split.
+    def like(leaf: jax.ShapeDtypeStruct, param: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        # Adafactor's rows and columns are small compared to their parameter and are not split.
         same = leaf.shape == param.shape
         return _placed(leaf, param.sharding if same else replicated(mesh))
 
     return optax.tree_utils.tree_map_params(
         optimizer,
-        alike,
+        like,
         jax.eval_shape(optimizer.init, params),
         params,
         transform_non_params=lambda leaf: _placed(leaf, replicated(mesh)),
@@ -76,7 +85,7 @@ def _placed(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
 
 
 def _is_matrix(params: Any) -> Any:
-    """Which leaves decay. Keys may be names of a dict's entries or of a node's fields."""
+    """Mark the leaves that decay. Keys may name entries of a dict or fields of a node."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: not jax.tree_util.keystr(path[-1:], simple=True).endswith(_NOT_DECAYED),
         params,

@@ -1,7 +1,7 @@
-"""A training run before it begins: shapes, where they lie, and the step compiled for them.
+"""A training run before it starts: shapes, shardings, and the step compiled for them.
 
-Nothing of the model's size is allocated, so a plan says whether a run fits without starting it, and
-the run then uses the very step that was measured.
+A plan allocates nothing of the size of the model. It tells whether a run fits into memory without
+starting the run, which then uses the same compiled step.
 """
 
 import dataclasses
@@ -48,29 +48,31 @@ BatchShapes = tuple[tuple[tuple[int, ...], str], ...]
 
 
 def batch_shapes(batch: Any) -> BatchShapes:
-    """Shapes and dtypes of a batch, to look up its compiled step and to name it."""
+    """Shapes and dtypes of a batch; they identify its compiled step."""
     return tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """What `fit` runs.
+    """What `fit` runs; the result of `make_plan`.
 
     Attributes:
-      config: of the training.
+      config: settings of the training.
       mesh: devices.
-      rules: sharding.
-      init: from a key to the trainable tree, with axis names, or the tree's shapes.
-      join: from the trainable and the frozen tree to the model's variables.
-      optimizer: of the trainable tree.
+      rules: sharding rules.
+      init: maps a key to the trainable tree with axis names, or the shapes of that tree.
+      join: maps the trainable and the frozen tree to the model's variables.
+      optimizer: optimizer of the trainable tree.
       state: shapes and shardings of the train state.
-      frozen: likewise of the frozen tree; None where all is trained.
-      steps: compiled `(state, batch, frozen) -> (state, metrics)`, by the shapes of the batch.
-      any_step: likewise for batches of other shapes, compiled when it meets them.
-      memory: what the step that needs most of it needs.
-      flops: of the model's matrix products in a step, by the shapes of the batch: a forward pass
-        and twice that for the gradients, or once where most of the model is frozen, as then few
-        kernels have one. What rematerialization computes again does not count.
+      frozen: shapes and shardings of the frozen tree; None if all parameters are trained.
+      steps: compiled functions `(state, batch, frozen) -> (state, metrics)`, by the shapes of the
+        batch.
+      any_step: the same function for batches of other shapes, compiled on demand.
+      memory: memory of the step that needs most.
+      flops: floating-point operations of the model's matrix products in a step, by the shapes of
+        the batch. The gradients count as two forward passes, or as one if most of the model is
+        frozen, because then few kernels have a gradient. Operations that rematerialization repeats
+        do not count.
     """
 
     config: TrainConfig
@@ -87,16 +89,16 @@ class Plan:
     flops: Mapping[BatchShapes, float]
 
     def step(self, state: TrainState, batch: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
-        """Train on a batch; the old state is donated."""
+        """Train on one batch; the old state is donated."""
         return self.steps.get(batch_shapes(batch), self.any_step)(state, batch, frozen)
 
     def step_flops(self, batch: Any) -> float:
-        """`flops` of a step on a batch; 0 where it is none of the plan's."""
+        """`flops` of a step on a batch; 0 if the plan does not know the shapes of the batch."""
         return self.flops.get(batch_shapes(batch), 0.0)
 
     @property
     def size(self) -> Size:
-        """Parameters, trained and all."""
+        """Number of trained parameters, and of all parameters."""
         return size_of(Tuning(self.state.params, self.frozen))
 
     def __str__(self) -> str:
@@ -129,24 +131,36 @@ def make_plan(
     mesh_config: MeshConfig | None = None,
     rules: ShardingRules | None = None,
 ) -> Plan:
-    """Compile the step of a run for its shapes, allocating nothing of the model's size.
+    """Compile the step of a run for its shapes, without allocating anything of the model's size.
 
     Args:
-      init: from a key to the trainable tree as `Module.init` gives it, with axis names; or the
-        tree's shapes, where `fit` is told what to start from.
-      loss: the objective, of the model's variables.
-      batch: arrays or `jax.ShapeDtypeStruct` whose first axis divides into `config.accumulate`
-        micro-batches, and those over the data-parallel devices.
+      init: maps a key to the trainable tree as `Module.init` returns it, with axis names; or the
+        shapes of that tree, if `fit` is given a `Start.params`.
+      loss: the objective, a function of the model's variables, a batch and a key.
+      batch: arrays or `jax.ShapeDtypeStruct`. Their first axis must divide into `config.accumulate`
+        micro-batches, and these over the data-parallel devices.
       config: settings.
-      more: batches of other shapes that the run will meet.
-      frozen: shapes of the frozen tree, with axis names; None where all is trained.
-      join: from the trainable and the frozen tree to the model's variables.
-      mesh_config: devices along each axis; all on the data axis by default.
-      rules: sharding of parameters; replicated by default.
+      more: batches of other shapes that occur in the run.
+      frozen: shapes of the frozen tree, with axis names; None if all parameters are trained.
+      join: maps the trainable and the frozen tree to the model's variables.
+      mesh_config: devices along each axis; by default all are on the data axis.
+      rules: sharding of the parameters; by default they are replicated.
 
     Raises:
-      ConfigError: devices, rules or a micro-batch that do not fit.
+      ConfigError: devices, rules or a micro-batch do not fit together.
       ResourceError: the compiler finds that the step needs more memory than there is.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxrec.objectives import Loss
+      >>> from jaxrec.train import TrainConfig
+      >>> def init(key):
+      ...     return {"w": jnp.zeros(3)}
+      >>> def loss(params, batch, key):
+      ...     return Loss(((batch @ params["w"]) ** 2).sum(), jnp.float32(len(batch)), {})
+      >>> plan = make_plan(init, loss, jnp.ones((8, 3)), TrainConfig(batch_size=8))
+      >>> plan.size.trainable, list(plan.flops.values())  # 3 passes of 2 · 8 · 3 operations
+      (3, [144.0])
     """
     mesh, rules = make_mesh(mesh_config or MeshConfig()), rules or ShardingRules()
 
@@ -197,10 +211,12 @@ def _compile(step: Any, state: TrainState, batch: Any, frozen: Any) -> Any:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = " ".join(str(error).split())[:200]
-        raise ResourceError(f"the training step cannot be compiled ({reason}); {ADVICE}") from error
+        raise ResourceError(
+            f"compiling the training step ran out of memory ({reason}); {ADVICE}"
+        ) from error
 
 
 def _show(sizes: dict[str, int]) -> str:
-    """`{"uint8": 64, "float32": 32}` is "96 B (uint8 64 B, float32 32 B)"."""
-    each = ", ".join(f"{name} {show_bytes(count)}" for name, count in sizes.items())
-    return f"{show_bytes(sum(sizes.values()))} ({each})"
+    """Format `{"uint8": 64, "float32": 32}` as "96 B (uint8 64 B, float32 32 B)"."""
+    by_dtype = ", ".join(f"{name} {show_bytes(count)}" for name, count in sizes.items())
+    return f"{show_bytes(sum(sizes.values()))} ({by_dtype})"

@@ -1,4 +1,4 @@
-"""A progress bar with rate and ETA on a terminal, plain lines elsewhere."""
+"""A progress bar with rate and ETA on a terminal, and plain lines elsewhere."""
 
 import sys
 import time
@@ -10,19 +10,21 @@ from jaxrec.core import is_writer
 
 
 class ProgressBar:
-    """`with ProgressBar("train", 1000) as bar: bar.update(n, "loss 1.2")`.
+    """Progress of a piece of work, shown on standard error; only the first process shows it.
 
-    Of several processes the first shows it.
+    Example:
+      >>> with ProgressBar("train", 1000) as bar:
+      ...     bar.update(1, "loss 1.2")
     """
 
     def __init__(self, title: str, total: int, unit: str = "step", every: float = 10.0) -> None:
         """Describe the work.
 
         Args:
-          title: shown in front.
+          title: shown before the bar.
           total: number of units.
-          unit: what is counted.
-          every: seconds between plain lines when standard error is no terminal.
+          unit: name of a unit.
+          every: seconds between plain lines when standard error is not a terminal.
         """
         self.title, self.total, self.unit, self.every = title, total, unit, every
         self.note = ""
@@ -53,14 +55,14 @@ class ProgressBar:
             self._bar.stop()
 
     def update(self, done: int, note: str | None = None) -> None:
-        """Say how many units are done, and something about the latest."""
+        """Show how many units are done, and a note on the latest."""
         if note is not None:
             self.note = note
         now = time.monotonic()
         self._calls += 1
         if self._calls <= 2:
-            # A resumed run starts in the middle, and the first unit of work waits for compilation:
-            # the rate counts from after both.
+            # A resumed run starts in the middle, and the first unit includes compilation, so the
+            # rate is counted from the second update on.
             self._first, self._begun = done, now
         rate = (done - self._first) / max(now - self._begun, 1e-9)
         shown = f"{rate:.1f} {self.unit}s/s" if rate else ""

@@ -1,8 +1,8 @@
-"""Train state and the jitted step.
+"""The train state and the jitted step.
 
-A model's variables may be in two trees: one that is trained, and one that is frozen, which the step
-reads and nobody differentiates. `join` makes the model's variables of the two. The frozen tree is
-an argument of the step, never part of the state or of the compiled program.
+The variables of a model may be split into two trees: a trainable one and a frozen one, which the
+step reads but does not differentiate. `join` combines both into the model's variables. The frozen
+tree is an argument of the step; it is part neither of the state nor of the compiled program.
 """
 
 import dataclasses
@@ -32,9 +32,13 @@ from jaxrec.train.optimizer import state_shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """What a step reads and writes, or its shapes: `step` is an int32 scalar, the rest are trees.
+    """What a step reads and writes, as arrays or as shapes.
 
-    `ema` is the moving average of the parameters, None where the config asks for none.
+    Attributes:
+      step: int32 scalar, number of steps done.
+      params: trainable tree.
+      opt_state: state of the optimizer.
+      ema: moving average of the parameters; None if the config disables it.
     """
 
     step: Any
@@ -66,10 +70,10 @@ def make_shapes(
     rules: ShardingRules,
     config: TrainConfig,
 ) -> TrainState:
-    """Shapes of the state with their shardings.
+    """Shapes of the train state with their shardings.
 
-    Arguments as of `make_state`, but `init` may also be the shapes of the trainable tree, with axis
-    names.
+    The arguments are those of `make_state`, except that `init` may also be the shapes of the
+    trainable tree, with axis names.
     """
     boxed = jax.eval_shape(init, jax.random.key(config.seed)) if callable(init) else init
     params = jax.tree.map(
@@ -92,21 +96,21 @@ def make_state(
     rules: ShardingRules,
     config: TrainConfig,
 ) -> TrainState:
-    """Create the initial state, each array where its sharding puts it.
+    """Create the initial state, each array on the devices of its sharding.
 
     Args:
-      init: from a key to the trainable tree as `Module.init` gives it, with axis names.
-      optimizer: its state is made beside the parameters.
+      init: maps a key to the trainable tree as `Module.init` returns it, with axis names.
+      optimizer: its state is created with the sharding of the parameters.
       mesh: devices.
-      rules: logical to mesh axes.
-      config: seed, and whether to average.
+      rules: maps logical axes to mesh axes.
+      config: seed, and whether to keep a moving average.
     """
     shapes = make_shapes(init, optimizer, mesh, rules, config)
     return start_state(initial_params(init, shapes, config), optimizer, shapes)
 
 
 def initial_params(init: Init, shapes: TrainState, config: TrainConfig) -> Any:
-    """What `init` gives for the config's seed, each array where its sharding puts it."""
+    """The result of `init` for the config's seed, each array on the devices of its sharding."""
     make = jax.jit(lambda key: nn.meta.unbox(init(key)), out_shardings=shardings(shapes.params))
     return make(jax.random.key(config.seed))
 
@@ -114,10 +118,10 @@ def initial_params(init: Init, shapes: TrainState, config: TrainConfig) -> Any:
 def start_state(
     params: Any, optimizer: optax.GradientTransformation, shapes: TrainState
 ) -> TrainState:
-    """The state before the first step, from trainable parameters that lie where `shapes` says."""
+    """The state before the first step, from trainable parameters that are sharded like `shapes`."""
     opt_state = jax.jit(optimizer.init, out_shardings=shardings(shapes.opt_state))(params)
     step = jax.device_put(jnp.zeros((), jnp.int32), shapes.step.sharding)
-    # A copy: the step is given its state's buffers, and may be given each only once.
+    # The average is a copy because the step donates its state, and a buffer can be donated once.
     ema = None if shapes.ema is None else jax.tree.map(jnp.copy, params)
     return TrainState(step=step, params=params, opt_state=opt_state, ema=ema)
 
@@ -128,17 +132,24 @@ def shardings(shapes: Any) -> Any:
 
 
 def check_batch(config: TrainConfig, mesh: Mesh, rules: ShardingRules) -> int:
-    """Return the sequences of a micro-batch.
+    """Return the number of sequences in a micro-batch.
 
     Raises:
-      ConfigError: they do not divide over the data-parallel devices.
+      ConfigError: the sequences do not divide over the data-parallel devices.
+
+    Example:
+      >>> from jaxrec.core import MeshConfig, ShardingRules, make_mesh
+      >>> from jaxrec.train import TrainConfig
+      >>> config = TrainConfig(batch_size=32, accumulate=4)
+      >>> check_batch(config, make_mesh(MeshConfig()), ShardingRules())
+      8
     """
     micro = config.batch_size // config.accumulate
     devices = ways(mesh, rules.mesh_axes("batch", mesh))
     if micro % devices:
         raise ConfigError(
             f"a micro-batch of {micro} sequences (train.batch_size / train.accumulate) does not "
-            f"divide over {devices} data-parallel devices"
+            f"divide over {devices} data-parallel devices; change one of the two settings"
         )
     return micro
 
@@ -154,39 +165,40 @@ def make_step(
 ) -> Any:
     """Jit the step `(state, batch, frozen=None) -> (state, metrics)`; the old state is donated.
 
-    The random key of a step is a function of the seed and the step number alone, so a resumed run
-    draws what the unbroken one would have drawn.
+    The random key of a step depends only on the seed and the step number, so a resumed run draws
+    the same numbers as an uninterrupted one.
 
     Args:
-      loss: from the model's variables, a batch and a key.
-      optimizer: of the trainable tree.
-      config: seed, micro-batches, averaging.
+      loss: function of the model's variables, a batch and a key.
+      optimizer: optimizer of the trainable tree.
+      config: seed, micro-batches and moving average.
       mesh: devices.
-      rules: of the batch.
-      join: from the trainable and the frozen tree to the model's variables.
-      out_shardings: of the new state; None leaves them to the compiler.
+      rules: sharding rules, for the batch.
+      join: maps the trainable and the frozen tree to the model's variables.
+      out_shardings: shardings of the new state; None leaves them to the compiler.
 
     Raises:
-      ConfigError: a micro-batch that does not divide over the devices.
+      ConfigError: a micro-batch does not divide over the devices.
     """
     check_batch(config, mesh, rules)
     place = batch_sharding(mesh, rules)
 
     def sums(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         def total(p: Any) -> tuple[jax.Array, Loss]:
-            found = loss(join(p, frozen), batch, key)
-            return found.total, found
+            value = loss(join(p, frozen), batch, key)
+            return value.total, value
 
-        (_, found), gradient = jax.value_and_grad(total, has_aux=True)(params)
+        (_, value), gradient = jax.value_and_grad(total, has_aux=True)(params)
         if out_shardings is not None:
-            # As parameters lie, before anything is added up: never whole on every device.
+            # Gradients are sharded like parameters before they are summed, so that no device ever
+            # holds a whole gradient.
             gradient = jax.lax.with_sharding_constraint(gradient, out_shardings.params)
-        return found, gradient
+        return value, gradient
 
     def accumulate(params: Any, frozen: Any, batch: Any, key: jax.Array) -> tuple[Loss, Any]:
         if config.accumulate == 1:
             return sums(params, frozen, batch, key)
-        # Every device gives each micro-batch an equal share of the rows that it holds.
+        # Every device contributes an equal share of its rows to each micro-batch.
         parts = jax.tree.map(
             lambda x: jnp.swapaxes(x.reshape(-1, config.accumulate, *x.shape[1:]), 0, 1), batch
         )
@@ -200,8 +212,7 @@ def make_step(
         def add(carry: Any, part: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, carry, sums(params, frozen, *part)), None
 
-        found, _ = jax.lax.scan(add, zeros, (parts, keys))
-        return found
+        return jax.lax.scan(add, zeros, (parts, keys))[0]
 
     def step(
         state: TrainState, batch: Any, frozen: Any = None
@@ -209,18 +220,18 @@ def make_step(
         batch = jax.lax.with_sharding_constraint(batch, place)
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
         with sharded(mesh, rules):
-            found, gradient = accumulate(state.params, frozen, batch, key)
-        weight = jnp.maximum(found.weight, 1.0)
+            value, gradient = accumulate(state.params, frozen, batch, key)
+        weight = jnp.maximum(value.weight, 1.0)
         gradient = jax.tree.map(lambda g: g / weight, gradient)
-        # Optax raises floats to integer powers, which strict promotion refuses.
+        # Optax raises floats to integer powers, which strict promotion rejects.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-        metrics = {name: part / weight for name, part in found.parts.items()}
-        metrics |= {"loss": found.total / weight, "gradient_norm": optax.tree.norm(gradient)}
+        metrics = {name: part / weight for name, part in value.parts.items()}
+        metrics |= {"loss": value.total / weight, "gradient_norm": optax.tree.norm(gradient)}
         ema = state.ema
         if ema is not None:
-            # Early on the average follows the parameters closely, or it would remember their start.
+            # The average decays faster in early steps, or it would remember the initial values.
             seen = state.step.astype(jnp.float32)
             decay = jnp.minimum(config.ema_decay, (1.0 + seen) / (10.0 + seen))
             ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, params)

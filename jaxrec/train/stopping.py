@@ -1,7 +1,7 @@
-"""Asked to stop: SIGTERM, as schedulers send it before they take a machine away, and Ctrl-C.
+"""Requests to stop: SIGTERM, which schedulers send before they take a machine away, and Ctrl-C.
 
-A run finishes the step that it is in. In several processes all must stop after the same step,
-whichever of them was asked: JAX's preemption service finds that step, one that none has passed.
+A run finishes the current step. With several processes all must stop after the same step, whichever
+of them received the signal: JAX's preemption service chooses a step that none of them has passed.
 """
 
 import signal
@@ -13,10 +13,10 @@ from jax.experimental import multihost_utils
 
 
 class StopRequests:
-    """`with StopRequests() as stop: ... if stop.asked(step): ...`.
+    """Listens for requests to stop: `with StopRequests() as stop: ... if stop.asked(step): ...`.
 
-    A second Ctrl-C interrupts at once, as ever. Outside the main thread, to which signals go,
-    nothing is listened to.
+    A second Ctrl-C interrupts at once, as usual. Signals only reach the main thread, so nothing is
+    listened to in other threads.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class StopRequests:
     def __enter__(self) -> "StopRequests":
         if threading.current_thread() is threading.main_thread():
             self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
-            # In several processes SIGTERM is the preemption service's.
+            # With several processes the preemption service handles SIGTERM.
             if jax.process_count() == 1:
                 self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._ask)
         return self
@@ -36,7 +36,7 @@ class StopRequests:
             signal.signal(number, handler)
 
     def asked(self, step: int) -> bool:
-        """Whether to stop after this step; to be called after every one."""
+        """Whether to stop after this step; must be called after every step."""
         if jax.process_count() == 1:
             return self._asked
         return multihost_utils.reached_preemption_sync_point(step)

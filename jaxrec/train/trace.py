@@ -1,22 +1,22 @@
-"""A profile of some steps, for TensorBoard's profiler, XProf or Perfetto."""
+"""A profile of a few steps, for TensorBoard's profiler, XProf or Perfetto."""
 
 from pathlib import Path
 
 import jax
 
-# Steps before the trace, in which programs are loaded and caches fill, and steps in it.
+# Steps before the trace, during which programs load and caches fill, and steps inside the trace.
 _BEFORE, _STEPS = 5, 5
 
 
 class Trace:
-    """Writes one trace of steps 6 to 10 of a sitting; nothing where no directory is given."""
+    """Writes one trace of steps 6 to 10 of a session, or nothing without a directory."""
 
     def __init__(self, directory: Path | None, first: int) -> None:
         """Plan the trace.
 
         Args:
-          directory: gets `plugins/profile/...`; None for no trace.
-          first: number of steps that the sitting starts from.
+          directory: receives `plugins/profile/...`; None writes no trace.
+          first: number of steps done before the session.
         """
         self._directory = directory
         self._begin, self._end = first + _BEFORE, first + _BEFORE + _STEPS
@@ -29,7 +29,7 @@ class Trace:
         self._stop()
 
     def before(self, step: int) -> jax.profiler.StepTraceAnnotation:
-        """Start the trace if it is time; the step runs in the context that is returned."""
+        """Start the trace if it is time; the step must run in the returned context."""
         if self._directory is not None and step == self._begin:
             self._directory.mkdir(parents=True, exist_ok=True)
             jax.profiler.start_trace(str(self._directory))
@@ -37,7 +37,7 @@ class Trace:
         return jax.profiler.StepTraceAnnotation("train", step_num=step)
 
     def after(self, step: int, result: object) -> None:
-        """Stop the trace if it is time, once the last step's `result` is there."""
+        """Stop the trace if it is time, after the last step's `result` is available."""
         if self._running and step >= self._end:
             jax.block_until_ready(result)
             self._stop()

@@ -19,7 +19,7 @@ from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.baselines.sequential import make_model, scores
 from jaxrec.core import DataError
 from jaxrec.eval.clicks import pooled_auc
-from jaxrec.train import TrainConfig
+from jaxrec.train import TrainConfig, Validation
 
 ITEMS = 12
 SIZES = {"width": 8, "max_items": 5, "dropout": 0.0}
@@ -143,10 +143,11 @@ def test_learns_a_taste_that_only_the_likes_of_a_history_tell(name, tmp_path):
         return {"auc": pooled_auc(held.label, np.asarray(found))}
 
     train = examples(2000)
-    told = fit_clicks(config, train, ITEMS, auc, tmp_path / "told")
+    validation = Validation(auc, "auc")
+    told = fit_clicks(config, train, ITEMS, validation, tmp_path / "told")
     assert told.metrics["auc"] > 0.9
     if name == "gru4rec":
-        blind = fit_clicks(config, train, ITEMS, auc, tmp_path / "blind", feedback=False)
+        blind = fit_clicks(config, train, ITEMS, validation, tmp_path / "blind", feedback=False)
         assert blind.metrics["auc"] < 0.6
         assert "feedback" not in blind.params["params"]["items"]
 
@@ -160,4 +161,4 @@ def test_arrays_that_do_not_belong_together_are_refused():
 def test_no_examples_are_refused(tmp_path):
     none = Clicks(**examples(4).take(np.arange(0)))
     with pytest.raises(DataError, match="no examples to train on"):
-        fit_clicks(CONFIGS["gru4rec"], none, ITEMS, lambda p: {}, tmp_path)
+        fit_clicks(CONFIGS["gru4rec"], none, ITEMS, Validation(lambda p: {}), tmp_path)

@@ -17,7 +17,7 @@ from jaxrec.core import ConfigError
 from jaxrec.data import Buckets, Windows
 from jaxrec.ids import ItemCodes
 from jaxrec.testing import tiny_interactions
-from jaxrec.train import TrainConfig
+from jaxrec.train import Start, TrainConfig, Validation
 
 ITEMS = 12
 
@@ -160,7 +160,7 @@ def test_held_parameters_stay_and_the_others_move(tmp_path):
     fit = functools.partial(
         fit_sequential,
         num_items=ITEMS,
-        evaluate=lambda params: {"ndcg@10": 0.0},
+        validation=Validation(lambda params: {"ndcg@10": 0.0}),
         codes=codes_of((4, 4, 4)),
     )
     first = fit(config, data.sequences(), directory=tmp_path / "a").params["params"]
@@ -171,9 +171,10 @@ def test_held_parameters_stay_and_the_others_move(tmp_path):
         config,
         data.sequences(),
         directory=tmp_path / "b",
-        held=held,
         assigned=True,
-        start=lambda: {"items": {"coded": {"assign": jnp.asarray(logits)}}},
+        start=Start(
+            params=lambda: {"items": {"coded": {"assign": jnp.asarray(logits)}}}, frozen=held
+        ),
     )
     again = second.params["params"]
     jax.tree.map(np.testing.assert_array_equal, again["body"], first["body"])
@@ -191,8 +192,8 @@ def test_codes_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="IDs of one length, got lengths 1 to 2"):
         code_arrays(short)
     config = SasrecConfig(width=8, depth=1, max_items=4, objective="contrastive", synthetic=0.5)
-    with pytest.raises(ConfigError, match=r"sasrec\.synthetic 0\.5 draws codes anew"):
-        fit_sequential(config, [np.arange(4)], 5, lambda p: {}, tmp_path)
+    with pytest.raises(ConfigError, match=r"sasrec\.synthetic 0\.5 redraws codes"):
+        fit_sequential(config, [np.arange(4)], 5, Validation(lambda p: {}), tmp_path)
     with pytest.raises(ConfigError, match=r"sasrec\.temperature must not be negative"):
         SasrecConfig(temperature=-1.0)
 

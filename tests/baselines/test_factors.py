@@ -15,7 +15,7 @@ from jaxrec.baselines.ncf import NeuMfConfig, fuse
 from jaxrec.baselines.pairwise import _batches, fit_pairwise, scores
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import Windows
-from jaxrec.train import TrainConfig
+from jaxrec.train import TrainConfig, Validation
 
 torch = pytest.importorskip("torch")
 
@@ -250,13 +250,14 @@ def test_learns_which_half_of_the_catalogue_a_user_likes(make, tmp_path):
         best = np.argsort(-found, axis=1)[:, :3]
         return float(((best < 10) == (np.arange(60) % 2 == 0)[:, None]).mean())
 
-    result = fit_pairwise(config, train, 20, lambda p: {"ndcg@10": right(p)}, tmp_path)
+    validation = Validation(lambda p: {"ndcg@10": right(p)})
+    result = fit_pairwise(config, train, 20, validation, tmp_path)
     assert right(result.params) > 0.8  # by chance 3 of 13
 
 
 def test_a_user_who_met_everything_has_no_negatives(tmp_path):
     with pytest.raises(DataError, match="met all 2 items"):
-        fit_pairwise(BprConfig(), [np.array([0, 1])], 2, lambda p: {}, tmp_path)
+        fit_pairwise(BprConfig(), [np.array([0, 1])], 2, Validation(lambda p: {}), tmp_path)
 
 
 def test_settings_of_pairs_without_meaning_are_refused():

@@ -20,7 +20,7 @@ from jaxrec.data import leave_one_out
 from jaxrec.eval import average, evaluate
 from jaxrec.ids import pad_items
 from jaxrec.testing import tiny_interactions
-from jaxrec.train import TrainConfig
+from jaxrec.train import TrainConfig, Validation
 
 ITEMS = 30
 QUICK = TrainConfig(
@@ -47,7 +47,7 @@ def trained(config, directory, text=None):
         return ranked(functools.partial(score, params))
 
     train = split().train.sequences()
-    result = fit_sequential(config, train, ITEMS, validate, directory, text=text)
+    result = fit_sequential(config, train, ITEMS, Validation(validate), directory, text=text)
     return functools.partial(score, result.params), result
 
 
@@ -134,11 +134,11 @@ def test_a_run_that_was_broken_off_ends_with_the_parameters_of_the_unbroken_one(
     def rising():
         # The last checkpoint is the best one.
         values = iter(range(1, 9))
-        return lambda params: {"ndcg@10": float(next(values))}
+        return Validation(lambda params: {"ndcg@10": float(next(values))})
 
     whole = fit_sequential(config, train, ITEMS, rising(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        fit_sequential(config, train, ITEMS, broken, tmp_path / "parts")
+        fit_sequential(config, train, ITEMS, Validation(broken), tmp_path / "parts")
     parts = fit_sequential(config, train, ITEMS, rising(), tmp_path / "parts")
     assert whole.best_step == parts.best_step == 30
     jax.tree.map(np.testing.assert_array_equal, whole.params, parts.params)

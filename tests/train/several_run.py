@@ -18,7 +18,7 @@ from jaxrec.core import JaxrecError
 from jaxrec.core.mesh import batch_sharding
 from jaxrec.core.processes import batch_shard, is_writer, meet
 from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
-from jaxrec.train import TrainConfig, fit
+from jaxrec.train import TrainConfig, Validation, fit
 
 CONFIG = TrainConfig(
     steps=12, batch_size=8, lr=0.05, warmup_steps=2, eval_every=4, log_every=1, clip_norm=0.0
@@ -45,7 +45,7 @@ def main():
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     batches = RegressionBatches(CONFIG.batch_size, shard, change)
     try:
-        result = fit(plan, batches, closeness, arguments.directory)
+        result = fit(plan, batches, Validation(closeness), arguments.directory)
     except JaxrecError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -17,7 +17,7 @@ from jaxrec.core import ConfigError, DivergedError, Interrupted, ResourceError
 from jaxrec.core.lock import DirectoryLock
 from jaxrec.testing.launch import held
 from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
-from jaxrec.train import Checkpoints, TrainConfig, fit, read_metrics
+from jaxrec.train import Checkpoints, TrainConfig, Validation, fit, read_metrics
 
 CONFIG = TrainConfig(
     steps=12, batch_size=8, lr=0.05, warmup_steps=2, eval_every=4, log_every=1, clip_norm=0.0
@@ -29,7 +29,7 @@ def run(directory, config=CONFIG, change=None, evaluate=closeness):
     if config not in PLANS:
         PLANS[config] = regression_plan(config)
     batches = RegressionBatches(config.batch_size, change=change)
-    return fit(PLANS[config], batches, evaluate, directory)
+    return fit(PLANS[config], batches, Validation(evaluate), directory)
 
 
 def losses(directory):

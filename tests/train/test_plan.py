@@ -19,7 +19,7 @@ from jaxrec.objectives import Loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.testing import tiny_model
-from jaxrec.train import TrainConfig, fit, make_plan
+from jaxrec.train import Start, TrainConfig, Validation, fit, make_plan
 from jaxrec.train.memory import StepMemory, count_bytes, show_bytes
 
 CONFIG = TrainConfig(
@@ -92,11 +92,13 @@ def run(directory, method="lora", evaluate=None, plan=None, base="b"):
     return fit(
         plan or plan_of(method),
         Batches(),
-        evaluate or (lambda _: {"ndcg@10": float(next(calls))}),
+        Validation(evaluate or (lambda _: {"ndcg@10": float(next(calls))})),
         directory,
-        frozen=tuning.frozen,
-        start=lambda: jax.tree.map(jnp.copy, nn.meta.unbox(tuning.trainable)),
-        base=base,
+        start=Start(
+            params=lambda: jax.tree.map(jnp.copy, nn.meta.unbox(tuning.trainable)),
+            frozen=tuning.frozen,
+            base=base,
+        ),
     )
 
 

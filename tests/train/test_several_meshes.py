@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
-from jaxrec.train import TrainConfig, fit, read_metrics
+from jaxrec.train import TrainConfig, Validation, fit, read_metrics
 
 SCRIPT = Path(__file__).with_name("several_run.py")
 CONFIG = TrainConfig(
@@ -30,7 +30,8 @@ def start(directory, processes, devices, *options):
 def unbroken(tmp_path_factory):
     """The run on one device, in one sitting."""
     directory = tmp_path_factory.mktemp("unbroken")
-    result = fit(regression_plan(CONFIG), RegressionBatches(8), closeness, directory)
+    validation = Validation(closeness)
+    result = fit(regression_plan(CONFIG), RegressionBatches(8), validation, directory)
     return directory, np.asarray(kernel_of(result.params)), result.best_step
 
 

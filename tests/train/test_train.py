@@ -14,6 +14,7 @@ from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.objectives import Loss
 from jaxrec.train import (
     TrainConfig,
+    Validation,
     fit,
     make_optimizer,
     make_plan,
@@ -72,7 +73,7 @@ def weights(params):
 
 def run(directory, config=CONFIG, evaluate=closeness):
     plan = make_plan(init, loss, next(Batches(config.batch_size)), config)
-    return fit(plan, Batches(config.batch_size), evaluate, directory)
+    return fit(plan, Batches(config.batch_size), Validation(evaluate), directory)
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3, 4])
@@ -117,7 +118,7 @@ def test_speed_is_logged_a_trace_written_and_a_new_shape_warned_of(tmp_path):
         result = fit(
             plan,
             Growing(),
-            closeness,
+            Validation(closeness),
             tmp_path,
             measure=lambda batch: (6, batch["x"].shape[0]),
             profile=True,

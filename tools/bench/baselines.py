@@ -61,7 +61,7 @@ from jaxrec.eval import average, evaluate
 from jaxrec.items import IdConfig, text as item_text
 from jaxrec.models import find_sentence_encoder
 from jaxrec.runs import METRIC, TIES, ranking_batches
-from jaxrec.train import TrainConfig
+from jaxrec.train import TrainConfig, Validation
 
 COUNTING: dict[str, Any] = {
     "popularity": popularity,
@@ -163,7 +163,7 @@ def fitted(
     def validate(params: Any) -> dict[str, float]:
         return ranked(dataset, "valid", functools.partial(score, params))
 
-    result = fit(config, train, items, validate, directory, METRIC)
+    result = fit(config, train, items, Validation(validate, METRIC), directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     print(f"{name}: best step {result.best_step} of {result.steps}", flush=True)
     return functools.partial(score, result.params), size

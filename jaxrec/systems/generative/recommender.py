@@ -33,7 +33,7 @@ from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.model import check_items, make_model, start_tokens, vocabulary
 from jaxrec.systems.generative.parameters import load_start, load_variables
 from jaxrec.systems.generative.trainable import shapes_of
-from jaxrec.train import FitResult, Plan, check_batch, fit, make_plan
+from jaxrec.train import FitResult, Plan, Start, Validation, check_batch, fit, make_plan
 
 
 def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
@@ -213,12 +213,9 @@ def train(
     return fit(
         plan,
         iter(batches.dataset),
-        evaluate,
+        Validation(evaluate, METRIC),
         directory,
-        frozen=begun.frozen,
-        start=begun.trainable,
-        base=begun.base,
-        metric=METRIC,
+        start=Start(params=begun.trainable, frozen=begun.frozen, base=begun.base),
         measure=measure,
         profile=profile,
     )

@@ -77,6 +77,7 @@ from jaxrec.texts import (
 from jaxrec.train import (
     FitResult,
     Plan,
+    Validation,
     check_batch,
     fit,
     load_params,
@@ -197,9 +198,11 @@ def fit_model(
     return fit(
         plan,
         iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
-        lambda params: p5_measure.validate(prompted.with_params(params), asked, config),
+        Validation(
+            lambda params: p5_measure.validate(prompted.with_params(params), asked, config),
+            p5_measure.METRIC,
+        ),
         directory,
-        metric=p5_measure.METRIC,
         measure=measure,
         profile=profile,
     )

@@ -42,7 +42,7 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.sasrec.config import SasrecRunConfig
-from jaxrec.train import FitResult, check_batch
+from jaxrec.train import FitResult, Validation, check_batch
 
 CONFIG = SasrecRunConfig
 FACTS = SystemFacts(
@@ -93,7 +93,8 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
         return average(evaluate_users(scored, rows, config.eval.ks, TIES))
 
     source = training_source(dataset, directory / "data")
-    result = sequential.fit_sequential(model, source, items, validate, directory, METRIC)
+    validation = Validation(validate, METRIC)
+    result = sequential.fit_sequential(model, source, items, validation, directory)
     return result, functools.partial(score, result.params)
 
 

@@ -55,7 +55,7 @@ from jaxrec.runs import (
 from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.texts import TextModel, clicks as click_table, tuned as tuned_text
-from jaxrec.train import Plan, TrainConfig, fit
+from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
 
 METRIC = "mean_auc"
 
@@ -179,12 +179,9 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         result = fit(
             plan,
             iter(batches),
-            functools.partial(measure, held),
+            Validation(functools.partial(measure, held), METRIC),
             place,
-            frozen=text.frozen,
-            start=start,
-            base=text.base,
-            metric=METRIC,
+            start=Start(params=start, frozen=text.frozen, base=text.base),
             title=stage.name,
             profile=options.profile,
         )

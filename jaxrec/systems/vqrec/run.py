@@ -52,7 +52,7 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.vqrec.config import VqRecConfig
-from jaxrec.train import FitResult, TrainConfig
+from jaxrec.train import FitResult, Start, TrainConfig, Validation
 
 CONFIG = VqRecConfig
 FACTS = SystemFacts(
@@ -117,9 +117,11 @@ def _fit(
         model,
         domain.histories,
         domain.num_items,
-        lambda params: domain.validate(functools.partial(score, params), filter_seen, ks),
+        Validation(
+            lambda params: domain.validate(functools.partial(score, params), filter_seen, ks),
+            METRIC,
+        ),
         directory,
-        METRIC,
         text=domain.vectors if config.items == "text" else None,
         codes=codes,
         **more,
@@ -182,9 +184,8 @@ def fit(
             directory / "assign",
             config.assign,
             "cross_entropy",
-            held=learned,
             assigned=True,
-            start=_begin(config, target, first, second),
+            start=Start(params=_begin(config, target, first, second), frozen=learned),
         )
         coded = take_codes(chosen.params["params"]["items"]["coded"])
         learned = learned | {"items": learned["items"] | {"coded": coded}}
@@ -198,8 +199,7 @@ def fit(
         directory,
         config.train,
         "cross_entropy",
-        held=held,
-        start=lambda: jax.tree.map(jnp.copy, rest),
+        start=Start(params=lambda: jax.tree.map(jnp.copy, rest), frozen=held),
     )
     return dataclasses.replace(result, seconds=result.seconds + seconds), score
 
