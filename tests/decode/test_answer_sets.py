@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data.prompts import encode_texts
+from jaxrec.data.encoded_prompts import encode_texts
 from jaxrec.data.tokenizers import add_id_tokens, train_unigram
 from jaxrec.decode import Answers, choose_answers, score_answers, write_answers
 from jaxrec.ids import ItemCodes
