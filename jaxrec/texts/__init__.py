@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxrec.texts.names import (
         Names as Names,
         Writing as Writing,
+        check_writable as check_writable,
         fit_templates as fit_templates,
         item_numbers as item_numbers,
         make_names as make_names,

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from jaxrec.core import DataError
 from jaxrec.data import Template, holes, id_tokens
 from jaxrec.ids import ItemCodes
 
@@ -93,6 +94,28 @@ def make_names(items: Writing, users: Writing, codes: ItemCodes, num_users: int)
     bare = [f"user_{user + 1}" for user in range(num_users)]
     people = [f"<{name}>" for name in bare] if users == "tokens" else bare
     return Names(users=people, items=named, separator="" if items == "tokens" else " , ")
+
+
+def check_writable(names: Names) -> None:
+    """Check that a written item stands for one item alone, as free text has to.
+
+    Prompts may show names that items share. A model that answers with such a name, however, leaves
+    open which item it means.
+
+    Raises:
+      DataError: two items have one name; the message gives their numbers.
+
+    Example:
+      >>> from jaxrec.texts import Names, check_writable
+      >>> check_writable(Names(users=["ann"], items=["Alien", "Aliens"], separator=" , "))
+    """
+    first: dict[str, int] = {}
+    for item, name in enumerate(names.items):
+        if first.setdefault(name, item) != item:
+            raise DataError(
+                f"items {first[name]} and {item} are both written {name!r}, so an answer could "
+                "mean either; write items by their IDs"
+            )
 
 
 def fit_templates(templates: Sequence[Template], names: Names) -> tuple[Template, ...]:

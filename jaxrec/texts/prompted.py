@@ -28,7 +28,7 @@ from jaxrec.decode import Answers, choose_answers, complete, score_answers, writ
 from jaxrec.ids import ItemCodes
 from jaxrec.models import WORDS, EncoderDecoder, TransformerConfig, word_kinds
 from jaxrec.objectives import Loss, language_loss
-from jaxrec.texts.names import Names, is_token, without_tokens
+from jaxrec.texts.names import Names, check_writable, is_token, without_tokens
 from jaxrec.train import Plan, TrainConfig, make_plan
 
 # A word becomes a token of its own if at least this share of the prompts has it.
@@ -105,8 +105,9 @@ class Prompted:
         """Make a model without parameters, whose vocabulary is the tokenizer's.
 
         Raises:
-          DataError: two items are written with the same tokens, so an answer could mean both.
+          DataError: two items are written alike, so an answer could mean either.
         """
+        check_writable(names)
         size = len(tokenizer)
         first = first_token(tokenizer, codes)
         begins = [] if first is None else list(range(first, first + codes.sizes[0]))

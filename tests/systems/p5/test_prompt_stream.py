@@ -202,3 +202,13 @@ def test_questions_of_the_validation_never_change(data):
             field = kind_of_answer.field
             found[name] = [asked.prompts, [fields[field] for fields in asked.fields]]
     assert {name: digest(value) for name, value in found.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("tasks", "validated"),
+    [(("direct_yesno", "sequential"), ["sequential"]), (("direct_yesno",), ["direct_yesno"])],
+)
+def test_tasks_that_select_nothing_are_validated_only_on_their_own(tasks, validated, data):
+    rows = (1,) * len(tasks)
+    config = P5Config(tasks=tasks, rows=rows, train=TrainConfig(batch_size=len(tasks)))
+    assert list(validation(config, data[1])) == validated
