@@ -50,12 +50,14 @@ if TYPE_CHECKING:
         YES as YES,
         Asked as Asked,
         GivenStar as GivenStar,
+        Need as Need,
         OneOf as OneOf,
         Pairs as Pairs,
         Prefixes as Prefixes,
         RatedRows as RatedRows,
         Source as Source,
         Stream as Stream,
+        Unit as Unit,
     )
     from jaxrec.texts.tasks import (
         TextTask as TextTask,

@@ -46,7 +46,15 @@ class Metric(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ListMetrics:
-    """HR, NDCG and MRR of lists of items `[N, K]`."""
+    """HR, NDCG and MRR of lists of items `[N, K]`.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.texts import AnswerOptions, Datum, ListMetrics, Questions
+      >>> asked = Questions(data=[Datum(item=4)], prompts=["what next ?"])
+      >>> ListMetrics().measure(np.array([[4, 2]]), asked, AnswerOptions(ks=(1,)))["hr@1"]
+      1.0
+    """
 
     shown: ClassVar[tuple[str, ...]] = ("hr@10", "ndcg@10")
 
@@ -103,6 +111,14 @@ class GapAuc:
 
     The first alone does not tell a model that counts likes from one that reads titles, so
     checkpoints are ranked by the mean of both.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.texts import AnswerOptions, Datum, GapAuc, Questions
+      >>> data = [Datum(user=user, answer=answer) for user in (0, 1) for answer in (0, 1)]
+      >>> asked = Questions(data=data, prompts=[""] * 4)
+      >>> GapAuc().measure(np.array([2.0, 1.0, -1.0, -2.0]), asked, AnswerOptions())
+      {'mean_auc': 0.875, 'auc': 0.75, 'within_user_auc': 1.0}
     """
 
     shown: ClassVar[tuple[str, ...]] = ("mean_auc", "auc", "within_user_auc")
@@ -127,7 +143,15 @@ class GapAuc:
 
 @dataclasses.dataclass(frozen=True)
 class RatingErrors:
-    """RMSE and MAE of stars `[N]`, and the share of texts that were a number if they were read."""
+    """RMSE and MAE of stars `[N]`; of numbers read out of texts also the share that could be read.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.texts import AnswerOptions, Datum, Questions, RatingErrors
+      >>> asked = Questions(data=[Datum(star=4), Datum(star=2)], prompts=["", ""])
+      >>> RatingErrors().measure(np.array([4.0, 4.0]), asked, AnswerOptions())["mae"]
+      1.0
+    """
 
     shown: ClassVar[tuple[str, ...]] = ("rmse",)
 
@@ -150,7 +174,14 @@ class TextOverlap:
     """BLEU and ROUGE of texts against the field that they should be, and the share with its hint.
 
     Attributes:
-      field: the reference.
+      field: name of the field that holds the reference.
+
+    Example:
+      >>> from jaxrec.texts import AnswerOptions, Datum, Questions, TextOverlap
+      >>> fields = [{"title": "a good film", "hint": "film"}]
+      >>> asked = Questions(data=[Datum()], prompts=[""], fields=fields)
+      >>> TextOverlap("title").measure(["a bad film"], asked, AnswerOptions())["says_hint"]
+      1.0
     """
 
     field: str

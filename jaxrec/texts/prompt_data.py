@@ -148,6 +148,15 @@ def eval_candidates(dataset: Dataset, stage: str, count: int, seed: int) -> np.n
     """Put each user's target among items that they never met, in random order: [U, count].
 
     Unlike in training, held-out items of the user are not negatives.
+
+    Example:
+      >>> from jaxrec.data import Dataset, leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import eval_candidates
+      >>> interactions = tiny_interactions(users=40)
+      >>> dataset = Dataset(interactions, leave_one_out(interactions))
+      >>> eval_candidates(dataset, "test", count=5, seed=0).shape
+      (40, 5)
     """
     split = dataset.split
     target = split.valid_target if stage == "valid" else split.test_target

@@ -7,7 +7,7 @@ about. Draws happen in a fixed order, which a run's seed relies on: first those 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -66,8 +66,8 @@ class Source(Protocol, Generic[D]):
 class _OfUsers:
     """What sources about users share: all users are asked, with the history that a stage allows."""
 
-    unit: Unit = dataclasses.field(default="user", init=False)
-    needs: frozenset[Need] = dataclasses.field(default=frozenset(), init=False)
+    unit: ClassVar[Unit] = "user"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def units(self, data: PromptData, stage: Stage) -> np.ndarray:
         """All users."""
@@ -123,8 +123,8 @@ class OneOf:
     """Adds candidates: the item of the inner source among items that are new to its user."""
 
     inner: Prefixes | Pairs
-    unit: Unit = dataclasses.field(default="user", init=False)
-    needs: frozenset[Need] = dataclasses.field(default=frozenset({"candidates"}), init=False)
+    unit: ClassVar[Unit] = "user"
+    needs: ClassVar[frozenset[Need]] = frozenset({"candidates"})
 
     def training(self, data: PromptData) -> Stream:
         """Candidates of which all but one are missing from the training history."""
@@ -155,8 +155,8 @@ class Asked:
     """Asks whether an item is the inner source's: it is one half of the time, else a new one."""
 
     inner: Prefixes | Pairs
-    unit: Unit = dataclasses.field(default="user", init=False)
-    needs: frozenset[Need] = dataclasses.field(default=frozenset(), init=False)
+    unit: ClassVar[Unit] = "user"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def training(self, data: PromptData) -> Stream:
         """The item itself, or as often an item that is not in the training history."""
@@ -197,7 +197,7 @@ class RatedRows:
 
     reviews: tuple[str, ...] = ()
     like_from: int = 4
-    unit: Unit = dataclasses.field(default="row", init=False)
+    unit: ClassVar[Unit] = "row"
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -252,8 +252,8 @@ class GivenStar:
     """Asks whether a number of stars is the true one: it is one half of the time."""
 
     inner: RatedRows = RatedRows()
-    unit: Unit = dataclasses.field(default="row", init=False)
-    needs: frozenset[Need] = dataclasses.field(default=frozenset({"ratings"}), init=False)
+    unit: ClassVar[Unit] = "row"
+    needs: ClassVar[frozenset[Need]] = frozenset({"ratings"})
 
     def training(self, data: PromptData) -> Stream:
         """The true star, or as often one of the four others."""

@@ -36,6 +36,21 @@ class TextTask(Generic[D]):
       metric: reads the answers.
       validated_by: the template of validations during training; "" for the first seen one.
       selects: whether the task's validation score counts when checkpoints are ranked.
+
+    Example:
+      >>> from jaxrec.texts import Choice, ChoiceMetrics, Datum, Pairs, TextTask
+      >>> from jaxrec.texts import ask, make_templates
+      >>> kind = Choice(("yes", "no"))
+      >>> task = TextTask(
+      ...     name="like",
+      ...     source=Pairs(),
+      ...     render=lambda datum, titles: {"film": titles[datum.asked]},
+      ...     templates=make_templates("like", kind, seen=["is {film} any good ?"]),
+      ...     answer=kind,
+      ...     metric=ChoiceMetrics(),
+      ... )
+      >>> ask(task, task.wordings["seen"], ["Alien", "Cats"], [Datum(asked=1, answer=1)]).prompts
+      ['is Cats any good ?']
     """
 
     name: str
@@ -119,6 +134,12 @@ def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[T
 
     Raises:
       ConfigError: an unknown name; the message names the nearest one.
+
+    Example:
+      >>> from jaxrec.systems.p5 import TASKS
+      >>> from jaxrec.texts import find_tasks
+      >>> [task.templates[0].source for task in find_tasks(["straightforward"], TASKS)]
+      ['what should {user} watch ?']
     """
     tasks = []
     for name in names:
@@ -135,6 +156,17 @@ def training_stream(task: TextTask[D], data: D) -> Task:
 
     Raises:
       DataError: the data lack what the task needs.
+
+    Example:
+      >>> from jaxrec.data import click_windows
+      >>> from jaxrec.systems.tallrec import CLICK, ClickData
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import training_stream
+      >>> data = tiny_interactions()
+      >>> windows = {"train": click_windows(data, history=3)}
+      >>> stream = training_stream(CLICK, ClickData(windows=windows, titles=data.items.labels()))
+      >>> stream.example(seed=0, place=0)[1]
+      'No.'
     """
     stream = task.source.training(data)
 
@@ -171,14 +203,31 @@ def ask(
 def instructions(
     task: TextTask[D], template: Template, data: D, examples: Sequence[Datum]
 ) -> list[Instruction]:
-    """Write examples as records of instruction, input and output."""
+    """Write examples as records of instruction, input and output, for a model that continues text.
+
+    Args:
+      task: what the examples belong to.
+      template: one of its wordings.
+      data: what the examples' numbers refer to.
+      examples: from the task's source.
+
+    Raises:
+      ConfigError: the template asks for a field that the data do not give.
+    """
     return [template.instruct(task.fields(datum, data)) for datum in examples]
 
 
 def measure_task(
     task: TextTask[D], model: Answerer, questions: Questions, options: AnswerOptions
 ) -> dict[str, float]:
-    """Let a model answer questions, and measure the answers by the task's metric."""
+    """Let a model answer questions, and measure the answers by the task's metric.
+
+    Args:
+      task: what the questions belong to.
+      model: answers them, such as `Prompted`.
+      questions: from `ask`.
+      options: settings of the answers and of their metric.
+    """
     return task.metric.measure(task.answer.answer(model, questions, options), questions, options)
 
 

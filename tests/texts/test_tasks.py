@@ -217,7 +217,7 @@ class Oracle:
             right = [datum.answer for datum in self.data]
         else:
             right = [texts.index(f"{datum.star}.0") for datum in self.data]
-        return np.log(0.01 + np.eye(len(texts))[right])
+        return np.log(1e-6 + np.eye(len(texts))[right])
 
     def write(self, prompts, max_tokens):
         raise NotImplementedError

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxrec.systems.tallrec.tasks import (
         ANSWERS as ANSWERS,
         CLICK as CLICK,
+        ClickData as ClickData,
         click_prompts as click_prompts,
     )
 else:

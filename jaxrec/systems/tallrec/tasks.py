@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from jaxrec.texts import (
     Choice,
     Datum,
     GapAuc,
+    Need,
     Stream,
     TextTask,
+    Unit,
     instructions,
 )
 
@@ -46,10 +48,8 @@ class ClickData:
 class WindowSource:
     """A datum is a click window, see `data.ClickWindows`."""
 
-    unit: Literal["row"] = dataclasses.field(default="row", init=False)
-    needs: frozenset[Literal["ratings", "reviews", "candidates"]] = dataclasses.field(
-        default=frozenset(), init=False
-    )
+    unit: ClassVar[Unit] = "row"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def training(self, data: ClickData) -> Stream:
         """Every training window with its whole history."""
