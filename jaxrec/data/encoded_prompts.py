@@ -39,7 +39,7 @@ def encode_texts(
 
     Example:
       >>> from jaxrec.data import encode_texts, train_unigram
-      >>> tokenizer = train_unigram(["ab ab ba"] * 3, 270)
+      >>> tokenizer = train_unigram(["ab ab ba"] * 3, 360)
       >>> tokens, valid = encode_texts(tokenizer, ["ab", ""])
       >>> tokens.shape, valid[:, 0].tolist()
       ((2, 8), [True, True])

@@ -39,8 +39,8 @@ class Instruction:
 
     Example:
       >>> from jaxrec.data import Instruction
-      >>> print(Instruction("Add.", "1 2", "3").prompt[-40:])
-      struction:
+      >>> print(Instruction("Add.", "1 2", "3").prompt[-52:])
+      ### Instruction:
       Add.
       <BLANKLINE>
       ### Input:
@@ -165,7 +165,7 @@ def encode_instructions(
       >>> tokenizer = train_bpe(["Say hi."], 260)
       >>> rows = encode_instructions(tokenizer, [Instruction("Say hi.", "", "Hi.")], 500)
       >>> tokenizer.decode(rows.tokens[0][rows.weights[0] > 0])
-      'Hi.<|endoftext|>'
+      'Hi.</s>'
     """
     if not examples:
         raise DataError("no instructions to encode")

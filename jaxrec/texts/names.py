@@ -59,7 +59,8 @@ def item_numbers(codes: ItemCodes) -> np.ndarray:
       >>> import numpy as np
       >>> from jaxrec.ids import ItemCodes
       >>> from jaxrec.texts import item_numbers
-      >>> item_numbers(ItemCodes(np.array([[0, 3], [2, 1]]), (4, 10))).tolist()
+      >>> codes = ItemCodes(codes=np.array([[0, 3], [2, 1]]), sizes=(4, 10), scheme="by hand")
+      >>> item_numbers(codes).tolist()
       [3, 21]
     """
     number = np.zeros(codes.num_items, np.int64)

@@ -49,7 +49,7 @@ def make_tokenizer(corpus: Sequence[str], names: Names, codes: ItemCodes, size: 
       >>> from jaxrec.texts import make_names, make_tokenizer
       >>> codes = simple.independent(3)
       >>> names = make_names("tokens", "tokens", codes, num_users=2)
-      >>> tokenizer = make_tokenizer(["after <a_0> comes <a_2>"] * 9, names, codes, size=280)
+      >>> tokenizer = make_tokenizer(["after <a_0> comes <a_2>"] * 9, names, codes, size=360)
       >>> tokenizer.tokenize("after<a_0> comes<user_2>")
       ['▁after', '<a_0>', '▁comes', '<user_2>']
     """

@@ -96,14 +96,6 @@ def from_scratch(
       words: texts that become one token each, such as quoted titles. A title that two items share
         is one token.
       seed: seed of the parameters.
-
-    Example:
-      >>> from jaxrec.models import TransformerConfig
-      >>> from jaxrec.texts import tuned
-      >>> shape = TransformerConfig(width=8, depth=1, num_heads=1)
-      >>> text = tuned.from_scratch(shape, ["liked"], 260, ['"Alien (1979)"'], seed=0)
-      >>> text.tokenizer.tokenize('"Alien (1979)"')
-      ['"Alien (1979)"']
     """
     tokenizer = train_bpe(texts, vocab_size)
     tokenizer.add_tokens(list(dict.fromkeys(words)))

@@ -145,7 +145,7 @@ def click_prompts(
       >>> data = tiny_interactions()
       >>> windows = click_windows(data, history=2).take(slice(1))
       >>> print(click_prompts(windows, data.items.labels())[0].input.splitlines()[-1])
-      Whether the user will like the target movie "Film 005 (1955)"?
+      Whether the user will like the target movie "Film 026 (1976)"?
     """
     examples = [
         window_datum(windows, row, None if kept is None else kept[row])
