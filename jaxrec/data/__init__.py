@@ -14,10 +14,7 @@ if TYPE_CHECKING:
         bucketed_batches as bucketed_batches,
     )
     from jaxrec.data.clicks import (
-        NO as NO,
-        YES as YES,
         ClickWindows as ClickWindows,
-        click_prompts as click_prompts,
         click_windows as click_windows,
         published_split as published_split,
         random_parts as random_parts,
@@ -32,6 +29,13 @@ if TYPE_CHECKING:
     )
     from jaxrec.data.description import describe as describe
     from jaxrec.data.download import cache_dir as cache_dir
+    from jaxrec.data.encoded_prompts import (
+        Group as Group,
+        encode_examples as encode_examples,
+        encode_texts as encode_texts,
+        group_tasks as group_tasks,
+        prompt_batches as prompt_batches,
+    )
     from jaxrec.data.filters import (
         k_core as k_core,
         keep_users as keep_users,
@@ -77,14 +81,10 @@ if TYPE_CHECKING:
     from jaxrec.data.prefixes import Prefixes as Prefixes
     from jaxrec.data.prompts import (
         Fields as Fields,
-        Group as Group,
         Mixture as Mixture,
         Task as Task,
         Template as Template,
-        encode_texts as encode_texts,
-        group_tasks as group_tasks,
         holes as holes,
-        prompt_batches as prompt_batches,
     )
     from jaxrec.data.ratings import rating_text as rating_text
     from jaxrec.data.recbole import read_recbole as read_recbole

@@ -1,8 +1,8 @@
 """Instruction data: records of instruction, input and output, their frame and their tokens.
 
-The frame is Alpaca's (Taori et al. 2023), two fixed texts that TALLRec and its followers tuned
-models on. A record's tokens are those of the framed text as a whole: tokenizing prompt and answer
-apart would move the boundary between them.
+The frame is Alpaca's (Taori et al. 2023): two fixed texts that TALLRec and its successors tune
+models on. The framed text is tokenized as a whole, because tokenizing prompt and answer separately
+would move the boundary between them.
 """
 
 import dataclasses
@@ -35,7 +35,19 @@ _FIELDS = ("instruction", "input", "output")
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One record; `input` is "" where the instruction says all."""
+    """One record; `input` is "" where the instruction needs none.
+
+    Example:
+      >>> from jaxrec.data import Instruction
+      >>> print(Instruction("Add.", "1 2", "3").prompt[-52:])
+      ### Instruction:
+      Add.
+      <BLANKLINE>
+      ### Input:
+      1 2
+      <BLANKLINE>
+      ### Response:
+    """
 
     instruction: str
     input: str
@@ -49,11 +61,20 @@ class Instruction:
 
 
 def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
-    """Read records from a JSON list or from JSON lines, gzipped where the name ends in `.gz`.
+    """Read records from a JSON list or from JSON lines, gzipped if the name ends in `.gz`.
 
     Raises:
-      DataError: no such file, not JSON, or a record without a field or with one that is no text;
-        names the record.
+      DataError: the file is missing or not JSON, or a field of a record is missing or not a text;
+        the message names the record.
+
+    Example:
+      >>> import json, pathlib, tempfile
+      >>> from jaxrec.data import read_instructions
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = pathlib.Path(directory) / "records.json"
+      ...     _ = path.write_text(json.dumps([{"instruction": "Say hi.", "output": "Hi."}]))
+      ...     read_instructions(path)
+      [Instruction(instruction='Say hi.', input='', output='Hi.')]
     """
     path = Path(path)
     try:
@@ -74,7 +95,10 @@ def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
 
 def _record(path: Path, number: int, row: Any) -> Instruction:
     if not isinstance(row, dict):
-        raise DataError(f"{path}: record {number} is {type(row).__name__}, not an object")
+        raise DataError(
+            f"{path}: record {number} is {type(row).__name__}, not an object with the fields "
+            f"{', '.join(_FIELDS)}"
+        )
     row = {"input": "", **row}
     for name in _FIELDS:
         if not isinstance(row.get(name), str):
@@ -91,7 +115,7 @@ class TokenRows:
     Attributes:
       tokens: `[N, T]` int32.
       valid: `[N, T]` bool.
-      weights: `[N, T]` float32, of each token as a target: 1 where it is learned.
+      weights: `[N, T]` float32 weights of the tokens as targets; 1 for tokens to learn.
       answer: `[N]` int32, position of the first token of the answer.
     """
 
@@ -104,7 +128,7 @@ class TokenRows:
         return len(self.tokens)
 
     def take(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
-        """Rows as a batch: {"tokens", "valid", "weights"}."""
+        """Return rows as a batch: {"tokens", "valid", "weights"}."""
         return {
             "tokens": self.tokens[rows],
             "valid": self.valid[rows],
@@ -128,18 +152,29 @@ def encode_instructions(
       tokenizer: of transformers, with a fast backend and an end-of-text token.
       examples: records.
       max_length: most tokens of a text.
-      on_prompt: learn the prompt too, as TALLRec does; else the answer and its end alone.
-      multiple: the common length is the longest text's, rounded up to this.
+      on_prompt: learn the prompt too, as TALLRec does; otherwise only the answer and its end.
+      multiple: the length of the longest text is rounded up to a multiple of this.
 
     Raises:
-      ConfigError: a tokenizer that cannot do this, or an answer longer than `max_length`.
+      ConfigError: the tokenizer is slow or has no end-of-text token, or an answer is longer than
+        `max_length`.
       DataError: no records.
+
+    Example:
+      >>> from jaxrec.data import Instruction, encode_instructions, train_bpe
+      >>> tokenizer = train_bpe(["Say hi."], 260)
+      >>> rows = encode_instructions(tokenizer, [Instruction("Say hi.", "", "Hi.")], 500)
+      >>> tokenizer.decode(rows.tokens[0][rows.weights[0] > 0])
+      'Hi.</s>'
     """
     if not examples:
         raise DataError("no instructions to encode")
     end = tokenizer.eos_token_id
     if end is None or not tokenizer.is_fast:
-        raise ConfigError("instructions need a fast tokenizer with an end-of-text token")
+        raise ConfigError(
+            "instructions need a fast tokenizer with an end-of-text token, and this one is "
+            f"{'fast' if tokenizer.is_fast else 'slow'} with the token {tokenizer.eos_token!r}"
+        )
     texts = [example.prompt + example.output for example in examples]
     found = tokenizer(texts, return_offsets_mapping=True)
     rows, starts = [], []
@@ -147,14 +182,14 @@ def encode_instructions(
         examples, found["input_ids"], found["offset_mapping"], strict=True
     ):
         begin = len(example.prompt)
-        # The token over the boundary, where there is one, holds part of the answer.
+        # A token that crosses the boundary holds part of the answer.
         start = next((i for i, (_, stop) in enumerate(spans) if stop > begin), len(tokens))
         tokens = tokens if tokens and tokens[-1] == end else [*tokens, end]
         surplus = max(len(tokens) - max_length, 0)
         if surplus >= start:
             raise ConfigError(
                 f"the answer {example.output[:40]!r} and one token before it need "
-                f"{len(tokens) - start + 1} tokens, max_length is {max_length}; raise it"
+                f"{len(tokens) - start + 1} tokens, and max_length is {max_length}; raise it"
             )
         rows.append(tokens[surplus:])
         starts.append(start - surplus)
@@ -172,18 +207,26 @@ def encode_instructions(
 def instruction_batches(
     rows: TokenRows, *, batch_size: int, seed: int
 ) -> "grain.IterDataset[Mapping[str, np.ndarray]]":
-    """Endless, seeded, resumable batches: every row once an epoch, in a new order each.
+    """Return endless, seeded, resumable batches: every row once in each epoch, in a new order.
 
     Args:
-      rows: what to draw from; fewer than a batch are drawn several times over.
-      batch_size: rows a batch.
-      seed: of the orders.
+      rows: what to draw from; if they are fewer than a batch, a batch has some several times.
+      batch_size: number of rows in a batch.
+      seed: seed of the orders.
 
     Returns:
       A Grain dataset of {"tokens", "valid", "weights"}; its iterator is checkpointable.
 
     Raises:
       ConfigError: a batch of less than one row.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.data import TokenRows, instruction_batches
+      >>> cells = np.zeros((3, 4), int)
+      >>> rows = TokenRows(tokens=cells, valid=cells == 0, weights=cells, answer=cells[:, 0])
+      >>> next(iter(instruction_batches(rows, batch_size=2, seed=0)))["tokens"].shape
+      (2, 4)
     """
     import grain
 
@@ -199,6 +242,6 @@ def instruction_batches(
         epochs = {epoch: order(epoch) for epoch in np.unique(places // count).tolist()}
         return rows.take(np.array([epochs[p // count][p % count] for p in places.tolist()]))
 
-    steps = grain.MapDataset.range(sys.maxsize // (2 * batch_size))  # for all purposes endless
+    steps = grain.MapDataset.range(sys.maxsize // (2 * batch_size))  # practically endless
     options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=2)
     return steps.map(batch).to_iter_dataset(options)

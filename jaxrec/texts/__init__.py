@@ -4,27 +4,71 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.texts import clicks as clicks, tuned as tuned
-    from jaxrec.texts.prompted import (
-        Prompted as Prompted,
+    from jaxrec.texts.answer_kinds import (
+        Answerer as Answerer,
+        AnswerKind as AnswerKind,
+        AnswerOptions as AnswerOptions,
+        CatalogueItem as CatalogueItem,
+        Choice as Choice,
+        FreeText as FreeText,
+        OneOfCandidates as OneOfCandidates,
+        Rating as Rating,
+    )
+    from jaxrec.texts.datum import Datum as Datum
+    from jaxrec.texts.metrics import (
+        ChoiceMetrics as ChoiceMetrics,
+        GapAuc as GapAuc,
+        ListMetrics as ListMetrics,
+        Metric as Metric,
+        RatingErrors as RatingErrors,
+        TextOverlap as TextOverlap,
+    )
+    from jaxrec.texts.names import (
+        Names as Names,
         Writing as Writing,
-        fitted as fitted,
+        check_writable as check_writable,
+        fit_templates as fit_templates,
         item_numbers as item_numbers,
         make_names as make_names,
-        make_tokenizer as make_tokenizer,
-        measure as measure,
-        plan_prompts as plan_prompts,
     )
-    from jaxrec.texts.tasks import (
-        NEEDS_RATINGS as NEEDS_RATINGS,
-        NEEDS_REVIEWS as NEEDS_REVIEWS,
-        NO as NO,
-        YES as YES,
+    from jaxrec.texts.prompt_data import (
         PromptData as PromptData,
-        check_data as check_data,
+        draw_others as draw_others,
         eval_candidates as eval_candidates,
         held_out as held_out,
-        make_task as make_task,
-        reviewed_rows as reviewed_rows,
+        render as render,
+    )
+    from jaxrec.texts.prompted import (
+        Prompted as Prompted,
+        count_tokens as count_tokens,
+        make_tokenizer as make_tokenizer,
+        plan_prompts as plan_prompts,
+    )
+    from jaxrec.texts.questions import Questions as Questions
+    from jaxrec.texts.sources import (
+        NO as NO,
+        YES as YES,
+        Asked as Asked,
+        GivenStar as GivenStar,
+        Need as Need,
+        OneOf as OneOf,
+        Pairs as Pairs,
+        Prefixes as Prefixes,
+        RatedRows as RatedRows,
+        Source as Source,
+        Stream as Stream,
+        Unit as Unit,
+    )
+    from jaxrec.texts.tasks import (
+        TextTask as TextTask,
+        ask as ask,
+        check_data as check_data,
+        find_tasks as find_tasks,
+        instructions as instructions,
+        make_templates as make_templates,
+        measure_task as measure_task,
+        training_stream as training_stream,
+        validation_units as validation_units,
     )
     from jaxrec.texts.tuned import TextModel as TextModel
 else:

@@ -1,4 +1,4 @@
-"""What stands beside a model that says whether a user will like an item: controls and baselines."""
+"""Controls and baselines for models that say whether a user will like an item."""
 
 import dataclasses
 import functools
@@ -33,13 +33,15 @@ BASELINES: dict[str, Any] = {
     "caser": CaserConfig(**_SIZES),
     "sasrec": _SASREC,
     "dros": dros(_SASREC, alpha=0.1),
-    # They read vectors of the titles. Tied, so that a title without an example is scored by them.
+    # These read vectors of the titles. They are tied, so that the vectors also score titles without
+    # a training example.
     "gru4rec_text": Gru4RecConfig(**_SIZES, tied=True),
     "dros_text": dros(_SASREC, alpha=0.1),
 }
-# Of the sum of the two controls: how much one more liked title of ten counts beside a mean rating.
+# Weight of one liked title beside an item's share of likes, in the sum of the two controls.
 _LIKED_WEIGHT = 0.05
-# Few-shot baselines have a fixed number of steps: their validation is larger than what they learn.
+# Below this many training windows, baselines train for a fixed number of steps: the validation
+# windows would outnumber those that they learn from.
 _FEW = 1000
 
 
@@ -47,7 +49,11 @@ def check(name: str) -> None:
     """Reject an unknown baseline.
 
     Raises:
-      ConfigError: naming the nearest one.
+      ConfigError: no such baseline; the message names the nearest one.
+
+    Example:
+      >>> from jaxrec.texts import clicks
+      >>> clicks.check("gru4rec")
     """
     if name not in BASELINES:
         raise ConfigError(
@@ -56,18 +62,36 @@ def check(name: str) -> None:
 
 
 def spread(windows: ClickWindows, count: int) -> ClickWindows:
-    """So many windows, evenly spread so that all users are among them; all for 0."""
+    """Take `count` windows, spread evenly over all users; 0 takes all.
+
+    Example:
+      >>> from jaxrec.data import click_windows
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import clicks
+      >>> len(clicks.spread(click_windows(tiny_interactions(), history=3), 10))
+      10
+    """
     if not count or count >= len(windows):
         return windows
     return windows.take(np.linspace(0, len(windows) - 1, count).astype(int))
 
 
 def controls(train: ClickWindows, test: ClickWindows) -> dict[str, np.ndarray]:
-    """Scores that read no item of the history, or no history: `[N]` each.
+    """Score the test windows without reading which items the history holds: `[N]` each.
 
-    "liked titles" counts the liked items of the prompt, "item mean" is the share of likes among the
-    training windows with this target (their overall share for a target without any), and the third
-    is their sum, a twentieth for each liked title.
+    "liked titles" counts the liked items of the prompt. "item mean" is the share of likes among the
+    training windows with the same target; a target without any gets the overall share. The third
+    control is their sum, in which each liked title counts a twentieth.
+
+    Items are told apart by their numbers, so two items with one title have a mean each.
+
+    Example:
+      >>> from jaxrec.data import click_windows, split_users
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import clicks
+      >>> train, _, test = split_users(click_windows(tiny_interactions(), history=3))
+      >>> list(clicks.controls(train, test))
+      ['liked titles', 'item mean', 'item mean + liked titles']
     """
     size = int(max(train.target.max(), test.target.max())) + 1
     likes = np.bincount(train.target, train.label, minlength=size)
@@ -93,14 +117,15 @@ def baseline(
     """Train a sequential baseline in click mode and score the test windows: `[N]`.
 
     Args:
-      name: of `BASELINES`.
-      train: windows to learn; of fewer than 1,000 the last step's parameters are measured.
+      name: one of `BASELINES`.
+      train: windows to learn from. With fewer than 1,000 of them, the parameters of the last step
+        are measured.
       valid: windows that choose the checkpoint otherwise.
       test: windows to score.
-      titles: of all items; a baseline of texts reads them by the sentence encoder at hand, or by
-        TF-IDF.
-      seed: of the training.
-      directory: of the run.
+      titles: of all items; baselines that read texts encode them with an installed sentence
+        encoder, or with TF-IDF.
+      seed: seed of the training.
+      directory: of the run; the baseline is trained below it.
     """
     few, num_items = len(train) < _FEW, len(titles)
     text = encode(titles, find_sentence_encoder()) if name.endswith(_TEXT) else None
@@ -129,17 +154,26 @@ def baseline(
 
 
 def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int) -> dict[str, Any]:
-    """AUC of every scoring, and the first one's difference to the others: JSON-able.
+    """Compute the AUC of every system, and the first one's difference to the others: JSON-able.
 
     Args:
       systems: scores `[N]` by name; the first is the model.
       test: the windows.
-      resamples: of the bootstrap over users.
+      resamples: number of resamples of the bootstrap over users.
+
+    Example:
+      >>> from jaxrec.data import click_windows
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import clicks
+      >>> windows = click_windows(tiny_interactions(), history=3)
+      >>> report = clicks.table({"model": windows.label.astype(float)}, windows, resamples=5)
+      >>> report["rows"]["model"]["metrics"]["auc"]
+      1.0
     """
     rows = {}
     for name, scores in systems.items():
-        found = click_metrics(test.label, scores, test.user, resamples=resamples)
-        metrics = {"auc": found.auc, "within_user_auc": found.within_user}
+        both = click_metrics(test.label, scores, test.user, resamples=resamples)
+        metrics = {"auc": both.auc, "within_user_auc": both.within_user}
         rows[name] = {
             "metrics": {metric: value.mean for metric, value in metrics.items()},
             "intervals": {metric: [value.low, value.high] for metric, value in metrics.items()},
@@ -153,11 +187,11 @@ def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int)
         {
             "baseline": name,
             "metric": "auc",
-            "difference": found.difference,
-            "interval": [found.low, found.high],
-            "p": found.p,
+            "difference": paired.difference,
+            "interval": [paired.low, paired.high],
+            "p": paired.p,
             "p_holm": float(p),
         }
-        for name, found, p in zip(others, tests, holm([t.p for t in tests]), strict=True)
+        for name, paired, p in zip(others, tests, holm([t.p for t in tests]), strict=True)
     ]
     return {"rows": rows, "comparisons": comparisons}

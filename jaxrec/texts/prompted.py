@@ -1,16 +1,15 @@
 """An encoder-decoder that reads text prompts about users and items, and answers with text.
 
-dataset -> names of users and items -> prompts -> tokenizer -> encoder-decoder -> item, word, text
+data set -> names of users and items -> prompts -> tokenizer -> encoder-decoder -> item, word, text
 
-What systems with text prompts share: the names, the tokenizer, the plan of the training, and the
-ways to answer: the best of a trie, a score for each of a few texts, and free text.
+This is what systems with text prompts share: the tokenizer, the training plan, and three ways to
+answer: the best items of a trie, a score for each of a few texts, and free text.
 """
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,8 @@ from jaxrec.core import MeshConfig, ShardingRules
 from jaxrec.data import (
     Group,
     Mixture,
-    Template,
     add_id_tokens,
     encode_texts,
-    holes,
     id_tokens,
     train_unigram,
 )
@@ -41,116 +38,62 @@ from jaxrec.decode import (
 from jaxrec.ids import ItemCodes
 from jaxrec.models import WORDS, EncoderDecoder, TransformerConfig, word_kinds
 from jaxrec.objectives import Loss, language_loss
-from jaxrec.texts.tasks import Names
+from jaxrec.texts.names import Names, check_writable, is_token, without_tokens
 from jaxrec.train import Plan, TrainConfig, make_plan
 
-Writing = Literal["tokens", "numbers"]
-# The first item's number, of four digits so that the tokenizer cuts all numbers much alike, as in
-# the sequential IDs of Hua et al. 2023.
-_FIRST = 1001
-_TOKEN = re.compile(r"<[a-z]+_[0-9]+>")
-# Holes of templates that stand for users and for items.
-USERS, ITEMS = "user", "item|items|asked|candidates"
-# Share of the prompts that a word must be in to be a token of its own.
+# A word becomes a token of its own if at least this share of the prompts has it.
 _FREQUENT = 0.002
 
 
-def item_numbers(codes: ItemCodes) -> np.ndarray:
-    """IDs as numbers, their codes being the digits: `[I]` int64."""
-    number = np.zeros(codes.num_items, np.int64)
-    for level, size in enumerate(codes.sizes):
-        number = number * size + codes.codes[:, level]
-    return number
-
-
-def make_names(items: Writing, users: Writing, codes: ItemCodes, num_users: int) -> Names:
-    """Write users and items.
-
-    Args:
-      items: "tokens": the codes of an ID are tokens of their own, side by side. "numbers": the
-        number that the codes spell is text, which the tokenizer cuts ("item_7391").
-      users: likewise; one token a user.
-      codes: item IDs.
-      num_users: U.
-    """
-    if items == "tokens":
-        pieces = id_tokens(codes.sizes)
-        starts = np.cumsum([0, *codes.sizes[:-1]])
-        rows = (codes.codes + starts[None]).tolist()
-        named = ["".join(pieces[code] for code in row) for row in rows]
-    else:
-        named = [f"item_{_FIRST + number}" for number in item_numbers(codes).tolist()]
-    bare = [f"user_{user + 1}" for user in range(num_users)]
-    people = [f"<{name}>" for name in bare] if users == "tokens" else bare
-    return Names(users=people, items=named, separator="" if items == "tokens" else " , ")
-
-
-def fitted(templates: Sequence[Template], names: Names) -> tuple[Template, ...]:
-    """Templates as the names want them.
-
-    Users with a history may go unnamed; and no spaces stand before those names that are tokens,
-    where they would be tokens.
-    """
-    if names.anyone:
-        templates = [
-            dataclasses.replace(
-                template, source=template.source.replace(f"{{{USERS}}}", names.anyone)
-            )
-            if "items" in holes(template)
-            else template
-            for template in templates
-        ]
-    for hole, written in ((USERS, names.users), (ITEMS, names.items)):
-        if _TOKEN.match(written[0]):
-            templates = [
-                dataclasses.replace(
-                    template, source=re.sub(rf" (?={{(?:{hole})}})", "", template.source)
-                )
-                for template in templates
-            ]
-    return tuple(templates)
-
-
 def make_tokenizer(corpus: Sequence[str], names: Names, codes: ItemCodes, size: int) -> Any:
-    """Train a Unigram tokenizer on prompts, and add those names that are tokens.
+    """Train a Unigram tokenizer on prompts, and add the names that are tokens of their own.
 
     Args:
       corpus: prompts and answers of the training.
-      names: as the prompts have them.
+      names: the names that the prompts use.
       codes: item IDs.
-      size: tokens of the text, the names' not counted.
+      size: number of tokens for the text, the names not counted.
+
+    Example:
+      >>> from jaxrec.ids import simple
+      >>> from jaxrec.texts import make_names, make_tokenizer
+      >>> codes = simple.independent(3)
+      >>> names = make_names("tokens", "tokens", codes, num_users=2)
+      >>> tokenizer = make_tokenizer(["after <a_0> comes <a_2>"] * 9, names, codes, size=360)
+      >>> tokenizer.tokenize("after<a_0> comes<user_2>")
+      ['▁after', '<a_0>', '▁comes', '<user_2>']
     """
     from tokenizers import AddedToken
 
-    bare = [_TOKEN.sub(" ", text) for text in corpus]
+    bare = [without_tokens(text) for text in corpus]
     counts = Counter(word for text in bare for word in text.split())
-    # Names are cut, however often they are met.
+    # Names stay out however frequent they are: the tokenizer cuts them.
     named = {*names.users, *names.items}
     words = [w for w, n in counts.items() if n >= _FREQUENT * len(bare) and w not in named]
     tokenizer = train_unigram(bare, size, words=words)
-    if _TOKEN.match(names.items[0]):
+    if is_token(names.items[0]):
         add_id_tokens(tokenizer, codes.sizes)
-    if _TOKEN.match(names.users[0]):
+    if is_token(names.users[0]):
         tokenizer.add_tokens([AddedToken(n, normalized=False, special=False) for n in names.users])
     return tokenizer
 
 
 def first_token(tokenizer: Any, codes: ItemCodes) -> int | None:
-    """The token of the first code of item IDs; None where items are text."""
+    """The token of the first code of item IDs; None where items are written as text."""
     return tokenizer.get_vocab().get(id_tokens(codes.sizes)[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Prompted:
-    """A model with its tokenizer and items, ready to be asked.
+    """A model with its tokenizer and items, ready to answer prompts.
 
     Attributes:
-      model: reads prompts.
+      model: reads prompts and writes answers.
       params: its variables; None before there are any.
       tokenizer: of transformers.
-      items: what stands for items.
-      variables: those of the model that nobody trains, by collection.
-      batch_size: prompts a call.
+      items: the trie of all items as the model writes them.
+      variables: variables of the model that are not trained, by collection.
+      batch_size: prompts in each call of the model.
     """
 
     model: EncoderDecoder
@@ -169,14 +112,20 @@ class Prompted:
         codes: ItemCodes,
         batch_size: int = 128,
     ) -> "Prompted":
-        """Make the model of a shape, whose vocabulary is the tokenizer's; without parameters."""
+        """Make a model without parameters, whose vocabulary is the tokenizer's.
+
+        Raises:
+          DataError: two items are written alike, so an answer could mean either.
+        """
+        check_writable(names)
         size = len(tokenizer)
         first = first_token(tokenizer, codes)
         begins = [] if first is None else list(range(first, first + codes.sizes[0]))
-        users = tokenizer.convert_tokens_to_ids(names.users) if _TOKEN.match(names.users[0]) else []
+        users = tokenizer.convert_tokens_to_ids(names.users) if is_token(names.users[0]) else []
         begins += users
-        # Nobody writes a user. With the table of the inputs in the softmax, each step would push
-        # all users' vectors the same way, until the encoder could not tell one from another.
+        # The model never writes a user. If users were in the softmax, which shares its table with
+        # the inputs, each step would push all their vectors in the same direction, until the
+        # encoder could not tell one user from another.
         shape = dataclasses.replace(shape, vocab_size=size, read_only=len(users))
         kinds = word_kinds(tokenizer, size, begins)
         return cls(
@@ -191,19 +140,24 @@ class Prompted:
         )
 
     def init(self, key: jax.Array) -> Any:
-        """Parameters to begin with, with their axis names."""
+        """Draw the initial parameters, with their axis names."""
         tokens = jnp.zeros((1, 2), jnp.int32)
-        found = self.model.init(key, tokens, tokens == 0, tokens, tokens == 0)
-        return {"params": found["params"]}
+        variables = self.model.init(key, tokens, tokens == 0, tokens, tokens == 0)
+        return {"params": variables["params"]}
 
     def join(self, trained: Any, frozen: Any = None) -> Any:
-        """The model's variables, from its parameters."""
+        """The model's variables: the trained parameters and what is not trained."""
         del frozen
         return {**trained, **self.variables}
 
     def with_params(self, params: Any) -> "Prompted":
-        """The same with the model's variables."""
+        """The same model with other variables."""
         return dataclasses.replace(self, params=params)
+
+    @property
+    def num_items(self) -> int:
+        """I, items that it can recommend."""
+        return len(self.items)
 
     @property
     def _call(self) -> dict[str, Any]:
@@ -221,7 +175,17 @@ class Prompted:
         allowed: np.ndarray | None = None,
         excluded: Sequence[np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best items for each prompt, see `decode.choose_answers`: `[N, K]` and scores."""
+        """Find the best items for each prompt by an exact search over the trie.
+
+        Args:
+          prompts: N texts.
+          beams: K.
+          allowed: `[N, I]` bool items that may be found; None for all.
+          excluded: N arrays of items that may not be found; None for none.
+
+        Returns:
+          `[N, K]` item numbers, best first and -1 in unfilled places, and their log-probabilities.
+        """
         request = Request(allowed=None if allowed is None else jnp.asarray(allowed))
         if excluded is not None:
             request = Request.excluding(excluded, request.allowed)
@@ -236,7 +200,7 @@ class Prompted:
         )
 
     def recommend_freely(self, prompts: Sequence[str], *, beams: int) -> np.ndarray:
-        """The same over the whole vocabulary, -1 for what is no item: `[N, K]`."""
+        """Search the whole vocabulary: `[N, K]` item numbers, -1 for a text that is no item."""
         return write_answers(
             self.model,
             self.params,
@@ -248,13 +212,13 @@ class Prompted:
         )
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-        """Log-probability of each of a few texts as the answer to each prompt: `[N, A]`."""
+        """Log-probability of each text as the answer to each prompt: `[N, A]`."""
         answers = Answers.of_texts(self.tokenizer, texts, len(self.tokenizer))
         read = self._read(prompts)
         return score_answers(self.model, self.params, answers, read, **self._call)
 
     def write(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
-        """Answer each prompt with text, greedily."""
+        """Answer each prompt with text, token by token, each time with the likeliest one."""
         return complete(
             self.model,
             self.params,
@@ -273,22 +237,30 @@ def plan_prompts(
     mesh: MeshConfig,
     rules: ShardingRules,
 ) -> Plan:
-    """Compile the training step for batches of `data.prompts.prompt_batches`.
+    """Compile the training step for batches of `data.prompt_batches`.
+
+    Args:
+      prompted: the model.
+      mixture: the tasks, whose rows give the shapes.
+      groups: from `data.group_tasks`.
+      config: of the training.
+      mesh: devices.
+      rules: where parameters and batches lie.
 
     Raises:
-      ConfigError, ResourceError: as of `make_plan`.
+      ConfigError, ResourceError: see `make_plan`.
     """
     model = prompted.model
 
     def loss(params: Any, batch: Mapping[str, Any], key: jax.Array) -> Loss:
         keys = jax.random.split(key, len(groups))
-        each = [
+        losses = [
             language_loss(model, params, batch[name], keys[n])
             for n, name in enumerate(sorted(batch))
         ]
         return Loss(
-            total=jnp.stack([found.total for found in each]).sum(),
-            weight=jnp.stack([found.weight for found in each]).sum(),
+            total=jnp.stack([part.total for part in losses]).sum(),
+            weight=jnp.stack([part.weight for part in losses]).sum(),
             parts={},
         )
 
@@ -309,7 +281,15 @@ def plan_prompts(
     )
 
 
-def measure(batch: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[int, int]:
-    """Tokens that the model reads and writes of a batch, and the cells that they lie in."""
+def count_tokens(batch: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[int, int]:
+    """Count the tokens of a batch that are not padding, and all its cells.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.texts import count_tokens
+      >>> mask = np.array([[True, True, False]])
+      >>> count_tokens({"group_0": {"source_valid": mask, "valid": mask}})
+      (4, 6)
+    """
     masks = [group[name] for group in batch.values() for name in ("source_valid", "valid")]
     return sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)

@@ -1,315 +1,273 @@
-"""Tasks of a leave-one-out data set for prompts: whose templates, and what fills them.
+"""A text task is one record: its data, how they are written, what an answer is, how it is measured.
 
-What a prompt of the training may say comes from the training part alone: histories are beginnings
-of it, targets lie in it, and items shown as ones that a user has not met may well be the held-out
-ones. Ratings and reviews have a random split of their own, out of whose training part the held-out
-pairs of the other tasks are kept.
+A new task is a new record in the file of its system; the code that trains and measures tasks reads
+the records and knows no task by its name. P5's tasks are in `systems/p5/tasks.py`, TALLRec's in
+`systems/tallrec/tasks.py`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError, nearest
-from jaxrec.data import Dataset, Fields, Reviews, RowSplit, Task, Template, rating_text
+from jaxrec.data import Dataset, Fields, Instruction, Task, Template, holes
+from jaxrec.texts.answer_kinds import Answerer, AnswerKind, AnswerOptions
+from jaxrec.texts.datum import Datum
+from jaxrec.texts.metrics import Metric
+from jaxrec.texts.names import Names, fit_templates
+from jaxrec.texts.questions import Questions
+from jaxrec.texts.sources import Source
 
-YES, NO, LIKE, DISLIKE = "yes", "no", "like", "dislike"
-_LIKED = 4.0
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Names:
-    """How users and items are written.
-
-    Attributes:
-      users: [U] strings.
-      items: [I] strings.
-      separator: between items.
-      anyone: what prompts with a history call their user; "" for the user's own name.
-    """
-
-    users: list[str]
-    items: list[str]
-    separator: str
-    anyone: str = ""
-
-    def list(self, items: np.ndarray) -> str:
-        """Several items."""
-        return self.separator.join(self.items[item] for item in items.tolist())
+D = TypeVar("D")
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PromptData:
-    """What all tasks are made of.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextTask(Generic[D]):
+    """A task.
 
     Attributes:
-      dataset: interactions and their leave-one-out split.
-      names: of users and items.
-      ratings: rows of `dataset.interactions`, split at random; None without ratings.
-      reviews: of those rows; None without any.
-      max_items: most recent items of a history that a prompt shows.
-      candidates: items that a prompt offers, the target among them.
-      max_targets: most recent training interactions of a user that prompts with a history ask for;
-        0 for all.
+      name: unique among the tasks of a system.
+      source: what a datum is, and how data of type `D` give training and evaluation data.
+      render: writes a datum as the fields of the templates.
+      templates: wordings, some seen in training; see `make_templates`.
+      answer: what an answer is.
+      metric: reads the answers.
+      validated_by: the template of validations during training; "" for the first seen one.
+      selects: whether the task's validation score counts when checkpoints are ranked.
+
+    Example:
+      >>> from jaxrec.texts import Choice, ChoiceMetrics, Datum, Pairs, TextTask
+      >>> from jaxrec.texts import ask, make_templates
+      >>> kind = Choice(("yes", "no"))
+      >>> task = TextTask(
+      ...     name="like",
+      ...     source=Pairs(),
+      ...     render=lambda datum, titles: {"film": titles[datum.asked]},
+      ...     templates=make_templates("like", kind, seen=["is {film} any good ?"]),
+      ...     answer=kind,
+      ...     metric=ChoiceMetrics(),
+      ... )
+      >>> ask(task, task.wordings["seen"], ["Alien", "Cats"], [Datum(asked=1, answer=1)]).prompts
+      ['is Cats any good ?']
     """
 
-    dataset: Dataset
-    names: Names
-    ratings: RowSplit | None
-    reviews: Reviews | None
-    max_items: int
-    candidates: int
-    max_targets: int = 0
+    name: str
+    source: Source[D]
+    render: Callable[[Datum, D], Fields]
+    templates: tuple[Template, ...]
+    answer: AnswerKind
+    metric: Metric
+    validated_by: str = ""
+    selects: bool = True
 
-    def history(self, user: int, items: np.ndarray) -> dict[str, str]:
-        """Fields of a user and what they have met."""
-        shown = self.names.list(items[-self.max_items :])
-        return {"user": self.names.users[user], "items": shown}
+    def __post_init__(self) -> None:
+        """Reject a template that tells its own answer, and a validation by an unknown one."""
+        for template in self.templates:
+            shown = holes(template.source) & holes(template.target)
+            if shown:
+                raise ConfigError(
+                    f"template {template.name!r} of task {self.name!r} shows {{{min(shown)}}}, "
+                    "which is the answer; take it out of the source"
+                )
+        if self.validated_by:
+            self.template(self.validated_by)
 
-    def offer(self, items: np.ndarray) -> dict[str, str]:
-        """Field of the items to choose from."""
-        return {"candidates": self.names.list(items)}
+    def template(self, name: str) -> Template:
+        """The template with a name.
 
-    def row(self, row: int, rng: np.random.Generator) -> dict[str, str]:
-        """Fields of a rated interaction."""
-        data = self.dataset.interactions
-        user, item, star = int(data.user[row]), int(data.item[row]), float(data.rating[row])
-        titles = data.items.fields.get("title")
-        fields = {
-            "user": self.names.users[user],
-            "item": self.names.items[item],
-            "title": "" if titles is None else titles[item],
-            "star": f"{star:.0f}",
-            "rating": rating_text(star, rng),
-            "liking": LIKE if star >= _LIKED else DISLIKE,
-        }
-        if self.reviews is not None:
-            fields |= {
-                "hint": self.reviews.hint[row],
-                "explanation": self.reviews.explanation[row],
-                "review": self.reviews.text[row],
-                "headline": self.reviews.title[row],
-            }
-        return fields
+        Raises:
+          ConfigError: no such template.
+        """
+        known = {template.name: template for template in self.templates}
+        if name not in known:
+            raise ConfigError(
+                f"task {self.name!r} has no template {name!r}{nearest(name, known)}; "
+                f"templates: {', '.join(known)}"
+            )
+        return known[name]
+
+    @property
+    def wordings(self) -> dict[str, Template]:
+        """The first template that training sees, "seen", and the first that it does not see."""
+        wordings: dict[str, Template] = {}
+        for template in self.templates:
+            wordings.setdefault("seen" if template.seen else "unseen", template)
+        return wordings
+
+    @property
+    def validation_template(self) -> Template:
+        """The template of validations during training."""
+        return self.template(self.validated_by) if self.validated_by else self.wordings["seen"]
+
+    def fit(self, names: Names) -> "TextTask[D]":
+        """The task with its templates adapted to names, see `fit_templates`."""
+        return dataclasses.replace(self, templates=fit_templates(self.templates, names))
+
+    def fields(self, datum: Datum, data: D) -> dict[str, str]:
+        """A datum as text, its answer included."""
+        return {**self.render(datum, data), **self.answer.fields(datum)}
 
 
-def make_task(name: str, templates: Sequence[Template], data: PromptData) -> Task:
-    """Return a task of the training part.
+def make_templates(
+    task: str, answer: AnswerKind, seen: Sequence[str], unseen: Sequence[str] = ()
+) -> tuple[Template, ...]:
+    """Number the wordings of a task from 1, those of the training first.
+
+    Example:
+      >>> from jaxrec.texts import Choice, make_templates
+      >>> kind = Choice(("yes", "no"))
+      >>> for template in make_templates("like", kind, ["likes {item} ?"], ["{item} , like ?"]):
+      ...     print(template.name, template.source, template.target, template.seen)
+      like-1 likes {item} ? {answer} True
+      like-2 {item} , like ? {answer} False
+    """
+    return tuple(
+        Template(name=f"{task}-{n}", source=source, target=answer.target, seen=n <= len(seen))
+        for n, source in enumerate((*seen, *unseen), start=1)
+    )
+
+
+def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[TextTask[D]]:
+    """Look tasks up by their names.
 
     Raises:
-      ConfigError: a task that nothing here fills.
-      DataError: data without what the task needs.
+      ConfigError: an unknown name; the message names the nearest one.
+
+    Example:
+      >>> from jaxrec.systems.p5 import TASKS
+      >>> from jaxrec.texts import find_tasks
+      >>> [task.templates[0].source for task in find_tasks(["straightforward"], TASKS)]
+      ['what should {user} watch ?']
     """
-    if name not in _MAKERS:
-        raise ConfigError(f"no task {name!r}{nearest(name, _MAKERS)}; tasks: {', '.join(_MAKERS)}")
-    size, fields = _MAKERS[name](data)
-    return Task(name=name, templates=tuple(templates), size=size, fields=fields)
+    tasks = []
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"no task {name!r} in tasks{nearest(name, known)}; known: {', '.join(known)}"
+            )
+        tasks.append(known[name])
+    return tasks
 
 
-Made = tuple[int, Callable[[int, np.random.Generator], Fields]]
+def training_stream(task: TextTask[D], data: D) -> Task:
+    """The training stream of a task: data are drawn as numbers and then written.
 
+    Raises:
+      DataError: the data lack what the task needs.
 
-def _sequential(data: PromptData) -> Made:
-    """A datum is a training interaction that is not its user's first: a prefix and what follows."""
-    train = data.dataset.split.train
-    later = np.flatnonzero(np.diff(train.user, prepend=-1) == 0)
-    if data.max_targets:
-        left = train.offsets[train.user[later] + 1] - later
-        later = later[left <= data.max_targets]
+    Example:
+      >>> from jaxrec.data import click_windows
+      >>> from jaxrec.systems.tallrec import CLICK, ClickData
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import training_stream
+      >>> data = tiny_interactions()
+      >>> windows = {"train": click_windows(data, history=3)}
+      >>> stream = training_stream(CLICK, ClickData(windows=windows, titles=data.items.labels()))
+      >>> stream.example(seed=0, place=0)[1]
+      'No.'
+    """
+    stream = task.source.training(data)
 
     def fields(datum: int, rng: np.random.Generator) -> Fields:
-        row = int(later[datum])
-        user = int(train.user[row])
-        before = train.item[train.offsets[user] : row]
-        return data.history(user, before) | {"item": data.names.items[int(train.item[row])]}
+        return task.fields(stream.draw(datum, rng), data)
 
-    return len(later), fields
+    return Task(name=task.name, templates=task.templates, size=stream.size, fields=fields)
 
 
-def _straightforward(data: PromptData) -> Made:
-    """A datum is a training interaction."""
-    train = data.dataset.split.train
+def ask(
+    task: TextTask[D],
+    template: Template,
+    data: D,
+    examples: Sequence[Datum],
+    default: float = float("nan"),
+) -> Questions:
+    """Write the questions of an evaluation.
 
-    def fields(datum: int, rng: np.random.Generator) -> Fields:
-        user, item = int(train.user[datum]), int(train.item[datum])
-        return {"user": data.names.users[user], "item": data.names.items[item]}
-
-    return len(train), fields
-
-
-def _with_candidates(make: Callable[[PromptData], Made]) -> Callable[[PromptData], Made]:
-    """Also offer items of which all but the target are new to the user."""
-
-    def made(data: PromptData) -> Made:
-        size, fields = make(data)
-        met, number = _met(data), _numbers(data)
-
-        def offered(datum: int, rng: np.random.Generator) -> Fields:
-            found = dict(fields(datum, rng))
-            user, item = number[0][found["user"]], number[1][found["item"]]
-            others = draw_others(met[user], data.candidates - 1, data.dataset.num_items, rng)
-            return found | data.offer(rng.permutation(np.append(others, item)))
-
-        return size, offered
-
-    return made
-
-
-def _with_answer(make: Callable[[PromptData], Made]) -> Callable[[PromptData], Made]:
-    """Ask for the target, or as often for an item that is new to the user."""
-
-    def made(data: PromptData) -> Made:
-        size, fields = make(data)
-        met, number = _met(data), _numbers(data)
-
-        def asked(datum: int, rng: np.random.Generator) -> Fields:
-            found = dict(fields(datum, rng))
-            if rng.random() < 0.5:
-                return found | {"asked": found["item"], "answer": YES}
-            user = number[0][found["user"]]
-            other = draw_others(met[user], 1, data.dataset.num_items, rng)
-            return found | {"asked": data.names.items[int(other[0])], "answer": NO}
-
-        return size, asked
-
-    return made
-
-
-def _rated(data: PromptData) -> Made:
-    """A datum is a rated interaction of the random split's training part."""
-    if data.ratings is None:
-        raise DataError(f"{data.dataset.interactions.name} has no ratings for the task to ask for")
-    rows = data.ratings.train
-    return len(rows), lambda datum, rng: data.row(int(rows[datum]), rng)
-
-
-def _given_star(data: PromptData) -> Made:
-    """As `_rated`; the star asked for is the true one half of the time."""
-    size, fields = _rated(data)
-
-    def asked(datum: int, rng: np.random.Generator) -> Fields:
-        found = dict(fields(datum, rng))
-        if rng.random() < 0.5:
-            return found | {"answer": YES}
-        others = [star for star in "12345" if star != found["star"]]
-        return found | {"answer": NO, "star": others[int(rng.integers(len(others)))]}
-
-    return size, asked
-
-
-def reviewed_rows(task: str, rows: np.ndarray, reviews: Reviews) -> np.ndarray:
-    """Rows whose reviews have the texts that a task asks for."""
-    wanted = {
-        "explanation": (reviews.explanation,),
-        "review_title": (reviews.text, reviews.title),
-        "review_star": (reviews.text,),
-    }[task]
-    return rows[[all(texts[row] for texts in wanted) for row in rows.tolist()]]
-
-
-def _reviewed(task: str) -> Callable[[PromptData], Made]:
-    """As `_rated`, of the rows with a review that says what the task asks for."""
-
-    def made(data: PromptData) -> Made:
-        if data.reviews is None or data.ratings is None:
-            raise DataError(f"{data.dataset.interactions.name} has no reviews for task {task!r}")
-        rows = reviewed_rows(task, data.ratings.train, data.reviews)
-        return len(rows), lambda datum, rng: data.row(int(rows[datum]), rng)
-
-    return made
-
-
-_MAKERS: Mapping[str, Callable[[PromptData], Made]] = {
-    "sequential": _sequential,
-    "sequential_choose": _with_candidates(_sequential),
-    "sequential_yesno": _with_answer(_sequential),
-    "straightforward": _straightforward,
-    "direct_choose": _with_candidates(_straightforward),
-    "direct_yesno": _with_answer(_straightforward),
-    "rating": _rated,
-    "rating_yesno": _given_star,
-    "rating_like": _rated,
-    "explanation": _reviewed("explanation"),
-    "review_title": _reviewed("review_title"),
-    "review_star": _reviewed("review_star"),
-}
-NEEDS_RATINGS = tuple(name for name in _MAKERS if name.startswith("rating"))
-NEEDS_REVIEWS = ("explanation", "review_title", "review_star")
-NEEDS_CANDIDATES = ("sequential_choose", "direct_choose")
-
-
-def held_out(dataset: Dataset) -> np.ndarray:
-    """Rows of the interactions that are the validation or test target of their user: [n] bool."""
-    data, split = dataset.interactions, dataset.split
-    targets = np.stack([split.valid_target, split.test_target])
-    names = {user: number for number, user in enumerate(split.train.user_ids.tolist())}
-    users = np.array([names.get(user, -1) for user in data.user_ids.tolist()])[data.user]
-    return (users >= 0) & (targets[:, users] == data.item[None]).any(axis=0)
-
-
-def draw_others(
-    met: np.ndarray, count: int, num_items: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw different items that are not among `met`: [count] int64.
+    Args:
+      task: what is asked.
+      template: one of its wordings.
+      data: what the examples' numbers refer to.
+      examples: from the task's source.
+      default: see `Questions`.
 
     Raises:
-      ConfigError: there are not as many.
+      ConfigError: the template asks for a field that the data do not give.
     """
-    free = np.ones(num_items, bool)
-    free[met] = False
-    pool = np.flatnonzero(free)
-    if len(pool) < count:
-        raise ConfigError(
-            f"{count} items that a user has not met are asked for, and there are {len(pool)}; "
-            "lower candidates"
-        )
-    return rng.choice(pool, count, replace=False)
+    fields = [task.fields(datum, data) for datum in examples]
+    prompts = [template.ask(row) for row in fields]
+    return Questions(data=examples, prompts=prompts, fields=fields, default=default)
 
 
-def eval_candidates(dataset: Dataset, stage: str, count: int, seed: int) -> np.ndarray:
-    """The target of each user among items that they never met, in random order: [U, count].
+def instructions(
+    task: TextTask[D], template: Template, data: D, examples: Sequence[Datum]
+) -> list[Instruction]:
+    """Write examples as records of instruction, input and output, for a model that continues text.
 
-    Unlike in training, held-out items of the user are no negatives.
-    """
-    split = dataset.split
-    target = split.valid_target if stage == "valid" else split.test_target
-    rows = []
-    for user, history in enumerate(split.train.sequences()):
-        rng = np.random.default_rng([seed, user])
-        met = np.concatenate([history, [split.valid_target[user], split.test_target[user]]])
-        others = draw_others(met, count - 1, dataset.num_items, rng)
-        rows.append(rng.permutation(np.append(others, target[user])))
-    return np.stack(rows)
-
-
-def _met(data: PromptData) -> list[np.ndarray]:
-    return data.dataset.split.train.sequences()
-
-
-def _numbers(data: PromptData) -> tuple[dict[str, int], dict[str, int]]:
-    """Users and items by their names."""
-    users, items = data.names.users, data.names.items
-    return ({n: u for u, n in enumerate(users)}, {n: i for i, n in enumerate(items)})
-
-
-def check_data(dataset: Dataset, tasks: Sequence[str], candidates: int) -> None:
-    """Check that the data have what the tasks ask for, before any work.
+    Args:
+      task: what the examples belong to.
+      template: one of its wordings.
+      data: what the examples' numbers refer to.
+      examples: from the task's source.
 
     Raises:
-      DataError: no ratings of whole stars.
-      ConfigError: more candidates than some user leaves items to draw them from.
+      ConfigError: the template asks for a field that the data do not give.
+    """
+    return [template.instruct(task.fields(datum, data)) for datum in examples]
+
+
+def measure_task(
+    task: TextTask[D], model: Answerer, questions: Questions, options: AnswerOptions
+) -> dict[str, float]:
+    """Let a model answer questions, and measure the answers by the task's metric.
+
+    Args:
+      task: what the questions belong to.
+      model: answers them, such as `Prompted`.
+      questions: from `ask`.
+      options: settings of the answers and of their metric.
+    """
+    return task.metric.measure(task.answer.answer(model, questions, options), questions, options)
+
+
+def validation_units(task: TextTask[Any], data: Any, *, users: int, seed: int) -> np.ndarray:
+    """Draw what a validation during training asks about.
+
+    Args:
+      task: what is asked.
+      data: of the task.
+      users: most users; 0 for all. Of rows there are as many as the kind of answer allows.
+      seed: seed of the draw.
+
+    Returns:
+      Units of the task's source, ascending.
+    """
+    units = task.source.units(data, "valid")
+    most = users if task.source.unit == "user" else task.answer.valid_rows
+    if not most:
+        return units
+    return np.sort(np.random.default_rng(seed).permutation(units)[:most])
+
+
+def check_data(dataset: Dataset, tasks: Sequence[TextTask[Any]], candidates: int) -> None:
+    """Check that a data set has what tasks need, before any work.
+
+    Raises:
+      DataError: a task needs ratings of whole stars, and there are others.
+      ConfigError: some user leaves fewer items than there are candidates to draw.
     """
     interactions = dataset.interactions
-    rated = [name for name in tasks if name in (*NEEDS_RATINGS, *NEEDS_REVIEWS)]
+    rated = [task.name for task in tasks if task.source.needs & {"ratings", "reviews"}]
     if rated and not np.isin(interactions.rating, [1, 2, 3, 4, 5]).all():
         raise DataError(
-            f"task {rated[0]!r} needs ratings of 1 to 5 whole stars, which "
-            f"{interactions.name} has not; leave it out, or give data.rating_column"
+            f"task {rated[0]!r} needs ratings of 1 to 5 whole stars, and {interactions.name} has "
+            "others or none; leave the task out, or give data.rating_column"
         )
     # All but the target are new to the user, who has met the training items and both targets.
     met = max(len(np.unique(history)) for history in dataset.split.history("test")) + 1
-    if set(tasks) & set(NEEDS_CANDIDATES) and candidates - 1 > dataset.num_items - met:
+    offers = any("candidates" in task.source.needs for task in tasks)
+    if offers and candidates - 1 > dataset.num_items - met:
         raise ConfigError(
             f"candidates is {candidates}, and a user has met {met} of {dataset.num_items} items; "
             f"lower it to {max(dataset.num_items - met + 1, 1)}"

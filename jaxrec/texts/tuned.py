@@ -1,4 +1,4 @@
-"""A causal text model that a run tunes: one from elsewhere, or a small one from scratch."""
+"""A causal text model that a run tunes: a pretrained one, or a small one from scratch."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -26,10 +26,10 @@ class TextModel:
     Attributes:
       spec: kind and shape.
       tokenizer: of transformers.
-      trainable: shapes of what is trained, with axis names.
-      start: gives its arrays to begin with, a new copy each time.
-      frozen: arrays of the rest; None where all is trained.
-      base: what the frozen arrays are, by name and checksum; "" for none.
+      trainable: shapes of the trained parameters, with axis names.
+      start: makes the arrays that training begins with, a new copy each time.
+      frozen: arrays of the other parameters; None if all are trained.
+      base: name and checksum of the model that the frozen arrays come from; "" for none.
     """
 
     spec: ModelSpec
@@ -50,19 +50,19 @@ class TextModel:
         return make_plan(self.trainable, loss, example, config, frozen=self.frozen, join=join)
 
     def variables(self, trainable: Any) -> Any:
-        """What the module's `apply` takes."""
+        """Join trained and frozen parameters as the module's `apply` takes them."""
         return trainable if self.frozen is None else variables(trainable, self.frozen)
 
     def trained(self, directory: Path, plan: Plan) -> Any:
-        """The trained tree of the best checkpoint below `directory`.
+        """Read the trained parameters of the best checkpoint below `directory`.
 
         Raises:
-          DataError: not trained yet, damaged, or of a base that has changed since.
+          DataError: the run is not trained yet or damaged, or its base has changed since.
         """
         return load_params(directory / "checkpoints", plan.state, self.base)[0]
 
     def save(self, directory: Path) -> None:
-        """Write the tokenizer of a model from scratch; that of a base stays where it is."""
+        """Write the tokenizer of a model from scratch; that of a base is read from the base."""
         if not self.base:
             save_tokenizer(self.tokenizer, directory / _TOKENIZER)
 
@@ -70,10 +70,10 @@ class TextModel:
     def load(
         cls, tune: TuneConfig, shape: TransformerConfig, directory: Path, seed: int
     ) -> "TextModel":
-        """The model that a run began with.
+        """Open the model that a run began with.
 
         Raises:
-          ConfigError, DataError: a base, or files of the run, that cannot be read.
+          ConfigError, DataError: the base, or a file of the run, cannot be read.
         """
         if tune.base:
             return from_base(tune, seed)
@@ -87,14 +87,15 @@ def from_scratch(
     words: Sequence[str],
     seed: int,
 ) -> TextModel:
-    """A model with random parameters, and a byte-level BPE that is trained for it.
+    """Make a model with random parameters, and train a byte-level BPE tokenizer for it.
 
     Args:
-      shape: of the model; its vocabulary is that of the tokenizer.
-      texts: to train the tokenizer on.
-      vocab_size: of the tokenizer without `words`.
-      words: texts that become one token each, such as quoted titles.
-      seed: of the parameters.
+      shape: of the model; its vocabulary becomes that of the tokenizer.
+      texts: what the tokenizer is trained on.
+      vocab_size: size of the tokenizer without `words`.
+      words: texts that become one token each, such as quoted titles. A title that two items share
+        is one token.
+      seed: seed of the parameters.
     """
     tokenizer = train_bpe(texts, vocab_size)
     tokenizer.add_tokens(list(dict.fromkeys(words)))
@@ -102,18 +103,19 @@ def from_scratch(
 
 
 def from_base(tune: TuneConfig, seed: int) -> TextModel:
-    """Read a text model and add what its tuning trains.
+    """Read a text model and add the parameters that its tuning trains.
 
     Raises:
-      ConfigError: no causal model, or none with a tokenizer.
-      DataError: no model there.
+      ConfigError: the base is not a causal model, or has no tokenizer beside it.
+      DataError: there is no model at `tune.base`.
     """
     opened = open_any(Path(tune.base))
     spec = opened.model.spec
     if spec.kind != "causal" or opened.tokenizer is None:
         raise ConfigError(
-            f"tune.base {tune.base} must be a causal language model with a tokenizer beside it, "
-            f"and is of kind {spec.kind}{'' if opened.tokenizer else ' without one'}"
+            f"tune.base {tune.base} is a model of kind {spec.kind}"
+            f"{'' if opened.tokenizer else ' without a tokenizer'}; it must be a causal language "
+            "model with a tokenizer beside it"
         )
     params = opened.model.params
     base = f"{tune.base} (sha256 {checksum(params)})"
@@ -124,7 +126,7 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
     tuning = start(jax.random.key(seed), spec.shapes(), params, tune, quantize=quantize)
     arrays = nn.meta.unbox(tuning.trainable)
     shapes = jax.eval_shape(lambda: tuning.trainable)
-    # Training donates what it begins with.
+    # Training donates the arrays that it begins with, so each start gets a copy.
     return TextModel(
         spec=spec,
         tokenizer=opened.tokenizer,

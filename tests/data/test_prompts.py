@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data.prompts import (
-    Mixture,
-    Task,
-    Template,
+from jaxrec.data.encoded_prompts import (
     encode_examples,
     encode_texts,
     group_tasks,
-    holes,
     prompt_batches,
 )
+from jaxrec.data.instructions import Instruction
+from jaxrec.data.prompts import Mixture, Task, Template, holes
 from jaxrec.data.tokenizers import train_unigram
 
 NAMES = ("ada", "bob", "cy", "dot", "eve")
@@ -39,9 +37,18 @@ def tokenizer():
 
 def test_a_template_names_the_hole_that_nothing_fills():
     assert BOUGHT.fill({"name": "ada", "number": "3"}) == ("what did ada buy ?", "3")
-    assert holes(BOUGHT) == {"name", "number"}
+    assert BOUGHT.ask({"name": "ada"}) == "what did ada buy ?"
+    assert holes(BOUGHT.source) == {"name"}
     with pytest.raises(ConfigError, match=r"'bought' asks for \{name\}.*did you mean 'names'"):
         BOUGHT.fill({"names": "ada", "number": "3"})
+
+
+def test_a_template_fills_a_record_of_instruction_input_and_output():
+    template = Template(
+        name="t", instruction="Answer {name}.", source="{name} ?", target="{number}"
+    )
+    record = template.instruct({"name": "ada", "number": "3"})
+    assert record == Instruction("Answer ada.", "ada ?", "3")
 
 
 def test_every_datum_comes_once_an_epoch_in_a_new_order_with_seen_wordings_alone():
@@ -72,10 +79,8 @@ def test_tasks_without_data_or_wordings_are_refused():
         _task(templates=(UNSEEN,))
     with pytest.raises(ConfigError, match="different names"):
         Mixture((_task(), _task()), (1, 1), 0)
-    with pytest.raises(ConfigError, match="needs a row"):
+    with pytest.raises(ConfigError, match="needs at least one row"):
         Mixture((_task(),), (0,), 0)
-    with pytest.raises(ConfigError, match=r"no template 'nexd'.*did you mean 'next'"):
-        _task().template("nexd")
 
 
 def test_examples_are_written_as_an_encoder_decoder_reads_them(tokenizer):

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import add_id_tokens, train_unigram
-from jaxrec.data.prompts import encode_texts
+from jaxrec.data.encoded_prompts import encode_texts
 from jaxrec.decode import (
     Answers,
     Prompts,

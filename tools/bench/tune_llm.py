@@ -21,14 +21,20 @@ from flax import linen as nn
 from timing import environment
 
 from jaxrec.core import keep_memory
-from jaxrec.data import NO, YES, click_prompts, encode_instructions, instruction_batches
+from jaxrec.data import encode_instructions, instruction_batches
 from jaxrec.decode import answer_gaps, answer_tokens
 from jaxrec.eval import click_metrics
 from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import open_any
-from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
+from jaxrec.systems.tallrec import (
+    ANSWERS,
+    ClickEvalConfig,
+    TallrecConfig,
+    click_prompts,
+    load_windows,
+)
 from jaxrec.train import TrainConfig, make_plan, start_state
 
 LAYERS = ("query", "value")
@@ -66,7 +72,7 @@ def main() -> None:
     valid, titles = windows.valid, windows.titles
     rows = encode_instructions(opened.tokenizer, click_prompts(windows.train, titles), LENGTH)
     asked = encode_instructions(opened.tokenizer, click_prompts(valid, titles), LENGTH)
-    answers = answer_tokens(opened.tokenizer, YES, NO)
+    answers = answer_tokens(opened.tokenizer, *ANSWERS.texts)
     labels, users = valid.label, valid.user
     print(
         f"{len(rows)} questions to learn, of {rows.tokens.shape[1]} tokens; {len(asked)} held out"

@@ -8,8 +8,8 @@ from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import SampledEvalConfig, SearchConfig, check_counting
-from jaxrec.systems.p5.prompts import CATALOGUE, MEASURED, TEMPLATES
-from jaxrec.texts import Writing
+from jaxrec.systems.p5.tasks import TASKS
+from jaxrec.texts import CatalogueItem, Writing, find_tasks
 from jaxrec.train import TrainConfig
 
 
@@ -18,24 +18,38 @@ class P5Config:
     """A run: data, IDs, tasks, model, training, decoding, evaluation.
 
     Attributes:
-      max_items: most recent items of a history that a prompt shows.
-      max_targets: most recent training interactions of a user that prompts with a history ask for;
-        0 for all. What is measured is what a user meets last, and recent ones are the nearest.
-      history_users: prompts with a history name their user too, as published; otherwise the history
-        is all that the model is told of them.
-      tasks: what is trained, see `p5_prompts`.
-      rows: of each task in every batch; they add up to `train.batch_size`.
-      groups: most lengths that the rows of a batch are padded to.
-      item_names: IDs as tokens of their own, or as numbers that the tokenizer cuts (P5's default).
-      user_names: likewise.
-      candidates: items to choose from, the target among them.
-      held_out_reviews: leave ratings and reviews of held-out items among the training prompts, as
+      max_items: number of most recent items of a history that a prompt shows.
+      max_targets: prompts with a history ask for this many most recent training interactions of
+        each user; 0 for all. An evaluation asks for what a user meets last, and recent interactions
+        are the most similar to that.
+      history_users: name the user in prompts with a history too, as published. Without it, the
+        history is all that such a prompt tells of its user.
+      tasks: tasks to train, see `systems/p5/tasks.py`.
+      rows: number of rows of each task in every batch; they add up to `train.batch_size`.
+      groups: largest number of different lengths that the rows of a batch are padded to.
+      item_names: "tokens" writes each code of an ID as one token, "numbers" as text that the
+        tokenizer cuts (P5's default).
+      user_names: "tokens" writes each user as one token, "numbers" as text.
+      candidates: number of items to choose from, the target among them.
+      held_out_reviews: keep ratings and reviews of held-out items in the training prompts, as
         published; they tell the model which items those are.
-      reviews: file of Amazon reviews that the data were read from; "" for synthetic ones.
-      text_tokens: vocabulary of the text.
-      model: shape, by default a small T5 (Raffel et al. 2020); `word_rows` 0 does without whole
-        words. Its vocabulary follows from the rest. Embeddings enter at T5's scale, a root mean
-        square of 1: a user's token is met too seldom to grow to it.
+      reviews: file of the Amazon reviews that the data were read from; "" for synthetic ones.
+      text_tokens: size of the text vocabulary.
+      data: interactions and their split.
+      ids: how items get IDs.
+      model: shape, by default a small T5 (Raffel et al. 2020); `word_rows` 0 leaves out whole-word
+        embeddings. Its vocabulary follows from the tokenizer. Embeddings enter at T5's scale, a
+        root mean square of 1, because a user's token is too rare to grow to it.
+      train: training.
+      decode: search for items.
+      eval: evaluation and baselines.
+      mesh: devices.
+      sharding: where parameters and batches lie.
+
+    Example:
+      >>> from jaxrec.systems.p5 import P5Config
+      >>> P5Config(tasks=("rating",), rows=(128,)).ranks
+      False
     """
 
     system: ClassVar[str] = "jaxrec.systems.p5"
@@ -43,7 +57,7 @@ class P5Config:
     @property
     def ranks(self) -> bool:
         """Whether a task ranks the whole catalogue, which `System.rank` needs."""
-        return bool(set(self.tasks) & set(CATALOGUE))
+        return any(isinstance(TASKS[task].answer, CatalogueItem) for task in self.tasks)
 
     max_items: int = 20
     max_targets: int = 0
@@ -79,34 +93,28 @@ class P5Config:
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
-        for task in self.tasks:
-            if task not in TEMPLATES:
-                raise ConfigError(f"no task {task!r} in tasks; known: {', '.join(TEMPLATES)}")
+        find_tasks(self.tasks, TASKS)
         if sum(self.rows) != self.train.batch_size or len(self.rows) != len(self.tasks):
             raise ConfigError(
                 f"rows {self.rows} must be one number for each of {len(self.tasks)} tasks, and add "
                 f"up to train.batch_size {self.train.batch_size}"
             )
-        if not set(self.tasks) & set(MEASURED):
-            raise ConfigError(
-                f"tasks {self.tasks} hold none that ranks checkpoints; add one of "
-                f"{', '.join(MEASURED)}"
-            )
         if self.model.read_only:
             raise ConfigError(
-                f"model.read_only {self.model.read_only} follows from the users here; leave it at 0"
+                f"model.read_only is {self.model.read_only}, but it follows from the number of "
+                "users; leave it at 0"
             )
         if self.groups < 1:
             raise ConfigError(f"groups must be at least 1, got {self.groups}")
         if self.max_items < 1 or self.max_targets < 0 or self.candidates < 2:
             raise ConfigError(
-                f"max_items must be at least 1, max_targets 0 and candidates 2, got "
-                f"{self.max_items}, {self.max_targets} and {self.candidates}"
+                f"max_items must be at least 1, max_targets at least 0 and candidates at least 2; "
+                f"got {self.max_items}, {self.max_targets} and {self.candidates}"
             )
         check_counting(self.eval.baselines, "P5")
         if max(self.eval.ks) > self.decode.beams:
             raise ConfigError(
-                f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
+                f"eval.ks asks for the top {max(self.eval.ks)}, and decode.beams finds only "
                 f"{self.decode.beams} items; raise decode.beams"
             )
 
@@ -123,5 +131,11 @@ INDEXES = {
 
 
 def of_indexes(config: P5Config) -> dict[str, P5Config]:
-    """The same run with each of `INDEXES`, by its name."""
+    """The same run with each of `INDEXES`, by the name of the index.
+
+    Example:
+      >>> from jaxrec.systems.p5 import P5Config, of_indexes
+      >>> list(of_indexes(P5Config()))
+      ['independent', 'random', 'sequential', 'collaborative', 'cid+iid']
+    """
     return {name: dataclasses.replace(config, ids=ids) for name, ids in INDEXES.items()}

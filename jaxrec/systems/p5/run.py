@@ -1,12 +1,15 @@
 """P5 and OpenP5: recommendation as language processing, all tasks as text by one encoder-decoder.
 
-dataset -> item IDs -> prompts of every task -> T5 with whole words -> items, stars, words, text
+data set -> item IDs -> prompts of every task -> T5 with whole words -> items, stars, words, text
 
-(Geng et al., RecSys 2022, arXiv:2203.13366; Hua et al., SIGIR-AP 2023, arXiv:2305.06569; Xu et al.,
-SIGIR 2024, arXiv:2306.11134.) The parts: item IDs, `data.prompts`, `models.words`, the next-token
-loss, a beam search over the trie of all IDs. Where this differs from the publications: the model is
-trained from scratch; a batch has a fixed number of rows of each task; held-out items are kept out
-of the rating and review prompts of the training too (`held_out_reviews` puts them in).
+Sources: Geng et al., RecSys 2022, arXiv:2203.13366; Hua et al., SIGIR-AP 2023, arXiv:2305.06569; Xu
+et al., SIGIR 2024, arXiv:2306.11134.
+
+A run is made of item IDs, the text tasks of `tasks.py`, whole-word embeddings (`models.words`), the
+next-token loss and a beam search over the trie of all IDs. It differs from the publications in
+three ways. The model is trained from scratch. A batch has a fixed number of rows of each task.
+Held-out items are left out of the rating and review prompts of the training too;
+`held_out_reviews` keeps them in.
 """
 
 import dataclasses
@@ -57,22 +60,23 @@ from jaxrec.runs import (
     read_parts,
     write_summary,
 )
-from jaxrec.systems.p5 import questions as p5_measure, serving, tables
+from jaxrec.systems.p5 import serving, tables
 from jaxrec.systems.p5.config import P5Config
-from jaxrec.systems.p5.prompts import ANYONE, TEMPLATES
+from jaxrec.systems.p5.questions import METRIC, tasks_of, validate, validation
+from jaxrec.systems.p5.tasks import ANYONE, TASKS
+from jaxrec.systems.p5.tested import Tested, rank_main
 from jaxrec.texts import (
-    NEEDS_RATINGS,
-    NEEDS_REVIEWS,
     PromptData,
     Prompted,
+    TextTask,
     check_data,
-    fitted,
+    count_tokens,
+    find_tasks,
     held_out,
     make_names,
-    make_task,
     make_tokenizer,
-    measure,
     plan_prompts,
+    training_stream,
 )
 from jaxrec.train import (
     FitResult,
@@ -85,33 +89,43 @@ from jaxrec.train import (
     make_shapes,
 )
 
-# Prompts of each task that the tokenizer is trained on.
+# Number of prompts of each task that the tokenizer is trained on.
 _CORPUS = 2000
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Parts:
-    """All of a run but its parameters."""
+    """A run without its parameters.
+
+    Attributes:
+      data: the data of its prompts.
+      tasks: its tasks by name, worded for its names.
+      mixture: their training streams.
+      groups: which tasks share a length.
+      prompted: the model, its tokenizer and its items.
+    """
 
     data: PromptData
+    tasks: dict[str, TextTask[PromptData]]
     mixture: Mixture
     groups: list[Group]
     prompted: Prompted
 
 
 def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptData:
-    """What the prompts are made of.
+    """Collect what the prompts of a run are made of.
 
     Raises:
-      DataError: reviews that cannot be read or are of other data.
+      DataError: the reviews cannot be read, or belong to other data.
     """
     ratings = reviews = None
-    if set(config.tasks) & {*NEEDS_RATINGS, *NEEDS_REVIEWS}:
+    needs = {need for task in find_tasks(config.tasks, TASKS) for need in task.source.needs}
+    if "ratings" in needs:
         ratings = random_split(dataset.interactions)
         if not config.held_out_reviews:
             kept = ratings.train[~held_out(dataset)[ratings.train]]
             ratings = dataclasses.replace(ratings, train=kept)
-    if set(config.tasks) & set(NEEDS_REVIEWS):
+    if "reviews" in needs:
         reviews = (
             read_reviews(Path(config.reviews).expanduser(), dataset.interactions)
             if config.reviews
@@ -132,11 +146,17 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
 
 
 def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool = True) -> Parts:
-    """Fit and keep the IDs and the tokenizer of a new run, or check and read those of an old one.
+    """Fit and save the IDs and the tokenizer of a new run, or check and read those of an old one.
+
+    Args:
+      config: of the run.
+      dataset: its data.
+      directory: of the run.
+      write: save what a new run needs; without it nothing is written.
 
     Raises:
-      ConfigError: settings that contradict the data or the run that the directory holds.
-      DataError: other data than the run's, or data that lack what a task needs.
+      ConfigError: the settings contradict the data, or the run in the directory has others.
+      DataError: the run in the directory has other data, or the data lack what a task needs.
     """
     if write and jax.process_count() > 1:
         on_writer(lambda: _open_run(config, dataset, directory, write=True))
@@ -150,16 +170,15 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
         codes = load_codes(directory)
     else:
         check_batch(config.train, make_mesh(config.mesh), config.sharding)
-        check_data(dataset, config.tasks, config.candidates)
+        check_data(dataset, find_tasks(config.tasks, TASKS), config.candidates)
         check_beams(dataset.num_items, config.decode.beams)
         item_ids.check_ids(config.ids, dataset)
         text = item_text.read(config.ids, dataset, item_text.choose(config.ids))
         codes = item_ids.fit_ids(config.ids, dataset, text)
     data = prompt_data(config, dataset, codes)
-    tasks = tuple(
-        make_task(name, fitted(TEMPLATES[name], data.names), data) for name in config.tasks
-    )
-    mixture = Mixture(tasks, config.rows, config.train.seed)
+    tasks = tasks_of(config, data)
+    streams = tuple(training_stream(task, data) for task in tasks.values())
+    mixture = Mixture(streams, config.rows, config.train.seed)
     if known:
         tokenizer = load_tokenizer(directory / "tokenizer")
     else:
@@ -170,14 +189,14 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
             create_run(config, dataset, codes, directory)
     prompted = Prompted.build(config.model, tokenizer, data.names, codes, config.decode.batch_size)
     groups = group_tasks(mixture, tokenizer, config.groups)
-    return Parts(data=data, mixture=mixture, groups=groups, prompted=prompted)
+    return Parts(data=data, tasks=tasks, mixture=mixture, groups=groups, prompted=prompted)
 
 
 def plan_training(config: P5Config, parts: Parts) -> Plan:
     """Compile the training step of a run.
 
     Raises:
-      ConfigError, ResourceError: as of `plan_prompts`.
+      ConfigError, ResourceError: see `plan_prompts`.
     """
     return plan_prompts(
         parts.prompted, parts.mixture, parts.groups, config.train, config.mesh, config.sharding
@@ -187,23 +206,22 @@ def plan_training(config: P5Config, parts: Parts) -> Plan:
 def fit_model(
     config: P5Config, parts: Parts, plan: Plan, directory: Path, profile: bool = False
 ) -> FitResult:
-    """Train, or go on training, below `directory`.
+    """Train below `directory`, or continue a training that was cut short.
 
     Raises:
-      ConfigError, DataError, ResourceError: as of `fit`.
+      ConfigError, DataError, ResourceError: see `fit`.
     """
     plan.memory.check()
-    prompted, asked = parts.prompted, p5_measure.validation(config, parts.data)
+    prompted, questions = parts.prompted, validation(config, parts.data)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     return fit(
         plan,
         iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
         Validation(
-            lambda params: p5_measure.validate(prompted.with_params(params), asked, config),
-            p5_measure.METRIC,
+            lambda params: validate(prompted.with_params(params), questions, config), METRIC
         ),
         directory,
-        measure=measure,
+        measure=count_tokens,
         profile=profile,
     )
 
@@ -226,20 +244,22 @@ def train(config: P5Config, directory: Path, options: Options) -> None:
         write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
-def load(config: P5Config, directory: Path) -> tables.Tested:
-    """The run with the best checkpoint's parameters.
+def load(config: P5Config, directory: Path) -> Tested:
+    """Open a run with the parameters of its best checkpoint.
 
     Raises:
-      DataError: not trained yet, damaged, or of other data.
+      ConfigError: the run in the directory has other settings.
+      DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
     prompted, mesh = parts.prompted, make_mesh(config.mesh)
     optimizer = make_optimizer(config.train)
     target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
     params, _ = load_params(directory / "checkpoints", target)
-    return tables.Tested(
+    return Tested(
         config=config,
         data=parts.data,
+        tasks=parts.tasks,
         prompted=prompted.with_params(prompted.join(params)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         seconds=read_json(directory / "train.json")["seconds"],
@@ -247,25 +267,25 @@ def load(config: P5Config, directory: Path) -> tables.Tested:
 
 
 def evaluate(config: P5Config, directory: Path, *, baselines: bool) -> dict[str, Any]:
-    """See `System`; writes `test.npz` too, where the run ranks the whole catalogue."""
+    """See `System`; also writes `test.npz` if the run ranks the whole catalogue."""
     tested = load(config, directory)
-    found = tables.measure(tested, directory, config.eval.baselines if baselines else ())
+    measured = tables.measure(tested, directory, config.eval.baselines if baselines else ())
     dataset = tested.data.dataset
     protocol = protocol_of(config, dataset)
     leaks = tables.leaks(tested.data, load_codes(directory))
     if config.ranks:
-        tables.rank_main(tested).save(directory / TEST_FILE, protocol)
-    return found | {
+        rank_main(tested).save(directory / TEST_FILE, protocol)
+    return measured | {
         "protocol": protocol,
         "heading": heading(protocol),
         "leaks": leaks,
-        "lines": [*found["lines"], *tables.plain_lines("leak audit", {"share of users": leaks})],
+        "lines": [*measured["lines"], *tables.plain_lines("leak audit", {"share of users": leaks})],
     }
 
 
 def rank(config: P5Config, directory: Path) -> Measured:
     """See `System`: the first task that ranks the whole catalogue, in a wording of the training."""
-    return tables.rank_main(load(config, directory))
+    return rank_main(load(config, directory))
 
 
 def recommend(config: P5Config, directory: Path, request: RecommendRequest) -> Recommendations:
@@ -298,7 +318,7 @@ FACTS = SystemFacts(
         "beam search over the trie of all item IDs turns its answers into items."
     ),
     tags=("prompt-based-recommendation",),
-    metric=p5_measure.METRIC,
+    metric=METRIC,
     variants=(tables.UNSEEN, tables.FREE, tables.ALONE, tables.ANSWER),
 )
 INSTEAD = {"open_adapter": "P5 trains all parameters; use jaxrec export --to hf"}

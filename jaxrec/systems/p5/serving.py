@@ -11,9 +11,7 @@ from jaxrec.core import ConfigError
 from jaxrec.items import item_rows
 from jaxrec.models import ModelSpec, Opened, Pretrained
 from jaxrec.runs import Recommendations, RecommendRequest, known_items, listed
-from jaxrec.systems.p5.prompts import CATALOGUE
-from jaxrec.systems.p5.questions import wordings
-from jaxrec.systems.p5.tables import Tested
+from jaxrec.systems.p5.tested import Tested, recommend_items
 
 
 def recommend(tested: Tested, codes: Any, request: RecommendRequest) -> Recommendations:
@@ -28,23 +26,10 @@ def recommend(tested: Tested, codes: Any, request: RecommendRequest) -> Recommen
       ConfigError: an unknown user, tasks that rank no catalogue, or more items than the search
         generates.
     """
-    config, data = tested.config, tested.data
-    task = next((name for name in config.tasks if name in CATALOGUE), None)
-    if task is None:
-        raise ConfigError(
-            f"tasks {', '.join(config.tasks)} rank no catalogue, so this run recommends nothing; "
-            f"train one of {', '.join(CATALOGUE)}"
-        )
+    data = tested.data
     user, history = known_items(data.dataset, request)
-    if request.top > config.decode.beams:
-        raise ConfigError(
-            f"--top must lie between 1 and the run's {config.decode.beams} beams, got {request.top}"
-        )
-    prompt = wordings(data, task)["seen"].source.format_map(data.history(user, history))
-    items, scores = tested.prompted.recommend(
-        [prompt],
-        beams=config.decode.beams,
-        excluded=None if request.include_seen else [history],
+    items, scores = recommend_items(
+        tested, [user], [history], top=request.top, filter_seen=not request.include_seen
     )
     return listed(
         request,

@@ -1,142 +1,80 @@
 """The tables of a P5 run on the test items, and the lines that `jaxrec eval` prints of them.
 
-Rankings of the whole catalogue come with and without the items of the history, in tables of their
-own; one of a hundred candidates is another protocol, `hr@k|99`, with popularity on the very same
-candidates. Wordings that training has seen stand beside those that it has not.
+The kind of a task's answer decides its table. Rankings of the whole catalogue come with and without
+the items of the history, in a table each. Rankings of a hundred candidates are another protocol,
+`hr@k|99`, with popularity on the very same candidates. Wordings that training has seen stand beside
+those that it has not.
 """
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxrec.baselines import biases, item_means
-from jaxrec.core import ConfigError
 from jaxrec.data import holes
 from jaxrec.eval import (
     TiedBlock,
     Ties,
-    bleu,
     list_metrics,
     max_plus_one_rate,
     parse_ratings,
     ranking_metrics,
     rating_errors,
-    rouge,
-    says,
 )
 from jaxrec.ids import ItemCodes
 from jaxrec.runs import Measured, baseline_table, measure_baseline, table_lines
-from jaxrec.systems.p5.config import P5Config
-from jaxrec.systems.p5.prompts import CANDIDATES, CATALOGUE, TEMPLATES
-from jaxrec.systems.p5.questions import (
-    TEXT_TOKENS,
-    Question,
-    question,
-    rank,
-    rate,
-    row_prompts,
-    wordings,
-    written_of,
-)
+from jaxrec.systems.p5.questions import held_out_questions, mean_rating, options_of
+from jaxrec.systems.p5.tested import Tested, rank_all
 from jaxrec.texts import (
-    NEEDS_REVIEWS,
-    NO,
-    YES,
+    Asked,
+    CatalogueItem,
+    Choice,
+    FreeText,
+    OneOf,
+    OneOfCandidates,
+    Pairs,
     PromptData,
-    Prompted,
-    fitted,
+    Questions,
+    Rating,
+    TextTask,
+    ask,
     item_numbers,
-    reviewed_rows,
+    measure_task,
 )
 
 MODEL, UNSEEN, FREE = "model", "model, unseen wording", "model, free beam"
 ALONE, ANSWER = "model, candidates not shown", "model, yes or no"
 _TIES: Ties = "midrank"
-# Test rows whose texts are written.
+# Test rows that the model writes texts about.
 _TEXTS = 1000
+# Tokens of a rating that the model writes, and training data that tell its commonest answer.
+_RATING_TOKENS, _COUNTED = 8, 1000
 
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Tested:
-    """A trained run at the test.
-
-    Attributes:
-      config: of the run.
-      data: its prompts' data.
-      prompted: the model.
-      parameters: numbers of the model.
-      seconds: that its training took.
-    """
-
-    config: P5Config
-    data: PromptData
-    prompted: Prompted
-    parameters: int
-    seconds: float
-
-    def measured(
-        self, metrics: Mapping[str, np.ndarray], items: np.ndarray, begun: float
-    ) -> Measured:
-        """A row of a table."""
-        seconds = time.monotonic() - begun
-        return Measured(
-            metrics=metrics,
-            parameters=self.parameters,
-            fit_seconds=self.seconds,
-            test_seconds=seconds,
-            items=items,
-        )
-
-
-def ask(tested: Tested, task: str, wording: str) -> Question:
-    """The question to all test users in a wording of `p5_measure.wordings`."""
-    users = np.arange(tested.data.dataset.num_users)
-    return question(tested.data, task, wordings(tested.data, task)[wording], "test", users)
-
-
-def rank_all(tested: Tested, asked: Question, filtered: bool) -> Measured:
-    """Rank by a beam over the trie."""
-    begun = time.monotonic()
-    items = rank(tested.prompted, asked, tested.config, filtered)
-    metrics = list_metrics(items, asked.targets, tested.config.eval.ks)
-    return tested.measured(metrics, items[:, : max(tested.config.eval.ks)], begun)
-
-
-def rank_main(tested: Tested) -> Measured:
-    """The ranking that stands for a run: of its first task that ranks the whole catalogue.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    tasks, filtered = tested.config.tasks, tested.config.decode.filter_seen
-    for task in tasks:
-        if task in CATALOGUE:
-            return rank_all(tested, ask(tested, task, "seen"), filtered)
-    raise ConfigError(
-        f"tasks {', '.join(tasks)} rank no catalogue; add one of {', '.join(CATALOGUE)}"
-    )
+P5Task = TextTask[PromptData]
+Rows = dict[str, dict[str, float]]
 
 
 def catalogue_table(
-    tested: Tested, task: str, filtered: bool, baselines: tuple[str, ...], directory: Path
+    tested: Tested, task: P5Task, filtered: bool, baselines: tuple[str, ...], directory: Path
 ) -> dict[str, Any]:
     """Rows and paired tests of a ranking of all items: JSON-able."""
     config = dataclasses.replace(
         tested.config, decode=dataclasses.replace(tested.config.decode, filter_seen=filtered)
     )
+    questions = tested.questions(task, "seen")
     systems = {
-        MODEL: rank_all(tested, ask(tested, task, "seen"), filtered),
-        UNSEEN: rank_all(tested, ask(tested, task, "unseen"), filtered),
+        MODEL: rank_all(tested, task, questions, filtered),
+        UNSEEN: rank_all(tested, task, tested.questions(task, "unseen"), filtered),
     }
     invalid = 0.0
     if not filtered:
-        asked, begun = ask(tested, task, "seen"), time.monotonic()
-        items = tested.prompted.recommend_freely(asked.prompts, beams=config.decode.beams)
-        metrics = list_metrics(items, asked.targets, config.eval.ks)
+        begun = time.monotonic()
+        items = tested.prompted.recommend_freely(questions.prompts, beams=config.decode.beams)
+        metrics = list_metrics(items, questions.targets, config.eval.ks)
         systems[FREE] = tested.measured(metrics, items, begun)
         invalid = float((items < 0).mean())
     for name in baselines:
@@ -144,33 +82,35 @@ def catalogue_table(
     return baseline_table(systems, config) | {"invalid_share": invalid}
 
 
-def candidate_table(tested: Tested, task: str) -> dict[str, Any]:
+def candidate_table(tested: Tested, task: P5Task) -> dict[str, Any]:
     """Rows and paired tests of a ranking of one target among candidates: JSON-able."""
     data, config = tested.data, tested.config
-    asked = ask(tested, task, "seen")
-    assert asked.candidates is not None
+    questions = tested.questions(task, "seen")
     systems = {
-        MODEL: rank_all(tested, asked, False),
-        UNSEEN: rank_all(tested, ask(tested, task, "unseen"), False),
+        MODEL: rank_all(tested, task, questions, False),
+        UNSEEN: rank_all(tested, task, tested.questions(task, "unseen"), False),
     }
-    if "straightforward" in config.tasks:
-        alone = dataclasses.replace(
-            ask(tested, "straightforward", "seen"), candidates=asked.candidates
-        )
-        systems[ALONE] = rank_all(tested, alone, False)
-    if task == "direct_choose" and "direct_yesno" in config.tasks:
+    alone = _trained(tested, Pairs(), CatalogueItem)
+    if alone is not None:
+        # The same candidates, ranked by a task whose prompts do not show them.
+        shown = ask(alone, alone.wordings["seen"], data, questions.data)
+        systems[ALONE] = rank_all(tested, task, shown, False)
+    assert isinstance(task.source, OneOf)
+    yes_no = _trained(tested, Asked(task.source.inner), Choice)
+    if yes_no is not None:
         begun = time.monotonic()
-        scores = _agreement(tested, asked)
-        metrics = _of_scores(scores, asked, config.eval.ks)
-        systems[ANSWER] = tested.measured(metrics, asked.candidates[:, :0], begun)
+        metrics = _metrics_of_scores(
+            _agreement(tested, yes_no, questions), questions, config.eval.ks
+        )
+        systems[ANSWER] = tested.measured(metrics, questions.candidates[:, :0], begun)
     counts = np.bincount(data.dataset.split.train.item, minlength=data.dataset.num_items)
-    metrics = _of_scores(counts[asked.candidates], asked, config.eval.ks)
+    metrics = _metrics_of_scores(counts[questions.candidates], questions, config.eval.ks)
     systems["popularity"] = Measured(
         metrics=metrics,
         parameters=0,
         fit_seconds=0.0,
         test_seconds=0.0,
-        items=asked.candidates[:, :0],
+        items=questions.candidates[:, :0],
     )
     mark = f"|{data.candidates - 1}"
     named = {
@@ -182,44 +122,49 @@ def candidate_table(tested: Tested, task: str) -> dict[str, Any]:
     return baseline_table(named, config, "ndcg@10" + mark)
 
 
-def _agreement(tested: Tested, asked: Question) -> np.ndarray:
+def _trained(tested: Tested, source: Any, answer: type) -> P5Task | None:
+    """The run's task with a source and a kind of answer; None if it trains no such task."""
+    tasks = tested.tasks.values()
+    return next((t for t in tasks if t.source == source and isinstance(t.answer, answer)), None)
+
+
+def _agreement(tested: Tested, task: P5Task, questions: Questions) -> np.ndarray:
     """How much more likely yes is than no for each candidate: [N, A]."""
-    assert asked.candidates is not None
-    template, names = wordings(tested.data, "direct_yesno")["seen"], tested.data.names
-    prompts = [
-        template.source.format_map({"user": names.users[user], "asked": names.items[item]})
-        for user, row in zip(asked.users.tolist(), asked.candidates.tolist(), strict=True)
+    examples = [
+        dataclasses.replace(datum, asked=item, answer=0)
+        for datum, row in zip(questions.data, questions.candidates.tolist(), strict=True)
         for item in row
     ]
-    logs = tested.prompted.score(prompts, (YES, NO))
-    return (logs[:, 0] - logs[:, 1]).reshape(asked.candidates.shape)
+    asked = ask(task, task.wordings["seen"], tested.data, examples)
+    logs = task.answer.answer(tested.prompted, asked, options_of(tested.config))
+    return (logs[:, 0] - logs[:, 1]).reshape(questions.candidates.shape)
 
 
-def _of_scores(scores: np.ndarray, asked: Question, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+def _metrics_of_scores(
+    scores: np.ndarray, questions: Questions, ks: tuple[int, ...]
+) -> dict[str, np.ndarray]:
     """Metrics of each user from scores [N, A] of their candidates."""
-    assert asked.candidates is not None
-    mine = scores[asked.candidates == asked.targets[:, None]][:, None]
+    mine = scores[questions.candidates == questions.targets[:, None]][:, None]
     block = TiedBlock((scores > mine).sum(axis=1), (scores == mine).sum(axis=1))
     metrics = ranking_metrics(block, ks, _TIES)
     del metrics["mrr"]
     return metrics
 
 
-def rating_table(tested: Tested) -> dict[str, dict[str, float]]:
+def rating_table(tested: Tested, task: P5Task) -> Rows:
     """RMSE and MAE of the model and of its baselines on the test rows."""
     data, split = tested.data.dataset.interactions, tested.data.ratings
     assert split is not None
-    truth = data.rating[split.test]
-    mean = float(data.rating[split.train].mean())
-    rows: dict[str, dict[str, float]] = {}
-    for wording, template in wordings(tested.data, "rating").items():
-        prompts = row_prompts(tested.data, template, split.test)
-        rows[f"model, mean of all ratings, {wording} wording"] = rating_errors(
-            rate(tested.prompted, prompts), truth
+    truth, mean = data.rating[split.test], mean_rating(tested.data)
+    rows: Rows = {}
+    for wording in task.wordings:
+        questions = tested.questions(task, wording)
+        rows[f"model, mean of all ratings, {wording} wording"] = measure_task(
+            task, tested.prompted, questions, options_of(tested.config)
         )
-        found = parse_ratings(tested.prompted.write(prompts, 8), mean)
-        rows[f"model, greedy text, {wording} wording"] = rating_errors(found.values, truth) | {
-            "parsed": float(found.parsed.mean())
+        parsed = parse_ratings(tested.prompted.write(questions.prompts, _RATING_TOKENS), mean)
+        rows[f"model, greedy text, {wording} wording"] = rating_errors(parsed.values, truth) | {
+            "parsed": float(parsed.parsed.mean())
         }
     rows["mean rating"] = rating_errors(np.full(len(truth), mean), truth)
     rows["item mean"] = rating_errors(item_means(data, split.train)[split.test], truth)
@@ -227,69 +172,76 @@ def rating_table(tested: Tested) -> dict[str, dict[str, float]]:
     return rows
 
 
-def text_table(tested: Tested) -> dict[str, dict[str, float]]:
-    """What the model writes of reviews, against the reviews."""
-    data, split, reviews = tested.data, tested.data.ratings, tested.data.reviews
-    assert split is not None and reviews is not None
-    rows: dict[str, dict[str, float]] = {}
-    for task in tested.config.tasks:
-        if task not in NEEDS_REVIEWS:
-            continue
-        chosen = reviewed_rows(task, split.test, reviews)
-        chosen = np.random.default_rng(0).permutation(chosen)[:_TEXTS]
-        for template in fitted(TEMPLATES[task], data.names):
-            name = f"{template.name}, {'seen' if template.seen else 'unseen'} wording"
-            texts = tested.prompted.write(row_prompts(data, template, chosen), TEXT_TOKENS)
-            if task == "review_star":
-                stars = data.dataset.interactions.rating[chosen]
-                mean = float(data.dataset.interactions.rating[split.train].mean())
-                found = parse_ratings(texts, mean)
-                rows[name] = rating_errors(found.values, stars)
-                rows[name]["parsed"] = float(found.parsed.mean())
-                continue
-            if "hint" in holes(template):
-                name += ", with a hint"
-            wanted, hints = (
-                [texts_of[row] for row in chosen]
-                for texts_of in (written_of(reviews, task), reviews.hint)
-            )
-            rows[name] = {"bleu4": bleu(texts, wanted), "bleu2": bleu(texts, wanted, 2)}
-            rows[name] |= rouge(texts, wanted) | {"says_hint": float(says(texts, hints).mean())}
+def choice_table(tested: Tested, task: P5Task) -> Rows:
+    """Accuracy and AUC of the model, beside the answer that is commonest in training."""
+    rows: Rows = {}
+    for wording in task.wordings:
+        questions = tested.questions(task, wording)
+        rows[f"model, {wording} wording"] = measure_task(
+            task, tested.prompted, questions, options_of(tested.config)
+        )
+    stream, rng = task.source.training(tested.data), np.random.default_rng(0)
+    places = np.linspace(0, stream.size - 1, min(stream.size, _COUNTED)).astype(int)
+    answers = [stream.draw(place, rng).answer for place in places.tolist()]
+    commonest = int(np.bincount(answers).argmax())
+    rows["commonest answer"] = {"accuracy": float(np.mean(questions.answers == commonest))}
     return rows
+
+
+def text_rows(tested: Tested, task: P5Task) -> Rows:
+    """What the model writes about test rows, in every wording, against what it should write."""
+    units = np.random.default_rng(0).permutation(task.source.units(tested.data, "test"))[:_TEXTS]
+    rows: Rows = {}
+    for template in task.templates:
+        name = f"{template.name}, {'seen' if template.seen else 'unseen'} wording"
+        if "hint" in holes(template.source):
+            name += ", with a hint"
+        questions = held_out_questions(tested.data, task, "test", units, template.name)
+        rows[name] = measure_task(task, tested.prompted, questions, options_of(tested.config))
+    return rows
+
+
+_PLAIN: Mapping[type, Callable[[Tested, P5Task], Rows]] = {
+    Rating: rating_table,
+    Choice: choice_table,
+}
 
 
 def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict[str, Any]:
     """All tables of a run: the first with "rows" and "comparisons", all in "tables" and "lines"."""
     begun = time.monotonic()
-    found: dict[str, Any] = {}
-    plain: dict[str, Any] = {}
+    rankings: dict[str, Any] = {}
+    plain: dict[str, Rows] = {}
+    texts: Rows = {}
     filtered = tested.config.decode.filter_seen
-    for task in tested.config.tasks:
-        if task in CATALOGUE:
+    for task in tested.tasks.values():
+        if isinstance(task.answer, CatalogueItem):
             for removed in (filtered, not filtered):
-                name = f"{task}, seen items {'removed' if removed else 'kept'}"
-                found[name] = catalogue_table(tested, task, removed, baselines, directory)
-        elif task in CANDIDATES:
-            found[f"{task}, 1 of {tested.data.candidates}"] = candidate_table(tested, task)
-        elif task == "rating":
-            plain["rating"] = rating_table(tested)
-    if tested.data.reviews is not None:
-        kind = "synthetic reviews" if tested.data.reviews.synthetic else "reviews"
-        plain[f"texts on {kind}"] = text_table(tested)
+                name = f"{task.name}, seen items {'removed' if removed else 'kept'}"
+                rankings[name] = catalogue_table(tested, task, removed, baselines, directory)
+        elif isinstance(task.answer, OneOfCandidates):
+            rankings[f"{task.name}, 1 of {tested.data.candidates}"] = candidate_table(tested, task)
+        elif isinstance(task.answer, FreeText):
+            texts |= text_rows(tested, task)
+        else:
+            plain[task.name] = _PLAIN[type(task.answer)](tested, task)
+    if texts:
+        reviews = tested.data.reviews
+        plain[f"texts on {'synthetic ' if reviews and reviews.synthetic else ''}reviews"] = texts
     lines = []
-    for name, table in found.items():
+    for name, table in rankings.items():
         lines += table_lines(name, table)
         if table.get("invalid_share"):
-            lines.append(f"  {FREE}: {table['invalid_share']:.2%} of the beams are no item")
+            lines.append(f"  {FREE}: {table['invalid_share']:.2%} of the beams are not an item")
     lines += [line for name, rows in plain.items() for line in plain_lines(name, rows)]
-    first = next(iter(found.values()), None)
+    first = next(iter(rankings.values()), None)
     if first is None:
         nothing = tested.measured({}, np.zeros((0, 0)), begun)
         first = baseline_table({MODEL: nothing}, tested.config)
     return {
         "rows": first["rows"],
         "comparisons": first["comparisons"],
-        "tables": found | plain,
+        "tables": rankings | plain,
         "lines": lines,
     }
 
@@ -297,7 +249,7 @@ def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict
 def leaks(data: PromptData, codes: ItemCodes) -> dict[str, float]:
     """How often "the largest number of the history plus one" is the target, as a share of users.
 
-    By the items' own numbers, and by those that their IDs spell, which the model sees.
+    Once by the items' own numbers, and once by those that their IDs spell, which the model sees.
     """
     split = data.dataset.split
     number = np.argsort(np.argsort(item_numbers(codes), kind="stable"), kind="stable")

@@ -16,11 +16,11 @@ class ClickEvalConfig:
     """How answers are measured.
 
     Attributes:
-      baselines: of `click_table.BASELINES`, trained on the same windows.
-      valid_windows: of a validation, spread evenly; 0 for all.
-      test_windows: likewise of the test.
-      batch_size: prompts a call.
-      resamples: of the bootstrap over users.
+      baselines: some of `texts.clicks.BASELINES`, trained on the same windows.
+      valid_windows: number of validation windows, spread evenly over users; 0 for all.
+      test_windows: number of test windows, spread evenly over users; 0 for all.
+      batch_size: prompts in each call of the model.
+      resamples: number of resamples of the bootstrap over users.
     """
 
     baselines: tuple[str, ...] = ("gru4rec", "caser", "sasrec", "dros")
@@ -30,7 +30,7 @@ class ClickEvalConfig:
     resamples: int = 1000
 
     def __post_init__(self) -> None:
-        """Reject numbers that nothing can be measured with."""
+        """Reject numbers that are too small."""
         least = {"valid_windows": 0, "test_windows": 0, "batch_size": 1, "resamples": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
@@ -43,27 +43,34 @@ class TallrecConfig:
 
     Attributes:
       data: interactions with ratings.
-      split: the last 10,000 windows as published, or all windows, split by users.
-      history: items of a window before the one asked for.
-      threshold: an item is liked if its rating is above.
+      split: "published" takes the last 10,000 windows, "users" takes all windows and splits them by
+        users.
+      history: number of items of a window before the one asked about.
+      threshold: an item is liked if its rating is above this.
       kind: what an item is called.
-      shots: windows that are trained on, drawn by the seed; 0 for all.
-      parts: further questions of each of these windows, with a random part of its history: what
-        is left to learn from is the title asked about.
-      on_prompt: learn the prompts too, as published, and not the answers alone.
+      shots: number of windows to train on, drawn by the seed; 0 for all.
+      parts: number of further questions about each of these windows, each with a random part of
+        its history. They make the model learn from the title asked about.
+      on_prompt: learn the prompts too, as published, and not only the answers.
       max_length: most tokens of a prompt with its answer.
-      instructions: file of the first stage's instructions (JSON list or lines, see
+      instructions: file of the first stage's instructions (a JSON list or JSON lines, see
         `read_instructions`); "" for no first stage.
-      instruct: the first stage's training.
-      title_steps: of training before the last stage, on the same questions without any history:
-        whether a title is liked at all, which a small model does not learn beside the number of
-        liked titles.
-      train: the last stage's. Checkpoints are ranked by the mean of the AUC over all and within
-        users: the first alone does not tell a model that counts from one that reads.
-      tune: `base` is the text model to start from, "" for one of `model`'s shape from scratch.
-      model: see `tune`.
-      vocab_size: of the tokenizer that is trained for a model from scratch, titles not counted.
+      instruct: training of the first stage.
+      title_steps: number of steps, before the last stage, on the same questions without any
+        history. They teach whether a title is liked at all, which a small model does not learn
+        beside the number of liked titles.
+      train: training of the last stage. Checkpoints are ranked by the mean of two AUCs, over all
+        questions and within users, because the first alone does not tell a model that counts likes
+        from one that reads titles.
+      tune: `base` is the text model to start from; "" starts from scratch with `model`'s shape.
+      model: shape of a model from scratch.
+      vocab_size: size of the tokenizer of a model from scratch, titles not counted.
       eval: measurements.
+
+    Example:
+      >>> from jaxrec.systems.tallrec import TallrecConfig
+      >>> TallrecConfig(shots=64).history
+      10
     """
 
     system: ClassVar[str] = "jaxrec.systems.tallrec"
@@ -95,11 +102,11 @@ class TallrecConfig:
             click_table.check(name)
         if not self.tune.base and self.tune.method != "full":
             raise ConfigError(
-                f"tune.method {self.tune.method} trains a small part of a model that there must be "
-                "already: give it as tune.base, or train all: tune.method full"
+                f"tune.method {self.tune.method} trains a small part of an existing model, and "
+                "there is none; give one as tune.base, or train everything with tune.method full"
             )
         if self.tune.method in ("prefix", "prompt"):
             raise ConfigError(
-                f"tune.method {self.tune.method} has no place for virtual tokens in questions yet; "
-                "use lora, qlora, adapter or full"
+                f"tune.method {self.tune.method} puts virtual tokens before every text, which "
+                "TALLRec does not support; use lora, qlora, adapter or full"
             )

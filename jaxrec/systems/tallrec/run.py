@@ -2,11 +2,12 @@
 
 ratings -> windows -> questions in Alpaca's frame -> next-token loss -> gap of the answers' logits
 
-Tuned in two stages: on instructions of any kind, then on few or all of the questions. The model is
-a text model with LoRA, or a small one trained from scratch to which every title is one token.
+The model is tuned in two stages: on instructions of any kind, then on few or all of the questions.
+It is a text model with LoRA, or a small one from scratch whose vocabulary has every title as one
+token.
 
-Every comparison needs one control, the number of liked titles in the prompt: on the published movie
-split it alone has an AUC of .726.
+Every comparison needs one control, the number of liked titles in the prompt. On the published movie
+split this number alone has an AUC of .726.
 """
 
 import dataclasses
@@ -19,13 +20,10 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import (
-    NO,
-    YES,
     ClickWindows,
     Instruction,
     Interactions,
     TokenRows,
-    click_prompts,
     click_windows,
     encode_instructions,
     instruction_batches,
@@ -36,7 +34,7 @@ from jaxrec.data import (
     split_users,
 )
 from jaxrec.decode import answer_gaps, answer_tokens
-from jaxrec.eval import RunParts, SystemFacts, pooled_auc, within_user_auc
+from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened
 from jaxrec.objectives import language_loss
 from jaxrec.peft import TuneConfig
@@ -54,7 +52,15 @@ from jaxrec.runs import (
 )
 from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
-from jaxrec.texts import TextModel, clicks as click_table, tuned as tuned_text
+from jaxrec.systems.tallrec.tasks import (
+    ANSWERS,
+    CLICK,
+    PUBLISHED,
+    SWAPPED,
+    ClickData,
+    click_prompts,
+)
+from jaxrec.texts import AnswerOptions, TextModel, ask, clicks as click_table, tuned as tuned_text
 from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
 
 METRIC = "mean_auc"
@@ -80,7 +86,15 @@ INSTEAD = {
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
-    """The parts of a run's data, and the titles of all items."""
+    """The data of a run.
+
+    Attributes:
+      train: windows to train on.
+      valid: windows that rank checkpoints.
+      test: windows that are measured.
+      titles: of all items.
+      data: the interactions that the windows were cut from.
+    """
 
     train: ClickWindows
     valid: ClickWindows
@@ -89,7 +103,7 @@ class Windows:
     data: Interactions
 
     def describe(self) -> Mapping[str, object]:
-        """What the run is measured on: JSON-able."""
+        """Say what the run is measured on: JSON-able."""
         counts = {name: len(getattr(self, name)) for name in ("train", "valid", "test")}
         users = len(np.unique(self.test.user))
         facts = {"dataset": self.data.name, "source": self.data.source, "test_users": users}
@@ -98,7 +112,14 @@ class Windows:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
-    """What is trained on at a time, and the questions that rank its checkpoints."""
+    """One training: its texts, and the questions that rank its checkpoints.
+
+    Attributes:
+      name: of the stage and of its directory.
+      records: texts to train on.
+      held: validation questions, in the order of the validation windows.
+      config: settings of the training.
+    """
 
     name: str
     records: list[Instruction]
@@ -107,10 +128,10 @@ class Stage:
 
 
 def load_windows(config: TallrecConfig) -> Windows:
-    """Read the data, cut the windows, and draw the few that are trained on.
+    """Read the data, cut the windows, and draw those to train on if there are to be few.
 
     Raises:
-      DataError: data that have no such windows, or none that AUC within users can be measured on.
+      DataError: the data have no such windows, or none on which an AUC within users is defined.
       ConfigError: more shots than windows.
     """
     data = load_interactions(config.data)
@@ -118,7 +139,9 @@ def load_windows(config: TallrecConfig) -> Windows:
     cut = published_split if config.split == "published" else split_users
     train, valid, test = cut(windows)
     if config.shots > len(train):
-        raise ConfigError(f"shots {config.shots} of only {len(train):,} windows to train on")
+        raise ConfigError(
+            f"shots is {config.shots}, and there are only {len(train):,} training windows; lower it"
+        )
     if config.shots:
         rng = np.random.default_rng(config.train.seed)
         train = train.take(rng.choice(len(train), config.shots, replace=False))
@@ -129,8 +152,8 @@ def load_windows(config: TallrecConfig) -> Windows:
         if pairs.shape[1] == len(np.unique(part.user)):
             raise DataError(
                 f"none of {pairs.shape[1]} users in {len(part)} {name} windows likes some of the "
-                f"items asked about and others not, so there is no AUC within users; set threshold "
-                f"{config.threshold:g} between their ratings, or take more windows "
+                f"items asked about and dislikes others, so there is no AUC within users; set "
+                f"threshold {config.threshold:g} between their ratings, or take more windows "
                 f"(eval.{name}_windows)"
             )
     return Windows(train=train, valid=valid, test=test, titles=data.items.labels(), data=data)
@@ -163,12 +186,13 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, windows, None, directory)
-    answers = answer_tokens(text.tokenizer, YES, NO)
+    data = ClickData(windows={"valid": valid}, titles=windows.titles, kind=config.kind)
+    examples = CLICK.source.held_out(data, "valid", CLICK.source.units(data, "valid"))
+    questions = ask(CLICK, CLICK.template(PUBLISHED), data, examples)
 
     def measure(held: TokenRows, params: Any) -> dict[str, float]:
-        scores = answer_gaps(text.model, params, held, answers, batch_size=config.eval.batch_size)
-        both = pooled_auc(valid.label, scores), within_user_auc(valid.label, scores, valid.user)
-        return {METRIC: sum(both) / 2, "auc": both[0], "within_user_auc": both[1]}
+        gaps = _gaps(config, text, params, held)
+        return CLICK.metric.measure(gaps, questions, AnswerOptions())
 
     start: Callable[[], Any] = text.start
     for stage, rows, held, plan in plans:
@@ -194,15 +218,15 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
     windows = load_windows(config)
     check_run(config, windows, directory)
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    ask = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
-    rows = [_encode(config, text, ask(swapped=swapped)) for swapped in (False, True)]
-    answers = answer_tokens(text.tokenizer, YES, NO)
-    plan, found = _trained(config, text, rows[0], directory)
-    score = functools.partial(
-        answer_gaps, text.model, answers=answers, batch_size=config.eval.batch_size
-    )
-    systems = {"model": score(found, rows[0]), "answers in the other order": score(found, rows[1])}
-    systems["untuned"] = score(text.variables(text.start()), rows[0])
+    prompts = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
+    rows = {name: _encode(config, text, prompts(template=name)) for name in (PUBLISHED, SWAPPED)}
+    plan, trained = _trained(config, text, rows[PUBLISHED], directory)
+    untuned = text.variables(text.start())
+    systems = {
+        "model": _gaps(config, text, trained, rows[PUBLISHED]),
+        "answers in the other order": _gaps(config, text, trained, rows[SWAPPED]),
+        "untuned": _gaps(config, text, untuned, rows[PUBLISHED]),
+    }
     systems |= click_table.controls(windows.train, windows.test)
     for name in config.eval.baselines if baselines else ():
         systems[name] = click_table.baseline(
@@ -257,9 +281,7 @@ def like_probabilities(
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
     rows = _encode(config, text, click_prompts(windows, titles, kind=config.kind))
     _, trained = _trained(config, text, rows, directory)
-    answers = answer_tokens(text.tokenizer, YES, NO)
-    gaps = answer_gaps(text.model, trained, rows, answers, batch_size=config.eval.batch_size)
-    return 1 / (1 + np.exp(-gaps))
+    return 1 / (1 + np.exp(-_gaps(config, text, trained, rows)))
 
 
 def report(config: TallrecConfig, directory: Path) -> RunParts:
@@ -284,10 +306,11 @@ def _load(config: TallrecConfig, directory: Path) -> tuple[TextModel, Any, Opene
     windows = load_windows(config)
     check_run(config, windows, directory)
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    ask = click_prompts(windows.test.take(np.zeros(1, int)), windows.titles, kind=config.kind)
-    _, found = _trained(config, text, _encode(config, text, ask), directory)
+    one = windows.test.take(np.zeros(1, int))
+    rows = _encode(config, text, click_prompts(one, windows.titles, kind=config.kind))
+    _, trained = _trained(config, text, rows, directory)
     base = open_any(Path(config.tune.base)) if config.tune.base else None
-    return text, found, base
+    return text, trained, base
 
 
 def _trained(
@@ -298,10 +321,16 @@ def _trained(
     return plan, text.variables(text.trained(directory, plan))
 
 
+def _gaps(config: TallrecConfig, text: TextModel, variables: Any, rows: TokenRows) -> np.ndarray:
+    """How much more the model expects yes than no after each question: `[N]`."""
+    answers = answer_tokens(text.tokenizer, *ANSWERS.texts)
+    return answer_gaps(text.model, variables, rows, answers, batch_size=config.eval.batch_size)
+
+
 def _open(
     config: TallrecConfig, directory: Path, windows: Windows, stages: list[Stage]
 ) -> TextModel:
-    """The model of a run that is there, or the one that a new run begins with."""
+    """Open the model of an existing run, or make the one that a new run begins with."""
     seed = config.train.seed
     if is_run(directory):
         return TextModel.load(config.tune, config.model, directory, seed)
@@ -313,18 +342,18 @@ def _open(
 
 
 def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
-    """What is trained on, one after the other; the last is of whole histories and parts of them."""
+    """List the trainings of a run; the last asks about whole histories and parts of them."""
     rng = np.random.default_rng(config.train.seed)
     count, history = windows.train.history.shape
-    ask = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
-    held = ask(windows.valid)
-    questions = ask(windows.train)
+    prompts = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
+    held = prompts(windows.valid)
+    questions = prompts(windows.train)
     for _ in range(config.parts):
-        questions += ask(windows.train, kept=random_parts(count, history, rng))
+        questions += prompts(windows.train, kept=random_parts(count, history, rng))
     stages = [Stage(name="train", records=questions, held=held, config=config.train)]
     if config.title_steps:
         records, alone = (
-            ask(part, kept=np.zeros_like(part.liked)) for part in (windows.train, windows.valid)
+            prompts(part, kept=np.zeros_like(part.liked)) for part in (windows.train, windows.valid)
         )
         settings = dataclasses.replace(config.train, steps=config.title_steps)
         stages.insert(0, Stage(name="titles", records=records, held=alone, config=settings))

@@ -1,6 +1,7 @@
 """P5 from the config to the tables, on tiny data."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -18,8 +19,9 @@ from jaxrec.runs.config import SampledEvalConfig, SearchConfig
 from jaxrec.runs.directory import TEST_FILE, load_run
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.system import Options, config_class
-from jaxrec.systems.p5 import questions as p5_measure, run as p5, tables as p5_tables
+from jaxrec.systems.p5 import questions as p5_questions, run as p5, tables as p5_tables
 from jaxrec.systems.p5.config import P5Config
+from jaxrec.systems.p5.tested import rank_all, recommend_items
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.train import TrainConfig
 
@@ -75,6 +77,69 @@ def trained_on_all(tmp_path_factory):
     return config, directory / "run"
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A run on data where the next item and the liking are functions of the item."""
+    directory = tmp_path_factory.mktemp("planted")
+    rng, rows = np.random.default_rng(0), ["user_id,movie_id,stars,when"]
+    ring = rng.permutation(20)
+    for user in range(60):
+        first = int(rng.integers(20))
+        for place in range(8):
+            item = int(ring[(first + place) % 20])
+            rows.append(f"u{user},i{item},{5 if item % 2 else 1},{place}")
+    path = directory / "planted.csv"
+    path.write_text("\n".join(rows) + "\n")
+    config = _config(path, ("sequential", "rating_like"))
+    data = dataclasses.replace(config.data, from_file=str(path), item_table="", min_count=0)
+    config = dataclasses.replace(
+        config,
+        data=data,
+        rows=(32, 32),
+        ids=IdConfig(scheme="independent"),
+        user_names="numbers",
+        model=dataclasses.replace(config.model, width=32, word_rows=0),
+        train=TrainConfig(
+            steps=250, batch_size=64, lr=1e-2, warmup_steps=20, eval_every=250, log_every=250
+        ),
+    )
+    p5.train(config, directory / "run", Options())
+    return p5.load(config, directory / "run")
+
+
+def test_the_model_learns_which_item_comes_next(learned):
+    task = learned.tasks["sequential"]
+    for wording in ("seen", "unseen"):
+        asked = learned.questions(task, wording)
+        found = rank_all(learned, task, asked, False)
+        # Chance is 1 in 20, and so is popularity: every item of the ring is as frequent.
+        assert (found.items[:, 0] == asked.targets).mean() > 0.9
+    counts = np.bincount(learned.data.dataset.split.train.item, minlength=20)
+    popular = np.argsort(-counts)[0]
+    assert (popular == asked.targets).mean() < 0.2
+
+
+def test_the_model_learns_which_items_are_liked(learned):
+    rows = p5_tables.choice_table(learned, learned.tasks["rating_like"])
+    for wording in ("seen", "unseen"):
+        assert rows[f"model, {wording} wording"]["auc"] > 0.95
+        assert rows[f"model, {wording} wording"]["accuracy"] > 0.9
+    assert rows["commonest answer"]["accuracy"] < 0.7
+
+
+def test_recommendations_follow_the_history_that_is_given(learned):
+    train = learned.data.dataset.split.train.sequences()
+    after = {int(a): int(b) for history in train for a, b in itertools.pairwise(history)}
+    histories = [np.array([item]) for item in range(20)]
+    items, scores = recommend_items(learned, [0] * 20, histories, top=3, filter_seen=False)
+    assert np.mean([items[item, 0] == after[item] for item in range(20)]) > 0.9
+    assert (np.diff(scores) <= 0).all()
+    filtered, _ = recommend_items(learned, [0] * 20, [np.array([after[0], 0])] * 20, top=10)
+    assert not {0, after[0]} & set(filtered[0].tolist())
+    with pytest.raises(ConfigError, match=r"top must lie between 1 and decode\.beams, 10; got 11"):
+        recommend_items(learned, [0], histories[:1], top=11)
+
+
 @pytest.mark.slow
 def test_a_run_of_all_families_has_all_tables(trained_on_all):
     config, directory = trained_on_all
@@ -86,6 +151,7 @@ def test_a_run_of_all_families_has_all_tables(trained_on_all):
         "straightforward, seen items removed",
         "straightforward, seen items kept",
         "direct_choose, 1 of 12",
+        "direct_yesno",
         "rating",
         "texts on synthetic reviews",
     ]
@@ -148,7 +214,7 @@ def test_a_run_without_a_ranking_has_a_table_all_the_same(tmp_path):
     assert report["rows"]["model"]["metrics"] == {}
     assert not (tmp_path / "run" / TEST_FILE).exists()
     show(report)
-    with pytest.raises(ConfigError, match="rank no catalogue"):
+    with pytest.raises(ConfigError, match="no task of rating ranks the whole catalogue"):
         p5.rank(config, tmp_path / "run")
 
 
@@ -156,8 +222,9 @@ def test_a_run_without_a_ranking_has_a_table_all_the_same(tmp_path):
 def test_popularity_on_candidates_is_what_counting_says(trained_on_all):
     config, directory = trained_on_all
     tested = p5.load(config, directory)
-    table = p5_tables.candidate_table(tested, "direct_choose")
-    asked = p5_tables.ask(tested, "direct_choose", "seen")
+    task = tested.tasks["direct_choose"]
+    table = p5_tables.candidate_table(tested, task)
+    asked = tested.questions(task, "seen")
     train = tested.data.dataset.split.train.item.tolist()
     hits = []
     for row, target in zip(asked.candidates.tolist(), asked.targets.tolist(), strict=True):
@@ -168,7 +235,7 @@ def test_popularity_on_candidates_is_what_counting_says(trained_on_all):
         hits.append(np.mean(tied) < 5)
     assert table["rows"]["popularity"]["metrics"]["hr@5|11"] == pytest.approx(np.mean(hits))
     # A prompt shows its candidates, and the trie gives no others.
-    items = p5_measure.rank(tested.prompted, asked, config, True)
+    items = rank_all(tested, task, asked, True).items
     for row, offered in zip(items, asked.candidates, strict=True):
         assert set(row.tolist()) <= set(offered.tolist())
 
@@ -177,11 +244,10 @@ def test_popularity_on_candidates_is_what_counting_says(trained_on_all):
 def test_ratings_are_the_mean_over_all_rating_texts(trained_on_all):
     config, directory = trained_on_all
     tested = p5.load(config, directory)
-    rows = tested.data.ratings.test[:3]
-    template = p5_measure.wordings(tested.data, "rating")["seen"]
-    prompts = p5_measure.row_prompts(tested.data, template, rows)
-    found = p5_measure.rate(tested.prompted, prompts)
-    for prompt, mean in zip(prompts, found, strict=True):
+    task = tested.tasks["rating"]
+    asked = p5_questions.held_out_questions(tested.data, task, "test", tested.data.ratings.test[:3])
+    found = task.answer.answer(tested.prompted, asked, p5_questions.options_of(config))
+    for prompt, mean in zip(asked.prompts, found, strict=True):
         total = weight = 0.0
         for tenths in range(10, 51):
             share = np.exp(tested.prompted.score([prompt], [f"{tenths / 10:.1f}"])[0, 0])
@@ -234,7 +300,7 @@ def test_settings_of_histories_reach_the_prompts_of_training_and_test(tmp_path):
     parts = p5.open_run(config, dataset, tmp_path / "run", write=False)
     (task,) = parts.mixture.tasks
     assert task.size == dataset.num_users
-    names, asked = parts.data.names, p5_measure.validation(config, parts.data)["sequential"]
+    names, asked = parts.data.names, p5_questions.validation(config, parts.data)["sequential"]
     last = [history[-1] for history in dataset.split.train.sequences()]
     # One datum a user, in an order of its own: the last training item of each.
     answers = [task.example(0, place)[1] for place in range(task.size)]
@@ -249,13 +315,11 @@ def test_settings_that_contradict_one_another_are_refused(tmp_path):
         _config(path, ("ratings",))
     with pytest.raises(ConfigError, match=r"rows \(8, 8\) must be one number"):
         _config(path, rows=(8, 8))
-    with pytest.raises(ConfigError, match=r"max_targets 0 and candidates 2, got 20, -1 and 100"):
+    with pytest.raises(ConfigError, match=r"candidates at least 2; got 20, -1 and 100"):
         P5Config(max_targets=-1)
     with pytest.raises(ConfigError, match="groups must be at least 1, got 0"):
         P5Config(groups=0)
-    with pytest.raises(ConfigError, match="ranks checkpoints"):
-        _config(path, ("review_star",))
-    with pytest.raises(ConfigError, match=r"model\.read_only 3 follows from the users"):
+    with pytest.raises(ConfigError, match=r"model\.read_only is 3, but it follows from"):
         _config(path, model=dataclasses.replace(P5Config.model, read_only=3))
     with pytest.raises(ConfigError, match=r"eval\.baselines of P5 must be of"):
         _config(path, eval=SampledEvalConfig(baselines=("sasrec",)))

@@ -10,7 +10,7 @@ import pytest
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
 from jaxrec.data.dataset import load_dataset
-from jaxrec.data.prompts import encode_texts
+from jaxrec.data.encoded_prompts import encode_texts
 from jaxrec.items.config import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.runs.config import SampledEvalConfig, SearchConfig

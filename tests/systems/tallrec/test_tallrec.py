@@ -11,14 +11,15 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
-from jaxrec.data.clicks import ClickWindows, click_prompts
+from jaxrec.data.clicks import ClickWindows
 from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
 from jaxrec.runs.directory import load_run
 from jaxrec.systems.generative.config import EvalConfig
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import TallrecConfig
-from jaxrec.systems.tallrec.run import load_windows
+from jaxrec.systems.tallrec.run import like_probabilities, load_windows
+from jaxrec.systems.tallrec.tasks import click_prompts
 from jaxrec.texts import clicks as click_table
 from jaxrec.texts.tuned import TextModel
 
@@ -78,6 +79,16 @@ def test_controls_stand_beside_the_model(finished):
     assert next(iter(rows)) == "model"
     assert rows["item mean"]["metrics"]["auc"] == 1.0
     assert {"liked titles", "untuned", "answers in the other order"} <= set(rows)
+
+
+def test_probabilities_of_a_like_do_not_read_the_labels(finished):
+    config = load_run(finished)
+    parts = load_windows(config)
+    shown = parts.test.take(slice(0, 6))
+    hidden = dataclasses.replace(shown, label=~shown.label)
+    both = [like_probabilities(config, finished, part, parts.titles) for part in (shown, hidden)]
+    np.testing.assert_array_equal(*both)
+    assert both[0].shape == (6,) and (both[0] > 0).all() and (both[0] < 1).all()
 
 
 @pytest.mark.slow
@@ -147,7 +158,7 @@ def test_windows_without_an_auc_within_users_are_refused_before_any_work(config_
 def test_contradictions_are_found_before_any_work():
     with pytest.raises(ConfigError, match=r"no click baseline 'sasrek'.*sasrec"):
         TallrecConfig(eval=dataclasses.replace(TallrecConfig().eval, baselines=("sasrek",)))
-    with pytest.raises(ConfigError, match=r"tune.method lora .* give it as tune.base"):
+    with pytest.raises(ConfigError, match=r"tune.method lora .* give one as tune.base"):
         tune = dataclasses.replace(TallrecConfig().tune, method="lora")
         TallrecConfig(tune=tune)
     for name, value in {"valid_windows": -1, "batch_size": 0, "resamples": 0}.items():
