@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import to_json, write_text
-from jaxrec.runs import load_run, system_of
+from jaxrec.runs import WARNING, is_quick, load_run, marked, system_of
 from jaxrec.systems.generative import Config
 
 # Of a row, if it has them, and how they are written.
@@ -36,9 +36,12 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec eval")
     directory = options.run
     config = load_run(directory)
-    report = system_of(config).evaluate(config, directory, baselines=options.baselines)
-    write_text(directory / "eval.json", to_json(report))
+    with marked(directory, is_quick(directory)):
+        report = system_of(config).evaluate(config, directory, baselines=options.baselines)
+        write_text(directory / "eval.json", to_json(report))
     show(report)
+    if is_quick(directory):
+        print(WARNING)
     if isinstance(config, Config):
         print(f"next: jaxrec report {directory}")
     else:

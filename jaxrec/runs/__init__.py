@@ -42,9 +42,25 @@ if TYPE_CHECKING:
         protocol_of as protocol_of,
         ranking_batches as ranking_batches,
     )
+    from jaxrec.runs.quick import (
+        WARNING as WARNING,
+        is_quick as is_quick,
+        label_results as label_results,
+        make_quick as make_quick,
+        marked as marked,
+    )
+    from jaxrec.runs.sweep import (
+        Sweep as Sweep,
+        check_alike as check_alike,
+        make_sweep as make_sweep,
+        run_sweep as run_sweep,
+    )
+    from jaxrec.runs.sweep_rows import resolved as resolved
+    from jaxrec.runs.sweep_table import sweep_markdown as sweep_markdown
     from jaxrec.runs.system import (
         Options as Options,
         short_name as short_name,
+        system_names as system_names,
         system_of as system_of,
     )
     from jaxrec.runs.table import (

@@ -30,6 +30,11 @@ from jaxrec.systems.generative.measure import measure_model, samples
 CONFIG = Config
 
 
+def resolve(config: Config) -> Config:
+    """The config as a run directory holds it: with the shape of the model that it starts from."""
+    return model.resolve(config)
+
+
 def train(config: Config, directory: Path, options: Options) -> None:
     """See `System`."""
     config = model.resolve(config)

@@ -1,12 +1,12 @@
 """P5's sequential family alone, on MovieLens-100K: what comes next, out of the whole catalogue.
 
-    jaxrec train configs/p5_sequential.py
-    jaxrec eval runs/p5_sequential
-    python tools/bench/openp5.py --config configs/p5_sequential.py     # with other item IDs
+    jaxrec train p5/sequential
+    jaxrec eval runs/p5-sequential
+    jaxrec sweep p5/sequential     # with other item IDs
 
-A prompt shows 20 items, names no user and asks for one of the user's 50 most recent ones. With all
-training items as targets the same validation takes three times as many steps; with users named,
-more of what they have seen is recommended again.
+A prompt shows 20 items, omits the user and asks for one of the user's 50 most recent items. With
+all training items as targets the same validation takes three times as many steps; with users named,
+more items that they have seen are recommended again.
 
 Cost: 26 TFLOP in products; 9 min on 2 CPU cores. Result on the test items, HR@10 / NDCG@10, seeds
 0 and 1: with seen items kept .119 / .058 and .125 / .057 (unseen wording .117 / .054 and .128 /
@@ -19,6 +19,7 @@ Cost: 26 TFLOP in products; 9 min on 2 CPU cores. Result on the test items, HR@1
 
 import dataclasses
 
+from jaxrec.runs import Sweep
 from jaxrec.systems.p5 import P5Config, of_indexes
 from jaxrec.train import TrainConfig
 
@@ -35,5 +36,5 @@ def get_config() -> P5Config:
     )
 
 
-def get_sweep() -> dict[str, P5Config]:
-    return of_indexes(get_config())
+def get_sweep() -> Sweep:
+    return Sweep(variants=of_indexes(get_config()), all_rows=True)

@@ -1,9 +1,11 @@
 """GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114) with four SVD tokens of 64 values an item.
 
-    jaxrec train configs/gptrec_svd.py
+    jaxrec train gptrec/ml100k_svd
 
-MovieLens-100K; the model is that of `configs/gptrec.py`, but twice as wide: 256 rows of tokens take
-less of it than 1,349. Cost: 42 min on 2 CPU cores that another training shared. Result on the test
+MovieLens-100K; the model is that of `gptrec/ml100k`, but twice as wide, because 256 rows of tokens
+take fewer parameters than 1,349.
+
+Cost: 42 min on 2 CPU cores that another training shared. Result on the test
 items, HR@10 / NDCG@10: seed 0 .189 [.165, .213] / .100 [.085, .115], seed 1 .173 [.150, .198] /
 .094 [.079, .110]: 101 and 89 % of the NDCG of one token an item with the same seed; Markov chain
 .145 / .076. At width 64 it was .157 / .077 and .147 / .076; one token an item gains nothing on
@@ -23,7 +25,7 @@ def get_config() -> Config:
         max_items=20,
         data=DataConfig(name="ml-100k", min_count=5),
         ids=IdConfig(scheme="svd", levels=4, size=64),
-        # GPT-2's flavour, so that the model leaves as one.
+        # GPT-2's flavour, so that the model can be exported as one.
         model=TransformerConfig(
             width=128,
             depth=3,

@@ -1,11 +1,9 @@
-"""LoRA on the quickstart's model: the rest is read from the base and stays as it is.
+"""LoRA on the quickstart's model: the base's parameters stay as they are.
 
-    jaxrec train configs/quickstart.py
-    jaxrec train configs/ml100k_lora.py --dry-run     # parameters, bytes and memory of a step
-    jaxrec train configs/ml100k_lora.py
-    jaxrec eval runs/ml100k_lora --no-baselines
-
-The base needs its own run first.
+jaxrec train quickstart                     # the base, which must exist first
+jaxrec train generative/lora --dry-run      # parameters, bytes and memory of a step
+jaxrec train generative/lora
+jaxrec eval runs/generative-lora --no-baselines
 """
 
 from jaxrec.data import DataConfig
@@ -19,10 +17,10 @@ from jaxrec.train import TrainConfig
 def get_config() -> Config:
     return Config(
         max_items=30,
-        # The base's items and IDs, or it would be refused.
+        # A run must have the same items and IDs as its base.
         data=DataConfig(name="ml-100k", min_count=5),
         ids=IdConfig(scheme="pq", levels=2, size=64, text_weight=0.2),
-        # Of this only what training alone reads: the shape is the base's.
+        # The shape comes from the base; only settings of the training, such as dropout, are read.
         model=TransformerConfig(dropout=0.2),
         tune=TuneConfig(method="lora", base="runs/quickstart", rank=4, targets=("all",)),
         train=TrainConfig(

@@ -1,18 +1,18 @@
 """P5: five families of tasks as text, by one small T5 from scratch, on MovieLens-100K.
 
-    jaxrec train configs/p5.py
-    jaxrec eval runs/p5
+    jaxrec train p5/ml100k
+    jaxrec eval runs/p5-ml100k
 
 Sequential, direct (straightforward, one of a hundred candidates, yes or no), rating, explanation
 and review prompts share every batch. MovieLens has no reviews: explanations and reviews are
-synthetic, made of genres and stars (`data.reviews`), and show the mechanism alone.
+synthetic, made of genres and stars (`data.reviews`), and only show that the mechanism works.
 
 Cost: 15 min on 2 CPU cores that another training shared in part. Result on the test items, seed 0,
 HR@10 with seen items removed: sequential .133 (Markov chain .145), straightforward .090 (popularity
 .087), one of a hundred .383 (popularity .369) and .420 with the candidates left out of the prompt;
 rating RMSE .967 by the mean (item mean 1.024), 1.184 by greedy text; the hint word is said in 99 %
-of the explanations, in 95 % with the unseen wording. A family alone reaches more, see
-`configs/p5_rating.py`, `configs/p5_direct.py`, `configs/p5_sequential.py` and `configs/openp5.py`.
+of the explanations, in 95 % with the unseen wording. A family alone reaches more, see `p5/rating`,
+`p5/direct`, `p5/sequential` and `p5/openp5`.
 """
 
 from jaxrec.runs import EvalConfig

@@ -1,10 +1,11 @@
 """GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114) with one token an item, on MovieLens-100K.
 
-    jaxrec train configs/gptrec.py
-    python tools/bench/lists.py runs/gptrec
+    jaxrec train gptrec/ml100k
+    python tools/bench/lists.py runs/gptrec-ml100k
 
-A decoder of GPT-2's flavour. `decode.strategy` chooses the list: "beam", the paper's Top-K by an
-exact search; "sample", its Top-K by sampling; "next_k", one item after the other.
+The model is a decoder of GPT-2's flavour. `decode.strategy` chooses how a list is generated:
+"beam" is the paper's Top-K by an exact search, "sample" its Top-K by sampling, and "next_k"
+generates one item after the other.
 
 Cost: 2 to 10 min on 2 CPU cores, by what shares them. Result on the test items, the first
 settings tried, HR@10 / NDCG@10: seed 0 .186 [.160, .210] / .098 [.083, .113], seed 1 .199 [.175,
@@ -27,7 +28,7 @@ def get_config() -> Config:
         max_items=20,
         data=DataConfig(name="ml-100k", min_count=5),
         ids=IdConfig(scheme="independent"),
-        # GPT-2's flavour, so that the model leaves as one.
+        # GPT-2's flavour, so that the model can be exported as one.
         model=TransformerConfig(
             width=64,
             depth=3,

@@ -1,11 +1,11 @@
 """P5's own way of writing items, numbers that the tokenizer cuts, with whole-word embeddings.
 
-    jaxrec train configs/p5_words.py
-    jaxrec train configs/p5_words.py --model.word-rows 0 --run-dir runs/p5_no_words
-    jaxrec eval runs/p5_words; jaxrec eval runs/p5_no_words
-    jaxrec compare runs/p5_words runs/p5_no_words
+    jaxrec train p5/words
+    jaxrec train p5/words --model.word-rows 0 --run-dir runs/p5-no-words
+    jaxrec eval runs/p5-words; jaxrec eval runs/p5-no-words
+    jaxrec compare runs/p5-words runs/p5-no-words
 
-The second run is the ablation. Numbers are random, so that neighbouring ones mean nothing.
+The second run is the ablation. Numbers are random, so items with near numbers are not related.
 
 Cost: 2 to 4 min a run on 2 cores that another training shared. Result on the test items, seed 0,
 HR@10 / NDCG@10: with whole-word embeddings .088 / .045, without .084 / .044, a difference of -.001

@@ -1,10 +1,10 @@
-"""P5's rating family alone: which stars a user gives an item, as text, on MovieLens-100K.
+"""P5's rating family alone: how many stars a user gives an item, as text, on MovieLens-100K.
 
-    jaxrec train configs/p5_rating.py
-    jaxrec eval runs/p5_rating
+    jaxrec train p5/rating
+    jaxrec eval runs/p5-rating
 
-Ratings are split at random, 80, 10 and 10 %, as published; those of items that are held out for the
-sequential task are not among the training's.
+Ratings are split at random, 80, 10 and 10 %, as published. Ratings of items that are held out for
+the sequential task are left out of training.
 
 Cost: 9 min on 2 CPU cores that another training shared; 13 TFLOP in products. Result on the test
 ratings, seed 0, RMSE / MAE: .946 / .742 by the mean over all ratings a model can write, 1.127 /

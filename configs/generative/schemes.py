@@ -1,12 +1,11 @@
 """One model on MovieLens-100K with one ID scheme after the other: a sweep.
 
-    python tools/bench/schemes.py --seeds 3
+    jaxrec sweep generative/schemes --seeds 3
 
-Data and model are the quickstart's; histories are of 20 items, and the parameters measured are
-those after 1,000 steps, whatever validation says. Where a scheme has a shape to choose it is two
-codes of 64; collaborative IDs have N = 10 and k = 50. Who was met with whom comes from the same
-window of 10 items for all that ask; PQ and RQ see the item texts too (TF-IDF), with the
-quickstart's weight.
+Data and model are the quickstart's. Histories have 20 items, and the parameters measured are those
+after 1,000 steps, whatever the validation says. A scheme whose shape can be chosen has two codes of
+64; collaborative IDs have N = 10 and k = 50. All schemes that read co-occurrences count them in the
+same window of 10 items; PQ and RQ also read the item texts (TF-IDF), with the quickstart's weight.
 
 Cost: 45 to 120 s of CPU a run to train, 21 runs. Result over seeds 0, 1, 2, mean NDCG@10: random
 .046, svd .061, collaborative .094, hybrid .094, independent .101, pq .101, rq .105; intervals in

@@ -1,10 +1,10 @@
 """TIGER (Rajput et al. 2023, arXiv:2305.05065) on MovieLens-100K, at a size for a CPU.
 
-    jaxrec train configs/tiger.py
+    jaxrec train tiger/ml100k
 
-RQ-VAE IDs of two codes of 64 and an encoder-decoder of T5's flavour, two and two layers, 64 wide;
-every prefix of a history is an example, so an epoch of 95,000 is 1,500 steps. The paper's sizes are
-in `configs/tiger_beauty.py`.
+RQ-VAE IDs of two codes of 64, and an encoder-decoder of T5's flavour, two and two layers, 64 wide.
+Every prefix of a history is an example, so an epoch of 95,000 takes 1,500 steps. `tiger/beauty` has
+the paper's sizes.
 
 Cost: 12 TFLOP in products; 28 min on 2 CPU cores that a dozen other programs shared (7 steps a
 second while two did). Result, seed 0, the first settings tried: HR@10 / NDCG@10 .197 / .103 on
@@ -27,7 +27,7 @@ def get_config() -> Config:
         architecture="encoder_decoder",
         data=DataConfig(name="ml-100k", min_count=5),
         ids=IdConfig(scheme="rqvae", levels=2, size=64, text_weight=0.2),
-        # T5 1.0's flavour, so that the model leaves as one.
+        # T5 1.0's flavour, so that the model can be exported as one.
         model=TransformerConfig(
             width=64,
             depth=2,

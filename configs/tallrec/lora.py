@@ -1,13 +1,13 @@
 """TALLRec's second stage on a pretrained language model: LoRA, 256 questions.
 
-    jaxrec train configs/tallrec_lora.py --tune.base PATH
+    jaxrec train tallrec/lora --tune.base PATH
 
 PATH is a causal language model with its tokenizer: a GGUF file, a directory of Hugging Face or one
 that `jaxrec import-hf` wrote.
 
-Cost with SmolLM2-135M: 37 TFLOP in products, 1.6 GiB. Not run on these test questions: on 160 of
-them `tools/bench/tune_llm.py`, with half the steps, has an AUC of .652 [.506, .747], untuned .331,
-and the number of liked titles .771.
+Cost with SmolLM2-135M: 37 TFLOP in products, 1.6 GiB. It has not been run on these test questions:
+on 160 of them `tools/bench/tune_llm.py`, with half the steps, has an AUC of .652 [.506, .747],
+untuned .331, and the number of liked titles .771.
 """
 
 from jaxrec.peft import TuneConfig
@@ -18,7 +18,7 @@ from jaxrec.train import TrainConfig
 def get_config() -> TallrecConfig:
     return TallrecConfig(
         shots=256,
-        # The loss of the answers alone: the published one is of the prompts too.
+        # The loss covers the answers alone; the published loss also covers the prompts.
         on_prompt=False,
         tune=TuneConfig(
             method="lora", base="models/smollm2", rank=8, alpha=16.0, targets=("query", "value")
