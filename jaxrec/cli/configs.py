@@ -49,6 +49,7 @@ def find_config(word: str) -> Path:
 
     Args:
       word: what the user typed: a name such as "tiger/beauty", or a path that ends in ".py".
+        Outside a checkout, "configs/tiger/beauty.py" is the file that comes with jaxrec.
 
     Raises:
       ConfigError: a file of another kind.
@@ -63,6 +64,8 @@ def find_config(word: str) -> Path:
         return path
     if word in names:
         return names[word]
+    if path.parts[:1] == ("configs",) and path.suffix == _SUFFIX and config_name(path) in names:
+        return names[config_name(path)]
     if path.is_file():
         raise ConfigError(f"{word} is no Python file; a config file ends in {_SUFFIX}")
     if path.suffix == _SUFFIX:

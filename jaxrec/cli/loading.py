@@ -108,7 +108,7 @@ def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
         raise type(error)(_with_path(path, error)) from error
     except TypeError as error:
         raise ConfigError(f"{path}: {_explain(error, module)}") from error
-    except (SyntaxError, NameError, ImportError, AttributeError, ValueError, OSError) as error:
+    except Exception as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
 
 

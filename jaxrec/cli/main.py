@@ -45,9 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
       interrupted and resumable), or 130 after Ctrl-C.
 
     Example:
-      >>> main(["--version"]) == 0
-      0.1.0
-      True
+      >>> main(["no-such-command"])  # it prints the known commands on standard error
+      2
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):

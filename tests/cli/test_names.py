@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_name_is_found_from_any_directory_and_a_path_from_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_config("tiger/beauty") == ROOT / "configs" / "tiger" / "beauty.py"
+    assert find_config("configs/tiger/beauty.py") == find_config("tiger/beauty")
     (tmp_path / "mine.py").write_text("")
     assert find_config("mine.py") == Path("mine.py")
 
