@@ -38,8 +38,8 @@ class Arguments:
     """Compare systems on one data set.
 
     Attributes:
-      systems: configs, by name (jaxrec list configs) or by file, and run directories that
-        `jaxrec eval` has measured.
+      systems: names of configs (jaxrec list configs), config files, and directories of runs that
+        are measured (jaxrec eval).
       seeds: trainings of each config and of each trained baseline, with seeds 0, 1, ...
       baselines: names of baselines to add as rows; the first config has their settings.
       against: the row that all others are tested against; the first by default.
@@ -49,7 +49,9 @@ class Arguments:
       quick: train each config for about a minute; the figures mean nothing.
     """
 
-    systems: Annotated[tuple[str, ...], tyro.conf.Positional]
+    systems: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG|RUN ...")
+    ]
     seeds: int = 1
     baselines: tuple[str, ...] = ()
     against: str = ""

@@ -20,8 +20,8 @@ class Arguments:
       to: a new file that ends in .py, or an existing directory.
     """
 
-    config: Annotated[str, tyro.conf.Positional]
-    to: Annotated[Path, tyro.conf.Positional]
+    config: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG")]
+    to: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TO")]
 
 
 def run(arguments: list[str]) -> None:

@@ -28,7 +28,7 @@ class Arguments:
       data: how the data set is read and filtered.
     """
 
-    name: Annotated[str, tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     data: Annotated[DataConfig, tyro.conf.arg(name="")] = DataConfig(min_count=0)
 
 

@@ -35,7 +35,7 @@ class Arguments:
       quick: train each variant for about a minute; the figures mean nothing.
     """
 
-    config: Annotated[str, tyro.conf.Positional]
+    config: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG")]
     seeds: int = 1
     first_seed: int = 0
     only: tuple[str, ...] = ()

@@ -35,6 +35,9 @@ def test_a_quick_run_is_marked_from_its_beginning_to_its_table(place, monkeypatc
     assert capsys.readouterr().out.count(WARNING) == 1
     for name in ("train.json", "eval.json", "result.json"):
         assert json.loads((run / name).read_text())["warning"] == WARNING
+    assert main(["report", str(run)]) == 0
+    for name in ("report.html", "README.md"):
+        assert (run / name).read_text().count(WARNING) == 1
     assert main(["train", "tiny.py", "--run-dir", str(run)]) == 2
     assert "holds a quick run; give --quick" in capsys.readouterr().err
 
