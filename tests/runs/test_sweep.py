@@ -123,7 +123,7 @@ def test_further_tables_of_a_report_are_rows_and_the_first_is_not_repeated():
 def test_other_data_in_one_table_are_refused():
     facts = {"fingerprint": "a", "users": 5, "train": 3}
     same_protocol(facts, facts | {"train": 4}, "b")
-    with pytest.raises(DataError, match=r"variant 'b' .* fingerprint c, not a"):
+    with pytest.raises(DataError, match=r"variant 'b' .*\(fingerprint c, not a\)"):
         same_protocol(facts, facts | {"fingerprint": "c"}, "b")
 
 
