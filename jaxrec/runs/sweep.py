@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxrec.core import ConfigError, check_types, flatten, nearest
 from jaxrec.runs.compare import with_seed
 from jaxrec.runs.config import METRIC
@@ -204,6 +206,8 @@ def run_sweep(
             protocol = facts if protocol is None else protocol
             same_protocol(protocol, facts, name)
             rows[name].append(measured)
+            # Compiled programs hold memory maps, of which a process has a limited number.
+            jax.clear_caches()
             shown = "  ".join(f"{m} {v:.4f}" for m, v in measured[""].metrics.items())
             print(f"{name}, seed {seed}: {shown}", flush=True)
     return sweep_report(rows, sweep.reference, sweep.metrics)

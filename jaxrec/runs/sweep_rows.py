@@ -1,7 +1,8 @@
 """The rows that one training of a sweep's variant gives to the table.
 
 A system that ranks gives one value per user of each metric. Any other system gives the metrics of
-the table that its `evaluate` makes, with their intervals over users.
+the table that its `evaluate` makes, with their intervals over users. If that report has "values",
+which are by metric one value per user of the model, its variants can be tested too.
 """
 
 import dataclasses
