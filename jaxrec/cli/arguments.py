@@ -1,7 +1,6 @@
-"""Arguments and config files, with errors of one line that name the nearest thing that exists."""
+"""Arguments of the commands, with one-line errors that name the nearest option that exists."""
 
 import contextlib
-import importlib.util
 import io
 import re
 from collections.abc import Sequence
@@ -10,28 +9,64 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxrec.core import ConfigError, DataError, check_types, flatten, nearest
-from jaxrec.runs import system_of
+from jaxrec.cli.configs import find_config, run_name
+from jaxrec.cli.loading import load_config_file
+from jaxrec.core import ConfigError, check_types, flatten, nearest
 from jaxrec.systems.generative import Config
 
 T = TypeVar("T")
 
-# Of `jaxrec train`, which explains them.
-FLAGS = ("--dry-run", "--show-shardings", "--profile", "--distributed")
+# Flags of `jaxrec train`; its module explains them.
+FLAGS = ("--dry-run", "--show-shardings", "--profile", "--distributed", "--quick")
+QUICK = "--quick"
 
 
 def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | None = None) -> T:
-    """Parse into a dataclass with tyro.
+    """Parse all arguments into a dataclass with tyro.
+
+    Args:
+      kind: the dataclass; its "Attributes" are the help text.
+      arguments: words of the command line.
+      prog: what help and messages call the command.
+      default: values of options that are not given; None for the dataclass's own.
 
     Raises:
-      ConfigError: an unknown option (with the nearest one), or a value of the wrong type.
+      ConfigError: an unknown option (the message names the nearest one), or a wrong value.
       SystemExit: with code 0, after printing help.
+
+    Example:
+      >>> from jaxrec.train import TrainConfig
+      >>> parse(TrainConfig, ["--steps", "5"], prog="train").steps
+      5
+    """
+    value, unknown = parse_known(kind, arguments, prog=prog, default=default)
+    if unknown:
+        word = unknown[0].split("=")[0]
+        known = ["--" + name.replace("_", "-") for name, _ in flatten(value)]
+        near = nearest(word, [*known, "--run-dir", *FLAGS])
+        raise ConfigError(f"unknown option {word!r}{near}; {prog} --help lists all")
+    return value
+
+
+def parse_known(
+    kind: type[T], arguments: Sequence[str], *, prog: str, default: T | None = None
+) -> tuple[T, list[str]]:
+    """Parse like `parse`, but return words that belong to no option instead of rejecting them.
+
+    Raises:
+      ConfigError: a value of the wrong type, or a missing one.
+      SystemExit: with code 0, after printing help.
+
+    Example:
+      >>> from jaxrec.train import TrainConfig
+      >>> parse_known(TrainConfig, ["--steps", "5", "--model.width", "8"], prog="train")[1]
+      ['--model.width', '8']
     """
     options: dict[str, Any] = {} if default is None else {"default": default}
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
-            found, unknown = tyro.cli(
+            return tyro.cli(
                 kind, args=list(arguments), prog=prog, return_unknown_args=True, **options
             )
     except SystemExit as error:
@@ -39,79 +74,81 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | No
             print(output.getvalue(), end="")
             raise
         raise ConfigError(_first_line(output.getvalue())) from None
-    if unknown:
-        word = unknown[0].split("=")[0]
-        known = _option_names(found)
-        raise ConfigError(f"unknown option {word!r}{nearest(word, known)}; {prog} --help lists all")
-    return found
 
 
-def load_config_file(path: Path) -> Any:
-    """Run a config file and return its `get_config()`, the config of any system.
+def take_config(
+    arguments: Sequence[str], command: str, *, quick: bool = False
+) -> tuple[Any, str, Path]:
+    """Parse `CONFIG [--run-dir DIR] [--SETTING VALUE ...]`.
+
+    Args:
+      arguments: words of the command line, without the flags of `jaxrec train`.
+      command: the name of the command.
+      quick: take the config's quick variant; its run directory is `runs/NAME-quick`.
+
+    Returns:
+      The config, the word that names it, and the run directory: `runs/NAME` unless given.
 
     Raises:
-      DataError: no such file.
-      ConfigError: it fails, or gives no config, or one with a wrong type or an unknown name.
+      ConfigError, DataError: see `find_config`, `load_config_file` and `parse`.
+      SystemExit: with code 0, after printing help.
+
+    Example:
+      >>> config, word, directory = take_config(["tiger/ml100k", "--train.steps", "5"], "train")
+      >>> config.train.steps, str(directory)
+      (5, 'runs/tiger-ml100k')
     """
-    if not path.is_file():
-        there = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise DataError(
-            f"no config file {path}{nearest(str(path), there)}; there: {', '.join(there) or 'none'}"
+    prog = f"jaxrec {command} CONFIG"
+    if not arguments or {"-h", "--help"} & set(arguments):
+        flags = "".join(f"[{flag}] " for flag in FLAGS) if command == "train" else ""
+        print(f"usage: {prog} [--run-dir DIR] {flags}[--from-file PATH] [--SETTING VALUE ...]\n")
+        print("CONFIG is a name (jaxrec list configs) or the path of a config file.")
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("Settings of the generative recommender; CONFIG --help shows those of CONFIG:\n")
+        parse(Config, ["--help"], prog=prog, default=Config())
+    word, *rest = arguments
+    if word.startswith("-"):
+        raise ConfigError(
+            f"the config comes before the options, got {word!r} first; for example: "
+            f"jaxrec {command} quickstart"
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is no Python file; a config ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        config = module.get_config()
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except AttributeError as error:
-        raise ConfigError(f"{path}: {error}; it must define get_config() -> Config") from error
-    except TypeError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
-    except (SyntaxError, NameError, ImportError, ValueError) as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-    try:
-        system_of(config)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: get_config() gave no Config: {error}") from error
+    path = find_config(word)
+    config = load_config_file(path, quick=quick)
+    rest, run_dir = take_option(rest, "--run-dir")
+    config = override(config, rest, prog=prog)
+    return config, word, Path(run_dir or f"runs/{run_name(path)}{'-quick' if quick else ''}")
+
+
+def override(config: Any, words: Sequence[str], *, prog: str) -> Any:
+    """The config with settings of the command line, `--SETTING VALUE ...`, in place of its own.
+
+    Raises:
+      ConfigError: an unknown setting, or a wrong value.
+
+    Example:
+      >>> override(Config(), ["--train.lr", "0.1"], prog="train").train.lr
+      0.1
+    """
+    words = ["--data.from-file" if word == "--from-file" else word for word in words]
+    config = parse(type(config), words, prog=prog, default=config)
     check_types(config)
     return config
 
 
-def take_config(arguments: list[str], command: str) -> tuple[Any, Path, Path]:
-    """Parse `CONFIG [--run-dir DIR] [--overrides]`.
+def take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:
+    """Take `--option VALUE` or `--option=VALUE` out of the words.
 
     Returns:
-      The config, its file, and the run directory: `runs/<name of the file>` unless given.
+      The other words, and the value; None where the option is not given.
 
     Raises:
-      ConfigError, DataError: as above.
+      ConfigError: the option has no value.
+
+    Example:
+      >>> take_option(["--run-dir", "runs/a", "--steps", "5"], "--run-dir")
+      (['--steps', '5'], 'runs/a')
     """
-    prog = f"jaxrec {command} CONFIG"
-    wants_help = not arguments or arguments[0] in ("-h", "--help")
-    if wants_help:
-        listed = " ".join(f"[{flag}]" for flag in FLAGS) + " " if command == "train" else ""
-        print(f"usage: {prog} [--run-dir DIR] {listed}[--from-file PATH] [--SETTING VALUE ...]\n")
-        parse(Config, ["--help"], prog=prog, default=Config())
-    path, rest = Path(arguments[0]), list(arguments[1:])
-    if str(path).startswith("-"):
-        raise ConfigError(
-            f"the config file comes first, got {arguments[0]!r}: "
-            f"jaxrec {command} configs/quickstart.py"
-        )
-    config = load_config_file(path)
-    rest, run_dir = _pop(rest, "--run-dir")
-    rest = ["--data.from-file" if word == "--from-file" else word for word in rest]
-    config = parse(type(config), rest, prog=prog, default=config)
-    check_types(config)
-    return config, path, Path(run_dir or f"runs/{path.stem}")
-
-
-def _pop(words: list[str], option: str) -> tuple[list[str], str | None]:
-    """Take `--option VALUE` or `--option=VALUE` out of the words."""
+    words = list(words)
     for at, word in enumerate(words):
         if word.startswith(option + "="):
             return words[:at] + words[at + 1 :], word.split("=", 1)[1]
@@ -122,25 +159,9 @@ def _pop(words: list[str], option: str) -> tuple[list[str], str | None]:
     return words, None
 
 
-def _option_names(config: Any) -> list[str]:
-    return ["--" + name.replace("_", "-") for name, _ in flatten(config)] + [
-        "--run-dir",
-        *FLAGS,
-    ]
-
-
 def _first_line(box: str) -> str:
-    """The message inside the frame that tyro draws, as one line: what stands below its title."""
+    """The message inside the frame that tyro draws, in one line: what stands below its title."""
     parts = re.split(r"^\W*[-\u2500-\u257f]{3,}\W*$", box, flags=re.MULTILINE)
     words = [" ".join(re.sub(r"[\u2500-\u257f]", " ", part).split()) for part in parts]
     title, *rest = [word for word in words if word] or ["the arguments cannot be parsed"]
     return rest[0].removeprefix("Error parsing Config: ") if rest else title
-
-
-def _explain(error: TypeError) -> str:
-    """Name the nearest setting when a config file uses one that does not exist."""
-    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if not found:
-        return str(error)
-    names = {name.split(".")[-1] for name, _ in flatten(Config())} | set(vars(Config()))
-    return f"{found[1]} has no setting {found[2]!r}{nearest(found[2], names)}"

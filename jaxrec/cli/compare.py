@@ -1,6 +1,6 @@
 """`jaxrec compare CONFIG|RUN ...`: several systems on one data set, in one table.
 
-Configs are trained and measured, once a seed, below `--run-dir`; runs are read as they are.
+Configs are trained and measured below `--run-dir`, once per seed; runs are read as they are.
 """
 
 import dataclasses
@@ -11,11 +11,26 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-from jaxrec.cli.arguments import load_config_file, parse
+from jaxrec.cli.arguments import parse
+from jaxrec.cli.configs import config_name, config_names, find_config
+from jaxrec.cli.loading import load_config_file
 from jaxrec.core import ConfigError, locked, to_json, write_text
-from jaxrec.data import load_dataset
+from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import markdown, replace_section
-from jaxrec.runs import TEST_FILE, Compared, compare, heading, known_share, load_run, protocol_of
+from jaxrec.runs import (
+    TEST_FILE,
+    WARNING,
+    Compared,
+    Measured,
+    check_alike,
+    compare,
+    heading,
+    is_quick,
+    load_run,
+    marked,
+    protocol_of,
+    resolved,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,106 +38,113 @@ class Arguments:
     """Compare systems on one data set.
 
     Attributes:
-      systems: config files, and run directories that `jaxrec eval` has measured.
+      systems: names of configs (jaxrec list configs), config files, and directories of runs that
+        are measured (jaxrec eval).
       seeds: trainings of each config and of each trained baseline, with seeds 0, 1, ...
-      baselines: names of baselines to stand beside; their settings are those of the first config.
-      against: the system that all others are tested against; "" for the first.
-      run_dir: where configs and baselines are trained, and `comparison.json` is written.
-      write: a Markdown file whose section between the comparison's two marks the tables replace.
+      baselines: names of baselines to add as rows; the first config has their settings.
+      against: the row that all others are tested against; the first by default.
+      run_dir: where configs and baselines are trained and comparison.json is written;
+        runs/compare by default, or runs/compare-quick.
+      write: a Markdown file; the tables replace its section between the comparison's two marks.
+      quick: train each config for about a minute; the figures mean nothing.
     """
 
-    systems: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    systems: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG|RUN ...")
+    ]
     seeds: int = 1
     baselines: tuple[str, ...] = ()
     against: str = ""
-    run_dir: Path = Path("runs/compare")
+    run_dir: Path | None = None
     write: Path | None = None
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """One system to compare: its config, and its run directory where it is trained already."""
+
+    config: Any
+    directory: Path | None
 
 
 def run(arguments: list[str]) -> None:
-    """Train what is missing, measure, print, and write."""
+    """Train what is missing, then measure, print and write the tables."""
     options = parse(Arguments, arguments, prog="jaxrec compare")
     if options.seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {options.seeds}")
-    configs = _configs(options.systems)
-    names = [*options.baselines, *configs]
+    systems = _systems(options.systems, options.quick)
+    names = [*options.baselines, *systems]
     reference = options.against or names[0]
     if reference not in names:
         raise ConfigError(f"--against {reference!r} is none of {', '.join(names)}")
-    for name, config in configs.items():
-        compare.check_config(name, config)
-    first = next(iter(configs.values()))
+    for name, system in systems.items():
+        compare.check_config(name, system.config)
+    first = next(iter(systems.values())).config
     for name in options.baselines:
         compare.check_baseline(name, first)
-    for name, config in configs.items():
-        _check_same(first, config, name)
+    for name, system in systems.items():
+        check_alike(first, system.config, name)
     if options.write is not None:
         replace_section(options.write, None)
+    directory = options.run_dir or Path(f"runs/compare{'-quick' if options.quick else ''}")
+    quick = options.quick or any(s.directory and is_quick(s.directory) for s in systems.values())
+    if quick:
+        print(WARNING)
     dataset = load_dataset(first.data)
     facts = protocol_of(first, dataset)
     print(heading(facts))
-    systems = []
-    with locked(options.run_dir):
-        for name in options.baselines:
-            count = options.seeds if name in compare.TRAINED else 1
-            systems.append(
-                Compared(
-                    name,
-                    [
-                        compare.measure_baseline(
-                            name, first, dataset, options.run_dir / f"baselines-{seed}", seed
-                        )
-                        for seed in range(count)
-                    ],
-                )
-            )
-        for path, (name, config) in zip(options.systems, configs.items(), strict=True):
-            if path.is_dir():
-                found = [compare.load(path / TEST_FILE, facts)]
-            else:
-                found = [
-                    compare.measure_config(
-                        compare.with_seed(config, seed), dataset, options.run_dir / f"{name}-{seed}"
-                    )
-                    for seed in range(options.seeds)
-                ]
-            systems.append(Compared(name, found))
-    report = compare.table(systems, dataset, reference) | {"protocol": facts}
+    with locked(directory):
+        rows = [
+            Compared(name, _measure_baseline(name, first, dataset, directory, options.seeds))
+            for name in options.baselines
+        ]
+        for name, system in systems.items():
+            if system.directory is not None:
+                rows.append(Compared(name, [compare.load(system.directory / TEST_FILE, facts)]))
+                continue
+            place = str(directory / name.replace("/", "-"))
+            measured = []
+            for seed in range(options.seeds):
+                run_dir, config = Path(f"{place}-{seed}"), compare.with_seed(system.config, seed)
+                with marked(run_dir, options.quick):
+                    measured.append(compare.measure_config(resolved(config), dataset, run_dir))
+            rows.append(Compared(name, measured))
+    report = compare.table(rows, dataset, reference) | {"protocol": facts}
     text = markdown(report)
-    write_text(options.run_dir / "comparison.json", to_json(report))
+    if quick:
+        report, text = {"warning": WARNING} | report, f"{WARNING}.\n\n{text}"
+    write_text(directory / "comparison.json", to_json(report))
     Console(width=max(Console().width, 150)).print(Markdown(text))
     if options.write is not None:
         replace_section(options.write, text)
         print(f"wrote the tables into {options.write}")
 
 
-def _configs(paths: tuple[Path, ...]) -> dict[str, Any]:
-    """Names and configs of what is to be compared, all read before any work."""
-    if not paths:
-        raise ConfigError("nothing to compare; give config files or run directories")
-    found: dict[str, Any] = {}
-    for path in paths:
-        name = path.name if path.is_dir() else path.stem
-        if name in found:
+def _measure_baseline(
+    name: str, config: Any, dataset: Dataset, directory: Path, seeds: int
+) -> list[Measured]:
+    """The measurements of a baseline: one per seed where it is trained, else one."""
+    count = seeds if name in compare.TRAINED else 1
+    return [
+        compare.measure_baseline(name, config, dataset, directory / f"baselines-{seed}", seed)
+        for seed in range(count)
+    ]
+
+
+def _systems(words: tuple[str, ...], quick: bool) -> dict[str, System]:
+    """What is compared, by the names of the rows; all configs are read before any work."""
+    if not words:
+        raise ConfigError("nothing to compare; give configs or run directories")
+    systems: dict[str, System] = {}
+    for word in words:
+        path = Path(word)
+        if path.is_dir() and word not in config_names():
+            name, system = path.name, System(load_run(path), path)
+        else:
+            path = find_config(word)
+            name, system = config_name(path), System(load_config_file(path, quick=quick), None)
+        if name in systems:
             raise ConfigError(f"two systems are called {name}; rename a config file or a run")
-        found[name] = load_run(path) if path.is_dir() else load_config_file(path)
-    return found
-
-
-def _check_same(first: Any, config: Any, name: str) -> None:
-    """Reject systems that are not measured alike, before anything is trained."""
-    for part in ("data", "eval.ks", "decode.filter_seen"):
-        one, other = first, config
-        for word in part.split("."):
-            one, other = getattr(one, word, None), getattr(other, word, None)
-        if one != other:
-            raise ConfigError(
-                f"{name} has other settings of {part} than the first system ({other!r}, not "
-                f"{one!r}), so the two cannot stand in one table; change one"
-            )
-    shares = known_share(first), known_share(config)
-    if shares[0] != shares[1]:
-        raise ConfigError(
-            f"{name} knows the histories of a share {shares[1]:g} of the users and the first "
-            f"system of {shares[0]:g}, so the two cannot stand in one table; change share"
-        )
+        systems[name] = system
+    return systems

@@ -1,4 +1,4 @@
-"""`jaxrec data list | describe NAME | add NAME --from-file PATH`."""
+"""`jaxrec data list | describe NAME | add NAME --from-file PATH`: data sets by name or path."""
 
 import dataclasses
 from pathlib import Path
@@ -13,27 +13,32 @@ from jaxrec.core import ConfigError, nearest
 from jaxrec.data import DATASETS, DataConfig, cache_dir, describe, load_interactions, prepare
 
 _VERBS = {
-    "list": "known data sets",
-    "describe": "sizes, times, ties and fields of a data set, after its k-core",
+    "list": "list the data sets that are found by name",
+    "describe": "show sizes, times, ties and item fields of a data set",
     "add": "convert a data set to a TFDS dataset in the cache",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Which data.
+    """Which data set to read, and how.
 
     Attributes:
-      name: a known data set or a path.
-      data: how to read it.
+      name: the name of a data set (jaxrec data list), or a path.
+      data: how the data set is read and filtered.
     """
 
-    name: Annotated[str, tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     data: Annotated[DataConfig, tyro.conf.arg(name="")] = DataConfig(min_count=0)
 
 
 def run(arguments: list[str]) -> None:
-    """Do what the first word says."""
+    """Run the verb, which is the first word.
+
+    Raises:
+      ConfigError: an unknown verb or option.
+      DataError: the data set is not found, or it is malformed.
+    """
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help"):
         print("usage: jaxrec data VERB [NAME] [--from-file PATH] [--min-count K] ...\n")
@@ -42,7 +47,7 @@ def run(arguments: list[str]) -> None:
     if verb not in _VERBS:
         raise ConfigError(f"no verb {verb!r}{nearest(verb, _VERBS)}; verbs: {', '.join(_VERBS)}")
     if verb == "list":
-        table = Table("name", "what", "where from")
+        table = Table("name", "what it is", "source")
         for name, known in DATASETS.items():
             table.add_row(name, known.about, known.homepage)
         Console().print(table)
@@ -56,4 +61,4 @@ def run(arguments: list[str]) -> None:
     if verb == "add":
         path: Path = prepare(interactions, cache_dir() / "prepared")
         print(f"prepared: {path}")
-    print("next: jaxrec train configs/quickstart.py")
+    print("next: jaxrec train quickstart")

@@ -1,6 +1,8 @@
-"""`jaxrec doctor`: versions and devices, and combinations known not to work."""
+"""`jaxrec doctor`: shows versions and devices, and flags combinations that do not work."""
 
+import itertools
 import platform
+import re
 import sys
 from importlib import metadata
 
@@ -23,42 +25,51 @@ PACKAGES = (
 
 
 def version(text: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: "0.12.8rc1" gives (0, 12, 8)."""
-    numbers = []
-    for part in text.split("."):
-        digits = "".join(c for c in part if c.isdigit())
-        if not part[:1].isdigit():
-            break
-        numbers.append(int(digits))
-    return tuple(numbers[:3])
+    """Return the first three numbers of a version.
+
+    Example:
+      >>> version("0.12.8rc1")
+      (0, 12, 8)
+    """
+    numbers = itertools.takewhile(bool, (re.match(r"\d+", part) for part in text.split(".")))
+    return tuple(int(number[0]) for number in numbers if number)[:3]
 
 
 def bad_pairs(installed: dict[str, str]) -> list[str]:
-    """Name what is known not to work together, and the fix, one line each."""
-    found = []
+    """Describe each combination of versions that does not work, with the fix.
+
+    Args:
+      installed: versions by the name of the package.
+
+    Example:
+      >>> bad_pairs({"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8"})
+      []
+    """
+    problems = []
     jax, flax = version(installed.get("jax", "0")), version(installed.get("flax", "0"))
     if flax[:3] <= (0, 12, 8) and jax >= (0, 11, 1):
-        found.append(
+        problems.append(
             f"flax {installed['flax']} does not work with jax {installed['jax']}: "
             "pip install 'flax>=0.12.12'"
         )
     jaxlib = version(installed.get("jaxlib", "0"))
     if jaxlib[:2] != jax[:2]:
-        found.append(
-            f"jaxlib {installed.get('jaxlib', 'missing')} does not belong to jax "
+        problems.append(
+            f"jaxlib {installed.get('jaxlib', 'missing')} does not match jax "
             f"{installed.get('jax', 'missing')}: install the two together"
         )
-    return found
+    return problems
 
 
 def run(arguments: list[str]) -> None:
-    """Print the findings.
+    """Print versions and devices.
 
     Raises:
-      ResourceError: a known bad pair, or no usable device.
+      ResourceError: a combination of versions that does not work, or no usable device.
     """
     if arguments in (["-h"], ["--help"]):
-        print("usage: jaxrec doctor\n\nShow versions and devices, and flag known bad pairs.")
+        print("usage: jaxrec doctor\n")
+        print("Show versions and devices, and flag combinations that do not work.")
         return
     print(f"python {platform.python_version()} ({sys.executable}) on {platform.platform()}")
     installed = {}
@@ -83,4 +94,4 @@ def run(arguments: list[str]) -> None:
             problems = [f"JAX finds no device: {error}; try JAX_PLATFORMS=cpu"]
     if problems:
         raise ResourceError("; ".join(problems))
-    print("no known problem\nnext: jaxrec train configs/quickstart.py")
+    print("no known problem\nnext: jaxrec train quickstart")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import to_json, write_text
-from jaxrec.runs import load_run, offered
+from jaxrec.runs import WARNING, is_quick, load_run, marked, offered
 
 # Facts that a row may have, and how they are written.
 _FACTS = {"parameters": "{:,}", "fit_seconds": "{:.0f}", "test_seconds": "{:.1f}"}
@@ -35,9 +35,12 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec eval")
     directory = options.run
     config = load_run(directory)
-    report = offered(config, "evaluate")(config, directory, baselines=options.baselines)
-    write_text(directory / "eval.json", to_json(report))
+    with marked(directory, is_quick(directory)):
+        report = offered(config, "evaluate")(config, directory, baselines=options.baselines)
+        write_text(directory / "eval.json", to_json(report))
     show(report)
+    if is_quick(directory):
+        print(WARNING)
     print(f"next: jaxrec report {directory}")
 
 

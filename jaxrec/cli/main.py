@@ -1,4 +1,4 @@
-"""`jaxrec COMMAND`: finds the command's module, runs it, and turns errors into one line and a code.
+"""`jaxrec COMMAND`: finds the command's module, runs it, and turns errors into a line and a code.
 
 Nothing heavy is imported before the command is known, so `jaxrec --help` is quick and starts no
 backend.
@@ -10,27 +10,47 @@ import sys
 from jaxrec.core import JaxrecError, nearest
 
 COMMANDS = {
-    "train": "train the generative recommender of a config, or resume a run",
+    "list": "list configs, data sets and systems",
+    "copy": "copy a config file that comes with jaxrec, to edit it",
+    "train": "train a config, or resume its run",
     "eval": "measure a run beside its baselines",
-    "compare": "compare several configs and runs on one data set, in one table",
+    "compare": "compare configs and runs on one data set, in one table",
+    "sweep": "train and measure the named variants of a config, in one table",
     "recommend": "recommend items to a user of a run",
     "report": "write the report of a run as one HTML file",
-    "import-hf": "read weights of Hugging Face, GGUF or llama2.c into a model directory",
+    "import-hf": "convert weights of Hugging Face, GGUF or llama2.c to a model directory",
     "export": "write a run or a model in Hugging Face's format",
     "ids": "fit the item IDs of a config and show their statistics",
     "data": "list, describe or add data sets",
-    "doctor": "show versions and devices, and known bad pairs",
+    "doctor": "show versions and devices, and flag combinations that do not work",
 }
 USAGE = "usage: jaxrec COMMAND [ARGUMENTS]\n\n" + "\n".join(
     f"  {name:<10} {about}" for name, about in COMMANDS.items()
 )
+_HELP = (
+    "\n\n  jaxrec COMMAND --help   show the arguments of a command"
+    "\n  jaxrec --version        show the version of jaxrec"
+    "\n\nfirst steps: jaxrec train quickstart"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, or 2 config, 3 data, 4 resources."""
+    """Run one command.
+
+    Args:
+      arguments: words of the command line; None for those of this process.
+
+    Returns:
+      The exit code: 0, or that of the error (2 config, 3 data, 4 resources, 5 diverged, 75
+      interrupted and resumable), or 130 after Ctrl-C.
+
+    Example:
+      >>> main(["no-such-command"])  # it prints the known commands on standard error
+      2
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE + "\n\n`jaxrec COMMAND --help` shows a command's arguments.")
+        print(USAGE + _HELP)
         return 0 if arguments else 2
     if arguments[0] == "--version":
         from jaxrec import __version__

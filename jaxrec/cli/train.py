@@ -1,12 +1,15 @@
-"""`jaxrec train CONFIG [--run-dir DIR] [FLAGS] [--overrides]`; the same directory resumes.
+"""`jaxrec train CONFIG [--run-dir DIR] [FLAGS] [--SETTING VALUE ...]`; the same command resumes.
 
---dry-run         say what it would take, and write nothing
---show-shardings  print where every parameter lies
+--dry-run         show what training would take, and write nothing
+--show-shardings  print how every parameter is sharded over the devices
 --profile         write a trace of some steps to DIR/profile
 --distributed     join the other processes that run the same command, on every host
+--quick           train for about a minute; the figures mean nothing
 """
 
 import contextlib
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +17,18 @@ import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
 from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints
-from jaxrec.runs import Options, system_of
+from jaxrec.runs import WARNING, Options, marked, system_of
 
-DRY, SHOW, PROFILE, DISTRIBUTED = FLAGS
+DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
 
 
 def run(arguments: list[str]) -> None:
-    """Train, or resume; with `--dry-run` say what it would take, and write nothing."""
+    """Train or resume a run; with `--dry-run` show what it would take, and write nothing."""
     dry = DRY in arguments
     if not dry:
         keep_memory()
     settings = [word for word in arguments if word not in FLAGS]
-    config, path, directory = take_config(settings, "train")
+    config, _, directory = take_config(settings, "train", quick=QUICK in arguments)
     if DISTRIBUTED in arguments:
         meet()
     with contextlib.ExitStack() as stack:
@@ -33,20 +36,28 @@ def run(arguments: list[str]) -> None:
         if not dry:
             stack.enter_context(locked(directory))
         try:
-            _run(config, path, directory, set(arguments))
+            _run(config, directory, arguments)
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise
             raise ResourceError(
-                f"the processes lost one another ({error}); start the same command on every host "
-                "again to resume"
+                f"the processes lost contact ({error}); start the same command again on every host "
+                "to resume"
             ) from error
 
 
-def _run(config: Any, path: Path, directory: Path, flags: set[str]) -> None:
-    options = Options(DRY in flags, SHOW in flags, PROFILE in flags)
-    system_of(config).train(config, directory, options)
-    if options.dry:
-        print(f"nothing written; next: jaxrec train {path} --run-dir {directory}")
-    else:
-        print(f"next: jaxrec eval {directory}")
+def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
+    flags = set(arguments) & set(FLAGS)
+    dry, quick = DRY in flags, QUICK in flags
+    if quick:
+        print(WARNING)
+    with contextlib.nullcontext() if dry else marked(directory, quick):
+        system_of(config).train(config, directory, Options(dry, SHOW in flags, PROFILE in flags))
+    if dry:
+        # With all settings that were given, because other settings make another run.
+        again = [word for word in arguments if word != DRY]
+        print(f"nothing written; next: jaxrec train {shlex.join(again)}")
+        return
+    if quick:
+        print(WARNING)
+    print(f"next: jaxrec eval {directory}")

@@ -11,12 +11,22 @@ T = TypeVar("T")
 
 
 def flatten(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Return names and values of all settings, nested ones with dots.
+    """Names and values of all settings, in the order of their declaration.
+
+    Args:
+      config: a dataclass whose fields are settings, or dataclasses of settings.
+      prefix: stands before every name.
 
     Example:
-      >>> from jaxrec.core import MeshConfig
-      >>> flatten(MeshConfig(data=2), "mesh.")
-      [('mesh.data', 2), ('mesh.model', 1)]
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Train:
+      ...     steps: int = 5
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Run:
+      ...     name: str = "a"
+      ...     train: Train = Train()
+      >>> flatten(Run())
+      [('name', 'a'), ('train.steps', 5)]
     """
     rows: list[tuple[str, Any]] = []
     for field in dataclasses.fields(config):
@@ -29,20 +39,22 @@ def flatten(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
-    """Build a config dataclass from the result of `dataclasses.asdict`; lists become tuples.
+    """Build a config dataclass from what `dataclasses.asdict` gave, read back from JSON.
 
     Args:
       kind: the dataclass.
-      values: values by name.
-      prefix: path of the dataclass within the settings, such as "train.", for error messages.
+      values: settings by name; a setting that is left out keeps its default.
+      prefix: stands before the names in messages.
 
     Raises:
-      ConfigError: a name is unknown, or a value has the wrong type.
+      ConfigError: an unknown name, or a value of the wrong type.
 
     Example:
-      >>> from jaxrec.core import MeshConfig
-      >>> from_dict(MeshConfig, {"data": 2}, "mesh.")
-      MeshConfig(data=2, model=1)
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Train:
+      ...     steps: int = 5
+      >>> from_dict(Train, {"steps": 7}, "")
+      Train(steps=7)
     """
     hints = typing.get_type_hints(kind)
     arguments = {}
@@ -62,15 +74,20 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
 def check_types(config: Any, prefix: str = "") -> None:
     """Reject settings whose value does not have the declared type.
 
+    Args:
+      config: a dataclass, checked with all dataclasses inside it.
+      prefix: stands before the names in messages.
+
     Raises:
-      ConfigError: a value has the wrong type; the message names the setting, value and type.
+      ConfigError: the message names the setting, the value and the type.
 
     Example:
-      >>> from jaxrec.core import MeshConfig
-      >>> check_types(MeshConfig(data=2.5), "mesh.")
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Train:
+      ...     steps: int = 5
+      >>> check_types(Train(steps="many"))
       Traceback (most recent call last):
-      ...
-      jaxrec.core.errors.ConfigError: mesh.data must be int, got 2.5
+      jaxrec.core.errors.ConfigError: steps must be int, got 'many'
     """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
@@ -95,4 +112,4 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    return isinstance(value, origin or hint)

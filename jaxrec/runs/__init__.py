@@ -47,6 +47,13 @@ if TYPE_CHECKING:
         protocol_of as protocol_of,
         ranking_batches as ranking_batches,
     )
+    from jaxrec.runs.quick import (
+        WARNING as WARNING,
+        is_quick as is_quick,
+        label_results as label_results,
+        make_quick as make_quick,
+        marked as marked,
+    )
     from jaxrec.runs.requests import (
         Recommendations as Recommendations,
         RecommendedItem as RecommendedItem,
@@ -58,6 +65,14 @@ if TYPE_CHECKING:
         recommend_by_scores as recommend_by_scores,
         whole_history as whole_history,
     )
+    from jaxrec.runs.sweep import (
+        Sweep as Sweep,
+        check_alike as check_alike,
+        make_sweep as make_sweep,
+        run_sweep as run_sweep,
+    )
+    from jaxrec.runs.sweep_rows import resolved as resolved
+    from jaxrec.runs.sweep_table import sweep_markdown as sweep_markdown
     from jaxrec.runs.system import (
         Options as Options,
         System as System,

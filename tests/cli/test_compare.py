@@ -1,13 +1,14 @@
 """`jaxrec compare`: its figures are those of `jaxrec eval`, and nothing is trained twice."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jaxrec.cli.configs import config_names
 from jaxrec.cli.main import main
 from jaxrec.eval.comparison_table import BEGIN, END
+from jaxrec.runs import WARNING
 from jaxrec.runs.compare import with_seed
 from jaxrec.runs.measured import Measured
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -115,19 +116,22 @@ def test_every_stage_of_a_training_gets_the_seed():
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("config", "words"),
     [
-        ("tallrec", "tallrec is a TallrecConfig that ranks no next items"),
-        ("p5_rating", "p5_rating is a P5Config that ranks no next items"),
-        ("vqrec", "vqrec knows the histories of a share 0.1 of the users and the first system of"),
+        ("tallrec/ml100k", "other is a TallrecConfig that ranks no next items"),
+        ("p5/rating", "other is a P5Config that ranks no next items"),
+        (
+            "vqrec/transfer",
+            "other knows the histories of a share 0.1 of the users and the first system of",
+        ),
     ],
 )
 def test_a_system_without_comparable_lists_is_refused_before_any_work(
-    name, words, place, tmp_path, capsys
+    config, words, place, tmp_path, capsys
 ):
     there = ["--run-dir", str(tmp_path / "new")]
     # On the data of the other, so that nothing else keeps them apart.
-    own = (Path(__file__).parents[2] / "configs" / f"{name}.py").read_text()
+    own = config_names()[config].read_text()
     own += f"""
 import dataclasses
 import runpy
@@ -136,15 +140,21 @@ _own, get_other = get_config, runpy.run_path({str(place / "long.py")!r})["get_co
 def get_config():
     return dataclasses.replace(_own(), data=get_other().data)
 """
-    (tmp_path / f"{name}.py").write_text(own)
-    assert main(["compare", str(place / "long.py"), str(tmp_path / f"{name}.py"), *there]) == 2
+    (tmp_path / "other.py").write_text(own)
+    assert main(["compare", str(place / "long.py"), str(tmp_path / "other.py"), *there]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
 def test_no_baseline_stands_beside_one_that_knows_fewer_users(capsys, tmp_path):
-    config = str(Path(__file__).parents[2] / "configs" / "vqrec.py")
-    words = ["compare", config, "--baselines", "markov", "--run-dir", str(tmp_path / "new")]
+    words = [
+        "compare",
+        "vqrec/transfer",
+        "--baselines",
+        "markov",
+        "--run-dir",
+        str(tmp_path / "new"),
+    ]
     assert main(words) == 2
     assert "markov would be trained on all users, and the first config only on a share" in (
         capsys.readouterr().err
@@ -167,3 +177,37 @@ def test_what_cannot_be_compared_is_refused_before_training(place, compared, cap
     document = place / "bare.md"
     document.write_text("no marks")
     assert "must hold the line" in refused(long, "--write", str(document))
+
+
+def test_a_quick_comparison_says_that_its_figures_mean_nothing(place, tmp_path, capsys):
+    out, document = tmp_path / "runs", tmp_path / "doc.md"
+    document.write_text(f"{BEGIN}\n{END}\n")
+    words = [str(place / "short.py"), "--quick", "--run-dir", str(out)]
+    assert main(["compare", *words, "--write", str(document)]) == 0
+    assert capsys.readouterr().out.startswith(WARNING)
+    assert json.loads((out / "comparison.json").read_text())["warning"] == WARNING
+    assert WARNING in document.read_text()
+    # A quick run that stands beside others makes their table as meaningless.
+    assert main(["eval", str(out / "short-0")]) == 0
+    assert WARNING in capsys.readouterr().out
+    assert main(["compare", str(out / "short-0"), "--run-dir", str(tmp_path / "again")]) == 0
+    assert WARNING in capsys.readouterr().out
+
+
+def test_a_config_that_starts_from_a_base_is_compared_and_read_again(place, tmp_path, capsys):
+    base = tmp_path / "base"
+    assert main(["train", str(place / "short.py"), "--run-dir", str(base)]) == 0
+    text = (place / "short.py").read_text().replace("get_config", "get_base")
+    text += f"""
+from jaxrec.peft import TuneConfig
+
+def get_config():
+    tune = TuneConfig(method="lora", base={str(base)!r}, rank=2, targets=("all",))
+    return dataclasses.replace(get_base(), tune=tune)
+"""
+    (tmp_path / "tuned.py").write_text(text)
+    words = ["compare", str(tmp_path / "tuned.py"), "--run-dir", str(tmp_path / "out")]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "best step" not in capsys.readouterr().out

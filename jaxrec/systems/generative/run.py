@@ -56,6 +56,11 @@ items, scores = model.recommend([history], excluded=[history])""",
 )
 
 
+def resolve(config: Config) -> Config:
+    """The config as a run directory holds it: with the shape of the model that it starts from."""
+    return model.resolve(config)
+
+
 def train(config: Config, directory: Path, options: Options) -> None:
     """See `System`."""
     config = model.resolve(config)

@@ -1,0 +1,126 @@
+"""Config files run as Python, with errors that name the file, the mistake and the fix."""
+
+import dataclasses
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jaxrec.core import ConfigError, JaxrecError, check_types, nearest
+from jaxrec.runs import Sweep, make_quick, make_sweep, system_of
+
+
+def load_config_file(path: Path, *, quick: bool = False) -> Any:
+    """Run a config file and return its config, which may be of any system.
+
+    Args:
+      path: of the file; `find_config` finds it by name.
+      quick: return the quick variant: what `get_quick_config()` returns, or else
+        `make_quick(get_config())`.
+
+    Raises:
+      ConfigError: the file fails, returns no config, or one with a wrong type or an unknown name.
+
+    Example:
+      >>> from jaxrec.cli.configs import find_config
+      >>> load_config_file(find_config("quickstart")).train.steps
+      1500
+      >>> load_config_file(find_config("quickstart"), quick=True).train.steps
+      100
+    """
+    module = _run_file(path)
+    if not hasattr(module, "get_config") and hasattr(module, "get_sweep"):
+        raise ConfigError(
+            f"{path} defines get_sweep() and no get_config(); run it by jaxrec sweep {path}"
+        )
+    own = quick and hasattr(module, "get_quick_config")
+    config = _call(module, path, "get_quick_config" if own else "get_config")
+    try:
+        system_of(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: get_config() returned no Config: {error}") from error
+    check_types(config)
+    return make_quick(config) if quick and not own else config
+
+
+def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
+    """Run a config file and return its sweep, checked.
+
+    Args:
+      path: of the file.
+      quick: make every variant quick, by `get_quick_sweep()` or else `make_quick`.
+
+    Raises:
+      ConfigError: the file fails or has no sweep, or `make_sweep` rejects it.
+
+    Example:
+      >>> from jaxrec.cli.configs import find_config
+      >>> list(load_sweep_file(find_config("tallrec/shots")).variants)
+      ['16', '64', '256', 'all']
+    """
+    module = _run_file(path)
+    if not hasattr(module, "get_sweep"):
+        raise ConfigError(
+            f"{path} defines no get_sweep(), which returns the variants by name; to train one "
+            f"config with several seeds: jaxrec compare {path} --seeds 3"
+        )
+    own = quick and hasattr(module, "get_quick_sweep")
+    try:
+        sweep = make_sweep(_call(module, path, "get_quick_sweep" if own else "get_sweep"))
+    except ConfigError as error:
+        raise ConfigError(_with_path(path, error)) from error
+    if not quick or own:
+        return sweep
+    return change_variants(sweep, lambda _, config: make_quick(config))
+
+
+def change_variants(sweep: Sweep, change: Callable[[str, Any], Any]) -> Sweep:
+    """The sweep with each variant replaced by `change(name, variant)`, checked again."""
+    variants: Mapping[str, Any] = {n: change(n, config) for n, config in sweep.variants.items()}
+    return make_sweep(dataclasses.replace(sweep, variants=variants))
+
+
+def _run_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no Python file; a config file ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    loader = spec.loader
+    _guarded(path, module, lambda: loader.exec_module(module))
+    return module
+
+
+def _call(module: ModuleType, path: Path, function: str) -> Any:
+    if not hasattr(module, function):
+        raise ConfigError(
+            f"{path} defines no {function}(); it must return a config, see quickstart"
+        )
+    return _guarded(path, module, getattr(module, function))
+
+
+def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
+    """Run code of a config file; its mistakes become one line that names the file."""
+    try:
+        return action()
+    except JaxrecError as error:
+        raise type(error)(_with_path(path, error)) from error
+    except TypeError as error:
+        raise ConfigError(f"{path}: {_explain(error, module)}") from error
+    except Exception as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+
+
+def _with_path(path: Path, error: Exception) -> str:
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+
+
+def _explain(error: TypeError, module: ModuleType) -> str:
+    """Name the nearest setting where a config file uses one that does not exist."""
+    match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if not match:
+        return str(error)
+    kind = getattr(module, match[1], None)
+    names = [field.name for field in dataclasses.fields(kind)] if kind is not None else []
+    return f"{match[1]} has no setting {match[2]!r}{nearest(match[2], names)}"

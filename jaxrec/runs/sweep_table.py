@@ -1,0 +1,173 @@
+"""One table of a sweep: means and intervals over users and seeds, and paired tests.
+
+Shapes: `S` seeds, `U` users.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrec.eval import crossed_interval, crossed_test, holm
+from jaxrec.runs.sweep_rows import Row
+
+
+def sweep_report(
+    rows: Mapping[str, Sequence[Mapping[str, Row]]], reference: str, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """Rows and paired tests of a sweep: JSON-able.
+
+    Where a row has a value per user, its interval covers other users and other seeds
+    (`crossed_interval`). Elsewhere it covers other users alone: it is the mean over seeds of the
+    intervals of the single runs.
+
+    Args:
+      rows: for each variant and seed, rows by name, where "" is the model's own.
+      reference: the variant that all others are tested against.
+      metrics: metrics of the tests.
+
+    Returns:
+      "rows": name, "metrics", "intervals", "by_seed" and "parameters"; "tests": of `a` minus `b`.
+
+    Example:
+      >>> ends = {"auc": [0.5, 0.9]}
+      >>> seeds = [{"": Row(metrics={"auc": auc}, intervals=ends)} for auc in (0.6, 0.8)]
+      >>> report = sweep_report({"all": seeds}, "all", ["auc"])
+      >>> round(report["rows"][0]["metrics"]["auc"], 3), report["rows"][0]["intervals"]["auc"]
+      (0.7, [0.5, 0.9])
+    """
+    return {
+        "rows": [_over_seeds(name, seeds) for name, seeds in _named(rows)],
+        "tests": _tests(
+            {name: [s[""] for s in seeds] for name, seeds in rows.items()}, reference, metrics
+        ),
+    }
+
+
+def _named(
+    rows: Mapping[str, Sequence[Mapping[str, Row]]],
+) -> list[tuple[str, list[Row]]]:
+    """Each row of the table with its seeds: variants first, then the rows that come with them."""
+    table = [(name, [seed[""] for seed in seeds]) for name, seeds in rows.items()]
+    further = dict.fromkeys(part for seeds in rows.values() for part in seeds[0] if part)
+    for part in further:
+        having = {
+            name: [seed[part] for seed in seeds]
+            for name, seeds in rows.items()
+            if all(part in seed for seed in seeds)
+        }
+        figures = [[row.metrics for row in seeds] for seeds in having.values()]
+        if len(having) == len(rows) > 1 and all(each == figures[0] for each in figures):
+            table.append((part, next(iter(having.values()))))
+        else:
+            table += [(f"{name}: {part}", seeds) for name, seeds in having.items()]
+    return table
+
+
+def _over_seeds(name: str, seeds: Sequence[Row]) -> dict[str, Any]:
+    means, intervals = {}, {}
+    names = [metric for metric in seeds[0].metrics if all(metric in s.metrics for s in seeds)]
+    for metric in names:
+        if all(metric in seed.values for seed in seeds):
+            interval = crossed_interval(_values(seeds, metric))
+            means[metric], intervals[metric] = interval.mean, [interval.low, interval.high]
+            continue
+        means[metric] = float(np.mean([seed.metrics[metric] for seed in seeds]))
+        if all(metric in seed.intervals for seed in seeds):
+            ends = np.mean([seed.intervals[metric] for seed in seeds], axis=0)
+            intervals[metric] = ends.tolist()
+    return {
+        "name": name,
+        "metrics": means,
+        "intervals": intervals,
+        "by_seed": {metric: [float(seed.metrics[metric]) for seed in seeds] for metric in names},
+        "parameters": round(float(np.mean([seed.parameters for seed in seeds]))),
+    }
+
+
+def _values(seeds: Sequence[Row], metric: str) -> np.ndarray:
+    """`[S, U]`."""
+    return np.stack([seed.values[metric] for seed in seeds])
+
+
+def _tests(
+    variants: Mapping[str, Sequence[Row]], reference: str, metrics: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Every variant minus the reference; Holm's correction is over the tests of one metric."""
+    found = []
+    for metric in metrics:
+        able = [n for n, seeds in variants.items() if all(metric in s.values for s in seeds)]
+        others = [name for name in able if name != reference]
+        if reference not in able or not others:
+            continue
+        base = _values(variants[reference], metric)
+        tests = [crossed_test(_values(variants[name], metric), base) for name in others]
+        adjusted = holm([test.p for test in tests])
+        found += [
+            {
+                "a": name,
+                "b": reference,
+                "metric": metric,
+                "difference": test.difference,
+                "low": test.low,
+                "high": test.high,
+                "p": test.p,
+                "p_holm": float(p),
+            }
+            for name, test, p in zip(others, tests, adjusted, strict=True)
+        ]
+    return found
+
+
+def sweep_markdown(report: Mapping[str, Any]) -> str:
+    """The table of a sweep in Markdown; the columns of the tests stand on the right.
+
+    Args:
+      report: what `sweep_report` returned.
+
+    Example:
+      >>> row = {"name": "all", "metrics": {"auc": 0.7}, "intervals": {"auc": [0.5, 0.9]}}
+      >>> print(sweep_markdown({"rows": [row], "tests": []}))
+      | row | auc |
+      |---|---|
+      | all | .700 [.500, .900] |
+    """
+    metrics = dict.fromkeys(
+        metric
+        for row in report["rows"]
+        for metric in row["metrics"]
+        if not metric.startswith("mrr")
+    )
+    tests = {(test["a"], test["metric"]): test for test in report["tests"]}
+    tested = list(dict.fromkeys((test["metric"], test["b"]) for test in report["tests"]))
+    titles = [part for metric, b in tested for part in (f"{metric} minus {b}", "p (Holm)")]
+    lines = [["row", *metrics, *titles]]
+    for row in report["rows"]:
+        cells = [_cell(row, metric) for metric in metrics]
+        for metric, _ in tested:
+            test = tests.get((row["name"], metric))
+            cells += [_difference(test), _number(test["p_holm"])] if test else ["", ""]
+        lines.append([row["name"], *cells])
+    head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return "\n".join([head, "|---" * len(lines[0]) + "|", *body])
+
+
+def _cell(row: Mapping[str, Any], metric: str) -> str:
+    if metric not in row["metrics"]:
+        return ""
+    mean = _number(row["metrics"][metric])
+    if metric not in row["intervals"]:
+        return mean
+    low, high = row["intervals"][metric]
+    return f"{mean} [{_number(low)}, {_number(high)}]"
+
+
+def _difference(test: Mapping[str, Any]) -> str:
+    mean, low, high = (_number(test[name], "+") for name in ("difference", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _number(value: float, sign: str = "") -> str:
+    """Three decimals without the leading zero: ".103", "-.002", "1.024"."""
+    text = f"{value:{sign}.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.endswith("1.000") else text
