@@ -6,10 +6,9 @@ import operator
 from types import ModuleType
 from typing import Any
 
+import jaxrec
 from jaxrec_docs.docstrings import escape, summary
 from jaxrec_docs.public import SHOWN
-
-import jaxrec
 
 
 def pages() -> dict[str, str]:

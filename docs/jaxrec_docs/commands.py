@@ -8,10 +8,9 @@ import re
 from pathlib import Path
 from unittest import mock
 
+from jaxrec.cli.main import COMMANDS, main
 from jaxrec_docs.docstrings import summary
 from jaxrec_docs.systems import plain
-
-from jaxrec.cli.main import COMMANDS, main
 
 # The help of a command that takes a config lists a hundred settings; these have their own pages.
 LONGEST = 60
@@ -42,14 +41,17 @@ def measurements(bench: Path) -> str:
         if {"run", "Options"} <= functions | classes:
             about = plain(summary(ast.get_docstring(tree))).replace("|", "\\|")
             rows.append(f"| `{path.stem}` | {about} |")
-    return "\n\n".join(
-        [
-            "# Measurements",
-            "`python tools/bench NAME` runs one of these and prints a table, whose last line is "
-            "JSON. `python tools/bench NAME --help` lists its options.",
-            "\n".join(rows),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                "# Measurements",
+                "`python tools/bench NAME` runs one of these and prints a table; its last line is "
+                "JSON. `python tools/bench NAME --help` lists its options.",
+                "\n".join(rows),
+            ]
+        )
+        + "\n"
+    )
 
 
 def help_of(name: str) -> str:

@@ -14,10 +14,10 @@ _ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
 
 
 def sections(docstring: str) -> dict[str, str]:
-    """The parts of a docstring, dedented: the text before all sections has the name "".
+    r"""The parts of a docstring, dedented: the text before all sections has the name "".
 
     Example:
-      >>> sections("Add.\\n\\nArgs:\\n  a: a number.")
+      >>> sections("Add.\n\nArgs:\n  a: a number.")
       {'': 'Add.', 'Args': 'a: a number.'}
     """
     parts: dict[str, list[str]] = {"": []}
@@ -36,10 +36,10 @@ def sections(docstring: str) -> dict[str, str]:
 
 
 def entries(text: str) -> dict[str, str]:
-    """The entries of a section such as `Args:`, by name: each on one line.
+    r"""The entries of a section such as `Args:`, by name: each on one line.
 
     Example:
-      >>> entries("a, b: two\\n  numbers.\\nc: one.")
+      >>> entries("a, b: two\n  numbers.\nc: one.")
       {'a, b': 'two numbers.', 'c': 'one.'}
     """
     found: dict[str, str] = {}
@@ -78,11 +78,11 @@ def to_rst(docstring: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text in one line with `code`, escaped.
+    r"""Text in one line with `code`, escaped.
 
     Example:
       >>> print(escape("all of `a_b` and *c"))
-      all of \\ ``a_b``\\  and \\*c
+      all of \ ``a_b``\  and \*c
     """
     pieces = re.split(r"`([^`]+)`", text)
     # A piece of code stands between escaped blanks, which end it whatever comes next.

@@ -8,10 +8,9 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+import jaxrec.systems
 from jaxrec_docs.docstrings import entries, sections, summary
 from jaxrec_docs.systems import plain
-
-import jaxrec.systems
 
 
 def pages() -> dict[str, str]:
@@ -65,9 +64,7 @@ def _rows(prefix: str, kind: type, fields: Any, value: Any) -> Iterator[tuple[st
         default = getattr(value, field.name, _default(field))
         inner = _dataclass(kind, field)
         if inner is not None:
-            yield from _rows(
-                f"{prefix}{field.name}.", inner, dataclasses.fields(inner), default
-            )
+            yield from _rows(f"{prefix}{field.name}.", inner, dataclasses.fields(inner), default)
             continue
         hint = typing.get_type_hints(kind)[field.name]
         shown = (_type(hint), repr(default).replace("|", "\\|"))

@@ -12,9 +12,8 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-from jaxrec_docs.docstrings import summary
-
 import jaxrec.systems
+from jaxrec_docs.docstrings import summary
 
 OFFERS = (
     "train",

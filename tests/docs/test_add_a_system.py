@@ -1,18 +1,18 @@
-"""The page on adding a system, followed to the letter: files, training, comparison, documentation."""
+"""The page on adding a system, followed to the letter: files, training, table, pages."""
 
 import importlib
 import importlib.util
 import re
 import sys
+import types
 
 import numpy as np
 import pytest
+from jaxrec_docs import settings, systems
 
 import jaxrec.systems
 from jaxrec.cli.main import main
 from jaxrec.testing import tiny_options, write_tiny_csv
-
-from jaxrec_docs import settings, systems
 
 PAGE = "docs/contributing/add_a_system.md"
 
@@ -66,20 +66,12 @@ def test_the_toy_stands_in_the_table_and_in_the_documentation(toy, capsys):
 def test_its_counts_are_those_by_hand(toy):
     run = importlib.import_module("jaxrec.systems.bigram.run")
 
-    class Split:
-        class train:
-            @staticmethod
-            def sequences():
-                return [np.array([0, 1]), np.array([0, 2])]
-
-    class Items:
-        fields = {"title": np.array(["red", "blue", "blue sky"], dtype=object)}
-
-    class Data:
-        interactions = type("Interactions", (), {"items": Items})
-        split = Split
-
-    scores = run.fit(run.BigramConfig(smoothing=0.0 + 1.0), Data)
+    histories = [np.array([0, 1]), np.array([0, 2])]
+    split = types.SimpleNamespace(train=types.SimpleNamespace(sequences=lambda: histories))
+    titles = np.array(["red", "blue", "blue sky"], dtype=object)
+    items = types.SimpleNamespace(fields={"title": titles})
+    data = types.SimpleNamespace(interactions=types.SimpleNamespace(items=items), split=split)
+    scores = run.fit(run.BigramConfig(smoothing=1.0), data)
     # Words: blue, red, sky. After "red": blue 1 + 1/2, sky 1/2, each with 1 added.
     after_red = np.log(np.array([2.5, 1.0, 1.5]) / 5)
     np.testing.assert_allclose(scores[0, 1], after_red[0], atol=1e-5)

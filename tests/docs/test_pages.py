@@ -1,16 +1,16 @@
 """The generated pages: systems, settings, commands, API; and the conversion of docstrings."""
 
 import dataclasses
+import doctest
 import importlib
 import inspect
 import re
 
 import pytest
-
-from jaxrec.cli.main import COMMANDS
-
 from jaxrec_docs import api, commands, docstrings, settings, systems
 from jaxrec_docs.public import EXEMPT, SHOWN
+
+from jaxrec.cli.main import COMMANDS
 
 SHOWN_NAMES = [(room, name) for room, names in SHOWN.items() for name in names]
 
@@ -71,7 +71,7 @@ def test_every_public_name_stands_on_the_page_of_its_room():
 
 def test_a_name_that_is_not_public_is_an_error(monkeypatch):
     monkeypatch.setitem(SHOWN, "items", ("no_such_name",))
-    with pytest.raises(ValueError, match="items.no_such_name, which is not public"):
+    with pytest.raises(ValueError, match="no_such_name, which is not public"):
         api.page("items", importlib.import_module("jaxrec.items"))
 
 
@@ -111,6 +111,11 @@ def test_a_docstring_becomes_escaped_text_and_sections():
     assert "::\n\n   1 0\n   1 1" in rst
     assert "* **a, b** – two numbers." in rst
     assert ".. code-block:: pycon\n\n   >>> 1 + 1\n   2" in rst
+
+
+@pytest.mark.parametrize("module", [api, commands, docstrings, settings, systems])
+def test_examples_of_the_generator_run(module):
+    assert doctest.testmod(module).failed == 0
 
 
 def test_text_of_a_docstring_is_no_markup_on_a_markdown_page():

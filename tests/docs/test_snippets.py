@@ -31,12 +31,12 @@ snippets.loader.exec_module(reader)
 
 # `test_add_a_system.py` runs this page as a whole.
 ELSEWHERE = "contributing/add_a_system.md"
-PAGES = {str(p.relative_to(reader.ROOT)): p for p in reader.pages() if not str(p).endswith(ELSEWHERE)}
+PAGES = {
+    str(p.relative_to(reader.ROOT)): p for p in reader.pages() if not str(p).endswith(ELSEWHERE)
+}
 WITH_PYTHON = [name for name, path in PAGES.items() if reader.python_blocks(path.read_text())]
 COMMANDS_SHOWN = [
-    (name, words)
-    for name, path in PAGES.items()
-    for words in reader.commands(path.read_text())
+    (name, words) for name, path in PAGES.items() for words in reader.commands(path.read_text())
 ]
 
 
@@ -89,8 +89,8 @@ def test_python_blocks_run(page, workshop, monkeypatch):
 
 def test_the_collection_sees_blocks_and_commands():
     text = (
-        "`jaxrec data list`\n\n```python\nx = 1\n```\n\n```bash\njaxrec train a \\\n    --b 1  # c\n"
-        "tools/test\n```\n\n    python tools/bench decode --users 3\n\nThe word jaxrec alone.\n"
+        "`jaxrec data list`\n\n```python\nx = 1\n```\n\n"
+        "```bash\njaxrec train a \\\n    --b 1  # c\ntools/test\n```\n\n    python tools/bench decode --users 3\n\nThe word jaxrec alone.\n"
     )
     assert reader.python_blocks(text) == ["x = 1\n"]
     assert reader.commands(text) == [
