@@ -89,8 +89,12 @@ def test_python_blocks_run(page, workshop, monkeypatch):
 
 def test_the_collection_sees_blocks_and_commands():
     text = (
-        "`jaxrec data list`\n\n```python\nx = 1\n```\n\n"
-        "```bash\njaxrec train a \\\n    --b 1  # c\ntools/test\n```\n\n    python tools/bench decode --users 3\n\nThe word jaxrec alone.\n"
+        "`jaxrec data list`\n\n"
+        "```python\nx = 1\n```\n\n"
+        "```bash\njaxrec train a \\\n    --b 1  # c\n"
+        "tools/test\n```\n\n"
+        "    python tools/bench decode --users 3\n\n"
+        "The word jaxrec alone.\n"
     )
     assert reader.python_blocks(text) == ["x = 1\n"]
     assert reader.commands(text) == [
