@@ -90,10 +90,8 @@ def plain(text: str) -> str:
 
 
 def _first(sweep: Any) -> Any:
-    """The first config of a sweep, which is a mapping or has one as its only such attribute."""
-    if not isinstance(sweep, dict):
-        sweep = next(value for value in vars(sweep).values() if isinstance(value, dict))
-    return next(iter(sweep.values()))
+    """The first config of a sweep: a mapping, or a value with `variants`."""
+    return next(iter(getattr(sweep, "variants", sweep).values()))
 
 
 def _header(path: Path) -> str:
