@@ -94,6 +94,9 @@ SHOWN = {
     "testing": ("tiny_interactions", "tiny_config"),
 }
 
+_RAISED = "raised by the library; the commands turn it into a message and an exit code"
 EXEMPT = {
-    "train.fit": "a training takes longer than an example may; the guide to training has one",
+    "core.ConfigError": _RAISED,
+    "core.DataError": _RAISED,
+    "core.ResourceError": _RAISED,
 }
