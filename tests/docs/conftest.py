@@ -1,4 +1,4 @@
-"""Where the documentation lies, and the generator of its pages."""
+"""Makes the generator of the pages, and `snippets` beside this file, importable."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path[:0] = [str(ROOT / "docs"), str(Path(__file__).parent)]
 
 
 @pytest.fixture(scope="session")

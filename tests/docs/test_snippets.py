@@ -9,6 +9,7 @@ import sys
 
 import jax
 import pytest
+import snippets as reader
 import tyro
 
 from jaxrec.cli.main import COMMANDS, main
@@ -22,12 +23,6 @@ from jaxrec.testing import (
     tiny_options,
     write_tiny_csv,
 )
-
-snippets = importlib.util.spec_from_file_location(
-    "snippets", __file__.replace("test_snippets", "snippets")
-)
-reader = importlib.util.module_from_spec(snippets)
-snippets.loader.exec_module(reader)
 
 # `test_add_a_system.py` runs this page as a whole.
 ELSEWHERE = "contributing/add_a_system.md"
