@@ -1,0 +1,23 @@
+"""Settings of Sphinx, which builds these pages: `sphinx-build -W docs docs/_build`."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import jaxrec  # noqa: E402
+
+project = "jaxrec"
+author = "The jaxrec authors"
+release = version = jaxrec.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "jaxrec_docs"]
+exclude_patterns = ["_build", "jaxrec_docs"]
+myst_heading_anchors = 3
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 80
+html_theme = "furo"
+html_title = "jaxrec"
+html_copy_source = False
+pygments_style = "default"

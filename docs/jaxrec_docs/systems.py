@@ -1,0 +1,102 @@
+"""A page for each system: the docstring of its package and module, and the headers of its configs.
+
+The page of a system lists every config below `configs/<system>/`. A file that lies beside these
+folders belongs to the system whose config class it uses.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import jaxrec.systems
+from jaxrec_docs.docstrings import summary
+
+OFFERS = (
+    "train",
+    "evaluate",
+    "rank",
+    "recommend",
+    "report",
+    "fit_ids",
+    "open_model",
+    "open_adapter",
+)
+
+
+def pages(configs: Path) -> dict[str, str]:
+    """Paths and texts of the pages.
+
+    Args:
+      configs: the directory of the config files.
+    """
+    names = {info.name for info in pkgutil.iter_modules(jaxrec.systems.__path__) if info.ispkg}
+    groups: dict[str, list[Path]] = {name: [] for name in sorted(names)}
+    for path in sorted(configs.rglob("*.py")):
+        if path.stem.startswith("_"):
+            continue
+        group = package_of(path) if path.parent == configs else path.parent.name
+        groups.setdefault(group, []).append(path)
+    return {
+        f"systems/{name}.md": page(name, paths, configs.parent) for name, paths in groups.items()
+    }
+
+
+def page(name: str, paths: list[Path], root: Path) -> str:
+    """The text of one page."""
+    package = package_of(paths[0]) if paths else name
+    face = importlib.import_module(f"jaxrec.systems.{package}")
+    run = importlib.import_module(f"jaxrec.systems.{package}.run")
+    about = summary(_header(paths[0])) if package != name else summary(face.__doc__)
+    offers = ", ".join(f"`{function}`" for function in OFFERS if hasattr(run, function))
+    parts = [
+        f"# {name}",
+        plain(about),
+        "## How it works",
+        plain(_body(run.__doc__)),
+        f"Runs by `jaxrec.systems.{package}`, which offers {offers}. All of its settings stand in "
+        f"[Settings of {package}](../settings/{package}.md).",
+    ]
+    for path in paths:
+        parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]
+    return "\n\n".join(parts) + "\n"
+
+
+def package_of(path: Path) -> str:
+    """The package below `jaxrec.systems` that runs a config file."""
+    spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config() if hasattr(module, "get_config") else _first(module.get_sweep())
+    return str(config.system).rsplit(".", 1)[-1]
+
+
+def plain(text: str) -> str:
+    """Text of a docstring as Markdown: what looks like a link or a tag there is neither."""
+    lines = []
+    for line in text.splitlines():
+        pieces = line.split("`")
+        if not line.startswith("    "):
+            pieces[::2] = [
+                piece.replace("<", "&lt;").replace("](", "]\\(").replace("*", "\\*")
+                for piece in pieces[::2]
+            ]
+        lines.append("`".join(pieces))
+    return "\n".join(lines)
+
+
+def _first(sweep: Any) -> Any:
+    """The first config of a sweep: a mapping, or a value with `variants`."""
+    return next(iter(getattr(sweep, "variants", sweep).values()))
+
+
+def _header(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+def _body(docstring: str | None) -> str:
+    return inspect.cleandoc(docstring or "")

@@ -1,0 +1,138 @@
+"""The generated pages: systems, settings, commands, API; and the conversion of docstrings."""
+
+import dataclasses
+import doctest
+import importlib
+import inspect
+import re
+
+import pytest
+from jaxrec_docs import api, commands, docstrings, settings, systems
+from jaxrec_docs.public import EXEMPT, SHOWN
+
+from jaxrec.cli.main import COMMANDS
+
+SHOWN_NAMES = [(room, name) for room, names in SHOWN.items() for name in names]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    """Inner settings.
+
+    Attributes:
+      rate, decay: two
+        numbers.
+    """
+
+    rate: float = 0.5
+    decay: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    """Outer settings.
+
+    Attributes:
+      kind: one | of several.
+      inner: what the table is about.
+    """
+
+    kind: str = "a"
+    inner: Inner = Inner(rate=0.125)
+
+
+def test_settings_are_listed_with_the_defaults_of_the_outer_class():
+    page = settings.page("toy", Outer)
+    assert "| `kind` | `str` | `'a'` | one \\| of several. |" in page
+    assert "| `inner.rate` | `float` | `0.125` | two numbers. |" in page
+    assert "| `inner.decay` | `float` | `0.25` | two numbers. |" in page
+
+
+def test_every_config_stands_on_the_page_of_one_system(root):
+    pages = systems.pages(root / "configs")
+    for path in (root / "configs").rglob("*.py"):
+        heading = f"## `{path.relative_to(root)}`"
+        assert sum(heading in page for page in pages.values()) == 1, heading
+
+
+def test_every_command_has_its_help_on_the_page(root):
+    page = commands.pages(root / "tools" / "bench")["commands.md"]
+    for name in COMMANDS:
+        assert f"## `jaxrec {name}`" in page
+    assert "--include-seen" in page
+    assert max(len(section.splitlines()) for section in page.split("\n## ")) < 80
+
+
+def test_every_public_name_stands_on_the_page_of_its_room():
+    for room, page in ((r, p) for r, p in _api_pages().items()):
+        for name in importlib.import_module(f"jaxrec.{room}").__all__:
+            assert re.search(rf"\b{re.escape(name)}\b", page), f"{room}.{name}"
+
+
+def test_a_name_that_is_not_public_is_an_error(monkeypatch):
+    monkeypatch.setitem(SHOWN, "items", ("no_such_name",))
+    with pytest.raises(ValueError, match="no_such_name, which is not public"):
+        api.page("items", importlib.import_module("jaxrec.items"))
+
+
+@pytest.mark.parametrize(("room", "name"), SHOWN_NAMES, ids=[f"{r}.{n}" for r, n in SHOWN_NAMES])
+def test_what_users_call_has_an_example(room, name):
+    value = api.resolve(importlib.import_module(f"jaxrec.{room}"), name)
+    full = f"{room}.{name}"
+    has = ">>>" in (inspect.getdoc(value) or "")
+    if full in EXEMPT:
+        assert not has, f"jaxrec.{full} has an example; take it out of EXEMPT"
+    else:
+        assert has, f"jaxrec.{full} needs an Example: section in its docstring"
+
+
+def test_exemptions_are_needed_and_few():
+    shown = {f"{room}.{name}" for room, name in SHOWN_NAMES}
+    assert set(EXEMPT) <= shown
+    assert len(EXEMPT) <= 5
+    assert all(EXEMPT.values())
+
+
+def test_a_docstring_becomes_escaped_text_and_sections():
+    text = """Add `a_b` to *all* of [x](y)_.
+
+    A drawing:
+
+        1 0
+        1 1
+
+    Args:
+      a, b: two
+        numbers.
+
+    Example:
+      >>> 1 + 1
+      2
+    """
+    rst = docstrings.to_rst(text)
+    assert "Add \\ ``a_b``\\  to \\*all\\* of [x](y)\\_." in rst
+    assert "::\n\n   1 0\n   1 1" in rst
+    assert "* **a, b** – two numbers." in rst
+    assert ".. code-block:: pycon\n\n   >>> 1 + 1\n   2" in rst
+
+
+@pytest.mark.parametrize("module", [api, commands, docstrings, settings, systems])
+def test_examples_of_the_generator_run(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_text_of_a_docstring_is_no_markup_on_a_markdown_page():
+    assert systems.plain("see [I, L](x) and <b>, `<c>`") == "see [I, L]\\(x) and &lt;b>, `<c>`"
+    assert systems.plain("    [a](b) <c>") == "    [a](b) <c>"
+
+
+def _api_pages():
+    return {path.split("/")[1].removesuffix(".rst"): text for path, text in api.pages().items()}
+
+
+def test_tests_that_pages_name_exist(root):
+    for path in (root / "docs").rglob("*.md"):
+        if "generated" in path.parts:
+            continue
+        for test in re.findall(r"`(tests/[\w/]+\.py)`", path.read_text()):
+            assert (root / test).is_file(), f"{path.name} names {test}, which does not exist"
