@@ -1,7 +1,7 @@
 """GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114) with one token an item, on MovieLens-100K.
 
     jaxrec train configs/gptrec.py
-    python tools/bench/lists.py runs/gptrec
+    python tools/bench lists runs/gptrec
 
 A decoder of GPT-2's flavour. `decode.strategy` chooses the list: "beam", the paper's Top-K by an
 exact search; "sample", its Top-K by sampling; "next_k", one item after the other.
