@@ -62,9 +62,9 @@ class Trainer:
 
     def __call__(self, name, dataset):
         """Return the trained parameters as a list of arrays, and the validation metrics."""
-        result = generative.train(
-            self.config, dataset, self.codes, self.directory / name, self.plan
-        )
+        directory = self.directory / name
+        directory.mkdir()
+        result = generative.train(self.config, dataset, self.codes, directory, self.plan)
         return jax.tree.map(np.asarray, jax.tree.leaves(result.params)), result.metrics
 
 
