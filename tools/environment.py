@@ -1,4 +1,4 @@
-"""Make the project's virtual environment, with nothing but Python's standard library."""
+"""Create the project's virtual environment, with the standard library of Python alone."""
 
 import hashlib
 import os
@@ -11,17 +11,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def make(requirements: list[list[str]], name: str) -> Path:
-    """Create `.venv` and install into it, unless that was done for the same pyproject.
+    """Create `.venv` and install into it, unless that was done for the same pyproject.toml.
 
     Args:
-      requirements: arguments of one `pip install` each, in order.
-      name: of the set of requirements.
+      requirements: the arguments of each `pip install`, in order.
+      name: name of this set of requirements, which marks it as installed.
 
     Returns:
       The directory of its executables.
     """
     if sys.version_info < (3, 11):  # noqa: UP036, this file runs before anything is installed
-        sys.exit(f"jaxrec needs Python 3.11 or later, this is {sys.version.split()[0]}")
+        sys.exit(f"jaxrec needs Python 3.11 or later, and this is {sys.version.split()[0]}")
     place = Path(os.environ.get("JAXREC_VENV", ROOT / ".venv"))
     programs = place / ("Scripts" if os.name == "nt" else "bin")
     wanted = repr(requirements) + (ROOT / "pyproject.toml").read_text()
@@ -41,7 +41,7 @@ def make(requirements: list[list[str]], name: str) -> Path:
 
 
 def run(command: list[str], **variables: str) -> None:
-    """Show and run a command; its failure is this process's."""
+    """Print and run a command; exit with its code if it fails."""
     print("$", *command, flush=True)
     code = subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
     if code:

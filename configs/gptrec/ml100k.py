@@ -1,7 +1,7 @@
 """GPTRec (Petrov and Macdonald 2023, arXiv:2306.11114) with one token an item, on MovieLens-100K.
 
     jaxrec train gptrec/ml100k
-    python tools/bench/lists.py runs/gptrec-ml100k
+    python tools/bench lists runs/gptrec-ml100k
 
 The model is a decoder of GPT-2's flavour. `decode.strategy` chooses how a list is generated:
 "beam" is the paper's Top-K by an exact search, "sample" its Top-K by sampling, and "next_k"

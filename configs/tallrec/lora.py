@@ -6,7 +6,7 @@ PATH is a causal language model with its tokenizer: a GGUF file, a directory of 
 that `jaxrec import-hf` wrote.
 
 Cost with SmolLM2-135M: 37 TFLOP in products, 1.6 GiB. It has not been run on these test questions:
-on 160 of them `tools/bench/tune_llm.py`, with half the steps, has an AUC of .652 [.506, .747],
+on 160 of them `tools/bench tune_llm`, with half the steps, has an AUC of .652 [.506, .747],
 untuned .331, and the number of liked titles .771.
 """
 

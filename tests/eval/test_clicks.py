@@ -31,6 +31,14 @@ def test_within_user_auc_ignores_differences_between_users():
         pooled_auc(np.ones(3), np.ones(3))
 
 
+def test_a_tie_counts_half_whatever_the_order_of_the_rows():
+    labels, scores = np.array([1, 0, 1, 0, 0]), np.array([2.0, 2.0, 1.0, 1.0, 0.0])
+    # Of the six pairs of a liked and a disliked row three are in order, two tie, one is not.
+    assert pooled_auc(labels, scores) == pytest.approx((3 + 2 / 2) / 6)
+    assert pooled_auc(labels[::-1], scores[::-1]) == pooled_auc(labels, scores)
+    assert pooled_auc(labels, np.zeros(5)) == 0.5
+
+
 def test_a_user_with_one_kind_of_label_does_not_count_within_users():
     labels, users = np.array([1, 1, 0, 1]), np.array([0, 0, 1, 1])
     scores = np.array([0.0, 0.0, 1.0, 2.0])

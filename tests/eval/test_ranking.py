@@ -20,6 +20,7 @@ from jaxrec.eval import (
     ranking_metrics,
     seen_mask,
     tied_blocks,
+    top_lists,
 )
 
 # Scores from a small set of values, so that most rows have ties.
@@ -204,6 +205,13 @@ def test_lists_of_the_best_items_equal_the_full_ranking():
     full = ranking_metrics(tied_blocks(scores, target))
     for name, values in list_metrics(np.argsort(-scores)[:, :10], target).items():
         np.testing.assert_allclose(values, full[name], atol=1e-15)
+
+
+def test_seen_items_give_their_places_in_a_list_to_the_next_best():
+    scores = np.array([[5.0, 4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
+    batch = {"seen": np.array([[0, 2], [4, -1]]), "valid": np.array([True, True])}
+    lists = top_lists(lambda _: scores, [batch, batch | {"valid": np.array([False, True])}], 4)
+    np.testing.assert_array_equal(lists, [[1, 3, 4, -1], [3, 2, 1, 0], [3, 2, 1, 0]])
 
 
 def test_lists_shorter_than_k_are_refused():

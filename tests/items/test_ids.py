@@ -252,3 +252,10 @@ def test_a_setting_that_the_data_cannot_meet_is_refused_with_the_fix(dataset, se
 def test_a_grid_too_small_for_the_items_grows_by_a_suffix(dataset):
     codes = fit_ids(dataclasses.replace(SMALL, size=3, repair="suffix"), dataset)
     assert codes.levels == 3 and len(np.unique(codes.codes, axis=0)) == 30
+    shared, group = np.unique(codes.codes[:, :2], axis=0, return_inverse=True)
+    # Nine IDs of two levels for 30 items: the suffix counts the items of each from 0.
+    assert shared.min() >= 0 and shared.max() < 3 and len(shared) <= 9
+    for number in range(len(shared)):
+        suffixes = codes.codes[group == number, 2]
+        assert sorted(suffixes.tolist()) == list(range(len(suffixes)))
+    assert codes.sizes == (3, 3, np.bincount(group).max())

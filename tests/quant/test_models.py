@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from jaxrec.decode import (
     Catalogue,
@@ -129,6 +130,8 @@ def test_items_are_those_of_the_dense_model(quantized, kind, depth):
 
 def test_every_kernel_of_the_mixtures_is_stored(quantized):
     spec, stored, _ = quantized("weights", "encoder_decoder", 5)
-    leaves = jax.tree.leaves(stored, is_leaf=lambda leaf: isinstance(leaf, StoredKernel))
-    count = sum(isinstance(leaf, StoredKernel) for leaf in leaves)
-    assert count == len(kernel_specs(spec.shapes()))
+    leaves = flatten_dict(
+        stored["params"], sep="/", is_leaf=lambda _, leaf: isinstance(leaf, StoredKernel)
+    )
+    quantized_paths = {path for path, leaf in leaves.items() if isinstance(leaf, StoredKernel)}
+    assert quantized_paths == {f"{path}/kernel" for path in kernel_specs(spec.shapes())}

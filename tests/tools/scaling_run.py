@@ -1,4 +1,4 @@
-"""What the table of scaling counts and compiles of a small Llama on eight devices, as JSON."""
+"""Print as JSON what the scaling measurement says about a small Llama on eight devices."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "bench"))
 with tempfile.TemporaryDirectory() as dump:
     # Read when JAX starts.
     os.environ["XLA_FLAGS"] += f" --xla_dump_to={dump} --xla_dump_hlo_pass_re=spmd-partitioning"
-    import scaling
+    from support import scaling_step
 
     shape = dataclasses.replace(
-        scaling.LLAMA_7B, width=128, depth=6, num_heads=8, mlp_width=352, vocab_size=4096
+        scaling_step.LLAMA_7B, width=128, depth=6, num_heads=8, mlp_width=352, vocab_size=4096
     )
-    job = scaling.Job(8, "fsdp_tensor", 2, 64, "float32")
-    print(json.dumps(scaling.compile_step(job, Path(dump), shape)))
+    job = scaling_step.Job(devices=8, rules="fsdp_tensor", model_ways=2, tokens=64, dtype="float32")
+    print(json.dumps(scaling_step.compile_step(job, Path(dump), shape)))

@@ -1,8 +1,6 @@
-"""What the decoding benchmarks compare with must find the same items, or its times mean nothing."""
+"""The peers of the decoding benchmarks must find the same items, or their times mean nothing."""
 
 import dataclasses
-import importlib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +14,7 @@ from jaxrec.ids import IdVocabulary, ItemIndex
 from jaxrec.models.spec import ModelSpec
 from jaxrec.testing import tiny_model
 
-BENCH = Path(__file__).parents[2] / "tools" / "bench"
 SIZES, BEAMS = (8, 8, 8), 12
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """Return a function name -> module of tools/bench."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCH)
-        yield importlib.import_module
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,8 +27,8 @@ class Case:
     tokens: jax.Array
 
     def plain(self, bench, normalize):
-        trie = bench("padded_trie").PaddedTrie.build(self.codes, SIZES)
-        items, scores = bench("plain_decode").plain_beam_search(
+        trie = bench("support.padded_trie").PaddedTrie.build(self.codes, SIZES)
+        items, scores = bench("support.plain_decode").plain_beam_search(
             self.spec.build(),
             self.params,
             trie,
@@ -52,7 +41,7 @@ class Case:
 
 
 def _case(bench, kind):
-    codes = bench("catalogues").distinct_codes(200, len(SIZES), SIZES[0], "zipf")
+    codes = bench("support.catalogues").distinct_codes(200, len(SIZES), SIZES[0], "zipf")
     vocabulary = IdVocabulary(sizes=SIZES)
     config = tiny_model(vocabulary.size, depth=2)
     if kind == "encoder_decoder":
@@ -111,7 +100,7 @@ def test_hugging_face_ranks_the_same_items(bench, kind, normalize):
     pytest.importorskip("torch")
     case = _case(bench, kind)
     items, scores = case.plain(bench, normalize)
-    peer = bench("peers_decode").Peer(
+    peer = bench("support.peers_decode").Peer(
         case.spec,
         case.params,
         case.codes,
@@ -129,8 +118,8 @@ def test_hugging_face_ranks_the_same_items(bench, kind, normalize):
 @pytest.mark.parametrize("dense", [0, 2])
 @pytest.mark.parametrize("draw", ["uniform", "zipf"])
 def test_padded_gather_chooses_the_same_beams(bench, draw, dense):
-    steps, padded = bench("search_step"), bench("padded_trie")
-    codes = bench("catalogues").distinct_codes(300, len(SIZES), SIZES[0], draw)
+    steps, padded = bench("support.search_step"), bench("support.padded_trie")
+    codes = bench("support.catalogues").distinct_codes(300, len(SIZES), SIZES[0], draw)
     index, trie = ItemIndex.build(codes, SIZES), padded.PaddedTrie.build(codes, SIZES, dense)
     widths = beam_widths(index, BEAMS)
     logits = steps.random_logits(5, widths, SIZES)
@@ -143,7 +132,7 @@ def test_padded_gather_chooses_the_same_beams(bench, draw, dense):
 
 
 def test_dead_beams_have_no_children_in_the_padded_trie(bench):
-    padded = bench("padded_trie")
+    padded = bench("support.padded_trie")
     codes = np.array([[0, 1], [0, 2], [3, 1]], np.int32)
     trie = padded.PaddedTrie.build(codes, (4, 4), dense=0)
     node, score = jnp.array([[0, -1]], jnp.int32), jnp.array([[-1.0, -jnp.inf]])
@@ -157,7 +146,7 @@ def test_dead_beams_have_no_children_in_the_padded_trie(bench):
 
 
 def test_floor_counts_weights_cache_and_products(bench):
-    roofline = bench("roofline")
+    roofline = bench("support.roofline")
     config = tiny_model(34, depth=2)
     # width 16, 2 heads of 8, MLP 32: 4 x 16 x 16 + 3 x 16 x 32 weights a block.
     weights, kv = 2 * (4 * 256 + 3 * 512), 16

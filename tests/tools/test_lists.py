@@ -1,26 +1,20 @@
-"""The table of one run's lists by strategy."""
+"""The measurement of the lists of one run, by strategy."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.testing import write_tiny_run
 
-TOOL = Path(__file__).parents[2] / "tools" / "bench" / "lists.py"
-
 
 @pytest.mark.slow
-def test_every_strategy_of_a_run_is_measured(tmp_path, capsys, monkeypatch):
+def test_every_strategy_of_a_run_is_measured(tmp_path, capsys, command):
     run = tmp_path / "run"
     words = ["--max-items", "12", "--train.steps", "4", "--train.eval-every", "4"]
     assert main(["train", str(write_tiny_run(tmp_path)), "--run-dir", str(run), *words]) == 0
-    monkeypatch.setattr(sys, "argv", ["lists.py", str(run)])
     capsys.readouterr()
-    runpy.run_path(str(TOOL))["main"]()
+    command["main"](["lists", str(run)])
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     names = ["beam", "sample, logprob", "sample, probability", "beam, short", "next_k"]
     assert list(rows) == names

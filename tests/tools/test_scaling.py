@@ -1,4 +1,4 @@
-"""The table of scaling counts by hand what a compiled step needs and moves."""
+"""What the scaling measurement counts by hand is what a compiled step needs and moves."""
 
 from pathlib import Path
 

@@ -1,33 +1,86 @@
-"""The leak tests of an honest protocol: nothing held out reaches IDs, baselines or training."""
+"""The leak tests of an honest protocol: nothing held out reaches IDs, baselines or training.
+
+A part that cannot see the held-out items gives the same result, to the bit, whatever they are.
+"""
 
 import dataclasses
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrec.baselines import cooccurrence, item_knn, markov, popularity
-from jaxrec.data import Interactions, Split, leave_one_out, training_sequences
-from jaxrec.data.dataset import DataConfig, Dataset, load_dataset, training_source
+from jaxrec.data import (
+    DataConfig,
+    Dataset,
+    Interactions,
+    Split,
+    leave_one_out,
+    load_dataset,
+    training_sequences,
+    training_source,
+)
 from jaxrec.eval import last_plus_one_rate, max_plus_one_rate
-from jaxrec.ids.rqvae import RqVaeConfig
-from jaxrec.items import ids as item_ids
-from jaxrec.items.config import IdConfig
-from jaxrec.testing import tiny_interactions
+from jaxrec.ids import RqVaeConfig
+from jaxrec.items import IdConfig, ids as item_ids
+from jaxrec.systems.generative import recommender as generative
+from jaxrec.testing import tiny_config, tiny_interactions
 
 
 def dataset_of(interactions):
     return Dataset(interactions, leave_one_out(interactions))
 
 
-def with_other_held_out_items(dataset):
+def with_other_held_out_items(dataset, valid=11, test=7):
     """The same training interactions; each user's last two items replaced by others."""
     data = dataset.interactions
     item = data.item.copy()
     ends = data.offsets[1:]
-    item[ends - 1] = (item[ends - 1] + 7) % data.num_items
-    item[ends - 2] = (item[ends - 2] + 11) % data.num_items
+    item[ends - 1] = (item[ends - 1] + test) % data.num_items
+    item[ends - 2] = (item[ends - 2] + valid) % data.num_items
     return dataset_of(dataclasses.replace(data, item=item))
+
+
+def with_leaking_split(dataset):
+    """The same targets, but the training part also holds the held-out items."""
+    split = dataclasses.replace(dataset.split, train=dataset.interactions)
+    return dataclasses.replace(dataset, split=split)
+
+
+class Trainer:
+    """Trains the tiny generative system, compiled once, and measures it at the last step alone."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        config = tiny_config(directory / "no.csv")
+        train = dataclasses.replace(config.train, steps=4, eval_every=4)
+        self.config = dataclasses.replace(config, train=train)
+        dataset = dataset_of(tiny_interactions())
+        self.codes = item_ids.fit_ids(self.config.ids, dataset)
+        self.plan = generative.plan_training(self.config, dataset, self.codes)
+
+    def __call__(self, name, dataset):
+        """Return the trained parameters as a list of arrays, and the validation metrics."""
+        directory = self.directory / name
+        directory.mkdir()
+        result = generative.train(self.config, dataset, self.codes, directory, self.plan)
+        return jax.tree.map(np.asarray, jax.tree.leaves(result.params)), result.metrics
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    return Trainer(tmp_path_factory.mktemp("leaks"))
+
+
+@pytest.fixture(scope="module")
+def trained(trainer):
+    """Parameters and validation metrics of the tiny data as they are."""
+    return trainer("as_they_are", dataset_of(tiny_interactions()))
+
+
+def same(parameters, others):
+    return all(np.array_equal(a, b) for a, b in zip(parameters, others, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -71,11 +124,36 @@ def test_no_training_window_holds_a_held_out_interaction(tmp_path):
     batches = iter(training_sequences(source, length=5, batch_size=16, seed=0))
     train = [tuple(items) for items in dataset.split.train.sequences()]
     pairs = {pair for items in train for pair in itertools.pairwise(items)}
-    for _ in range(20):
+    drawn = set()
+    for _ in range(60):
         batch = next(batches)
         for items, mask in zip(batch["items"], batch["mask"], strict=True):
             window = items[mask].tolist()
-            assert set(itertools.pairwise(window)) <= pairs
+            drawn |= set(itertools.pairwise(window))
+    # All of the training part is drawn in a few epochs, and nothing else.
+    assert drawn == pairs
+
+
+def test_training_does_not_change_with_the_held_out_items(trainer, trained):
+    other = with_other_held_out_items(dataset_of(tiny_interactions()))
+    assert same(trainer("other_held_out", other)[0], trained[0])
+
+
+def test_a_trainer_that_is_given_the_held_out_items_is_noticed(trainer):
+    dataset = dataset_of(tiny_interactions())
+    leaking = [with_leaking_split(d) for d in (dataset, with_other_held_out_items(dataset))]
+    parameters = [trainer(f"leaking_{n}", d)[0] for n, d in enumerate(leaking)]
+    assert not same(*parameters)
+
+
+def test_checkpoints_are_chosen_by_the_validation_items_and_never_by_the_test_items(
+    trainer, trained
+):
+    dataset = dataset_of(tiny_interactions())
+    other_test = trainer("other_test", with_other_held_out_items(dataset, valid=0))
+    other_valid = trainer("other_valid", with_other_held_out_items(dataset, test=0))
+    assert other_test[1] == trained[1]
+    assert other_valid[1] != trained[1]
 
 
 def test_validation_sees_no_validation_item_and_test_no_test_item():

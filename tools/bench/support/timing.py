@@ -1,9 +1,6 @@
-"""Measuring in turns, the peaks of the device, and the header that every benchmark prints."""
+"""Timing in alternating turns, and the peaks of the device."""
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -12,27 +9,36 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+# Threads that wait for more work keep their cores busy for some milliseconds, OpenMP's above all.
+# Without a rest the next in turn pays for it, up to a tenth of a step of tens of milliseconds.
+PAUSE = 0.03
+
 
 @dataclasses.dataclass
 class Times:
-    """Seconds of the clock, and of all cores together, one a turn."""
+    """Seconds of each turn: of the clock, and of CPU time summed over all cores."""
 
     wall: list[float] = dataclasses.field(default_factory=list)
     cpu: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Of the clock."""
+        """The median of the clock."""
         return statistics.median(self.wall)
 
-
-# Threads that wait for more work keep their cores busy for some milliseconds, OpenMP's above all.
-# Without a rest the next in turn pays for it, up to a tenth of a step of tens of milliseconds.
-PAUSE = 0.03
+    def typical(self, busy: bool) -> float:
+        """The median of the clock; the least CPU time if other work makes the clock useless."""
+        return min(self.cpu) if busy else self.median
 
 
 def measure(runs: dict[str, Callable[[], Any]], repeats: int, warmups: int = 1) -> dict[str, Times]:
-    """Time each in alternating turns with a rest before each, after some that do not count."""
+    """Time functions in alternating turns, with a rest before each turn.
+
+    Args:
+      runs: what to time; results that are JAX arrays are waited for.
+      repeats: turns of each function that count.
+      warmups: turns of each function before those, which do not count.
+    """
     for _ in range(warmups):
         for run in runs.values():
             jax.block_until_ready(run())
@@ -47,8 +53,15 @@ def measure(runs: dict[str, Callable[[], Any]], repeats: int, warmups: int = 1) 
     return times
 
 
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of a single call, and its result."""
+    begin = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begin, result
+
+
 def matmul_peak(dtype: Any = jnp.bfloat16, size: int = 8192, chain: int = 20) -> float:
-    """FLOP/s of products of `size` x `size`, each waiting for the one before."""
+    """FLOP/s of products of `size` x `size` matrices, each of which needs the one before."""
     x = jnp.ones((size, size), dtype)
 
     @jax.jit
@@ -60,28 +73,7 @@ def matmul_peak(dtype: Any = jnp.bfloat16, size: int = 8192, chain: int = 20) ->
 
 
 def copy_peak(megabytes: int = 1024) -> float:
-    """Bytes/s, read and written, of a sum that nothing caches."""
+    """Bytes/s, read and written, of a sum over an array that fits into no cache."""
     x = jnp.zeros(megabytes << 18, jnp.float32)
     run = jax.jit(lambda x: x + 1.0)
     return 2.0 * x.nbytes / min(measure({"run": lambda: run(x)}, 10)["run"].wall)
-
-
-def cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
-def environment(peer: bool) -> bool:
-    """Print device, load and versions; return whether other work makes the clock useless."""
-    load = os.getloadavg()
-    print(
-        f"device {jax.devices()[0].device_kind}, {cores()} cores, "
-        f"load {', '.join(f'{x:.2f}' for x in load)}"
-    )
-    names = ["jax", "flax", "optax", *(["torch", "transformers"] if peer else [])]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    print(f"{platform.python_implementation()} {platform.python_version()}, {versions}")
-    busy = load[0] > 0.75 * cores()
-    if busy:
-        print("other work is running: quote no ratio from this run")
-    return busy

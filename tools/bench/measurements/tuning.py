@@ -1,27 +1,29 @@
 """Ways to tune a language model to another domain, beside training all of it.
 
-    python tools/bench/tuning.py [--steps 200] [--train-dir DIR]
+    python tools/bench tuning [--steps 200] [--train-dir DIR] [--methods full,lora]
 
-The model is `char_lm`'s, trained on GSM8K; the domain is 50,000 characters of WikiText-2, of which
-a part after them chooses each method's learning rate and another is what the table shows. The gain
-is how much of the loss that training everything takes away a method takes away too.
+The model is that of `char_lm.py`, trained on GSM8K. The domain is 50,000 characters of WikiText-2;
+of the text after them one half chooses each method's learning rate, and the other is what the table
+shows. The gain is the share of the loss that a method takes away, of what training everything takes
+away.
 """
 
-import argparse
+import dataclasses
 import gzip
-import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import char_lm
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from timing import environment
+from support import char_lm
+from support.header import choose, print_header
+from support.table import Table
 
 from jaxrec.core import keep_memory
 from jaxrec.models import CausalLM
@@ -33,7 +35,7 @@ from jaxrec.train import Plan, TrainConfig, count_bytes, make_plan, start_state
 BATCH = 20
 WINDOW = 101  # leaves room for virtual tokens among the model's 128 positions
 CHARACTERS = 50_000
-# Method, settings, learning rates to choose from.
+# The settings of each method, and the learning rates to choose from.
 ALL = ("all",)
 METHODS: dict[str, tuple[TuneConfig, tuple[float, ...]]] = {
     "full": (TuneConfig(method="full"), (3e-4, 1e-3, 3e-3)),
@@ -52,7 +54,7 @@ METHODS: dict[str, tuple[TuneConfig, tuple[float, ...]]] = {
 
 
 def domain() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Characters to train on, and windows `[W, 101]` to choose by and to report."""
+    """Characters to train on, and windows `[W, 101]`: some to choose by, others to report."""
     path = char_lm.data_dir().parent / "wikitext-2" / "valid.txt.gz"
     text = char_lm.encode(gzip.decompress(path.read_bytes()).decode())
     half = (len(text) + CHARACTERS) // 2
@@ -61,7 +63,7 @@ def domain() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def windows(text: np.ndarray, count: int = 100) -> np.ndarray:
-    """Evenly spread."""
+    """`count` windows `[count, 101]`, evenly spread over the text."""
     at = np.linspace(0, len(text) - WINDOW, count).astype(int)
     return text[at[:, None] + np.arange(WINDOW)[None]]
 
@@ -81,17 +83,18 @@ def loss(model_variables: Any, tokens: jax.Array, key: jax.Array | None = None) 
 
 def measure(model_variables: Any, windows: np.ndarray) -> float:
     """Mean cross-entropy a symbol, nats."""
-    found = [
+    losses = [
         _evaluate(model_variables, jnp.asarray(windows[at : at + BATCH]))
         for at in range(0, len(windows), BATCH)
     ]
-    return float(sum(one.total for one in found) / sum(one.weight for one in found))
+    return float(sum(part.total for part in losses) / sum(part.weight for part in losses))
 
 
 _evaluate = jax.jit(loss)
 
 
 def batches(text: np.ndarray, steps: int) -> Iterator[np.ndarray]:
+    """Random windows of the text, `[20, 101]` a step."""
     rng = np.random.default_rng(0)
     for _ in range(steps):
         at = rng.integers(0, len(text) - WINDOW, BATCH)
@@ -101,7 +104,7 @@ def batches(text: np.ndarray, steps: int) -> Iterator[np.ndarray]:
 def tune(
     base: Any, config: TuneConfig, train: TrainConfig, text: np.ndarray
 ) -> tuple[Plan, Any, float]:
-    """Run one tuning: its plan, the model's variables, milliseconds a step."""
+    """Tune once; the plan, the tuned variables, and milliseconds a step."""
     boxed = char_lm.SPEC.shapes()
 
     def quantize(params: Any, specs: Any) -> Any:
@@ -128,16 +131,55 @@ def tune(
     return plan, variables(state.params, tuning.frozen), milliseconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--train-dir", type=Path, default=Path(tempfile.gettempdir()) / "char-lm")
-    parser.add_argument("--methods", default=",".join(METHODS))
-    options = parser.parse_args()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which methods, and for how long.
+
+    Attributes:
+      steps: training steps.
+      train_dir: directory of the base model, which is trained if it is not there.
+      methods: methods to measure, separated by commas; "full" must come first.
+    """
+
+    steps: int = 200
+    train_dir: Path = Path(tempfile.gettempdir()) / "char-lm"
+    methods: str = ",".join(METHODS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A method at the learning rate that the validation windows prefer."""
+
+    rate: float
+    plan: Plan
+    variables: Any
+    milliseconds: float
+
+
+def best_of_rates(name: str, base: Any, steps: int, text: np.ndarray, choose_by: Any) -> Tuned:
+    """Tune with every learning rate of a method, and keep the best."""
+    config, rates = METHODS[name]
+    losses, tunings = [], []
+    for rate in rates:
+        train = TrainConfig(
+            steps=steps, batch_size=BATCH, lr=rate, warmup_steps=20, weight_decay=0.0
+        )
+        copied = jax.tree.map(jnp.copy, base)  # the step takes its state's buffers
+        plan, tuned, milliseconds = tune(copied, config, train, text)
+        losses.append(measure(tuned, choose_by))
+        tunings.append(Tuned(rate=rate, plan=plan, variables=tuned, milliseconds=milliseconds))
+    return tunings[int(np.argmin(losses))]
+
+
+def run(options: Options) -> Table:
+    """Tune by every method, and print a row for each."""
+    methods = choose(options.methods, list(METHODS), "method")
+    if methods[0] != "full":
+        sys.exit(f"gains are shares of that of 'full', which must come first; got {methods[0]!r}")
     keep_memory()
-    environment(peer=False)
+    print_header()
     base = char_lm.trained(options.train_dir, char_lm.read_text()[0])
-    text, choose, report = domain()
+    text, choose_by, report = domain()
     before = measure(base, report)
     print(f"before tuning: {before:.4f} nats a symbol; {options.steps} steps of {BATCH} windows")
     print(
@@ -145,30 +187,18 @@ def main() -> None:
         f"{'ms':>6} {'loss':>7} {'gain %':>7}"
     )
     gains: dict[str, float] = {}
-    for name in options.methods.split(","):
-        config, rates = METHODS[name]
-        found = []
-        for rate in rates:
-            train = TrainConfig(
-                steps=options.steps, batch_size=BATCH, lr=rate, warmup_steps=20, weight_decay=0.0
-            )
-            copied = jax.tree.map(jnp.copy, base)  # the step takes its state's buffers
-            plan, tuned, milliseconds = tune(copied, config, train, text)
-            found.append((measure(tuned, choose), rate, plan, tuned, milliseconds))
-        _, rate, plan, tuned, milliseconds = min(found, key=lambda row: row[0])
-        after = measure(tuned, report)
+    for name in methods:
+        best = best_of_rates(name, base, options.steps, text, choose_by)
+        after = measure(best.variables, report)
         gains[name] = before - after
-        size = plan.size
+        plan, size = best.plan, best.plan.size
         state = sum(sum(count_bytes(t).values()) for t in (plan.state.params, plan.state.opt_state))
         print(
-            f"{name:8} {rate:6g} {size.trainable:9,} {100 * size.trainable / size.total:6.2f} "
-            f"{state / 2**20:9.2f} {plan.memory.total / 2**20:8.1f} {milliseconds:6.0f} "
+            f"{name:8} {best.rate:6g} {size.trainable:9,} "
+            f"{100 * size.trainable / size.total:6.2f} {state / 2**20:9.2f} "
+            f"{plan.memory.total / 2**20:8.1f} {best.milliseconds:6.0f} "
             f"{after:7.4f} {100 * gains[name] / gains['full']:7.1f}",
             flush=True,
         )
     percent = {name: round(100 * gain / gains["full"], 1) for name, gain in gains.items()}
-    print(json.dumps({"gain_percent": percent}))
-
-
-if __name__ == "__main__":
-    main()
+    return Table({"gain_percent": percent})

@@ -1,8 +1,8 @@
 """The language model of the quantization table: 816,256 parameters, trained here in minutes.
 
-Characters of GSM8K's problems and solutions (Cobbe et al. 2021): printable ASCII and the line
-break, 96 symbols. The last problems of the file are held out, and nothing is trained or calibrated
-on them.
+Its symbols are the characters of GSM8K's problems and solutions (Cobbe et al. 2021): printable
+ASCII and the line break, 96 in all. The last problems of the file are held out: nothing is trained
+or calibrated on them.
 """
 
 import dataclasses
@@ -45,30 +45,30 @@ HELD_OUT = 473  # problems
 
 
 def data_dir() -> Path:
-    """Where GSM8K lies: below JAXREC_DATA, or `shared/data` beside the project."""
-    beside = Path(__file__).parents[3] / "shared" / "data"
+    """The directory of GSM8K, below JAXREC_DATA or else `shared/data` beside the project."""
+    beside = Path(__file__).parents[4] / "shared" / "data"
     path = Path(os.environ.get("JAXREC_DATA") or beside) / "gsm8k"
     if not path.is_dir():
-        raise SystemExit(f"no GSM8K in {path}: set JAXREC_DATA to the folder that holds gsm8k/")
+        raise SystemExit(f"GSM8K is not in {path}; set JAXREC_DATA to the folder that holds gsm8k/")
     return path
 
 
 def read_text() -> tuple[np.ndarray, np.ndarray]:
-    """Training and held-out text as int32 symbols in [0, 96)."""
+    """Read the training text and the held-out text, as int32 symbols in [0, 96)."""
     lines = gzip.decompress((data_dir() / "train.jsonl.gz").read_bytes()).splitlines()
     problems = [f"{p['question']}\n{p['answer']}\n\n" for p in map(json.loads, lines)]
     return encode("".join(problems[:-HELD_OUT])), encode("".join(problems[-HELD_OUT:]))
 
 
 def encode(text: str) -> np.ndarray:
-    """Symbols of a text: the line break is 0, a space 1; characters outside ASCII are dropped."""
+    """Encode a text: the line break is 0 and the space 1; characters outside ASCII are dropped."""
     codes = np.frombuffer(text.encode("ascii", "ignore"), np.uint8).astype(np.int32)
     codes = codes[(codes == 10) | ((codes >= 32) & (codes < 127))]
     return np.where(codes == 10, 0, codes - 31).astype(np.int32)
 
 
 def windows(text: np.ndarray, count: int) -> np.ndarray:
-    """`count` windows of 128 symbols and the one after, evenly spread: `[count, 129]`."""
+    """`count` windows of 128 symbols and the symbol after them, evenly spread: `[count, 129]`."""
     starts = np.linspace(0, len(text) - LENGTH - 1, count).astype(int)
     return np.stack([text[start : start + LENGTH + 1] for start in starts])
 
@@ -92,7 +92,7 @@ def _total(variables: Any, tokens: jax.Array) -> jax.Array:
 
 
 def perplexity(variables: Any, held_out: np.ndarray, batch: int = 50) -> float:
-    """Exp of the mean cross-entropy a symbol over `[W, 129]` windows."""
+    """The exponential of the mean cross-entropy a symbol, over `[W, 129]` windows."""
     parts = [
         float(_total(variables, jnp.asarray(held_out[at : at + batch])))
         for at in range(0, len(held_out), batch)
@@ -101,9 +101,9 @@ def perplexity(variables: Any, held_out: np.ndarray, batch: int = 50) -> float:
 
 
 def train(text: np.ndarray, config: TrainConfig = TRAIN, start: Any = None) -> Any:
-    """Train on windows that start anywhere in the text; returns the variables.
+    """Train on windows that start anywhere in the text, and return the variables.
 
-    With `start`, variables whose kernels may be stored, training goes on from there.
+    With `start`, training continues from these variables, whose kernels may be quantized.
     """
     mesh, rules = make_mesh(MeshConfig()), ShardingRules()
     optimizer = make_optimizer(config)
@@ -129,7 +129,7 @@ def train(text: np.ndarray, config: TrainConfig = TRAIN, start: Any = None) -> A
 
 
 def trained(directory: Path, text: np.ndarray, config: TrainConfig = TRAIN) -> Any:
-    """Variables of the model trained with `config`, kept below `directory` for the next time."""
+    """The variables of the model trained with `config`, which `directory` keeps for later calls."""
     settings = json.dumps(dataclasses.asdict(config), sort_keys=True)
     number = int.from_bytes(settings.encode(), "little") % (2**31 - 1)
     place = directory / f"char-lm-{number:08x}"

@@ -1,4 +1,4 @@
-"""Random catalogues: distinct item IDs, uniform or with few frequent codes."""
+"""Random catalogues of distinct item IDs, with uniform codes or a few frequent ones."""
 
 import numpy as np
 
@@ -6,7 +6,14 @@ from jaxrec.ids import groups
 
 
 def distinct_codes(items: int, levels: int, size: int, draw: str) -> np.ndarray:
-    """About `items` distinct random IDs, int32 [I, L], in random order."""
+    """Draw about `items` distinct random IDs, int32 [I, L], in random order.
+
+    Args:
+      items: I, or a few less where random IDs collide.
+      levels: L.
+      size: codes a level.
+      draw: "uniform" or "zipf".
+    """
     rng = np.random.default_rng(0)
     share = rng.random((int(1.4 * items), levels))
     # The inverse of the distribution function of a density that falls as 1 / rank.

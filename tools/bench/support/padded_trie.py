@@ -1,11 +1,11 @@
 """The padded-gather method: a trie as tables and rows of (code, next node), read at fixed width.
 
-An own implementation of what STATIC describes (Su et al. 2026, "Vectorizing the Trie: Efficient
-Constrained Decoding for LLM-based Generative Retrieval on Accelerators", arXiv 2602.22647): the
-first levels are a dense table of next nodes; below, a compressed sparse row matrix whose entries
-hold code and next node side by side, so that one slice of fixed width, that of the level's widest
-node, reads all children of a beam. What lies past a node's end is masked, log-probabilities are
-gathered at the children, and the top-k runs over beams x width candidates.
+An independent implementation of what STATIC describes (Su et al. 2026, "Vectorizing the Trie:
+Efficient Constrained Decoding for LLM-based Generative Retrieval on Accelerators", arXiv
+2602.22647). The first levels are a dense table of next nodes. The levels below are a compressed
+sparse row matrix whose entries hold code and next node side by side, so that one slice as wide as
+the level's widest node reads all children of a beam. Entries past a node's end are masked,
+log-probabilities are gathered at the children, and the top-k runs over beams x width candidates.
 
 Shapes: `N_l` nodes at depth l, `E_l` = N_{l+1} edges, `W_l` children of the widest node.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxrec.ids import sort_order
 
-# As published: the first two levels are dense.
+# The first two levels are dense, as published.
 DENSE = 2
 
 Array = jax.Array
@@ -39,12 +39,12 @@ class PaddedTrie:
     Memory: 4 N_l C_l bytes a dense level, 8 (E_l + W_l) + 4 N_l a sparse one, 4 I for the items.
 
     Attributes:
-      tables: of the dense levels, int32 `[N_l, C_l]`, the next node or -1.
-      pairs: of the others, int32 `[E_l + W_l, 2]`, code and next node; -1 in the padding.
-      starts: of the others, int32 `[N_l + 1]`.
-      leaf_items: int32 `[I]`.
+      tables: for each dense level int32 `[N_l, C_l]`, the next node or -1.
+      pairs: for each other level int32 `[E_l + W_l, 2]`, code and next node; -1 in the padding.
+      starts: for each other level int32 `[N_l + 1]`, where the pairs of a node begin.
+      leaf_items: int32 `[I]`, the item of each leaf.
       sizes: codebook size of each level.
-      widths: W_l.
+      widths: W_l of each level.
     """
 
     tables: tuple[Array, ...]
@@ -91,18 +91,18 @@ class PaddedTrie:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays but the items."""
+        """Bytes of all arrays except the items."""
         return sum(x.nbytes for x in (*self.tables, *self.pairs, *self.starts))
 
     def children(self, level: int, node: Array) -> tuple[Array, Array]:
-        """Codes and next nodes `[B, K, W]` of nodes `[B, K]`; next nodes are -1 where none is.
+        """Codes and next nodes `[B, K, W]` of nodes `[B, K]`; the next node is -1 if there is none.
 
-        Dense levels give all codes, so W is C_l; others the width of the widest node.
+        On dense levels W is C_l, on the others the width of the widest node.
         """
         safe = jnp.maximum(node, 0)
         if level < len(self.tables):
-            found = self.tables[level][safe]
-            code = jax.lax.broadcasted_iota(jnp.int32, found.shape, 2)
+            child = self.tables[level][safe]
+            code = jax.lax.broadcasted_iota(jnp.int32, child.shape, 2)
         else:
             pairs, starts = (
                 self.pairs[level - len(self.tables)],
@@ -113,29 +113,30 @@ class PaddedTrie:
             both = cut(starts[safe].reshape(-1)).reshape(*node.shape, width, 2)
             count = (starts[safe + 1] - starts[safe])[..., None]
             inside = jax.lax.broadcasted_iota(jnp.int32, (*node.shape, width), 2) < count
-            code, found = jnp.maximum(both[..., 0], 0), jnp.where(inside, both[..., 1], -1)
-        return code, jnp.where((node >= 0)[..., None], found, -1)
+            code, child = jnp.maximum(both[..., 0], 0), jnp.where(inside, both[..., 1], -1)
+        return code, jnp.where((node >= 0)[..., None], child, -1)
 
     def item(self, leaf: Array) -> Array:
-        """Items of leaves; -1 for a negative leaf."""
+        """The items of leaves; -1 for a negative leaf."""
         return jnp.where(leaf >= 0, self.leaf_items[jnp.maximum(leaf, 0)], -1)
 
 
 def padded_step(
     trie: PaddedTrie, level: int, node: Array, score: Array, logits: Array, width: int
 ) -> Step:
-    """One search step: as `our_step`, over candidates padded to the widest node.
+    """One search step over candidates that are padded to the widest node.
 
     Args:
       trie: all IDs.
       level: l, a Python int.
-      node: `[B, K]` int32.
-      score: `[B, K]` float32.
+      node: `[B, K]` int32, the nodes of the beams; negative for dead beams.
+      score: `[B, K]` float32, their scores so far.
       logits: `[B, K, C]` float32, normalized over all codes.
       width: beams to keep.
 
     Returns:
-      score, parent, code, node, each `[B, width]`; score -inf and node -1 where too few are legal.
+      score, parent, code, node, each `[B, width]`; places that no legal continuation fills have
+      score -inf and node -1.
 
     Cost: a log-softmax over B K C, then B K W slices, gathers and a top-k over K W a user.
     """
@@ -151,7 +152,7 @@ def padded_step(
 
 
 def whole_padded(trie: PaddedTrie, logits: list[Array], widths: tuple[int, ...]) -> Step:
-    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; the last step."""
+    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; return the last step."""
     batch = logits[0].shape[0]
     node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
     for level, width in enumerate(widths):

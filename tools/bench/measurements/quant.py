@@ -1,29 +1,30 @@
 """What quantization costs a language model in perplexity, method by method.
 
-    python tools/bench/quant.py [--train-dir DIR]
+    python tools/bench quant [--train-dir DIR]
 
-The model is `char_lm`'s, trained on GSM8K; its held-out problems are read in 300 windows of 128
-symbols, and 96 windows of training text calibrate. All 24 matrices of the blocks are quantized,
-tables stay in float32. The outlier model is the same function: three channels of every norm times
-60, and the rows of the matrices that read them divided by 60. Percent are of perplexity, against
-float32; figures of one seed. LLM.int8() keeps the weights of outlier features as they are, like the
-paper; "8-bit outliers" reads them from the codes, like bitsandbytes. Quantization-aware training
-goes on training, so the rows below it are those of the same steps without rounding.
+The model is that of `char_lm.py`, trained on GSM8K; its held-out problems are read in 300 windows
+of 128 symbols, and 96 windows of training text calibrate. All 24 matrices of the blocks are
+quantized, and tables stay in float32. The outlier model is the same function: three channels of
+every norm are multiplied by 60, and the rows of the matrices that read them are divided by 60.
+Percent are of perplexity, against float32, for one seed. LLM.int8() keeps the weights of outlier
+features as they are, like the paper; "8-bit outliers" reads them from the codes, like bitsandbytes.
+Quantization-aware training continues the training, so the rows below it are those of the same
+steps without rounding.
 """
 
-import argparse
-import json
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import char_lm
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from timing import environment
+from support import char_lm
+from support.header import print_header
+from support.table import Table
 
 from jaxrec.core import keep_memory
 from jaxrec.nn import kernel_specs
@@ -51,7 +52,7 @@ READERS = {
     "mlp_norm": ("mlp/up",),
 }
 GROUP = 32
-# Rows of the table that the last line quotes.
+# The rows of the table that stand in the last line.
 QUOTED = {
     "int8": "8 bits, symmetric",
     "rtn4": "4 bits, asymmetric",
@@ -66,7 +67,7 @@ QUOTED = {
 
 
 def weights_only(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Names and parameters of everything that leaves inputs alone."""
+    """Names and parameters of the methods that quantize weights alone."""
     plain = model["params"]
 
     def rounded(**settings: Any) -> Any:
@@ -95,7 +96,7 @@ def weights_only(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Names and parameters of everything that multiplies in int8."""
+    """Names and parameters of the methods that multiply in int8."""
     tensor = UniformConfig(bits=8, per="tensor", activations="tensor")
     vector = UniformConfig(bits=8, activations="token")
     yield "W8A8 per tensor", quantize_params(model["params"], SPECS, tensor)
@@ -115,7 +116,7 @@ def inputs_too(model: Any, batches: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def with_training(model: Any, batches: list[Any], text: np.ndarray) -> Iterator[tuple[str, Any]]:
-    """Names and parameters of everything that trains: ZeroQuant's distillation, and QAT."""
+    """Names and parameters of the methods that train: ZeroQuant's distillation, and QAT."""
     plain = model["params"]
     grouped = UniformConfig(bits=4, per="group", group=GROUP, activations="token")
     yield "W4A8, groups of 32", quantize_params(plain, SPECS, grouped)
@@ -125,8 +126,8 @@ def with_training(model: Any, batches: list[Any], text: np.ndarray) -> Iterator[
     config = DistillConfig(weights=grouped, steps=200, lr=3e-4)
     params, errors = distilled_params(SPEC, model, pieces, config)
     yield "W4A8, groups of 32, distilled", params
-    kept = ", ".join(f"{after / before:.2f}" for before, after in errors["decoder/blocks"])
-    print(f"  mean squared error of each block, of what rounding to nearest leaves: {kept}")
+    left = ", ".join(f"{after / before:.2f}" for before, after in errors["decoder/blocks"])
+    print(f"  mean squared error of each block, over that of rounding to nearest: {left}")
     more = TrainConfig(steps=100, batch_size=20, lr=3e-4, warmup_steps=10, seed=1)
     weights = UniformConfig(bits=4)
     start = quantize_params(plain, SPECS, QatConfig(weights))
@@ -138,7 +139,7 @@ def with_training(model: Any, batches: list[Any], text: np.ndarray) -> Iterator[
 
 
 def with_outliers(model: Any, factor: float = 60.0) -> Any:
-    """The same function, with three large channels after every norm of the blocks."""
+    """The variables of the same function with three large channels after every norm."""
     leaves = flatten_dict(model["params"], sep="/")
     rng = np.random.default_rng(0)
     for norm, readers in READERS.items():
@@ -155,12 +156,21 @@ def with_outliers(model: Any, factor: float = 60.0) -> Any:
     return {"params": unflatten_dict(leaves, sep="/")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train-dir", type=Path, default=Path(tempfile.gettempdir()) / "char-lm")
-    options = parser.parse_args()
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where the model is kept.
+
+    Attributes:
+      train_dir: directory of the trained model, which is trained if it is not there.
+    """
+
+    train_dir: Path = Path(tempfile.gettempdir()) / "char-lm"
+
+
+def run(options: Options) -> Table:
+    """Quantize the model by every method, and measure its perplexity."""
     keep_memory()
-    environment(peer=False)
+    print_header()
     text, held_out = char_lm.read_text()
     model = char_lm.trained(options.train_dir, text)
     windows = char_lm.windows(held_out, 300)
@@ -173,7 +183,7 @@ def main() -> None:
     outliers = with_outliers(model)
     moved = char_lm.perplexity(outliers, windows) / full - 1
     print(f"float32: perplexity {full:.4f}; of the outlier model {100 * moved:+.5f} %")
-    found: dict[str, float] = {}
+    percents: dict[str, float] = {}
     for prefix, rows in (
         ("", weights_only(model, batches)),
         ("", inputs_too(model, batches)),
@@ -182,11 +192,7 @@ def main() -> None:
     ):
         for name, params in rows:
             percent = 100 * (char_lm.perplexity({"params": params}, windows) / full - 1)
-            found[prefix + name] = percent
+            percents[prefix + name] = percent
             print(f"{prefix + name:40} {percent:+8.3f} %", flush=True)
-    quoted = {key: round(found[name], 3) for key, name in QUOTED.items()}
-    print(json.dumps({"perplexity_percent": quoted}))
-
-
-if __name__ == "__main__":
-    main()
+    quoted = {key: round(percents[name], 3) for key, name in QUOTED.items()}
+    return Table({"perplexity_percent": quoted})

@@ -1,15 +1,15 @@
-"""Fit baselines on a data set and print one table: ranking metrics, seconds, parameters.
+"""Baselines fitted on a data set, in one table: ranking metrics, seconds, parameters.
 
-    python tools/bench/baselines.py [names] [--data ml-100k] [--steps 1200] [--seed 0] [--json FILE]
+    python tools/bench baselines [NAMES] [--data ml-100k] [--steps 1200] [--seed 0] [--json FILE]
         [--lr 1e-3] [--dropout 0.2]
 
-Leave-one-out, the whole catalogue ranked without the items of the history, tied scores at their
-mean rank (`systems/comparison.py`). Checkpoints are chosen by NDCG@10 of the validation items.
+Leave-one-out; the whole catalogue is ranked without the items of the history, and tied scores get
+their mean rank. NDCG@10 of the validation items chooses the checkpoint.
 
-Result on the test items of MovieLens-100K, seed 0. Settings were compared on validation alone:
-1,200 steps, and 3,000 for the three at the end, whose metric still rose at 1,200; for sasrec_ce
-also a rate of 1e-3 and dropout .35, which gave .171 and .169 HR@10. Seconds are of 2 CPU cores with
-other jobs beside, and say little.
+Results on the test items of MovieLens-100K, seed 0. Settings were compared on validation alone:
+1,200 steps, and 3,000 for the last three, whose metric still rose at 1,200; for sasrec_ce also a
+rate of 1e-3 and dropout .35, which gave .171 and .169 HR@10. Seconds are those of 2 CPU cores that
+other jobs shared, so they say little.
 
                      valid NDCG@10   HR@10   NDCG@10   fit s
     als                   .079        .147     .078       11
@@ -27,7 +27,6 @@ other jobs beside, and say little.
 With 943 users the standard error of HR@10 near .18 is .0125.
 """
 
-import argparse
 import dataclasses
 import functools
 import json
@@ -35,10 +34,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
+import tyro
+from support.header import choose, print_header
+from support.table import Table
 
 from jaxrec.baselines import (
     Bert4RecConfig,
@@ -70,7 +72,7 @@ COUNTING: dict[str, Any] = {
     "cooccurrence": cooccurrence,
     "als": mf_als,
 }
-# The readings of SASRec differ in their objective alone.
+# The variants of SASRec differ only in their objective.
 SEQUENCE = {"max_items": 30, "dropout": 0.2}
 SASREC = SasrecConfig(**SEQUENCE)
 SEQUENTIAL_TRAINING = TrainConfig(batch_size=64, lr=2e-3, ema_decay=0.995)
@@ -89,37 +91,56 @@ NEURAL: dict[str, Any] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=[*COUNTING, *NEURAL])
-    parser.add_argument("--data", default="ml-100k")
-    parser.add_argument("--from-file", default="")
-    parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json")
-    parser.add_argument("--lr", type=float, help="of the sequential baselines")
-    parser.add_argument("--dropout", type=float, help="likewise")
-    words = parser.parse_args()
-    dataset = load_dataset(DataConfig(name=words.data, from_file=words.from_file))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which baselines on which data, and how they are trained.
+
+    Attributes:
+      names: the baselines; all by default.
+      data: name of the data set.
+      from_file: directory to read it from; empty for the usual places.
+      steps: training steps of each baseline that is trained.
+      seed: seed of the training.
+      json: file that gets the rows after every baseline.
+      lr: learning rate of the sequential baselines, instead of their own.
+      dropout: dropout of the sequential baselines, instead of their own.
+    """
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = (*COUNTING, *NEURAL)
+    data: str = "ml-100k"
+    from_file: str = ""
+    steps: int = 1200
+    seed: int = 0
+    json: Path | None = None
+    lr: float | None = None
+    dropout: float | None = None
+
+
+def run(options: Options) -> Table:
+    """Fit and measure the chosen baselines, one after the other."""
+    choose(",".join(options.names), [*COUNTING, *NEURAL], "baseline")
+    print_header()
+    dataset = load_dataset(DataConfig(name=options.data, from_file=options.from_file))
     rows = {}
-    for name in words.names:
-        rows[name] = row = measure(name, dataset, words)
+    for name in options.names:
+        rows[name] = row = measure(name, dataset, options)
         print(name, " ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-        if words.json:
-            Path(words.json).write_text(json.dumps(rows))
-    print(show(rows))
+        if options.json:
+            options.json.write_text(json.dumps(rows))
+    return Table({"rows": rows}, markdown(rows))
 
 
-def measure(name: str, dataset: Dataset, words: argparse.Namespace) -> dict[str, float]:
+def measure(name: str, dataset: Dataset, options: Options) -> dict[str, float]:
+    """Fit one baseline; its metrics, seconds and parameters."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        score, parameters = fitted(name, dataset, words, Path(directory))
+        score, parameters = fitted(name, dataset, options, Path(directory))
     seconds = time.monotonic() - started
-    found = {"valid_ndcg@10": ranked(dataset, "valid", score)["ndcg@10"]}
+    row = {"valid_ndcg@10": ranked(dataset, "valid", score)["ndcg@10"]}
     started = time.monotonic()
     test = ranked(dataset, "test", score)
-    found |= {key: test[key] for key in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")}
-    return found | {
+    row |= {key: test[key] for key in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")}
+    return row | {
         "fit_s": seconds,
         "test_s": time.monotonic() - started,
         "parameters": parameters,
@@ -127,9 +148,9 @@ def measure(name: str, dataset: Dataset, words: argparse.Namespace) -> dict[str,
 
 
 def fitted(
-    name: str, dataset: Dataset, words: argparse.Namespace, directory: Path
+    name: str, dataset: Dataset, options: Options, directory: Path
 ) -> tuple[Callable[..., Any], int]:
-    """Score function of a batch, and trained parameters."""
+    """Fit one baseline; the function that scores a batch, and the number of trained parameters."""
     train, items = dataset.split.train.sequences(), dataset.num_items
     if name in COUNTING:
         params = COUNTING[name].fit(train, items)
@@ -138,15 +159,15 @@ def fitted(
     pairs = isinstance(config, pairwise.PairwiseConfig)
     settings = dataclasses.replace(
         config.train if pairs else SEQUENTIAL_TRAINING,
-        steps=words.steps,
+        steps=options.steps,
         eval_every=250,
         patience=4,
-        seed=words.seed,
+        seed=options.seed,
     )
-    if words.lr and not pairs:
-        settings = dataclasses.replace(settings, lr=words.lr)
-    if words.dropout is not None and not pairs:
-        config = dataclasses.replace(config, dropout=words.dropout)
+    if options.lr and not pairs:
+        settings = dataclasses.replace(settings, lr=options.lr)
+    if options.dropout is not None and not pairs:
+        config = dataclasses.replace(config, dropout=options.dropout)
     config = dataclasses.replace(config, train=settings)
     if pairs:
         score = jax.jit(
@@ -170,11 +191,12 @@ def fitted(
 
 
 def ranked(dataset: Dataset, stage: Any, score: Callable[..., Any]) -> dict[str, float]:
+    """Mean metrics over the users of a stage."""
     return average(evaluate(score, ranking_batches(dataset, stage, True), (5, 10), TIES))
 
 
 def text_vectors(dataset: Dataset) -> np.ndarray:
-    """Titles and genres by the sentence encoder at hand, or by TF-IDF."""
+    """Vectors of titles and genres, by the sentence encoder that is installed or by TF-IDF."""
     items = dataset.interactions.items
     fields = [name for name in IdConfig().text_fields if name in items.fields]
     encoder = find_sentence_encoder()
@@ -182,7 +204,7 @@ def text_vectors(dataset: Dataset) -> np.ndarray:
     return item_text.encode(items.text(*fields), encoder)
 
 
-def show(rows: dict[str, dict[str, float]]) -> str:
+def markdown(rows: dict[str, dict[str, float]]) -> str:
     """The table, in Markdown."""
     names = list(next(iter(rows.values())))
     lines = ["| system | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
@@ -197,7 +219,3 @@ def show(rows: dict[str, dict[str, float]]) -> str:
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

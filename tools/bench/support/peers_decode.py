@@ -1,15 +1,15 @@
 """Hugging Face in PyTorch as a peer of constrained beam search, with our weights.
 
-- *constrained*: `generate` with `prefix_allowed_tokens_fn`, a Python function that looks the prefix
-  of each beam up in a dict, as published systems do;
+- *constrained*: `generate` with `prefix_allowed_tokens_fn`, a Python function that looks up the
+  prefix of each beam in a dict, as published systems do;
 - *free*: the same call without it;
-- *tuned*: the strongest form that still is `generate`. A decoder reads all but the last token of
-  each history once a user; an encoder-decoder reads the history, and projects its keys and values
-  for the cross-attention, once a user. `batch_repeat_interleave(K)` copies that cache to the beams,
+- *tuned*: the fastest form that still is `generate`. A decoder reads all but the last token of each
+  history once a user; an encoder-decoder reads the history, and projects its keys and values for
+  the cross-attention, once a user. `batch_repeat_interleave(K)` copies that cache to the beams,
   and a logits processor applies the trie to all beams at once, without a Python loop. `generate`
-  still moves the whole cache, that of the history included, whenever it chooses beams.
+  still moves the whole cache, with that of the history, whenever it chooses beams.
 
-No token ends a sequence, so that all have L tokens and the length penalty means nothing (it is 0).
+No token ends a sequence, so all have L tokens and the length penalty does not matter (it is 0).
 """
 
 import dataclasses
@@ -21,21 +21,21 @@ import numpy as np
 import torch
 import transformers
 from flax.traverse_util import flatten_dict
-from padded_trie import PaddedTrie
 
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import ModelSpec, table_of, write_config
+from support.padded_trie import PaddedTrie
 
-# What Hugging Face can normalize over: its log-softmax spans the vocabulary, and
-# `renormalize_logits` takes another one after the constraint, over what is legal.
+# Hugging Face can normalize over the vocabulary, which its log-softmax spans, or with
+# `renormalize_logits`, which takes another one after the constraint, over the legal tokens.
 RENORMALIZE = {"vocabulary": False, "legal": True}
-# How transformers calls its cache: it had another name before 5.24.
+# The name of the argument for the cache, which is another one before transformers 5.24.
 _ARGUMENTS = inspect.signature(transformers.LlamaForCausalLM.forward).parameters
 CACHE = "cache" if "cache" in _ARGUMENTS else "past_key_values"
 
 
 def hugging_face(spec: ModelSpec, params: Any, device: str = "cpu") -> Any:
-    """The model of transformers with the same weights, made in memory."""
+    """Build the model of transformers with the same weights, in memory."""
     family, settings = write_config(spec)
     kind, values = settings["architectures"][0], dict(settings)
     config = transformers.CONFIG_MAPPING[values.pop("model_type")](**values)
@@ -51,15 +51,17 @@ def hugging_face(spec: ModelSpec, params: Any, device: str = "cpu") -> Any:
             state[name] = torch.from_numpy(np.array(row.there([own], leaf.shape), order="C"))
     missing, unused = model.load_state_dict(state, strict=False)
     if unused or set(missing) - set(table.aliases):
-        raise ValueError(f"weights do not fit: {missing} missing, {unused} unused")
+        raise ValueError(
+            f"the weights do not fit the model of {family}: {missing} missing, {unused} unused"
+        )
     model.tie_weights()
     return model.eval()
 
 
 class TrieProcessor(transformers.LogitsProcessor):
-    """Leaves legal tokens only, of all beams at once.
+    """Masks all illegal tokens, of all beams at once.
 
-    The nodes of the beams are found anew from their tokens at each step: at most L - 1 gathers of
+    Each step finds the nodes of the beams from their tokens again: at most L - 1 gathers of
     [beams, width of a node].
     """
 
@@ -79,7 +81,7 @@ class TrieProcessor(transformers.LogitsProcessor):
             taken = there & (code == (prefix[:, above] - self.firsts[above])[:, None])
             node = torch.where(taken, child, 0).amax(1)
         code, _, there = self._children(level, node)
-        # One column more, into which what is no child is written.
+        # One more column takes the writes of places that hold no child.
         none = scores.shape[1]
         token = torch.where(there, code + self.firsts[level], none)
         legal = torch.full((len(scores), none + 1), -torch.inf, device=scores.device)
@@ -94,8 +96,8 @@ class TrieProcessor(transformers.LogitsProcessor):
 
 
 @dataclasses.dataclass
-class Found:
-    """Ranked IDs `[B, K, L]` int64, and their scores `[B, K]` if they were asked for."""
+class Ranked:
+    """Ranked IDs `[B, K, L]` int64, and their scores `[B, K]` if they were requested."""
 
     codes: np.ndarray
     scores: np.ndarray | None
@@ -106,14 +108,14 @@ class Peer:
 
     Args:
       spec: the model.
-      params: our parameters.
+      params: parameters of our model.
       codes: `[I, L]` IDs of the catalogue.
-      vocabulary: their tokens.
+      vocabulary: tokens of the IDs.
       tokens: `[B, S]` int32 histories, padded on the left with 0.
       beams: K.
       normalize: a key of `RENORMALIZE`.
-      dtype: of weights and activations.
-      device: where.
+      dtype: dtype of weights and activations.
+      device: PyTorch's name of the device.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class Peer:
         self.tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
         self.mask = (self.tokens != 0).long()
         self.vocabulary, self.beams, self.device = vocabulary, beams, device
-        # Where the ID begins among the tokens that `generate` hands on.
+        # Where the ID begins among the tokens that `generate` passes on.
         offset = 1 if self.encodes else tokens.shape[1]
         self.allowed = _prefixes(vocabulary.tokens(codes))
         self.offset = offset
@@ -151,20 +153,20 @@ class Peer:
             "renormalize_logits": RENORMALIZE[normalize],
         }
 
-    def constrained(self, scores: bool = False) -> Found:
-        """With `prefix_allowed_tokens_fn`."""
+    def constrained(self, scores: bool = False) -> Ranked:
+        """Decode with `prefix_allowed_tokens_fn`."""
 
         def allowed(_: int, sequence: Any) -> list[int]:
             return self.allowed[tuple(sequence[self.offset :].tolist())]
 
         return self._generate(scores, prefix_allowed_tokens_fn=allowed)
 
-    def free(self, scores: bool = False) -> Found:
-        """Without a constraint: what is found need be no item."""
+    def free(self, scores: bool = False) -> Ranked:
+        """Decode without a constraint: the result may contain IDs of no item."""
         return self._generate(scores)
 
-    def tuned(self, scores: bool = False) -> Found:
-        """With a cache of each user's history, and the vectorized constraint."""
+    def tuned(self, scores: bool = False) -> Ranked:
+        """Decode with a cache of each user's history and the vectorized constraint."""
         given = {"logits_processor": transformers.LogitsProcessorList([self.processor])}
         with torch.inference_mode():
             if self.encodes:
@@ -181,7 +183,7 @@ class Peer:
             return self._generate(scores, **given, **{CACHE: cache})
 
     def _read(self) -> dict[str, Any]:
-        """The encoder's states, and its keys and values for the decoder, copied to the beams."""
+        """Compute the encoder's states and their keys and values, and copy these to the beams."""
         states = self.model.get_encoder()(input_ids=self.tokens, attention_mask=self.mask)
         config = self.model.config.get_text_config(decoder=True)
         caches = [transformers.DynamicCache(config=config) for _ in range(2)]
@@ -199,9 +201,9 @@ class Peer:
             CACHE: transformers.EncoderDecoderCache(empty, caches[1]),
         }
 
-    def _generate(self, scores: bool, **more: Any) -> Found:
+    def _generate(self, scores: bool, **more: Any) -> Ranked:
         with torch.inference_mode():
-            found = self.model.generate(
+            output = self.model.generate(
                 self.tokens,
                 attention_mask=self.mask,
                 return_dict_in_generate=scores,
@@ -209,16 +211,16 @@ class Peer:
                 **self.settings,
                 **more,
             )
-        rows = (found.sequences if scores else found)[:, -self.vocabulary.levels :]
+        rows = (output.sequences if scores else output)[:, -self.vocabulary.levels :]
         rows = rows.reshape(len(self.tokens), self.beams, -1).cpu().numpy()
-        sums = found.sequences_scores.reshape(rows.shape[:2]).cpu().numpy() if scores else None
-        return Found(self.vocabulary.codes(rows), sums)
+        sums = output.sequences_scores.reshape(rows.shape[:2]).cpu().numpy() if scores else None
+        return Ranked(self.vocabulary.codes(rows), sums)
 
 
 def _prefixes(ids: np.ndarray) -> dict[tuple[int, ...], list[int]]:
-    """Tokens that may follow each prefix of the IDs `[I, L]`."""
-    found: dict[tuple[int, ...], set[int]] = {}
+    """The tokens that may follow each prefix of the IDs `[I, L]`."""
+    following: dict[tuple[int, ...], set[int]] = {}
     for row in ids.tolist():
         for level, token in enumerate(row):
-            found.setdefault(tuple(row[:level]), set()).add(token)
-    return {prefix: sorted(tokens) for prefix, tokens in found.items()}
+            following.setdefault(tuple(row[:level]), set()).add(token)
+    return {prefix: sorted(tokens) for prefix, tokens in following.items()}

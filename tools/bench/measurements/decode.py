@@ -1,38 +1,37 @@
 """Constrained beam search beside its peers, side by side in one process.
 
-    python tools/bench/decode.py [--rows causal-b32-s80-k50] [--repeats 5] [--no-peer]
-    python tools/bench/decode.py --preset h100 --no-peer       # the table of one GPU, in bf16
+    python tools/bench decode [--rows causal-b32-s80-k50] [--repeats 5] [--no-peer]
+    python tools/bench decode --preset h100 --no-peer       # the table of one GPU, in bfloat16
 
-All sides have the same random weights, the same random catalogue and the same random histories;
-turns alternate, so that a busy machine slows all, and ratios of medians are what to quote. Sides:
-ours (`jaxrec.decode.beam_search`), plain (`plain_decode.py`, one jitted call without any work on
-speed), Hugging Face constrained, free and tuned (`peers_decode.py`), and the floor (`roofline.py`,
-from peaks that are measured here). In float32 the ranked items of ours and of Hugging Face must be
-the same for every user; otherwise the exit code is 1. Ends with one JSON line.
+All sides have the same random weights, the same random catalogue and the same random histories.
+Turns alternate, so that a busy machine slows all sides; quote ratios of medians. The sides are ours
+(`jaxrec.decode.beam_search`), plain (`plain_decode.py`: one jitted call without any work on speed),
+Hugging Face constrained, free and tuned (`peers_decode.py`), and the floor (`roofline.py`, from
+peaks measured on this device). In float32 our ranked items and those of Hugging Face must be the
+same for every user; otherwise the exit code is 1.
 
-The split: the prefill and the search (all search steps, on random logits) are timed alone, the
-model's steps are the rest of the whole. Constrained against free is the search with the trie
-against the same top-k without it, as a share of the whole.
+The split: the prefill and the search (all search steps, on random logits) are timed alone, and the
+model's steps are the rest of the whole. The price of the constraint is the search with the trie
+less the same top-k without it, as a share of the whole.
 """
 
-import argparse
+import dataclasses
 import gc
-import importlib.util
-import json
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from decode_rows import NORMALIZE, Row, random_weights, rows_of
-from padded_trie import PaddedTrie
-from plain_decode import plain_beam_search
-from roofline import Peaks, floor
-from search_step import random_logits, whole_free, whole_search
-from timing import Times, copy_peak, cores, environment, matmul_peak, measure
+from support.decode_rows import NORMALIZE, Row, random_weights, rows_of
+from support.header import choose, cores, print_header, require, require_accelerator
+from support.padded_trie import PaddedTrie
+from support.plain_decode import plain_beam_search
+from support.roofline import Peaks, floor
+from support.search_step import random_logits, whole_free, whole_search
+from support.table import Table
+from support.timing import Times, copy_peak, matmul_peak, measure, timed
 
 from jaxrec.core import keep_memory
 from jaxrec.decode import (
@@ -48,8 +47,27 @@ from jaxrec.ids import ItemIndex
 PEERS = ("hf_constrained", "hf_free", "hf_tuned")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to decode.
+
+    Attributes:
+      preset: which rows: those that a CPU can measure, or those of one H100.
+      rows: names of rows, separated by commas; empty for all of the preset.
+      repeats: turns of each side.
+      peer: measure Hugging Face too, which needs PyTorch.
+      memory: compile for a second beam width, to see what a beam adds to memory.
+    """
+
+    preset: Literal["cpu", "h100"] = "cpu"
+    rows: str = ""
+    repeats: int = 5
+    peer: bool = True
+    memory: bool = True
+
+
 class Ours:
-    """One row's model, catalogue and histories, and what is compiled for them."""
+    """The model, catalogue and histories of a row, and the programs compiled for them."""
 
     def __init__(self, row: Row, normalize: Any) -> None:
         self.row, self.model, self.normalize = row, row.spec.build(), normalize
@@ -60,12 +78,10 @@ class Ours:
         self.index = ItemIndex.build(self.codes, row.vocabulary.sizes)
         self.trie = PaddedTrie.build(self.codes, row.vocabulary.sizes)
         self.tokens = jnp.asarray(self.histories)
-        begin = time.perf_counter()
-        self._run = self.compiled(row.beams)
-        self.compile_seconds = time.perf_counter() - begin
+        self.compile_seconds, self._run = timed(lambda: self.compiled(row.beams))
 
     def compiled(self, beams: int) -> Any:
-        """`beam_search` for this row's shapes."""
+        """Compile `beam_search` for the shapes of this row."""
 
         def search(params: Any, index: ItemIndex, tokens: jax.Array) -> Any:
             return beam_search(
@@ -79,11 +95,11 @@ class Ours:
         return jax.jit(search).lower(self.params, self.index, self.tokens).compile()
 
     def run(self) -> Any:
-        """The whole decode."""
+        """Run the whole decode."""
         return self._run(self.params, self.index, self.tokens)
 
     def plain(self) -> Any:
-        """The same, without any work on speed."""
+        """Run the same decode without any work on speed."""
         return plain_beam_search(
             self.model,
             self.params,
@@ -95,7 +111,7 @@ class Ours:
         )
 
     def pieces(self) -> dict[str, Callable[[], Any]]:
-        """The prefill alone, and all search steps alone, with the trie and without."""
+        """The prefill alone, and all search steps alone, with the trie and without it."""
         widths = beam_widths(self.index, self.row.beams)
         logits = random_logits(self.row.batch, widths, self.row.vocabulary.sizes)
         prefill = jax.jit(self._prefill)
@@ -111,10 +127,10 @@ class Ours:
         return read_histories(self.model, params, Prompts(tokens=tokens))
 
 
-def run_row(row: Row, options: argparse.Namespace, peaks: Peaks, busy: bool) -> dict[str, Any]:
+def run_row(row: Row, options: Options, peaks: Peaks, busy: bool) -> dict[str, Any]:
     """Measure one row and print it."""
     c = row.config
-    # Without a peer to agree with, what the library does unless asked otherwise.
+    # Without a peer to agree with, normalize as the library does by default.
     ours = Ours(row, NORMALIZE if options.peer else "codes")
     print(
         f"\n{row.name}: {row.kind}, {ours.size / 1e6:.1f}M parameters, width {c.width}, MLP "
@@ -141,7 +157,8 @@ def run_row(row: Row, options: argparse.Namespace, peaks: Peaks, busy: bool) -> 
         peaks,
     )
     for name, time_ in times.items():
-        print(f"  {name:<15}{told(time_)}" + ("" if name == "ours" else against(times, name, busy)))
+        compared = "" if name == "ours" else against_ours(times, name, busy)
+        print(f"  {name:<15}{described(time_)}{compared}")
     print_goal(row, times, busy)
     whole = times["ours"].median
     print(
@@ -152,50 +169,49 @@ def run_row(row: Row, options: argparse.Namespace, peaks: Peaks, busy: bool) -> 
     print_split(row, whole, pieces)
     sizes = ", ".join(f"{part} {n / len(ours.codes):.1f}" for part, n in ours.index.nbytes.items())
     print(f"  bytes an item: {sizes}; padded trie {ours.trie.nbytes / len(ours.codes):.1f}")
-    if not options.no_memory:
+    if options.memory:
         print_memory(ours)
-    found = {"name": row.name, **{f"{name}_ms": None for name in ("ours", "plain", *PEERS)}}
-    found |= {f"{name}_ms": round(1e3 * t.median, 3) for name, t in times.items()}
-    found |= {"floor_ms": round(1e3 * least.total, 3), "rows_agree": None}
+    record = {"name": row.name, **{f"{name}_ms": None for name in ("ours", "plain", *PEERS)}}
+    record |= {f"{name}_ms": round(1e3 * t.median, 3) for name, t in times.items()}
+    record |= {"floor_ms": round(1e3 * least.total, 3), "rows_agree": None}
     if peer is not None:
-        found["rows_agree"] = agreement(ours, peer)
+        record["rows_agree"] = agreement(ours, peer)
     gc.collect()
-    return found
+    return record
 
 
-def told(times: Times) -> str:
+def described(times: Times) -> str:
     """Median, fastest and CPU time."""
     wall, cpu = times.median, min(times.cpu)
     return f"{1e3 * wall:9.2f} ms   fastest {1e3 * min(times.wall):9.2f}   CPU {1e3 * cpu:9.2f}"
 
 
 def ratio(times: dict[str, Times], name: str, busy: bool) -> float:
-    """How many times as long as ours; by CPU time where other work spoils the clock."""
-    if busy:
-        return min(times[name].cpu) / min(times["ours"].cpu)
-    return times[name].median / times["ours"].median
+    """How many times as long as ours a side takes; in CPU time if the machine is busy."""
+    return times[name].typical(busy) / times["ours"].typical(busy)
 
 
-def against(times: dict[str, Times], name: str, busy: bool) -> str:
+def against_ours(times: dict[str, Times], name: str, busy: bool) -> str:
+    """The ratio to our side, in words."""
     return f"   x{ratio(times, name, busy):.2f} of ours" + (" in CPU time" if busy else "")
 
 
 def print_goal(row: Row, times: dict[str, Times], busy: bool) -> None:
-    """What is to be reached, and what was."""
+    """Print the goals of a row, and whether they are reached."""
     if row.goal_ms is not None:
         print(f"  goal: at most {row.goal_ms:.0f} ms; {1e3 * times['ours'].median:.1f}")
     if "hf_tuned" in times:
         goals = {"hf_constrained": row.goal, "hf_tuned": 2.0}
-        said = [
+        verdicts = [
             f"{name} x{goal:.0f} ({'reached' if ratio(times, name, busy) >= goal else 'missed'})"
             for name, goal in goals.items()
             if goal is not None
         ]
-        print(f"  goal: {', '.join(said)}")
+        print(f"  goal: {', '.join(verdicts)}")
 
 
 def print_split(row: Row, whole: float, pieces: dict[str, Times]) -> None:
-    """Prefill, steps and search of the whole, in seconds; and the price of the constraint."""
+    """Print what prefill, steps and search take, and the price of the constraint."""
     prefill, search, free = (pieces[name].median for name in ("prefill", "search", "search_free"))
     steps = max(whole - prefill - search, 0.0)
     print(
@@ -206,23 +222,23 @@ def print_split(row: Row, whole: float, pieces: dict[str, Times]) -> None:
 
 
 def print_memory(ours: Ours) -> None:
-    """Temporary bytes of the compiled call at two beam widths, against what a beam must add."""
+    """Print the temporary bytes at two beam widths, beside what a beam must add."""
     row, few, many = ours.row, 10, min(250, len(ours.codes))
-    found = {k: ours.compiled(k).memory_analysis().temp_size_in_bytes for k in (few, many)}
+    used = {k: ours.compiled(k).memory_analysis().temp_size_in_bytes for k in (few, many)}
     c, item = row.config, jnp.dtype(row.config.dtype).itemsize
     token = 2 * c.depth * c.kv_heads * c.head_width * item
-    more = (found[many] - found[few]) / (many - few) / row.batch
+    more = (used[many] - used[few]) / (many - few) / row.batch
     print(
-        f"  memory: {found[few] / 1e6:.1f} MB at {few} beams, {found[many] / 1e6:.1f} at {many}: "
+        f"  memory: {used[few] / 1e6:.1f} MB at {few} beams, {used[many] / 1e6:.1f} at {many}: "
         f"{more / 1e3:.1f} kB a beam and user; its suffix is {(row.levels - 1) * token / 1e3:.1f}, "
         f"a copy of the history would be {row.history * token / 1e3:.1f}"
     )
 
 
 def make_peer(ours: Ours) -> Any:
-    """Hugging Face's side of a row."""
+    """Build the side of Hugging Face for a row."""
     import torch
-    from peers_decode import Peer
+    from support.peers_decode import Peer
 
     row = ours.row
     return Peer(
@@ -239,11 +255,11 @@ def make_peer(ours: Ours) -> Any:
 
 
 def agreement(ours: Ours, peer: Any) -> float:
-    """Share of users to whom ours and constrained Hugging Face rank the same items."""
-    found, theirs = ours.run(), peer.constrained(scores=True)
-    same = (ours.codes[np.asarray(found.items)] == theirs.codes).all(-1)
+    """Share of users for whom ours and constrained Hugging Face rank the same items."""
+    mine, theirs = ours.run(), peer.constrained(scores=True)
+    same = (ours.codes[np.asarray(mine.items)] == theirs.codes).all(-1)
     rows = same.all(-1)
-    apart = np.abs(np.asarray(found.scores) - theirs.scores).max()
+    apart = np.abs(np.asarray(mine.scores) - theirs.scores).max()
     tuned = (peer.tuned().codes == theirs.codes).all((1, 2)).mean()
     print(
         f"  rows that agree with Hugging Face: {rows.mean():.1%} (scores within {apart:.1e}); "
@@ -252,13 +268,13 @@ def agreement(ours: Ours, peer: Any) -> float:
     if not rows.all():
         user = int(np.argmin(rows))
         place = int(np.argmin(same[user]))
-        gap = theirs.scores[user, place] - np.asarray(found.scores)[user, place]
+        gap = theirs.scores[user, place] - np.asarray(mine.scores)[user, place]
         print(f"  user {user} differs from place {place} on, where scores differ by {gap:.1e}")
     return float(rows.mean())
 
 
 def peaks_of(dtype: Any, accelerated: bool) -> Peaks:
-    """Measure this device."""
+    """Measure and print the peaks of this device."""
     size, chain, megabytes = (8192, 20, 4096) if accelerated else (1024, 4, 256)
     peaks = Peaks(matmul_peak(dtype, size, chain), copy_peak(megabytes))
     print(
@@ -268,51 +284,32 @@ def peaks_of(dtype: Any, accelerated: bool) -> Peaks:
     return peaks
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=["cpu", "h100"], default="cpu")
-    parser.add_argument("--rows", help="names, separated by commas; all by default")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--no-peer", action="store_true", help="without PyTorch")
-    parser.add_argument("--no-memory", action="store_true", help="compile for one beam width only")
-    options = parser.parse_args()
+def prepare_peer(preset: str) -> None:
+    """Give PyTorch all cores; exit if it cannot measure the preset in reasonable time."""
+    require("torch", "transformers", otherwise=", or pass --no-peer to measure ours alone")
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(cores())
+    if preset == "h100" and not torch.cuda.is_available():
+        sys.exit("torch sees no GPU, and on a CPU the peer would take hours; pass --no-peer")
+
+
+def run(options: Options) -> Table:
+    """Measure the chosen rows, one after the other."""
     keep_memory()
-    accelerated = jax.default_backend() != "cpu"
-    if options.preset == "h100" and not accelerated:
-        sys.exit("--preset h100 needs an accelerator; JAX found only a CPU here")
-    options.peer = not options.no_peer
-    missing = [m for m in ("torch", "transformers") if importlib.util.find_spec(m) is None]
-    if options.peer and missing:
-        sys.exit(
-            f"the peer needs {' and '.join(missing)}: pip install {' '.join(missing)}, "
-            "or pass --no-peer to measure ours alone"
-        )
-    rows = rows_of(options.preset)
-    if options.rows:
-        chosen, names = options.rows.split(","), [row.name for row in rows]
-        if unknown := set(chosen) - set(names):
-            sys.exit(f"no row {', '.join(sorted(unknown))}; rows: {', '.join(names)}")
-        rows = [row for row in rows if row.name in chosen]
+    accelerated = require_accelerator(options.preset)
+    available = rows_of(options.preset)
+    chosen = choose(options.rows, [row.name for row in available])
+    rows = [row for row in available if row.name in chosen]
     jax.config.update("jax_enable_compilation_cache", False)
     if options.peer:
-        import torch
-        import transformers
-
-        transformers.logging.set_verbosity_error()
-        torch.set_num_threads(cores())
-        if options.preset == "h100" and not torch.cuda.is_available():
-            sys.exit("torch sees no GPU, and on a CPU the peer would take hours; pass --no-peer")
-    busy = environment(options.peer)
+        prepare_peer(options.preset)
+    busy = print_header(*(("torch", "transformers") if options.peer else ()))
     peaks = peaks_of(jnp.dtype(rows[0].config.dtype), accelerated)
-    results = []
-    for row in rows:
-        results.append(run_row(row, options, peaks, busy))
-    print(json.dumps({"rows": results}))
+    results = [run_row(row, options, peaks, busy) for row in rows]
     exact = [row.name for row in rows if row.config.dtype == "float32"]
     wrong = [r["name"] for r in results if r["name"] in exact and (r["rows_agree"] or 1.0) < 1.0]
-    if wrong:
-        sys.exit(f"ranked items differ from Hugging Face's in {', '.join(wrong)}")
-
-
-if __name__ == "__main__":
-    main()
+    failures = (f"ranked items differ from Hugging Face's in {', '.join(wrong)}",) if wrong else ()
+    return Table({"rows": results}, failures=failures)

@@ -1,4 +1,4 @@
-"""Searches alone, from logits to the last beams: as the decoder does them, and without a trie."""
+"""The search without a model, from logits to the last beams, with the trie and without it."""
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,13 @@ def our_step(
     logits: jax.Array,
     width: int,
 ) -> Step:
-    """Score, parent, code and node, each `[B, width]`, of `jaxrec.decode.search_step`."""
+    """One step of `jaxrec.decode.search_step`: score, parent, code and node, `[B, width]` each."""
     step = search_step(TrieLevel(index, level), node, score, CodeLogits(logits), width)
     return step.score, step.parent, step.code, step.node
 
 
 def free_step(score: jax.Array, logits: jax.Array, width: int) -> Step:
-    """As `our_step` where every code is legal: no trie is read; the nodes are the codes."""
+    """One step in which every code is legal: no trie is read, and the nodes are the codes."""
     scores = score[:, :, None] + jax.nn.log_softmax(logits, axis=-1)
     best, parent, code = widest(scores, width)
     return best, parent, code, code
@@ -37,7 +37,7 @@ def widest(scores: jax.Array, width: int) -> tuple[jax.Array, jax.Array, jax.Arr
 
 
 def whole_search(index: ItemIndex, logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
-    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; the last step."""
+    """Walk down the trie by the logits of each level, `[B, K_l, C_l]`; return the last step."""
     batch = logits[0].shape[0]
     node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
     for level, width in enumerate(widths):
@@ -47,7 +47,7 @@ def whole_search(index: ItemIndex, logits: list[jax.Array], widths: tuple[int, .
 
 
 def whole_free(logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
-    """As `whole_search` where every code is legal."""
+    """All steps of a search in which every code is legal; return the last step."""
     score = jnp.zeros(logits[0].shape[:2], jnp.float32)
     for level, width in enumerate(widths):
         step = free_step(score, logits[level], width)
@@ -58,7 +58,7 @@ def whole_free(logits: list[jax.Array], widths: tuple[int, ...]) -> Step:
 def random_logits(
     batch: int, widths: tuple[int, ...], sizes: tuple[int, ...], seed: int = 0
 ) -> list[jax.Array]:
-    """Logits of each level, `[B, K_l, C_l]`, as wide as the beams that come from above."""
+    """Draw logits of each level, `[B, K_l, C_l]`, for as many beams as the level above keeps."""
     keys = jax.random.split(jax.random.key(seed), len(sizes))
     beams = (1, *widths[:-1])
     return [

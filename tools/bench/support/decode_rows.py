@@ -1,4 +1,4 @@
-"""What the decoding benchmark measures: models, batches, beams, and the ratios to be reached."""
+"""What the decoding benchmark measures: models, batches, beams, and goals."""
 
 import dataclasses
 import math
@@ -7,18 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from catalogues import distinct_codes
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.decode import Normalize
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import Kind, ModelSpec, TransformerConfig
+from support.catalogues import distinct_codes
 
-# What the log-probabilities of all sides sum to one over: what Hugging Face's do.
+# All sides normalize log-probabilities as Hugging Face does, over the vocabulary.
 NORMALIZE: Normalize = "vocabulary"
-# Standard deviation of the logits of random weights. Of trained models it is larger still; with a
-# smaller one beams lie so close together that rounding alone decides their order.
+# Standard deviation of the logits of random weights. With a smaller one beams lie so close together
+# that rounding alone decides their order; that of trained models is larger.
 SPREAD = 2.0
 
 T5 = TransformerConfig(
@@ -65,20 +65,20 @@ QWEN3 = dataclasses.replace(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table.
+    """A model, a batch and a catalogue: one row of the table.
 
     Attributes:
-      name: of the line.
-      kind: of the model.
-      config: of the model; its vocabulary is set from the IDs.
+      name: name of the row.
+      kind: kind of the model.
+      config: configuration of the model; its vocabulary is set from the IDs.
       batch: users.
-      history: tokens a user.
+      history: history tokens a user.
       beams: K.
       levels: L.
       size: codes a level.
-      items: of the catalogue, about.
-      goal: Hugging Face's constrained time over ours; None where a time is the goal.
-      goal_ms: of ours; None where a ratio is the goal.
+      items: approximate size of the catalogue.
+      goal: least ratio of Hugging Face's constrained time to ours; None if the goal is a time.
+      goal_ms: most milliseconds of our side; None if the goal is a ratio.
     """
 
     name: str
@@ -95,21 +95,21 @@ class Row:
 
     @property
     def vocabulary(self) -> IdVocabulary:
-        """Tokens of the IDs."""
+        """The tokens of the IDs."""
         return IdVocabulary(sizes=(self.size,) * self.levels)
 
     @property
     def spec(self) -> ModelSpec:
-        """The model, with a row for each token."""
+        """The model, with an embedding row for each token."""
         config = dataclasses.replace(self.config, vocab_size=self.vocabulary.size)
         return ModelSpec(self.kind, config)
 
     def codes(self) -> np.ndarray:
-        """A random catalogue, int32 `[I, L]`."""
+        """Draw a random catalogue, int32 `[I, L]`."""
         return distinct_codes(self.items, self.levels, self.size, "uniform")
 
     def tokens(self, codes: np.ndarray) -> np.ndarray:
-        """Random histories, int32 `[B, S]`: the last S tokens of random items."""
+        """Draw random histories, int32 `[B, S]`: the last S tokens of random items."""
         rng = np.random.default_rng(1)
         items = rng.integers(0, len(codes), (self.batch, -(-self.history // self.levels)))
         tokens = self.vocabulary.tokens(codes[items]).reshape(self.batch, -1)
@@ -211,10 +211,10 @@ def rows_of(preset: str) -> list[Row]:
 
 
 def random_weights(spec: ModelSpec, seed: int = 0) -> Any:
-    """Weights whose logits have a standard deviation near `SPREAD` and depend on the history.
+    """Draw weights whose logits have a deviation near `SPREAD` and depend on the history.
 
-    The usual initializers start from small branches and, for T5's unscaled attention, from scores
-    so large that rounding grows from layer to layer. Here the branches are as large as the stream.
+    The usual initializers make branches small and, for T5's unscaled attention, scores so large
+    that rounding errors grow from layer to layer. Here the branches are as large as the stream.
     """
     c = spec.config
     inputs = [jnp.zeros((1, 2), jnp.int32), jnp.zeros((1, 2), bool)]

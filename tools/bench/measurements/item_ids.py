@@ -1,52 +1,56 @@
 """Time and quality of making item IDs, and size and build time of their index.
 
-    python tools/bench/item_ids.py [--large]
+    python tools/bench item_ids [--large]
 
-Product quantization beside faiss at the same settings in the same run (8 segments, 256 centroids,
-100,000 x 384 vectors); collaborative indexing of 100,000 items; the index at 10k, 100k and 1M items
-(10M with --large) for 8 levels of 2,048 codes and 4 of 256, uniform and Zipf-like, on one core.
-Ends with one JSON line.
+Product quantization runs beside faiss at the same settings (8 segments, 256 centroids, 100,000 x
+384 vectors). Then come collaborative indexing of 100,000 items, and the index at 10k, 100k and 1M
+items (10M with --large) for 8 levels of 2,048 codes and 4 of 256, uniform and Zipf-like, on one
+core.
 """
 
+import dataclasses
 import functools
-import json
 import os
-import platform
-import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
-import faiss
-import jax
 import numpy as np
-from catalogues import distinct_codes
+from support.catalogues import distinct_codes
+from support.header import print_header, require
+from support.table import Table
+from support.timing import timed
 
 from jaxrec.ids import ItemIndex, collaborative, pq
 
 ITEMS, WIDTH, SEGMENTS, CENTROIDS = 100_000, 384, 8, 256
 
 
-def main() -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, jax "
-        f"{jax.__version__} on {jax.default_backend()}, faiss {faiss.__version__}\n"
-    )
-    found = quantization()
-    found["collaborative_seconds_100k"] = round(graph(), 2)
-    found |= index(10_000_000 if "--large" in sys.argv else 1_000_000)
-    print(json.dumps(found))
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How large the catalogues are.
+
+    Attributes:
+      large: build the index of 10 million items too.
+    """
+
+    large: bool = False
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    begin = time.perf_counter()
-    found = work()
-    return time.perf_counter() - begin, found
+def run(options: Options) -> Table:
+    """Measure quantization, collaborative indexing and the index."""
+    require("faiss")
+    print_header("faiss-cpu")
+    record: dict[str, Any] = quantization()
+    record["collaborative_seconds_100k"] = round(graph(), 2)
+    record |= index(10_000_000 if options.large else 1_000_000)
+    return Table(record)
 
 
 def quantization() -> dict[str, float]:
+    """Our product quantization against that of faiss: distortion and seconds, as ratios."""
+    import faiss
+
     rng = np.random.default_rng(0)
-    # Clusters in a space whose variance falls off, as in vectors of texts.
+    # Clusters in a space whose variance falls off, as it does in vectors of texts.
     scale = np.arange(1, WIDTH + 1) ** -0.5
     centers = rng.normal(size=(2000, WIDTH)) * scale
     noise = 0.7 * rng.normal(size=(ITEMS, WIDTH)) * scale
@@ -62,7 +66,7 @@ def quantization() -> dict[str, float]:
     def ours() -> float:
         return pq.fit(vectors, SEGMENTS, CENTROIDS).metadata["distortion"]
 
-    # Interleaved; the faster of two runs each.
+    # Turns alternate; the faster of two runs of each side counts.
     runs = [(timed(theirs), timed(ours)) for _ in range(2)]
     (their_s, theirs_), (our_s, ours_) = (
         min((run[k] for run in runs), key=lambda r: r[0]) for k in (0, 1)
@@ -77,7 +81,7 @@ def quantization() -> dict[str, float]:
 
 
 def graph() -> float:
-    """Histories of 20 items, mostly from one of 500 groups."""
+    """Seconds of collaborative indexing, on histories of 20 items mostly from one of 500 groups."""
     rng = np.random.default_rng(0)
     group = rng.integers(0, 500, ITEMS)
     order = np.argsort(group, kind="stable")
@@ -96,12 +100,13 @@ def graph() -> float:
 
 
 def index(most: int) -> dict[str, float]:
+    """Build indexes of up to `most` items on one core; the bytes an item and seconds of 1M."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     print(
         "index on one core: items, levels x codes, draw: build s, bytes an item (with masks, maps)"
     )
-    found = {}
+    built_of = {}
     for levels, size in ((8, 2048), (4, 256)):
         for draw in ("uniform", "zipf"):
             items = 10_000
@@ -115,16 +120,12 @@ def index(most: int) -> dict[str, float]:
                     f"{sizes['trie']:5.1f}  (+{sizes['masks']:.1f}, +{sizes['maps']:.0f})",
                     flush=True,
                 )
-                found[items, levels, draw] = (seconds, sizes["trie"])
+                built_of[items, levels, draw] = (seconds, sizes["trie"])
                 items *= 10
     os.sched_setaffinity(0, allowed)
-    million = [(row, key) for key, row in found.items() if key[0] == 1_000_000]
+    million = [(row, key) for key, row in built_of.items() if key[0] == 1_000_000]
     return {
         "index_bytes_per_item": round(max(row[1] for row, key in million if key[1] == 8), 2),
         "index_bytes_per_item_4x256": round(max(row[1] for row, key in million if key[1] == 4), 2),
         "index_seconds_1m": round(max(row[0] for row, _ in million), 2),
     }
-
-
-if __name__ == "__main__":
-    main()

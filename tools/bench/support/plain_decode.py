@@ -1,6 +1,6 @@
-"""Beam search without any of the library's work on speed: one jitted call, plain einsums.
+"""Beam search without the library's work on speed: one jitted call and plain einsums.
 
-The history is read once a user; attention of all beams over it is one einsum, and the beams' own
+The history is read once a user. Attention of all beams over it is one einsum, and the beams' own
 keys are stacked behind it and *moved* whenever beams are chosen. Logits and softmax span the whole
 vocabulary, children are scattered into all codes, and one top-k runs over K C scores.
 """
@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from padded_trie import PaddedTrie
 
 from jaxrec.ids import IdVocabulary
 from jaxrec.models import CausalLM, EncoderDecoder
 from jaxrec.nn import ScoreTerms, SelfContext, attention_mask, positions_of
+from support.padded_trie import PaddedTrie
 
 Normalize = Literal["vocabulary", "codes", "legal"]
 
@@ -23,7 +23,7 @@ Normalize = Literal["vocabulary", "codes", "legal"]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PlainContext:
-    """Beams attend to `[B, S]` history tokens and to J tokens of their own, and themselves."""
+    """Beams attend to `[B, S]` history tokens, J earlier tokens of their own, and themselves."""
 
     valid: jax.Array
     positions: jax.Array
@@ -44,9 +44,10 @@ class PlainContext:
         terms: ScoreTerms,
         layer: tuple[jax.Array, ...],
     ) -> jax.Array:
-        """One softmax over all keys; `layer` is history `[B, S, G, H]` and own `[B, K, J, G, H]`.
+        """Attend with one softmax over history and own keys.
 
-        Query, key and value are `[B, K, heads, H]`: beams stand where time does.
+        `layer` holds keys and values, first `[B, S, G, H]` and then `[B, K, J, G, H]`. Query,
+        key and value are `[B, K, heads, H]`: beams take the place of time.
         """
         history_key, history_value, own_key, own_value = layer
         keys = jnp.concatenate([own_key, key[:, :, None]], axis=2)
@@ -78,17 +79,17 @@ def plain_beam_search(
     normalize: Normalize = "codes",
     start: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
-    """The same search as `jaxrec.decode.beam_search`.
+    """Search as `jaxrec.decode.beam_search` does, with the same result.
 
     Args:
       model: a decoder, or an encoder-decoder whose encoder reads the history (static).
-      params: its parameters.
+      params: parameters of the model.
       trie: all valid IDs.
       tokens: `[B, S]` int32, padded on the left with 0.
       vocabulary: token numbers of the codes (static).
       beams: K (static).
-      normalize: what a level's log-probabilities sum to one over (static).
-      start: first token of an encoder-decoder's decoder (static).
+      normalize: over what the probabilities of a level sum to one (static).
+      start: first token of the decoder of an encoder-decoder (static).
 
     Returns:
       items `[B, K]` int32 and scores `[B, K]` float32, best first.
@@ -102,7 +103,7 @@ def plain_beam_search(
         valid = jnp.ones(tokens.shape, bool)
     batch = tokens.shape[0]
     positions = positions_of(valid)
-    # Not said to be causal: the whole square of scores is computed.
+    # Without `causal=True` the whole square of scores is computed.
     past = SelfContext(attention_mask(valid))
     hidden, history = model.apply(params, tokens, positions, past, *read, method="hidden")
     hidden = hidden[:, -1:]
@@ -137,7 +138,7 @@ def plain_beam_search(
 
 
 def _spread(trie: PaddedTrie, level: int, node: jax.Array) -> jax.Array:
-    """Next nodes at all codes, `[B, K, C]`, -1 where illegal, of nodes `[B, K]`."""
+    """Next nodes at all codes, `[B, K, C]`, of nodes `[B, K]`; -1 at illegal codes."""
     code, child = trie.children(level, node)
     batch, beams, _ = code.shape
     size = trie.sizes[level]
@@ -150,7 +151,7 @@ def _spread(trie: PaddedTrie, level: int, node: jax.Array) -> jax.Array:
 def _log_softmax(
     logits: jax.Array, legal: jax.Array, codes: slice, normalize: Normalize
 ) -> jax.Array:
-    """Log-probabilities `[B, K, C]` of a level's codes from logits `[B, K, V]`; -inf if illegal."""
+    """Log-probabilities `[B, K, C]` of the codes of a level, from logits `[B, K, V]`."""
     if normalize == "vocabulary":
         logp = jax.nn.log_softmax(logits, axis=-1)[:, :, codes]
     elif normalize == "codes":

@@ -1,22 +1,22 @@
 """Share of padding in training batches: padded to the maximum, in length buckets, packed.
 
-    python tools/bench/packing.py [--data ml-1m] [--from-file DIR] [--max-items 200] [--epochs 2]
+    python tools/bench packing [--data ml-1m] [--from-file DIR] [--max-items 200] [--epochs 2]
 
 Counts real batches of the training part (leave-one-out, all interactions), as `jaxrec train` draws
-them, of two kinds of histories: every user's newest items, and the windows that tile the whole
-history. Items are what is counted; that is the share of the model's input tokens too, whatever the
-ID length. Beside each layout stand its compiled shapes, what a batch and an epoch hold, and the CPU
-time in which batches are prepared. No device is used. Ends with one JSON line.
+them, for two kinds of histories: the newest items of every user, and the windows that tile the
+whole history. Items are counted, and their share of padding is that of the model's input tokens,
+whatever the length of the IDs. Each layout also has its number of compiled shapes, what a batch and
+an epoch hold, and the CPU time that preparing a batch takes. No device is used.
 """
 
-import argparse
 import dataclasses
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from support.header import print_header
+from support.table import Table
 
 from jaxrec.data import (
     Buckets,
@@ -32,8 +32,31 @@ from jaxrec.data import (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which histories, and which layouts.
+
+    Attributes:
+      data: name of the data set.
+      from_file: directory to read it from; empty for the usual places.
+      max_items: items of a history.
+      batch_size: rows of a batch.
+      buckets: numbers of length buckets.
+      rows: items of a packed row, one layout each; `max_items` by default.
+      epochs: epochs to count.
+    """
+
+    data: str = "ml-1m"
+    from_file: str = ""
+    max_items: int = 200
+    batch_size: int = 64
+    buckets: tuple[int, ...] = (2, 4, 8)
+    rows: tuple[int, ...] = ()
+    epochs: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table: a layout, what it is said to waste, and its batches."""
+    """A layout: the padding that it states, its steps an epoch, and its batches."""
 
     name: str
     stated: float
@@ -41,7 +64,7 @@ class Row:
     batches: Iterator[dict[str, np.ndarray]]
 
     def count(self, epochs: int) -> dict[str, Any]:
-        """Count cells and padding of that many epochs of batches, and the time they took."""
+        """Count cells and padding over some epochs of batches, and the time they take."""
         cells = padding = 0
         shapes = set()
         steps = max(1, round(self.per_epoch * epochs))
@@ -63,10 +86,13 @@ class Row:
         }
 
 
-def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[int]) -> list[Row]:
+def rows_of(
+    windows: Windows, batch_size: int, buckets: Sequence[int], rows: Sequence[int]
+) -> list[Row]:
+    """The layouts of some windows: padded, bucketed, packed."""
     per_epoch = windows.per_epoch / batch_size
     padded = padded_batches(windows, batch_size=batch_size)
-    found = [
+    layouts = [
         Row(
             name="padded to the maximum",
             stated=windows.padding,
@@ -82,7 +108,7 @@ def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[in
         made = Buckets.of(windows, count=count, batch_size=batch_size)
         per_epoch = sum(size / rows for size, rows in zip(made.sizes, made.rows, strict=True))
         name = f"{count} length buckets"
-        found.append(
+        layouts.append(
             Row(
                 name=name,
                 stated=made.padding,
@@ -96,7 +122,7 @@ def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[in
             packing, batch_size=batch_size, encode=lambda items, _: {"items": items}
         )
         name = f"packed, rows of {row}"
-        found.append(
+        layouts.append(
             Row(
                 name=name,
                 stated=packing.padding,
@@ -104,19 +130,12 @@ def rows_of(windows: Windows, batch_size: int, buckets: list[int], rows: list[in
                 batches=iter(packed),
             )
         )
-    return found
+    return layouts
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", default="ml-1m")
-    parser.add_argument("--from-file", default="")
-    parser.add_argument("--max-items", type=int, default=200)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--buckets", type=int, nargs="*", default=[2, 4, 8])
-    parser.add_argument("--rows", type=int, nargs="*", help="items of a packed row")
-    parser.add_argument("--epochs", type=int, default=2)
-    options = parser.parse_args()
+def run(options: Options) -> Table:
+    """Count every layout of both kinds of histories."""
+    print_header()
     config = DataConfig(name=options.data, from_file=options.from_file, min_count=0)
     histories = load_dataset(config).split.train.sequences()
     length = options.max_items
@@ -124,7 +143,7 @@ def main() -> None:
         f"the newest {length} items of every user": [history[-length:] for history in histories],
         f"windows of up to {length} items over the whole history": histories,
     }
-    found: dict[str, Any] = {}
+    layouts: dict[str, Any] = {}
     for title, source in sources.items():
         windows = Windows.of(source, length=length, seed=0)
         print(
@@ -133,17 +152,14 @@ def main() -> None:
             f"{'layout':24} {'padding':>8} {'shapes':>7} {'steps/epoch':>12} {'items/batch':>12} "
             f"{'ms/batch':>9}"
         )
-        found[title] = {}
-        for row in rows_of(windows, options.batch_size, options.buckets, options.rows or [length]):
+        layouts[title] = {}
+        packed = options.rows or (length,)
+        for row in rows_of(windows, options.batch_size, options.buckets, packed):
             counted = row.count(options.epochs)
-            found[title][row.name] = counted
+            layouts[title][row.name] = counted
             print(
                 f"{row.name:24} {counted['padding']:8.2%} {len(counted['shapes']):7} "
                 f"{counted['steps_per_epoch']:12.1f} {counted['items_per_batch']:12.0f} "
                 f"{counted['ms_per_batch']:9.2f}"
             )
-    print(json.dumps({"data": options.data, "max_items": length, "layouts": found}))
-
-
-if __name__ == "__main__":
-    main()
+    return Table({"data": options.data, "max_items": length, "layouts": layouts})

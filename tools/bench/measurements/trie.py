@@ -1,29 +1,29 @@
 """What the constraint costs a search step, against the size of the catalogue.
 
-    python tools/bench/trie.py [--items 10000,1000000] [--large] [--shapes 4x256,8x2048]
-                               [--codes zipf] [--batch 32] [--beams 50] [--repeats 20]
+    python tools/bench trie [--items 10000,1000000] [--large] [--shapes 4x256,8x2048]
+                            [--codes zipf] [--batch 32] [--beams 50] [--repeats 20]
 
-For 10k, 100k and 1M items (10M with --large), uniform and Zipf codes: the time of each level's step
-and of the whole search, from logits `[B, K, C]`, scores and nodes to the next beams, for ours
-(`search_step`), for a free step (the same log-softmax and top-k over K C scores, without a trie)
-and for the padded gather that STATIC publishes (`padded_trie.py`). The nodes are those that beams
-reach which walk down from the root by random logits. All must choose the same beams, but for the
-free step. Turns alternate; ends with one JSON line.
+For 10k, 100k and 1M items (10M with --large), with uniform and Zipf codes: the time of the step of
+each level and of the whole search, from logits `[B, K, C]`, scores and nodes to the next beams. The
+sides are ours (`search_step`), a free step (the same log-softmax and top-k over K C scores, without
+a trie), and the padded gather that STATIC publishes (`padded_trie.py`). The nodes are those that
+beams reach when they walk down from the root by random logits. Ours and the padded gather must
+choose the same beams. Turns alternate.
 """
 
-import argparse
-import json
+import dataclasses
 import sys
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from catalogues import distinct_codes
-from padded_trie import PaddedTrie, padded_step, whole_padded
-from search_step import free_step, our_step, random_logits, whole_free, whole_search
-from timing import Times, environment, measure
+from support.catalogues import distinct_codes
+from support.header import print_header
+from support.padded_trie import PaddedTrie, padded_step, whole_padded
+from support.search_step import free_step, our_step, random_logits, whole_free, whole_search
+from support.table import Table
+from support.timing import measure, timed
 
 from jaxrec.decode import beam_widths
 from jaxrec.ids import ItemIndex
@@ -31,29 +31,50 @@ from jaxrec.ids import ItemIndex
 SIDES = ("ours", "free", "padded")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which catalogues to search, and how.
+
+    Attributes:
+      items: sizes of the catalogues, separated by commas.
+      large: 10 million items too.
+      shapes: levels x codes a level, separated by commas.
+      codes: distributions of the codes, separated by commas: uniform, zipf.
+      batch: users.
+      beams: beams a user.
+      repeats: turns of each side.
+    """
+
+    items: str = "10000,100000,1000000"
+    large: bool = False
+    shapes: str = "4x256,8x2048"
+    codes: str = "uniform,zipf"
+    batch: int = 32
+    beams: int = 50
+    repeats: int = 20
+
+
 class Case:
-    """One catalogue, both of its tries, and what beams meet on their way down."""
+    """One catalogue, both of its tries, and the nodes that beams reach on their way down."""
 
     def __init__(self, codes: np.ndarray, size: int, batch: int, beams: int) -> None:
         self.items, levels = codes.shape
         sizes = (size,) * levels
-        begin = time.perf_counter()
-        self.index = ItemIndex.build(codes, sizes)
-        self.seconds = time.perf_counter() - begin
+        self.seconds, self.index = timed(lambda: ItemIndex.build(codes, sizes))
         self.trie = PaddedTrie.build(codes, sizes)
         self.widths = beam_widths(self.index, beams)
         self.logits = random_logits(batch, self.widths, sizes)
         node, score = jnp.zeros((batch, 1), jnp.int32), jnp.zeros((batch, 1), jnp.float32)
-        self.met = []
+        self.reached = []
         for level, width in enumerate(self.widths):
-            self.met.append((node, score))
+            self.reached.append((node, score))
             walk = jax.jit(our_step, static_argnums=(1, 5))
             score, _, _, node = walk(self.index, level, node, score, self.logits[level], width)
 
     def level(self, level: int) -> dict[str, Any]:
-        """One step of each side."""
+        """The step of one level, of each side."""
         width, logits = self.widths[level], self.logits[level]
-        node, score = self.met[level]
+        node, score = self.reached[level]
         ours = jax.jit(lambda index, n, s, x: our_step(index, level, n, s, x, width))
         padded = jax.jit(lambda trie, n, s, x: padded_step(trie, level, n, s, x, width))
         free = jax.jit(lambda s, x: free_step(s, x, width))
@@ -75,11 +96,6 @@ class Case:
         }
 
 
-def seconds(times: Times, busy: bool) -> float:
-    """Median of the clock; of CPU time the least, where other work spoils the clock."""
-    return min(times.cpu) if busy else times.median
-
-
 def run_case(case: Case, draw: str, size: int, repeats: int, busy: bool) -> dict[str, Any]:
     """Measure one catalogue and print it."""
     levels = len(case.widths)
@@ -98,11 +114,11 @@ def run_case(case: Case, draw: str, size: int, repeats: int, busy: bool) -> dict
         if not (ours == padded).all():
             sys.exit(f"ours and the padded gather choose different beams at level {level}")
         times = measure(runs, repeats)
-        found = {name: seconds(times[name], busy) for name in SIDES}
+        seconds = {name: times[name].typical(busy) for name in SIDES}
         name = "whole" if level is None else str(level)
-        cells = " ".join(f"{1e6 * found[side]:>10.0f}" for side in SIDES)
-        print(f"  {name:>6} {cells} {found['ours'] / found['free']:>10.2f}", flush=True)
-        totals = found
+        cells = " ".join(f"{1e6 * seconds[side]:>10.0f}" for side in SIDES)
+        print(f"  {name:>6} {cells} {seconds['ours'] / seconds['free']:>10.2f}", flush=True)
+        totals = seconds
     return {
         "items": case.items,
         "codes": draw,
@@ -115,17 +131,9 @@ def run_case(case: Case, draw: str, size: int, repeats: int, busy: bool) -> dict
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", default="10000,100000,1000000", help="separated by commas")
-    parser.add_argument("--large", action="store_true", help="10M items too")
-    parser.add_argument("--shapes", default="4x256,8x2048", help="levels x codes")
-    parser.add_argument("--codes", default="uniform,zipf")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--beams", type=int, default=50)
-    parser.add_argument("--repeats", type=int, default=20)
-    options = parser.parse_args()
-    busy = environment(peer=False)
+def run(options: Options) -> Table:
+    """Measure every catalogue of every shape and distribution."""
+    busy = print_header()
     unit = "least CPU time" if busy else "medians"
     print(f"{options.batch} users, {options.beams} beams, {unit} of {options.repeats} turns")
     counts = [int(count) for count in options.items.split(",")]
@@ -138,8 +146,4 @@ def main() -> None:
                 codes = distinct_codes(count, levels, size, draw)
                 case = Case(codes, size, options.batch, options.beams)
                 results.append(run_case(case, draw, size, options.repeats, busy))
-    print(json.dumps({"rows": results}))
-
-
-if __name__ == "__main__":
-    main()
+    return Table({"rows": results})

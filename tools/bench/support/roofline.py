@@ -1,4 +1,4 @@
-"""The least time that a decode can take: bytes and operations at the peaks of the device.
+"""The least time that a decode can take, from bytes and operations at the peaks of the device.
 
 Shapes: B users, S history tokens, K beams, L levels of C codes, `depth` blocks of width D, N query
 and G key/value heads of size H. P is the number of weights of a block, e the bytes of a number.
@@ -10,12 +10,12 @@ and G key/value heads of size H. P is the number of weights of a block, e the by
     logits    products    2 B K D C                           of each level; K = 1 at the first
               bytes       e D C
 
-There are L - 1 steps. Each of these lines takes the longer of its two times, products / peak or
-bytes / bandwidth, and the floor is their sum. An encoder-decoder's encoder sees both ways, twice
-the products of attention; P of its decoder counts the cross-attention's query and output, and the
-keys and values that S history tokens get there are part of its prefill. What the caches are written
-with, norms, softmax, the search and the beams' own suffixes are not counted: the floor is too low
-rather than too high.
+There are L - 1 steps. Each of these parts takes the longer of its two times, products / peak or
+bytes / bandwidth, and the floor is their sum. The encoder of an encoder-decoder sees both ways, so
+its attention has twice the products. P of the decoder counts the cross-attention's query and
+output; computing its keys and values of the S history tokens belongs to the prefill. Writes to the
+caches, norms, softmax, the search and the beams' own suffixes are not counted, so the floor is too
+low rather than too high.
 """
 
 import dataclasses
@@ -26,19 +26,19 @@ from jaxrec.models import ModelSpec
 
 @dataclasses.dataclass(frozen=True)
 class Peaks:
-    """FLOP/s of a matrix product, and bytes/s of a copy."""
+    """FLOP/s of matrix products, and bytes/s of copies."""
 
     flops: float
     bandwidth: float
 
     def seconds(self, flops: float, bytes_: float) -> float:
-        """The longer of both."""
+        """Seconds of a part: the longer of its computation and its transfer."""
         return max(flops / self.flops, bytes_ / self.bandwidth)
 
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
-    """Seconds at the peaks, and the products of the prefill."""
+    """Seconds of a decode at the peaks, and the operations of its prefill."""
 
     prefill: float
     steps: float
@@ -46,7 +46,7 @@ class Floor:
 
     @property
     def total(self) -> float:
-        """Of the whole decode."""
+        """Seconds of the whole decode."""
         return self.prefill + self.steps
 
 
@@ -59,7 +59,17 @@ def floor(
     item: int,
     peaks: Peaks,
 ) -> Floor:
-    """The floor of a decode whose numbers take `item` bytes."""
+    """Compute the floor of a decode.
+
+    Args:
+      spec: the model.
+      vocabulary: levels and codes of the IDs.
+      batch: B.
+      history: S.
+      beams: K.
+      item: e, bytes of a number.
+      peaks: of the device.
+    """
     c = spec.config
     heads, kv, width = c.num_heads * c.head_width, c.kv_heads * c.head_width, c.width
     mlp = (3 if c.gated else 2) * width * c.mlp_hidden

@@ -1,0 +1,104 @@
+"""The command `python tools/bench`: its list, its options, its header and its last line."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEASUREMENTS = sorted(
+    path.stem
+    for path in (ROOT / "tools" / "bench" / "measurements").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+def test_without_a_name_every_measurement_is_listed_with_a_line(command, capsys):
+    command["main"]([])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == MEASUREMENTS
+    assert all(len(line.split()) > 5 and line.endswith(".") for line in lines)
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_help_explains_every_option_of_a_measurement(bench, command, capsys, name):
+    with pytest.raises(SystemExit) as stopped:
+        command["main"]([name, "--help"])
+    assert not stopped.value.code
+    out = capsys.readouterr().out
+    assert f"usage: python tools/bench {name}" in out
+    options = bench(f"measurements.{name}").Options
+    assert options.__dataclass_params__.frozen
+    for field in dataclasses.fields(options):
+        assert f"      {field.name}: " in options.__doc__
+        positional = "Positional" in str(field.type) or "PositionalMarker" in str(field.type)
+        assert positional or f"--{field.name.replace('_', '-')}" in out
+
+
+def test_an_unknown_name_is_refused_with_those_that_exist(command):
+    with pytest.raises(SystemExit, match=r"no measurement 'decoding'; measurements: .*decode"):
+        command["main"](["decoding"])
+
+
+def test_an_unknown_row_is_refused_with_those_that_exist(bench):
+    choose = bench("support.header").choose
+    assert choose("b", ["a", "b"]) == ["b"]
+    assert choose("", ["a", "b"]) == ["a", "b"]
+    with pytest.raises(SystemExit, match="no row c; rows: a, b"):
+        choose("a,c", ["a", "b"])
+
+
+def test_a_search_step_is_measured_from_header_to_last_line(command, capsys):
+    words = "trie --items 100 --shapes 2x32 --codes uniform --batch 2 --beams 4 --repeats 1"
+    command["main"](words.split(" "))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("device ") and " cores, load " in lines[0]
+    assert ", jax " in lines[1] and ", optax " in lines[1]
+    (row,) = json.loads(lines[-1])["rows"]
+    assert {"items", "codes", "levels", "size"} < set(row)
+    assert (row["items"], row["codes"], row["levels"], row["size"]) == (100, "uniform", 2, 32)
+    assert row["bytes_per_item"] > 0 and row["padded_ratio"] > 0
+
+
+def test_padding_is_that_of_the_counted_batches(command, capsys, tmp_path):
+    # Users have 3 + u interactions; two are held out, so the histories have 1 to 4 items.
+    rows = [f"u{u},i{n},5,{n}" for u in range(4) for n in range(3 + u)]
+    path = tmp_path / "ratings.csv"
+    path.write_text("user,item,rating,timestamp\n" + "\n".join(rows) + "\n")
+    words = (
+        f"packing --data csv --from-file {path} --max-items 4 --batch-size 4 --epochs 1 --buckets 2"
+    )
+    command["main"](words.split(" "))
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (record["data"], record["max_items"]) == ("csv", 4)
+    for layouts in record["layouts"].values():
+        assert set(layouts) == {"padded to the maximum", "2 length buckets", "packed, rows of 4"}
+        padded = layouts["padded to the maximum"]
+        # One batch of 4 x 4 cells holds 1 + 2 + 3 + 4 items.
+        assert padded["padding"] == padded["stated"] == 6 / 16
+        assert padded["items_per_batch"] == 10
+
+
+def test_a_failure_is_the_exit_message_and_comes_after_the_last_line(bench, command, capsys):
+    table = bench("support.table").Table({"rows": []}, "a table", ("rows differ",))
+    trie = bench("measurements.trie")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trie, "run", lambda options: table)
+        with pytest.raises(SystemExit, match="rows differ"):
+            command["main"](["trie"])
+    assert capsys.readouterr().out == 'a table\n{"rows": []}\n'
+
+
+def test_turns_alternate_after_the_warm_ups(bench):
+    calls = []
+    runs = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = bench("support.timing").measure(runs, 3, warmups=2)
+    assert calls == ["a", "b"] * 5
+    assert [len(times[name].wall) for name in "ab"] == [len(times[name].cpu) for name in "ab"]
+    assert len(times["a"].wall) == 3
+
+
+def test_a_busy_machine_is_measured_by_its_least_cpu_time(bench):
+    times = bench("support.timing").Times(wall=[3.0, 1.0, 9.0], cpu=[5.0, 4.0, 6.0])
+    assert (times.typical(busy=False), times.typical(busy=True)) == (3.0, 4.0)

@@ -1,0 +1,168 @@
+"""The training step of SASRec against RecBole's and against the original's network in PyTorch.
+
+    python tools/bench sasrec [--rows bce,recbole-last,recbole-all] [--repeats 9]
+
+Both sides of a row have the same batch, width, depth, heads, dropouts, objective and optimizer
+(Adam), in float32 on all cores. Turns alternate.
+
+bce           the original's objective, binary cross-entropy with one negative at every position,
+              against the paper's network in PyTorch, as its PyTorch ports write it
+              (`torch.nn.MultiheadAttention`, point-wise convolutions)
+recbole-last  RecBole's own class and objective: cross-entropy over the catalogue at the last
+              position of every row, each row a prefix; ours predicts only that position too
+recbole-all   the same network with the same objective at every position, as ours is trained
+as trained    ours at every position against RecBole at the last one: the rows are not the same
+              work, but it shows what a target costs in either library
+
+RecBole's model file runs as it is installed; without RecBole only the first row is measured. On a
+busy machine pin the process to one core (`taskset -c 0`) and read the ratio of CPU times: two
+threads that wait for one another lose far more than their share there.
+"""
+
+import dataclasses
+import importlib.util
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from support.header import choose, cores, print_header, require
+from support.sasrec_batch import Shape
+from support.table import Table
+from support.timing import Times, measure
+
+from jaxrec.baselines import SasrecConfig, make_model, prediction_losses, sequence_loss
+from jaxrec.core import MeshConfig, ShardingRules, keep_memory, make_mesh
+from jaxrec.objectives import Loss
+from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
+
+FIRST = 2
+ROWS = ("bce", "recbole-last", "recbole-all")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to train.
+
+    Attributes:
+      rows: names of rows, separated by commas.
+      repeats: turns of each side.
+      batch: rows of a batch.
+      length: items of a row.
+      items: items of the catalogue.
+      width: width of the model.
+    """
+
+    rows: str = ",".join(ROWS)
+    repeats: int = 9
+    batch: int = 128
+    length: int = 50
+    items: int = 3416
+    width: int = 64
+
+
+class Ours:
+    """Our model in the step of `make_step`, with which the baselines train."""
+
+    def __init__(self, config: SasrecConfig, shape: Shape, last: bool = False) -> None:
+        model = make_model(config, shape.items)
+        batch = {"tokens": jnp.asarray(shape.histories() + FIRST, jnp.int32)}
+        if config.objective == "bce":
+            batch["negative"] = jnp.asarray(shape.negatives()[..., None], jnp.int32)
+        frequency = jnp.ones(shape.items)
+
+        def loss(params: Any, batch: Any, key: jax.Array) -> Loss:
+            variables = params | {"fixed": {"frequency": frequency}}
+            if not last:
+                return sequence_loss(config, model, variables, batch, key)
+            tokens = batch["tokens"]
+            states, table, bias = model.apply(
+                variables, tokens[:, :-1], None, False, rngs={"dropout": key}
+            )
+            losses = prediction_losses(
+                config, states[:, -1], table, bias, tokens[:, -1] - FIRST, None, frequency, key
+            )
+            return Loss(losses.sum(), jnp.float32(len(losses)), {})
+
+        train = dataclasses.replace(config.train, batch_size=shape.rows)
+        mesh, rules = make_mesh(MeshConfig(data=1)), ShardingRules()
+        optimizer = make_optimizer(train)
+        self.state = make_state(
+            lambda key: model.init(key, batch["tokens"][:1, :-1]), optimizer, mesh, rules, train
+        )
+        self.batch = batch
+        step = make_step(loss, optimizer, train, mesh, rules)
+        self._step = step.lower(self.state, batch).compile()
+
+    def step(self) -> None:
+        self.state, metrics = self._step(self.state, self.batch)
+        jax.block_until_ready((self.state, metrics))
+
+
+def show(name: str, ours: Times, theirs: Times, targets: tuple[int, int]) -> dict[str, Any]:
+    """Print a row: targets a second of both sides, and the ratio of seconds a target."""
+    rates = [count / times.median for count, times in zip(targets, (ours, theirs), strict=True)]
+    cpu = [
+        count / np.median(times.cpu) for count, times in zip(targets, (ours, theirs), strict=True)
+    ]
+    fastest = min(theirs.wall) / targets[1] / (min(ours.wall) / targets[0])
+    print(
+        f"{name:13} step {ours.median * 1e3:8.1f} ms, peer {theirs.median * 1e3:8.1f} ms; "
+        f"targets/s {rates[0]:10,.0f}, peer {rates[1]:10,.0f}: x{rates[0] / rates[1]:.2f} "
+        f"(fastest x{fastest:.2f}, CPU time x{cpu[0] / cpu[1]:.2f})",
+        flush=True,
+    )
+    return {
+        "name": name,
+        "ours": rates[0],
+        "peer": rates[1],
+        "ratio": rates[0] / rates[1],
+        "cpu_ratio": cpu[0] / cpu[1],
+    }
+
+
+def settings_of(options: Options) -> dict[str, SasrecConfig]:
+    """The configuration of each row."""
+    train = TrainConfig(lr=1e-3, warmup_steps=0, weight_decay=0.0, beta2=0.999, clip_norm=0.0)
+    base = SasrecConfig(width=options.width, max_items=options.length, train=train)
+    original = dataclasses.replace(
+        base, objective="bce", blocks="sasrec", num_heads=1, dropout=0.2, attention_dropout=0.2
+    )
+    recbole = dataclasses.replace(
+        base,
+        mlp_width=4 * options.width,
+        activation="gelu",
+        dropout=0.5,
+        attention_dropout=0.5,
+    )
+    return dict(zip(ROWS, (original, recbole, recbole), strict=True))
+
+
+def run(options: Options) -> Table:
+    """Measure the chosen rows, and the row that compares both libraries as they are trained."""
+    names = choose(options.rows, list(ROWS))
+    require("torch")
+    import torch
+    from support.sasrec_peers import make_peer
+
+    keep_memory()
+    torch.set_num_threads(cores())
+    print_header("torch")
+    shape = Shape(options.batch, options.length, options.items)
+    settings = settings_of(options)
+    print(f"{shape.rows} rows of {shape.length} items, {shape.items} items, width {options.width}")
+    results, measured = [], {}
+    for name in names:
+        if name != "bce" and importlib.util.find_spec("recbole") is None:
+            print(f"{name}: needs RecBole's files: pip install --no-deps recbole")
+            continue
+        last = name == "recbole-last"
+        ours, theirs = Ours(settings[name], shape, last), make_peer(name, settings[name], shape)
+        times = measure({"ours": ours.step, "theirs": theirs.step}, options.repeats, warmups=3)
+        targets = shape.rows * (1 if last else shape.length)
+        results.append(show(name, times["ours"], times["theirs"], (targets, targets)))
+        measured[name] = times, targets
+    if {"recbole-last", "recbole-all"} <= set(measured):
+        (every, many), (one, few) = measured["recbole-all"], measured["recbole-last"]
+        results.append(show("as trained", every["ours"], one["theirs"], (many, few)))
+    return Table({"rows": results})

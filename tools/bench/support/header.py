@@ -1,0 +1,75 @@
+"""What every measurement prints first: the device, the load of the machine, and versions."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+
+import jax
+
+# Share of the cores that other work may keep busy before the clock stops being of use.
+BUSY = 0.75
+
+
+def cores() -> int:
+    """Number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def print_header(*packages: str) -> bool:
+    """Print device, cores, load and versions, and warn if the machine is busy.
+
+    Call `jaxrec.core.keep_memory` before it, if at all: this starts JAX.
+
+    Args:
+      packages: distributions whose versions matter, besides those of JAX, Flax and Optax.
+
+    Returns:
+      Whether other work makes the clock useless, so that only ratios of CPU time mean something.
+    """
+    load = os.getloadavg()
+    print(
+        f"device {jax.devices()[0].device_kind}, {cores()} cores, "
+        f"load {', '.join(f'{x:.2f}' for x in load)}"
+    )
+    names = ["jax", "flax", "optax", *packages]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    print(f"{platform.python_implementation()} {platform.python_version()}, {versions}", flush=True)
+    busy = load[0] > BUSY * cores()
+    if busy:
+        print("other work is running: quote no ratio from this run", flush=True)
+    return busy
+
+
+def require(*modules: str, otherwise: str = "") -> None:
+    """Exit with a message if a module that a measurement needs is not installed.
+
+    Args:
+      modules: names to import, which are those to install too.
+      otherwise: what to do without them, as the end of a sentence.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"the peers need {' and '.join(missing)}: pip install {' '.join(missing)}{otherwise}"
+        )
+
+
+def require_accelerator(preset: str) -> bool:
+    """Return whether JAX has an accelerator; exit with a message if the preset needs one."""
+    accelerated = jax.default_backend() != "cpu"
+    if preset == "h100" and not accelerated:
+        sys.exit("--preset h100 needs an accelerator; JAX found only a CPU here")
+    return accelerated
+
+
+def choose(names: str, available: list[str], what: str = "row") -> list[str]:
+    """Return the names of a comma-separated list, or all of them for an empty one.
+
+    Exits with a message that lists what is available if a name is unknown.
+    """
+    chosen = names.split(",") if names else available
+    if unknown := sorted(set(chosen) - set(available)):
+        sys.exit(f"no {what} {', '.join(unknown)}; {what}s: {', '.join(available)}")
+    return chosen
