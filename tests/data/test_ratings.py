@@ -39,7 +39,7 @@ def test_drawn_texts_stay_in_their_stars_band_and_spread_over_it(star):
 
 
 def test_half_a_star_is_refused():
-    with pytest.raises(DataError, match=r"rating of 3\.5"):
+    with pytest.raises(DataError, match=r"rating 3\.5"):
         rating_text(3.5, np.random.default_rng(0))
 
 
