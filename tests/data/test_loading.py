@@ -154,7 +154,7 @@ def test_without_a_published_checksum_nothing_is_downloaded():
 
 
 def test_an_unknown_name_gets_the_nearest_and_a_path_is_read(write):
-    with pytest.raises(DataError, match=r"no data set, file or directory 'ml-100', did you mean 'ml-100k'\?"):
+    with pytest.raises(DataError, match=r"or directory 'ml-100', did you mean 'ml-100k'\?"):
         load("ml-100")
     path = write("mine/u.data", U_DATA)
     assert load(str(path.parent)).name == "mine"

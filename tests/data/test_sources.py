@@ -253,7 +253,7 @@ def test_an_unknown_format_lists_the_known_ones(write):
 def test_several_review_files_ask_for_one(write):
     write("a/one.jsonl", "{}\n")
     path = write("a/two.jsonl", "{}\n")
-    with pytest.raises(DataError, match=r"found: one\.jsonl, two\.jsonl; give the path of the review file"):
+    with pytest.raises(DataError, match=r"found: one\.jsonl, two\.jsonl; give the path"):
         read(path.parent)
     with pytest.raises(DataError, match="no reviewerID or user_id; fields: none"):
         read_amazon(path)
