@@ -149,7 +149,9 @@ def test_a_zip_archive_can_be_given(archive):
 def test_without_a_published_checksum_nothing_is_downloaded():
     for known in DATASETS.values():
         assert bool(known.urls) == bool(known.sha256) == bool(known.archive_folder)
-    with pytest.raises(DataError, match=r"no checksum is published\. Get it from https://github\.com"):
+    with pytest.raises(
+        DataError, match=r"no checksum is published\. Get it from https://github\.com"
+    ):
         load("movietweetings-10k")
 
 
