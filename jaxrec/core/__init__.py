@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ResourceError as ResourceError,
         nearest as nearest,
     )
+    from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
         read_json as read_json,
         to_json as to_json,

@@ -84,6 +84,14 @@ def to_json(value: Any) -> str:
 
 
 def to_json_rows(rows: list[dict[str, str]]) -> str:
-    """Return the text of a JSON file that holds a list, with one row per line."""
+    """Return the text of a JSON file that holds a list, with one row per line.
+
+    Example:
+      >>> print(to_json_rows([{"item": "a"}, {"item": "b"}]), end="")
+      [
+      {"item": "a"},
+      {"item": "b"}
+      ]
+    """
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     return f"[\n{lines}\n]\n"

@@ -37,7 +37,15 @@ PRESETS: dict[Preset, dict[str, MeshAxes]] = {
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Number of devices along each mesh axis; `data` 0 takes all devices that `model` leaves."""
+    """Number of devices along each mesh axis; `data` 0 takes all devices that `model` leaves.
+
+    Raises:
+      ConfigError: a number is too small.
+
+    Example:
+      >>> MeshConfig(data=2, model=4)  # 8 devices
+      MeshConfig(data=2, model=4)
+    """
 
     data: int = 0
     model: int = 1
@@ -245,6 +253,13 @@ def describe_shardings(boxed: Any, mesh: Mesh, rules: ShardingRules) -> str:
 
     Raises:
       ConfigError: the parameters cannot be placed; see `param_shardings`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> boxed = {"kernel": nn.Partitioned(jnp.zeros((4, 8)), ("embed", "mlp"))}
+      >>> table = describe_shardings(boxed, make_mesh(MeshConfig()), ShardingRules(preset="fsdp"))
+      >>> table.splitlines()[1]
+      'kernel     4 x 8  embed, mlp  data, -  128 B'
     """
     rows = [("parameter", "shape", "axes", "spec", "on each device")]
     whole, each, count = 0, 0, 0

@@ -197,6 +197,15 @@ def bucketed_batches(
 
     Raises:
       ConfigError: the hosts cannot share the rows of a bucket evenly.
+
+    Example:
+      >>> from jaxrec.data import pad_left
+      >>> windows = Windows.of([np.arange(2), np.arange(8)], length=8, seed=0)
+      >>> buckets = Buckets.of(windows, count=2, batch_size=1)
+      >>> encode = lambda length: functools.partial(pad_left, length=length)
+      >>> batches = iter(bucketed_batches(buckets, encode=encode))
+      >>> sorted({next(batches)["items"].shape for _ in range(8)})
+      [(1, 8), (4, 2)]
     """
     parts = [host_rows(rows, shard) for rows in buckets.rows]
     encoders = [encode(length) for length in buckets.lengths]

@@ -181,6 +181,14 @@ def packed_batches(
 
     Raises:
       ConfigError: the batch is empty, or the hosts cannot share it evenly.
+
+    Example:
+      >>> windows = Windows.of([np.arange(3), np.arange(5)], length=8, seed=0)
+      >>> packing = Packing(windows, row=8)
+      >>> encode = lambda items, rng: {"items": items}
+      >>> batch = next(iter(packed_batches(packing, batch_size=1, encode=encode)))
+      >>> batch["segments"].shape, sorted(set(batch["segments"][0].tolist()))
+      ((1, 8), [0, 1])
     """
     rows = host_rows(batch_size, shard)
 

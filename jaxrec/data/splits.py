@@ -33,6 +33,12 @@ class Split:
         tie: how interactions at the same time are ordered.
         dropped_users: number of users who were left out because they have fewer than 3
             interactions.
+
+    Example:
+        >>> data = Interactions.from_columns(user=[1, 1, 1], item=["a", "b", "c"], time=[1, 2, 3])
+        >>> split = leave_one_out(data)
+        >>> split.history("test")[0].tolist(), split.target("test").tolist()
+        ([0, 1], [2])
     """
 
     train: Interactions

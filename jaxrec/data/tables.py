@@ -26,6 +26,10 @@ class Columns:
         item_id: column of item IDs in `item_table`.
         item_fields: field name -> column in `item_table`; None takes every other column under its
             own name.
+
+    Example:
+        >>> Columns(user="uid", item="sku", time="when").rating is None
+        True
     """
 
     user: str = "user"

@@ -58,7 +58,13 @@ def closed(item_codes: ItemCodes) -> ItemCodes:
 
 
 def opened(item_codes: ItemCodes) -> ItemCodes:
-    """Return the IDs as they were before `closed`; IDs without END codes are returned unchanged."""
+    """Return the IDs as they were before `closed`; IDs without END codes are returned unchanged.
+
+    Example:
+      >>> titles = ItemCodes(codes=np.array([[3, 1], [0, -1]]), sizes=(4, 2), scheme="mine")
+      >>> opened(closed(titles)).sizes
+      (4, 2)
+    """
     ends = item_codes.metadata.get(_ENDS)
     if ends is None:
         return item_codes

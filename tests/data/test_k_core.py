@@ -65,7 +65,7 @@ def test_five_core_has_the_published_size(real_data, monkeypatch, name, users, i
 
 
 def test_a_negative_k_is_a_setting_error(small):
-    with pytest.raises(ConfigError, match="k=-1"):
+    with pytest.raises(ConfigError, match="0 or more, got -1"):
         k_core(small, -1)
 
 

@@ -134,7 +134,7 @@ def test_downloads_can_be_forbidden():
 def test_a_cache_that_cannot_be_written_is_a_resource_error(archive, monkeypatch, write):
     serve(monkeypatch, archive)
     monkeypatch.setenv("JAXREC_CACHE", str(write("file", "not a directory") / "below"))
-    with pytest.raises(ResourceError, match="point JAXREC_CACHE elsewhere"):
+    with pytest.raises(ResourceError, match="set JAXREC_CACHE to another"):
         load("ml-100k")
 
 
@@ -149,12 +149,14 @@ def test_a_zip_archive_can_be_given(archive):
 def test_without_a_published_checksum_nothing_is_downloaded():
     for known in DATASETS.values():
         assert bool(known.urls) == bool(known.sha256) == bool(known.archive_folder)
-    with pytest.raises(DataError, match=r"no published checksum\. Get it from https://github\.com"):
+    with pytest.raises(
+        DataError, match=r"no checksum is published\. Get it from https://github\.com"
+    ):
         load("movietweetings-10k")
 
 
 def test_an_unknown_name_gets_the_nearest_and_a_path_is_read(write):
-    with pytest.raises(DataError, match=r"no data set 'ml-100', did you mean 'ml-100k'\?"):
+    with pytest.raises(DataError, match=r"or directory 'ml-100', did you mean 'ml-100k'\?"):
         load("ml-100")
     path = write("mine/u.data", U_DATA)
     assert load(str(path.parent)).name == "mine"

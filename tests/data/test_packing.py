@@ -102,7 +102,7 @@ def test_packing_by_hand():
 
 @pytest.mark.parametrize("lengths", [[3, 11], [0, 3], [-1]])
 def test_sequences_that_fit_no_row_are_refused(lengths):
-    with pytest.raises(ConfigError, match=r"lengths of -?\d+ to -?\d+ do not fit rows of 10"):
+    with pytest.raises(ConfigError, match=r"of length -?\d+ to -?\d+ do not fit rows of 10"):
         pack(np.array(lengths), 10)
 
 

@@ -188,7 +188,7 @@ MALFORMED = [
     ("x.inter", "user_id:token\titem_id:token\n1\n", ["x.inter", "line 2: 1 fields"]),
     ("x.inter", "user_id\titem_id\n1\t2\n", ["line 1: column 'user_id' is not 'name:type'"]),
     ("x.inter", "user_id:token\n1\n", ["line 1: no column 'item_id'; columns: user_id"]),
-    ("x.txt", "1 2 3\n2\n1 4\n", ["line 2: user '2' has no items", "line 3: user '1' was on"]),
+    ("x.txt", "1 2 3\n2\n1 4\n", ["line 2: user '2' has no items", "3: user '1' is already on"]),
     ("x.jsonl", '{"a": \n', ["x.jsonl", "line 1: not JSON"]),
     ("x.jsonl", '[1]\n', ["line 1: not a JSON object"]),
     ("x.jsonl", '{"asin": "B", "reviewerID": "U"}\n', ["no unixReviewTime or timestamp; fields"]),
@@ -253,7 +253,7 @@ def test_an_unknown_format_lists_the_known_ones(write):
 def test_several_review_files_ask_for_one(write):
     write("a/one.jsonl", "{}\n")
     path = write("a/two.jsonl", "{}\n")
-    with pytest.raises(DataError, match=r"found: one\.jsonl, two\.jsonl; name the review file"):
+    with pytest.raises(DataError, match=r"found: one\.jsonl, two\.jsonl; give the path"):
         read(path.parent)
     with pytest.raises(DataError, match="no reviewerID or user_id; fields: none"):
         read_amazon(path)

@@ -120,7 +120,7 @@ def test_a_global_split_refuses_orders_and_empty_parts(small):
         global_time_split(small, 0, 5)
     with pytest.raises(ConfigError, match="not before"):
         global_time_split(small, 5, 5)
-    with pytest.raises(DataError, match="only the order"):
+    with pytest.raises(DataError, match="only tells the order"):
         global_time_split(dataclasses.replace(small, time_unit="order"), 2, 5)
 
 

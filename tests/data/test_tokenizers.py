@@ -110,7 +110,7 @@ def test_code_beside_a_tokenizer_is_not_run(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"no tokenizer in this directory \(it holds nothing\); .*save_tokenizer"),
+        ({}, r"this directory has no tokenizer \(it holds nothing\); .*save_tokenizer"),
         # transformers would make an empty tokenizer of this.
         ({"config.json": '{"model_type": "gpt2"}'}, r"it holds config.json\); expected tokenizer"),
         ({"vocab.json": "{}"}, "expected tokenizer.json or vocab.json with merges.txt"),
@@ -271,7 +271,7 @@ def test_unigram_reads_the_name_of_a_byte_as_text(reloaded):
             train_unigram,
             {"texts": [chr(0x4E00 + n) for n in range(100)], "vocab_size": 400},
             ConfigError,
-            "vocab_size=400: .* needs about 195 characters .* at least 454",
+            "vocab_size=400: .* needs about 195 characters, .* at least 454",
         ),
     ],
 )

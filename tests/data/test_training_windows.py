@@ -142,9 +142,9 @@ def test_without_an_encoder_windows_are_padded_on_the_left():
 
 def test_empty_histories_and_wrong_sizes_are_refused():
     histories = [np.array([1]), np.array([], np.int32)]
-    with pytest.raises(DataError, match=r"1 of 2 users have no items .* first user 1"):
+    with pytest.raises(DataError, match=r"1 of 2 users have no items .* first is user 1"):
         training_sequences(histories, length=4, batch_size=2, seed=0)
-    with pytest.raises(DataError, match="no users"):
+    with pytest.raises(DataError, match="no users to train on"):
         training_sequences([], length=4, batch_size=2, seed=0)
     for options in ({"length": 0}, {"batch_size": 0}, {"shard": (0, 3)}, {"shard": (1, 1)}):
         with pytest.raises(ConfigError):
