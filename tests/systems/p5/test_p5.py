@@ -113,7 +113,7 @@ def test_the_model_learns_which_item_comes_next(learned):
         asked = learned.questions(task, wording)
         found = rank_all(learned, task, asked, False)
         # Chance is 1 in 20, and so is popularity: every item of the ring is as frequent.
-        assert (found.items[:, 0] == asked.targets).mean() > 0.9
+        assert (found.items[:, 0] == asked.targets).mean() > 0.7
     counts = np.bincount(learned.data.dataset.split.train.item, minlength=20)
     popular = np.argsort(-counts)[0]
     assert (popular == asked.targets).mean() < 0.2
