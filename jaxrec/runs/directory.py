@@ -54,7 +54,16 @@ def is_run(directory: Path) -> bool:
       >>> is_run(Path("no such directory"))
       False
     """
-    return (directory / "config.json").exists()
+    path = directory / "config.json"
+    if not path.exists():
+        return False
+    try:
+        settings = read_json(path)
+    except DataError:
+        # Whoever reads the run reports the damage.
+        return True
+    # A checkpoint of Hugging Face has a config.json too, which names the type of its model.
+    return "model_type" not in settings
 
 
 def create_run(

@@ -71,7 +71,7 @@ class Domain:
         Returns:
           Means over users, by metric.
         """
-        first, found = 0, []
+        first, metrics = 0, []
         for part, users in zip(self.parts, self.users, strict=True):
             start, end = first, first + part.num_items
 
@@ -80,9 +80,11 @@ class Domain:
                 return score({"history": history})[:, start:end]
 
             rows = ranking_batches(part, "valid", filter_seen, users=users)
-            found.append(evaluate(ranked, rows, ks, TIES))
+            metrics.append(evaluate(ranked, rows, ks, TIES))
             first = end
-        return average({name: np.concatenate([f[name] for f in found]) for name in found[0]})
+        return average(
+            {name: np.concatenate([part[name] for part in metrics]) for name in metrics[0]}
+        )
 
 
 def load_domains(

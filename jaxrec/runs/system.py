@@ -142,15 +142,15 @@ def offered(config: Any, function: str) -> Callable[..., Any]:
       'recommend'
     """
     system = system_of(config)
-    found = getattr(system, function, None)
-    if found is None:
+    offer = getattr(system, function, None)
+    if offer is None:
         able = [name for name in system_names() if hasattr(_module(name), function)]
         instead = getattr(system, "INSTEAD", {}).get(function, "")
         raise ConfigError(
             f"{short_name(config)} does not offer {_COMMANDS.get(function, function)}; "
             f"systems that do: {', '.join(able) or 'none'}{instead and f'; {instead}'}"
         )
-    return cast(Callable[..., Any], found)
+    return cast(Callable[..., Any], offer)
 
 
 def system_names() -> list[str]:

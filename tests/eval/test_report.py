@@ -332,7 +332,16 @@ def clicks():
         "heading": "rule, users split",
         "tables": {"rating": {"model, text": {"rmse": 0.955}}},
     }
-    facts = SystemFacts(name="Asker", metric="mean_auc", has_ids=False, variants=("untuned",))
+    facts = SystemFacts(
+        name="Asker",
+        summary="It asks.",
+        tags=("asking",),
+        metric="mean_auc",
+        has_ids=False,
+        recommends=False,
+        variants=("untuned",),
+        python="open_it('{folder}')",
+    )
     metrics = [
         {"step": step, "loss": 1.0, "valid/mean_auc": 0.5, "valid/auc": 0.4} for step in (1, 2)
     ]
@@ -354,6 +363,9 @@ def test_a_system_without_rankings_or_ids_has_a_page_and_a_card():
     assert "| model, text | 0.9550 |" in card
     assert "| model | 0.7100 [0.600, 0.800] | 12 |" in card
     assert "Item text encoder" not in card
+    assert "- asking" in card and "It asks. `report.html`" in card
+    assert "jaxrec eval a\n" in card and "jaxrec recommend" not in card
+    assert "    open_it('a')" in card
 
 
 def test_a_run_that_measured_no_main_metric_shows_its_tables():

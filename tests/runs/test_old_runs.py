@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrec.core import ConfigError, flatten
-from jaxrec.runs.directory import load_run
+from jaxrec.core import ConfigError, DataError, flatten
+from jaxrec.runs.directory import is_run, load_run
 from jaxrec.runs.old_names import IGNORED, current
 from jaxrec.runs.system import config_class, short_name
 
@@ -82,3 +82,17 @@ def test_the_earliest_runs_name_no_system(tmp_path):
     del settings["system"]
     (tmp_path / "config.json").write_text(json.dumps(settings))
     assert short_name(load_run(tmp_path)) == "generative"
+
+
+def test_a_checkpoint_of_hugging_face_is_no_run(tmp_path):
+    path = tmp_path / "config.json"
+    assert not is_run(tmp_path)
+    path.write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    assert not is_run(tmp_path)
+    path.write_text((OLD / "sasrec.json").read_text())
+    assert is_run(tmp_path)
+    # A damaged run is a run, so nothing is written over it.
+    path.write_text("{")
+    assert is_run(tmp_path)
+    with pytest.raises(DataError, match=r"config\.json is not valid JSON"):
+        load_run(tmp_path)

@@ -100,10 +100,10 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
             f"{directory} was tuned by tune.method {method}, whose parameters cannot be merged "
             f"into kernels; keep it beside its base{apart}"
         )
-    found = load_variables(config, codes, directory)
-    model = Pretrained(spec=make_spec(config, codes), params={"params": found["params"]})
-    if TUNED in found:
-        model = merged(model, {TUNED: found[TUNED]})
+    variables = load_variables(config, codes, directory)
+    model = Pretrained(spec=make_spec(config, codes), params={"params": variables["params"]})
+    if TUNED in variables:
+        model = merged(model, {TUNED: variables[TUNED]})
     params = {"params": dequantize_params(model.params["params"])}
     return dataclasses.replace(model, params=params)
 
@@ -123,12 +123,12 @@ def adapter(config: Config, codes: ItemCodes, directory: Path) -> tuple[Pretrain
             f"{directory} trained all parameters, so there is no adapter: jaxrec export "
             f"{directory} --to hf"
         )
-    found = load_variables(config, codes, directory)
-    leaves = flatten_dict(found["params"], sep="/")
+    variables = load_variables(config, codes, directory)
+    leaves = flatten_dict(variables["params"], sep="/")
     trees = [shapes.trainable.get(name, {}) for name in ("params", ROWS)]
     besides = {path: leaves[path] for tree in trees for path in flatten_dict(tree, sep="/")}
     params, _ = _read_base(config, codes, jax.random.key(config.train.seed))
-    trained = {TUNED: found[TUNED], "params": unflatten_dict(besides, sep="/")}
+    trained = {TUNED: variables[TUNED], "params": unflatten_dict(besides, sep="/")}
     return Pretrained(spec=make_spec(config, codes), params=params), trained
 
 

@@ -24,9 +24,9 @@ from jaxrec.texts import clicks as click_table
 from jaxrec.texts.tuned import TextModel
 
 CONFIG = """
+from jaxrec.data import DataConfig
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.config import DataConfig
-from jaxrec.systems.tallrec_config import ClickEvalConfig, TallrecConfig
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
 from jaxrec.train import TrainConfig
 
 def get_config():
