@@ -39,7 +39,7 @@ class Answers:
 
     Example:
       >>> from jaxrec.data import train_unigram
-      >>> tokenizer = train_unigram(["yes", "no"], 300, words=["yes", "no"])
+      >>> tokenizer = train_unigram(["yes", "no"], 400, words=["yes", "no"])
       >>> answers = Answers.of_texts(tokenizer, ["yes", "no"], len(tokenizer))
       >>> len(answers)
       2
@@ -130,17 +130,11 @@ def choose_answers(
       ConfigError: more beams than answers, or a request with a random key.
 
     Example:
-      The best two answers to two prompts, of which the first must not get answer 0:
+      The ten best items of each user among those that are new to the user::
 
-      >>> from jaxrec.ids import simple
-      >>> from jaxrec.testing import random_params, tiny_model
-      >>> answers = Answers.of_codes(simple.independent(3), first=2)
-      >>> model = EncoderDecoder(tiny_model(5))
-      >>> prompts = Prompts(tokens=jnp.array([[2, 1], [3, 4]]))
-      >>> ask = (SearchOptions(beams=2), Request.excluding([[0], []]))
-      >>> items, _ = choose_answers(model, random_params(model), answers, prompts, *ask)
-      >>> sorted(items[0].tolist())
-      [1, 2]
+        options = SearchOptions(beams=10, normalize="vocabulary")
+        request = Request.excluding(histories)
+        items, scores = choose_answers(model, params, answers, prompts, options, request)
     """
     widest = options.beams if isinstance(options.beams, int) else options.beams[-1]
     if widest > len(answers):
@@ -175,15 +169,11 @@ def score_answers(
     few dozen answers.
 
     Example:
-      A set of three IDs, whose tokens follow two others:
+      The probability of "yes", where `prompts` ask yes-or-no questions::
 
-      >>> from jaxrec.ids import simple
-      >>> from jaxrec.testing import random_params, tiny_model
-      >>> answers = Answers.of_codes(simple.independent(3), first=2)
-      >>> model = EncoderDecoder(tiny_model(5))
-      >>> prompts = Prompts(tokens=jnp.array([[2, 1], [3, 4]]))
-      >>> score_answers(model, random_params(model), answers, prompts).shape
-      (2, 3)
+        answers = Answers.of_texts(tokenizer, ["yes", "no"], len(tokenizer))
+        scores = score_answers(model, params, answers, prompts)
+        yes = np.exp(scores[:, 0])
     """
     options = SearchOptions(beams=len(answers), normalize="vocabulary")
     items, scores = choose_answers(
@@ -221,13 +211,12 @@ def write_answers(
       `[N, K]` int32 answers, best first, -1 where a beam wrote something else.
 
     Example:
-      >>> from jaxrec.ids import simple
-      >>> from jaxrec.testing import random_params, tiny_model
-      >>> answers = Answers.of_codes(simple.independent(3), first=2)
-      >>> model = EncoderDecoder(tiny_model(5))
-      >>> prompts = Prompts(tokens=jnp.array([[2, 1], [3, 4]]))
-      >>> write_answers(model, random_params(model), answers, prompts, beams=2, end=1).shape
-      (2, 2)
+      The share of written texts that are no answer::
+
+        numbers = write_answers(
+            model, params, answers, prompts, beams=10, end=tokenizer.eos_token_id
+        )
+        invalid = (numbers < 0).mean()
     """
     options = TextOptions(max_tokens=answers.tokens.shape[1] + 1, eos=(end,), start=start)
     numbers, count = [], len(prompts.tokens)

@@ -95,14 +95,11 @@ def answer_gaps(
         logits. TALLRec's published script ranks by it, through a second softmax.
 
     Example:
-      >>> from jaxrec.data import encode_instructions, train_bpe
-      >>> from jaxrec.testing import random_params, tiny_model
-      >>> tokenizer = train_bpe(["Yes. No."], vocab_size=300)
-      >>> rows = encode_instructions(tokenizer, [Instruction("Like it?", "", "Yes.")], 400)
-      >>> model = CausalLM(tiny_model(len(tokenizer)))
-      >>> answers = answer_tokens(tokenizer, "Yes.", "No.")
-      >>> answer_gaps(model, random_params(model), rows, answers, batch_size=1).shape
-      (1,)
+      Instructions by how much the model prefers "Yes." to "No."::
+
+        rows = encode_instructions(tokenizer, instructions, max_tokens)
+        answers = answer_tokens(tokenizer, "Yes.", "No.")
+        order = np.argsort(-answer_gaps(model, params, rows, answers))
     """
     parts = []
     for start in range(0, len(rows), batch_size):

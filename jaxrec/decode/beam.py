@@ -100,11 +100,13 @@ def search_items(
     Example:
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
-      >>> history = read_histories(case.model, case.params, case.prompts)
-      >>> ask = (SearchOptions(beams=6), Request.excluding([[4], [0, 1], []]))
-      >>> best = search_items(case.model, case.params, case.catalogue, history, *ask)
-      >>> sorted(best.items[1].tolist())
-      [-1, -1, 2, 3, 4, 5]
+      >>> request = Request.excluding([[4], [0, 1], []])
+      >>> def recommend(params):
+      ...     history = read_histories(case.model, params, case.prompts)
+      ...     options = SearchOptions(beams=4)
+      ...     return search_items(case.model, params, case.catalogue, history, options, request)
+      >>> jax.eval_shape(recommend, case.params).items.shape
+      (3, 4)
     """
     options.check_key(request.key)
     index = catalogue.index

@@ -119,9 +119,11 @@ def read_histories(
     Example:
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
-      >>> history = read_histories(case.model, case.params, case.prompts)
-      >>> history.users, history.position.shape
-      (1, (3, 1))
+      >>> def read(params):
+      ...     return read_histories(case.model, params, case.prompts)
+      >>> history = jax.eval_shape(read, case.params)
+      >>> history.users, history.state.shape
+      (1, (3, 1, 16))
     """
     users, room = options.users, options.room
     if (users > 1) != (prompts.segments is not None):
@@ -233,11 +235,12 @@ def extend_histories(
     Example:
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
-      >>> history = read_histories(case.model, case.params, case.prompts, ReadOptions(room=1))
       >>> new = jnp.array([[2], [3], [0]])  # one item, one item, none
-      >>> longer = extend_histories(case.model, case.params, history, new)
-      >>> (longer.position - history.position)[:, 0].tolist()
-      [1, 1, 0]
+      >>> def read(params):
+      ...     history = read_histories(case.model, params, case.prompts, ReadOptions(room=1))
+      ...     return extend_histories(case.model, params, history, new)
+      >>> jax.eval_shape(read, case.params).position.shape
+      (3, 1)
     """
     if isinstance(model, EncoderDecoder):
         raise ConfigError("an encoder reads a whole history at once; use read_histories")

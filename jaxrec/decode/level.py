@@ -168,9 +168,10 @@ def search_step(
     Example:
       >>> import numpy as np
       >>> index = ItemIndex.build(np.array([[0], [2]]), (3,))
-      >>> root, logits = jnp.zeros((1, 1), jnp.int32), jnp.array([[[1.0, 9.0, 2.0]]])
-      >>> step = search_step(TrieLevel(index, 0), root, jnp.zeros((1, 1)), CodeLogits(logits), 2)
-      >>> step.code.tolist()
+      >>> def best_two(node, score, logits):
+      ...     return search_step(TrieLevel(index, 0), node, score, CodeLogits(logits), 2).code
+      >>> logits = jnp.array([[[1.0, 9.0, 2.0]]])
+      >>> jax.jit(best_two)(jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1)), logits).tolist()
       [[2, 0]]
     """
     if level.sparse:

@@ -61,10 +61,11 @@ def next_items(
     Example:
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
-      >>> given = (case.model, case.params, case.catalogue, case.prompts)
-      >>> best = next_items(*given, SearchOptions(beams=1), places=6)
-      >>> sorted(best.items[0].tolist())
-      [0, 1, 2, 3, 4, 5]
+      >>> def recommend(params):
+      ...     given = (case.model, params, case.catalogue, case.prompts)
+      ...     return next_items(*given, SearchOptions(beams=1), places=5)
+      >>> jax.eval_shape(recommend, case.params).items.shape
+      (3, 5)
     """
     if options.strategy.kind != "best":
         raise ConfigError(

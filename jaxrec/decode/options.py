@@ -74,8 +74,8 @@ class Request:
       key: typed random key; only for strategies that draw at random.
 
     Example:
-      >>> Request.excluding([[3, 5], []]).excluded[:, :3].tolist()
-      [[3, 5, -1], [-1, -1, -1]]
+      >>> Request.excluding([[3, 5], []]).excluded[:, -3:].tolist()
+      [[-1, 3, 5], [-1, -1, -1]]
     """
 
     allowed: jax.Array | None = None

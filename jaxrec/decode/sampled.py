@@ -99,10 +99,11 @@ def sample_items(
     Example:
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
-      >>> given = (case.model, case.params, case.catalogue, case.prompts)
-      >>> best = sample_items(*given, Request(key=jax.random.key(0)), places=4)
-      >>> best.items.shape, len(set(best.items[0].tolist()))
-      ((3, 4), 4)
+      >>> def recommend(params, key):
+      ...     given = (case.model, params, case.catalogue, case.prompts)
+      ...     return sample_items(*given, Request(key=key), places=4)
+      >>> jax.eval_shape(recommend, case.params, jax.random.key(0)).items.shape
+      (3, 4)
     """
     options = SearchOptions(beams=draws.count, strategy=draws.strategy)
     drawn = beam_search(model, params, catalogue, prompts, options, Request(key=request.key))

@@ -174,9 +174,10 @@ def beam_generate(
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
       >>> options = TextOptions(max_tokens=2)
-      >>> best = beam_generate(case.model, case.params, case.prompts, options, beams=3)
-      >>> best.tokens.shape, bool((best.scores[:, 0] >= best.scores[:, 1]).all())
-      ((3, 3, 2), True)
+      >>> def write(params):
+      ...     return beam_generate(case.model, params, case.prompts, options, beams=4)
+      >>> jax.eval_shape(write, case.params).tokens.shape
+      (3, 4, 2)
     """
     if beams < 1:
         raise ConfigError(f"beams must be at least 1, got {beams}")

@@ -69,10 +69,12 @@ def beam_attention(
     Example:
       Two beams see one history of three tokens and one token of their own:
 
-      >>> key, own = jnp.zeros((1, 1, 3, 4)), jnp.zeros((1, 2, 1, 1, 4))
-      >>> history = SharedHistory(key=key, value=key + 4.0, valid=jnp.ones((1, 3), bool))
-      >>> beam_attention(jnp.ones((1, 2, 1, 4)), history, (own, own))[0, :, 0, 0].tolist()
-      [3.0, 3.0]
+      >>> import numpy as np
+      >>> past, own = np.zeros((1, 1, 3, 4), np.float32), np.zeros((1, 2, 1, 1, 4), np.float32)
+      >>> history = SharedHistory(key=past, value=past + 4, valid=np.ones((1, 3), bool))
+      >>> out = jax.jit(beam_attention)(own[:, :, 0], history, (own, own))
+      >>> print(f"{out[0, 0, 0, 0]:.3f}")
+      3.000
     """
     _check(query, history, suffix)
     terms = ScoreTerms() if terms is None else terms

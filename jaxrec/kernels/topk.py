@@ -73,7 +73,7 @@ def grouped_top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     Cost a row: one read of N scores, then two selections among about sqrt(N k) numbers.
 
     Example:
-      >>> best, place = grouped_top_k(jnp.arange(1000.0), 2)
+      >>> best, place = jax.jit(grouped_top_k, static_argnums=1)(jnp.arange(1000.0), 2)
       >>> best.tolist(), place.tolist()
       ([999.0, 998.0], [999, 998])
     """

@@ -202,5 +202,5 @@ def test_a_tokenizer_whose_words_depend_on_their_neighbours_is_refused():
     backend.decoder = tokenizers.decoders.WordPiece()
     with pytest.raises(ConfigError, match="decoder WordPiece; expected byte-level"):
         token_bytes(transformers.PreTrainedTokenizerFast(tokenizer_object=backend))
-    with pytest.raises(ConfigError, match="no fast tokenizer"):
+    with pytest.raises(ConfigError, match="not a fast tokenizer"):
         token_bytes(object())
