@@ -23,9 +23,10 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
       >>> from jaxrec.train import TrainConfig
       >>> config = TrainConfig(lr=0.1, warmup_steps=0, schedule="constant", weight_decay=0.0)
       >>> optimizer, params = make_optimizer(config), {"kernel": jnp.zeros(2)}
-      >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
-      >>> updates["kernel"].tolist()  # a gradient of 0 changes nothing
-      [0.0, 0.0]
+      >>> gradient = {"kernel": jnp.array([3.0, -4.0])}
+      >>> updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+      >>> [round(x, 3) for x in updates["kernel"].tolist()]  # AdamW's first step is -lr · sign
+      [-0.1, 0.1]
     """
     schedule = make_schedule(config)
     if config.optimizer == "adamw":

@@ -71,7 +71,7 @@ def test_unmeasured_checkpoints_alone_have_no_best(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state_of(1), {})
         assert checkpoints.best is None
-        with pytest.raises(DataError, match="no measured checkpoint is left"):
+        with pytest.raises(DataError, match="no checkpoint with a validation score is left"):
             checkpoints.restore_best(state_of(0))
 
 
@@ -128,7 +128,7 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_as_it_was_saved_or_set_aside
             found[step] += 1
             words = capsys.readouterr().err
             if step == 1:
-                assert "warning: checkpoint" in words and "going on from step 1" in words
+                assert "warning: checkpoint" in words and "resuming from step 1" in words
                 aside = copy / "2.damaged"
                 after = {p.relative_to(aside): p.read_bytes() for p in _files(aside)}
                 assert after == before

@@ -128,7 +128,7 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(tmp_path, unb
         contextlib.ExitStack() as stack,
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(
-            ResourceError, match=r"could not save a checkpoint to .*checkpoints \(.*free space"
+            ResourceError, match=r"cannot save a checkpoint to .*checkpoints \(.*free space"
         ),
     ):
         patch.setattr("jaxrec.train.metrics.MetricWriter.write", lambda *_: None)
