@@ -1,4 +1,4 @@
-"""Item vectors of ID codes: values, assignment, cosine scores, and parts that are held still."""
+"""Item vectors from ID codes: values, assignment, cosine scores and frozen parts."""
 
 import dataclasses
 import functools

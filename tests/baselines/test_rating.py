@@ -1,4 +1,4 @@
-"""Rating baselines: by hand, by scikit-learn, and the figures that MovieLens-100K is known for."""
+"""Rating baselines by hand, against scikit-learn, and with known results on MovieLens-100K."""
 
 import numpy as np
 from sklearn.linear_model import Ridge

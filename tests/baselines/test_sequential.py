@@ -1,4 +1,4 @@
-"""What the neural sequential baselines share: objectives, draws, masks, settings."""
+"""Objectives, draws, masks and settings that the neural sequential baselines share."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The plot of code use shows the counts it is given."""
+"""The figure of code use shows the counts that it is given."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Ratings in texts, their errors, and metrics of texts against libraries and by hand."""
+"""Ratings parsed from texts, rating errors and text metrics, against libraries and by hand."""
 
 import math
 

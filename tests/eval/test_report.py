@@ -201,7 +201,7 @@ def test_every_system_and_number_is_shown():
 
 
 def with_text(used, rows):
-    """The whole, of a run that used one encoder and measured some."""
+    """A complete run that used one encoder and compared several."""
     parts = whole()
     encoders = a_report()["text_encoders"] | {"rows": rows}
     return dataclasses.replace(

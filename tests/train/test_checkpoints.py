@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, damage of every kind, arrays that change while they are written."""
+"""Checkpoints: retention, all kinds of damage, and arrays that change while they are written."""
 
 import shutil
 
@@ -94,7 +94,7 @@ def test_arrays_that_are_donated_while_they_are_written_are_saved_as_they_were(t
 
 
 def damages(path):
-    """Contents that the file may be left with: cut off, empty, gone, one bit of it turned."""
+    """Possible contents of a damaged file: truncated, empty, missing, or with one bit flipped."""
     whole = path.read_bytes()
     yield whole[: len(whole) // 2]
     yield b""
@@ -206,7 +206,7 @@ def test_a_state_with_an_infinity_is_not_saved(tmp_path):
 
 
 def by_hand(array):
-    """MurmurHash3's finalizer over bits and places, in Python's whole numbers."""
+    """MurmurHash3's finalizer over bits and places, in Python integers."""
     bits = array.reshape(-1).view(f"uint{8 * array.dtype.itemsize}").tolist()
     total = 0
     for place, h in enumerate(bits):

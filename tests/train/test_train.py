@@ -1,4 +1,4 @@
-"""The training loop: resume, accumulation, early stopping, checkpoints."""
+"""The training loop: resumption, accumulation, early stopping and checkpoints."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ TRUTH = np.array([1.0, -2.0, 0.5], np.float32)
 
 
 class Batches:
-    """Rows of a linear regression; checkpointable."""
+    """Rows of a linear regression, with a position that can be saved."""
 
     def __init__(self, size=8):
         self.place, self.size = 0, size
