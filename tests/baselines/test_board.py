@@ -1,4 +1,4 @@
-"""Counting baselines on canonical ML-100K reach the protocol's reference results exactly."""
+"""Counting baselines on canonical ML-100K reach the protocol's reference results to all digits."""
 
 import functools
 
