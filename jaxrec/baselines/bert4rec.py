@@ -27,6 +27,11 @@ class Bert4RecConfig(SequentialConfig):
       mask_share: ρ, share of a history's items that are masked; at least one item is masked.
       last_share: share of the histories in which only the last item is masked, as it is in
         recommendation (section 3.6; the published data hold one such copy for ten others).
+
+    Example:
+      >>> config = Bert4RecConfig(width=32, mask_share=0.4)
+      >>> config.objective, config.depth
+      ('cross_entropy', 2)
     """
 
     title: ClassVar[str] = "bert4rec"

@@ -28,6 +28,11 @@ class CaserConfig(SequentialConfig):
       heights: h of the horizontal filters, each at most L.
       horizontal: number of horizontal filters of each height.
       vertical: number of vertical filters.
+
+    Example:
+      >>> config = CaserConfig(image=5, heights=(2, 3), horizontal=8)
+      >>> config.horizontal * len(config.heights)  # all horizontal filters
+      16
     """
 
     title: ClassVar[str] = "caser"

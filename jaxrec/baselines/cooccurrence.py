@@ -155,7 +155,7 @@ def fit(
     check_dense(num_items)
     if window < 1 or not smoothing >= 0:
         raise ConfigError(
-            f"window must be at least 1 and smoothing at least 0, got {window} and {smoothing}"
+            f"window {window} must be at least 1 and smoothing {smoothing} must be at least 0"
         )
     c = forward_counts(train_sequences, num_items, lambda d: 1 / d, window)
     total = c.sum(axis=1, keepdims=True) + np.float32(smoothing)

@@ -24,6 +24,11 @@ class Gru4RecConfig(SequentialConfig):
 
     Attributes:
       depth: number of recurrent layers.
+
+    Example:
+      >>> config = Gru4RecConfig(width=32, objective="bpr", negatives=4)
+      >>> config.max_items, config.tied  # the scores have a table of their own
+      (50, False)
     """
 
     title: ClassVar[str] = "gru4rec"

@@ -65,8 +65,8 @@ def fit(
     """
     if min(width, iterations) < 1 or not min(alpha, regularization) > 0:
         raise ConfigError(
-            "width and iterations must be at least 1, alpha and regularization above 0; got "
-            f"{width}, {iterations}, {alpha} and {regularization}"
+            f"width {width} and iterations {iterations} must be at least 1, and alpha {alpha} and "
+            f"regularization {regularization} must be above 0"
         )
     user, item, _ = flatten(train_sequences, num_items)
     users = _Rows(user, item, len(train_sequences), width)

@@ -22,6 +22,11 @@ class BprConfig(PairwiseConfig):
     Attributes:
       width: D.
       regularization: λ, weight decay of the factors that an interaction reads.
+
+    Example:
+      >>> config = BprConfig(width=16, negatives=2)
+      >>> config.build(num_users=10, num_items=20).width
+      16
     """
 
     title: ClassVar[str] = "bpr"

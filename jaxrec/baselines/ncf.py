@@ -33,6 +33,11 @@ class NeuMfConfig(PairwiseConfig):
       width: D, predictive factors of each part: the width of the product's tables and of the last
         layer of the network.
       layers: hidden layers of the network; each is half as wide as the one before it.
+
+    Example:
+      >>> config = NeuMfConfig(part="gmf", width=8)
+      >>> config.build(num_users=10, num_items=20).part
+      'gmf'
     """
 
     title: ClassVar[str] = "neumf"

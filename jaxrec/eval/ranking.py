@@ -107,7 +107,7 @@ def ndcg(block: TiedBlock, k: int, ties: Ties = "average") -> np.ndarray:
 
     Example:
       >>> import numpy as np
-      >>> ndcg(TiedBlock(better=np.array([0, 2]), tied=np.array([1, 1])), k=10).tolist()
+      >>> ndcg(TiedBlock(better=np.array([0, 2]), tied=np.array([1, 1])), k=10).round(3).tolist()
       [1.0, 0.5]
     """
     return _expected_gain(block, lambda r: 1 / np.log2(r + 2), k, ties)
@@ -120,7 +120,7 @@ def mrr(block: TiedBlock, k: int | None = None, ties: Ties = "average") -> np.nd
 
     Example:
       >>> import numpy as np
-      >>> mrr(TiedBlock(better=np.array([0, 3]), tied=np.array([1, 1]))).tolist()
+      >>> mrr(TiedBlock(better=np.array([0, 3]), tied=np.array([1, 1]))).round(3).tolist()
       [1.0, 0.25]
     """
     return _expected_gain(block, lambda r: 1 / (r + 1), k, ties)

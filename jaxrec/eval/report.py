@@ -135,8 +135,8 @@ def _context(parts: RunParts) -> dict[str, Any]:
     rival = max(measured, key=lambda name: baselines[name][headline[0]], default=None)
     ranked = f"valid/{parts.system.metric}"
     validations = [row for row in parts.metrics if ranked in row]
-    # Among equals the first is marked, as the training loop does.
-    best = max(validations, key=lambda row: row[ranked], default=None)
+    # Among equal validations the last one is the best, as in `train.Checkpoints.best`.
+    best = max(validations, key=lambda row: (row[ranked], row["step"]), default=None)
     facts = dict(parts.env.get("data", {})) | (dict(report["protocol"]) if report else {})
     return {
         "parts": parts,
@@ -221,10 +221,10 @@ def _text(parts: RunParts) -> dict[str, Any]:
         sentence = "The item IDs use no item texts."
     else:
         unit = "words and word pairs" if facts["directory"] is None else "sentences"
-        wide = f" with {facts['encoder_width']} columns" if facts["encoder_width"] else ""
+        wide = f", {facts['encoder_width']} wide" if facts["encoder_width"] else ""
         sentence = (
-            f"The item IDs use item texts, which {facts['encoder']} encodes as vectors of "
-            f"{unit}{wide}; a truncated SVD reduces these to {facts['width']} columns."
+            f"The item IDs use item texts, encoded by {facts['encoder']} as vectors of "
+            f"{unit}{wide}, and reduced to {facts['width']} columns by a truncated SVD."
         )
     return {
         "sentence": sentence,

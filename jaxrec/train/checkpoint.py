@@ -310,8 +310,8 @@ class Checkpoints:
 
     def _failed(self, error: Exception) -> ResourceError:
         return ResourceError(
-            f"could not save a checkpoint to {self.directory} ({_one_line(error)}); free space "
-            "and start the same command again to resume from the last one"
+            f"cannot save a checkpoint to {self.directory} ({_one_line(error)}); free space on the "
+            "disk and start the same command again to resume from the last checkpoint"
         )
 
 

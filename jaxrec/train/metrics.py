@@ -8,7 +8,16 @@ from jaxrec.core import ResourceError, is_writer, write_text
 
 
 class MetricWriter:
-    """Writes scalars of a run to `metrics.jsonl` and `tb/`; only the first process writes."""
+    """Writes scalars of a run to `metrics.jsonl` and `tb/`; only the first process writes.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with MetricWriter(pathlib.Path(folder)) as writer:
+      ...         writer.write(1, {"loss": 2.5})
+      ...     read_metrics(pathlib.Path(folder) / "metrics.jsonl")
+      [{'step': 1, 'loss': 2.5}]
+    """
 
     def __init__(self, directory: Path, resume_step: int = 0) -> None:
         """Open for appending after `resume_step`; later lines, whose work is lost, are removed."""

@@ -19,13 +19,15 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     Adafactor runs without parameter scaling, as in Lester et al. 2021, appendix A.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxrec.train import TrainConfig
       >>> config = TrainConfig(lr=0.1, warmup_steps=0, schedule="constant", weight_decay=0.0)
       >>> optimizer, params = make_optimizer(config), {"kernel": jnp.zeros(2)}
-      >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
-      >>> updates["kernel"].tolist()  # a gradient of 0 changes nothing
-      [0.0, 0.0]
+      >>> gradient = {"kernel": jnp.array([3.0, -4.0])}
+      >>> with jax.numpy_dtype_promotion("standard"):  # Optax needs it
+      ...     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+      >>> [round(x, 3) for x in updates["kernel"].tolist()]  # AdamW's first step is -lr · sign
+      [-0.1, 0.1]
     """
     schedule = make_schedule(config)
     if config.optimizer == "adamw":

@@ -1,4 +1,4 @@
-"""Counting baselines on canonical ML-100K: the board of the protocol, to all its digits."""
+"""Counting baselines on canonical ML-100K reach the protocol's reference results to all digits."""
 
 import functools
 

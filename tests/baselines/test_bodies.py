@@ -39,7 +39,7 @@ def tokens_of(max_items=5):
 
 
 def random_tree(shapes, scale=0.4, seed=0):
-    """Values large enough that a wrong gate, filter or mask shows."""
+    """Values large enough to reveal a wrong gate, filter or mask."""
     leaves, tree = jax.tree.flatten(nn.meta.unbox(shapes))
     rng = np.random.default_rng(seed)
     return tree.unflatten(
@@ -241,7 +241,7 @@ def test_sasrec_with_cross_entropy_is_the_decoder_with_one_token_an_item():
 
 
 def published(width, depth, heads, length):
-    """The published network as its PyTorch ports have it: states of `[B, T, D]` vectors."""
+    """The published network, as in its PyTorch ports: states from `[B, T, D]` vectors."""
     norms = [torch.nn.LayerNorm(width, eps=1e-8) for _ in range(2 * depth + 1)]
     attentions = [torch.nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(depth)]
     convolutions = [torch.nn.Conv1d(width, width, 1) for _ in range(2 * depth)]

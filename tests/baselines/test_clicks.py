@@ -1,4 +1,4 @@
-"""Click mode: losses by hand, what the score reads, and learning whom and what to believe."""
+"""Click mode: losses by hand, the inputs of the score, and learning from feedback."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ score = jax.jit(click_scores, static_argnames=("config", "num_items"))
 
 
 def examples(count=400, seed=0):
-    """Users who like even or odd items; a history says which, by what they liked of it."""
+    """Users who like either even or odd items; the feedback of a history tells which."""
     rng = np.random.default_rng(seed)
     kind, length = rng.integers(0, 2, count), rng.integers(1, 6, count)
     history = rng.integers(0, ITEMS, (count, 5))

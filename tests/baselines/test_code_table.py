@@ -1,4 +1,4 @@
-"""Item vectors of ID codes: values, assignment, cosine scores, and parts that are held still."""
+"""Item vectors from ID codes: values, assignment, cosine scores and frozen parts."""
 
 import dataclasses
 import functools
@@ -16,6 +16,7 @@ from jaxrec.baselines.sequential_loss import sequence_loss
 from jaxrec.core import ConfigError
 from jaxrec.data import Buckets, Windows
 from jaxrec.ids import ItemCodes
+from jaxrec.objectives import semi_synthetic
 from jaxrec.testing import tiny_interactions
 from jaxrec.train import Start, TrainConfig, Validation
 
@@ -108,7 +109,21 @@ def test_the_contrastive_loss_of_a_batch_is_the_sum_over_its_predictions():
     assert float(loss.total) == pytest.approx(total, rel=1e-4)
     with_fakes = dataclasses.replace(config, synthetic=0.75)
     more = jax.jit(functools.partial(sequence_loss, with_fakes, model))(variables, batch, key)
-    assert float(more.total) > float(loss.total)
+    # One more negative of each prediction, its target with some codes redrawn.
+    draw = jax.random.split(key, 3)[2]
+    at = np.maximum(target.ravel() - 2, 0)
+    sizes = jnp.asarray(codes.sizes, jnp.int32)
+    fake_codes = np.asarray(semi_synthetic(jnp.asarray(codes.codes)[at], sizes, 0.75, draw))
+    embeddings = np.asarray(variables["params"]["items"]["coded"]["table"])
+    fakes = np.stack([np.mean([embeddings[l, c] for l, c in enumerate(r)], 0) for r in fake_codes])
+    fakes /= np.linalg.norm(fakes, axis=1, keepdims=True)
+    fakes = fakes[target.ravel() >= 2]
+    total = 0.0
+    for (state, item), fake in zip(rows, fakes, strict=True):
+        negatives = [table[other] for _, other in rows if other != item]
+        logits = np.array([state @ v for v in (table[item], *negatives, fake)])
+        total += np.log(np.exp(logits).sum()) - logits[0]
+    assert float(more.total) == pytest.approx(total, rel=1e-4)
 
 
 def test_an_assigned_table_reads_the_rows_that_its_assignment_picks():
@@ -163,7 +178,8 @@ def test_held_parameters_stay_and_the_others_move(tmp_path):
         validation=Validation(lambda params: {"ndcg@10": 0.0}),
         codes=codes_of((4, 4, 4)),
     )
-    first = fit(config, data.sequences(), directory=tmp_path / "a").params["params"]
+    first_result = fit(config, data.sequences(), directory=tmp_path / "a").params
+    first = first_result["params"]
     items = first["items"]
     held = {"body": first["body"], "items": items}
     logits = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32)
@@ -180,9 +196,16 @@ def test_held_parameters_stay_and_the_others_move(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again["body"], first["body"])
     np.testing.assert_array_equal(again["items"]["coded"]["table"], items["coded"]["table"])
     assert np.abs(np.asarray(again["items"]["coded"]["assign"]) - logits).max() > 1e-3
-    # An evaluation knows an assigned table by its parameters.
+    # Scoring recognizes an assigned table by its parameters, and reads the rows that it picks.
     history = {"history": np.array([[1, 2]])}
-    assert scores(second.params, history, config=config, num_items=ITEMS).shape == (1, ITEMS)
+    folded = {"items": again["items"] | {"coded": take_codes(again["items"]["coded"])}}
+    expected = scores(
+        {**second.params, "params": again | folded}, history, config=config, num_items=ITEMS
+    )
+    found = scores(second.params, history, config=config, num_items=ITEMS)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    unassigned = scores({**first_result, "params": first}, history, config=config, num_items=ITEMS)
+    assert np.abs(np.asarray(found - unassigned)).max() > 1e-3
 
 
 def test_codes_that_do_not_fit_are_refused(tmp_path):

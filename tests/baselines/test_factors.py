@@ -38,7 +38,7 @@ def met(train):
 
 
 def closed_form(r, y):
-    """Equation 4, one dense solve a row in double precision."""
+    """Equation 4, with one dense solve per row in double precision."""
     found = np.zeros((len(r), y.shape[1]))
     for u, counts in enumerate(r):
         confidence = np.diag(1 + ALPHA * counts)

@@ -1,4 +1,4 @@
-"""What the neural sequential baselines share: objectives, draws, masks, settings."""
+"""Objectives, draws, masks and settings that the neural sequential baselines share."""
 
 import functools
 
@@ -246,7 +246,7 @@ def test_dropout_and_draws_follow_the_key(config):
     [
         (lambda: SasrecConfig(width=0), r"sasrec\.width must be at least 1, got 0"),
         (lambda: Gru4RecConfig(depth=0), r"gru4rec\.depth must be at least 1, got 0"),
-        (lambda: CaserConfig(image=3), r"caser\.heights must be 1 to caser\.image 3"),
+        (lambda: CaserConfig(image=3), r"caser\.heights must lie in 1 to caser\.image 3"),
         (lambda: Bert4RecConfig(mask_share=1.5), r"bert4rec\.mask_share .* got 1\.5"),
         (lambda: SasrecConfig(dropout=1.0), r"sasrec\.dropout .* got 1\.0"),
         (lambda: SasrecConfig(table_dropout=-0.1), r"sasrec\.table_dropout .* got -0\.1"),

@@ -200,7 +200,7 @@ def test_damaged_checkpoints_are_set_aside_and_exit_with_3_where_all_are(
     capsys.readouterr()
     assert main(arguments) == 0
     words = capsys.readouterr().err
-    assert "checkpoints/20 is damaged" in words and "going on from step 10" in words
+    assert "checkpoints/20 is damaged" in words and "resuming from step 10" in words
     for step in ("10", "20"):
         empty(step)
     fails(arguments, capsys, 3, "every checkpoint in", "is damaged", "start over")

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,12 +24,9 @@ def test_within_user_auc_ignores_differences_between_users():
         up, down = scores[mine & labels], scores[mine & ~labels]
         brute.append(np.mean([[a > b for b in down] for a in up]))
     np.testing.assert_allclose(within_user_auc(labels, scores, users), np.mean(brute))
-    found = click_metrics(labels, scores, users)
-    assert found.auc.low < found.auc.mean < found.auc.high
-    assert found.within_user.low < found.within_user.mean < found.within_user.high
     # What tells users apart alone has the same AUC within every one of them.
     assert click_metrics(labels, by_user, users).within_user == (0.5, 0.5, 0.5)
-    with pytest.raises(DataError, match="labels of both kinds"):
+    with pytest.raises(DataError, match="both labels 0 and 1"):
         pooled_auc(np.ones(3), np.ones(3))
 
 
@@ -37,6 +36,39 @@ def test_a_tie_counts_half_whatever_the_order_of_the_rows():
     assert pooled_auc(labels, scores) == pytest.approx((3 + 2 / 2) / 6)
     assert pooled_auc(labels[::-1], scores[::-1]) == pooled_auc(labels, scores)
     assert pooled_auc(labels, np.zeros(5)) == 0.5
+
+
+def every_resample(users):
+    """Rows of all 4^4 equally likely resamples of four users."""
+    for chosen in itertools.product(range(4), repeat=4):
+        yield np.concatenate([np.flatnonzero(users == user) for user in chosen])
+
+
+def test_intervals_are_quantiles_over_all_resamples_of_the_users():
+    users, labels, scores = drawn()
+    pooled = [pooled_auc(labels[rows], scores[rows]) for rows in every_resample(users)]
+    one = [pooled_auc(labels[users == user], scores[users == user]) for user in range(4)]
+    within = [np.mean([one[user] for user in users[rows][::25]]) for rows in every_resample(users)]
+    found = click_metrics(labels, scores, users, level=0.8, resamples=4000)
+    for interval, exact in ((found.auc, pooled), (found.within_user, within)):
+        np.testing.assert_allclose(interval[1:], np.quantile(exact, [0.1, 0.9]), atol=0.01)
+    assert found.auc.mean == pooled_auc(labels, scores)
+    assert found.within_user.mean == pytest.approx(np.mean(one))
+
+
+def test_the_paired_test_is_that_over_all_resamples_of_the_users():
+    users, labels, scores = drawn()
+    others = np.random.default_rng(5).random(100)
+
+    def difference(rows):
+        return pooled_auc(labels[rows], scores[rows]) - pooled_auc(labels[rows], others[rows])
+
+    whole = difference(np.arange(100))
+    exact = np.array([difference(rows) for rows in every_resample(users)])
+    found = paired_auc(labels, scores, others, users, level=0.8, resamples=3000)
+    assert found.difference == pytest.approx(whole)
+    np.testing.assert_allclose(found[1:3], np.quantile(exact, [0.1, 0.9]), atol=0.01)
+    assert found.p == pytest.approx(np.mean(np.abs(exact - whole) >= abs(whole)), abs=0.03)
 
 
 def test_a_user_with_one_kind_of_label_does_not_count_within_users():

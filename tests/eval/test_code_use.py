@@ -1,4 +1,4 @@
-"""The plot of code use shows the counts it is given."""
+"""The figure of code use shows the counts that it is given."""
 
 import io
 
@@ -9,6 +9,8 @@ from jaxrec.eval.code_use import code_use_png
 from jaxrec.ids import code_statistics
 
 BLUE = np.array([0x0B, 0x57, 0xB0]) / 255
+GREEN = np.array([0x17, 0x68, 0x3A]) / 255
+BROWN = np.array([0x9A, 0x4F, 0x00]) / 255
 
 
 def blue_share(codes, sizes):
@@ -37,4 +39,9 @@ def test_shorter_ids_before_repair_and_many_levels_are_drawn():
     sizes = (30, *(2,) * 19)
     before = code_statistics(codes[:, :3] % 7, (30, 2, 2))
     found = code_use_png(codes, sizes, before, code_statistics(codes, sizes), "twenty levels")
-    assert imread(io.BytesIO(found)).shape[0] > 1000
+    image = imread(io.BytesIO(found))[..., :3]
+    assert image.shape[0] > 1000
+    # The last panel draws utilization, entropy and collisions.
+    last = image[-image.shape[0] // 3 :]
+    for color in (BLUE, GREEN, BROWN):
+        assert (np.abs(last - color).max(axis=-1) < 0.02).sum() > 100

@@ -251,6 +251,21 @@ def test_evaluate_does_not_depend_on_batch_size(size):
         assert metrics["ndcg@10"][user] == pytest.approx(expected, abs=1e-12)
 
 
+def test_top_lists_hold_the_best_unseen_items_in_order_and_ties_by_number():
+    rng = np.random.default_rng(1)
+    scores = rng.integers(0, 4, (23, 6)).astype(np.float32)
+    seen = rng.integers(-1, 6, (23, 4))
+    batches = list(batches_of(scores, np.zeros(23, int), seen, 7))
+    found = top_lists(lambda batch: batch["scores"], batches, k=8)
+    for user in range(23):
+        free = [item for item in range(6) if item not in seen[user]]
+        best = sorted(free, key=lambda item: (-scores[user, item], item))
+        assert found[user].tolist() == best + [-1] * (8 - len(best))
+    np.testing.assert_array_equal(
+        top_lists(lambda batch: batch["scores"], batches, k=2), found[:, :2]
+    )
+
+
 def test_evaluate_names_the_user_that_cannot_be_ranked():
     scores = np.ones((4, 3), np.float32)
     scores[2, 1] = np.nan

@@ -1,4 +1,4 @@
-"""Ratings in texts, their errors, and metrics of texts against libraries and by hand."""
+"""Ratings parsed from texts, rating errors and text metrics, against libraries and by hand."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_errors_equal_scikit_learn():
     found = rating_errors(guess, truth)
     assert found["rmse"] == pytest.approx(root_mean_squared_error(truth, guess))
     assert found["mae"] == pytest.approx(mean_absolute_error(truth, guess))
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="1 rating errors are not finite"):
         rating_errors(np.array([np.nan]), np.array([1.0]))
     with pytest.raises(DataError, match="predicted ratings"):
         rating_errors(np.array([]), np.array([]))

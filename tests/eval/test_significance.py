@@ -141,7 +141,7 @@ def test_bad_input_is_refused():
         bootstrap_interval(np.array([]))
     with pytest.raises(DataError, match="nan at user row 1"):
         bootstrap_interval(np.array([0.0, np.nan]))
-    with pytest.raises(DataError, match="a has 10, b has 9"):
+    with pytest.raises(DataError, match="a has 10 users, b has 9"):
         paired_bootstrap(values, values[1:])
     with pytest.raises(DataError, match=r"\[0, 1\]"):
         holm([0.5, 1.5])

@@ -25,7 +25,7 @@ def arrays():
 
 
 def by_hand(states, vectors, items, counts, fake, kept=0.0):
-    """Term by term, as the equation is printed; `kept`: what a duplicate adds to the sum."""
+    """The printed equation, term by term; a duplicate adds `kept` to the sum."""
     losses = []
     for m in range(M):
         positive = np.exp(states[m] @ vectors[m])

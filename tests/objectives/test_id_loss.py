@@ -30,7 +30,7 @@ def _histories():
 
 
 def _setup(max_items=4, dropout=0.0):
-    """A model with random parameters and a batch with padding, an empty and a cut history."""
+    """A random model and a batch with padding, an empty history and a truncated history."""
     config = dataclasses.replace(tiny_model(VOCABULARY.size), dropout=dropout)
     model = CausalLM(config)
     tokens = write_histories(_histories(), VOCABULARY.tokens(_codes()), max_items)

@@ -1,4 +1,4 @@
-"""The loss of one item after a history that is read in both directions."""
+"""The loss of the item after a history that is read in both directions."""
 
 import functools
 

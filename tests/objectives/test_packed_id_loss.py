@@ -1,4 +1,4 @@
-"""Packed histories have the loss and the gradients that they have in rows of their own."""
+"""Packed histories have the same loss and gradients as histories in separate rows."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ def _histories(lengths=(9, 1, 2, 7, 4, 4, 5, 3, 6, 1)):
 
 
 def _packed(histories, tokens_of):
-    """All histories in packed rows, by the pipeline."""
+    """Pack all histories into rows with the data pipeline."""
     packing = Packing(Windows.of(histories, length=ROW, seed=0), ROW)
     data = packed_batches(
         packing, batch_size=packing.per_epoch, encode=lambda items, _: {"tokens": tokens_of[items]}

@@ -1,4 +1,4 @@
-"""Not a test: a run of the regression that tests start with devices and processes of their choice.
+"""A script, not a test: tests run this regression on devices and processes of their choice.
 
 several_run.py DIRECTORY [--stop-at STEP] [--distributed]: a process sends itself SIGTERM at a step.
 """

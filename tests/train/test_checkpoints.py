@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, damage of every kind, arrays that change while they are written."""
+"""Checkpoints: retention, all kinds of damage, and arrays that change while they are written."""
 
 import shutil
 
@@ -71,7 +71,7 @@ def test_unmeasured_checkpoints_alone_have_no_best(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state_of(1), {})
         assert checkpoints.best is None
-        with pytest.raises(DataError, match="no measured checkpoint is left"):
+        with pytest.raises(DataError, match="no checkpoint with a validation score is left"):
             checkpoints.restore_best(state_of(0))
 
 
@@ -94,7 +94,7 @@ def test_arrays_that_are_donated_while_they_are_written_are_saved_as_they_were(t
 
 
 def damages(path):
-    """Contents that the file may be left with: cut off, empty, gone, one bit of it turned."""
+    """Possible contents of a damaged file: truncated, empty, missing, or with one bit flipped."""
     whole = path.read_bytes()
     yield whole[: len(whole) // 2]
     yield b""
@@ -128,7 +128,7 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_as_it_was_saved_or_set_aside
             found[step] += 1
             words = capsys.readouterr().err
             if step == 1:
-                assert "warning: checkpoint" in words and "going on from step 1" in words
+                assert "warning: checkpoint" in words and "resuming from step 1" in words
                 aside = copy / "2.damaged"
                 after = {p.relative_to(aside): p.read_bytes() for p in _files(aside)}
                 assert after == before
@@ -206,7 +206,7 @@ def test_a_state_with_an_infinity_is_not_saved(tmp_path):
 
 
 def by_hand(array):
-    """MurmurHash3's finalizer over bits and places, in Python's whole numbers."""
+    """MurmurHash3's finalizer over bits and places, in Python integers."""
     bits = array.reshape(-1).view(f"uint{8 * array.dtype.itemsize}").tolist()
     total = 0
     for place, h in enumerate(bits):

@@ -1,4 +1,4 @@
-"""Faults: asked to stop, a full disk, losses that are not finite or explode, a directory in use."""
+"""Faults: requests to stop, a full disk, divergence, and a directory that is in use."""
 
 import contextlib
 import dataclasses
@@ -102,7 +102,7 @@ def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path):
 
 @contextlib.contextmanager
 def files_of_at_most(size):
-    """A disk that is full when a file comes to so many bytes."""
+    """A disk that is full as soon as a file reaches a given size."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -128,7 +128,7 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(tmp_path, unb
         contextlib.ExitStack() as stack,
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(
-            ResourceError, match=r"could not save a checkpoint to .*checkpoints \(.*free space"
+            ResourceError, match=r"cannot save a checkpoint to .*checkpoints \(.*free space"
         ),
     ):
         patch.setattr("jaxrec.train.metrics.MetricWriter.write", lambda *_: None)
@@ -177,7 +177,7 @@ def test_a_loss_that_explodes_is_reported_and_may_be_allowed(tmp_path):
     first = losses_of_first_step()
     with pytest.raises(DivergedError, match=rf"at step 6 .*explodes: .*10 times .*{first:.4g}"):
         run(tmp_path / "a", change=at(6, explode))
-    # The reference is the first loss of the run, also where another sitting saw it.
+    # The reference is the first loss of the run, also where an earlier session saw it.
     with pytest.raises(Interrupted):
         run(tmp_path / "b", change=at(5, lambda _: os.kill(os.getpid(), signal.SIGTERM)))
     with pytest.raises(DivergedError, match=rf"at step 6 .*10 times .*{first:.4g}"):

@@ -1,4 +1,4 @@
-"""Speed and memory beside the loss, and the trace."""
+"""Metrics of speed and memory, and the profiler trace."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Optimizers, schedules, and what weight decay reaches."""
+"""Optimizers, schedules, and the parameters to which weight decay applies."""
 
 import dataclasses
 import math

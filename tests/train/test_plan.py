@@ -1,4 +1,4 @@
-"""Plans: what a step takes, before it is taken; and training with some parameters frozen."""
+"""Plans: the cost of a step before it runs, and training with frozen parameters."""
 
 import ast
 import dataclasses
@@ -35,7 +35,7 @@ TUNE = TuneConfig(method="lora", base="base", rank=2, targets=("query", "value")
 
 
 class Batches:
-    """Rows of tokens; checkpointable."""
+    """Rows of tokens, with a position that can be saved."""
 
     def __init__(self):
         self.place = 0
@@ -65,7 +65,7 @@ def loss(params, tokens, key):
 
 @functools.cache
 def tuned(method="lora"):
-    """A base, and its split."""
+    """The parameters of a base, and their split into trainable and frozen ones."""
     boxed = SPEC.shapes()
     rng = np.random.default_rng(0)
     params = jax.tree.map(
@@ -77,7 +77,7 @@ def tuned(method="lora"):
 
 @functools.cache
 def plan_of(method="lora", config=CONFIG):
-    """Compiling is most of the time here, so the tests share it."""
+    """The tests share plans, because compilation takes most of the time."""
     _, tuning = tuned(method)
 
     def abstract(tree):

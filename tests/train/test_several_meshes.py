@@ -1,4 +1,4 @@
-"""A run goes on on other meshes and other numbers of processes, as if nothing had happened."""
+"""A run resumes exactly on other meshes and other numbers of processes."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ CONFIG = TrainConfig(
 
 
 def start(directory, processes, devices, *options):
-    """Run the script in so many processes of so many devices; return their exit codes."""
+    """Run the script in several processes with several devices each; return their exit codes."""
     log = directory.with_suffix(".log")
     command = [sys.executable, str(SCRIPT), str(directory), *options]
     codes = exit_codes(launch(command, processes, devices, output=log))
@@ -28,7 +28,7 @@ def start(directory, processes, devices, *options):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """The run on one device, in one sitting."""
+    """The run on one device, without interruption."""
     directory = tmp_path_factory.mktemp("unbroken")
     validation = Validation(closeness)
     result = fit(regression_plan(CONFIG), RegressionBatches(8), validation, directory)

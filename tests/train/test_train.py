@@ -1,4 +1,4 @@
-"""The training loop: resume, accumulation, early stopping, checkpoints."""
+"""The training loop: resumption, accumulation, early stopping and checkpoints."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ TRUTH = np.array([1.0, -2.0, 0.5], np.float32)
 
 
 class Batches:
-    """Rows of a linear regression; checkpointable."""
+    """Rows of a linear regression, with a position that can be saved."""
 
     def __init__(self, size=8):
         self.place, self.size = 0, size
@@ -102,9 +102,18 @@ def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(tmp_path, dies_at):
 
 
 def test_a_finished_run_started_again_trains_no_further(tmp_path):
-    first, second = run(tmp_path), run(tmp_path)
+    first, rows, calls = run(tmp_path), read_metrics(tmp_path / "metrics.jsonl"), []
+
+    def counting(params):
+        calls.append(weights(params))
+        return closeness(params)
+
+    second = run(tmp_path, evaluate=counting)
     np.testing.assert_array_equal(weights(first.params), weights(second.params))
-    assert second.seconds < first.seconds + 60
+    assert (second.steps, second.best_step) == (first.steps, first.best_step)
+    # The best parameters are measured once more, and nothing is added to the metrics.
+    assert len(calls) == 1
+    assert read_metrics(tmp_path / "metrics.jsonl") == rows
 
 
 def test_speed_is_logged_a_trace_written_and_a_new_shape_warned_of(tmp_path):
@@ -238,7 +247,7 @@ def test_a_run_whose_newest_checkpoint_is_cut_off_goes_on_from_the_one_before(tm
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     resumed = run(tmp_path / "broken")
     words = capsys.readouterr().err
-    assert "checkpoints/12 is damaged" in words and "going on from step 9" in words
+    assert "checkpoints/12 is damaged" in words and "resuming from step 9" in words
     np.testing.assert_array_equal(weights(resumed.params), weights(unbroken.params))
     assert (newest.with_name("12.damaged") / "record").exists()
 

@@ -13,7 +13,7 @@ import pytest
 
 from jaxrec.data import Dataset, leave_one_out, random_split, synthetic_reviews
 from jaxrec.ids import simple
-from jaxrec.runs import EvalConfig
+from jaxrec.systems.generative import EvalConfig
 from jaxrec.systems.p5 import P5Config
 from jaxrec.systems.p5.questions import held_out_questions, validation
 from jaxrec.systems.p5.tasks import ANYONE, TASKS
