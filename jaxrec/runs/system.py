@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from jaxrec.core import ConfigError, nearest
-from jaxrec.runs.measured import Measured
-from jaxrec.runs.requests import Recommendations, RecommendRequest
 
 if TYPE_CHECKING:
     from jaxrec.data import Dataset
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from jaxrec.ids import ItemCodes
     from jaxrec.models import Opened
     from jaxrec.peft import TuneConfig
+    from jaxrec.runs.measured import Measured
+    from jaxrec.runs.requests import Recommendations, RecommendRequest
 
 PACKAGE = "jaxrec.systems"
 # The command that needs a function of `System`, as error messages name it.
@@ -80,14 +80,16 @@ class System(Protocol):
           of text; further tables by name in "tables".
         """
 
-    def rank(self, config: Any, directory: Path) -> Measured:
+    def rank(self, config: Any, directory: Path) -> "Measured":
         """Measure the lists of a trained run on the test items of a leave-one-out split.
 
         A config whose attribute `ranks` is False has no such lists, although others of its class
         do.
         """
 
-    def recommend(self, config: Any, directory: Path, request: RecommendRequest) -> Recommendations:
+    def recommend(
+        self, config: Any, directory: Path, request: "RecommendRequest"
+    ) -> "Recommendations":
         """Recommend items to one user, given all their interactions, held-out ones included."""
 
     def report(self, config: Any, directory: Path) -> "RunParts":

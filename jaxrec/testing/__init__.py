@@ -8,6 +8,7 @@ if TYPE_CHECKING:
         write_tiny_csv as write_tiny_csv,
     )
     from jaxrec.testing.devices import run_on_devices as run_on_devices
+    from jaxrec.testing.html import Page as Page
     from jaxrec.testing.peers import (
         PEERS as PEERS,
         batch as batch,

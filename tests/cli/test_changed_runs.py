@@ -1,7 +1,6 @@
 """A run directory whose data, IDs or prepared files changed, or that somebody else is using."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -9,18 +8,13 @@ import pytest
 from jaxrec.cli.main import main
 from jaxrec.core import DataError
 from jaxrec.data.dataset import load_dataset, training_source
-from jaxrec.testing import tiny_config, write_tiny_run
-from jaxrec.testing.launch import exit_codes, held, launch
+from jaxrec.testing import tiny_config
+from jaxrec.testing.launch import held
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("changed")
-    write_tiny_run(directory)
-    command = [sys.executable, "-c", "from jaxrec.cli.main import main; raise SystemExit(main())"]
-    command += ["train", str(directory / "tiny.py"), "--run-dir", str(directory / "run")]
-    assert exit_codes(launch(command, cache=directory.parent / "compiled")) == [0]
-    return directory
+def finished(tiny_run, tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("changed"))
 
 
 @pytest.fixture

@@ -10,30 +10,18 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.ids import ItemCodes
-from jaxrec.testing import tiny_config, write_tiny_csv
-
-CONFIG = """
 from jaxrec.testing import tiny_config
-
-def get_config():
-    return tiny_config({path!r})
-"""
 
 
 @pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("tiny")
-    path = write_tiny_csv(directory)
-    file = directory / "tiny.py"
-    file.write_text(CONFIG.format(path=str(path)))
-    return file
+def config_file(tiny_run, tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("tiny")) / "tiny.py"
 
 
 @pytest.fixture(scope="module")
 def finished(config_file):
     """A run directory after train, eval and report."""
     directory = config_file.parent / "run"
-    assert main(["train", str(config_file), "--run-dir", str(directory)]) == 0
     assert main(["eval", str(directory)]) == 0
     assert main(["report", str(directory)]) == 0
     return directory

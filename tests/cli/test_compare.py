@@ -176,7 +176,7 @@ def test_what_cannot_be_compared_is_refused_before_training(place, compared, cap
     assert "no baseline 'markof'" in refused(long, *there)
     document = place / "bare.md"
     document.write_text("no marks")
-    assert "must hold the line" in refused(long, "--write", str(document))
+    assert "must contain the line" in refused(long, "--write", str(document))
 
 
 def test_a_quick_comparison_says_that_its_figures_mean_nothing(place, tmp_path, capsys):

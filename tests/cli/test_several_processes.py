@@ -12,7 +12,6 @@ import pytest
 from jaxrec.runs.directory import load_codes
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import load_config
-from jaxrec.testing import write_tiny_run
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.train import read_metrics
 
@@ -23,10 +22,8 @@ SPEED |= {"host_peak_bytes", "device_peak_bytes", "mfu"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("several")
-    write_tiny_run(directory)
-    return directory
+def place(tiny_run, tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("several"))
 
 
 def train(place, name, processes, devices, *options):
@@ -55,8 +52,8 @@ def alike(ours, theirs):
 
 @pytest.fixture(scope="module")
 def alone(place):
-    assert exit_codes(train(place, "alone", 1, 1)) == [0]
-    return place / "alone"
+    """The run of one process on one device."""
+    return place / "run"
 
 
 def test_two_processes_of_two_devices_train_as_one_device_does(place, alone):

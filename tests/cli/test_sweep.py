@@ -170,7 +170,7 @@ def test_a_quick_sweep_says_that_its_figures_mean_nothing(guess, tmp_path, capsy
     ("text", "words"),
     [
         ("def get_config(): pass", "defines no get_sweep()"),
-        ("def get_sweep(): return {'one': 3}", "variant 'one': int is no config"),
+        ("def get_sweep(): return {'one': 3}", "variant 'one': int is not the config of a system"),
         ("def get_sweep(): return 1 / 0", "division by zero"),
         ("def get_sweep(): return {}", "has no variants"),
     ],

@@ -24,7 +24,7 @@ KEPT = dataclasses.replace(CONFIG, decode=dataclasses.replace(CONFIG.decode, fil
     [
         ([CONFIG], "a dictionary from names to configs, or a Sweep, got list"),
         ({}, "has no variants"),
-        ({"one": CONFIG, "two": 3}, "variant 'two': int is no config of a system"),
+        ({"one": CONFIG, "two": 3}, "variant 'two': int is not the config of a system"),
         ({"one": CONFIG, "a b": CONFIG, "a/b": CONFIG}, "'a b' and 'a/b' would share"),
         ({3: CONFIG}, "variant 3 needs a name"),
         ({"?": CONFIG}, "variant '\\?' needs a name"),
