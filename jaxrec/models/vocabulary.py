@@ -30,7 +30,8 @@ def extend_vocabulary(model: Pretrained, size: int, key: jax.Array) -> Pretraine
         tokens, which must stay last.
 
     Example:
-      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=2, width=2))
+      >>> from jaxrec.models import ModelSpec, TransformerConfig
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=2, width=2, num_heads=1))
       >>> table = jnp.array([[0.0, 5.0], [4.0, 5.0]])
       >>> model = Pretrained(spec=spec, params={"params": {"embedding": {"table": table}}})
       >>> larger = extend_vocabulary(model, 3, jax.random.key(0))

@@ -121,7 +121,7 @@ QUERY = "decoder/blocks/attention/query/kernel"
         (lambda kernels: kernels[QUERY].update({"class": "quant.Ternary"}), "Ternary"),
         (
             lambda kernels: kernels[QUERY].update({"class": "nn.Einsum"}),
-            "Einsum is not a StoredKernel",
+            "Einsum is not a Stored",
         ),
         (lambda kernels: kernels[QUERY].update({"class": "nowhere.Kernel"}), "nowhere"),
         (lambda kernels: kernels[QUERY].pop("settings"), "settings"),
@@ -146,9 +146,7 @@ def test_arrays_that_are_missing_or_of_another_shape_are_refused(directory):
     with pytest.raises(DataError, match=r"value.kernel.safetensors cannot be read: .*absmax"):
         load_model(directory)
     save_file({**arrays, f"{path}/absmax": arrays[f"{path}/absmax"][:, :-1]}, file)
-    with pytest.raises(
-        DataError, match=r"value.kernel.safetensors does not hold a quant.CodebookKernel"
-    ):
+    with pytest.raises(DataError, match=r"value.kernel.safetensors does not hold a quant.Codebook"):
         load_model(directory)
     file.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"value.kernel.safetensors cannot be read"):
