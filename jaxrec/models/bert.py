@@ -90,7 +90,7 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
 
 def table(kind: str, spec: ModelSpec) -> Table:
     """Return the weight table of an encoder, including the head if its kind has one."""
-    found = Table(
+    weights = Table(
         weights=tuple(_body()),
         ignored=(r"embeddings\.position_ids$", r"^cls\.seq_relationship\."),
         renamed=(
@@ -100,17 +100,17 @@ def table(kind: str, spec: ModelSpec) -> Table:
     )
     pooler = dense("pooler.dense", "pooler", "e d -> d e", "e -> e")
     if spec.kind == "encoder":
-        return found.plus(pooler if spec.config.pooler else [])
-    found = found.under("backbone/", f"{kind}.")
+        return weights.plus(pooler if spec.config.pooler else [])
+    weights = weights.under("backbone/", f"{kind}.")
     if spec.kind == "masked":
         # A pre-training checkpoint also holds the pooler of BERT's next-sentence task.
-        found = dataclasses.replace(found, ignored=(*found.ignored, r"^bert\.pooler\."))
-        return found.plus(*_masked(kind))
+        weights = dataclasses.replace(weights, ignored=(*weights.ignored, r"^bert\.pooler\."))
+        return weights.plus(*_masked(kind))
     if kind == "roberta":
         layers = ("classifier.dense", "classifier.out_proj")
     else:
         layers = ("bert.pooler.dense", "classifier")
-    return found.plus(
+    return weights.plus(
         dense(layers[0], "dense", "e d -> d e", "e -> e")
         + dense(layers[1], "out", "c d -> d c", "c -> c")
     )

@@ -128,18 +128,18 @@ def read_weights(
     at = _match(source, table, leaves)
     rows = table.by_path()
     place = place or (lambda _, leaf: jnp.asarray(leaf))
-    found = {}
+    params = {}
     for path, shape in leaves.items():
-        found[path] = place(path, _leaf(source, rows[path], at, shape, jnp.dtype(dtype)))
-    return {"params": unflatten_dict(found, sep="/")}
+        params[path] = place(path, _leaf(source, rows[path], at, shape, jnp.dtype(dtype)))
+    return {"params": unflatten_dict(params, sep="/")}
 
 
 def _leaf(
     source: WeightSource, row: Weight, at: dict[str, str], shape: tuple[int, ...], dtype: Any
 ) -> np.ndarray:
     if not row.stacked:
-        found = row.here(source.read(at[row.name]), shape)
-        return np.ascontiguousarray(found.astype(dtype, copy=False))
+        values = row.here(source.read(at[row.name]), shape)
+        return np.ascontiguousarray(values.astype(dtype, copy=False))
     leaf = np.empty(shape, dtype)
     for name, layer in _names(row, shape):
         leaf[layer] = row.here(source.read(at[name]), shape)
@@ -341,14 +341,14 @@ def tensor_rows(
 
     Tensors are ordered by block, so that shards hold whole blocks.
     """
-    found: dict[str, tuple[list[Weight], int | None]] = {}
+    tensors: dict[str, tuple[list[Weight], int | None]] = {}
     for row in table.weights:
         for name, layer in _names(row, shapes[row.path]):
-            found.setdefault(name, ([], layer))[0].append(row)
-    outside = [name for name, (_, layer) in found.items() if layer is None]
-    blocks = [name for name, (_, layer) in found.items() if layer is not None]
-    order = outside + sorted(blocks, key=lambda name: found[name][1] or 0)
-    return {name: found[name] for name in order}
+            tensors.setdefault(name, ([], layer))[0].append(row)
+    outside = [name for name, (_, layer) in tensors.items() if layer is None]
+    blocks = [name for name, (_, layer) in tensors.items() if layer is not None]
+    order = outside + sorted(blocks, key=lambda name: tensors[name][1] or 0)
+    return {name: tensors[name] for name in order}
 
 
 def tensor_of(
@@ -365,5 +365,5 @@ def tensor_of(
     rows = sorted(rows, key=lambda row: row.part or (0, 1))
     own = [leaves[row.path] if layer is None else leaves[row.path][layer] for row in rows]
     arrays = [np.asarray(jax.device_get(leaf)) for leaf in own]
-    found = rows[0].there(arrays, leaves[rows[0].path].shape)
-    return np.ascontiguousarray(found.astype(jnp.dtype(dtype)))
+    tensor = rows[0].there(arrays, leaves[rows[0].path].shape)
+    return np.ascontiguousarray(tensor.astype(jnp.dtype(dtype)))

@@ -259,9 +259,9 @@ class GgufSource:
                 f"{self.path}: rotary positions need an even head size, not {head_size}"
             )
         for key in ("attention.value_length", "rope.dimension_count"):
-            if (found := self._number(f"llama.{key}", head_size)) != head_size:
+            if (size := self._number(f"llama.{key}", head_size)) != head_size:
                 raise DataError(
-                    f"{self.path}: llama.{key} is {found}, expected the head size {head_size}"
+                    f"{self.path}: llama.{key} is {size}, expected the head size {head_size}"
                 )
         return {
             "architectures": ["LlamaForCausalLM"],

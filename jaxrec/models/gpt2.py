@@ -106,16 +106,16 @@ def table(kind: str, spec: ModelSpec) -> Table:
             Weight(name=f"{there}{name}.weight", path=f"{here}{path}/kernel", pattern=kernel)
         )
         rows.append(Weight(name=f"{there}{name}.bias", path=f"{here}{path}/bias", pattern="d -> d"))
-    found = Table(
+    weights = Table(
         weights=tuple(rows),
         ignored=(r"\.attn\.(masked_)?bias$",),
         # The original checkpoints lack the prefix.
         renamed=((r"^(wte|wpe|h|ln_f)\.", r"transformer.\1."),),
     )
     if spec.kind == "causal_classifier":
-        return found.under("backbone/").plus(
+        return weights.under("backbone/").plus(
             [Weight(name="score.weight", path="out/kernel", pattern="c d -> d c")]
         )
     if spec.config.tie_embeddings:
-        return found.plus([], {"lm_head.weight": "transformer.wte.weight"})
-    return found.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
+        return weights.plus([], {"lm_head.weight": "transformer.wte.weight"})
+    return weights.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])

@@ -99,7 +99,7 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
     gemma = kind in _GEMMA
     names = {theirs: ours for ours, theirs in reversed(_ACTIVATIONS.items())}
     names["gelu_tanh"] = "gelu_pytorch_tanh"
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "model_type": kind,
         "vocab_size": c.vocab_size,
         "hidden_size": c.width,
@@ -116,17 +116,17 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
         "rope_parameters": _write_rope(kind, c),
     }
     if kind in ("llama", "arcee"):
-        found |= {"attention_bias": c.out_bias, "mlp_bias": c.mlp_bias}
+        settings |= {"attention_bias": c.out_bias, "mlp_bias": c.mlp_bias}
     if kind == "qwen3" or gemma:
-        found["attention_bias"] = c.out_bias
+        settings["attention_bias"] = c.out_bias
     if kind == "mistral":
-        found["sliding_window"] = c.window
+        settings["sliding_window"] = c.window
     if kind in ("qwen2", "qwen3"):
-        found |= {"use_sliding_window": c.window is not None, "sliding_window": c.window}
-        found["max_window_layers"] = 0 if c.window else c.depth
+        settings |= {"use_sliding_window": c.window is not None, "sliding_window": c.window}
+        settings["max_window_layers"] = 0 if c.window else c.depth
     if gemma:
         scale = c.query_scale or c.head_width**-0.5
-        found |= {
+        settings |= {
             "query_pre_attn_scalar": round(scale**-2),
             "attn_logit_softcapping": c.score_cap,
             "final_logit_softcapping": c.logit_cap,
@@ -138,7 +138,7 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
                 for i in range(1, c.depth + 1)
             ],
         }
-    return found
+    return settings
 
 
 def table(kind: str, spec: ModelSpec) -> Table:
@@ -178,14 +178,14 @@ def table(kind: str, spec: ModelSpec) -> Table:
         rows += norm(there + "post_feedforward_layernorm", here + "mlp_post_norm", add=add)
     else:
         rows += norm(there + "post_attention_layernorm", here + "mlp_norm")
-    found = Table(weights=tuple(rows), ignored=(r"rotary_emb\.inv_freq$",))
+    weights = Table(weights=tuple(rows), ignored=(r"rotary_emb\.inv_freq$",))
     if spec.kind == "causal_classifier":
-        return found.under("backbone/").plus(
+        return weights.under("backbone/").plus(
             [Weight(name="score.weight", path="out/kernel", pattern="c d -> d c")]
         )
     if c.tie_embeddings:
-        return found.plus([], {"lm_head.weight": "model.embed_tokens.weight"})
-    return found.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
+        return weights.plus([], {"lm_head.weight": "model.embed_tokens.weight"})
+    return weights.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
 
 
 def _window(hf: dict[str, Any]) -> tuple[int | None, int | None]:
@@ -238,17 +238,17 @@ def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling, float | None]:
 
 
 def _write_rope(kind: str, c: TransformerConfig) -> dict[str, Any]:
-    found: dict[str, Any] = {"rope_type": "default", "rope_theta": c.rope_theta}
+    parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": c.rope_theta}
     scaling = c.rope_scaling
     if scaling.kind != "none":
-        found |= {"rope_type": scaling.kind, "factor": scaling.factor}
+        parameters |= {"rope_type": scaling.kind, "factor": scaling.factor}
         if scaling.kind == "llama3":
-            found |= {
+            parameters |= {
                 "low_freq_factor": scaling.low,
                 "high_freq_factor": scaling.high,
                 "original_max_position_embeddings": scaling.original,
             }
     if kind != "gemma3_text":
-        return found
+        return parameters
     local = {"rope_type": "default", "rope_theta": c.local_theta or c.rope_theta}
-    return {"full_attention": found, "sliding_attention": local}
+    return {"full_attention": parameters, "sliding_attention": local}

@@ -58,10 +58,10 @@ class Llama2cSource:
         for name, size in _layout(self.config, self._shapes):
             self._offsets[name] = end
             end += 4 * size
-        found = self.path.stat().st_size
-        if found != end:
+        actual = self.path.stat().st_size
+        if actual != end:
             raise DataError(
-                f"{self.path}: the header asks for {end} bytes, found {found}; download it again, "
+                f"{self.path}: the header asks for {end} bytes, found {actual}; download it again, "
                 "or export it with llama2.c's export.py --version 0"
             )
 
@@ -367,8 +367,8 @@ def _read_tokens(path: Path, vocab_size: int) -> tuple[list[str], list[float]]:
         ) from error
     if position != len(content):
         raise DataError(
-            f"{path}: {vocab_size} tokens take {position} bytes, found {len(content)}; is the "
-            "size of the vocabulary right?"
+            f"{path}: {vocab_size} tokens take {position} bytes, found {len(content)}; check the "
+            "model's vocabulary size"
         )
     return tokens, scores
 

@@ -103,9 +103,10 @@ class Attention(nn.Module):
       >>> kernels |= {"value": identity.reshape(2, 1, 2), "out": identity.reshape(1, 2, 2)}
       >>> params = {name: {"kernel": kernel} for name, kernel in kernels.items()}
       >>> layer = Attention(num_heads=1, num_kv_heads=1, head_size=2)
+      >>> attend = jax.jit(layer.apply)
       >>> causal = SelfContext(jnp.tril(jnp.ones((1, 2, 2), bool)))
       >>> x = jnp.array([[[4.0, 0.0], [0.0, 2.0]]])
-      >>> output, (keys, values) = layer.apply({"params": params}, x, causal)
+      >>> output, (keys, values) = attend({"params": params}, x, causal)
       >>> output[0].tolist()
       [[4.0, 0.0], [2.0, 1.0]]
     """

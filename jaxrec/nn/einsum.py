@@ -188,10 +188,10 @@ def joint(layers: Sequence[Einsum], x: jax.Array) -> list[jax.Array]:
     """
     x, width = x.astype(layers[0].dtype), x.shape[-1]
     few = is_sharded() or math.prod(x.shape[:-1]) < width
-    found = [] if few else [part for layer in layers if (part := layer.matrix()) is not None]
-    if len(found) < len(layers):
+    matrices = [] if few else [part for layer in layers if (part := layer.matrix()) is not None]
+    if len(matrices) < len(layers):
         return [layer(x) for layer in layers]
-    kernels, biases = zip(*found, strict=True)
+    kernels, biases = zip(*matrices, strict=True)
     product = matrix_product(x.reshape(-1, width), jnp.concatenate(kernels, axis=1))
     if any(layer.bias_axes for layer in layers):
         product = product + jnp.concatenate(biases)[None]

@@ -156,18 +156,18 @@ def kernel_specs(boxed: Any) -> dict[str, KernelSpec]:
     Returns:
       {"decoder/blocks/attention/query": spec, ...}, in the order of the tree.
     """
-    found = {}
+    specs = {}
     leaves = flatten_dict(boxed["params"], is_leaf=lambda _, leaf: isinstance(leaf, nn.Partitioned))
     for path, leaf in leaves.items():
         if isinstance(leaf, KernelBox):
             stacked = leaf.names[0] == "layers"
-            found["/".join(path[:-1])] = KernelSpec(
+            specs["/".join(path[:-1])] = KernelSpec(
                 shape=leaf.value.shape[int(stacked) :],
                 axes=leaf.names[int(stacked) :],
                 contracted=leaf.contracted,
                 layers=leaf.value.shape[0] if stacked else None,
             )
-    return found
+    return specs
 
 
 def tuned(module: nn.Module, name: str) -> Any:
