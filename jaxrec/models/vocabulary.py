@@ -72,7 +72,8 @@ def untie(model: Pretrained) -> Pretrained:
     spec = model.spec
     if not spec.shares_table or spec.kind == "masked":
         raise ConfigError(
-            f"this {spec.kind} model has no language head that could be untied from the embedding"
+            f"this {spec.kind} model has no language head that is tied to the embedding, so there "
+            "is nothing to untie"
         )
     params = {**model.params["params"]}
     # A copy, because a training step must not donate one buffer twice.
