@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019): their config and their tables."""
+"""BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019): their configs and weight tables."""
 
 import dataclasses
 from typing import Any
@@ -24,19 +24,22 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu":
 
 
 def read_config(hf: dict[str, Any]) -> TransformerConfig:
-    """Translate a resolved `config.json`.
+    """Translate a `config.json` whose defaults are filled in.
 
     Raises:
-      ConfigError: a setting that the models here do not have, by name.
+      ConfigError: a setting that our models do not support; the message names it.
     """
     if hf["hidden_act"] not in _ACTIVATIONS:
         raise ConfigError(
-            f"activation {hf['hidden_act']!r} is not one of {', '.join(_ACTIVATIONS)}"
+            f"activation {hf['hidden_act']!r} is not supported; supported: "
+            f"{', '.join(_ACTIVATIONS)}"
         )
     for name in ("is_decoder", "add_cross_attention"):
         if hf.get(name):
-            raise ConfigError(f"{name} of {hf['model_type']} is not supported")
-    # RoBERTa counts positions from the padding token's number on.
+            raise ConfigError(
+                f"the setting {name} of {hf['model_type']} is not supported; only encoders are"
+            )
+    # RoBERTa's first position is the padding token's number plus one.
     offset = int(hf["pad_token_id"]) + 1 if hf["model_type"] == "roberta" else 0
     return TransformerConfig(
         vocab_size=hf["vocab_size"],
@@ -63,7 +66,10 @@ def read_config(hf: dict[str, Any]) -> TransformerConfig:
 
 
 def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
-    """Settings of Hugging Face's config; what they cannot say is not checked here."""
+    """Return the settings of Hugging Face's config that correspond to `c`.
+
+    Settings that Hugging Face cannot express are dropped; the caller compares the two configs.
+    """
     names = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
     return {
         "model_type": kind,
@@ -83,8 +89,8 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
 
 
 def table(kind: str, spec: ModelSpec) -> Table:
-    """Weights of the bare model, or with the head of its kind."""
-    found = Table(
+    """Return the weight table of an encoder, including the head if its kind has one."""
+    weights = Table(
         weights=tuple(_body()),
         ignored=(r"embeddings\.position_ids$", r"^cls\.seq_relationship\."),
         renamed=(
@@ -94,17 +100,17 @@ def table(kind: str, spec: ModelSpec) -> Table:
     )
     pooler = dense("pooler.dense", "pooler", "e d -> d e", "e -> e")
     if spec.kind == "encoder":
-        return found.plus(pooler if spec.config.pooler else [])
-    found = found.under("backbone/", f"{kind}.")
+        return weights.plus(pooler if spec.config.pooler else [])
+    weights = weights.under("backbone/", f"{kind}.")
     if spec.kind == "masked":
-        # A checkpoint of pre-training also has BERT's second task.
-        found = dataclasses.replace(found, ignored=(*found.ignored, r"^bert\.pooler\."))
-        return found.plus(*_masked(kind))
+        # A pre-training checkpoint also holds the pooler of BERT's next-sentence task.
+        weights = dataclasses.replace(weights, ignored=(*weights.ignored, r"^bert\.pooler\."))
+        return weights.plus(*_masked(kind))
     if kind == "roberta":
         layers = ("classifier.dense", "classifier.out_proj")
     else:
         layers = ("bert.pooler.dense", "classifier")
-    return found.plus(
+    return weights.plus(
         dense(layers[0], "dense", "e d -> d e", "e -> e")
         + dense(layers[1], "out", "c d -> d c", "c -> c")
     )

@@ -1,4 +1,4 @@
-"""One transformer block, of every family: self-attention, perhaps cross-attention, MLP."""
+"""One transformer block of any family: self-attention, optional cross-attention, and MLP."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,23 +27,24 @@ from jaxrec.nn import (
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Reach:
-    """How far and by which positions a block attends: its rotation and the terms of its scores."""
+    """How a block uses positions: the terms of its attention scores, and its rotation if any."""
 
     terms: ScoreTerms
-    turn: Rotation | None = None
+    angles: Rotation | None = None
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shared:
-    """What all blocks of a call read.
+    """Inputs that are the same for all blocks of a stack.
 
     Attributes:
       context: what tokens attend to.
-      reach: of blocks that see everything, or of all when they are alike.
-      local: of blocks with a window, where only some have one; else None.
-      memory_valid: `[B, S]` or `[B, T, S]` bool, the encoder's tokens; None without an encoder.
-      slots: `[B, T]` int32, of virtual tokens.
+      reach: the reach of all blocks or, if only some have a window, of those without one.
+      local: the reach of blocks with a window, if only some have one; else None.
+      memory_valid: `[B, S]` or `[B, T, S]` bool, which of the encoder's tokens may be seen; None
+        without an encoder.
+      slots: `[B, T]` int32 slots of virtual tokens; None without virtual tokens.
     """
 
     context: Context
@@ -53,7 +54,11 @@ class Shared:
     slots: jax.Array | None = None
 
     def reach_of(self, is_local: jax.Array | None) -> Reach:
-        """Reach of a block, by its flag: a scalar bool, or None where all blocks are alike."""
+        """Return the reach of a block.
+
+        Args:
+          is_local: bool scalar, whether the block has a window; None if all blocks are alike.
+        """
         if self.local is None or is_local is None:
             return self.reach
         return jax.tree.map(lambda a, b: jnp.where(is_local, a, b), self.local, self.reach)
@@ -62,12 +67,12 @@ class Shared:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PerLayer:
-    """What one block reads for itself; in a stack every leaf has a leading axis of `depth`.
+    """Inputs of one block; in a stack every leaf has a leading axis of `depth`.
 
     Attributes:
-      cache: for the context.
+      cache: the block's slice of the cache, passed on to the context.
       memory: keys and values of the encoder's states, each `[B, S, G, H]`.
-      local: bool, whether the block has a window, where only some have one.
+      local: bool scalar, whether the block has a window; None if all blocks are alike.
     """
 
     cache: Any = None
@@ -76,7 +81,7 @@ class PerLayer:
 
 
 class Block(nn.Module):
-    """Sub-layers on a residual stream, normalized in the order that the config says."""
+    """Sub-layers on a residual stream, with norms where the config puts them."""
 
     config: TransformerConfig
 
@@ -84,10 +89,10 @@ class Block(nn.Module):
     def __call__(
         self, x: jax.Array, own: PerLayer, shared: Shared, deterministic: bool
     ) -> tuple[jax.Array, KeyValue]:
-        """Map `[B, T, D]` to `[B, T, D]` and this block's keys and values, each `[B, T, G, H]`."""
+        """Map `[B, T, D]` to the same shape; also return keys and values, each `[B, T, G, H]`."""
         c = self.config
         dtype = jnp.dtype(c.dtype)
-        # Residual branches are scaled so that the stream's variance does not grow with depth
+        # Residual branches start small enough that the stream's variance does not grow with depth
         # (GPT-2, Radford et al. 2019, section 2.3).
         out_scale = 1.0 / (2 * c.depth)
         reach = shared.reach_of(own.local)
@@ -110,7 +115,13 @@ class Block(nn.Module):
             x,
             deterministic,
             lambda y: attention(
-                y, shared.context, reach.terms, reach.turn, own.cache, deterministic, shared.slots
+                y,
+                shared.context,
+                reach.terms,
+                reach.angles,
+                own.cache,
+                deterministic,
+                shared.slots,
             ),
         )
         if own.memory is not None and shared.memory_valid is not None:
@@ -145,7 +156,7 @@ class Block(nn.Module):
     def _residual(
         self, name: str, x: jax.Array, deterministic: bool, layer: Callable[[jax.Array], Any]
     ) -> tuple[jax.Array, Any]:
-        """Add `layer(x)` to the stream, with norms where the config puts them."""
+        """Add the first result of `layer` to the stream and pass on its second."""
         c = self.config
         norm = Norm(c.norm, c.norm_eps, name=f"{name}_norm")
         y, extra = layer(x if c.norm_order == "post" else norm(x))
@@ -153,7 +164,7 @@ class Block(nn.Module):
             y = Norm(c.norm, c.norm_eps, name=f"{name}_post_norm")(y)
         y = Dropout(c.dropout, name=f"{name}_dropout")(y, deterministic)
         if (adapter := tuned(self, f"{name}_adapter")) is not None:
-            # After dropout and before the sum, as in Houlsby et al. 2019, figure 2.
+            # The adapter runs after dropout and before the sum (Houlsby et al. 2019, figure 2).
             y = adapter(y).astype(x.dtype)
         x = constrain(x + y, "batch", "sequence", "embed")
         return (norm(x) if c.norm_order == "post" else x), extra

@@ -1,7 +1,7 @@
-"""The decoder: causal, or with a prefix all of whose tokens see one another.
+"""The decoder-only language model: causal, or with a prefix that is read in both directions.
 
-Three pure methods cover training and decoding: `hidden` (tokens to states, under any context),
-`logits` (states to scores of all rows or of a slice of them), and `__call__` (both).
+Three pure methods cover training and decoding: `hidden` maps tokens to states under any context,
+`logits` maps states to scores of the vocabulary or a slice of it, and `__call__` does both.
 """
 
 from typing import Any
@@ -23,12 +23,25 @@ from jaxrec.nn import (
 
 
 class CausalLM(nn.Module):
-    """A decoder-only language model."""
+    """A decoder-only language model.
+
+    Attributes:
+      config: shape and flavour.
+
+    Example:
+      Shapes, without allocating any parameters (`jax.jit(model.init)` creates them):
+
+      >>> model = CausalLM(TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> tokens = jax.numpy.array([[0, 3, 5]])
+      >>> variables = jax.eval_shape(model.init, jax.random.key(0), tokens, tokens > 0)
+      >>> jax.eval_shape(model.apply, variables, tokens, tokens > 0).shape  # next-token logits
+      (1, 3, 8)
+    """
 
     config: TransformerConfig
 
     def setup(self) -> None:
-        """Create the parameter-holding parts."""
+        """Create the submodules."""
         self.embedding = Embedding(self.config)
         self.decoder = Stack(self.config)
         self.head = LanguageHead(self.config)
@@ -41,14 +54,14 @@ class CausalLM(nn.Module):
         cache: Any = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, KeyValue]:
-        """States of the last layer, and the keys and values of these tokens.
+        """Return the states of the last layer, and the keys and values of these tokens.
 
         Args:
-          tokens: `[B, T]` int32; those of V and above are virtual (see `nn.kernel`).
+          tokens: `[B, T]` int32; numbers from V on are virtual tokens (`jaxrec/nn/kernel.py`).
           positions: `[B, T]` int32.
           context: what the tokens attend to.
-          cache: pytree whose leaves have a leading axis of `depth`, handed to the context layer by
-            layer; None when the context needs none.
+          cache: pytree whose leaves have a leading axis of `depth`, passed to the context layer by
+            layer; None if the context needs no cache.
           deterministic: False to apply dropout (needs a "dropout" key).
 
         Returns:
@@ -59,13 +72,19 @@ class CausalLM(nn.Module):
         return self.decoder(x, positions, context, cache, deterministic=deterministic, slots=slots)
 
     def logits(self, hidden: jax.Array, start: int = 0, size: int | None = None) -> jax.Array:
-        """Scores `[..., size]` of rows `[start, start + size)` from `[..., D]` states, float32."""
+        """Score the tokens `start` to `start + size - 1`: `[..., D]` to `[..., size]` float32.
+
+        `size` None scores all tokens from `start` 0.
+        """
         return self.head(hidden, self.embedding.table, start, size)
 
     def loss(self, hidden: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-        """Weighted cross-entropy summed over tokens: `[..., D]` states, `[...]` tokens to a scalar.
+        """Return the weighted sum of the tokens' cross-entropy, without storing all logits.
 
-        The logits of all tokens are never stored; see `LanguageHead.loss`.
+        Args:
+          hidden: `[..., D]` states.
+          targets: `[...]` int32, the token that each state should predict.
+          weights: `[...]` float32.
         """
         return self.head.loss(hidden, self.embedding.table, targets, weights)
 
@@ -78,14 +97,15 @@ class CausalLM(nn.Module):
         prefix: jax.Array | None = None,
         segments: jax.Array | None = None,
     ) -> jax.Array:
-        """Next-token logits of a padded batch: `[B, T]` tokens and validity to `[B, T, V]`.
+        """Return the next-token logits of a padded batch, `[B, T, V]` float32.
 
         Args:
           tokens: `[B, T]` int32.
           valid: `[B, T]` bool, False for padding.
           deterministic: False to apply dropout (needs a "dropout" key).
-          prefix: `[B, T]` bool, tokens that see one another in both directions; None for none.
-          segments: `[B, T]` int32, which of the sequences packed into a row; None for one a row.
+          prefix: `[B, T]` bool, tokens that see one another in both directions; None for no prefix.
+          segments: `[B, T]` int32, number of the packed sequence that a token belongs to; None if
+            every row is one sequence.
         """
         context = SelfContext(attention_mask(valid, True, prefix, segments), causal=prefix is None)
         positions = positions_of(valid, segments)

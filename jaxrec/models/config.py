@@ -1,4 +1,4 @@
-"""The frozen description of a transformer; families differ by these fields alone."""
+"""The frozen description of a transformer; families differ only in these fields."""
 
 import dataclasses
 from typing import Literal
@@ -14,54 +14,64 @@ Remat = Literal["none", "cheap", "full"]
 class TransformerConfig:
     """Shape and flavour of a transformer.
 
-    The defaults are Llama's flavour (RMS norm, rotary positions, gated SiLU, no biases).
+    The defaults are Llama's flavour: RMS norm, rotary positions, gated SiLU, no biases.
 
     Attributes:
-      vocab_size: V, rows of the embedding.
-      width: D, of the residual stream.
-      depth: number of blocks; of the decoder, where there is an encoder too.
-      encoder_depth: blocks of the encoder of an encoder-decoder; None for `depth`.
+      vocab_size: V, number of tokens.
+      width: D, width of the residual stream.
+      depth: number of blocks; in an encoder-decoder, of the decoder.
+      encoder_depth: number of the encoder's blocks in an encoder-decoder; None for `depth`.
       num_heads: N, query heads.
       num_kv_heads: G, key/value heads; None for as many as query heads.
       head_size: H; None for D / N.
       mlp_width: F, hidden width of the MLP; None for 4 D.
       norm: kind of normalization.
-      norm_order: before each sub-layer and after the last block (`pre`), after each residual sum
-        and after the embedding (`post`, BERT), or before and after each sub-layer (`both`, Gemma).
+      norm_order: where norms stand: before each sub-layer and after the last block (`pre`), after
+        each residual sum and after the embedding (`post`, BERT), or before and after each sub-layer
+        and after the last block (`both`, Gemma).
       norm_eps: added to the variance.
       positions: rotary, learned (a table of `max_length` rows), relative (T5's buckets) or none.
       rope_theta: base of the rotary wavelengths.
-      rope_scaling: stretch of the rotary wavelengths.
-      max_length: most tokens of a learned position table.
-      position_offset: row of the table that the first token reads.
-      relative_buckets, relative_distance: buckets, and where the last begins.
-      window: a token sees the last `window` tokens alone, itself included; None for all.
-      global_every: every so many blocks one ignores the window; None when all have it.
+      rope_scaling: how the rotary wavelengths are stretched for long contexts.
+      max_length: longest sequence that a learned position table can hold.
+      position_offset: row of that table that the first token reads.
+      relative_buckets, relative_distance: number of buckets, and where the last one begins.
+      window: a token sees only the last `window` tokens, including itself; None for all.
+      global_every: every `global_every`-th block ignores the window; None if no block does.
       local_theta: rotary base of the blocks with a window; None for `rope_theta`.
-      token_types: rows of the token type table (BERT's segments); 0 for none.
-      pooler: an encoder has a tanh layer over its first state (BERT).
-      word_rows: rows of the table of whole words that an encoder-decoder's encoder adds to its
-        tokens, see `models.words` (P5); 0 for none.
-      activation: of the MLP.
+      token_types: rows of the token type table (BERT's segments); 0 for no table.
+      pooler: whether an encoder has a tanh layer on its first state (BERT).
+      word_rows: rows of the whole-word table that the encoder of an encoder-decoder adds to its
+        tokens (P5, see `word_numbers`); 0 for no table.
+      activation: activation of the MLP.
       gated: whether the MLP has a gate.
-      qkv_bias: biases on queries, keys and values.
-      out_bias: bias on the attention's output.
-      mlp_bias: biases of the MLP.
-      qk_norm: RMS norm of each head's query and key.
-      query_scale: of the attention scores; None for H^-1/2.
-      score_cap, logit_cap: x becomes cap * tanh(x / cap), for attention scores and for logits.
-      embedding_scale: of the token embeddings.
-      logit_scale: of the states before the logits.
-      tie_embeddings: read the logits with the embedding table.
-      read_only: so many last tokens of the vocabulary are read and never written: their logits are
-        the least float32, and the loss does not push them.
-      dropout: on embeddings and sub-layer outputs while training.
-      attention_dropout: on attention weights.
-      mlp_dropout: on the hidden layer of the MLP.
-      dtype: of activations; parameters, norms, softmax and logits stay in float32.
-      remat: what of a block the backward pass computes again, to save memory: "none", except
-        kernels gathered from other devices; "cheap", all but products of matrices and attention;
+      qkv_bias: whether queries, keys and values have biases.
+      out_bias: whether the attention's output has a bias.
+      mlp_bias: whether the MLP has biases.
+      qk_norm: whether each head's query and key are RMS-normalized.
+      query_scale: factor of the attention scores; None for H^-1/2.
+      score_cap, logit_cap: soft caps of attention scores and logits: x becomes
+        cap * tanh(x / cap). None for no cap.
+      embedding_scale: factor of the token embeddings.
+      logit_scale: factor of the states before the logits.
+      tie_embeddings: whether the embedding table also computes the logits.
+      read_only: number of tokens, the last of the vocabulary, that are read but never written:
+        their logits are the lowest float32, and the loss ignores them.
+      dropout: rate on embeddings and sub-layer outputs in training.
+      attention_dropout: rate on attention weights.
+      mlp_dropout: rate on the hidden layer of the MLP.
+      dtype: dtype of activations; parameters, norms, softmax and logits stay in float32.
+      remat: what the backward pass recomputes of a block to save memory. "none" recomputes only
+        kernels gathered from other devices; "cheap", all but matrix products and attention;
         "full", everything, so that only the stream between blocks is kept.
+
+    Raises:
+      ConfigError: a value is out of range, or two values contradict each other.
+
+    Example:
+      >>> config = TransformerConfig(width=48, num_heads=4, num_kv_heads=2)
+      >>> config.head_width, config.kv_heads, config.mlp_hidden
+      (12, 2, 192)
     """
 
     vocab_size: int = 256
@@ -122,8 +132,8 @@ class TransformerConfig:
                 raise ConfigError(f"model.{name} must not be negative, got {getattr(self, name)}")
         if self.read_only >= self.vocab_size:
             raise ConfigError(
-                f"model.read_only {self.read_only} leaves nothing to write of model.vocab_size "
-                f"{self.vocab_size}"
+                f"model.read_only must be less than model.vocab_size {self.vocab_size}, "
+                f"got {self.read_only}"
             )
         for name in ("rope_theta", "local_theta", "score_cap", "logit_cap"):
             value = getattr(self, name)
@@ -165,15 +175,16 @@ class TransformerConfig:
             raise ConfigError("model.global_every and model.local_theta need model.window")
 
     def check_length(self, longest: int, what: str, fix: str) -> None:
-        """Reject more tokens than a learned position table has rows, which would read as NaN.
+        """Reject sequences longer than a learned position table, which would give NaN.
 
         Args:
-          longest: tokens of the longest sequence, virtual ones and those to come included.
-          what: they are.
-          fix: what to do about it.
+          longest: number of tokens of the longest sequence, including virtual tokens and those that
+            are still to be generated.
+          what: what the tokens are, to begin the error message.
+          fix: what the user can do, to end the error message.
 
         Raises:
-          ConfigError: they do not fit.
+          ConfigError: the tokens do not fit.
         """
         if self.positions == "learned" and longest > self.max_length:
             raise ConfigError(

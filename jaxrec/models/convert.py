@@ -1,8 +1,8 @@
-"""Weights from and to Hugging Face's format, one tensor at a time.
+"""Import from and export to Hugging Face's format, one tensor at a time.
 
-Everything is checked before anything is read or written: names, shapes, and that tied tensors are
-equal. Memory stays near the model's own size plus one stacked leaf on the way in, and plus one
-shard on the way out.
+Names, shapes and the equality of tied tensors are checked before anything is read or written.
+Import needs little more memory than the model and one stacked leaf; export, than the model and one
+shard.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from jaxrec.nn import StoredKernel
 Dtype = Literal["float32", "bfloat16"]
 Place = Callable[[str, np.ndarray], jax.Array]
 
-# Tokens that a model's config remembers, though no layer reads them.
+# Special tokens that a model's config keeps, although no layer reads them.
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
@@ -40,8 +40,8 @@ class Pretrained:
     Attributes:
       spec: kind and config.
       params: {"params": tree}, as `spec.build().apply` takes them.
-      family: Hugging Face's model type, or None where there is none.
-      tokens: special tokens, by Hugging Face's names for them.
+      family: Hugging Face's model type; None if the model did not come from there.
+      tokens: numbers of special tokens, by Hugging Face's names for them.
     """
 
     spec: ModelSpec
@@ -56,45 +56,62 @@ def import_model(
     dtype: Dtype = "float32",
     place: Place | None = None,
 ) -> Pretrained:
-    """Read a checkpoint into our parameters.
+    """Read a checkpoint made by another library into our parameters.
 
     Args:
       path: a directory in Hugging Face's format, a `.gguf` or a llama2.c `.bin` file.
-      kind: architecture and head; None for what the checkpoint's config says.
-      dtype: of the parameters.
-      place: puts a leaf, given its path, on devices, as with a sharding; None for the default.
+      kind: architecture and head; None for those in the checkpoint's config.
+      dtype: dtype of the parameters.
+      place: function of a leaf's path and values that puts the leaf on devices, for instance with a
+        sharding; None for the default device.
 
     Raises:
-      ConfigError: a model type or setting that is not supported.
-      DataError: tensors missing, unused, of another shape, or tied by the config and yet different;
-        names them.
+      ConfigError: a model type or setting is not supported.
+      DataError: tensors are missing, unused, of the wrong shape, or differ although the config ties
+        them; the message names them.
+
+    Example:
+      >>> import tempfile
+      >>> from flax import linen as nn
+      >>> from jaxrec.models import TransformerConfig
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> params = jax.tree.map(jnp.zeros_like, nn.meta.unbox(spec.shapes()))
+      >>> directory = Path(tempfile.mkdtemp()) / "llama"
+      >>> family = export_model(Pretrained(spec=spec, params=params), directory)
+      >>> model = import_model(directory)
+      >>> model.family, model.spec.kind, model.spec.config.vocab_size
+      ('llama', 'causal', 8)
     """
     source = open_source(path)
     model = _describe(source, path, kind)
-    assert model.family is not None  # every checkpoint says its own
+    assert model.family is not None  # every checkpoint names its family
     table = table_of(model.family, model.spec)
     return dataclasses.replace(model, params=read_weights(source, table, model.spec, dtype, place))
 
 
 def describe_checkpoint(path: str | os.PathLike[str], kind: Kind | None = None) -> Pretrained:
-    """Read all but the weights of a checkpoint; `params` is None. Arguments as of `import_model`.
+    """Read everything but the weights of a checkpoint; `params` is None.
+
+    Args:
+      path: a directory in Hugging Face's format, a `.gguf` or a llama2.c `.bin` file.
+      kind: architecture and head; None for those in the checkpoint's config.
 
     Raises:
-      ConfigError: a model type or setting that is not supported.
-      DataError: no checkpoint there.
+      ConfigError: a model type or setting is not supported.
+      DataError: the path holds no checkpoint.
     """
     return _describe(open_source(path), path, kind)
 
 
 def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | None) -> Pretrained:
     family, spec = read_spec(source, kind)
-    said = {**source.config, **_generation_config(Path(path))}
-    tokens = {name: said[name] for name in TOKENS if said.get(name) is not None}
+    settings = {**source.config, **_generation_config(Path(path))}
+    tokens = {name: settings[name] for name in TOKENS if settings.get(name) is not None}
     return Pretrained(spec=spec, params=None, family=family, tokens=tokens)
 
 
 def _generation_config(path: Path) -> dict[str, Any]:
-    """What recent versions keep apart from `config.json`; empty where there is none."""
+    """Read `generation_config.json`, which recent versions write; empty if there is none."""
     file = path / "generation_config.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
@@ -106,23 +123,23 @@ def read_weights(
     dtype: Dtype = "float32",
     place: Place | None = None,
 ) -> Any:
-    """Check a source against a table and read it: see `import_model`."""
+    """Check a source against a weight table and read its tensors; see `import_model`."""
     leaves = spec.flat_shapes()
     at = _match(source, table, leaves)
     rows = table.by_path()
     place = place or (lambda _, leaf: jnp.asarray(leaf))
-    found = {}
+    params = {}
     for path, shape in leaves.items():
-        found[path] = place(path, _leaf(source, rows[path], at, shape, jnp.dtype(dtype)))
-    return {"params": unflatten_dict(found, sep="/")}
+        params[path] = place(path, _leaf(source, rows[path], at, shape, jnp.dtype(dtype)))
+    return {"params": unflatten_dict(params, sep="/")}
 
 
 def _leaf(
     source: WeightSource, row: Weight, at: dict[str, str], shape: tuple[int, ...], dtype: Any
 ) -> np.ndarray:
     if not row.stacked:
-        found = row.here(source.read(at[row.name]), shape)
-        return np.ascontiguousarray(found.astype(dtype, copy=False))
+        values = row.here(source.read(at[row.name]), shape)
+        return np.ascontiguousarray(values.astype(dtype, copy=False))
     leaf = np.empty(shape, dtype)
     for name, layer in _names(row, shape):
         leaf[layer] = row.here(source.read(at[name]), shape)
@@ -132,10 +149,10 @@ def _leaf(
 def _match(
     source: WeightSource, table: Table, leaves: dict[str, tuple[int, ...]]
 ) -> dict[str, str]:
-    """Name in the source of every tensor of the table, all checks passed."""
+    """Check a source; return, by today's name, the source's name of every tensor."""
     uncovered = sorted(set(leaves) ^ set(table.by_path()))
     if uncovered:
-        raise ValueError(f"the weight table and the model differ in {uncovered}")
+        raise ValueError(f"the weight table does not match the model's parameters: {uncovered}")
     present = {}
     for name in source.names():
         current = table.current(name)
@@ -164,7 +181,9 @@ def _match(
                 )
     if problems:
         more = f", and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise DataError(f"the checkpoint does not fit: {'; '.join(sorted(problems)[:8])}{more}")
+        raise DataError(
+            f"the checkpoint does not match its config: {'; '.join(sorted(problems)[:8])}{more}"
+        )
     return present
 
 
@@ -173,7 +192,7 @@ def _equal(source: WeightSource, a: str, b: str) -> bool:
 
 
 def _names(row: Weight, shape: tuple[int, ...]) -> Iterator[tuple[str, int | None]]:
-    """Names there of a row's tensors, with the layer of each."""
+    """Yield Hugging Face's names of a row's tensors, with the layer of each."""
     if not row.stacked:
         yield row.name, None
         return
@@ -195,19 +214,32 @@ def export_model(
 
     Args:
       model: what to write.
-      directory: must not exist, or be empty; appears only when complete.
-      family: Hugging Face's model type; None for the one it came from, or the first that fits.
-      dtype: of the written weights.
-      tokenizer: a tokenizer of transformers, written beside the weights; None for none.
-      shard_bytes: most bytes of one file.
-      extra: further text files, by name.
+      directory: must be empty or not exist; it appears only when it is complete.
+      family: Hugging Face's model type; None for the one the model came from, or the first that
+        can express it.
+      dtype: dtype of the written weights.
+      tokenizer: tokenizer of transformers to write as well, or None.
+      shard_bytes: largest size of one file.
+      extra: contents of additional text files, by file name.
 
     Returns:
       The family.
 
     Raises:
-      ConfigError: a setting that the family cannot say, quantized kernels, or a directory that is
+      ConfigError: the family cannot express a setting, kernels are quantized, or the directory is
         in use.
+
+    Example:
+      >>> import tempfile
+      >>> from flax import linen as nn
+      >>> from jaxrec.models import TransformerConfig
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> params = jax.tree.map(jnp.zeros_like, nn.meta.unbox(spec.shapes()))
+      >>> directory = Path(tempfile.mkdtemp()) / "llama"
+      >>> export_model(Pretrained(spec=spec, params=params), directory)
+      'llama'
+      >>> sorted(path.name for path in directory.iterdir())
+      ['config.json', 'generation_config.json', 'model.safetensors']
     """
     directory = Path(directory)
     family, config = write_config(model.spec, family or model.family)
@@ -215,7 +247,7 @@ def export_model(
     if stored := [path for path, leaf in leaves.items() if isinstance(leaf, StoredKernel)]:
         raise ConfigError(
             f"{len(stored)} kernels are quantized ({stored[0]}, ...), which Hugging Face's format "
-            "cannot say; export quant.dequantize_params of them"
+            "cannot express; apply jaxrec.quant.dequantize_params to the parameters first"
         )
     with writing(directory) as draft:
         _write_config(config, draft, model, dtype)
@@ -228,21 +260,21 @@ def export_model(
 
 
 def check_free(directory: Path) -> None:
-    """Reject a directory that holds files.
+    """Reject a directory that is not empty.
 
     Raises:
-      ConfigError: naming it.
+      ConfigError: the directory holds files, or the path is a file.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory} is in use; give another directory, or empty it")
+        raise ConfigError(f"{directory} is in use; give an empty or a new directory")
 
 
 @contextlib.contextmanager
 def writing(directory: Path) -> Iterator[Path]:
-    """Hand out a draft directory that takes the name of `directory` once all is written.
+    """Yield a draft directory that is renamed to `directory` once everything is written.
 
     Raises:
-      ConfigError: the directory holds files.
+      ConfigError: `directory` is not empty.
     """
     check_free(directory)
     draft = directory.with_name(f".{directory.name}.part")
@@ -266,7 +298,7 @@ def _write_config(config: dict[str, Any], directory: Path, model: Pretrained, dt
     if model.spec.kind in ("causal", "encoder_decoder"):
         tokens = dict(model.tokens)
         if model.spec.kind == "encoder_decoder":
-            # T5 starts from its padding.
+            # T5 starts decoding from its padding token.
             tokens.setdefault("decoder_start_token_id", tokens.get("pad_token_id", 0))
         GenerationConfig(**tokens).save_pretrained(directory)
 
@@ -294,7 +326,7 @@ def _write_shards(
     for file, names in zip(files, shards, strict=True):
         arrays = {name: tensor_of(*tensors[name], leaves, dtype) for name in names}
         save_file(arrays, directory / file, metadata={"format": "pt"})
-        # The library leaves its files readable by their owner alone.
+        # safetensors writes files that only their owner can read.
         (directory / file).chmod(0o644)
     if len(shards) > 1:
         weight_map = {n: file for file, names in zip(files, shards, strict=True) for n in names}
@@ -305,23 +337,33 @@ def _write_shards(
 def tensor_rows(
     table: Table, shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, tuple[list[Weight], int | None]]:
-    """Rows and layer of every tensor there, block by block so that shards hold whole blocks."""
-    found: dict[str, tuple[list[Weight], int | None]] = {}
+    """Return the rows and the layer of every Hugging Face tensor, by its name.
+
+    Tensors are ordered by block, so that shards hold whole blocks.
+    """
+    tensors: dict[str, tuple[list[Weight], int | None]] = {}
     for row in table.weights:
         for name, layer in _names(row, shapes[row.path]):
-            found.setdefault(name, ([], layer))[0].append(row)
-    outside = [name for name, (_, layer) in found.items() if layer is None]
-    blocks = [name for name, (_, layer) in found.items() if layer is not None]
-    order = outside + sorted(blocks, key=lambda name: found[name][1] or 0)
-    return {name: found[name] for name in order}
+            tensors.setdefault(name, ([], layer))[0].append(row)
+    outside = [name for name, (_, layer) in tensors.items() if layer is None]
+    blocks = [name for name, (_, layer) in tensors.items() if layer is not None]
+    order = outside + sorted(blocks, key=lambda name: tensors[name][1] or 0)
+    return {name: tensors[name] for name in order}
 
 
 def tensor_of(
     rows: list[Weight], layer: int | None, leaves: Mapping[str, Any], dtype: Dtype
 ) -> np.ndarray:
-    """One tensor there from our leaves by path, given what `tensor_rows` says of it."""
+    """Make one Hugging Face tensor from our leaves.
+
+    Args:
+      rows: the tensor's rows of the weight table, from `tensor_rows`.
+      layer: its layer, from `tensor_rows`; None for a tensor outside the blocks.
+      leaves: our parameters, by path.
+      dtype: dtype of the tensor.
+    """
     rows = sorted(rows, key=lambda row: row.part or (0, 1))
     own = [leaves[row.path] if layer is None else leaves[row.path][layer] for row in rows]
     arrays = [np.asarray(jax.device_get(leaf)) for leaf in own]
-    found = rows[0].there(arrays, leaves[rows[0].path].shape)
-    return np.ascontiguousarray(found.astype(jnp.dtype(dtype)))
+    tensor = rows[0].there(arrays, leaves[rows[0].path].shape)
+    return np.ascontiguousarray(tensor.astype(jnp.dtype(dtype)))

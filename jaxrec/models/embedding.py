@@ -1,4 +1,4 @@
-"""Tokens to vectors and states to logits: the tables of a vocabulary."""
+"""The tables of a vocabulary: from tokens to vectors, and from states to logits."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jaxrec.nn import (
 
 
 class Embedding(nn.Module):
-    """Token table, with those of positions, token types and words where the config has them."""
+    """The token table, and tables of positions, token types and words if the config has them."""
 
     config: TransformerConfig
 
@@ -48,10 +48,15 @@ class Embedding(nn.Module):
         deterministic: bool = True,
         words: jax.Array | None = None,
     ) -> jax.Array:
-        """Map tokens, positions and token types (None for type 0), `[B, T]`, to `[B, T, D]`.
+        """Return the vectors of tokens, `[B, T, D]`.
 
-        With `words`, `[B, T]` numbers of `models.words`, also what the table of words has for them;
-        those beyond its end share its last row.
+        Args:
+          tokens: `[B, T]` int32.
+          positions: `[B, T]` int32.
+          types: `[B, T]` int32 token types; None for type 0.
+          deterministic: False to apply dropout (needs a "dropout" key).
+          words: `[B, T]` int32 from `word_numbers`, or None; numbers beyond the end of the table of
+            words read its last row.
         """
         c = self.config
         slots = virtual_slots(tokens, c.vocab_size)
@@ -76,12 +81,12 @@ class Embedding(nn.Module):
 
 
 class LanguageHead(nn.Module):
-    """Scores of the vocabulary's tokens, by the embedding table or by one of its own."""
+    """Scores all tokens of the vocabulary, with the embedding table or a table of its own."""
 
     config: TransformerConfig
 
     def setup(self) -> None:
-        """Create the table, unless it is the embedding's."""
+        """Create the table, unless it is tied to the embedding."""
         c = self.config
         if not c.tie_embeddings:
             init = nn.with_partitioning(fan_in_normal(c.width), ("vocab", "embed"))
@@ -90,13 +95,13 @@ class LanguageHead(nn.Module):
     def __call__(
         self, states: jax.Array, embedding: jax.Array, start: int = 0, size: int | None = None
     ) -> jax.Array:
-        """Scores of rows `[start, start + size)` of the vocabulary, in float32.
+        """Score the tokens `start` to `start + size - 1`, in float32.
 
         Args:
           states: `[..., D]`.
-          embedding: `[V, D]`, read when the tables are tied.
-          start: first row; decoding one level of an ID needs that level's rows only.
-          size: number of rows; None for all.
+          embedding: `[V, D]`, read if the tables are tied.
+          start: first token; decoding one level of an ID scores only that level's tokens.
+          size: number of tokens; None for all, from `start` 0.
 
         Returns:
           `[..., size]`.
@@ -104,7 +109,7 @@ class LanguageHead(nn.Module):
         c = self.config
         size = c.vocab_size if size is None else size
         matrix, table = self._operands(states, embedding, start, size)
-        # As one product of matrices: see Einsum.
+        # One product of two matrices has a faster gradient; see `Einsum`.
         scores = matrix_product(matrix, table.T, jnp.float32)
         if c.logit_cap is not None:
             scores = jnp.tanh(scores / c.logit_cap) * c.logit_cap
@@ -118,16 +123,18 @@ class LanguageHead(nn.Module):
     def loss(
         self, states: jax.Array, embedding: jax.Array, targets: jax.Array, weights: jax.Array
     ) -> jax.Array:
-        """Sum of -weight log p(target) over all that can be written, without storing the scores.
+        """Return the sum of -weight log p(target), without storing the scores of all states.
+
+        The probabilities p are over all tokens that the model may write.
 
         Args:
           states: `[..., D]`.
-          embedding: `[V, D]`, read when the tables are tied.
+          embedding: `[V, D]`, read if the tables are tied.
           targets: `[...]` int32.
           weights: `[...]` float32.
 
         Returns:
-          float32 scalar; see `nn.linear_cross_entropy`.
+          float32 scalar.
         """
         size = self.config.vocab_size - self.config.read_only
         matrix, table = self._operands(states, embedding, 0, size)
@@ -138,16 +145,17 @@ class LanguageHead(nn.Module):
     def _operands(
         self, states: jax.Array, embedding: jax.Array, start: int, size: int
     ) -> tuple[jax.Array, jax.Array]:
-        """States `[M, D]` and rows of the table `[size, D]` whose product the scores are.
+        """Return states `[M, D]` and table rows `[size, D]` whose product is the scores.
 
-        A low-rank update makes both wider instead: (x, x A) (W, B)' = x W' + (x A) B'.
+        A low-rank update is part of that product, as it widens both: (x, x A) (W, B)' = x W' +
+        (x A) B'.
         """
         c = self.config
 
         def rows(table: jax.Array) -> jax.Array:
             return jax.lax.slice_in_dim(table, start, start + size).astype(states.dtype)
 
-        # A part of the vocabulary has not the size that devices divide.
+        # The number of devices need not divide the size of a part of the vocabulary.
         vocab = "vocab" if size == c.vocab_size else None
         table = gathered(rows(embedding if c.tie_embeddings else self.table), (vocab, "embed"))
         matrix = merge_rows(states, ("embed",), ("vocab",)) if states.ndim == 3 else states
@@ -160,5 +168,5 @@ class LanguageHead(nn.Module):
 
 
 def _rows(x: jax.Array) -> jax.Array:
-    """What belongs to tokens, in the order of the rows of their states: `[...]` to `[M]`."""
+    """Flatten values of tokens, `[...]` to `[M]`, in the order of the rows of their states."""
     return merge_rows(x, (), ("vocab",)) if x.ndim == 2 else x.reshape(-1)

@@ -1,4 +1,4 @@
-"""The bidirectional encoder, and how its states become one vector a text."""
+"""The bidirectional encoder, and pooling of its states into one vector per text."""
 
 from typing import Literal
 
@@ -22,12 +22,25 @@ Pooling = Literal["mean", "first", "last"]
 
 
 class Encoder(nn.Module):
-    """BERT's shape: every token sees every other."""
+    """A bidirectional encoder like BERT: every token sees every other.
+
+    Attributes:
+      config: shape and flavour.
+
+    Example:
+      Shapes, without allocating any parameters (`jax.jit(model.init)` creates them):
+
+      >>> model = Encoder(TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> tokens = jnp.array([[3, 5, 0]])
+      >>> variables = jax.eval_shape(model.init, jax.random.key(0), tokens, tokens > 0)
+      >>> jax.eval_shape(model.apply, variables, tokens, tokens > 0).shape  # one state per token
+      (1, 3, 4)
+    """
 
     config: TransformerConfig
 
     def setup(self) -> None:
-        """Create the parameter-holding parts."""
+        """Create the submodules."""
         self.embedding = Embedding(self.config)
         self.encoder = Stack(self.config, causal=False)
         if self.config.pooler:
@@ -44,14 +57,15 @@ class Encoder(nn.Module):
         types: jax.Array | None = None,
         segments: jax.Array | None = None,
     ) -> jax.Array:
-        """States of the last layer of a padded batch: `[B, T]` to `[B, T, D]`.
+        """Return the states of the last layer of a padded batch, `[B, T, D]`.
 
         Args:
-          tokens: `[B, T]` int32; those of V and above are virtual (see `nn.kernel`).
+          tokens: `[B, T]` int32; numbers from V on are virtual tokens (`jaxrec/nn/kernel.py`).
           valid: `[B, T]` bool, False for padding.
           deterministic: False to apply dropout (needs a "dropout" key).
           types: `[B, T]` int32 token types; None for type 0.
-          segments: `[B, T]` int32, which of the sequences packed into a row; None for one a row.
+          segments: `[B, T]` int32, number of the packed sequence that a token belongs to; None if
+            every row is one sequence.
         """
         positions = positions_of(valid, segments)
         context = SelfContext(attention_mask(valid, False, None, segments))
@@ -63,17 +77,17 @@ class Encoder(nn.Module):
         return states
 
     def pooled(self, states: jax.Array) -> jax.Array:
-        """BERT's vector of a text, a tanh layer on its first state: `[B, T, D]` to `[B, D]`."""
+        """Return BERT's vector of a text, a tanh layer on the first state: `[B, D]`."""
         return jnp.tanh(self.pooler(states[:, 0]))
 
 
 def pool(states: jax.Array, valid: jax.Array, how: Pooling = "mean") -> jax.Array:
-    """One vector a row: the mean of its valid tokens, or the first or last of them.
+    """Pool each row into one vector: the mean, the first or the last of its valid states.
 
     Args:
       states: `[B, T, D]`.
-      valid: `[B, T]` bool, at least one True a row.
-      how: which.
+      valid: `[B, T]` bool, at least one True per row.
+      how: "mean", "first" or "last".
 
     Returns:
       `[B, D]`; the mean is taken in float32.

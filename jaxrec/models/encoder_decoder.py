@@ -1,4 +1,4 @@
-"""The encoder-decoder: an encoder reads, a decoder with cross-attention writes (T5)."""
+"""The encoder-decoder: an encoder reads, and a decoder with cross-attention writes (T5)."""
 
 import functools
 from typing import Any
@@ -24,15 +24,28 @@ from jaxrec.nn import (
 
 
 class EncoderDecoder(nn.Module):
-    """Two stacks over one embedding table.
+    """An encoder and a decoder that share one embedding table.
 
-    With `config.word_rows` its variables have a collection `WORDS` beside the parameters.
+    With `config.word_rows`, its variables have a collection `WORDS` besides the parameters.
+
+    Attributes:
+      config: shape and flavour.
+
+    Example:
+      Shapes, without allocating any parameters (`jax.jit(model.init)` creates them):
+
+      >>> model = EncoderDecoder(TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> read, written = jnp.array([[3, 5, 1]]), jnp.array([[0, 2]])
+      >>> inputs = (read, read > 0, written, written >= 0)
+      >>> variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+      >>> jax.eval_shape(model.apply, variables, *inputs).shape  # next-token logits
+      (1, 2, 8)
     """
 
     config: TransformerConfig
 
     def setup(self) -> None:
-        """Create the parameter-holding parts."""
+        """Create the submodules."""
         c = self.config
         self.embedding = Embedding(c)
         self.encoder = Stack(c.encoder, causal=False)
@@ -41,7 +54,7 @@ class EncoderDecoder(nn.Module):
         self.encoder_dropout = Dropout(c.dropout)
         self.decoder_dropout = Dropout(c.dropout)
         if c.word_rows:
-            # No parameter: what the vocabulary's tokens do, as `models.words.word_kinds` says.
+            # A fact of the vocabulary rather than a parameter; `word_kinds` computes it.
             kinds = functools.partial(jnp.full, (c.vocab_size,), NEUTRAL, jnp.int8)
             self.kinds = self.variable(WORDS, "kinds", kinds)
 
@@ -53,7 +66,15 @@ class EncoderDecoder(nn.Module):
         *,
         segments: jax.Array | None = None,
     ) -> jax.Array:
-        """States of the encoder: `[B, S]` tokens and validity to `[B, S, D]`."""
+        """Return the encoder's states, `[B, S, D]`.
+
+        Args:
+          tokens: `[B, S]` int32.
+          valid: `[B, S]` bool, False for padding.
+          deterministic: False to apply dropout (needs a "dropout" key).
+          segments: `[B, S]` int32, number of the packed sequence that a token belongs to; None if
+            every row is one sequence.
+        """
         positions = positions_of(valid, segments)
         context = SelfContext(attention_mask(valid, False, None, segments))
         words = None
@@ -65,17 +86,21 @@ class EncoderDecoder(nn.Module):
         return self.encoder_dropout(x, deterministic)
 
     def readable(self, tokens: jax.Array, valid: jax.Array) -> jax.Array:
-        """Which of the encoder's states the decoder may see: `[B, S]` tokens, to `valid` or less.
+        """Return which of the encoder's states the decoder may see, `[B, S]` bool.
 
-        Those of virtual tokens only where a prompt gives them vectors: a prefix gives them keys and
-        values for the encoder's own attention, and no states.
+        These are the valid ones. States of virtual tokens count only under prompt tuning, which
+        gives such tokens vectors; prefix tuning gives them only keys and values in the encoder.
         """
         if tuned(self.embedding, "prompt") is not None:
             return valid
         return valid & (tokens < self.config.vocab_size)
 
     def memory(self, states: jax.Array) -> KeyValue:
-        """Keys and values of the encoder's states for all decoder blocks, `[depth, B, S, G, H]`."""
+        """Return keys and values of `[B, S, D]` states for all decoder blocks.
+
+        Returns:
+          Two arrays `[depth, B, S, G, H]`.
+        """
         return self.decoder.memory(states)
 
     def hidden(
@@ -88,15 +113,16 @@ class EncoderDecoder(nn.Module):
         cache: Any = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, KeyValue]:
-        """States of the decoder's last layer, and the keys and values of these tokens.
+        """Return the states of the decoder's last layer, and the keys and values of these tokens.
 
         Args:
           tokens: `[B, T]` int32.
           positions: `[B, T]` int32.
           context: what the tokens attend to among themselves.
-          memory: of `memory`.
-          memory_valid: `[B, S]` bool, or `[B, T, S]` where tokens see different parts.
-          cache: as in `CausalLM.hidden`.
+          memory: keys and values from `memory`.
+          memory_valid: `[B, S]` bool, or `[B, T, S]` if tokens see different parts of the memory.
+          cache: pytree whose leaves have a leading axis of `depth`, passed to the context layer by
+            layer; None if the context needs no cache.
           deterministic: False to apply dropout (needs a "dropout" key).
 
         Returns:
@@ -110,13 +136,19 @@ class EncoderDecoder(nn.Module):
         return self.decoder_dropout(x, deterministic), key_value
 
     def logits(self, hidden: jax.Array, start: int = 0, size: int | None = None) -> jax.Array:
-        """Scores `[..., size]` of rows `[start, start + size)` from `[..., D]` states, float32."""
+        """Score the tokens `start` to `start + size - 1`: `[..., D]` to `[..., size]` float32.
+
+        `size` None scores all tokens from `start` 0.
+        """
         return self.head(hidden, self.embedding.table, start, size)
 
     def loss(self, hidden: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-        """Weighted cross-entropy summed over tokens: `[..., D]` states, `[...]` tokens to a scalar.
+        """Return the weighted sum of the tokens' cross-entropy, without storing all logits.
 
-        The logits of all tokens are never stored; see `LanguageHead.loss`.
+        Args:
+          hidden: `[..., D]` states.
+          targets: `[...]` int32, the token that each state should predict.
+          weights: `[...]` float32.
         """
         return self.head.loss(hidden, self.embedding.table, targets, weights)
 
@@ -128,13 +160,13 @@ class EncoderDecoder(nn.Module):
         targets_valid: jax.Array,
         deterministic: bool = True,
     ) -> jax.Array:
-        """Next-token logits of the decoder's tokens.
+        """Return the next-token logits of the decoder's tokens.
 
         Args:
-          tokens: `[B, S]` int32, what is read.
-          valid: `[B, S]` bool.
-          targets: `[B, T]` int32, what is written, from the start token on.
-          targets_valid: `[B, T]` bool.
+          tokens: `[B, S]` int32, the text that the encoder reads.
+          valid: `[B, S]` bool, False for padding.
+          targets: `[B, T]` int32, the text that the decoder writes, beginning with the start token.
+          targets_valid: `[B, T]` bool, False for padding.
           deterministic: False to apply dropout (needs a "dropout" key).
 
         Returns:

@@ -1,4 +1,4 @@
-"""Hugging Face's model types: which module reads, writes and lays out each."""
+"""Hugging Face's model types, and the module that converts configs and weights of each."""
 
 import dataclasses
 import math
@@ -17,19 +17,19 @@ FAMILIES: dict[str, ModuleType] = {
     name: module for module in _MODULES for name in module.ARCHITECTURES
 }
 
-# Training alone reads these: a model without them computes the same.
+# Only training reads these fields; they do not change what a model computes.
 _TRAINING = ("dtype", "remat", "dropout", "attention_dropout", "mlp_dropout")
 
 
 def read_spec(source: WeightSource, kind: Kind | None = None) -> tuple[str, ModelSpec]:
-    """Family and spec of a checkpoint.
+    """Return family and spec of a checkpoint.
 
     Args:
       source: the checkpoint.
-      kind: architecture and head; None for what its config says.
+      kind: architecture and head; None for those in its config.
 
     Raises:
-      ConfigError: a model type, architecture or setting that is not supported, by name.
+      ConfigError: a model type, architecture or setting is not supported; the message names it.
     """
     family = source.config.get("model_type", "")
     module = _module(family)
@@ -38,7 +38,7 @@ def read_spec(source: WeightSource, kind: Kind | None = None) -> tuple[str, Mode
     if kind is None:
         kind = _kind(family, config.get("architectures") or [])
     elif kind not in known:
-        raise ConfigError(f"{family} has no {kind}; it has {', '.join(known)}")
+        raise ConfigError(f"{family} has no {kind} model; its kinds are {', '.join(known)}")
     model = module.read_config(config)
     pooler = kind == "encoder" and "pooler.dense.weight" in source.names()
     model = dataclasses.replace(model, pooler=pooler)
@@ -50,55 +50,60 @@ def _kind(family: str, architectures: list[str]) -> Kind:
     known = {name: kind for kind, name in _module(family).ARCHITECTURES[family].items()}
     if not architectures:
         raise ConfigError(
-            f"the checkpoint's config names no architecture; say which kind it is: "
+            f"the checkpoint's config names no architecture; give its kind, one of "
             f"{', '.join(known.values())}"
         )
     if architectures[0] not in known:
         raise ConfigError(
-            f"architecture {architectures[0]} is not supported; for {family} these are: "
+            f"architecture {architectures[0]} is not supported; supported for {family}: "
             f"{', '.join(known)}"
         )
     return known[architectures[0]]
 
 
 def table_of(family: str, spec: ModelSpec) -> Table:
-    """The weight table of a model of that family."""
+    """Return the weight table of a model of a family."""
     return _module(family).table(family, spec)
 
 
 def write_config(spec: ModelSpec, family: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Family and resolved `config.json` that say exactly what the spec says.
+    """Return a family and a `config.json` with all defaults that describe exactly this model.
 
     Args:
       spec: the model.
-      family: Hugging Face's model type; None for the first that fits.
+      family: Hugging Face's model type; None for the first that can express the model.
 
     Raises:
-      ConfigError: no family, or not the one asked for, can say it; names the fields.
+      ConfigError: the given family, or every family, cannot express the model; the message names
+        the fields.
     """
     candidates = [family] if family else [f for f in FAMILIES if spec.kind in _kinds(f)]
     if family and spec.kind not in _kinds(family):
-        raise ConfigError(f"{family} has no {spec.kind}; it has {', '.join(_kinds(family))}")
+        raise ConfigError(
+            f"{family} has no {spec.kind} model; its kinds are {', '.join(_kinds(family))}"
+        )
     misfits = {}
     for name in candidates:
-        found = _module(name).write_config(name, spec.config)
-        found["architectures"] = [_kinds(name)[spec.kind]]
+        settings = _module(name).write_config(name, spec.config)
+        settings["architectures"] = [_kinds(name)[spec.kind]]
         if spec.classes:
-            found["num_labels"] = spec.classes
-        config = resolve(found)
+            settings["num_labels"] = spec.classes
+        config = resolve(settings)
         misfits[name] = _differences(spec, _module(name).read_config(config))
         if not misfits[name]:
             return name, config
     closest = min(misfits, key=lambda name: len(misfits[name]))
-    said = "; ".join(f"model.{field} {ours}, there {its}" for field, ours, its in misfits[closest])
+    fields = "; ".join(
+        f"model.{field} is {ours}, it has {theirs}" for field, ours, theirs in misfits[closest]
+    )
     raise ConfigError(
-        f"Hugging Face's {closest} cannot say all of this model's settings ({said}); "
+        f"Hugging Face's {closest} cannot express all settings of this model ({fields}); "
         "change them, or choose another family"
     )
 
 
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """Fill a `config.json` with its family's defaults, in today's spelling."""
+    """Fill a `config.json` with its family's defaults, using the current names of settings."""
     from transformers import CONFIG_MAPPING
 
     family = config.get("model_type", "")
@@ -115,25 +120,25 @@ def _module(family: str) -> ModuleType:
     if family not in FAMILIES:
         raise ConfigError(
             f"model type {family!r} is not supported{nearest(family, FAMILIES)}; "
-            f"these are: {', '.join(FAMILIES)}"
+            f"supported: {', '.join(FAMILIES)}"
         )
     return FAMILIES[family]
 
 
 def _differences(spec: ModelSpec, theirs: TransformerConfig) -> list[tuple[str, Any, Any]]:
-    """Fields on which two configs describe different functions."""
+    """Return the fields in which two configs describe different functions, with both values."""
     ours, theirs = _canonical(spec.kind, spec.config), _canonical(spec.kind, theirs)
-    found = []
+    differences = []
     for field in dataclasses.fields(ours):
         a, b = getattr(ours, field.name), getattr(theirs, field.name)
         close = isinstance(a, float) and isinstance(b, float) and math.isclose(a, b)
         if a != b and not close:
-            found.append((field.name, a, b))
-    return found
+            differences.append((field.name, a, b))
+    return differences
 
 
 def _canonical(kind: Kind, c: TransformerConfig) -> TransformerConfig:
-    """The same function, with defaults resolved and what it does not read at the default."""
+    """Resolve derived fields and reset unused ones, so that equal models have equal configs."""
     default = TransformerConfig()
     c = dataclasses.replace(
         c,

@@ -1,8 +1,8 @@
 """Llama weights and tokenizers from GGUF files, as llama.cpp and its quantizers write them.
 
-The format is ggml-org/ggml's docs/gguf.md; the file is read with the `gguf` package, mapped into
-memory. What differs from Hugging Face's layout is undone here: tensor names, the order of the rows
-of queries and keys, and a tokenizer kept as lists instead of a tokenizer.json.
+ggml-org/ggml's docs/gguf.md describes the format. The `gguf` package reads the file, which it maps
+into memory. This module undoes the differences from Hugging Face's layout: tensor names, the order
+of the rows of queries and keys, and a tokenizer stored as lists instead of a tokenizer.json.
 """
 
 import os
@@ -35,8 +35,8 @@ _BLOCK = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-# All that a plain Llama says of itself. A setting outside this list may change what the model
-# computes (a mixture of experts, a stretched rotary table), so it is refused rather than dropped.
+# All settings of a plain Llama. A setting outside this list may change what the model computes (a
+# mixture of experts, a stretched rotary table), so it is rejected rather than ignored.
 _SETTINGS = (
     "attention.head_count",
     "attention.head_count_kv",
@@ -53,7 +53,7 @@ _SETTINGS = (
     "vocab_size",
 )
 _NEUTRAL = {"expert_count": 0, "expert_used_count": 0, "rope.scaling.type": "none"}
-# The splits of llama.cpp's src/llama-vocab.cpp, by the name that it gives them.
+# How text is split before BPE, under the names in llama.cpp's src/llama-vocab.cpp.
 _LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -65,21 +65,21 @@ _SPLITS = {
     "llama-v3": "llama3",
     "llama3": "llama3",
 }
-# docs/gguf.md, tokenizer.ggml.token_type.
+# Values of tokenizer.ggml.token_type (docs/gguf.md).
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 
 
 class GgufSource:
-    """Read a Llama model from a GGUF file, one tensor at a time.
+    """Reads a Llama model from a GGUF file, one tensor at a time.
 
     Attributes:
-      path: of the file.
-      config: what Hugging Face's config.json of the model would hold.
+      path: the file.
+      config: the contents of an equivalent config.json of Hugging Face.
 
     Raises:
       ConfigError: the package `gguf` is not installed.
-      DataError: no such file, not a GGUF file, not a plain Llama, or a tensor is unknown, missing
-        or of a shape that contradicts the settings.
+      DataError: the file does not exist, is not a GGUF file or not a plain Llama, or a tensor is
+        unknown, missing or of a shape that contradicts the settings.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -95,7 +95,10 @@ class GgufSource:
                 f"bytes ({error}); download it again"
             ) from error
         if reader.byte_order != "I":
-            raise DataError(f"{self.path}: written for the other byte order; convert it again")
+            raise DataError(
+                f"{self.path}: the file has the other byte order, expected that of this machine; "
+                "convert the model again here"
+            )
         self._fields = reader.fields
         stored = {tensor.name: tensor for tensor in reader.tensors}
         self._check_settings()
@@ -105,12 +108,12 @@ class GgufSource:
         self._tensors = {names[name]: tensor for name, tensor in stored.items()}
         self._shapes = llama_shapes(self.config)
         for name, shape in self._shapes.items():
-            # GGUF lists the sizes from the innermost outwards.
-            found = tuple(int(size) for size in reversed(self._tensors[name].shape))
-            if found != shape:
+            # GGUF lists the sizes from the innermost axis outwards.
+            stored_shape = tuple(int(size) for size in reversed(self._tensors[name].shape))
+            if stored_shape != shape:
                 raise DataError(
-                    f"{self.path}: tensor {self._tensors[name].name!r} has shape {found}, "
-                    f"the settings ask for {shape}"
+                    f"{self.path}: tensor {self._tensors[name].name!r} has shape {stored_shape}, "
+                    f"expected {shape} from the settings"
                 )
 
     def names(self) -> list[str]:
@@ -118,13 +121,14 @@ class GgufSource:
         return list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor, as Hugging Face has it; DataError if there is none of that name."""
+        """Shape of a tensor in Hugging Face's layout; DataError if the name is unknown."""
         return find_tensor(self._shapes, name, self.path)
 
     def read(self, name: str) -> np.ndarray:
-        """Read one tensor into float32, dequantized, in Hugging Face's row order.
+        """Read and dequantize one tensor, as float32 in Hugging Face's row order.
 
-        Raises DataError: no tensor of that name, or a type that `gguf` cannot dequantize.
+        Raises:
+          DataError: the name is unknown, or `gguf` cannot dequantize the tensor's type.
         """
         shape = self.shape(name)
         tensor = self._tensors[name]
@@ -138,19 +142,19 @@ class GgufSource:
         if heads := rotary_heads(name, self.config):
             values = half_split(values, heads)
         elif not values.flags.writeable:
-            # Float32 comes as a view of the mapped file, which must not outlive the source.
+            # A float32 tensor is a view of the mapped file and must not outlive the source.
             values = values.copy()
         return values.reshape(shape)
 
     def save_tokenizer(self, directory: str | os.PathLike[str]) -> None:
         """Write the file's tokenizer to `directory` in Hugging Face's format.
 
-        Transformers can read it from the file too, but needs PyTorch for that, and (5.23) parts the
-        spaces before a digit in SmolLM's vocabulary, which llama.cpp keeps together.
+        Transformers can read it from a GGUF file too, but needs PyTorch for that. Version 5.23 also
+        separates the spaces before a digit in SmolLM's vocabulary, which llama.cpp keeps together.
 
         Raises:
           ConfigError: `transformers` is not installed.
-          DataError: the file has no tokenizer, or one of an unknown kind.
+          DataError: the file has no tokenizer, or its tokenizer is of an unknown kind.
         """
         self._tokenizer().save_pretrained(Path(directory).expanduser())
 
@@ -189,7 +193,7 @@ class GgufSource:
                 f"{self.path}: tokenizer.ggml.model is {kind!r}, expected 'llama' or 'gpt2'; take "
                 "the tokenizer of the original model"
             )
-        # llama.cpp's defaults, for files that do not say.
+        # Files without these settings have llama.cpp's defaults.
         begins = kind == "llama" or _SPLITS.get(pre) == "llama3"
         return fast_tokenizer(
             backend,
@@ -238,7 +242,7 @@ class GgufSource:
             reason = " (rotary positions stretched as in Llama 3.1)" if stretched else ""
             raise DataError(
                 f"{self.path}: tensor {unknown[0]!r}{reason} is not part of a plain Llama of "
-                f"{self._number('llama.block_count')} blocks; {len(unknown)} such in all"
+                f"{self._number('llama.block_count')} blocks; {len(unknown)} such tensors in all"
             )
         missing = [name for name in names if name not in stored and name != "output.weight"]
         if missing:
@@ -255,9 +259,9 @@ class GgufSource:
                 f"{self.path}: rotary positions need an even head size, not {head_size}"
             )
         for key in ("attention.value_length", "rope.dimension_count"):
-            if (found := self._number(f"llama.{key}", head_size)) != head_size:
+            if (size := self._number(f"llama.{key}", head_size)) != head_size:
                 raise DataError(
-                    f"{self.path}: llama.{key} is {found}, expected the head size {head_size}"
+                    f"{self.path}: llama.{key} is {size}, expected the head size {head_size}"
                 )
         return {
             "architectures": ["LlamaForCausalLM"],
@@ -295,7 +299,7 @@ class GgufSource:
 
     def _number(self, key: str, default: int | None = None) -> int:
         value = self._value(key, default)
-        # Some architectures list one number a block; a plain Llama has one for all.
+        # Some architectures list one number per block; a plain Llama has one for all blocks.
         if not isinstance(value, int) or value < 1:
             raise DataError(f"{self.path}: {key} is {value!r}, expected one positive integer")
         return value
@@ -304,7 +308,7 @@ class GgufSource:
         value = self._value(key, default)
         if not isinstance(value, float) or not value > 0:
             raise DataError(f"{self.path}: {key} is {value!r}, expected a positive number")
-        # Stored as float32; its shortest decimal is the 1e-05 that config.json had.
+        # The shortest decimal of the stored float32 is the 1e-05 of the original config.json.
         return float(str(np.float32(value)))
 
     def _array(self, key: str, kind: type, length: int | None = None) -> list[Any]:
@@ -312,7 +316,7 @@ class GgufSource:
         values = self._value(key, [])
         if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
             raise DataError(f"{self.path}: {key} is not a list of {kind.__name__}")
-        # Only the types may be absent: a vocabulary without scores has no order of merges.
+        # Only token types may be absent: without scores the order of merges is unknown.
         absent = kind is int and not values
         if length is not None and len(values) != length and not absent:
             raise DataError(f"{self.path}: {key} has {len(values)} entries for {length} tokens")
@@ -322,21 +326,21 @@ class GgufSource:
         number = self._value(f"tokenizer.ggml.{role}_token_id")
         if number is not None and number >= len(tokens):
             raise DataError(
-                f"{self.path}: tokenizer.ggml.{role}_token_id is {number}, there are "
+                f"{self.path}: tokenizer.ggml.{role}_token_id is {number}, but there are only "
                 f"{len(tokens)} tokens"
             )
         return None if number is None else tokens[number]
 
 
 def _byte_level_bpe(tokens: Sequence[str], merges: Sequence[tuple[str, ...]], split: str) -> Any:
-    """Build a BPE over bytes as GPT-2's, splitting the text as `split` says."""
+    """Build a byte-level BPE like GPT-2's; `split` is one of the values of `_SPLITS`."""
     tokenizers = need_package("tokenizers", "transformers", "building a tokenizer")
     cut = tokenizers.pre_tokenizers
     tokenizer = tokenizers.Tokenizer(
         tokenizers.models.BPE(
             vocab={token: number for number, token in enumerate(tokens)},
             merges=merges,
-            # Llama 3 has words that no merge reaches.
+            # Llama 3's vocabulary has words that no sequence of merges produces.
             ignore_merges=split == "llama3",
         )
     )
@@ -354,7 +358,7 @@ def _byte_level_bpe(tokens: Sequence[str], merges: Sequence[tuple[str, ...]], sp
 
 
 def _hugging_face_names(depth: int) -> dict[str, str]:
-    """Map the names of GGUF to those of Hugging Face, for a Llama of `depth` blocks."""
+    """Map GGUF's tensor names to Hugging Face's, for a Llama of `depth` blocks."""
     names = {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in _TOP.items()}
     for layer in range(depth):
         for ours, theirs in _BLOCK.items():

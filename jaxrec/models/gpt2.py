@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): its config and its table."""
+"""GPT-2 (Radford et al. 2019): its config and weight table."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ _ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu":
 
 
 def read_config(hf: dict[str, Any]) -> TransformerConfig:
-    """Translate a resolved `config.json`.
+    """Translate a `config.json` whose defaults are filled in.
 
     Raises:
-      ConfigError: a setting that the models here do not have, by name.
+      ConfigError: a setting that our models do not support; the message names it.
     """
     for name, usual in (
         ("scale_attn_weights", True),
@@ -25,10 +25,13 @@ def read_config(hf: dict[str, Any]) -> TransformerConfig:
         ("add_cross_attention", False),
     ):
         if hf.get(name, usual) != usual:
-            raise ConfigError(f"{name} {hf[name]} of GPT-2 is not supported")
+            raise ConfigError(
+                f"the setting {name}={hf[name]} of GPT-2 is not supported; only {usual} is"
+            )
     if hf["activation_function"] not in _ACTIVATIONS:
         raise ConfigError(
-            f"activation {hf['activation_function']!r} is not one of {', '.join(_ACTIVATIONS)}"
+            f"activation {hf['activation_function']!r} is not supported; supported: "
+            f"{', '.join(_ACTIVATIONS)}"
         )
     return TransformerConfig(
         vocab_size=hf["vocab_size"],
@@ -52,7 +55,10 @@ def read_config(hf: dict[str, Any]) -> TransformerConfig:
 
 
 def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
-    """Settings of Hugging Face's config; what they cannot say is not checked here."""
+    """Return the settings of Hugging Face's config that correspond to `c`.
+
+    Settings that Hugging Face cannot express are dropped; the caller compares the two configs.
+    """
     names = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
     return {
         "model_type": kind,
@@ -72,7 +78,10 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
 
 
 def table(kind: str, spec: ModelSpec) -> Table:
-    """Weights; kernels lie input first, and queries, keys and values side by side."""
+    """Return the weight table.
+
+    GPT-2 stores kernels with the input axis first, and queries, keys and values in one tensor.
+    """
     there, here = "transformer.h.{layer}.", "decoder/blocks/"
     rows = [
         Weight(name="transformer.wte.weight", path="embedding/table", pattern="v d -> v d"),
@@ -97,16 +106,16 @@ def table(kind: str, spec: ModelSpec) -> Table:
             Weight(name=f"{there}{name}.weight", path=f"{here}{path}/kernel", pattern=kernel)
         )
         rows.append(Weight(name=f"{there}{name}.bias", path=f"{here}{path}/bias", pattern="d -> d"))
-    found = Table(
+    weights = Table(
         weights=tuple(rows),
         ignored=(r"\.attn\.(masked_)?bias$",),
-        # The checkpoints first published lack the prefix.
+        # The original checkpoints lack the prefix.
         renamed=((r"^(wte|wpe|h|ln_f)\.", r"transformer.\1."),),
     )
     if spec.kind == "causal_classifier":
-        return found.under("backbone/").plus(
+        return weights.under("backbone/").plus(
             [Weight(name="score.weight", path="out/kernel", pattern="c d -> d c")]
         )
     if spec.config.tie_embeddings:
-        return found.plus([], {"lm_head.weight": "transformer.wte.weight"})
-    return found.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
+        return weights.plus([], {"lm_head.weight": "transformer.wte.weight"})
+    return weights.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])

@@ -1,4 +1,4 @@
-"""Heads beside the language model's: a scalar a token, classes a text, masked tokens."""
+"""Heads other than the language model's: a scalar per token, classes of a text, masked tokens."""
 
 from typing import Any
 
@@ -34,7 +34,13 @@ def _dense(name: str, width: int, out: int, bias: bool, x: jax.Array) -> jax.Arr
 
 
 class ScalarHead(nn.Module):
-    """One number a token: a value, or, at the last token, a reward. Starts at zero."""
+    """One number per token: a value or, at the last token, a reward.
+
+    All outputs are zero before training.
+
+    Attributes:
+      backbone: the transformer.
+    """
 
     backbone: CausalLM | Encoder
 
@@ -42,7 +48,7 @@ class ScalarHead(nn.Module):
     def __call__(
         self, tokens: jax.Array, valid: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Map `[B, T]` tokens and validity to `[B, T]` float32."""
+        """Map `[B, T]` tokens and validity to `[B, T]` float32 scalars."""
         states = _states(self.backbone, tokens, valid, deterministic).astype(jnp.float32)
         width = states.shape[-1]
         zeros = nn.initializers.zeros_init()
@@ -51,14 +57,14 @@ class ScalarHead(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Scores of classes, one row a text.
+    """Scores of classes for each text.
 
     Attributes:
       backbone: the transformer.
-      classes: C.
-      pooling: which state stands for the text: the first for BERT, the last for a decoder.
-      dense: a tanh layer before the scores, as in BERT and RoBERTa.
-      bias: on the scores.
+      classes: C, number of classes.
+      pooling: which state represents the text: the first for BERT, the last for a decoder.
+      dense: whether a tanh layer precedes the scores, as in BERT and RoBERTa.
+      bias: whether the scores have a bias.
     """
 
     backbone: CausalLM | Encoder
@@ -71,7 +77,7 @@ class Classifier(nn.Module):
     def __call__(
         self, tokens: jax.Array, valid: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Map `[B, T]` tokens and validity to `[B, C]` float32."""
+        """Map `[B, T]` tokens and validity to `[B, C]` float32 scores."""
         states = _states(self.backbone, tokens, valid, deterministic)
         real = valid & (tokens < self.backbone.config.vocab_size)
         x = pool(states, real, self.pooling).astype(jnp.float32)
@@ -81,16 +87,16 @@ class Classifier(nn.Module):
 
 
 class MaskedHead(nn.Module):
-    """BERT's head over masked tokens: dense, activation, norm, then the embedding table and a bias.
+    """BERT's head for masked tokens (Devlin et al. 2019, section 3.1).
 
-    (Devlin et al. 2019, section 3.1.)
+    A dense layer, the activation and a norm, then a product with the embedding table and a bias.
     """
 
     config: TransformerConfig
 
     @nn.compact
     def __call__(self, states: jax.Array, embedding: jax.Array) -> jax.Array:
-        """Map `[..., D]` states and the `[V, D]` table to `[..., V]` float32."""
+        """Map `[..., D]` states and the `[V, D]` table to `[..., V]` float32 logits."""
         c = self.config
         x = ACTIVATIONS[c.activation](_dense("dense", c.width, c.width, True, states))
         x = Norm(c.norm, c.norm_eps, name="norm")(x)
@@ -109,7 +115,7 @@ class MaskedLM(nn.Module):
     config: TransformerConfig
 
     def setup(self) -> None:
-        """Create the parameter-holding parts."""
+        """Create the submodules."""
         self.backbone = Encoder(self.config)
         self.head = MaskedHead(self.config)
 
@@ -121,6 +127,6 @@ class MaskedLM(nn.Module):
         *,
         types: jax.Array | None = None,
     ) -> jax.Array:
-        """Map `[B, T]` tokens and validity to `[B, T, V]` float32."""
+        """Map `[B, T]` tokens, validity and token types to `[B, T, V]` float32 logits."""
         states = self.backbone(tokens, valid, deterministic, types=types)
         return self.head(states, self.backbone.embedding.table)

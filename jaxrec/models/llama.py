@@ -1,6 +1,5 @@
-"""Llama's family: Llama, Arcee, Mistral, Qwen2, Qwen3, Gemma 2 and 3, as configs and one table."""
+"""Llama and its relatives (Arcee, Mistral, Qwen2, Qwen3, Gemma 2 and 3): configs and one table."""
 
-import dataclasses
 from typing import Any
 
 from jaxrec.core import ConfigError
@@ -41,10 +40,10 @@ _GEMMA = ("gemma2", "gemma3_text")
 
 
 def read_config(hf: dict[str, Any]) -> TransformerConfig:
-    """Translate a resolved `config.json` of one of the family's types.
+    """Translate a `config.json` of one of these model types whose defaults are filled in.
 
     Raises:
-      ConfigError: a setting that the models here do not have, by name.
+      ConfigError: a setting that our models do not support; the message names it.
     """
     kind, width, heads = hf["model_type"], hf["hidden_size"], hf["num_attention_heads"]
     gemma = kind in _GEMMA
@@ -53,9 +52,14 @@ def read_config(hf: dict[str, Any]) -> TransformerConfig:
     attention_bias = bool(hf.get("attention_bias"))
     activation = hf["hidden_activation"] if gemma else hf["hidden_act"]
     if activation not in _ACTIVATIONS:
-        raise ConfigError(f"activation {activation!r} is not one of {', '.join(_ACTIVATIONS)}")
+        raise ConfigError(
+            f"activation {activation!r} is not supported; supported: {', '.join(_ACTIVATIONS)}"
+        )
     if hf.get("use_bidirectional_attention"):
-        raise ConfigError("use_bidirectional_attention of Gemma is not supported")
+        raise ConfigError(
+            "the setting use_bidirectional_attention of Gemma is not supported; only causal "
+            "attention is"
+        )
     return TransformerConfig(
         vocab_size=hf["vocab_size"],
         width=width,
@@ -88,11 +92,14 @@ def read_config(hf: dict[str, Any]) -> TransformerConfig:
 
 
 def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
-    """Settings of Hugging Face's config; what they cannot say is not checked here."""
+    """Return the settings of Hugging Face's config that correspond to `c`.
+
+    Settings that Hugging Face cannot express are dropped; the caller compares the two configs.
+    """
     gemma = kind in _GEMMA
     names = {theirs: ours for ours, theirs in reversed(_ACTIVATIONS.items())}
     names["gelu_tanh"] = "gelu_pytorch_tanh"
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "model_type": kind,
         "vocab_size": c.vocab_size,
         "hidden_size": c.width,
@@ -109,17 +116,17 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
         "rope_parameters": _write_rope(kind, c),
     }
     if kind in ("llama", "arcee"):
-        found |= {"attention_bias": c.out_bias, "mlp_bias": c.mlp_bias}
+        settings |= {"attention_bias": c.out_bias, "mlp_bias": c.mlp_bias}
     if kind == "qwen3" or gemma:
-        found["attention_bias"] = c.out_bias
+        settings["attention_bias"] = c.out_bias
     if kind == "mistral":
-        found["sliding_window"] = c.window
+        settings["sliding_window"] = c.window
     if kind in ("qwen2", "qwen3"):
-        found |= {"use_sliding_window": c.window is not None, "sliding_window": c.window}
-        found["max_window_layers"] = 0 if c.window else c.depth
+        settings |= {"use_sliding_window": c.window is not None, "sliding_window": c.window}
+        settings["max_window_layers"] = 0 if c.window else c.depth
     if gemma:
         scale = c.query_scale or c.head_width**-0.5
-        found |= {
+        settings |= {
             "query_pre_attn_scalar": round(scale**-2),
             "attn_logit_softcapping": c.score_cap,
             "final_logit_softcapping": c.logit_cap,
@@ -131,22 +138,22 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
                 for i in range(1, c.depth + 1)
             ],
         }
-    return found
+    return settings
 
 
 def table(kind: str, spec: ModelSpec) -> Table:
-    """Weights of a model of type `kind`."""
+    """Return the weight table of a model of type `kind`."""
     c = spec.config
     qkv, out, mlp = (
-        pattern if there else None
-        for pattern, there in (
+        pattern if present else None
+        for pattern, present in (
             ("(n h) -> n h", c.qkv_bias),
             ("d -> d", c.out_bias),
             ("f -> f", c.mlp_bias),
         )
     )
     gemma = kind in _GEMMA
-    # Gemma multiplies by one more than what it stores.
+    # Gemma multiplies by one plus the stored scale.
     add = 1.0 if gemma else 0.0
     there, here = "model.layers.{layer}.", "decoder/blocks/"
     rows = [
@@ -171,18 +178,18 @@ def table(kind: str, spec: ModelSpec) -> Table:
         rows += norm(there + "post_feedforward_layernorm", here + "mlp_post_norm", add=add)
     else:
         rows += norm(there + "post_attention_layernorm", here + "mlp_norm")
-    found = Table(weights=tuple(rows), ignored=(r"rotary_emb\.inv_freq$",))
+    weights = Table(weights=tuple(rows), ignored=(r"rotary_emb\.inv_freq$",))
     if spec.kind == "causal_classifier":
-        return found.under("backbone/").plus(
+        return weights.under("backbone/").plus(
             [Weight(name="score.weight", path="out/kernel", pattern="c d -> d c")]
         )
     if c.tie_embeddings:
-        return found.plus([], {"lm_head.weight": "model.embed_tokens.weight"})
-    return found.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
+        return weights.plus([], {"lm_head.weight": "model.embed_tokens.weight"})
+    return weights.plus([Weight(name="lm_head.weight", path="head/table", pattern="v d -> v d")])
 
 
 def _window(hf: dict[str, Any]) -> tuple[int | None, int | None]:
-    """`window` and `global_every`, from the type of every layer."""
+    """Return `window` and `global_every`, derived from the types of the layers."""
     window = hf.get("sliding_window")
     if window is None or hf.get("use_sliding_window") is False:
         return None, None
@@ -193,16 +200,18 @@ def _window(hf: dict[str, Any]) -> tuple[int | None, int | None]:
     if all(is_global):
         return None, None
     if not any(is_global):
-        # Gemma's local blocks have a base of their own even where no block is global.
+        # Gemma's local blocks have their own rotary base even if no block is global.
         return window, (len(kinds) + 1 if hf["model_type"] in _GEMMA else None)
     every = is_global.index(True) + 1
     if is_global != [i % every == 0 for i in range(1, len(kinds) + 1)]:
-        raise ConfigError(f"layer_types {kinds} do not repeat: no setting here says that")
+        raise ConfigError(
+            f"layer_types {kinds} is not supported; full_attention must recur at a fixed interval"
+        )
     return window, every
 
 
 def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling, float | None]:
-    """Base and stretch of the rotary wavelengths, and the base of blocks with a window."""
+    """Return base and scaling of the rotary wavelengths, and the base of blocks with a window."""
     parameters = hf["rope_parameters"]
     local = None
     if "full_attention" in parameters:
@@ -220,50 +229,26 @@ def _rope(hf: dict[str, Any]) -> tuple[float, RopeScaling, float | None]:
             original=int(parameters["original_max_position_embeddings"]),
         )
     elif kind != "default":
-        raise ConfigError(f"rope_type {kind!r} is not supported; default, linear and llama3 are")
+        raise ConfigError(
+            f"rope_type {kind!r} is not supported; supported: default, linear, llama3"
+        )
     if parameters.get("partial_rotary_factor", 1.0) != 1.0:
-        raise ConfigError("partial_rotary_factor is not supported")
+        raise ConfigError("a partial_rotary_factor other than 1 is not supported")
     return float(parameters["rope_theta"]), scaling, local
 
 
 def _write_rope(kind: str, c: TransformerConfig) -> dict[str, Any]:
-    found: dict[str, Any] = {"rope_type": "default", "rope_theta": c.rope_theta}
+    parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": c.rope_theta}
     scaling = c.rope_scaling
     if scaling.kind != "none":
-        found |= {"rope_type": scaling.kind, "factor": scaling.factor}
+        parameters |= {"rope_type": scaling.kind, "factor": scaling.factor}
         if scaling.kind == "llama3":
-            found |= {
+            parameters |= {
                 "low_freq_factor": scaling.low,
                 "high_freq_factor": scaling.high,
                 "original_max_position_embeddings": scaling.original,
             }
     if kind != "gemma3_text":
-        return found
+        return parameters
     local = {"rope_type": "default", "rope_theta": c.local_theta or c.rope_theta}
-    return {"full_attention": found, "sliding_attention": local}
-
-
-def preset(kind: str) -> TransformerConfig:
-    """The flavour of one of the types, in a small size, to start a config from."""
-    base = TransformerConfig(tie_embeddings=False)
-    if kind in _GEMMA:
-        base = dataclasses.replace(
-            base,
-            norm_order="both",
-            activation="gelu_tanh",
-            embedding_scale=base.width**0.5,
-            query_scale=base.head_width**-0.5,
-            window=128,
-            global_every=2 if kind == "gemma2" else 6,
-            tie_embeddings=True,
-        )
-    return dataclasses.replace(
-        base,
-        qkv_bias=kind == "qwen2",
-        qk_norm=kind in ("qwen3", "gemma3_text"),
-        window=128 if kind == "mistral" else base.window,
-        gated=kind != "arcee",
-        score_cap=50.0 if kind == "gemma2" else None,
-        logit_cap=30.0 if kind == "gemma2" else None,
-        local_theta=10_000.0 if kind == "gemma3_text" else None,
-    )
+    return {"full_attention": parameters, "sliding_attention": local}

@@ -1,7 +1,7 @@
 """Llama weights and tokenizers in the formats of karpathy/llama2.c.
 
-A checkpoint is the legacy format, version 0 (export.py, `legacy_export`): seven int32, then the
-weights in float32 without names. A tokenizer is what tokenizer.py exports from SentencePiece.
+Checkpoints have the legacy format, version 0 (export.py, `legacy_export`): seven int32, then the
+weights in float32 without names. Tokenizers are those that tokenizer.py exports from SentencePiece.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from jaxrec.core import ConfigError, DataError, nearest
 
 _HEADER = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 _HEADER_BYTES = 4 * len(_HEADER)
-# "ak42", the first four bytes of the versions after 0.
+# "ak42", the first four bytes of files of later versions.
 _MAGIC = 0x616B3432
 # Each kind of weight is stored for all the blocks before the next kind begins.
 _KINDS = (
@@ -31,22 +31,22 @@ _KINDS = (
     "mlp.down_proj",
     "mlp.up_proj",
 )
-# SentencePiece's numbers as Llama has them; the 256 bytes follow.
+# The numbers of Llama's special tokens; the 256 byte tokens follow.
 _UNKNOWN, _BOS, _EOS, _BYTES = 0, 1, 2, 3
 
 
 class Llama2cSource:
-    """Read a Llama model from a llama2.c checkpoint, one tensor at a time.
+    """Reads a Llama model from a llama2.c checkpoint, one tensor at a time.
 
-    The file is mapped into memory. The tables of rotary angles in it are passed over: they follow
-    from the base of 10,000 that llama2.c always has.
+    The file is mapped into memory. Its tables of rotary angles are skipped, because llama2.c always
+    uses the base 10,000.
 
     Attributes:
-      path: of the file.
-      config: what Hugging Face's config.json of the model would hold.
+      path: the file.
+      config: the contents of an equivalent config.json of Hugging Face.
 
     Raises:
-      DataError: no such file, another format, or a size that contradicts the header.
+      DataError: the file does not exist, has another format, or its size contradicts its header.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -58,10 +58,10 @@ class Llama2cSource:
         for name, size in _layout(self.config, self._shapes):
             self._offsets[name] = end
             end += 4 * size
-        found = self.path.stat().st_size
-        if found != end:
+        actual = self.path.stat().st_size
+        if actual != end:
             raise DataError(
-                f"{self.path}: the header asks for {end} bytes, found {found}; download it again, "
+                f"{self.path}: the header asks for {end} bytes, found {actual}; download it again, "
                 "or export it with llama2.c's export.py --version 0"
             )
 
@@ -70,11 +70,11 @@ class Llama2cSource:
         return list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor; DataError if there is none of that name."""
+        """Shape of a tensor; DataError if the name is unknown."""
         return find_tensor(self._shapes, name, self.path)
 
     def read(self, name: str) -> np.ndarray:
-        """Read one tensor, float32, in Hugging Face's row order; DataError if there is none."""
+        """Read one tensor, as float32 in Hugging Face's row order; DataError if it is unknown."""
         shape = self.shape(name)
         mapped = np.memmap(self.path, "<f4", "r", offset=self._offsets[name], shape=shape)
         values = np.array(mapped, np.float32)
@@ -83,22 +83,22 @@ class Llama2cSource:
 
 
 def read_llama2c_tokenizer(path: str | os.PathLike[str], vocab_size: int) -> Any:
-    """Read a tokenizer of llama2.c into a fast tokenizer of transformers.
+    """Read a llama2.c tokenizer as a fast tokenizer of transformers.
 
     Encoding puts `<s>` and a space before the text, as llama2.c does; decoding drops that space.
 
     Args:
       path: a file such as tok512.bin: int32 length of the longest token, then for each token
         float32 score, int32 length, bytes.
-      vocab_size: V, which the file does not say; the model's config does.
+      vocab_size: V from the model's config, since the file does not contain it.
 
     Raises:
       ConfigError: `transformers` is not installed.
-      DataError: no such file, or it does not hold `vocab_size` tokens and nothing else.
+      DataError: the file does not exist, or it does not hold exactly `vocab_size` tokens.
     """
     path = Path(path).expanduser()
     tokens, scores = _read_tokens(path, vocab_size)
-    # The names of the first three are decorated for printing ("\n<s>\n").
+    # llama2.c decorates the names of the first three tokens for printing ("\n<s>\n").
     tokens[:_BYTES] = ["<unk>", "<s>", "</s>"]
     pieces = _BYTES + 256
     expected = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -121,7 +121,7 @@ def read_llama2c_tokenizer(path: str | os.PathLike[str], vocab_size: int) -> Any
 
 
 def llama_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the Llama model that Hugging Face's `config` describes."""
+    """Return the shape of every tensor, by name, of a Llama with Hugging Face's `config`."""
     D, F, V = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     NH = config["num_attention_heads"] * config["head_dim"]
     GH = config["num_key_value_heads"] * config["head_dim"]
@@ -146,14 +146,14 @@ def llama_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def find_tensor(shapes: Mapping[str, tuple[int, ...]], name: str, path: Path) -> tuple[int, ...]:
-    """Return the shape of the tensor `name`; DataError, with the nearest name, if there is none."""
+    """Return a tensor's shape; an unknown name is a DataError that suggests the nearest one."""
     if name not in shapes:
         raise DataError(f"{path}: no tensor {name!r}{nearest(name, shapes)}")
     return shapes[name]
 
 
 def rotary_heads(name: str, config: Mapping[str, Any]) -> int:
-    """Return how many heads the tensor `name` makes rotary pairs for; 0 if it makes none."""
+    """Return the number of heads if `name` projects to queries or keys, which rotate; else 0."""
     if name.endswith("self_attn.q_proj.weight"):
         return config["num_attention_heads"]
     return config["num_key_value_heads"] if name.endswith("self_attn.k_proj.weight") else 0
@@ -162,14 +162,14 @@ def rotary_heads(name: str, config: Mapping[str, Any]) -> int:
 def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
     """Reorder the rows of a query or key matrix from interleaved rotary pairs to halves.
 
-    Meta's code, llama.cpp and llama2.c rotate rows (2i, 2i+1) of a head together, Hugging Face rows
-    (i, i+H/2). For H = 6, one head:
+    Meta's code, llama.cpp and llama2.c rotate rows (2i, 2i+1) of a head together; Hugging Face
+    rotates rows (i, i+H/2). For H = 6 and one head:
 
     rows of pair 0, 1, 2:  [a0 b0 a1 b1 a2 b2]  ->  [a0 a1 a2 b0 b1 b2]
 
     Args:
       rows: `[N H, D]`, H even.
-      heads: N (G for keys).
+      heads: N, or G for keys.
 
     Returns:
       A new array of the same shape.
@@ -187,24 +187,24 @@ def sentencepiece_bpe(
     unknown: str | None,
     space_prefix: bool = True,
 ) -> Any:
-    """Build a `tokenizers.Tokenizer` that acts as SentencePiece's BPE with byte fallback.
+    """Build a `tokenizers.Tokenizer` that behaves like SentencePiece's BPE with byte fallback.
 
-    SentencePiece merges the pair whose result scores best; `tokenizers` follows a ranked list of
-    pairs, so each way to cut a token in two is listed by descending score of the token. The text is
-    not split at spaces first: tokens may span them.
+    SentencePiece merges the pair whose result has the best score, whereas `tokenizers` follows a
+    ranked list of pairs. Every way to cut a token in two is therefore listed, by descending score
+    of the token. The text is not split at spaces first, because tokens may span them.
 
     Args:
-      tokens: pieces, spaces written as "▁", bytes as "<0x0A>".
-      scores: of each token.
-      mergeable: whether a token may come from a merge; not so for bytes and control tokens.
-      unknown: token for what no byte stands for.
-      space_prefix: put a space before each text, and drop it again when decoding.
+      tokens: the pieces; "▁" stands for a space, and "<0x0A>" for a byte.
+      scores: score of each token.
+      mergeable: whether a token may result from a merge; False for bytes and control tokens.
+      unknown: token for characters whose bytes are not in the vocabulary.
+      space_prefix: whether to put a space before each text and drop it when decoding.
     """
     tokenizers = need_package("tokenizers", "transformers", "building a tokenizer")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     parts = {token for token, merge in zip(tokens, mergeable, strict=True) if merge}
     merges = []
-    # Sorting is stable: among equal scores the lower number comes first.
+    # Sorting is stable, so that of tokens with equal scores the lower number comes first.
     for number in sorted(range(len(tokens)), key=lambda number: -scores[number]):
         token = tokens[number]
         if mergeable[number]:
@@ -215,8 +215,8 @@ def sentencepiece_bpe(
             vocab=vocabulary, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True
         )
     )
-    # A normalizer, not the Metaspace pre-tokenizer: that one would drop the prefix of a text that
-    # begins with a space, which SentencePiece keeps.
+    # The Metaspace pre-tokenizer would not add a prefix to a text that begins with a space, as
+    # SentencePiece does; a normalizer does.
     replace = [tokenizers.normalizers.Replace(" ", "▁")]
     prefix = [tokenizers.normalizers.Prepend("▁")] if space_prefix else []
     tokenizer.normalizer = tokenizers.normalizers.Sequence(prefix + replace)
@@ -242,14 +242,14 @@ def fast_tokenizer(
     """Wrap a `tokenizers.Tokenizer` as a transformers tokenizer.
 
     Args:
-      backend: the tokenizer; its vocabulary has every token named here.
-      special: control tokens, left out when decoding without special tokens.
-      whole: tokens found in the text before it is cut into pieces.
-      add_bos: put `bos_token` before each text.
-      add_eos: put `eos_token` after each text.
-      bos_token: begins a text.
-      eos_token: ends a text.
-      settings: further ones of `PreTrainedTokenizerFast`; None where there is none.
+      backend: the tokenizer; its vocabulary must contain all tokens below.
+      special: control tokens, which decoding with `skip_special_tokens` leaves out.
+      whole: tokens that are matched in the text before it is cut into pieces.
+      add_bos: whether to put `bos_token` before each text.
+      add_eos: whether to put `eos_token` after each text.
+      bos_token: token that begins a text.
+      eos_token: token that ends a text.
+      settings: further settings of `PreTrainedTokenizerFast`; those that are None are ignored.
     """
     transformers = need_package("transformers", "transformers", "building a tokenizer")
     tokenizers = need_package("tokenizers", "transformers", "building a tokenizer")
@@ -292,7 +292,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path}: a llama2.c checkpoint of version {header['hidden_dim']}, expected version 0; "
             "export it with llama2.c's export.py --version 0"
         )
-    # A negative size of the vocabulary says that the output has a matrix of its own.
+    # A negative vocabulary size means that the output has its own matrix.
     tied, vocab_size = header["vocab_size"] > 0, abs(header["vocab_size"])
     width, heads, kv_heads = header["dim"], header["n_heads"], header["n_kv_heads"]
     positive = vocab_size > 0 and all(header[name] > 0 for name in _HEADER if name != "vocab_size")
@@ -328,7 +328,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _layout(
     config: dict[str, Any], shapes: dict[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, int]]:
-    """Yield name and number of floats in the order of the file."""
+    """Yield the name and the number of floats of each tensor, in the order of the file."""
     names = ["model.embed_tokens.weight"]
     for kind in _KINDS:
         names += [
@@ -367,14 +367,14 @@ def _read_tokens(path: Path, vocab_size: int) -> tuple[list[str], list[float]]:
         ) from error
     if position != len(content):
         raise DataError(
-            f"{path}: {vocab_size} tokens take {position} bytes, found {len(content)}; is the "
-            "size of the vocabulary right?"
+            f"{path}: {vocab_size} tokens take {position} bytes, found {len(content)}; check the "
+            "model's vocabulary size"
         )
     return tokens, scores
 
 
 def need_package(name: str, install: str, purpose: str) -> Any:
-    """Import an optional package; ConfigError, saying what to install, if it is absent."""
+    """Import an optional package; if it is absent, a ConfigError says what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,9 +1,11 @@
-"""Whatever holds a model, opened alike: a model directory, or a checkpoint made elsewhere."""
+"""Opens anything that holds a model: a model directory, or a checkpoint of another library."""
 
 import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import add_id_tokens, load_tokenizer
@@ -16,12 +18,13 @@ from jaxrec.models.vocabulary import extend_vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A model with what belongs to it.
+    """A model with its tokenizer and items.
 
     Attributes:
       model: kind, config and parameters.
-      tokenizer: of transformers; None where there is none.
-      items: of a run: rows {"item", "id", "label"}, the ID as the tokenizer's text; else None.
+      tokenizer: tokenizer of transformers, or None.
+      items: rows {"item", "id", "label"} of a run's items, with each ID as the tokenizer writes it;
+        None unless the model comes from a run.
     """
 
     model: Pretrained
@@ -32,16 +35,29 @@ class Opened:
 def open_model(
     path: Path, kind: Kind | None = None, dtype: Dtype = "float32", tokenizer: Path | None = None
 ) -> Opened:
-    """Open a model directory, or a checkpoint of another format.
+    """Open a model directory, or a checkpoint of another library.
 
     Args:
-      path: of either; a checkpoint is whatever `import_model` reads.
-      kind: of a checkpoint: architecture and head; None for what it says itself.
-      dtype: of a checkpoint's parameters.
-      tokenizer: directory or llama2.c file of a tokenizer; None for the one beside the model.
+      path: a directory that `save_model` wrote, or a checkpoint that `import_model` can read.
+      kind: architecture and head of a checkpoint; None for those in its config.
+      dtype: dtype of a checkpoint's parameters.
+      tokenizer: directory or llama2.c file of a checkpoint's tokenizer; None for the one stored
+        with the model.
 
     Raises:
-      ConfigError, DataError: as the readers of each.
+      ConfigError: a checkpoint has a model type or setting that is not supported.
+      DataError: files are missing or damaged, or they do not match the model's config.
+
+    Example:
+      >>> from flax import linen as nn
+      >>> from jaxrec.models import ModelSpec, TransformerConfig, save_model
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> zeros = jax.tree.map(jax.numpy.zeros_like, nn.meta.unbox(spec.shapes()))
+      >>> directory = Path(tempfile.mkdtemp()) / "model"
+      >>> save_model(Pretrained(spec=spec, params=zeros), directory)
+      >>> opened = open_model(directory)
+      >>> opened.model.spec == spec, opened.tokenizer
+      (True, None)
     """
     if is_model(path):
         return Opened(load_model(path), tokenizer_beside(path))
@@ -55,23 +71,31 @@ def open_model(
     return Opened(model, read_llama2c_tokenizer(tokenizer, model.spec.config.vocab_size))
 
 
-def add_ids(opened: Opened, codes: ItemCodes, key: Any) -> Opened:
-    """Make the item IDs tokens of a text model and of its tokenizer.
+def add_ids(opened: Opened, codes: ItemCodes, key: jax.Array) -> Opened:
+    """Add the tokens of item IDs to a text model and, in place, to its tokenizer.
+
+    Args:
+      opened: the model and its tokenizer.
+      codes: the item IDs.
+      key: random key of the new embedding rows.
 
     Raises:
-      ConfigError: the model has no tokenizer, or one with other item IDs.
+      ConfigError: the model has no tokenizer, or its tokenizer already has other item IDs.
     """
     if opened.tokenizer is None:
-        raise ConfigError("item IDs are added to a tokenizer, and this model has none beside it")
+        raise ConfigError(
+            "item IDs are added to a tokenizer, but this model has none; give the directory of its "
+            "tokenizer"
+        )
     first = add_id_tokens(opened.tokenizer, codes.sizes)
-    # Tables are often longer than the vocabulary, to round their size.
+    # Tables are often longer than the tokenizer's vocabulary, because their size is rounded up.
     size = max(len(opened.tokenizer), opened.model.spec.config.vocab_size)
     assert first + sum(codes.sizes) <= size
     return dataclasses.replace(opened, model=extend_vocabulary(opened.model, size, key))
 
 
 def tokenizer_beside(path: Path) -> Any:
-    """The tokenizer of transformers that lies with a model, or None."""
+    """Load the tokenizer of transformers that is stored with a model; None if there is none."""
     if path.suffix == ".gguf":
         from jaxrec.models.gguf import GgufSource
 

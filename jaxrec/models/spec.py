@@ -1,4 +1,4 @@
-"""What a model is: its kind and its config. From it come the module and the shapes."""
+"""The description of a model, its kind and config, from which module and shapes follow."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,7 +28,17 @@ class ModelSpec:
     Attributes:
       kind: architecture and head.
       config: shape and flavour.
-      classes: C, of a classifier.
+      classes: C, number of classes of a classifier; 0 for other kinds.
+
+    Raises:
+      ConfigError: a classifier has no classes.
+
+    Example:
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=3))
+      >>> spec.flat_shapes()["embedding/table"]
+      (8, 4)
+      >>> spec.flat_shapes()["decoder/blocks/mlp/up/kernel"]  # [depth, D, F]
+      (3, 4, 16)
     """
 
     kind: Kind
@@ -41,7 +51,7 @@ class ModelSpec:
             raise ConfigError(f"a {self.kind} needs classes of at least 1, got {self.classes}")
 
     def build(self) -> Any:
-        """Return the module."""
+        """Return the Flax module."""
         c = self.config
         if self.kind == "causal":
             return CausalLM(c)
@@ -57,28 +67,28 @@ class ModelSpec:
 
     @property
     def shares_table(self) -> bool:
-        """Whether one table serves as embedding and as head."""
+        """Whether one table serves as both embedding and head."""
         if self.kind == "masked":
             return True
         return self.kind in ("causal", "encoder_decoder") and self.config.tie_embeddings
 
     def shapes(self) -> Any:
-        """Abstract parameters, boxed with their axis names: nothing is allocated."""
+        """Return the shapes of the parameters, boxed with their axis names; allocates nothing."""
         tokens = jnp.zeros((1, 2), jnp.int32)
         inputs = [tokens, tokens == 0]
         if self.kind == "encoder_decoder":
             inputs = [*inputs, *inputs]
-        found = jax.eval_shape(self.build().init, jax.random.key(0), *inputs)
-        return {"params": found["params"]}
+        variables = jax.eval_shape(self.build().init, jax.random.key(0), *inputs)
+        return {"params": variables["params"]}
 
     def flat_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every leaf by its path, joined by "/", without the leading "params"."""
+        """Return the shape of every leaf by its path, which omits the leading "params"."""
         tree = nn.meta.unbox(self.shapes())["params"]
         return {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}
 
 
 def init_function(model: CausalLM | EncoderDecoder) -> Callable[[jax.Array], Any]:
-    """From a key to the model's variables, with their axis names."""
+    """Return the function that maps a random key to a model's variables, with axis names."""
     example = jnp.zeros((1, 2), jnp.int32)
     inputs = (example, example == 0) * (2 if isinstance(model, EncoderDecoder) else 1)
     return lambda key: model.init(key, *inputs)

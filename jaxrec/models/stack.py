@@ -1,7 +1,7 @@
 """A scan over blocks: from embedded tokens to the states of the last layer.
 
-Every block parameter has a leading axis of `depth`, so compile time does not grow with it, and one
-layout serves conversion, low-rank updates and quantization.
+Every block parameter has a leading axis of `depth`. Compile time therefore does not grow with
+depth, and one layout serves conversion, low-rank updates and quantization.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,8 @@ from jaxrec.nn import (
     rotation,
 )
 
-# What a block keeps for the backward pass, by `remat`. A scan copies all that is kept into arrays
-# of all blocks, which on a CPU takes longer than to compute what is cheap again.
+# What a block keeps for the backward pass, by `remat`. A scan copies everything kept into arrays of
+# all blocks, which on a CPU takes longer than recomputing what is cheap.
 KEPT: dict[Remat, Callable[..., bool]] = {
     "none": jax.checkpoint_policies.save_anything_except_these_names(GATHERED),
     "cheap": jax.checkpoint_policies.save_from_both_policies(
@@ -39,7 +39,7 @@ KEPT: dict[Remat, Callable[..., bool]] = {
     ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-# A stack this shallow is unrolled: no copies at all, and still compiled about as fast.
+# Stacks of at most this depth are unrolled: that avoids the copies and compiles about as fast.
 UNROLLED = 4
 
 
@@ -47,8 +47,8 @@ class Stack(nn.Module):
     """`depth` blocks and the final norm.
 
     Attributes:
-      config: of the blocks.
-      causal: whether keys lie in the past only (the relative buckets depend on it).
+      config: config of the blocks.
+      causal: whether all keys lie in the past, which determines the relative buckets.
       cross: whether blocks attend to an encoder's memory.
     """
 
@@ -57,7 +57,7 @@ class Stack(nn.Module):
     cross: bool = False
 
     def setup(self) -> None:
-        """Create the parameter-holding parts."""
+        """Create the submodules."""
         c = self.config
         block = nn.remat(
             Block,
@@ -71,7 +71,7 @@ class Stack(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=(0, nn.broadcast, nn.broadcast),
             length=c.depth,
-            # Without a loop the compiler would merge what `remat` computes again with the original.
+            # Without a loop the compiler would merge recomputation under "full" with the original.
             unroll=c.depth if c.depth <= UNROLLED and c.remat != "full" else 1,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )(c)
@@ -93,7 +93,7 @@ class Stack(nn.Module):
             )(c)
 
     def memory(self, states: jax.Array) -> KeyValue:
-        """Keys and values of an encoder's states, once for all blocks and steps.
+        """Return keys and values of an encoder's states for all blocks.
 
         Args:
           states: `[B, S, D]`.
@@ -120,12 +120,12 @@ class Stack(nn.Module):
           x: `[B, T, D]` embedded tokens.
           positions: `[B, T]` int32.
           context: what the tokens attend to.
-          cache: pytree whose leaves have a leading axis of `depth`, handed to the context layer by
-            layer; None when the context needs none.
-          memory: of `memory`, with cross-attention.
-          memory_valid: `[B, S]` or `[B, T, S]` bool, with cross-attention.
+          cache: pytree whose leaves have a leading axis of `depth`, passed to the context layer by
+            layer; None if the context needs no cache.
+          memory: keys and values from `memory`; None without cross-attention.
+          memory_valid: `[B, S]` or `[B, T, S]` bool; None without cross-attention.
           deterministic: False to apply dropout (needs a "dropout" key).
-          slots: `[B, T]` int32, of `nn.virtual_slots`; None without virtual tokens.
+          slots: `[B, T]` int32 from `virtual_slots`; None without virtual tokens.
 
         Returns:
           `[B, T, D]` states after the final norm, and `[depth, B, T, G, H]` keys and values.
@@ -143,7 +143,7 @@ class Stack(nn.Module):
         memory_valid: jax.Array | None = None,
         slots: jax.Array | None = None,
     ) -> tuple[PerLayer, Shared]:
-        """What blocks read beside the stream, of each block and of all: arguments as of a call."""
+        """Return the inputs of each block and those of all blocks, from the arguments of a call."""
         c = self.config
         full, local = self._reaches(positions, context)
         flags = None
@@ -154,7 +154,7 @@ class Stack(nn.Module):
         )
 
     def _reaches(self, positions: jax.Array, context: Context) -> tuple[Reach, Reach | None]:
-        """Reach of the blocks that see everything, and of those with a window if some have one."""
+        """Return the reach of all blocks; if only some have a window, return theirs separately."""
         c = self.config
         bias = None
         if c.positions == "relative":
@@ -165,28 +165,28 @@ class Stack(nn.Module):
             bias = jnp.moveaxis(jnp.take(self.relative, buckets, axis=0), -1, 1)
 
         def reach(theta: float, window: int | None, stretched: bool) -> Reach:
-            turn = None
+            angles = None
             if c.positions == "rope":
                 scaling = c.rope_scaling if stretched else RopeScaling()
-                turn = rotation(positions, rotary_frequencies(c.head_width, theta, scaling))
+                angles = rotation(positions, rotary_frequencies(c.head_width, theta, scaling))
             allowed = None if window is None else context.distance(positions) < window
-            return Reach(ScoreTerms(bias=bias, allowed=allowed, softcap=c.score_cap), turn)
+            return Reach(ScoreTerms(bias=bias, allowed=allowed, softcap=c.score_cap), angles)
 
         if c.window is None or c.global_every is None:
             return reach(c.rope_theta, c.window, True), None
-        # A mask for the global blocks too: the two kinds are chosen between inside one scan.
+        # Global blocks need a mask too, because one scan chooses between the two kinds.
         full = reach(c.rope_theta, np.iinfo(np.int32).max, True)
         return full, reach(c.local_theta or c.rope_theta, c.window, c.local_theta is None)
 
 
 class MemoryBlock(nn.Module):
-    """`Memory` as a step of a scan: the states are carried unchanged."""
+    """`Memory` as one step of a scan, which passes the states on unchanged."""
 
     config: TransformerConfig
 
     @nn.compact
     def __call__(self, states: jax.Array) -> tuple[jax.Array, KeyValue]:
-        """Map `[B, S, D]` to itself, and to keys and values, each `[B, S, G, H]`."""
+        """Return the states, `[B, S, D]`, and their keys and values, each `[B, S, G, H]`."""
         c = self.config
         layer = Memory(c.kv_heads, c.head_width, c.qkv_bias, jnp.dtype(c.dtype), name="cross")
         return states, layer(states)

@@ -1,8 +1,8 @@
 """Models on disk in our own layout: one JSON file and safetensors of stacked leaves.
 
-Reading it back needs no transposition and no family: what training starts from, and what
-`import-hf` writes. A kernel may be a `StoredKernel`: its file holds each of its arrays, and the
-JSON file says which class and settings they belong to.
+Training starts from such directories, and the command `import-hf` writes them. Reading one needs
+neither transpositions nor a Hugging Face family. For a `StoredKernel`, the weight file holds each
+of its arrays, and the JSON file its class and settings.
 """
 
 import dataclasses
@@ -29,15 +29,25 @@ DESCRIPTION, WEIGHTS = "jaxrec_model.json", "params"
 
 
 def save_model(model: Pretrained, directory: str | os.PathLike[str], tokenizer: Any = None) -> None:
-    """Write a model, and its tokenizer if it has one; one file a leaf.
+    """Write a model, one file per leaf, and its tokenizer if there is one.
 
     Args:
       model: what to write.
-      directory: must not exist, or be empty; appears only when complete.
-      tokenizer: a tokenizer of transformers, or None.
+      directory: must be empty or not exist; it appears only when it is complete.
+      tokenizer: tokenizer of transformers, or None.
 
     Raises:
-      ConfigError: a directory that is in use.
+      ConfigError: the directory is in use.
+
+    Example:
+      >>> import tempfile
+      >>> from flax import linen as nn
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> params = jax.tree.map(jnp.zeros_like, nn.meta.unbox(spec.shapes()))
+      >>> directory = Path(tempfile.mkdtemp()) / "model"
+      >>> save_model(Pretrained(spec=spec, params=params), directory)
+      >>> sorted(path.name for path in directory.iterdir())
+      ['jaxrec_model.json', 'params']
     """
     from safetensors.numpy import save_file
 
@@ -70,25 +80,37 @@ def save_model(model: Pretrained, directory: str | os.PathLike[str], tokenizer: 
 
 
 def is_model(directory: str | os.PathLike[str]) -> bool:
-    """Whether `save_model` wrote the directory."""
+    """Return whether `save_model` wrote the directory."""
     return (Path(directory) / DESCRIPTION).is_file()
 
 
 def load_model(directory: str | os.PathLike[str], place: Place | None = None) -> Pretrained:
-    """Read what `save_model` wrote.
+    """Read a model that `save_model` wrote.
 
     Args:
-      directory: where.
-      place: puts a leaf, given its path, on devices, as with a sharding; None for the default. An
-        array of a stored kernel is a leaf below the kernel's path.
+      directory: the model's directory.
+      place: function of a leaf's path and values that puts the leaf on devices, for instance with a
+        sharding; None for the default device. Each array of a stored kernel is a leaf below the
+        kernel's path.
 
     Raises:
-      DataError: files missing or damaged, or shapes that the config does not give; names them.
+      DataError: files are missing or damaged, or shapes contradict the config; the message names
+        them.
+
+    Example:
+      >>> import tempfile
+      >>> from flax import linen as nn
+      >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
+      >>> params = jax.tree.map(jnp.zeros_like, nn.meta.unbox(spec.shapes()))
+      >>> directory = Path(tempfile.mkdtemp()) / "model"
+      >>> save_model(Pretrained(spec=spec, params=params), directory)
+      >>> load_model(directory).spec == spec
+      True
     """
     directory = Path(directory)
     model, stored = _read_description(directory)
     place = place or (lambda _, leaf: jnp.asarray(leaf))
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for path, shape in model.spec.flat_shapes().items():
         file = directory / WEIGHTS / f"{path.replace('/', '.')}.safetensors"
         leaf: Any
@@ -97,17 +119,20 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
         else:
             leaf = _read(file, [path])[path]
         if leaf.shape != shape:
-            raise DataError(f"{file} holds shape {leaf.shape}, expected {shape}")
+            raise DataError(
+                f"{file} holds an array of shape {leaf.shape}, expected {shape} from the config in "
+                f"{DESCRIPTION}"
+            )
         if path in stored:
-            arrays = {name: place(f"{path}/{name}", it) for name, it in _arrays(leaf).items()}
-            found[path] = dataclasses.replace(leaf, **arrays)
+            arrays = {name: place(f"{path}/{name}", a) for name, a in _arrays(leaf).items()}
+            leaves[path] = dataclasses.replace(leaf, **arrays)
         else:
-            found[path] = place(path, leaf)
-    return dataclasses.replace(model, params={"params": unflatten_dict(found, sep="/")})
+            leaves[path] = place(path, leaf)
+    return dataclasses.replace(model, params={"params": unflatten_dict(leaves, sep="/")})
 
 
 def is_quantized(directory: str | os.PathLike[str]) -> bool:
-    """Whether some kernels of what `save_model` wrote are stored in another way than as arrays.
+    """Return whether a model that `save_model` wrote has quantized kernels.
 
     Raises:
       DataError: the description is missing or damaged.
@@ -116,7 +141,7 @@ def is_quantized(directory: str | os.PathLike[str]) -> bool:
 
 
 def describe_model(directory: str | os.PathLike[str]) -> Pretrained:
-    """Read all but the parameters of what `save_model` wrote; `params` is None.
+    """Read a model that `save_model` wrote without its parameters; `params` is None.
 
     Raises:
       DataError: the description is missing or damaged.
@@ -125,7 +150,7 @@ def describe_model(directory: str | os.PathLike[str]) -> Pretrained:
 
 
 def _read_description(directory: Path) -> tuple[Pretrained, dict[str, Any]]:
-    """A model without its parameters, and what its stored kernels are, by path."""
+    """Return a model without its parameters, and descriptions of its stored kernels by path."""
     path = directory / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -139,12 +164,15 @@ def _read_description(directory: Path) -> tuple[Pretrained, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if unknown := sorted(set(stored) - set(spec.flat_shapes())):
-        raise DataError(f"{path} describes kernels of no layer: {unknown}")
+        raise DataError(
+            f"{path} describes kernels that the model does not have: {unknown}; write the model "
+            "again"
+        )
     return model, stored
 
 
 def _read(file: Path, paths: list[str]) -> dict[str, np.ndarray]:
-    """Arrays of a file, by their paths."""
+    """Read the arrays with these paths from a file."""
     from safetensors import SafetensorError
     from safetensors.flax import load_file
 
@@ -156,13 +184,13 @@ def _read(file: Path, paths: list[str]) -> dict[str, np.ndarray]:
 
 
 def _arrays(kernel: Any) -> dict[str, Any]:
-    """Arrays of a stored kernel, by the names of their fields."""
+    """Return the arrays of a stored kernel by the names of their fields."""
     fields = [f.name for f in dataclasses.fields(kernel) if not f.metadata.get("static")]
     return {name: getattr(kernel, name) for name in fields if getattr(kernel, name) is not None}
 
 
 def _describe(kernel: Any) -> dict[str, Any]:
-    """Class of a stored kernel by its room and name, its settings, and which arrays it has."""
+    """Return the class of a stored kernel, its settings, and the names of its arrays."""
     settings = [f.name for f in dataclasses.fields(kernel) if f.metadata.get("static")]
     return {
         "class": f"{type(kernel).__module__.split('.')[1]}.{type(kernel).__name__}",
@@ -171,22 +199,27 @@ def _describe(kernel: Any) -> dict[str, Any]:
     }
 
 
-def _read_kernel(file: Path, path: str, said: dict[str, Any]) -> StoredKernel:
-    """Make a stored kernel of its arrays.
+def _read_kernel(file: Path, path: str, described: dict[str, Any]) -> StoredKernel:
+    """Read a stored kernel.
 
-    The class is looked up by name when a file asks for it: the rooms that define such classes stand
-    below this one, and whoever loads a plain model need not import them.
+    Its class is looked up by name, because the packages that define such classes import this one.
+    Loading a plain model does not import them.
+
+    Args:
+      file: the weight file.
+      path: the kernel's path.
+      described: its description, from `_describe`.
     """
     try:
-        room, _, name = said["class"].partition(".")
+        room, _, name = described["class"].partition(".")
         kernel_class = getattr(importlib.import_module(f"jaxrec.{room}"), name)
         if not issubclass(kernel_class, StoredKernel):
-            raise TypeError(f"{said['class']} is no stored kernel")
+            raise TypeError(f"{described['class']} is not a StoredKernel")
         settings = {
             key: tuple(value) if isinstance(value, list) else value
-            for key, value in said["settings"].items()
+            for key, value in described["settings"].items()
         }
-        names = list(said["arrays"])
+        names = list(described["arrays"])
     except (ImportError, AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"{file.parents[1] / DESCRIPTION}: the stored kernel {path} cannot be read: {error}"
@@ -195,20 +228,22 @@ def _read_kernel(file: Path, path: str, said: dict[str, Any]) -> StoredKernel:
     arrays = {name: leaves[f"{path}/{name}"] for name in names}
     try:
         kernel = kernel_class(**arrays, **settings)
-        # Arrays that do not fit one another make no matrix.
+        # Arrays whose shapes do not match each other do not form a matrix.
         matrix = jax.eval_shape(lambda: kernel.dense())
         if matrix.size != math.prod(kernel.shape):
-            raise ValueError(f"a matrix of shape {matrix.shape} for a kernel of {kernel.shape}")
+            raise ValueError(
+                f"the matrix has shape {matrix.shape}, expected the size of {kernel.shape}"
+            )
     except (TypeError, ValueError) as error:
-        raise DataError(f"{file} holds no {said['class']}: {error}") from error
+        raise DataError(f"{file} does not hold a {described['class']}: {error}") from error
     return kernel
 
 
 def checksum(params: Any) -> str:
-    """SHA-256 of names, shapes, dtypes and values."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of the parameters' names, shapes, dtypes and values."""
+    digest = hashlib.sha256()
     for path, leaf in sorted(flatten_dict(params, sep="/").items()):
         array = np.asarray(leaf)
-        found.update(f"{path} {array.shape} {array.dtype}".encode())
-        found.update(np.ascontiguousarray(array.reshape(-1)).view(np.uint8).data)
-    return found.hexdigest()
+        digest.update(f"{path} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array.reshape(-1)).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""T5 1.0, and 1.1 with Flan-T5 (Raffel et al. 2020): their config and their table."""
+"""T5 1.0, T5 1.1 and Flan-T5 (Raffel et al. 2020): their configs and weight table."""
 
 from typing import Any
 
@@ -14,18 +14,20 @@ _ACTIVATIONS = {"relu": "relu", "gelu_new": "gelu_tanh", "gelu": "gelu", "silu":
 
 
 def read_config(hf: dict[str, Any]) -> TransformerConfig:
-    """Translate a resolved `config.json`.
+    """Translate a `config.json` whose defaults are filled in.
 
-    `tie_word_embeddings` says two things there: whether the head is the embedding table, and
-    whether states are scaled by D^-1/2 before it. Recent versions keep the second apart, as
-    `scale_decoder_outputs`; the first follows it, as in the published models.
+    In T5, `tie_word_embeddings` means two things: the head is the embedding table, and states are
+    scaled by D^-1/2 before it. Recent versions of transformers store the second separately, as
+    `scale_decoder_outputs`; the head is then tied if states are scaled, as in the published models.
 
     Raises:
-      ConfigError: a setting that the models here do not have, by name.
+      ConfigError: a setting that our models do not support; the message names it.
     """
     activation = hf["dense_act_fn"]
     if activation not in _ACTIVATIONS:
-        raise ConfigError(f"activation {activation!r} is not one of {', '.join(_ACTIVATIONS)}")
+        raise ConfigError(
+            f"activation {activation!r} is not supported; supported: {', '.join(_ACTIVATIONS)}"
+        )
     tied = bool(hf.get("scale_decoder_outputs", hf["tie_word_embeddings"]))
     rate = float(hf["dropout_rate"])
     return TransformerConfig(
@@ -52,7 +54,10 @@ def read_config(hf: dict[str, Any]) -> TransformerConfig:
 
 
 def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
-    """Settings of Hugging Face's config; what they cannot say is not checked here."""
+    """Return the settings of Hugging Face's config that correspond to `c`.
+
+    Settings that Hugging Face cannot express are dropped; the caller compares the two configs.
+    """
     name = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}.get(c.activation, "relu")
     # "gated-gelu" is the published name of the gated tanh approximation.
     name = "gelu" if c.gated and name == "gelu_new" else name
@@ -75,7 +80,10 @@ def write_config(kind: str, c: TransformerConfig) -> dict[str, Any]:
 
 
 def table(kind: str, spec: ModelSpec) -> Table:
-    """Weights; the decoder's keys and values over the encoder lie with its memory."""
+    """Return the weight table.
+
+    The kernels of keys and values for cross-attention belong to the decoder's `memory_projection`.
+    """
     c = spec.config
     rows = [Weight(name="shared.weight", path="embedding/table", pattern="v d -> v d")]
     for stack, feed in (("encoder", 1), ("decoder", 2)):

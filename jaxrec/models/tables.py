@@ -1,7 +1,7 @@
-"""Weight tables: which tensor of a Hugging Face checkpoint is which leaf of our parameters.
+"""Weight tables, which map tensors of a Hugging Face checkpoint to leaves of our parameters.
 
-A row names a tensor there, a path here and an einops pattern between the two layouts, so one row
-serves reading, writing and the check of shapes.
+A row holds Hugging Face's tensor name, our path, and an einops pattern between the two layouts. The
+same row serves for reading, for writing and for checking shapes.
 """
 
 import dataclasses
@@ -16,15 +16,16 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Weight:
-    """One tensor there, one leaf here.
+    """One of Hugging Face's tensors and our leaf for it.
 
     Attributes:
-      name: there; `{layer}` stands for the number of a block, which is the leading axis here.
-      path: here, joined by "/".
-      pattern: einops pattern from there to here, as "(n h) d -> d n h".
-      part: of a tensor that holds several leaves side by side: (axis name, number, of how many),
-        and the pattern puts that axis first, as "d (part n h) -> part d n h".
-      add: added on the way here (Gemma stores its norm scales less one).
+      name: Hugging Face's name; `{layer}` stands for the number of a block. Our leaf then has a
+        leading axis of blocks.
+      path: our path, joined by "/".
+      pattern: einops pattern from their layout to ours, as in "(n h) d -> d n h".
+      part: (which, of how many) if the tensor holds several leaves side by side; the pattern then
+        puts that axis first, as in "d (part n h) -> part d n h".
+      add: number added on import and subtracted on export (Gemma stores its norm scales minus one).
     """
 
     name: str
@@ -39,17 +40,19 @@ class Weight:
         return "{layer}" in self.name
 
     def sizes(self, leaf: Shape) -> dict[str, int]:
-        """Length of each axis of the pattern, from the shape of the leaf here."""
+        """Return the length of each axis of the pattern, given the shape of our leaf."""
         ours = self.pattern.split("->")[1].split()
         lengths = leaf[1:] if self.stacked else leaf
         if self.part is not None:
             lengths = (self.part[1], *lengths)
         if len(ours) != len(lengths):
-            raise ValueError(f"{self.path} has shape {leaf}, but the pattern is {self.pattern!r}")
+            raise ValueError(
+                f"{self.path} has shape {leaf}, which does not match the pattern {self.pattern!r}"
+            )
         return dict(zip(ours, lengths, strict=True))
 
     def shape_there(self, leaf: Shape) -> Shape:
-        """Shape of the tensor there, from the shape of the leaf here."""
+        """Return the shape of Hugging Face's tensor, given the shape of our leaf."""
         sizes = self.sizes(leaf)
         theirs = re.findall(r"\(([^)]*)\)|(\S+)", self.pattern.split("->")[0])
         return tuple(
@@ -58,18 +61,21 @@ class Weight:
         )
 
     def here(self, tensor: np.ndarray, leaf: Shape) -> np.ndarray:
-        """Bring one tensor (of one layer) into our layout."""
-        found = einops.rearrange(tensor, self.pattern, **self.sizes(leaf))
+        """Bring one of Hugging Face's tensors, of one layer, into our layout."""
+        ours = einops.rearrange(tensor, self.pattern, **self.sizes(leaf))
         if self.part is not None:
-            found = found[self.part[0]]
-        return found + np.asarray(self.add, found.dtype) if self.add else found
+            ours = ours[self.part[0]]
+        return ours + np.asarray(self.add, ours.dtype) if self.add else ours
 
     def there(self, leaves: list[np.ndarray], leaf: Shape) -> np.ndarray:
-        """Bring one leaf (of one layer), or the parts of a tensor in order, into their layout."""
+        """Bring one leaf of one layer into Hugging Face's layout.
+
+        `leaves` holds that leaf or, for a tensor of several parts, all parts in order.
+        """
         left, right = self.pattern.split("->")
-        found = np.stack(leaves) if self.part is not None else leaves[0]
-        found = einops.rearrange(found, f"{right} -> {left}", **self.sizes(leaf))
-        return found - np.asarray(self.add, found.dtype) if self.add else found
+        theirs = np.stack(leaves) if self.part is not None else leaves[0]
+        theirs = einops.rearrange(theirs, f"{right} -> {left}", **self.sizes(leaf))
+        return theirs - np.asarray(self.add, theirs.dtype) if self.add else theirs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,10 +83,11 @@ class Table:
     """All weights of a model.
 
     Attributes:
-      weights: one row a leaf.
-      aliases: further names there of tensors that the table has: checkpoints may hold them, equal.
-      ignored: patterns of tensors there that carry no weights (masks, inverse frequencies).
-      renamed: pairs (pattern, replacement) from older spellings of names to today's.
+      weights: one row per leaf.
+      aliases: additional names of tensors in the table, mapped to the main ones. A checkpoint may
+        hold a tensor under both names if the values are equal.
+      ignored: patterns of names of tensors that are not weights (masks, inverse frequencies).
+      renamed: pairs (pattern, replacement) that turn old names of tensors into current ones.
     """
 
     weights: tuple[Weight, ...]
@@ -89,11 +96,11 @@ class Table:
     renamed: tuple[tuple[str, str], ...] = ()
 
     def by_path(self) -> dict[str, Weight]:
-        """Rows by path here."""
+        """Return the rows by our path."""
         return {weight.path: weight for weight in self.weights}
 
     def current(self, name: str) -> str | None:
-        """Today's spelling of a tensor's name there; None if it carries no weights."""
+        """Return the current name of one of Hugging Face's tensors; None if it is no weight."""
         for pattern, replacement in self.renamed:
             name = re.sub(pattern, replacement, name)
         if any(re.search(pattern, name) for pattern in self.ignored):
@@ -101,7 +108,7 @@ class Table:
         return name
 
     def under(self, prefix: str, names: str = "") -> "Table":
-        """The same weights below `prefix` here, and with `names` before every name there."""
+        """Put `prefix` before all of our paths, and `names` before all of their names."""
         weights = (
             dataclasses.replace(w, path=prefix + w.path, name=names + w.name) for w in self.weights
         )
@@ -109,7 +116,7 @@ class Table:
         return dataclasses.replace(self, weights=tuple(weights), aliases=aliases)
 
     def plus(self, weights: Iterable[Weight], aliases: Mapping[str, str] | None = None) -> "Table":
-        """Add rows and aliases."""
+        """Return the table with additional rows and aliases."""
         return dataclasses.replace(
             self,
             weights=(*self.weights, *weights),
@@ -118,7 +125,14 @@ class Table:
 
 
 def dense(name: str, path: str, kernel: str, bias: str | None = None) -> list[Weight]:
-    """Rows of PyTorch's linear layer: `weight` by pattern `kernel`, `bias`, if any, by `bias`."""
+    """Return the rows of a linear layer of PyTorch.
+
+    Args:
+      name: Hugging Face's name of the layer.
+      path: our path of the layer.
+      kernel: pattern of `weight`.
+      bias: pattern of `bias`; None without a bias.
+    """
     rows = [Weight(name=f"{name}.weight", path=f"{path}/kernel", pattern=kernel)]
     if bias is not None:
         rows.append(Weight(name=f"{name}.bias", path=f"{path}/bias", pattern=bias))
@@ -126,7 +140,7 @@ def dense(name: str, path: str, kernel: str, bias: str | None = None) -> list[We
 
 
 def norm(name: str, path: str, bias: bool = False, add: float = 0.0) -> list[Weight]:
-    """Rows of a normalization."""
+    """Return the rows of a normalization layer; `add` is `Weight.add` of its scale."""
     rows = [Weight(name=f"{name}.weight", path=f"{path}/scale", pattern="d -> d", add=add)]
     if bias:
         rows.append(Weight(name=f"{name}.bias", path=f"{path}/bias", pattern="d -> d"))

@@ -1,4 +1,4 @@
-"""Layers: einsum, norms, positions, masks, dropout, attention, MLP."""
+"""Layers of a transformer: products, norms, positions, masks, dropout, attention and MLP."""
 
 from typing import TYPE_CHECKING
 

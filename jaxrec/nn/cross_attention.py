@@ -1,7 +1,7 @@
 """Attention of a decoder over an encoder's states.
 
-Two layers, because they run at different times: `Memory` projects the states to keys and values
-once, and `CrossAttention` reads them at every step of every block.
+It is split into two layers because they run at different times: `Memory` projects the states to
+keys and values once, and `CrossAttention` reads those at every decoding step.
 """
 
 from typing import Any
@@ -39,7 +39,17 @@ class Memory(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Query a memory: `scale`, biases and dropout as in `Attention`."""
+    """Attend to the keys and values that a `Memory` layer made.
+
+    Attributes:
+      num_heads: N query heads.
+      head_size: H.
+      scale: factor of the scores; None for H^-1/2.
+      q_bias, out_bias: whether the projections have biases.
+      dropout: dropout rate of the attention weights.
+      out_scale: variance multiplier of the output projection's initializer.
+      dtype: dtype of the products; parameters are stored in float32.
+    """
 
     num_heads: int
     head_size: int
@@ -59,7 +69,7 @@ class CrossAttention(nn.Module):
         Args:
           x: `[B, T, D]`.
           memory: keys and values, each `[B, S, G, H]`.
-          valid: `[B, S]` bool, or `[B, T, S]` where queries see different parts.
+          valid: `[B, S]` bool, or `[B, T, S]` if queries see different parts of the memory.
           deterministic: False to apply dropout (needs a "dropout" key).
         """
         size, bias = self.head_size, self.q_bias

@@ -1,8 +1,8 @@
-"""softmax(q k^T + bias) v, with a gradient of its own.
+"""Dot-product attention, softmax(q k^T + bias) v, with a custom gradient.
 
 The backward pass recomputes the scores from queries and keys, block by block, and keeps only the
 output and each row's maximum and sum (FlashAttention, Dao et al. 2022, section 3.1). Plain autodiff
-keeps several `[B, N, T, S]` arrays a layer, and writing and reading those is most of the cost of
+keeps several `[B, N, T, S]` arrays per layer; writing and reading them is most of the cost of
 attention on a CPU.
 """
 
@@ -17,10 +17,10 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxrec.core import move, token_ways
 from jaxrec.nn.dropout import hash_mask
 
-# Rows of queries in a block of causal attention: fewer skip more of the upper triangle, but their
-# products run slower. More than MOST_BLOCKS would cost compile time.
+# Causal attention runs in blocks of ROWS queries. Smaller blocks skip more of the upper triangle,
+# but their products run slower. More than MOST_BLOCKS blocks would take too long to compile.
 ROWS, MOST_BLOCKS = 128, 8
-# Name of what attention keeps for its backward pass, for the policies of `jax.checkpoint`.
+# The name under which policies of `jax.checkpoint` find what attention keeps for its backward pass.
 ATTENDED = "attended"
 
 Residuals = tuple[Any, ...]
@@ -36,7 +36,7 @@ class ScoreTerms:
       allowed: `[B or 1, T, S]` bool that narrows the context's own mask, or None.
       dropout: uint32 `[2]` seed of the dropout on attention weights, or None for none.
       softcap: scores become softcap * tanh(score / softcap) (Gemma 2), or None.
-      dropout_rate: of the attention weights.
+      dropout_rate: rate of that dropout.
     """
 
     bias: jax.Array | None = None
@@ -46,7 +46,7 @@ class ScoreTerms:
     dropout_rate: float = dataclasses.field(default=0.0, metadata={"static": True})
 
     def apply(self, scores: jax.Array) -> jax.Array:
-        """Cap and bias float32 scores `[B, N, T, S]`; the mask is the caller's."""
+        """Cap float32 scores `[B, N, T, S]` and add the bias; the caller applies the mask."""
         if self.softcap is not None:
             scores = jnp.tanh(scores / self.softcap) * self.softcap
         return scores if self.bias is None else scores + self.bias.astype(scores.dtype)
@@ -60,16 +60,16 @@ def dot_product_attention(
     terms: ScoreTerms | None = None,
     causal: bool = False,
 ) -> jax.Array:
-    """softmax(q k^T + bias) v, softmax in float32; the query comes scaled.
+    """Return softmax(q k^T + bias) v, with the softmax in float32.
 
     Args:
-      query: `[B, T, N, H]`.
+      query: `[B, T, N, H]`, already scaled.
       key: `[B, S, G, H]`, N a multiple of G.
       value: `[B, S, G, H]`.
       mask: `[B or 1, T or 1, S]` bool.
-      terms: bias, cap, dropout.
-      causal: promises that S is T and that the mask shows no row a later column; then what lies
-        above the diagonal is, in blocks, not computed.
+      terms: bias, soft cap, additional mask and dropout of the scores.
+      causal: promises that S equals T and that no query sees a later key. Blocks of scores that lie
+        entirely above the diagonal are then skipped.
 
     Returns:
       `[B, T, N, H]`.
@@ -82,10 +82,10 @@ def dot_product_attention(
         terms = dataclasses.replace(terms, allowed=None)
     mask = jnp.broadcast_to(mask, (mask.shape[0], t, s))
     if token_ways("kv_heads")[1] > 1:
-        # Every query needs all keys, wherever its own tokens lie.
+        # Every query needs all keys, whichever device its own tokens are on.
         axes = ("batch", "sequence", "kv_heads", None)
         key, value = (move(x, axes, ("batch", None, *axes[2:])) for x in (key, value))
-    # Blocks of rows would lie on some devices only.
+    # A block of rows would occupy only some of the devices.
     causal = causal and token_ways("heads")[1] == 1
     # [B, T, N, H] -> [B, G, N/G, T, H], and [B, S, G, H] -> [B, G, S, H]
     query = jnp.transpose(query.reshape(b, t, g, n // g, h), (0, 2, 3, 1, 4))
@@ -103,12 +103,12 @@ def _attend(
     mask: jax.Array,
     causal: bool,
 ) -> jax.Array:
-    """Attention of `[B, G, N/G, T, H]` over `[B, G, S, H]` under a mask `[B or 1, T, S]`."""
+    """Attend from `[B, G, N/G, T, H]` to `[B, G, S, H]` under a mask `[B or 1, T, S]`."""
     return _forward(query, key, value, terms, mask, causal)[0]
 
 
 def _blocks(length: int, causal: bool) -> list[tuple[slice, slice]]:
-    """Rows of queries, and the columns of keys that they may see."""
+    """Return each block's rows of queries and the columns of keys that they may see."""
     if not causal:
         return [(slice(None), slice(None))]
     rows = max(ROWS, -(-length // MOST_BLOCKS))
@@ -117,20 +117,20 @@ def _blocks(length: int, causal: bool) -> list[tuple[slice, slice]]:
 
 
 def _part(terms: ScoreTerms, rows: slice, columns: slice, block: int) -> ScoreTerms:
-    """The terms of one block of scores; dropout draws from a seed of its own."""
+    """Return the terms of one block of scores; each block has its own dropout seed."""
     bias = None if terms.bias is None else terms.bias[:, :, rows, columns]
     seed = None if terms.dropout is None else terms.dropout + jnp.array([0, block], jnp.uint32)
     return dataclasses.replace(terms, bias=bias, dropout=seed)
 
 
 def _scores(query: jax.Array, key: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
-    """Masked scores `[B, G, N/G, T, S]`, float32."""
+    """Return the masked float32 scores `[B, G, N/G, T, S]`."""
     raw = jnp.einsum("bgrth,bgsh->bgrts", query, key, preferred_element_type=jnp.float32)
     return _shown(raw, terms, mask)
 
 
 def _shown(raw: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
-    """Products of queries and keys `[B, G, N/G, T, S]` with terms and mask applied."""
+    """Apply terms and mask to products of queries and keys, `[B, G, N/G, T, S]`."""
     b, g, r, t, s = raw.shape
     scores = terms.apply(raw.reshape(b, g * r, t, s))
     scores = jnp.where(mask[:, None], scores, jnp.finfo(jnp.float32).min)
@@ -138,20 +138,20 @@ def _shown(raw: jax.Array, terms: ScoreTerms, mask: jax.Array) -> jax.Array:
 
 
 def _of_bias(d_scores: jax.Array, mask: jax.Array, batch: int) -> jax.Array:
-    """Gradient `[B or 1, N, T, S]` of a bias, which scores take up after the cap."""
+    """Return the gradient `[B or 1, N, T, S]` of a bias, which is added after the soft cap."""
     b, g, r, t, s = d_scores.shape
     shown = jnp.where(mask[:, None], d_scores.reshape(b, g * r, t, s), 0.0)
     if batch == b:
         return shown
-    # As a product, which a CPU sums over the batch several times as fast.
+    # A CPU sums over the batch several times as fast when the sum is written as a product.
     return jnp.einsum("b,bnts->nts", jnp.ones(b, shown.dtype), shown)[None]
 
 
 def _over_queries(rows: jax.Array, weights: jax.Array) -> jax.Array:
-    """Sum over queries of `[B, G, N/G, T, H]` by weights `[B, G, N/G, T, S]`: `[B, G, S, H]`.
+    """Sum rows `[B, G, N/G, T, H]` over queries with weights `[B, G, N/G, T, S]`: `[B, G, S, H]`.
 
-    The wide operand comes second, where a CPU reads it without a transposed copy; the barrier keeps
-    XLA from turning the product around again.
+    The wide operand comes second, where a CPU reads it without a transposed copy. The barrier keeps
+    XLA from swapping the operands back.
     """
     product = jnp.einsum("bgrth,bgrts->bghs", rows, weights)
     return jnp.swapaxes(jax.lax.optimization_barrier(product), 2, 3)
@@ -168,7 +168,7 @@ def _forward(
     out = jnp.zeros(query.shape, value.dtype)
     top = jnp.zeros((*query.shape[:-1], 1), jnp.float32)
     total = top
-    # Written into whole arrays, which are cheaper on a CPU than a concatenation of blocks.
+    # On a CPU, writing blocks into whole arrays is cheaper than concatenating them.
     for i, (rows, columns) in enumerate(_blocks(query.shape[3], causal)):
         part = _part(terms, rows, columns, i)
         scores = _scores(query[:, :, :, rows], key[:, :, columns], part, mask[:, rows, columns])
@@ -181,7 +181,7 @@ def _forward(
             kept = hash_mask(part.dropout, weights.shape, part.dropout_rate)
             weights = jnp.where(kept, weights, 0.0)
             block_total = block_total * (1.0 - part.dropout_rate)
-        # Normalized after the product, where there are fewer numbers.
+        # Normalize after the product, when there are fewer numbers.
         block = jnp.einsum(
             "bgrts,bgsh->bgrth",
             weights.astype(value.dtype),
@@ -225,7 +225,7 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
         if d_bias is not None:
             d_part = _of_bias(d_scores, shown, d_bias.shape[0])
             d_bias = d_bias.at[:, :, rows, columns].add(d_part.astype(d_bias.dtype))
-    # Nothing flows to the seed of dropout nor to the mask.
+    # Neither the dropout seed nor the mask has a gradient.
     d_terms = dataclasses.replace(terms, bias=d_bias, dropout=None)
     return d_query, d_key, d_value, d_terms, None
 

@@ -1,7 +1,7 @@
 """The one layer that reads a weight matrix.
 
-Everything that multiplies by a kernel goes through `Einsum`, so that a quantized kernel or a
-low-rank update is a change of one place and of the parameter tree, never a second model.
+Every multiplication by a kernel goes through `Einsum`. A quantized kernel or a low-rank update
+therefore changes this layer and the parameter tree, and never needs a second model.
 """
 
 import functools
@@ -21,16 +21,21 @@ Initializer = Callable[..., jax.Array]
 
 
 def fan_in_normal(fan_in: int, scale: float = 1.0) -> Initializer:
-    """Normal initializer with variance `scale / fan_in`, for kernels of any rank."""
+    """Return a normal initializer with variance `scale / fan_in`, for kernels of any rank."""
     return nn.initializers.normal(stddev=(scale / fan_in) ** 0.5)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def matrix_product(x: jax.Array, kernel: jax.Array, dtype: Any = None) -> jax.Array:
-    """`[M, I] @ [I, O]` of one dtype, with a gradient that a CPU computes fast.
+    """Multiply `[M, I]` by `[I, O]` of the same dtype, with a gradient that is fast on a CPU.
 
-    XLA's product of a transposed matrix runs at half its speed on a CPU when the transposed one is
-    the wider. `dtype` is of the result; None for that of `x`.
+    On a CPU, XLA multiplies by a transposed matrix at half speed if that matrix is the wider one.
+    The backward pass therefore chooses which operand to transpose.
+
+    Args:
+      x: `[M, I]`.
+      kernel: `[I, O]`.
+      dtype: dtype of the result; None for that of `x`.
     """
     return _forward(x, kernel, dtype)[0]
 
@@ -42,29 +47,37 @@ def _forward(x: jax.Array, kernel: jax.Array, dtype: Any) -> tuple[jax.Array, An
 def _backward(dtype: Any, residuals: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     gradient = gradient.astype(x.dtype)
-    turn = x.shape[1] > gradient.shape[1]
-    product = gradient.T @ x if turn else x.T @ gradient
-    # The barrier keeps XLA from turning the product around to save a transposition.
+    swapped = x.shape[1] > gradient.shape[1]
+    product = gradient.T @ x if swapped else x.T @ gradient
+    # The barrier keeps XLA from swapping the operands back to save a transposition.
     product = jax.lax.optimization_barrier(product)
-    return gradient @ kernel.T, product.T if turn else product
+    return gradient @ kernel.T, product.T if swapped else product
 
 
 matrix_product.defvjp(_forward, _backward)
 
 
 class Einsum(nn.Module):
-    """`einsum(equation, x, kernel) [+ bias]`, run as one matrix product.
+    """A linear layer, `einsum(equation, x, kernel) [+ bias]`, run as one matrix product.
 
-    The kernel may be a `StoredKernel`, and a `KernelUpdate` may lie beside it: see `nn.kernel`.
+    The kernel may be a `StoredKernel` (a quantized one, say), and a `KernelUpdate` such as LoRA may
+    be stored beside it; `jaxrec/nn/kernel.py` describes both.
 
     Attributes:
       equation: einsum string of two operands, the kernel second: batch axes first in `x` and in the
         output, the contracted axes last in `x` and first in the kernel, as in "btd,dnh->btnh".
       shape: shape of the kernel.
       axes: logical name of each kernel axis, for sharding rules.
-      bias_axes: how many trailing kernel axes the bias has; 0 means no bias.
+      bias_axes: how many trailing kernel axes the bias has; 0 for no bias.
       init: kernel initializer.
       dtype: dtype of the product; the kernel is stored in float32.
+
+    Example:
+      >>> layer = Einsum("bd,df->bf", (2, 3), ("embed", "mlp"), bias_axes=1)
+      >>> kernel = jnp.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]])
+      >>> params = {"kernel": kernel, "bias": jnp.array([0.0, 0.0, 5.0])}
+      >>> layer.apply({"params": params}, jnp.array([[3.0, 4.0]])).tolist()
+      [[3.0, 4.0, 19.0]]
     """
 
     equation: str
@@ -87,7 +100,7 @@ class Einsum(nn.Module):
             self._bias = self.param("bias", zeros, shape, jnp.float32)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply to `x`, whose shape the equation gives."""
+        """Apply the layer to `x`, whose axes are those of the equation's first operand."""
         x = x.astype(self.dtype)
         y = self.updated(x, self._product(x, self._gathered(self._kernel)))
         if self.bias_axes:
@@ -97,7 +110,7 @@ class Einsum(nn.Module):
         return y
 
     def matrix(self) -> tuple[jax.Array, jax.Array] | None:
-        """The kernel as a matrix `[I, O]` and the bias `[O]`; None for a `StoredKernel`."""
+        """Return the kernel as `[I, O]` and the bias as `[O]`; None for a `StoredKernel`."""
         if isinstance(self._kernel, StoredKernel):
             return None
         inner = math.prod(self.shape[: self._contracted])
@@ -108,9 +121,10 @@ class Einsum(nn.Module):
         return kernel, bias.reshape(-1)
 
     def updated(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Add to the product `y` of `x` the layer's low-rank update, if it has one.
+        """Add the layer's low-rank update for `x`, if it has one, to the product `y`.
 
-        Runs once for every input, of products that are joined too: `quant.layers` listens here.
+        This method runs exactly once per input, also when products are joined, so that
+        `quant.layers` can intercept it to see every layer's input.
         """
         if (update := tuned(self, "update")) is not None:
             y = y + self._branch(x, update)
@@ -118,17 +132,21 @@ class Einsum(nn.Module):
 
     @property
     def _contracted(self) -> int:
-        """Number of contracted axes, from the equation."""
+        """Number of contracted axes in the equation."""
         inputs, out = self.equation.split("->")
         left, right = inputs.split(",")
         contracted = sum(axis in left for axis in right)
         batch = left[: len(left) - contracted]
         if left != batch + right[:contracted] or out != batch + right[contracted:]:
-            raise ValueError(f"{self.equation!r} is no product of matrices: see Einsum.equation")
+            raise ValueError(
+                f"the equation {self.equation!r} is not a matrix product; expected two operands "
+                "whose contracted axes come last in the first and first in the second, as in "
+                "'btd,dnh->btnh'"
+            )
         return contracted
 
     def _gathered(self, kernel: jax.Array | StoredKernel) -> jax.Array | StoredKernel:
-        """The kernel where the product needs it; a plain one in the product's dtype."""
+        """Return the kernel on the devices that need it, a plain one in the product's dtype."""
         if not isinstance(kernel, StoredKernel):
             return gathered(kernel.astype(self.dtype), self.axes)
         if not is_sharded():
@@ -137,10 +155,10 @@ class Einsum(nn.Module):
         return jax.tree.map(lambda box: gathered(box.value, box.names), boxed, is_leaf=is_box)
 
     def _product(self, x: jax.Array, kernel: jax.Array | StoredKernel) -> jax.Array:
-        """Contract as two matrices.
+        """Contract as a product of two matrices.
 
-        With several batch axes the gradient of the kernel contracts all of them, which XLA on a CPU
-        does at a third of the speed of the same product over one axis.
+        With several batch axes the kernel's gradient contracts all of them. XLA does that on a CPU
+        at a third of the speed of the same product over one axis.
         """
         contracted = self._contracted
         inner, outer = self.axes[:contracted], self.axes[contracted:]
@@ -163,17 +181,17 @@ class Einsum(nn.Module):
 
 
 def joint(layers: Sequence[Einsum], x: jax.Array) -> list[jax.Array]:
-    """Apply layers of one dtype to one input `[B, T, D]`, by one product where that pays.
+    """Apply layers of the same dtype to one input `[B, T, D]`, in one product where that is faster.
 
-    One product reads `x` once, and so does its gradient. Joining the kernels copies them, which
-    pays from D rows on; kernels on several devices would have to move.
+    A joint product and its gradient read `x` only once. Joining copies the kernels, which pays off
+    from D rows on. Sharded kernels are not joined, because they would have to move.
     """
     x, width = x.astype(layers[0].dtype), x.shape[-1]
     few = is_sharded() or math.prod(x.shape[:-1]) < width
-    found = [] if few else [part for layer in layers if (part := layer.matrix()) is not None]
-    if len(found) < len(layers):
+    matrices = [] if few else [part for layer in layers if (part := layer.matrix()) is not None]
+    if len(matrices) < len(layers):
         return [layer(x) for layer in layers]
-    kernels, biases = zip(*found, strict=True)
+    kernels, biases = zip(*matrices, strict=True)
     product = matrix_product(x.reshape(-1, width), jnp.concatenate(kernels, axis=1))
     if any(layer.bias_axes for layer in layers):
         product = product + jnp.concatenate(biases)[None]

@@ -1,9 +1,9 @@
-"""Cross-entropy straight from states and a vocabulary's table, without the logits of all tokens.
+"""Cross-entropy computed from states and a vocabulary table without storing all logits.
 
-Tokens go in chunks. A chunk's logits are made, turned into its loss and, when a gradient is wanted,
-at once into the gradients of its states and of the table: they are never stored, and no product is
-run twice (as in the Liger kernels, Hsu et al. 2024, section 3.2). A batch of 8,192 tokens over
-128,000 tokens of vocabulary takes 0.5 GB instead of 4 GB of logits and as much of their gradient.
+Tokens are processed in chunks. The logits of a chunk become its loss and, if a gradient is needed,
+immediately the gradients of its states and of the table. Logits are never stored and no product
+runs twice (as in the Liger kernels, Hsu et al. 2024, section 3.2). For 8,192 tokens and a
+vocabulary of 128,000, this takes 0.5 GB instead of 4 GB of logits and another 4 GB of gradients.
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxrec.core import token_ways
 
-# Most tokens a chunk: products of so many rows run at full speed, and their logits stay small.
+# Most tokens per chunk: enough rows for products at full speed, few enough to keep logits small.
 ROWS = 1024
 
 Residuals = tuple[jax.Array, jax.Array]
@@ -28,13 +28,13 @@ def linear_cross_entropy(
     weights: jax.Array,
     cap: float | None = None,
 ) -> jax.Array:
-    """Sum over tokens of -weight log softmax(states table^T)[target], in nats.
+    """Return the sum over tokens of -weight log softmax(states table^T)[target], in nats.
 
     Args:
-      states: `[M, D]`, scaled already.
+      states: `[M, D]`, already scaled.
       table: `[V, D]` of the same dtype.
       targets: `[M]` int32.
-      weights: `[M]` float32; nothing flows back to them.
+      weights: `[M]` float32; they get no gradient.
       cap: logits become cap * tanh(logits / cap); None for no cap.
 
     Returns:
@@ -73,14 +73,17 @@ def _chunked(
     cap: float | None,
     gradient: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The loss and, if asked for, its gradients: states' in their dtype, the table's in float32."""
+    """Return the loss and the gradients of states (in their dtype) and table (in float32).
+
+    Without `gradient`, the two gradients are placeholders.
+    """
     count, width = states.shape
-    # Devices that hold rows of their own go through them in chunks of their own, side by side, and
-    # each sums its part of the table's gradient: the parts are added once, after the last chunk.
+    # Devices that hold different rows process their own chunks in parallel. Each sums its part of
+    # the table's gradient, and the parts are added once, after the last chunk.
     groups = math.prod(token_ways("embed", "vocab"))
     groups = groups if count % groups == 0 else 1
     each = count // groups
-    # Chunks of one size, with as little padding as there can be.
+    # All chunks have one size, chosen so that there is as little padding as possible.
     rows = -(-each // -(-each // ROWS))
     free = -each % rows
 

@@ -1,4 +1,4 @@
-"""The position-wise network: two matrices, or three with a gate (Shazeer 2020)."""
+"""The position-wise network of a block: two matrices, or three with a gate (Shazeer 2020)."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from jaxrec.nn.einsum import Einsum, fan_in_normal, joint
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """Return x Phi(x), in float32 (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    """Return x Phi(x), computed in float32 (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
-    By erf, as in PyTorch: `jax.nn.gelu` goes by erfc, which takes a CPU several times as long.
+    It uses erf, as PyTorch does: `jax.nn.gelu` uses erfc, which is several times slower on a CPU.
     """
     y = x.astype(jnp.float32)
     return (0.5 * y * (1.0 + jax.lax.erf(y * 0.5**0.5))).astype(x.dtype)
@@ -29,7 +29,17 @@ ACTIVATIONS = {
 
 
 class Mlp(nn.Module):
-    """act(x W_up) W_down, or (act(x W_gate) * x W_up) W_down when `gated`."""
+    """act(x W_up) W_down, or (act(x W_gate) * x W_up) W_down if `gated`.
+
+    Attributes:
+      mlp_width: F, width of the hidden layer.
+      activation: a key of `ACTIVATIONS`.
+      gated: whether there is a gate.
+      bias: whether the layers have biases.
+      dropout: dropout rate of the hidden layer.
+      out_scale: variance multiplier of the last matrix's initializer.
+      dtype: dtype of the products; parameters are stored in float32.
+    """
 
     mlp_width: int
     activation: str = "silu"
@@ -41,7 +51,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool = True) -> jax.Array:
-        """Map `[B, T, D]` to `[B, T, D]`; `dropout` is on the hidden layer."""
+        """Map `[B, T, D]` to the same shape; dropout needs a "dropout" key."""
         width = x.shape[-1]
         act = ACTIVATIONS[self.activation]
 

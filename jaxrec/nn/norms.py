@@ -1,4 +1,4 @@
-"""Root-mean-square and layer normalization, computed in float32 whatever the input."""
+"""Root-mean-square and layer normalization, computed in float32 for inputs of any dtype."""
 
 import functools
 from typing import Literal
@@ -12,15 +12,15 @@ from jaxrec.core import gathered
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def standardize(x: jax.Array, eps: float, center: bool) -> jax.Array:
-    """Divide by sqrt(mean(x^2) + eps) along the last axis, after taking the mean away if `center`.
+    """Divide `x` by sqrt(mean(x^2) + eps) along the last axis, first subtracting its mean if asked.
 
-    With a gradient of its own, which reads the activations once where autodiff's reads them for
-    every reduction: on a CPU that is a twelfth of a small model's training step.
+    The custom gradient reads the activations once, whereas autodiff reads them once per reduction.
+    On a CPU this saves a twelfth of a small model's training step.
 
     Args:
       x: `[..., D]` of any float dtype.
       eps: added to the mean square.
-      center: as in layer normalization.
+      center: whether to subtract the mean first, as in layer normalization.
 
     Returns:
       `[..., D]` float32.
@@ -39,14 +39,17 @@ def _forward(x: jax.Array, eps: float, center: bool) -> tuple[jax.Array, tuple[j
 def _backward(
     eps: float, center: bool, residuals: tuple[jax.Array, ...], gradient: jax.Array
 ) -> tuple[jax.Array]:
-    """Return s (g - mean(g) - y mean(g y)), with s the scale and y the output."""
+    """Return s (g - mean(g) - y mean(g y)), with scale s, output y and its gradient g.
+
+    The term mean(g) is absent unless `center`.
+    """
     x, mean, scale = residuals
     y = x.astype(jnp.float32)
     y = (y - mean if center else y) * scale
-    found = gradient - y * jnp.mean(gradient * y, -1, keepdims=True)
+    projected = gradient - y * jnp.mean(gradient * y, -1, keepdims=True)
     if center:
-        found = found - gradient.mean(-1, keepdims=True)
-    return ((found * scale).astype(x.dtype),)
+        projected = projected - gradient.mean(-1, keepdims=True)
+    return ((projected * scale).astype(x.dtype),)
 
 
 standardize.defvjp(_forward, _backward)
@@ -55,8 +58,17 @@ standardize.defvjp(_forward, _backward)
 class Norm(nn.Module):
     """Normalize the last axis.
 
-    `rms` is x / sqrt(mean(x^2) + eps) * scale (Zhang and Sennrich 2019); `layer` also subtracts the
-    mean and adds a bias (Ba et al. 2016). `axis_name` names the axis for sharding rules.
+    Attributes:
+      kind: `rms` is x / sqrt(mean(x^2) + eps) * scale (Zhang and Sennrich 2019); `layer` also
+        subtracts the mean first and adds a bias (Ba et al. 2016).
+      eps: added to the mean square.
+      axis_name: logical name of the axis, for sharding rules.
+
+    Example:
+      >>> params = {"scale": jnp.array([1.0, 2.0])}
+      >>> y = Norm("rms").apply({"params": params}, jnp.array([7.0, 1.0]))
+      >>> [round(value, 3) for value in y.tolist()]  # sqrt(mean(x^2)) = 5
+      [1.4, 0.4]
     """
 
     kind: Literal["rms", "layer"] = "rms"

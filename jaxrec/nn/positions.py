@@ -1,4 +1,4 @@
-"""Positions: of tokens in a padded batch, rotary embeddings, relative buckets."""
+"""Positions of tokens in a padded batch, rotary embeddings, and relative position buckets."""
 
 import dataclasses
 import math
@@ -16,11 +16,12 @@ class RopeScaling:
     """How rotary wavelengths are stretched for contexts longer than those of pre-training.
 
     Attributes:
-      kind: `none`; `linear` divides every frequency by `factor`; `llama3` only the low ones, those
-        with fewer than `low` turns in the `original` context, blending up to `high` turns.
-      factor: of the stretch.
-      low, high: turns within the original context (`llama3` alone).
-      original: tokens of the original context (`llama3` alone).
+      kind: `none` keeps all frequencies. `linear` divides each by `factor`. `llama3` divides only
+        the low ones, which rotate fewer than `low` times within the original context; from `low` to
+        `high` rotations the division fades out.
+      factor: by how much wavelengths grow.
+      low, high: rotations within the original context (`llama3` only).
+      original: number of tokens in the original context (`llama3` only).
     """
 
     kind: Literal["none", "linear", "llama3"] = "none"
@@ -33,38 +34,38 @@ class RopeScaling:
 def rotary_frequencies(
     head_size: int, theta: float, scaling: RopeScaling = RopeScaling()
 ) -> np.ndarray:
-    """theta^(-2i/H) for i < H/2, stretched as asked: `[H/2]` float32, radians a token."""
+    """Return theta^(-2i/H) for i < H/2, after `scaling`: `[H/2]` float32, in radians per token."""
     half = head_size // 2
     frequency = theta ** (-np.arange(half, dtype=np.float64) / half)
     if scaling.kind == "linear":
         frequency = frequency / scaling.factor
     elif scaling.kind == "llama3":
-        turns = scaling.original * frequency / (2 * math.pi)
-        keep = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0.0, 1.0)
+        rotations = scaling.original * frequency / (2 * math.pi)
+        keep = np.clip((rotations - scaling.low) / (scaling.high - scaling.low), 0.0, 1.0)
         frequency = frequency * (keep + (1 - keep) / scaling.factor)
     return frequency.astype(np.float32)
 
 
 def rotation(positions: jax.Array, frequencies: np.ndarray) -> Rotation:
-    """Sine and cosine of each token's angles: `[B, T]` positions to two arrays `[B, T, 1, H/2]`."""
+    """Return sine and cosine of each token's angles, `[B, T, 1, H/2]`, from `[B, T]` positions."""
     angle = jnp.einsum("bt,h->bth", positions.astype(jnp.float32), frequencies)[:, :, None, :]
     return jnp.sin(angle), jnp.cos(angle)
 
 
-def rotate(x: jax.Array, turn: Rotation) -> jax.Array:
-    """Rotary position embedding (Su et al. 2021), half-split layout as in Llama.
+def rotate(x: jax.Array, angles: Rotation) -> jax.Array:
+    """Apply rotary position embedding (Su et al. 2021), in Llama's half-split layout.
 
     Args:
       x: `[B, T, N, H]` queries or keys, H even.
-      turn: of the tokens' positions, from `rotation`.
+      angles: sine and cosine for the tokens' positions, from `rotation`.
 
     Returns:
-      `[B, T, N, H]`: each pair (x_i, x_{i+H/2}) turned by the angle position * theta^(-2i/H).
+      `[B, T, N, H]`: each pair (x_i, x_{i+H/2}) is rotated by the angle position * theta^(-2i/H).
     """
-    sin, cos = turn
+    sin, cos = angles
     left, right = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
-    return turned.astype(x.dtype)
+    rotated = jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
+    return rotated.astype(x.dtype)
 
 
 def positions_of(valid: jax.Array, segments: jax.Array | None = None) -> jax.Array:
@@ -72,7 +73,8 @@ def positions_of(valid: jax.Array, segments: jax.Array | None = None) -> jax.Arr
 
     valid  = [0 0 1 1 1]  ->  [0 0 0 1 2]
 
-    With `segments`, `[B, T]` int32 numbers of the sequences packed into a row, each counts anew.
+    `segments` are `[B, T]` int32 numbers of the sequences packed into a row; each of those is then
+    counted from 0.
     """
     count = jnp.maximum(jnp.cumsum(valid.astype(jnp.int32), axis=-1) - 1, 0)
     if segments is None:
@@ -85,16 +87,17 @@ def positions_of(valid: jax.Array, segments: jax.Array | None = None) -> jax.Arr
 def relative_buckets(
     distance: jax.Array, num_buckets: int, max_distance: int, causal: bool
 ) -> jax.Array:
-    """Bucket of each relative position, as in T5 (Raffel et al. 2020, section 2.1).
+    """Return the bucket of each relative position, as in T5 (Raffel et al. 2020, section 2.1).
 
-    Half of the buckets of a direction are one position wide, the others grow as the logarithm up
-    to `max_distance`; all beyond share the last one.
+    Half of the buckets of a direction are one position wide. The others grow logarithmically up to
+    `max_distance`, and all greater distances share the last bucket.
 
     Args:
-      distance: int32, query position less key position: positive for keys in the past.
-      num_buckets: in all.
+      distance: int32, query position minus key position: positive for keys in the past.
+      num_buckets: total number of buckets.
       max_distance: where the last bucket begins.
-      causal: keys lie in the past only, so all buckets serve them; else half serve the future.
+      causal: whether all keys lie in the past and use all buckets; otherwise half of the buckets
+        are for keys in the future.
 
     Returns:
       int32 of the same shape, in `[0, num_buckets)`.

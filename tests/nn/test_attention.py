@@ -5,6 +5,7 @@ import pytest
 
 from jaxrec.nn import (
     Attention,
+    ScoreTerms,
     SelfContext,
     attention_mask,
     dot_product_attention,
@@ -48,6 +49,83 @@ def test_equals_jax_dot_product_attention(heads, kv_heads):
     theirs = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None])
     ours = _attend(query, key, value, mask)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def _torch_attention(torch, query, key, value, mask, bias=None, cap=None, kept=None):
+    """The formula on float64 tensors `[B, T, N, H]`; `kept` is 0 or 1 / (1 - rate) per weight."""
+    groups = query.shape[2] // key.shape[2]
+    key, value = (x.repeat_interleave(groups, dim=2) for x in (key, value))
+    scores = torch.einsum("btnh,bsnh->bnts", query, key)
+    scores = scores if cap is None else cap * torch.tanh(scores / cap)
+    scores = scores if bias is None else scores + bias
+    weights = torch.softmax(scores.masked_fill(~mask[:, None], -torch.inf), -1)
+    weights = weights if kept is None else weights * kept
+    return torch.einsum("bnts,bsnh->btnh", weights, value)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "full"])
+@pytest.mark.parametrize(
+    ("cap", "bias_rows"), [(None, None), (1.5, None), (None, 1), (1.5, 2)], ids=str
+)
+def test_gradients_equal_those_of_torch(causal, cap, bias_rows, monkeypatch):
+    # Blocks of three rows: the causal form of seven tokens has a full, a middle and a short one.
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("jaxrec.nn.dot_product.ROWS", 3)
+    query, key, value, mask = _inputs(4, 2, batch=2, targets=7, sources=7)
+    seen = mask | np.eye(7, dtype=bool)
+    allowed = np.tril(np.ones((1, 7, 7), bool)) if causal else np.ones((1, 7, 7), bool)
+    rng = np.random.default_rng(3)
+    weight = rng.normal(size=query.shape).astype(np.float32)
+    arrays = [query, key, value]
+    if bias_rows:
+        arrays.append(rng.normal(size=(bias_rows, 4, 7, 7)).astype(np.float32))
+
+    tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in arrays]
+    bias = tensors[3] if bias_rows else None
+    theirs = _torch_attention(torch, *tensors[:3], torch.tensor(seen & allowed), bias, cap)
+    (torch.tanh(theirs) * torch.tensor(weight)).sum().backward()
+
+    def outputs(query, key, value, bias=None):
+        terms = ScoreTerms(bias=bias, softcap=cap, allowed=jnp.asarray(allowed))
+        return dot_product_attention(query, key, value, jnp.asarray(seen), terms, causal)
+
+    def loss(*arrays):
+        return (jnp.tanh(outputs(*arrays)) * weight).sum()
+
+    ours = [jnp.asarray(x) for x in arrays]
+    np.testing.assert_allclose(outputs(*ours), theirs.detach().numpy(), atol=1e-5)
+    gradients = jax.grad(loss, tuple(range(len(ours))))(*ours)
+    for found, tensor in zip(gradients, tensors, strict=True):
+        np.testing.assert_allclose(found, tensor.grad.numpy(), atol=1e-5)
+
+
+def test_gradients_under_dropout_equal_those_of_torch_with_the_same_mask():
+    torch = pytest.importorskip("torch")
+    query, key, value, _ = _inputs(4, 2, batch=2, targets=6, sources=6, size=6)
+    mask = np.broadcast_to(np.tril(np.ones((6, 6), bool)), (2, 6, 6))
+    rate, seed = 0.4, jnp.array([3, 8], jnp.uint32)
+    terms = ScoreTerms(dropout=seed, dropout_rate=rate)
+
+    def attend(query, key, value):
+        return dot_product_attention(query, key, value, jnp.asarray(mask), terms)
+
+    # With a unit matrix as values the output is the dropped weights: [B, T, N, S].
+    unit = jnp.broadcast_to(jnp.eye(6)[:, None], (2, 6, 2, 6))
+    dropped = np.asarray(attend(jnp.asarray(query), jnp.asarray(key), unit))
+    kept = torch.tensor(np.moveaxis(dropped, 2, 1) > 0).double() / (1 - rate)
+    seen = np.broadcast_to(mask[:, None], kept.shape)
+    assert 0.4 < (kept.numpy() > 0)[seen].mean() < 0.8
+
+    tensors = [
+        torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (query, key, value)
+    ]
+    theirs = _torch_attention(torch, *tensors, torch.tensor(np.array(mask)), kept=kept)
+    torch.tanh(theirs).sum().backward()
+    arrays = tuple(jnp.asarray(x) for x in (query, key, value))
+    np.testing.assert_allclose(attend(*arrays), theirs.detach().numpy(), atol=1e-5)
+    gradients = jax.grad(lambda *a: jnp.tanh(attend(*a)).sum(), (0, 1, 2))(*arrays)
+    for found, tensor in zip(gradients, tensors, strict=True):
+        np.testing.assert_allclose(found, tensor.grad.numpy(), atol=1e-5)
 
 
 def test_bfloat16_attention_has_its_softmax_in_float32():

@@ -31,6 +31,21 @@ def _bits(seed, size=SIZE):
     return np.asarray(hash_bits(seed, (size,)))
 
 
+def _lowbias32(x):
+    """C. Wellons' mixer, in Python's integers."""
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) % 2**32
+    x = ((x ^ (x >> 15)) * 0x846CA68B) % 2**32
+    return x ^ (x >> 16)
+
+
+def test_bits_are_two_rounds_of_lowbias32():
+    # Pinned, because other bits would change what every training run with dropout gives.
+    one, two = 0xDEADBEEF, 0x12345678
+    expected = [_lowbias32(_lowbias32((i + one) % 2**32) ^ two) for i in range(12)]
+    found = hash_bits(jnp.array([one, two], jnp.uint32), (3, 4))
+    assert np.asarray(found).reshape(-1).tolist() == expected
+
+
 def _signs(words):
     """All 32 bits of each word as -1 or 1: [32, n]."""
     shifts = np.arange(32, dtype=np.uint32)[:, None]

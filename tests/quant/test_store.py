@@ -119,7 +119,10 @@ QUERY = "decoder/blocks/attention/query/kernel"
     ("change", "said"),
     [
         (lambda kernels: kernels[QUERY].update({"class": "quant.Ternary"}), "Ternary"),
-        (lambda kernels: kernels[QUERY].update({"class": "nn.Einsum"}), "Einsum is no stored"),
+        (
+            lambda kernels: kernels[QUERY].update({"class": "nn.Einsum"}),
+            "Einsum is not a Stored",
+        ),
         (lambda kernels: kernels[QUERY].update({"class": "nowhere.Kernel"}), "nowhere"),
         (lambda kernels: kernels[QUERY].pop("settings"), "settings"),
         (lambda kernels: kernels[QUERY]["settings"].update(width=3), "width"),
@@ -143,7 +146,7 @@ def test_arrays_that_are_missing_or_of_another_shape_are_refused(directory):
     with pytest.raises(DataError, match=r"value.kernel.safetensors cannot be read: .*absmax"):
         load_model(directory)
     save_file({**arrays, f"{path}/absmax": arrays[f"{path}/absmax"][:, :-1]}, file)
-    with pytest.raises(DataError, match=r"value.kernel.safetensors holds no quant.CodebookKernel"):
+    with pytest.raises(DataError, match=r"value.kernel.safetensors does not hold a quant.Codebook"):
         load_model(directory)
     file.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"value.kernel.safetensors cannot be read"):
