@@ -225,9 +225,7 @@ def updates(tuned: Any) -> dict[str, Lora]:
     """
     leaves = flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora))
     if others := sorted(path for path, leaf in leaves.items() if not isinstance(leaf, Lora)):
-        raise ConfigError(
-            f"only LoRA can be merged, combined or routed, not {', '.join(others)}"
-        )
+        raise ConfigError(f"only LoRA can be merged, combined or routed, not {', '.join(others)}")
     return {path.removesuffix("/update"): leaf for path, leaf in leaves.items()}
 
 

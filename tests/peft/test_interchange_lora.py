@@ -326,7 +326,11 @@ def test_tensors_that_do_not_fit_are_named(tuned, tmp_path):
         (half, DataError, "lora_B of model.layers.0.self_attn.q_proj but no lora_A"),
         ({**good, f"{query}B.weight": b[:-1]}, DataError, r"\(47, 2\), expected .*\(48, 2\)"),
         (unknown, ConfigError, "qq_proj changes no layer .* did you mean .*q_proj"),
-        ({**good, f"{query}magnitude_vector": b}, ConfigError, "magnitude_vector belongs to a variant"),
+        (
+            {**good, f"{query}magnitude_vector": b},
+            ConfigError,
+            "magnitude_vector belongs to a variant",
+        ),
         ({**good, "base_model.model.x.weight": b}, DataError, "x.weight, which is not a tensor"),
         ({"base_model.model.score": b}, DataError, "score"),
     ):

@@ -129,6 +129,7 @@ def test_import_hf_merges_an_adapter_of_peft(tuned, tmp_path, capsys):
     save_peft(both.ours, prompt, tmp_path / "prompt")
     assert main([*arguments, "--adapter", str(tmp_path / "prompt")]) == 2
     assert (
-        "only LoRA can be merged, combined or routed, not embedding/prompt" in capsys.readouterr().err
+        "only LoRA can be merged, combined or routed, not embedding/prompt"
+        in capsys.readouterr().err
     )
     assert not (tmp_path / "other").exists()

@@ -108,7 +108,9 @@ def test_random_ones_are_uniform_between_a_half_and_its_negative():
 
 def test_a_prompt_needs_words_to_start_from():
     case = tuned_case("llama")
-    with pytest.raises(ConfigError, match="virtual_tokens 4 cannot start from 3 tokens; provide more"):
+    with pytest.raises(
+        ConfigError, match="virtual_tokens 4 cannot start from 3 tokens; provide more"
+    ):
         _vectors(case, 4, TEXT, True)
     with pytest.raises(ConfigError, match=r"cannot start from 0 tokens.*longer tune\.prompt_text"):
         _vectors(case, 4, TEXT[:0], False)

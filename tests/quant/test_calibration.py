@@ -253,7 +253,9 @@ def test_static_scales_clip_at_the_largest_calibrated_input():
         exact, found = run(variables, batch), run({"params": params}, batch)
         error = jnp.where(batch["valid"][..., None], found - exact, 0.0)
         assert jnp.sqrt(jnp.mean(error**2)) < 0.05 * jnp.std(exact)
-    with pytest.raises(ConfigError, match="no range was calibrated for the inputs of decoder/blocks"):
+    with pytest.raises(
+        ConfigError, match="no range was calibrated for the inputs of decoder/blocks"
+    ):
         with_static_activations(params, {})
 
 

@@ -187,7 +187,9 @@ def test_what_cannot_be_folded_is_refused():
     spec = SPECS["llama"]
     variables, batches = make(spec)
     post = ModelSpec("causal", dataclasses.replace(spec.config, norm_order="post"))
-    with pytest.raises(ConfigError, match=r"norm_order 'post'.*the residual stream also reads them"):
+    with pytest.raises(
+        ConfigError, match=r"norm_order 'post'.*the residual stream also reads them"
+    ):
         smooth(post, variables, batches)
     with pytest.raises(ConfigError, match=r"alpha of SmoothQuant must lie in \[0, 1\], got 1.5"):
         smooth(spec, variables, batches, 1.5)
