@@ -45,6 +45,11 @@ class Recommendations:
       items: `[U, K]` int32, best first, no item twice; -1 where fewer items are allowed than beams.
         The strategy "sample" keeps the order of its draws, which may repeat an item.
       scores: `[U, K]` float32 log-probabilities of the IDs; -inf where `items` is -1.
+
+    Example:
+      >>> best = Recommendations(jnp.array([[4, 2, -1]]), jnp.array([[-0.5, -1.5, -jnp.inf]]))
+      >>> [int(item) for item in best.items[0] if item >= 0]
+      [4, 2]
     """
 
     items: jax.Array

@@ -1,4 +1,4 @@
-"""Parameter-efficient tuning: transforms that make the `TUNED` collection of a model."""
+"""Parameter-efficient tuning: functions that create and use the `TUNED` collection of a model."""
 
 from typing import TYPE_CHECKING
 

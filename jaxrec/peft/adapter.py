@@ -1,9 +1,10 @@
-"""Adapters: small networks on what sub-layers add to the residual stream (Houlsby et al. 2019).
+"""Adapters: bottleneck networks on the outputs of sub-layers (Houlsby et al. 2019).
 
     h  ->  h + gelu(h W1 + b1) W2 + b2        W1 [D, M], W2 [M, D]
 
-after the sub-layer's output and dropout, before the residual sum. Norms and the task's head are
-trained too (section 2.1). A decoder with cross-attention has a third sub-layer, and so an adapter.
+is applied after the sub-layer's output and dropout, before the residual sum. Norms and the head of
+the task are trained too (section 2.1). A decoder with cross-attention has a third sub-layer and
+therefore a third adapter per block.
 """
 
 import dataclasses
@@ -17,20 +18,20 @@ from flax.traverse_util import unflatten_dict
 from jaxrec.nn import KernelSpec, kernel_specs
 from jaxrec.peft.names import key_of
 
-# The last kernel of each sub-layer, by the sub-layer's name: W [.., D].
+# The last kernel of each sub-layer, which maps to D, by the name of the sub-layer.
 _LAST = {"attention": "attention/out", "cross": "cross/out", "mlp": "mlp/down"}
-# Standard deviation of the weights at the start (the published code, adapter-bert).
+# Standard deviation of the initial weights, from the published code (adapter-bert).
 STDDEV = 1e-3
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """One bottleneck, or a stack of them: a `Bottleneck`.
+    """The adapter of one sub-layer, or of a stack of them: a `Bottleneck`.
 
     Attributes:
-      down, down_bias: `[..., D, M]` and `[..., M]`.
-      up, up_bias: `[..., M, D]` and `[..., D]`.
+      down, down_bias: W1 and b1, `[..., D, M]` and `[..., M]`.
+      up, up_bias: W2 and b2, `[..., M, D]` and `[..., D]`.
     """
 
     down: jax.Array
@@ -49,12 +50,12 @@ class Adapter:
 
 
 def sub_layers(boxed: Any, placement: str = "houlsby") -> dict[str, KernelSpec]:
-    """Paths of the adapters of a model, with the last kernel of the sub-layer that each follows.
+    """List the adapters of a model: their paths, each with the last kernel of its sub-layer.
 
     Args:
       boxed: variables or shapes of the model with their boxes on.
-      placement: after every sub-layer, or with "pfeiffer" after the MLP alone (Pfeiffer et al.
-        2021).
+      placement: "houlsby" for an adapter after every sub-layer, "pfeiffer" for one after the MLP
+        only (Pfeiffer et al. 2021).
     """
     specs = kernel_specs(boxed)
     names = ("mlp",) if placement == "pfeiffer" else tuple(_LAST)
@@ -69,16 +70,16 @@ def sub_layers(boxed: Any, placement: str = "houlsby") -> dict[str, KernelSpec]:
 def init(
     key: jax.Array, boxed: Any, bottleneck: int = 64, placement: str = "houlsby"
 ) -> dict[str, Any]:
-    """Make adapters that change next to nothing: weights of 1e-3, biases of zero.
+    """Create adapters that start close to the identity: weights near 1e-3, biases of zero.
 
     Args:
       key: random key.
       boxed: variables or shapes of the model with their boxes on.
-      bottleneck: M.
-      placement: as of `sub_layers`.
+      bottleneck: M, hidden width of an adapter.
+      placement: where adapters go, see `sub_layers`.
 
     Returns:
-      The `TUNED` tree, its arrays float32 and boxed with their axis names.
+      The `TUNED` tree; its arrays are float32 and boxed with their axis names.
     """
     normal = nn.initializers.truncated_normal(STDDEV)
     made = {}
@@ -96,7 +97,7 @@ def init(
 
 
 def trained_besides(paths: Any) -> set[str]:
-    """Of the paths of a model's parameters, those of norms and of the head."""
+    """Return those paths of a model's parameters that belong to norms and to the head."""
     bodies = ("embedding", "encoder", "decoder", "backbone", "pooler")
     return {
         path

@@ -1,8 +1,8 @@
 """Adapters in the format of PEFT: `adapter_config.json` and `adapter_model.safetensors`.
 
-What is written loads with `PeftModel.from_pretrained` over the exported base and computes the same;
-what PEFT wrote loads here. Settings that change what an adapter computes and that are not known
-here are errors, so that nothing is read as something else.
+Saved adapters load with `PeftModel.from_pretrained` over the exported base and compute the same
+outputs; adapters that PEFT saved load here. Settings that cannot be reproduced exactly are rejected
+with an error that names them.
 """
 
 import json
@@ -28,11 +28,11 @@ from jaxrec.peft.lora import Lora
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 LORA, PREFIX, PROMPT = "LORA", "PREFIX_TUNING", "PROMPT_TUNING"
-# Saved as the vectors that its network gave, P-tuning is a prompt.
+# P-tuning saves the vectors that its network computed, so it loads as a prompt.
 _TYPES = (LORA, PREFIX, PROMPT, "P_TUNING")
 
-# PEFT's classes of tasks. It has none for masked tokens, and only one of the tasks makes room for
-# virtual tokens; that of features returns whatever the model does.
+# PEFT's task types. There is none for masked tokens; feature extraction stands in for it, because
+# that task returns the unchanged outputs of the model.
 _TASKS = {
     "causal": "CAUSAL_LM",
     "encoder_decoder": "SEQ_2_SEQ_LM",
@@ -42,8 +42,8 @@ _TASKS = {
     "masked": "FEATURE_EXTRACTION",
 }
 
-# Settings that are read, or that the weights already follow: where they came from, how they began,
-# which modules they are of.
+# Settings that are either read or already reflected in the weights, such as the origin of the
+# adapter, its initialization and its modules.
 _EVERY = (
     *("peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "revision"),
     *("peft_version", "inference_mode", "modules_to_save"),
@@ -61,7 +61,7 @@ _OF_VIRTUAL = (
     *("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path"),
     "tokenizer_kwargs",
 )
-# Other ways of starting change the base's weights when the adapter is loaded.
+# Values of init_lora_weights that leave the base unchanged; others modify its weights on loading.
 _STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
@@ -77,15 +77,29 @@ def save_peft(
 
     Args:
       model: the base, as `export_model` writes it.
-      trained: {"tuned": nodes of LoRA, a prefix as its table, or a prompt; "params": leaves trained
-        besides}, as far as there are such; boxed or not.
-      directory: must not exist, or be empty; appears only when complete.
-      rank_stabilized: say LoRA's scale as alpha / sqrt(r).
-      base: path or name of the base that the adapter remembers.
+      trained: {"tuned": LoRA nodes, a prefix table or a prompt, "params": other trained leaves};
+        each key is optional, arrays may be boxed.
+      directory: must be empty or not exist; it appears only when complete.
+      rank_stabilized: express LoRA's scale as alpha / sqrt(r) instead of alpha / r.
+      base: name or path of the base that is recorded in the adapter.
 
     Raises:
-      ConfigError: nodes that PEFT has no method for, several methods at once, or a directory that
-        is in use.
+      ConfigError: PEFT has no method for a node, the nodes belong to several methods, or the
+        directory is not empty.
+
+    Example:
+      >>> import tempfile
+      >>> from jaxrec.models import ModelSpec
+      >>> from jaxrec.peft import TuneConfig, start
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> spec = ModelSpec("causal", tiny_model())
+      >>> model = Pretrained(spec=spec, params=random_params(spec.build()), family="llama")
+      >>> config = TuneConfig(method="lora", rank=2)
+      >>> tuning = start(jax.random.key(0), spec.shapes(), model.params, config)
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     save_peft(model, tuning.trainable, directory)
+      ...     print(sorted(path.name for path in Path(directory).iterdir()))
+      ['adapter_config.json', 'adapter_model.safetensors']
     """
     from safetensors.numpy import save_file
 
@@ -110,7 +124,7 @@ def save_peft(
         if clashing:
             raise ConfigError(
                 f"PEFT trains a module in full or by LoRA, not both: {', '.join(clashing)}; "
-                "leave it out of one"
+                "remove it from the LoRA targets or from the fully trained parameters"
             )
         settings["target_modules"] = shortest(targets, modules(table))
     elif kind == PREFIX:
@@ -127,7 +141,7 @@ def save_peft(
     with writing(Path(directory)) as draft:
         (draft / CONFIG).write_text(text + "\n", encoding="utf-8")
         save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
-        # The library leaves its files readable by their owner alone.
+        # safetensors creates files that only their owner can read.
         (draft / WEIGHTS).chmod(0o644)
 
 
@@ -135,16 +149,29 @@ def load_peft(model: Pretrained, directory: str | os.PathLike[str]) -> dict[str,
     """Read an adapter in PEFT's format.
 
     Args:
-      model: the base that it was made for.
-      directory: where `adapter_config.json` and `adapter_model.safetensors` lie.
+      model: the base that the adapter was trained for.
+      directory: holds `adapter_config.json` and `adapter_model.safetensors`.
 
     Returns:
-      {"tuned": nodes, "params": leaves to put in place of the base's}, each only if there are such,
-      in float32.
+      {"tuned": nodes, "params": leaves that replace those of the base}, in float32; a key is
+      missing if it would be empty.
 
     Raises:
-      ConfigError: a method or a setting that is not supported, or that this model cannot follow.
-      DataError: files missing or damaged, or tensors that do not fit the model.
+      ConfigError: a method or setting is not supported, or cannot be applied to this model.
+      DataError: files are missing or damaged, or tensors do not fit the model.
+
+    Example:
+      >>> import tempfile
+      >>> from jaxrec.models import ModelSpec
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> spec = ModelSpec("causal", tiny_model())
+      >>> model = Pretrained(spec=spec, params=random_params(spec.build()), family="llama")
+      >>> prompt = {"tuned": {"embedding": {"prompt": np.ones((3, 16), np.float32)}}}
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     save_peft(model, prompt, directory)
+      ...     loaded = load_peft(model, directory)
+      >>> loaded["tuned"]["embedding"]["prompt"].shape
+      (3, 16)
     """
     directory = Path(directory)
     settings = _read_settings(directory / CONFIG)
@@ -166,37 +193,39 @@ def load_peft(model: Pretrained, directory: str | os.PathLike[str]) -> dict[str,
     rest = {name: tensor for name, tensor in tensors.items() if name not in own}
     full = read_modules(rest, model, _flat(model.params["params"]), table)
     if not nodes and not full:
-        raise DataError(f"{directory / WEIGHTS} holds no weights of an adapter")
+        raise DataError(f"{directory / WEIGHTS} contains no adapter weights")
     trees = {TUNED: unflatten_dict(nodes, sep="/"), "params": unflatten_dict(full, sep="/")}
     return {name: tree for name, tree in trees.items() if tree}
 
 
 def _method(nodes: Mapping[str, Any]) -> str:
-    """PEFT's name of the method that a tree of nodes is of."""
+    """Return PEFT's name of the method that a tree of nodes belongs to."""
     ends = {"update": LORA, "prefix": PREFIX, "prompt": PROMPT}
     found = {ends.get(path.rpartition("/")[2]) for path in nodes}
     if None in found:
         names = sorted({path for path in nodes if path.rpartition("/")[2] not in ends})
         raise ConfigError(
-            f"PEFT has no method for {', '.join(names)}; LoRA, prefix and prompt can be exported"
+            f"PEFT has no method for {', '.join(names)}; save LoRA, a prefix or a prompt"
         )
     if len(found) != 1:
         methods = ", ".join(sorted(str(method) for method in found)) or "none"
-        raise ConfigError(f"an adapter of PEFT is of one method, this one of {methods}")
+        raise ConfigError(f"an adapter in PEFT's format has one method; this one has {methods}")
     return str(found.pop())
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    """Read `adapter_config.json`, and refuse what would compute something else than is read."""
+    """Read `adapter_config.json` and reject settings that cannot be reproduced exactly."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}") from error
+        raise DataError(f"{path} is not valid JSON: {error}") from error
     kind = settings.get("peft_type") if isinstance(settings, dict) else None
     if kind not in _TYPES:
-        raise ConfigError(f"{path}: peft_type {kind!r} is not supported; {', '.join(_TYPES)} are")
+        raise ConfigError(
+            f"{path}: peft_type {kind!r} is not supported; supported: {', '.join(_TYPES)}"
+        )
     known = {*_EVERY, *(_OF_LORA if kind == LORA else _OF_VIRTUAL)}
     unknown = {name: value for name, value in settings.items() if name not in known and value}
     if unknown.get("bias") == "none":
@@ -209,7 +238,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     needed = () if kind == LORA else _OF_VIRTUAL[:4]
     lacking = [name for name in needed if not isinstance(settings.get(name), int)]
     if lacking:
-        raise DataError(f"{path} does not say {', '.join(lacking)}")
+        raise DataError(f"{path} does not set {', '.join(lacking)}; these must be whole numbers")
     return settings
 
 
@@ -219,7 +248,10 @@ def _read_tensors(directory: Path) -> dict[str, np.ndarray]:
 
     path = directory / WEIGHTS
     if not path.is_file():
-        pickled = " (adapter_model.bin is a pickle, which may run code when read; save it again)"
+        pickled = (
+            "; adapter_model.bin is a pickle, which can run code when loaded: save the adapter "
+            "again as safetensors"
+        )
         raise DataError(
             f"{path} is missing{pickled if (directory / 'adapter_model.bin').exists() else ''}"
         )
@@ -235,7 +267,7 @@ def _strip(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarr
 
 
 def _flat(tree: Any) -> dict[str, Any]:
-    """Leaves and nodes by path."""
+    """Return leaves and nodes by path."""
     return flatten_dict(
         tree, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora | StoredKernel | tuple)
     )

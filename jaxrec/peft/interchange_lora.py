@@ -1,8 +1,8 @@
-"""LoRA between our nodes and PEFT's tensors and settings.
+"""Conversion of LoRA between our nodes and PEFT's tensors and settings.
 
-A node here is a stack over all blocks; there every block has a module of its own, whose rank and
-alpha may differ. A module there may hold several of our layers side by side (GPT-2's `c_attn` makes
-queries, keys and values): its B is then made of blocks, one for each layer and distinct A.
+Our node is a stack over all blocks. In PEFT every block has its own module, whose rank and alpha
+may differ. A PEFT module may also hold several of our layers side by side: GPT-2's `c_attn`
+computes queries, keys and values. Its B then consists of blocks, one for each layer and distinct A.
 """
 
 import collections
@@ -18,39 +18,44 @@ from jaxrec.peft.interchange_names import Site, regex
 from jaxrec.peft.lora import Lora
 
 Tensors = dict[str, np.ndarray]
-# Of each module and block: A `[R, I]` and B `[O, R]`.
+# A `[R, I]` and B `[O, R]` by module and number of the block.
 Pairs = dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]
 
 _NAME = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 
 
 def is_lora(name: str) -> bool:
-    """Whether a tensor's name is one of LoRA's."""
+    """Whether a tensor belongs to LoRA, by its name."""
     return ".lora_" in name
 
 
 def write_lora(
     nodes: Mapping[str, Lora], places: Sequence[Site], rank_stabilized: bool
 ) -> tuple[dict[str, Any], Tensors, dict[str, int | None]]:
-    """Settings, tensors and tuned modules, the last with their number of blocks.
+    """Convert nodes to PEFT's format.
 
     Args:
-      nodes: by the path of their layer, arrays unboxed.
-      places: of `sites`.
-      rank_stabilized: say each scale as alpha / sqrt(r) in place of alpha / r.
+      nodes: unboxed nodes, by the path of their layer.
+      places: the result of `sites`.
+      rank_stabilized: express each scale as alpha / sqrt(r) instead of alpha / r.
+
+    Returns:
+      Settings, tensors by name, and the tuned modules with their number of blocks.
 
     Raises:
-      ConfigError: a layer that no module there is, adapters routed by row, or dropout that differs
+      ConfigError: a layer has no module in PEFT, adapters are routed by row, or dropout differs
         between layers.
     """
     lost = sorted(set(nodes) - {site.path for site in places})
     if lost:
         raise ConfigError(f"LoRA of {', '.join(lost)} has no counterpart in Hugging Face's model")
     if any(node.gate is not None for node in nodes.values()):
-        raise ConfigError("adapters routed by row cannot be written as one; save each by itself")
+        raise ConfigError("adapters routed by row cannot be saved as one; save each of them alone")
     dropout = {node.dropout for node in nodes.values()}
     if len(dropout) > 1:
-        raise ConfigError(f"PEFT has one dropout for all layers, and these have {sorted(dropout)}")
+        raise ConfigError(
+            f"PEFT has one dropout for all layers, but these layers have {sorted(dropout)}"
+        )
     grouped: dict[str, list[Site]] = {}
     for site in places:
         if site.path in nodes:
@@ -91,9 +96,9 @@ def write_lora(
 def _joined(
     parts: Sequence[Site], nodes: Mapping[str, Lora]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """PEFT's A `[L, R, I]`, B `[L, O, R]` and scale of one module; L is 1 outside of stacks.
+    """Return PEFT's A `[L, R, I]`, B `[L, O, R]` and scale of one module; L is 1 outside stacks.
 
-    Layers that share an A, as those do that came from one module there, share its rows again.
+    Layers with equal A, such as those loaded from one PEFT module, share its rows.
     """
     downs: list[np.ndarray] = []
     which = []
@@ -126,7 +131,7 @@ def _stacked(site: Site, array: Any) -> np.ndarray:
 
 
 def _alpha(scale: float, rank: int, rank_stabilized: bool) -> float:
-    """PEFT's alpha, without the rounding errors of a division and a product."""
+    """Return PEFT's alpha, free of the rounding errors of dividing by r and multiplying again."""
     alpha = float(f"{scale * (rank**0.5 if rank_stabilized else rank):.12g}")
     return int(alpha) if alpha.is_integer() else alpha
 
@@ -138,19 +143,22 @@ def _commonest(values: Any) -> Any:
 def read_lora(
     tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any], places: Sequence[Site]
 ) -> dict[str, Lora]:
-    """Nodes by the path of their layer.
+    """Convert PEFT's tensors to nodes.
 
-    Blocks without an adapter get one of zeros, which stays zero in training; smaller ranks are
-    filled up with zeros, and where scales differ between blocks they go into B.
+    Blocks without an adapter get zeros, which stay zero in training. Smaller ranks are padded with
+    zeros. If scales differ between blocks, they are multiplied into B.
 
     Args:
-      tensors: LoRA's, by their names without PEFT's prefix.
-      settings: of `adapter_config.json`.
-      places: of `sites`.
+      tensors: the tensors of LoRA, by their names without PEFT's prefix.
+      settings: the contents of `adapter_config.json`.
+      places: the result of `sites`.
+
+    Returns:
+      Nodes by the path of their layer.
 
     Raises:
-      ConfigError: a module that is none of our layers, or tensors of a variant of LoRA.
-      DataError: half an update, or one of a wrong shape.
+      ConfigError: a module matches none of our layers, or tensors belong to a variant of LoRA.
+      DataError: A or B is missing or has a wrong shape.
     """
     pairs = _pairs(tensors, places)
     found: dict[str, Lora] = {}
@@ -169,15 +177,15 @@ def read_lora(
         )
         if len(there) < len(own) or not alike:
             raise ConfigError(
-                f"the modules {', '.join(site.module for site in own)} are one layer here, "
-                f"{path}: the adapter has to change all of them alike"
+                f"the modules {', '.join(site.module for site in own)} are one layer of this "
+                f"model, {path}: the adapter must change all of them in the same way"
             )
         found[path] = first
     return found
 
 
 def _pairs(tensors: Mapping[str, np.ndarray], places: Sequence[Site]) -> Pairs:
-    """A and B of each module there and block, shapes checked."""
+    """Return A and B by PEFT module and block, after checking their shapes."""
     known = {
         site.name(layer): (site, layer)
         for site in places
@@ -187,7 +195,7 @@ def _pairs(tensors: Mapping[str, np.ndarray], places: Sequence[Site]) -> Pairs:
     for name, tensor in tensors.items():
         match = _NAME.fullmatch(name)
         if match is None:
-            raise ConfigError(f"tensor {name} is of a variant of LoRA that is not supported")
+            raise ConfigError(f"tensor {name} belongs to a variant of LoRA that is not supported")
         halves.setdefault(match[1], {})[match[2]] = tensor
     pairs: Pairs = {}
     for module, found in halves.items():
@@ -196,7 +204,9 @@ def _pairs(tensors: Mapping[str, np.ndarray], places: Sequence[Site]) -> Pairs:
                 f"LoRA of {module} changes no layer of this model{nearest(module, known)}"
             )
         if len(found) < 2:
-            raise DataError(f"the adapter holds lora_{next(iter(found))} of {module} alone")
+            there = next(iter(found))
+            missing = "B" if there == "A" else "A"
+            raise DataError(f"the adapter has lora_{there} of {module} but no lora_{missing}")
         site, layer = known[module]
         a, b = found["A"], found["B"]
         rank = a.shape[0]
@@ -232,7 +242,7 @@ def _node(
 
 
 def _scale(module: str, rank: int, settings: Mapping[str, Any]) -> float:
-    """Scale of one module, alpha by the first pattern that fits, as in PEFT."""
+    """Return the scale of one module; alpha is that of the first matching pattern, as in PEFT."""
     alpha = settings.get("lora_alpha", 8)
     for pattern, value in (settings.get("alpha_pattern") or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):

@@ -1,7 +1,7 @@
-"""Parameters trained in full beside an adapter: PEFT's `modules_to_save`.
+"""Parameters that are trained in full along with an adapter: PEFT's `modules_to_save`.
 
-There a module is saved whole, and modules that were tied are saved each; here a leaf is replaced,
-and tied modules are one leaf.
+PEFT saves whole modules, and saves tied modules separately. Here single leaves are replaced, and
+tied modules are one leaf.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.models import Pretrained, Table, tensor_of, tensor_rows
 from jaxrec.nn import StoredKernel
 
-# PEFT trains these of every classifier, asked or not.
+# PEFT always trains these modules of classifiers.
 CLASSIFIERS = ("score", "classifier")
 
 _BASE = ".base_layer."
@@ -23,21 +23,24 @@ _BASE = ".base_layer."
 def write_modules(
     model: Pretrained, base: Mapping[str, Any], full: Mapping[str, Any], table: Table
 ) -> tuple[dict[str, int | None], dict[str, np.ndarray]]:
-    """Modules, with their number of blocks, and all tensors of each.
+    """Convert fully trained leaves to PEFT's modules.
 
     Args:
       model: the base.
-      base: its leaves by path.
-      full: leaves that were trained, by path.
-      table: of weights.
+      base: leaves of the base by path.
+      full: trained leaves by path.
+      table: the weight table of the model's family.
+
+    Returns:
+      The saved modules with their number of blocks, and all tensors of these modules.
 
     Raises:
-      ConfigError: a leaf that the model does not have.
+      ConfigError: the model does not have a trained leaf.
     """
     shapes = model.spec.flat_shapes()
     for path in full:
         if path not in shapes:
-            raise ConfigError(f"{path} is no parameter of this model{nearest(path, shapes)}")
+            raise ConfigError(f"{path} is not a parameter of this model{nearest(path, shapes)}")
     rows = {row.name: row for row in table.weights}
     names = {row.name for row in table.weights if row.path in full}
     names |= {alias for alias, name in table.aliases.items() if name in names}
@@ -72,17 +75,20 @@ def write_modules(
 def read_modules(
     tensors: Mapping[str, np.ndarray], model: Pretrained, base: Mapping[str, Any], table: Table
 ) -> dict[str, Any]:
-    """Leaves that replace the base's, by path.
+    """Convert PEFT's modules to leaves.
 
     Args:
-      tensors: all but those of the method itself, by their names without PEFT's prefix.
+      tensors: all tensors except those of the method itself, by their names without PEFT's prefix.
       model: the base.
-      base: its leaves by path.
-      table: of weights.
+      base: leaves of the base by path.
+      table: the weight table of the model's family.
+
+    Returns:
+      The leaves that replace those of the base, by path.
 
     Raises:
-      ConfigError: tied modules that were trained apart.
-      DataError: a tensor that is not of this model, or of a wrong shape.
+      ConfigError: tied modules were trained to different values.
+      DataError: a tensor does not belong to this model or has a wrong shape.
     """
     shapes = model.spec.flat_shapes()
     every = tensor_rows(table, shapes)
@@ -95,13 +101,13 @@ def read_modules(
     for name, tensor in tensors.items():
         plain = name.replace(_BASE, ".")
         if plain not in every and plain not in table.aliases:
-            raise DataError(f"the adapter holds {name}, which is no tensor of this model")
+            raise DataError(f"the adapter has {name}, which is not a tensor of this model")
         row = every[table.aliases.get(plain, plain)][0][0]
         expected = row.shape_there(shapes[row.path])
         if tensor.shape != expected:
             raise DataError(f"the adapter's {name} has shape {tensor.shape}, expected {expected}")
         if _BASE in name:
-            # A table that LoRA changes is saved beside it, most often unchanged.
+            # PEFT also saves the table that LoRA changes, which is usually unchanged.
             tensor = tensor.astype(jnp.asarray(base[row.path]).dtype).astype(np.float32)
             if np.array_equal(tensor, of_base(plain)):
                 continue
@@ -112,8 +118,8 @@ def read_modules(
         one, other = (given[n] if n in given else of_base(n) for n in (alias, name))
         if not np.array_equal(one, other):
             raise ConfigError(
-                f"the adapter trains {alias} and {name} apart, and the model ties them; untie the "
-                "model, or train them with ensure_weight_tying"
+                f"the adapter has different values for {alias} and {name}, which the model ties; "
+                "untie the model, or train the adapter with ensure_weight_tying"
             )
     found: dict[str, np.ndarray] = {}
     for name, tensor in given.items():

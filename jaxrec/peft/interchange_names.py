@@ -1,7 +1,7 @@
-"""Which module of PyTorch holds which of our kernels, derived from the weight tables.
+"""The PyTorch module that holds each of our kernels, derived from the weight tables.
 
-A row of a table says how a tensor becomes a kernel; the same pattern says how the two thin matrices
-of an update become ours, and which of the tensor's axes is the input.
+A row of a weight table describes how a tensor becomes a kernel. The same pattern describes how the
+two thin matrices of a LoRA update are converted, and which axis of the tensor is the input.
 """
 
 import dataclasses
@@ -22,16 +22,17 @@ HEAD = "lm_head.weight"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Site:
-    """One of our layers as it lies in a module there.
+    """One of our layers and the PyTorch module that holds it.
 
     Attributes:
-      path: of the layer here.
-      module: there; `{layer}` stands for the number of a block.
-      kernel: of the layer here, `[I, O]` as a matrix.
-      inner, outer: axes of the module's input and output there, as "part n h".
-      inner_here, outer_here: the same axes in our order, without that of parts.
-      part: of a module that holds several layers side by side in its output: number, of how many.
-      input_first: whether the module stores its input axis first (Conv1D) and not last (Linear).
+      path: path of our layer.
+      module: name of the PyTorch module, with `{layer}` for the number of a block.
+      kernel: the kernel of our layer, `[I, O]` as a matrix.
+      inner, outer: axes of the module's input and output in PyTorch's order, such as "part n h".
+      inner_here, outer_here: the same axes in our order, without "part".
+      part: if the module's output holds several layers side by side, the number of this layer and
+        their count; else None.
+      input_first: whether the module stores its input axis first (Conv1D) or last (Linear).
     """
 
     path: str
@@ -46,12 +47,12 @@ class Site:
 
     @property
     def is_embedding(self) -> bool:
-        """Whether the input is a token's number."""
+        """Whether the layer is an embedding, whose input is a token number."""
         return self.path.endswith("embedding")
 
     @property
     def width_there(self) -> int:
-        """Size of the module's output there: that of all parts."""
+        """Size of the module's output, over all parts."""
         return self.kernel.outer * (self.part[1] if self.part else 1)
 
     def name(self, layer: int) -> str:
@@ -59,21 +60,21 @@ class Site:
         return self.module.replace(LAYER, str(layer))
 
     def down_here(self, a: np.ndarray) -> np.ndarray:
-        """PEFT's A `[R, I]` as ours `[I, R]`."""
+        """Convert PEFT's A `[R, I]` to ours, `[I, R]`."""
         return self._rearrange(a, f"r ({self.inner}) -> ({self.inner_here}) r")
 
     def down_there(self, a: np.ndarray) -> np.ndarray:
-        """Our A `[I, R]` as PEFT's `[R, I]`."""
+        """Convert our A `[I, R]` to PEFT's, `[R, I]`."""
         return self._rearrange(a, f"({self.inner_here}) r -> r ({self.inner})")
 
     def up_here(self, b: np.ndarray) -> np.ndarray:
-        """PEFT's B `[O of all parts, R]` as ours of this part, `[R, O]`."""
+        """Convert PEFT's B `[O of all parts, R]` to ours for this part, `[R, O]`."""
         part = "" if self.part is None else "part "
         found = self._rearrange(b, f"({self.outer}) r -> {part}r ({self.outer_here})")
         return found if self.part is None else found[self.part[0]]
 
     def up_there(self, parts: np.ndarray) -> np.ndarray:
-        """Our B of all parts, `[parts, R, O]`, as PEFT's `[O of all parts, R]`."""
+        """Convert our B of all parts, `[parts, R, O]`, to PEFT's, `[O of all parts, R]`."""
         part = "" if self.part is None else "part "
         ours = parts[0] if self.part is None else parts
         return self._rearrange(ours, f"{part}r ({self.outer_here}) -> ({self.outer}) r")
@@ -88,10 +89,10 @@ class Site:
 
 
 def sites(spec: ModelSpec, table: Table) -> list[Site]:
-    """Every layer of a model that LoRA can change, at each module there that reads it.
+    """List every layer that LoRA can change, with each PyTorch module that holds it.
 
-    A table that several modules there read (T5's stacks have each their own embedding, tied) gives
-    a site for each.
+    A table that several modules share gives one site for each of them: the two stacks of T5 have
+    separate embedding modules with tied weights.
     """
     kernels = tunable(spec.shapes())
     found = []
@@ -112,7 +113,7 @@ def sites(spec: ModelSpec, table: Table) -> list[Site]:
 
 
 def _head(path: str, name: str, kernels: Mapping[str, KernelSpec]) -> Site:
-    # The table is `[V, D]` on both sides, but as a layer it maps states to scores.
+    # The table is `[V, D]` on both sides, but as a layer the head maps states to logits.
     return _site(path, name, "v d -> d v", None, kernels[path])
 
 
@@ -138,20 +139,20 @@ def _site(
 
 
 def modules(table: Table) -> set[str]:
-    """Names of all modules there that hold weights."""
+    """Return the names of all PyTorch modules that hold weights."""
     names = [row.name for row in table.weights]
     return {name.rpartition(".")[0] for name in [*names, *table.aliases]}
 
 
 def shortest(chosen: Mapping[str, int | None], every: Iterable[str]) -> list[str]:
-    """Ends of names that fit the chosen modules and no others, as PEFT matches lists of names.
+    """Return name suffixes that match the chosen modules and no others; PEFT matches by suffix.
 
     Args:
-      chosen: number of blocks of each chosen module; None for one outside the blocks.
-      every: all modules, the chosen ones among them.
+      chosen: chosen modules with their number of blocks; None for a module outside the blocks.
+      every: all modules, including the chosen ones.
 
     Returns:
-      One end for all blocks where there is such; else the full name in each block.
+      For each module one suffix for all blocks if possible; otherwise its full name in each block.
     """
     others = [module for module in every if module not in chosen]
     found: set[str] = set()
@@ -170,5 +171,5 @@ def shortest(chosen: Mapping[str, int | None], every: Iterable[str]) -> list[str
 
 
 def regex(module: str) -> str:
-    """Pattern of a module's name in all blocks, as PEFT's patterns of ranks are read."""
+    """Return the pattern of a module's name in all blocks, for PEFT's rank and alpha patterns."""
     return r"\d+".join(re.escape(piece) for piece in module.split(LAYER))

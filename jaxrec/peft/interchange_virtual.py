@@ -1,12 +1,13 @@
-"""Prompts and prefixes between our nodes and PEFT's one tensor, `prompt_embeddings`.
+"""Conversion of prompts and prefixes between our nodes and PEFT's tensor `prompt_embeddings`.
 
-A prompt is `[P, D]` on both sides. A prefix is one row a virtual token there, with the keys and
-values of all blocks side by side: `[P, blocks x 2 x heads x size]`, stored as they are attended.
+A prompt is `[P, D]` on both sides. PEFT stores a prefix as one row per virtual token, with the keys
+and values of all blocks side by side, `[P, blocks x 2 x heads x size]`, just as they are attended.
 
-For an encoder-decoder PEFT takes that row twice, for self- and cross-attention, and then deals it
-out by fours, of which it drops the second two (`PeftModel.get_prompt`, 0.21). So block `i` reads
-pair `2i` of the doubled row: of its own parameters it uses half, each twice if the number of blocks
-is even. A row of twice as many blocks gives each its own pair, so that is what is written.
+For an encoder-decoder, PEFT (0.21, `PeftModel.get_prompt`) doubles that row for self- and
+cross-attention, splits it into groups of four and drops the second half of each group. So block `i`
+reads pair `2i` of the doubled row: only half of the parameters are used, each of them twice if the
+number of blocks is even. A row with twice as many blocks gives each block its own pair, so that is
+what we write.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ _PREFIX = "blocks/attention/prefix"
 
 
 def write_prompt(spec: ModelSpec, prompt: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Settings and tensors of a prompt `[P, D]`."""
+    """Convert a prompt `[P, D]` to PEFT's settings and tensors."""
     _check_pooling(spec)
     rows = np.ascontiguousarray(prompt, np.float32)
     c = spec.config
@@ -35,11 +36,11 @@ def write_prompt(spec: ModelSpec, prompt: Any) -> tuple[dict[str, Any], dict[str
 def read_prompt(
     spec: ModelSpec, tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Nodes by path.
+    """Convert a prompt of PEFT to nodes by path.
 
     Raises:
-      ConfigError: a model that reads prompts otherwise than PEFT.
-      DataError: vectors of another width.
+      ConfigError: the model reads prompts differently from PEFT.
+      DataError: the vectors do not have the width of the model.
     """
     _check_pooling(spec)
     rows = _rows(tensors, settings)
@@ -51,26 +52,26 @@ def read_prompt(
 def write_prefix(
     spec: ModelSpec, nodes: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Settings and tensors of a prefix.
+    """Convert a prefix to PEFT's settings and tensors.
 
     Args:
-      spec: of the model.
-      nodes: by path: keys and values, each `[depth, P, G, H]`.
+      spec: the model.
+      nodes: keys and values by path, each `[depth, P, G, H]`.
 
     Raises:
-      ConfigError: a prefix of an encoder that has a decoder, which PEFT does not know, or one that
-        is no table yet.
+      ConfigError: the prefix belongs to the encoder of an encoder-decoder, which PEFT does not
+        support, or is still a network.
     """
     path = _prefix_path(spec)
     if set(nodes) != {path}:
         raise ConfigError(
-            f"PEFT has one prefix, that of {path}; this adapter has {', '.join(sorted(nodes))}"
+            f"PEFT supports one prefix, that of {path}; this adapter has {', '.join(sorted(nodes))}"
         )
     table = nodes[path]
     if not isinstance(table, tuple | list):
         raise ConfigError(
-            f"{path} is a {type(table).__name__}, not keys and values; a prefix is exchanged "
-            "without the network that it is trained through"
+            f"{path} is a {type(table).__name__}, not keys and values; a prefix is saved without "
+            "the network that it was trained with"
         )
     pairs = np.stack([np.asarray(array, np.float32) for array in table], axis=1)
     if spec.kind == "encoder_decoder":
@@ -85,11 +86,11 @@ def write_prefix(
 def read_prefix(
     spec: ModelSpec, tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Nodes by path.
+    """Convert a prefix of PEFT to nodes by path.
 
     Raises:
-      ConfigError: a split of an encoder-decoder's prefix that mixes it with the encoder's states.
-      DataError: a prefix for other numbers of blocks or heads than the model's.
+      ConfigError: the prefix of an encoder-decoder also goes in front of the encoder's states.
+      DataError: the prefix is for another number of blocks or heads than the model has.
     """
     c, rows = spec.config, _rows(tensors, settings)
     blocks = settings["num_layers"]
@@ -100,8 +101,9 @@ def read_prefix(
         if settings.get("num_transformer_submodules") != 2:
             raise ConfigError(
                 "num_transformer_submodules "
-                f"{settings.get('num_transformer_submodules')} of an encoder-decoder's prefix is "
-                "not supported: PEFT then puts the prefix before the encoder's states too; 2 is"
+                f"{settings.get('num_transformer_submodules')} is not supported for the prefix of "
+                "an encoder-decoder: PEFT then also puts the prefix in front of the encoder's "
+                "states; use 2"
             )
         pairs = pairs[2 * np.arange(blocks) % blocks]
     if len(pairs) < c.depth or (len(pairs) > c.depth and spec.kind != "encoder_decoder"):
@@ -137,9 +139,9 @@ def _settings(
 
 
 def _rows(tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
-    """One row a virtual token; a prompt of an encoder-decoder has more, which PEFT never reads."""
+    """Return one row per virtual token; PEFT ignores the other rows of an encoder-decoder."""
     if TENSOR not in tensors or tensors[TENSOR].ndim != 2:
-        raise DataError(f"the adapter holds no matrix {TENSOR}")
+        raise DataError(f"the adapter has no matrix {TENSOR}")
     rows, count = tensors[TENSOR], settings["num_virtual_tokens"]
     if len(rows) < count:
         raise DataError(f"{TENSOR} has {len(rows)} rows for {count} virtual tokens")
@@ -149,8 +151,9 @@ def _rows(tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.
 def _check_pooling(spec: ModelSpec) -> None:
     if spec.kind == "encoder_classifier":
         raise ConfigError(
-            "prompts of BERT's classifier cannot be exchanged: Hugging Face then reads the class "
-            "from the first virtual token, here it is read from the first token of the text"
+            "prompts of BERT's classifier cannot be exchanged with PEFT: Hugging Face reads the "
+            "class from the first virtual token, but here it is read from the first token of the "
+            "text"
         )
 
 

@@ -1,8 +1,8 @@
-"""LoRA: a kernel's change as a product of two thin matrices (Hu et al. 2021).
+"""LoRA: the change of a kernel as a product of two thin matrices (Hu et al. 2021).
 
-An adapter is a tree of `Lora` nodes at the paths of the layers that it changes, ready to be the
-`TUNED` collection of a call. The base stays untouched, so leaving the collection out gives the
-model before tuning, as PPO's reference or as the control of an experiment.
+An adapter is a tree of `Lora` nodes at the paths of the layers that it changes, used as the `TUNED`
+collection of a model. The base is not modified: leaving the collection out gives the model before
+tuning, for example the reference model of PPO or the control of an experiment.
 """
 
 import dataclasses
@@ -18,21 +18,30 @@ from jaxrec.models import ModelSpec
 from jaxrec.nn import KernelSpec, StoredKernel, hash_dropout, kernel_specs
 from jaxrec.peft.names import key_of
 
-# What "all" means: every kernel of the stacks. Tables and heads have to be named.
+# The name of all kernels in the stacks. Embeddings and heads have to be named explicitly.
 ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """Which kernels change, and by how much.
+    """The settings of LoRA.
 
     Attributes:
       rank: r, columns of A.
-      alpha: the change is scaled by alpha / r.
-      rank_stabilized: scale by alpha / sqrt(r) instead (Kalajdzievski 2023).
-      dropout: on the branch's input alone, while training.
-      targets: ends of the layers' paths ("query", "mlp/up", "embedding", "head"), or "all" for
-        every kernel of the transformer's blocks.
+      alpha: the change A B is multiplied by alpha / r.
+      rank_stabilized: multiply by alpha / sqrt(r) instead (Kalajdzievski 2023).
+      dropout: rate of dropout on the input of the LoRA branch, in training only.
+      targets: which layers are changed: ends of their paths ("query", "mlp/up", "embedding",
+        "head"), or "all" for every kernel of the transformer blocks.
+
+    Raises:
+      ConfigError: a value out of range, or no targets.
+
+    Example:
+      >>> LoraConfig(rank=4, alpha=16.0).scale
+      4.0
+      >>> LoraConfig(rank=4, alpha=16.0, rank_stabilized=True).scale
+      8.0
     """
 
     rank: int = 8
@@ -42,7 +51,7 @@ class LoraConfig:
     targets: tuple[str, ...] = ("query", "value")
 
     def __post_init__(self) -> None:
-        """Reject settings that change nothing."""
+        """Reject values out of range."""
         if self.rank < 1:
             raise ConfigError(f"rank of LoRA must be at least 1, got {self.rank}")
         if self.alpha <= 0:
@@ -50,25 +59,31 @@ class LoraConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout of LoRA must lie in [0, 1), got {self.dropout}")
         if not self.targets:
-            raise ConfigError("targets of LoRA are empty; name layers, or 'all'")
+            raise ConfigError("targets of LoRA are empty; name at least one layer, or 'all'")
 
     @property
     def scale(self) -> float:
-        """Multiplier of A B."""
+        """The multiplier of A B."""
         return self.alpha / (self.rank**0.5 if self.rank_stabilized else self.rank)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lora:
-    """The update of one kernel, or of a stack of them: a `KernelUpdate`.
+    """The update of one kernel, or of a stack of kernels: a `KernelUpdate`.
 
     Attributes:
-      a: `[..., I, R]`.
-      b: `[..., R, O]`.
-      gate: `[..., B, R]`, which ranks each row of the batch uses; None for all (see `route`).
-      scale: of A B.
-      dropout: on the branch's input.
+      a: A, `[..., I, R]`.
+      b: B, `[..., R, O]`.
+      gate: `[..., B, R]`, the ranks that each row of the batch uses, see `route`; None if every row
+        uses all.
+      scale: multiplier of A B.
+      dropout: rate of dropout on the input of the branch.
+
+    Example:
+      >>> update = Lora(a=jnp.ones((3, 1)), b=jnp.ones((1, 2)), scale=0.5)
+      >>> update.branch(jnp.array([[1.0, 2.0, 3.0]]), None).tolist()
+      [[3.0, 3.0]]
     """
 
     a: jax.Array
@@ -78,31 +93,31 @@ class Lora:
     dropout: float = dataclasses.field(default=0.0, metadata={"static": True})
 
     def factors(self) -> tuple[jax.Array, jax.Array]:
-        """`[I, R]` and `[R, O]` whose product is the change of the kernel.
+        """Return `[I, R]` and `[R, O]` whose product is the change of the kernel.
 
         Raises:
-          ConfigError: rows of the batch use different adapters, so that there is no one change.
+          ConfigError: rows of the batch use different adapters, so there is no single change.
         """
         if self.gate is not None:
             raise ConfigError(
-                "adapters routed by row change a kernel differently for each; tables and merging "
-                "need one adapter"
+                "adapters routed by row change a kernel differently for each row; embeddings, "
+                "heads and merging need a single adapter"
             )
         return self.a * jnp.asarray(self.scale, self.a.dtype), self.b
 
     def branch(self, x: jax.Array, seed: jax.Array | None) -> jax.Array:
-        """Map `[B, ..., I]` to `[B, ..., O]`; `seed` `[2]` uint32 for dropout, None for none."""
+        """Map `[B, ..., I]` to `[B, ..., O]`; `seed` is `[2]` uint32, or None for no dropout."""
         if seed is not None and self.dropout:
             x = hash_dropout(x, seed, self.dropout)
         thin = x.reshape(-1, x.shape[-1]) @ self.a.astype(x.dtype)
         thin = thin * jnp.asarray(self.scale, x.dtype)
         if self.gate is not None:
             rows = self.gate.shape[0]
-            # Heads over single states get those of all rows as one matrix.
+            # A head over one state per row receives all states as one matrix.
             if x.shape[0] != rows and x.ndim > 2:
                 raise ConfigError(
-                    f"adapters are routed for a batch of {rows} rows, and this one has "
-                    f"{x.shape[0]}; give `route` one choice a row"
+                    f"adapters are routed for a batch of {rows} rows, but this batch has "
+                    f"{x.shape[0]}; give `route` one choice for each row"
                 )
             thin = thin.reshape(rows, -1, thin.shape[-1]) * self.gate[:, None].astype(x.dtype)
             thin = thin.reshape(-1, thin.shape[-1])
@@ -110,14 +125,14 @@ class Lora:
 
 
 def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
-    """The layers that a config names, by path.
+    """Select the layers that a config names, by path.
 
     Args:
       boxed: variables or shapes of the model with their boxes on, as `ModelSpec.shapes` gives them.
-      config: names.
+      config: its `targets` are the names.
 
     Raises:
-      ConfigError: a name that is the end of no layer's path, with the nearest.
+      ConfigError: no layer's path ends in a name; the message suggests the nearest one.
     """
     known = tunable(boxed)
     chosen: dict[str, KernelSpec] = {}
@@ -137,12 +152,12 @@ def targets(boxed: Any, config: LoraConfig) -> dict[str, KernelSpec]:
 
 
 def tunable(boxed: Any) -> dict[str, KernelSpec]:
-    """Every layer that LoRA can change, by path: kernels, the embedding and the language head."""
+    """List every layer that LoRA can change: kernels, the embedding and the language head."""
     return {**kernel_specs(boxed), **_tables(boxed)}
 
 
 def _tables(boxed: Any) -> dict[str, KernelSpec]:
-    """The embedding as `[V, D]` and the head as `[D, V]`, whether it has a table or is tied."""
+    """List the embedding as `[V, D]` and the head as `[D, V]`, whether or not they are tied."""
     found = {}
     for path, leaf in flatten_dict(nn.meta.unbox(boxed)["params"], sep="/").items():
         layer, _, name = path.rpartition("/")
@@ -150,7 +165,7 @@ def _tables(boxed: Any) -> dict[str, KernelSpec]:
             vocab, width = leaf.shape
             found[layer] = KernelSpec(shape=(vocab, width), axes=("vocab", "embed"), contracted=1)
             head = layer.removesuffix("embedding") + "head"
-            # A masked-token head and classifiers read the table in their own way.
+            # The head of a masked model or a classifier is not a plain product with the table.
             if not layer.startswith("backbone"):
                 found[head] = KernelSpec(
                     shape=(width, vocab), axes=("embed", "vocab"), contracted=1
@@ -159,21 +174,21 @@ def _tables(boxed: Any) -> dict[str, KernelSpec]:
 
 
 def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
-    """Make an adapter that changes nothing yet.
+    """Create an adapter whose initial change is zero.
 
-    A is uniform in +-1/sqrt(I) and B zero, as in the published code; of an embedding A is zero and
-    B standard normal.
+    A is uniform in +-1/sqrt(I) and B is zero, as in the published code. For an embedding, A is zero
+    and B is standard normal.
 
     Args:
-      key: random key; every layer draws from its own, whatever the others are.
+      key: random key; the values of a layer do not depend on which other layers are changed.
       boxed: variables or shapes of the model with their boxes on.
       config: which layers, rank and scale.
 
     Returns:
-      The `TUNED` tree, its arrays float32 and boxed with their axis names.
+      The `TUNED` tree; its arrays are float32 and boxed with their axis names.
 
     Raises:
-      ConfigError: as `targets`.
+      ConfigError: a target matches no layer.
     """
     made = {}
     for path, spec in targets(boxed, config).items():
@@ -203,35 +218,42 @@ def init(key: jax.Array, boxed: Any, config: LoraConfig) -> dict[str, Any]:
 
 
 def updates(tuned: Any) -> dict[str, Lora]:
-    """The nodes of a `TUNED` tree that has no others than `Lora`, by the path of their layer.
+    """Return the `Lora` nodes of a `TUNED` tree by the path of their layer.
 
     Raises:
-      ConfigError: other nodes.
+      ConfigError: the tree has nodes of other methods.
     """
     leaves = flatten_dict(tuned, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Lora))
     if others := sorted(path for path, leaf in leaves.items() if not isinstance(leaf, Lora)):
-        raise ConfigError(f"only LoRA merges into kernels and adds up, not {', '.join(others)}")
+        raise ConfigError(f"only LoRA can be merged, combined or routed, not {', '.join(others)}")
     return {path.removesuffix("/update"): leaf for path, leaf in leaves.items()}
 
 
 def merge(params: Any, tuned: Any, spec: ModelSpec, sign: float = 1.0) -> Any:
-    """Add an adapter to the kernels: a model that needs no second collection.
+    """Add an adapter to the kernels, so that the model no longer needs a `TUNED` collection.
 
-    Sums are taken in float32 and rounded once to the kernel's dtype. A quantized kernel becomes a
-    plain float32 one, as the sum is no longer on its grid.
+    Sums are computed in float32 and rounded once to the kernel's dtype. A quantized kernel becomes
+    a plain float32 one, because the sum is no longer on its grid.
 
     Args:
       params: the "params" tree.
-      tuned: the `TUNED` tree; nodes other than `Lora` are refused.
-      spec: of the model, which says whether one table serves as embedding and as head.
-      sign: -1 takes an adapter out that was merged before.
+      tuned: the `TUNED` tree, of `Lora` nodes only.
+      spec: the model; it determines whether the embedding and the head share a table.
+      sign: -1 subtracts an adapter that was merged before.
 
     Returns:
       The "params" tree.
 
     Raises:
-      ConfigError: other nodes, or a change of the embedding or of the head where they share a
-        table: unmerged, each changes alone.
+      ConfigError: the tree has nodes of other methods, or changes the embedding or the head while
+        they share a table; unmerged, an update changes only one of the two.
+
+    Example:
+      >>> from jaxrec.testing import tiny_model
+      >>> update = Lora(a=jnp.ones((2, 1)), b=jnp.array([[1.0, 3.0]]), scale=0.5)
+      >>> params, tuned = {"up": {"kernel": jnp.zeros((2, 2))}}, {"up": {"update": update}}
+      >>> merge(params, tuned, ModelSpec("causal", tiny_model()))["up"]["kernel"].tolist()
+      [[0.5, 1.5], [0.5, 1.5]]
     """
     leaves = flatten_dict(params, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, StoredKernel))
     for path, node in updates(tuned).items():
@@ -240,8 +262,8 @@ def merge(params: Any, tuned: Any, spec: ModelSpec, sign: float = 1.0) -> Any:
         if is_table and spec.shares_table:
             fix = "leave it out of targets" if spec.kind == "masked" else "untie the model first"
             raise ConfigError(
-                f"LoRA of {path} cannot be merged: the embedding and the head share one table; "
-                f"keep the adapter apart, or {fix}"
+                f"LoRA of {path} cannot be merged, because the embedding and the head share one "
+                f"table; keep the adapter separate, or {fix}"
             )
         kernel = leaves[name]
         a, b = node.factors()
@@ -257,5 +279,5 @@ def merge(params: Any, tuned: Any, spec: ModelSpec, sign: float = 1.0) -> Any:
 
 
 def unmerge(params: Any, tuned: Any, spec: ModelSpec) -> Any:
-    """Take an adapter out of the kernels that `merge` put it in, up to rounding."""
+    """Subtract an adapter that `merge` added to the kernels; exact up to rounding."""
     return merge(params, tuned, spec, sign=-1.0)

@@ -1,4 +1,4 @@
-"""A tuned model as one without an adapter, to export or to serve."""
+"""Conversion of a tuned model to one without an adapter, for export or serving."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,17 +14,32 @@ from jaxrec.peft.lora import merge, updates
 
 
 def merged(model: Pretrained, trained: Mapping[str, Any]) -> Pretrained:
-    """The base with what was trained put in, and added to its kernels.
+    """Replace the fully trained leaves of a base and add the LoRA updates to its kernels.
 
-    Where LoRA changes the embedding or the head and the two share a table, the head gets its own.
+    If LoRA changes the embedding or the head and they share a table, the head gets its own table.
 
     Args:
       model: the base.
-      trained: {"tuned": nodes of LoRA, "params": leaves trained besides}, as far as there are such,
-        as `load_peft` gives them; boxed or not.
+      trained: {"tuned": LoRA nodes, "params": other trained leaves}, as `load_peft` returns them;
+        each key is optional, arrays may be boxed.
+
+    Returns:
+      The model without a `TUNED` collection.
 
     Raises:
-      ConfigError: nodes that no kernel can hold, as prefixes, prompts and bottlenecks.
+      ConfigError: a prefix, prompt or adapter, which cannot be merged into kernels.
+
+    Example:
+      >>> import jax
+      >>> from jaxrec.models import ModelSpec
+      >>> from jaxrec.peft import TuneConfig, start
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> spec = ModelSpec("causal", tiny_model())
+      >>> base = Pretrained(spec=spec, params=random_params(spec.build()))
+      >>> config = TuneConfig(method="lora", rank=2)
+      >>> tuning = start(jax.random.key(0), spec.shapes(), base.params, config)
+      >>> sorted(merged(base, tuning.trainable).params)
+      ['params']
     """
     trained = nn.meta.unbox(dict(trained))
     tuned = trained.get(TUNED, {})
@@ -45,9 +60,9 @@ def _with_adapter(model: Pretrained, tuned: Any) -> Pretrained:
 
 
 def _scaled(model: Pretrained) -> Pretrained:
-    """Scale the head's table in place of the states before it.
+    """Scale the head's table instead of the states that it reads.
 
-    T5 scales them where the head is tied, and no untied T5 of Hugging Face does.
+    T5 scales these states only if the head is tied; Hugging Face's untied T5 models do not.
     """
     config = model.spec.config
     params = dict(model.params["params"])

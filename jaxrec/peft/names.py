@@ -1,4 +1,4 @@
-"""Names of parameters: what a user's word stands for, and a random key for each."""
+"""Names of parameters: which parameters a name selects, and a random key for each path."""
 
 from collections.abc import Iterable
 
@@ -8,20 +8,20 @@ from jaxrec.core import ConfigError, nearest
 
 
 def key_of(key: jax.Array, path: str) -> jax.Array:
-    """Random key of the layer at `path`: the same whatever the other layers are."""
+    """Return the random key of the layer at `path`, which does not depend on other layers."""
     return jax.random.fold_in(key, int.from_bytes(path.encode(), "little") % (2**31 - 1))
 
 
 def find(leaves: Iterable[str], names: tuple[str, ...]) -> set[str]:
-    """Paths of the parameters that names stand for.
+    """Return the paths of the parameters that names select.
 
     Args:
       leaves: paths of the parameters.
-      names: whole paths of parameters or of modules, or else ends of them; the end of a name counts
-        from an underscore on ("norm" for "final_norm").
+      names: whole paths of parameters or modules. A name that is not a whole path selects all paths
+        that end in it, after a slash or an underscore ("norm" selects "final_norm").
 
     Raises:
-      ConfigError: a name that fits none, with the nearest.
+      ConfigError: a name selects nothing; the message suggests the nearest one.
     """
     modules = {path: _upward(path) for path in leaves}
     found: set[str] = set()
@@ -36,7 +36,7 @@ def find(leaves: Iterable[str], names: tuple[str, ...]) -> set[str]:
             }
         if not chosen:
             known = sorted({part for path in leaves for part in path.split("/")})
-            tied = "; a head that is tied to the embedding is trained with it"
+            tied = "; a head that is tied to the embedding is trained as part of it"
             raise ConfigError(
                 f"no parameter {name!r} for tune.also{nearest(name, known)}; names: "
                 f"{', '.join(known)}{tied if name == 'head' else ''}"
@@ -46,6 +46,6 @@ def find(leaves: Iterable[str], names: tuple[str, ...]) -> set[str]:
 
 
 def _upward(path: str) -> set[str]:
-    """A path and those of the modules above it."""
+    """Return a path and the paths of all modules that contain it."""
     parts = path.split("/")
     return {"/".join(parts[:n]) for n in range(1, len(parts) + 1)}

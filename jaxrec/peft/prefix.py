@@ -1,10 +1,11 @@
 """Prefix tuning: keys and values of virtual tokens in every layer (Li and Liang 2021).
 
-They are learned through a network of their own, as the table itself trains unstably (section 4.3)::
+They are trained through a small network, because training the table itself is unstable
+(section 4.3)::
 
     E [P, D]  ->  tanh(E W1 + b1)  ->  ( . ) W2 + b2  ->  [P, layers, key and value, G, H]
 
-After training the table stays and the network goes.
+After training only the table is kept.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ Table = tuple[jax.Array, jax.Array]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrefixNetwork:
-    """What makes the prefix of a stack of layers while training.
+    """The network that computes the prefix of a stack of layers during training.
 
     Attributes:
       embedding: `[P, D]`.
@@ -42,7 +43,7 @@ class PrefixNetwork:
     shape: tuple[int, int, int] = dataclasses.field(metadata={"static": True})
 
     def table(self) -> Table:
-        """Keys and values, each `[layers, P, G, H]`."""
+        """Compute the keys and values, each `[layers, P, G, H]`."""
         layers, heads, size = self.shape
         states = jnp.tanh(self.embedding @ self.hidden + self.hidden_bias[None])
         rows = states @ self.out + self.out_bias[None]
@@ -52,14 +53,15 @@ class PrefixNetwork:
 
 
 def attentions(boxed: Any, encoder: bool = False) -> dict[str, KernelSpec]:
-    """Paths of the prefixes of a model, with the kernel `[D, G, H]` of the keys they stand for.
+    """List the prefixes of a model: their paths, each with the key kernel `[D, G, H]` of its stack.
 
     Args:
       boxed: variables or shapes of the model with their boxes on.
-      encoder: the encoder of an encoder-decoder gets one too, and not the decoder alone.
+      encoder: give the encoder of an encoder-decoder a prefix too; by default only the decoder has
+        one.
 
     Raises:
-      ConfigError: `encoder` for a model that has but one stack.
+      ConfigError: `encoder` is set for a model with a single stack.
     """
     found = {
         f"{path.removesuffix('key')}prefix": spec
@@ -68,8 +70,8 @@ def attentions(boxed: Any, encoder: bool = False) -> dict[str, KernelSpec]:
     }
     if encoder and len(found) == 1:
         raise ConfigError(
-            "tune.prefix_encoder is for models with an encoder and a decoder, and this one has "
-            f"{next(iter(found)).split('/blocks/')[0]} alone; drop it"
+            "tune.prefix_encoder is for models with an encoder and a decoder, but this model has "
+            f"only {next(iter(found)).split('/blocks/')[0]}; set it to false"
         )
     if len(found) == 1 or encoder:
         return found
@@ -79,19 +81,22 @@ def attentions(boxed: Any, encoder: bool = False) -> dict[str, KernelSpec]:
 def init(
     key: jax.Array, boxed: Any, count: int, hidden: int = 512, encoder: bool = False
 ) -> dict[str, Any]:
-    """Make prefixes; a model with one is another model from the start.
+    """Create prefixes, which change the outputs of the model from the start.
 
-    Embedding and weights start as those of PEFT: standard normal, and uniform in +-1/sqrt(inputs).
+    Initial values follow PEFT: embeddings are standard normal, weights are uniform in
+    +-1/sqrt(inputs).
 
     Args:
       key: random key.
       boxed: variables or shapes of the model with their boxes on.
-      count: P.
-      hidden: E; 0 for the keys and values themselves, standard normal.
-      encoder: as of `attentions`.
+      count: P, number of virtual tokens.
+      hidden: E, hidden width of the network; 0 trains the keys and values themselves, which start
+        standard normal.
+      encoder: whether the encoder gets a prefix too, see `attentions`.
 
     Returns:
-      The `TUNED` tree, float32 and boxed: each node a `PrefixNetwork`, or a table without one.
+      The `TUNED` tree, float32 and boxed. Each node is a `PrefixNetwork`, or a table if `hidden` is
+      0.
     """
     made: dict[str, Any] = {}
     for path, spec in attentions(boxed, encoder).items():
@@ -122,7 +127,7 @@ def _uniform(key: jax.Array, shape: tuple[int, ...], inputs: int) -> jax.Array:
 
 
 def export(tuned: Any) -> Any:
-    """A `TUNED` tree whose prefixes are tables: what a model reads, and a training leaves."""
+    """Replace the prefix networks of a `TUNED` tree by the tables that a model reads."""
     return jax.tree.map(
         lambda node: node.table() if isinstance(node, PrefixNetwork) else node,
         tuned,

@@ -1,7 +1,7 @@
 """Prompt tuning: learned vectors in front of the input (Lester et al. 2021).
 
-The published code trains them with Adafactor at a constant rate of 0.3; Adam wants 1e-3 to 1e-2.
-They stand in for embeddings as the first block reads them, scale included.
+The published code trains them with Adafactor at a constant learning rate of 0.3; Adam needs 1e-3 to
+1e-2. The vectors replace embeddings as the first block reads them, after any embedding scale.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ from jaxrec.peft.names import key_of
 
 
 def init(key: jax.Array, boxed: Any, count: int, start: jax.Array | None = None) -> dict[str, Any]:
-    """Make a prompt.
+    """Create a prompt.
 
     Args:
       key: random key.
       boxed: variables or shapes of the model with their boxes on.
-      count: P.
-      start: `[P, D]` vectors to start from; None for uniform numbers in +-0.5 (section 3.1).
+      count: P, number of virtual tokens.
+      start: `[P, D]` initial vectors; None for uniform numbers in +-0.5 (section 3.1).
 
     Returns:
       The `TUNED` tree, float32 and boxed with its axis names.
@@ -39,24 +39,27 @@ def init(key: jax.Array, boxed: Any, count: int, start: jax.Array | None = None)
 def vectors(
     key: jax.Array, spec: ModelSpec, params: Any, count: int, tokens: jax.Array, random: bool
 ) -> jax.Array:
-    """What a model reads at tokens, before positions: `[P, D]` for a prompt to start from.
+    """Return the embeddings of P tokens, without positions, as initial vectors of a prompt.
 
     Args:
       key: random key.
-      spec: of the base.
+      spec: the base.
       params: `{"params": ...}` of the base.
-      count: P.
-      tokens: `[N]` int32: those of a text, cut or repeated to P as PEFT does; or, with `random`,
-        frequent ones to draw P of, none twice (the 5,000 most frequent, section 3.1).
-      random: which of these.
+      count: P, number of virtual tokens.
+      tokens: `[N]` int32 tokens of a text, which are cut or repeated to P, as in PEFT; with
+        `random`, frequent tokens to draw from (the 5,000 most frequent in section 3.1).
+      random: whether to draw P different tokens at random.
+
+    Returns:
+      `[P, D]` float32.
 
     Raises:
-      ConfigError: no tokens, or fewer than are drawn.
+      ConfigError: there are no tokens, or fewer than P to draw from.
     """
     if len(tokens) < (count if random else 1):
         raise ConfigError(
-            f"a prompt of tune.virtual_tokens {count} draws from {len(tokens)} tokens; give more "
-            "frequent tokens or a longer tune.prompt_text"
+            f"a prompt of tune.virtual_tokens {count} cannot start from {len(tokens)} tokens; "
+            "provide more frequent tokens or a longer tune.prompt_text"
         )
     if random:
         chosen = jax.random.choice(key, tokens, (count,), replace=False)
@@ -68,7 +71,7 @@ def vectors(
 
 
 def _table(variables: Any) -> tuple[str, tuple[int, ...]]:
-    """Path of the embedding and shape of its table."""
+    """Return the path of the embedding and the shape of its table."""
     for path, leaf in flatten_dict(nn.meta.unbox(variables)["params"], sep="/").items():
         if path.endswith("embedding/table"):
             return path.removesuffix("/table"), leaf.shape

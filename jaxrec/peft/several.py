@@ -1,6 +1,6 @@
-"""Several LoRA adapters over one base: as a weighted sum, or each row of a batch with its own.
+"""Several LoRA adapters over one base: as a weighted sum, or one for each row of a batch.
 
-Both concatenate ranks, so that a layer still adds one product of two thin matrices:
+Both concatenate the ranks, so a layer still adds a single product of two thin matrices:
 
     sum_i w_i s_i A_i B_i = [A_1 A_2 ...] [w_1 s_1 B_1; w_2 s_2 B_2; ...]
 """
@@ -17,23 +17,35 @@ from flax.traverse_util import unflatten_dict
 from jaxrec.core import ConfigError
 from jaxrec.peft.lora import Lora, updates
 
-# Layers that read an update as factors of a table, one for all rows.
+# Layers that add an update to their table, which all rows share.
 _TABLES = ("embedding", "head")
 
 
 def combine(adapters: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Sum adapters, weighted, as one whose rank is the sum of theirs (PEFT's "cat").
+    """Combine adapters into their weighted sum, whose rank is the sum of ranks (PEFT's "cat").
 
     Args:
-      adapters: `TUNED` trees by name; they need not change the same layers.
-      weights: of each, by name: numbers or float32 scalars, negative to take one away.
+      adapters: `TUNED` trees by name; they may change different layers.
+      weights: numbers or float32 scalars by name; a negative weight subtracts an adapter.
+
+    Returns:
+      The `TUNED` tree of the sum.
 
     Raises:
-      ConfigError: names that differ, nodes other than `Lora`, or dropouts that differ.
+      ConfigError: adapters and weights have different names, a node is not `Lora`, or dropout
+        differs between adapters.
+
+    Example:
+      >>> def adapter(value):
+      ...     return {"up": {"update": Lora(a=jnp.ones((2, 1)), b=jnp.full((1, 2), value))}}
+      >>> both = combine({"a": adapter(1.0), "b": adapter(3.0)}, {"a": 1.0, "b": 0.5})
+      >>> a, b = both["up"]["update"].factors()
+      >>> (a @ b).tolist()
+      [[2.5, 2.5], [2.5, 2.5]]
     """
     if set(adapters) != set(weights):
         raise ConfigError(
-            f"adapters {', '.join(sorted(adapters))} need one weight each, got weights of "
+            f"adapters {', '.join(sorted(adapters))} need one weight each, got weights for "
             f"{', '.join(sorted(weights)) or 'none'}"
         )
     made = {}
@@ -44,26 +56,33 @@ def combine(adapters: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str
 
 
 def route(adapters: Sequence[Any], choice: jax.Array) -> dict[str, Any]:
-    """Let each row of a batch use an adapter of its own, all in one pass.
+    """Let each row of a batch use its own adapter, all in one pass.
 
     Args:
-      adapters: `TUNED` trees; they need not change the same layers.
-      choice: `[B]` int32, number of each row's adapter; -1 for the base alone. Rows are those of
-        the model's calls: users in training, reading and searching.
+      adapters: `TUNED` trees; they may change different layers.
+      choice: `[B]` int32, the number of each row's adapter; -1 for the base without an adapter.
+        Rows are users in training, reading and searching.
 
     Returns:
-      The `TUNED` tree, for batches of B rows.
+      The `TUNED` tree for batches of B rows.
 
     Raises:
-      ConfigError: an update of an embedding or of a head, whose table all rows share; nodes other
-        than `Lora`; dropouts that differ.
+      ConfigError: an adapter changes an embedding or a head, whose table all rows share; a node is
+        not `Lora`; or dropout differs between adapters.
+
+    Example:
+      >>> def adapter(value):
+      ...     return {"up": {"update": Lora(a=jnp.ones((2, 1)), b=jnp.full((1, 2), value))}}
+      >>> tuned = route([adapter(1.0), adapter(3.0)], jnp.array([1, 0, -1], jnp.int32))
+      >>> tuned["up"]["update"].branch(jnp.ones((3, 2)), None).tolist()
+      [[6.0, 6.0], [2.0, 2.0], [0.0, 0.0]]
     """
     made = {}
     for path, nodes in _by_layer(dict(enumerate(adapters))).items():
         if path.split("/")[-1] in _TABLES:
             raise ConfigError(
-                f"adapters routed by row cannot change {path}, one table for all rows; leave it "
-                "out of targets"
+                f"adapters routed by row cannot change {path}, whose table all rows share; leave "
+                "it out of targets"
             )
         node = _joined(path, [_weighted(each, 1.0) for each in nodes.values()])
         ranks = [each.a.shape[-1] for each in nodes.values()]
@@ -76,7 +95,7 @@ def route(adapters: Sequence[Any], choice: jax.Array) -> dict[str, Any]:
 
 
 def _by_layer(adapters: Mapping[Any, Any]) -> dict[str, dict[Any, Lora]]:
-    """Nodes of every layer, by the adapter's name."""
+    """Return the nodes of every layer, by path and adapter."""
     found: dict[str, dict[Any, Lora]] = {}
     for name, tuned in adapters.items():
         for path, node in updates(tuned).items():
@@ -85,7 +104,7 @@ def _by_layer(adapters: Mapping[Any, Any]) -> dict[str, dict[Any, Lora]]:
 
 
 def _weighted(node: Lora, weight: Any) -> Lora:
-    """The same change times a weight, with a scale of one."""
+    """Multiply an update by a weight and move its scale into A."""
     a, b = node.factors()
     return Lora(a=a, b=b * jnp.asarray(weight, b.dtype), dropout=node.dropout)
 
@@ -94,7 +113,8 @@ def _joined(path: str, nodes: Sequence[Lora]) -> Lora:
     rates = sorted({node.dropout for node in nodes})
     if len(rates) > 1:
         raise ConfigError(
-            f"adapters of {path} have dropouts {rates}, and one branch drops once; set the same"
+            f"adapters of {path} have different dropouts {rates}, but share one branch; give them "
+            "the same dropout"
         )
     return Lora(
         a=jnp.concatenate([node.a for node in nodes], axis=-1),

@@ -1,7 +1,7 @@
-"""What is trained and what is not: the settings of a tuning, and a model split in two trees.
+"""Tuning: its settings, and the split of a model into a trainable and a frozen tree.
 
-The trainable tree alone is differentiated, optimized and checkpointed. `variables` puts the trees
-together again, inside the step, so no model knows that it is being tuned::
+Only the trainable tree is differentiated, optimized and checkpointed. `variables` joins the trees
+inside the training step, so models contain no code for tuning::
 
     tuning = start(key, spec.shapes(), params, config)
     loss = lambda trainable: objective(model, variables(trainable, tuning.frozen), batch)
@@ -32,19 +32,29 @@ class TuneConfig:
     """How a model is tuned; each method reads its own settings.
 
     Attributes:
-      method: all parameters, LoRA, LoRA over a base in NF4, adapters, prefix or prompt tuning.
+      method: "full" trains all parameters, "lora" LoRA updates, "qlora" LoRA updates over an NF4
+        base, "adapter" bottleneck adapters, "prefix" and "prompt" virtual tokens.
       base: path of the run or model to start from; "" for none.
-      rank, alpha, rank_stabilized, dropout, targets: of LoRA, see `LoraConfig`.
-      also: what is trained fully besides: ends of paths of parameters or of the modules that hold
-        them ("embedding", "head", "norm", "mlp/up"), or whole paths.
+      rank, alpha, rank_stabilized, dropout, targets: settings of LoRA, see `LoraConfig`.
+      also: parameters that are trained in full in addition: paths of parameters or modules, or ends
+        of such paths ("embedding", "head", "norm", "mlp/up").
       bottleneck: M, hidden width of an adapter.
-      placement: adapters after every sub-layer (`houlsby`) or after the MLP alone (`pfeiffer`).
-      virtual_tokens: P, of a prefix or a prompt.
-      prefix_hidden: hidden width of the network that makes a prefix's keys and values; 0 to train
-        these themselves.
+      placement: adapters after every sub-layer ("houlsby") or after the MLP only ("pfeiffer").
+      virtual_tokens: P, number of virtual tokens of a prefix or prompt.
+      prefix_hidden: hidden width of the network that computes the keys and values of a prefix; 0
+        trains the keys and values themselves.
       prefix_encoder: give the encoder of an encoder-decoder a prefix too.
-      prompt_init: uniform numbers, embeddings of frequent tokens, or those of `prompt_text`.
-      prompt_text: what a prompt starts as.
+      prompt_init: a prompt starts from "random" uniform numbers, from embeddings of frequent tokens
+        of the "vocabulary", or from the embeddings of `prompt_text` ("text").
+      prompt_text: initial text of a prompt; only with prompt_init "text".
+
+    Raises:
+      ConfigError: a value out of range, or values that contradict one another.
+
+    Example:
+      >>> config = TuneConfig(method="lora", rank=4, targets=("query", "mlp/up"), also=("norm",))
+      >>> config.lora.scale
+      4.0
     """
 
     method: Method = "full"
@@ -64,7 +74,7 @@ class TuneConfig:
     prompt_text: str = ""
 
     def __post_init__(self) -> None:
-        """Reject what the method cannot do."""
+        """Reject values out of range and settings that the method cannot use."""
         choices = {"method": Method, "placement": Placement, "prompt_init": PromptInit}
         for name, literal in choices.items():
             value, known = getattr(self, name), get_args(literal)
@@ -81,19 +91,19 @@ class TuneConfig:
         if self.method == "prompt" and (self.prompt_init == "text") != bool(self.prompt_text):
             raise ConfigError(
                 f"tune.prompt_text {self.prompt_text!r} and tune.prompt_init {self.prompt_init!r} "
-                "contradict each other; give a text exactly with prompt_init text"
+                "contradict each other; give a text if and only if prompt_init is text"
             )
         if self.method == "full" and self.also:
             raise ConfigError(
-                f"tune.also {self.also} names what is trained besides, and tune.method full trains "
-                "everything; drop tune.also"
+                f"tune.also {self.also} has no effect, because tune.method full trains everything; "
+                "remove tune.also"
             )
         if self.method in ("lora", "qlora"):
             _ = self.lora
 
     @property
     def lora(self) -> lora.LoraConfig:
-        """Settings of LoRA."""
+        """The settings of LoRA."""
         return lora.LoraConfig(
             rank=self.rank,
             alpha=self.alpha,
@@ -109,10 +119,11 @@ class Tuning:
     """A model that is being tuned.
 
     Attributes:
-      trainable: `{"params": ..., "tuned": ...}` as far as either has leaves, boxed with their axis
-        names as `Module.init` gives them: what is differentiated, optimized and checkpointed.
-      frozen: `{"params": ...}`, all other parameters, as they were given.
-      virtual: P, virtual tokens that go in front of every sequence; 0 for none.
+      trainable: `{"params": ..., "tuned": ...}`, boxed with axis names as `Module.init` returns
+        them: the leaves that are differentiated, optimized and checkpointed. An empty tree is left
+        out.
+      frozen: `{"params": ...}`, all other parameters, unchanged.
+      virtual: P, number of virtual tokens in front of every sequence; 0 for none.
     """
 
     trainable: Any
@@ -129,31 +140,43 @@ def start(
     quantize: Quantize | None = None,
     prompt_start: jax.Array | None = None,
 ) -> Tuning:
-    """Split a model and add what its tuning trains: it computes what it did before, or nearly so.
+    """Split a model into trainable and frozen parameters and add the parameters of the method.
 
-    Runs under `jax.eval_shape` too, for shapes and axis names without values.
+    With LoRA the outputs do not change, with adapters hardly. Works under `jax.eval_shape`, for
+    shapes and axis names without values.
 
     Args:
       key: random key of the new parameters.
       boxed: shapes of the model with their boxes on, as `ModelSpec.shapes` gives them.
       params: `{"params": ...}` of the base, without boxes.
       config: method and settings.
-      quantize: for QLoRA over a base that is not quantized yet: from a "params" tree and the specs
-        of its kernels to the tree with `StoredKernel`s.
-      prompt_start: `[P, D]` of `prompt.vectors`, which a prompt starts from unless it is random.
+      quantize: quantizes the base for QLoRA, unless it is already quantized: maps a "params" tree
+        and the specs of its kernels to the tree with `StoredKernel`s.
+      prompt_start: `[P, D]` initial vectors of a prompt, from `prompt.vectors`; None for other
+        methods and for prompt_init "random".
 
     Returns:
       The two trees; `frozen` shares the arrays of `params`.
 
     Raises:
-      ConfigError: names that fit no layer; names of kernels that are both updated and trained;
-        `quantize` missing; `prompt_start` missing or of no use.
+      ConfigError: a name matches no layer; a kernel is both updated by LoRA and trained in full;
+        `quantize` is missing; or `prompt_start` is missing or cannot be used.
+
+    Example:
+      >>> from jaxrec.models import ModelSpec
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> spec = ModelSpec("causal", tiny_model())
+      >>> params = random_params(spec.build())
+      >>> config = TuneConfig(method="lora", rank=2)
+      >>> tuning = start(jax.random.key(0), spec.shapes(), params, config)
+      >>> sorted(tuning.trainable), size_of(tuning).trainable
+      (['tuned'], 128)
     """
     from_words = config.method == "prompt" and config.prompt_init != "random"
     if (prompt_start is not None) != from_words:
         raise ConfigError(
             f"tune.method {config.method} with tune.prompt_init {config.prompt_init} "
-            f"{'needs' if from_words else 'has no use for'} prompt_start, see prompt.vectors"
+            f"{'needs' if from_words else 'cannot use'} prompt_start, see peft.prompt.vectors"
         )
     held = flatten_dict(params["params"], sep="/", is_leaf=_is_stored)
     boxes = flatten_dict(boxed["params"], sep="/", is_leaf=lambda _, leaf: _is_box(leaf))
@@ -162,8 +185,8 @@ def start(
     for path in lora.updates(tuned) if config.method in ("lora", "qlora") else ():
         if twice := {f"{path}/kernel", f"{path}/table"} & chosen:
             raise ConfigError(
-                f"{twice.pop()} is in tune.also, which trains all of it, and in tune.targets; name "
-                "it in one of them"
+                f"{twice.pop()} is named by tune.also, which trains it in full, and by "
+                "tune.targets, which updates it by LoRA; name it in only one of them"
             )
     trained = {path: _boxed(boxes[path], leaf) for path, leaf in held.items() if path in chosen}
     frozen = {path: leaf for path, leaf in held.items() if path not in chosen}
@@ -171,7 +194,7 @@ def start(
     if config.method == "qlora" and not any(map(_is_stored, held, held.values())):
         if quantize is None:
             raise ConfigError(
-                "tune.method qlora needs a quantized base, or `quantize` for a plain one"
+                "tune.method qlora needs a quantized base, or `quantize` to quantize the given base"
             )
         specs = {p: spec for p, spec in kernel_specs(boxed).items() if f"{p}/kernel" in frozen}
         kept = quantize(kept, specs)
@@ -187,14 +210,14 @@ def start(
 
 
 def _chosen(held: Any, config: TuneConfig) -> set[str]:
-    """Paths of the base's parameters that are trained."""
+    """Return the paths of the base's parameters that are trained in full."""
     chosen = set(held) if config.method == "full" else find(held, config.also)
     if config.method == "adapter":
         chosen |= adapter.trained_besides(held)
     if stored := sorted(path for path in chosen if isinstance(held[path], StoredKernel)):
         raise ConfigError(
-            f"{stored[0]} is quantized, and no gradient changes it; leave it out of tune.also, or "
-            "tune another method than full"
+            f"{stored[0]} is quantized and cannot be trained; leave it out of tune.also, or choose "
+            "another tune.method than full"
         )
     return chosen
 
@@ -202,7 +225,7 @@ def _chosen(held: Any, config: TuneConfig) -> set[str]:
 def _tuned(
     key: jax.Array, boxed: Any, config: TuneConfig, prompt_start: jax.Array | None
 ) -> dict[str, Any]:
-    """The `TUNED` tree of a method."""
+    """Create the `TUNED` tree of a method."""
     if config.method in ("lora", "qlora"):
         return lora.init(key, boxed, config.lora)
     if config.method == "adapter":
@@ -216,9 +239,18 @@ def _tuned(
 
 
 def variables(trainable: Any, frozen: Any) -> Any:
-    """What `Module.apply` takes: both trees, without boxes, joined leaf by leaf.
+    """Join the two trees of a tuning into the variables that `Module.apply` takes.
 
-    The network of a prefix gives way to the table that it makes.
+    A prefix network is replaced by the table that it computes.
+
+    Args:
+      trainable: `Tuning.trainable` without boxes.
+      frozen: `Tuning.frozen`.
+
+    Example:
+      >>> trainable = {"params": {"norm": {"scale": 2.0}}}
+      >>> variables(trainable, {"params": {"up": {"kernel": 3.0}}})
+      {'params': {'norm': {'scale': 2.0}, 'up': {'kernel': 3.0}}}
     """
     joined = _join(trainable, frozen)
     return {**joined, TUNED: prefix.export(joined[TUNED])} if TUNED in joined else joined
@@ -231,7 +263,7 @@ def _join(left: Any, right: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    """Numbers of parameters, and their bytes as they are stored."""
+    """Numbers of parameters, and the bytes that they occupy."""
 
     trainable: int
     total: int
@@ -247,7 +279,7 @@ class Size:
 
 
 def size_of(tuning: Tuning) -> Size:
-    """Count parameters, of arrays or of shapes, quantized kernels as what they stand for."""
+    """Count parameters and bytes; a quantized kernel counts as the array that it replaces."""
     trainable, frozen = _count(tuning.trainable), _count(tuning.frozen)
     return Size(
         trainable=trainable[0],

@@ -1,10 +1,10 @@
-"""Virtual tokens: what a prefix or a prompt puts in front of every sequence.
+"""Virtual tokens: the slots of a prefix or prompt in front of every sequence.
 
-They are numbers at and above the vocabulary's size (see `nn.kernel`), so positions, masks and
-caches treat them as tokens. Here they are put into a batch, and their states are taken out again::
+Their numbers start at the vocabulary's size V (see `nn.kernel`), so positions, masks and caches
+treat them like other tokens. This module inserts them into a batch and removes their states again::
 
     PAD PAD BOS a b        ->        PAD PAD V V+1 BOS a b        P = 2
-    a b | c d              ->        V V+1 a b | V V+1 c d        packed: each sequence has its own
+    a b | c d              ->        V V+1 a b | V V+1 c d        packed: one prompt per sequence
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ class Virtual:
     """How many virtual tokens a tuned model expects.
 
     Attributes:
-      read: in front of what a decoder or an encoder reads.
-      written: in front of what the decoder of an encoder-decoder writes.
+      read: in front of the input of a decoder-only model or an encoder.
+      written: in front of the decoder's tokens in an encoder-decoder.
     """
 
     read: int = 0
@@ -32,10 +32,15 @@ class Virtual:
 
 
 def virtual_of(params: Any) -> Virtual:
-    """Virtual tokens of a model's variables, from the prompts and prefixes among them.
+    """Count the virtual tokens of a model from the prompts and prefixes in its variables.
 
     Args:
-      params: `{"params": ..., "tuned": ...}`, of arrays or shapes; None for no model yet.
+      params: `{"params": ..., "tuned": ...}`, of arrays or shapes; None, without a model, counts as
+        no virtual tokens.
+
+    Example:
+      >>> virtual_of({"params": {}, "tuned": {"embedding": {"prompt": jnp.zeros((3, 16))}}})
+      Virtual(read=3, written=0)
     """
     if params is None:
         return Virtual()
@@ -57,14 +62,15 @@ def virtual_of(params: Any) -> Virtual:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepended:
-    """A batch with virtual tokens in it: N = T + P for each sequence of a row.
+    """A batch with virtual tokens: N = T + P times the number of sequences in a row.
 
     Attributes:
       tokens: `[B, N]` int32.
       valid: `[B, N]` bool, True for virtual tokens.
-      source: `[B, N]` int32, which token of the row stands there; at a virtual one, the first of
-        its sequence; None where nothing was put in.
-      place: `[B, T]` int32, where each token of the row stands now; None likewise.
+      source: `[B, N]` int32, the original column of each token; a virtual token has the column of
+        the first token of its sequence. None if there are no virtual tokens.
+      place: `[B, T]` int32, the new column of each original token. None if there are no virtual
+        tokens.
     """
 
     tokens: jax.Array
@@ -73,11 +79,11 @@ class Prepended:
     place: jax.Array | None = None
 
     def widen(self, x: jax.Array) -> jax.Array:
-        """`[B, T]` segments, types or masks to `[B, N]`: as the first token of the sequence."""
+        """Map `[B, T]` segments, types or masks to `[B, N]`; virtual tokens copy the next token."""
         return x if self.source is None else jnp.take_along_axis(x, self.source, axis=1)
 
     def drop(self, states: jax.Array) -> jax.Array:
-        """States `[B, N, D]` without those of virtual tokens: `[B, T, D]`."""
+        """Remove the states of virtual tokens from `[B, N, D]`: `[B, T, D]`."""
         if self.place is None:
             return states
         return jnp.take_along_axis(states, self.place[:, :, None], axis=1)
@@ -91,21 +97,27 @@ def prepend(
     segments: jax.Array | None = None,
     sequences: int = 1,
 ) -> Prepended:
-    """Put virtual tokens in front of the first valid token of every sequence.
+    """Insert virtual tokens in front of the first valid token of every sequence.
 
-    There, and not at the start of the row, so that valid tokens stay side by side. A row without a
-    valid token gets none.
+    They go there, not at the start of the row, so that valid tokens stay contiguous. A row without
+    valid tokens gets none.
 
     Args:
       tokens: `[B, T]` int32.
-      valid: `[B, T]` bool.
+      valid: `[B, T]` bool, False for padding.
       vocab_size: V; virtual tokens are V ... V + P - 1.
-      count: P; 0 leaves the batch as it is.
-      segments: `[B, T]` int32, which of the sequences packed into a row; None for one a row.
-      sequences: most of them in a row. Under `jit` nothing can check that.
+      count: P; 0 leaves the batch unchanged.
+      segments: `[B, T]` int32, which of the sequences packed into a row a token belongs to; None
+        for one sequence per row.
+      sequences: maximum number of sequences in a row; not checked under `jit`.
 
     Raises:
-      ConfigError: a row with more sequences (outside `jit`).
+      ConfigError: a row has more sequences than `sequences`.
+
+    Example:
+      >>> tokens = jnp.array([[0, 5, 6]])
+      >>> prepend(tokens, tokens > 0, vocab_size=10, count=2).tokens.tolist()
+      [[0, 10, 11, 5, 6]]
     """
     if not count:
         return Prepended(tokens=tokens, valid=valid)
@@ -118,13 +130,15 @@ def prepend(
         first = valid & ~jnp.any(same & earlier & valid[:, None, :], axis=2)
     number = jnp.cumsum(first.astype(jnp.int32), axis=1)
     if not isinstance(number, jax.core.Tracer) and (most := int(number.max(initial=0))) > sequences:
-        raise ConfigError(f"a row packs {most} sequences, above sequences={sequences}")
+        raise ConfigError(
+            f"a row packs {most} sequences, more than sequences={sequences}; raise the limit"
+        )
     columns = jnp.arange(length, dtype=jnp.int32)[None]
     place = columns + count * number
     size = length + count * sequences
     slots = jnp.arange(size, dtype=jnp.int32)[None]
     rows = jnp.arange(batch, dtype=jnp.int32)[:, None]
-    # The first virtual slot of each sequence; what lies beyond the row is dropped.
+    # Mark the first virtual slot of each sequence; columns beyond the row are dropped.
     begins = jnp.zeros((batch, size), bool)
     begins = begins.at[rows, jnp.where(first, place - count, size)].set(True, mode="drop")
     begun = jnp.cumsum(begins.astype(jnp.int32), axis=1)

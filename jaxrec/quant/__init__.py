@@ -1,4 +1,4 @@
-"""Quantization: kernels stored in few bits, and the transforms of trees that make them."""
+"""Quantization: kernels stored in few bits, and functions that convert parameter trees to them."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Inputs of a product as int8, symmetric: q = round(x / S), S = max|x| / 127."""
+"""Rounding of activations to symmetric int8: q = round(x / S), S = max|x| / 127."""
 
 from typing import Literal
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxrec.quant.grid import Grid, encode, scale_and_zero
 
-# What happens to the input of a kernel: nothing (only weights are quantized), a scale found for
-# each row or for all rows while the model runs, or one that calibration found before.
+# How the input of a kernel is rounded: not at all (only weights are quantized), by a scale computed
+# at run time for each row or for all rows, or by one scale that calibration determined beforehand.
 Activations = Literal["none", "token", "tensor", "static"]
 
 GRID = Grid(8, symmetric=True)
@@ -17,15 +17,21 @@ GRID = Grid(8, symmetric=True)
 def quantize_rows(
     x: jax.Array, how: Activations, static: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Round the rows of a product's left operand.
+    """Round the left operand of a product to int8.
 
     Args:
-      x: `[M, I]`.
-      how: "token" for a scale a row, "tensor" for one of all rows, "static" for the given one.
-      static: `[1, 1]` float32.
+      x: `[M, I]` activations.
+      how: "token" for one scale per row, "tensor" for one scale for all rows, "static" for the
+        scale in `static`.
+      static: `[1, 1]` float32 scale; only read with "static".
 
     Returns:
-      `[M, I]` int8, and the scale, `[M, 1]` or `[1, 1]` float32.
+      `[M, I]` int8 codes, and the scale, `[M, 1]` or `[1, 1]` float32.
+
+    Example:
+      >>> codes, scale = quantize_rows(jnp.array([[127.0, 1.4, -63.6]]), "token")
+      >>> codes.tolist(), scale.tolist()
+      ([[127, 1, -64]], [[1.0]])
     """
     if how == "static":
         assert static is not None
@@ -33,5 +39,5 @@ def quantize_rows(
     else:
         most = jnp.max(jnp.abs(x), axis=1 if how == "token" else (0, 1), keepdims=True)
         scale, _ = scale_and_zero(-most, most, GRID)
-    # Rows take the place of groups: one row each, or all of them in one.
+    # `encode` shares scales over groups of rows: here one row each, or all rows in one group.
     return encode(x, scale, None, GRID), scale

@@ -1,4 +1,4 @@
-"""What kernels see on calibration data: sums of products for GPTQ, largest values for scales."""
+"""Statistics of kernel inputs on calibration data: Gram matrices for GPTQ, maxima for scales."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def _absmax(x: jax.Array, rows: jax.Array) -> jax.Array:
     return jnp.max(jnp.where(rows[:, None], jnp.abs(x), 0.0), axis=0)
 
 
-# sum x x' `[I, I]` and the number of rows; and the largest |x| of every input, `[I]`.
+# GRAM: sum x x' `[I, I]`, and the number of rows. ABSMAX: the largest |x| of every input, `[I]`.
 GRAM = Statistic(_gram, jnp.add)
 ABSMAX = Statistic(_absmax, jnp.maximum)
 
@@ -33,44 +33,47 @@ ABSMAX = Statistic(_absmax, jnp.maximum)
 def stacked_targets(
     spec: ModelSpec, params: Any, names: Iterable[str] = (ALL,)
 ) -> dict[str, KernelSpec]:
-    """Kernels of stacks that a method which works layer by layer is to quantize, by path.
+    """Select the kernels that a layer-by-layer method quantizes, by path.
 
     Args:
       spec: the model.
       params: the "params" tree.
-      names: see `quant.targets`.
+      names: which kernels, see `quant.targets`.
 
     Raises:
-      ConfigError: unknown names, kernels outside of stacks, or kernels that are stored already.
+      ConfigError: a name is unknown, or a kernel lies outside the stacks or is already quantized.
     """
     chosen = targets(kernel_specs(spec.shapes()), names)
     outside = [path for path, found in chosen.items() if found.layers is None]
     if outside:
         raise ConfigError(
-            f"calibrated quantization goes over layers of stacks, not {', '.join(outside)}; round "
-            "those to nearest with quantize_params"
+            "calibrated quantization works on the layers of stacks only, not "
+            f"{', '.join(outside)}; round those to nearest with quantize_params"
         )
     leaves = flatten_dict(params, sep="/")
     for path in chosen:
         kernel = leaves[f"{path}/kernel"]
         if isinstance(kernel, StoredKernel):
             raise ConfigError(
-                f"the kernel of {path} is stored as {type(kernel).__name__} already; calibrated "
-                "quantization needs the original, or names of other kernels"
+                f"the kernel of {path} is already stored as {type(kernel).__name__}; calibrated "
+                "quantization needs the original kernel, or names of other kernels"
             )
     return chosen
 
 
 def input_ranges(spec: ModelSpec, variables: Any, batches: Sequence[Batch]) -> dict[str, jax.Array]:
-    """Largest |input| of every kernel of the stacks, by its path: `[layers, I]` float32.
+    """Measure the largest |input| of every kernel in the stacks.
 
     Args:
       spec: the model.
-      variables: as of `walk`.
-      batches: calibration data.
+      variables: {"params": tree}, with the `TUNED` collection of an adapter if there is one.
+      batches: calibration data: keyword arguments of the model.
+
+    Returns:
+      `[layers, I]` float32 by the path of the kernel.
 
     Raises:
-      DataError: no batches.
+      DataError: there are no batches.
     """
     found: dict[str, list[jax.Array]] = {}
 
@@ -87,14 +90,14 @@ def input_ranges(spec: ModelSpec, variables: Any, batches: Sequence[Batch]) -> d
 
 
 def with_static_activations(params: Any, ranges: dict[str, jax.Array]) -> Any:
-    """Round the inputs of kernels by fixed scales, found before the model runs.
+    """Round the inputs of kernels by fixed scales instead of scales computed at run time.
 
     Args:
       params: the "params" tree; its `UniformKernel` nodes change.
-      ranges: of `input_ranges`.
+      ranges: the result of `input_ranges`.
 
     Raises:
-      ConfigError: a kernel whose inputs were not calibrated.
+      ConfigError: the inputs of a kernel were not calibrated.
     """
     leaves = flatten_dict(params, sep="/")
     for path, leaf in leaves.items():
@@ -102,7 +105,8 @@ def with_static_activations(params: Any, ranges: dict[str, jax.Array]) -> Any:
             layer = path.removesuffix("/kernel")
             if layer not in ranges:
                 raise ConfigError(
-                    f"no range of the inputs of {layer}; calibrated are {', '.join(ranges)}"
+                    f"no range was calibrated for the inputs of {layer}; calibrated kernels: "
+                    f"{', '.join(ranges) or 'none'}"
                 )
             leaves[path] = leaf.calibrated(jnp.max(ranges[layer], axis=-1))
     return unflatten_dict(leaves, sep="/")

@@ -1,11 +1,11 @@
-"""Tables of levels in [-1, 1] that codes stand for, and the nearest level of a value.
+"""Tables of levels in [-1, 1] that codes index, and the search for the level nearest to a value.
 
-NF4 puts its levels at quantiles of a normal distribution (Dettmers et al. 2023, section 3), as
-trained weights are nearly normal within a block. The dynamic map (Dettmers 2015) spends its bits on
-an exponent, for values of many magnitudes.
+NF4 puts its levels at quantiles of a normal distribution (Dettmers et al. 2023, section 3), because
+trained weights are nearly normal within a block. The dynamic map (Dettmers 2015) spends bits on an
+exponent, for values that span many magnitudes.
 
-Published checkpoints hold these levels as float32, so the derivations round where theirs do, and
-give the same 16 and 256 numbers to the last bit.
+Published checkpoints hold these levels as float32. The derivations here round at the same places
+and give the same 16 and 256 numbers to the last bit.
 """
 
 import functools
@@ -18,18 +18,18 @@ import numpy as np
 
 Codebook = Literal["nf4", "fp4"]
 
-# Mass below the outermost level before all are divided by it.
+# Probability mass below the outermost quantile, before the levels are scaled to [-1, 1].
 NF4_OFFSET = 0.9677083
 
 
 @functools.cache
 def levels_of(codebook: Codebook) -> tuple[float, ...]:
-    """Level of each of the 16 codes, float32 values."""
+    """Return the level of each of the 16 codes, as float32 values."""
     return _normal_float() if codebook == "nf4" else _float4()
 
 
 def _normal_float() -> tuple[float, ...]:
-    """Eight quantiles above 0 and seven below, evenly spaced in mass, and 0 itself."""
+    """Return eight quantiles above 0, seven below, evenly spaced in mass, and 0 itself."""
 
     def quantiles(count: int) -> np.ndarray:
         masses = _linspace(NF4_OFFSET, 0.5, count + 1)[:-1]
@@ -40,7 +40,7 @@ def _normal_float() -> tuple[float, ...]:
 
 
 def _float4() -> tuple[float, ...]:
-    """Sign, two bits of exponent and one of mantissa, in the order of their bits."""
+    """Return the values of a sign, two exponent bits and one mantissa bit, ordered by code."""
     positive = [0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0]
     levels = np.array([*positive, *(-value for value in positive)]) / 12.0
     return tuple(levels.astype(np.float32).tolist())
@@ -48,9 +48,10 @@ def _float4() -> tuple[float, ...]:
 
 @functools.cache
 def dynamic_levels() -> np.ndarray:
-    """The signed dynamic map of 8 bits: `[256]` float32, ascending.
+    """Return the signed dynamic map of 8 bits: `[256]` float32, ascending.
 
-    Magnitude 10^(i - 6), i = 0..6, has 2^i levels in (0.1, 1) of each sign; and there are 0 and 1.
+    Magnitude 10^(i - 6), i = 0..6, has 2^i levels in (0.1, 1) of each sign. Two more levels are
+    0 and 1.
     """
     levels = [np.array([0.0, 1.0], np.float32)]
     for exponent in range(7):
@@ -62,7 +63,7 @@ def dynamic_levels() -> np.ndarray:
 
 
 def _linspace(start: float, stop: float, count: int) -> np.ndarray:
-    """Evenly spaced float32 as PyTorch rounds them: from either end, with a fused sum."""
+    """Evenly spaced float32 numbers, rounded as in PyTorch: from both ends, with a fused sum."""
     first, last = np.float32(start), np.float32(stop)
     step = np.float64(np.float32((last - first) / np.float32(count - 1)))
     index = np.arange(count)
@@ -72,7 +73,7 @@ def _linspace(start: float, stop: float, count: int) -> np.ndarray:
 
 
 def nearest_code(x: jax.Array, codebook: Codebook) -> jax.Array:
-    """Code of the level nearest to each value, the lower one of two: uint8."""
+    """Return the uint8 code of the level nearest to each value; ties take the lower level."""
     levels = np.array(levels_of(codebook), np.float32)
     order = np.argsort(levels, kind="stable")
     bounds = (levels[order][1:] + levels[order][:-1]) / np.float32(2.0)
@@ -83,9 +84,9 @@ def nearest_code(x: jax.Array, codebook: Codebook) -> jax.Array:
 
 
 def look_up(table: jax.Array, codes: jax.Array) -> jax.Array:
-    """Entry of a table `[16]` for each code, float32.
+    """Return the float32 entry of a table `[16]` for each code.
 
-    By four rounds of choices, one a bit: unlike gathers they are fast on every device.
+    Four rounds of selects, one for each bit, are fast on every device; gathers are not.
     """
     values = [table[code] for code in range(16)]
     for bit in range(4):
@@ -96,7 +97,7 @@ def look_up(table: jax.Array, codes: jax.Array) -> jax.Array:
 
 
 def nearest_dynamic(x: jax.Array) -> jax.Array:
-    """Code of the nearest level of the dynamic map: uint8."""
+    """Return the uint8 code of the level of the dynamic map that is nearest to each value."""
     levels = dynamic_levels()
     bounds = (levels[1:] + levels[:-1]) / np.float32(2.0)
     return jnp.searchsorted(jnp.asarray(bounds), x, side="left").astype(jnp.uint8)

@@ -1,9 +1,9 @@
-"""GPTQ: rounding whose errors are made up for by the weights not yet rounded (Frantar et al. 2022).
+"""GPTQ: weights not yet rounded compensate the errors of those that are (Frantar et al. 2022).
 
-For each layer it lowers the mean of ||x W - x Q||^2 over calibration inputs x. The second
-derivative is H = 2/n sum x x', and inputs are rounded one after another: once the weights w of
-input i have become q, all later ones move by -(w - q) / U_ii * U_i, with U'U = H^-1, U upper
-triangular. That is OBQ's update (Frantar and Alistarh 2022) in a fixed order.
+For each layer, GPTQ lowers the mean of ||x W - x Q||^2 over calibration inputs x, whose second
+derivative is H = 2/n sum x x'. Input channels are rounded one after another: when the weights w of
+input i become q, the weights of all later inputs move by -(w - q) / U_ii * U_i, where U'U = H^-1
+and U is upper triangular. This is the update of OBQ (Frantar and Alistarh 2022) in a fixed order.
 """
 
 import dataclasses
@@ -26,24 +26,35 @@ from jaxrec.quant.ranges import RangeConfig, fit
 from jaxrec.quant.tree import ALL
 from jaxrec.quant.uniform import UniformConfig, UniformKernel
 
-# Damping grows by this factor until the Hessian has a Cholesky factor, and to this much at most.
+# Damping grows by DAMPING_GROWTH, up to DAMPING_MOST, until the Hessian has a Cholesky factor.
 DAMPING_GROWTH, DAMPING_MOST = 10.0, 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GptqConfig:
-    """How kernels are rounded.
+    """How GPTQ rounds kernels.
 
     Attributes:
-      weights: bits, grid, groups and ranges; activations too, which are rounded at run time.
-      act_order: round inputs in the order of decreasing H_ii, so that the weights that matter most
-        are rounded while the most others can make up for it. Groups are then groups of that order
-        and inputs are gathered at run time, unless groups are static.
-      static_groups: ranges of groups are those of the original weights. Otherwise they are found
-        when the group's first input is rounded, of what its weights have become.
-      block: inputs after whose rounding the later ones are updated, together; speed only.
-      damping: added to H's diagonal, as a share of its mean. More is taken where it is too little.
-      true_sequential: the inputs of a block's later kernels come from its earlier ones rounded.
+      weights: bits, grid, groups and ranges of the weights, and how activations are rounded at run
+        time.
+      act_order: round inputs in order of decreasing H_ii, so that the most important weights are
+        rounded while the most others can still compensate. Groups then follow that order and
+        inputs are gathered at run time, unless `static_groups` is set.
+      static_groups: take the ranges of groups from the original weights. Otherwise they are taken
+        from the updated weights when the first input of the group is rounded.
+      block: number of inputs that are rounded before all later ones are updated together; affects
+        speed only.
+      damping: share of the mean of H's diagonal that is added to the diagonal. It is increased if
+        H then has no Cholesky factor.
+      true_sequential: calibrate the later kernels of a block on the outputs of its already
+        quantized earlier ones.
+
+    Raises:
+      ConfigError: a value out of range.
+
+    Example:
+      >>> GptqConfig(weights=UniformConfig(bits=3, per="group", group=32), act_order=True).damping
+      0.01
     """
 
     weights: UniformConfig = UniformConfig(bits=4, symmetric=False)
@@ -54,7 +65,7 @@ class GptqConfig:
     true_sequential: bool = True
 
     def __post_init__(self) -> None:
-        """Reject settings that cannot run."""
+        """Reject values out of range."""
         if self.block < 1:
             raise ConfigError(f"block of GPTQ must be at least 1 input, got {self.block}")
         if not 0.0 <= self.damping <= DAMPING_MOST:
@@ -70,22 +81,23 @@ def gptq_params(
     config: GptqConfig,
     names: Iterable[str] = (ALL,),
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """Quantize the kernels of the stacks, each layer fed by the layers quantized before it.
+    """Quantize the kernels of the stacks; each layer is fed by the quantized layers before it.
 
     Args:
       spec: the model.
-      variables: {"params": tree}, perhaps with the `TUNED` collection that the model runs with.
-      batches: calibration data, what the model is called with.
+      variables: {"params": tree}, with the `TUNED` collection of an adapter if there is one.
+      batches: calibration data: keyword arguments of the model.
       config: settings.
-      names: which kernels: see `quant.targets`.
+      names: which kernels, see `quant.targets`.
 
     Returns:
-      The "params" tree, and by path each layer's mean of ||x W - x Q||^2, float64 `[layers]`.
+      The "params" tree, and for each kernel path the mean of ||x W - x Q||^2 in each layer,
+      `[layers]` float64.
 
     Raises:
-      ConfigError: unknown names, kernels outside of stacks, groups that do not divide a kernel, or
-        a kernel that is stored already.
-      DataError: no batches, or activations that are not finite.
+      ConfigError: a name is unknown, a kernel lies outside the stacks or is already quantized, or
+        groups do not divide a kernel.
+      DataError: there are no batches, or activations are not finite.
     """
     chosen = stacked_targets(spec, variables["params"], names)
     for path, found in chosen.items():
@@ -121,7 +133,7 @@ def _quantize_layer(
     config: GptqConfig,
     errors: dict[str, list[float]],
 ) -> Any:
-    """Quantize the kernels of a layer that read one input; notes the error of each."""
+    """Quantize the kernels of a layer that share an input, and append their errors to `errors`."""
     hessian = 2.0 * np.asarray(gram[0], np.float64) / max(float(gram[1]), 1.0)
     leaves = flatten_dict(params, sep="/")
     for name in names:
@@ -138,23 +150,23 @@ def _quantize_layer(
 
 
 def output_error(change: np.ndarray, hessian: np.ndarray) -> float:
-    """Mean of ||x D||^2 = tr(D'HD) / 2 for a change `[I, O]` of a kernel and H `[I, I]`."""
+    """Return the mean of ||x D||^2 = tr(D'HD) / 2 for a kernel change D `[I, O]` and H `[I, I]`."""
     return float(np.sum((hessian @ change) * change) / 2.0)
 
 
 def quantize(
     matrix: jax.Array, hessian: np.ndarray, config: GptqConfig, kernel_shape: tuple[int, ...]
 ) -> UniformKernel:
-    """Round one kernel.
+    """Quantize one kernel.
 
     Args:
       matrix: `[I, O]`.
       hessian: `[I, I]` float64, 2/n sum x x'. Weights of inputs that are always 0 become 0.
       config: settings.
-      kernel_shape: of the kernel that the matrix stands for.
+      kernel_shape: shape of the kernel whose matrix this is.
 
     Raises:
-      DataError: H is not finite, or has no Cholesky factor with damping of its mean diagonal.
+      DataError: H is not finite, or has no Cholesky factor even with the largest damping.
     """
     inner = matrix.shape[0]
     weights = config.weights
@@ -166,7 +178,7 @@ def quantize(
     if config.act_order:
         order = np.argsort(-np.diagonal(hessian), kind="stable")
     factor = inverse_factor(hessian[np.ix_(order, order)], config.damping)
-    # Ranges of whole columns are those of the original weights, as the order does not change them.
+    # Ranges of whole columns always come from the original weights; order does not affect them.
     moving = groups > 1 and not config.static_groups
     scale, zero = weights.fit(matrix)
     group = np.arange(inner) // (inner // groups)
@@ -195,28 +207,31 @@ def quantize(
 
 
 def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
-    """U, upper triangular with a positive diagonal, of U'U = (H + damping mean(diag H) I)^-1.
+    """Compute the upper triangular U with U'U = (H + damping mean(diag H) I)^-1.
 
-    In float64 on the host, which every device has. H = RR' with R upper triangular gives U = R^-1,
-    one factorization and no inverse of H, whose condition is the square of that of R.
+    Runs in float64 on the host, because not every device has float64. H = RR' with R upper
+    triangular gives U = R^-1. That needs one factorization and avoids inverting H, whose condition
+    number is the square of R's.
 
     Args:
       hessian: `[I, I]` float64.
       damping: share of the mean diagonal; grows tenfold while H has no Cholesky factor.
 
     Returns:
-      `[I, I]` float64.
+      `[I, I]` float64, with a positive diagonal.
 
     Raises:
-      DataError: H is not finite, or all damping is too little.
+      DataError: H is not finite, or has no Cholesky factor even with the largest damping.
     """
     mean = float(np.mean(np.diagonal(hessian)))
     if not np.isfinite(hessian).all():
-        raise DataError("the calibration inputs of GPTQ are not finite; look for overflow")
+        raise DataError(
+            "the calibration inputs of GPTQ are not finite; check the model for overflow or NaN"
+        )
     while damping <= DAMPING_MOST:
         damped = hessian + damping * mean * np.eye(len(hessian))
         try:
-            # Of the matrix turned by 180 degrees, as Cholesky factors are lower triangular.
+            # NumPy's factor is lower triangular: rotating by 180 degrees makes it upper.
             lower = np.linalg.cholesky(damped[::-1, ::-1])
         except np.linalg.LinAlgError:
             damping = max(damping * DAMPING_GROWTH, float(np.finfo(np.float32).eps))
@@ -224,8 +239,8 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
         upper = lower[::-1, ::-1]
         return scipy.linalg.solve_triangular(upper, np.eye(len(upper)))
     raise DataError(
-        f"the Hessian of GPTQ is not positive with damping {DAMPING_MOST:g}; calibrate on more or "
-        "other data"
+        f"the Hessian of GPTQ is not positive definite with damping {DAMPING_MOST:g}; calibrate on "
+        "more or different data"
     )
 
 
@@ -241,25 +256,25 @@ def _round(
     grid: Grid,
     moving: RangeConfig | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Round the rows of a matrix in turn.
+    """Round the rows of a matrix one after another.
 
     Args:
       matrix: `[I, O]` float32, rows in the order of rounding.
       factor: U, `[I, I]`.
-      group: `[I]` int32, of each row.
+      group: `[I]` int32, the group of each row.
       scale: S, `[G, O or 1]`.
-      zero: Z, of the same shape, or None.
-      block: rows after which those below are updated.
+      zero: Z, of the shape of S, or None.
+      block: number of rows that are rounded before the rows below are updated.
       grid: the integers.
-      moving: how S and Z of a block, then a group, are found when it begins; None to keep those
-        given.
+      moving: how S and Z of a group are fitted when its first row is reached; a block is then one
+        group. None keeps the given S and Z.
 
     Returns:
       `[I, O]` int8 codes, S and Z.
     """
     inner, outer = matrix.shape
     blocks = -(-inner // block)
-    # Rows of zeros that nothing updates fill the last block.
+    # Pad the last block with rows of zeros, which take no part in the updates.
     extra = blocks * block - inner
     matrix = jnp.pad(matrix, ((0, extra), (0, 0)))
     factor = jnp.pad(factor, ((0, extra), (0, extra)))

@@ -1,12 +1,12 @@
-"""A model run layer by layer, for methods that look at or change one layer at a time.
+"""Running a model layer by layer, for methods that inspect or change one layer at a time.
 
-The blocks of a stack have one code and stacked parameters, so a layer is its slice of them, and the
-model's own `Block` runs it. An interceptor of Flax hands out what every `Einsum` is given, so the
-model's code records nothing. A method visits layers in the order in which the model runs them and
-gives each layer new parameters; the next one is fed by those, or by the original ones.
+The blocks of a stack share code and have stacked parameters, so a layer is a slice of them, run by
+the model's own `Block`. A Flax interceptor captures the input of every `Einsum`, so the model needs
+no code for recording. A method visits the layers in execution order and returns new parameters for
+each; the next layer is fed by the new or by the original ones.
 
-One layer is worked on at a time, batch by batch on the device. Memory holds the stream and the
-masks of all batches, but neither the activations inside of layers nor gradients of other layers.
+Layers are processed one at a time, batch by batch on the device. Memory holds the residual stream
+and the masks of all batches, but no activations inside layers and no gradients of other layers.
 """
 
 import dataclasses
@@ -22,18 +22,19 @@ from jaxrec.core import DataError
 from jaxrec.models import Block, MemoryBlock, ModelSpec, PerLayer, Shared, Stack
 from jaxrec.nn import TUNED, Context, Einsum, KernelSpec, KeyValue, kernel_specs
 
-# What a model is called with, by name: `tokens` and `valid` `[B, T]`, of an encoder-decoder also
-# `targets` and `targets_valid`, and whatever else it takes (`prefix`, `segments`, `types`).
+# Keyword arguments of a model: `tokens` and `valid` `[B, T]`, for an encoder-decoder also `targets`
+# and `targets_valid`, and any others that it accepts (`prefix`, `segments`, `types`).
 Batch = Mapping[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """A figure of a kernel's input that batches add up to.
+    """A statistic of a kernel's inputs that can be accumulated over batches.
 
     Attributes:
-      of: from rows `[M, I]` float32 and which of them count, `[M]` bool, to a tree of arrays.
-      merge: of two batches, array by array.
+      of: maps rows `[M, I]` float32 and a mask of the rows that count, `[M]` bool, to a tree of
+        arrays.
+      merge: combines the arrays of two batches.
     """
 
     of: Callable[[jax.Array, jax.Array], Any]
@@ -46,9 +47,10 @@ class Feed:
     """What a layer reads from one batch.
 
     Attributes:
-      x: `[B, T, D]`, the stream.
-      rows: `[B, T]` bool, the tokens that are no padding.
-      own, shared: of a block, `own` with its leading axis of layers; None of a memory.
+      x: `[B, T, D]`, the residual stream.
+      rows: `[B, T]` bool, the tokens that are not padding.
+      own, shared: the other inputs of a block, `own` with a leading axis of layers; None for a
+        memory projection.
     """
 
     x: jax.Array
@@ -62,13 +64,13 @@ class Layer:
     """One layer of a stack.
 
     Attributes:
-      path: of the stack of layers: "decoder/blocks", "decoder/memory_projection".
-      index: number of the layer.
-      module: its code.
+      path: path of the stack: "decoder/blocks" or "decoder/memory_projection".
+      index: number of the layer in the stack.
+      module: the Flax module that computes it.
       params: its parameters.
       tuned: its slice of the `TUNED` collection.
-      feeds: one a batch.
-      specs: its kernels by name ("attention/query"), each without an axis of layers.
+      feeds: its inputs, one `Feed` per batch.
+      specs: its kernels by name ("attention/query"), without an axis of layers.
     """
 
     path: str
@@ -80,9 +82,9 @@ class Layer:
     specs: dict[str, KernelSpec]
 
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Names of kernels that read the same input, in the order in which they run."""
+        """Group the names of kernels that share an input, in execution order."""
         seen: dict[int, list[str]] = {}
-        alive: list[jax.Array] = []  # so that no two inputs have one id
+        alive: list[jax.Array] = []  # keeps ids unique
 
         def note(name: str, x: jax.Array) -> None:
             alive.append(x)
@@ -95,12 +97,12 @@ class Layer:
         return tuple(tuple(names) for names in seen.values())
 
     def gather(self, params: Any, statistic: Statistic, names: tuple[str, ...]) -> dict[str, Any]:
-        """A statistic over all batches of the inputs of some kernels, by name.
+        """Accumulate a statistic of kernel inputs over all batches, by kernel name.
 
         Args:
-          params: of the layer, some of its kernels perhaps quantized already.
-          statistic: what to gather.
-          names: of kernels.
+          params: parameters of the layer; some of its kernels may already be quantized.
+          statistic: what to accumulate.
+          names: names of the kernels.
         """
         total: dict[str, Any] | None = None
         for feed in self.feeds:
@@ -111,7 +113,7 @@ class Layer:
         return total
 
     def outputs(self, params: Any) -> list[jax.Array]:
-        """The stream after the layer, `[B, T, D]`, of every batch."""
+        """Return the residual stream after the layer, `[B, T, D]`, for every batch."""
         index = jnp.int32(self.index)
         return [_stream(self.module, params, self.tuned, feed, index) for feed in self.feeds]
 
@@ -127,16 +129,16 @@ def run_layer(
     """Run one layer on one batch.
 
     Args:
-      module: its code.
+      module: the Flax module of the layer.
       params: its parameters.
       tuned: its slice of the `TUNED` collection.
-      feed: what it reads.
+      feed: its inputs.
       index: number of the layer, an int32 scalar.
-      note: is called with the name and the input of every kernel.
+      note: called with the name and the input of every kernel.
 
     Returns:
-      The stream after the layer `[B, T, D]`, which a memory leaves as it is, and the keys and
-      values, each `[B, T, G, H]`.
+      The residual stream after the layer `[B, T, D]`, which a memory projection does not change,
+      and the keys and values, each `[B, T, G, H]`.
     """
 
     def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
@@ -185,20 +187,20 @@ def walk(
     visit: Callable[[Layer], Any],
     teacher: bool = False,
 ) -> Any:
-    """Visit every layer of every stack, in the order in which the model runs them.
+    """Visit every layer of every stack, in execution order.
 
     Args:
       spec: the model.
-      variables: {"params": tree}, perhaps with a `TUNED` collection, which the layers run with.
-      batches: calibration data, alike in shape or each shape is compiled for.
-      visit: from a layer to its new parameters.
-      teacher: feed layers with what the original ones give, not with what the new ones do.
+      variables: {"params": tree}, with the `TUNED` collection of an adapter if there is one.
+      batches: calibration data; every distinct shape is compiled separately.
+      visit: maps a layer to its new parameters.
+      teacher: feed each layer with the outputs of the original layers, not of the new ones.
 
     Returns:
       The "params" tree with the new parameters.
 
     Raises:
-      DataError: no batches.
+      DataError: there are no batches.
     """
     if not batches:
         raise DataError("calibration needs at least one batch, got none")
@@ -240,7 +242,7 @@ def walk(
 def _stages(
     spec: ModelSpec, specs: dict[str, KernelSpec]
 ) -> Iterator[tuple[str, Block | MemoryBlock]]:
-    """Path and code of the stacks of layers, in the order in which the model runs them."""
+    """Yield the path and module of every stack of layers, in execution order."""
     found = {path.split("/blocks/")[0] for path in specs if "/blocks/" in path}
     for stack in sorted(found, key=lambda path: not path.endswith("encoder")):
         config = spec.config
@@ -254,7 +256,7 @@ def _stages(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _enter(spec: ModelSpec, path: str, params: Any, tuned: Any, batch: Batch) -> Feed:
-    """What the first layer of a stack reads; of the model's run only what leads there is run."""
+    """Return the inputs of a stack's first layer; XLA drops everything that follows it."""
     stack, part = path.rsplit("/", 1)
     wanted = "memory" if part == "memory_projection" else "__call__"
     is_target = spec.kind == "encoder_decoder" and path == "decoder/blocks"

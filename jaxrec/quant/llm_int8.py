@@ -1,12 +1,13 @@
-"""LLM.int8(): products in int8, except for the few input features with outliers (Dettmers 2022).
+"""LLM.int8(): int8 products, except for the few input features with outliers (Dettmers 2022).
 
 Features (columns of X) with an entry of at least the threshold anywhere in the batch are multiplied
-in the input's dtype, the others as int8 with a scale a row of X and one a column of W:
-Y = S_x S_w (X_q W_q) + X_O W_O. What is an outlier depends on the rows that happen to be together.
+in the input's dtype. The others are multiplied as int8, with one scale per row of X and one per
+column of W: Y = S_x S_w (X_q W_q) + X_O W_O. Which features are outliers therefore depends on the
+rows that share a batch.
 
-The number of outlier features is data, and shapes are not: they are either masked, which costs a
-second product of full size, or the `columns` largest of them are gathered. Like the original it
-saves memory, not time.
+The number of outlier features varies at run time, but shapes cannot. Outliers are either masked,
+which costs a second product of full size, or the `columns` largest of them are gathered. Like the
+original implementation this saves memory, not time.
 """
 
 import dataclasses
@@ -28,16 +29,17 @@ from jaxrec.quant.sharding import box_arrays
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LlmInt8Kernel(StoredKernel):
-    """Codes of one kernel, or of a stack of them, and perhaps the kernel itself.
+    """Codes of one kernel, or of a stack of kernels, optionally with the original kernel.
 
     Attributes:
       codes: `[..., I, O]` int8.
       scale: `[..., 1, O]` float32.
-      original: `[..., I, O]`, read for outlier features; None to read the codes for them too, as
-        bitsandbytes does once the original is gone.
-      threshold: an entry of at least this makes its feature an outlier; infinity for none.
-      columns: most outlier features of a product; None for a mask without limit.
-      kernel_shape: of one layer's kernel.
+      original: `[..., I, O]`, read for outlier features; None to decode the codes for them, as
+        bitsandbytes does once the original is discarded.
+      threshold: an entry of at least this magnitude makes its feature an outlier; infinity disables
+        outliers.
+      columns: maximum number of outlier features of a product; None masks any number of them.
+      kernel_shape: shape of one layer's kernel.
     """
 
     codes: jax.Array
@@ -49,19 +51,19 @@ class LlmInt8Kernel(StoredKernel):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array that it stands for."""
+        """Shape of the kernel that this node represents."""
         return (*self.scale.shape[:-2], *self.kernel_shape)
 
     def dense(self, dtype: Any = jnp.float32) -> jax.Array:
-        """`[..., I, O]`: what the codes stand for, whether or not the original is there."""
+        """The matrix `[..., I, O]` decoded from the codes, even if the original is kept."""
         return decode(self.codes, self.scale, None).astype(dtype)
 
     def product(self, x: jax.Array) -> jax.Array:
-        """Multiply `[M, I]`: `[M, O]` in the dtype of `x`."""
+        """Map `[M, I]` to `[M, O]` in the dtype of `x`."""
         return frozen_product(_multiply, x, self)
 
     def boxed(self, axes: tuple[str | None, ...]) -> Self:
-        """Box arrays with axis names."""
+        """Box the arrays with axis names."""
         *stack, inner, outer = axes
         return box_arrays(
             self,
@@ -79,7 +81,7 @@ def _multiply(kernel: LlmInt8Kernel, x: jax.Array) -> jax.Array:
     if kernel.columns is not None and kernel.columns < x.shape[1]:
         most, chosen = jax.lax.top_k(most, kernel.columns)
         outlier = jnp.zeros_like(outlier).at[chosen].set(most >= kernel.threshold)
-    # Small entries of outlier features still count for the scale of their row, as in the original.
+    # As in the original, small entries of outlier features still count for the scale of their row.
     small = jnp.where((jnp.abs(x) >= kernel.threshold) & outlier[None], jnp.zeros_like(x), x)
     bound = jnp.max(jnp.abs(small), axis=1, keepdims=True)
     scale, _ = scale_and_zero(-bound, bound, GRID)
@@ -91,7 +93,7 @@ def _multiply(kernel: LlmInt8Kernel, x: jax.Array) -> jax.Array:
 
 
 def _outlier_product(kernel: LlmInt8Kernel, x: jax.Array, chosen: jax.Array | None) -> jax.Array:
-    """The product of outlier features alone, `[M, O]` float32; `x` is zero in all others."""
+    """Multiply the outlier features: `[M, O]` float32; `x` is zero in all other features."""
     matrix = kernel.codes if kernel.original is None else kernel.original
     if chosen is not None:
         # [M, I] -> [M, columns], [I, O] -> [columns, O]
@@ -103,13 +105,21 @@ def _outlier_product(kernel: LlmInt8Kernel, x: jax.Array, chosen: jax.Array | No
 
 @dataclasses.dataclass(frozen=True)
 class LlmInt8Config:
-    """Vector-wise int8 with outliers apart.
+    """Vector-wise int8 quantization with separate treatment of outlier features.
 
     Attributes:
-      threshold: see `LlmInt8Kernel`; the paper's is 6.
-      columns: most outlier features of a product; None for a mask without limit.
-      outlier_weights: "dequantized" reads the codes for outlier features; "original" keeps the
-        kernel itself beside them, in its own dtype.
+      threshold: magnitude from which an entry makes its feature an outlier; 6 in the paper.
+      columns: maximum number of outlier features of a product; None masks any number of them.
+      outlier_weights: "dequantized" decodes the codes for outlier features; "original" also keeps
+        the unquantized kernel, in its own dtype.
+
+    Raises:
+      ConfigError: a value out of range.
+
+    Example:
+      >>> kernel = LlmInt8Config().quantize(jnp.array([[127.0], [2.4]]), (2, 1))
+      >>> kernel.codes.tolist(), kernel.scale.tolist(), kernel.threshold
+      ([[127], [2]], [[1.0]], 6.0)
     """
 
     threshold: float = 6.0
@@ -117,7 +127,7 @@ class LlmInt8Config:
     outlier_weights: Literal["dequantized", "original"] = "dequantized"
 
     def __post_init__(self) -> None:
-        """Reject settings under which everything or nothing could be an outlier by mistake."""
+        """Reject thresholds and limits that cannot be meant."""
         if not self.threshold > 0:
             raise ConfigError(
                 f"threshold of LLM.int8() must be positive, got {self.threshold}; infinity turns "
@@ -127,11 +137,11 @@ class LlmInt8Config:
             raise ConfigError(f"columns of LLM.int8() must be at least 1, got {self.columns}")
         if self.outlier_weights not in ("dequantized", "original"):
             raise ConfigError(
-                f"outlier_weights are dequantized or original, got {self.outlier_weights!r}"
+                f"outlier_weights must be dequantized or original, got {self.outlier_weights!r}"
             )
 
     def quantize(self, matrix: jax.Array, kernel_shape: tuple[int, ...]) -> LlmInt8Kernel:
-        """Store `[I, O]`, a kernel of shape `kernel_shape`."""
+        """Quantize the matrix `[I, O]` of a kernel of shape `kernel_shape`."""
         scale, _ = fit(matrix, GRID, per_column=True, groups=1, config=RangeConfig())
         codes = encode(matrix, scale, None, GRID)
         original = matrix if self.outlier_weights == "original" else None

@@ -1,7 +1,8 @@
-"""Codes of fewer than eight bits in words of 32, without a wasted bit.
+"""Packing of codes with fewer than eight bits into 32-bit words, without wasted bits.
 
-A width that does not divide 32 is split into parts that do (3 = 2 + 1), each packed by itself. So
-every width costs exactly its bits, and unpacking is shifts and masks, which fuse with what follows.
+A width that does not divide 32 is split into parts that do (3 = 2 + 1), and each part is packed on
+its own. Every width thus costs exactly its bits, and unpacking needs only shifts and masks, which
+XLA fuses with the operations that follow.
 """
 
 import jax
@@ -11,25 +12,25 @@ WORD = 32
 
 
 def parts_of(bits: int) -> tuple[int, ...]:
-    """Powers of two that sum to `bits`, from the least significant part: 3 gives (1, 2)."""
+    """Return the powers of two that sum to `bits`, smallest first: 3 gives (1, 2)."""
     return tuple(1 << place for place in range(bits.bit_length()) if bits >> place & 1)
 
 
 def unit_of(bits: int) -> tuple[int, int]:
-    """How many codes fill words exactly, and how many words: 3 bits give 32 codes in 3 words."""
+    """Return the smallest number of codes that fills whole words, and of words: (32, 3) for 3."""
     smallest = parts_of(bits)[0]
     return WORD // smallest, bits // smallest
 
 
 def pack(codes: jax.Array, bits: int) -> jax.Array:
-    """Pack along the rows of a matrix; rows that do not fill the last unit are padded with zeros.
+    """Pack along the rows of a matrix; the last unit is padded with zeros.
 
     Args:
       codes: `[..., I, O]` integers in [0, 2^bits).
       bits: width of a code, below 8.
 
     Returns:
-      `[..., U, P, O]` uint32: U units of P words.
+      `[..., U, P, O]` uint32: U units of P words each.
     """
     count, _ = unit_of(bits)
     rows, columns = codes.shape[-2:]
@@ -42,7 +43,7 @@ def pack(codes: jax.Array, bits: int) -> jax.Array:
         lanes = WORD // part
         piece = codes >> jnp.uint32(below) & jnp.uint32((1 << part) - 1)
         piece = piece.reshape(*codes.shape[:-2], units, count // lanes, lanes, columns)
-        # Lanes overlap nowhere, so that the sum sets bits.
+        # Lanes do not overlap, so the sum is a bitwise or.
         words.append(jnp.sum(piece << _shifts(part, piece.ndim), axis=-2, dtype=jnp.uint32))
         below += part
     return jnp.concatenate(words, axis=-2)
@@ -78,6 +79,6 @@ def unpack(words: jax.Array, bits: int, rows: int) -> jax.Array:
 
 
 def _shifts(part: int, ndim: int) -> jax.Array:
-    """First bit of every lane of a word, along the last axis but one of `ndim`."""
+    """Return the first bit of every lane of a word, along the second to last of `ndim` axes."""
     shifts = jnp.arange(0, WORD, part, dtype=jnp.uint32)
     return shifts.reshape(*(1,) * (ndim - 2), -1, 1)

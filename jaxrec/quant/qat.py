@@ -1,9 +1,9 @@
-"""Quantization-aware training: the forward pass rounds, the backward pass looks through it.
+"""Quantization-aware training: the forward pass rounds, the backward pass ignores the rounding.
 
-A `FakeKernel` stands where a kernel stood and holds its float values, so that a model is trained
-with the loss that it will have once quantized, by the same code. Gradients pass rounding unchanged
-inside of the range and stop outside of it (Jacob et al. 2018; Bengio et al. 2013). Scales follow
-the weights, or are learned beside them (LSQ, Esser et al. 2020).
+A `FakeKernel` replaces a kernel and holds its float values, so the same model code trains with the
+loss that the quantized model will have. Gradients pass through rounding unchanged inside the range
+and are zero outside (Jacob et al. 2018; Bengio et al. 2013). Scales follow the weights, or are
+learned with them (LSQ, Esser et al. 2020).
 
     params = quantize_params(params, specs, QatConfig(UniformConfig(bits=4)))
     ...  # train
@@ -26,23 +26,31 @@ from jaxrec.quant.ranges import RangeConfig
 from jaxrec.quant.sharding import box_arrays
 from jaxrec.quant.uniform import UniformConfig, UniformKernel
 
-# A learned scale that training drives below this stays here.
+# Lower bound of learned scales.
 LEAST_SCALE = 1e-8
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def fake_quantize(x: jax.Array, scale: jax.Array, zero: jax.Array | None, grid: Grid) -> jax.Array:
-    """S (q - Z) with q = clip(round(x / S) + Z): what a stored matrix would be, differentiable.
+    """Round to the grid and back, differentiably: y = S (q - Z) with q = clip(round(x / S) + Z).
 
-    With v = x / S, and q before clipping in the grid or not,
+    With v = x / S, the gradients are
 
-        dy/dx = 1 or 0,    dy/dS = q - Z - v or q - Z
+        dy/dx = 1,    dy/dS = q - Z - v     where q needs no clipping
+        dy/dx = 0,    dy/dS = q - Z         where q is clipped
 
     Args:
       x: `[..., I, O]` float32.
-      scale: S, `[..., G, O]` or `[..., G, 1]`; a sum over its group is its gradient.
+      scale: S, `[..., G, O]` or `[..., G, 1]`; gradients sum over the values that share it.
       zero: Z, int8 of the shape of S, or None.
       grid: the integers.
+
+    Example:
+      >>> x, scale = jnp.array([[0.4], [9.0]]), jnp.array([[0.5]])
+      >>> fake_quantize(x, scale, None, Grid(4)).tolist()
+      [[0.5], [3.5]]
+      >>> jax.grad(lambda x: fake_quantize(x, scale, None, Grid(4)).sum())(x).tolist()
+      [[1.0], [0.0]]
     """
     return decode(encode(x, scale, zero, grid), scale, zero)
 
@@ -77,14 +85,14 @@ fake_quantize.defvjp(_forward, _backward)
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FakeKernel(StoredKernel):
-    """A kernel, or a stack of them, that is rounded whenever it is read.
+    """A kernel, or a stack of kernels, that is rounded whenever it is read.
 
     Attributes:
-      matrix: `[..., I, O]` float32, what is trained.
-      scale: `[..., G, O or 1]` float32, trained too; None to find it from the matrix each time.
-      bits, symmetric, per, group, method, percentile, activations: of `UniformConfig` and of its
-        range.
-      kernel_shape: of one layer's kernel.
+      matrix: `[..., I, O]` float32, the trained values.
+      scale: `[..., G, O or 1]` float32, trained too; None to fit it to the matrix at every step.
+      bits, symmetric, per, group, activations: see `UniformConfig`.
+      method, percentile: see `RangeConfig`.
+      kernel_shape: shape of one layer's kernel.
     """
 
     matrix: jax.Array
@@ -106,7 +114,7 @@ class FakeKernel(StoredKernel):
 
     @property
     def config(self) -> UniformConfig:
-        """How it is rounded."""
+        """How the kernel is rounded."""
         range_ = RangeConfig(self.method, self.percentile)
         return UniformConfig(
             bits=self.bits,
@@ -119,13 +127,14 @@ class FakeKernel(StoredKernel):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array that it stands for."""
+        """Shape of the kernel that this node represents."""
         return (*self.matrix.shape[:-2], *self.kernel_shape)
 
     def grid_of(self) -> tuple[jax.Array, jax.Array | None]:
-        """S and Z; the gradient of a learned S is that of LSQ.
+        """Return S and Z.
 
-        It is 1 / sqrt(N Q) of the exact one, for N values that share S and Q the highest code.
+        The gradient of a learned S is multiplied by 1 / sqrt(N Q), as in LSQ, where N values share
+        S and Q is the highest code.
         """
         if self.scale is None:
             return self.config.fit(jax.lax.stop_gradient(self.matrix))
@@ -136,19 +145,19 @@ class FakeKernel(StoredKernel):
         return scale * factor + jax.lax.stop_gradient(scale * (1.0 - factor)), None
 
     def dense(self, dtype: Any = jnp.float32) -> jax.Array:
-        """`[..., I, O]`, rounded to the grid."""
+        """The matrix `[..., I, O]`, rounded to the grid."""
         scale, zero = self.grid_of()
         matrix = self.matrix.astype(jnp.float32)
         return fake_quantize(matrix, scale, zero, self.config.grid).astype(dtype)
 
     def product(self, x: jax.Array) -> jax.Array:
-        """Multiply `[M, I]`, rounded if activations are: `[M, O]` in the dtype of `x`."""
+        """Map `[M, I]`, rounded according to `activations`, to `[M, O]` in the dtype of `x`."""
         if self.activations != "none":
             x = fake_rows(x, self.activations)
         return matrix_product(x, self.dense(x.dtype))
 
     def stored(self) -> UniformKernel:
-        """The kernel in few bits."""
+        """Return the quantized kernel."""
         scale, zero = self.grid_of()
         return UniformKernel.of_codes(
             encode(self.matrix, scale, zero, self.config.grid),
@@ -160,43 +169,53 @@ class FakeKernel(StoredKernel):
         )
 
     def boxed(self, axes: tuple[str | None, ...]) -> Self:
-        """Box arrays with axis names: the matrix is split as the kernel is, groups are not."""
+        """Box the arrays with axis names: the matrix is sharded like the kernel, groups are not."""
         *stack, inner, outer = axes
         column = None if self.scale is None or self.scale.shape[-1] == 1 else outer
         return box_arrays(self, tuple(stack), matrix=(inner, outer), scale=(None, column))
 
 
 def fake_rows(x: jax.Array, how: Literal["token", "tensor"]) -> jax.Array:
-    """Round `[M, I]` to int8 and back, by a scale for each row or one of all."""
+    """Round `[M, I]` to int8 and back, with one scale per row or one for all rows."""
     most = jnp.max(jnp.abs(x), axis=1 if how == "token" else (0, 1), keepdims=True)
     scale, _ = scale_and_zero(-most, most, GRID)
-    # Rows take the place of groups: one row each, or all of them in one.
+    # Scales are shared over groups of rows: here one row each, or all rows in one group.
     rounded = fake_quantize(x.astype(jnp.float32), jax.lax.stop_gradient(scale), None, GRID)
     return rounded.astype(x.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class QatConfig:
-    """Train with rounding: a scheme of `quantize_params`.
+    """Quantization-aware training: a scheme for `quantize_params`.
 
     Attributes:
       weights: grid, scales and activations.
-      learn_scale: train scales by LSQ; symmetric grids only. They start where `weights.range` says.
+      learn_scale: train the scales too, by LSQ; only for symmetric grids. The initial scales come
+        from `weights.range`.
+
+    Raises:
+      ConfigError: `learn_scale` with an asymmetric grid.
+
+    Example:
+      >>> config = QatConfig(UniformConfig(bits=4), learn_scale=True)
+      >>> kernel = config.quantize(jnp.array([[3.5], [-1.75]]), (2, 1))
+      >>> kernel.matrix.tolist(), kernel.dense().tolist()
+      ([[3.5], [-1.75]], [[3.5], [-2.0]])
     """
 
     weights: UniformConfig = UniformConfig(bits=4)
     learn_scale: bool = False
 
     def __post_init__(self) -> None:
-        """Reject learned scales with zero points, which are integers."""
+        """Reject learned scales on asymmetric grids, whose zero points are integers."""
         if self.learn_scale and not self.weights.symmetric:
             raise ConfigError(
-                "learn_scale trains scales alone, and an asymmetric grid has zero points too; "
-                "use a symmetric grid"
+                "learn_scale cannot train the integer zero points of an asymmetric grid; use a "
+                "symmetric grid"
             )
 
     def quantize(self, matrix: jax.Array, kernel_shape: tuple[int, ...]) -> FakeKernel:
-        """Hold `[I, O]`, a kernel of shape `kernel_shape`."""
+        """Wrap the matrix `[I, O]` of a kernel of shape `kernel_shape` for training."""
         weights = self.weights
         scale, _ = weights.fit(matrix)
         return FakeKernel(
@@ -214,18 +233,26 @@ class QatConfig:
 
 
 def finish(params: Any) -> Any:
-    """Store the kernels that were trained with rounding, in the bits that they were trained for.
+    """Quantize the kernels that were trained with rounding.
 
     Args:
-      params: the "params" tree; its `FakeKernel` nodes become `UniformKernel` ones.
+      params: the "params" tree; its `FakeKernel` nodes become `UniformKernel` nodes.
 
     Raises:
-      ConfigError: there are none.
+      ConfigError: the tree has no `FakeKernel`.
+
+    Example:
+      >>> kernel = QatConfig().quantize(jnp.array([[3.5], [-1.6]]), (2, 1))
+      >>> finish({"up": {"kernel": kernel}})["up"]["kernel"].integers.tolist()
+      [[7], [-3]]
     """
     leaves = flatten_dict(params, sep="/")
     fakes = [path for path, leaf in leaves.items() if isinstance(leaf, FakeKernel)]
     if not fakes:
-        raise ConfigError("no kernel was trained with rounding; use quantize_params and QatConfig")
+        raise ConfigError(
+            "no kernel was trained with rounding; convert the parameters with quantize_params and "
+            "QatConfig before training"
+        )
     for path in fakes:
         leaves[path] = leaves[path].stored()
     return unflatten_dict(leaves, sep="/")

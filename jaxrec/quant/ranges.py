@@ -1,4 +1,4 @@
-"""What range of values a grid covers: wide ones clip nothing, narrow ones round finer."""
+"""The range of values that a grid covers: a wide range clips nothing, a narrow one rounds finer."""
 
 import dataclasses
 from typing import Literal
@@ -9,19 +9,28 @@ import jax.numpy as jnp
 from jaxrec.core import ConfigError
 from jaxrec.quant.grid import Grid, decode, encode, scale_and_zero
 
-# GPTQ's search (Frantar et al. 2022, its code): factors 1, 0.99, ... above 0.2, and |error|^2.4.
+# The search of GPTQ's published code (Frantar et al. 2022): factors 1, 0.99, ... above 0.2, and
+# |error|^2.4.
 SHRINK_STEPS, SHRINK_MOST, ERROR_NORM = 100, 0.8, 2.4
 
 
 @dataclasses.dataclass(frozen=True)
 class RangeConfig:
-    """How a range is found.
+    """How the range of a grid is determined.
 
     Attributes:
-      method: "full" covers every value (absmax on a symmetric grid, minmax on another);
-        "percentile" leaves out the extremes; "mse" takes the full range shrunk by the factor of
-        least error.
-      percentile: of the values, on each side, in (50, 100]; of |x| on a symmetric grid.
+      method: "full" covers every value (absmax on a symmetric grid, minmax otherwise);
+        "percentile" clips the extremes; "mse" shrinks the full range by the factor with the
+        smallest error.
+      percentile: the percentile of |x| that a symmetric grid covers; otherwise the percentile of x
+        on each side. In (50, 100].
+
+    Raises:
+      ConfigError: an unknown method or a percentile out of range.
+
+    Example:
+      >>> RangeConfig("percentile", 99.0)
+      RangeConfig(method='percentile', percentile=99.0)
     """
 
     method: Literal["full", "percentile", "mse"] = "full"
@@ -30,7 +39,9 @@ class RangeConfig:
     def __post_init__(self) -> None:
         """Reject unknown methods and percentiles that cross."""
         if self.method not in ("full", "percentile", "mse"):
-            raise ConfigError(f"method of a range is full, percentile or mse, got {self.method!r}")
+            raise ConfigError(
+                f"method of a range must be full, percentile or mse, got {self.method!r}"
+            )
         if not 50.0 < self.percentile <= 100.0:
             raise ConfigError(f"percentile of a range must lie in (50, 100], got {self.percentile}")
 
@@ -38,17 +49,23 @@ class RangeConfig:
 def fit(
     x: jax.Array, grid: Grid, per_column: bool, groups: int, config: RangeConfig
 ) -> tuple[jax.Array, jax.Array | None]:
-    """S and Z of a matrix.
+    """Fit the scale S and zero point Z of a grid to a matrix.
 
     Args:
       x: `[..., I, O]`.
       grid: the integers.
-      per_column: whether every column has its own; otherwise one serves all of a group.
-      groups: G, of I / G consecutive rows.
-      config: how the range is found.
+      per_column: whether every column has its own S and Z; otherwise all columns share them.
+      groups: G; each group of I / G consecutive rows has its own S and Z.
+      config: how the range is determined.
 
     Returns:
-      float32 and int8 (None on a symmetric grid): `[..., G, O]`, or `[..., G, 1]`.
+      S float32 and Z int8 (None on a symmetric grid), `[..., G, O]` or `[..., G, 1]`.
+
+    Example:
+      >>> x = jnp.array([[7.0, -1.0], [3.0, 14.0]])
+      >>> scale, zero = fit(x, Grid(4), per_column=True, groups=1, config=RangeConfig())
+      >>> scale.tolist(), zero
+      ([[1.0, 2.0]], None)
     """
     x = x.astype(jnp.float32)
     blocks = x.reshape(*x.shape[:-2], groups, x.shape[-2] // groups, x.shape[-1])
@@ -59,7 +76,7 @@ def fit(
         low, high = jnp.min(blocks, axes), jnp.max(blocks, axes)
     if not per_column:
         low, high = low[..., None], high[..., None]
-    # 0 must be exact: padding, dropped inputs and absent features are zeros.
+    # 0 must be exact, because padding, dropped inputs and absent features are zeros.
     low, high = jnp.minimum(low, 0.0), jnp.maximum(high, 0.0)
     if config.method == "mse":
         low, high = _least_error(x, low, high, grid)

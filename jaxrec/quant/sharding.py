@@ -1,7 +1,9 @@
-"""Axis names for the arrays of stored kernels, so that they are split over devices like others.
+"""Axis names for the arrays of stored kernels, so that they are sharded like plain kernels.
 
-shardings = param_shardings(box_params(params, spec.shapes()), mesh, rules)
-params = jax.device_put(params, shardings)
+Boxed parameters give the shardings of the unboxed ones:
+
+    shardings = param_shardings(box_params(params, spec.shapes()), mesh, rules)
+    params = jax.device_put(params, shardings)
 """
 
 import dataclasses
@@ -16,7 +18,7 @@ Node = TypeVar("Node", bound=StoredKernel)
 
 
 def box_params(params: Any, boxed: Any) -> Any:
-    """Box a tree of parameters whose kernels may be stored, with the axis names of the model.
+    """Box a parameter tree, whose kernels may be quantized, with the axis names of the model.
 
     Args:
       params: the "params" tree, of arrays or shapes.
@@ -39,11 +41,11 @@ def box_params(params: Any, boxed: Any) -> Any:
 
 
 def box_arrays(node: Node, stack: tuple[str | None, ...], **axes: tuple[str | None, ...]) -> Node:
-    """Box the named arrays of a node, those that it has; `stack` stands before all axes."""
+    """Box those of the named arrays that a node has; `stack` is put in front of their axes."""
     boxed: dict[str, Any] = {
         name: nn.Partitioned(getattr(node, name), (*stack, *own))
         for name, own in axes.items()
         if getattr(node, name) is not None
     }
-    # A kernel is a dataclass, which its abstract class cannot say.
+    # Every kernel is a dataclass, but the abstract class cannot express that.
     return dataclasses.replace(node, **boxed)  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""Quantization of a model: its kernels replaced, leaf by leaf, in a tree of parameters."""
+"""Quantization of a model: functions that replace kernels in a parameter tree."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -11,27 +11,32 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.core import ConfigError, nearest
 from jaxrec.nn import KernelSpec, StoredKernel
 
-# What "all" means: every kernel of the stacks. Kernels of heads have to be named.
+# The name of all kernels in the stacks. Kernels of heads have to be named explicitly.
 ALL = "all"
 
 
 class Scheme(Protocol):
-    """How one kernel is stored; hashable, as it is a static argument of a compiled function."""
+    """How one kernel is quantized. Hashable, so that it is a static argument under `jax.jit`."""
 
     def quantize(self, matrix: jax.Array, kernel_shape: tuple[int, ...]) -> StoredKernel:
-        """Store `[I, O]`, a kernel of shape `kernel_shape`."""
+        """Quantize the matrix `[I, O]` of a kernel of shape `kernel_shape`."""
         ...
 
 
 def targets(specs: Mapping[str, KernelSpec], names: Iterable[str]) -> dict[str, KernelSpec]:
-    """Kernels whose path ends in one of `names`.
+    """Select the kernels whose path ends in one of `names`.
 
     Args:
-      specs: of `nn.kernel_specs`.
-      names: "query", "mlp/up", ..., or "all" for every kernel of the transformer's blocks.
+      specs: the kernels of the model, from `nn.kernel_specs`.
+      names: ends of paths ("query", "mlp/up"), or "all" for every kernel of the transformer blocks.
 
     Raises:
-      ConfigError: a name that is the end of no path, with the nearest.
+      ConfigError: no path ends in a name; the message suggests the nearest one.
+
+    Example:
+      >>> spec = KernelSpec(shape=(4, 8), axes=("embed", "mlp"), contracted=1)
+      >>> list(targets({"decoder/blocks/mlp/up": spec, "head/dense": spec}, ["all"]))
+      ['decoder/blocks/mlp/up']
     """
     chosen: dict[str, KernelSpec] = {}
     for name in names:
@@ -43,7 +48,7 @@ def targets(specs: Mapping[str, KernelSpec], names: Iterable[str]) -> dict[str, 
             ends = sorted({path.split("/")[-1] for path in specs})
             raise ConfigError(
                 f"no kernel {name!r} to quantize{nearest(name, ends)}; kernels: "
-                f"{', '.join(ends)}, or {ALL!r}; norms and tables of a vocabulary stay as they are"
+                f"{', '.join(ends)}, or {ALL!r}; norms and embedding tables are never quantized"
             )
         chosen |= {path: specs[path] for path in found}
     return chosen
@@ -56,32 +61,45 @@ def quantize_params(
     names: Iterable[str] = (ALL,),
     free: bool = False,
 ) -> Any:
-    """Replace kernels by stored ones.
+    """Replace the kernels of a model by quantized ones.
 
-    One kernel at a time, and of a stack one layer at a time, so that memory holds the model, what
-    is stored already, and one layer's work. Called several times with other names it gives layers
-    different schemes. It may be traced, as for the shapes that `jax.eval_shape` gives.
+    Repeated calls with different `names` give layers different schemes. Works under
+    `jax.eval_shape`, to know sizes before anything is allocated.
 
     Args:
       params: the "params" tree.
-      specs: of `nn.kernel_specs`.
-      scheme: how a kernel is stored.
-      names: which: see `targets`.
-      free: delete the arrays that are replaced, whoever else holds them.
+      specs: the kernels of the model: `nn.kernel_specs(model_spec.shapes())`.
+      scheme: how a kernel is quantized: a `UniformConfig`, `CodebookConfig`, `LlmInt8Config` or
+        `QatConfig`.
+      names: which kernels, see `targets`.
+      free: delete each replaced array at once, even if other trees still refer to it.
 
     Returns:
-      The "params" tree, everything else shared with the one given.
+      The "params" tree; all other leaves are shared with the given tree.
 
     Raises:
-      ConfigError: names that nothing matches, a kernel that is stored already, or one that the
-        scheme cannot store.
+      ConfigError: a name matches nothing, or a kernel is already quantized or does not fit the
+        scheme.
+
+    Cost: layers of a stack are quantized one after another, so peak memory is the model, the
+    kernels quantized so far, and the temporaries of one layer.
+
+    Example:
+      >>> from jaxrec.quant import UniformConfig
+      >>> specs = {"up": KernelSpec(shape=(64, 2), axes=("embed", "mlp"), contracted=1)}
+      >>> params = {"up": {"kernel": jnp.ones((64, 2))}, "norm": {"scale": jnp.ones(64)}}
+      >>> stored = quantize_params(params, specs, UniformConfig(bits=4), names=["up"])
+      >>> stored["up"]["kernel"].bits, stored["up"]["kernel"].shape
+      (4, (64, 2))
+      >>> stored["norm"]["scale"] is params["norm"]["scale"]
+      True
     """
     leaves = flatten_dict(params, sep="/")
     for path, spec in targets(specs, names).items():
         kernel = leaves[f"{path}/kernel"]
         if isinstance(kernel, StoredKernel):
             raise ConfigError(
-                f"the kernel of {path} is stored as {type(kernel).__name__} already; dequantize "
+                f"the kernel of {path} is already stored as {type(kernel).__name__}; dequantize "
                 "the parameters first, or name other kernels"
             )
         try:
@@ -103,7 +121,21 @@ def _store(kernel: jax.Array, spec: KernelSpec, scheme: Scheme) -> StoredKernel:
 
 
 def dequantize_params(params: Any, dtype: Any = jnp.float32) -> Any:
-    """Plain kernels in place of stored ones: the values that the model computes with."""
+    """Replace quantized kernels by plain arrays with the same values.
+
+    Args:
+      params: the "params" tree.
+      dtype: of the new kernels.
+
+    Returns:
+      The "params" tree; all other leaves are shared with the given tree.
+
+    Example:
+      >>> from jaxrec.quant import UniformConfig
+      >>> kernel = UniformConfig(bits=4).quantize(jnp.array([[3.5], [-1.6]]), (2, 1))
+      >>> dequantize_params({"up": {"kernel": kernel}})["up"]["kernel"].tolist()
+      [[3.5], [-1.5]]
+    """
     leaves = flatten_dict(params, sep="/")
     for path, leaf in leaves.items():
         if isinstance(leaf, StoredKernel):
@@ -117,12 +149,23 @@ def _dense(kernel: StoredKernel, dtype: Any) -> jax.Array:
 
 
 def bytes_of(tree: Any) -> int:
-    """Bytes of all arrays of a tree, or of their shapes."""
+    """Count the bytes of all arrays in a tree, or of their shapes.
+
+    Example:
+      >>> bytes_of({"a": jnp.zeros(3), "b": jnp.zeros(2, jnp.int8)})
+      14
+    """
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def parameters_of(tree: Any) -> int:
-    """How many numbers a tree stands for, stored kernels counted as the arrays they replace."""
+    """Count the parameters of a tree; a quantized kernel counts as the array that it replaces.
+
+    Example:
+      >>> from jaxrec.quant import UniformConfig
+      >>> parameters_of({"kernel": UniformConfig(bits=4).quantize(jnp.ones((8, 2)), (8, 2))})
+      16
+    """
     leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, StoredKernel))
     total = 0
     for leaf in leaves:
@@ -134,5 +177,11 @@ def parameters_of(tree: Any) -> int:
 
 
 def bits_per_parameter(tree: Any) -> float:
-    """Bits of storage for each number that a tree stands for: of a model, or of one kernel."""
+    """Return the bits of storage per parameter of a model or of one kernel.
+
+    Example:
+      >>> from jaxrec.quant import UniformConfig
+      >>> bits_per_parameter(UniformConfig(bits=4).quantize(jnp.ones((64, 2)), (64, 2)))
+      4.5
+    """
     return 8 * bytes_of(tree) / parameters_of(tree)

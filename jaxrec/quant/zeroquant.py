@@ -1,12 +1,13 @@
-"""ZeroQuant: groups of weights, inputs by token, and distillation layer by layer (Yao et al. 2022).
+"""ZeroQuant: group-wise weights, token-wise inputs, layer-wise distillation (Yao et al. 2022).
 
-Its kernels are `UniformConfig(per="group", activations="token")`. What rounding to nearest loses at
-4 bits is won back one layer at a time, without labels and with the memory of one layer: with x the
-stream before layer k in the original model, its rounded weights are trained by
+Its kernels are `UniformConfig(per="group", activations="token")`. Distillation recovers what
+rounding to nearest loses at 4 bits, one layer at a time, without labels and with the memory of one
+layer. With x the residual stream before layer k of the original model, the rounded weights of layer
+k are trained to
 
     min ||L_k(x) - L^_k(x)||^2
 
-with gradients that pass rounding unchanged (section 4.3).
+with gradients that pass through rounding unchanged (section 4.3).
 """
 
 import dataclasses
@@ -32,13 +33,20 @@ from jaxrec.quant.uniform import UniformConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillConfig:
-    """Distillation of each layer into its rounded self.
+    """Distillation of each layer into its quantized version.
 
     Attributes:
       weights: how kernels are rounded.
-      steps: of the optimizer for every layer; a step takes one batch, in turn.
-      lr: of Adam, falling to 0 by a cosine.
-      learn_scale: train scales too; symmetric grids only.
+      steps: optimizer steps per layer; each step takes the next batch, starting over at the end.
+      lr: learning rate of Adam, with cosine decay to 0.
+      learn_scale: train the scales too; only for symmetric grids.
+
+    Raises:
+      ConfigError: a value out of range.
+
+    Example:
+      >>> DistillConfig(steps=100).weights.bits
+      4
     """
 
     weights: UniformConfig = UniformConfig(bits=4, per="group", group=32, activations="token")
@@ -47,7 +55,7 @@ class DistillConfig:
     learn_scale: bool = False
 
     def __post_init__(self) -> None:
-        """Reject settings that cannot train."""
+        """Reject values out of range."""
         QatConfig(self.weights, self.learn_scale)
         if self.steps < 1:
             raise ConfigError(f"steps of distillation must be at least 1, got {self.steps}")
@@ -66,19 +74,19 @@ def distilled_params(
 
     Args:
       spec: the model.
-      variables: {"params": tree}, perhaps with the `TUNED` collection that the model runs with.
-      batches: calibration data, what the model is called with.
+      variables: {"params": tree}, with the `TUNED` collection of an adapter if there is one.
+      batches: calibration data: keyword arguments of the model.
       config: settings.
-      names: which kernels: see `quant.targets`.
+      names: which kernels, see `quant.targets`.
 
     Returns:
-      The "params" tree, and by path of a stack's layers ("decoder/blocks") the mean squared error
-      of each layer's output before and after, float64 `[layers, 2]`.
+      The "params" tree, and for each stack ("decoder/blocks") the mean squared error of each
+      layer's output before and after distillation, `[layers, 2]` float64.
 
     Raises:
-      ConfigError: unknown names, kernels outside of stacks, groups that do not divide a kernel, or
-        a kernel that is stored already.
-      DataError: no batches.
+      ConfigError: a name is unknown, a kernel lies outside the stacks or is already quantized, or
+        groups do not divide a kernel.
+      DataError: there are no batches.
     """
     chosen = stacked_targets(spec, variables["params"], names)
     scheme = QatConfig(config.weights, config.learn_scale)
@@ -109,9 +117,9 @@ def distilled_params(
 def _distill(
     layer: Layer, kernels: dict[str, FakeKernel], rest: dict[str, Any], config: DistillConfig
 ) -> tuple[dict[str, FakeKernel], tuple[float, float]]:
-    """Train the kernels of one layer; returns them with its mean squared errors before and after.
+    """Train the kernels of one layer; return them with the mean squared errors before and after.
 
-    Where training does not help, the kernels are those given.
+    If training does not lower the error, the given kernels are returned.
     """
     index = jnp.int32(layer.index)
     own = (layer.tuned, index)
@@ -141,7 +149,7 @@ def _optimizer(config: DistillConfig) -> optax.GradientTransformation:
 def _computed(
     module: nn.Module, params: Any, tuned: Any, feed: Feed, index: jax.Array
 ) -> jax.Array:
-    """What a layer is there for: the stream after a block, the keys and values of a memory."""
+    """Return a layer's result: the stream after a block, the keys and values of a memory."""
     stream, key_value = run_layer(module, params, tuned, feed, index)
     return jnp.concatenate(key_value, axis=-1) if feed.shared is None else stream
 
@@ -156,7 +164,7 @@ def _error(
     feed: Feed,
     target: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Sum of squared errors over the tokens that are no padding, and the number of its terms."""
+    """Return the sum of squared errors over tokens that are not padding, and its term count."""
     params = unflatten_dict({**rest, **kernels}, sep="/")
     difference = _computed(module, params, tuned, feed, index) - target
     difference = difference.astype(jnp.float32).reshape(feed.rows.size, -1)
@@ -177,14 +185,14 @@ def _step(
     feed: Feed,
     target: jax.Array,
 ) -> tuple[dict[str, FakeKernel], optax.OptState]:
-    """One step of the optimizer on one batch."""
+    """Take one optimizer step on one batch."""
 
     def loss(kernels: dict[str, FakeKernel]) -> jax.Array:
         total, count = _error(module, kernels, rest, tuned, index, feed, target)
         return total / jnp.maximum(count, 1.0)
 
     gradient = jax.grad(loss)(kernels)
-    # Optax raises floats to integer powers, which strict promotion refuses.
+    # Optax raises floats to integer powers, which strict promotion rejects.
     with jax.numpy_dtype_promotion("standard"):
         updates, state = _optimizer(config).update(gradient, state, kernels)
         return optax.apply_updates(kernels, updates), state

@@ -1,4 +1,4 @@
-"""A tiny data set, model and run, for tests and for trying things out."""
+"""A tiny data set, model and run, for tests and quick experiments."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The referee of constrained searches: full forward passes and Python loops; no cache, no trie."""
+"""Brute-force reference for constrained search: full forward passes and loops, no cache or trie."""
 
 import dataclasses
 import functools
@@ -24,13 +24,14 @@ class Case:
     """A random model, catalogue and batch of histories.
 
     Attributes:
-      model: causal, causal with the whole history as prefix, or encoder-decoder: see `kind`.
+      model: a decoder, or an encoder-decoder.
       params: its parameters.
-      codes: `[I, L]` int32 IDs.
-      vocabulary: their tokens.
-      index: their trie.
+      codes: `[I, L]` int32 item IDs.
+      vocabulary: the tokens of the IDs.
+      index: the trie of the IDs.
       tokens: `[B, S]` int32 histories, padded on the left.
-      kind: one of `KINDS`.
+      kind: "causal", "prefix" (a decoder that reads the history in both directions) or
+        "encoder-decoder".
     """
 
     model: CausalLM | EncoderDecoder
@@ -48,17 +49,17 @@ class Case:
 
     @property
     def catalogue(self) -> Catalogue:
-        """What a search may find."""
+        """The items that a search may return."""
         return Catalogue(self.index, self.vocabulary)
 
     @property
     def prompts(self) -> Prompts:
-        """The histories, as a search reads them."""
+        """The histories in the form that a search reads."""
         return Prompts(tokens=self.tokens, prefix=self.prefix)
 
     @property
     def prefix(self) -> jax.Array | None:
-        """The tokens of a prefix decoder's prompts that see one another."""
+        """The tokens that a prefix decoder reads in both directions; None for other kinds."""
         return self.tokens != 0 if self.kind == "prefix" else None
 
 
@@ -70,7 +71,7 @@ def make_case(
     kind: str = "causal",
     **flavour: Any,
 ) -> Case:
-    """Draw a case whose catalogue fills a share of the grid of all codes."""
+    """Draw a random case whose catalogue uses a share of all possible IDs."""
     rng = np.random.default_rng(seed)
     grid = int(np.prod(sizes))
     count = max(1, round(share * grid))
@@ -95,7 +96,7 @@ def make_case(
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _forward(model: Any, params: Any, history: jax.Array, ids: jax.Array, prefix: bool) -> Any:
-    """Logits that predict each token of `ids` `[N, L]` after `history` `[N, S]`: `[N, L, V]`."""
+    """Compute logits `[N, L, V]` for each token of `ids` `[N, L]` after `history` `[N, S]`."""
     if isinstance(model, EncoderDecoder):
         written = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)))
         count = virtual_of(params).written
@@ -113,7 +114,7 @@ def _forward(model: Any, params: Any, history: jax.Array, ids: jax.Array, prefix
 
 
 def _with_virtual(case: Case) -> np.ndarray:
-    """Histories with the virtual tokens of a tuned case in front of their first tokens."""
+    """Return the histories with the virtual tokens of a tuned case in front of each."""
     first, count = case.model.config.vocab_size, virtual_of(case.params).read
     rows = [
         np.insert(row, np.flatnonzero(row)[0], np.arange(first, first + count))
@@ -123,7 +124,7 @@ def _with_virtual(case: Case) -> np.ndarray:
 
 
 def level_logits(case: Case) -> list[np.ndarray]:
-    """Logits of the whole vocabulary along each item's own ID: L arrays `[B, I, V]` float64."""
+    """Compute the logits along each item's own ID: L arrays `[B, I, V]` float64."""
     users = case.tokens.shape[0]
     ids = jnp.tile(jnp.asarray(case.vocabulary.tokens(case.codes)), (users, 1))
     history = jnp.repeat(jnp.asarray(_with_virtual(case)), case.items, axis=0)
@@ -133,7 +134,7 @@ def level_logits(case: Case) -> list[np.ndarray]:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Of one row."""
+    """Return the log-probabilities of one row of logits."""
     top = logits.max()
     return logits - top - np.log(np.exp(logits - top).sum())
 
@@ -146,7 +147,7 @@ def continuations(
     prefix: tuple[int, ...],
     normalize: str,
 ) -> dict[int, float]:
-    """Log-probability of each legal code after a prefix, by looking at every item."""
+    """Return the log-probability of each legal code after a prefix, by testing every item."""
     level = len(prefix)
     members = [i for i, c in enumerate(case.codes) if tuple(c[:level].tolist()) == prefix]
     legal = sorted({int(case.codes[i][level]) for i in members if allowed[i]})
@@ -170,7 +171,7 @@ def score_of(
     item: int,
     normalize: str,
 ) -> float:
-    """Log-probability of an item's ID."""
+    """Return the log-probability of an item's ID."""
     code = case.codes[item].tolist()
     return sum(
         continuations(case, logits, user, allowed, tuple(code[:l]), normalize)[code[l]]
@@ -186,7 +187,7 @@ def textbook_search(
     beams: int | Sequence[int],
     normalize: str,
 ) -> list[tuple[float, int]]:
-    """[(score, item)], best first: the textbook algorithm over Python tuples."""
+    """Run textbook beam search over Python tuples: [(score, item)], best first."""
     levels = case.vocabulary.levels
     state: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     for width in [beams] * levels if isinstance(beams, int) else beams:

@@ -1,7 +1,7 @@
-"""Synthetic interactions with an order that a model can learn within seconds.
+"""Synthetic interactions whose order a model can learn within seconds.
 
-All items lie on one ring, drawn once; users walk along it and now and then jump. So the next item
-is usually the neighbour of the last one, neighbours share a genre, and no user meets an item twice.
+All items lie on a random ring. Users walk along it and sometimes jump. So the next item is usually
+the neighbour of the last one, neighbours usually share a genre, and no user sees an item twice.
 """
 
 import csv
@@ -18,9 +18,20 @@ _GENRES = ("Drama", "Comedy", "Western", "Musical", "Horror")
 
 
 def tiny_interactions(users: int = 40, items: int = 30, seed: int = 0) -> Interactions:
-    """Walks of 8 to 12 different items along a hidden ring.
+    """Generate walks of 8 to 12 different items along a hidden ring.
 
-    Every item is met if `users` is at least a sixth of `items`, which must be at least 12.
+    Args:
+      users: number of users; every item occurs if there is at least one user for six items.
+      items: number of items, at least 12.
+      seed: of the ring and the walks.
+
+    Returns:
+      Interactions with times, ratings, and items with titles, years and genres.
+
+    Example:
+      >>> data = tiny_interactions(users=3, items=12)
+      >>> data.num_users, data.num_items, list(data.items.fields)
+      (3, 12, ['title', 'year', 'genres'])
     """
     rng = np.random.default_rng(seed)
     ring = rng.permutation(items)
@@ -54,13 +65,25 @@ def tiny_interactions(users: int = 40, items: int = 30, seed: int = 0) -> Intera
 
 
 def write_tiny_csv(directory: Path, users: int = 40, items: int = 30, seed: int = 0) -> Path:
-    """Write `tiny_interactions` as `interactions.csv`, with its texts in `items.csv` beside it.
+    """Write `tiny_interactions` as `interactions.csv`, with item texts in `items.csv` next to it.
 
-    Columns are `user_id, movie_id, stars, when` and `movie_id, title, year, genres`: none has the
-    name that is looked for by default. Rows stand in another order than that of their times.
+    The columns are `user_id, movie_id, stars, when` and `movie_id, title, year, genres`; they
+    deliberately differ from the default names. Rows are not sorted by time.
+
+    Args:
+      directory: must exist.
+      users: number of users.
+      items: number of items.
+      seed: of the data and of the order of the rows.
 
     Returns:
-      The path of `interactions.csv`, which `tiny_config` and `tiny_options` take.
+      The path of `interactions.csv`, for `tiny_config` and `tiny_options`.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     print(write_tiny_csv(Path(directory)).read_text().splitlines()[0])
+      user_id,movie_id,stars,when
     """
     data = tiny_interactions(users, items, seed)
     order = np.random.default_rng(seed).permutation(len(data))

@@ -1,4 +1,4 @@
-"""Scripts on several fake devices: their number is fixed when JAX starts, so in a process each."""
+"""Running scripts on several fake devices, in own processes: JAX fixes their number at start-up."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Compiling is most of the time of a small program: without optimizations or fused loops.
+# Small programs spend most time compiling, so optimizations and fused loops are turned off.
 _FLAGS = (
     "--xla_force_host_platform_device_count={} --xla_backend_optimization_level=0 "
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
@@ -15,20 +15,20 @@ _FLAGS = (
 
 
 def device_environment(count: int) -> dict[str, str]:
-    """Environment variables of a process with so many CPU devices, where compiling is quick."""
+    """Return the environment of a process with `count` CPU devices and quick compilation."""
     return os.environ | {"XLA_FLAGS": _FLAGS.format(count), "JAX_PLATFORMS": "cpu"}
 
 
 def run_on_devices(count: int, script: Path, *arguments: Any) -> Any:
-    """What a script prints as its last line, JSON, on so many CPU devices.
+    """Run a script on fake CPU devices and return the JSON of its last output line.
 
     Args:
-      count: devices.
-      script: file of Python.
-      *arguments: given to it as JSON.
+      count: number of devices.
+      script: Python file.
+      *arguments: passed to the script as JSON.
 
     Raises:
-      RuntimeError: the script failed, with the end of what it said.
+      RuntimeError: the script failed; the message has the end of its standard error.
     """
     words = [sys.executable, str(script), *map(json.dumps, arguments)]
     child = subprocess.run(

@@ -1,4 +1,4 @@
-"""Start a program in several processes on this machine, as a scheduler does on several."""
+"""Starting a program in several processes on one machine, as a scheduler does on several."""
 
 import contextlib
 import os
@@ -17,14 +17,18 @@ def launch(
     cache: Path | None = None,
     output: Path | int = subprocess.DEVNULL,
 ) -> list[subprocess.Popen[str]]:
-    """Start processes that find one another, each with so many CPU devices.
+    """Start processes that form one distributed program, each with its own CPU devices.
 
     Args:
-      command: the program and its arguments; gets `--distributed` where there are several.
-      processes: how many.
-      devices: of each.
-      cache: keeps compiled programs from one start to the next.
-      output: gets what they print: a file, opened for appending, or as `subprocess.Popen` takes it.
+      command: the program and its arguments; `--distributed` is added for several processes.
+      processes: number of processes.
+      devices: number of CPU devices per process.
+      cache: directory for compiled programs, shared by later starts; None for no cache.
+      output: receives standard output and error: a file, opened for appending, or a stream as in
+        `subprocess.Popen`.
+
+    Returns:
+      The started processes, by process number.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     environment = os.environ | {
@@ -62,7 +66,7 @@ def launch(
 
 
 def exit_codes(started: Sequence[subprocess.Popen[str]], seconds: float = 240) -> list[int]:
-    """Wait for all, and kill what does not end in time."""
+    """Wait for all processes; kill those that do not end in time."""
     try:
         return [process.wait(seconds) for process in started]
     finally:
@@ -72,7 +76,7 @@ def exit_codes(started: Sequence[subprocess.Popen[str]], seconds: float = 240) -
 
 @contextlib.contextmanager
 def held(directory: Path) -> Iterator[int]:
-    """Let another process, whose number this gives, hold the lock of a directory meanwhile."""
+    """Let another process hold the lock of a directory; yields the number of that process."""
     words = (
         "import sys; from pathlib import Path; from jaxrec.core.lock import DirectoryLock\n"
         "with DirectoryLock(Path(sys.argv[1])): print('held', flush=True), sys.stdin.read()"
@@ -83,7 +87,7 @@ def held(directory: Path) -> Iterator[int]:
         try:
             yield other.pid
         finally:
-            other.kill()  # it has no chance to let go of the lock
+            other.kill()  # so that it cannot release the lock
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""Small random models of Hugging Face in PyTorch, one a family, and their outputs beside ours."""
+"""Small random Hugging Face models in PyTorch, one per family, and their outputs next to ours."""
 
 import dataclasses
 from pathlib import Path
@@ -48,7 +48,7 @@ _BERT = {
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """A class of transformers and the settings of its config."""
+    """A class of `transformers` and the settings of its config."""
 
     architecture: str
     settings: dict[str, Any]
@@ -117,9 +117,9 @@ PEERS: dict[str, Peer] = {
 
 
 def make_peer(name: str, directory: str | Path, seed: int = 0) -> Any:
-    """Build a random model of PyTorch, save it to `directory` and return it.
+    """Build a random PyTorch model, save it to `directory` and return it.
 
-    Weights are large enough that a wrong mask, rotation or norm shows in the outputs.
+    Weights are large enough that a wrong mask, rotation or norm changes the outputs.
     """
     import torch
     import transformers
@@ -130,7 +130,7 @@ def make_peer(name: str, directory: str | Path, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     model = getattr(transformers, peer.architecture)(config).eval()
     if hasattr(model, "lm_head") and name == "t5-1.1":
-        # Recent versions tie the head whatever the config says; the published models do not.
+        # Recent versions always tie the head; the published models do not.
         model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -143,18 +143,18 @@ def make_peer(name: str, directory: str | Path, seed: int = 0) -> Any:
 def batch(
     name: str, length: int, rows: int = 3, seed: int = 0, right: bool = False
 ) -> dict[str, np.ndarray]:
-    """Random tokens and validity of a padded batch, left or right as the family pads.
+    """Draw a padded batch of random tokens.
 
     Args:
-      name: of `PEERS`.
-      length: of the longest row.
-      rows: at most 3, of different lengths.
+      name: a name in `PEERS`.
+      length: length of the longest row.
+      rows: number of rows, at most 3; their lengths differ.
       seed: of the tokens.
-      right: pad at the right whatever the family.
+      right: always pad on the right; by default the family decides.
 
     Returns:
-      "tokens" `[B, T]` int32 and "valid" `[B, T]` bool; for an encoder-decoder "targets" and
-      "targets_valid" too.
+      "tokens" `[B, T]` int32 and "valid" `[B, T]` bool; for an encoder-decoder also "targets" and
+      "targets_valid".
     """
     rng = np.random.default_rng(seed + length)
     pads = np.array([0, length // 3, length // 2])[:rows, None]
@@ -173,7 +173,7 @@ def batch(
 
 
 def their_output(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Logits, or states of an encoder, of a model of PyTorch."""
+    """Compute the logits, or an encoder's states, with a PyTorch model."""
     import torch
 
     valid = inputs["valid"]
@@ -194,20 +194,20 @@ def their_output(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def our_output(model: Pretrained, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """The same of ours."""
+    """Compute the logits, or an encoder's states, with our model."""
     arrays = [jnp.asarray(array) for array in inputs.values()]
     return np.asarray(jax.jit(model.spec.build().apply)(model.params, *arrays))
 
 
 def compared(inputs: dict[str, np.ndarray], output: np.ndarray) -> np.ndarray:
-    """What of an output means something: not that of padding."""
+    """Return the outputs of tokens that are not padding."""
     if output.ndim == 2:
         return output
     return output[inputs.get("targets_valid", inputs["valid"])]
 
 
 def their_greedy(model: Any, inputs: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """The likeliest next tokens, one after the other, of a model of PyTorch: `[B, count]`."""
+    """Generate `[B, count]` tokens greedily with a PyTorch model."""
     import torch
 
     model.generation_config.eos_token_id = None
@@ -220,14 +220,14 @@ def their_greedy(model: Any, inputs: dict[str, np.ndarray], count: int) -> np.nd
         max_new_tokens=count,
         do_sample=False,
         pad_token_id=0,
-        # Its cache for T5 has as many layers as the encoder.
+        # For T5 its cache has one layer per encoder layer, which may be too few.
         use_cache="targets" not in inputs,
     ).numpy()
     return found[:, -count:]
 
 
 def our_greedy(model: Pretrained, inputs: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """The same of ours."""
+    """Generate `[B, count]` tokens greedily with our model."""
     tokens, valid = jnp.asarray(inputs["tokens"]), jnp.asarray(inputs["valid"])
     prompts = Prompts(tokens=tokens, valid=valid)
     found = generate(model.spec.build(), model.params, prompts, TextOptions(max_tokens=count))

@@ -1,4 +1,4 @@
-"""A linear regression as a training run: a second to train, on any mesh, and easy to break."""
+"""A linear regression as a training run: quick to train, on any mesh, and easy to make fail."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +17,15 @@ TRUTH = np.sin(np.arange(WIDTH)).astype(np.float32)
 
 
 class RegressionBatches:
-    """Rows `x` [rows, WIDTH] and `y` [rows], each batch a function of its number; checkpointable.
+    """A checkpointable iterator of batches: `x` `[rows, WIDTH]` and `y` `[rows]`.
+
+    Each batch is a function of its number.
 
     Args:
       size: rows of a whole batch.
-      shard: (part, parts) of them that are given out.
-      change: called with a batch's number and the whole batch before it is given out: returns what
-        to give out instead, or raises.
+      shard: (part, parts): which part of each batch this iterator returns.
+      change: called with the number of a batch and the whole batch; returns a replacement, or
+        raises.
     """
 
     def __init__(
@@ -49,19 +51,19 @@ class RegressionBatches:
         return {"place": self.place}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Go to a batch."""
+        """Continue from the batch with this number."""
         self.place = state["place"]
 
 
 def regression_plan(
     config: TrainConfig, mesh: MeshConfig | None = None, *, split: bool = False
 ) -> Plan:
-    """The plan of such a run.
+    """Return the training plan of the regression.
 
     Args:
-      config: of the training.
-      mesh: devices; all by default.
-      split: whether the weights and their moments are split over the data axis.
+      config: settings of the training.
+      mesh: the device mesh; by default all devices.
+      split: whether weights and optimizer moments are sharded over the data axis.
     """
     shapes = {
         "x": jax.ShapeDtypeStruct((config.batch_size, WIDTH), jnp.float32),
@@ -72,12 +74,12 @@ def regression_plan(
 
 
 def closeness(params: Any) -> dict[str, float]:
-    """Less than 0, and 0 at the truth."""
+    """Return a validation metric that is at most 0, and 0 for the true weights."""
     return {"ndcg@10": -float(jnp.abs(kernel_of(params) - TRUTH).sum())}
 
 
 def kernel_of(params: Any) -> Any:
-    """The weights [WIDTH]."""
+    """Return the weights, `[WIDTH]`."""
     return params["params"]["w"]["kernel"]
 
 
@@ -86,7 +88,7 @@ def _init(_: jax.Array) -> Any:
 
 
 def _loss(params: Any, batch: Any, key: jax.Array) -> Loss:
-    # Noise, so that a run also has to resume its random numbers.
+    # The noise makes sure that a resumed run also restores its random state.
     noise = 1e-3 * jax.random.normal(key, batch["y"].shape)
     error = batch["x"] @ kernel_of(params) - batch["y"] + noise
     return Loss((error**2).sum(), jnp.full((), batch["y"].shape[0], jnp.float32), {})

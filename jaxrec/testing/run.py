@@ -1,4 +1,4 @@
-"""The smallest model and run that still have every part: two levels, two heads, all baselines."""
+"""The smallest model and run that have every part: two levels, two heads, all baselines."""
 
 import dataclasses
 from pathlib import Path
@@ -19,14 +19,19 @@ from jaxrec.train import TrainConfig
 
 
 def tiny_model(vocab_size: int = 18, depth: int = 1) -> TransformerConfig:
-    """Llama's flavour, 16 wide."""
+    """Return the config of a Llama-style model of width 16.
+
+    Example:
+      >>> tiny_model(vocab_size=30).width
+      16
+    """
     return TransformerConfig(
         vocab_size=vocab_size, width=16, depth=depth, num_heads=2, mlp_width=32, max_length=64
     )
 
 
 def random_params(model: CausalLM | EncoderDecoder, seed: int = 0, scale: float = 0.4) -> Any:
-    """Parameters that are all random: zero biases and unit scales would hide a missing term."""
+    """Draw all parameters at random; zero biases and unit scales would hide missing terms."""
     example = jnp.zeros((1, 2), jnp.int32)
     read = (example, example == 0) * (2 if isinstance(model, EncoderDecoder) else 1)
     shapes = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), *read))
@@ -35,7 +40,16 @@ def random_params(model: CausalLM | EncoderDecoder, seed: int = 0, scale: float 
 
 
 def tiny_config(path: str | Path) -> Config:
-    """Return a run over the file that `write_tiny_csv` wrote: seconds to train and to measure."""
+    """Return the config of a run that trains and evaluates within seconds.
+
+    Args:
+      path: the `interactions.csv` that `write_tiny_csv` wrote.
+
+    Example:
+      >>> config = tiny_config("interactions.csv")
+      >>> config.data.user_column, config.ids.levels, config.train.steps
+      ('user_id', 2, 20)
+    """
     path = Path(path)
     train = TrainConfig(
         steps=20, batch_size=16, lr=1e-2, warmup_steps=2, eval_every=10, log_every=5
@@ -57,14 +71,14 @@ def tiny_config(path: str | Path) -> Config:
         model=tiny_model(),
         train=train,
         decode=DecodeConfig(beams=10, batch_size=16),
-        # Quick whatever is installed.
+        # Quick even if libraries for text encoders are installed.
         eval=EvalConfig(resamples=100, samples=2, text_encoders=False),
         sasrec=SasrecConfig(width=16, depth=1, max_items=8, dropout=0.1, train=train),
     )
 
 
 def write_tiny_run(directory: Path) -> Path:
-    """Write the tiny data and a config file of a run over them; return the latter."""
+    """Write the tiny data and a config file for them; return the path of the config file."""
     data, path = write_tiny_csv(directory), directory / "tiny.py"
     path.write_text(
         "from jaxrec.testing import tiny_config\n\n\n"
@@ -74,7 +88,7 @@ def write_tiny_run(directory: Path) -> Path:
 
 
 def tiny_options(path: str | Path) -> list[str]:
-    """Return the command-line options, `--data....`, that make any config read that file."""
+    """Return the `--data.*` command-line options that make any config read the tiny data."""
     data = tiny_config(path).data
     words: list[str] = []
     for field in dataclasses.fields(data):

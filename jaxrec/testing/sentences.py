@@ -1,4 +1,4 @@
-"""The smallest sentence encoder that still has every part, as files."""
+"""The smallest sentence encoder that has every part, as files."""
 
 import json
 from pathlib import Path
@@ -20,14 +20,14 @@ def write_tiny_encoder(
     max_length: int = 24,
     seed: int = 0,
 ) -> Path:
-    """Write a random BERT that reads letters and digits, as sentence-transformers lays it out.
+    """Write a random BERT over letters and digits, in the format of sentence-transformers.
 
     Args:
-      directory: must not exist, or be empty.
-      pooling: "mean_tokens", "cls_token", "max_tokens", ...
-      normalize: whether it ends in a module that scales vectors to unit length.
-      max_length: tokens that are read of a text.
-      seed: of the weights, which are large enough that any mistake shows.
+      directory: must be empty or not exist.
+      pooling: "mean_tokens", "cls_token", "max_tokens" or "lasttoken".
+      normalize: whether a last module scales vectors to unit length.
+      max_length: maximum number of tokens that are read from a text.
+      seed: of the weights, which are large enough that mistakes change the outputs.
 
     Returns:
       The directory.

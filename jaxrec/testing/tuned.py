@@ -1,4 +1,4 @@
-"""One small model of every kind, with a batch, to be tuned: what tests of tuning share."""
+"""One small model of every kind, with a batch, shared by the tests of tuning."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ _T5 = dataclasses.replace(
 _BERT = dataclasses.replace(
     _GPT2, depth=5, norm_order="post", activation="gelu", token_types=2, tie_embeddings=True
 )
-# Stacks of up to four blocks are unrolled, deeper ones are scanned: both kinds are here.
+# Stacks of up to four blocks are unrolled and deeper ones are scanned; both occur here.
 SPECS = {
     "gpt2": ModelSpec("causal", _GPT2),
     "llama": ModelSpec("causal", dataclasses.replace(_SHAPE, num_kv_heads=1, embedding_scale=2.0)),
@@ -54,12 +54,12 @@ class TunedCase:
     """A model with random parameters and a batch padded on the left.
 
     Attributes:
-      name: of `SPECS`.
-      spec: of the model.
+      name: a name in `SPECS`.
+      spec: the model.
       params: `{"params": ...}`.
-      tokens, valid: `[B, T]`, what is read.
-      targets: `[B, W]` int32, what an encoder-decoder writes.
-      seen: columns whose tokens see one another in both directions, in the prefix decoder.
+      tokens, valid: `[B, T]`, the input.
+      targets: `[B, W]` int32, the decoder's tokens in an encoder-decoder.
+      seen: number of columns that the prefix decoder reads in both directions.
     """
 
     name: str
@@ -72,47 +72,47 @@ class TunedCase:
 
     @property
     def model(self) -> Any:
-        """The module."""
+        """The Flax module."""
         return self.spec.build()
 
     @property
     def prefix(self) -> jax.Array | None:
-        """Tokens that see one another in both directions, of the prefix decoder."""
+        """The tokens that a prefix decoder reads in both directions; None for other models."""
         if self.name != "prefix":
             return None
         return self.valid & (jnp.arange(self.tokens.shape[1])[None] < self.seen)
 
     @property
     def counted(self) -> np.ndarray:
-        """Which of the outputs are no padding: bool of `outputs` without its last axis."""
+        """Which outputs are not padding: `[B, T or W]` bool."""
         if self.spec.kind == "encoder_decoder":
             return np.ones((BATCH, WRITTEN), bool)
         return np.asarray(self.valid)
 
     def after(self, text: list[int]) -> "TunedCase":
-        """The case with a text of real tokens in front of what every row reads."""
+        """Return the case with a text of ordinary tokens in front of every row."""
         rows = [
             np.insert(row, int(np.flatnonzero(there)[0]), text)
             for row, there in zip(np.asarray(self.tokens), np.asarray(self.valid), strict=True)
         ]
         free = np.ones((len(rows), len(text)), bool)
-        # Padding is on the left: it stays where it is.
+        # Padding is on the left, so sorting keeps it there.
         valid = np.sort(np.concatenate([self.valid, free], axis=1), axis=1)
         tokens = jnp.asarray(np.stack(rows), jnp.int32)
         seen = self.seen + len(text)
         return dataclasses.replace(self, tokens=tokens, valid=jnp.asarray(valid), seen=seen)
 
     def tuning(self, config: TuneConfig, noise: float = 0.0) -> tuple[Any, Any]:
-        """Trainable and frozen tree, without boxes; noise on all that is trainable."""
+        """Return the trainable tree, with noise, and the frozen tree, both without boxes."""
         tuning: Tuning = start(jax.random.key(1), self.spec.shapes(), self.params, config)
         return shaken(nn.meta.unbox(tuning.trainable), noise), tuning.frozen
 
     def variables(self, config: TuneConfig, noise: float = 0.0) -> Any:
-        """What the tuned model's `apply` takes."""
+        """Return the variables of the tuned model."""
         return variables(*self.tuning(config, noise))
 
     def logits(self, params: Any) -> jax.Array:
-        """Outputs of the tokens that are no virtual ones: `[B, T or W, V]`."""
+        """Compute the outputs `[B, T or W, V]`, without those of virtual tokens."""
         virtual = virtual_of(params)
         read = prepend(self.tokens, self.valid, VOCAB, virtual.read)
         if self.spec.kind == "encoder_decoder":
@@ -124,21 +124,21 @@ class TunedCase:
         return read.drop(self.model.apply(params, read.tokens, read.valid, **options))
 
     def outputs(self, params: Any) -> np.ndarray:
-        """`logits`, of tokens that are no padding: `[outputs, V]`."""
+        """Compute the outputs of tokens that are not padding: `[outputs, V]`."""
         return self.logits_of(params)[self.counted]
 
     def logits_of(self, params: Any) -> np.ndarray:
-        """`logits`, in a program of its own."""
+        """Compute `logits` in a jitted program."""
         return np.asarray(self._jitted(params))
 
     @functools.cached_property
     def _jitted(self) -> Any:
-        # A program runs once: compiling faster is worth more than running faster.
+        # Each program runs once, so fast compilation matters more than fast execution.
         return jax.jit(self.logits, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def tuned_case(name: str, **flavour: Any) -> TunedCase:
-    """A case of `SPECS`, its config changed as asked."""
+    """Return a case of `SPECS`, with changes to its config."""
     spec = SPECS[name]
     spec = dataclasses.replace(spec, config=dataclasses.replace(spec.config, **flavour))
     rng = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def tuned_case(name: str, **flavour: Any) -> TunedCase:
 
 
 def shaken(tree: Any, noise: float, seed: int = 2) -> Any:
-    """The tree with normal noise on every leaf: what starts at zero would hide a missing term."""
+    """Add normal noise to every leaf; values that start at zero would hide missing terms."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(
         lambda x: x + jnp.asarray(noise * rng.normal(size=x.shape), x.dtype) if noise else x, tree

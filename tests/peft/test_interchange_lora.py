@@ -323,11 +323,15 @@ def test_tensors_that_do_not_fit_are_named(tuned, tmp_path):
     half = {k: v for k, v in good.items() if k != f"{query}A.weight"}
     unknown = {k.replace("q_proj", "qq_proj"): v for k, v in good.items()}
     for tensors, error, message in (
-        (half, DataError, "lora_B of model.layers.0.self_attn.q_proj alone"),
+        (half, DataError, "lora_B of model.layers.0.self_attn.q_proj but no lora_A"),
         ({**good, f"{query}B.weight": b[:-1]}, DataError, r"\(47, 2\), expected .*\(48, 2\)"),
         (unknown, ConfigError, "qq_proj changes no layer .* did you mean .*q_proj"),
-        ({**good, f"{query}magnitude_vector": b}, ConfigError, "magnitude_vector is of a variant"),
-        ({**good, "base_model.model.x.weight": b}, DataError, "x.weight, which is no tensor"),
+        (
+            {**good, f"{query}magnitude_vector": b},
+            ConfigError,
+            "magnitude_vector belongs to a variant",
+        ),
+        ({**good, "base_model.model.x.weight": b}, DataError, "x.weight, which is not a tensor"),
         ({"base_model.model.score": b}, DataError, "score"),
     ):
         write(directory, tensors=tensors)
@@ -350,7 +354,7 @@ def test_layers_that_are_one_here_must_be_changed_alike(pair, randomized, tmp_pa
         load_peft(both.ours, tmp_path / "a")
     config = peft.LoraConfig(r=2, target_modules=["q"], modules_to_save=["lm_head"])
     randomized(peft.get_peft_model(both.base(), config)).save_pretrained(tmp_path / "b")
-    with pytest.raises(ConfigError, match=r"lm_head.weight and shared.weight apart"):
+    with pytest.raises(ConfigError, match=r"different values for lm_head.weight and shared.weight"):
         load_peft(both.ours, tmp_path / "b")
 
 
@@ -363,11 +367,11 @@ def test_what_peft_cannot_say_is_refused(tuned, tmp_path):
     bottleneck = {"decoder": {"blocks": {"mlp_adapter": jnp.ones((3, 2))}}}
     for tree, message in (
         ({"tuned": {"out": out}}, "in full or by LoRA, not both: score"),
-        ({"tuned": {"out": out, "backbone": embedding}}, "one method, .*LORA, PROMPT_TUNING"),
+        ({"tuned": {"out": out, "backbone": embedding}}, "one method; .*LORA, PROMPT_TUNING"),
         ({"tuned": {"backbone": bottleneck}}, "no method for .*mlp_adapter"),
-        ({"tuned": {}}, "one method, this one of none"),
+        ({"tuned": {}}, "one method; this one has none"),
         ({"tuned": {"backbone": {"x": out}}}, "backbone/x has no counterpart"),
-        ({**trained, "params": {"oot": {"kernel": 1.0}}}, "oot/kernel is no parameter"),
+        ({**trained, "params": {"oot": {"kernel": 1.0}}}, "oot/kernel is not a parameter"),
     ):
         with pytest.raises(ConfigError, match=message):
             save_peft(both.ours, tree, tmp_path / "a")

@@ -102,7 +102,7 @@ def test_a_head_that_is_untied_and_changed_is_scaled_once(tuned):
 def test_what_no_kernel_can_hold_is_refused(tuned):
     both, _ = tuned("bert-masked", "query")
     prompt = {"backbone": {"embedding": {"prompt": jnp.ones((2, 32))}}}
-    with pytest.raises(ConfigError, match=r"only LoRA merges.*prompt"):
+    with pytest.raises(ConfigError, match=r"only LoRA can be merged.*prompt"):
         merged(both.ours, {"tuned": prompt})
     shapes = both.ours.spec.shapes()
     boxed = lora.init(jax.random.key(0), shapes, LoraConfig(targets=("embedding",)))
@@ -129,6 +129,7 @@ def test_import_hf_merges_an_adapter_of_peft(tuned, tmp_path, capsys):
     save_peft(both.ours, prompt, tmp_path / "prompt")
     assert main([*arguments, "--adapter", str(tmp_path / "prompt")]) == 2
     assert (
-        "only LoRA merges into kernels and adds up, not embedding/prompt" in capsys.readouterr().err
+        "only LoRA can be merged, combined or routed, not embedding/prompt"
+        in capsys.readouterr().err
     )
     assert not (tmp_path / "other").exists()

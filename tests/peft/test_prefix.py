@@ -192,7 +192,7 @@ def test_which_stacks_have_one():
     assert len(prefix.attentions(both, encoder=True)) == 2
     alone = tuned_case("encoder").spec.shapes()
     assert set(prefix.attentions(alone)) == {"backbone/encoder/blocks/attention/prefix"}
-    with pytest.raises(ConfigError, match=r"prefix_encoder is for models.*backbone/encoder alone"):
+    with pytest.raises(ConfigError, match=r"prefix_encoder is for models.*only backbone/encoder"):
         prefix.attentions(alone, encoder=True)
 
 

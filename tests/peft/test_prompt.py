@@ -108,9 +108,11 @@ def test_random_ones_are_uniform_between_a_half_and_its_negative():
 
 def test_a_prompt_needs_words_to_start_from():
     case = tuned_case("llama")
-    with pytest.raises(ConfigError, match="virtual_tokens 4 draws from 3 tokens; give more"):
+    with pytest.raises(
+        ConfigError, match="virtual_tokens 4 cannot start from 3 tokens; provide more"
+    ):
         _vectors(case, 4, TEXT, True)
-    with pytest.raises(ConfigError, match=r"draws from 0 tokens.*longer tune\.prompt_text"):
+    with pytest.raises(ConfigError, match=r"cannot start from 0 tokens.*longer tune\.prompt_text"):
         _vectors(case, 4, TEXT[:0], False)
     key, boxed = jax.random.key(0), case.spec.shapes()
     for init in ("vocabulary", "text"):
@@ -118,5 +120,5 @@ def test_a_prompt_needs_words_to_start_from():
         with pytest.raises(ConfigError, match=f"prompt_init {init} needs prompt_start"):
             start(key, boxed, case.params, config)
     config = TuneConfig(method="prompt", prompt_init="random")
-    with pytest.raises(ConfigError, match="prompt_init random has no use for prompt_start"):
+    with pytest.raises(ConfigError, match="prompt_init random cannot use prompt_start"):
         start(key, boxed, case.params, config, prompt_start=jnp.zeros((20, 16)))

@@ -125,14 +125,14 @@ def test_layers_of_one_block_have_gates_of_all_layers():
 def test_what_cannot_be_summed_or_routed_is_refused():
     case = tuned_case("llama")
     one, two = _adapters(case)
-    with pytest.raises(ConfigError, match="adapters a, b need one weight each, got weights of a"):
+    with pytest.raises(ConfigError, match="adapters a, b need one weight each, got weights for a"):
         combine({"a": one, "b": two}, {"a": 1.0})
     dropping = case.variables(dataclasses.replace(SECOND, dropout=0.1))["tuned"]
-    with pytest.raises(ConfigError, match=r"query have dropouts \[0.0, 0.1\]"):
+    with pytest.raises(ConfigError, match=r"query have different dropouts \[0.0, 0.1\]"):
         combine({"a": one, "b": dropping}, {"a": 1.0, "b": 1.0})
     choice = jnp.zeros(BATCH, jnp.int32)
     table = case.variables(dataclasses.replace(FIRST, targets=("embedding",)))["tuned"]
-    with pytest.raises(ConfigError, match="cannot change embedding, one table for all rows"):
+    with pytest.raises(ConfigError, match="cannot change embedding, whose table all rows share"):
         route([one, table], choice)
     prompt = case.variables(TuneConfig(method="prompt", prompt_init="random"))["tuned"]
     with pytest.raises(ConfigError, match="not embedding/prompt"):
@@ -140,5 +140,5 @@ def test_what_cannot_be_summed_or_routed_is_refused():
     routed = route([one, two], choice)
     with pytest.raises(ConfigError, match="routed by row"):
         merge(case.params["params"], routed, case.spec)
-    with pytest.raises(ConfigError, match="routed for a batch of 2 rows, and this one has 4"):
+    with pytest.raises(ConfigError, match="routed for a batch of 2 rows, but this batch has 4"):
         case.logits({**case.params, "tuned": route([one, two], choice[:2])})

@@ -165,15 +165,15 @@ def test_several_names_add_up():
 def test_a_name_that_fits_nothing_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no parameter 'embeding'.*did you mean 'embedding'"):
         find(PATHS, ("embeding",))
-    with pytest.raises(ConfigError, match="tied to the embedding is trained with it"):
+    with pytest.raises(ConfigError, match="tied to the embedding is trained as part of it"):
         _start(tuned_case("llama"), TuneConfig(method="lora", also=("head",)))
 
 
 def test_a_kernel_that_is_trained_needs_no_update():
     config = TuneConfig(method="lora", targets=("query",), also=("attention",))
-    with pytest.raises(ConfigError, match=r"query/kernel is in tune\.also.*tune\.targets"):
+    with pytest.raises(ConfigError, match=r"query/kernel is named by tune\.also.*tune\.targets"):
         _start(tuned_case("llama"), config)
-    with pytest.raises(ConfigError, match="embedding/table is in tune"):
+    with pytest.raises(ConfigError, match="embedding/table is named by tune"):
         _start(
             tuned_case("llama"), TuneConfig(method="lora", targets=("embedding",), also=("table",))
         )
@@ -188,7 +188,7 @@ def test_a_kernel_that_is_trained_needs_no_update():
         ({"bottleneck": 0}, r"tune\.bottleneck must be at least 1, got 0"),
         ({"virtual_tokens": 0}, r"tune\.virtual_tokens must be at least 1, got 0"),
         ({"prefix_hidden": -1}, r"tune\.prefix_hidden must be at least 0, got -1"),
-        ({"also": ("norm",)}, r"tune\.also \('norm',\) .*trains everything; drop tune\.also"),
+        ({"also": ("norm",)}, r"tune\.also \('norm',\) .*trains everything; remove tune\.also"),
         ({"method": "qlora", "rank": 0}, "rank of LoRA must be at least 1"),
         ({"method": "prompt", "prompt_init": "text"}, "contradict each other; give a text"),
         ({"method": "prompt", "prompt_text": "a"}, "contradict each other; give a text"),

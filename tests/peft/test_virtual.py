@@ -86,7 +86,7 @@ def test_without_virtual_tokens_nothing_is_touched():
 
 def test_more_sequences_than_there_is_room_for_are_refused():
     tokens = jnp.array([[4, 5, 6]], jnp.int32)
-    with pytest.raises(ConfigError, match="packs 3 sequences, above sequences=2"):
+    with pytest.raises(ConfigError, match="packs 3 sequences, more than sequences=2"):
         prepend(tokens, tokens > 0, V, 1, jnp.array([[0, 1, 2]], jnp.int32), 2)
 
 

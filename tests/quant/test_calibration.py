@@ -253,7 +253,9 @@ def test_static_scales_clip_at_the_largest_calibrated_input():
         exact, found = run(variables, batch), run({"params": params}, batch)
         error = jnp.where(batch["valid"][..., None], found - exact, 0.0)
         assert jnp.sqrt(jnp.mean(error**2)) < 0.05 * jnp.std(exact)
-    with pytest.raises(ConfigError, match="no range of the inputs of decoder/blocks"):
+    with pytest.raises(
+        ConfigError, match="no range was calibrated for the inputs of decoder/blocks"
+    ):
         with_static_activations(params, {})
 
 
@@ -269,6 +271,6 @@ def test_mistakes_name_themselves():
     stored = quantize_params(
         variables["params"], kernel_specs(spec.shapes()), UniformConfig(), ("mlp/up",)
     )
-    with pytest.raises(ConfigError, match="mlp/up is stored as UniformKernel already"):
+    with pytest.raises(ConfigError, match="mlp/up is already stored as UniformKernel"):
         stacked_targets(spec, stored)
     assert "backbone/encoder/blocks/attention/out" in stacked_targets(spec, stored, ("out",))

@@ -187,7 +187,9 @@ def test_what_cannot_be_folded_is_refused():
     spec = SPECS["llama"]
     variables, batches = make(spec)
     post = ModelSpec("causal", dataclasses.replace(spec.config, norm_order="post"))
-    with pytest.raises(ConfigError, match=r"norm_order 'post'.*the stream reads them too"):
+    with pytest.raises(
+        ConfigError, match=r"norm_order 'post'.*the residual stream also reads them"
+    ):
         smooth(post, variables, batches)
     with pytest.raises(ConfigError, match=r"alpha of SmoothQuant must lie in \[0, 1\], got 1.5"):
         smooth(spec, variables, batches, 1.5)
@@ -197,5 +199,5 @@ def test_what_cannot_be_folded_is_refused():
     stored = quantize_params(
         variables["params"], kernel_specs(spec.shapes()), UniformConfig(), ["up"]
     )
-    with pytest.raises(ConfigError, match="stored already: decoder/blocks/mlp/up"):
+    with pytest.raises(ConfigError, match="already quantized: decoder/blocks/mlp/up"):
         smooth(spec, {"params": stored}, batches)

@@ -93,7 +93,7 @@ def test_layers_may_have_different_schemes():
         **dict.fromkeys(("query", "key", "value", "out"), UniformKernel),
         **dict.fromkeys(("up", "down"), CodebookKernel),
     }
-    with pytest.raises(ConfigError, match="query is stored as UniformKernel already; dequantize"):
+    with pytest.raises(ConfigError, match="query is already stored as UniformKernel; dequantize"):
         quantize_params(mixed, specs, UniformConfig(), ["query"])
 
 
