@@ -376,14 +376,13 @@ def test_model_card_has_results_licence_and_settings():
 
 
 def test_the_python_of_the_model_card_imports_what_there_is():
-    lines = [
-        line.strip() for line in model_card(dataclasses.replace(whole(), system=FACTS)).splitlines()
-    ]
+    card = model_card(dataclasses.replace(whole(), system=FACTS))
+    lines = [line.strip() for line in card.splitlines()]
     imports = [line for line in lines if line.startswith("from ")]
     names = {}
     exec("\n".join(imports), names)
     assert len(imports) == 3
-    assert callable(names["recommender"].load_recommender)
+    assert callable(names["generative"].recommender.load_recommender)
 
 
 def test_of_equal_validations_the_last_is_the_best_as_of_checkpoints():
