@@ -218,14 +218,13 @@ DECODING = (
     Mutation(
         name="search: seen items removed after the top-k",
         file="jaxrec/decode/recommend.py",
-        old="found = self._call(read, None if barred is None else self._put(barred[rows]), start)",
+        old="best = self._call(read, out, start)",
         new=(
-            "found = self._call(read, None, start)\n"
-            "                if barred is not None:\n"
-            "                    seen = self._put(barred[rows])[:, None, :]\n"
-            "                    hidden = (found.items[:, :, None] == seen).any(-1)\n"
-            "                    items_left = jnp.where(hidden, -1, found.items)\n"
-            "                    found = Recommendations(items_left, found.scores)"
+            "best = self._call(read, None, start)\n"
+            "                if out is not None:\n"
+            "                    hidden = (best.items[:, :, None] == out[:, None, :]).any(-1)\n"
+            "                    kept = jnp.where(hidden, -1, best.items)\n"
+            "                    best = Recommendations(kept, best.scores)"
         ),
         tests=("tests/decode/test_recommender.py",),
     ),
@@ -254,8 +253,8 @@ DECODING = (
     ),
     Mutation(
         name="beam search: ancestors of the first beam",
-        file="jaxrec/decode/levels.py",
-        old="pick(state.ancestors, step.parent)",
+        file="jaxrec/decode/search.py",
+        old="pick(beams.ancestors, step.parent)",
         new="pick(state.ancestors, jnp.zeros_like(step.parent))",
         tests=("tests/decode/test_beam_search.py",),
     ),

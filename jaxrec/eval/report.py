@@ -102,7 +102,7 @@ def model_card(parts: RunParts) -> str:
 
     Example:
       >>> card = model_card(RunParts(run="runs/a", config={"data": {"name": "ml-100k"}}))
-      >>> "# Generative recommender on ml-100k" in card
+      >>> "# Recommender on ml-100k" in card
       True
     """
     return _template("model_card.md.j2", autoescape=False).render(**_context(parts))

@@ -194,6 +194,7 @@ def test_a_quick_comparison_says_that_its_figures_mean_nothing(place, tmp_path, 
     assert WARNING in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_config_that_starts_from_a_base_is_compared_and_read_again(place, tmp_path, capsys):
     base = tmp_path / "base"
     assert main(["train", str(place / "short.py"), "--run-dir", str(base)]) == 0

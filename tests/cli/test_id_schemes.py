@@ -70,15 +70,9 @@ def test_ids_of_every_scheme_are_fitted_shown_and_saved(home, scheme, tmp_path, 
     assert len({row["id"] for row in rows}) == 30
 
 
-# What comes after the IDs sees their shape alone: one with END codes stands for the rest, most of
-# whose time is compilation.
-@pytest.mark.parametrize(
-    "scheme",
-    [
-        pytest.param(name, marks=() if name == "collaborative" else pytest.mark.slow)
-        for name in SCHEMES
-    ],
-)
+# What comes after the IDs sees their shape alone, and most of the time is compilation.
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_main_job_works_with_every_scheme(home, scheme, tmp_path, capsys):
     transformers = pytest.importorskip("transformers")
     run, out = tmp_path / "run", tmp_path / "hf"

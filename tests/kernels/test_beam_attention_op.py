@@ -82,7 +82,7 @@ _SHAPES = st.fixed_dictionaries(
 @given(_SHAPES)
 def test_equals_one_softmax_over_history_and_suffix(shape):
     inputs = _inputs(**shape)
-    found = jax.jit(beam_attention)(*inputs)
+    found = _attend(*inputs)
     np.testing.assert_allclose(found, _by_concatenation(*inputs), atol=2e-5, rtol=2e-5)
 
 

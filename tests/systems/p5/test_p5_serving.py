@@ -16,9 +16,10 @@ from jaxrec.models import TransformerConfig
 from jaxrec.runs.config import SampledEvalConfig, SearchConfig
 from jaxrec.runs.requests import RecommendRequest, whole_history
 from jaxrec.runs.system import Options
-from jaxrec.systems.p5 import run as p5, tables
+from jaxrec.systems.p5 import TASKS, run as p5
 from jaxrec.systems.p5.config import P5Config
 from jaxrec.testing import tiny_config, write_tiny_csv
+from jaxrec.texts import Datum, ask, find_tasks
 from jaxrec.train import TrainConfig
 
 
@@ -68,8 +69,9 @@ def test_recommend_asks_about_the_whole_history_and_names_what_it_gives(trained,
     tested = p5.load(config, directory)
     names = tested.data.names
     newest = "".join(names.items[item] for item in history[-4:])
-    template = tables.wordings(tested.data, "sequential")["seen"]
-    asked = template.source.format_map(tested.data.history(3, history))
+    task = tested.tasks["sequential"]
+    datum = Datum(user=3, history=history)
+    (asked,) = ask(task, task.wordings["seen"], tested.data, [datum]).prompts
     assert asked == f"after{newest} what does{names.users[3]} watch next ?"
     logs = tested.prompted.score([asked], [names.items[row.item] for row in answer.items])
     assert np.argmax(logs[0]) == 0
@@ -77,7 +79,7 @@ def test_recommend_asks_about_the_whole_history_and_names_what_it_gives(trained,
     assert {row.item for row in again.items} & set(history.tolist())
     assert main(["recommend", str(directory), "--user", user, "--top", "2"]) == 0
     assert f" 1. {answer.items[0].title}" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="10 beams, got 11"):
+    with pytest.raises(ConfigError, match=r"decode\.beams, 10; got 11"):
         p5.recommend(config, directory, RecommendRequest(user, 11))
 
 
@@ -147,8 +149,7 @@ def test_whole_words_and_tasks_without_a_catalogue_are_refused_with_the_fix(trai
     )
     with pytest.raises(ConfigError, match=r"whole words.* --model\.word-rows 0"):
         p5.serving.open_model(dataclasses.replace(tested, prompted=words), codes)
-    alone = dataclasses.replace(config, tasks=("rating",), rows=(16,))
-    with pytest.raises(ConfigError, match="tasks rating rank no catalogue"):
-        p5.serving.recommend(
-            dataclasses.replace(tested, config=alone), codes, RecommendRequest("u000")
-        )
+    rating = find_tasks(["rating"], TASKS)[0]
+    alone = dataclasses.replace(tested, tasks={"rating": rating})
+    with pytest.raises(ConfigError, match="no task of rating ranks the whole catalogue; train one"):
+        p5.serving.recommend(alone, codes, RecommendRequest("u000"))

@@ -70,6 +70,7 @@ def compare(config, directory, theirs, tokenizer):
     return np.array(ours)
 
 
+@pytest.mark.slow
 def test_a_model_from_scratch_is_exported_with_its_tokenizer(ratings, tmp_path, capsys):
     run, out = tmp_path / "run", tmp_path / "hf"
     config = trained(ratings, run)

@@ -120,7 +120,7 @@ def test_settings_that_contradict_one_another_are_refused(settings, words):
         VqRecConfig(**settings)
 
 
-@pytest.mark.parametrize("items", ["codes", "text"])
+@pytest.mark.parametrize("items", [pytest.param("codes", marks=pytest.mark.slow), "text"])
 def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, monkeypatch):
     brief = TrainConfig(steps=2, batch_size=8, warmup_steps=0, eval_every=2)
     config = VqRecConfig(
