@@ -255,7 +255,7 @@ DECODING = (
         name="beam search: ancestors of the first beam",
         file="jaxrec/decode/search.py",
         old="pick(beams.ancestors, step.parent)",
-        new="pick(state.ancestors, jnp.zeros_like(step.parent))",
+        new="pick(beams.ancestors, jnp.zeros_like(step.parent))",
         tests=("tests/decode/test_beam_search.py",),
     ),
     Mutation(
