@@ -82,9 +82,9 @@ def test_histories_that_leave_no_room_for_virtual_tokens_are_refused():
     make = functools.partial(
         Recommender, codes=codes, index=case.index, max_items=MAX_ITEMS, beams=3
     )
-    make(case.model, {"params": case.params["params"]})
+    make(model=case.model, params={"params": case.params["params"]})
     with pytest.raises(ConfigError, match=r"max_items 4: 13 tokens.*max_length 12; lower max"):
-        make(case.model, case.params)
+        make(model=case.model, params=case.params)
     tokens = jnp.ones((1, 11), jnp.int32)
     with pytest.raises(ConfigError, match=r"histories: 13 tokens.*tune\.virtual_tokens"):
         id_loss(case.model, case.params, tokens, None, vocabulary=case.vocabulary)
