@@ -19,6 +19,11 @@ T = TypeVar("T")
 # Flags of `jaxrec train`; its module explains them.
 FLAGS = ("--dry-run", "--show-shardings", "--profile", "--distributed", "--quick")
 QUICK = "--quick"
+# Messages of Python about a value of the wrong type, and what a user reads instead.
+_TYPES = {
+    r"could not convert string to float: ": "expected a number, got ",
+    r"invalid literal for int\(\) with base 10: ": "expected a whole number, got ",
+}
 
 
 def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | None = None) -> T:
@@ -164,4 +169,10 @@ def _first_line(box: str) -> str:
     parts = re.split(r"^\W*[-\u2500-\u257f]{3,}\W*$", box, flags=re.MULTILINE)
     words = [" ".join(re.sub(r"[\u2500-\u257f]", " ", part).split()) for part in parts]
     title, *rest = [word for word in words if word] or ["the arguments cannot be parsed"]
-    return rest[0].removeprefix("Error parsing Config: ") if rest else title
+    if not rest:
+        return title
+    # A message about an option keeps the option's name; one about a dataclass names the setting.
+    text = re.sub(r"^Error parsing (?!--)[\w.]+: ", "", rest[0]).removeprefix("Error parsing ")
+    for pattern, expected in _TYPES.items():
+        text = re.sub(pattern, expected, text)
+    return text

@@ -74,14 +74,16 @@ def find_config(word: str) -> Path:
         hint = nearest(word, beside) if hint else nearest(config_name(path), names)
         there = ", ".join(beside) or "no config files"
         raise DataError(f"no config file {word}{hint}; in {path.parent}: {there}")
-    raise DataError(
-        f"no config {word!r}{nearest(word, names)}; {_near(word, names)} (all: jaxrec list configs)"
-    )
+    near = "" if any(name.split("/")[-1] == word for name in names) else nearest(word, names)
+    raise DataError(f"no config {word!r}{near}; {_near(word, names)} (all: jaxrec list configs)")
 
 
 def _near(word: str, names: Iterable[str]) -> str:
     """The configs of the system that the word names or nearly names, else all systems."""
     systems = sorted({name.split("/")[0] for name in names})
+    alike = [name for name in names if name.split("/")[-1] == word]
+    if alike:
+        return f"configs of that name: {', '.join(alike)}"
     close = difflib.get_close_matches(word.split("/")[0], systems, n=1)
     if not close:
         return f"systems with configs: {', '.join(systems)}"

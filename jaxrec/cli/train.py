@@ -60,4 +60,7 @@ def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
         return
     if quick:
         print(WARNING)
-    print(f"next: jaxrec eval {directory}")
+    # A system without `evaluate` is measured by `jaxrec compare` alone.
+    measured = hasattr(system_of(config), "evaluate")
+    word = next(word for word in arguments if word not in FLAGS)
+    print(f"next: jaxrec eval {directory}" if measured else f"next: jaxrec compare {word}")
