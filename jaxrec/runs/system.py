@@ -69,6 +69,9 @@ class System(Protocol):
     CONFIG: type
     INSTEAD: Mapping[str, str]
 
+    def resolve(self, config: Any) -> Any:
+        """Complete a config as its run directory holds it, such as with the shape of its base."""
+
     def train(self, config: Any, directory: Path, options: Options) -> None:
         """Check everything, train or resume, and write `train.json`."""
 
@@ -77,7 +80,8 @@ class System(Protocol):
 
         Returns:
           JSON-able: "heading", "protocol", "rows" and "comparisons" of the main table, and "lines"
-          of text; further tables by name in "tables".
+          of text; further tables by name in "tables". "values", metric to one value per user, lets
+          `jaxrec sweep` test systems that do not rank.
         """
 
     def rank(self, config: Any, directory: Path) -> "Measured":
