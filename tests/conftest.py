@@ -1,5 +1,6 @@
 """Test settings: strict promotion, where the real data lie, and one reason when they are absent."""
 
+import collections
 import gc
 import os
 from pathlib import Path
@@ -13,6 +14,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(100_000, 20, 100)
 
 DATA = Path(os.environ.get("JAXREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as slow the parameters of a test that come after the first `variants(N)`."""
+    counts = collections.Counter()
+    for item in items:
+        mark = item.get_closest_marker("variants")
+        if mark is not None:
+            function = item.nodeid.partition("[")[0]
+            counts[function] += 1
+            if counts[function] > mark.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", autouse=True)

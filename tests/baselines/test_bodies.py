@@ -354,6 +354,7 @@ def test_what_is_dropped_of_an_items_vector_is_missing_where_it_is_read_and_scor
         Bert4RecConfig(width=8, num_heads=2, max_items=5),
     ],
 )
+@pytest.mark.variants(2)
 def test_scores_do_not_depend_on_padding_or_on_the_other_rows(config):
     model = make_model(config, ITEMS)
     query = config.query(tokens_of(), ITEMS)

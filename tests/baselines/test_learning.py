@@ -76,6 +76,7 @@ QUICKEST = ("gru4rec", "caser")
     "name",
     [*QUICKEST, *(pytest.param(n, marks=pytest.mark.slow) for n in LEARNERS if n not in QUICKEST)],
 )
+@pytest.mark.variants(1)
 def test_learns_a_chain_far_above_popularity(name, tmp_path):
     # Nine times in ten the next item is the neighbour of the last one on a hidden ring.
     score, _ = trained(LEARNERS[name], tmp_path)

@@ -207,6 +207,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_exits_with_4_and_the_run_goes_on_afterwards(config_file, tmp_path):
     # A limit on file size fails every larger write as a full disk does.
     script = FULL_DISK.format(config=str(config_file), run=str(tmp_path / "run"))

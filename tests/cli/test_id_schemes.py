@@ -58,6 +58,7 @@ def arguments(home, scheme, run):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.variants(6)
 def test_ids_of_every_scheme_are_fitted_shown_and_saved(home, scheme, tmp_path, capsys):
     assert main(["ids", *arguments(home, scheme, tmp_path), *SCHEMES[scheme]]) == 0
     text = capsys.readouterr().out

@@ -100,6 +100,7 @@ def test_beams_as_wide_as_the_catalogue_rank_it_like_brute_force(shape, how, nor
 
 @pytest.mark.parametrize("normalize", ["codes", "legal"])
 @pytest.mark.parametrize("how", ["none", "allowed", "excluded"])
+@pytest.mark.variants(2)
 def test_a_catalogue_with_wide_nodes_is_ranked_like_brute_force(how, normalize):
     # More than 32 codes: two words of a bitmask a node; ragged levels.
     case = make_case(0, (40, 3, 2), 0.25, num_kv_heads=1)
@@ -161,6 +162,7 @@ FLAVOURS = {
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.variants(2)
 def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
     case = make_case(3, (5, 4, 3), 0.5, users=4, **FLAVOURS[flavour])
     model, params, tokens = case.model, case.params, case.tokens

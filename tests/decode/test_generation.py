@@ -63,6 +63,7 @@ def _hugging_face(theirs, prompts, **options):
 
 
 @pytest.mark.parametrize("name", MOST)
+@pytest.mark.variants(2)
 def test_greedy_text_is_that_of_hugging_face(name, tmp_path):
     most = MOST[name]
     pytest.importorskip("torch")

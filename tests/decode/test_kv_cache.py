@@ -118,6 +118,7 @@ def _without_padding(prompt, valid, new):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.variants(4)
 def test_one_token_at_a_time_equals_a_full_pass(flavour, side):
     model = CausalLM(dataclasses.replace(BASE, **FLAVOURS[flavour]))
     params = _params(model)
@@ -231,6 +232,7 @@ ENCODER_DECODERS = {
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("flavour", ENCODER_DECODERS)
+@pytest.mark.variants(2)
 def test_a_decoder_with_an_encoder_equals_its_full_pass(flavour, side):
     model = EncoderDecoder(dataclasses.replace(BASE, **ENCODER_DECODERS[flavour]))
     params = _params(model)

@@ -140,6 +140,7 @@ def test_buckets_are_powers_of_two(size, expected):
 
 
 @pytest.mark.parametrize("strategy", ["sample", "next_k"])
+@pytest.mark.variants(1)
 def test_other_lists_hold_no_item_twice_and_none_that_was_seen(strategy):
     histories = [items for items in _histories() if len(items) < 10][:4]
     ours = _recommender(strategy=strategy, beams=6, draws=Draws(count=20), next_beams=2)

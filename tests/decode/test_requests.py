@@ -68,6 +68,7 @@ def _check(case, found, beams, normalize="codes", allowed=None):
         ("encoder-decoder", "vocabulary", {"num_heads": 4, "num_kv_heads": 2}),
     ],
 )
+@pytest.mark.variants(3)
 def test_every_architecture_equals_a_textbook_beam_search(kind, normalize, flavour):
     case = make_case(0, (6, 5, 4), 0.5, kind=kind, **flavour)
     _check(case, _search(case, 6, normalize=normalize), 6, normalize)
@@ -102,6 +103,7 @@ def test_a_region_and_seen_items_narrow_a_request_together():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.variants(1)
 def test_users_packed_into_a_row_get_what_they_get_alone(kind):
     case = make_case(4, (5, 4, 3), 0.7, users=6, kind=kind, **RELATIVE)
     items, scores = _search(case, 7)

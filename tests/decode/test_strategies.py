@@ -53,6 +53,7 @@ def _diverse(case, logits, user, beams, groups, strength):
 
 @pytest.mark.parametrize(("sizes", "share"), [((6, 5, 4), 0.6), ((40, 40), 0.03)])
 @pytest.mark.parametrize("strength", [0.0, 0.7, 5.0])
+@pytest.mark.variants(1)
 def test_diverse_groups_equal_the_algorithm_over_python_tuples(sizes, share, strength):
     case = make_case(0, sizes, share)
     items, scores = _search(case, 6, Strategy(kind="diverse", groups=3, strength=strength))

@@ -95,6 +95,7 @@ def test_parameters_of_blocks_have_a_leading_axis_of_depth_and_differ_between_la
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.variants(1)
 def test_remat_changes_neither_loss_nor_gradient(dropout):
     config = dataclasses.replace(tiny_model(depth=3), dropout=dropout)
     _, params = _params(config)
@@ -169,6 +170,7 @@ def test_tokens_that_are_read_only_have_no_logits_and_the_loss_does_not_know_the
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.variants(1)
 def test_bfloat16_keeps_parameters_and_logits_in_float32_and_stays_close(flavour):
     exact = FLAVOURS[flavour]
     config = dataclasses.replace(exact, dtype="bfloat16")

@@ -31,6 +31,7 @@ def _quiet():
 
 
 @pytest.mark.parametrize("name", PEERS)
+@pytest.mark.variants(4)
 def test_outputs_equal_hugging_face_on_the_way_in_and_on_the_way_out(name, tmp_path):
     theirs = make_peer(name, tmp_path / "in")
     ours = import_model(tmp_path / "in")

@@ -67,6 +67,7 @@ def _torch_attention(torch, query, key, value, mask, bias=None, cap=None, kept=N
 @pytest.mark.parametrize(
     ("cap", "bias_rows"), [(None, None), (1.5, None), (None, 1), (1.5, 2)], ids=str
 )
+@pytest.mark.variants(4)
 def test_gradients_equal_those_of_torch(causal, cap, bias_rows, monkeypatch):
     # Blocks of three rows: the causal form of seven tokens has a full, a middle and a short one.
     torch = pytest.importorskip("torch")

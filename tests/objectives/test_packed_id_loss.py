@@ -62,6 +62,7 @@ def _assert_equal(ours, theirs, rtol=1e-5):
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.variants(2)
 def test_loss_and_gradients_equal_those_of_a_row_each(flavour):
     vocabulary, model, params, tokens_of = _case(**FLAVOURS[flavour])
     histories, run = _histories(), _with_gradient(model, vocabulary)

@@ -31,6 +31,7 @@ def test_the_formula_is_that_of_pytorch():
 
 
 @pytest.mark.parametrize("name", ["gpt2", "encoder-decoder", "encoder"])
+@pytest.mark.variants(1)
 def test_they_stand_between_a_sub_layers_output_and_the_residual_sum(name):
     """An adapter that only adds a vector is a bias of the sub-layer's last product."""
     case = tuned_case(name, mlp_bias=True)

@@ -23,6 +23,7 @@ def _targets(case):
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(2)
 def test_lora_on_every_layer_starts_bit_identical_to_the_base_and_moves_with_it(name):
     case = CASES[name]
     config = _targets(case)

@@ -72,6 +72,7 @@ SLOW = ("gemma3", "t5-1.1", "bert", "roberta-masked", "gpt2-classifier")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CASES]
 )
+@pytest.mark.variants(4)
 def test_adapters_of_peft_load_here_and_ours_load_there(name, pair, randomized, shifted, tmp_path):
     both = pair(name)
     config = peft.LoraConfig(task_type=task(name), **CASES[name])
@@ -168,6 +169,7 @@ def test_a_stabilized_rank_is_said_as_one(tuned, tmp_path):
         ("llama-classifier", "attention/value", "v_proj", 3),
     ],
 )
+@pytest.mark.variants(4)
 def test_the_modules_listed_fit_no_others(name, target, listed, count, tuned, tmp_path):
     both, trained = tuned(name, rank=2, targets=(target,))
     settings, tensors, theirs = exported(both, trained, tmp_path / "a")
@@ -261,6 +263,7 @@ FULL = {
 
 
 @pytest.mark.parametrize("name", FULL)
+@pytest.mark.variants(2)
 def test_parameters_trained_besides_are_modules_to_save(name, tuned, tmp_path):
     target = "mlp/up"
     both, trained = tuned(name, rank=2, targets=(target,))

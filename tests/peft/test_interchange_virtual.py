@@ -82,6 +82,7 @@ SLOW = ("qwen2", "gemma3")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in PREFIX]
 )
+@pytest.mark.variants(2)
 def test_prefixes_give_the_same_both_ways(name, exchange):
     both, _, settings = exchange(name, "prefix")
     c = both.ours.spec.config
@@ -98,6 +99,7 @@ def test_prefixes_of_classifiers_carry_the_head(name, exchange):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "bert-masked", "t5"])
+@pytest.mark.variants(2)
 def test_prompts_give_the_same_both_ways(name, exchange):
     _, _, settings = exchange(name, "prompt")
     assert settings["num_virtual_tokens"] == P

@@ -30,6 +30,7 @@ def _merged(case, config, noise=0.1):
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(2)
 def test_the_merged_model_computes_what_the_branches_do(name):
     case = tuned_case(name)
     params, merged = _merged(case, _config(name), noise=0.05)

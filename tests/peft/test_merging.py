@@ -52,6 +52,7 @@ def tuned(pair, shifted):
         ("qwen2", ("all",), False),
     ],
 )
+@pytest.mark.variants(2)
 def test_merged_exports_give_what_the_adapter_gives_in_peft(name, targets, tied, tuned, tmp_path):
     both, trained = tuned(name, *targets)
     if name == "llama":

@@ -79,6 +79,7 @@ def _silent(case, stack):
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(2)
 def test_a_prefix_that_nobody_looks_at_leaves_the_base(name):
     case = tuned_case(name, rope_theta=1e7)
     params = _silent(case, _node(case))
@@ -105,6 +106,7 @@ def test_a_prefix_of_the_encoder_that_nobody_looks_at_leaves_the_base():
 
 
 @pytest.mark.parametrize("name", ["llama", "encoder-decoder"])
+@pytest.mark.variants(1)
 def test_the_exported_table_is_what_the_network_makes(name):
     case = tuned_case(name)
     config = TuneConfig(method="prefix", virtual_tokens=P, prefix_hidden=7)

@@ -27,6 +27,7 @@ def _told(case):
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(2)
 def test_embeddings_of_real_tokens_are_these_tokens(name):
     case = tuned_case(name)
     found = case.outputs(_told(case))
@@ -36,6 +37,7 @@ def test_embeddings_of_real_tokens_are_these_tokens(name):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "encoder"])
+@pytest.mark.variants(1)
 def test_each_sequence_packed_into_a_row_reads_the_prompt_for_itself(name):
     """Rows of two sequences against each alone; token types and positions go with their tokens."""
     case = tuned_case(name)

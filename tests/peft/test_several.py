@@ -26,6 +26,7 @@ def _adapters(case):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "encoder-decoder"])
+@pytest.mark.variants(1)
 def test_a_weighted_sum_changes_kernels_by_the_weighted_sum_of_changes(name):
     case = tuned_case(name)
     one, two = _adapters(case)
@@ -74,6 +75,7 @@ def test_a_weighted_sum_is_that_of_peft():
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(2)
 def test_each_row_uses_its_own_adapter_or_the_base(name):
     case = tuned_case(name)
     tuned = _adapters(case)

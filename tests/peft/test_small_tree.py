@@ -66,6 +66,7 @@ def _expected(case, method):
 
 
 @pytest.mark.parametrize(("name", "method"), EVERY)
+@pytest.mark.variants(2)
 def test_the_small_tree_alone_is_differentiated_and_optimized(name, method):
     case = tuned_case(name)
     trainable, frozen = case.tuning(METHODS[method])

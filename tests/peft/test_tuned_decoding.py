@@ -34,6 +34,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("name", "method"), EVERY)
+@pytest.mark.variants(2)
 def test_decoding_step_by_step_equals_one_pass_over_all(name, method):
     case = tuned_case(name)
     params = case.variables(METHODS[method], 0.1)
@@ -76,6 +77,7 @@ def test_decoding_step_by_step_equals_one_pass_over_all(name, method):
 @pytest.mark.parametrize(
     ("name", "method"), [("gpt2", "prompt"), ("prefix", "prompt"), ("encoder-decoder", "prefix")]
 )
+@pytest.mark.variants(1)
 def test_text_is_what_full_passes_write_token_by_token(name, method):
     case = tuned_case(name)
     params = case.variables(METHODS[method], 0.3)

@@ -38,6 +38,7 @@ def _tuned(method, **flavour):
 
 
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
+@pytest.mark.variants(1)
 def test_the_recommender_puts_virtual_tokens_in_front_by_itself(method):
     case = _tuned(method, depth=5, **RELATIVE)
     codes = ItemCodes(codes=case.codes, sizes=case.vocabulary.sizes, scheme="random")

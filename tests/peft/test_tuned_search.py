@@ -74,6 +74,7 @@ def _check(case, items, scores, beams):
 
 
 @pytest.mark.parametrize(("kind", "method"), EVERY)
+@pytest.mark.variants(2)
 def test_a_tuned_model_searches_like_brute_force(kind, method):
     case = _case(kind, method)
     items, scores = _search(case, 7)
@@ -96,6 +97,7 @@ def test_an_encoder_with_a_prefix_hands_its_virtual_states_to_nobody():
         pytest.param("encoder-decoder", "prompt", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.variants(1)
 def test_users_packed_into_a_row_have_virtual_tokens_of_their_own(kind, method):
     case = _case(kind, method, users=6)
     alone = _search(case, 7)

@@ -55,6 +55,7 @@ def test_full_tuning_trains_everything_as_the_model_was(name):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["gpt2", "encoder-decoder", "encoder"])
+@pytest.mark.variants(4)
 def test_the_trees_are_disjoint_and_joined_they_are_the_model(name, method):
     case = tuned_case(name)
     config = METHODS[method]

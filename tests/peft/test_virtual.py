@@ -101,6 +101,7 @@ def test_more_sequences_than_there_is_room_for_are_refused():
         ("encoder-decoder", "prefix", Virtual(0, 3)),
     ],
 )
+@pytest.mark.variants(2)
 def test_a_models_variables_say_how_many_it_expects(name, method, expected):
     case = tuned_case(name)
     params = case.variables(METHODS[method])

@@ -120,6 +120,7 @@ def recorded_inputs(spec, variables, batches):
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(1)
 def test_statistics_are_those_of_the_inputs_in_a_run_of_the_whole_model(name):
     spec = SPECS[name]
     variables, batches = make_variables(spec), make_batches(spec)

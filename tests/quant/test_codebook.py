@@ -62,6 +62,7 @@ def test_codes_are_those_of_the_nearest_level(name):
 
 # Rows of whole blocks; rows that end within one; an odd number of weights.
 @pytest.mark.parametrize("shape", [(96, 256), (70, 96), (33, 21)])
+@pytest.mark.variants(1)
 def test_codes_and_scales_are_those_of_bitsandbytes(shape):
     weight = _weight(*shape)
     kernel = _quantize(weight, double=False)

@@ -29,6 +29,7 @@ def _adapter(spec):
         pytest.param("weights", "encoder_decoder", 2, marks=SLOW),
     ],
 )
+@pytest.mark.variants(1)
 def test_adapters_are_trained_over_stored_kernels(quantized, mixture, kind, depth):
     spec, stored, dense = quantized(mixture, kind, depth)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(4, 7, 30)), jnp.float32)

@@ -43,6 +43,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("kind", "depth"), KINDS)
+@pytest.mark.variants(1)
 def test_weights_alone_give_the_outputs_of_the_dense_model(quantized, kind, depth):
     spec, stored, dense = quantized("weights", kind, depth)
     apply = jax.jit(spec.build().apply)

@@ -62,6 +62,7 @@ def runner(spec):
 
 @pytest.mark.parametrize("alpha", [0.5, 0.85])
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.variants(3)
 def test_the_function_stays_and_every_norm_and_its_readers_change(name, alpha):
     spec = SPECS[name]
     variables, batches = make(spec)

@@ -95,6 +95,7 @@ def test_an_epoch_has_the_same_loss_packed_and_padded(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS[1:], ids=IDS[1:])
+@pytest.mark.variants(1)
 def test_a_run_learns_logs_its_padding_and_resumes_to_the_same_bits(
     tmp_path, layout, monkeypatch, capsys
 ):

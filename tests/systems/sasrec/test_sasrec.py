@@ -30,6 +30,7 @@ def by_hand(scores, histories, targets, removed):
     return {"hr@10": (places < 10).mean(), "ndcg@10": gains.mean()}
 
 
+@pytest.mark.slow
 def test_both_protocols_of_seen_items_are_measured(tmp_path):
     path = write_tiny_csv(tmp_path)
     data = DataConfig(

@@ -74,6 +74,7 @@ def finished(config_file):
     return directory
 
 
+@pytest.mark.slow
 def test_controls_stand_beside_the_model(finished):
     rows = json.loads((finished / "eval.json").read_text())["rows"]
     assert next(iter(rows)) == "model"
