@@ -106,7 +106,7 @@ def runs():
 
 
 @pytest.mark.parametrize(("name", "method"), EVERY)
-@pytest.mark.variants(1)
+@pytest.mark.slow
 def test_four_devices_train_and_decode_as_one(runs, name, method):
     one, four = runs[f"{name} {method}"]
     np.testing.assert_allclose(four["losses"], one["losses"], rtol=1e-5)

@@ -101,7 +101,7 @@ def results():
 
 
 @pytest.mark.parametrize("rules", ["tensor", "fsdp", "both"])
-@pytest.mark.variants(1)
+@pytest.mark.slow
 def test_a_split_model_computes_what_a_whole_one_does(results, rules):
     assert results["devices"] == 8
     found = results[rules]
