@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import resource
@@ -122,10 +123,11 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(tmp_path, unb
             time.sleep(0.01)
         stack.enter_context(files_of_at_most(300))
 
-    # Lines of metrics would not fit either; saves alone shall fail.
+    # Lines of metrics and of progress would not fit either; saves alone shall fail.
     config = dataclasses.replace(CONFIG, log_every=100)
     with (
         contextlib.ExitStack() as stack,
+        contextlib.redirect_stderr(io.StringIO()),
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(
             ResourceError, match=r"cannot save a checkpoint to .*checkpoints \(.*free space"
