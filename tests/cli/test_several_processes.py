@@ -15,6 +15,8 @@ from jaxrec.systems.generative.config import load_config
 from jaxrec.testing.launch import exit_codes, launch
 from jaxrec.train import read_metrics
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "import sys; from jaxrec.cli.main import main; sys.exit(main(sys.argv[1:]))"
 # What a machine gives another time; padding, which it does not, is compared.
 SPEED = {"step_seconds", "input_share", "tokens_per_second", "teraflops", "compiles"}

@@ -11,6 +11,8 @@ from jaxrec.ids import write_histories
 from jaxrec.testing import run_on_devices
 from jaxrec.testing.brute_force import MAX_ITEMS, level_logits, make_case, textbook_search
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("sharded_run.py")
 CASE = {"seed": 3, "sizes": (8, 6), "share": 0.7, "users": 8, "depth": 2, "tie_embeddings": False}
 MIXED = {"mesh": {"data": 4, "model": 2}, "rules": {"preset": "fsdp_tensor"}}

@@ -14,6 +14,8 @@ from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.peft import PrefixNetwork, TuneConfig, prefix, variables, virtual_of
 from jaxrec.testing.tuned import SPECS, tuned_case
 
+pytestmark = pytest.mark.slow
+
 P = 3
 TABLE = TuneConfig(method="prefix", virtual_tokens=P, prefix_hidden=0)
 

@@ -14,6 +14,8 @@ from jaxrec.core import ConfigError
 from jaxrec.peft import Lora, TuneConfig, combine, merge, route
 from jaxrec.testing.tuned import BATCH, SPECS, shaken, tuned_case
 
+pytestmark = pytest.mark.slow
+
 # Other ranks, scales and layers.
 FIRST = TuneConfig(method="lora", rank=2, alpha=3.0, targets=("query", "value", "mlp/up"))
 SECOND = TuneConfig(method="lora", rank=3, alpha=1.0, targets=("query", "mlp/down"))

@@ -20,6 +20,8 @@ from jaxrec.testing.brute_force import (
 )
 from jaxrec.testing.tuned import METHODS, shaken
 
+pytestmark = pytest.mark.slow
+
 SIZES = (5, 4)
 RELATIVE = {"positions": "relative", "relative_buckets": 8, "relative_distance": 10}
 # Each kind and each method once in every run, the rest in long ones.

@@ -24,6 +24,8 @@ from jaxrec.quant import (
 from jaxrec.quant.calibration import GRAM
 from jaxrec.quant.layers import walk
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"vocab_size": 30, "width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
 SPECS = {
     "gemma": ModelSpec(

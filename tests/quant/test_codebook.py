@@ -12,6 +12,8 @@ from jaxrec.quant import CodebookConfig, UniformConfig, bits_per_parameter
 from jaxrec.quant.blocks import compress_scales, expand_scales
 from jaxrec.quant.codebooks import dynamic_levels, levels_of, look_up, nearest_code
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 theirs = pytest.importorskip("bitsandbytes.functional")
 

@@ -13,6 +13,8 @@ from jaxrec.nn import TUNED, kernel_specs
 from jaxrec.peft import LoraConfig, lora
 from jaxrec.quant import CodebookConfig, LlmInt8Config, UniformConfig, quantize_params
 
+pytestmark = pytest.mark.slow
+
 SLOW = pytest.mark.slow
 
 

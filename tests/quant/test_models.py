@@ -23,6 +23,8 @@ from jaxrec.nn import StoredKernel, kernel_specs
 from jaxrec.quant import UniformConfig, quantize_params
 from jaxrec.testing import random_params, tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def _tokens(kind="causal"):
     rng = np.random.default_rng(0)

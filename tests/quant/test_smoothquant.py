@@ -16,6 +16,8 @@ from jaxrec.peft import LoraConfig, lora
 from jaxrec.quant import UniformConfig, input_ranges, quantize_params, smooth
 from jaxrec.quant.smoothquant import fold
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"vocab_size": 30, "width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
 SPECS = {
     "llama": ModelSpec("causal", TransformerConfig(**SMALL)),

@@ -22,6 +22,8 @@ from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.texts import Datum, ask, find_tasks
 from jaxrec.train import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
