@@ -5,7 +5,7 @@
 PATH is a causal language model with its tokenizer: a GGUF file, a directory of Hugging Face or one
 that `jaxrec import-hf` wrote.
 
-Cost with SmolLM2-135M: 37 TFLOP in products, 1.6 GiB. It has not been run on these test questions:
+Cost with SmolLM2-135M: 37 TFLOP in products, 1.6 GiB. Its AUC on these test questions is unknown:
 on 160 of them `tools/bench tune_llm`, with half the steps, has an AUC of .652 [.506, .747],
 untuned .331, and the number of liked titles .771.
 """

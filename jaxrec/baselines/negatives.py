@@ -1,4 +1,4 @@
-"""Negative sampling: items that a user has not met, all with equal probability."""
+"""Negative sampling: unseen items of a user, all with equal probability."""
 
 import itertools
 
@@ -11,8 +11,8 @@ from jaxrec.data import Windows
 class Unseen:
     """Draws unseen items for many users at once, without rejection.
 
-    The r-th item that a user has not met follows those met items m_k, in ascending order and
-    counted from k = 0, for which m_k - k <= r. With a separate range of numbers for each user these
+    Let m_0 < m_1 < ... be the items that a user has seen. The r-th unseen item comes after exactly
+    those m_k for which m_k - k <= r. With a separate range of numbers for each user these
     bounds are one ascending array, so one binary search serves a whole batch.
     """
 

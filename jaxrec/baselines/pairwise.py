@@ -31,7 +31,7 @@ class PairwiseConfig(abc.ABC):
     """Settings of all baselines over pairs.
 
     Attributes:
-      negatives: number of items drawn for every interaction that the user has not met.
+      negatives: number of unseen items of the user drawn for every interaction.
       train: optimizer and schedule; a batch consists of interactions.
     """
 
@@ -98,7 +98,7 @@ def fit_pairwise(
 
 
 def _batches(config: PairwiseConfig, windows: Windows, num_items: int) -> Any:
-    """Interactions in random order, each with items that its user has not met."""
+    """Interactions in random order, each with unseen items of its user."""
     items, unseen = windows.items, Unseen(windows, num_items)
     counts = np.diff(windows.offsets)
     user = np.repeat(np.arange(len(counts), dtype=np.int32), counts)

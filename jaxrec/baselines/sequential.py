@@ -159,7 +159,7 @@ def fixed_arrays(
 def _batches(
     config: SequentialConfig, windows: Windows, num_items: int
 ) -> tuple[Any, list[dict[str, jax.ShapeDtypeStruct]]]:
-    """Histories as tokens and, if the objective reads them, items that the users have not met.
+    """Histories as tokens and, if the objective reads them, unseen items of the users.
 
     The windows hold numbers of interactions, not items, because these also identify the user.
 

@@ -32,8 +32,8 @@ class SequentialConfig(abc.ABC):
         is missing wherever a batch reads the item and wherever it scores the item.
       init_std: initial standard deviation of learned item vectors; 0 means D^-1/2.
       tied: score items with the vectors that are read, instead of with a separate table.
-      objective: "cross_entropy" over the whole catalogue; "bce" or "bpr" with items that the user
-        has not met; "sampled_softmax" over the target and drawn items; "contrastive", a softmax
+      objective: "cross_entropy" over the whole catalogue; "bce" or "bpr" with unseen items
+        of the user; "sampled_softmax" over the target and drawn items; "contrastive", a softmax
         over the target and the targets of the batch's other predictions (InfoNCE, see
         `objectives.info_nce`).
       negatives: number of items drawn, for each prediction ("bce", "bpr") or once for the whole

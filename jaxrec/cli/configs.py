@@ -95,7 +95,7 @@ def config_name(path: Path) -> str:
     """What a config is called in tables: its path below a directory `configs`, else its stem.
 
     Example:
-      >>> config_name(Path("configs/tiger/beauty.py")), config_name(Path("/home/me/mine.py"))
+      >>> config_name(Path("configs/tiger/beauty.py")), config_name(Path("own/mine.py"))
       ('tiger/beauty', 'mine')
     """
     parts = path.with_suffix("").parts

@@ -1,4 +1,4 @@
-"""GPTQ: weights not yet rounded compensate the errors of those that are (Frantar et al. 2022).
+"""GPTQ: later weights compensate the rounding errors of earlier ones (Frantar et al. 2022).
 
 For each layer, GPTQ lowers the mean of ||x W - x Q||^2 over calibration inputs x, whose second
 derivative is H = 2/n sum x x'. Input channels are rounded one after another: when the weights w of

@@ -1,7 +1,7 @@
 """The data behind the prompts of a leave-one-out data set, and how a datum of it is written.
 
 Training prompts only say what the training part says: histories are beginnings of it, and targets
-lie in it. Items that are shown as ones that a user has not met may well be the held-out ones.
+lie in it. Items shown as unseen by a user may include the held-out ones.
 Ratings and reviews have a random split of their own; its training part leaves out the held-out
 pairs of the other tasks.
 """
@@ -138,7 +138,7 @@ def draw_others(
     pool = np.flatnonzero(free)
     if len(pool) < count:
         raise ConfigError(
-            f"a prompt offers {count} items that its user has not met, and only {len(pool)} of "
+            f"a prompt offers {count} items that its user has not seen, and only {len(pool)} of "
             f"{num_items} are left; lower candidates"
         )
     return rng.choice(pool, count, replace=False)

@@ -28,7 +28,7 @@ def test_a_name_is_found_from_any_directory_and_a_path_from_its_own(tmp_path, mo
     [
         ("configs/tiger/beauty.py", "tiger/beauty", "tiger-beauty"),
         ("/a/configs/b/configs/quickstart.py", "quickstart", "quickstart"),
-        ("/home/me/mine.py", "mine", "mine"),
+        ("/a/own/mine.py", "mine", "mine"),
         ("configs.py", "configs", "configs"),
     ],
 )
