@@ -1,6 +1,7 @@
 """The description of a model, its kind and config, from which module and shapes follow."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -74,17 +75,24 @@ class ModelSpec:
 
     def shapes(self) -> Any:
         """Return the shapes of the parameters, boxed with their axis names; allocates nothing."""
-        tokens = jnp.zeros((1, 2), jnp.int32)
-        inputs = [tokens, tokens == 0]
-        if self.kind == "encoder_decoder":
-            inputs = [*inputs, *inputs]
-        variables = jax.eval_shape(self.build().init, jax.random.key(0), *inputs)
-        return {"params": variables["params"]}
+        # A copy of the dicts, for the caller to keep: the leaves cannot change.
+        return jax.tree.map(lambda leaf: leaf, _shapes(self))
 
     def flat_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every leaf by its path, which omits the leading "params"."""
         tree = nn.meta.unbox(self.shapes())["params"]
         return {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(spec: ModelSpec) -> Any:
+    """Trace the module's `init` once a spec: that takes a second for some, and each step asks."""
+    tokens = jnp.zeros((1, 2), jnp.int32)
+    inputs = [tokens, tokens == 0]
+    if spec.kind == "encoder_decoder":
+        inputs = [*inputs, *inputs]
+    variables = jax.eval_shape(spec.build().init, jax.random.key(0), *inputs)
+    return {"params": variables["params"]}
 
 
 def init_function(model: CausalLM | EncoderDecoder) -> Callable[[jax.Array], Any]:
