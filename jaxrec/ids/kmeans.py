@@ -5,8 +5,9 @@ Shapes: `I` vectors, `D` their width, `C` centroids.
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,14 @@ from jaxrec.ids.kmeans_device import fit_on_device
 
 # Rows per centroid to fit on; more rows barely move the centroids (faiss uses the same limit).
 _ROWS_PER_CENTROID = 256
-# For inputs of so many numbers, one short run in float32 is within a percent of the best of three.
-_LARGE, _LARGE_ITERATIONS = 1 << 20, 25
+# Up to so many numbers the best of several runs in float64 is kept: it takes little time. Above,
+# one run in float32 has the distortion of faiss, within a percent, at up to twice its time.
+_SMALL, _ITERATIONS, _SEED_ROWS = 1 << 14, 15, 8
+# Above so many numbers seeds are chosen with more care, on the accelerator if there is one.
+_LARGE, _LARGE_ITERATIONS, _LARGE_SEED_ROWS = 1 << 20, 25, 16
 _MOST_DISTINCT = 1 << 14
-# Rows per centroid among which the seeds of a large input are drawn.
-_SEED_ROWS = 16
+# Rows whose distances fit the cache.
+_CHUNK = 2048
 
 
 def fit_centroids(
@@ -30,9 +34,9 @@ def fit_centroids(
 ) -> np.ndarray:
     """Return centroids, float64 [c, D], with c = min(size, distinct vectors).
 
-    The best of `restarts` runs from k-means++ seeds is kept. Large inputs get one run in float32.
-    If there are more than 256 rows per centroid, a sample of them is used. Equal input and seed
-    give equal centroids.
+    The best of `restarts` runs from k-means++ seeds is kept. Inputs of more than 16,384 numbers get
+    one run in float32. If there are more than 256 rows per centroid, a sample of them is used.
+    Equal input and seed give equal centroids.
     """
     return fit_many([vectors], [size], [seed], restarts, iterations)[0]
 
@@ -49,13 +53,24 @@ def fit_many(
     def fit(job: tuple[np.ndarray, int, int]) -> np.ndarray:
         return _fit(*job, restarts, iterations)
 
-    jobs = list(zip(parts, sizes, seeds, strict=True))
-    # Fits run in parallel with one thread each. OpenMP's limit applies per calling thread.
+    return _parallel(fit, list(zip(parts, sizes, seeds, strict=True)))
+
+
+def refine_many(
+    parts: Sequence[np.ndarray], books: Sequence[np.ndarray], iterations: int
+) -> list[np.ndarray]:
+    """Return the centroids of several sets of vectors after more steps, in parallel."""
+    jobs = list(zip(parts, books, strict=True))
+    return _parallel(lambda job: refine(job[0], job[1], iterations), jobs)
+
+
+def _parallel(work: Callable[[Any], np.ndarray], jobs: Sequence[Any]) -> list[np.ndarray]:
+    """Run jobs in parallel with one thread each. OpenMP's limit applies per calling thread."""
     with (
         one_thread("sklearn.cluster"),
         ThreadPoolExecutor(os.cpu_count(), initializer=one_thread) as pool,
     ):
-        return list(pool.map(fit, jobs))
+        return list(pool.map(work, jobs))
 
 
 def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: int) -> np.ndarray:
@@ -67,18 +82,22 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
     if len(vectors) > _ROWS_PER_CENTROID * size:
         chosen = rng.choice(len(vectors), _ROWS_PER_CENTROID * size, replace=False)
         vectors = vectors[np.sort(chosen)]
-    large = vectors.size > _LARGE
-    vectors = vectors.astype(np.float32 if large else np.float64)
-    if len(vectors) <= _MOST_DISTINCT or not large:
+    small, large = vectors.size <= _SMALL, vectors.size > _LARGE
+    vectors = vectors.astype(np.float64 if small else np.float32)
+    if len(vectors) <= _MOST_DISTINCT:
         distinct = np.unique(vectors, axis=0)
         if len(distinct) <= size:
             return distinct.astype(np.float64)
-    if large:
-        iterations = min(iterations, _LARGE_ITERATIONS)
-        if jax.default_backend() == "cpu":
-            return _lloyd(vectors, size, rng, iterations).astype(np.float64)
-        key = jax.random.key(int(rng.integers(2**31)))
+    if large and jax.default_backend() != "cpu":
+        iterations, key = (
+            min(iterations, _LARGE_ITERATIONS),
+            jax.random.key(int(rng.integers(2**31))),
+        )
         return np.asarray(fit_on_device(jnp.asarray(vectors), size, key, iterations), np.float64)
+    if not small:
+        seeds = _seeds(vectors, size, rng, large)
+        iterations = min(iterations, _LARGE_ITERATIONS if large else _ITERATIONS)
+        return refine(vectors, seeds, iterations).astype(np.float64)
     model = KMeans(
         n_clusters=size,
         n_init=restarts,
@@ -91,26 +110,38 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
     return model.cluster_centers_.astype(np.float64)
 
 
-def _lloyd(vectors: np.ndarray, size: int, rng: np.random.Generator, iterations: int) -> np.ndarray:
-    """Return centroids float32 [C, D] of float32 vectors, from k-means++ seeds among some rows.
-
-    This is several times faster than scikit-learn, which reads the rows once for each centroid.
-    """
-    from scipy.sparse import csr_array
+def _seeds(vectors: np.ndarray, size: int, rng: np.random.Generator, large: bool) -> np.ndarray:
+    """Return k-means++ seeds float32 [C, D], drawn among some rows: each draw reads all of them."""
     from sklearn.cluster import kmeans_plusplus
 
-    few = rng.choice(len(vectors), min(len(vectors), _SEED_ROWS * size), replace=False)
+    rows = (_LARGE_SEED_ROWS if large else _SEED_ROWS) * size
+    few = rng.choice(len(vectors), min(len(vectors), rows), replace=False)
+    # Several draws a seed, of which the best is kept, cost more than they save in a middling input.
+    tries = None if large else 1
     seed = int(rng.integers(2**31))
-    centroids = kmeans_plusplus(vectors[few], size, random_state=seed)[0]
-    rows = np.arange(len(vectors))
+    return kmeans_plusplus(vectors[few], size, random_state=seed, n_local_trials=tries)[0]
+
+
+def refine(vectors: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndarray:
+    """Return centroids float32 [C, D] after Lloyd steps in float32, fewer if nothing moves.
+
+    This is several times faster than scikit-learn, which reads the rows once for each centroid. A
+    centroid without rows moves to the row that is farthest from its own centroid.
+    """
+    from scipy.sparse import csr_array
+
+    vectors = np.asarray(vectors, np.float32)
+    centroids = np.asarray(centroids, np.float32)
+    rows, size, before = np.arange(len(vectors)), len(centroids), None
     for _ in range(iterations):
-        code = nearest(vectors, centroids)
-        count = np.bincount(code, minlength=size)
+        code = nearest(vectors, centroids, np.float32)
+        if before is not None and np.array_equal(code, before):
+            break
+        before, count = code, np.bincount(code, minlength=size)
         member = csr_array((np.ones(len(rows), np.float32), (code, rows)), (size, len(rows)))
         centroids = (member @ vectors) / np.maximum(count, 1)[:, None].astype(np.float32)
         empty = np.flatnonzero(count == 0)
         if len(empty):
-            # An empty centroid moves to the row that is farthest from its own centroid.
             away = ((vectors - centroids[code]) ** 2).sum(axis=1)
             centroids[empty] = vectors[np.argsort(-away, kind="stable")[: len(empty)]]
     return centroids
@@ -125,20 +156,24 @@ def squared_distances(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.maximum(norms - 2 * cross, 0.0)
 
 
-def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 8192) -> np.ndarray:
+def nearest(vectors: np.ndarray, centroids: np.ndarray, dtype: Any = None) -> np.ndarray:
     """Return int32 [I], the nearest centroid of each vector; ties go to the lower number.
 
-    Large inputs are compared in float32. The distances of one chunk fit the cache.
+    Args:
+      vectors: [I, D].
+      centroids: [C, D].
+      dtype: in which to compare; by default float64, and float32 for large inputs.
     """
-    dtype = np.float32 if np.size(vectors) > _LARGE else np.float64
+    dtype = dtype or (np.float32 if np.size(vectors) > _LARGE else np.float64)
     centroids = np.asarray(centroids, dtype)
     # ||x||^2 is the same for all centroids.
     halves = (centroids**2).sum(axis=1) / 2
     out = np.empty(len(vectors), np.int32)
-    for begin in range(0, len(vectors), chunk):
-        part = slice(begin, begin + chunk)
-        cross = np.asarray(vectors[part], dtype) @ centroids.T
-        out[part] = (halves[None, :] - cross).argmin(axis=1)
+    for begin in range(0, len(vectors), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        near = np.asarray(vectors[part], dtype) @ centroids.T
+        near -= halves
+        out[part] = near.argmax(axis=1)
     return out
 
 

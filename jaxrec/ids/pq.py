@@ -16,10 +16,18 @@ import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
-from jaxrec.ids.kmeans import check_vectors, fit_many, nearest, squared_distances
+from jaxrec.ids.kmeans import (
+    check_vectors,
+    fit_many,
+    nearest,
+    refine_many,
+    squared_distances,
+)
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Rotation = Literal["none", "balanced", "opq"]
+# Rows on which a rotation is fitted, and Lloyd steps between two changes of it.
+_ROTATION_ROWS, _STEPS_A_ROTATION = 1 << 16, 2
 
 
 def fit(
@@ -30,7 +38,7 @@ def fit(
     seed: int = 0,
     rotate: Rotation = "none",
     restarts: int = 3,
-    opq_iterations: int = 10,
+    opq_iterations: int = 20,
 ) -> ItemCodes:
     """Return the PQ codes of vectors [I, D]; IDs may collide, which `ids.repair` repairs.
 
@@ -191,12 +199,23 @@ def _opq_rotation(
     centred: np.ndarray, rotation: np.ndarray, sizes: Sequence[int], seed: int, iterations: int
 ) -> np.ndarray:
     """Alternate: quantize X R to get Y, then minimize ||X R - Y|| by R = U V^T from svd(X^T Y)."""
+    if len(centred) > _ROTATION_ROWS:
+        chosen = np.random.default_rng(seed).choice(len(centred), _ROTATION_ROWS, replace=False)
+        centred = centred[np.sort(chosen)]
+    centred = centred.astype(np.float32)
+    books: list[np.ndarray] = []
     for _ in range(iterations):
-        parts = _segments(centred @ rotation, len(sizes))
-        seeds = [seed + level for level in range(len(sizes))]
-        # Few iterations suffice between two changes of the rotation.
-        books = fit_many(parts, sizes, seeds, restarts=1, iterations=10)
-        quantized = [book[nearest(part, book)] for part, book in zip(parts, books, strict=True)]
-        u, _, vt = np.linalg.svd(centred.T @ np.concatenate(quantized, axis=1))
+        parts = _segments(centred @ rotation.astype(np.float32), len(sizes))
+        if books:
+            # The rotation has moved a little, and so have the centroids.
+            books = refine_many(parts, books, _STEPS_A_ROTATION)
+        else:
+            seeds = [seed + level for level in range(len(sizes))]
+            books = fit_many(parts, sizes, seeds, restarts=1, iterations=10)
+        quantized = [
+            book[nearest(part, book, np.float32)] for part, book in zip(parts, books, strict=True)
+        ]
+        product = centred.T @ np.concatenate(quantized, axis=1).astype(np.float32)
+        u, _, vt = np.linalg.svd(product.astype(np.float64))
         rotation = u @ vt
     return rotation
