@@ -52,8 +52,7 @@ def find_config(word: str) -> Path:
         Outside a checkout, "configs/tiger/beauty.py" is the file that comes with jaxrec.
 
     Raises:
-      ConfigError: a file of another kind.
-      DataError: no such config; the message lists near ones.
+      ConfigError: no such config, where the message lists near ones, or a file of another kind.
 
     Example:
       >>> find_config("quickstart").name
@@ -68,27 +67,43 @@ def find_config(word: str) -> Path:
         return names[config_name(path)]
     if path.is_file():
         raise ConfigError(f"{word} is no Python file; a config file ends in {_SUFFIX}")
+    if path.is_dir():
+        raise ConfigError(
+            f"{word} is a directory, and a config is needed: its name (jaxrec list configs) or a "
+            f"file that ends in {_SUFFIX}"
+        )
     if path.suffix == _SUFFIX:
         beside = sorted(map(str, path.parent.glob(f"*{_SUFFIX}"))) if path.parent.is_dir() else []
         hint = nearest(path.stem, [Path(file).stem for file in beside])
         hint = nearest(word, beside) if hint else nearest(config_name(path), names)
-        there = ", ".join(beside) or "no config files"
-        raise DataError(f"no config file {word}{hint}; in {path.parent}: {there}")
+        listing = f"in {path.parent}: {', '.join(beside) or 'no config files'}"
+        raise ConfigError(f"no config file {word}{_then(hint, listing)}")
     near = "" if any(name.split("/")[-1] == word for name in names) else nearest(word, names)
-    raise DataError(f"no config {word!r}{near}; {_near(word, names)} (all: jaxrec list configs)")
+    raise ConfigError(f"no config {word!r}{_then(near, _near(word, names, bool(near)))}")
 
 
-def _near(word: str, names: Iterable[str]) -> str:
-    """The configs of the system that the word names or nearly names, else all systems."""
-    systems = sorted({name.split("/")[0] for name in names})
+def _then(near: str, listing: str) -> str:
+    """What `nearest` suggests as a question, then the listing as a sentence of its own."""
+    return f"{near} {listing[0].upper()}{listing[1:]}" if near else f"; {listing}"
+
+
+def _near(word: str, names: Iterable[str], suggested: bool) -> str:
+    """The configs of the system that the word names or nearly names, else all systems.
+
+    Where one config was suggested already, no list of systems is needed.
+    """
+    names = list(names)
+    systems = sorted({name.split("/")[0] for name in names if "/" in name})
     alike = [name for name in names if name.split("/")[-1] == word]
     if alike:
-        return f"configs of that name: {', '.join(alike)}"
+        return f"configs of that name: {', '.join(alike)} (all: jaxrec list configs)"
     close = difflib.get_close_matches(word.split("/")[0], systems, n=1)
-    if not close:
-        return f"systems with configs: {', '.join(systems)}"
-    listed = ", ".join(name for name in names if name.split("/")[0] == close[0])
-    return f"configs of {close[0]}: {listed}"
+    if close:
+        listed = ", ".join(name for name in names if name.split("/")[0] == close[0])
+        return f"configs of {close[0]}: {listed} (all: jaxrec list configs)"
+    if suggested:
+        return "all configs: jaxrec list configs"
+    return f"systems with configs: {', '.join(systems)} (all configs: jaxrec list configs)"
 
 
 def config_name(path: Path) -> str:
