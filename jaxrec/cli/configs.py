@@ -6,6 +6,8 @@ beside the package in a checkout, and inside the package once it is installed fr
 
 import ast
 import difflib
+import shlex
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -137,8 +139,50 @@ def describe_config(path: Path) -> tuple[str, list[str]]:
       >>> commands
       ['train', 'sweep']
     """
-    tree = ast.parse(path.read_text())
+    tree = _parse(path)
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     commands = {"train": "get_config", "sweep": "get_sweep"}
     about = (ast.get_docstring(tree) or "").split("\n")[0]
     return about, [command for command, name in commands.items() if name in functions]
+
+
+def copied(path: Path, name: str, target: Path) -> str:
+    r"""The text of a config file under a header that belongs to its copy.
+
+    The commands and results in the original's header are those of the original, so they stay out.
+
+    Args:
+      path: the original.
+      name: what the user called it.
+      target: where the copy will be.
+
+    Raises:
+      ConfigError: the original is no Python file that can be parsed.
+
+    Example:
+      >>> text = copied(find_config("quickstart"), "quickstart", Path("mine.py"))
+      >>> print(text.split("\n\n")[1])
+          jaxrec train mine.py
+          jaxrec eval runs/mine
+    """
+    tree, lines = _parse(path), path.read_text(encoding="utf-8").splitlines(keepends=True)
+    about, commands = describe_config(path)
+    word, run = shlex.quote(str(target)), shlex.quote(f"runs/{run_name(target)}")
+    known = {
+        "train": f"    jaxrec train {word}\n    jaxrec eval {run}",
+        "sweep": f"    jaxrec sweep {word}",
+    }
+    body = [f"Copied from {name}.", "\n".join(known[command] for command in commands)]
+    body += [textwrap.fill(f"The original: {about}", 100)] if about else []
+    text = "\n\n".join(body).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    start = end = 0
+    if ast.get_docstring(tree) is not None:
+        start, end = tree.body[0].lineno - 1, tree.body[0].end_lineno or 0
+    return "".join([*lines[:start], f'"""{text}\n"""\n', *lines[end:]])
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}; mend the file") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.run_argument import check_no_config, read_run
 from jaxrec.core import ConfigError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def run(arguments: list[str]) -> None:
     from jaxrec.models import check_free
     from jaxrec.runs import open_any
 
+    if not options.model.exists():
+        check_no_config(options.model)
     check_free(options.out)
     if options.to == "peft":
         _export_adapter(options)
@@ -85,9 +88,9 @@ def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
 def _export_adapter(options: Arguments) -> None:
     """Write what a tuned run trained, and its base unless `--base` names one."""
     from jaxrec.peft import save_peft
-    from jaxrec.runs import load_run, offered
+    from jaxrec.runs import offered
 
-    config = load_run(options.model)
+    config = read_run(options.model)
     opened, trained, tune = offered(config, "open_adapter")(config, options.model)
     base = options.base or str(options.out / "base")
     save_peft(opened.model, trained, options.out, rank_stabilized=tune.rank_stabilized, base=base)

@@ -7,9 +7,10 @@ from typing import Annotated, cast
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.run_argument import read_run
 from jaxrec.core import write_text
 from jaxrec.eval import RunParts, model_card, render
-from jaxrec.runs import load_run, offered
+from jaxrec.runs import offered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,5 +47,5 @@ def read_parts(directory: Path) -> RunParts:
       ConfigError: a run of a system without a report.
       DataError: no run there, or a damaged file.
     """
-    config = load_run(directory)
+    config = read_run(directory)
     return cast(RunParts, offered(config, "report")(config, directory))
