@@ -1,7 +1,7 @@
 """`jaxrec compare CONFIG|RUN ...`: several systems on one data set, in one table.
 
-Configs are trained and measured below `--run-dir`, once per seed; a trained run is ranked in its own
-directory, unless `jaxrec eval` did so before.
+Configs are trained and measured below `--run-dir`, once per seed. A trained run is ranked in its
+own directory, unless `jaxrec eval` did so before.
 """
 
 import dataclasses

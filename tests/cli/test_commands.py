@@ -150,7 +150,7 @@ def test_a_bad_config_file_is_named_with_the_fix(tmp_path, capsys, text, words):
 
 def test_a_missing_config_file_names_the_nearest(config_file, capsys):
     wrong = config_file.with_name("tinny.py")
-    fails(["train", str(wrong)], capsys, 3, "tinny.py", "did you mean", "tiny.py")
+    fails(["train", str(wrong)], capsys, 2, "tinny.py", "did you mean", "tiny.py")
 
 
 def test_an_unknown_user_and_too_long_a_list_are_named(finished, capsys):
