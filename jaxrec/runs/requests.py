@@ -95,7 +95,7 @@ def find_user(user_ids: np.ndarray, user: str, data: str) -> int:
     if not len(rows):
         # Every number is near some other one, so near numbers help nobody.
         close = [] if user.isdigit() else difflib.get_close_matches(user, users, n=1, cutoff=0.8)
-        near = f", did you mean {close[0]!r}? It" if close else "; it"
+        near = f", did you mean {str(close[0])!r}? It" if close else "; it"
         some = ", ".join(some_users(users, 3))
         raise ConfigError(
             f"no user {user!r} in {data}{near} has {len(users):,} users, such as {some} (more: "

@@ -128,7 +128,7 @@ def test_a_copy_of_any_file_has_its_code_and_commands_that_can_be_typed(
         [ast.dump(node) for node in tree.body if not isinstance(node, ast.Expr)] for tree in trees
     ]
     assert bodies[0] == bodies[1]
-    header = ast.get_docstring(trees[1]).splitlines()
+    header = ast.get_docstring(trees[1], clean=False).splitlines()
     typed = [shlex.split(line) for line in header if line.startswith("    jaxrec")]
     assert typed[0][1] in ("train", "sweep") and typed[0][2:] == [name]
     assert capsys.readouterr().out.splitlines()[-1].endswith(shlex.join(typed[0]))
