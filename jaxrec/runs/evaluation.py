@@ -33,6 +33,11 @@ def evaluate_run(
     """
     names = configured_baselines(config) if baselines is None else tuple(baselines)
     check_baselines(config, names)
+    if baselines and not getattr(config, "ranks", True):
+        raise ConfigError(
+            f"this run ranks no catalogue, so no baselines can stand beside it, got "
+            f"{', '.join(names)}; leave them out"
+        )
     if _only_ranks(config):
         report = _evaluate_ranking(config, directory, names)
     else:
