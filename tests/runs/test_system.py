@@ -11,6 +11,7 @@ from jaxrec.core import ConfigError
 from jaxrec.data import leave_one_out
 from jaxrec.data.dataset import Dataset
 from jaxrec.runs.directory import load_run
+from jaxrec.runs.evaluation import check_baselines, evaluate_run
 from jaxrec.runs.quick import make_quick
 from jaxrec.runs.requests import (
     RecommendRequest,
@@ -20,6 +21,7 @@ from jaxrec.runs.requests import (
     whole_history,
 )
 from jaxrec.runs.system import config_class, offered, short_name, system_names, system_of
+from jaxrec.systems.p5 import P5Config
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.systems.tallrec import TallrecConfig
 from jaxrec.systems.vqrec import VqRecConfig
@@ -160,3 +162,19 @@ def test_unread_settings_are_refused_left_alone_by_quick_runs_and_dropped_from_o
         settings["model"] |= {"train": {"steps": 100, "lr": 0.5}}
         (tmp_path / "config.json").write_text(json.dumps(settings))
         assert load_run(tmp_path) == kind()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, able in OFFERS.items() if "rank" in able))
+def test_every_system_that_ranks_takes_baselines_that_its_config_does_not_name(name):
+    config = config_class(name)()
+    check_baselines(config, ["als", "markov"])
+    with pytest.raises(ConfigError, match="'markof'"):
+        check_baselines(config, ["markof"])
+
+
+def test_a_run_without_a_ranking_takes_none(tmp_path):
+    config = P5Config(tasks=("rating",), rows=(128,))
+    with pytest.raises(ConfigError, match="ranks no catalogue, .* got markov; leave them out"):
+        evaluate_run(config, tmp_path, ["markov"])
+    with pytest.raises(ConfigError, match=r"TrainConfig has no baselines .* got markov"):
+        check_baselines(TrainConfig(), ["markov"])
