@@ -174,7 +174,7 @@ def test_every_system_that_ranks_takes_baselines_that_its_config_does_not_name(n
 
 def test_a_run_without_a_ranking_takes_none(tmp_path):
     config = P5Config(tasks=("rating",), rows=(128,))
-    with pytest.raises(ConfigError, match="ranks no catalogue, .* got markov; leave them out"):
+    with pytest.raises(ConfigError, match=r"ranks no catalogue, .* got markov; leave them out"):
         evaluate_run(config, tmp_path, ["markov"])
     with pytest.raises(ConfigError, match=r"TrainConfig has no baselines .* got markov"):
         check_baselines(TrainConfig(), ["markov"])
