@@ -15,7 +15,7 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.configs import config_name, config_names, find_config
 from jaxrec.cli.loading import load_config_file
-from jaxrec.core import ConfigError, locked, to_json, write_text
+from jaxrec.core import ConfigError, locked, nearest, to_json, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import (
@@ -28,6 +28,7 @@ from jaxrec.runs import (
     is_quick,
     load_run,
     marked,
+    near_run,
     protocol_of,
     resolved,
 )
@@ -145,6 +146,12 @@ def _systems(words: tuple[str, ...], quick: bool) -> dict[str, System]:
             compare.check_config(name, system.config)
             compare.check_trained(path)
         else:
+            if path.suffix != ".py" and not path.is_file() and word not in config_names():
+                near = nearest(word, config_names()) or near_run(path)
+                known = "onfigs: jaxrec list configs; runs: the directories that --run-dir named"
+                raise ConfigError(
+                    f"{word!r} is neither a config nor a run{f'{near} C' if near else '; c'}{known}"
+                )
             path = find_config(word)
             name, system = config_name(path), System(load_config_file(path, quick=quick), None)
         if name in systems:

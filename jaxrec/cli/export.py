@@ -49,11 +49,14 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec export")
     if options.shard_mb < 1:
         raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
-    from jaxrec.models import check_free
-    from jaxrec.runs import open_any
+    from jaxrec.models import check_free, is_model
+    from jaxrec.runs import load_run, open_any
 
-    if not options.model.exists():
+    if not options.model.is_dir():
         check_no_config(options.model)
+    known = options.model.is_file() or (options.model / "config.json").exists()
+    if options.to == "peft" or not (known or is_model(options.model)):
+        load_run(options.model)  # It says what is there, and which runs are near.
     check_free(options.out)
     if options.to == "peft":
         _export_adapter(options)

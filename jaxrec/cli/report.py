@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> None:
     write_text(page, render(parts))
     write_text(card, model_card(parts))
     print(f"wrote {page} and {card}")
-    if not parts.metrics:
+    if not parts.metrics or parts.train is None:
         print(f"next: jaxrec train CONFIG --run-dir {directory}")
     elif parts.report is None:
         print(f"next: jaxrec eval {directory}")

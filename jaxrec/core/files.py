@@ -99,8 +99,7 @@ def read_json_object(path: Path, *keys: str) -> dict[str, Any]:
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise DataError(f"{path} holds a {kind} and no JSON object; restore it or start over")
+        raise DataError(f"{path} holds no JSON object; restore it or start over")
     lacking = [key for key in keys if key not in value]
     if lacking:
         raise DataError(f"{path} lacks {', '.join(lacking)}; restore it or start over")

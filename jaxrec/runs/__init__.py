@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         is_run as is_run,
         load_codes as load_codes,
         load_run as load_run,
+        near_run as near_run,
         training_seconds as training_seconds,
         write_summary as write_summary,
     )

@@ -148,7 +148,11 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             "give the same settings to resume it, or another --run-dir"
         )
     begun = read_json_object(directory / "env.json", "data")
-    then = str(begun["data"]["fingerprint"])
+    facts = begun["data"]
+    if not isinstance(facts, dict) or "fingerprint" not in facts:
+        path = directory / "env.json"
+        raise DataError(f"{path}: data has no fingerprint; restore it or start over")
+    then = str(facts["fingerprint"])
     now = str(dataset.describe()["fingerprint"])
     if then != now:
         raise DataError(
@@ -200,6 +204,8 @@ def load_run(directory: Path) -> Any:
         raise DataError(f"{directory} is no run directory ({_instead_of_run(directory)}")
     path = directory / "config.json"
     name, settings = current(read_json_object(path))
+    if not settings:
+        raise DataError(f"{path} holds no settings; restore it or start over")
     try:
         kind = config_class(name)
         return from_dict(kind, without_unread(kind, settings), "")
@@ -209,18 +215,33 @@ def load_run(directory: Path) -> Any:
 
 def _instead_of_run(directory: Path) -> str:
     """What is there instead of a run, and what to do."""
+    make = f"make one by jaxrec train CONFIG --run-dir {directory}"
     if directory.is_file():
         return "it is a file); give the directory that --run-dir named, such as runs/quickstart"
     if (directory / "config.json").exists():
-        return "its config.json is that of a model); make one: jaxrec train CONFIG --run-dir DIR"
-    parent = directory.parent
-    runs = [
-        str(path.parent) for path in sorted(parent.glob("*/config.json")) if is_run(path.parent)
-    ]
-    below = [str(path.parent) for path in sorted(directory.glob("*/config.json"))]
-    known = f"; runs in it: {', '.join(below)}" if below else nearest(str(directory), runs)
-    lack = "it has no config.json" if directory.is_dir() else "no such directory"
-    return f"{lack}){known}; make one: jaxrec train CONFIG --run-dir {directory}"
+        return "its config.json is that of a model); give the directory of a run"
+    if not directory.is_dir():
+        near = near_run(directory)
+        return (
+            f"no such directory){near} Otherwise {make}" if near else f"no such directory); {make}"
+        )
+    below = [str(path) for path in _runs_in(directory)]
+    inside = f"runs in it: {', '.join(below)}" if below else make
+    return f"it has no config.json); {inside}"
+
+
+def near_run(directory: Path) -> str:
+    """What `nearest` says of the runs beside a directory that does not exist.
+
+    Example:
+      >>> near_run(Path("no such directory") / "run")
+      ''
+    """
+    return nearest(str(directory), map(str, _runs_in(directory.parent)))
+
+
+def _runs_in(directory: Path) -> list[Path]:
+    return [path.parent for path in sorted(directory.glob("*/config.json")) if is_run(path.parent)]
 
 
 def training_seconds(directory: Path) -> float:

@@ -195,7 +195,7 @@ def config_class(name: str) -> type:
             return cast(System, importlib.import_module(f"{name}.run")).CONFIG
     except (ModuleNotFoundError, AttributeError):
         pass
-    near = nearest(str(name), system_names())
+    near = nearest(name, system_names()) if isinstance(name, str) else ""
     raise ConfigError(f"this version has no system {name!r}{near}")
 
 
