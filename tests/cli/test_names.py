@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from jaxrec.cli.configs import config_name, config_names, find_config, run_name
 from jaxrec.cli.loading import load_config_file
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
+from jaxrec.testing import tiny_options, write_tiny_csv
 
 ROOT = Path(__file__).parents[2]
 
@@ -199,7 +201,16 @@ def test_an_installed_wheel_finds_its_configs_from_any_directory(tmp_path):
         [str(place / "bin" / "python"), "-I", "-c", where], capture_output=True, text=True
     )
     assert found.stdout.startswith(str(site))
-    assert "tiger/beauty" in jaxrec("list", "configs").stdout
+    listed = jaxrec("list").stdout
+    assert all(f" {name} " in listed for name in config_names())
+    # Every file of the package travels too, such as the templates of reports.
+    own = {p.relative_to(ROOT).as_posix() for p in (ROOT / "jaxrec").rglob("*") if p.is_file()}
+    with zipfile.ZipFile(wheel) as files:
+        assert {n for n in own if "__pycache__" not in n} <= set(files.namelist())
+    dry = jaxrec("train", "quickstart", "--dry-run", *tiny_options(write_tiny_csv(tmp_path)))
+    assert dry.returncode == 0, dry.stderr
+    assert "tiny: 40 users, 30 items" in dry.stdout and "nothing written; next: " in dry.stdout
+    assert not list(elsewhere.iterdir())
     assert jaxrec("copy", "tiger/beauty", "mine.py").returncode == 0
     for name in ("quickstart", "mine.py"):
         assert jaxrec("train", name, "--help").returncode == 0
