@@ -2,7 +2,8 @@
 
 A config class has `system: ClassVar[str]`, such as "jaxrec.systems.generative". The `run` module of
 that package has `CONFIG`, which is that class, and those functions of `System` that the system
-offers. So a config file is all that a command needs.
+offers. So a config file is all that a command needs. A class that takes settings of another one and
+does not read all of them names these in `unread`; see `config.check_unread`.
 """
 
 import dataclasses
