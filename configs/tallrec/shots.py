@@ -45,4 +45,9 @@ def get_sweep() -> Sweep:
         train=TrainConfig(steps=400, batch_size=64, lr=3e-3, ema_decay=0.99, eval_every=100),
     )
     variants = {str(shots): dataclasses.replace(few, shots=shots) for shots in (16, 64, 256)}
-    return Sweep(variants=variants | {"all": every}, against="all", all_rows=True)
+    return Sweep(
+        variants=variants | {"all": every},
+        against="all",
+        metrics=("auc", "within_user_auc"),
+        all_rows=True,
+    )

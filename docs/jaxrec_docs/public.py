@@ -85,6 +85,7 @@ SHOWN = {
         "holm",
         "pooled_auc",
         "within_user_auc",
+        "auc_by_user",
         "rating_errors",
         "bleu",
         "rouge",

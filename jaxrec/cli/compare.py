@@ -1,6 +1,7 @@
 """`jaxrec compare CONFIG|RUN ...`: several systems on one data set, in one table.
 
-Configs are trained and measured below `--run-dir`, once per seed; runs are read as they are.
+Configs are trained and measured below `--run-dir`, once per seed. A trained run is ranked in its
+own directory, unless `jaxrec eval` did so before.
 """
 
 import dataclasses
@@ -14,11 +15,10 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.configs import config_name, config_names, find_config
 from jaxrec.cli.loading import load_config_file
-from jaxrec.core import ConfigError, locked, to_json, write_text
+from jaxrec.core import ConfigError, locked, nearest, to_json, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import (
-    TEST_FILE,
     WARNING,
     Compared,
     Measured,
@@ -28,6 +28,7 @@ from jaxrec.runs import (
     is_quick,
     load_run,
     marked,
+    near_run,
     protocol_of,
     resolved,
 )
@@ -38,8 +39,8 @@ class Arguments:
     """Compare systems on one data set.
 
     Attributes:
-      systems: names of configs (jaxrec list configs), config files, and directories of runs that
-        are measured (jaxrec eval).
+      systems: names of configs (jaxrec list configs), config files, and directories of trained
+        runs.
       seeds: trainings of each config and of each trained baseline, with seeds 0, 1, ...
       baselines: names of baselines to add as rows; the first config has their settings.
       against: the row that all others are tested against; the first by default.
@@ -101,7 +102,8 @@ def run(arguments: list[str]) -> None:
         ]
         for name, system in systems.items():
             if system.directory is not None:
-                rows.append(Compared(name, [compare.load(system.directory / TEST_FILE, facts)]))
+                measured = [compare.measure_run(system.config, dataset, system.directory)]
+                rows.append(Compared(name, measured))
                 continue
             place = str(directory / name.replace("/", "-"))
             measured = []
@@ -140,8 +142,16 @@ def _systems(words: tuple[str, ...], quick: bool) -> dict[str, System]:
     for word in words:
         path = Path(word)
         if path.is_dir() and word not in config_names():
-            name, system = path.name, System(load_run(path), path)
+            name, system = path.resolve().name, System(load_run(path), path)
+            compare.check_config(name, system.config)
+            compare.check_trained(path)
         else:
+            if path.suffix != ".py" and not path.is_file() and word not in config_names():
+                near = nearest(word, config_names()) or near_run(path)
+                known = "onfigs: jaxrec list configs; runs: the directories that --run-dir named"
+                raise ConfigError(
+                    f"{word!r} is neither a config nor a run{f'{near} C' if near else '; c'}{known}"
+                )
             path = find_config(word)
             name, system = config_name(path), System(load_config_file(path, quick=quick), None)
         if name in systems:

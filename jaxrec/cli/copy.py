@@ -1,13 +1,17 @@
-"""`jaxrec copy CONFIG TO`: copies a config file, to edit the copy."""
+"""`jaxrec copy CONFIG TO`: copies a config file, to edit the copy.
+
+The header of the copy says what it was copied from, and how to run it.
+"""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from jaxrec.cli.arguments import parse
-from jaxrec.cli.configs import describe_config, find_config
+from jaxrec.cli.configs import copied, describe_config, find_config
 from jaxrec.core import ConfigError, write_text
 
 
@@ -28,7 +32,7 @@ def run(arguments: list[str]) -> None:
     """Copy the file, and print the command that trains it.
 
     Raises:
-      ConfigError: the target exists, or does not end in .py.
+      ConfigError: the target exists, or does not end in .py; or the source is no config.
       ResourceError: it cannot be written.
     """
     options = parse(Arguments, arguments, prog="jaxrec copy")
@@ -41,6 +45,9 @@ def run(arguments: list[str]) -> None:
         )
     if target.exists():
         raise ConfigError(f"{target} exists already; give another name, or remove it first")
-    write_text(target, source.read_text())
+    commands = describe_config(source)[1]
+    if not commands:
+        raise ConfigError(f"{source} is no config: it defines neither get_config nor get_sweep")
+    write_text(target, copied(source, options.config, target))
     print(f"copied {source} to {target}")
-    print(f"next: edit it, then jaxrec {describe_config(target)[1][0]} {target}")
+    print(f"next: edit it, then jaxrec {commands[0]} {shlex.quote(str(target))}")

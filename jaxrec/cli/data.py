@@ -1,6 +1,8 @@
 """`jaxrec data list | describe NAME | add NAME --from-file PATH`: data sets by name or path."""
 
 import dataclasses
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,14 @@ _VERBS = {
 }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading(DataConfig):
+    """How a data set is read and filtered; its name is the positional argument."""
+
+    name: Annotated[str, tyro.conf.Fixed] = ""
+    min_count: int = 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Which data set to read, and how.
@@ -29,7 +39,7 @@ class Arguments:
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    data: Annotated[DataConfig, tyro.conf.arg(name="")] = DataConfig(min_count=0)
+    data: Annotated[Reading, tyro.conf.arg(name=""), tyro.conf.SuppressFixed] = Reading()
 
 
 def run(arguments: list[str]) -> None:
@@ -61,4 +71,31 @@ def run(arguments: list[str]) -> None:
     if verb == "add":
         path: Path = prepare(interactions, cache_dir() / "prepared")
         print(f"prepared: {path}")
-    print("next: jaxrec train quickstart")
+        words = ["--data.name", options.name, "--data.from-file", str(path)]
+        words += ["--run-dir", f"runs/{Path(options.name).stem}"]
+        print(f"next: jaxrec train quickstart {shlex.join(words)}")
+        return
+    print(f"next: jaxrec train quickstart {shlex.join(again(options, rest))}".rstrip())
+
+
+def again(options: Arguments, words: Sequence[str]) -> list[str]:
+    """The options of `jaxrec train` that read the same data.
+
+    Args:
+      options: the parsed arguments.
+      words: what they were parsed from; only options that were given are repeated.
+
+    Example:
+      >>> words = ["clicks.csv", "--user-column", "who"]
+      >>> again(parse(Arguments, words, prog="data"), words)
+      ['--run-dir', 'runs/clicks', '--data.name', 'clicks.csv', '--data.user-column', 'who']
+    """
+    given = {word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    data = []
+    if options.name != DataConfig().name:
+        data = ["--run-dir", f"runs/{Path(options.name).stem}", "--data.name", options.name]
+    for field in dataclasses.fields(options.data):
+        if field.name in given:
+            value = str(getattr(options.data, field.name))
+            data += [f"--data.{field.name.replace('_', '-')}", value]
+    return data

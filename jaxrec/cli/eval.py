@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core import to_json, write_text
-from jaxrec.runs import WARNING, is_quick, load_run, marked, offered
+from jaxrec.cli.run_argument import read_run
+from jaxrec.core import ConfigError, to_json, write_text
+from jaxrec.runs import WARNING, evaluate_run, is_quick, marked, system_of
 
 # Facts that a row may have, and how they are written.
 _FACTS = {"parameters": "{:,}", "fit_seconds": "{:.0f}", "test_seconds": "{:.1f}"}
@@ -23,25 +24,34 @@ class Arguments:
 
     Attributes:
       run: the run directory.
-      baselines: also fit and measure the config's baselines.
+      baselines: names of the baselines to fit and measure beside the run; those of its config by
+        default.
+      no_baselines: measure the run alone.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    baselines: bool = True
+    baselines: tuple[str, ...] | None = None
+    no_baselines: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def run(arguments: list[str]) -> None:
     """Evaluate a run, write `eval.json`, and print the table."""
     options = parse(Arguments, arguments, prog="jaxrec eval")
-    directory = options.run
-    config = load_run(directory)
+    directory, chosen = options.run, options.baselines
+    if chosen is not None and (options.no_baselines or not chosen):
+        raise ConfigError(
+            "--baselines needs names, such as popularity markov; for none of them give "
+            "--no-baselines alone"
+        )
+    config = read_run(directory)
     with marked(directory, is_quick(directory)):
-        report = offered(config, "evaluate")(config, directory, baselines=options.baselines)
+        report = evaluate_run(config, directory, () if options.no_baselines else chosen)
         write_text(directory / "eval.json", to_json(report))
     show(report)
     if is_quick(directory):
         print(WARNING)
-    print(f"next: jaxrec report {directory}")
+    if hasattr(system_of(config), "report"):
+        print(f"next: jaxrec report {directory}")
 
 
 def show(report: Mapping[str, Any]) -> None:

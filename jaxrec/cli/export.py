@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.run_argument import check_no_config, read_run
 from jaxrec.core import ConfigError
 
 if TYPE_CHECKING:
@@ -48,9 +49,14 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec export")
     if options.shard_mb < 1:
         raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
-    from jaxrec.models import check_free
-    from jaxrec.runs import open_any
+    from jaxrec.models import check_free, is_model
+    from jaxrec.runs import load_run, open_any
 
+    if not options.model.is_dir():
+        check_no_config(options.model)
+    known = options.model.is_file() or (options.model / "config.json").exists()
+    if options.to == "peft" or not (known or is_model(options.model)):
+        load_run(options.model)  # It says what is there, and which runs are near.
     check_free(options.out)
     if options.to == "peft":
         _export_adapter(options)
@@ -85,9 +91,9 @@ def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
 def _export_adapter(options: Arguments) -> None:
     """Write what a tuned run trained, and its base unless `--base` names one."""
     from jaxrec.peft import save_peft
-    from jaxrec.runs import load_run, offered
+    from jaxrec.runs import offered
 
-    config = load_run(options.model)
+    config = read_run(options.model)
     opened, trained, tune = offered(config, "open_adapter")(config, options.model)
     base = options.base or str(options.out / "base")
     save_peft(opened.model, trained, options.out, rank_stabilized=tune.rank_stabilized, base=base)

@@ -1,14 +1,23 @@
-"""`jaxrec recommend RUN --user 63 --top 10`: what a trained run recommends to one user."""
+"""`jaxrec recommend RUN --user 63 --top 10`: what a trained run recommends to one user.
+
+Without `--user` it lists some users instead.
+"""
 
 import dataclasses
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from jaxrec.cli.arguments import parse
-from jaxrec.runs import Recommendations, RecommendRequest, load_run, offered
+from jaxrec.cli.run_argument import read_run
+from jaxrec.data import load_interactions
+from jaxrec.runs import Recommendations, RecommendRequest, offered, some_users
 
+# Users that are listed, and the fewest interactions of one whose items can be split.
+_LISTED, _FEWEST = 20, 3
 # Newest items of the history that are printed.
 _SHOWN = 8
 
@@ -19,13 +28,13 @@ class Arguments:
 
     Attributes:
       run: the run directory.
-      user: the user's original ID.
+      user: the user's original ID; without one, some users are listed.
       top: how many items.
       include_seen: also recommend items that the user's history holds.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    user: str
+    user: str | None = None
     top: int = 10
     include_seen: bool = False
 
@@ -33,10 +42,23 @@ class Arguments:
 def run(arguments: list[str]) -> None:
     """Print the end of the user's history, and the recommended items with titles and scores."""
     options = parse(Arguments, arguments, prog="jaxrec recommend")
+    config = read_run(options.run)
+    recommend = offered(config, "recommend")
+    if options.user is None:
+        list_users(config, options.run)
+        return
     request = RecommendRequest(options.user, options.top, options.include_seen)
-    config = load_run(options.run)
-    show(offered(config, "recommend")(config, options.run, request), options.top)
+    show(recommend(config, options.run, request), options.top)
     print(f"next: jaxrec report {options.run}")
+
+
+def list_users(config: Any, directory: Path) -> None:
+    """Print how many users the data of a run have, and some of them."""
+    data = load_interactions(config.data)
+    # A run that drops users with few interactions knows only the others.
+    users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
+    print(f"{data.name}: {len(users):,} users, such as {', '.join(some_users(users, _LISTED))}")
+    print(f"next: jaxrec recommend {directory} --user {shlex.quote(str(users[0]))}")
 
 
 def show(answer: Recommendations, top: int) -> None:

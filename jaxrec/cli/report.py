@@ -7,9 +7,10 @@ from typing import Annotated, cast
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.run_argument import read_run
 from jaxrec.core import write_text
 from jaxrec.eval import RunParts, model_card, render
-from jaxrec.runs import load_run, offered
+from jaxrec.runs import offered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ def run(arguments: list[str]) -> None:
     write_text(page, render(parts))
     write_text(card, model_card(parts))
     print(f"wrote {page} and {card}")
-    if not parts.metrics:
+    if not parts.metrics or parts.train is None:
         print(f"next: jaxrec train CONFIG --run-dir {directory}")
     elif parts.report is None:
         print(f"next: jaxrec eval {directory}")
@@ -46,5 +47,5 @@ def read_parts(directory: Path) -> RunParts:
       ConfigError: a run of a system without a report.
       DataError: no run there, or a damaged file.
     """
-    config = load_run(directory)
+    config = read_run(directory)
     return cast(RunParts, offered(config, "report")(config, directory))

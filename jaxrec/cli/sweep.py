@@ -70,7 +70,5 @@ def run(arguments: list[str]) -> None:
             report = {"warning": WARNING} | report
         write_text(directory / "sweep.json", to_json(report))
     Console(width=max(Console().width, 150)).print(Markdown(sweep_markdown(report)))
-    if options.quick:
-        print(WARNING)
     print(f"saved in {directory / 'sweep.json'}; single runs: jaxrec eval {directory}/VARIANT-SEED")
     print(json.dumps(report))

@@ -17,7 +17,7 @@ import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
 from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints
-from jaxrec.runs import WARNING, Options, marked, system_of
+from jaxrec.runs import WARNING, Options, can_evaluate, marked, system_of
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
 
@@ -58,9 +58,5 @@ def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
         again = [word for word in arguments if word != DRY]
         print(f"nothing written; next: jaxrec train {shlex.join(again)}")
         return
-    if quick:
-        print(WARNING)
-    # A system without `evaluate` is measured by `jaxrec compare` alone.
-    measured = hasattr(system_of(config), "evaluate")
-    word = next(word for word in arguments if word not in FLAGS)
-    print(f"next: jaxrec eval {directory}" if measured else f"next: jaxrec compare {word}")
+    if can_evaluate(config):
+        print(f"next: jaxrec eval {directory}")

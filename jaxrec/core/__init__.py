@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
         read_json as read_json,
+        read_json_object as read_json_object,
         to_json as to_json,
         to_json_rows as to_json_rows,
         write_bytes as write_bytes,

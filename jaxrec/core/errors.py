@@ -57,7 +57,7 @@ class Interrupted(JaxrecError):
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the option closest to `name`; "" if none is close.
 
-    Abbreviations count as close: `lr` finds `learning-rate`.
+    Abbreviations of several words count as close: `lr` finds `learning-rate`.
 
     Example:
       >>> nearest("titel", ["title", "genres"])
@@ -66,12 +66,17 @@ def nearest(name: str, options: Iterable[str]) -> str:
       ''
     """
     options = list(options)
-    same_initials = [o for o in options if _initials(o) == name or o == _initials(name)]
+    same_initials = [o for o in options if name in _initials(o) or o in _initials(name)]
     matches = same_initials or difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""
 
 
-def _initials(option: str) -> str:
-    """Shorten the last part of a name: "--sasrec.max-items" to "--sasrec.mi"."""
+def _initials(option: str) -> tuple[str, ...]:
+    """Shorten the last part of a name: "--sasrec.max-items" to "--sasrec.mi".
+
+    A name whose last part is one word has no abbreviation, because one letter fits any word.
+    """
     head, dot, tail = option.rpartition(".")
-    return head + dot + "".join(word[:1] for word in tail.replace("_", "-").split("-"))
+    words = tail.lstrip("-").replace("_", "-").split("-")
+    dashes = tail[: len(tail) - len(tail.lstrip("-"))]
+    return (head + dot + dashes + "".join(word[:1] for word in words),) if len(words) > 1 else ()

@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-      DataError: the file is missing or damaged.
+      DataError: the file is missing, damaged or cannot be read.
 
     Example:
       >>> import tempfile
@@ -69,13 +69,41 @@ def read_json(path: Path) -> Any:
       {'steps': 10}
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing; was the run interrupted before it was written?"
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # also of text that is not UTF-8
         raise DataError(f"{path} is not valid JSON ({error}); restore it or start over") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; give a readable file") from error
+
+
+def read_json_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a JSON file that must hold an object.
+
+    Args:
+      path: the file.
+      *keys: keys that the object must have.
+
+    Raises:
+      DataError: `read_json` fails, or the file holds something else.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "train.json"
+      >>> write_text(path, to_json({"seconds": 2.5}))
+      >>> read_json_object(path, "seconds")["seconds"]
+      2.5
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds no JSON object; restore it or start over")
+    lacking = [key for key in keys if key not in value]
+    if lacking:
+        raise DataError(f"{path} lacks {', '.join(lacking)}; restore it or start over")
+    return value
 
 
 def to_json(value: Any) -> str:

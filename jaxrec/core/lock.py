@@ -62,7 +62,10 @@ class DirectoryLock:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             except OSError as error:
-                raise ResourceError(f"cannot lock {self.directory}: {error.strerror}") from error
+                raise ResourceError(
+                    f"cannot write in the directory {self.directory}: {error.strerror}; give "
+                    "another --run-dir"
+                ) from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

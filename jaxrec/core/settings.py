@@ -56,6 +56,9 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
       >>> from_dict(Train, {"steps": 7}, "")
       Train(steps=7)
     """
+    if not isinstance(values, dict):
+        name = prefix.rstrip(".") or kind.__name__
+        raise ConfigError(f"{name} must be settings by name, got {values!r}")
     hints = typing.get_type_hints(kind)
     arguments = {}
     for name, value in values.items():

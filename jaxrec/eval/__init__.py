@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         thirds as thirds,
     )
     from jaxrec.eval.clicks import (
+        auc_by_user as auc_by_user,
         click_metrics as click_metrics,
         paired_auc as paired_auc,
         pooled_auc as pooled_auc,

@@ -72,8 +72,12 @@ def replace_section(path: Path, text: str | None) -> None:
     """
     try:
         document = path.read_text()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise DataError(
+            f"{path} cannot be read ({reason}); give a Markdown file with the line {BEGIN} and "
+            f"below it the line {END}"
+        ) from error
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in after:

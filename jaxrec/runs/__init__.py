@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SearchConfig as SearchConfig,
         check_counting as check_counting,
         check_least as check_least,
+        check_unread as check_unread,
     )
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,
@@ -28,12 +29,19 @@ if TYPE_CHECKING:
         is_run as is_run,
         load_codes as load_codes,
         load_run as load_run,
+        near_run as near_run,
+        training_seconds as training_seconds,
         write_summary as write_summary,
     )
     from jaxrec.runs.domains import (
         Domain as Domain,
         known_users as known_users,
         load_domains as load_domains,
+    )
+    from jaxrec.runs.evaluation import (
+        can_evaluate as can_evaluate,
+        check_baselines as check_baselines,
+        evaluate_run as evaluate_run,
     )
     from jaxrec.runs.measured import Measured as Measured
     from jaxrec.runs.opened import open_any as open_any
@@ -63,6 +71,7 @@ if TYPE_CHECKING:
         known_items as known_items,
         listed as listed,
         recommend_by_scores as recommend_by_scores,
+        some_users as some_users,
         whole_history as whole_history,
     )
     from jaxrec.runs.sweep import (

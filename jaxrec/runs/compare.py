@@ -25,7 +25,7 @@ from jaxrec.eval import (
 from jaxrec.items import IdConfig
 from jaxrec.runs import baselines
 from jaxrec.runs.config import COUNTING, METRIC, TEXTUAL, TRAINED
-from jaxrec.runs.directory import TEST_FILE, check_run
+from jaxrec.runs.directory import TEST_FILE, check_run, training_seconds
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import known_share, protocol_of
 from jaxrec.runs.system import Options, system_of
@@ -112,6 +112,33 @@ def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
         system.rank(config, directory).save(path, facts)
     else:
         check_run(config, dataset, directory)
+    return load(path, facts)
+
+
+def check_trained(directory: Path) -> None:
+    """Reject a run that can be neither read nor ranked, because it is not trained to its end.
+
+    Raises:
+      DataError: see `training_seconds`.
+    """
+    if not (directory / TEST_FILE).exists():
+        training_seconds(directory)
+
+
+def measure_run(config: Any, dataset: Dataset, directory: Path) -> Measured:
+    """Rank the test items by a trained run, or read its measurement if there is one.
+
+    Args:
+      config: the config of the run.
+      dataset: its data.
+      directory: of the run.
+
+    Raises:
+      DataError: not trained yet, or measured on other data or under another protocol.
+    """
+    facts, path = protocol_of(config, dataset), directory / TEST_FILE
+    if not path.exists():
+        system_of(config).rank(config, directory).save(path, facts)
     return load(path, facts)
 
 

@@ -5,7 +5,8 @@ subclass), so users set `--decode.filter-seen` and `--eval.ks` in the same way f
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxrec.core import ConfigError, nearest
 
@@ -118,6 +119,50 @@ def check_least(config: object, **least: int) -> None:
     for name, low in least.items():
         if getattr(config, name) < low:
             raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(config, name)}")
+
+
+def check_unread(config: Any) -> None:
+    """Reject values of settings that a config's system does not read.
+
+    Args:
+      config: its class has `unread`, from the dotted name of a setting to what to do instead.
+
+    Raises:
+      ConfigError: such a setting has another value than its default.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> check_unread(SasrecRunConfig())
+    """
+    for name, instead in config.unread.items():
+        part = config
+        *path, last = name.split(".")
+        for word in path:
+            part = getattr(part, word)
+        (default,) = (f.default for f in dataclasses.fields(part) if f.name == last)
+        if getattr(part, last) != default:
+            raise ConfigError(f"{name} is not read by {config.system.split('.')[-1]}; {instead}")
+
+
+def without_unread(kind: type, settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Drop what a system does not read from stored settings, where it may have any value.
+
+    Args:
+      kind: the config class.
+      settings: nested settings of a `config.json`.
+      prefix: stands before the names.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> without_unread(SasrecRunConfig, {"model": {"width": 8, "train": {"lr": 0.1}}})
+      {'model': {'width': 8}}
+    """
+    unread = getattr(kind, "unread", {})
+    return {
+        name: without_unread(kind, value, f"{prefix}{name}.") if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if prefix + name not in unread
+    }
 
 
 def check_counting(baselines: Sequence[str], system: str) -> None:

@@ -20,7 +20,9 @@ from jaxrec.core import (
     DataError,
     flatten,
     from_dict,
+    nearest,
     read_json,
+    read_json_object,
     to_json,
     to_json_rows,
     write_text,
@@ -28,6 +30,7 @@ from jaxrec.core import (
 from jaxrec.data import Dataset
 from jaxrec.ids import ItemCodes
 from jaxrec.items import item_rows
+from jaxrec.runs.config import without_unread
 from jaxrec.runs.old_names import current
 from jaxrec.runs.system import config_class, short_name
 from jaxrec.train import FitResult
@@ -63,7 +66,7 @@ def is_run(directory: Path) -> bool:
         # Whoever reads the run reports the damage.
         return True
     # A checkpoint of Hugging Face has a config.json too, which names the type of its model.
-    return "model_type" not in settings
+    return not (isinstance(settings, dict) and "model_type" in settings)
 
 
 def create_run(
@@ -144,8 +147,12 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             f"{directory} holds a run with other settings ({'; '.join(changed[:3])}); "
             "give the same settings to resume it, or another --run-dir"
         )
-    begun = read_json(directory / "env.json")
-    then = begun["data"]["fingerprint"]
+    begun = read_json_object(directory / "env.json", "data")
+    facts = begun["data"]
+    if not isinstance(facts, dict) or "fingerprint" not in facts:
+        path = directory / "env.json"
+        raise DataError(f"{path}: data has no fingerprint; restore it or start over")
+    then = str(facts["fingerprint"])
     now = str(dataset.describe()["fingerprint"])
     if then != now:
         raise DataError(
@@ -184,23 +191,82 @@ def load_run(directory: Path) -> Any:
     """Read the settings of a run of any system, written by this version or an earlier one.
 
     Raises:
-      DataError: no run there.
+      DataError: no run there, or its settings are damaged.
       ConfigError: settings or a system that this version does not know.
 
     Example:
       >>> load_run(Path("nowhere"))  # doctest: +ELLIPSIS
       Traceback (most recent call last):
       ...
-      jaxrec.core.errors.DataError: nowhere is no run directory (it has no config.json); ...
+      jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
     """
-    path = directory / "config.json"
     if not is_run(directory):
-        raise DataError(
-            f"{directory} is no run directory (it has no config.json); "
-            "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
+        raise DataError(f"{directory} is no run directory ({_instead_of_run(directory)}")
+    path = directory / "config.json"
+    name, settings = current(read_json_object(path))
+    if not settings:
+        raise DataError(f"{path} holds no settings; restore it or start over")
+    try:
+        kind = config_class(name)
+        return from_dict(kind, without_unread(kind, settings), "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _instead_of_run(directory: Path) -> str:
+    """What is there instead of a run, and what to do."""
+    make = f"make one by jaxrec train CONFIG --run-dir {directory}"
+    if directory.is_file():
+        return "it is a file); give the directory that --run-dir named, such as runs/quickstart"
+    if (directory / "config.json").exists():
+        return "its config.json is that of a model); give the directory of a run"
+    if not directory.is_dir():
+        near = near_run(directory)
+        return (
+            f"no such directory){near} Otherwise {make}" if near else f"no such directory); {make}"
         )
-    name, settings = current(read_json(path))
-    return from_dict(config_class(name), settings, "")
+    below = [str(path) for path in _runs_in(directory)]
+    inside = f"runs in it: {', '.join(below)}" if below else make
+    return f"it has no config.json); {inside}"
+
+
+def near_run(directory: Path) -> str:
+    """What `nearest` says of the runs beside a directory that does not exist.
+
+    Example:
+      >>> near_run(Path("no such directory") / "run")
+      ''
+    """
+    return nearest(str(directory), map(str, _runs_in(directory.parent)))
+
+
+def _runs_in(directory: Path) -> list[Path]:
+    return [path.parent for path in sorted(directory.glob("*/config.json")) if is_run(path.parent)]
+
+
+def training_seconds(directory: Path) -> float:
+    """Return how long the training of a run took.
+
+    Raises:
+      DataError: the run is not trained to its end yet, or `train.json` is damaged.
+
+    Example:
+      >>> import tempfile
+      >>> run = Path(tempfile.mkdtemp())
+      >>> write_text(run / "train.json", to_json({"seconds": 2.5}))
+      >>> training_seconds(run)
+      2.5
+    """
+    path = directory / "train.json"
+    if not path.exists():
+        raise DataError(
+            f"{directory} is not trained to its end (it has no train.json); finish it by the "
+            "jaxrec train command that began it"
+        )
+    seconds = read_json_object(path, "seconds")["seconds"]
+    if not isinstance(seconds, int | float):
+        raise DataError(f"{path}: seconds must be a number, got {seconds!r}; restore it")
+    return seconds
 
 
 def load_codes(directory: Path) -> ItemCodes:

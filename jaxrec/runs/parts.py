@@ -1,16 +1,20 @@
 """Read what the report of a run shows, for any system."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import DataError, read_json
+from jaxrec.core import DataError, read_json_object
 from jaxrec.data import DATASETS
 from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
 from jaxrec.ids import opened
 from jaxrec.runs.directory import load_codes
+from jaxrec.runs.table import MODEL
 from jaxrec.train import read_metrics
+
+# Figures of `train.json` that a page shows.
+_TRAIN = ("steps", "seconds", "compiles_after_warmup")
 
 
 def read_parts(
@@ -30,10 +34,19 @@ def read_parts(
     report = _read(directory / "eval.json")
     if report is not None:
         lacking = [name for name in (*REPORT_KEYS, *required) if name not in report]
-        if lacking:
+        problem = f"lacks {', '.join(lacking)}" if lacking else _fault(report)
+        if problem:
             raise DataError(
-                f"{directory / 'eval.json'} lacks {', '.join(lacking)}; "
-                f"write it again: jaxrec eval {directory}"
+                f"{directory / 'eval.json'} {problem}; write it again: jaxrec eval {directory}"
+            )
+    env, train = _read(directory / "env.json") or {}, _read(directory / "train.json")
+    if not isinstance(env.get("data", {}), dict):
+        raise DataError(f"{directory / 'env.json'}: data must be facts by name; restore the file")
+    for name in _TRAIN if train is not None else ():
+        if not isinstance(train.get(name), int | float):
+            raise DataError(
+                f"{directory / 'train.json'}: {name} must be a number, got {train.get(name)!r}; "
+                "restore the file"
             )
     has_codes = facts.has_ids and (directory / "ids" / "codes.npz").exists()
     codes = opened(load_codes(directory)) if has_codes else None
@@ -43,10 +56,10 @@ def read_parts(
         run=str(directory),
         config=settings,
         system=facts,
-        env=_read(directory / "env.json") or {},
+        env=env,
         report=report,
         metrics=read_metrics(directory / "metrics.jsonl"),
-        train=_read(directory / "train.json"),
+        train=train,
         codes=codes.codes if codes else None,
         ids=codes.metadata | {"scheme": codes.scheme, "sizes": codes.sizes} if codes else {},
         about=known.about if known else "",
@@ -54,5 +67,25 @@ def read_parts(
     )
 
 
-def _read(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
+def _fault(report: Mapping[str, Any]) -> str:
+    """What is wrong with the tables of an `eval.json`; "" if nothing is."""
+    rows, tests, protocol = (report[name] for name in REPORT_KEYS)
+    if not isinstance(protocol, dict):
+        return "has a protocol that is no object"
+    if not isinstance(rows, dict) or MODEL not in rows:
+        return f"has no row {MODEL!r} in its rows"
+    for name, row in rows.items():
+        metrics = row.get("metrics") if isinstance(row, dict) else None
+        if not isinstance(metrics, dict) or not all(
+            isinstance(value, int | float) for value in metrics.values()
+        ):
+            return f"has a row {name!r} without metrics"
+    if not isinstance(tests, list) or not all(
+        isinstance(test, dict) and "baseline" in test for test in tests
+    ):
+        return "has comparisons that name no baseline"
+    return ""
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return read_json_object(path) if path.exists() else None

@@ -52,11 +52,18 @@ def make_quick(config: T) -> T:
       >>> short.steps, short.batch_size, short.warmup_steps
       (100, 32, 0)
     """
+    return _quick(config, frozenset(getattr(config, "unread", ())), "")
+
+
+def _quick(config: T, unread: frozenset[str], prefix: str) -> T:
+    """The quick variant of a config, or of a part of one; what its system does not read stays."""
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
+        value, name = getattr(config, field.name), prefix + field.name
+        if name in unread:
+            continue
         if dataclasses.is_dataclass(value):
-            changed[field.name] = make_quick(value)
+            changed[field.name] = _quick(value, unread, f"{name}.")
         elif field.name in LIMITS:
             limit = LIMITS[field.name]
             whole = value == 0 and field.name in _ZERO_IS_ALL

@@ -1,13 +1,14 @@
 """A request for recommendations to one user, and the answer, as every system gives it."""
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError
 from jaxrec.data import Dataset
 from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
@@ -82,7 +83,8 @@ def find_user(user_ids: np.ndarray, user: str, data: str) -> int:
       data: name of the data set.
 
     Raises:
-      ConfigError: no such user; the message names the nearest.
+      ConfigError: no such user; the message says how many there are, and names one that differs by
+        a slip of the pen, if there is one.
 
     Example:
       >>> find_user(np.array(["63", "7"]), "7", "ml-100k")
@@ -91,11 +93,26 @@ def find_user(user_ids: np.ndarray, user: str, data: str) -> int:
     users = user_ids.astype(str)
     rows = np.flatnonzero(users == user)
     if not len(rows):
+        # Every number is near some other one, so near numbers help nobody.
+        close = [] if user.isdigit() else difflib.get_close_matches(user, users, n=1, cutoff=0.8)
+        near = f", did you mean {str(close[0])!r}? It" if close else "; it"
+        some = ", ".join(some_users(users, 3))
         raise ConfigError(
-            f"no user {user!r} in {data}{nearest(user, users.tolist())}; "
-            f"users: {users[0]} .. {users[-1]}"
+            f"no user {user!r} in {data}{near} has {len(users):,} users, such as {some} (more: "
+            "jaxrec recommend RUN without --user)"
         )
     return int(rows[0])
+
+
+def some_users(user_ids: np.ndarray, count: int) -> list[str]:
+    """Return the original IDs of up to `count` users, spread evenly over all.
+
+    Example:
+      >>> some_users(np.arange(100, 200), 3)
+      ['100', '149', '199']
+    """
+    places = np.linspace(0, len(user_ids) - 1, min(count, len(user_ids))).astype(int)
+    return [str(user_ids[place]) for place in places]
 
 
 def known_items(dataset: Dataset, request: RecommendRequest) -> tuple[int, np.ndarray]:

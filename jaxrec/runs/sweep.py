@@ -16,6 +16,7 @@ import jax
 from jaxrec.core import ConfigError, check_types, flatten, nearest
 from jaxrec.runs.compare import with_seed
 from jaxrec.runs.config import METRIC
+from jaxrec.runs.evaluation import can_evaluate
 from jaxrec.runs.protocol import known_share
 from jaxrec.runs.sweep_rows import Row, measure_variant, same_protocol
 from jaxrec.runs.sweep_table import sweep_report
@@ -124,9 +125,9 @@ def _check_variant(name: Any, config: Any) -> None:
         check_types(config)
     except ConfigError as error:
         raise ConfigError(f"variant {name!r}: {error}") from error
-    if not hasattr(system, "train") or not hasattr(system, "evaluate"):
+    if not hasattr(system, "train") or not can_evaluate(config):
         raise ConfigError(
-            f"variant {name!r}: its system {config.system} must offer train and evaluate"
+            f"variant {name!r}: its system {config.system} must offer train, and evaluate or rank"
         )
 
 

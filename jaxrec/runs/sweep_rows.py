@@ -12,11 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, flatten, read_json, to_json, write_text
+from jaxrec.core import (
+    ConfigError,
+    DataError,
+    flatten,
+    read_json,
+    read_json_object,
+    to_json,
+    write_text,
+)
 from jaxrec.data import load_dataset
 from jaxrec.eval import bootstrap_interval
 from jaxrec.runs import compare
 from jaxrec.runs.directory import TEST_FILE, load_run
+from jaxrec.runs.evaluation import configured_baselines, evaluate_run
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import protocol_of
 from jaxrec.runs.quick import marked
@@ -101,13 +110,16 @@ def _ranks(config: Any) -> bool:
 def _evaluated(config: Any, directory: Path, *, baselines: bool) -> Mapping[str, Any]:
     """The report of a trained run; both stages are skipped where they are complete."""
     path = directory / (_WITH_BASELINES if baselines else _MODEL_ONLY)
+    names = list(configured_baselines(config)) if baselines else []
     if path.exists():
         check_settings(config, directory)
+        report = read_json_object(path, "rows")
+        # `jaxrec eval` may have measured the run beside others.
+        if report.get("baselines", names) == names:
+            return report
     else:
-        system = system_of(config)
-        system.train(config, directory, Options())
-        report = system.evaluate(config, directory, baselines=baselines)
-        write_text(path, to_json(report))
+        system_of(config).train(config, directory, Options())
+    write_text(path, to_json(evaluate_run(config, directory, names)))
     return read_json(path)
 
 

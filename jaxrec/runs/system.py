@@ -2,14 +2,15 @@
 
 A config class has `system: ClassVar[str]`, such as "jaxrec.systems.generative". The `run` module of
 that package has `CONFIG`, which is that class, and those functions of `System` that the system
-offers. So a config file is all that a command needs.
+offers. So a config file is all that a command needs. A class that takes settings of another one and
+does not read all of them names these in `unread`; see `config.check_unread`.
 """
 
 import dataclasses
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -75,8 +76,12 @@ class System(Protocol):
     def train(self, config: Any, directory: Path, options: Options) -> None:
         """Check everything, train or resume, and write `train.json`."""
 
-    def evaluate(self, config: Any, directory: Path, *, baselines: bool) -> Mapping[str, Any]:
-        """Measure a trained run.
+    def evaluate(
+        self, config: Any, directory: Path, *, baselines: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """Measure a trained run beside the baselines of these names; none if there are no names.
+
+        `evaluate_run` measures a system that offers `rank` and not this.
 
         Returns:
           JSON-able: "heading", "protocol", "rows" and "comparisons" of the main table, and "lines"
@@ -183,7 +188,7 @@ def config_class(name: str) -> type:
       >>> config_class("sasrec").__name__
       'SasrecRunConfig'
     """
-    inside, outside = name.isidentifier(), "." in name
+    inside, outside = str(name).isidentifier(), "." in str(name)
     try:
         if inside and name in system_names():
             return _module(name).CONFIG
@@ -191,7 +196,8 @@ def config_class(name: str) -> type:
             return cast(System, importlib.import_module(f"{name}.run")).CONFIG
     except (ModuleNotFoundError, AttributeError):
         pass
-    raise ConfigError(f"this version has no system {name!r}{nearest(name, system_names())}")
+    near = nearest(name, system_names()) if isinstance(name, str) else ""
+    raise ConfigError(f"this version has no system {name!r}{near}")
 
 
 def short_name(config: Any) -> str:

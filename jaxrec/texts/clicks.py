@@ -20,7 +20,7 @@ from jaxrec.baselines import (
 )
 from jaxrec.core import ConfigError, nearest
 from jaxrec.data import ClickWindows
-from jaxrec.eval import click_metrics, holm, paired_auc, pooled_auc
+from jaxrec.eval import auc_by_user, click_metrics, holm, paired_auc, pooled_auc
 from jaxrec.items import encode
 from jaxrec.models import find_sentence_encoder
 from jaxrec.train import TrainConfig, Validation
@@ -156,6 +156,8 @@ def baseline(
 def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int) -> dict[str, Any]:
     """Compute the AUC of every system, and the first one's difference to the others: JSON-able.
 
+    "values" has one value per user of the first system, by metric; see `eval.auc_by_user`.
+
     Args:
       systems: scores `[N]` by name; the first is the model.
       test: the windows.
@@ -194,4 +196,6 @@ def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int)
         }
         for name, paired, p in zip(others, tests, holm([t.p for t in tests]), strict=True)
     ]
-    return {"rows": rows, "comparisons": comparisons}
+    own = auc_by_user(test.label, systems[model], test.user)
+    values = {"auc": own.auc.tolist(), "within_user_auc": own.within_user.tolist()}
+    return {"rows": rows, "comparisons": comparisons, "values": values}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ResourceError, is_writer, write_text
+from jaxrec.core import DataError, ResourceError, is_writer, write_text
 
 
 class MetricWriter:
@@ -64,6 +64,9 @@ class MetricWriter:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     r"""Read the rows of a `metrics.jsonl`; an incomplete last line, left by a kill, is ignored.
 
+    Raises:
+      DataError: a line that no training wrote.
+
     Example:
       >>> import pathlib, tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,9 +78,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text().splitlines():
+    # What is no text is no JSON either.
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise DataError(
+                f"{path}, line {number}: expected an object with the number of a step, got "
+                f"{line[:40]!r}; remove the line, or the file"
+            )
+        rows.append(row)
     return rows

@@ -1,15 +1,22 @@
 """Commands: what they write, and the errors that a user meets."""
 
+import collections
 import dataclasses
 import json
+import math
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from jaxrec.cli.arguments import take_config
 from jaxrec.cli.main import main
+from jaxrec.data import DataConfig, load_dataset, load_interactions
 from jaxrec.ids import ItemCodes
+from jaxrec.runs.measured import Measured
 from jaxrec.testing import tiny_config
 
 
@@ -25,6 +32,11 @@ def finished(config_file):
     assert main(["eval", str(directory)]) == 0
     assert main(["report", str(directory)]) == 0
     return directory
+
+
+@pytest.fixture(scope="module")
+def dataset(config_file):
+    return load_dataset(tiny_config(config_file.parent / "interactions.csv").data)
 
 
 def fails(arguments, capsys, code, *words):
@@ -50,15 +62,47 @@ def test_the_result_names_every_system_and_no_invalid_item(finished):
     names = {"popularity", "item_knn", "markov", "cooccurrence", "sasrec"}
     assert set(result["baselines"]) == names
     assert result["invalid_items"] == 0
-    for metrics in [result["model"], *result["baselines"].values()]:
-        assert 0 <= metrics["ndcg@10"] <= metrics["hr@10"] <= 1
 
 
-def test_training_learns_what_the_tiny_data_teach(finished):
-    # Users walk along a ring, so the next item is mostly the neighbour: chance is about 10 / 22.
+def test_the_figures_of_the_model_are_those_of_its_lists(finished, dataset):
+    result = json.loads((finished / "result.json").read_text())["model"]
+    lists = Measured.load(finished / "test.npz")[0].items.tolist()
+    places = [
+        items.index(target) if target in items else np.inf
+        for items, target in zip(lists, dataset.split.target("test").tolist(), strict=True)
+    ]
+    assert len(places) == 40 and {"hr@5", "hr@10", "ndcg@5", "ndcg@10"} <= set(result)
+    for k in (5, 10):
+        gains = [1 / math.log2(place + 2) if place < k else 0.0 for place in places]
+        assert result[f"hr@{k}"] == pytest.approx(np.mean([gain > 0 for gain in gains]))
+        assert result[f"ndcg@{k}"] == pytest.approx(np.mean(gains))
+    histories = dataset.split.history("test")
+    assert not any(set(own) & set(items) for own, items in zip(histories, lists, strict=True))
+
+
+def test_the_figures_of_popularity_are_those_counted_by_hand(finished, dataset):
+    result = json.loads((finished / "result.json").read_text())["baselines"]["popularity"]
+    counts = collections.Counter(np.concatenate(dataset.split.train.sequences()).tolist())
+    hits, gains = [], []
+    targets = dataset.split.target("test").tolist()
+    for history, target in zip(dataset.split.history("test"), targets, strict=True):
+        rivals = [counts[item] for item in set(range(30)) - set(history.tolist()) - {target}]
+        ties = sum(count == counts[target] for count in rivals)
+        place = sum(count > counts[target] for count in rivals) + ties / 2
+        hits.append(place < 10)
+        gains.append(1 / math.log2(place + 2) if place < 10 else 0.0)
+    assert result["hr@10"] == pytest.approx(np.mean(hits))
+    assert result["ndcg@10"] == pytest.approx(np.mean(gains))
+
+
+def test_training_learns_more_than_how_often_each_code_occurs(finished, dataset):
+    # The best loss without the history is the entropy of each level's codes.
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]
-    assert losses[-1] < 0.9 * losses[0]
+    codes = ItemCodes.load(finished / "ids").codes
+    items = np.concatenate(dataset.split.train.sequences())
+    blind = sum(stats.entropy(np.unique(level, return_counts=True)[1]) for level in codes[items].T)
+    assert losses[0] > blind > losses[-1]
 
 
 def test_recommend_prints_new_items_only(finished, capsys):
@@ -150,13 +194,20 @@ def test_a_bad_config_file_is_named_with_the_fix(tmp_path, capsys, text, words):
 
 def test_a_missing_config_file_names_the_nearest(config_file, capsys):
     wrong = config_file.with_name("tinny.py")
-    fails(["train", str(wrong)], capsys, 3, "tinny.py", "did you mean", "tiny.py")
+    fails(["train", str(wrong)], capsys, 2, "tinny.py", "did you mean", "tiny.py")
 
 
 def test_an_unknown_user_and_too_long_a_list_are_named(finished, capsys):
     fails(["recommend", str(finished), "--user", "u9"], capsys, 2, "'u9'", "u000")
     arguments = ["recommend", str(finished), "--user", "u003", "--top", "11"]
     fails(arguments, capsys, 2, "--top", "10 beams", "11")
+
+
+def test_users_are_listed_where_none_is_given(finished, capsys):
+    assert main(["recommend", str(finished)]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("tiny: 40 users, such as u000, u002, ") and first.endswith(", u039")
+    assert last == f"next: jaxrec recommend {finished} --user u000"
 
 
 @pytest.mark.parametrize("command", ["eval", "report"])
@@ -197,6 +248,7 @@ def test_damaged_checkpoints_are_set_aside_and_exit_with_3_where_all_are(
 FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from jaxrec.cli.arguments import take_config
 from jaxrec.cli.main import main
 main(["ids", {config!r}, "--run-dir", {run!r}])
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
@@ -237,9 +289,42 @@ def test_data_is_described_and_added(config_file, tmp_path, capsys, monkeypatch)
     assert main(["data", "add", "tiny", *options]) == 0
     text = capsys.readouterr().out
     assert "users: 40" in text and "items: 30" in text and "prepared: " in text
+    # The command that is named next reads what was prepared.
+    words = shlex.split(text.splitlines()[-1].removeprefix("next: jaxrec "))
+    data = load_interactions(take_config(words[1:], "train")[0].data)
+    theirs = load_interactions(tiny_config(config_file.parent / "interactions.csv").data)
+    assert (data.name, data.fingerprint()) == ("tiny", theirs.fingerprint())
     assert main(["data", "list"]) == 0
     assert "ml-100k" in capsys.readouterr().out
     fails(["data", "describe", "ml-100kk"], capsys, 3, "did you mean 'ml-100k'")
+
+
+def test_the_command_after_a_description_reads_the_same_data(config_file, tmp_path, capsys):
+    # A path and a value that a shell would cut, and a default that is given all the same.
+    path = tmp_path / "my ratings.csv"
+    text = (config_file.parent / "interactions.csv").read_text()
+    path.write_text(text.replace("user_id", "who's"))
+    given = ["--user-column", "who's", "--item_column=movie_id", "--time-column", "when"]
+    assert main(["data", "describe", str(path), *given, "--min-count", "0"]) == 0
+    out = capsys.readouterr().out
+    words = shlex.split(out.splitlines()[-1].removeprefix("next: jaxrec "))
+    assert words[:2] == ["train", "quickstart"]
+    config, _, directory = take_config(words[1:], "train")
+    assert str(directory) == "runs/my ratings"
+    expected = DataConfig(
+        name=str(path), user_column="who's", item_column="movie_id", time_column="when", min_count=0
+    )
+    assert config.data == expected
+    assert f"fingerprint: {load_interactions(config.data).fingerprint()}" in out
+
+
+def test_the_help_of_a_description_names_the_data_set_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["data", "describe", "--help"])
+    text = capsys.readouterr().out
+    assert "NAME" in text and "--name" not in text and "--user-column" in text
+    assert main(["data", "describe", "ml-100k", "--name", "ml-1m"]) == 2
+    assert "unknown option '--name'" in capsys.readouterr().err
 
 
 def test_the_config_of_a_run_is_read_back_exactly(finished, config_file):

@@ -115,6 +115,42 @@ def test_every_stage_of_a_training_gets_the_seed():
     assert (config.train.seed, config.ids.seed, config.sasrec.train.seed) == (7, 7, 0)
 
 
+def test_a_run_that_was_not_measured_is_ranked_and_its_figures_are_those_of_eval(
+    tiny_run, tmp_path, capsys
+):
+    run = tiny_run(tmp_path) / "run"
+    assert main(["compare", str(run), "--run-dir", str(tmp_path / "out")]) == 0
+    rows = json.loads((tmp_path / "out" / "comparison.json").read_text())["rows"]
+    # Any baselines that count stand beside a run, whatever its config names.
+    assert main(["eval", str(run), "--baselines", "popularity", "als"]) == 0
+    report = json.loads((run / "eval.json").read_text())
+    assert list(report["rows"]) == ["model", "popularity", "als"] == ["model", *report["baselines"]]
+    for metric, value in report["rows"]["model"]["metrics"].items():
+        assert value == pytest.approx(rows["run"]["metrics"][metric])
+    # A second comparison reads what is there.
+    measured = (run / "test.npz").read_bytes()
+    assert main(["compare", str(run), "--run-dir", str(tmp_path / "out")]) == 0
+    assert (run / "test.npz").read_bytes() == measured
+    capsys.readouterr()
+    for words, said in (
+        (["--baselines"], "--baselines needs names"),
+        (["--baselines", "markov", "--no-baselines"], "--baselines needs names"),
+        (
+            ["--baselines", "markof"],
+            "no baseline 'markof' in eval.baselines, did you mean 'markov'",
+        ),
+    ):
+        assert main(["eval", str(run), *words]) == 2
+        assert said in capsys.readouterr().err
+    assert json.loads((run / "eval.json").read_text()) == report
+    # Nothing is trained or ranked before every run is known to be complete.
+    (run / "train.json").unlink(), (run / "test.npz").unlink()
+    words = ["compare", str(tmp_path / "tiny.py"), str(run), "--run-dir", str(tmp_path / "new")]
+    assert main(words) == 3
+    assert "run is not trained to its end" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

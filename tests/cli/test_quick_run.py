@@ -27,7 +27,7 @@ def test_a_quick_run_is_marked_from_its_beginning_to_its_table(place, monkeypatc
     monkeypatch.chdir(place)
     assert main(["train", "tiny.py", "--quick"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith(WARNING)
+    assert text.startswith(WARNING) and text.count(WARNING) == 1
     assert text.endswith("next: jaxrec eval runs/tiny-quick\n")
     run = place / "runs" / "tiny-quick"
     assert (run / MARK).read_text() == WARNING + "\n"

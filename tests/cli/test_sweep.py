@@ -29,6 +29,10 @@ from jaxrec.runs import create_run
 from jaxrec.train import TrainConfig
 
 @dataclasses.dataclass(frozen=True)
+class GuessEval:
+    baselines: tuple[str, ...] = ("coin",)
+
+@dataclasses.dataclass(frozen=True)
 class GuessConfig:
     system: ClassVar[str] = "guess_package.guess"
     gain: float = 0.0
@@ -36,6 +40,7 @@ class GuessConfig:
     users: int = 4
     data: str = "coins"
     train: TrainConfig = TrainConfig()
+    eval: GuessEval = GuessEval()
 
 CONFIG = GuessConfig
 
@@ -52,9 +57,10 @@ def evaluate(config, directory, *, baselines):
     values = [user % 2 + config.gain + config.train.seed for user in range(config.users)]
     mean = sum(values) / len(values)
     rows = {"model": {"metrics": {"auc": mean}, "intervals": {"auc": [mean - 1, mean + 1]}}}
-    if baselines:
-        rows["coin"] = {"metrics": {"auc": 0.5}, "intervals": {"auc": [0.4, 0.6]}}
-    report = {"rows": rows, "protocol": {"fingerprint": "coins", "users": config.users}}
+    for name in baselines:
+        rows[name] = {"metrics": {"auc": 0.5}, "intervals": {"auc": [0.4, 0.6]}}
+    shown = {"heading": "coins", "comparisons": [], "lines": []}
+    report = shown | {"rows": rows, "protocol": {"fingerprint": "coins", "users": config.users}}
     return report | ({"values": {"auc": values}} if config.per_user else {})
 """
 GUESS = """
@@ -138,6 +144,13 @@ def test_a_system_that_does_not_rank_has_the_rows_of_its_evaluation(guess, tmp_p
     assert (test["a"], test["b"], test["difference"]) == ("better", "plain", 1.0)
     # The system fails if it measures a directory twice.
     assert sweep(capsys, *words)[0] == report
+    # Rows that were measured beside other baselines since do not stand in the table.
+    place = tmp_path / "out" / "plain-0"
+    (place / "seen").unlink()
+    assert main(["eval", str(place), "--baselines", "dice"]) == 0
+    assert "dice" in json.loads((place / "eval.json").read_text())["rows"]
+    (place / "seen").unlink()
+    assert sweep(capsys, *words)[0] == report
 
 
 def test_without_values_per_user_there_is_no_test(guess, tmp_path, capsys):
@@ -157,6 +170,8 @@ def test_a_quick_sweep_says_that_its_figures_mean_nothing(guess, tmp_path, capsy
     out = tmp_path / "out"
     report, lines = sweep(capsys, guess, "--quick", "--run-dir", out)
     assert lines[0] == WARNING
+    # The last line is JSON, which says it too.
+    assert lines.count(WARNING) == 1
     assert report["warning"] == WARNING
     assert json.loads((out / "sweep.json").read_text())["warning"] == WARNING
     config = json.loads((out / "plain-0" / "config.json").read_text())

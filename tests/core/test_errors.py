@@ -25,7 +25,11 @@ def test_each_kind_of_error_has_its_exit_code_and_is_caught_as_usual(kind, code,
             ", did you mean '--train.batch-size'?",
         ),
         ("--train.stepz", ["--train.steps", "--eval.ks"], ", did you mean '--train.steps'?"),
+        ("--rd", ["--run-dir", "--top"], ", did you mean '--run-dir'?"),
         ("xyzzy", ["genres", "title"], ""),
+        # One letter abbreviates nothing.
+        ("99999", ["9", "10"], ""),
+        ("t", ["title", "genres"], ""),
         ("anything", [], ""),
     ],
 )

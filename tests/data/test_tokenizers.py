@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import socket
 import string
 import subprocess
@@ -280,11 +281,35 @@ def test_bad_training_input_is_named_with_the_fix(train, arguments, error, messa
         train(**({"texts": CORPUS, "vocab_size": 400} | arguments))
 
 
-def test_the_size_that_the_error_asks_for_is_enough():
-    assert len(train_bpe(CORPUS, 260)) == 260
-    assert len(train_unigram(["a"], 354)) == 354
-    texts = [chr(0x4E00 + n) for n in range(100)]
-    assert len(train_unigram(texts, 454)) == 454
+@pytest.mark.parametrize(
+    ("train", "texts"),
+    [
+        (train_bpe, CORPUS),
+        (train_unigram, ["a"]),
+        (train_unigram, [chr(0x4E00 + n) for n in range(100)]),
+    ],
+)
+def test_the_size_that_the_error_asks_for_is_the_least_and_writes_every_text(train, texts):
+    least, enough = 10, False
+    # The first error knows the alphabet, the second one the letters of the texts too.
+    for _ in range(3):
+        try:
+            train(texts, least)
+        except ConfigError as error:
+            least = int(re.search(r"at least (\d+)", str(error))[1])
+        else:
+            enough = True
+            break
+    assert enough
+    with pytest.raises(ConfigError, match=f"at least {least}"):
+        train(texts, least - 1)
+    tokenizer = train(texts, least)
+    assert len(tokenizer) == len(set(tokenizer.get_vocab().values())) == least
+    # Texts of letters that it was not trained on come back, and no token is unknown.
+    for text in ("Toy Story (1995)", "é日本🎬", texts[0]):
+        ids = tokenizer(text).input_ids
+        assert tokenizer.unk_token_id not in ids and max(ids) < least
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
 def test_importing_the_module_imports_no_tokenizer_library():

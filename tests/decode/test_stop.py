@@ -73,22 +73,63 @@ def test_what_follows_the_first_string_does_not_move_the_cut():
     assert stop.cut("xabc") == stop.cut("xabcd") == "xa"
 
 
-def test_there_is_one_state_for_each_prefix_and_one_for_the_end():
-    tokens = [bytes([byte]) for byte in range(256)]
-    assert stop_table(["User:"], tokens).shape == (6, 256)
-    assert stop_table(["ab", "ac"], tokens).shape == (3, 256)
-    # What begins with a whole string, or holds one, adds nothing.
-    assert stop_table(["ab", "abcd", "xaby"], tokens).shape == (5, 256)
-    assert stop_table(["a" * 300], tokens).dtype == np.int16
-    assert stop_table(["a" * 40_000], [b"a"]).dtype == np.int32
+def _progress(strings, text):
+    """What is left to know of a text: "end", or its longest end that begins one of the strings."""
+    if any(s in text for s in strings):
+        return "end"
+    starts = {s[:n] for s in strings for n in range(len(s))}
+    return next(text[at:] for at in range(len(text) + 1) if text[at:] in starts)
 
 
-def test_a_wide_vocabulary_takes_little_time_and_memory():
+@pytest.mark.parametrize(
+    ("strings", "states"),
+    [
+        (["cab"], 4),
+        (["ab", "ac"], 3),
+        # What begins with a whole string adds nothing, and what holds one only its beginning.
+        (["ab", "abca", "cabb"], 5),
+        (["aab", "ba"], 5),
+    ],
+)
+def test_there_is_one_state_for_each_prefix_and_one_for_the_end(strings, states):
+    letters = [b"a", b"b", b"c"]
+    table = stop_table(strings, letters)
+    pairs = set()
+    for length in range(1, 7):
+        for row in itertools.product(range(3), repeat=length):
+            text = b"".join(letters[n] for n in row).decode()
+            pairs.add((_progress(strings, text), _states(table, row)[-1]))
+    found, numbers = zip(*pairs, strict=True)
+    # One to one: no state stands for two beginnings, and no beginning has two states.
+    assert len(pairs) == len(set(found)) == len(set(numbers)) == len(table) == states
+    assert ("end", len(table) - 1) in pairs
+
+
+def test_a_long_string_has_a_state_for_each_letter_in_the_narrowest_type():
+    for length, dtype in ((300, np.int16), (40_000, np.int32)):
+        table = stop_table(["a" * length], [b"a", b"b"])
+        assert table.dtype == dtype
+        np.testing.assert_array_equal(table[:, 0], np.minimum(np.arange(1, length + 2), length))
+        np.testing.assert_array_equal(table[:, 1], np.r_[np.zeros(length), length])
+
+
+def test_a_wide_vocabulary_has_the_states_of_the_texts_and_takes_little_memory():
     rng = np.random.default_rng(0)
-    tokens = [rng.bytes(n) for n in rng.integers(0, 12, 50_000)]
-    table = stop_table(["\n\nUser:", "\n\nAssistant:", "</answer>"], tokens)
-    assert table.shape[1] == 50_000
-    assert table.nbytes < 40 * 2 * 50_000
+    strings = ["\n\nUser:", "\n\nAssistant:", "</answer>"]
+    parts = [s[a:b] for s in strings for a in range(len(s)) for b in range(a + 1, len(s) + 1)]
+    noise = [bytes(rng.integers(32, 127, n).tolist()) for n in rng.integers(0, 12, 50_000)]
+    tokens = [part.encode() for part in parts] + noise
+    table = stop_table(strings, tokens)
+    assert table.shape[1] == len(tokens) and table.nbytes < 40 * 2 * len(tokens)
+    number = {"end": len(table) - 1}
+    for s in strings:
+        for n in range(len(s)):
+            number[s[:n]] = _states(table, [parts.index(c) for c in s[:n]])[-1] if n else 0
+    assert len(set(number.values())) == len(table)
+    for start in [start for start in number if start != "end"]:
+        for token in [*rng.choice(len(parts), 40), *rng.choice(len(tokens), 10)]:
+            after = _progress(strings, start + tokens[token].decode())
+            assert table[number[start], token] == number[after]
 
 
 @pytest.fixture(scope="module", params=["byte-level", "sentencepiece"])

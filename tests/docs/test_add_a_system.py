@@ -60,6 +60,19 @@ def test_the_toy_stands_in_the_table_and_in_the_documentation(toy, capsys):
     # The tiny users walk along a ring, and every title has a word of its own.
     assert rows[name]["metrics"]["ndcg@10"] > rows["popularity"]["metrics"]["ndcg@10"] + 0.1
 
+    # Its runs are measured beside any baselines, and ranked where no one did so before.
+    run = "runs/compare/bigram-tiny-0"
+    (toy / run / "test.npz").unlink()
+    assert main(["compare", run, "--run-dir", "runs/again"]) == 0
+    (again,) = json.loads((toy / "runs" / "again" / "comparison.json").read_text())["rows"].values()
+    assert again["metrics"] == rows[name]["metrics"]
+    assert main(["eval", run, "--baselines", "popularity", "markov"]) == 0
+    table = json.loads((toy / run / "eval.json").read_text())["rows"]
+    assert list(table) == ["model", "popularity", "markov"]
+    for row, theirs in (("model", name), ("popularity", "popularity")):
+        for metric, value in table[row]["metrics"].items():
+            assert value == pytest.approx(rows[theirs]["metrics"][metric])
+
     page = systems.pages(toy / "configs")["systems/bigram.md"]
     assert "Count which words of titles follow which" in page
     assert "Bigram over titles on MovieLens-100K." in page

@@ -2,9 +2,17 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from jaxrec.core import DataError
-from jaxrec.eval.clicks import click_metrics, paired_auc, pooled_auc, within_user_auc
+from jaxrec.eval.clicks import (
+    auc_by_user,
+    click_metrics,
+    paired_auc,
+    pooled_auc,
+    within_user_auc,
+)
+from jaxrec.eval.significance import paired_bootstrap
 
 
 def drawn(seed=0):
@@ -90,3 +98,41 @@ def test_paired_test_finds_a_difference_and_none_where_there_is_none():
     assert found.p < 0.01
     same = paired_auc(labels, noise, 2 * noise, users, resamples=300)
     assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def uneven(count=60, seed=1):
+    """Users with 3 to 12 examples, many ties, and one user who likes everything."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(3, 13, count)
+    users = np.repeat(rng.permutation(count), sizes)
+    labels = rng.random(len(users)) < 0.5
+    labels[users == 7] = True
+    return users, labels, np.round(rng.normal(size=len(users)) + 0.5 * labels, 1)
+
+
+def test_values_of_users_have_the_auc_as_their_mean_and_are_what_leaving_a_user_out_changes():
+    users, labels, scores = uneven()
+    values, count = auc_by_user(labels, scores, users), 60
+    assert values.auc.mean() == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    within = within_user_auc(labels, scores, users)
+    assert values.within_user.mean() == pytest.approx(within, abs=1e-12)
+    assert values.within_user[7] == pytest.approx(within)
+    # Tukey's pseudo-values of the jackknife differ from a linearization by terms of order 1 / U.
+    rest = [users != user for user in range(count)]
+    for mine, left_out in (
+        (values.auc, [roc_auc_score(labels[r], scores[r]) for r in rest]),
+        (values.within_user, [within_user_auc(labels[r], scores[r], users[r]) for r in rest]),
+    ):
+        pseudo = count * mine.mean() - (count - 1) * np.array(left_out)
+        assert mine.std() > 0.2
+        np.testing.assert_allclose(mine, pseudo, atol=0.1 * mine.std())
+
+
+def test_a_test_of_the_values_is_the_paired_bootstrap_of_the_auc_itself():
+    users, labels, scores = uneven()
+    others = scores + np.random.default_rng(2).normal(size=len(scores))
+    exact = paired_auc(labels, scores, others, users, resamples=2000)
+    both = [auc_by_user(labels, each, users).auc for each in (scores, others)]
+    found = paired_bootstrap(*both, resamples=2000)
+    assert found.difference == pytest.approx(exact.difference)
+    np.testing.assert_allclose([found.low, found.high], [exact.low, exact.high], atol=0.01)

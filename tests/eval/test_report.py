@@ -417,6 +417,8 @@ def write_run(directory):
     (directory / "config.json").write_text(to_json(dataclasses.asdict(Config())))
     item_codes().save(directory / "ids")
     (directory / "metrics.jsonl").write_text('{"step": 5, "loss": 8.5}\n{"step": 10, "lo')
+    trained = {"steps": 10, "seconds": 1.5, "compiles_after_warmup": 0}
+    (directory / "train.json").write_text(to_json(trained))
     return directory
 
 
@@ -424,6 +426,10 @@ def test_command_writes_both_files_and_the_next_command(tmp_path, capsys):
     run = write_run(tmp_path / "a")
     assert main.main(["report", str(run)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"next: jaxrec eval {run}"
+    trained = (run / "train.json").rename(tmp_path / "kept.json")
+    assert main.main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: jaxrec train CONFIG --run-dir {run}"
+    trained.rename(run / "train.json")
     (run / "eval.json").write_text(to_json(a_report()))
     assert main.main(["report", str(run)]) == 0
     assert capsys.readouterr().out.splitlines() == [

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxrec.core.errors import ConfigError
 from jaxrec.ids import simple
@@ -13,8 +14,18 @@ def test_random_ids_are_distinct_seeded_and_in_range(items, size):
     assert (simple.random(items, 2, size, seed=4).codes != codes.codes).any()
 
 
-def test_random_ids_use_all_codes_about_equally():
-    assert min(simple.random(4000, 2, 100).metadata["entropy"]) > np.log2(100) - 0.1
+@pytest.mark.parametrize(("items", "size"), [(4000, 100), (2000, 50)])
+def test_random_ids_use_codes_as_evenly_as_chance_and_no_more(items, size):
+    codes = simple.random(items, 2, size)
+    total = size**2
+    for level in range(2):
+        counts = np.bincount(codes.codes[:, level], minlength=size)
+        # Each count of a sample without replacement is hypergeometric.
+        variance = items / size * (1 - 1 / size) * (total - items) / (total - 1)
+        fit = ((counts - items / size) ** 2 / variance).sum() * (1 - 1 / size)
+        assert 0.001 < stats.chi2.sf(fit, size - 1) < 0.999
+        entropy = stats.entropy(counts, base=2)
+        assert codes.metadata["entropy"][level] == pytest.approx(entropy)
 
 
 def test_independent_ids_are_one_token_an_item():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from jaxrec.objectives import bce, bpr, cross_entropy, dro, propensities, sampled_softmax
 
@@ -43,10 +44,15 @@ def test_bpr_by_hand(scores):
     np.testing.assert_allclose(slope, by_hand, rtol=1e-5)
 
 
-def test_losses_stay_finite_where_a_sigmoid_would_not():
+def test_losses_and_slopes_are_exact_where_a_sigmoid_would_be_zero_or_one():
     far = jnp.array([-200.0, 200.0])
-    assert np.isfinite(bce(far, far[:, None])).all()
-    assert np.isfinite(bpr(far, -far[:, None])).all()
+    # -ln σ(-200) = 200 + ln(1 + e^-200), and the other term is below 1e-80.
+    np.testing.assert_allclose(bce(far, far[:, None]), [200.0, 200.0], rtol=1e-6)
+    np.testing.assert_allclose(bpr(far, -far[:, None]), [400.0, 0.0], rtol=1e-6)
+    for loss, slopes in ((bce, [-1.0, 0.0]), (bpr, [-1.0, 0.0])):
+        negative = -far[:, None]
+        found = jax.grad(lambda p, loss=loss, n=negative: loss(p, n).sum())(far)
+        np.testing.assert_allclose(found, slopes, atol=1e-6)
 
 
 def test_sampled_softmax_of_every_item_once_is_the_full_cross_entropy():
@@ -116,4 +122,8 @@ def test_dro_of_large_scores_is_finite_and_least_where_only_the_target_scores_on
     assert float(right) == pytest.approx(math.log(3))
     for wrong in ([0.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 1.5, 0.0]):
         assert dro(jnp.array(wrong), jnp.array(1), propensity) > right
-    assert np.isfinite(dro(jnp.array([50.0, -50.0, 0.0]), jnp.array(0), propensity, 0.1))
+    # Exponents of 25,000, of which only the logarithm of the sum can be written.
+    scores, p = np.array([50.0, -50.0, 0.0]), np.asarray(propensity, float)
+    wanted = np.where(np.arange(3) == 0, (scores - 1) ** 2, scores**2) * p / 0.1
+    found = dro(jnp.asarray(scores, jnp.float32), jnp.array(0), propensity, 0.1)
+    assert float(found) == pytest.approx(logsumexp(wanted), rel=1e-5)

@@ -1,6 +1,7 @@
 """What systems offer, and the error that a user meets where one does not."""
 
 import dataclasses
+import json
 from typing import ClassVar
 
 import numpy as np
@@ -9,16 +10,23 @@ import pytest
 from jaxrec.core import ConfigError
 from jaxrec.data import leave_one_out
 from jaxrec.data.dataset import Dataset
+from jaxrec.runs.directory import load_run
+from jaxrec.runs.evaluation import check_baselines, evaluate_run
+from jaxrec.runs.quick import make_quick
 from jaxrec.runs.requests import (
     RecommendRequest,
+    find_user,
     known_items,
     recommend_by_scores,
     whole_history,
 )
-from jaxrec.runs.system import config_class, offered, system_names, system_of
+from jaxrec.runs.system import config_class, offered, short_name, system_names, system_of
+from jaxrec.systems.p5 import P5Config
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.systems.tallrec import TallrecConfig
+from jaxrec.systems.vqrec import VqRecConfig
 from jaxrec.testing import tiny_interactions
+from jaxrec.train import TrainConfig
 
 OFFERS = {
     "generative": {"rank", "recommend", "fit_ids", "open_model", "open_adapter"},
@@ -109,5 +117,64 @@ def test_impossible_requests_are_named(dataset):
     with pytest.raises(ConfigError, match=r"--top must be at most the 14 items .*, got 15"):
         recommend_by_scores(lambda batch: None, dataset, RecommendRequest("u1", 15))
     first = str(dataset.split.train.user_ids[0])
-    with pytest.raises(ConfigError, match=rf"no user 'nobody' in tiny.*users: {first} \.\."):
+    with pytest.raises(
+        ConfigError, match=rf"no user 'nobody' in tiny; it has 12 users, .* {first}"
+    ):
         known_items(dataset, RecommendRequest("nobody"))
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        # Every number is near another one.
+        ("99999", "; it has 943 users, such as 1, 472, 943 "),
+        ("9411", "; it has 943"),
+        ("", "; it has 943"),
+    ],
+)
+def test_an_unknown_number_of_a_user_suggests_no_other_number(user, said):
+    with pytest.raises(ConfigError) as error:
+        find_user(np.arange(1, 944), user, "ml-100k")
+    assert f"no user {user!r} in ml-100k{said}" in str(error.value)
+    assert "did you mean" not in str(error.value) and "jaxrec recommend RUN" in str(error.value)
+
+
+def test_an_unknown_name_of_a_user_suggests_one_that_is_a_slip_away():
+    users = np.array(["A2SUAM1J3GNN3B", "A3SGXH7AUHU8GW", "bob"])
+    with pytest.raises(ConfigError, match=r"'A2SUAM1J3GNN3', did you mean 'A2SUAM1J3GNN3B'\? It"):
+        find_user(users, "A2SUAM1J3GNN3", "beauty")
+    with pytest.raises(ConfigError, match=r"no user 'b' in beauty; it has 3 users"):
+        find_user(users, "b", "beauty")
+
+
+def test_unread_settings_are_refused_left_alone_by_quick_runs_and_dropped_from_old_ones(tmp_path):
+    for kind, model, instead in (
+        (SasrecRunConfig, {"train": TrainConfig(lr=0.5)}, "model.train .* sasrec; set train"),
+        (VqRecConfig, {"train": TrainConfig(lr=0.5)}, "model.train .* vqrec; set pretrain"),
+        (VqRecConfig, {"objective": "bpr"}, "model.objective .* vqrec; every stage"),
+    ):
+        with pytest.raises(ConfigError, match=instead):
+            kind(model=dataclasses.replace(kind().model, **model))
+        # A quick variant has fewer steps wherever they are read.
+        quick = make_quick(kind())
+        assert quick.train.steps == 100 and quick.model == kind().model
+        settings = {"system": short_name(kind())} | dataclasses.asdict(kind())
+        settings["model"] |= {"train": {"steps": 100, "lr": 0.5}}
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        assert load_run(tmp_path) == kind()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, able in OFFERS.items() if "rank" in able))
+def test_every_system_that_ranks_takes_baselines_that_its_config_does_not_name(name):
+    config = config_class(name)()
+    check_baselines(config, ["als", "markov"])
+    with pytest.raises(ConfigError, match="'markof'"):
+        check_baselines(config, ["markof"])
+
+
+def test_a_run_without_a_ranking_takes_none(tmp_path):
+    config = P5Config(tasks=("rating",), rows=(128,))
+    with pytest.raises(ConfigError, match=r"ranks no catalogue, .* got markov; leave them out"):
+        evaluate_run(config, tmp_path, ["markov"])
+    with pytest.raises(ConfigError, match=r"TrainConfig has no baselines .* got markov"):
+        check_baselines(TrainConfig(), ["markov"])

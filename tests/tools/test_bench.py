@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from jaxrec.core import ConfigError
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = sorted(
@@ -37,15 +41,23 @@ def test_help_explains_every_option_of_a_measurement(bench, command, capsys, nam
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist(command):
-    with pytest.raises(SystemExit, match=r"no measurement 'decoding'; measurements: .*decode"):
-        command["main"](["decoding"])
+    with pytest.raises(ConfigError, match=r"no measurement 'xyz'; measurements: .*decode"):
+        command["main"](["xyz"])
+    with pytest.raises(ConfigError, match=r"no measurement 'trei', did you mean 'trie'\? Meas"):
+        command["main"](["trei"])
+    # The exit code is that of other wrong arguments, as of `jaxrec`.
+    words = [sys.executable, str(ROOT / "tools" / "bench"), "nosuch"]
+    child = subprocess.run(words, capture_output=True, text=True)
+    assert child.returncode == 2
+    assert child.stderr.startswith("python tools/bench: no measurement 'nosuch'")
+    assert len(child.stderr.splitlines()) == 1
 
 
 def test_an_unknown_row_is_refused_with_those_that_exist(bench):
     choose = bench("support.header").choose
     assert choose("b", ["a", "b"]) == ["b"]
     assert choose("", ["a", "b"]) == ["a", "b"]
-    with pytest.raises(SystemExit, match="no row c; rows: a, b"):
+    with pytest.raises(ConfigError, match="no row c; rows: a, b"):
         choose("a,c", ["a", "b"])
 
 

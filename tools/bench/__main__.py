@@ -9,6 +9,8 @@ from types import ModuleType
 
 import tyro
 
+from jaxrec.core import ConfigError, JaxrecError, nearest
+
 MEASUREMENTS = Path(__file__).parent / "measurements"
 PROGRAM = "python tools/bench"
 
@@ -47,7 +49,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     name = arguments[0].replace("-", "_")
     if name not in names():
-        sys.exit(f"no measurement {name!r}; measurements: {', '.join(names())}")
+        near = nearest(name, names())
+        known = f"{'M' if near else 'm'}easurements: {', '.join(names())}"
+        raise ConfigError(f"no measurement {name!r}{near or ';'} {known}")
     module = importlib.import_module(f"measurements.{name}")
     table = module.run(parse(module, name, arguments[1:]))
     table.show()
@@ -56,4 +60,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except JaxrecError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

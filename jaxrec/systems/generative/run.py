@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from jaxrec.runs import (
     measure_baseline,
     protocol_of,
     read_parts,
+    training_seconds,
     write_summary,
 )
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
@@ -80,24 +82,24 @@ def train(config: Config, directory: Path, options: Options) -> None:
         write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
-def evaluate(config: Config, directory: Path, *, baselines: bool) -> dict[str, Any]:
+def evaluate(config: Config, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`; also writes `result.json` and `test.npz`."""
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     codes = load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
-    trained = read_json(directory / "train.json")
+    seconds = training_seconds(directory)
     # First, because it fails at once where an encoder at hand cannot be used.
     encoders = (
         text_encoders.compare(config, dataset, codes, directory)
         if config.eval.text_encoders
         else None
     )
-    measured, lists = measure_model(recommender, config, dataset, trained["seconds"])
+    measured, lists = measure_model(recommender, config, dataset, seconds)
     protocol = protocol_of(config, dataset)
     measured.save(directory / TEST_FILE, protocol)
     systems = {MODEL: measured}
-    for name in config.eval.baselines if baselines else ():
+    for name in baselines:
         systems[name] = measure_baseline(name, config, dataset, directory)
     table = baseline_table(systems, config)
     _write_result(directory, table["rows"], lists["invalid_items"])
@@ -107,7 +109,7 @@ def evaluate(config: Config, directory: Path, *, baselines: bool) -> dict[str, A
         "leaks": leak_audit(dataset),
         "ids": codes.metadata | {"scheme": codes.scheme, "sizes": list(codes.sizes)},
         "text_encoders": encoders,
-        "train": trained,
+        "train": read_json(directory / "train.json"),
         "samples": samples(config, dataset, lists),
         "invalid_items": lists["invalid_items"],
         "repeated_items": lists["repeated_items"],
@@ -135,8 +137,7 @@ def rank(config: Config, directory: Path) -> Measured:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
-    seconds = read_json(directory / "train.json")["seconds"]
-    return measure_model(recommender, config, dataset, seconds)[0]
+    return measure_model(recommender, config, dataset, training_seconds(directory))[0]
 
 
 def recommend(config: Config, directory: Path, request: RecommendRequest) -> Recommendations:

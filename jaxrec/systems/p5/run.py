@@ -13,6 +13,7 @@ Held-out items are left out of the rating and review prompts of the training too
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from jaxrec.core import (
     is_writer,
     make_mesh,
     on_writer,
-    read_json,
 )
 from jaxrec.data import (
     Dataset,
@@ -58,6 +58,7 @@ from jaxrec.runs import (
     load_codes,
     protocol_of,
     read_parts,
+    training_seconds,
     write_summary,
 )
 from jaxrec.systems.p5 import serving, tables
@@ -262,14 +263,14 @@ def load(config: P5Config, directory: Path) -> Tested:
         tasks=parts.tasks,
         prompted=prompted.with_params(prompted.join(params)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        seconds=read_json(directory / "train.json")["seconds"],
+        seconds=training_seconds(directory),
     )
 
 
-def evaluate(config: P5Config, directory: Path, *, baselines: bool) -> dict[str, Any]:
+def evaluate(config: P5Config, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`; also writes `test.npz` if the run ranks the whole catalogue."""
     tested = load(config, directory)
-    measured = tables.measure(tested, directory, config.eval.baselines if baselines else ())
+    measured = tables.measure(tested, directory, baselines)
     dataset = tested.data.dataset
     protocol = protocol_of(config, dataset)
     leaks = tables.leaks(tested.data, load_codes(directory))

@@ -8,7 +8,7 @@ those that it has not.
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ Rows = dict[str, dict[str, float]]
 
 
 def catalogue_table(
-    tested: Tested, task: P5Task, filtered: bool, baselines: tuple[str, ...], directory: Path
+    tested: Tested, task: P5Task, filtered: bool, baselines: Sequence[str], directory: Path
 ) -> dict[str, Any]:
     """Rows and paired tests of a ranking of all items: JSON-able."""
     config = dataclasses.replace(
@@ -207,7 +207,7 @@ _PLAIN: Mapping[type, Callable[[Tested, P5Task], Rows]] = {
 }
 
 
-def measure(tested: Tested, directory: Path, baselines: tuple[str, ...]) -> dict[str, Any]:
+def measure(tested: Tested, directory: Path, baselines: Sequence[str]) -> dict[str, Any]:
     """All tables of a run: the first with "rows" and "comparisons", all in "tables" and "lines"."""
     begun = time.monotonic()
     rankings: dict[str, Any] = {}

@@ -1,12 +1,13 @@
 """A run of SASRec as one frozen value."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from jaxrec.baselines import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.data import DataConfig
-from jaxrec.runs import BaselinesConfig, RankConfig, check_counting
+from jaxrec.runs import BaselinesConfig, RankConfig, check_counting, check_unread
 from jaxrec.train import TrainConfig
 
 
@@ -16,7 +17,7 @@ class SasrecRunConfig:
 
     Attributes:
       data: interactions.
-      model: the network and its objective. Its own `train` is not read; see `train`.
+      model: the network and its objective. Its own `train` is not read, so it is refused.
       train: optimizer and schedule.
       decode: which items a ranking leaves out.
       eval: measurements; the baselines must be counting ones.
@@ -30,6 +31,7 @@ class SasrecRunConfig:
     """
 
     system: ClassVar[str] = "jaxrec.systems.sasrec"
+    unread: ClassVar[Mapping[str, str]] = {"model.train": "set train instead"}
 
     data: DataConfig = DataConfig()
     model: SasrecConfig = SasrecConfig()
@@ -38,6 +40,7 @@ class SasrecRunConfig:
     eval: BaselinesConfig = BaselinesConfig()
 
     def __post_init__(self) -> None:
+        check_unread(self)
         check_counting(self.eval.baselines, "SASRec")
         if self.model.synthetic:
             raise ConfigError(

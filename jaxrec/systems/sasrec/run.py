@@ -8,14 +8,14 @@ system of its own it can be compared with any of them by `jaxrec compare`.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxrec.baselines import sequential
-from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh, read_json
+from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import Dataset, load_dataset, training_source
 from jaxrec.eval import RunParts, SystemFacts, average, evaluate as evaluate_users
 from jaxrec.runs import (
@@ -39,6 +39,7 @@ from jaxrec.runs import (
     read_parts,
     recommend_by_scores,
     table_lines,
+    training_seconds,
     write_summary,
 )
 from jaxrec.systems.sasrec.config import SasrecRunConfig
@@ -98,7 +99,9 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
     return result, functools.partial(score, result.params)
 
 
-def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
+def evaluate(
+    config: SasrecRunConfig, directory: Path, *, baselines: Sequence[str]
+) -> dict[str, Any]:
     """See `System`; also writes `test.npz`.
 
     The main table follows the run's `decode.filter_seen`. A further table has the model alone under
@@ -108,7 +111,7 @@ def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> di
     dataset, measured = trained.dataset, trained.rank(config)
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
     systems = {MODEL: measured}
-    for name in config.eval.baselines if baselines else ():
+    for name in baselines:
         systems[name] = measure_baseline(name, config, dataset, directory)
     decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
     opposite = {MODEL: trained.rank(dataclasses.replace(config, decode=decode))}
@@ -169,7 +172,7 @@ def _load(config: SasrecRunConfig, directory: Path) -> _Trained:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     # Read first, because fitting would train a run that is not trained yet.
-    seconds = read_json(directory / "train.json")["seconds"]
+    seconds = training_seconds(directory)
     result, score = _fit(config, dataset, directory)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return _Trained(dataset=dataset, score=score, parameters=parameters, seconds=seconds)

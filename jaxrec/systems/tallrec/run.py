@@ -12,7 +12,7 @@ split this number alone has an AUC of .726.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +213,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
-def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
+def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`: AUC pooled and within users, beside the controls."""
     windows = load_windows(config)
     check_run(config, windows, directory)
@@ -228,7 +228,7 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: bool) -> dict
         "untuned": _gaps(config, text, untuned, rows[PUBLISHED]),
     }
     systems |= click_table.controls(windows.train, windows.test)
-    for name in config.eval.baselines if baselines else ():
+    for name in baselines:
         systems[name] = click_table.baseline(
             name,
             windows.train,

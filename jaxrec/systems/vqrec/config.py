@@ -1,12 +1,13 @@
 """A run of VQ-Rec as one frozen value."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from jaxrec.baselines import SasrecConfig
 from jaxrec.core import ConfigError
 from jaxrec.data import DataConfig
-from jaxrec.runs import BaselinesConfig, RankConfig, check_counting
+from jaxrec.runs import BaselinesConfig, RankConfig, check_counting, check_unread
 from jaxrec.train import TrainConfig
 
 
@@ -34,7 +35,8 @@ class VqRecConfig:
       text_fields: item fields that make the text vectors.
       text_encoder: "auto" for the sentence encoder at hand or else TF-IDF; "tfidf"; or a directory.
       hold_body: freeze the sources' encoder while the target is learned.
-      model: the network of all stages. Its own `train` and `objective` are not read.
+      model: the network of all stages. Its own `train` and `objective` are not read, so they are
+        refused.
       pretrain: training on the sources.
       assign: training of the assignment; read only if the quantizer is the target's own.
       train: training on the target.
@@ -50,6 +52,10 @@ class VqRecConfig:
     """
 
     system: ClassVar[str] = "jaxrec.systems.vqrec"
+    unread: ClassVar[Mapping[str, str]] = {
+        "model.train": "set pretrain, assign or train instead",
+        "model.objective": "every stage has its own: contrast for the sources, cross-entropy after",
+    }
 
     data: DataConfig = DataConfig()
     sources: tuple[str, ...] = ("movietweetings-100k",)
@@ -91,4 +97,5 @@ class VqRecConfig:
             )
         if self.quantizer == "source" and not self.sources:
             raise ConfigError("quantizer source needs sources; give some, or use quantizer own")
+        check_unread(self)
         check_counting(self.eval.baselines, "VQ-Rec")

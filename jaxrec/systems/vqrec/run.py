@@ -15,6 +15,7 @@ Shapes: `I` items, `L` levels, `E` width of text vectors.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines import Objective, matched, sequential, take_codes
-from jaxrec.core import read_json
 from jaxrec.data import load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes, pq
@@ -49,6 +49,7 @@ from jaxrec.runs import (
     rank_by_scores,
     read_parts,
     recommend_by_scores,
+    training_seconds,
     write_summary,
 )
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -237,7 +238,7 @@ def train(config: VqRecConfig, directory: Path, options: Options) -> None:
     write_summary(directory, result)
 
 
-def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[str, Any]:
+def evaluate(config: VqRecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`."""
     source, target = _domains(config, directory)
     dataset = target.parts[0]
@@ -245,7 +246,7 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
     protocol = protocol_of(config, dataset) | {"known_users": len(target.histories)}
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
     systems = {MODEL: measured}
-    for name in config.eval.baselines if baselines else ():
+    for name in baselines:
         systems[name] = measure_baseline(name, config, dataset, directory, target.histories)
     lines = [f"trained on the histories of {len(target.histories):,} users"]
     facts: dict[str, Any] = {}
@@ -280,7 +281,7 @@ def recommend(config: VqRecConfig, directory: Path, request: RecommendRequest) -
     """
     source, target = _domains(config, directory)
     # Read first, because fitting would train a run that is not trained yet.
-    read_json(directory / "train.json")
+    training_seconds(directory)
     _, score = fit(config, source, target, directory)
     return recommend_by_scores(score, target.parts[0], request)
 
@@ -292,7 +293,7 @@ def report(config: VqRecConfig, directory: Path) -> RunParts:
 
 def _rank(config: VqRecConfig, directory: Path, source: Domain | None, target: Domain) -> Measured:
     """Measure the lists of a trained run, given its domains."""
-    trained = read_json(directory / "train.json")
+    seconds = training_seconds(directory)
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
-    return rank_by_scores(score, config, target.parts[0], size, trained["seconds"])
+    return rank_by_scores(score, config, target.parts[0], size, seconds)

@@ -65,7 +65,7 @@ def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("p5")
     config = _config(write_tiny_csv(directory))
     p5.train(config, directory / "run", Options())
-    report = p5.evaluate(config, directory / "run", baselines=True)
+    report = p5.evaluate(config, directory / "run", baselines=config.eval.baselines)
     return config, directory / "run", report
 
 
@@ -143,7 +143,7 @@ def test_recommendations_follow_the_history_that_is_given(learned):
 @pytest.mark.slow
 def test_a_run_of_all_families_has_all_tables(trained_on_all):
     config, directory = trained_on_all
-    report = p5.evaluate(config, directory, baselines=True)
+    report = p5.evaluate(config, directory, baselines=config.eval.baselines)
     json.dumps(report)
     assert list(report["tables"]) == [
         "sequential, seen items removed",
@@ -210,7 +210,7 @@ def test_a_run_directory_is_read_back_as_it_was(trained):
 def test_a_run_without_a_ranking_has_a_table_all_the_same(tmp_path):
     config = _config(write_tiny_csv(tmp_path), ("rating",), steps=1)
     p5.train(config, tmp_path / "run", Options())
-    report = p5.evaluate(config, tmp_path / "run", baselines=True)
+    report = p5.evaluate(config, tmp_path / "run", baselines=config.eval.baselines)
     assert report["rows"]["model"]["metrics"] == {}
     assert not (tmp_path / "run" / TEST_FILE).exists()
     show(report)
@@ -273,7 +273,7 @@ def test_names_as_text_learn_and_are_found(tmp_path):
         prompted.tokenizer.decode(row, skip_special_tokens=True) for row in prompted.items.tokens
     ]
     assert texts == tested.data.names.items
-    report = p5.evaluate(config, tmp_path / "run", baselines=False)
+    report = p5.evaluate(config, tmp_path / "run", baselines=())
     assert set(report["rows"]) == {"model", "model, unseen wording"}
 
 

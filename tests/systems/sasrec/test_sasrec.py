@@ -48,7 +48,7 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
     )
     directory = tmp_path / "run"
     sasrec.train(config, directory, Options())
-    report = sasrec.evaluate(config, directory, baselines=True)
+    report = sasrec.evaluate(config, directory, baselines=config.eval.baselines)
     dataset = load_dataset(data)
     histories, targets = dataset.split.history("test"), dataset.split.target("test")
     _, model = sasrec._fit(config, dataset, directory)

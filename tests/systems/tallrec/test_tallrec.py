@@ -9,12 +9,16 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrec.cli.configs import find_config
+from jaxrec.cli.loading import load_sweep_file
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
 from jaxrec.data.clicks import ClickWindows
 from jaxrec.data.instructions import read_instructions
 from jaxrec.eval.clicks import pooled_auc, within_user_auc
 from jaxrec.runs.directory import load_run
+from jaxrec.runs.sweep_rows import Row
+from jaxrec.runs.sweep_table import sweep_report
 from jaxrec.systems.generative.config import EvalConfig
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import TallrecConfig
@@ -80,6 +84,32 @@ def test_controls_stand_beside_the_model(finished):
     assert next(iter(rows)) == "model"
     assert rows["item mean"]["metrics"]["auc"] == 1.0
     assert {"liked titles", "untuned", "answers in the other order"} <= set(rows)
+
+
+def test_the_values_per_user_are_those_of_the_model_on_the_test_windows(finished):
+    report = json.loads((finished / "eval.json").read_text())
+    test = load_windows(load_run(finished)).test
+    for metric, value in report["rows"]["model"]["metrics"].items():
+        assert len(report["values"][metric]) == len(np.unique(test.user))
+        assert np.mean(report["values"][metric]) == pytest.approx(value)
+
+
+def test_the_sweep_of_few_examples_tests_metrics_that_have_a_value_per_user(finished):
+    report = json.loads((finished / "eval.json").read_text())
+    sweep = load_sweep_file(find_config("tallrec/shots"))
+    assert set(sweep.metrics) == set(report["values"])
+    # Two variants that differ by a tenth for every user.
+    rows = {}
+    for name, gain in (("all", 0.0), ("256", 0.1)):
+        values = {metric: np.array(v) + gain for metric, v in report["values"].items()}
+        metrics = {metric: float(v.mean()) for metric, v in values.items()}
+        rows[name] = [{"": Row(metrics=metrics, intervals={}, values=values)}]
+    tests = sweep_report(rows, sweep.reference, sweep.metrics)["tests"]
+    assert [(t["a"], t["b"], t["metric"]) for t in tests] == [
+        ("256", "all", "auc"),
+        ("256", "all", "within_user_auc"),
+    ]
+    assert all(t["difference"] == pytest.approx(0.1) for t in tests)
 
 
 def test_probabilities_of_a_like_do_not_read_the_labels(finished):

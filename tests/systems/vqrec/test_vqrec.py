@@ -144,7 +144,7 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
     # As if another encoder had been installed since, and k-means had come out otherwise.
     monkeypatch.setattr(item_text, "encode", lambda *words, **more: encode(*words, **more)[::-1])
     monkeypatch.setattr(pq, "fit", None)
-    report = vqrec.evaluate(config, directory, baselines=True)
+    report = vqrec.evaluate(config, directory, baselines=config.eval.baselines)
     for name, values in before.metrics.items():
         assert report["rows"]["model"]["metrics"][name] == pytest.approx(values.mean())
     assert "(a share 0.5 known)" in report["heading"]
@@ -215,7 +215,7 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
         eval=BaselinesConfig(baselines=("popularity",)),
     )
     vqrec.train(config, tmp_path, Options())
-    report = vqrec.evaluate(config, tmp_path, baselines=True)
+    report = vqrec.evaluate(config, tmp_path, baselines=config.eval.baselines)
     assert set(report["rows"]) == {"model", "popularity"}
     assert report["protocol"]["known_users"] == 94
     assert 0 < report["ids"]["collision_share"] < 1

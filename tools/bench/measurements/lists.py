@@ -10,7 +10,6 @@ items of a history, because what it appends must fit beside them (`Config.items_
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ import tyro
 from support.header import print_header
 from support.table import Table
 
-from jaxrec.core import nearest, write_text
+from jaxrec.core import ConfigError, nearest, write_text
 from jaxrec.data import load_dataset
 from jaxrec.decode import Draws
 from jaxrec.eval import bootstrap_interval
@@ -52,11 +51,13 @@ def run(options: Options) -> Table:
     """Measure the lists of every chosen strategy."""
     config = load_config(options.run)
     if not isinstance(config, Config):
-        sys.exit(f"{options.run} is a run of {type(config).__name__}, which has no lists")
+        raise ConfigError(f"{options.run} is a run of {type(config).__name__}, which has no lists")
     configs = variants(config, options.places, options.seed)
     for name in options.lists:
         if name not in configs:
-            sys.exit(f"no list {name!r}{nearest(name, configs)}; lists: {', '.join(configs)}")
+            raise ConfigError(
+                f"no list {name!r}{nearest(name, configs)}; lists: {', '.join(configs)}"
+            )
     print_header()
     dataset, codes = load_dataset(config.data), load_codes(options.run)
     check_run(config, dataset, options.run)

@@ -8,6 +8,8 @@ import sys
 
 import jax
 
+from jaxrec.core import ConfigError, nearest
+
 # Share of the cores that other work may keep busy before the clock stops being of use.
 BUSY = 0.75
 
@@ -67,9 +69,13 @@ def require_accelerator(preset: str) -> bool:
 def choose(names: str, available: list[str], what: str = "row") -> list[str]:
     """Return the names of a comma-separated list, or all of them for an empty one.
 
-    Exits with a message that lists what is available if a name is unknown.
+    Raises:
+      ConfigError: an unknown name; the message lists what is available.
     """
     chosen = names.split(",") if names else available
     if unknown := sorted(set(chosen) - set(available)):
-        sys.exit(f"no {what} {', '.join(unknown)}; {what}s: {', '.join(available)}")
+        near = nearest(unknown[0], available) if len(unknown) == 1 else ""
+        known = f"{what}s: {', '.join(available)}"
+        known = f" {known[0].upper()}{known[1:]}" if near else f"; {known}"
+        raise ConfigError(f"no {what} {', '.join(unknown)}{near}{known}")
     return chosen
