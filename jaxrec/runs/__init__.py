@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         known_share as known_share,
         leak_audit as leak_audit,
         protocol_of as protocol_of,
+        rank_users as rank_users,
         ranking_batches as ranking_batches,
     )
     from jaxrec.runs.quick import (

@@ -19,11 +19,11 @@ from jaxrec.baselines import (
     sequential,
 )
 from jaxrec.data import Dataset, training_source
-from jaxrec.eval import average, evaluate, top_lists
+from jaxrec.eval import average
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.measured import Measured
-from jaxrec.runs.protocol import TIES, ranking_batches
+from jaxrec.runs.protocol import list_users, rank_users
 from jaxrec.train import FitResult, Validation
 
 # From a batch of `ranking_batches` to scores of all items, `[B, I]`.
@@ -50,7 +50,7 @@ def measure_baseline(
     Args:
       name: name of the baseline, from `COUNTING` or `TRAINED`.
       config: the config of a run. A trained baseline reads its settings from the attribute `name`;
-        beside that only `eval.ks`, `decode.filter_seen` and, for texts, `ids` are read.
+        beside that only `eval.ks`, `decode` and, for texts, `ids` are read.
       dataset: its data.
       directory: of the run; a trained baseline is kept below `baselines/`.
       histories: what a counting baseline counts; None for all training histories.
@@ -89,7 +89,7 @@ def rank_by_scores(
 
     Args:
       score: maps a batch of `ranking_batches` to `[B, I]`.
-      config: the config of a run; only `eval.ks` and `decode.filter_seen` are read.
+      config: the config of a run; only `eval.ks` and `decode` are read.
       dataset: its data.
       parameters: number of parameters of the scoring model.
       fit_seconds: seconds that fitting it took.
@@ -106,10 +106,10 @@ def rank_by_scores(
       >>> bool((measured.items[:, 0] >= measured.items[:, 1]).all())
       True
     """
-    ks, filter_seen, started = config.eval.ks, config.decode.filter_seen, time.monotonic()
-    metrics = evaluate(score, ranking_batches(dataset, "test", filter_seen), ks, TIES)
+    ks, decode, started = config.eval.ks, config.decode, time.monotonic()
+    metrics = rank_users(score, dataset, "test", decode, ks)
     seconds = time.monotonic() - started
-    items = top_lists(score, ranking_batches(dataset, "test", filter_seen), max(ks))
+    items = list_users(score, dataset, "test", decode, max(ks))
     return Measured(
         metrics=metrics,
         parameters=parameters,
@@ -137,8 +137,8 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
     score = jax.jit(plain)
 
     def validate(params: Any) -> dict[str, float]:
-        rows = ranking_batches(dataset, "valid", config.decode.filter_seen)
-        return average(evaluate(functools.partial(score, params), rows, config.eval.ks, TIES))
+        scored = functools.partial(score, params)
+        return average(rank_users(scored, dataset, "valid", config.decode, config.eval.ks))
 
     result = fit(
         settings,

@@ -12,10 +12,11 @@ import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.data import ratings
+from jaxrec.eval import removed_items
 from jaxrec.texts.datum import Datum
 
 if TYPE_CHECKING:
-    from jaxrec.eval import ParsedRatings
+    from jaxrec.eval import ParsedRatings, Repeated
     from jaxrec.texts.questions import Questions
 
 _STARS = np.array([ratings.star_of(text) for text in ratings.TEXTS], np.float64)
@@ -52,12 +53,14 @@ class AnswerOptions:
     Attributes:
       beams: K, items found for each prompt.
       filter_seen: never recommend an item of the history.
+      repeated_target: whether a target in the history can be found, see `eval.removed_items`.
       max_tokens: most tokens of a free text.
       ks: cut-offs of ranking metrics.
     """
 
     beams: int = 20
     filter_seen: bool = True
+    repeated_target: "Repeated" = "ranked"
     max_tokens: int = 32
     ks: tuple[int, ...] = (5, 10)
 
@@ -96,7 +99,9 @@ class CatalogueItem:
 
     def answer(self, model: Answerer, questions: "Questions", options: AnswerOptions) -> np.ndarray:
         """The best items for each prompt: `[N, K]`."""
-        excluded = questions.seen if options.filter_seen else None
+        excluded = None
+        if options.filter_seen:
+            excluded = removed_items(questions.seen, questions.targets, options.repeated_target)
         return model.recommend(questions.prompts, beams=options.beams, excluded=excluded)[0]
 
 

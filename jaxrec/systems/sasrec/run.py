@@ -17,12 +17,11 @@ import jax
 from jaxrec.baselines import sequential
 from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh, read_json
 from jaxrec.data import Dataset, load_dataset, training_source
-from jaxrec.eval import RunParts, SystemFacts, average, evaluate as evaluate_users
+from jaxrec.eval import RunParts, SystemFacts, average
 from jaxrec.runs import (
     METRIC,
     MODEL,
     TEST_FILE,
-    TIES,
     Measured,
     Options,
     Recommendations,
@@ -35,7 +34,7 @@ from jaxrec.runs import (
     measure_baseline,
     protocol_of,
     rank_by_scores,
-    ranking_batches,
+    rank_users,
     read_parts,
     recommend_by_scores,
     table_lines,
@@ -84,13 +83,12 @@ def train(config: SasrecRunConfig, directory: Path, options: Options) -> None:
 def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[FitResult, Any]:
     """Train or resume; return the result, and the function from a batch to scores."""
     model = dataclasses.replace(config.model, train=config.train)
-    items, filter_seen = dataset.num_items, config.decode.filter_seen
+    items = dataset.num_items
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=items))
 
     def validate(params: Any) -> dict[str, float]:
-        rows = ranking_batches(dataset, "valid", filter_seen)
         scored = functools.partial(score, params)
-        return average(evaluate_users(scored, rows, config.eval.ks, TIES))
+        return average(rank_users(scored, dataset, "valid", config.decode, config.eval.ks))
 
     source = training_source(dataset, directory / "data")
     validation = Validation(validate, METRIC)

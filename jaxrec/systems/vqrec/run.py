@@ -112,13 +112,13 @@ def _fit(
         train=train,
     )
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=domain.num_items))
-    filter_seen, ks = config.decode.filter_seen, config.eval.ks
+    decode, ks = config.decode, config.eval.ks
     result = sequential.fit_sequential(
         model,
         domain.histories,
         domain.num_items,
         Validation(
-            lambda params: domain.validate(functools.partial(score, params), filter_seen, ks),
+            lambda params: domain.validate(functools.partial(score, params), decode, ks),
             METRIC,
         ),
         directory,
