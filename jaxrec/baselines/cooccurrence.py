@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, check_numbers
 
 # A table of all pairs of items takes 4·I² bytes: 0.6 GB for 12,000 items, 1.6 GB for 20,000.
 MAX_ITEMS = 20_000
@@ -102,9 +102,11 @@ def sum_rows(
 
     Raises:
       ConfigError: `last` is below 1.
+      DataError: an item outside the catalogue.
     """
     if last is not None and last < 1:
         raise ConfigError(f"last must be at least 1, got {last}")
+    check_numbers(history, table.shape[0], "items of a history")
     table, history = jnp.asarray(table), jnp.asarray(history)
     recent = history[:, ::-1][:, :last]  # [B, H], most recent first
     # A negative index would wrap around; an index past the end reads as zeros.

@@ -110,6 +110,8 @@ def search_items(
     """
     options.check_key(request.key)
     index = catalogue.index
+    batch, packed, _ = history.state.shape
+    request.check(index.num_items, batch * packed)
     reader = BeamReader(
         model=model,
         params=params,

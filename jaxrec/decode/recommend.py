@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxrec.core import ConfigError, ShardingRules, batch_sharding, sharded, ways
+from jaxrec.core import ConfigError, ShardingRules, batch_sharding, check_numbers, sharded, ways
 from jaxrec.decode.batching import bucket
 from jaxrec.decode.beam import beam_search
 from jaxrec.decode.kv_cache import LanguageModel
@@ -136,18 +136,29 @@ class Recommender:
 
         Args:
           histories: U arrays of items, oldest first.
-          excluded: U arrays of items that are not recommended; None for none.
+          excluded: U arrays of items that are not recommended; None for none. In both, -1 is no
+            item.
           progress: is called with the number of users done.
           starts: `[U]` int32 tokens that the histories begin with; None for BOS.
 
         Returns:
           Items `[U, K]` int32 (-1 where fewer items are left than beams), and scores `[U, K]`
           float32.
+
+        Raises:
+          ConfigError: another number of lists of excluded items than of histories.
+          DataError: an item outside the catalogue.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
         tokens = write_histories(histories, tokens_of, self.max_items, starts)
         barred = None
         if excluded is not None:
+            if len(excluded) != len(histories):
+                raise ConfigError(
+                    f"{len(excluded)} lists of excluded items for {len(histories)} histories; give "
+                    "one list for each"
+                )
+            check_numbers(excluded, self.codes.num_items, "excluded items")
             longest = max((len(items) for items in excluded), default=0)
             barred = pad_items(excluded, bucket(longest))
         items, scores = [], []

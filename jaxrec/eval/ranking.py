@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, check_mask, check_numbers
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]
@@ -45,7 +45,11 @@ def seen_mask(seen: Array, num_items: int) -> jax.Array:
       >>> import numpy as np
       >>> seen_mask(np.array([[0, 2], [-1, 1]]), num_items=3).tolist()
       [[True, False, True], [False, True, False]]
+
+    Raises:
+      DataError: an item outside the catalogue.
     """
+    check_numbers(seen, num_items, "seen items")
     # A negative index would wrap around to the end of the catalogue.
     seen = jnp.where(jnp.asarray(seen) < 0, num_items, jnp.asarray(seen))
     row = jnp.arange(seen.shape[0])[:, None]
@@ -112,7 +116,7 @@ def tied_blocks(
       0..I-1, so that such a row never counts as a hit; and -1 if the target was removed.
 
     Raises:
-      ConfigError: `excluded` does not have one column for each item, or an unknown rule.
+      ConfigError: `excluded` does not have the shape of the scores, or an unknown rule.
 
     Example:
       >>> import numpy as np
@@ -122,11 +126,8 @@ def tied_blocks(
     """
     scores, target = jnp.asarray(scores), jnp.asarray(target)
     check_repeated(repeated)
-    if excluded is not None and excluded.shape != scores.shape:
-        raise ConfigError(
-            f"excluded items are a mask of {excluded.shape} for scores of {scores.shape}; give one "
-            "row for each user and one column for each item (see seen_mask)"
-        )
+    if excluded is not None:
+        check_mask(excluded, scores.shape, "excluded items")
     items = jnp.arange(scores.shape[1], dtype=target.dtype)
     is_target = items[None, :] == target[:, None]  # [B, I]
     takes_part = jnp.ones_like(is_target) if excluded is None else ~jnp.asarray(excluded)
@@ -243,7 +244,8 @@ def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> di
 
     Raises:
       ConfigError: a k is above K.
-      DataError: a target is negative, and would therefore match an empty place.
+      DataError: a target is negative, and would therefore match an empty place; a list holds a
+        number below -1; or there are not as many targets as lists.
 
     Example:
       >>> import numpy as np
@@ -262,6 +264,12 @@ def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> di
             f"target {target.min()} of user row {target.argmin()} is not an item; expected a "
             "number of at least 0"
         )
+    if len(items) != len(target):
+        raise DataError(
+            f"{len(items)} lists for {len(target)} targets; give one target for each list"
+        )
+    # The catalogue is not known here: any number may be an item, but -2 may not.
+    check_numbers(items, np.iinfo(np.int64).max, "items of a list")
     hit = items == target[:, None]  # [U, K]
     # argmax gives the first place, so an item listed twice still fills two places.
     rank = np.where(hit.any(axis=1), hit.argmax(axis=1), width)

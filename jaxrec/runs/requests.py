@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError, check_numbers, nearest, present
 from jaxrec.data import Dataset
 from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
@@ -232,7 +232,8 @@ def best_of_all(
       >>> [row.title for row in answer.items]
       ['Fargo', 'Alien']
     """
-    scores = scores.copy()
+    check_numbers(history, len(scores), "items of a history")
+    scores, history = scores.copy(), present(history)
     if not request.include_seen:
         scores[history] = -np.inf
     order = np.argsort(-scores, kind="stable")[: request.top]

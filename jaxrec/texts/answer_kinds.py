@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_numbers
 from jaxrec.data import ratings
 from jaxrec.eval import removed_items
 from jaxrec.texts.datum import Datum
@@ -118,6 +118,7 @@ class OneOfCandidates:
 
     def answer(self, model: Answerer, questions: "Questions", options: AnswerOptions) -> np.ndarray:
         """The best candidates of each prompt, whatever the history holds: `[N, K]`."""
+        check_numbers(questions.candidates, model.num_items, "candidates", missing=False)
         allowed = np.zeros((len(questions.prompts), model.num_items), bool)
         np.put_along_axis(allowed, questions.candidates, True, axis=1)
         return model.recommend(questions.prompts, beams=options.beams, allowed=allowed)[0]

@@ -185,6 +185,10 @@ class Prompted:
 
         Returns:
           `[N, K]` item numbers, best first and -1 in unfilled places, and their log-probabilities.
+
+        Raises:
+          ConfigError: `allowed` or `excluded` is not about these prompts and items.
+          DataError: an item outside the catalogue.
         """
         request = Request(allowed=None if allowed is None else jnp.asarray(allowed))
         if excluded is not None:
