@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.baselines.cooccurrence import flatten
+from jaxrec.baselines.pair_table import flatten
 from jaxrec.core import ConfigError, check_numbers
 
 # Most numbers in the gathered item vectors of one call; it limits the rows solved in one batch.

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy.sparse
 
 from jaxrec.baselines import (
     cooccurrence,
@@ -18,6 +19,7 @@ from jaxrec.baselines import (
     popularity,
     sequential,
 )
+from jaxrec.core import Interrupted, JaxrecError
 from jaxrec.data import Dataset, training_source
 from jaxrec.eval import average
 from jaxrec.items import text as item_text
@@ -73,9 +75,60 @@ def measure_baseline(
         module = _COUNTING[name]
         known = dataset.split.train.sequences() if histories is None else histories
         params = module.fit(known, dataset.num_items)
-        score, parameters = functools.partial(jax.jit(module.scores), params), 0
+        # A sparse table is read on the host.
+        sparse = any(scipy.sparse.issparse(value) for value in params.values())
+        scores = module.scores if sparse else jax.jit(module.scores)
+        score, parameters = functools.partial(scores, params), 0
     fitted = time.monotonic()
     return rank_by_scores(score, config, dataset, parameters, fitted - started)
+
+
+def measure_baselines(
+    names: Sequence[str],
+    config: Any,
+    dataset: Dataset,
+    directory: Path,
+    histories: Sequence[np.ndarray] | None = None,
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Measure several baselines; one that cannot run does not take the others with it.
+
+    Args:
+      names: names from `COUNTING` or `TRAINED`.
+      config: see `measure_baseline`, like the other arguments.
+      dataset: the data.
+      directory: of the run.
+      histories: what a counting baseline counts.
+
+    Returns:
+      The measurements by name, and the reason for each baseline that is left out.
+
+    Raises:
+      Interrupted: the user stopped the training of a baseline.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> given = SasrecRunConfig(), dataset, Path("unused")
+      >>> measured, left_out = measure_baselines(["popularity", "markov"], *given)
+      >>> list(measured), left_out
+      (['popularity', 'markov'], {})
+    """
+    measured, left_out = {}, {}
+    for name in names:
+        try:
+            measured[name] = measure_baseline(name, config, dataset, directory, histories)
+        except Interrupted:
+            raise
+        except JaxrecError as error:
+            left_out[name] = str(error)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE" not in str(error):
+                raise
+            left_out[name] = f"out of memory ({' '.join(str(error).split())[:200]})"
+    return measured, left_out
 
 
 def rank_by_scores(

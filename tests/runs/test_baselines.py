@@ -6,17 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxrec.baselines import pairwise
+from jaxrec.baselines import pair_table, pairwise, popularity
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import Dataset, Interactions, leave_one_out
 from jaxrec.data.dataset import load_dataset
 from jaxrec.eval import list_metrics
 from jaxrec.items import text as item_text
 from jaxrec.runs import compare
-from jaxrec.runs.baselines import measure_baseline, rank_by_scores
+from jaxrec.runs.baselines import measure_baseline, measure_baselines, rank_by_scores
 from jaxrec.runs.config import COUNTING, TRAINED
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import heading, protocol_of, ranking_batches
+from jaxrec.runs.table import left_out_lines
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import DecodeConfig, EvalConfig
 from jaxrec.systems.generative.measure import measure_model
@@ -136,6 +137,20 @@ def test_an_unknown_baseline_is_refused_by_name():
         match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec'\?; known: popularity",
     ):
         EvalConfig(baselines=("gru",))
+
+
+def test_a_baseline_that_cannot_run_is_left_out_with_its_reason(tiny, tmp_path, monkeypatch):
+    config, dataset = tiny
+    monkeypatch.setattr(pair_table, "MAX_PAIRS", 5)
+    names = ("popularity", "item_knn", "markov", "als")
+    measured, left_out = measure_baselines(names, config, dataset, tmp_path)
+    assert list(measured) == ["popularity", "als"]
+    assert list(left_out) == ["item_knn", "markov"]
+    assert "more than 5 pairs of items does not fit in memory" in left_out["markov"]
+    assert left_out_lines(left_out)[0].startswith("item_knn is left out: a table of more than 5")
+    monkeypatch.setattr(popularity, "fit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # a fault of the library is no reason
+        measure_baselines(["popularity"], config, dataset, tmp_path)
 
 
 @pytest.mark.parametrize("rule", ["ranked", "missed"])

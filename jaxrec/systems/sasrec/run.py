@@ -31,7 +31,8 @@ from jaxrec.runs import (
     create_run,
     heading,
     is_run,
-    measure_baseline,
+    left_out_lines,
+    measure_baselines,
     protocol_of,
     rank_by_scores,
     rank_users,
@@ -105,9 +106,9 @@ def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> di
     trained = _load(config, directory)
     dataset, measured = trained.dataset, trained.rank(config)
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
-    systems = {MODEL: measured}
-    for name in config.eval.baselines if baselines else ():
-        systems[name] = measure_baseline(name, config, dataset, directory)
+    names = config.eval.baselines if baselines else ()
+    others, left_out = measure_baselines(names, config, dataset, directory)
+    systems = {MODEL: measured} | others
     decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
     opposite = {MODEL: trained.rank(dataclasses.replace(config, decode=decode))}
     tables = [baseline_table(part, config) for part in (systems, opposite)]
@@ -115,9 +116,10 @@ def evaluate(config: SasrecRunConfig, directory: Path, *, baselines: bool) -> di
     other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
     return tables[0] | {
         "protocol": protocol,
+        "left_out": left_out,
         "heading": heading(protocol),
         "tables": {other: tables[1]},
-        "lines": table_lines(other, tables[1]),
+        "lines": [*left_out_lines(left_out), *table_lines(other, tables[1])],
     }
 
 

@@ -42,9 +42,10 @@ from jaxrec.runs import (
     create_run,
     heading,
     is_run,
+    left_out_lines,
     load_codes,
     load_domains,
-    measure_baseline,
+    measure_baselines,
     protocol_of,
     rank_by_scores,
     read_parts,
@@ -244,10 +245,13 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
     measured = _rank(config, directory, source, target)
     protocol = protocol_of(config, dataset) | {"known_users": len(target.histories)}
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
-    systems = {MODEL: measured}
-    for name in config.eval.baselines if baselines else ():
-        systems[name] = measure_baseline(name, config, dataset, directory, target.histories)
-    lines = [f"trained on the histories of {len(target.histories):,} users"]
+    names = config.eval.baselines if baselines else ()
+    others, left_out = measure_baselines(names, config, dataset, directory, target.histories)
+    systems = {MODEL: measured} | others
+    lines = [
+        *left_out_lines(left_out),
+        f"trained on the histories of {len(target.histories):,} users",
+    ]
     facts: dict[str, Any] = {}
     if config.items == "codes":
         facts = load_codes(directory).metadata
@@ -260,6 +264,7 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: bool) -> dict[s
         )
     return baseline_table(systems, config) | {
         "protocol": protocol,
+        "left_out": left_out,
         "heading": heading(protocol),
         "ids": facts,
         "lines": lines,
