@@ -10,13 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.data import Dataset
-from jaxrec.decode import bucket
+from jaxrec.decode import length_groups
 from jaxrec.eval import Ties, evaluate, max_plus_one_rate, seen_rule, top_lists
 from jaxrec.ids import pad_items
 from jaxrec.runs.config import RankConfig
 
 Stage = Literal["valid", "test"]
 TIES: Ties = "midrank"
+# Most scores of a batch: 0.25 GB.
+_SCORES = 1 << 26
 
 
 def ranking_batches(
@@ -26,18 +28,19 @@ def ranking_batches(
     size: int = 256,
     users: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield users in batches of one shape, as `eval.evaluate` reads them.
+    """Yield users in batches of few shapes, as `eval.evaluate` reads them.
 
     Args:
       dataset: the data.
       stage: whose held-out items are the targets.
       filter_seen: give "seen", the items that a ranking leaves out.
-      size: users per batch. The last batch repeats a user to fill up, with "valid" False.
+      size: users per batch, fewer where histories are very long or the catalogue is very large. The
+        last batch of each shape repeats a user to fill up, with "valid" False.
       users: numbers of the users; None for all.
 
     Yields:
-      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; and
-      "seen", which is the history.
+      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; "row" `[B]`,
+      the places of the users in `users`; and "seen", which is the history.
 
     Example:
       >>> from jaxrec.data import leave_one_out
@@ -49,18 +52,20 @@ def ranking_batches(
       ((4,), True)
     """
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
-    length = bucket(max(len(history) for history in histories))
     chosen = np.arange(len(histories)) if users is None else users
-    for start in range(0, len(chosen), size):
-        rows = chosen[np.minimum(np.arange(start, start + size), len(chosen) - 1)]
-        history = pad_items([histories[row] for row in rows], length)
-        batch = {
-            "history": history,
-            "user": rows.astype(np.int32),
-            "target": targets[rows],
-            "valid": np.arange(start, start + size) < len(chosen),
-        }
-        yield batch | ({"seen": history} if filter_seen else {})
+    size = max(1, min(size, _SCORES // dataset.num_items))
+    for group in length_groups([len(histories[user]) for user in chosen], size):
+        for rows, count in group.batches():
+            user = chosen[rows]
+            history = pad_items([histories[one] for one in user], group.width)
+            batch = {
+                "history": history,
+                "user": user.astype(np.int32),
+                "target": targets[user],
+                "valid": np.arange(len(rows)) < count,
+                "row": rows,
+            }
+            yield batch | ({"seen": history} if filter_seen else {})
 
 
 def rank_users(
