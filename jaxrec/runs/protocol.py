@@ -39,8 +39,8 @@ def ranking_batches(
       users: numbers of the users; None for all.
 
     Yields:
-      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; "row" `[B]`,
-      the places of the users in `users`; and "seen", which is the history.
+      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; "row"
+      `[B]`, the places of the users in `users`; and "seen", which is the history.
 
     Example:
       >>> from jaxrec.data import leave_one_out
