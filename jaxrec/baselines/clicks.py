@@ -31,7 +31,7 @@ from jaxrec.baselines.item_table import (
 from jaxrec.baselines.sequential import fixed_arrays, make_model
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.sequential_loss import all_scores, pick
-from jaxrec.core import DataError
+from jaxrec.core import DataError, check_numbers
 from jaxrec.data import ClickWindows
 from jaxrec.objectives import Loss, dro, propensities
 from jaxrec.train import FitResult, Validation
@@ -168,6 +168,7 @@ def click_scores(
       config: settings (static under `jit`).
       num_items: I.
     """
+    check_numbers(batch["target"], num_items, "target items", missing=False)
     table = params["params"]["items"]
     model = make_model(config, num_items, kind=kind_of(params[FIXED]), feedback="feedback" in table)
     state, rows, bias = _last(config, model, params, batch, None)
@@ -183,7 +184,7 @@ def _last(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """State after each history `[B, D]`, and the table and biases that score items."""
     num_items = model.items.num_items
-    tokens = history_tokens(batch["history"], config.max_items)
+    tokens = history_tokens(batch["history"], config.max_items, num_items)
     known = jnp.asarray(batch["feedback"])[:, -config.max_items :]
     known = jnp.pad(known, ((0, 0), (tokens.shape[1] - known.shape[1], 0)))
     states, table, bias = model.apply(

@@ -1,123 +1,19 @@
 """Decayed forward co-occurrence: items that followed the last items, weighted by distance.
 
-A sequential baseline without training that trained models often fail to beat. The counting helpers
-of this file also serve the other counting baselines.
+A sequential baseline without training that trained models often fail to beat.
 
-Shapes: `B` batch, `H` history length, `I` items, `U` users, `E` interactions.
+Shapes: `B` batch, `H` history length, `I` items.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 
-from jaxrec.core import ConfigError, DataError
-
-# A table of all pairs of items takes 4·I² bytes: 0.6 GB for 12,000 items, 1.6 GB for 20,000.
-MAX_ITEMS = 20_000
-
-
-def check_dense(num_items: int) -> None:
-    """Reject a catalogue that is too large for a table of all pairs of items.
-
-    Raises:
-      ConfigError: there are more than `MAX_ITEMS` items.
-    """
-    if num_items > MAX_ITEMS:
-        raise ConfigError(
-            f"{num_items} items need a table of {4 * num_items**2 / 1e9:.0f} GB, but counting "
-            f"baselines over pairs take at most {MAX_ITEMS} items; filter the data with a larger "
-            "k-core"
-        )
-
-
-def flatten(
-    train_sequences: Sequence[np.ndarray], num_items: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Concatenate all sequences: the user, the item and the place in time of each interaction.
-
-    Returns:
-      Three int64 arrays [E].
-
-    Raises:
-      DataError: an item is outside 0..I-1, or there are no interactions.
-    """
-    lengths = np.array([len(items) for items in train_sequences], np.int64)
-    if not lengths.sum():
-        raise DataError("no training interactions to count")
-    item = np.concatenate([np.asarray(items) for items in train_sequences]).astype(np.int64)
-    if item.min() < 0 or item.max() >= num_items:
-        wrong = item.min() if item.min() < 0 else item.max()
-        raise DataError(f"training item {wrong} is outside 0..{num_items - 1}, the catalogue")
-    user = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return user, item, place
-
-
-def item_counts(train_sequences: Sequence[np.ndarray], num_items: int) -> np.ndarray:
-    """Count the interactions of each item: int64 [I]. Raises the errors of `flatten`."""
-    _, item, _ = flatten(train_sequences, num_items)
-    return np.bincount(item, minlength=num_items)
-
-
-def forward_counts(
-    train_sequences: Sequence[np.ndarray],
-    num_items: int,
-    weight: Callable[[int], float],
-    window: int,
-) -> np.ndarray:
-    """Sum weight(d) over all pairs (i, then j d places later), d = 1..window: float32 [I, I].
-
-    Items i are rows and items j are columns. Raises the errors of `flatten`.
-    """
-    user, item, _ = flatten(train_sequences, num_items)
-    counts = scipy.sparse.csr_array((num_items, num_items), dtype=np.float64)
-    for d in range(1, window + 1):
-        same = user[:-d] == user[d:]
-        pair = (item[:-d][same], item[d:][same])
-        ones = np.full(len(pair[0]), float(weight(d)))
-        counts = counts + scipy.sparse.csr_array((ones, pair), shape=counts.shape)
-    return counts.astype(np.float32).toarray()
-
-
-def sum_rows(
-    table: np.ndarray | jax.Array,
-    history: np.ndarray | jax.Array,
-    weight: Callable[[int], float],
-    *,
-    last: int | None = None,
-) -> jax.Array:
-    """Sum weight(d) · table[i] over the items i of each history, d = 1 for the most recent item.
-
-    Args:
-      table: float32 [I, I].
-      history: int [B, H], padded on the left with -1, newest item last.
-      weight: maps d, the place counted from the end, to the weight of its item.
-      last: how many of the most recent items count; None counts all H.
-
-    Returns:
-      float32 [B, I]; zeros for an empty history.
-
-    Raises:
-      ConfigError: `last` is below 1.
-    """
-    if last is not None and last < 1:
-        raise ConfigError(f"last must be at least 1, got {last}")
-    table, history = jnp.asarray(table), jnp.asarray(history)
-    recent = history[:, ::-1][:, :last]  # [B, H], most recent first
-    # A negative index would wrap around; an index past the end reads as zeros.
-    recent = jnp.where(recent < 0, table.shape[0], recent)
-    weights = jnp.array([weight(d) for d in range(1, recent.shape[1] + 1)], table.dtype)
-
-    def add(total: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        items, weight_d = step  # [B], []
-        return total + weight_d * table.at[items].get(mode="fill", fill_value=0), None
-
-    # The scan adds one place at a time, which takes [B, I] of memory instead of [B, H, I].
-    zeros = jnp.zeros((len(history), table.shape[1]), table.dtype)
-    return jax.lax.scan(add, zeros, (recent.T, weights))[0]
+from jaxrec.baselines.pair_table import finished, forward_counts, item_counts, sum_rows
+from jaxrec.core import ConfigError
 
 
 def fit(
@@ -126,7 +22,8 @@ def fit(
     *,
     window: int = 10,
     smoothing: float = 5.0,
-) -> dict[str, jax.Array]:
+    sparse: bool | None = None,
+) -> dict[str, Any]:
     """Estimate which items follow each item; close followers count more than distant ones.
 
     With the sum over all pairs in which j stands d <= w places after i in one sequence,
@@ -134,15 +31,18 @@ def fit(
 
     Args:
       train_sequences: one int array per user, items in chronological order.
-      num_items: I; the table of pairs takes 4·I² bytes.
+      num_items: I.
       window: w >= 1.
       smoothing: κ >= 0, which pulls the rows of rare items to 0.
+      sparse: whether the table is a sparse matrix of SciPy, which cannot be traced, or a dense
+        array of 4·I² bytes; None for a sparse one above `pair_table.MAX_ITEMS` items.
 
     Returns:
       {"follows": float32 [I, I], p from row to column; "popularity": float32 [I]}.
 
     Raises:
-      ConfigError: a setting is out of range, or the table would be too large (see `MAX_ITEMS`).
+      ConfigError: a setting is out of range, or a dense table would be too large.
+      ResourceError: there are too many pairs for a sparse table (see `pair_table.MAX_PAIRS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
 
     Example:
@@ -152,23 +52,23 @@ def fit(
       >>> params["follows"].tolist()  # 1 and 1/2 over 3/2 + 1/2; 1 over 1 + 1/2
       [[0.0, 0.5, 0.25], [0.0, 0.0, 0.6666666865348816], [0.0, 0.0, 0.0]]
     """
-    check_dense(num_items)
     if window < 1 or not smoothing >= 0:
         raise ConfigError(
             f"window {window} must be at least 1 and smoothing {smoothing} must be at least 0"
         )
     c = forward_counts(train_sequences, num_items, lambda d: 1 / d, window)
-    total = c.sum(axis=1, keepdims=True) + np.float32(smoothing)
-    # The division is in place because the table is large. A row without pairs stays zero.
-    c /= np.where(total > 0, total, 1)
+    # Rows without pairs have nothing to divide. The sums are of float64, so that they do not depend
+    # on the order of the pairs.
+    total = (c.sum(axis=1, dtype=np.float64) + smoothing).astype(np.float32)
+    c.data /= np.repeat(total, np.diff(c.indptr))
     return {
-        "follows": jnp.asarray(c),
+        "follows": finished(c, sparse),
         "popularity": jnp.asarray(item_counts(train_sequences, num_items), jnp.float32),
     }
 
 
 def scores(
-    params: Mapping[str, np.ndarray | jax.Array],
+    params: Mapping[str, Any],
     batch: Mapping[str, np.ndarray | jax.Array],
     *,
     last: int = 10,

@@ -8,19 +8,26 @@ Shapes: `B` batch, `H` history length, `I` items, `U` users.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from jaxrec.baselines.cooccurrence import check_dense, flatten, sum_rows
+from jaxrec.baselines.pair_table import check_pairs, finished, flatten, row_blocks, sum_rows
 from jaxrec.core import ConfigError
+
+# Most pairs that are counted in one step, at about 60 bytes each.
+_PAIRS_AT_ONCE = 20_000_000
 
 
 def fit(
-    train_sequences: Sequence[np.ndarray], num_items: int, shrinkage: float = 20.0
-) -> dict[str, jax.Array]:
+    train_sequences: Sequence[np.ndarray],
+    num_items: int,
+    shrinkage: float = 20.0,
+    *,
+    sparse: bool | None = None,
+) -> dict[str, Any]:
     """Compute the similarity of all pairs of items from the users that they share.
 
     With n_i the number of users of item i and n_ij the number of users of both i and j,
@@ -28,15 +35,17 @@ def fit(
 
     Args:
       train_sequences: one int array per user.
-      num_items: I; the table of similarities takes 4·I² bytes.
+      num_items: I.
       shrinkage: λ >= 0, which pulls pairs with few users to 0.
+      sparse: whether the table is a sparse matrix of SciPy, which cannot be traced, or a dense
+        array of 4·I² bytes; None for a sparse one above `pair_table.MAX_ITEMS` items.
 
     Returns:
       {"similarity": float32 [I, I]}.
 
     Raises:
-      ConfigError: `shrinkage` is negative, or the table would be too large
-        (see `cooccurrence.MAX_ITEMS`).
+      ConfigError: `shrinkage` is negative, or a dense table would be too large.
+      ResourceError: there are too many pairs for a sparse table (see `pair_table.MAX_PAIRS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
 
     Example:
@@ -47,24 +56,31 @@ def fit(
       >>> params["similarity"].tolist()
       [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    check_dense(num_items)
     if not shrinkage >= 0:
         raise ConfigError(f"shrinkage must be >= 0, got {shrinkage}")
     user, item, _ = flatten(train_sequences, num_items)
     shape = (len(train_sequences), num_items)
     met = scipy.sparse.csr_array((np.ones(len(item), np.float32), (user, item)), shape=shape)
     met.data[:] = 1.0  # building the matrix added up repeated pairs
-    both = (met.T @ met).tocoo()
     n = np.asarray(met.sum(axis=0), np.float64)
-    i, j = both.coords
-    value = both.data / (np.sqrt(n[i] * n[j]) + shrinkage)
-    similarity = np.zeros((num_items, num_items), np.float32)
-    similarity[i, j] = np.where(i == j, 0.0, value)
-    return {"similarity": jnp.asarray(similarity)}
+    items = met.T.tocsr()
+    # An item has at most as many neighbours as its users have items.
+    most = np.minimum(items @ met.sum(axis=1, dtype=np.float64), num_items)
+    blocks, pairs = [], 0
+    for rows in row_blocks(most, _PAIRS_AT_ONCE):
+        both = (items[rows] @ met).tocoo()
+        i, j = both.coords
+        value = both.data / (np.sqrt(n[i + rows.start] * n[j]) + shrinkage)
+        value = np.where(i + rows.start == j, 0.0, value).astype(np.float32)
+        blocks.append(scipy.sparse.csr_array((value, (i, j)), shape=both.shape))
+        pairs += both.nnz
+        check_pairs(pairs)
+    similarity = scipy.sparse.csr_array(scipy.sparse.vstack(blocks, format="csr"))
+    return {"similarity": finished(similarity, sparse)}
 
 
 def scores(
-    params: Mapping[str, np.ndarray | jax.Array],
+    params: Mapping[str, Any],
     batch: Mapping[str, np.ndarray | jax.Array],
     *,
     last: int | None = None,

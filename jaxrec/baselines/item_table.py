@@ -17,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.baselines.code_table import FIXED, CodeTable
+from jaxrec.core import check_numbers
 from jaxrec.ids import BOS, PAD, IdVocabulary
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 from jaxrec.objectives import semi_synthetic
@@ -45,12 +46,26 @@ def kind_of(fixed: Mapping[str, Any]) -> Kind:
     return "text" if "text" in arrays else "codes" if "coded" in arrays else "table"
 
 
-def history_tokens(history: jax.Array | np.ndarray, max_items: int) -> jax.Array:
+def history_tokens(
+    history: jax.Array | np.ndarray, max_items: int, num_items: int | None = None
+) -> jax.Array:
     """PAD ..., BOS, items: `[B, H]`, padded with -1, to `[B, 1 + max_items]` int32.
 
     The tokens equal those of `ids.write_histories`; a longer history is cut to its newest items.
+
+    Args:
+      history: `[B, H]` int.
+      max_items: number of items for which a row has room.
+      num_items: I; None if the numbers are known to be those of items.
+
+    Raises:
+      DataError: an item outside the catalogue.
     """
+    if num_items is not None:
+        check_numbers(history, num_items, "items of a history")
     history = jnp.asarray(history)
+    if num_items is not None:
+        history = jnp.where(history < num_items, history, -1)
     width = max_items - history.shape[1]
     history = history[:, -max_items:]
     if width > 0:

@@ -4,26 +4,32 @@ Shapes: `B` batch, `H` history length, `I` items.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.baselines.cooccurrence import check_dense, forward_counts, item_counts, sum_rows
+from jaxrec.baselines.pair_table import finished, forward_counts, item_counts, sum_rows
 
 
-def fit(train_sequences: Sequence[np.ndarray], num_items: int) -> dict[str, jax.Array]:
+def fit(
+    train_sequences: Sequence[np.ndarray], num_items: int, *, sparse: bool | None = None
+) -> dict[str, Any]:
     """Count the transitions between consecutive items.
 
     Args:
       train_sequences: one int array per user, items in chronological order.
-      num_items: I; the table of transitions takes 4·I² bytes.
+      num_items: I.
+      sparse: whether the table is a sparse matrix of SciPy, which cannot be traced, or a dense
+        array of 4·I² bytes; None for a sparse one above `pair_table.MAX_ITEMS` items.
 
     Returns:
       {"transitions": float32 [I, I], counts from row to column; "popularity": float32 [I]}.
 
     Raises:
-      ConfigError: the table would be too large (see `cooccurrence.MAX_ITEMS`).
+      ConfigError: a dense table would be too large.
+      ResourceError: there are too many pairs for a sparse table (see `pair_table.MAX_PAIRS`).
       DataError: an item is outside 0..I-1, or there are no interactions.
 
     Example:
@@ -33,17 +39,14 @@ def fit(train_sequences: Sequence[np.ndarray], num_items: int) -> dict[str, jax.
       >>> params["transitions"].tolist()
       [[0.0, 2.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
-    check_dense(num_items)
     transitions = forward_counts(train_sequences, num_items, lambda d: 1.0, window=1)
     return {
-        "transitions": jnp.asarray(transitions),
+        "transitions": finished(transitions, sparse),
         "popularity": jnp.asarray(item_counts(train_sequences, num_items), jnp.float32),
     }
 
 
-def scores(
-    params: Mapping[str, np.ndarray | jax.Array], batch: Mapping[str, np.ndarray | jax.Array]
-) -> jax.Array:
+def scores(params: Mapping[str, Any], batch: Mapping[str, np.ndarray | jax.Array]) -> jax.Array:
     """Score item j by n(i -> j) + popularity(j) / (1 + max popularity).
 
     i is the last item of the history. The second term is below 1: it orders items with equal

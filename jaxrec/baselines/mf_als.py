@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.baselines.cooccurrence import flatten
-from jaxrec.core import ConfigError
+from jaxrec.baselines.pair_table import flatten
+from jaxrec.core import ConfigError, check_numbers
 
 # Most numbers in the gathered item vectors of one call; it limits the rows solved in one batch.
 _GATHERED = 8_000_000
@@ -137,7 +137,9 @@ def solve(
     Returns:
       `[B, D]`; zeros for a row without items.
     """
-    entries = jnp.sort(jnp.asarray(entries), axis=1)
+    entries = jnp.asarray(entries)
+    # What is no row of y counts as an unused place.
+    entries = jnp.sort(jnp.where(entries < y.shape[0], entries, -1), axis=1)
     met = (entries >= 0).astype(jnp.float32)
     first = jnp.pad(entries[:, 1:] != entries[:, :-1], ((0, 0), (1, 0)), constant_values=True)
     rows = y[jnp.maximum(entries, 0)] * met[:, :, None]  # [B, H, D]
@@ -161,12 +163,16 @@ def scores(
 
     Returns:
       float32 [B, I]; zeros for an empty history.
+
+    Raises:
+      DataError: an item outside the catalogue.
     """
     items = jnp.asarray(params["items"])
+    check_numbers(batch["history"], len(items), "items of a history")
     x = solve(
         items,
         jnp.asarray(params["gram"]),
-        jnp.asarray(batch["history"]),
+        batch["history"],
         jnp.asarray(params["alpha"]),
         jnp.asarray(params["regularization"]),
     )

@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from jaxrec.baselines.fitting import Problem, shuffled_batches, train_baseline
 from jaxrec.baselines.negatives import Unseen
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_numbers
 from jaxrec.data import Source, Windows
 from jaxrec.objectives import Loss
 from jaxrec.train import FitResult, Start, TrainConfig, Validation
@@ -138,6 +138,7 @@ def scores(
       >>> scores.tolist()
       [[1.0, 0.5], [0.0, 1.5]]
     """
+    check_numbers(batch["user"], num_users, "users", missing=False)
     model = config.build(num_users, num_items)
     return model.apply(params, jnp.asarray(batch["user"]), method="every")
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.baselines.cooccurrence import item_counts
+from jaxrec.baselines.pair_table import item_counts
 
 
 def fit(train_sequences: Sequence[np.ndarray], num_items: int) -> dict[str, jax.Array]:

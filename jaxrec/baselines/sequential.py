@@ -216,10 +216,13 @@ def scores(
 
     Returns:
       `[B, I]` float32. With cross-entropy they are log-probabilities up to a constant per row.
+
+    Raises:
+      DataError: an item outside the catalogue.
     """
     coded = params["params"]["items"].get("coded", {})
     kind = kind_of(params[FIXED])
     model = make_model(config, num_items, kind=kind, assigned="assign" in coded)
-    tokens = config.query(history_tokens(batch["history"], config.max_items), num_items)
+    tokens = config.query(history_tokens(batch["history"], config.max_items, num_items), num_items)
     states, table, bias = model.apply(params, tokens)
     return all_scores(states[:, -1], table, bias)

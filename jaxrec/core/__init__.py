@@ -57,6 +57,11 @@ if TYPE_CHECKING:
         replicated as replicated,
         ways as ways,
     )
+    from jaxrec.core.numbers import (
+        check_mask as check_mask,
+        check_numbers as check_numbers,
+        present as present,
+    )
     from jaxrec.core.processes import (
         all_agree as all_agree,
         barrier as barrier,

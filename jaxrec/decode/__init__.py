@@ -10,7 +10,11 @@ if TYPE_CHECKING:
         write_answers as write_answers,
     )
     from jaxrec.decode.answers import answer_gaps as answer_gaps, answer_tokens as answer_tokens
-    from jaxrec.decode.batching import bucket as bucket
+    from jaxrec.decode.batching import (
+        LengthGroup as LengthGroup,
+        bucket as bucket,
+        length_groups as length_groups,
+    )
     from jaxrec.decode.beam import beam_search as beam_search, search_items as search_items
     from jaxrec.decode.cache import BeamCache as BeamCache, BeamContext as BeamContext
     from jaxrec.decode.completion import complete as complete

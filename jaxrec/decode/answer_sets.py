@@ -127,7 +127,9 @@ def choose_answers(
       `[N, K]` int32 answers, -1 where fewer are allowed, and `[N, K]` float32 scores.
 
     Raises:
-      ConfigError: more beams than answers, or a request with a random key.
+      ConfigError: more beams than answers, a request with a random key, or one about other prompts
+        or answers.
+      DataError: an excluded answer that there is not.
 
     Example:
       The ten best items of each user among those that are new to the user::
@@ -143,6 +145,7 @@ def choose_answers(
         raise ConfigError("choose_answers draws nothing; drop the key of the request")
     reading, count = ReadOptions(start=start), len(prompts.tokens)
     on_host = jax.tree.map(np.asarray, (prompts, request))
+    on_host[1].check(len(answers), count)
     items, scores = [], []
     for rows in row_batches(count, batch_size):
         own, wanted = _take(on_host, rows)

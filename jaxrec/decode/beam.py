@@ -13,10 +13,12 @@ Shapes: `B` rows of histories, `P` users a row (1 unless packed), `U` = B P user
 levels, `I` items.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrec.decode.beam_reader import BeamReader
 from jaxrec.decode.history import PLAIN_READING, History, ReadOptions, read_histories
@@ -25,6 +27,7 @@ from jaxrec.decode.level import pick
 from jaxrec.decode.options import ANY_ITEM, Catalogue, Request, SearchOptions
 from jaxrec.decode.prompts import Prompts
 from jaxrec.decode.search import Recommendations, Search, search_all_levels
+from jaxrec.decode.strategies import BEST
 from jaxrec.kernels import flat_top_k
 
 
@@ -110,6 +113,8 @@ def search_items(
     """
     options.check_key(request.key)
     index = catalogue.index
+    batch, packed, _ = history.state.shape
+    request.check(index.num_items, batch * packed)
     reader = BeamReader(
         model=model,
         params=params,
@@ -127,6 +132,29 @@ def search_items(
     best = search_all_levels(search)
     if options.strategy.kind != "diverse":
         return best
+    plain = dataclasses.replace(options, strategy=BEST)
+    best = jax.lax.cond(
+        jnp.all(best.items >= 0),
+        lambda: best,
+        lambda: _filled(best, search_items(model, params, catalogue, history, plain, request)),
+    )
     # Groups come one after the other; a list is sorted.
     scores, order = flat_top_k(best.scores, best.scores.shape[1])
     return Recommendations(pick(best.items, order), scores)
+
+
+def _filled(found: Recommendations, more: Recommendations) -> Recommendations:
+    """Fill empty places `[U, K]` with the best items of another list that are not there yet.
+
+    Groups that hold the same beams can run out of items. A plain search of the same width always
+    finds enough others, if there are any.
+    """
+    known = (more.items[:, :, None] == found.items[:, None, :]).any(-1)
+    new = jnp.where(known | (more.items < 0), -jnp.inf, more.scores)
+    items = jnp.concatenate([found.items, more.items], axis=1)
+    scores = jnp.concatenate([found.scores, new], axis=1)
+    # What was found stays, whatever its score.
+    first = jnp.concatenate([jnp.where(found.items >= 0, jnp.inf, -jnp.inf), new], axis=1)
+    _, place = flat_top_k(first, found.items.shape[1])
+    scores = pick(scores, place)
+    return Recommendations(jnp.where(jnp.isfinite(scores), pick(items, place), -1), scores)

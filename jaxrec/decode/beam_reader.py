@@ -56,9 +56,13 @@ class BeamReader:
         if normalize != "vocabulary":
             size = rows.stop - rows.start
             logits = self.model.apply(self.params, hidden, rows.start, size, method="logits")
-            return CodeLogits(self._only_end_after_end(logits, token), normalize)
+            if level:
+                logits = self._only_end_after_end(logits, rows.start, token)
+            return CodeLogits(logits, normalize)
         logits = self.model.apply(self.params, hidden, method="logits")
-        logits = self._only_end_after_end(logits, token)
+        # Before the first level there is no token yet.
+        if level:
+            logits = self._only_end_after_end(logits, 0, token)
         return CodeLogits(logits[..., rows], normalize, jax.nn.logsumexp(logits, axis=-1))
 
     def read(
@@ -110,18 +114,19 @@ class BeamReader:
         )
         return hidden.reshape(*tokens.shape, -1), key_value
 
-    def _only_end_after_end(self, logits: jax.Array, token: jax.Array) -> jax.Array:
+    def _only_end_after_end(self, logits: jax.Array, first: int, token: jax.Array) -> jax.Array:
         """Make the end token certain after an end token, where IDs are filled up with it.
 
         Args:
-          logits: `[U, K, C]`.
+          logits: `[U, K, C]`, of consecutive tokens.
+          first: the token of the first column.
           token: `[U, K]`, the token before.
         """
         end = self.vocabulary.end
         if end is None:
             return logits
-        codes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) + self.vocabulary.num_special
-        certain = jnp.where(codes == end, jnp.float32(0), jnp.float32(_NEVER))
+        columns = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) + first
+        certain = jnp.where(columns == end, jnp.float32(0), jnp.float32(_NEVER))
         return jnp.where(token[..., None] == end, certain, logits)
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_mask, check_numbers
 from jaxrec.decode.batching import bucket
 from jaxrec.decode.level import NORMALIZE, Normalize
 from jaxrec.decode.strategies import BEST, Strategy
@@ -96,19 +96,37 @@ class Request:
         excluded = pad_items(rows, bucket(max(map(len, rows), default=0)))
         return cls(allowed=allowed, excluded=jnp.asarray(excluded))
 
-    def alive(self, index: ItemIndex) -> Any:
-        """Return the edges of the trie that lead to an item of the request; None for all edges.
+    def check(self, num_items: int, users: int) -> None:
+        """Check that the request is about these users and items.
+
+        Args:
+          num_items: I.
+          users: U.
 
         Raises:
-          ConfigError: `allowed` does not have one column for each item.
+          ConfigError: `allowed` or `excluded` does not have one row for each user, or `allowed` not
+            one column for each item.
+          DataError: an excluded item outside the catalogue.
+
+        Example:
+          >>> Request(excluded=np.array([[7]])).check(num_items=5, users=1)
+          Traceback (most recent call last):
+          jaxrec.core.errors.DataError: request.excluded: row 0 holds 7, which is not in 0..4; ...
         """
+        if self.allowed is not None:
+            check_mask(self.allowed, (users, num_items), "request.allowed")
+        if self.excluded is not None:
+            if self.excluded.ndim != 2 or self.excluded.shape[0] != users:
+                raise ConfigError(
+                    f"request.excluded must be [{users}, any], one row for each user, got "
+                    f"{self.excluded.shape}"
+                )
+            check_numbers(self.excluded, num_items, "request.excluded")
+
+    def alive(self, index: ItemIndex) -> Any:
+        """Return the edges of the trie that lead to an item of the request; None for all edges."""
         if self.allowed is None:
             return None if self.excluded is None else index.exclude(self.excluded)
-        if self.allowed.ndim != 2 or self.allowed.shape[1] != index.num_items:
-            raise ConfigError(
-                f"request.allowed must be [users, {index.num_items}], one column for each item, "
-                f"got {self.allowed.shape}"
-            )
         allowed = self.allowed
         if self.excluded is not None:
             rows = jnp.arange(allowed.shape[0], dtype=jnp.int32)[:, None]

@@ -11,8 +11,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxrec.core import ConfigError, ShardingRules, batch_sharding, sharded, ways
-from jaxrec.decode.batching import bucket
+from jaxrec.core import ConfigError, ShardingRules, batch_sharding, check_numbers, sharded, ways
+from jaxrec.decode.batching import length_groups
 from jaxrec.decode.beam import beam_search
 from jaxrec.decode.kv_cache import LanguageModel
 from jaxrec.decode.level import Normalize
@@ -39,7 +39,8 @@ class Recommender:
       index: the trie of those IDs.
       max_items: number of most recent items of a history that are read.
       beams: K, length of the list, and the beam width of a search.
-      batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled.
+      batch_size: users a call; a smaller last batch is filled up, so that one shape is compiled. A
+        few users with very long lists of excluded items are called on their own.
       normalize: see `SearchOptions.normalize`.
       strategy: "beam": the best items. "sample": items that were drawn (`sample_items`). "next_k":
         each item in the context of those before it (`next_items`); only for a causal decoder.
@@ -136,35 +137,45 @@ class Recommender:
 
         Args:
           histories: U arrays of items, oldest first.
-          excluded: U arrays of items that are not recommended; None for none.
+          excluded: U arrays of items that are not recommended; None for none. In both, -1 is no
+            item.
           progress: is called with the number of users done.
           starts: `[U]` int32 tokens that the histories begin with; None for BOS.
 
         Returns:
           Items `[U, K]` int32 (-1 where fewer items are left than beams), and scores `[U, K]`
           float32.
+
+        Raises:
+          ConfigError: another number of lists of excluded items than of histories.
+          DataError: an item outside the catalogue.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
         tokens = write_histories(histories, tokens_of, self.max_items, starts)
-        barred = None
         if excluded is not None:
-            longest = max((len(items) for items in excluded), default=0)
-            barred = pad_items(excluded, bucket(longest))
-        items, scores = [], []
-        for start in range(0, len(tokens), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            read = self._put(tokens[rows])
-            out = None if barred is None else self._put(barred[rows])
-            with self._placed():
-                best = self._call(read, out, start)
-            count = len(tokens[rows])
-            gathered = multihost_utils.process_allgather((best.items, best.scores), tiled=True)
-            items.append(gathered[0][:count])
-            scores.append(gathered[1][:count])
-            progress(start + count)
-        if not items:
-            return np.zeros((0, self.beams), np.int32), np.zeros((0, self.beams), np.float32)
-        return np.concatenate(items), np.concatenate(scores)
+            if len(excluded) != len(histories):
+                raise ConfigError(
+                    f"{len(excluded)} lists of excluded items for {len(histories)} histories; give "
+                    "one list for each"
+                )
+            check_numbers(excluded, self.codes.num_items, "excluded items")
+        items = np.full((len(tokens), self.beams), -1, np.int32)
+        scores = np.full((len(tokens), self.beams), -np.inf, np.float32)
+        done = 0
+        lengths = [0] * len(tokens) if excluded is None else [len(row) for row in excluded]
+        for group in length_groups(lengths, self.batch_size, self.devices):
+            for rows, count in group.batches():
+                out = None
+                if excluded is not None:
+                    out = self._put(pad_items([excluded[row] for row in rows], group.width))
+                with self._placed():
+                    best = self._call(self._put(tokens[rows]), out, int(rows[0]))
+                gathered = multihost_utils.process_allgather((best.items, best.scores), tiled=True)
+                items[rows[:count]] = gathered[0][:count]
+                scores[rows[:count]] = gathered[1][:count]
+                done += count
+                progress(done)
+        return items, scores
 
     def _call(self, read: jax.Array, excluded: jax.Array | None, first: int) -> Recommendations:
         """Recommend to one batch of histories, the first of which is user number `first`."""
@@ -184,18 +195,12 @@ class Recommender:
 
     def _put(self, rows: np.ndarray) -> jax.Array:
         """Move the rows of a call to their devices."""
-        filled = _fill(rows, self.batch_size)
         if self.mesh is None:
-            return jnp.asarray(filled)
-        return jax.device_put(filled, batch_sharding(self.mesh, self.rules))
+            return jnp.asarray(rows)
+        return jax.device_put(rows, batch_sharding(self.mesh, self.rules))
 
     def _placed(self) -> contextlib.AbstractContextManager[Any]:
         if self.mesh is None:
             return contextlib.nullcontext()
         # A step of a search reads beams, not the tokens of a long row, so none are split.
         return sharded(self.mesh, dataclasses.replace(self.rules, sequence=None))
-
-
-def _fill(rows: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the last row until there are `size` rows."""
-    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])

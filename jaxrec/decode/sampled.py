@@ -105,6 +105,7 @@ def sample_items(
       >>> jax.eval_shape(recommend, case.params, jax.random.key(0)).items.shape
       (3, 4)
     """
+    request.check(catalogue.index.num_items, prompts.tokens.shape[0])
     options = SearchOptions(beams=draws.count, strategy=draws.strategy)
     drawn = beam_search(model, params, catalogue, prompts, options, Request(key=request.key))
     return merge(drawn, request, places, draws.merge)

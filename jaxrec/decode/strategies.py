@@ -26,7 +26,8 @@ class Strategy:
 
     Attributes:
       kind: "best": the best beams. "diverse": `groups` of beams that avoid one another's codes
-        (Vijayakumar et al. 2018, diverse beam search with Hamming distance). "stochastic": a sample
+        (Vijayakumar et al. 2018, diverse beam search with Hamming distance); places that the groups
+        leave empty get the best other items. "stochastic": a sample
         of items without replacement (Kool et al. 2019, stochastic beam search). "sample":
         independent samples, which may repeat.
       groups: number of groups of "diverse"; the beams are divided among them.

@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from jaxrec.eval.comparison_table import (
         markdown as markdown,
         replace_section as replace_section,
+        seen_rule as seen_rule,
     )
     from jaxrec.eval.leaks import (
         last_plus_one_rate as last_plus_one_rate,
         max_plus_one_rate as max_plus_one_rate,
     )
     from jaxrec.eval.ranking import (
+        Repeated as Repeated,
         TiedBlock as TiedBlock,
         Ties as Ties,
         average as average,
+        check_repeated as check_repeated,
         evaluate as evaluate,
         hit_rate as hit_rate,
         list_metrics as list_metrics,
         mrr as mrr,
         ndcg as ndcg,
         ranking_metrics as ranking_metrics,
+        removed_items as removed_items,
         seen_mask as seen_mask,
         tied_blocks as tied_blocks,
         top_lists as top_lists,

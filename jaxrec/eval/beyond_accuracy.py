@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, check_numbers, present
 
 # The names that `list_quality` returns, in the order in which tables show them.
 QUALITIES = ("coverage", "gini", "novelty", "popularity", "popularity_lift", "diversity")
@@ -60,7 +60,7 @@ def list_quality(
       histories: U arrays of the items that each user had met.
 
     Raises:
-      DataError: no list holds an item.
+      DataError: no list holds an item, or one holds an item outside the catalogue.
 
     Example:
       >>> import numpy as np
@@ -73,6 +73,9 @@ def list_quality(
     if not filled.any():
         raise DataError("no list holds an item; all places of all users are unfilled (-1)")
     count = len(catalogue.counts)
+    check_numbers(items, count, "items of a list")
+    if histories is not None:
+        check_numbers(histories, count, "items of a history")
     shown = np.bincount(items[filled], minlength=count)
     share = (catalogue.counts + 1) / (catalogue.counts + 1).sum()
     popularity = catalogue.counts / max(catalogue.counts.sum(), 1)
@@ -85,7 +88,7 @@ def list_quality(
     some = filled.any(1)
     if histories is not None:
         mine = (popularity[listed] * filled).sum(1)[some] / filled.sum(1)[some]
-        theirs = [popularity[histories[user]].mean() for user in np.flatnonzero(some)]
+        theirs = [popularity[present(histories[user])].mean() for user in np.flatnonzero(some)]
         quality["popularity_lift"] = float((mine / np.maximum(theirs, 1e-12) - 1).mean())
     if catalogue.features is not None:
         quality["diversity"] = _diversity(listed, filled, catalogue.features)

@@ -46,12 +46,32 @@ def markdown(report: Mapping[str, Any]) -> str:
     known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return "\n".join(
         [
-            f"{facts['dataset']}: {facts['users']:,} users{known}, {facts['ranking']}, seen items "
-            f"{facts['seen_items']}; {facts['split']}; ties in time: {facts['ties']}.",
+            f"{facts['dataset']}: {facts['users']:,} users{known}, {facts['ranking']}, "
+            f"{seen_rule(facts)}; {facts['split']}; ties in time: {facts['ties']}.",
             "",
             *(line for table in (accuracy, quality, slices) for line in [*_table(table), ""]),
         ]
     )
+
+
+def seen_rule(facts: Mapping[str, Any]) -> str:
+    """Say in a few words which items a ranking leaves out, given the facts of its protocol.
+
+    Example:
+      >>> seen_rule({"seen_items": "removed", "repeated_target": "ranked", "repeated_users": 3})
+      'seen items removed (but a target that the user has met is ranked: 3 users)'
+      >>> seen_rule({"seen_items": "kept"})
+      'seen items kept'
+    """
+    text = f"seen items {facts['seen_items']}"
+    rule = facts.get("repeated_target")
+    if rule is None:
+        return text
+    users = facts["repeated_users"]
+    count = f"{users:,} user" + ("" if users == 1 else "s")
+    if rule == "ranked":
+        return f"{text} (but a target that the user has met is ranked: {count})"
+    return f"{text} (a target that the user has met is a miss: {count})"
 
 
 def replace_section(path: Path, text: str | None) -> None:

@@ -8,6 +8,7 @@ that bootstrap intervals and paired tests can start from them.
 Shapes: `B` batch, `U` users, `I` items, `K` beams (length of a generated list).
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -15,18 +16,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, check_mask, check_numbers
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]
 Ties = Literal["average", "midrank"]
+# What becomes of a target that the user has already met, where seen items are removed: it is ranked
+# among the items that are left, or it is removed too and counts as a miss.
+Repeated = Literal["ranked", "missed"]
 
 
 class TiedBlock(NamedTuple):
     """The 0-based ranks `better, ..., better + tied - 1` that the target shares with tied items.
 
     `tied` counts the target itself. `tied == 0` marks a row without a rank (a NaN score, or a
-    target outside the catalogue); its metrics are NaN.
+    target outside the catalogue); its metrics are NaN. `tied == -1` marks a target that was removed
+    from the ranking; its metrics are 0.
     """
 
     better: Array  # int32 [U]
@@ -40,7 +45,11 @@ def seen_mask(seen: Array, num_items: int) -> jax.Array:
       >>> import numpy as np
       >>> seen_mask(np.array([[0, 2], [-1, 1]]), num_items=3).tolist()
       [[True, False, True], [False, True, False]]
+
+    Raises:
+      DataError: an item outside the catalogue.
     """
+    check_numbers(seen, num_items, "seen items")
     # A negative index would wrap around to the end of the catalogue.
     seen = jnp.where(jnp.asarray(seen) < 0, num_items, jnp.asarray(seen))
     row = jnp.arange(seen.shape[0])[:, None]
@@ -48,19 +57,66 @@ def seen_mask(seen: Array, num_items: int) -> jax.Array:
     return mask.at[row, seen].set(True, mode="drop")
 
 
-@jax.jit
-def tied_blocks(scores: Array, target: Array, excluded: Array | None = None) -> TiedBlock:
+def removed_items(
+    histories: Sequence[np.ndarray], targets: Array, repeated: Repeated = "ranked"
+) -> list[np.ndarray]:
+    """Return the items that a ranking without seen items leaves out: U arrays.
+
+    Generated lists and rankings by scores measure the same only if both leave out these items.
+
+    Args:
+      histories: U arrays of item numbers.
+      targets: int [U].
+      repeated: "ranked" keeps a target that stands in the history, as RecBole's full ranking does;
+        "missed" removes it like any other seen item, so that it can never be found.
+
+    Raises:
+      ConfigError: an unknown rule.
+
+    Example:
+      >>> import numpy as np
+      >>> histories = [np.array([4, 2, 4]), np.array([0, 1])]
+      >>> [items.tolist() for items in removed_items(histories, np.array([4, 3]))]
+      [[2], [0, 1]]
+    """
+    check_repeated(repeated)
+    pairs = zip(histories, np.asarray(targets).tolist(), strict=True)
+    if repeated == "missed":
+        return [np.asarray(items) for items, _ in pairs]
+    return [np.asarray(items)[np.asarray(items) != target] for items, target in pairs]
+
+
+def check_repeated(repeated: str) -> None:
+    """Reject an unknown rule for targets that a user has already met.
+
+    Raises:
+      ConfigError: naming the value and the rules.
+    """
+    if repeated not in get_args(Repeated):
+        raise ConfigError(
+            f"unknown repeated={repeated!r}; available: {', '.join(get_args(Repeated))}"
+        )
+
+
+@functools.partial(jax.jit, static_argnames="repeated")
+def tied_blocks(
+    scores: Array, target: Array, excluded: Array | None = None, repeated: Repeated = "ranked"
+) -> TiedBlock:
     """Count the items that score better than the target, and those that score the same.
 
     Args:
       scores: float [B, I], higher is better; -inf is a score like any other.
       target: int [B].
-      excluded: bool [B, I], items to leave out of the ranking (see `seen_mask`). The target always
-        stays in the ranking, because a user may come back to an item.
+      excluded: bool [B, I], items to leave out of the ranking (see `seen_mask`).
+      repeated: "ranked" keeps an excluded target in the ranking, because a user may come back to an
+        item; "missed" does not.
 
     Returns:
       The block of each row, int32 [B]. `tied` is 0 if a ranked score is NaN or the target is not in
-      0..I-1, so that such a row never counts as a hit.
+      0..I-1, so that such a row never counts as a hit; and -1 if the target was removed.
+
+    Raises:
+      ConfigError: `excluded` does not have the shape of the scores, or an unknown rule.
 
     Example:
       >>> import numpy as np
@@ -69,14 +125,20 @@ def tied_blocks(scores: Array, target: Array, excluded: Array | None = None) -> 
       ([1], [2])
     """
     scores, target = jnp.asarray(scores), jnp.asarray(target)
+    check_repeated(repeated)
+    if excluded is not None:
+        check_mask(excluded, scores.shape, "excluded items")
     items = jnp.arange(scores.shape[1], dtype=target.dtype)
     is_target = items[None, :] == target[:, None]  # [B, I]
     takes_part = jnp.ones_like(is_target) if excluded is None else ~jnp.asarray(excluded)
+    removed = (is_target & ~takes_part).any(axis=1)
     takes_part = takes_part | is_target
     score = jnp.max(scores, axis=1, keepdims=True, where=is_target, initial=-jnp.inf)  # [B, 1]
     better = jnp.sum(takes_part & (scores > score), axis=1, dtype=jnp.int32)
     tied = jnp.sum(takes_part & (scores == score), axis=1, dtype=jnp.int32)
     ranked = is_target.any(axis=1) & ~(takes_part & jnp.isnan(scores)).any(axis=1)
+    if repeated == "missed":
+        tied = jnp.where(removed, -1, tied)
     return TiedBlock(better, jnp.where(ranked, tied, 0))
 
 
@@ -147,7 +209,7 @@ def _expected_gain(
         end = len(prefix) - 1
         value = prefix[np.minimum(better + tied, end)] - prefix[np.minimum(better, end)]
         value = value / some
-    return np.where(tied > 0, value, np.nan)
+    return np.where(tied > 0, value, np.where(tied < 0, 0.0, np.nan))
 
 
 def ranking_metrics(
@@ -182,7 +244,8 @@ def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> di
 
     Raises:
       ConfigError: a k is above K.
-      DataError: a target is negative, and would therefore match an empty place.
+      DataError: a target is negative, and would therefore match an empty place; a list holds a
+        number below -1; or there are not as many targets as lists.
 
     Example:
       >>> import numpy as np
@@ -201,6 +264,12 @@ def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> di
             f"target {target.min()} of user row {target.argmin()} is not an item; expected a "
             "number of at least 0"
         )
+    if len(items) != len(target):
+        raise DataError(
+            f"{len(items)} lists for {len(target)} targets; give one target for each list"
+        )
+    # The catalogue is not known here: any number may be an item, but -2 may not.
+    check_numbers(items, np.iinfo(np.int64).max, "items of a list")
     hit = items == target[:, None]  # [U, K]
     # argmax gives the first place, so an item listed twice still fills two places.
     rank = np.where(hit.any(axis=1), hit.argmax(axis=1), width)
@@ -214,6 +283,7 @@ def evaluate(
     batches: Iterable[Batch],
     ks: Sequence[int] = (5, 10),
     ties: Ties = "average",
+    repeated: Repeated = "ranked",
 ) -> dict[str, np.ndarray]:
     """Rank the full catalogue for every user, one batch at a time.
 
@@ -221,15 +291,19 @@ def evaluate(
       score_fn: maps a batch to scores, float [B, I].
       batches: each with "target", int [B]; optionally "seen", int [B, S] padded with -1, items to
         leave out of the ranking; optionally "valid", bool [B], False for rows that only fill up a
-        batch; and whatever else `score_fn` reads.
+        batch; optionally "row", int [B], the place of each user in the result; and whatever else
+        `score_fn` reads.
       ks: see `ranking_metrics`.
       ties: see `ndcg`.
+      repeated: whether a target among the seen items is ranked, see `removed_items`.
 
     Returns:
-      Name -> float64 [U], users in the order of the batches.
+      Name -> float64 [U], users in the order of "row", or else of the batches.
 
     Raises:
-      DataError: there are no users, a score is NaN, or a target is outside the catalogue.
+      ConfigError: an unknown rule.
+      DataError: there are no users, a score is NaN, or a target or a seen item is outside the
+        catalogue.
 
     Example:
       >>> import numpy as np
@@ -238,14 +312,16 @@ def evaluate(
       >>> average(evaluate(lambda batch: scores, [batch], ks=(1,)))["hr@1"]
       0.5
     """
-    better, tied = [], []
+    check_repeated(repeated)
+    better, tied, places = [], [], []
     users = 0
     for batch in batches:
         scores = score_fn(batch)
         seen = batch.get("seen")
         excluded = None if seen is None else seen_mask(seen, scores.shape[1])
-        block = tied_blocks(scores, batch["target"], excluded)
+        block = tied_blocks(scores, batch["target"], excluded, repeated)
         valid = np.asarray(batch.get("valid", np.ones(len(scores), bool)))
+        places.append(_places(batch, valid, users))
         rows = TiedBlock(np.asarray(block.better)[valid], np.asarray(block.tied)[valid])
         if (rows.tied == 0).any():
             row = int(np.argmin(rows.tied))
@@ -260,16 +336,32 @@ def evaluate(
         tied.append(rows.tied)
     if not users:
         raise DataError("there are no users to evaluate; check the split and the filters")
-    return ranking_metrics(TiedBlock(np.concatenate(better), np.concatenate(tied)), ks, ties)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    block = TiedBlock(np.concatenate(better)[order], np.concatenate(tied)[order])
+    return ranking_metrics(block, ks, ties)
 
 
-def top_lists(score_fn: Callable[[Batch], Array], batches: Iterable[Batch], k: int) -> np.ndarray:
+def _places(batch: Batch, valid: np.ndarray, done: int) -> np.ndarray:
+    """Return the places of a batch's users in the result, given the number of users before it."""
+    if "row" in batch:
+        return np.asarray(batch["row"])[valid]
+    return done + np.arange(int(valid.sum()))
+
+
+def top_lists(
+    score_fn: Callable[[Batch], Array],
+    batches: Iterable[Batch],
+    k: int,
+    repeated: Repeated = "missed",
+) -> np.ndarray:
     """The best `k` items of each user: int32 [U, k]; ties are in the order of item numbers.
 
     Args:
       score_fn: maps a batch to scores, float [B, I].
-      batches: see `evaluate`. Unlike there, seen items are never listed, even if one is the target.
+      batches: see `evaluate`; "target" is only read under "ranked".
       k: length of the lists; -1 fills the places of users with fewer items to choose from.
+      repeated: whether a target among the seen items can be listed, see `removed_items`. Unlike
+        those of `evaluate`, lists are by default for a user who wants no seen items.
 
     Example:
       >>> import numpy as np
@@ -277,19 +369,30 @@ def top_lists(score_fn: Callable[[Batch], Array], batches: Iterable[Batch], k: i
       >>> top_lists(lambda batch: scores, [{"seen": np.array([[0]])}], k=2).tolist()
       [[1, 2]]
     """
-    return np.concatenate([_top(score_fn(batch), batch, k) for batch in batches])
+    check_repeated(repeated)
+    lists, places, users = [], [], 0
+    for batch in batches:
+        items, valid = _top(score_fn(batch), batch, k, repeated)
+        lists.append(items)
+        places.append(_places(batch, valid, users))
+        users += len(items)
+    return np.concatenate(lists)[np.argsort(np.concatenate(places), kind="stable")]
 
 
-def _top(scores: Array, batch: Batch, k: int) -> np.ndarray:
+def _top(scores: Array, batch: Batch, k: int, repeated: Repeated) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lists of the users of a batch, and which of its rows are users."""
     scores = jnp.asarray(scores)
     seen, most = batch.get("seen"), min(k, scores.shape[1])
     if seen is not None:
+        if repeated == "ranked":
+            seen = np.where(np.asarray(seen) == np.asarray(batch["target"])[:, None], -1, seen)
         scores = jnp.where(seen_mask(seen, scores.shape[1]), -jnp.inf, scores)
     best, items = jax.lax.top_k(scores, most)
     items = jnp.pad(
         jnp.where(best > -jnp.inf, items, -1), ((0, 0), (0, k - most)), constant_values=-1
     )
-    return np.asarray(items, np.int32)[np.asarray(batch.get("valid", np.ones(len(items), bool)))]
+    valid = np.asarray(batch.get("valid", np.ones(len(items), bool)))
+    return np.asarray(items, np.int32)[valid], valid
 
 
 def average(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:

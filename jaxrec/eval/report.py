@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.eval.comparison_table import seen_rule
 from jaxrec.eval.report_facts import (
     MODEL,
     SystemFacts,
@@ -153,6 +154,7 @@ def _context(parts: RunParts) -> dict[str, Any]:
         "rival": rival,
         "test": tests.get(rival),
         "facts": facts,
+        "seen": seen_rule(facts) if "seen_items" in facts else "",
         "name": facts.get("dataset") or parts.config.get("data", {}).get("name", "unknown data"),
         "validations": validations,
         "best": best["step"] if best else None,

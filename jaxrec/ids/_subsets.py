@@ -11,9 +11,21 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxrec.core import check_mask, check_numbers
 from jaxrec.ids._starts import Starts
 
 Array = jax.Array
+
+
+def check_allowed(allowed: Array, num_items: int) -> None:
+    """Reject a mask that is not bool [I] or [B, I] with a ConfigError."""
+    rows = () if allowed.ndim == 1 else (None,)
+    check_mask(allowed, (*rows, num_items), "allowed items")
+
+
+def check_excluded(items: Array, num_items: int) -> None:
+    """Reject numbers outside the catalogue, or a mask instead of numbers, with a DataError."""
+    check_numbers(items, num_items, "excluded items")
 
 
 def restrict(starts: Sequence[Starts], leaf_items: Array, allowed: Array) -> tuple[Array, ...]:

@@ -342,9 +342,9 @@ class ItemIndex:
         return self.item(self.path(codes)[..., -1])
 
     def codes_of(self, item: Array) -> Array:
-        """Return the IDs, int32 [..., L], of items [...]; all -1 for a negative item."""
-        codes = self.packed_codes[jnp.maximum(item, 0)].astype(jnp.int32)
-        return jnp.where((item >= 0)[..., None], codes, -1)
+        """Return the IDs, int32 [..., L], of items [...]; all -1 for what is no item."""
+        codes = self.packed_codes[jnp.clip(item, 0, self.num_items - 1)].astype(jnp.int32)
+        return jnp.where(((item >= 0) & (item < self.num_items))[..., None], codes, -1)
 
     def restrict(self, allowed: Array) -> tuple[Array, ...]:
         """Return which edges lead to an allowed item: L arrays bool [(B,) N_{l+1}].
@@ -353,8 +353,9 @@ class ItemIndex:
         To exclude a few items from a large catalogue, `exclude` needs only O(B S).
 
         Args:
-          allowed: bool [I] or [B, I].
+          allowed: bool [I] or [B, I]; a mask of another width is a ConfigError.
         """
+        _subsets.check_allowed(allowed, self.num_items)
         return _subsets.restrict(self.starts, self.leaf_items, allowed)
 
     def exclude(self, items: Array) -> tuple[Array, ...]:
@@ -364,8 +365,10 @@ class ItemIndex:
         is O(S log S) per row and level, whatever I.
 
         Args:
-          items: excluded items, int32 [S] or [B, S]. They may repeat; negative ones are padding.
+          items: excluded items, int32 [S] or [B, S]. They may repeat; -1 is padding.
+            An item outside the catalogue is a DataError.
         """
+        _subsets.check_excluded(items, self.num_items)
         if items.ndim == 2:
             return jax.vmap(self.exclude)(items)
         return _subsets.exclude(self.starts, self.path(self.codes_of(items)))

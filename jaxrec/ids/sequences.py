@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.core import check_numbers, present
 from jaxrec.ids.vocabulary import BOS, PAD
 
 
@@ -19,7 +20,7 @@ def write_histories(
     """Write the last `max_items` items of each history as tokens, padded on the left.
 
     Args:
-      histories: B arrays of items, oldest first; an array may be empty.
+      histories: B arrays of items, oldest first; an array may be empty. -1 is no item.
       item_tokens: `[I, L]` int32, tokens of each item.
       max_items: number of items for which a row has room.
       starts: B tokens that replace BOS, such as tokens of users; None for BOS.
@@ -27,16 +28,20 @@ def write_histories(
     Returns:
       `[B, 1 + max_items * L]` int32: PAD ..., BOS, then the tokens of the items.
 
+    Raises:
+      DataError: an item that has no tokens.
+
     Example:
       >>> item_tokens = np.array([[2, 4], [3, 5]], np.int32)
       >>> write_histories([np.array([0, 1]), np.array([1])], item_tokens, 2).tolist()
       [[1, 2, 4, 3, 5], [0, 0, 1, 3, 5]]
     """
+    check_numbers(histories, len(item_tokens), "items of a history")
     starts = [BOS] * len(histories) if starts is None else starts
     levels = item_tokens.shape[1]
     tokens = np.full((len(histories), 1 + max_items * levels), PAD, np.int32)
     for row, history, first in zip(tokens, histories, starts, strict=True):
-        recent = item_tokens[np.asarray(history[-max_items:], np.int64)].ravel()
+        recent = item_tokens[present(history)[-max_items:]].ravel()
         start = len(row) - len(recent)
         row[start:] = recent
         row[start - 1] = first

@@ -35,7 +35,7 @@ class IdVocabulary:
 
     Raises:
       ConfigError: a size is below 1, there is no room for PAD and BOS, or an END token is given for
-        a vocabulary that is not shared.
+        a vocabulary that is not shared or has no such code.
 
     Example:
       >>> vocabulary = IdVocabulary(sizes=(4, 2))
@@ -59,6 +59,11 @@ class IdVocabulary:
         if self.num_special < (0 if self.shared else 2):
             raise ConfigError(
                 f"num_special must hold PAD and BOS, at least 2, got {self.num_special}"
+            )
+        if self.end is not None and not self.num_special <= self.end < self.size:
+            raise ConfigError(
+                f"end token {self.end} must be the token of a code, in "
+                f"{self.num_special}..{self.size - 1}"
             )
 
     @property

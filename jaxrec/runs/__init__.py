@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from jaxrec.runs import compare as compare
     from jaxrec.runs.baselines import (
         measure_baseline as measure_baseline,
+        measure_baselines as measure_baselines,
         rank_by_scores as rank_by_scores,
     )
     from jaxrec.runs.compare import Compared as Compared, with_seed as with_seed
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         known_share as known_share,
         leak_audit as leak_audit,
         protocol_of as protocol_of,
+        rank_users as rank_users,
         ranking_batches as ranking_batches,
     )
     from jaxrec.runs.quick import (
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from jaxrec.runs.table import (
         MODEL as MODEL,
         baseline_table as baseline_table,
+        left_out_lines as left_out_lines,
         table_lines as table_lines,
     )
 else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy.sparse
 
 from jaxrec.baselines import (
     cooccurrence,
@@ -18,12 +19,13 @@ from jaxrec.baselines import (
     popularity,
     sequential,
 )
+from jaxrec.core import Interrupted, JaxrecError
 from jaxrec.data import Dataset, training_source
-from jaxrec.eval import average, evaluate, top_lists
+from jaxrec.eval import average
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.measured import Measured
-from jaxrec.runs.protocol import TIES, ranking_batches
+from jaxrec.runs.protocol import list_users, rank_users
 from jaxrec.train import FitResult, Validation
 
 # From a batch of `ranking_batches` to scores of all items, `[B, I]`.
@@ -50,7 +52,7 @@ def measure_baseline(
     Args:
       name: name of the baseline, from `COUNTING` or `TRAINED`.
       config: the config of a run. A trained baseline reads its settings from the attribute `name`;
-        beside that only `eval.ks`, `decode.filter_seen` and, for texts, `ids` are read.
+        beside that only `eval.ks`, `decode` and, for texts, `ids` are read.
       dataset: its data.
       directory: of the run; a trained baseline is kept below `baselines/`.
       histories: what a counting baseline counts; None for all training histories.
@@ -73,9 +75,60 @@ def measure_baseline(
         module = _COUNTING[name]
         known = dataset.split.train.sequences() if histories is None else histories
         params = module.fit(known, dataset.num_items)
-        score, parameters = functools.partial(jax.jit(module.scores), params), 0
+        # A sparse table is read on the host.
+        sparse = any(scipy.sparse.issparse(value) for value in params.values())
+        scores = module.scores if sparse else jax.jit(module.scores)
+        score, parameters = functools.partial(scores, params), 0
     fitted = time.monotonic()
     return rank_by_scores(score, config, dataset, parameters, fitted - started)
+
+
+def measure_baselines(
+    names: Sequence[str],
+    config: Any,
+    dataset: Dataset,
+    directory: Path,
+    histories: Sequence[np.ndarray] | None = None,
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Measure several baselines; one that cannot run does not take the others with it.
+
+    Args:
+      names: names from `COUNTING` or `TRAINED`.
+      config: see `measure_baseline`, like the other arguments.
+      dataset: the data.
+      directory: of the run.
+      histories: what a counting baseline counts.
+
+    Returns:
+      The measurements by name, and the reason for each baseline that is left out.
+
+    Raises:
+      Interrupted: the user stopped the training of a baseline.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> given = SasrecRunConfig(), dataset, Path("unused")
+      >>> measured, left_out = measure_baselines(["popularity", "markov"], *given)
+      >>> list(measured), left_out
+      (['popularity', 'markov'], {})
+    """
+    measured, left_out = {}, {}
+    for name in names:
+        try:
+            measured[name] = measure_baseline(name, config, dataset, directory, histories)
+        except Interrupted:
+            raise
+        except JaxrecError as error:
+            left_out[name] = str(error)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE" not in str(error):
+                raise
+            left_out[name] = f"out of memory ({' '.join(str(error).split())[:200]})"
+    return measured, left_out
 
 
 def rank_by_scores(
@@ -89,7 +142,7 @@ def rank_by_scores(
 
     Args:
       score: maps a batch of `ranking_batches` to `[B, I]`.
-      config: the config of a run; only `eval.ks` and `decode.filter_seen` are read.
+      config: the config of a run; only `eval.ks` and `decode` are read.
       dataset: its data.
       parameters: number of parameters of the scoring model.
       fit_seconds: seconds that fitting it took.
@@ -106,10 +159,10 @@ def rank_by_scores(
       >>> bool((measured.items[:, 0] >= measured.items[:, 1]).all())
       True
     """
-    ks, filter_seen, started = config.eval.ks, config.decode.filter_seen, time.monotonic()
-    metrics = evaluate(score, ranking_batches(dataset, "test", filter_seen), ks, TIES)
+    ks, decode, started = config.eval.ks, config.decode, time.monotonic()
+    metrics = rank_users(score, dataset, "test", decode, ks)
     seconds = time.monotonic() - started
-    items = top_lists(score, ranking_batches(dataset, "test", filter_seen), max(ks))
+    items = list_users(score, dataset, "test", decode, max(ks))
     return Measured(
         metrics=metrics,
         parameters=parameters,
@@ -137,8 +190,8 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
     score = jax.jit(plain)
 
     def validate(params: Any) -> dict[str, float]:
-        rows = ranking_batches(dataset, "valid", config.decode.filter_seen)
-        return average(evaluate(functools.partial(score, params), rows, config.eval.ks, TIES))
+        scored = functools.partial(score, params)
+        return average(rank_users(scored, dataset, "valid", config.decode, config.eval.ks))
 
     result = fit(
         settings,

@@ -27,7 +27,7 @@ from jaxrec.runs import baselines
 from jaxrec.runs.config import COUNTING, METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.directory import TEST_FILE, check_run, training_seconds
 from jaxrec.runs.measured import Measured
-from jaxrec.runs.protocol import known_share, protocol_of
+from jaxrec.runs.protocol import comparable, known_share, protocol_of
 from jaxrec.runs.system import Options, system_of
 from jaxrec.train import TrainConfig
 
@@ -208,6 +208,7 @@ def load(path: Path, facts: Mapping[str, object]) -> Measured:
       DataError: it was made on other data or under another protocol.
     """
     measured, saved = Measured.load(path)
+    facts, saved = comparable(facts), comparable(saved)
     differing = [name for name in {**facts, **saved} if saved.get(name) != facts.get(name)]
     if set(differing) - {"source"}:
         raise DataError(

@@ -8,7 +8,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxrec.core import ConfigError, nearest
+from jaxrec.eval import Repeated, check_repeated, removed_items
 
 # The validation metric that ranks checkpoints; higher is better.
 METRIC = "ndcg@10"
@@ -27,6 +30,14 @@ class RankConfig:
 
     Attributes:
       filter_seen: never recommend what is in the user's history.
+      repeated_target: how a measurement with `filter_seen` treats users who come back to an item,
+        so that their target stands in their history. "ranked": the target takes part in the
+        ranking, like the items that the user has not met (RecBole's rule). "missed": the target is
+        removed like all seen items, so that these users count as misses. The rule is the same for
+        generated lists, scores and baselines, in validation and test.
+
+    Raises:
+      ConfigError: an unknown rule.
 
     Example:
       >>> RankConfig().filter_seen
@@ -34,6 +45,27 @@ class RankConfig:
     """
 
     filter_seen: bool = True
+    repeated_target: Repeated = "ranked"
+
+    def __post_init__(self) -> None:
+        check_repeated(self.repeated_target)
+
+    def removed(
+        self, histories: Sequence[np.ndarray], targets: np.ndarray
+    ) -> list[np.ndarray] | None:
+        """Return the items that a measurement leaves out: U arrays; None for none.
+
+        Args:
+          histories: U arrays of item numbers.
+          targets: `[U]` items to find.
+
+        Example:
+          >>> RankConfig().removed([np.array([4, 2])], np.array([4]))
+          [array([2])]
+        """
+        if not self.filter_seen:
+            return None
+        return removed_items(histories, targets, self.repeated_target)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

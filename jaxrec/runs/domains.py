@@ -16,9 +16,10 @@ import numpy as np
 
 from jaxrec.core import DataError
 from jaxrec.data import DataConfig, Dataset, load_dataset
-from jaxrec.eval import average, evaluate
+from jaxrec.eval import average
 from jaxrec.items import text as item_text
-from jaxrec.runs.protocol import TIES, ranking_batches
+from jaxrec.runs.config import RankConfig
+from jaxrec.runs.protocol import rank_users
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,14 +59,14 @@ class Domain:
     def validate(
         self,
         score: Callable[[Mapping[str, Any]], jax.Array],
-        filter_seen: bool,
+        decode: RankConfig,
         ks: tuple[int, ...],
     ) -> dict[str, float]:
         """Rank the validation item of each known user among the items of its own part.
 
         Args:
           score: maps a batch with "history" `[B, H]`, in the domain's numbers, to `[B, I]`.
-          filter_seen: leave out what users have seen.
+          decode: which items the ranking leaves out.
           ks: cut-offs.
 
         Returns:
@@ -79,8 +80,7 @@ class Domain:
                 history = np.where(batch["history"] >= 0, batch["history"] + start, -1)
                 return score({"history": history})[:, start:end]
 
-            rows = ranking_batches(part, "valid", filter_seen, users=users)
-            metrics.append(evaluate(ranked, rows, ks, TIES))
+            metrics.append(rank_users(ranked, part, "valid", decode, ks, users))
             first = end
         return average(
             {name: np.concatenate([part[name] for part in metrics]) for name in metrics[0]}

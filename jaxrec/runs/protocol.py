@@ -4,18 +4,21 @@ The split is leave-one-out. The full catalogue is ranked for every user, without
 run says so, and tied scores get their mean rank. `runs.table` adds bootstrap intervals and tests.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from jaxrec.data import Dataset
-from jaxrec.decode import bucket
-from jaxrec.eval import Ties, max_plus_one_rate
+from jaxrec.decode import length_groups
+from jaxrec.eval import Ties, evaluate, max_plus_one_rate, seen_rule, top_lists
 from jaxrec.ids import pad_items
+from jaxrec.runs.config import RankConfig
 
 Stage = Literal["valid", "test"]
 TIES: Ties = "midrank"
+# Most scores of a batch: 0.25 GB.
+_SCORES = 1 << 26
 
 
 def ranking_batches(
@@ -25,18 +28,19 @@ def ranking_batches(
     size: int = 256,
     users: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield users in batches of one shape, as `eval.evaluate` reads them.
+    """Yield users in batches of few shapes, as `eval.evaluate` reads them.
 
     Args:
       dataset: the data.
       stage: whose held-out items are the targets.
       filter_seen: give "seen", the items that a ranking leaves out.
-      size: users per batch. The last batch repeats a user to fill up, with "valid" False.
+      size: users per batch, fewer where histories are very long or the catalogue is very large. The
+        last batch of each shape repeats a user to fill up, with "valid" False.
       users: numbers of the users; None for all.
 
     Yields:
-      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; and
-      "seen", which is the history.
+      "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; "row"
+      `[B]`, the places of the users in `users`; and "seen", which is the history.
 
     Example:
       >>> from jaxrec.data import leave_one_out
@@ -48,25 +52,74 @@ def ranking_batches(
       ((4,), True)
     """
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
-    length = bucket(max(len(history) for history in histories))
     chosen = np.arange(len(histories)) if users is None else users
-    for start in range(0, len(chosen), size):
-        rows = chosen[np.minimum(np.arange(start, start + size), len(chosen) - 1)]
-        history = pad_items([histories[row] for row in rows], length)
-        batch = {
-            "history": history,
-            "user": rows.astype(np.int32),
-            "target": targets[rows],
-            "valid": np.arange(start, start + size) < len(chosen),
-        }
-        yield batch | ({"seen": history} if filter_seen else {})
+    size = max(1, min(size, _SCORES // dataset.num_items))
+    for group in length_groups([len(histories[user]) for user in chosen], size):
+        for rows, count in group.batches():
+            user = chosen[rows]
+            history = pad_items([histories[one] for one in user], group.width)
+            batch = {
+                "history": history,
+                "user": user.astype(np.int32),
+                "target": targets[user],
+                "valid": np.arange(len(rows)) < count,
+                "row": rows,
+            }
+            yield batch | ({"seen": history} if filter_seen else {})
+
+
+def rank_users(
+    score: Callable[[Mapping[str, np.ndarray]], Any],
+    dataset: Dataset,
+    stage: Stage,
+    decode: RankConfig,
+    ks: Sequence[int],
+    users: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Rank the targets of a stage by scores of the whole catalogue.
+
+    Args:
+      score: maps a batch of `ranking_batches` to `[B, I]`.
+      dataset: the data.
+      stage: whose held-out items are the targets.
+      decode: which items the ranking leaves out.
+      ks: cut-offs of the metrics.
+      users: numbers of the users; None for all.
+
+    Returns:
+      A value per user by metric, float64 `[U]`, in the order of `users`.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> def score(batch):
+      ...     return np.tile(np.arange(14.0), (len(batch["user"]), 1))
+      >>> rank_users(score, dataset, "test", RankConfig(), ks=(5,))["hr@5"].shape
+      (12,)
+    """
+    batches = ranking_batches(dataset, stage, decode.filter_seen, users=users)
+    return evaluate(score, batches, ks, TIES, decode.repeated_target)
+
+
+def list_users(
+    score: Callable[[Mapping[str, np.ndarray]], Any],
+    dataset: Dataset,
+    stage: Stage,
+    decode: RankConfig,
+    k: int,
+) -> np.ndarray:
+    """Return the best items of each user by the ranking of `rank_users`: `[U, k]` int32."""
+    batches = ranking_batches(dataset, stage, decode.filter_seen)
+    return top_lists(score, batches, k, decode.repeated_target)
 
 
 def protocol_of(config: Any, dataset: Dataset) -> dict[str, object]:
     """Describe what a measurement is made on: JSON-able.
 
     Args:
-      config: the config of a run; only `decode.filter_seen` and `share` are read.
+      config: the config of a run; only `decode` (a `RankConfig`) and `share` are read.
       dataset: its data.
 
     Example:
@@ -88,7 +141,32 @@ def protocol_of(config: Any, dataset: Dataset) -> dict[str, object]:
             "seen_items": "removed" if config.decode.filter_seen else "kept",
             "tied_scores": "at their mean rank",
         }
+        | _repeats(config.decode, dataset)
     )
+
+
+def _repeats(decode: RankConfig, dataset: Dataset) -> dict[str, object]:
+    """Return the rule for targets that users have already met, and the number of such users."""
+    if not decode.filter_seen:
+        return {}
+    split = dataset.split
+    pairs = zip(split.history("test"), split.target("test").tolist(), strict=True)
+    count = sum(target in items for items, target in pairs)
+    return {"repeated_target": decode.repeated_target, "repeated_users": count}
+
+
+def comparable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a protocol that must be equal in one table.
+
+    The rule for repeated targets does not matter where no user has one. Measurements that were made
+    before the rule had a name lack it.
+
+    Example:
+      >>> comparable({"users": 9, "repeated_target": "ranked", "repeated_users": 0})
+      {'users': 9}
+    """
+    rule = () if facts.get("repeated_users") else ("repeated_target", "repeated_users")
+    return {name: value for name, value in facts.items() if name not in rule}
 
 
 def known_share(config: Any) -> float:
@@ -113,7 +191,7 @@ def heading(facts: Mapping[str, object]) -> str:
     known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return (
         f"{facts['dataset']}, test: {facts['users']:,} users{known}, {facts['ranking']}, "
-        f"seen items {facts['seen_items']}; ties in time: {facts['ties']}"
+        f"{seen_rule(facts)}; ties in time: {facts['ties']}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_numbers, present
 from jaxrec.data import Dataset
 from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
@@ -249,7 +249,8 @@ def best_of_all(
       >>> [row.title for row in answer.items]
       ['Fargo', 'Alien']
     """
-    scores = scores.copy()
+    check_numbers(history, len(scores), "items of a history")
+    scores, history = scores.copy(), present(history)
     if not request.include_seen:
         scores[history] = -np.inf
     order = np.argsort(-scores, kind="stable")[: request.top]

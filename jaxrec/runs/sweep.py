@@ -23,7 +23,7 @@ from jaxrec.runs.sweep_table import sweep_report
 from jaxrec.runs.system import system_of
 
 # Settings that must be equal in one table, because they decide what is measured.
-_MEASURED_ON = ("data", "eval.ks", "decode.filter_seen")
+_MEASURED_ON = ("data", "eval.ks", "decode.filter_seen", "decode.repeated_target")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from jaxrec.runs import compare
 from jaxrec.runs.directory import TEST_FILE, load_run
 from jaxrec.runs.evaluation import configured_baselines, evaluate_run
 from jaxrec.runs.measured import Measured
-from jaxrec.runs.protocol import protocol_of
+from jaxrec.runs.protocol import comparable, protocol_of
 from jaxrec.runs.quick import marked
 from jaxrec.runs.system import Options, system_of
 from jaxrec.runs.table import MODEL
@@ -35,7 +35,10 @@ from jaxrec.runs.table import MODEL
 # What `jaxrec eval` measures, and the same without baselines.
 _WITH_BASELINES, _MODEL_ONLY = "eval.json", "model.json"
 # Facts of a protocol that decide whether two measurements may stand in one table.
-_FACTS = ("fingerprint", "users", "items", "test", "test_users", "seen_items", "known_share")
+_FACTS = (
+    *("fingerprint", "users", "items", "test", "test_users", "known_share"),
+    *("seen_items", "repeated_target"),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,6 +192,7 @@ def same_protocol(first: Mapping[str, Any], facts: Mapping[str, Any], name: str)
     Raises:
       DataError: naming the facts that differ.
     """
+    first, facts = comparable(first), comparable(facts)
     differing = [
         f"{fact} {facts.get(fact)}, not {first.get(fact)}"
         for fact in _FACTS

@@ -80,12 +80,22 @@ def baseline_table(
     return {"rows": rows, "comparisons": comparisons}
 
 
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """Say which baselines a table lacks, and why; see `measure_baselines`.
+
+    Example:
+      >>> left_out_lines({"item_knn": "it does not fit in memory"})
+      ['item_knn is left out: it does not fit in memory']
+    """
+    return [f"{name} is left out: {reason}" for name, reason in left_out.items()]
+
+
 def table_lines(name: str, table: Mapping[str, Any]) -> list[str]:
     """Write a table as text, with one line per system and without MRR.
 
     Args:
       name: of the table; it stands in the first line.
-      table: as `baseline_table` returns it.
+      table: as `baseline_table` returns it; also "left_out", reasons by name, if it has that.
 
     Example:
       >>> row = {"metrics": {"hr@10": 0.2}, "intervals": {"hr@10": [0.1, 0.3]}}
@@ -100,4 +110,5 @@ def table_lines(name: str, table: Mapping[str, Any]) -> list[str]:
             if not metric.startswith("mrr")
         ]
         lines.append(f"  {system}: {'  '.join(shown)}")
+    lines += [f"  {line}" for line in left_out_lines(table.get("left_out", {}))]
     return lines

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_numbers
 from jaxrec.data import ratings
+from jaxrec.eval import removed_items
 from jaxrec.texts.datum import Datum
 
 if TYPE_CHECKING:
-    from jaxrec.eval import ParsedRatings
+    from jaxrec.eval import ParsedRatings, Repeated
     from jaxrec.texts.questions import Questions
 
 _STARS = np.array([ratings.star_of(text) for text in ratings.TEXTS], np.float64)
@@ -52,12 +53,14 @@ class AnswerOptions:
     Attributes:
       beams: K, items found for each prompt.
       filter_seen: never recommend an item of the history.
+      repeated_target: whether a target in the history can be found, see `eval.removed_items`.
       max_tokens: most tokens of a free text.
       ks: cut-offs of ranking metrics.
     """
 
     beams: int = 20
     filter_seen: bool = True
+    repeated_target: "Repeated" = "ranked"
     max_tokens: int = 32
     ks: tuple[int, ...] = (5, 10)
 
@@ -96,7 +99,9 @@ class CatalogueItem:
 
     def answer(self, model: Answerer, questions: "Questions", options: AnswerOptions) -> np.ndarray:
         """The best items for each prompt: `[N, K]`."""
-        excluded = questions.seen if options.filter_seen else None
+        excluded = None
+        if options.filter_seen:
+            excluded = removed_items(questions.seen, questions.targets, options.repeated_target)
         return model.recommend(questions.prompts, beams=options.beams, excluded=excluded)[0]
 
 
@@ -113,6 +118,7 @@ class OneOfCandidates:
 
     def answer(self, model: Answerer, questions: "Questions", options: AnswerOptions) -> np.ndarray:
         """The best candidates of each prompt, whatever the history holds: `[N, K]`."""
+        check_numbers(questions.candidates, model.num_items, "candidates", missing=False)
         allowed = np.zeros((len(questions.prompts), model.num_items), bool)
         np.put_along_axis(allowed, questions.candidates, True, axis=1)
         return model.recommend(questions.prompts, beams=options.beams, allowed=allowed)[0]

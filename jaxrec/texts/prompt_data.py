@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_numbers, present
 from jaxrec.data import Dataset, Reviews, RowSplit, ratings
 from jaxrec.texts.datum import Datum
 from jaxrec.texts.names import Names
@@ -78,8 +78,11 @@ def render(datum: Datum, data: PromptData) -> dict[str, str]:
     fields: dict[str, str] = {}
     if datum.user >= 0:
         fields["user"] = names.users[datum.user]
+    for what in ("history", "candidates", "item", "asked"):
+        if (numbers := getattr(datum, what)) is not None:
+            check_numbers(numbers, len(names.items), f"{what} of a prompt")
     if datum.history is not None:
-        fields["items"] = names.list(datum.history[-data.max_items :])
+        fields["items"] = names.list(present(datum.history)[-data.max_items :])
     if datum.item >= 0:
         titles = data.dataset.interactions.items.fields.get("title")
         fields["item"] = names.items[datum.item]

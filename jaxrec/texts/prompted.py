@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import MeshConfig, ShardingRules
+from jaxrec.core import ConfigError, MeshConfig, ShardingRules, check_numbers
 from jaxrec.data import (
     Group,
     Mixture,
@@ -32,6 +32,7 @@ from jaxrec.decode import (
     TextOptions,
     choose_answers,
     complete,
+    length_groups,
     score_answers,
     write_answers,
 )
@@ -185,19 +186,37 @@ class Prompted:
 
         Returns:
           `[N, K]` item numbers, best first and -1 in unfilled places, and their log-probabilities.
+
+        Raises:
+          ConfigError: `allowed` or `excluded` is not about these prompts and items.
+          DataError: an item outside the catalogue.
         """
-        request = Request(allowed=None if allowed is None else jnp.asarray(allowed))
-        if excluded is not None:
-            request = Request.excluding(excluded, request.allowed)
-        return choose_answers(
-            self.model,
-            self.params,
-            self.items,
-            self._read(prompts),
-            SearchOptions(beams=beams, normalize="vocabulary"),
-            request,
-            **self._call,
-        )
+        options, read = SearchOptions(beams=beams, normalize="vocabulary"), self._read(prompts)
+
+        def choose(read: Prompts, request: Request, size: int) -> tuple[np.ndarray, np.ndarray]:
+            call = self._call | {"batch_size": size}
+            return choose_answers(
+                self.model, self.params, self.items, read, options, request, **call
+            )
+
+        if excluded is None:
+            request = Request(allowed=None if allowed is None else jnp.asarray(allowed))
+            return choose(read, request, self.batch_size)
+        if len(excluded) != len(prompts):
+            raise ConfigError(
+                f"{len(excluded)} lists of excluded items for {len(prompts)} prompts; give one "
+                "list for each"
+            )
+        check_numbers(excluded, self.num_items, "excluded items")
+        items = np.full((len(prompts), beams), -1, np.int32)
+        scores = np.full((len(prompts), beams), -np.inf, np.float32)
+        for group in length_groups([len(row) for row in excluded], self.batch_size):
+            rows = group.rows
+            mine = None if allowed is None else jnp.asarray(np.asarray(allowed)[rows])
+            own = jax.tree.map(lambda x, rows=rows: x[rows], read)
+            request = Request.excluding([excluded[row] for row in rows], mine)
+            items[rows], scores[rows] = choose(own, request, group.batch_size)
+        return items, scores
 
     def recommend_freely(self, prompts: Sequence[str], *, beams: int) -> np.ndarray:
         """Search the whole vocabulary: `[N, K]` item numbers, -1 for a text that is no item."""

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from jaxrec.baselines import cooccurrence, item_knn, markov, popularity
-from jaxrec.core.errors import ConfigError, DataError
+from jaxrec.baselines import cooccurrence, item_knn, markov, pair_table, popularity
+from jaxrec.core.errors import ConfigError, DataError, ResourceError
 
 MODELS = [popularity, item_knn, markov, cooccurrence]
 ITEMS = 12
@@ -75,7 +75,7 @@ def test_item_knn_hand_computed():
 
 @pytest.mark.parametrize("window", [1, 3, 30])
 def test_forward_counts_equal_a_loop_over_all_pairs(train, window):
-    counts = cooccurrence.forward_counts(train, ITEMS, lambda d: 1 / d, window)
+    counts = pair_table.forward_counts(train, ITEMS, lambda d: 1 / d, window).toarray()
     expected = np.zeros((ITEMS, ITEMS))
     for items in train:
         for place, i in enumerate(items):
@@ -131,10 +131,40 @@ def test_nothing_to_count_is_refused(model):
         model.fit([np.array([], int)], 3)
 
 
-@pytest.mark.parametrize("model", [item_knn, markov, cooccurrence])
-def test_too_large_a_catalogue_is_refused_before_it_is_allocated(model):
-    with pytest.raises(ConfigError, match="100000 items need a table of 40 GB"):
-        model.fit([np.array([0, 1])], 100_000)
+PAIRS = [(item_knn, "similarity"), (markov, "transitions"), (cooccurrence, "follows")]
+
+
+@pytest.mark.parametrize(("model", "table"), PAIRS)
+def test_sparse_tables_and_their_scores_equal_the_dense_ones_exactly(model, table, train):
+    dense, sparse = model.fit(train, ITEMS), model.fit(train, ITEMS, sparse=True)
+    np.testing.assert_array_equal(sparse[table].toarray(), dense[table])
+    batch = left_padded([[1, 2, 3, 1], [5], [], [9, 0], list(range(12))], 12)
+    np.testing.assert_array_equal(model.scores(sparse, batch), model.scores(dense, batch))
+
+
+@pytest.mark.parametrize(("model", "table"), PAIRS)
+def test_a_large_catalogue_takes_memory_for_its_pairs_alone(model, table):
+    train = [np.array([0, 199_999]), np.array([0, 7])]
+    params = model.fit(train, 200_000)
+    assert params[table].nnz <= 7
+    scores = np.asarray(model.scores(params, {"history": np.array([[-1, 0]])}))
+    assert scores.shape == (1, 200_000)
+    assert scores[0, 7] == scores[0, 199_999] > scores[0, 1]
+    with pytest.raises(ConfigError, match="a dense table of 200,000 items takes 160 GB"):
+        model.fit(train, 200_000, sparse=False)
+
+
+@pytest.mark.parametrize(("model", "table"), PAIRS)
+def test_too_many_pairs_are_refused(model, table, train, monkeypatch):
+    monkeypatch.setattr(pair_table, "MAX_PAIRS", 20)
+    with pytest.raises(ResourceError, match="more than 20 pairs of items does not fit"):
+        model.fit(train, ITEMS)
+
+
+def test_similarities_do_not_depend_on_the_blocks_that_they_are_counted_in(train, monkeypatch):
+    whole = item_knn.fit(train, ITEMS)["similarity"]
+    monkeypatch.setattr(item_knn, "_PAIRS_AT_ONCE", 15)
+    np.testing.assert_array_equal(item_knn.fit(train, ITEMS)["similarity"], whole)
 
 
 def test_bad_settings_are_refused(train):

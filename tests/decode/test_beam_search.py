@@ -13,6 +13,8 @@ from jaxrec.core import ConfigError
 from jaxrec.decode import (
     BeamCache,
     BeamContext,
+    Catalogue,
+    Prompts,
     Request,
     SearchOptions,
     beam_search,
@@ -20,8 +22,10 @@ from jaxrec.decode import (
     check_beams,
     log_probabilities,
 )
-from jaxrec.ids import ItemIndex
+from jaxrec.ids import IdVocabulary, ItemIndex
+from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.testing import random_params, tiny_model
 from jaxrec.testing.brute_force import level_logits, make_case, score_of, textbook_search
 
 
@@ -286,3 +290,40 @@ def test_log_probabilities_equal_torch(scale):
         np.testing.assert_allclose(np.asarray(found)[legal], expected[legal], rtol=1e-5, atol=1e-5)
         # Also in the row without any legal code: no NaN.
         assert np.isneginf(np.asarray(found)[~legal]).all()
+
+
+@pytest.mark.parametrize(
+    ("num_special", "end", "normalize"), [(2, 7, "vocabulary"), (2, 7, "codes"), (0, 0, "codes")]
+)
+def test_end_codes_cost_nothing_after_the_first_one(num_special, end, normalize):
+    fill = end - num_special
+    codes = np.array([[1, fill, fill], [2, 3, fill], [2, 4, 1], [3, fill, fill]], np.int32)
+    vocabulary = IdVocabulary(sizes=(6, 6, 6), num_special=num_special, shared=True, end=end)
+    model = CausalLM(tiny_model(vocabulary.size + 1))
+    params, history = random_params(model), np.array([[num_special + 1, num_special + 2]])
+    prompts = Prompts(tokens=jnp.asarray(history, jnp.int32), valid=jnp.ones((1, 2), bool))
+    found = beam_search(
+        model,
+        params,
+        Catalogue(ItemIndex.build(codes, (6, 6, 6)), vocabulary),
+        prompts,
+        SearchOptions(beams=4, normalize=normalize),
+    )
+    tokens = np.concatenate([np.repeat(history, 4, axis=0), codes + num_special], axis=1)
+    logits = model.apply(params, jnp.asarray(tokens), jnp.ones(tokens.shape, bool))[:, 1:-1]
+    first = num_special if normalize == "codes" else 0
+    logs = jax.nn.log_softmax(logits[..., first : vocabulary.size + (normalize == "vocabulary")])
+    expected = []
+    for item in range(4):
+        ends = np.flatnonzero(codes[item] == fill)
+        written = range(ends[0] + 1 if len(ends) else 3)
+        columns = codes[item] + num_special - first
+        expected.append(sum(float(logs[item, place, columns[place]]) for place in written))
+    order = np.argsort(-np.array(expected))
+    assert found.items[0].tolist() == order.tolist()
+    np.testing.assert_allclose(found.scores[0], np.array(expected)[order], atol=1e-4)
+
+
+def test_an_end_token_that_no_code_has_is_refused():
+    with pytest.raises(ConfigError, match=r"end token 8 must be the token of a code, in 2\.\.7"):
+        IdVocabulary(sizes=(6, 6), shared=True, end=8)

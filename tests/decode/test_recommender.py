@@ -153,3 +153,13 @@ def test_other_lists_hold_no_item_twice_and_none_that_was_seen(strategy):
 def test_histories_read_in_both_directions_are_not_extended():
     with pytest.raises(ConfigError, match="'next_k' adds items to a history that was read"):
         _recommender(strategy="next_k", prefix=True)
+
+
+def test_a_very_long_list_of_excluded_items_changes_nobody_elses_list():
+    histories, ours = _histories(), _recommender()
+    short = [history[:3] for history in histories]
+    long = [*short[:2], np.tile(short[2], 800), *short[3:]]  # 2,400 numbers of three items
+    for one, other in zip(
+        ours.recommend(histories, short), ours.recommend(histories, long), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)

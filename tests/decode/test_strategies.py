@@ -10,7 +10,13 @@ from scipy import stats
 
 from jaxrec.core import ConfigError
 from jaxrec.decode import Request, SearchOptions, Strategy, beam_search
-from jaxrec.testing.brute_force import continuations, level_logits, make_case, score_of
+from jaxrec.testing.brute_force import (
+    continuations,
+    level_logits,
+    make_case,
+    score_of,
+    textbook_search,
+)
 
 
 def _search(case, beams, strategy, normalize="codes", **wanted):
@@ -61,11 +67,38 @@ def test_diverse_groups_equal_the_algorithm_over_python_tuples(sizes, share, str
     for user in range(3):
         expected = _diverse(case, logits, user, 6, 3, strength)
         found = {i: s for i, s in zip(items[user], scores[user], strict=True) if i >= 0}
-        assert set(found) == set(expected)
+        assert set(found) >= set(expected) and len(found) == 6
         np.testing.assert_allclose(
             [found[item] for item in expected], list(expected.values()), atol=1e-4
         )
         assert (np.diff(scores[user][: len(found)]) <= 0).all()
+
+
+def test_places_that_groups_leave_empty_get_the_best_other_items():
+    # Seven items under few prefixes: groups of the same two beams run out of items.
+    case = make_case(0, (4, 4), 7 / 16)
+    logits, everything = level_logits(case), np.ones(case.items, bool)
+    items, scores = _search(case, 6, Strategy(kind="diverse", groups=3, strength=1.0))
+    for user in range(3):
+        expected = _diverse(case, logits, user, 6, 3, 1.0)
+        best = textbook_search(case, logits, user, everything, 7, "codes")
+        more = [(item, score) for score, item in best if item not in expected]
+        expected |= dict(more[: 6 - len(expected)])
+        assert set(items[user].tolist()) == set(expected)
+        np.testing.assert_allclose(
+            scores[user], [expected[item] for item in items[user].tolist()], atol=1e-4
+        )
+        assert (np.diff(scores[user]) <= 0).all()
+    # Four legal items are all listed, and two places stay empty.
+    few = _search(
+        case,
+        6,
+        Strategy(kind="diverse", groups=3, strength=1.0),
+        excluded=jnp.tile(jnp.array([[0, 2, 5]], jnp.int32), (3, 1)),
+    )
+    for row, score in zip(*few, strict=True):
+        assert set(row[:4].tolist()) == {1, 3, 4, 6} and (row[4:] == -1).all()
+        assert np.isfinite(score[:4]).all() and np.isneginf(score[4:]).all()
 
 
 def test_one_group_is_the_plain_search():

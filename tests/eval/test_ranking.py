@@ -18,6 +18,7 @@ from jaxrec.eval import (
     mrr,
     ndcg,
     ranking_metrics,
+    removed_items,
     seen_mask,
     tied_blocks,
     top_lists,
@@ -264,6 +265,48 @@ def test_top_lists_hold_the_best_unseen_items_in_order_and_ties_by_number():
     np.testing.assert_array_equal(
         top_lists(lambda batch: batch["scores"], batches, k=2), found[:, :2]
     )
+
+
+def test_a_seen_target_is_ranked_or_missed_the_same_way_in_scores_and_lists():
+    rng = np.random.default_rng(2)
+    scores, seen = rng.random((40, 12)), rng.integers(0, 12, (40, 3))
+    target = rng.integers(0, 12, 40)
+    target[::2] = seen[::2, 1]
+    for rule in ("ranked", "missed"):
+        rank = []
+        for user in range(40):
+            barred = set(seen[user]) - ({target[user]} if rule == "ranked" else set())
+            left = [item for item in np.argsort(-scores[user]) if item not in barred]
+            rank.append(left.index(target[user]) if target[user] in left else None)
+        expected = [0.0 if r is None else 1 / (r + 1) for r in rank]
+        batches = list(batches_of(scores, target, seen, 7))
+        metrics = evaluate(lambda batch: batch["scores"], batches, (3,), repeated=rule)
+        np.testing.assert_allclose(metrics["mrr"], expected)
+        out = removed_items(list(seen), target, rule)
+        lists = [
+            [item for item in np.argsort(-s) if item not in o]
+            for s, o in zip(scores, out, strict=True)
+        ]
+        lists = np.array([[*row, *[-1] * 12][:12] for row in lists])
+        np.testing.assert_array_equal(
+            top_lists(lambda batch: batch["scores"], batches, 12, rule), lists
+        )
+        for name, values in list_metrics(lists, target, ks=(3,)).items():
+            np.testing.assert_allclose(values, metrics[name])
+    with pytest.raises(ConfigError, match="unknown repeated='kept'; available: ranked, missed"):
+        evaluate(lambda batch: batch["scores"], batches, repeated="kept")
+
+
+def test_users_come_back_in_the_order_of_their_rows():
+    scores = np.array([[3.0, 2, 1], [1, 2, 3]])
+    batches = [
+        {"scores": scores[:1], "target": np.array([0]), "row": np.array([1])},
+        {"scores": scores[1:], "target": np.array([0]), "row": np.array([0])},
+    ]
+    assert evaluate(lambda batch: batch["scores"], batches)["mrr"].tolist() == pytest.approx(
+        [1 / 3, 1.0]
+    )
+    assert top_lists(lambda batch: batch["scores"], batches, 1).tolist() == [[2], [0]]
 
 
 def test_evaluate_names_the_user_that_cannot_be_ranked():

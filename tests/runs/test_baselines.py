@@ -1,22 +1,28 @@
 """Every baseline by its name in a config, measured as a run measures it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from jaxrec.baselines import pairwise
+from jaxrec.baselines import pair_table, pairwise, popularity
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import Dataset, Interactions, leave_one_out
 from jaxrec.data.dataset import load_dataset
+from jaxrec.eval import list_metrics
 from jaxrec.items import text as item_text
 from jaxrec.runs import compare
-from jaxrec.runs.baselines import measure_baseline
-from jaxrec.runs.config import COUNTING, TRAINED
+from jaxrec.runs.baselines import measure_baseline, measure_baselines, rank_by_scores
+from jaxrec.runs.config import COUNTING, TRAINED, RankConfig
 from jaxrec.runs.measured import Measured
-from jaxrec.runs.protocol import ranking_batches
+from jaxrec.runs.protocol import heading, list_users, protocol_of, rank_users, ranking_batches
+from jaxrec.runs.table import left_out_lines
 from jaxrec.systems.generative import recommender as generative
-from jaxrec.systems.generative.config import EvalConfig
+from jaxrec.systems.generative.config import DecodeConfig, EvalConfig
+from jaxrec.systems.generative.measure import measure_model
 from jaxrec.testing import tiny_config, write_tiny_csv
+from jaxrec.texts import AnswerOptions, CatalogueItem, Datum, Questions
 
 SMALL = {
     "gru4rec": {"width": 8},
@@ -131,3 +137,96 @@ def test_an_unknown_baseline_is_refused_by_name():
         match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec'\?; known: popularity",
     ):
         EvalConfig(baselines=("gru",))
+
+
+def test_a_baseline_that_cannot_run_is_left_out_with_its_reason(tiny, tmp_path, monkeypatch):
+    config, dataset = tiny
+    monkeypatch.setattr(pair_table, "MAX_PAIRS", 5)
+    names = ("item_knn", "popularity", "markov")
+    measured, left_out = measure_baselines(names, config, dataset, tmp_path)
+    assert list(measured) == ["popularity"]
+    assert list(left_out) == ["item_knn", "markov"]
+    assert "more than 5 pairs of items does not fit in memory" in left_out["markov"]
+    assert left_out_lines(left_out)[0].startswith("item_knn is left out: a table of more than 5")
+    monkeypatch.setattr(popularity, "fit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # a fault of the library is no reason
+        measure_baselines(["popularity"], config, dataset, tmp_path)
+
+
+@pytest.mark.parametrize("rule", ["ranked", "missed"])
+def test_a_user_who_comes_back_to_an_item_is_measured_alike_everywhere(rule):
+    # The last item of "u" is the first one too, and it has the best score of all.
+    data = Interactions.from_columns(["u"] * 5 + ["v"] * 4, list("abcda") + list("dcbe"))
+    dataset, best = Dataset(data, leave_one_out(data)), np.array([9.0, 8, 7, 6, 5])
+    decode = DecodeConfig(repeated_target=rule)
+    config = dataclasses.replace(tiny_config("unused.csv"), decode=decode)
+
+    def found(histories, excluded, *_):
+        rows = [[i for i in range(5) if i not in out] for out in excluded]
+        return np.array([[*row, *[-1] * 10][:10] for row in rows]), np.zeros((len(rows), 10))
+
+    def score(batch):
+        return np.tile(best, (len(batch["target"]), 1))
+
+    class Answerer:
+        def recommend(self, prompts, *, beams, excluded):
+            return found(prompts, excluded)
+
+    generated = measure_model(
+        SimpleNamespace(recommend=found, params={"params": {}}), config, dataset, 0.0
+    )[0]
+    ranked = rank_by_scores(score, config, dataset, 0, 0.0)
+    split, options = dataset.split, AnswerOptions(repeated_target=rule)
+    asked = [
+        Datum(history=history, item=int(target))
+        for history, target in zip(split.history("test"), split.target("test"), strict=True)
+    ]
+    questions = Questions(data=asked, prompts=["", ""])
+    answers = CatalogueItem().answer(Answerer(), questions, options)
+    hit = [1.0, 1.0] if rule == "ranked" else [0.0, 1.0]
+    assert generated.metrics["hr@5"].tolist() == ranked.metrics["hr@5"].tolist() == hit
+    assert list_metrics(answers, questions.targets)["hr@5"].tolist() == hit
+    np.testing.assert_array_equal(generated.items, ranked.items)
+    named = "is ranked: 1 user" if rule == "ranked" else "is a miss: 1 user"
+    assert named in heading(protocol_of(config, dataset))
+
+
+def test_a_measurement_without_the_rule_can_be_read_only_where_no_user_repeats(tmp_path):
+    measured = Measured(
+        metrics={"hr@10": np.ones(2)},
+        parameters=0,
+        fit_seconds=0.0,
+        test_seconds=0.0,
+        items=np.zeros((2, 1), np.int32),
+    )
+    measured.save(tmp_path / "old.npz", {"users": 2})
+    rule = {"users": 2, "repeated_target": "ranked"}
+    compare.load(tmp_path / "old.npz", rule | {"repeated_users": 0})
+    with pytest.raises(DataError, match="its repeated_target, repeated_users differ"):
+        compare.load(tmp_path / "old.npz", rule | {"repeated_users": 1})
+
+
+def test_users_are_ranked_in_their_order_however_long_one_history_is():
+    rng = np.random.default_rng(0)
+    lengths = [5, 700, 4, 3000, 6, 8, *rng.integers(4, 40, 60)]
+    user = np.repeat([f"u{n:02d}" for n in range(len(lengths))], lengths)
+    data = Interactions.from_columns(user, rng.integers(0, 30, len(user)).astype(str))
+    dataset, table = Dataset(data, leave_one_out(data)), rng.random((30, 30))
+
+    def score(batch):
+        widths.add(batch["history"].shape)
+        return table[batch["history"][:, -1]]
+
+    widths: set[tuple[int, int]] = set()
+    decode = RankConfig()
+    metrics = rank_users(score, dataset, "test", decode, (5,), users=np.arange(1, 66))
+    lists = list_users(score, dataset, "test", decode, 5)
+    assert max(rows * width for rows, width in widths) <= 256 * 64
+    for number in range(66):
+        history = dataset.split.history("test")[number]
+        target = dataset.split.test_target[number]
+        left = set(range(30)) - set(history.tolist()) | {target}
+        best = sorted(left, key=lambda item: -table[history[-1], item])
+        assert lists[number].tolist() == [*best, *[-1] * 5][:5]
+        if number:
+            assert metrics["mrr"][number - 1] == pytest.approx(1 / (best.index(target) + 1))

@@ -32,11 +32,12 @@ def measure_model(
       "invalid_items" (items that do not exist or should have been left out) and "repeated_items".
     """
     histories, targets = dataset.split.history("test"), dataset.split.target("test")
+    removed = config.decode.removed(histories, targets)
     started = time.monotonic()
     with ProgressBar("recommend", len(histories), "user") as bar:
         items, scores = recommender.recommend(
             histories,
-            histories if config.decode.filter_seen else None,
+            removed,
             bar.update,
             start_tokens(config, dataset),
         )
@@ -48,8 +49,8 @@ def measure_model(
         test_seconds=seconds,
         items=items[:, : max(config.eval.ks)],
     )
-    seen = histories if config.decode.filter_seen else [items[:0] for items in histories]
-    return measured, {"items": items, "scores": scores} | faults(items, seen, dataset.num_items)
+    barred = [items[:0] for items in histories] if removed is None else removed
+    return measured, {"items": items, "scores": scores} | faults(items, barred, dataset.num_items)
 
 
 def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[str, int]:

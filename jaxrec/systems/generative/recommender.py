@@ -198,7 +198,7 @@ def train(
         seen = [histories[user] for user in users]
         items, _ = recommender.recommend(
             seen,
-            seen if config.decode.filter_seen else None,
+            config.decode.removed(seen, targets[users]),
             starts=None if starts is None else starts[users],
         )
         return average(list_metrics(items, targets[users], config.eval.ks))

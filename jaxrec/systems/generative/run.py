@@ -25,9 +25,10 @@ from jaxrec.runs import (
     heading,
     known_items,
     leak_audit,
+    left_out_lines,
     listed,
     load_codes,
-    measure_baseline,
+    measure_baselines,
     protocol_of,
     read_parts,
     training_seconds,
@@ -98,13 +99,13 @@ def evaluate(config: Config, directory: Path, *, baselines: Sequence[str]) -> di
     measured, lists = measure_model(recommender, config, dataset, seconds)
     protocol = protocol_of(config, dataset)
     measured.save(directory / TEST_FILE, protocol)
-    systems = {MODEL: measured}
-    for name in baselines:
-        systems[name] = measure_baseline(name, config, dataset, directory)
+    others, left_out = measure_baselines(baselines, config, dataset, directory)
+    systems = {MODEL: measured} | others
     table = baseline_table(systems, config)
     _write_result(directory, table["rows"], lists["invalid_items"])
     return table | {
         "protocol": protocol,
+        "left_out": left_out,
         "heading": heading(protocol),
         "leaks": leak_audit(dataset),
         "ids": codes.metadata | {"scheme": codes.scheme, "sizes": list(codes.sizes)},
@@ -115,6 +116,7 @@ def evaluate(config: Config, directory: Path, *, baselines: Sequence[str]) -> di
         "repeated_items": lists["repeated_items"],
         "lines": [
             f"invalid items {lists['invalid_items']}, repeated items {lists['repeated_items']}",
+            *left_out_lines(left_out),
             item_text.describe(codes.metadata),
             *text_encoders.lines(encoders),
         ],

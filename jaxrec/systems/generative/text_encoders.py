@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from jaxrec.data import Dataset
-from jaxrec.eval import bootstrap_interval, evaluate
+from jaxrec.eval import bootstrap_interval
 from jaxrec.ids import ItemCodes
 from jaxrec.items import ids as item_ids, text as item_text
-from jaxrec.runs import TIES, ranking_batches
+from jaxrec.runs import RankConfig, rank_users
 from jaxrec.systems.generative.config import Config
 
 _K = 10
@@ -44,6 +44,7 @@ def compare(
     recorded, used = "text" in codes.metadata, codes.metadata.get("text")
     if recorded and used is None:
         return None
+    decode = RankConfig(repeated_target=config.decode.repeated_target)
     rows = []
     for encoder in item_text.at_hand(used, config.ids.text_encoder):
         is_used: bool | None = False if recorded else None
@@ -57,7 +58,7 @@ def compare(
             # and the grid of "next_free" may be too small.
             ids = dataclasses.replace(config.ids, repair="suffix")
             text, fitted = encoded, item_ids.fit_ids(ids, dataset, encoded)
-        values = nearest_neighbours(text.vectors, dataset)
+        values = nearest_neighbours(text.vectors, dataset, decode)
         interval = bootstrap_interval(
             values, resamples=config.eval.resamples, seed=config.train.seed
         )
@@ -70,17 +71,22 @@ def compare(
                 "interval": [interval.low, interval.high],
             }
         )
-    left = [dataset.num_items - len(np.unique(seen)) for seen in dataset.split.history("valid")]
+    split = dataset.split
+    removed = decode.removed(split.history("valid"), split.target("valid")) or []
+    left = [dataset.num_items - len(np.unique(items)) for items in removed]
     chance = float(np.minimum(1, _K / np.array(left)).mean())
     return {"metric": f"hr@{_K}", "chance": chance, "rows": rows}
 
 
-def nearest_neighbours(vectors: np.ndarray, dataset: Dataset) -> np.ndarray:
+def nearest_neighbours(
+    vectors: np.ndarray, dataset: Dataset, decode: RankConfig | None = None
+) -> np.ndarray:
     """Return the HR@10 of the last training item's neighbours on the validation item.
 
     Args:
       vectors: `[I, D]`, rows of unit length or zeros.
       dataset: the data.
+      decode: which items the ranking leaves out; None for the default of `RankConfig`.
 
     Returns:
       One value per user, float64 `[U]`.
@@ -89,8 +95,7 @@ def nearest_neighbours(vectors: np.ndarray, dataset: Dataset) -> np.ndarray:
     def score(batch: Mapping[str, np.ndarray]) -> np.ndarray:
         return vectors[batch["history"][:, -1]] @ vectors.T
 
-    rows = ranking_batches(dataset, "valid", filter_seen=True)
-    return evaluate(score, rows, (_K,), TIES)[f"hr@{_K}"]
+    return rank_users(score, dataset, "valid", decode or RankConfig(), (_K,))[f"hr@{_K}"]
 
 
 def lines(encoders: Mapping[str, Any] | None) -> list[str]:

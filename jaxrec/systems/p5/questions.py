@@ -38,6 +38,7 @@ def options_of(config: P5Config, filter_seen: bool | None = None) -> AnswerOptio
     return AnswerOptions(
         beams=config.decode.beams,
         filter_seen=config.decode.filter_seen if filter_seen is None else filter_seen,
+        repeated_target=config.decode.repeated_target,
         max_tokens=TEXT_TOKENS,
         ks=config.eval.ks,
     )

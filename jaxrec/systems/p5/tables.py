@@ -26,7 +26,7 @@ from jaxrec.eval import (
     rating_errors,
 )
 from jaxrec.ids import ItemCodes
-from jaxrec.runs import Measured, baseline_table, measure_baseline, table_lines
+from jaxrec.runs import Measured, baseline_table, measure_baselines, table_lines
 from jaxrec.systems.p5.questions import held_out_questions, mean_rating, options_of
 from jaxrec.systems.p5.tested import Tested, rank_all
 from jaxrec.texts import (
@@ -77,9 +77,11 @@ def catalogue_table(
         metrics = list_metrics(items, questions.targets, config.eval.ks)
         systems[FREE] = tested.measured(metrics, items, begun)
         invalid = float((items < 0).mean())
-    for name in baselines:
-        systems[name] = measure_baseline(name, config, tested.data.dataset, directory)
-    return baseline_table(systems, config) | {"invalid_share": invalid}
+    others, left_out = measure_baselines(baselines, config, tested.data.dataset, directory)
+    return baseline_table(systems | others, config) | {
+        "invalid_share": invalid,
+        "left_out": left_out,
+    }
 
 
 def candidate_table(tested: Tested, task: P5Task) -> dict[str, Any]:

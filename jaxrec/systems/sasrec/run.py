@@ -17,12 +17,11 @@ import jax
 from jaxrec.baselines import sequential
 from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import Dataset, load_dataset, training_source
-from jaxrec.eval import RunParts, SystemFacts, average, evaluate as evaluate_users
+from jaxrec.eval import RunParts, SystemFacts, average
 from jaxrec.runs import (
     METRIC,
     MODEL,
     TEST_FILE,
-    TIES,
     Measured,
     Options,
     Recommendations,
@@ -32,10 +31,11 @@ from jaxrec.runs import (
     create_run,
     heading,
     is_run,
-    measure_baseline,
+    left_out_lines,
+    measure_baselines,
     protocol_of,
     rank_by_scores,
-    ranking_batches,
+    rank_users,
     read_parts,
     recommend_by_scores,
     table_lines,
@@ -85,13 +85,12 @@ def train(config: SasrecRunConfig, directory: Path, options: Options) -> None:
 def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[FitResult, Any]:
     """Train or resume; return the result, and the function from a batch to scores."""
     model = dataclasses.replace(config.model, train=config.train)
-    items, filter_seen = dataset.num_items, config.decode.filter_seen
+    items = dataset.num_items
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=items))
 
     def validate(params: Any) -> dict[str, float]:
-        rows = ranking_batches(dataset, "valid", filter_seen)
         scored = functools.partial(score, params)
-        return average(evaluate_users(scored, rows, config.eval.ks, TIES))
+        return average(rank_users(scored, dataset, "valid", config.decode, config.eval.ks))
 
     source = training_source(dataset, directory / "data")
     validation = Validation(validate, METRIC)
@@ -110,9 +109,8 @@ def evaluate(
     trained = _load(config, directory)
     dataset, measured = trained.dataset, trained.rank(config)
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
-    systems = {MODEL: measured}
-    for name in baselines:
-        systems[name] = measure_baseline(name, config, dataset, directory)
+    others, left_out = measure_baselines(baselines, config, dataset, directory)
+    systems = {MODEL: measured} | others
     decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
     opposite = {MODEL: trained.rank(dataclasses.replace(config, decode=decode))}
     tables = [baseline_table(part, config) for part in (systems, opposite)]
@@ -120,9 +118,10 @@ def evaluate(
     other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
     return tables[0] | {
         "protocol": protocol,
+        "left_out": left_out,
         "heading": heading(protocol),
         "tables": {other: tables[1]},
-        "lines": table_lines(other, tables[1]),
+        "lines": [*left_out_lines(left_out), *table_lines(other, tables[1])],
     }
 
 

@@ -42,9 +42,10 @@ from jaxrec.runs import (
     create_run,
     heading,
     is_run,
+    left_out_lines,
     load_codes,
     load_domains,
-    measure_baseline,
+    measure_baselines,
     protocol_of,
     rank_by_scores,
     read_parts,
@@ -113,13 +114,13 @@ def _fit(
         train=train,
     )
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=domain.num_items))
-    filter_seen, ks = config.decode.filter_seen, config.eval.ks
+    decode, ks = config.decode, config.eval.ks
     result = sequential.fit_sequential(
         model,
         domain.histories,
         domain.num_items,
         Validation(
-            lambda params: domain.validate(functools.partial(score, params), filter_seen, ks),
+            lambda params: domain.validate(functools.partial(score, params), decode, ks),
             METRIC,
         ),
         directory,
@@ -245,10 +246,12 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: Sequence[str]) 
     measured = _rank(config, directory, source, target)
     protocol = protocol_of(config, dataset) | {"known_users": len(target.histories)}
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
-    systems = {MODEL: measured}
-    for name in baselines:
-        systems[name] = measure_baseline(name, config, dataset, directory, target.histories)
-    lines = [f"trained on the histories of {len(target.histories):,} users"]
+    others, left_out = measure_baselines(baselines, config, dataset, directory, target.histories)
+    systems = {MODEL: measured} | others
+    lines = [
+        *left_out_lines(left_out),
+        f"trained on the histories of {len(target.histories):,} users",
+    ]
     facts: dict[str, Any] = {}
     if config.items == "codes":
         facts = load_codes(directory).metadata
@@ -261,6 +264,7 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: Sequence[str]) 
         )
     return baseline_table(systems, config) | {
         "protocol": protocol,
+        "left_out": left_out,
         "heading": heading(protocol),
         "ids": facts,
         "lines": lines,
