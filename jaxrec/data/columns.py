@@ -70,7 +70,7 @@ def as_order(raw: Any, name: str) -> Times:
             f"{name}: positions in the order are {values.dtype}; expected whole numbers"
         )
     values = values.astype(np.int64)
-    return Times(values, values, "seconds")
+    return Times(values, values)
 
 
 def cast_ratings(raw: Any, name: str) -> np.ndarray:
@@ -122,7 +122,7 @@ def check_spellings(ids: Sequence[str], what: str, name: str) -> None:
             )
 
 
-def check_matches(ids: Sequence[str], keys: Sequence[str], what: str, name: str) -> None:
+def check_matches(ids: Sequence[str], keys: Sequence[str], what: str, name: str) -> int:
     """Reject a table of texts that belongs to other IDs, or has an ID twice.
 
     Args:
@@ -130,6 +130,9 @@ def check_matches(ids: Sequence[str], keys: Sequence[str], what: str, name: str)
         keys: IDs of the table's rows.
         what: "item" or "user".
         name: the data set, for messages.
+
+    Returns:
+        The number of IDs without a row.
 
     Raises:
         DataError: an ID has two rows, or fewer than a tenth of the IDs have a row.
@@ -149,7 +152,7 @@ write '1.0' where the table writes '1'; write every ID in one way
         )
     found = sum(key in known for key in ids)
     if not ids or (found and found >= LEAST_MATCH * len(ids)):
-        return
+        return len(ids) - found
     same = {canonical(key): key for key in keys}
     start = f"{name}: {found} of {len(ids)} {what}s have a row in the {what} table"
     for key in ids:

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxrec.core import DataError, nearest
 from jaxrec.data.columns import as_order, cast_ratings, check_matches, number_ids
-from jaxrec.data.times import to_times
+from jaxrec.data.times import Times, to_times
 
 SEPARATOR = " | "  # between the values of a field that is a list: genres, categories
 
@@ -93,7 +93,8 @@ class Interactions:
         item: [n] int32, dense item number.
         rating: [n] float32, nan if the source has no rating.
         time: [n] int64, seconds, or the position in the order (see `time_unit`).
-        row: [n] int64, row in the original file, which breaks ties in time.
+        row: [n] int64, row in the original file, which breaks ties in time. If times are finer than
+            seconds, it is the row of the file sorted by time.
         user_ids: [U] str, dense user number -> original ID.
         items: the catalogue of I items.
         name: name of the data set.
@@ -218,6 +219,16 @@ class Interactions:
             user_fields={k: v[users] for k, v in self.user_fields.items()},
         )
 
+    def with_item_texts(self, table: ItemTable) -> "Interactions":
+        """Return the same rows with the texts of an item table in place of those of the items.
+
+        Raises:
+            DataError: fewer than a tenth of the items have a row in the table.
+        """
+        fields, notes = _fields(table, self.items.ids, "item", self.name)
+        items = ItemTable(self.items.ids, fields)
+        return dataclasses.replace(self, items=items, notes=(*self.notes, *notes))
+
     @classmethod
     def from_columns(
         cls,
@@ -237,9 +248,8 @@ class Interactions:
         Args:
             user: user IDs, strings or integers; users are numbered in natural order.
             item: item IDs, strings or integers; items are numbered in natural order.
-            time: times as numbers since 1970 (seconds, milliseconds, microseconds or nanoseconds,
-                which their size tells), as datetime64 or as ISO dates; None takes the order of the
-                file.
+            time: seconds since 1970, datetime64, ISO dates, or what `to_times` returns for numbers
+                in any unit; None takes the order of the file.
             rating: ratings; None for none.
             items: texts of items by ID. IDs that do not occur are ignored, and items without an
                 entry get empty texts.
@@ -258,7 +268,7 @@ class Interactions:
         if time is None:
             time, time_unit = np.arange(n), "order"
         rating = np.full(n, np.nan) if rating is None else rating
-        times = to_times(time, "time", name) if time_unit == "s" else as_order(time, name)
+        times = time if isinstance(time, Times) else _times(time, time_unit, name)
         columns = {
             "user": user_index,
             "item": item_index,
@@ -270,18 +280,22 @@ class Interactions:
                 raise DataError(f"{name}: column {column!r} has {len(value)} rows, 'user' has {n}")
         if n == 0:
             raise DataError(f"{name}: no interactions; give at least one row")
-        # The last key of lexsort is the primary one. The sort is stable, so the row breaks ties.
-        order = np.lexsort((times.key, columns["user"]))
+        item_fields, item_notes = _fields(items, item_ids, "item", name)
+        user_fields, user_notes = _fields(users, user_ids, "user", name)
+        unit = (f"times are {times.unit}",) if times.unit != "seconds" else ()
+        row = times.ranks()
+        # The last key of lexsort is the primary one.
+        order = np.lexsort((row, columns["time"], columns["user"]))
         return cls(
             **{k: v[order] for k, v in columns.items()},
-            row=order.astype(np.int64),
+            row=row[order],
             user_ids=user_ids,
-            items=ItemTable(item_ids, _fields(items, item_ids, "item", name)),
+            items=ItemTable(item_ids, item_fields),
             name=name,
             source=source,
             time_unit=time_unit,
-            user_fields=_fields(users, user_ids, "user", name),
-            notes=(f"times are {times.unit}",) if times.unit != "seconds" else (),
+            user_fields=user_fields,
+            notes=(*unit, *item_notes, *user_notes),
         )
 
 
@@ -294,25 +308,32 @@ _DTYPES = {
 }
 
 
+def _times(time: Any, time_unit: str, name: str) -> Times:
+    if time_unit == "order":
+        return as_order(time, name)
+    return to_times(time, "time", name, any_unit=False)
+
+
 def _fields(
     table: ItemTable | Mapping[Any, Mapping[str, str]] | None, ids: np.ndarray, what: str, name: str
-) -> dict[str, np.ndarray]:
-    """Return the texts of `ids` as columns, with "" where the table has no such ID or field."""
-    if table is None:
-        return {}
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the texts of `ids` as columns, "" where the table has none, and a note on the gaps."""
+    if table is None or not len(table):
+        return {}, ()
     keys = table.ids.tolist() if isinstance(table, ItemTable) else list(map(str, table))
-    check_matches(ids.tolist(), keys, what, name)
+    absent = check_matches(ids.tolist(), keys, what, name)
+    notes = (f"{absent:,} of {len(ids):,} {what}s have no texts",) if absent else ()
     if isinstance(table, ItemTable):
         place = {key: i for i, key in enumerate(keys)}
         index = [place.get(key) for key in ids.tolist()]
         return {
-            name: np.array(["" if i is None else str(column[i]) for i in index], dtype=object)
-            for name, column in table.fields.items()
-        }
+            field: np.array(["" if i is None else str(column[i]) for i in index], dtype=object)
+            for field, column in table.fields.items()
+        }, notes
     rows = {str(key): row for key, row in table.items()}
-    names = dict.fromkeys(name for row in rows.values() for name in row)
+    names = dict.fromkeys(field for row in rows.values() for field in row)
     empty: Mapping[str, str] = {}
     known = [rows.get(key, empty) for key in ids.tolist()]
     return {
-        name: np.array([str(row.get(name, "")) for row in known], dtype=object) for name in names
-    }
+        field: np.array([str(row.get(field, "")) for row in known], dtype=object) for field in names
+    }, notes

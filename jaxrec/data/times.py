@@ -51,7 +51,23 @@ class Times:
 
     key: np.ndarray
     seconds: np.ndarray
-    unit: str
+    unit: str = "seconds"
+
+    def ranks(self) -> np.ndarray:
+        """Return the place of each row in the order that breaks ties within a second, [n] int64.
+
+        This is the row itself, unless two times within one second differ.
+        """
+        rows = np.arange(len(self.key), dtype=np.int64)
+        if self.key is self.seconds:
+            return rows
+        order = np.argsort(self.key, kind="stable")
+        same_second = np.diff(self.seconds[order]) == 0
+        if not (same_second & (np.diff(self.key[order]) != 0)).any():
+            return rows
+        ranks = np.empty_like(rows)
+        ranks[order] = rows
+        return ranks
 
 
 def is_time_name(name: str) -> bool:
@@ -64,13 +80,14 @@ def is_time_name(name: str) -> bool:
     return re.sub(r"[^a-z]", "", name.lower()) in _NAMES
 
 
-def to_times(values: Any, what: str, name: str) -> Times:
+def to_times(values: Any, what: str, name: object, *, any_unit: bool = True) -> Times:
     """Convert a column of times; the size of the numbers tells their unit.
 
     Args:
         values: [n] numbers, datetime64, or strings that are all numbers or all ISO dates.
         what: the column, for messages.
         name: the data set or file, for messages.
+        any_unit: whether large numbers are milliseconds and so on; False reads all as seconds.
 
     Raises:
         DataError: a value is no time, units are mixed, or the numbers are dates such as 20240131.
@@ -101,6 +118,8 @@ def to_times(values: Any, what: str, name: str) -> Times:
         raise DataError(f"{name}: {what} {array[row]} in row {row} is beyond 64 bits; correct it")
     if array.dtype.kind != "f":
         array = array.astype(np.int64)
+    if not any_unit:
+        return Times(array, np.floor(array).astype(np.int64))
     return _by_size(array, what, name)
 
 
@@ -158,7 +177,7 @@ def parse_time(text: str) -> int | float | np.datetime64:
     return number
 
 
-def _parsed(values: list[Any], what: str, name: str) -> np.ndarray:
+def _parsed(values: list[Any], what: str, name: object) -> np.ndarray:
     """Convert strings and mixed objects to int64, float64 or datetime64."""
     parsed: list[Any] = []
     for row, value in enumerate(values):
@@ -168,15 +187,17 @@ def _parsed(values: list[Any], what: str, name: str) -> np.ndarray:
             else:
                 parsed.append(parse_time(str(value)))
         except (ValueError, OverflowError) as error:
-            shown = repr(value)[:60]
+            fault = (
+                f"{repr(value)[:60]} in row {row} is neither a number of 64 bits nor an ISO date"
+            )
             raise DataError(
-                f"{name}: column {what!r} is not numeric: {shown} in row {row} is neither a number of 64 "
-                "bits nor an ISO date such as 2024-01-31T08:15:00Z; correct it"
+                f"{name}: column {what!r} is not numeric: {fault} such as 2024-01-31T08:15:00Z; "
+                "correct it"
             ) from error
     return stack(parsed, what, name)
 
 
-def stack(parsed: list[Any], what: str, name: str) -> np.ndarray:
+def stack(parsed: list[Any], what: str, name: object) -> np.ndarray:
     """Join values of `parse_time` to one array [n] of int64, float64 or datetime64.
 
     Raises:
@@ -194,10 +215,10 @@ def stack(parsed: list[Any], what: str, name: str) -> np.ndarray:
     return np.array(parsed, dtype=np.int64 if whole else np.float64)
 
 
-def _by_size(array: np.ndarray, what: str, name: str) -> Times:
+def _by_size(array: np.ndarray, what: str, name: object) -> Times:
     """Find the unit of numbers and convert them to seconds."""
     if len(array) == 0:
-        return Times(array, array.astype(np.int64), "seconds")
+        return Times(array, array.astype(np.int64))
     size = np.maximum(array, -np.maximum(array, -(2**63) + 1))  # |array|, also of -2**63
     largest = size.max()
     unit, first, scale = next(row for row in reversed(UNITS) if largest >= row[1])
@@ -213,7 +234,8 @@ def _by_size(array: np.ndarray, what: str, name: str) -> Times:
             f"{name}: column {what!r} holds dates as numbers, such as {array[0]}; write them as "
             "2024-01-31, or as seconds since 1970"
         )
-    return Times(array, np.floor_divide(array, scale).astype(np.int64), unit)
+    seconds = np.floor_divide(array, scale).astype(np.int64)
+    return Times(seconds if array.dtype == np.int64 and scale == 1 else array, seconds, unit)
 
 
 def _are_date_numbers(array: np.ndarray) -> bool:
