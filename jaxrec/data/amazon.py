@@ -5,6 +5,7 @@ rather than JSON. HTML escapes in the texts are decoded.
 """
 
 import ast
+import dataclasses
 import html
 import math
 from collections.abc import Iterable, Mapping
@@ -78,11 +79,13 @@ def read_amazon(
         columns["item"].append(str(item))
         columns["rating"].append(math.nan if rating is None else rating)
         columns["time"].append(time)
+    times = to_times(np.array(columns["time"]), "time", reviews)
+    # Whole seconds: rows of the file are matched with reviews by their number.
+    times = dataclasses.replace(times, key=times.seconds)
     return Interactions.from_columns(
         np.array(columns["user"], dtype=str),
         np.array(columns["item"], dtype=str),
-        # Whole seconds: rows of the file are matched with reviews by their number.
-        time=to_times(np.array(columns["time"]), "time", reviews).seconds,
+        time=times,
         rating=np.array(columns["rating"], np.float64),
         items=read_item_lines(metadata) if metadata else None,
         name=name or reviews.name.split(".")[0],

@@ -25,6 +25,8 @@ Kind = Literal["id", "text", "float", "time", "moment"]
 
 _SHOWN = 3  # bad rows described in a message; the rest are counted
 _NAMES_SHOWN = 12
+# Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
+THREADED = 1 << 26
 # What programs write for a missing value. As an ID it would join the rows of different users.
 MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "N/A")
 _LIST = r"\[.*\]"
@@ -230,7 +232,9 @@ def _read_with_arrow(
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(text.encode()),
-            arrow_csv.ReadOptions(column_names=list(names), skip_rows=skip),
+            arrow_csv.ReadOptions(
+                column_names=list(names), skip_rows=skip, use_threads=len(text) > THREADED
+            ),
             arrow_csv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if quoted else False,

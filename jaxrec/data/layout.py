@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,13 @@ _MOVIELENS = ("userId", "movieId", "rating", "timestamp")
 _MINIONEREC = ("user_id", "history_item_id", "item_id")
 _AMAZON_ITEM = ("parent_asin", "asin")
 _AMAZON_USER = ("reviewerID", "user_id")
+# Usual names of the columns, for hints.
+_LIKELY = {
+    "user": {"user", "userid", "uid", "users", "customer", "customerid", "reviewerid", "sessionid",
+             "visitorid", "memberid", "accountid", "profileid", "who"},
+    "item": {"item", "itemid", "iid", "items", "product", "productid", "asin", "sku", "movieid",
+             "bookid", "songid", "trackid", "articleid", "isbn", "what"},
+}  # fmt: skip
 _LINES = 20  # lines that decide on the delimiter
 _KNOWN = ".csv, .tsv, .parquet, .jsonl, .json, .inter, .txt, .zip (also .gz), u.data, ratings.dat"
 
@@ -198,7 +206,9 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if not missing:
         return
-    option = ("--data.user-column", "--data.item-column")[list(wanted).index(missing[0])]
+    role = ("user", "item")[list(wanted).index(missing[0])]
+    likely = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]]
+    option = f"--data.{role}-column {likely[0] if len(likely) == 1 else 'NAME'}"
     if names and all(name.replace(".", "", 1).isdigit() for name in names):
         raise DataError(
             f"{path}: line 1: {files.listed(names)} is a row of data; add a header line with names "

@@ -36,8 +36,9 @@ def read_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str, np.nd
         DataError: the file is damaged, a column is missing, or rows are bad; rows count from 1.
     """
     parquet = _open(path)
+    threads = path.stat().st_size > files.THREADED
     files.check_names(path, list(parquet.schema_arrow.names), kinds)
-    table = _guarded(path, lambda: parquet.read(columns=list(kinds)))
+    table = _guarded(path, lambda: parquet.read(columns=list(kinds), use_threads=threads))
     if not len(table):
         raise DataError(f"{path}: no rows; the file is empty")
     bad = files.BadRows(path, unit="row")
