@@ -1,10 +1,11 @@
-"""`jaxrec data list | describe NAME | add NAME --from-file PATH`: data sets by name or path."""
+"""`jaxrec data list | describe NAME | check FILE | add NAME --from-file PATH`: data sets."""
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -12,12 +13,24 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.core import ConfigError, nearest
-from jaxrec.data import DATASETS, DataConfig, cache_dir, describe, load_interactions, prepare
+from jaxrec.data import (
+    DATASETS,
+    DataConfig,
+    added,
+    cache_dir,
+    check,
+    describe,
+    load_interactions,
+    prepare,
+    read_interactions,
+    verdict,
+)
 
 _VERBS = {
     "list": "list the data sets that are found by name",
     "describe": "show sizes, times, ties and item fields of a data set",
-    "add": "convert a data set to a TFDS dataset in the cache",
+    "check": "show how a file would be read, and what training would refuse",
+    "add": "convert a data set to a TFDS dataset in the cache, and keep its name",
 }
 
 
@@ -42,12 +55,25 @@ class Arguments:
     data: Annotated[Reading, tyro.conf.arg(name=""), tyro.conf.SuppressFixed] = Reading()
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckArguments:
+    """Which data set to check, with the settings that a run would have.
+
+    Attributes:
+      name: a path, or the name of a data set (jaxrec data list).
+      data: how training reads and filters the data set.
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    data: Annotated[DataConfig, tyro.conf.arg(name="")] = DataConfig()
+
+
 def run(arguments: list[str]) -> None:
     """Run the verb, which is the first word.
 
     Raises:
       ConfigError: an unknown verb or option.
-      DataError: the data set is not found, or it is malformed.
+      DataError: the data set is not found, or it is malformed, or training would refuse it.
     """
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help"):
@@ -56,26 +82,91 @@ def run(arguments: list[str]) -> None:
         return
     if verb not in _VERBS:
         raise ConfigError(f"no verb {verb!r}{nearest(verb, _VERBS)}; verbs: {', '.join(_VERBS)}")
+    # Options are those of `jaxrec train`, whose spelling the messages use.
+    rest = [f"--{word[7:]}" if word.startswith("--data.") else word for word in rest]
     if verb == "list":
-        table = Table("name", "what it is", "source")
-        for name, known in DATASETS.items():
-            table.add_row(name, known.about, known.homepage)
-        Console().print(table)
-        print("next: jaxrec data describe ml-100k")
-        return
-    options = parse(Arguments, rest, prog=f"jaxrec data {verb}")
-    config = dataclasses.replace(options.data, name=options.name)
-    interactions = load_interactions(config)
-    for name, value in describe(interactions).items():
+        _list()
+    elif verb == "check":
+        _check(rest)
+    elif verb == "describe":
+        _describe(rest)
+    else:
+        _add(rest)
+
+
+def _list() -> None:
+    table = Table("name", "what it is", "source")
+    for name, known in DATASETS.items():
+        table.add_row(name, known.about, known.homepage)
+    for name in added.names():
+        table.add_row(name, "added by jaxrec data add", str(added.find(name)))
+    Console().print(table)
+    print("next: jaxrec data describe ml-100k")
+
+
+def _check(words: Sequence[str]) -> None:
+    """Print what is found, then one JSON line; end with the error that training would end with."""
+    options = parse(CheckArguments, words, prog="jaxrec data check")
+    found = check(dataclasses.replace(options.data, name=options.name))
+    _show(found.facts)
+    for line in found.advice:
+        print(f"advice: {line}")
+    for line in found.problems:
+        print(f"wrong: {line}")
+    state = "accepted" if found.error is None else "refused"
+    print(f"training with --data.min-count {options.data.min_count}: {state}")
+    print(json.dumps(found.to_json()))
+    if found.error is not None:
+        raise found.error
+
+
+def _describe(words: Sequence[str]) -> None:
+    options = parse(Arguments, words, prog="jaxrec data describe")
+    config = _config(options)
+    data = read_interactions(config)
+    # The facts are those of the filtered data, and both verdicts start from the file.
+    _show(describe(load_interactions(config) if _changes(config) else data))
+    for count in sorted({config.min_count, DataConfig().min_count}):
+        print(verdict(data, dataclasses.replace(config, min_count=count)))
+    print(f"next: jaxrec train quickstart {shlex.join(again(options, words))}".rstrip())
+
+
+def _add(words: Sequence[str]) -> None:
+    config = _config(parse(Arguments, words, prog="jaxrec data add"))
+    known = config.name in DATASETS
+    if known and config.from_file:
+        raise ConfigError(
+            f"{config.name!r} is the name of a known data set (jaxrec data list); choose another "
+            f"name for {config.from_file}"
+        )
+    if not known:
+        added.check_name(config.name)
+        if not config.from_file and added.find(config.name) is None:
+            raise ConfigError(
+                f"{config.name!r} needs a file to read: jaxrec data add NAME --from-file PATH"
+            )
+    data = load_interactions(config)
+    _show(describe(data))
+    path = prepare(data, cache_dir() / "prepared") if known else added.add(config.name, data)
+    print(f"prepared: {path}")
+    words = ["--data.name", config.name, "--run-dir", f"runs/{Path(config.name).stem}"]
+    print(f"next: jaxrec train quickstart {shlex.join(words)}")
+
+
+def _config(options: Arguments) -> DataConfig:
+    return dataclasses.replace(options.data, name=options.name)
+
+
+def _changes(config: DataConfig) -> bool:
+    """Return whether the settings filter the data."""
+    return bool(config.min_count or config.sample_users) or config.drop_repeats != "none"
+
+
+def _show(facts: dict[str, Any]) -> None:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} ({role})" for key, role in value.items())
         print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
-    if verb == "add":
-        path: Path = prepare(interactions, cache_dir() / "prepared")
-        print(f"prepared: {path}")
-        words = ["--data.name", options.name, "--data.from-file", str(path)]
-        words += ["--run-dir", f"runs/{Path(options.name).stem}"]
-        print(f"next: jaxrec train quickstart {shlex.join(words)}")
-        return
-    print(f"next: jaxrec train quickstart {shlex.join(again(options, rest))}".rstrip())
 
 
 def again(options: Arguments, words: Sequence[str]) -> list[str]:

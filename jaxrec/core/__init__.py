@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
+        check_file as check_file,
         read_json as read_json,
         read_json_object as read_json_object,
         to_json as to_json,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,29 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def check_file(path: Path) -> None:
+    """Reject what is no regular file before it is opened: a pipe or a device may never end.
+
+    Raises:
+      DataError: there is no such file, or it is a directory, a pipe, a device or a socket.
+
+    Example:
+      >>> check_file(Path("/dev/null"))
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: /dev/null: this is a device; give a regular file
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check the path") from error
+    except (OSError, ValueError) as error:  # a loop of links, a path too long, a NUL in it
+        raise DataError(f"{path!s}: cannot be opened ({error}); check the path") from error
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "device")
+        raise DataError(f"{path}: this is a {kind}; give a regular file")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -68,16 +92,22 @@ def read_json(path: Path) -> Any:
       >>> read_json(path)
       {'steps': 10}
     """
+    if not path.exists():
+        raise DataError(f"{path} is missing; was the run interrupted before it was written?")
+    check_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing; was the run interrupted before it was written?"
         ) from error
-    except ValueError as error:  # also of text that is not UTF-8
-        raise DataError(f"{path} is not valid JSON ({error}); restore it or start over") from error
+    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8, huge numbers
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is not valid JSON ({reason}); restore it or start over") from error
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; give a readable file") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
 
 
 def read_json_object(path: Path, *keys: str) -> dict[str, Any]:

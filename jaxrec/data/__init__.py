@@ -6,13 +6,14 @@ Functions import pyarrow, TFDS, Grain and transformers themselves, only when the
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.data import files as files, ratings as ratings
+    from jaxrec.data import added as added, files as files, ratings as ratings
     from jaxrec.data.amazon import read_amazon as read_amazon
     from jaxrec.data.buckets import (
         Buckets as Buckets,
         bucket_lengths as bucket_lengths,
         bucketed_batches as bucketed_batches,
     )
+    from jaxrec.data.checking import Check as Check, check as check, verdict as verdict
     from jaxrec.data.clicks import (
         ClickWindows as ClickWindows,
         click_windows as click_windows,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         Dataset as Dataset,
         load_dataset as load_dataset,
         load_interactions as load_interactions,
+        read_interactions as read_interactions,
         training_source as training_source,
     )
     from jaxrec.data.description import describe as describe
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.data.ratings import rating_text as rating_text
     from jaxrec.data.recbole import read_recbole as read_recbole
+    from jaxrec.data.repeats import drop_repeats as drop_repeats
     from jaxrec.data.reviews import (
         Reviews as Reviews,
         read_reviews as read_reviews,
@@ -114,6 +117,7 @@ if TYPE_CHECKING:
         prepare as prepare,
         read_prepared as read_prepared,
     )
+    from jaxrec.data.times import Times as Times, to_times as to_times
     from jaxrec.data.tokenizers import (
         load_tokenizer as load_tokenizer,
         save_tokenizer as save_tokenizer,

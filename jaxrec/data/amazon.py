@@ -5,6 +5,7 @@ rather than JSON. HTML escapes in the texts are decoded.
 """
 
 import ast
+import dataclasses
 import html
 import math
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ import numpy as np
 from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
+from jaxrec.data.parquet import id_text
+from jaxrec.data.times import to_times
 
 _USER = ("reviewerID", "user_id")
 _ITEM = ("parent_asin", "asin")  # 2023 has both, and its metadata use the parent
@@ -25,7 +28,6 @@ _TITLE = ("summary", "title")
 _TEXT = ("reviewText", "text")
 _META_ITEM = ("parent_asin", "asin", "id")
 _BRAND = ("brand", "store")
-_MILLISECONDS = 10**11  # larger times (year 5138 in seconds) are milliseconds, as in 2023
 
 
 def read_amazon(
@@ -62,7 +64,10 @@ def read_amazon(
             if value is None or value == ""
         ]
         if absent:
-            bad.add(line, f"no {absent[0]}; fields: {', '.join(record) or 'none'}")
+            bad.add(line, f"no {absent[0]}; fields: {files.listed(record)}")
+            continue
+        if fault := files.id_fault(id_text(user)) or files.id_fault(id_text(item)):
+            bad.add(line, f"user {files.shown(user)} or item {files.shown(item)} {fault}")
             continue
         if not _is_number(time):
             bad.add(line, f"time {files.shown(time)} is not a number")
@@ -70,15 +75,17 @@ def read_amazon(
         if rating is not None and not _is_number(rating):
             bad.add(line, f"rating {files.shown(rating)} is not a number")
             continue
-        seconds = math.floor(time)
         columns["user"].append(str(user))
         columns["item"].append(str(item))
         columns["rating"].append(math.nan if rating is None else rating)
-        columns["time"].append(seconds // 1000 if seconds > _MILLISECONDS else seconds)
+        columns["time"].append(time)
+    times = to_times(np.array(columns["time"]), "time", reviews)
+    # Whole seconds: rows of the file are matched with reviews by their number.
+    times = dataclasses.replace(times, key=times.seconds)
     return Interactions.from_columns(
         np.array(columns["user"], dtype=str),
         np.array(columns["item"], dtype=str),
-        time=np.array(columns["time"], np.int64),
+        time=times,
         rating=np.array(columns["rating"], np.float64),
         items=read_item_lines(metadata) if metadata else None,
         name=name or reviews.name.split(".")[0],
@@ -112,7 +119,7 @@ def read_item_lines(path: Path) -> dict[str, dict[str, str]]:
         key = _first(record, _META_ITEM)
         if key is None or key == "":
             wanted = " or ".join(_META_ITEM)
-            bad.add(line, f"no {wanted}; fields: {', '.join(map(str, record)) or 'none'}")
+            bad.add(line, f"no {wanted}; fields: {files.listed(map(str, record))}")
             continue
         names = _leaves(_first(record, ("categories", "category")))
         rows.setdefault(
@@ -153,7 +160,12 @@ def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a number within 64 bits."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -(2.0**63) <= value < 2.0**63
+    )
 
 
 def _leaves(value: Any) -> list[str]:

@@ -10,6 +10,7 @@ from jaxrec.core import ConfigError, DataError, on_writer
 from jaxrec.data.filters import k_core, sample_users
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.loading import load
+from jaxrec.data.repeats import Drop, drop_repeats
 from jaxrec.data.splits import TIE_RULE, Split, leave_one_out
 from jaxrec.data.tables import Columns
 from jaxrec.data.tfds_store import ItemSequences, item_sequences, prepare
@@ -22,21 +23,25 @@ class DataConfig:
     Attributes:
       name: a known data set (`jaxrec data list` shows them), or a path.
       from_file: file or directory to read instead of searching for `name`.
-      user_column: column of user IDs in a CSV or Parquet file.
-      item_column: column of item IDs in a CSV or Parquet file.
-      time_column: column of times in a CSV or Parquet file; "" if the file is in time order.
-      rating_column: column of ratings in a CSV or Parquet file; "" for none.
-      item_table: CSV or Parquet file with item texts; "" for none.
+      user_column: column of user IDs in a table (text with a delimiter, Parquet, JSON lines).
+      item_column: column of item IDs in a table.
+      time_column: column of times in a table: numbers in any unit, or ISO dates. "" rejects a table
+        with a column called time, timestamp or date; "file-order" reads its rows in their order.
+      rating_column: column of ratings in a table; "" for none.
+      item_table: table with item texts; "" for none.
       item_id_column: column of item IDs in the item table.
+      delimiter: separator of a text table: a character, "::" or "tab"; "" finds it.
       min_count: k of the iterated k-core filter over users and items; 0 for no filter.
       sample_users: number of users to sample after filtering; 0 keeps all. The catalogue stays
         whole.
       sample_seed: seed of the sample.
       tie: order of interactions at the same time; all values but "row" are controls.
       short_users: what to do with users who have fewer than 3 interactions: "error" or "drop" them.
+      drop_repeats: "duplicates" drops rows that equal another in user, item, rating and time;
+        "repeats" keeps only a user's first interaction with an item. Both act before the filter.
 
     Raises:
-      ConfigError: `sample_users` is negative.
+      ConfigError: `sample_users` or `min_count` is negative, or `delimiter` is no separator.
 
     Example:
       >>> DataConfig(name="ml-1m", min_count=10).tie
@@ -56,11 +61,15 @@ class DataConfig:
     sample_seed: int = 0
     tie: Literal["row", "random", "item_asc", "item_desc"] = "row"
     short_users: Literal["error", "drop"] = "error"
+    delimiter: str = ""
+    drop_repeats: Drop = "none"
 
     def __post_init__(self) -> None:
-        """Reject a negative number of users."""
-        if self.sample_users < 0:
-            raise ConfigError(f"data.sample_users must be 0 or more, got {self.sample_users}")
+        """Reject negative numbers, and a delimiter that is none."""
+        for name in ("sample_users", "min_count"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"data.{name} must be 0 or more, got {getattr(self, name)}")
+        Columns(delimiter=self.delimiter)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,12 +95,13 @@ class Dataset:
         return self.split.train.num_users
 
     def __str__(self) -> str:
-        """Describe the data set in two lines, to print before training."""
+        """Describe the data set in two lines and its notes, to print before training."""
         facts = self.describe()
+        notes = "".join(f"\nnote: {note}" for note in self.interactions.notes)
         return (
             f"{facts['dataset']}: {facts['users']:,} users, {facts['items']:,} items, "
             f"{facts['interactions']:,} interactions ({facts['source']})\n"
-            f"split: {facts['split']}; ties: {facts['ties']}"
+            f"split: {facts['split']}; ties: {facts['ties']}{notes}"
         )
 
     def describe(self) -> dict[str, object]:
@@ -110,6 +120,29 @@ class Dataset:
         }
 
 
+def columns_of(config: DataConfig) -> Columns:
+    """Return the meaning of the columns that a config states."""
+    return Columns(
+        user=config.user_column,
+        item=config.item_column,
+        time=config.time_column or None,
+        rating=config.rating_column or None,
+        delimiter=config.delimiter,
+        item_table=Path(config.item_table) if config.item_table else None,
+        item_id=config.item_id_column,
+    )
+
+
+def read_interactions(config: DataConfig) -> Interactions:
+    """Read the interactions of a config as they are in the file.
+
+    Raises:
+      ConfigError: columns are named for a format that fixes them.
+      DataError: the data are missing or malformed.
+    """
+    return load(config.name, from_file=config.from_file or None, columns=columns_of(config))
+
+
 def load_interactions(config: DataConfig) -> Interactions:
     """Read the interactions of a config, filter them, and sample users if it asks for that.
 
@@ -117,15 +150,18 @@ def load_interactions(config: DataConfig) -> Interactions:
       ConfigError: the sample is larger than the number of users.
       DataError: the data are missing or malformed, or the filter leaves nothing.
     """
-    columns = Columns(
-        user=config.user_column,
-        item=config.item_column,
-        time=config.time_column or None,
-        rating=config.rating_column or None,
-        item_table=Path(config.item_table) if config.item_table else None,
-        item_id=config.item_id_column,
-    )
-    interactions = load(config.name, from_file=config.from_file or None, columns=columns)
+    return filter_interactions(read_interactions(config), config)
+
+
+def filter_interactions(interactions: Interactions, config: DataConfig) -> Interactions:
+    """Drop repeats, filter, and sample users, as a config asks.
+
+    Raises:
+      ConfigError: the sample is larger than the number of users.
+      DataError: the filter leaves nothing.
+    """
+    if config.drop_repeats != "none":
+        interactions = drop_repeats(interactions, config.drop_repeats)
     if config.min_count:
         interactions = k_core(interactions, config.min_count)
     if config.sample_users:
@@ -148,7 +184,12 @@ def load_dataset(config: DataConfig) -> Dataset:
       >>> dataset.num_items, dataset.split.test_target.tolist()
       (3, [2])
     """
-    interactions = load_interactions(config)
+    return prepare_dataset(read_interactions(config), config)
+
+
+def prepare_dataset(interactions: Interactions, config: DataConfig) -> Dataset:
+    """Filter and split interactions that were read already, as `load_dataset` does."""
+    interactions = filter_interactions(interactions, config)
     return Dataset(
         interactions, leave_one_out(interactions, tie=config.tie, short_users=config.short_users)
     )

@@ -1,16 +1,16 @@
 """The facts about a data set that a reader needs before any result."""
 
-import datetime
 from typing import Any
 
 import numpy as np
 
 from jaxrec.data.interactions import Interactions
+from jaxrec.data.repeats import duplicate_rows, repeated_items, repeated_targets
 from jaxrec.data.splits import TIE_RULE, tie_share
 
 
 def describe(interactions: Interactions) -> dict[str, Any]:
-    """Return name, source, sizes, density, history lengths, times, ties and fields, JSON-able.
+    """Return name, source, sizes, density, histories, times, ties, repeats and fields, JSON-able.
 
     Example:
       >>> data = Interactions.from_columns(user=[1, 1, 2], item=["a", "b", "a"])
@@ -35,6 +35,12 @@ def describe(interactions: Interactions) -> dict[str, Any]:
         "item_fields": list(interactions.items.fields),
         "user_fields": list(interactions.user_fields),
         "fingerprint": interactions.fingerprint(),
+        "time_unit": interactions.time_unit,
+        "users_with_fewer_than_3": int((lengths < 3).sum()),
+        "duplicate_rows": int(duplicate_rows(interactions).sum()),
+        "repeated_interactions": int(repeated_items(interactions).sum()),
+        "users_with_repeated_target": repeated_targets(interactions),
+        "notes": list(interactions.notes),
     }
     if interactions.time_unit == "s" and len(interactions):
         facts["first_day"] = _day(interactions.time.min())
@@ -45,5 +51,5 @@ def describe(interactions: Interactions) -> dict[str, Any]:
 
 
 def _day(seconds: np.integer) -> str:
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds))
-    return moment.date().isoformat()
+    # NumPy knows every year, and Python only those from 1 to 9999.
+    return str(np.datetime64(int(seconds), "s").astype("datetime64[D]"))

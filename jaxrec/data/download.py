@@ -1,6 +1,7 @@
 """Download an archive once, check its sha256, and cache it, but never half of it."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -13,10 +14,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from jaxrec.core import DataError, ResourceError
+from jaxrec.core import DataError, JaxrecError, ResourceError, check_file, show_bytes
+from jaxrec.data.contents import unpack_limit
 
 _TIMEOUT = 30.0  # seconds to wait for a mirror before the next one is tried
 _BLOCK = 1 << 20
+_MOST_MEMBERS = 100_000
 
 
 def cache_dir() -> Path:
@@ -103,15 +106,74 @@ def _reason(error: Exception) -> str:
 
 
 def _unpack(archive: Path, directory: Path) -> None:
+    """Unpack a zip file, within the limits of its size.
+
+    Raises:
+        DataError: the archive is damaged, encrypted, or unpacks to too much.
+        ResourceError: the disk is full.
+    """
+    check_file(archive)
+    limit = unpack_limit(archive.stat().st_size)
     try:
         with zipfile.ZipFile(archive) as content:
-            content.extractall(directory)
-    except FileNotFoundError as error:
-        raise DataError(f"{archive}: no such file; check the path") from error
-    except (zipfile.BadZipFile, EOFError) as error:
+            _check_members(archive, content.infolist(), limit)
+            total = 0
+            for member in content.infolist():
+                total += _extract(content, member, directory, limit - total)
+    except JaxrecError:
+        raise
+    except OSError as error:
+        # Of the disk, or of bz2 for bad data, which has no number of the system.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise ResourceError(
+                f"{directory}: cannot unpack {archive} there ({error.strerror}); free space, or "
+                "set TMPDIR to another directory"
+            ) from error
+        raise _unreadable(archive, error) from error
+    except Exception as error:  # zipfile and its decompressors raise many types for damaged files
+        raise _unreadable(archive, error) from error
+
+
+def _unreadable(archive: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(f"{archive}: not a readable zip archive ({reason}); download it again")
+
+
+def _check_members(archive: Path, members: Sequence[zipfile.ZipInfo], limit: int) -> None:
+    for member in members:
+        if member.flag_bits & 0x1:
+            raise DataError(
+                f"{archive}: {member.filename[:100]!r} is encrypted; unpack the archive yourself"
+            )
+    stated = sum(member.file_size for member in members)
+    if stated > limit or len(members) > _MOST_MEMBERS:
         raise DataError(
-            f"{archive}: not a readable zip archive ({error}); download it again"
-        ) from error
+            f"{archive}: {len(members):,} files of {show_bytes(stated)} are too much for an "
+            f"archive of its size; unpack it yourself if that is right"
+        )
+
+
+def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, directory: Path, limit: int) -> int:
+    """Write one member below the directory; return its size, which may not pass the limit."""
+    parts = [part for part in member.filename.split("/") if part not in ("", ".", "..")]
+    if not parts:
+        return 0
+    target = directory.joinpath(*parts)
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    total = 0
+    with content.open(member) as source, target.open("wb") as out:
+        while block := source.read(_BLOCK):
+            total += len(block)
+            if total > limit:
+                raise DataError(
+                    f"{content.filename}: unpacks to more than an archive of its size may; unpack "
+                    "it yourself if that is right"
+                )
+            out.write(block)
+    return total
 
 
 def _move(source: Path, target: Path) -> None:

@@ -5,62 +5,32 @@ Files that pyarrow rejects are read again line by line, which decides and knows 
 """
 
 import csv
-import gzip
 import io
 import json
 import math
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, nearest
+from jaxrec.data.contents import decode as decode, read_bytes as read_bytes
+from jaxrec.data.times import parse_time, stack
 
-Kind = Literal["id", "text", "float", "time"]
+Kind = Literal["id", "text", "float", "time", "moment"]
 
 _SHOWN = 3  # bad rows described in a message; the rest are counted
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the contents of a file, decompressed if it is gzipped.
-
-    Raises:
-        DataError: the file is missing, unreadable, truncated or corrupted.
-    """
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path}: corrupted gzip file ({error}); download it again") from error
-
-
-def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
-    """Decode `raw` as UTF-8, or as Latin-1 if it is not UTF-8 and `latin` is True.
-
-    Raises:
-        DataError: the bytes are not UTF-8 and `latin` is False; the message names the line.
-    """
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if latin:
-            return raw.decode("latin-1")
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}: line {line}: byte {raw[error.start]:#04x} is not UTF-8; "
-            "convert the file to UTF-8"
-        ) from error
+_NAMES_SHOWN = 12
+# Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
+THREADED = 1 << 26
+# What programs write for a missing value. As an ID it would join the rows of different users.
+MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "N/A")
+_LIST = r"\[.*\]"
+_BAD_ID = rf"^(\s*|{'|'.join(map(re.escape, MISSING))}|{_LIST})$|[\x00\n\r]"
 
 
 def find(directory: Path, *names: str) -> Path | None:
@@ -104,6 +74,65 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def listed(names: Iterable[str]) -> str:
+    """Return names as an error message lists them: in one line of limited length.
+
+    Example:
+        >>> listed(["user", "item"]), listed([])
+        ('user, item', 'none')
+    """
+    names = list(names)
+    parts = [name if name.isprintable() and len(name) <= 40 else shown(name) for name in names]
+    more = f" and {len(parts) - _NAMES_SHOWN} more" if len(parts) > _NAMES_SHOWN else ""
+    return (", ".join(parts[:_NAMES_SHOWN]) + more) or "none"
+
+
+def check_names(path: Path, names: Sequence[str], wanted: Iterable[str], where: str = "") -> None:
+    """Reject a table that lacks a wanted column, or has it twice.
+
+    Args:
+        path: the file.
+        names: names of its columns.
+        wanted: names of the columns to read.
+        where: place in the file for messages, such as "line 1: ".
+
+    Raises:
+        DataError: the message names the columns that exist.
+    """
+    counts = Counter(names)
+    for name in wanted:
+        if not counts[name]:
+            raise DataError(
+                f"{path}: {where}no column {shown(name)}{nearest(name, map(str, names))}; columns: "
+                f"{listed(names)}; correct the header or the column mapping"
+            )
+        if counts[name] > 1:
+            raise DataError(
+                f"{path}: {where}{counts[name]} columns are called {shown(name)}; rename or remove "
+                "all but one"
+            )
+
+
+def id_fault(value: str) -> str | None:
+    """Return why a text cannot be an ID, or None: it is empty, missing, a list or of two lines.
+
+    Example:
+        >>> id_fault("B00X"), id_fault("NaN"), id_fault("['a', 'b']")
+        (None, 'stands for a missing value', 'is a list; write one row for each interaction')
+    """
+    if value in MISSING:
+        return "stands for a missing value"
+    if re.fullmatch(_LIST, value, re.DOTALL):
+        return "is a list; write one row for each interaction"
+    if any(mark in value for mark in "\0\n\r"):
+        return "has a line break or a NUL in it"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "has half a character (a lone surrogate) in it"
+    return None
+
+
 def read_delimited(
     path: Path,
     *,
@@ -120,7 +149,8 @@ def read_delimited(
         delimiter: separator of fields; it may have several characters ("::").
         columns: name -> kind of the columns to read. "id" gives strings, or int64 if every ID is a
             number without leading zeros. "text" gives strings (as objects), "float" finite float64,
-            and "time" int64 seconds (rounded down).
+            and "time" int64 seconds (rounded down). "moment" keeps times as they were written, as
+            int64, float64 or datetime64 (see `times.to_times`).
         names: names of all columns; None if the first line is a header.
         quoted: whether fields may be quoted as in CSV.
         latin: whether a file that is not UTF-8 is Latin-1.
@@ -149,13 +179,8 @@ def read_delimited(
         if header is None:
             raise DataError(f"{path}: empty file; expected a header line")
         names = [name.strip() for name in header[1]]
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise DataError(
-            f"{path}: line 1: no column {missing[0]!r}; columns: {', '.join(names)}; "
-            "correct the header or the column mapping"
-        )
-    for time_as in ("int64", "float64"):
+    check_names(path, names, columns, "line 1: ")
+    for time_as in ("int64", "float64", "string"):
         fast = _read_with_arrow(text, delimiter, names, header_lines, columns, quoted, time_as)
         if fast is not None:
             return fast
@@ -165,7 +190,7 @@ def read_delimited(
             rows.append(fields)
             numbers.append(number)
         else:
-            expected = f"{len(names)} ({', '.join(names[:6])}{', ...' * (len(names) > 6)})"
+            expected = f"{len(names)} ({listed(names)})"
             bad.add(number, f"{len(fields)} fields, expected {expected}: {shown(fields)}")
     # Columns are converted even if some rows are already bad, so that one message names all rows.
     result = {}
@@ -190,17 +215,26 @@ def _read_with_arrow(
 ) -> dict[str, np.ndarray] | None:
     """Return the columns if pyarrow can read the file unambiguously, else None."""
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+    from pyarrow import compute, csv as arrow_csv
 
+    moments = [name for name, kind in columns.items() if kind == "moment"]
+    if time_as == "string" and not moments:
+        return None
+    # Arrow reads 0x10 as 16.
+    if {"time", "moment"} & set(columns.values()) and re.search(r"0[xX]", text):
+        return None
     if len(delimiter) > 1:
         if "\x1f" in text:
             return None
         text, delimiter = text.replace(delimiter, "\x1f"), "\x1f"
-    kinds = {"id": "string", "text": "string", "float": "float64", "time": time_as}
+    kinds = {"id": "string", "text": "string", "float": "float64", "moment": time_as}
+    kinds["time"] = "float64" if time_as == "string" else time_as
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(text.encode()),
-            arrow_csv.ReadOptions(column_names=list(names), skip_rows=skip),
+            arrow_csv.ReadOptions(
+                column_names=list(names), skip_rows=skip, use_threads=len(text) > THREADED
+            ),
             arrow_csv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if quoted else False,
@@ -220,15 +254,23 @@ def _read_with_arrow(
     result = {}
     for name, kind in columns.items():
         column = table[name]
-        if kind in ("id", "text"):
-            result[name] = _compact_arrow(column) if kind == "id" else column.to_numpy()
-            if result[name].dtype.kind == "U" and (result[name] == "").any():
+        if kind == "id":
+            if compute.any(compute.match_substring_regex(column, _BAD_ID)).as_py():
+                return None
+            result[name] = _compact_arrow(column)
+        elif kind == "text":
+            result[name] = column.to_numpy()
+        elif kind == "moment" and time_as == "string":
+            try:
+                result[name] = stack(list(map(parse_time, column.to_pylist())), name, "")
+            except (ValueError, OverflowError):
                 return None
         else:
             values = column.to_numpy()
             if values.dtype.kind == "f" and not (np.abs(values) < 2**53).all():
                 return None  # nan, infinite, or too large for a float to be exact in seconds
-            result[name] = np.floor(values).astype(np.int64) if kind == "time" else values
+            whole = kind == "time" or (kind == "moment" and (values == np.floor(values)).all())
+            result[name] = np.floor(values).astype(np.int64) if whole else values
     return result
 
 
@@ -282,9 +324,20 @@ def convert(
         return np.array(values, dtype=object)
     if kind == "id":
         for value, line in zip(values, lines, strict=True):
-            if not value:
+            if not value.strip():
                 bad.add(line, f"empty {name}")
+            elif fault := id_fault(value):
+                bad.add(line, f"{name} {shown(value)} {fault}")
         return compact_ids(values)
+    if kind == "moment":
+        parsed = []
+        for value, line in zip(values, lines, strict=True):
+            try:
+                parsed.append(parse_time(value))
+            except (ValueError, OverflowError):
+                what = "a number of 64 bits or an ISO date such as 2024-01-31T08:15:00Z"
+                bad.add(line, f"{name} {shown(value)} is not {what}")
+        return stack(parsed, name, str(bad.path)) if parsed else np.zeros(0, np.int64)
     result = np.zeros(len(values), np.int64 if kind == "time" else np.float64)
     for i, (value, line) in enumerate(zip(values, lines, strict=True)):
         try:
@@ -342,15 +395,11 @@ def read_json_lines(
             continue
         count += 1
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            try:
-                if fallback is None:
-                    raise ValueError from error
-                record = fallback(line)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                bad.add(number, f"not JSON ({error.msg}): {shown(line)}")
-                continue
+            record = _parse_record(line, fallback)
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            reason = getattr(error, "msg", None) or " ".join(str(error).split()) or "too deep"
+            bad.add(number, f"not JSON ({reason[:80]}): {shown(line)}")
+            continue
         if not isinstance(record, dict):
             bad.add(number, f"not a JSON object: {shown(line)}")
             continue
@@ -358,3 +407,23 @@ def read_json_lines(
     bad.check()
     if not count:
         raise DataError(f"{path}: no rows; the file is empty")
+
+
+def _parse_record(line: str, fallback: Callable[[str], Any] | None) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        if fallback is None:
+            raise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of escapes such as \\d in a literal
+        return fallback(line)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; `json` would keep the last of two values with one key."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {shown(twice)} is in the object twice")
+    return record

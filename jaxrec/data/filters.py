@@ -55,7 +55,7 @@ def k_core(
         raise DataError(
             f"nothing left after {k}-core of {interactions.name!r} ({len(interactions):,} "
             f"interactions, {interactions.num_users:,} users, {interactions.num_items:,} items); "
-            "lower k"
+            "lower k with --data.min-count; 0 is no filter"
         )
     return interactions.select(keep).compact()
 
@@ -93,7 +93,8 @@ def sample_users(interactions: Interactions, count: int, seed: int = 0) -> Inter
     if not 1 <= count <= interactions.num_users:
         raise ConfigError(
             f"cannot sample {count:,} of the {interactions.num_users:,} users of "
-            f"{interactions.name!r}; the number must be between 1 and {interactions.num_users:,}"
+            f"{interactions.name!r}; --data.sample-users must be between 1 and "
+            f"{interactions.num_users:,}"
         )
     keep = np.zeros(interactions.num_users, bool)
     keep[np.random.default_rng(seed).choice(interactions.num_users, count, replace=False)] = True

@@ -10,12 +10,14 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from jaxrec.core import DataError, nearest
+from jaxrec.data.columns import as_order, cast_ratings, check_matches, number_ids
+from jaxrec.data.times import Times, to_times
 
 SEPARATOR = " | "  # between the values of a field that is a list: genres, categories
 
@@ -91,13 +93,15 @@ class Interactions:
         item: [n] int32, dense item number.
         rating: [n] float32, nan if the source has no rating.
         time: [n] int64, seconds, or the position in the order (see `time_unit`).
-        row: [n] int64, row in the original file, which breaks ties in time.
+        row: [n] int64, row in the original file, which breaks ties in time. If times are finer than
+            seconds, it is the row of the file sorted by time.
         user_ids: [U] str, dense user number -> original ID.
         items: the catalogue of I items.
         name: name of the data set.
         source: where the data were read from, for reports.
         time_unit: "s" for seconds, "order" if the source only tells the order.
         user_fields: name -> [U] str, texts about the users.
+        notes: what the reader found that a user should know, one sentence each.
 
     Raises:
         DataError: columns have other types or lengths, numbers are out of range, or rows are not
@@ -122,6 +126,7 @@ class Interactions:
     source: str = ""
     time_unit: Literal["s", "order"] = "s"
     user_fields: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.user)
@@ -214,6 +219,16 @@ class Interactions:
             user_fields={k: v[users] for k, v in self.user_fields.items()},
         )
 
+    def with_item_texts(self, table: ItemTable) -> "Interactions":
+        """Return the same rows with the texts of an item table in place of those of the items.
+
+        Raises:
+            DataError: fewer than a tenth of the items have a row in the table.
+        """
+        fields, notes = _fields(table, self.items.ids, "item", self.name)
+        items = ItemTable(self.items.ids, fields)
+        return dataclasses.replace(self, items=items, notes=(*self.notes, *notes))
+
     @classmethod
     def from_columns(
         cls,
@@ -233,47 +248,54 @@ class Interactions:
         Args:
             user: user IDs, strings or integers; users are numbered in natural order.
             item: item IDs, strings or integers; items are numbered in natural order.
-            time: times in seconds; None takes the order of the file.
+            time: seconds since 1970, datetime64, ISO dates, or what `to_times` returns for numbers
+                in any unit; None takes the order of the file.
             rating: ratings; None for none.
             items: texts of items by ID. IDs that do not occur are ignored, and items without an
                 entry get empty texts.
             name: name of the data set.
             users: texts of users by ID, in the same form.
             source: where the data were read from, for reports.
-            time_unit: "s" if times are seconds, "order" if they only tell the order.
+            time_unit: "s" if times are times, "order" if they only tell the order.
 
         Raises:
-            DataError: columns differ in length or have no rows, an ID is empty, or a time or rating
-                is not a number.
+            DataError: columns differ in length or have no rows, an ID is empty or missing, a time
+                or rating is not a number or too large, or no item has a row in `items`.
         """
-        user_ids, user_index = _number(user, "user", name)
-        item_ids, item_index = _number(item, "item", name)
+        user_ids, user_index = number_ids(user, "user", name)
+        item_ids, item_index = number_ids(item, "item", name)
         n = len(user_index)
         if time is None:
             time, time_unit = np.arange(n), "order"
         rating = np.full(n, np.nan) if rating is None else rating
+        times = time if isinstance(time, Times) else _times(time, time_unit, name)
         columns = {
             "user": user_index,
             "item": item_index,
-            "rating": _cast(rating, np.float32, "rating", name),
-            "time": _cast(time, np.int64, "time", name),
+            "rating": cast_ratings(rating, name),
+            "time": times.seconds,
         }
         for column, value in columns.items():
             if len(value) != n:
                 raise DataError(f"{name}: column {column!r} has {len(value)} rows, 'user' has {n}")
         if n == 0:
             raise DataError(f"{name}: no interactions; give at least one row")
-        # The last key of lexsort is the primary one. The sort is stable, so the row breaks ties.
-        order = np.lexsort((columns["time"], columns["user"]))
+        item_fields, item_notes = _fields(items, item_ids, "item", name)
+        user_fields, user_notes = _fields(users, user_ids, "user", name)
+        unit = (f"times are {times.unit}",) if times.unit != "seconds" else ()
+        row = times.ranks()
+        # The last key of lexsort is the primary one.
+        order = np.lexsort((row, columns["time"], columns["user"]))
         return cls(
             **{k: v[order] for k, v in columns.items()},
-            row=order.astype(np.int64),
+            row=row[order],
             user_ids=user_ids,
-            items=ItemTable(item_ids, _fields(items, item_ids)),
+            items=ItemTable(item_ids, item_fields),
             name=name,
             source=source,
             time_unit=time_unit,
-            user_fields=_fields(users, user_ids),
+            user_fields=user_fields,
+            notes=(*unit, *item_notes, *user_notes),
         )
 
 
@@ -286,63 +308,32 @@ _DTYPES = {
 }
 
 
-def natural_order(ids: Iterable[str]) -> list[str]:
-    """Sort IDs as numbers if all of them are numbers ("2" before "10"), else as text."""
-    ids = list(ids)
-    if all(key.isascii() and key.isdigit() for key in ids):
-        return sorted(ids, key=lambda key: (int(key), key))  # "7" and "07" are two IDs
-    return sorted(ids)
-
-
-def _number(raw: Any, what: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct IDs in natural order, and the number of each row's ID, int32."""
-    values = np.asarray(raw)
-    if values.ndim != 1:
-        raise DataError(f"{name}: column {what!r} has shape {values.shape}, expected one axis")
-    if values.dtype.kind in "iu" and (len(values) == 0 or values.min() >= 0):
-        unique, index = np.unique(values, return_inverse=True)
-        return unique.astype(str), index.astype(np.int32)
-    keys = [str(key) for key in values.tolist()]
-    distinct = natural_order(dict.fromkeys(keys))
-    if "" in distinct:
-        raise DataError(f"{name}: empty {what} ID in row {keys.index('')}; give every row an ID")
-    number = {key: i for i, key in enumerate(distinct)}
-    index = np.fromiter((number[key] for key in keys), np.int32, len(keys))
-    return np.array(distinct, dtype=str), index
-
-
-def _cast(raw: Any, dtype: Any, what: str, name: str) -> np.ndarray:
-    try:
-        value = np.asarray(raw)
-        if value.dtype.kind not in "iufb":
-            value = value.astype(np.float64 if dtype is np.float32 else np.int64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: column {what!r} is not numeric ({error})") from error
-    if dtype is np.int64 and value.dtype.kind == "f":
-        if not np.isfinite(value).all():
-            row = int(np.flatnonzero(~np.isfinite(value))[0])
-            raise DataError(f"{name}: {what} {value[row]} in row {row} is not a number of seconds")
-        value = np.floor(value)
-    return value.astype(dtype)
+def _times(time: Any, time_unit: str, name: str) -> Times:
+    if time_unit == "order":
+        return as_order(time, name)
+    return to_times(time, "time", name, any_unit=False)
 
 
 def _fields(
-    table: ItemTable | Mapping[Any, Mapping[str, str]] | None, ids: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return the texts of `ids` as columns, with "" where the table has no such ID or field."""
-    if table is None:
-        return {}
+    table: ItemTable | Mapping[Any, Mapping[str, str]] | None, ids: np.ndarray, what: str, name: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the texts of `ids` as columns, "" where the table has none, and a note on the gaps."""
+    if table is None or not len(table):
+        return {}, ()
+    keys = table.ids.tolist() if isinstance(table, ItemTable) else list(map(str, table))
+    absent = check_matches(ids.tolist(), keys, what, name)
+    notes = (f"{absent:,} of {len(ids):,} {what}s have no texts",) if absent else ()
     if isinstance(table, ItemTable):
-        place = {key: i for i, key in enumerate(table.ids.tolist())}
+        place = {key: i for i, key in enumerate(keys)}
         index = [place.get(key) for key in ids.tolist()]
         return {
-            name: np.array(["" if i is None else str(column[i]) for i in index], dtype=object)
-            for name, column in table.fields.items()
-        }
+            field: np.array(["" if i is None else str(column[i]) for i in index], dtype=object)
+            for field, column in table.fields.items()
+        }, notes
     rows = {str(key): row for key, row in table.items()}
-    names = dict.fromkeys(name for row in rows.values() for name in row)
+    names = dict.fromkeys(field for row in rows.values() for field in row)
     empty: Mapping[str, str] = {}
     known = [rows.get(key, empty) for key in ids.tolist()]
     return {
-        name: np.array([str(row.get(name, "")) for row in known], dtype=object) for name in names
-    }
+        field: np.array([str(row.get(field, "")) for row in known], dtype=object) for field in names
+    }, notes

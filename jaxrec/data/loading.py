@@ -2,7 +2,8 @@
 
 A known name is searched for in this order: the path that the caller gives, the directory in the
 environment variable JAXREC_DATA, an installed RecBole (which ships MovieLens-100K), the cache of
-earlier downloads, and the official download.
+earlier downloads, and the official download. Other names are those that `jaxrec data add` gave, and
+then paths.
 """
 
 import dataclasses
@@ -12,13 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxrec.core import DataError, nearest
-from jaxrec.data import download, files
+from jaxrec.data import added, download, files
 from jaxrec.data.amazon import find_amazon, read_amazon
+from jaxrec.data.columns import check_spellings
 from jaxrec.data.interactions import Interactions
+from jaxrec.data.layout import Layout, delimiter_of, find_layout
+from jaxrec.data.minionerec import find_minionerec, read_minionerec
 from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
 from jaxrec.data.recbole import read_recbole
 from jaxrec.data.sequences import read_sequences
-from jaxrec.data.tables import Columns, read_table
+from jaxrec.data.tables import Columns, read_item_table, read_table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,7 @@ def load(
     r"""Load a data set by name or path.
 
     Args:
-        name: a key of `DATASETS`, or a path that `read` accepts.
+        name: a key of `DATASETS`, a name given by `jaxrec data add`, or a path that `read` accepts.
         from_file: path to read instead of searching for `name`; the result is still called `name`.
         columns: meaning of the columns of a CSV or Parquet file.
         allow_download: whether to use the network as a last resort.
@@ -133,11 +137,15 @@ def load(
         return read(from_file, columns=columns, name=name)
     known = DATASETS.get(name)
     if known is None:
-        if Path(name).exists():
+        ours = added.find(name)
+        if ours is not None:
+            return added.read(name, ours, columns or Columns())
+        if Path(name).expanduser().exists():
             return read(name, columns=columns)
+        names = [*DATASETS, *added.names()]
         raise DataError(
-            f"no data set, file or directory {name!r}{nearest(name, DATASETS)}; known data sets: "
-            f"{', '.join(DATASETS)}"
+            f"no data set, file or directory {name!r}{nearest(name, names)}; known data sets: "
+            f"{', '.join(names)}"
         )
     searched: list[str] = []
     for origin, find in _places(name, known):
@@ -204,20 +212,21 @@ def _places(name: str, known: Known) -> list[tuple[str, Callable[[], Path | str]
 def read(
     path: str | os.PathLike[str], *, columns: Columns | None = None, name: str | None = None
 ) -> Interactions:
-    r"""Read a file, directory or zip archive, whose format follows from its file names.
+    r"""Read a file, directory or zip archive, whose format follows from its contents and its name.
 
     A directory may hold `u.data` (MovieLens 100K), `ratings.csv` (later MovieLens), `ratings.dat`
     or `sequences.txt` with `movies.dat` (MovieLens 1M, MovieTweetings), `sequential_data.txt` with
-    `items.jsonl`, one `.inter` file (RecBole), or a review file with `meta*` (Amazon). A file may
-    be one of those, or end in `.csv`, `.parquet`, `.txt` (sequential), `.json` or `.jsonl`
-    (Amazon). Every file may also end in .gz.
+    `items.jsonl`, one `.inter` file (RecBole), the files of MiniOneRec, or a review file with
+    `meta*` (Amazon). A file may be one of those, a table (text with any delimiter, Parquet, JSON
+    lines) or a `.txt` file of sequences. Every file may also end in .gz.
 
     Args:
         path: the file, directory or archive.
-        columns: meaning of the columns of a CSV or Parquet file.
+        columns: meaning of the columns of a table, and the item table.
         name: name of the data set; None takes it from the path.
 
     Raises:
+        ConfigError: columns are named for a format that fixes them.
         DataError: the path is missing, its format is unknown, or a file is malformed.
 
     Example:
@@ -227,36 +236,57 @@ def read(
         >>> read(path).sequences()[0].tolist()
         [0, 1, 2]
     """
-    path = Path(path).expanduser()
-    if not path.exists():
+    path, columns = Path(path).expanduser(), columns or Columns()
+    try:
+        exists = path.exists()
+    except OSError as error:  # a path too long, or a directory that may not be read
+        raise DataError(f"{path}: {error.strerror or error}; check the path") from error
+    if not exists:
         raise DataError(f"{path}: no such file or directory; check the path")
-    if path.is_dir():
-        return _read_directory(path, name or path.name)
-    ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
-    stem = path.name.removesuffix(".gz")
-    if ending == ".zip":
-        with download.unpacked(path) as folder:
-            data = _read_directory(folder, name or path.stem)
-        return dataclasses.replace(data, source=str(path))
-    if columns is not None or stem.endswith((".parquet", ".pq")):
-        return read_table(path, columns, name)
-    if stem in ("u.data", "ratings.dat", "ratings.csv"):
-        return _read_directory(path.parent, name or path.parent.name)
-    if stem.endswith(".inter"):
-        return read_recbole(path, name)
-    if stem.endswith((".json", ".jsonl")):
-        return read_amazon(path, name=name)
-    if stem.endswith((".csv", ".tsv")):
-        return read_table(path, Columns(delimiter="\t" if stem.endswith(".tsv") else ","), name)
-    if stem.endswith(".txt"):
-        return read_sequences(path, _items_beside(path.parent), name or path.name.split(".")[0])
-    raise DataError(
-        f"{path}: unknown format of {path.name!r}; known endings: .inter, .csv, .tsv, "
-        ".parquet, .txt, .json, .jsonl, .zip (also .gz), u.data, ratings.dat"
+    layout = find_layout(
+        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
     )
+    if layout.format in ("amazon", "movielens-csv", "minionerec") and columns.given():
+        layout = Layout(format="json" if layout.format == "amazon" else "table")
+    data = _read_as(layout, path, columns, name)
+    if columns.item_table and not layout.is_table:
+        data = data.with_item_texts(read_item_table(columns))
+    check_spellings(data.user_ids.tolist(), "user", data.name)
+    check_spellings(data.items.ids.tolist(), "item", data.name)
+    return data
 
 
-def _read_directory(path: Path, name: str) -> Interactions:
+def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> Interactions:
+    """Read a file or directory of a known format."""
+    if layout.is_table:
+        return read_table(path, columns, name)
+    if layout.format == "recbole":
+        return read_recbole(path, name, columns)
+    if layout.format == "directory":
+        return _read_directory(path, name or path.resolve().name, columns)
+    if layout.format == "zip":
+        with download.unpacked(path) as folder:
+            data = _read_directory(folder, name or path.stem, columns)
+        return dataclasses.replace(data, source=str(path))
+    columns.only_for_tables(path, layout)
+    if layout.format == "amazon":
+        return read_amazon(path, name=name)
+    if layout.format == "sequences":
+        return read_sequences(path, _items_beside(path.parent), name or path.name.split(".")[0])
+    if layout.format == "minionerec":
+        return read_minionerec([path], path.parent, name or path.name.split(".")[0])
+    if path.name.removesuffix(".gz") not in ("u.data", "ratings.csv", "ratings.dat"):
+        raise DataError(
+            f"{path}: this looks like the ratings of MovieLens; call the file ratings.dat, or add "
+            "a header line and name the columns"
+        )
+    return _read_directory(path.parent, name or path.resolve().parent.name, columns)
+
+
+def _read_directory(path: Path, name: str, columns: Columns) -> Interactions:
+    if sole := _sole_recbole(path):
+        return read_recbole(sole, name, columns)
+    columns.only_for_tables(path, Layout(format="directory"))
     if files.find(path, "u.data"):
         return read_movielens_100k(path, name)
     if files.find(path, "ratings.csv"):
@@ -265,16 +295,24 @@ def _read_directory(path: Path, name: str) -> Interactions:
         return read_double_colon(path, name)
     if sequences := files.find(path, "sequential_data.txt"):
         return read_sequences(sequences, _items_beside(path), name)
-    if any(path.glob("*.inter")):
-        return read_recbole(path, name)
+    if parts := find_minionerec(path):
+        return read_minionerec(parts, path, name)
     if any(path.glob("*.json*")):
         reviews, metadata = find_amazon(path)
         return read_amazon(reviews, metadata, name)
-    inside = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
+    inside = files.listed(sorted(p.name for p in path.iterdir())[:8])
     raise DataError(
         f"{path}: this directory has no known data set (it holds {inside}); expected u.data, "
-        "ratings.csv, ratings.dat, sequences.txt, sequential_data.txt, *.inter or *.json(l)"
+        "ratings.csv, ratings.dat, sequences.txt, sequential_data.txt, *.inter or *.json(l); give "
+        "the path of a table itself"
     )
+
+
+def _sole_recbole(path: Path) -> Path | None:
+    """Return a directory that holds RecBole files and no older format, or None."""
+    if files.find(path, "u.data", "ratings.csv", "ratings.dat", "sequences.txt"):
+        return None
+    return path if any(path.glob("*.inter")) or any(path.glob("*.inter.gz")) else None
 
 
 def _items_beside(directory: Path) -> Path | None:

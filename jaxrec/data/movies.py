@@ -15,6 +15,8 @@ from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 from jaxrec.data.sequences import read_sequence_columns
+from jaxrec.data.tables import unique_rows
+from jaxrec.data.times import to_times
 
 # "(1995)" or a span "(1975-1979)" or "(2007-)", optionally followed by "(V)" for a video film.
 _YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*(?:\((?:V|TV|VG)\))?\s*$", re.DOTALL)
@@ -62,7 +64,7 @@ def read_movielens_100k(directory: Path, name: str = "ml-100k") -> Interactions:
         _need(directory, "u.data"),
         delimiter="\t",
         names=("user", "item", "rating", "timestamp"),
-        columns={"user": "id", "item": "id", "rating": "float", "timestamp": "time"},
+        columns={"user": "id", "item": "id", "rating": "float", "timestamp": "moment"},
     )
     items = None
     if path := files.find(directory, "u.item"):
@@ -76,7 +78,7 @@ def read_movielens_100k(directory: Path, name: str = "ml-100k") -> Interactions:
         )
         on = np.stack([table[flag] == "1" for flag in flags], axis=1)  # [I, 19]
         genres = [[g for g, yes in zip(_GENRES, row, strict=True) if yes] for row in on.tolist()]
-        items = _movies(table["id"], table["title"], genres)
+        items = _movies(path, table["id"], table["title"], genres)
     users = None
     if path := files.find(directory, "u.user"):
         table = files.read_delimited(
@@ -92,7 +94,7 @@ def read_movielens_100k(directory: Path, name: str = "ml-100k") -> Interactions:
             },
             latin=True,
         )
-        users = _rows(table, "age", "gender", "occupation", "zip_code")
+        users = _rows(path, table, "age", "gender", "occupation", "zip_code")
     return _build(ratings, items, users, name, directory)
 
 
@@ -116,7 +118,7 @@ def read_movielens_csv(directory: Path, name: str = "ml-latest-small") -> Intera
     ratings = files.read_delimited(
         _need(directory, "ratings.csv"),
         delimiter=",",
-        columns={"userId": "id", "movieId": "id", "rating": "float", "timestamp": "time"},
+        columns={"userId": "id", "movieId": "id", "rating": "float", "timestamp": "moment"},
         quoted=True,
     )
     ratings = {"user": ratings["userId"], "item": ratings["movieId"]} | ratings
@@ -128,7 +130,7 @@ def read_movielens_csv(directory: Path, name: str = "ml-latest-small") -> Intera
             columns={"movieId": "id", "title": "text", "genres": "text"},
             quoted=True,
         )
-        items = _movies(table["movieId"], table["title"], _genres(table["genres"]))
+        items = _movies(path, table["movieId"], table["title"], _genres(table["genres"]))
     return _build(ratings, items, None, name, directory)
 
 
@@ -160,7 +162,7 @@ def read_double_colon(directory: Path, name: str = "ml-1m") -> Interactions:
             path or _need(directory, "ratings.dat"),
             delimiter="::",
             names=("user", "item", "rating", "timestamp"),
-            columns={"user": "id", "item": "id", "rating": "float", "timestamp": "time"},
+            columns={"user": "id", "item": "id", "rating": "float", "timestamp": "moment"},
         )
     items = None
     if path := files.find(directory, "movies.dat"):
@@ -171,7 +173,7 @@ def read_double_colon(directory: Path, name: str = "ml-1m") -> Interactions:
             columns={"id": "id", "title": "text", "genres": "text"},
             latin=True,
         )
-        items = _movies(table["id"], table["title"], _genres(table["genres"]))
+        items = _movies(path, table["id"], table["title"], _genres(table["genres"]))
     users = None
     path = files.find(directory, "users.dat")
     # MovieTweetings also has a users.dat, but it only maps users to Twitter IDs.
@@ -191,7 +193,7 @@ def read_double_colon(directory: Path, name: str = "ml-1m") -> Interactions:
         table["age"] = np.array([_AGES_1M.get(age, age) for age in table["age"]], object)
         jobs = dict(zip(map(str, range(len(_JOBS_1M))), _JOBS_1M, strict=True))
         table["occupation"] = np.array([jobs.get(job, job) for job in table["occupation"]], object)
-        users = _rows(table, "age", "gender", "occupation", "zip_code")
+        users = _rows(path, table, "age", "gender", "occupation", "zip_code")
     return _build(ratings, items, users, name, directory)
 
 
@@ -209,8 +211,10 @@ def _genres(column: np.ndarray) -> list[list[str]]:
 
 
 def _movies(
-    ids: np.ndarray, titles: np.ndarray, genres: list[list[str]]
+    path: Path, ids: np.ndarray, titles: np.ndarray, genres: list[list[str]]
 ) -> dict[str, dict[str, str]]:
+    lists = np.array([SEPARATOR.join(names) for names in genres], dtype=object)
+    unique_rows(ids.astype(str), {"title": titles, "genres": lists}, path, "movie")
     rows = {}
     for key, title, names in zip(ids.tolist(), titles.tolist(), genres, strict=True):
         bare, year = split_title(title)
@@ -218,7 +222,8 @@ def _movies(
     return rows
 
 
-def _rows(table: dict[str, np.ndarray], *names: str) -> dict[str, dict[str, str]]:
+def _rows(path: Path, table: dict[str, np.ndarray], *names: str) -> dict[str, dict[str, str]]:
+    unique_rows(table["id"].astype(str), table, path, "user")
     columns = [table[name].tolist() for name in names]
     rows = zip(*columns, strict=True)
     return {
@@ -230,10 +235,11 @@ def _rows(table: dict[str, np.ndarray], *names: str) -> dict[str, dict[str, str]
 def _build(
     ratings: dict[str, np.ndarray], items: Any, users: Any, name: str, directory: Path
 ) -> Interactions:
+    times = ratings.get("timestamp")
     return Interactions.from_columns(
         ratings["user"],
         ratings["item"],
-        time=ratings.get("timestamp", ratings.get("order")),
+        time=ratings["order"] if times is None else to_times(times, "timestamp", directory),
         rating=ratings.get("rating"),
         items=items,
         users=users,

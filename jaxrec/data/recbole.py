@@ -11,18 +11,28 @@ from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 from jaxrec.data.movies import split_title
+from jaxrec.data.tables import FILE_ORDER, Columns, unique_rows
+from jaxrec.data.times import is_time_name, to_times
 
 _ALIASES = {"movie_title": "title", "item_name": "title", "release_year": "year", "class": "genres"}
 _LISTS = ("genre", "genres", "class", "category", "categories")
 _TYPES = ("token", "token_seq", "float", "float_seq")
 
 
-def read_recbole(path: Path, name: str | None = None) -> Interactions:
+def read_recbole(
+    path: Path, name: str | None = None, columns: Columns | None = None
+) -> Interactions:
     r"""Read a `.inter` file, or the directory that holds one.
 
     Item fields are the columns of `.item` except the ID. movie_title becomes title, release_year
     becomes year, and class becomes genres (values joined by " | "). User fields are those of
-    `.user`. Without a timestamp column, the order of the file counts.
+    `.user`. Times are in `timestamp`, or in the only column whose name says time; without one,
+    the order of the file counts.
+
+    Args:
+        path: the file or directory.
+        name: name of the data set; None takes it from the file name.
+        columns: names of other columns of users, items, times and ratings.
 
     Raises:
         DataError: a file is missing or malformed; the message names file and line.
@@ -36,30 +46,50 @@ def read_recbole(path: Path, name: str | None = None) -> Interactions:
         ['b', 'a']
     """
     if path.is_dir():
-        present = sorted(path.glob("*.inter"))
+        present = sorted((*path.glob("*.inter"), *path.glob("*.inter.gz")))
         if len(present) != 1:
-            names = ", ".join(p.name for p in present) or "none"
+            names = files.listed(p.name for p in present)
             raise DataError(
                 f"{path}: expected one .inter file, found: {names}; give the path of the file"
             )
         path = present[0]
     header = _header(path)
-    wanted: dict[str, files.Kind] = {"user_id": "id", "item_id": "id"}
-    wanted |= {"rating": "float"} if "rating" in header else {}
-    wanted |= {"timestamp": "time"} if "timestamp" in header else {}
+    given = (columns or Columns()).given()
+    user, item = given.get("user", "user_id"), given.get("item", "item_id")
+    time = _time(path, header, given.get("time"))
+    rating = given.get("rating") or ("rating" if "rating" in header else None)
+    wanted: dict[str, files.Kind] = {user: "id", item: "id"}
+    wanted |= {rating: "float"} if rating else {}
+    wanted |= {time: "moment"} if time else {}
     table = files.read_delimited(path, delimiter="\t", columns=_typed(wanted, header, path))
-    columns = {field: table[header.get(field, field)] for field in wanted}
+    read = {field: table[header.get(field, field)] for field in wanted}
+    stem = path.name.removesuffix(".gz").removesuffix(".inter")
     return Interactions.from_columns(
-        columns["user_id"],
-        columns["item_id"],
-        time=columns.get("timestamp"),
-        rating=columns.get("rating"),
-        items=_texts(path.with_suffix(".item"), "item_id"),
-        users=_texts(path.with_suffix(".user"), "user_id"),
-        name=name or path.stem,
+        read[user],
+        read[item],
+        time=to_times(read[time], time, path) if time else None,
+        rating=read[rating] if rating else None,
+        items=_texts(files.find(path.parent, f"{stem}.item"), "item_id"),
+        users=_texts(files.find(path.parent, f"{stem}.user"), "user_id"),
+        name=name or stem,
         source=str(path),
-        time_unit="s" if "timestamp" in columns else "order",
+        time_unit="s" if time else "order",
     )
+
+
+def _time(path: Path, header: dict[str, str], given: str | None) -> str | None:
+    """Return the column of times; None for the order of the file."""
+    if given is not None:
+        return None if given == FILE_ORDER else given
+    if "timestamp" in header:
+        return "timestamp"
+    times = [name for name in header if is_time_name(name)]
+    if len(times) > 1:
+        raise DataError(
+            f"{path}: columns {files.listed(times)} may all be times; choose one with "
+            f"--data.time-column {times[0]}"
+        )
+    return times[0] if times else None
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -73,6 +103,10 @@ def _header(path: Path) -> dict[str, str]:
                 f"{path}: line 1: column {files.shown(column)} is not 'name:type' with a type of "
                 f"{', '.join(_TYPES)}; add the type to the header"
             )
+        if name in header:
+            raise DataError(
+                f"{path}: line 1: two columns are called {files.shown(name)}; rename one of them"
+            )
         header[name] = column.strip()
     return header
 
@@ -83,14 +117,16 @@ def _typed(
     missing = [name for name in wanted if name not in header]
     if missing:
         raise DataError(
-            f"{path}: line 1: no column {missing[0]!r}; columns: {', '.join(header)}; "
+            f"{path}: line 1: no column {missing[0]!r}; columns: {files.listed(header)}; "
             "correct the header"
         )
     return {header[name]: kind for name, kind in wanted.items()}
 
 
-def _texts(path: Path, key: Literal["item_id", "user_id"]) -> dict[str, dict[str, str]] | None:
-    if not path.is_file():
+def _texts(
+    path: Path | None, key: Literal["item_id", "user_id"]
+) -> dict[str, dict[str, str]] | None:
+    if path is None:
         return None
     header = _header(path)
     wanted: dict[str, files.Kind] = {key: "id"}
@@ -99,7 +135,9 @@ def _texts(path: Path, key: Literal["item_id", "user_id"]) -> dict[str, dict[str
     rows: dict[str, dict[str, str]] = {}
     fields = [name for name in header if name != key]
     columns = [table[header[name]].tolist() for name in fields]
-    for number, identity in enumerate(table[header[key]].tolist()):
+    ids = table[header[key]].astype(str)
+    _, kept = unique_rows(ids, table, path, key.removesuffix("_id"))
+    for number in kept.tolist():
         row = {}
         for name, column in zip(fields, columns, strict=True):
             text = column[number]
@@ -109,5 +147,5 @@ def _texts(path: Path, key: Literal["item_id", "user_id"]) -> dict[str, dict[str
         if "year" in row and "title" in row and not row["year"].isdigit():
             # RecBole takes the text in the last brackets for the year, whatever it is.
             row["title"], row["year"] = split_title(row["title"])
-        rows[str(identity)] = row
+        rows[str(ids[number])] = row
     return rows

@@ -123,8 +123,8 @@ def leave_one_out(
         user = int(np.flatnonzero(short)[0])
         raise DataError(
             f"{interactions.name}: {short.sum():,} of {len(counts):,} users have fewer than 3 "
-            f"interactions (user {ordered.user_ids[user]!s} has {counts[user]}); filter with "
-            "k_core or use short_users='drop'"
+            f"interactions (user {ordered.user_ids[user]!s} has {counts[user]}); drop them with "
+            "--data.short-users drop, or filter with --data.min-count 3 or more"
         )
     if short.all():
         raise DataError(
@@ -264,6 +264,7 @@ def order_ties(interactions: Interactions, tie: Tie, seed: int = 0) -> Interacti
         >>> order_ties(data, "item_desc").history(0).tolist()
         [1, 0]
     """
+    key: np.ndarray
     key: np.ndarray
     if tie == "row":
         key = interactions.row

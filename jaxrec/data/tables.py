@@ -1,15 +1,22 @@
-"""Read any CSV or Parquet file by a mapping of its columns."""
+"""Read any table by a mapping of its columns: text with a delimiter, Parquet or JSON records."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError, nearest
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import Interactions, ItemTable
+from jaxrec.data.layout import Layout, delimiter_of, find_layout, unnamed
+from jaxrec.data.parquet import read_columns
+from jaxrec.data.records import read_record_columns, record_names
+from jaxrec.data.times import is_time_name, to_times
+
+FILE_ORDER = "file-order"  # as a time column: the order of the file, whatever columns it has
+_SEVERAL = re.compile(r"\S+(?:[\s,;|]+\S+){2,}")  # three words or more
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,13 +26,18 @@ class Columns:
     Attributes:
         user: column of user IDs.
         item: column of item IDs.
-        time: column of times in seconds (Parquet timestamps are converted); None for file order.
+        time: column of times: numbers since 1970 in any unit, or dates. None reads the order of the
+            file, and rejects a table that has a column of times. "file-order" reads the order of
+            the file in any case.
         rating: column of ratings; None for no ratings.
-        delimiter: separator of fields in a CSV file.
-        item_table: CSV or Parquet file with item texts; None for no texts.
+        delimiter: separator of fields in a text file; "" finds it.
+        item_table: file with item texts, a table in any form; None for no texts.
         item_id: column of item IDs in `item_table`.
         item_fields: field name -> column in `item_table`; None takes every other column under its
             own name.
+
+    Raises:
+        ConfigError: `delimiter` is no separator.
 
     Example:
         >>> Columns(user="uid", item="sku", time="when").rating is None
@@ -36,14 +48,42 @@ class Columns:
     item: str = "item"
     time: str | None = None
     rating: str | None = None
-    delimiter: str = ","
+    delimiter: str = ""
     item_table: Path | None = None
     item_id: str = "item"
     item_fields: Mapping[str, str] | None = None
 
+    def __post_init__(self) -> None:
+        """Reject a delimiter that is none."""
+        try:
+            delimiter_of(self.delimiter)
+        except ValueError as error:
+            raise ConfigError(f"data.delimiter: {error}") from error
+
+    def given(self) -> dict[str, str]:
+        """Return the roles whose column was named: those that differ from the defaults."""
+        default = Columns()
+        roles = ("user", "item", "time", "rating", "delimiter")
+        values = {role: getattr(self, role) for role in roles}
+        return {role: v for role, v in values.items() if v and v != getattr(default, role)}
+
+    def only_for_tables(self, path: Path, layout: Layout) -> None:
+        """Reject named columns for a format that fixes their meaning.
+
+        Raises:
+            ConfigError: a column or a delimiter was named.
+        """
+        if given := self.given():
+            role, value = next(iter(given.items()))
+            option = f"--data.{role}" + ("" if role == "delimiter" else "-column")
+            raise ConfigError(
+                f"{path}: files of format {layout.format} have fixed columns; remove "
+                f"{option} {value}"
+            )
+
 
 def read_table(path: Path, columns: Columns | None = None, name: str | None = None) -> Interactions:
-    r"""Read a CSV file (quoted, with a header, optionally .gz) or a Parquet file.
+    r"""Read a table: text with a header (quoted as in CSV, optionally .gz), Parquet or JSON lines.
 
     Args:
         path: the file.
@@ -63,103 +103,130 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
         ['y', 'x']
     """
     columns = columns or Columns()
+    layout = table_layout(path, columns.delimiter, (columns.user, columns.item))
+    if layout.format == "json":
+        layout = dataclasses.replace(layout, names=tuple(record_names(path)))
+    unnamed(path, layout.names, (columns.user, columns.item))
+    time = time_column(path, layout.names, columns)
     kinds: dict[str, files.Kind] = {columns.user: "id", columns.item: "id"}
+    if columns.user == columns.item:
+        raise ConfigError(f"{path}: users and items are both read from column {columns.user!r}")
     if columns.rating:
         kinds[columns.rating] = "float"
-    if columns.time:
-        kinds[columns.time] = "time"
-    table = _read(path, kinds, columns.delimiter)
+    if time:
+        kinds[time] = "moment"
+    if len(kinds) < 2 + bool(columns.rating) + bool(time):
+        raise ConfigError(f"{path}: one column has two roles in {columns.given()}; name each once")
+    table = _read(path, layout, kinds)
+    _check_histories(path, table[columns.user], table[columns.item], columns.item)
     return Interactions.from_columns(
         table[columns.user],
         table[columns.item],
-        time=table[columns.time] if columns.time else None,
+        time=to_times(table[time], time, path) if time else None,
         rating=table[columns.rating] if columns.rating else None,
-        items=_items(columns) if columns.item_table else None,
+        items=read_item_table(columns) if columns.item_table else None,
         name=name or path.name.split(".")[0],
         source=str(path),
-        time_unit="s" if columns.time else "order",
+        time_unit="s" if time else "order",
     )
 
 
-def _items(columns: Columns) -> ItemTable:
-    path = Path(str(columns.item_table))
+def table_layout(path: Path, delimiter: str, wanted: tuple[str, ...]) -> Layout:
+    """Return the layout of a file that is read as a table, whatever its columns resemble."""
+    layout = find_layout(path, delimiter=delimiter_of(delimiter), wanted=wanted)
+    if layout.format == "amazon":
+        return dataclasses.replace(layout, format="json")
+    if layout.format in ("movielens-csv", "minionerec"):
+        return dataclasses.replace(layout, format="table")
+    if layout.is_table:
+        return layout
+    if layout.format in ("directory", "zip"):
+        raise DataError(f"{path}: a {layout.format} is no table; give the path of a file in it")
+    separator = delimiter_of(delimiter) or layout.delimiter
+    names = tuple(files.header(path, separator)) if len(separator) == 1 else ()
+    return Layout(format="table", delimiter=separator, names=names)
+
+
+def time_column(path: Path, names: tuple[str, ...], columns: Columns) -> str | None:
+    """Return the column of times to read, or None for the order of the file.
+
+    Raises:
+        DataError: no column was named, but the table has one: its order would be ignored.
+    """
+    if columns.time == FILE_ORDER:
+        return None
+    if columns.time:
+        return columns.time
+    taken = (columns.user, columns.item, columns.rating)
+    for name in names:
+        if name not in taken and is_time_name(name):
+            raise DataError(
+                f"{path}: column {name!r} looks like times, but no column of times is named; add "
+                f"--data.time-column {name}, or --data.time-column {FILE_ORDER} if the rows are in "
+                "time order"
+            )
+    return None
+
+
+def read_item_table(columns: Columns) -> ItemTable:
+    """Read the item table that the columns name, in any form of table.
+
+    Raises:
+        DataError: the file is malformed, has no column of item IDs, or has an item twice.
+    """
+    path = Path(str(columns.item_table)).expanduser()
+    layout = table_layout(path, "", (columns.item_id,))
+    names = record_names(path) if layout.format == "json" else layout.names
+    if columns.item_id not in names:
+        raise DataError(
+            f"{path}: line 1: no column {columns.item_id!r}; columns: {files.listed(names)}; name "
+            "the column of item IDs with --data.item-id-column"
+        )
     fields = columns.item_fields
     if fields is None:
-        fields = {n: n for n in _names(path, columns.delimiter) if n != columns.item_id}
+        fields = {n: n for n in names if n != columns.item_id and n}
     kinds: dict[str, files.Kind] = {columns.item_id: "id"}
     kinds |= dict.fromkeys(fields.values(), "text")
-    table = _read(path, kinds, columns.delimiter)
-    ids = table[columns.item_id].astype(str)
-    return ItemTable(ids, {field: table[column] for field, column in fields.items()})
+    table = _read(path, layout, kinds)
+    ids, rows = unique_rows(table[columns.item_id].astype(str), table, path, "item")
+    return ItemTable(ids, {field: table[column][rows] for field, column in fields.items()})
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
+def unique_rows(
+    ids: np.ndarray, table: Mapping[str, np.ndarray], path: Path, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct IDs of a table of texts, and the place of the row of each.
 
-
-def _names(path: Path, delimiter: str) -> list[str]:
-    if _is_parquet(path):
-        return list(_open_parquet(path).schema_arrow.names)
-    return files.header(path, delimiter)
-
-
-def _read(path: Path, kinds: Mapping[str, files.Kind], delimiter: str) -> dict[str, np.ndarray]:
-    if not _is_parquet(path):
-        return files.read_delimited(path, delimiter=delimiter, columns=kinds, quoted=True)
-    parquet = _open_parquet(path)
-    known = list(parquet.schema_arrow.names)
-    for name in kinds:
-        if name not in known:
+    Raises:
+        DataError: two rows have one ID and different texts.
+    """
+    rows: dict[str, int] = {}
+    for row, key in enumerate(ids.tolist()):
+        first = rows.setdefault(key, row)
+        if first != row and any(column[first] != column[row] for column in table.values()):
             raise DataError(
-                f"{path}: no column {name!r}{nearest(name, known)}; columns: {', '.join(known)}"
+                f"{path}: {what} {key!r} has two rows with different texts (rows {first + 1} and "
+                f"{row + 1}); keep one of them"
             )
-    table = parquet.read(columns=list(kinds))
-    bad = files.BadRows(path, unit="row")
-    result = {name: _column(table[name], name, kind, bad) for name, kind in kinds.items()}
-    bad.check()
-    return result
+    return np.array(list(rows), dtype=str), np.array(list(rows.values()), np.int64)
 
 
-def _open_parquet(path: Path) -> Any:
-    import pyarrow as pa
-    from pyarrow import parquet
+def _read(path: Path, layout: Layout, kinds: Mapping[str, files.Kind]) -> dict[str, np.ndarray]:
+    if layout.format == "parquet":
+        return read_columns(path, kinds)
+    if layout.format == "json":
+        return read_record_columns(path, kinds)
+    quoted = len(layout.delimiter) == 1
+    return files.read_delimited(path, delimiter=layout.delimiter, columns=kinds, quoted=quoted)
 
-    try:
-        return parquet.ParquetFile(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
+
+def _check_histories(path: Path, user: np.ndarray, item: np.ndarray, name: str) -> None:
+    """Reject a column whose cells are whole histories: one row a user, several items in a cell."""
+    if item.dtype.kind != "U" or len(np.unique(user)) < len(user):
+        return
+    several = sum(_SEVERAL.fullmatch(cell) is not None for cell in item.tolist())
+    if 2 * several > len(item):
         raise DataError(
-            f"{path}: not a readable Parquet file ({reason}); write it again"
-        ) from error
-
-
-def _column(column: Any, name: str, kind: files.Kind, bad: files.BadRows) -> np.ndarray:
-    """Return a Parquet column in the form of `read_delimited`; rows are counted from 1."""
-    import pyarrow as pa
-
-    if column.type == pa.null():
-        column = column.cast("string")
-    if kind == "text":
-        texts = column.to_pylist()
-        return np.array(["" if text is None else str(text) for text in texts], dtype=object)
-    for row in np.flatnonzero(column.is_null().to_numpy()).tolist():
-        bad.add(row + 1, f"{name} is empty")
-    if column.null_count:
-        return np.zeros(len(column))
-    if kind == "time" and pa.types.is_timestamp(column.type):
-        seconds = column.cast(pa.timestamp("ns", column.type.tz)).cast("int64").to_numpy()
-        return seconds // 10**9
-    if kind == "id" and pa.types.is_integer(column.type):
-        return column.to_numpy()
-    if kind != "id" and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        values = column.to_numpy()
-        for row in np.flatnonzero(~np.isfinite(values)).tolist():
-            bad.add(row + 1, f"{name} {values[row]} is not finite")
-        if bad.count:
-            return np.zeros(len(column))
-        return np.floor(values).astype(np.int64) if kind == "time" else values.astype(np.float64)
-    return files.convert(
-        list(map(str, column.to_pylist())), range(1, len(column) + 1), name, kind, bad
-    )
+            f"{path}: column {name!r} holds histories such as {files.shown(item[0])}; write one "
+            "row for each interaction, or one line 'user item1 item2' a user in a .txt file"
+        )

@@ -28,7 +28,7 @@ from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Unknown = Literal["refuse", "ignore"]
 
-_CODE = re.compile(r"<([A-Za-z]+)_(\d+)>|(\d+)")
+_CODE = re.compile(r"<([A-Za-z]{1,9})_(\d{1,9})>|(\d{1,9})")
 _SHOWN = 3  # items listed in a message; the rest are counted
 
 
@@ -74,9 +74,11 @@ def read(
     letters: list[str] = []
     for where, key, cells in entries:
         if key in seen:
-            raise DataError(f"{where}: item {key!r} is in the file twice; keep one of its IDs")
+            raise DataError(
+                f"{where}: item {files.shown(key)} is in the file twice; keep one of its IDs"
+            )
         seen.add(key)
-        codes = _codes(cells, letters, f"{where}: item {key!r}")
+        codes = _codes(cells, letters, f"{where}: item {files.shown(key)}")
         if key in number:
             rows[number[key]] = codes
         else:
@@ -118,6 +120,8 @@ def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
         entries = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno}: not valid JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # a number of many digits, or many brackets
+        raise DataError(f"{path}: not valid JSON ({error}); write the file again") from error
     if text.lstrip().startswith("["):
         entries = [_row(row, path) for row in entries]
     elif not text.lstrip().startswith("{"):
@@ -126,7 +130,10 @@ def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
         )
     for key, codes in entries:
         if not isinstance(codes, list):
-            raise DataError(f"{path}: item {key!r} has {codes!r}; expected a list of codes")
+            raise DataError(
+                f"{path}: item {files.shown(key)} has {files.shown(codes)}; expected a list of "
+                "codes"
+            )
         yield str(path), key, codes
 
 
@@ -135,7 +142,9 @@ def _row(row: Any, path: Path) -> tuple[str, list[str]]:
     is_object = isinstance(row, list) and all(isinstance(pair, tuple) for pair in row)
     cells = dict(row) if is_object else {}
     if not isinstance(cells.get("item"), str) or not isinstance(cells.get("id"), str):
-        raise DataError(f'{path}: expected rows {{"item": ..., "id": "<a_3><b_7>"}}, got {row!r}')
+        raise DataError(
+            f'{path}: expected rows {{"item": ..., "id": "<a_3><b_7>"}}, got {files.shown(row)}'
+        )
     return cells["item"], _apart(cells["id"])
 
 
@@ -147,10 +156,11 @@ def _apart(whole: str) -> list[str]:
 def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any]]]:
     """Yield (where, item, codes) for each row below the header."""
     reader = csv.reader(io.StringIO(text), delimiter="\t" if tabs else ",")
-    header = next(reader, [])
+    rows = _csv_rows(reader, path)
+    header = next(rows, [])
     if len(header) < 2:
         raise DataError(f"{path}: line 1: expected a header with an item and a code column")
-    for row in reader:
+    for row in rows:
         where = f"{path}: line {reader.line_num}"
         if not any(row):
             continue
@@ -166,13 +176,20 @@ def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any
         yield where, key, cells
 
 
+def _csv_rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: {error}; correct the file") from error
+
+
 def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
     """Return the codes of one ID; `letters` collects the letters of each level, shared by all."""
     codes = []
     for level, cell in enumerate(cells):
         match = None if isinstance(cell, bool) else _CODE.fullmatch(str(cell).strip())
         if match is None:
-            raise DataError(f"{where}: {cell!r} is not a code; write 12 or '<a_12>'")
+            raise DataError(f"{where}: {files.shown(cell)} is not a code; write 12 or '<a_12>'")
         letter = match[1] or ""
         if level == len(letters):
             letters.append(letter)
@@ -189,5 +206,5 @@ def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
 
 def _some(keys: list[str]) -> str:
     """Return the number of keys with the first few of them."""
-    shown = ", ".join(map(repr, keys[:_SHOWN]))
+    shown = ", ".join(map(files.shown, keys[:_SHOWN]))
     return f"{len(keys)} ({shown}{', ...' if len(keys) > _SHOWN else ''})"

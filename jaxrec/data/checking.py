@@ -1,0 +1,158 @@
+"""Say beforehand what a file is, how it would be read, and what training would refuse."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from jaxrec.core import JaxrecError
+from jaxrec.data.dataset import DataConfig, Dataset, columns_of, prepare_dataset, read_interactions
+from jaxrec.data.description import describe
+from jaxrec.data.interactions import Interactions
+from jaxrec.data.layout import Layout, delimiter_of, find_layout
+from jaxrec.data.loading import DATASETS
+from jaxrec.data.records import record_names
+from jaxrec.data.tables import Columns, time_column
+
+_DELIMITERS = {"\t": "tab", " ": "space"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Check:
+    """What `check` found.
+
+    Attributes:
+      facts: format, delimiter, columns with their roles, and the figures of `describe`; only what
+        could be read.
+      problems: errors that training would end with, each with its fix.
+      advice: what training accepts, and a user may want to change.
+      error: the first error; None if training would accept the data.
+    """
+
+    facts: dict[str, Any]
+    problems: tuple[str, ...]
+    advice: tuple[str, ...]
+    error: JaxrecError | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as one JSON-able object, with "accepted" and "problems"."""
+        return {
+            "accepted": self.error is None,
+            **self.facts,
+            "problems": list(self.problems),
+            "advice": list(self.advice),
+        }
+
+
+def check(config: DataConfig) -> Check:
+    r"""Read the data of a config as training would, and collect what is found and what is wrong.
+
+    Args:
+      config: the data settings of a run; its name may be a path.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "log.csv"
+      >>> _ = path.write_text("user;item;timestamp\nu;a;1\nu;b;2\n")
+      >>> found = check(DataConfig(name=str(path)))
+      >>> found.facts["delimiter"], found.error is None
+      (';', False)
+      >>> found = check(DataConfig(name=str(path), time_column="timestamp", min_count=0))
+      >>> found.problems[0].partition(": ")[2]
+      '1 of 1 users have fewer than 3 interactions (user u has 2); drop them with \
+--data.short-users drop, or filter with --data.min-count 3 or more'
+    """
+    facts: dict[str, Any] = {"name": config.name}
+    try:
+        facts |= _layout_facts(config)
+        data = read_interactions(config)
+    except JaxrecError as error:
+        return Check(facts=facts, problems=(str(error),), advice=(), error=error)
+    facts |= describe(data)
+    facts |= {"min_count": config.min_count, "short_users": facts["users_with_fewer_than_3"]}
+    try:
+        dataset = prepare_dataset(data, config)
+    except JaxrecError as error:
+        return Check(facts=facts, problems=(str(error),), advice=_advice(facts), error=error)
+    facts |= _training_facts(dataset)
+    return Check(facts=facts, problems=(), advice=_advice(facts), error=None)
+
+
+def verdict(data: Interactions, config: DataConfig) -> str:
+    """Say in one line whether training would accept interactions with these settings.
+
+    Example:
+      >>> data = Interactions.from_columns(user=["u", "u"], item=["a", "b"])
+      >>> verdict(data, DataConfig(min_count=2))
+      'training with --data.min-count 2: refused: nothing left after 2-core of 'interactions' \
+(2 interactions, 1 users, 2 items); lower k with --data.min-count; 0 is no filter'
+    """
+    start = f"training with --data.min-count {config.min_count}"
+    try:
+        dataset = prepare_dataset(data, config)
+    except JaxrecError as error:
+        return f"{start}: refused: {error}"
+    return f"{start}: accepted, {dataset.num_users:,} users and {dataset.num_items:,} items"
+
+
+def _layout_facts(config: DataConfig) -> dict[str, Any]:
+    """Return format, delimiter and columns of the file; nothing for a data set of a known name."""
+    path = Path(config.from_file or config.name).expanduser()
+    if not config.from_file and (config.name in DATASETS or not path.exists()):
+        return {}
+    columns = columns_of(config)
+    layout = find_layout(
+        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
+    )
+    if layout.format == "json":
+        layout = dataclasses.replace(layout, names=tuple(record_names(path)))
+    facts: dict[str, Any] = {"file": str(path), "format": layout.format}
+    if layout.delimiter:
+        facts["delimiter"] = _DELIMITERS.get(layout.delimiter, layout.delimiter)
+    if layout.names:
+        facts["columns"] = _roles(path, layout, columns)
+    return facts
+
+
+def _roles(path: Path, layout: Layout, columns: Columns) -> dict[str, str]:
+    """Return the role of each column of a file."""
+    named = {columns.user: "user", columns.item: "item"}
+    if layout.is_table:
+        try:
+            time = time_column(path, layout.names, columns)
+        except JaxrecError:  # a column that looks like times and is not named; read_table says so
+            time = None
+        named |= {name: role for name, role in ((time, "time"), (columns.rating, "rating")) if name}
+        return {name: named.get(name, "not read") for name in layout.names}
+    fixed = {
+        "user_id": "user", "userId": "user", "reviewerID": "user", "item_id": "item",
+        "movieId": "item", "parent_asin": "item", "asin": "item", "rating": "rating",
+        "overall": "rating", "timestamp": "time", "unixReviewTime": "time", "time": "time",
+        "history_item_id": "history",
+    }  # fmt: skip
+    return {name: fixed.get(name, "not read") for name in layout.names}
+
+
+def _training_facts(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "training_users": dataset.num_users,
+        "training_items": dataset.num_items,
+        "training_interactions": len(dataset.interactions),
+        "dropped_users": dataset.split.dropped_users,
+    }
+
+
+def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
+    advice = []
+    if count := facts["duplicate_rows"]:
+        advice.append(
+            f"{count:,} rows equal another one in user, item, rating and time; "
+            "--data.drop-repeats duplicates drops them"
+        )
+    if count := facts["users_with_repeated_target"]:
+        advice.append(
+            f"{count:,} users have a target that they had before, which a list without seen items "
+            "cannot hit; --data.drop-repeats repeats keeps first interactions only"
+        )
+    if count := facts["users_with_fewer_than_3"]:
+        advice.append(f"{count:,} users have fewer than 3 interactions and cannot be evaluated")
+    return tuple(advice)

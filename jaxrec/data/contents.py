@@ -1,0 +1,110 @@
+"""The bytes of a file of the user's: plain or gzipped, never more than a limit, decoded as UTF-8.
+
+A packed file may be much larger than it looks: 10 MB of gzip can hold 10 GB. What a file may unpack
+to is limited by its own size, and a file that is no regular file is rejected before it is read.
+"""
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+
+from jaxrec.core import DataError, check_file, show_bytes
+
+FREE_BYTES = 1 << 26  # what every packed file may unpack to, however small it is
+MOST_RATIO = 200  # larger ones may unpack to this multiple of their size; tables reach about 20
+MOST_BYTES = 1 << 35  # and to no more than this
+_BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
+
+
+def unpack_limit(size: int) -> int:
+    """Return the number of bytes that a packed file of `size` bytes may unpack to.
+
+    Example:
+        >>> unpack_limit(1_000) == FREE_BYTES, unpack_limit(10**6)
+        (True, 200000000)
+    """
+    return min(max(FREE_BYTES, MOST_RATIO * size), MOST_BYTES)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the contents of a file, decompressed if it is gzipped.
+
+    Raises:
+        DataError: the file is missing, no regular file, unreadable, truncated or corrupted, or it
+            unpacks to more than `unpack_limit` allows.
+    """
+    raw = _raw(path)
+    if raw[:2] != _GZIP:
+        return raw
+    limit = unpack_limit(len(raw))
+    parts, total = [], 0
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
+            while block := packed.read(_BLOCK):
+                total += len(block)
+                if total > limit:
+                    raise DataError(
+                        f"{path}: {show_bytes(len(raw))} of gzip unpack to more than "
+                        f"{show_bytes(limit)}; unpack the file yourself if that is right"
+                    )
+                parts.append(block)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{path}: corrupted gzip file ({error}); download it again") from error
+    return b"".join(parts)
+
+
+def read_head(path: Path, count: int = 1 << 16) -> bytes:
+    """Return the first `count` bytes of a file, decompressed if it is gzipped.
+
+    Of a damaged gzip file it returns what comes before the damage; reading it whole reports that.
+
+    Raises:
+        DataError: the file is missing, no regular file or unreadable.
+    """
+    raw = _raw(path, count)
+    if raw[:2] != _GZIP:
+        return raw
+    try:
+        return zlib.decompressobj(wbits=31).decompress(raw, count)
+    except zlib.error:
+        return b""
+
+
+def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
+    """Decode `raw` as UTF-8, or as Latin-1 if it is not UTF-8 and `latin` is True.
+
+    Raises:
+        DataError: the bytes are not UTF-8 and `latin` is False, or they hold a NUL; the message
+            names the line.
+    """
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path}: the file is UTF-16; convert it to UTF-8")
+    nul = raw.find(b"\0")
+    if nul >= 0:
+        line = raw.count(b"\n", 0, nul) + 1
+        raise DataError(
+            f"{path}: line {line}: a NUL character; remove it, or convert the file to UTF-8 text"
+        )
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if latin:
+            return raw.decode("latin-1")
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}: line {line}: byte {raw[error.start]:#04x} is not UTF-8; "
+            "convert the file to UTF-8"
+        ) from error
+
+
+def _raw(path: Path, count: int = -1) -> bytes:
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
