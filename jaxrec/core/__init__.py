@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
+        check_regular as check_regular,
         read_json as read_json,
         to_json as to_json,
         to_json_rows as to_json_rows,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         write_text as write_text,
     )
     from jaxrec.core.flops import peak_flops as peak_flops, product_flops as product_flops
+    from jaxrec.core.hints import mismatch as mismatch
     from jaxrec.core.lock import locked as locked
     from jaxrec.core.memory import keep_memory as keep_memory
     from jaxrec.core.mesh import (

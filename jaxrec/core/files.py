@@ -1,12 +1,15 @@
 """Files that are written whole or not at all, even if the process is killed, and JSON helpers."""
 
+import contextlib
 import json
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
 from jaxrec.core.errors import DataError, ResourceError
+from jaxrec.core.hints import mismatch
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -17,22 +20,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # The kernel applies the umask, which cannot be read without changing it for all threads.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the mode that a plain open would give.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise ResourceError(
             f"cannot write {path}: {reason}; free space or choose another directory"
@@ -40,7 +40,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all.
+    r"""Write `text` as UTF-8, whole or not at all.
+
+    Half a surrogate pair, which UTF-8 cannot express, is written as in JSON: `\ud800`.
 
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
@@ -52,30 +54,74 @@ def write_text(path: Path, text: str) -> None:
       >>> path.read_text()
       'done'
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def check_regular(path: Path) -> None:
+    """Reject what is no plain file: reading a pipe or a device may never end.
+
+    A path that does not exist passes: opening it says so.
 
     Raises:
-      DataError: the file is missing or damaged.
+      DataError: a pipe, a device, a socket or a directory.
+
+    Example:
+      >>> check_regular(Path("/dev/zero"))
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: /dev/zero is a device, not a file; give a plain file
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFIFO: "pipe", stat.S_IFDIR: "directory", stat.S_IFSOCK: "socket"}
+    kind = kinds.get(stat.S_IFMT(mode), "device")
+    raise DataError(f"{path} is a {kind}, not a file; give a plain file")
+
+
+def read_json(
+    path: Path,
+    expected: Any = Any,
+    *,
+    missing: str = "was the run interrupted before it was written?",
+    fix: str = "restore it or start over",
+) -> Any:
+    """Read a JSON file and check what it holds.
+
+    Args:
+      path: the file.
+      expected: the type of its content, as `mismatch` takes it; a `TypedDict` names the keys that a
+        reader needs.
+      missing: ends the message about a file that does not exist.
+      fix: ends the message about a damaged file.
+
+    Raises:
+      DataError: the file is missing, is no plain file, is damaged, or holds something else.
 
     Example:
       >>> import tempfile
       >>> path = Path(tempfile.mkdtemp()) / "settings.json"
       >>> write_text(path, to_json({"steps": 10}))
-      >>> read_json(path)
+      >>> read_json(path, dict[str, int])
       {'steps': 10}
+      >>> read_json(path, dict[str, str])  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: ...settings.json: 'steps' must be str, got 10; ...
     """
+    check_regular(path)
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} is missing; was the run interrupted before it was written?"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); restore it or start over") from error
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{path} is missing; {missing}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); {fix}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}); {fix}") from error
+    if problem := mismatch(value, expected, ""):
+        raise DataError(f"{path}: {problem}; {fix}")
+    return value
 
 
 def to_json(value: Any) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         is_run as is_run,
         load_codes as load_codes,
         load_run as load_run,
+        read_training as read_training,
         write_summary as write_summary,
     )
     from jaxrec.runs.domains import (

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import jax
 
@@ -40,6 +40,29 @@ class DescribedData(Protocol):
         """Return JSON-able facts, among them a "fingerprint" of the data."""
 
 
+class _Data(TypedDict):
+    fingerprint: str
+
+
+class _Begun(TypedDict):
+    """What `check_run` reads of a run's `env.json`."""
+
+    data: _Data
+    files: NotRequired[dict[str, str]]
+
+
+class _Settings(TypedDict):
+    """What is read of a `config.json` before the class of its settings is known."""
+
+    system: NotRequired[str]
+
+
+class TrainFacts(TypedDict):
+    """What other commands read of a run's `train.json`."""
+
+    seconds: float
+
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -63,7 +86,7 @@ def is_run(directory: Path) -> bool:
         # Whoever reads the run reports the damage.
         return True
     # A checkpoint of Hugging Face has a config.json too, which names the type of its model.
-    return "model_type" not in settings
+    return not isinstance(settings, dict) or "model_type" not in settings
 
 
 def create_run(
@@ -144,7 +167,7 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             f"{directory} holds a run with other settings ({'; '.join(changed[:3])}); "
             "give the same settings to resume it, or another --run-dir"
         )
-    begun = read_json(directory / "env.json")
+    begun = read_json(directory / "env.json", _Begun)
     then = begun["data"]["fingerprint"]
     now = str(dataset.describe()["fingerprint"])
     if then != now:
@@ -199,8 +222,25 @@ def load_run(directory: Path) -> Any:
             f"{directory} is no run directory (it has no config.json); "
             "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
         )
-    name, settings = current(read_json(path))
-    return from_dict(config_class(name), settings, "")
+    name, settings = current(read_json(path, _Settings))
+    try:
+        return from_dict(config_class(name), settings, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def read_training(directory: Path) -> TrainFacts:
+    """Read the `train.json` of a run: how its training ended.
+
+    Raises:
+      DataError: not trained to the end yet, or damaged.
+
+    Example:
+      >>> read_training(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: nowhere/train.json is missing; ...
+    """
+    return read_json(directory / "train.json", TrainFacts)
 
 
 def load_codes(directory: Path) -> ItemCodes:

@@ -3,14 +3,27 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from jaxrec.core import DataError, read_json
+from jaxrec.core import DataError, mismatch, read_json
 from jaxrec.data import DATASETS
 from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
 from jaxrec.ids import opened
 from jaxrec.runs.directory import load_codes
 from jaxrec.train import read_metrics
+
+
+class _Measurement(TypedDict):
+    metrics: dict[str, Any]
+
+
+class _Report(TypedDict):
+    """What every report reads of an `eval.json`."""
+
+    rows: dict[str, _Measurement]
+    comparisons: list[dict[str, Any]]
+    protocol: dict[str, Any]
+    samples: NotRequired[list[dict[str, Any]]]
 
 
 def read_parts(
@@ -35,6 +48,11 @@ def read_parts(
                 f"{directory / 'eval.json'} lacks {', '.join(lacking)}; "
                 f"write it again: jaxrec eval {directory}"
             )
+        if problem := mismatch(report, _Report, ""):
+            raise DataError(
+                f"{directory / 'eval.json'} is damaged ({problem}); write it again: "
+                f"jaxrec eval {directory}"
+            )
     has_codes = facts.has_ids and (directory / "ids" / "codes.npz").exists()
     codes = opened(load_codes(directory)) if has_codes else None
     settings = dataclasses.asdict(config)
@@ -54,5 +72,5 @@ def read_parts(
     )
 
 
-def _read(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
+def _read(path: Path) -> dict[str, Any] | None:
+    return read_json(path, dict[str, Any]) if path.exists() else None

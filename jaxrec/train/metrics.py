@@ -2,9 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from jaxrec.core import ResourceError, is_writer, write_text
+from jaxrec.core import DataError, ResourceError, check_regular, is_writer, mismatch, write_text
+
+
+class _Row(TypedDict):
+    step: int
 
 
 class MetricWriter:
@@ -64,6 +68,9 @@ class MetricWriter:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     r"""Read the rows of a `metrics.jsonl`; an incomplete last line, left by a kill, is ignored.
 
+    Raises:
+      DataError: another line is damaged.
+
     Example:
       >>> import pathlib, tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
@@ -74,10 +81,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text().splitlines():
+    check_regular(path)
+    lines, rows = path.read_bytes().splitlines(), []
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):
+                break
+            raise DataError(
+                f"{path}: line {number} is not valid JSON ({error}); restore or remove it"
+            ) from error
+        if problem := mismatch(row, _Row, ""):
+            raise DataError(f"{path}: line {number}: {problem}; restore or remove it")
+        rows.append(row)
     return rows

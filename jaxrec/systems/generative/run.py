@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, is_writer, read_json, write_text
+from jaxrec.core import ConfigError, is_writer, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
@@ -29,6 +29,7 @@ from jaxrec.runs import (
     measure_baseline,
     protocol_of,
     read_parts,
+    read_training,
     write_summary,
 )
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
@@ -86,7 +87,7 @@ def evaluate(config: Config, directory: Path, *, baselines: bool) -> dict[str, A
     check_run(config, dataset, directory)
     codes = load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
-    trained = read_json(directory / "train.json")
+    trained = read_training(directory)
     # First, because it fails at once where an encoder at hand cannot be used.
     encoders = (
         text_encoders.compare(config, dataset, codes, directory)
@@ -135,7 +136,7 @@ def rank(config: Config, directory: Path) -> Measured:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
-    seconds = read_json(directory / "train.json")["seconds"]
+    seconds = read_training(directory)["seconds"]
     return measure_model(recommender, config, dataset, seconds)[0]
 
 

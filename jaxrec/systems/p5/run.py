@@ -25,7 +25,6 @@ from jaxrec.core import (
     is_writer,
     make_mesh,
     on_writer,
-    read_json,
 )
 from jaxrec.data import (
     Dataset,
@@ -58,6 +57,7 @@ from jaxrec.runs import (
     load_codes,
     protocol_of,
     read_parts,
+    read_training,
     write_summary,
 )
 from jaxrec.systems.p5 import serving, tables
@@ -262,7 +262,7 @@ def load(config: P5Config, directory: Path) -> Tested:
         tasks=parts.tasks,
         prompted=prompted.with_params(prompted.join(params)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        seconds=read_json(directory / "train.json")["seconds"],
+        seconds=read_training(directory)["seconds"],
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxrec.baselines import sequential
-from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh, read_json
+from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import Dataset, load_dataset, training_source
 from jaxrec.eval import RunParts, SystemFacts, average, evaluate as evaluate_users
 from jaxrec.runs import (
@@ -37,6 +37,7 @@ from jaxrec.runs import (
     rank_by_scores,
     ranking_batches,
     read_parts,
+    read_training,
     recommend_by_scores,
     table_lines,
     write_summary,
@@ -169,7 +170,7 @@ def _load(config: SasrecRunConfig, directory: Path) -> _Trained:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     # Read first, because fitting would train a run that is not trained yet.
-    seconds = read_json(directory / "train.json")["seconds"]
+    seconds = read_training(directory)["seconds"]
     result, score = _fit(config, dataset, directory)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return _Trained(dataset=dataset, score=score, parameters=parameters, seconds=seconds)

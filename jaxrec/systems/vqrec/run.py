@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines import Objective, matched, sequential, take_codes
-from jaxrec.core import read_json
 from jaxrec.data import load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes, pq
@@ -48,6 +47,7 @@ from jaxrec.runs import (
     protocol_of,
     rank_by_scores,
     read_parts,
+    read_training,
     recommend_by_scores,
     write_summary,
 )
@@ -280,7 +280,7 @@ def recommend(config: VqRecConfig, directory: Path, request: RecommendRequest) -
     """
     source, target = _domains(config, directory)
     # Read first, because fitting would train a run that is not trained yet.
-    read_json(directory / "train.json")
+    read_training(directory)
     _, score = fit(config, source, target, directory)
     return recommend_by_scores(score, target.parts[0], request)
 
@@ -292,7 +292,7 @@ def report(config: VqRecConfig, directory: Path) -> RunParts:
 
 def _rank(config: VqRecConfig, directory: Path, source: Domain | None, target: Domain) -> Measured:
     """Measure the lists of a trained run, given its domains."""
-    trained = read_json(directory / "train.json")
+    trained = read_training(directory)
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return rank_by_scores(score, config, target.parts[0], size, trained["seconds"])
