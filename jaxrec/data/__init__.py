@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         read_prepared as read_prepared,
     )
     from jaxrec.data.tokenizers import (
+        has_tokenizer as has_tokenizer,
         load_tokenizer as load_tokenizer,
         save_tokenizer as save_tokenizer,
         train_bpe as train_bpe,

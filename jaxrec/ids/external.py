@@ -22,13 +22,17 @@ from typing import Any, Literal, get_args
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
-from jaxrec.ids.codes import ItemCodes
+from jaxrec.ids.codes import ItemCodes, level_sizes
 from jaxrec.ids.lengths import pad_rows
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Unknown = Literal["refuse", "ignore"]
 
 _CODE = re.compile(r"<([A-Za-z]+)_(\d+)>|(\d+)")
+# A level with more codes than this, and than this many for each item, has a table too large for any
+# machine, nearly all of whose rows no item uses.
+_MOST_CODES, _CODES_PER_ITEM = 1 << 24, 16
+_DIGITS = 40  # Python refuses to convert thousands of digits
 _SHOWN = 3  # items listed in a message; the rest are counted
 
 
@@ -60,6 +64,8 @@ def read(
       [[0, 2], [1, 3]]
     """
     path = Path(path)
+    if sizes is not None:
+        sizes = level_sizes(len(sizes), sizes)
     if unknown not in get_args(Unknown):
         raise ConfigError(f"unknown={unknown!r}; choices: {', '.join(get_args(Unknown))}")
     kind = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:]
@@ -72,11 +78,12 @@ def read(
     seen: set[str] = set()
     strangers = []
     letters: list[str] = []
+    most = max(_MOST_CODES, _CODES_PER_ITEM * len(item_ids))
     for where, key, cells in entries:
         if key in seen:
             raise DataError(f"{where}: item {key!r} is in the file twice; keep one of its IDs")
         seen.add(key)
-        codes = _codes(cells, letters, f"{where}: item {key!r}")
+        codes = _codes(cells, letters, f"{where}: item {key!r}", most)
         if key in number:
             rows[number[key]] = codes
         else:
@@ -118,6 +125,8 @@ def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
         entries = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno}: not valid JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise DataError(f"{path}: not valid JSON ({error})") from error
     if text.lstrip().startswith("["):
         entries = [_row(row, path) for row in entries]
     elif not text.lstrip().startswith("{"):
@@ -126,7 +135,7 @@ def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
         )
     for key, codes in entries:
         if not isinstance(codes, list):
-            raise DataError(f"{path}: item {key!r} has {codes!r}; expected a list of codes")
+            raise DataError(f"{path}: item {key!r} has {codes!r:.60}; expected a list of codes")
         yield str(path), key, codes
 
 
@@ -135,7 +144,9 @@ def _row(row: Any, path: Path) -> tuple[str, list[str]]:
     is_object = isinstance(row, list) and all(isinstance(pair, tuple) for pair in row)
     cells = dict(row) if is_object else {}
     if not isinstance(cells.get("item"), str) or not isinstance(cells.get("id"), str):
-        raise DataError(f'{path}: expected rows {{"item": ..., "id": "<a_3><b_7>"}}, got {row!r}')
+        raise DataError(
+            f'{path}: expected rows {{"item": ..., "id": "<a_3><b_7>"}}, got {row!r:.60}'
+        )
     return cells["item"], _apart(cells["id"])
 
 
@@ -146,12 +157,12 @@ def _apart(whole: str) -> list[str]:
 
 def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any]]]:
     """Yield (where, item, codes) for each row below the header."""
-    reader = csv.reader(io.StringIO(text), delimiter="\t" if tabs else ",")
-    header = next(reader, [])
+    reader = _rows(csv.reader(io.StringIO(text), delimiter="\t" if tabs else ","), path)
+    _, header = next(reader, (1, []))
     if len(header) < 2:
         raise DataError(f"{path}: line 1: expected a header with an item and a code column")
-    for row in reader:
-        where = f"{path}: line {reader.line_num}"
+    for line, row in reader:
+        where = f"{path}: line {line}"
         if not any(row):
             continue
         if len(row) > len(header):
@@ -166,13 +177,29 @@ def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any
         yield where, key, cells
 
 
-def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
-    """Return the codes of one ID; `letters` collects the letters of each level, shared by all."""
+def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file with the numbers of their lines."""
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:  # a cell of more than 131,072 characters, such as an open quote
+        raise DataError(f"{path}: line {reader.line_num}: not valid CSV ({error})") from error
+
+
+def _codes(cells: list[Any], letters: list[str], where: str, most: int) -> list[int]:
+    """Return the codes of one ID.
+
+    Args:
+      cells: its codes as the file writes them.
+      letters: collects the letters of each level, which all IDs share.
+      where: file, line and item, to begin error messages.
+      most: number above all codes.
+    """
     codes = []
     for level, cell in enumerate(cells):
         match = None if isinstance(cell, bool) else _CODE.fullmatch(str(cell).strip())
         if match is None:
-            raise DataError(f"{where}: {cell!r} is not a code; write 12 or '<a_12>'")
+            raise DataError(f"{where}: {cell!r:.60} is not a code; write 12 or '<a_12>'")
         letter = match[1] or ""
         if level == len(letters):
             letters.append(letter)
@@ -181,7 +208,14 @@ def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
                 f"{where}: code {cell!r} at level {level}, but earlier IDs have "
                 f"{f'<{letters[level]}_...>' if letters[level] else 'bare numbers'} there"
             )
-        codes.append(int(match[2] or match[3]))
+        digits = match[2] or match[3]
+        if len(digits) > _DIGITS or int(digits) >= most:
+            raise DataError(
+                f"{where}: code {cell!r:.40} at level {level}, but codes must lie below {most:,}, "
+                "because each needs a row of the model's table; number the codes of each level "
+                "from 0 (a hash or a product number is no code)"
+            )
+        codes.append(int(digits))
     if not codes:
         raise DataError(f"{where}: there are no codes; an ID needs at least one")
     return codes

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from jaxrec.models.spec import (
         Kind as Kind,
         ModelSpec as ModelSpec,
+        check_finite as check_finite,
         init_function as init_function,
     )
     from jaxrec.models.stack import MemoryBlock as MemoryBlock, Stack as Stack
