@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         load_codes as load_codes,
         load_run as load_run,
         read_training as read_training,
+        run_identity as run_identity,
         write_summary as write_summary,
     )
     from jaxrec.runs.domains import (

@@ -6,6 +6,7 @@ result.json  test.npz  report.html
 
 import dataclasses
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -65,6 +66,9 @@ class TrainFacts(TypedDict):
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
+
+# Settings that the meaning of a model's parameters depends on.
+_SHAPE = ("architecture", "model", "tune", "user_tokens")
 
 # File of a run's lists for the test users and their metrics; see `Measured`.
 TEST_FILE = "test.npz"
@@ -183,6 +187,37 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
                 f"{directory / name} {state} since the run began; restore it, or give another "
                 "--run-dir"
             )
+
+
+def run_identity(directory: Path) -> dict[str, str]:
+    """Return hashes of what the parameters of a run depend on: data, item IDs and model settings.
+
+    Its checkpoints hold them, so that those of another run are refused; see `Start.run`.
+
+    Args:
+      directory: of the run; {} if it holds none.
+
+    Raises:
+      DataError: `config.json` or `env.json` is damaged.
+
+    Example:
+      >>> run_identity(Path("nowhere"))
+      {}
+    """
+    if not is_run(directory):
+        return {}
+    begun = read_json(directory / "env.json", _Begun)
+    settings = read_json(directory / "config.json", dict[str, Any])
+    shape = {name: settings[name] for name in _SHAPE if name in settings}
+    return {
+        "data": begun["data"]["fingerprint"],
+        "item IDs": _digest(begun.get("files", {})),
+        "model settings": _digest(shape),
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _checksums(directory: Path) -> dict[str, str]:

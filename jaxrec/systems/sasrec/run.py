@@ -39,11 +39,12 @@ from jaxrec.runs import (
     read_parts,
     read_training,
     recommend_by_scores,
+    run_identity,
     table_lines,
     write_summary,
 )
 from jaxrec.systems.sasrec.config import SasrecRunConfig
-from jaxrec.train import FitResult, Validation, check_batch
+from jaxrec.train import FitResult, Start, Validation, check_batch
 
 CONFIG = SasrecRunConfig
 FACTS = SystemFacts(
@@ -95,7 +96,8 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
 
     source = training_source(dataset, directory / "data")
     validation = Validation(validate, METRIC)
-    result = sequential.fit_sequential(model, source, items, validation, directory)
+    begin = Start(run=run_identity(directory))
+    result = sequential.fit_sequential(model, source, items, validation, directory, start=begin)
     return result, functools.partial(score, result.params)
 
 
