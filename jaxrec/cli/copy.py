@@ -8,7 +8,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.configs import describe_config, find_config
-from jaxrec.core import ConfigError, write_text
+from jaxrec.core import ConfigError, quoted, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,4 +43,4 @@ def run(arguments: list[str]) -> None:
         raise ConfigError(f"{target} exists already; give another name, or remove it first")
     write_text(target, source.read_text())
     print(f"copied {source} to {target}")
-    print(f"next: edit it, then jaxrec {describe_config(target)[1][0]} {target}")
+    print(f"next: edit it, then jaxrec {describe_config(target)[1][0]} {quoted(target)}")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core import to_json, write_text
+from jaxrec.core import quoted, to_json, write_text
 from jaxrec.runs import WARNING, is_quick, load_run, marked, offered
 
 # Facts that a row may have, and how they are written.
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> None:
     show(report)
     if is_quick(directory):
         print(WARNING)
-    print(f"next: jaxrec report {directory}")
+    print(f"next: jaxrec report {quoted(directory)}")
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.core import printable, quoted
 from jaxrec.runs import Recommendations, RecommendRequest, load_run, offered
 
 # Newest items of the history that are printed.
@@ -36,7 +37,7 @@ def run(arguments: list[str]) -> None:
     request = RecommendRequest(options.user, options.top, options.include_seen)
     config = load_run(options.run)
     show(offered(config, "recommend")(config, options.run, request), options.top)
-    print(f"next: jaxrec report {options.run}")
+    print(f"next: jaxrec report {quoted(options.run)}")
 
 
 def show(answer: Recommendations, top: int) -> None:
@@ -47,9 +48,11 @@ def show(answer: Recommendations, top: int) -> None:
       top: number of items that were asked for.
     """
     history = answer.history
-    print(f"user {answer.user}, last {min(_SHOWN, len(history))} of {len(history)} items:")
+    print(
+        f"user {printable(answer.user)}, last {min(_SHOWN, len(history))} of {len(history)} items:"
+    )
     for title in history[-_SHOWN:]:
-        print(f"  {title}")
+        print(f"  {printable(title)}")
     print(f"top {top}, with the {answer.score}:")
     for place, row in enumerate(answer.items, 1):
-        print(f"  {place:2}. {row.title:<48} {row.score:8.3f}  {row.code}".rstrip())
+        print(f"  {place:2}. {printable(row.title):<48} {row.score:8.3f}  {row.code}".rstrip())

@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
-from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints
+from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints, quoted
 from jaxrec.runs import WARNING, Options, marked, system_of
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
@@ -56,11 +55,12 @@ def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
     if dry:
         # With all settings that were given, because other settings make another run.
         again = [word for word in arguments if word != DRY]
-        print(f"nothing written; next: jaxrec train {shlex.join(again)}")
+        print(f"nothing written; next: jaxrec train {' '.join(map(quoted, again))}")
         return
     if quick:
         print(WARNING)
     # A system without `evaluate` is measured by `jaxrec compare` alone.
     measured = hasattr(system_of(config), "evaluate")
     word = next(word for word in arguments if word not in FLAGS)
-    print(f"next: jaxrec eval {directory}" if measured else f"next: jaxrec compare {word}")
+    command = f"eval {quoted(directory)}" if measured else f"compare {quoted(word)}"
+    print(f"next: jaxrec {command}")

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         flatten as flatten,
         from_dict as from_dict,
     )
+    from jaxrec.core.text import printable as printable, quoted as quoted
     from jaxrec.core.units import show_bytes as show_bytes
 else:
     from jaxrec.core.faces import attach

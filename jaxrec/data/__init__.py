@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.data.item_tokens import (
         add_id_tokens as add_id_tokens,
+        begin_with as begin_with,
         id_tokenizer as id_tokenizer,
         id_tokens as id_tokens,
     )

@@ -9,6 +9,7 @@ Shapes: `I` items, `L` levels.
 
 import dataclasses
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.core import printable, quoted
 from jaxrec.eval.report_facts import (
     MODEL,
     SystemFacts,
@@ -250,11 +252,23 @@ def _template(name: str, *, autoescape: bool) -> Any:
         "seconds": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2f}",
         "p": lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}",
         "verdict": _verdict,
-        "md": lambda value: re.sub(r"([\\`*{}\[\]<>|#])", r"\\\1", " ".join(str(value).split())),
+        "md": _markdown,
+        "shell": quoted,
+        "python": _python,
     }
     return environment.from_string(
         resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     )
+
+
+def _markdown(value: Any) -> str:
+    """Return a text on one line, without anything that Markdown or a terminal acts on."""
+    return re.sub(r"([\\`*{}\[\]<>|#])", r"\\\1", printable(" ".join(str(value).split())))
+
+
+def _python(text: str) -> str:
+    """Return a text as a string of Python."""
+    return json.dumps(text, ensure_ascii=printable(text) != text)
 
 
 def _verdict(test: Mapping[str, Any]) -> str:

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     )
     from jaxrec.models.encoder import Encoder as Encoder, Pooling as Pooling, pool as pool
     from jaxrec.models.encoder_decoder import EncoderDecoder as EncoderDecoder
-    from jaxrec.models.families import table_of as table_of, write_config as write_config
+    from jaxrec.models.families import (
+        LOADERS as LOADERS,
+        table_of as table_of,
+        write_config as write_config,
+    )
     from jaxrec.models.heads import (
         Classifier as Classifier,
         MaskedLM as MaskedLM,

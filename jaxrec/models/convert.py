@@ -316,14 +316,29 @@ def _write_config(config: dict[str, Any], directory: Path, model: Pretrained, dt
     from transformers import CONFIG_MAPPING, GenerationConfig
 
     values = {key: value for key, value in config.items() if key != "model_type"}
-    values |= {**model.tokens, "dtype": dtype}
+    tokens = _written_tokens(model)
+    # A family's defaults name tokens of its own vocabulary; here they may be item IDs.
+    values |= {"bos_token_id": None, "eos_token_id": None, **tokens, "dtype": dtype}
     CONFIG_MAPPING[config["model_type"]](**values).save_pretrained(directory)
     if model.spec.kind in ("causal", "encoder_decoder"):
-        tokens = dict(model.tokens)
         if model.spec.kind == "encoder_decoder":
             # T5 starts decoding from its padding token.
             tokens.setdefault("decoder_start_token_id", tokens.get("pad_token_id", 0))
         GenerationConfig(**tokens).save_pretrained(directory)
+
+
+def _written_tokens(model: Pretrained) -> dict[str, Any]:
+    """Return the special tokens without those that lie outside of the vocabulary."""
+    size, kept = model.spec.config.vocab_size, {}
+    for name, named in model.tokens.items():
+        if not name.endswith("_token_id"):
+            kept[name] = named
+            continue
+        several = isinstance(named, list | tuple)
+        inside = [token for token in (named if several else [named]) if 0 <= token < size]
+        if inside:
+            kept[name] = inside if several else inside[0]
+    return kept
 
 
 def _write_shards(

@@ -18,6 +18,16 @@ FAMILIES: dict[str, ModuleType] = {
     name: module for module in _MODULES for name in module.ARCHITECTURES
 }
 
+# The class of transformers that loads a model of each kind with its head.
+LOADERS: dict[Kind, str] = {
+    "causal": "AutoModelForCausalLM",
+    "encoder": "AutoModel",
+    "encoder_decoder": "AutoModelForSeq2SeqLM",
+    "masked": "AutoModelForMaskedLM",
+    "causal_classifier": "AutoModelForSequenceClassification",
+    "encoder_classifier": "AutoModelForSequenceClassification",
+}
+
 # Only training reads these fields; they do not change what a model computes.
 _TRAINING = ("dtype", "remat", "dropout", "attention_dropout", "mlp_dropout")
 

@@ -16,7 +16,7 @@ from jaxrec.models.store import is_model, load_model
 from jaxrec.models.vocabulary import extend_vocabulary
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
     """A model with its tokenizer and items.
 
@@ -25,11 +25,16 @@ class Opened:
       tokenizer: tokenizer of transformers, or None.
       items: rows {"item", "id", "label"} of a run's items, with each ID as the tokenizer writes it;
         None unless the model comes from a run.
+      start: token that every history begins with; None unless the model comes from a run that has
+        one for all users.
+      readme: how to use an export of the model, in Markdown.
     """
 
     model: Pretrained
     tokenizer: Any = None
     items: list[dict[str, str]] | None = None
+    start: int | None = None
+    readme: str = ""
 
 
 def open_model(
@@ -68,13 +73,14 @@ def open_model(
         return _matched(model, load_tokenizer(tokenizer), tokenizer)
     from jaxrec.models.llama2c import read_llama2c_tokenizer
 
-    return Opened(model, read_llama2c_tokenizer(tokenizer, model.spec.config.vocab_size))
+    read = read_llama2c_tokenizer(tokenizer, model.spec.config.vocab_size)
+    return Opened(model=model, tokenizer=read)
 
 
 def _matched(model: Pretrained, tokenizer: Any, path: Path) -> Opened:
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.spec.config.vocab_size, path)
-    return Opened(model, tokenizer)
+    return Opened(model=model, tokenizer=tokenizer)
 
 
 def check_tokenizer(tokenizer: Any, vocab_size: int, path: Path) -> None:

@@ -21,6 +21,7 @@ from jaxrec.core import (
     DataError,
     flatten,
     from_dict,
+    quoted,
     read_json,
     to_json,
     to_json_rows,
@@ -255,7 +256,7 @@ def load_run(directory: Path) -> Any:
     if not is_run(directory):
         raise DataError(
             f"{directory} is no run directory (it has no config.json); "
-            "make one: jaxrec train configs/quickstart.py --run-dir " + str(directory)
+            "make one: jaxrec train configs/quickstart.py --run-dir " + quoted(directory)
         )
     name, settings = current(read_json(path, _Settings))
     try:

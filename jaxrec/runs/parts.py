@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from jaxrec.core import DataError, mismatch, read_json
+from jaxrec.core import DataError, mismatch, quoted, read_json
 from jaxrec.data import DATASETS
 from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
 from jaxrec.ids import opened
@@ -46,12 +46,12 @@ def read_parts(
         if lacking:
             raise DataError(
                 f"{directory / 'eval.json'} lacks {', '.join(lacking)}; "
-                f"write it again: jaxrec eval {directory}"
+                f"write it again: jaxrec eval {quoted(directory)}"
             )
         if problem := mismatch(report, _Report, ""):
             raise DataError(
                 f"{directory / 'eval.json'} is damaged ({problem}); write it again: "
-                f"jaxrec eval {directory}"
+                f"jaxrec eval {quoted(directory)}"
             )
     has_codes = facts.has_ids and (directory / "ids" / "codes.npz").exists()
     codes = opened(load_codes(directory)) if has_codes else None

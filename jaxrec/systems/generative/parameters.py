@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import ConfigError, make_mesh
+from jaxrec.core import ConfigError, make_mesh, quoted
 from jaxrec.ids import ItemCodes
 from jaxrec.models import Pretrained, checksum
 from jaxrec.nn import TUNED
@@ -96,7 +96,7 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
         )
     method = config.tune.method
     if method in ("adapter", "prefix", "prompt"):
-        apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"
+        apart = "" if method == "adapter" else f": jaxrec export {quoted(directory)} --to peft"
         raise ConfigError(
             f"{directory} was tuned by tune.method {method}, whose parameters cannot be merged "
             f"into kernels; keep it beside its base{apart}"
