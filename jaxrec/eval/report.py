@@ -9,7 +9,6 @@ Shapes: `I` items, `L` levels.
 
 import dataclasses
 import io
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -254,7 +253,7 @@ def _template(name: str, *, autoescape: bool) -> Any:
         "verdict": _verdict,
         "md": _markdown,
         "shell": quoted,
-        "python": _python,
+        "named": _named,
     }
     return environment.from_string(
         resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
@@ -266,9 +265,14 @@ def _markdown(value: Any) -> str:
     return re.sub(r"([\\`*{}\[\]<>|#])", r"\\\1", printable(" ".join(str(value).split())))
 
 
-def _python(text: str) -> str:
-    """Return a text as a string of Python."""
-    return json.dumps(text, ensure_ascii=printable(text) != text)
+def _named(line: str, folder: str) -> str:
+    """Put a folder into the strings of a line of Python that name `{folder}`."""
+
+    def string(match: re.Match[str]) -> str:
+        quote, safe = match[1], printable(folder) == folder and not set(folder) & set("\"'\\")
+        return f"{quote}{folder}{quote}" if safe else ascii(folder)
+
+    return re.sub(r"([\"']){folder}\1", string, line)
 
 
 def _verdict(test: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ import math
 from types import ModuleType
 from typing import Any
 
-from jaxrec.core import ConfigError, check_types, nearest
+from jaxrec.core import ConfigError, check_types, nearest, printable
 from jaxrec.models import bert, gpt2, llama, t5
 from jaxrec.models.checkpoint_config import check_config, reading
 from jaxrec.models.config import TransformerConfig
@@ -70,7 +70,7 @@ def _kind(family: str, architectures: list[str]) -> Kind:
         )
     if architectures[0] not in known:
         raise ConfigError(
-            f"architecture {architectures[0]} is not supported; supported for {family}: "
+            f"architecture {printable(str(architectures[0])[:60])} is not supported; supported for {family}: "
             f"{', '.join(known)}"
         )
     return known[architectures[0]]

@@ -5,12 +5,13 @@ from jaxrec.systems.generative.config import Config
 
 _SETUP = """\
 import json
+import pathlib
 import re
 
 import torch
 import transformers
 
-items = json.load(open("item_ids.json", encoding="utf-8"))
+items = json.loads(pathlib.Path("item_ids.json").read_text("utf-8"))
 ids = {{row["item"]: row["id"] for row in items}}
 tokenizer = transformers.AutoTokenizer.from_pretrained(".")
 model = transformers.{loader}.from_pretrained(".").eval()
