@@ -4,7 +4,6 @@ The header of the copy says what it was copied from, and how to run it.
 """
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.configs import copied, describe_config, find_config
-from jaxrec.core import ConfigError, write_text
+from jaxrec.core import ConfigError, quoted, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,4 +49,4 @@ def run(arguments: list[str]) -> None:
         raise ConfigError(f"{source} is no config: it defines neither get_config nor get_sweep")
     write_text(target, copied(source, options.config, target))
     print(f"copied {source} to {target}")
-    print(f"next: edit it, then jaxrec {commands[0]} {shlex.quote(str(target))}")
+    print(f"next: edit it, then jaxrec {commands[0]} {quoted(target)}")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import ConfigError, to_json, write_text
+from jaxrec.core import ConfigError, quoted, to_json, write_text
 from jaxrec.runs import WARNING, evaluate_run, is_quick, marked, system_of
 
 # Facts that a row may have, and how they are written.
@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> None:
     if is_quick(directory):
         print(WARNING)
     if hasattr(system_of(config), "report"):
-        print(f"next: jaxrec report {directory}")
+        print(f"next: jaxrec report {quoted(directory)}")
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import check_no_config, read_run
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, printable
 
 if TYPE_CHECKING:
     from jaxrec.models import Opened
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Write config, weights, tokenizer and, for a run with item IDs, the map from items to IDs.
+
+    The tokenizer of a run writes the token that its histories begin with, and a README shows how
+    transformers computes the run's scores.
 
     A tuned run is merged into one model, or written as an adapter with `--to peft`.
 
@@ -49,7 +52,7 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec export")
     if options.shard_mb < 1:
         raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
-    from jaxrec.models import check_free, is_model
+    from jaxrec.models import LOADERS, check_free, is_model
     from jaxrec.runs import load_run, open_any
 
     if not options.model.is_dir():
@@ -63,20 +66,27 @@ def run(arguments: list[str]) -> None:
         return
     if options.base:
         raise ConfigError("--base is the base of an adapter; use it with --to peft")
-    family = _export_model(options, open_any(options.model), options.out)
+    opened = open_any(options.model)
+    family = _export_model(options, opened, options.out)
     files = sorted(path.name for path in options.out.iterdir())
-    print(f"saved in {options.out} as {family}: {', '.join(files)}")
-    print(f"next: transformers.AutoModel.from_pretrained({str(options.out)!r})")
+    print(f"saved in {printable(str(options.out))} as {family}: {', '.join(files)}")
+    loader = LOADERS[opened.model.spec.kind]
+    print(f"next: transformers.{loader}.from_pretrained({str(options.out)!r})")
 
 
 def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
     """Write a whole model, and return its family."""
     from jaxrec.core import to_json_rows
+    from jaxrec.data import begin_with
     from jaxrec.models import export_model
 
     extra = {}
     if opened.items is not None:
         extra["item_ids.json"] = to_json_rows(opened.items)
+    if opened.readme:
+        extra["README.md"] = opened.readme
+    if opened.start is not None:
+        begin_with(opened.tokenizer, opened.start)
     return export_model(
         opened.model,
         out,
@@ -99,5 +109,5 @@ def _export_adapter(options: Arguments) -> None:
     save_peft(opened.model, trained, options.out, rank_stabilized=tune.rank_stabilized, base=base)
     if not options.base:
         _export_model(options, opened, options.out / "base")
-    print(f"saved in {options.out}: the adapter of {base}")
+    print(f"saved in {printable(str(options.out))}: the adapter of {base}")
     print(f"next: peft.AutoPeftModel.from_pretrained({str(options.out)!r})")

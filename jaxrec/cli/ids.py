@@ -1,6 +1,5 @@
 """`jaxrec ids CONFIG [--run-dir DIR]`: fit the item IDs, show how well they use their codes."""
 
-import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
-from jaxrec.core import write_bytes
+from jaxrec.core import printable, quoted, write_bytes
 from jaxrec.eval import code_use_png
 from jaxrec.ids import ItemCodes, opened
 from jaxrec.items import text as item_text
@@ -44,7 +43,8 @@ def run(arguments: list[str]) -> None:
     write_bytes(plot, code_use_png(own.codes, own.sizes, before, facts, title))
     print(f"plot: {plot}; items and their IDs: {directory / 'ids' / 'item_ids.json'}")
     # With the same settings, because others would be refused.
-    print(f"saved in {directory / 'ids'}\nnext: jaxrec train {shlex.join(arguments)}")
+    print(f"saved in {printable(str(directory / 'ids'))}")
+    print(f"next: jaxrec train {' '.join(map(quoted, arguments))}")
 
 
 def _summary(codes: ItemCodes, before: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.core import printable, quoted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,4 +74,5 @@ def run(arguments: list[str]) -> None:
         f"width {spec.config.width}, vocabulary {spec.config.vocab_size:,}; "
         f"tokenizer: {tokenizer}; {seconds:.1f} s"
     )
-    print(f"saved in {options.out}\nnext: jaxrec export {options.out} --to hf --out DIR")
+    print(f"saved in {printable(str(options.out))}")
+    print(f"next: jaxrec export {quoted(options.out)} --to hf --out DIR")

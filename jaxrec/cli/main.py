@@ -5,9 +5,10 @@ backend.
 """
 
 import importlib
+import io
 import sys
 
-from jaxrec.core import JaxrecError, nearest
+from jaxrec.core import JaxrecError, nearest, printable
 
 COMMANDS = {
     "list": "list configs, data sets and systems",
@@ -57,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(__version__)
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A title need not exist in the terminal's encoding, nor a directory's name in any.
+        sys.stdout.reconfigure(errors="backslashreplace")
     name = arguments[0]
     if name not in COMMANDS:
         print(f"jaxrec: no command {name!r}{nearest(name, COMMANDS)}\n\n{USAGE}", file=sys.stderr)
@@ -65,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(f"jaxrec.cli.{name.replace('-', '_')}")
         module.run(arguments[1:])
     except JaxrecError as error:
-        print(f"jaxrec {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"jaxrec {name}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return error.exit_code
     except MemoryError:
         print(

@@ -4,7 +4,6 @@ Without `--user` it lists some users instead.
 """
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
+from jaxrec.core import printable, quoted
 from jaxrec.data import load_interactions
 from jaxrec.runs import Recommendations, RecommendRequest, offered, some_users
 
@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> None:
         return
     request = RecommendRequest(options.user, options.top, options.include_seen)
     show(recommend(config, options.run, request), options.top)
-    print(f"next: jaxrec report {options.run}")
+    print(f"next: jaxrec report {quoted(options.run)}")
 
 
 def list_users(config: Any, directory: Path) -> None:
@@ -57,8 +57,9 @@ def list_users(config: Any, directory: Path) -> None:
     data = load_interactions(config.data)
     # A run that drops users with few interactions knows only the others.
     users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
-    print(f"{data.name}: {len(users):,} users, such as {', '.join(some_users(users, _LISTED))}")
-    print(f"next: jaxrec recommend {directory} --user {shlex.quote(str(users[0]))}")
+    listed = printable(", ".join(some_users(users, _LISTED)))
+    print(f"{data.name}: {len(users):,} users, such as {listed}")
+    print(f"next: jaxrec recommend {quoted(directory)} --user {quoted(str(users[0]))}")
 
 
 def show(answer: Recommendations, top: int) -> None:
@@ -69,9 +70,11 @@ def show(answer: Recommendations, top: int) -> None:
       top: number of items that were asked for.
     """
     history = answer.history
-    print(f"user {answer.user}, last {min(_SHOWN, len(history))} of {len(history)} items:")
+    print(
+        f"user {printable(answer.user)}, last {min(_SHOWN, len(history))} of {len(history)} items:"
+    )
     for title in history[-_SHOWN:]:
-        print(f"  {title}")
+        print(f"  {printable(title)}")
     print(f"top {top}, with the {answer.score}:")
     for place, row in enumerate(answer.items, 1):
-        print(f"  {place:2}. {row.title:<48} {row.score:8.3f}  {row.code}".rstrip())
+        print(f"  {place:2}. {printable(row.title):<48} {row.score:8.3f}  {row.code}".rstrip())

@@ -8,7 +8,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import write_text
+from jaxrec.core import printable, quoted, write_text
 from jaxrec.eval import RunParts, model_card, render
 from jaxrec.runs import offered
 
@@ -31,13 +31,13 @@ def run(arguments: list[str]) -> None:
     page, card = directory / "report.html", directory / "README.md"
     write_text(page, render(parts))
     write_text(card, model_card(parts))
-    print(f"wrote {page} and {card}")
+    print(f"wrote {printable(str(page))} and {printable(str(card))}")
     if not parts.metrics or parts.train is None:
-        print(f"next: jaxrec train CONFIG --run-dir {directory}")
+        print(f"next: jaxrec train CONFIG --run-dir {quoted(directory)}")
     elif parts.report is None:
-        print(f"next: jaxrec eval {directory}")
+        print(f"next: jaxrec eval {quoted(directory)}")
     else:
-        print(f"next: open {page}")
+        print(f"next: open {quoted(page)}")
 
 
 def read_parts(directory: Path) -> RunParts:

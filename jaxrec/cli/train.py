@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
-from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints
+from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints, quoted
 from jaxrec.runs import WARNING, Options, can_evaluate, marked, system_of
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
@@ -56,7 +55,7 @@ def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
     if dry:
         # With all settings that were given, because other settings make another run.
         again = [word for word in arguments if word != DRY]
-        print(f"nothing written; next: jaxrec train {shlex.join(again)}")
+        print(f"nothing written; next: jaxrec train {' '.join(map(quoted, again))}")
         return
     if can_evaluate(config):
-        print(f"next: jaxrec eval {directory}")
+        print(f"next: jaxrec eval {quoted(directory)}")

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from jaxrec.core.files import (
         check_file as check_file,
         read_json as read_json,
-        read_json_object as read_json_object,
         to_json as to_json,
         to_json_rows as to_json_rows,
         write_bytes as write_bytes,
         write_text as write_text,
     )
     from jaxrec.core.flops import peak_flops as peak_flops, product_flops as product_flops
+    from jaxrec.core.hints import mismatch as mismatch
     from jaxrec.core.lock import locked as locked
     from jaxrec.core.memory import keep_memory as keep_memory
     from jaxrec.core.mesh import (
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         flatten as flatten,
         from_dict as from_dict,
     )
+    from jaxrec.core.text import printable as printable, quoted as quoted
     from jaxrec.core.units import show_bytes as show_bytes
 else:
     from jaxrec.core.faces import attach

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core.errors import DataError
-from jaxrec.core.files import write_bytes
+from jaxrec.core.files import check_file, write_bytes
 
 _SETTINGS = "__settings__"
 
@@ -60,6 +60,7 @@ def read_arrays(
       DataError: the file is missing or damaged, or it holds another kind.
     """
     if not path.is_file():
+        check_file(path, missing=True)
         raise DataError(f"no {kind} at {path}; write it first with `{command}`")
     try:
         # Given a path, np.load leaves the file open if the archive is damaged.
@@ -107,6 +108,7 @@ def read_mapped(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
+        check_file(path, missing=True)
         raise DataError(f"no {kind} at {path}; write it first with `jaxrec ids`")
     try:
         with safe_open(path, framework="np") as file:

@@ -1,13 +1,15 @@
 """Files that are written whole or not at all, even if the process is killed, and JSON helpers."""
 
+import contextlib
 import json
 import os
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from jaxrec.core.errors import DataError, ResourceError
+from jaxrec.core.hints import mismatch
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -18,22 +20,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # The kernel applies the umask, which cannot be read without changing it for all threads.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the mode that a plain open would give.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise ResourceError(
             f"cannot write {path}: {reason}; free space or choose another directory"
@@ -41,7 +40,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all.
+    r"""Write `text` as UTF-8, whole or not at all.
+
+    Half a surrogate pair, which UTF-8 cannot express, is written as in JSON: `\ud800`.
 
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
@@ -53,11 +54,15 @@ def write_text(path: Path, text: str) -> None:
       >>> path.read_text()
       'done'
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, *, missing: bool = False) -> None:
     """Reject what is no regular file before it is opened: a pipe or a device may never end.
+
+    Args:
+      path: the file.
+      missing: let a path pass that does not exist, for a reader that says so itself.
 
     Raises:
       DataError: there is no such file, or it is a directory, a pipe, a device or a socket.
@@ -70,6 +75,8 @@ def check_file(path: Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
+        if missing:
+            return
         raise DataError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError) as error:  # a loop of links, a path too long, a NUL in it
         raise DataError(f"{path!s}: cannot be opened ({error}); check the path") from error
@@ -79,60 +86,46 @@ def check_file(path: Path) -> None:
         raise DataError(f"{path}: this is a {kind}; give a regular file")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(
+    path: Path,
+    expected: Any = Any,
+    *,
+    missing: str = "was the run interrupted before it was written?",
+    fix: str = "restore it or start over",
+) -> Any:
+    """Read a JSON file and check what it holds.
+
+    Args:
+      path: the file.
+      expected: the type of its content, as `mismatch` takes it; a `TypedDict` names the keys that a
+        reader needs.
+      missing: ends the message about a file that does not exist.
+      fix: ends the message about a damaged file.
 
     Raises:
-      DataError: the file is missing, damaged or cannot be read.
+      DataError: the file is missing, is no plain file, is damaged, or holds something else.
 
     Example:
       >>> import tempfile
       >>> path = Path(tempfile.mkdtemp()) / "settings.json"
       >>> write_text(path, to_json({"steps": 10}))
-      >>> read_json(path)
+      >>> read_json(path, dict[str, int])
       {'steps': 10}
+      >>> read_json(path, dict[str, str])  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: ...settings.json: 'steps' must be str, got 10; ...
     """
-    if not path.exists():
-        raise DataError(f"{path} is missing; was the run interrupted before it was written?")
-    check_file(path)
+    check_file(path, missing=True)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} is missing; was the run interrupted before it was written?"
-        ) from error
-    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8, huge numbers
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} is not valid JSON ({reason}); restore it or start over") from error
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{path} is missing; {missing}") from error
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
-
-
-def read_json_object(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a JSON file that must hold an object.
-
-    Args:
-      path: the file.
-      *keys: keys that the object must have.
-
-    Raises:
-      DataError: `read_json` fails, or the file holds something else.
-
-    Example:
-      >>> import tempfile
-      >>> path = Path(tempfile.mkdtemp()) / "train.json"
-      >>> write_text(path, to_json({"seconds": 2.5}))
-      >>> read_json_object(path, "seconds")["seconds"]
-      2.5
-    """
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise DataError(f"{path} holds no JSON object; restore it or start over")
-    lacking = [key for key in keys if key not in value]
-    if lacking:
-        raise DataError(f"{path} lacks {', '.join(lacking)}; restore it or start over")
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); {fix}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}); {fix}") from error
+    if problem := mismatch(value, expected, ""):
+        raise DataError(f"{path}: {problem}; {fix}")
     return value
 
 

@@ -1,11 +1,11 @@
 """Settings as nested frozen dataclasses: list their names, check types, build them from JSON."""
 
 import dataclasses
-import types
 import typing
 from typing import Any, TypeVar
 
 from jaxrec.core.errors import ConfigError, nearest
+from jaxrec.core.hints import fits, shown
 
 T = TypeVar("T")
 
@@ -57,17 +57,20 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
       Train(steps=7)
     """
     if not isinstance(values, dict):
-        name = prefix.rstrip(".") or kind.__name__
-        raise ConfigError(f"{name} must be settings by name, got {values!r}")
+        where = prefix.rstrip(".") or kind.__name__
+        raise ConfigError(f"{where} must be settings by name, got {values!r:.60}")
     hints = typing.get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     arguments = {}
     for name, value in values.items():
-        if name not in hints:
-            raise ConfigError(f"unknown setting {prefix + name!r}{nearest(name, hints)}")
+        if name not in known:
+            raise ConfigError(f"unknown setting {prefix + name!r}{nearest(name, known)}")
         if dataclasses.is_dataclass(hints[name]):
             value = from_dict(typing.cast(type, hints[name]), value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            value = tuple(value)
+        else:
+            value = tuple(value) if isinstance(value, list) else value
+            # Before the dataclass compares values of the wrong type with numbers.
+            _check(value, hints[name], prefix + name)
         arguments[name] = value
     result = kind(**arguments)
     check_types(result, prefix)
@@ -97,22 +100,10 @@ def check_types(config: Any, prefix: str = "") -> None:
         value, hint = getattr(config, field.name), hints[field.name]
         if dataclasses.is_dataclass(value) and isinstance(value, hint):
             check_types(value, f"{prefix}{field.name}.")
-        elif not _fits(value, hint):
-            shown = getattr(hint, "__name__", None) if isinstance(hint, type) else None
-            wanted = shown or str(hint).replace("typing.", "")
-            raise ConfigError(f"{prefix}{field.name} must be {wanted}, got {value!r}")
+        else:
+            _check(value, hint, prefix + field.name)
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return value in arguments
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(part, arguments[0]) for part in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin or hint)
+def _check(value: Any, hint: Any, name: str) -> None:
+    if not fits(value, hint):
+        raise ConfigError(f"{name} must be {shown(hint)}, got {value!r}")

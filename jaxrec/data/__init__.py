@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.data.item_tokens import (
         add_id_tokens as add_id_tokens,
+        begin_with as begin_with,
         id_tokenizer as id_tokenizer,
         id_tokens as id_tokens,
     )
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.data.times import Times as Times, to_times as to_times
     from jaxrec.data.tokenizers import (
+        has_tokenizer as has_tokenizer,
         load_tokenizer as load_tokenizer,
         save_tokenizer as save_tokenizer,
         train_bpe as train_bpe,

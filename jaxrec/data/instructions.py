@@ -146,7 +146,8 @@ def encode_instructions(
 ) -> TokenRows:
     """Frame, tokenize and pad.
 
-    A text that is too long loses tokens at its front, so that no answer is cut.
+    A text that is too long loses tokens at its front, so that no answer is cut. It keeps the token
+    that the tokenizer begins every text with.
 
     Args:
       tokenizer: of transformers, with a fast backend and an end-of-text token.
@@ -186,12 +187,14 @@ def encode_instructions(
         start = next((i for i, (_, stop) in enumerate(spans) if stop > begin), len(tokens))
         tokens = tokens if tokens and tokens[-1] == end else [*tokens, end]
         surplus = max(len(tokens) - max_length, 0)
-        if surplus >= start:
+        # Models are trained with this token in front, and many give worse answers without it.
+        first = int(tokenizer.bos_token_id is not None and tokens[0] == tokenizer.bos_token_id)
+        if surplus >= start - (first if surplus else 0):
             raise ConfigError(
                 f"the answer {example.output[:40]!r} and one token before it need "
                 f"{len(tokens) - start + 1} tokens, and max_length is {max_length}; raise it"
             )
-        rows.append(tokens[surplus:])
+        rows.append(tokens[:first] + tokens[first + surplus :])
         starts.append(start - surplus)
     length = -(-max(map(len, rows)) // multiple) * multiple
     column = np.arange(length)[None]

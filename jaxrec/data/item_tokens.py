@@ -83,6 +83,35 @@ def add_id_tokens(tokenizer: "PreTrainedTokenizerBase", codebook_sizes: Sequence
     return first
 
 
+def begin_with(tokenizer: "PreTrainedTokenizerBase", token: int) -> None:
+    """Let a tokenizer begin each text with a token, and add nothing else; changes it in place.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        token: number of the token.
+
+    Raises:
+        ConfigError: the tokenizer is slow.
+
+    Example:
+        >>> tokenizer = id_tokenizer([4, 2])
+        >>> begin_with(tokenizer, 1)
+        >>> tokenizer("<a_3><b_1>")["input_ids"]
+        [1, 5, 7]
+    """
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            "this tokenizer is slow and cannot be made to begin each text with a token; give a "
+            "base with a tokenizer.json"
+        )
+    from tokenizers import processors
+
+    text = tokenizer.convert_ids_to_tokens(token)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=[text, "$A"], pair=[text, "$A", "$B:1"], special_tokens=[(text, token)]
+    )
+
+
 def id_tokenizer(
     codebook_sizes: Sequence[int],
     *,

@@ -16,9 +16,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from jaxrec.core import ConfigError, DataError, nearest, write_bytes
+from jaxrec.core import ConfigError, DataError, check_file, nearest, read_json, write_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -58,7 +58,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> "PreTrainedTokenizerBase":
     import transformers
 
     # Without this check, transformers makes an empty tokenizer from a lone config.json.
-    present = [files for files in _FILES if all((path / file).is_file() for file in files)]
+    present = _present(path)
     if not present:
         inside = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
         raise DataError(
@@ -66,6 +66,8 @@ def load_tokenizer(path: str | os.PathLike[str]) -> "PreTrainedTokenizerBase":
             f"{' or '.join(' with '.join(files) for files in _FILES)}. "
             "Write a tokenizer there with save_tokenizer, or copy these files from the model"
         )
+    for file in (*present[0], "tokenizer_config.json", "special_tokens_map.json"):
+        check_file(path / file, missing=True)
     try:
         name = _loader(path, present[0])
         if name == "spiece.model":
@@ -83,6 +85,20 @@ def load_tokenizer(path: str | os.PathLike[str]) -> "PreTrainedTokenizerBase":
             fix = "pip install sentencepiece"
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: cannot read the tokenizer ({reason}); {fix}") from error
+
+
+def has_tokenizer(path: str | os.PathLike[str]) -> bool:
+    """Return whether a directory holds the files of a tokenizer, damaged or not.
+
+    Example:
+        >>> has_tokenizer(tempfile.mkdtemp())
+        False
+    """
+    return bool(_present(Path(path).expanduser()))
+
+
+def _present(path: Path) -> list[tuple[str, ...]]:
+    return [files for files in _FILES if all((path / file).exists() for file in files)]
 
 
 def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", directory: str | os.PathLike[str]) -> None:
@@ -238,6 +254,12 @@ def train_unigram(
     return wrap(backend, special_tokens, add_eos_token="eos_token" in special_tokens)
 
 
+class _Settings(TypedDict):
+    """What is read of a `tokenizer_config.json`."""
+
+    tokenizer_class: NotRequired[str | None]
+
+
 def _loader(path: Path, files: tuple[str, ...]) -> str:
     """Return the name of the transformers class that reads these files, or "spiece.model"."""
     config = path / "tokenizer_config.json"
@@ -245,7 +267,7 @@ def _loader(path: Path, files: tuple[str, ...]) -> str:
         if files == _GPT2_FILES:
             return "GPT2Tokenizer"
         return "spiece.model" if files == ("spiece.model",) else "AutoTokenizer"
-    named = json.loads(config.read_text()).get("tokenizer_class") if config.is_file() else None
+    named = read_json(config, _Settings).get("tokenizer_class") if config.exists() else None
     # With a config.json of qwen2 and some other models, AutoTokenizer replaces this class by one of
     # its own with other ids. A tokenizer with this class name is complete in tokenizer.json.
     complete = named == "TokenizersBackend" and files == ("tokenizer.json",)

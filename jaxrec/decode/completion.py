@@ -43,7 +43,8 @@ def complete(
       params: its parameters.
       tokenizer: a fast tokenizer, byte-level BPE or with SentencePiece's pieces.
       prompts: texts; an empty text needs a tokenizer that begins each text with a token of its own.
-      options: where a text begins and ends; by default the tokenizer says which tokens do.
+      options: where a text begins and ends; by default the tokenizer says which tokens do. A model
+        may have several end tokens: `eos=pretrained.eos`.
       sampling: how tokens are drawn.
       key: typed random key; None when greedy.
       stop: strings that end a text and are not part of it. `StopStrings.build` makes their table
@@ -81,6 +82,12 @@ def complete(
         start = (tokenizer.pad_token_id or 0) if writes else 0
         options = dataclasses.replace(options, start=start)
     rows = _tokenize(tokenizer, prompts, keep_eos=writes)
+    largest = max(map(max, rows), default=0)
+    if largest >= model.config.vocab_size:
+        raise ConfigError(
+            f"the tokenizer writes token {largest}, and the model has {model.config.vocab_size} "
+            "tokens; give the model's own tokenizer"
+        )
     texts = [""] * len(rows)
     for number, (chosen, tokens, valid) in enumerate(_batches(rows, batch_size)):
         generated = generate(

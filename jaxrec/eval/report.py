@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.core import printable, quoted
 from jaxrec.eval.comparison_table import seen_rule
 from jaxrec.eval.report_facts import (
     MODEL,
@@ -252,11 +253,28 @@ def _template(name: str, *, autoescape: bool) -> Any:
         "seconds": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2f}",
         "p": lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}",
         "verdict": _verdict,
-        "md": lambda value: re.sub(r"([\\`*{}\[\]<>|#])", r"\\\1", " ".join(str(value).split())),
+        "md": _markdown,
+        "shell": quoted,
+        "named": _named,
     }
     return environment.from_string(
         resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     )
+
+
+def _markdown(value: Any) -> str:
+    """Return a text on one line, without anything that Markdown or a terminal acts on."""
+    return re.sub(r"([\\`*{}\[\]<>|#])", r"\\\1", printable(" ".join(str(value).split())))
+
+
+def _named(line: str, folder: str) -> str:
+    """Put a folder into the strings of a line of Python that name `{folder}`."""
+
+    def string(match: re.Match[str]) -> str:
+        quote, safe = match[1], printable(folder) == folder and not set(folder) & set("\"'\\")
+        return f"{quote}{folder}{quote}" if safe else ascii(folder)
+
+    return re.sub(r"([\"']){folder}\1", string, line)
 
 
 def _verdict(test: Mapping[str, Any]) -> str:

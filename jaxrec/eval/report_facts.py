@@ -23,7 +23,7 @@ class SystemFacts:
       recommends: whether `jaxrec recommend` works.
       variants: rows of the main table that are the model itself under other conditions, and so no
         baselines.
-      python: how to use the model in Python, as lines of code in which {folder} is the run.
+      python: how to use the model in Python, as lines of code in which "{folder}" is the run.
 
     Example:
       >>> SystemFacts(name="SASRec", has_ids=False).metric

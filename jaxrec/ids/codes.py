@@ -13,13 +13,20 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, read_arrays, write_arrays, write_text
+from jaxrec.core import ConfigError, DataError, mismatch, read_arrays, write_arrays, write_text
 
 _KIND = "item codes"
+_MOST_CODES = 1 << 31  # codes are int32
+
+
+class _Settings(TypedDict):
+    sizes: list[int]
+    scheme: str
+    metadata: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,6 +105,8 @@ class ItemCodes:
         """
         path = Path(directory) / "codes.npz"
         arrays, settings = read_arrays(path, _KIND)
+        if problem := mismatch(settings, _Settings, ""):
+            raise DataError(f"{path}: {problem}; write it again with `jaxrec ids`")
         try:
             return cls(
                 codes=arrays.pop("codes"),
@@ -125,6 +134,8 @@ def check_codes(
         its level, an ID is empty, or a code follows the end of an ID.
     """
     codes, sizes = np.asarray(codes), tuple(int(size) for size in sizes)
+    if sizes and not 1 <= min(sizes) <= max(sizes) <= _MOST_CODES:
+        raise DataError(f"codebook sizes must lie between 1 and {_MOST_CODES:,}, got {sizes}")
     if codes.ndim != 2 or codes.shape[1] != len(sizes) or not sizes:
         raise DataError(f"codes must be [items, {len(sizes)} levels], got shape {codes.shape}")
     if not np.issubdtype(codes.dtype, np.integer):

@@ -22,13 +22,17 @@ from typing import Any, Literal, get_args
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
-from jaxrec.ids.codes import ItemCodes
+from jaxrec.ids.codes import ItemCodes, level_sizes
 from jaxrec.ids.lengths import pad_rows
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Unknown = Literal["refuse", "ignore"]
 
-_CODE = re.compile(r"<([A-Za-z]{1,9})_(\d{1,9})>|(\d{1,9})")
+_CODE = re.compile(r"<([A-Za-z]{1,9})_(\d+)>|(\d+)")
+# A level with more codes than this, and than this many for each item, has a table too large for any
+# machine, nearly all of whose rows no item uses.
+_MOST_CODES, _CODES_PER_ITEM = 1 << 24, 16
+_DIGITS = 40  # Python refuses to convert thousands of digits
 _SHOWN = 3  # items listed in a message; the rest are counted
 
 
@@ -60,6 +64,8 @@ def read(
       [[0, 2], [1, 3]]
     """
     path = Path(path)
+    if sizes is not None:
+        sizes = level_sizes(len(sizes), sizes)
     if unknown not in get_args(Unknown):
         raise ConfigError(f"unknown={unknown!r}; choices: {', '.join(get_args(Unknown))}")
     kind = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:]
@@ -72,13 +78,14 @@ def read(
     seen: set[str] = set()
     strangers = []
     letters: list[str] = []
+    most = max(_MOST_CODES, _CODES_PER_ITEM * len(item_ids))
     for where, key, cells in entries:
         if key in seen:
             raise DataError(
                 f"{where}: item {files.shown(key)} is in the file twice; keep one of its IDs"
             )
         seen.add(key)
-        codes = _codes(cells, letters, f"{where}: item {files.shown(key)}")
+        codes = _codes(cells, letters, f"{where}: item {files.shown(key)}", most)
         if key in number:
             rows[number[key]] = codes
         else:
@@ -179,12 +186,19 @@ def _csv(text: str, path: Path, tabs: bool) -> Iterator[tuple[str, str, list[Any
 def _csv_rows(reader: Any, path: Path) -> Iterator[list[str]]:
     try:
         yield from reader
-    except csv.Error as error:
+    except csv.Error as error:  # a cell of more than 131,072 characters, such as an open quote
         raise DataError(f"{path}: line {reader.line_num}: {error}; correct the file") from error
 
 
-def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
-    """Return the codes of one ID; `letters` collects the letters of each level, shared by all."""
+def _codes(cells: list[Any], letters: list[str], where: str, most: int) -> list[int]:
+    """Return the codes of one ID.
+
+    Args:
+      cells: its codes as the file writes them.
+      letters: collects the letters of each level, which all IDs share.
+      where: file, line and item, to begin error messages.
+      most: number above all codes.
+    """
     codes = []
     for level, cell in enumerate(cells):
         match = None if isinstance(cell, bool) else _CODE.fullmatch(str(cell).strip())
@@ -198,7 +212,14 @@ def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
                 f"{where}: code {cell!r} at level {level}, but earlier IDs have "
                 f"{f'<{letters[level]}_...>' if letters[level] else 'bare numbers'} there"
             )
-        codes.append(int(match[2] or match[3]))
+        digits = match[2] or match[3]
+        if len(digits) > _DIGITS or int(digits) >= most:
+            raise DataError(
+                f"{where}: code {cell!r:.40} at level {level}, but codes must lie below {most:,}, "
+                "because each needs a row of the model's table; number the codes of each level "
+                "from 0 (a hash or a product number is no code)"
+            )
+        codes.append(int(digits))
     if not codes:
         raise DataError(f"{where}: there are no codes; an ID needs at least one")
     return codes

@@ -49,8 +49,7 @@ def code_statistics(codes: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
         counts = np.diff(np.flatnonzero(fresh), append=items)
         shared.append(float(counts[counts > 1].sum() / items))
         column = column[column >= 0]
-        share = np.bincount(column, minlength=size) / max(len(column), 1)
-        share = share[share > 0]
+        share = np.unique(column, return_counts=True)[1] / max(len(column), 1)
         used.append(len(share))
         could.append(min(size, len(column)))
         # + 0.0 turns the -0.0 of a single code into 0.0.

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     )
     from jaxrec.models.encoder import Encoder as Encoder, Pooling as Pooling, pool as pool
     from jaxrec.models.encoder_decoder import EncoderDecoder as EncoderDecoder
-    from jaxrec.models.families import table_of as table_of, write_config as write_config
+    from jaxrec.models.families import (
+        LOADERS as LOADERS,
+        table_of as table_of,
+        write_config as write_config,
+    )
     from jaxrec.models.heads import (
         Classifier as Classifier,
         MaskedLM as MaskedLM,
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from jaxrec.models.spec import (
         Kind as Kind,
         ModelSpec as ModelSpec,
+        check_finite as check_finite,
         init_function as init_function,
     )
     from jaxrec.models.stack import MemoryBlock as MemoryBlock, Stack as Stack

@@ -1,6 +1,7 @@
 """The frozen description of a transformer; families differ only in these fields."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from jaxrec.core import ConfigError
@@ -8,6 +9,9 @@ from jaxrec.nn import RopeScaling
 
 NormOrder = Literal["pre", "post", "both"]
 Remat = Literal["none", "cheap", "full"]
+
+# Tokens and positions are int32, and no axis is longer.
+_LARGEST = 1 << 31
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,12 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         """Reject shapes that cannot be built."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"model.{field.name} must be finite, got {value}")
+            if isinstance(value, int) and value >= _LARGEST:
+                raise ConfigError(f"model.{field.name} must be below {_LARGEST:,}, got {value:.6g}")
         for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} must be at least 1, got {getattr(self, name)}")

@@ -20,17 +20,15 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.models.checkpoint_config import QUANTIZED, read_tokens
 from jaxrec.models.families import read_spec, table_of, write_config
 from jaxrec.models.sources import INDEX, SINGLE, WeightSource, open_source
-from jaxrec.models.spec import Kind, ModelSpec
+from jaxrec.models.spec import Kind, ModelSpec, check_finite
 from jaxrec.models.tables import Table, Weight
 from jaxrec.nn import StoredKernel
 
 Dtype = Literal["float32", "bfloat16"]
 Place = Callable[[str, np.ndarray], jax.Array]
-
-# Special tokens that a model's config keeps, although no layer reads them.
-TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,13 +39,29 @@ class Pretrained:
       spec: kind and config.
       params: {"params": tree}, as `spec.build().apply` takes them.
       family: Hugging Face's model type; None if the model did not come from there.
-      tokens: numbers of special tokens, by Hugging Face's names for them.
+      tokens: numbers of special tokens, by Hugging Face's names for them; several end tokens are a
+        list.
     """
 
     spec: ModelSpec
     params: Any
     family: str | None = None
     tokens: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def eos(self) -> tuple[int, ...] | None:
+        """The tokens that end a text, as `TextOptions` takes them; None if the model names none.
+
+        Example:
+          >>> from jaxrec.models import TransformerConfig
+          >>> spec = ModelSpec("causal", TransformerConfig())
+          >>> Pretrained(spec=spec, params=None, tokens={"eos_token_id": [2, 7]}).eos
+          (2, 7)
+        """
+        named = self.tokens.get("eos_token_id")
+        if named is None:
+            return None
+        return tuple(named) if isinstance(named, list | tuple) else (named,)
 
 
 def import_model(
@@ -105,15 +119,8 @@ def describe_checkpoint(path: str | os.PathLike[str], kind: Kind | None = None) 
 
 def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | None) -> Pretrained:
     family, spec = read_spec(source, kind)
-    settings = {**source.config, **_generation_config(Path(path))}
-    tokens = {name: settings[name] for name in TOKENS if settings.get(name) is not None}
+    tokens = read_tokens(source, Path(path))
     return Pretrained(spec=spec, params=None, family=family, tokens=tokens)
-
-
-def _generation_config(path: Path) -> dict[str, Any]:
-    """Read `generation_config.json`, which recent versions write; empty if there is none."""
-    file = path / "generation_config.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def read_weights(
@@ -138,12 +145,24 @@ def _leaf(
     source: WeightSource, row: Weight, at: dict[str, str], shape: tuple[int, ...], dtype: Any
 ) -> np.ndarray:
     if not row.stacked:
-        values = row.here(source.read(at[row.name]), shape)
+        values = row.here(_read(source, at[row.name]), shape)
         return np.ascontiguousarray(values.astype(dtype, copy=False))
     leaf = np.empty(shape, dtype)
     for name, layer in _names(row, shape):
-        leaf[layer] = row.here(source.read(at[name]), shape)
+        leaf[layer] = row.here(_read(source, at[name]), shape)
     return leaf
+
+
+def _read(source: WeightSource, name: str) -> np.ndarray:
+    """Read a tensor that must hold finite real numbers."""
+    values = source.read(name)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise DataError(
+            f"{source.path.parent}: {name} holds numbers of type {values.dtype}, not weights: they "
+            "are quantized or damaged; give the model that they were made from"
+        )
+    check_finite(values, f"{source.path.parent}: {name}")
+    return values
 
 
 def _match(
@@ -168,7 +187,11 @@ def _match(
             present[name] = present.pop(alias)
     problems = [f"{name} is missing" for name in expected if name not in present]
     known = {*expected, *table.aliases}
-    problems += [f"{present[name]} is not used" for name in present if name not in known]
+    unused = [present[name] for name in present if name not in known]
+    quantized = " (the weights are quantized)"
+    problems += [
+        f"{name} is not used{quantized if name.endswith(QUANTIZED) else ''}" for name in unused
+    ]
     for name in expected.keys() & present.keys():
         shape = source.shape(present[name])
         if shape != expected[name]:
@@ -293,14 +316,29 @@ def _write_config(config: dict[str, Any], directory: Path, model: Pretrained, dt
     from transformers import CONFIG_MAPPING, GenerationConfig
 
     values = {key: value for key, value in config.items() if key != "model_type"}
-    values |= {**model.tokens, "dtype": dtype}
+    tokens = _written_tokens(model)
+    # A family's defaults name tokens of its own vocabulary; here they may be item IDs.
+    values |= {"bos_token_id": None, "eos_token_id": None, **tokens, "dtype": dtype}
     CONFIG_MAPPING[config["model_type"]](**values).save_pretrained(directory)
     if model.spec.kind in ("causal", "encoder_decoder"):
-        tokens = dict(model.tokens)
         if model.spec.kind == "encoder_decoder":
             # T5 starts decoding from its padding token.
             tokens.setdefault("decoder_start_token_id", tokens.get("pad_token_id", 0))
         GenerationConfig(**tokens).save_pretrained(directory)
+
+
+def _written_tokens(model: Pretrained) -> dict[str, Any]:
+    """Return the special tokens without those that lie outside of the vocabulary."""
+    size, kept = model.spec.config.vocab_size, {}
+    for name, named in model.tokens.items():
+        if not name.endswith("_token_id"):
+            kept[name] = named
+            continue
+        several = isinstance(named, list | tuple)
+        inside = [token for token in (named if several else [named]) if 0 <= token < size]
+        if inside:
+            kept[name] = inside if several else inside[0]
+    return kept
 
 
 def _write_shards(

@@ -7,6 +7,7 @@ from flax import linen as nn
 from jaxrec.core import constrain, gathered, merge_rows, split_rows
 from jaxrec.models.config import TransformerConfig
 from jaxrec.nn import (
+    TUNED,
     Dropout,
     Norm,
     fan_in_normal,
@@ -51,7 +52,8 @@ class Embedding(nn.Module):
         """Return the vectors of tokens, `[B, T, D]`.
 
         Args:
-          tokens: `[B, T]` int32.
+          tokens: `[B, T]` int32. Without tuning, a token beyond the table reads NaN, so that a
+            tokenizer of another model shows in every output.
           positions: `[B, T]` int32.
           types: `[B, T]` int32 token types; None for type 0.
           deterministic: False to apply dropout (needs a "dropout" key).
@@ -59,8 +61,10 @@ class Embedding(nn.Module):
             words read its last row.
         """
         c = self.config
-        slots = virtual_slots(tokens, c.vocab_size)
-        real = jnp.minimum(tokens, c.vocab_size - 1)
+        slots, real = virtual_slots(tokens, c.vocab_size), tokens
+        if TUNED in self.scope.root.variables():
+            # Virtual tokens have no row; what they read here is replaced.
+            real = jnp.minimum(tokens, c.vocab_size - 1)
         x = constrain(jnp.take(self.table, real, axis=0), "batch", "sequence", "embed")
         if (update := tuned(self, "update")) is not None:
             down, up = update.factors()

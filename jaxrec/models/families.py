@@ -5,8 +5,9 @@ import math
 from types import ModuleType
 from typing import Any
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError, check_types, nearest, printable
 from jaxrec.models import bert, gpt2, llama, t5
+from jaxrec.models.checkpoint_config import check_config, reading
 from jaxrec.models.config import TransformerConfig
 from jaxrec.models.sources import WeightSource
 from jaxrec.models.spec import Kind, ModelSpec
@@ -15,6 +16,16 @@ from jaxrec.models.tables import Table
 _MODULES = (llama, gpt2, t5, bert)
 FAMILIES: dict[str, ModuleType] = {
     name: module for module in _MODULES for name in module.ARCHITECTURES
+}
+
+# The class of transformers that loads a model of each kind with its head.
+LOADERS: dict[Kind, str] = {
+    "causal": "AutoModelForCausalLM",
+    "encoder": "AutoModel",
+    "encoder_decoder": "AutoModelForSeq2SeqLM",
+    "masked": "AutoModelForMaskedLM",
+    "causal_classifier": "AutoModelForSequenceClassification",
+    "encoder_classifier": "AutoModelForSequenceClassification",
 }
 
 # Only training reads these fields; they do not change what a model computes.
@@ -32,18 +43,22 @@ def read_spec(source: WeightSource, kind: Kind | None = None) -> tuple[str, Mode
       ConfigError: a model type, architecture or setting is not supported; the message names it.
     """
     family = source.config.get("model_type", "")
+    if not isinstance(family, str):
+        raise ConfigError(f"{source.path}: model_type must be a name, got {family!r:.60}")
     module = _module(family)
-    config = resolve(source.config)
+    check_config(source)
     known = module.ARCHITECTURES[family]
-    if kind is None:
-        kind = _kind(family, config.get("architectures") or [])
-    elif kind not in known:
+    if kind is not None and kind not in known:
         raise ConfigError(f"{family} has no {kind} model; its kinds are {', '.join(known)}")
-    model = module.read_config(config)
-    pooler = kind == "encoder" and "pooler.dense.weight" in source.names()
-    model = dataclasses.replace(model, pooler=pooler)
-    classes = len(config.get("id2label") or ()) if kind.endswith("classifier") else 0
-    return family, ModelSpec(kind, model, classes)
+    with reading(source.path):
+        config = resolve(source.config)
+        kind = kind or _kind(family, config.get("architectures") or [])
+        model = module.read_config(config)
+        check_types(model, "model.")
+        pooler = kind == "encoder" and "pooler.dense.weight" in source.names()
+        model = dataclasses.replace(model, pooler=pooler)
+        classes = len(config.get("id2label") or ()) if kind.endswith("classifier") else 0
+        return family, ModelSpec(kind, model, classes)
 
 
 def _kind(family: str, architectures: list[str]) -> Kind:
@@ -55,8 +70,8 @@ def _kind(family: str, architectures: list[str]) -> Kind:
         )
     if architectures[0] not in known:
         raise ConfigError(
-            f"architecture {architectures[0]} is not supported; supported for {family}: "
-            f"{', '.join(known)}"
+            f"architecture {printable(str(architectures[0])[:60])} is not supported; supported for "
+            f"{family}: {', '.join(known)}"
         )
     return known[architectures[0]]
 
@@ -119,7 +134,7 @@ def _kinds(family: str) -> dict[Kind, str]:
 def _module(family: str) -> ModuleType:
     if family not in FAMILIES:
         raise ConfigError(
-            f"model type {family!r} is not supported{nearest(family, FAMILIES)}; "
+            f"model type {family!r:.60} is not supported{nearest(family, FAMILIES)}; "
             f"supported: {', '.join(FAMILIES)}"
         )
     return FAMILIES[family]

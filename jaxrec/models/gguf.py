@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, check_file
+from jaxrec.models.gguf_header import check_header
 from jaxrec.models.llama2c import (
     fast_tokenizer,
     find_tensor,
@@ -85,8 +86,12 @@ class GgufSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
         self._gguf = need_package("gguf", "jaxrec[gguf]", "reading a GGUF file")
+        check_file(self.path, missing=True)
         try:
+            check_header(self.path)
             reader = self._gguf.GGUFReader(self.path)
+        except DataError:
+            raise
         except OSError as error:
             raise DataError(f"{self.path}: {error.strerror or error}; check the path") from error
         except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
@@ -102,7 +107,12 @@ class GgufSource:
         self._fields = reader.fields
         stored = {tensor.name: tensor for tensor in reader.tensors}
         self._check_settings()
-        names = _hugging_face_names(self._number("llama.block_count"))
+        if (depth := self._number("llama.block_count")) > len(stored):
+            raise DataError(
+                f"{self.path}: llama.block_count is {depth}, but the file holds {len(stored)} "
+                "tensors; download it again"
+            )
+        names = _hugging_face_names(depth)
         self._check_names(stored, names)
         self.config: dict[str, Any] = self._read_config(stored)
         self._tensors = {names[name]: tensor for name, tensor in stored.items()}
@@ -296,6 +306,8 @@ class GgufSource:
             return default if field is None else field.contents()
         except UnicodeDecodeError as error:
             raise DataError(f"{self.path}: {key} is not UTF-8 ({error})") from error
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path}: {key} cannot be read ({error})") from error
 
     def _number(self, key: str, default: int | None = None) -> int:
         value = self._value(key, default)
@@ -324,10 +336,10 @@ class GgufSource:
 
     def _token(self, role: str, tokens: Sequence[str]) -> str | None:
         number = self._value(f"tokenizer.ggml.{role}_token_id")
-        if number is not None and number >= len(tokens):
+        if number is not None and not (isinstance(number, int) and 0 <= number < len(tokens)):
             raise DataError(
-                f"{self.path}: tokenizer.ggml.{role}_token_id is {number}, but there are only "
-                f"{len(tokens)} tokens"
+                f"{self.path}: tokenizer.ggml.{role}_token_id is {number!r:.60}, but there are "
+                f"only {len(tokens)} tokens"
             )
         return None if number is None else tokens[number]
 

@@ -5,15 +5,17 @@ weights in float32 without names. Tokenizers are those that tokenizer.py exports
 """
 
 import importlib
+import math
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.core import ConfigError, DataError, check_file, nearest
 
 _HEADER = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 _HEADER_BYTES = 4 * len(_HEADER)
@@ -52,13 +54,22 @@ class Llama2cSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
         self.config = _read_config(self.path)
+        self._check_size(self.path.stat().st_size)
         self._shapes = llama_shapes(self.config)
         self._offsets = {}
         end = _HEADER_BYTES
         for name, size in _layout(self.config, self._shapes):
             self._offsets[name] = end
             end += 4 * size
-        actual = self.path.stat().st_size
+
+    def _check_size(self, actual: int) -> None:
+        """Compare the file's size with what the header asks for, before that is laid out."""
+        none, one = (
+            sum(size for _, size in _layout(config, llama_shapes(config)))
+            for config in (self.config | {"num_hidden_layers": depth} for depth in (0, 1))
+        )
+        depth = self.config["num_hidden_layers"]
+        end = _HEADER_BYTES + 4 * (none + depth * (one - none))
         if actual != end:
             raise DataError(
                 f"{self.path}: the header asks for {end} bytes, found {actual}; download it again, "
@@ -101,6 +112,10 @@ def read_llama2c_tokenizer(path: str | os.PathLike[str], vocab_size: int) -> Any
     # llama2.c decorates the names of the first three tokens for printing ("\n<s>\n").
     tokens[:_BYTES] = ["<unk>", "<s>", "</s>"]
     pieces = _BYTES + 256
+    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
+        raise DataError(f"{path}: token {twice[0]!r} is there twice; copy the file again")
+    if not all(map(math.isfinite, scores)):
+        raise DataError(f"{path}: a token's score is not finite; copy the file again")
     expected = [f"<0x{byte:02X}>" for byte in range(256)]
     if tokens[_BYTES:pieces] != expected:
         raise DataError(
@@ -276,6 +291,7 @@ def fast_tokenizer(
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    check_file(path, missing=True)
     try:
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
@@ -335,14 +351,15 @@ def _layout(
             f"model.layers.{layer}.{kind}.weight" for layer in range(config["num_hidden_layers"])
         ]
     for name in [*names, "model.norm.weight"]:
-        yield name, int(np.prod(shapes[name]))
+        yield name, math.prod(shapes[name])
     # Cosines and sines, each [T, H/2].
     yield "rotary table", config["max_position_embeddings"] * config["head_dim"]
     if not config["tie_word_embeddings"]:
-        yield "lm_head.weight", int(np.prod(shapes["lm_head.weight"]))
+        yield "lm_head.weight", math.prod(shapes["lm_head.weight"])
 
 
 def _read_tokens(path: Path, vocab_size: int) -> tuple[list[str], list[float]]:
+    check_file(path, missing=True)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import add_id_tokens, load_tokenizer
+from jaxrec.data import add_id_tokens, has_tokenizer, load_tokenizer
 from jaxrec.ids import ItemCodes
 from jaxrec.models.convert import Dtype, Pretrained, import_model
 from jaxrec.models.spec import Kind
@@ -16,7 +16,7 @@ from jaxrec.models.store import is_model, load_model
 from jaxrec.models.vocabulary import extend_vocabulary
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
     """A model with its tokenizer and items.
 
@@ -25,11 +25,16 @@ class Opened:
       tokenizer: tokenizer of transformers, or None.
       items: rows {"item", "id", "label"} of a run's items, with each ID as the tokenizer writes it;
         None unless the model comes from a run.
+      start: token that every history begins with; None unless the model comes from a run that has
+        one for all users.
+      readme: how to use an export of the model, in Markdown.
     """
 
     model: Pretrained
     tokenizer: Any = None
     items: list[dict[str, str]] | None = None
+    start: int | None = None
+    readme: str = ""
 
 
 def open_model(
@@ -60,15 +65,41 @@ def open_model(
       (True, None)
     """
     if is_model(path):
-        return Opened(load_model(path), tokenizer_beside(path))
+        return _matched(load_model(path), tokenizer_beside(path), path)
     model = import_model(path, kind, dtype)
     if tokenizer is None:
-        return Opened(model, tokenizer_beside(path))
+        return _matched(model, tokenizer_beside(path), path)
     if tokenizer.is_dir():
-        return Opened(model, load_tokenizer(tokenizer))
+        return _matched(model, load_tokenizer(tokenizer), tokenizer)
     from jaxrec.models.llama2c import read_llama2c_tokenizer
 
-    return Opened(model, read_llama2c_tokenizer(tokenizer, model.spec.config.vocab_size))
+    read = read_llama2c_tokenizer(tokenizer, model.spec.config.vocab_size)
+    return Opened(model=model, tokenizer=read)
+
+
+def _matched(model: Pretrained, tokenizer: Any, path: Path) -> Opened:
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, model.spec.config.vocab_size, path)
+    return Opened(model=model, tokenizer=tokenizer)
+
+
+def check_tokenizer(tokenizer: Any, vocab_size: int, path: Path) -> None:
+    """Reject a tokenizer that writes tokens for which a model has no row.
+
+    Args:
+      tokenizer: of transformers.
+      vocab_size: V of the model; a larger table is usual, because sizes are rounded up.
+      path: where the tokenizer comes from, for the message.
+
+    Raises:
+      DataError: the tokenizer has more tokens than the model.
+    """
+    size = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    if size > vocab_size:
+        raise DataError(
+            f"{path}: the tokenizer has {size} tokens, the model's table only {vocab_size}; copy "
+            "both from the same model"
+        )
 
 
 def add_ids(opened: Opened, codes: ItemCodes, key: jax.Array) -> Opened:
@@ -95,16 +126,15 @@ def add_ids(opened: Opened, codes: ItemCodes, key: jax.Array) -> Opened:
 
 
 def tokenizer_beside(path: Path) -> Any:
-    """Load the tokenizer of transformers that is stored with a model; None if there is none."""
+    """Load the tokenizer of transformers that is stored with a model; None if there is none.
+
+    Raises:
+      DataError: there is one, but it is damaged, or a package that it needs is not installed.
+    """
     if path.suffix == ".gguf":
         from jaxrec.models.gguf import GgufSource
 
         with tempfile.TemporaryDirectory() as directory:
             GgufSource(path).save_tokenizer(directory)
             return load_tokenizer(directory)
-    if not path.is_dir():
-        return None
-    try:
-        return load_tokenizer(path)
-    except DataError:
-        return None
+    return load_tokenizer(path) if has_tokenizer(path) else None

@@ -7,20 +7,20 @@ directory says so, scaled to unit length (Reimers and Gurevych, "Sentence-BERT",
 import dataclasses
 import functools
 import importlib.util
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, read_json
 from jaxrec.data import load_tokenizer
 from jaxrec.models.convert import Pretrained, import_model
 from jaxrec.models.encoder import Pooling, pool
+from jaxrec.models.opened import check_tokenizer
 from jaxrec.models.spec import ModelSpec
 
 # Where to look for an encoder if the user names none. MiniLM (Wang et al., arXiv:2002.10957) is
@@ -37,6 +37,20 @@ _POOLING: dict[str, Pooling | None] = {
     "pooling_mode_weightedmean_tokens": None,
 }
 _SHORTEST = 8  # tokens per row; below it padding costs less than another compilation
+
+
+class _Module(TypedDict):
+    """An entry of `modules.json`."""
+
+    type: str
+    path: str
+
+
+class _Settings(TypedDict, total=False):
+    """The content of `sentence_bert_config.json`."""
+
+    max_seq_length: int | None
+    do_lower_case: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,14 +91,10 @@ class SentenceEncoder:
             raise ConfigError(f"{body}: {error}") from error
         tokenizer = load_tokenizer(body)
         config = model.spec.config
-        if len(tokenizer) > config.vocab_size:
-            raise DataError(
-                f"{body}: the tokenizer has {len(tokenizer)} tokens, the model's table only "
-                f"{config.vocab_size}; copy both from the same model"
-            )
-        settings: dict[str, Any] = {}
+        check_tokenizer(tokenizer, config.vocab_size, body)
+        settings = _Settings()
         for file in sorted(body.glob("sentence_*_config.json"))[:1]:
-            settings = _read(file)
+            settings = _read(file, _Settings)
         longest = settings.get("max_seq_length") or tokenizer.model_max_length
         return cls(
             model=model,
@@ -193,8 +203,9 @@ def _parts(root: Path) -> tuple[Path, dict[str, Any] | None, bool]:
     """Return the transformer's directory, the pooling's config, and whether to normalize."""
     if not (root / "modules.json").is_file():
         config = root / "1_Pooling" / "config.json"
-        return root, _read(config) if config.is_file() else None, False
-    modules = [(str(m["type"]).rpartition(".")[2], m["path"]) for m in _read(root / "modules.json")]
+        return root, _read(config, dict[str, Any]) if config.is_file() else None, False
+    listed = _read(root / "modules.json", list[_Module])
+    modules = [(m["type"].rpartition(".")[2], m["path"]) for m in listed]
     kinds = [kind for kind, _ in modules]
     if kinds not in (_MODULES, _MODULES[:2]):
         raise ConfigError(
@@ -202,13 +213,22 @@ def _parts(root: Path) -> tuple[Path, dict[str, Any] | None, bool]:
             f"expected {', '.join(_MODULES[:2])} and optionally {_MODULES[2]}"
         )
     general = root / "config_sentence_transformers.json"
-    prompt = _read(general).get("default_prompt_name") if general.is_file() else None
+    prompt = None
+    if general.is_file():
+        prompt = _read(general, dict[str, Any]).get("default_prompt_name")
     if prompt is not None:
         raise ConfigError(
             f"{root}: the setting default_prompt_name {prompt!r} is not supported; use an encoder "
             "without prompts"
         )
-    return root / modules[0][1], _read(root / modules[1][1] / "config.json"), kinds == _MODULES
+    for _, path in modules:
+        if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+            raise DataError(
+                f"{root / 'modules.json'} names {path!r}, which lies outside of its directory; "
+                "copy the encoder again"
+            )
+    pooled = _read(root / modules[1][1] / "config.json", dict[str, Any])
+    return root / modules[0][1], pooled, kinds == _MODULES
 
 
 def _pooling(config: dict[str, Any] | None) -> Pooling:
@@ -231,8 +251,6 @@ def _power(size: int, smallest: int = 1) -> int:
     return max(smallest, 1 << (size - 1).bit_length())
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+def _read(path: Path, expected: Any) -> Any:
+    original = "copy it from the original model"
+    return read_json(path, expected, missing=original, fix=original)

@@ -7,12 +7,12 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, check_file, read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -21,9 +21,11 @@ class WeightSource(Protocol):
     """A checkpoint with Hugging Face's names and layout.
 
     Attributes:
+      path: the file that holds the config.
       config: the contents of its `config.json`.
     """
 
+    path: Path
     config: dict[str, Any]
 
     def names(self) -> list[str]:
@@ -39,6 +41,10 @@ class WeightSource(Protocol):
         ...
 
 
+class _Index(TypedDict):
+    weight_map: dict[str, str]
+
+
 class SafetensorsSource:
     """A directory with `config.json` and one or more safetensors files."""
 
@@ -49,7 +55,8 @@ class SafetensorsSource:
           DataError: a file is missing, damaged or not a safetensors file.
         """
         self.directory = Path(directory)
-        self.config = _read_json(self.directory / "config.json")
+        self.path = self.directory / "config.json"
+        self.config = _read_json(self.path, dict[str, Any])
         self._tensors: dict[str, _Stored] = {}
         for file in _weight_files(self.directory):
             for name, stored in _read_header(file).items():
@@ -104,6 +111,7 @@ def _read_header(file: Path) -> dict[str, _Stored]:
     """Read the header of a safetensors file: 8 bytes of length, a JSON header, then the data."""
     from safetensors import safe_open
 
+    check_file(file, missing=True)
     try:
         with safe_open(file, framework="np"):  # checks that header and data match
             pass
@@ -112,7 +120,7 @@ def _read_header(file: Path) -> dict[str, _Stored]:
             header = json.loads(opened.read(length))
     except Exception as error:
         raise DataError(
-            f"{file} is not a readable safetensors file ({error}); copy it again"
+            f"{file} is not a readable safetensors file ({_one_line(error)}); copy it again"
         ) from error
     header.pop("__metadata__", None)
     stored = {}
@@ -154,7 +162,14 @@ def open_source(path: str | os.PathLike[str]) -> WeightSource:
 def _weight_files(directory: Path) -> list[Path]:
     index = directory / INDEX
     if index.exists():
-        names = sorted(set(_read_json(index)["weight_map"].values()))
+        names = sorted(set(_read_json(index, _Index)["weight_map"].values()))
+        for name in names:
+            # A link inside the directory may lead out of it, as in the cache of huggingface_hub.
+            if name in ("", ".", "..") or Path(name).name != name or "\\" in name or "\0" in name:
+                raise DataError(
+                    f"{index} names {name!r}, which is no file of its own directory; copy the "
+                    "index again, or remove it if you do not trust its origin"
+                )
         files = [directory / name for name in names]
         for file in files:
             if not file.exists():
@@ -175,10 +190,10 @@ def _weight_files(directory: Path) -> list[Path]:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; copy it from the original model") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); copy it again") from error
+def _read_json(path: Path, expected: Any) -> Any:
+    original = "copy it from the original model"
+    return read_json(path, expected, missing=original, fix="copy it again")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.models.causal import CausalLM
 from jaxrec.models.config import TransformerConfig
 from jaxrec.models.encoder import Encoder
@@ -93,6 +94,25 @@ def _shapes(spec: ModelSpec) -> Any:
         inputs = [*inputs, *inputs]
     variables = jax.eval_shape(spec.build().init, jax.random.key(0), *inputs)
     return {"params": variables["params"]}
+
+
+def check_finite(values: np.ndarray, what: str) -> None:
+    """Reject an array of floats with an infinity or a NaN.
+
+    Args:
+      values: floats of any precision, or whole numbers, which pass.
+      what: begins the error message.
+
+    Raises:
+      DataError: a value is not finite.
+    """
+    if not values.size or not jnp.issubdtype(values.dtype, jnp.floating):
+        return
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float32)
+    # Both propagate NaN, and neither allocates.
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise DataError(f"{what} holds infinities or NaN; copy the file again, or train again")
 
 
 def init_function(model: CausalLM | EncoderDecoder) -> Callable[[jax.Array], Any]:

@@ -12,20 +12,37 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import DataError
-from jaxrec.models.config import TransformerConfig
+from jaxrec.core import ConfigError, DataError, check_file, from_dict, read_json
 from jaxrec.models.convert import Place, Pretrained, writing
-from jaxrec.models.spec import ModelSpec
-from jaxrec.nn import RopeScaling, StoredKernel
+from jaxrec.models.spec import ModelSpec, check_finite
+from jaxrec.nn import StoredKernel
 
 DESCRIPTION, WEIGHTS = "jaxrec_model.json", "params"
+
+
+class _Kernel(TypedDict):
+    """The description of a stored kernel."""
+
+    settings: dict[str, Any]
+    arrays: list[str]
+
+
+class _Description(TypedDict):
+    """The content of the JSON file."""
+
+    kind: str
+    classes: int
+    family: str | None
+    tokens: dict[str, Any]
+    config: dict[str, Any]
+    kernels: NotRequired[dict[str, _Kernel]]
 
 
 def save_model(model: Pretrained, directory: str | os.PathLike[str], tokenizer: Any = None) -> None:
@@ -42,6 +59,7 @@ def save_model(model: Pretrained, directory: str | os.PathLike[str], tokenizer: 
     Example:
       >>> import tempfile
       >>> from flax import linen as nn
+      >>> from jaxrec.models import TransformerConfig
       >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
       >>> params = jax.tree.map(jnp.zeros_like, nn.meta.unbox(spec.shapes()))
       >>> directory = Path(tempfile.mkdtemp()) / "model"
@@ -100,6 +118,7 @@ def load_model(directory: str | os.PathLike[str], place: Place | None = None) ->
     Example:
       >>> import tempfile
       >>> from flax import linen as nn
+      >>> from jaxrec.models import TransformerConfig
       >>> spec = ModelSpec("causal", TransformerConfig(vocab_size=8, width=4, depth=1))
       >>> params = jax.tree.map(jnp.zeros_like, nn.meta.unbox(spec.shapes()))
       >>> directory = Path(tempfile.mkdtemp()) / "model"
@@ -152,17 +171,17 @@ def describe_model(directory: str | os.PathLike[str]) -> Pretrained:
 def _read_description(directory: Path) -> tuple[Pretrained, dict[str, Any]]:
     """Return a model without its parameters, and descriptions of its stored kernels by path."""
     path = directory / DESCRIPTION
+    description = read_json(path, _Description, fix="write the model again")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        config = dict(description["config"])
-        config["rope_scaling"] = RopeScaling(**config["rope_scaling"])
-        spec = ModelSpec(description["kind"], TransformerConfig(**config), description["classes"])
-        model = Pretrained(
-            spec=spec, params=None, family=description["family"], tokens=description["tokens"]
+        spec = from_dict(
+            ModelSpec, {name: description[name] for name in ("kind", "config", "classes")}, ""
         )
-        stored = dict(description.get("kernels", {}))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except ConfigError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+    model = Pretrained(
+        spec=spec, params=None, family=description["family"], tokens=description["tokens"]
+    )
+    stored = description.get("kernels", {})
     if unknown := sorted(set(stored) - set(spec.flat_shapes())):
         raise DataError(
             f"{path} describes kernels that the model does not have: {unknown}; write the model "
@@ -176,11 +195,16 @@ def _read(file: Path, paths: list[str]) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.flax import load_file
 
+    check_file(file, missing=True)
     try:
         arrays = load_file(file)
-        return {path: np.asarray(arrays[path]) for path in paths}
+        found = {path: np.asarray(arrays[path]) for path in paths}
     except (OSError, KeyError, SafetensorError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{file} cannot be read: {reason}; write the model again") from error
+    for path, array in found.items():
+        check_finite(array, f"{file}: {path}")
+    return found
 
 
 def _arrays(kernel: Any) -> dict[str, Any]:
@@ -234,7 +258,7 @@ def _read_kernel(file: Path, path: str, described: dict[str, Any]) -> StoredKern
             raise ValueError(
                 f"the matrix has shape {matrix.shape}, expected the size of {kernel.shape}"
             )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise DataError(f"{file} does not hold a {described['class']}: {error}") from error
     return kernel
 

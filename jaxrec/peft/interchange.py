@@ -16,13 +16,14 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.models import Pretrained, table_of, write_config, writing
+from jaxrec.core import ConfigError, DataError, check_file, mismatch, read_json
+from jaxrec.models import Pretrained, check_finite, table_of, write_config, writing
 from jaxrec.nn import TUNED, StoredKernel
 from jaxrec.peft import interchange_virtual as virtual
-from jaxrec.peft.interchange_lora import is_lora, read_lora, write_lora
+from jaxrec.peft.interchange_lora import LoraSettings, is_lora, read_lora, write_lora
 from jaxrec.peft.interchange_modules import read_modules, write_modules
 from jaxrec.peft.interchange_names import modules, shortest, sites
+from jaxrec.peft.interchange_virtual import VirtualSettings
 from jaxrec.peft.lora import Lora
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -215,14 +216,10 @@ def _method(nodes: Mapping[str, Any]) -> str:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     """Read `adapter_config.json` and reject settings that cannot be reproduced exactly."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON: {error}") from error
-    kind = settings.get("peft_type") if isinstance(settings, dict) else None
-    if kind not in _TYPES:
+    fix = "save the adapter again"
+    settings = read_json(path, dict[str, Any], missing=fix, fix=fix)
+    kind = settings.get("peft_type")
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise ConfigError(
             f"{path}: peft_type {kind!r} is not supported; supported: {', '.join(_TYPES)}"
         )
@@ -235,10 +232,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if unknown:
         said = ", ".join(f"{name} {value!r}" for name, value in sorted(unknown.items()))
         raise ConfigError(f"{path}: {said} is not supported")
-    needed = () if kind == LORA else _OF_VIRTUAL[:4]
-    lacking = [name for name in needed if not isinstance(settings.get(name), int)]
-    if lacking:
-        raise DataError(f"{path} does not set {', '.join(lacking)}; these must be whole numbers")
+    if problem := mismatch(settings, LoraSettings if kind == LORA else VirtualSettings, ""):
+        raise DataError(f"{path}: {problem}; {fix}")
+    sizes = [] if kind == LORA else [n for n in VirtualSettings.__annotations__ if settings[n] < 1]
+    if sizes:
+        raise DataError(f"{path}: {sizes[0]!r} must be at least 1, got {settings[sizes[0]]}; {fix}")
     return settings
 
 
@@ -247,6 +245,7 @@ def _read_tensors(directory: Path) -> dict[str, np.ndarray]:
     from safetensors.flax import load_file
 
     path = directory / WEIGHTS
+    check_file(path, missing=True)
     if not path.is_file():
         pickled = (
             "; adapter_model.bin is a pickle, which can run code when loaded: save the adapter "
@@ -258,8 +257,13 @@ def _read_tensors(directory: Path) -> dict[str, np.ndarray]:
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    return {name: np.asarray(jax.device_get(array), np.float32) for name, array in found.items()}
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read: {reason}; save the adapter again") from error
+    tensors = {}
+    for name, array in found.items():
+        tensors[name] = np.asarray(jax.device_get(array), np.float32)
+        check_finite(tensors[name], f"{path}: {name}")
+    return tensors
 
 
 def _strip(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

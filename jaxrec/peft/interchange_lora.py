@@ -6,9 +6,10 @@ computes queries, keys and values. Its B then consists of blocks, one for each l
 """
 
 import collections
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,17 @@ from jaxrec.peft.interchange_names import Site, regex
 from jaxrec.peft.lora import Lora
 
 Tensors = dict[str, np.ndarray]
+
+
+class LoraSettings(TypedDict, total=False):
+    """What is read of an `adapter_config.json` of LoRA."""
+
+    lora_alpha: float
+    lora_dropout: float | None
+    use_rslora: bool | None
+    alpha_pattern: dict[str, float] | None
+
+
 # A `[R, I]` and B `[O, R]` by module and number of the block.
 Pairs = dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]
 
@@ -209,6 +221,8 @@ def _pairs(tensors: Mapping[str, np.ndarray], places: Sequence[Site]) -> Pairs:
             raise DataError(f"the adapter has lora_{there} of {module} but no lora_{missing}")
         site, layer = known[module]
         a, b = found["A"], found["B"]
+        if not a.ndim or not len(a):
+            raise DataError(f"LoRA of {module} has rank 0; save the adapter again")
         rank = a.shape[0]
         expected = (rank, site.kernel.inner), (site.width_there, rank)
         if (a.shape, b.shape) != expected:
@@ -229,12 +243,13 @@ def _node(
     rank = max(len(a) for a, _ in layers.values())
     scales = {at: _scale(site.name(at), len(a), settings) for at, (a, _) in layers.items()}
     common = set(scales.values())
-    scale = common.pop() if len(common) == 1 else 1.0
+    equal = len(common) == 1
+    scale = common.pop() if equal else 1.0
     down = np.zeros((depth, site.kernel.inner, rank), np.float32)
     up = np.zeros((depth, rank, site.kernel.outer), np.float32)
     for at, (a, b) in layers.items():
         down[at, :, : len(a)] = site.down_here(a)
-        up[at, : len(a)] = site.up_here(b) * np.float32(scales[at] / scale)
+        up[at, : len(a)] = site.up_here(b) * np.float32(1.0 if equal else scales[at])
     if site.kernel.layers is None:
         down, up = down[0], up[0]
     dropout = float(settings.get("lora_dropout") or 0.0)
@@ -245,7 +260,13 @@ def _scale(module: str, rank: int, settings: Mapping[str, Any]) -> float:
     """Return the scale of one module; alpha is that of the first matching pattern, as in PEFT."""
     alpha = settings.get("lora_alpha", 8)
     for pattern, value in (settings.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
+        try:
+            found = re.match(rf"(.*\.)?({pattern})$", module)
+        except (re.error, RecursionError) as error:
+            raise ConfigError(f"alpha_pattern {pattern!r} is no pattern: {error}") from error
+        if found:
             alpha = value
             break
+    if not math.isfinite(alpha):
+        raise DataError(f"the alpha of {module} is {alpha}; save the adapter again")
     return alpha / (rank**0.5 if settings.get("use_rslora") else rank)

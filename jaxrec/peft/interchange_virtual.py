@@ -11,7 +11,7 @@ what we write.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import einops
 import jax.numpy as jnp
@@ -19,6 +19,16 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models import ModelSpec, TransformerConfig
+
+
+class VirtualSettings(TypedDict):
+    """What is read of an `adapter_config.json` of a prompt or a prefix."""
+
+    num_virtual_tokens: int
+    token_dim: int
+    num_attention_heads: int
+    num_layers: int
+
 
 TENSOR = "prompt_embeddings"
 _PREFIX = "blocks/attention/prefix"

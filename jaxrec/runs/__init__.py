@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         load_codes as load_codes,
         load_run as load_run,
         near_run as near_run,
-        training_seconds as training_seconds,
+        read_training as read_training,
+        run_identity as run_identity,
         write_summary as write_summary,
     )
     from jaxrec.runs.domains import (

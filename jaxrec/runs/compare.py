@@ -25,7 +25,7 @@ from jaxrec.eval import (
 from jaxrec.items import IdConfig
 from jaxrec.runs import baselines
 from jaxrec.runs.config import COUNTING, METRIC, TEXTUAL, TRAINED
-from jaxrec.runs.directory import TEST_FILE, check_run, training_seconds
+from jaxrec.runs.directory import TEST_FILE, check_run, read_training
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import comparable, known_share, protocol_of
 from jaxrec.runs.system import Options, system_of
@@ -119,10 +119,10 @@ def check_trained(directory: Path) -> None:
     """Reject a run that can be neither read nor ranked, because it is not trained to its end.
 
     Raises:
-      DataError: see `training_seconds`.
+      DataError: see `read_training`.
     """
     if not (directory / TEST_FILE).exists():
-        training_seconds(directory)
+        read_training(directory)
 
 
 def measure_run(config: Any, dataset: Dataset, directory: Path) -> Measured:

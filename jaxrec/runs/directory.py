@@ -6,11 +6,12 @@ result.json  test.npz  report.html
 
 import dataclasses
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import jax
 
@@ -21,8 +22,8 @@ from jaxrec.core import (
     flatten,
     from_dict,
     nearest,
+    quoted,
     read_json,
-    read_json_object,
     to_json,
     to_json_rows,
     write_text,
@@ -43,8 +44,34 @@ class DescribedData(Protocol):
         """Return JSON-able facts, among them a "fingerprint" of the data."""
 
 
+class _Data(TypedDict):
+    fingerprint: str
+
+
+class _Begun(TypedDict):
+    """What `check_run` reads of a run's `env.json`."""
+
+    data: _Data
+    files: NotRequired[dict[str, str]]
+
+
+class _Settings(TypedDict):
+    """What is read of a `config.json` before the class of its settings is known."""
+
+    system: NotRequired[str]
+
+
+class TrainFacts(TypedDict):
+    """What other commands read of a run's `train.json`."""
+
+    seconds: float
+
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
+
+# Settings that the meaning of a model's parameters depends on.
+_SHAPE = ("architecture", "model", "tune", "user_tokens")
 
 # File of a run's lists for the test users and their metrics; see `Measured`.
 TEST_FILE = "test.npz"
@@ -66,7 +93,7 @@ def is_run(directory: Path) -> bool:
         # Whoever reads the run reports the damage.
         return True
     # A checkpoint of Hugging Face has a config.json too, which names the type of its model.
-    return not (isinstance(settings, dict) and "model_type" in settings)
+    return not isinstance(settings, dict) or "model_type" not in settings
 
 
 def create_run(
@@ -147,12 +174,8 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             f"{directory} holds a run with other settings ({'; '.join(changed[:3])}); "
             "give the same settings to resume it, or another --run-dir"
         )
-    begun = read_json_object(directory / "env.json", "data")
-    facts = begun["data"]
-    if not isinstance(facts, dict) or "fingerprint" not in facts:
-        path = directory / "env.json"
-        raise DataError(f"{path}: data has no fingerprint; restore it or start over")
-    then = str(facts["fingerprint"])
+    begun = read_json(directory / "env.json", _Begun)
+    then = begun["data"]["fingerprint"]
     now = str(dataset.describe()["fingerprint"])
     if then != now:
         raise DataError(
@@ -167,6 +190,37 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
                 f"{directory / name} {state} since the run began; restore it, or give another "
                 "--run-dir"
             )
+
+
+def run_identity(directory: Path) -> dict[str, str]:
+    """Return hashes of what the parameters of a run depend on: data, item IDs and model settings.
+
+    Its checkpoints hold them, so that those of another run are refused; see `Start.run`.
+
+    Args:
+      directory: of the run; {} if it holds none.
+
+    Raises:
+      DataError: `config.json` or `env.json` is damaged.
+
+    Example:
+      >>> run_identity(Path("nowhere"))
+      {}
+    """
+    if not is_run(directory):
+        return {}
+    begun = read_json(directory / "env.json", _Begun)
+    settings = read_json(directory / "config.json", dict[str, Any])
+    shape = {name: settings[name] for name in _SHAPE if name in settings}
+    return {
+        "data": begun["data"]["fingerprint"],
+        "item IDs": _digest(begun.get("files", {})),
+        "model settings": _digest(shape),
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _checksums(directory: Path) -> dict[str, str]:
@@ -203,7 +257,7 @@ def load_run(directory: Path) -> Any:
     if not is_run(directory):
         raise DataError(f"{directory} is no run directory ({_instead_of_run(directory)}")
     path = directory / "config.json"
-    name, settings = current(read_json_object(path))
+    name, settings = current(read_json(path, _Settings))
     if not settings:
         raise DataError(f"{path} holds no settings; restore it or start over")
     try:
@@ -215,7 +269,7 @@ def load_run(directory: Path) -> Any:
 
 def _instead_of_run(directory: Path) -> str:
     """What is there instead of a run, and what to do."""
-    make = f"make one by jaxrec train CONFIG --run-dir {directory}"
+    make = f"make one by jaxrec train CONFIG --run-dir {quoted(directory)}"
     if directory.is_file():
         return "it is a file); give the directory that --run-dir named, such as runs/quickstart"
     if (directory / "config.json").exists():
@@ -244,29 +298,21 @@ def _runs_in(directory: Path) -> list[Path]:
     return [path.parent for path in sorted(directory.glob("*/config.json")) if is_run(path.parent)]
 
 
-def training_seconds(directory: Path) -> float:
-    """Return how long the training of a run took.
+def read_training(directory: Path) -> TrainFacts:
+    """Read the `train.json` of a run: how its training ended.
 
     Raises:
-      DataError: the run is not trained to its end yet, or `train.json` is damaged.
+      DataError: not trained to the end yet, or damaged.
 
     Example:
-      >>> import tempfile
-      >>> run = Path(tempfile.mkdtemp())
-      >>> write_text(run / "train.json", to_json({"seconds": 2.5}))
-      >>> training_seconds(run)
-      2.5
+      >>> read_training(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: nowhere/train.json is missing; ...
     """
-    path = directory / "train.json"
-    if not path.exists():
-        raise DataError(
-            f"{directory} is not trained to its end (it has no train.json); finish it by the "
-            "jaxrec train command that began it"
-        )
-    seconds = read_json_object(path, "seconds")["seconds"]
-    if not isinstance(seconds, int | float):
-        raise DataError(f"{path}: seconds must be a number, got {seconds!r}; restore it")
-    return seconds
+    missing = (
+        "the run is not trained to its end; finish it by the jaxrec train command that began it"
+    )
+    return read_json(directory / "train.json", TrainFacts, missing=missing)
 
 
 def load_codes(directory: Path) -> ItemCodes:

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from jaxrec.core import DataError, read_json_object
+from jaxrec.core import DataError, mismatch, quoted, read_json
 from jaxrec.data import DATASETS
 from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
 from jaxrec.ids import opened
@@ -15,6 +15,23 @@ from jaxrec.train import read_metrics
 
 # Figures of `train.json` that a page shows.
 _TRAIN = ("steps", "seconds", "compiles_after_warmup")
+
+
+class _Measurement(TypedDict):
+    metrics: dict[str, float]
+
+
+class _Comparison(TypedDict):
+    baseline: str
+
+
+class _Report(TypedDict):
+    """What every report reads of an `eval.json`."""
+
+    rows: dict[str, _Measurement]
+    comparisons: list[_Comparison]
+    protocol: dict[str, Any]
+    samples: NotRequired[list[dict[str, Any]]]
 
 
 def read_parts(
@@ -37,13 +54,14 @@ def read_parts(
         problem = f"lacks {', '.join(lacking)}" if lacking else _fault(report)
         if problem:
             raise DataError(
-                f"{directory / 'eval.json'} {problem}; write it again: jaxrec eval {directory}"
+                f"{directory / 'eval.json'} {problem}; write it again: "
+                f"jaxrec eval {quoted(directory)}"
             )
     env, train = _read(directory / "env.json") or {}, _read(directory / "train.json")
     if not isinstance(env.get("data", {}), dict):
         raise DataError(f"{directory / 'env.json'}: data must be facts by name; restore the file")
-    for name in _TRAIN if train is not None else ():
-        if not isinstance(train.get(name), int | float):
+    for name in _TRAIN:
+        if train is not None and not isinstance(train.get(name), int | float):
             raise DataError(
                 f"{directory / 'train.json'}: {name} must be a number, got {train.get(name)!r}; "
                 "restore the file"
@@ -69,23 +87,10 @@ def read_parts(
 
 def _fault(report: Mapping[str, Any]) -> str:
     """What is wrong with the tables of an `eval.json`; "" if nothing is."""
-    rows, tests, protocol = (report[name] for name in REPORT_KEYS)
-    if not isinstance(protocol, dict):
-        return "has a protocol that is no object"
-    if not isinstance(rows, dict) or MODEL not in rows:
-        return f"has no row {MODEL!r} in its rows"
-    for name, row in rows.items():
-        metrics = row.get("metrics") if isinstance(row, dict) else None
-        if not isinstance(metrics, dict) or not all(
-            isinstance(value, int | float) for value in metrics.values()
-        ):
-            return f"has a row {name!r} without metrics"
-    if not isinstance(tests, list) or not all(
-        isinstance(test, dict) and "baseline" in test for test in tests
-    ):
-        return "has comparisons that name no baseline"
-    return ""
+    if problem := mismatch(report, _Report, ""):
+        return f"is damaged ({problem})"
+    return "" if MODEL in report["rows"] else f"has no row {MODEL!r} in its rows"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return read_json_object(path) if path.exists() else None
+    return read_json(path, dict[str, Any]) if path.exists() else None

@@ -120,4 +120,4 @@ def label_results(directory: Path) -> None:
         return
     for path in (directory / name for name in _RESULTS):
         if path.exists():
-            write_text(path, to_json({"warning": WARNING} | read_json(path)))
+            write_text(path, to_json({"warning": WARNING} | read_json(path, dict[str, Any])))

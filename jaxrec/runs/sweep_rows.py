@@ -8,7 +8,7 @@ which are by metric one value per user of the model, its variants can be tested 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from jaxrec.core import (
     DataError,
     flatten,
     read_json,
-    read_json_object,
     to_json,
     write_text,
 )
@@ -39,6 +38,12 @@ _FACTS = (
     *("fingerprint", "users", "items", "test", "test_users", "known_share"),
     *("seen_items", "repeated_target"),
 )
+
+
+class _Rows(TypedDict):
+    """What is read of an `eval.json`."""
+
+    rows: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,7 +121,7 @@ def _evaluated(config: Any, directory: Path, *, baselines: bool) -> Mapping[str,
     names = list(configured_baselines(config)) if baselines else []
     if path.exists():
         check_settings(config, directory)
-        report = read_json_object(path, "rows")
+        report = read_json(path, _Rows)
         # `jaxrec eval` may have measured the run beside others.
         if report.get("baselines", names) == names:
             return report

@@ -188,7 +188,8 @@ def config_class(name: str) -> type:
       >>> config_class("sasrec").__name__
       'SasrecRunConfig'
     """
-    inside, outside = str(name).isidentifier(), "." in str(name)
+    inside = name.isidentifier()
+    outside = not inside and all(part.isidentifier() for part in name.split("."))
     try:
         if inside and name in system_names():
             return _module(name).CONFIG

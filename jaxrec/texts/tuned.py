@@ -1,7 +1,7 @@
 """A causal text model that a run tunes: a pretrained one, or a small one from scratch."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,18 @@ class TextModel:
         """Join trained and frozen parameters as the module's `apply` takes them."""
         return trainable if self.frozen is None else variables(trainable, self.frozen)
 
-    def trained(self, directory: Path, plan: Plan) -> Any:
+    def trained(self, directory: Path, plan: Plan, run: Mapping[str, str]) -> Any:
         """Read the trained parameters of the best checkpoint below `directory`.
+
+        Args:
+          directory: of the training.
+          plan: what it was trained with.
+          run: identity of its run, from `run_identity`.
 
         Raises:
           DataError: the run is not trained yet or damaged, or its base has changed since.
         """
-        return load_params(directory / "checkpoints", plan.state, self.base)[0]
+        return load_params(directory / "checkpoints", plan.state, self.base, run)[0]
 
     def save(self, directory: Path) -> None:
         """Write the tokenizer of a model from scratch; that of a base is read from the base."""

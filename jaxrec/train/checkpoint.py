@@ -3,6 +3,7 @@
     checkpoints/250/                         state/ the arrays, record/ everything else
     checkpoints/500.damaged/                 set aside, because it did not read back as written
     checkpoints/750.orbax-checkpoint-tmp/    being written, or left behind by a killed process
+    checkpoints/.removed/                    no longer kept, and deleted before the next save
 
 This is the only file that imports Orbax. A save copies the arrays to the host and returns; a thread
 writes them, and the directory of the step appears by an atomic rename. The record holds a checksum
@@ -17,7 +18,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,14 @@ from jaxrec.core import (
     on_writer,
 )
 from jaxrec.train.checksums import Checked, check, describe
+from jaxrec.train.identity import check_base, check_owner
+from jaxrec.train.quiet import quiet_saving
 
 DAMAGED = ".damaged"
 _STATE, _RECORD = "state", "record"
 _UNFINISHED, _ATTEMPTS = ".orbax-checkpoint-tmp", 50
+# Where a step that is no longer kept is moved at once, so that a kill cannot leave half of it.
+_REMOVED = ".removed"
 # Errors of Orbax and tensorstore when a file cannot be written, at once or later from a thread.
 _WRITING = (OSError, ValueError, RuntimeError)
 
@@ -53,14 +58,16 @@ class Checkpoints:
         Args:
           directory: checkpoint directory of one run.
           keep: number of newest checkpoints to keep, in addition to the best one.
-          read_only: change nothing, because another process may be training.
+          read_only: change nothing, because another process may be training. A step whose record
+            cannot be read is left out; `best` raises if it may be the best.
 
         Raises:
-          Damaged: a record cannot be read, and `read_only` forbids setting it aside.
           ResourceError: the directory cannot be created.
         """
         self.directory = directory.resolve()
         self._keep = _Keep(keep)
+        self._unreadable: dict[int, Damaged] = {}
+        self._quiet = contextlib.ExitStack()
         if not read_only:
             on_writer(self._sweep)
         try:
@@ -70,6 +77,7 @@ class Checkpoints:
                     create=not read_only,
                     read_only=read_only,
                     save_root_metadata=False,
+                    todelete_subdir=None if read_only else _REMOVED,
                 )
                 self._manager = _Manager(self.directory, options=options)
         except OSError as error:
@@ -78,14 +86,16 @@ class Checkpoints:
             self._read_score(step, read_only)
 
     def __enter__(self) -> "Checkpoints":
+        self._quiet.enter_context(quiet_saving())
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            self._manager.close()
-        except _WRITING as error:
-            if kind is None:
-                raise self._failed(error) from error
+        with self._quiet:
+            try:
+                self._manager.close()
+            except _WRITING as error:
+                if kind is None:
+                    raise self._failed(error) from error
 
     @property
     def steps(self) -> list[int]:
@@ -94,8 +104,23 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """The step with the highest score, the last among equals; None if there are no scores."""
-        return self._keep.best(self.steps)
+        """The step with the highest score, the last among equals; None if there are no scores.
+
+        Raises:
+          Damaged: the record of a step that may be the best cannot be read.
+        """
+        steps = self.steps
+        best = self._keep.best([step for step in steps if step not in self._unreadable])
+        lost = [step for step in steps if step in self._unreadable]
+        if lost and (best is None or steps[-1] in lost or not self._surpassed(best, steps[-1])):
+            raise self._unreadable[lost[-1]]
+        return best
+
+    def _surpassed(self, best: int, newest: int) -> bool:
+        """Whether the record of the newest step says that no step was better than `best`."""
+        highest = self._read_record(newest)["record"].get("best")
+        score = self._keep.scores[best]
+        return highest is not None and score is not None and score >= highest
 
     def save(
         self,
@@ -129,6 +154,7 @@ class Checkpoints:
             }
         )
         self._keep.scores[step] = score
+        on_writer(self._empty)
         try:
             self._manager.save(step, args=items, force=True)
         except _WRITING as error:
@@ -218,6 +244,7 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove unfinished saves; Orbax would remove them while the next save is being written."""
+        self._empty()
         for path in self.directory.glob(f"*{_UNFINISHED}*"):
             for attempt in range(_ATTEMPTS):
                 try:
@@ -230,6 +257,10 @@ class Checkpoints:
                     if attempt == _ATTEMPTS - 1:
                         raise ResourceError(f"cannot remove {path}: {error}") from error
                     time.sleep(0.1)
+
+    def _empty(self) -> None:
+        """Delete the steps that are no longer kept."""
+        shutil.rmtree(self.directory / _REMOVED, ignore_errors=True)
 
     def _read_score(self, step: int, read_only: bool) -> None:
         """Read the score of a step, or set the step aside, because it cannot be ranked without."""
@@ -245,7 +276,7 @@ class Checkpoints:
         elif not read_only:
             self._set_aside(step, Damaged(damage))
         elif (self.directory / str(step)).exists():  # the training process may have removed it
-            raise Damaged(damage)
+            self._unreadable[step] = Damaged(damage)
 
     def _read_record(self, step: int) -> dict[str, Any]:
         try:
@@ -348,19 +379,22 @@ class _Keep:
         return [step in kept for step in steps]
 
 
-def load_params(directory: Path, target: Any, base: str = "") -> tuple[Any, int]:
+def load_params(
+    directory: Path, target: Any, base: str = "", run: Mapping[str, str] | None = None
+) -> tuple[Any, int]:
     """Read the trained parameters of the best checkpoint, without changing anything.
 
     Args:
       directory: the directory of `Checkpoints`.
       target: tree of `TrainState`, arrays or shapes.
       base: identity of the frozen parameters, the `base` of `Start`.
+      run: identity of the run, the `run` of `Start`; None checks nothing.
 
     Returns:
       The parameters (their moving average if one is kept) and their step.
 
     Raises:
-      DataError: there is no checkpoint, it is damaged, or it was trained on another base.
+      DataError: there is no checkpoint, it is damaged, or it belongs to another run or base.
     """
     if not directory.is_dir():
         raise DataError(f"no checkpoints in {directory}; train the run first with `jaxrec train`")
@@ -373,22 +407,9 @@ def load_params(directory: Path, target: Any, base: str = "") -> tuple[Any, int]
                 "first validation with `jaxrec train`"
             )
         state, record = checkpoints.restore(checkpoints.best, target)
+        check_owner(record, run or {}, directory)
         check_base(record, base, directory)
         return state.measured, checkpoints.best
-
-
-def check_base(record: dict[str, Any], base: str, directory: Path) -> None:
-    """Reject frozen parameters that differ from those that a checkpoint was trained with.
-
-    Raises:
-      DataError: they differ; the message names both.
-    """
-    trained = record.get("base", "")
-    if trained != base:
-        raise DataError(
-            f"{directory} was trained on the frozen parameters {trained or 'of no base'}, but they "
-            f"are now {base or 'of no base'}; restore that base, or use another --run-dir"
-        )
 
 
 def iterator_state(iterator: Any) -> dict[str, Any]:

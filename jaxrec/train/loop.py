@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +18,11 @@ from jaxrec.core import (
     global_batch,
     locked,
 )
-from jaxrec.train.checkpoint import Checkpoints, check_base, iterator_state
+from jaxrec.train.checkpoint import Checkpoints, iterator_state
 from jaxrec.train.checksums import Checked
 from jaxrec.train.config import TrainConfig
 from jaxrec.train.divergence import LossWatch
+from jaxrec.train.identity import check_base, check_owner
 from jaxrec.train.meter import Measure, Meter
 from jaxrec.train.metrics import MetricWriter
 from jaxrec.train.plan import Plan
@@ -72,11 +73,14 @@ class Start:
       frozen: arrays of the frozen tree; None if all parameters are trained.
       base: names the frozen parameters, for instance by their checksum. A run does not resume on
         another base.
+      run: a hash of each thing that the parameters depend on (item IDs, data, settings), by name;
+        see `run_identity` of `jaxrec.runs`. A checkpoint with other hashes is refused.
     """
 
     params: Callable[[], Any] | None = None
     frozen: Any = None
     base: str = ""
+    run: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,7 @@ class Standing:
       best: highest validation metric; None before the first validation.
       bad: number of validations since the best one.
       first_loss: loss of the first step; None until it has been read.
+      run: identity of the run.
     """
 
     iterator: Any = None
@@ -118,6 +123,7 @@ class Standing:
     best: float | None = None
     bad: int = 0
     first_loss: float | None = None
+    run: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def fit(
@@ -239,11 +245,16 @@ def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, Tra
     restored = checkpoints.restore_newest(plan.state)
     if restored is not None:
         step, state, record = restored
+        check_owner(record, start.run, checkpoints.directory)
         check_base(record, start.base, checkpoints.directory)
-        return step, state, Standing(**record)
+        return step, state, Standing(**record | {"run": dict(start.run)})
     initial = start.params or functools.partial(initial_params, plan.init, plan.state, plan.config)
     params = jax.device_put(initial(), shardings(plan.state.params))
-    return 0, start_state(params, plan.optimizer, plan.state), Standing(base=start.base)
+    return (
+        0,
+        start_state(params, plan.optimizer, plan.state),
+        Standing(base=start.base, run=dict(start.run)),
+    )
 
 
 @dataclasses.dataclass(kw_only=True)

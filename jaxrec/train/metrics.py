@@ -2,9 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from jaxrec.core import DataError, ResourceError, is_writer, write_text
+from jaxrec.core import DataError, ResourceError, check_file, is_writer, mismatch, write_text
+
+
+class _Row(TypedDict):
+    step: int
 
 
 class MetricWriter:
@@ -65,7 +69,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     r"""Read the rows of a `metrics.jsonl`; an incomplete last line, left by a kill, is ignored.
 
     Raises:
-      DataError: a line that no training wrote.
+      DataError: another line is damaged.
 
     Example:
       >>> import pathlib, tempfile
@@ -77,17 +81,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    rows = []
-    # What is no text is no JSON either.
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    check_file(path, missing=True)
+    lines, rows = path.read_bytes().splitlines(), []
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):
+                break
             raise DataError(
-                f"{path}, line {number}: expected an object with the number of a step, got "
-                f"{line[:40]!r}; remove the line, or the file"
-            )
+                f"{path}: line {number} is not valid JSON ({error}); restore or remove it"
+            ) from error
+        if problem := mismatch(row, _Row, ""):
+            raise DataError(f"{path}: line {number}: {problem}; restore or remove it")
         rows.append(row)
     return rows

@@ -48,6 +48,13 @@ def trained(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def exported(trained):
+    out = trained.parent / "hf"
+    assert main(["export", str(trained), "--to", "hf", "--out", str(out)]) == 0
+    return out
+
+
 @pytest.fixture
 def llama(tmp_path):
     """A tiny text model of Hugging Face with a byte-level tokenizer, saved."""
@@ -66,10 +73,8 @@ def llama(tmp_path):
     return model.eval(), tokenizer, directory
 
 
-def test_an_exported_run_gives_the_same_logits_and_carries_its_ids(trained, tmp_path, capsys):
-    out = tmp_path / "hf"
-    assert main(["export", str(trained), "--to", "hf", "--out", str(out)]) == 0
-    assert "arcee" in capsys.readouterr().out
+def test_an_exported_run_gives_the_same_logits_and_carries_its_ids(trained, exported):
+    out = exported
     config, codes = load_config(trained), load_codes(trained)
     vocabulary = IdVocabulary(sizes=codes.sizes)
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
@@ -90,6 +95,31 @@ def test_an_exported_run_gives_the_same_logits_and_carries_its_ids(trained, tmp_
     ours = jax.jit(recommender.model.apply)(recommender.params, tokens, tokens > 0)
     np.testing.assert_allclose(ours, logits, atol=1e-4)
     assert theirs.config.pad_token_id == 0 and theirs.config.bos_token_id == 1
+    # Token 2, the end of a Llama's text, is a code here.
+    assert theirs.config.eos_token_id is None and theirs.generation_config.eos_token_id is None
+    assert theirs.config.model_type == "arcee"
+
+
+def test_the_readme_of_an_export_computes_the_scores_of_the_run(trained, exported, monkeypatch):
+    code = (exported / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(exported)
+    names = {}
+    exec(code, names)
+    rows, codes = json.loads((exported / "item_ids.json").read_text()), load_codes(trained)
+    recommender = generative.load_recommender(load_config(trained), codes, trained)
+    history = np.arange(5, 12)
+    items, scores = recommender.recommend([history])
+    found = [
+        names["score"]([rows[item]["item"] for item in history], rows[item]["item"])
+        for item in items[0, :4]
+    ]
+    np.testing.assert_allclose(found, scores[0, :4], atol=1e-4)
+
+
+def test_the_hint_of_an_export_names_the_class_that_loads_the_head(llama, tmp_path, capsys):
+    assert main(["export", str(llama[2]), "--out", str(tmp_path / "out")]) == 0
+    hint = capsys.readouterr().out.strip().splitlines()[-1]
+    assert hint == f"next: transformers.AutoModelForCausalLM.from_pretrained('{tmp_path}/out')"
 
 
 def test_item_ids_become_tokens_and_survive_the_round_trip(trained, llama, tmp_path):

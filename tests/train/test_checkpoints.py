@@ -161,13 +161,49 @@ def test_an_older_checkpoint_that_is_damaged_is_said_or_refused(saved, tmp_path,
     copy = tmp_path / "copy"
     shutil.copytree(saved, copy)
     (copy / "1" / "record" / "metadata").write_text("{}")
-    with pytest.raises(DataError, match=r"copy/1 is damaged .*`jaxrec train` sets it aside"):
-        Checkpoints(copy, read_only=True)
+    with (
+        Checkpoints(copy, read_only=True) as checkpoints,
+        pytest.raises(DataError, match=r"copy/1 is damaged .*`jaxrec train` sets it aside"),
+    ):
+        _ = checkpoints.best
     assert steps_in(copy) == [1, 2]
     with Checkpoints(copy) as checkpoints:
         assert checkpoints.restore_newest(state_of(0))[0] == 2
     assert "copy/1 is damaged" in capsys.readouterr().err
     assert (copy / "1.damaged").exists()
+
+
+@pytest.mark.parametrize(("lost", "best"), [(1, 2), (2, None), (3, None)])
+def test_readers_need_the_best_checkpoint_alone(tmp_path, lost, best):
+    # Step 2 is the best, as the record of step 3 says; a newer one could be better.
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        for step, score, highest in ((1, 0.1, 0.1), (2, 0.9, 0.9), (3, 0.4, 0.9)):
+            checkpoints.save(step, state_of(step), {"best": highest}, score)
+    (tmp_path / str(lost) / "record" / "metadata").write_text("{}")
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        if best is None:
+            with pytest.raises(DataError, match=rf"/{lost} is damaged"):
+                _ = checkpoints.best
+        else:
+            assert checkpoints.best == best
+            same(checkpoints.restore(best, state_of(0))[0], state_of(best))
+    assert steps_in(tmp_path) == [1, 2, 3]
+
+
+def test_a_step_that_is_no_longer_kept_is_whole_or_gone(tmp_path, monkeypatch):
+    # As if the process were killed before it deletes: what is left of a step lies in `.removed`.
+    with monkeypatch.context() as patch, Checkpoints(tmp_path, keep=1) as checkpoints:
+        patch.setattr(Checkpoints, "_empty", lambda self: None)
+        for step in (1, 2, 3):
+            checkpoints.save(step, state_of(step), {}, float(step))
+            checkpoints.wait()
+        assert sorted(path.name for path in (tmp_path / ".removed").iterdir()) == ["1", "2"]
+    assert steps_in(tmp_path) == [3]
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.steps == [3]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps == [3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3"]
 
 
 def test_a_checkpoint_of_another_model_is_refused_and_stays(saved, tmp_path):

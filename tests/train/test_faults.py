@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import time
 
@@ -14,11 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError, DivergedError, Interrupted, ResourceError
+from jaxrec.core import ConfigError, DataError, DivergedError, Interrupted, ResourceError
 from jaxrec.core.lock import DirectoryLock
 from jaxrec.testing.launch import held
 from jaxrec.testing.regression import RegressionBatches, closeness, kernel_of, regression_plan
-from jaxrec.train import Checkpoints, TrainConfig, Validation, fit, read_metrics
+from jaxrec.train import (
+    Checkpoints,
+    Start,
+    TrainConfig,
+    Validation,
+    fit,
+    load_params,
+    read_metrics,
+)
 
 CONFIG = TrainConfig(
     steps=12, batch_size=8, lr=0.05, warmup_steps=2, eval_every=4, log_every=1, clip_norm=0.0
@@ -115,7 +124,9 @@ def files_of_at_most(size):
 # Of several threads that fail Orbax reports one.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("step", [4, 5, 9])
-def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(tmp_path, unbroken, step):
+def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(
+    tmp_path, unbroken, step, caplog
+):
     before = list(range(4, step, 4))
 
     def fill(_):
@@ -125,9 +136,10 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(tmp_path, unb
 
     # Lines of metrics and of progress would not fit either; saves alone shall fail.
     config = dataclasses.replace(CONFIG, log_every=100)
+    printed = io.StringIO()
     with (
         contextlib.ExitStack() as stack,
-        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stderr(printed),
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(
             ResourceError, match=r"cannot save a checkpoint to .*checkpoints \(.*free space"
@@ -136,8 +148,32 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(tmp_path, unb
         patch.setattr("jaxrec.train.metrics.MetricWriter.write", lambda *_: None)
         run(tmp_path, config, at(step, fill))
     assert saved(tmp_path) == before
+    # The reason is raised; nothing else is to be read.
+    assert "Traceback" not in printed.getvalue() and "Error" not in caplog.text
     result = run(tmp_path, config)
     np.testing.assert_array_equal(kernel_of(result.params), kernel_of(unbroken[0].params))
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_old_ones_open(tmp_path, unbroken):
+    batches, plan = RegressionBatches(CONFIG.batch_size), PLANS[CONFIG]
+
+    def again(**run):
+        return fit(plan, batches, Validation(closeness), tmp_path, start=Start(run=run))
+
+    run(tmp_path)  # as before checkpoints knew their run
+    place = tmp_path / "checkpoints"
+    assert load_params(place, plan.state, run={"item IDs": "aa", "data": "dd"})[1] == 12
+    assert again(**{"item IDs": "aa", "data": "dd"}).steps == 12
+    for path in place.iterdir():
+        shutil.rmtree(path)
+    again(**{"item IDs": "aa", "data": "dd"})
+    assert load_params(place, plan.state, run={"item IDs": "aa", "data": "dd"})[1] == 12
+    for refused in (
+        lambda: load_params(place, plan.state, run={"item IDs": "bb", "data": "dd"}),
+        lambda: again(**{"item IDs": "bb", "data": "dd"}),
+    ):
+        with pytest.raises(DataError, match=r"belongs to a run with other item IDs \(aa, here bb"):
+            refused()
 
 
 def poison(batch):

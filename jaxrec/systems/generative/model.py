@@ -8,7 +8,7 @@ tokens.
 import dataclasses
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -19,6 +19,14 @@ from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Pretrained
 from jaxrec.runs import is_run, load_codes
 from jaxrec.systems.generative import text_base
 from jaxrec.systems.generative.config import Config, load_config
+
+
+class _Row(TypedDict):
+    """A row of `item_ids.json`."""
+
+    item: str
+    id: str
+
 
 # Settings that only training reads, so they may differ from the base's.
 _OWN = ("dropout", "attention_dropout", "mlp_dropout", "dtype", "remat")
@@ -159,7 +167,9 @@ def check_items(config: Config, rows: list[dict[str, str]]) -> None:
     path = Path(config.tune.base)
     if not config.tune.base or not is_run(path):
         return
-    theirs = {row["item"]: row["id"] for row in read_json(path / "ids" / "item_ids.json")}
+    theirs = {
+        row["item"]: row["id"] for row in read_json(path / "ids" / "item_ids.json", list[_Row])
+    }
     ours = {row["item"]: row["id"] for row in rows}
     fix = "give the same data and ids settings, or another tune.base"
     if len(theirs) != len(ours):

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.data import load_dataset
-from jaxrec.ids import ItemCodes
+from jaxrec.ids import BOS, ItemCodes
 from jaxrec.items import ids as item_ids
-from jaxrec.models import Opened, Pretrained
+from jaxrec.models import LOADERS, Opened, Pretrained
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import check_run, load_codes
 from jaxrec.systems.generative.config import Config, load_config
+from jaxrec.systems.generative.exported import readme
 from jaxrec.systems.generative.model import origin
 from jaxrec.systems.generative.parameters import adapter, merged_model
 
@@ -37,7 +38,9 @@ def open_run_model(directory: Path) -> Opened:
       ConfigError, DataError: see `merged_model`.
     """
     config, codes, rows = _read_run(directory)
-    return _named(merged_model(config, codes, directory), config, codes, rows)
+    opened = _named(merged_model(config, codes, directory), config, codes, rows)
+    kind, family = opened.model.spec.kind, opened.model.family or ""
+    return dataclasses.replace(opened, readme=readme(config, codes, LOADERS[kind], family))
 
 
 def _named(
@@ -46,7 +49,12 @@ def _named(
     """Put a run's model together with the family and tokenizer of its `origin`."""
     described, tokenizer = origin(config, codes)
     model = dataclasses.replace(model, family=described.family, tokens=described.tokens)
-    return Opened(model, tokenizer, rows)
+    return Opened(
+        model=model,
+        tokenizer=tokenizer,
+        items=rows,
+        start=None if config.user_tokens else BOS,
+    )
 
 
 def _read_run(directory: Path) -> tuple[Config, ItemCodes, list[dict[str, str]]]:

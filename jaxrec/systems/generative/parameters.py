@@ -13,13 +13,13 @@ import jax
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import ConfigError, make_mesh
+from jaxrec.core import ConfigError, make_mesh, quoted
 from jaxrec.ids import ItemCodes
 from jaxrec.models import Pretrained, checksum
 from jaxrec.nn import TUNED
 from jaxrec.peft import merged
 from jaxrec.quant import dequantize_params
-from jaxrec.runs import is_run, load_codes
+from jaxrec.runs import is_run, load_codes, run_identity
 from jaxrec.systems.generative import text_base
 from jaxrec.systems.generative.config import Config, load_config
 from jaxrec.systems.generative.model import make_spec
@@ -76,7 +76,8 @@ def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:
         config.train,
     )
     begun = Start() if shapes.frozen is None else load_start(config, codes)
-    trained, _ = load_params(directory / "checkpoints", target, begun.base)
+    place, run = directory / "checkpoints", run_identity(directory)
+    trained, _ = load_params(place, target, begun.base, run)
     return shapes.join(trained, begun.frozen)
 
 
@@ -95,7 +96,7 @@ def merged_model(config: Config, codes: ItemCodes, directory: Path) -> Pretraine
         )
     method = config.tune.method
     if method in ("adapter", "prefix", "prompt"):
-        apart = "" if method == "adapter" else f": jaxrec export {directory} --to peft"
+        apart = "" if method == "adapter" else f": jaxrec export {quoted(directory)} --to peft"
         raise ConfigError(
             f"{directory} was tuned by tune.method {method}, whose parameters cannot be merged "
             f"into kernels; keep it beside its base{apart}"

@@ -27,7 +27,16 @@ from jaxrec.eval import average, list_metrics
 from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.items import ids as item_ids, text as item_text
 from jaxrec.objectives import Loss, id_loss, next_item_loss
-from jaxrec.runs import METRIC, TEXTUAL, TRAINED, check_run, create_run, is_run, load_codes
+from jaxrec.runs import (
+    METRIC,
+    TEXTUAL,
+    TRAINED,
+    check_run,
+    create_run,
+    is_run,
+    load_codes,
+    run_identity,
+)
 from jaxrec.systems.generative.batches import measure, training_batches
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.model import check_items, make_model, start_tokens, vocabulary
@@ -215,7 +224,12 @@ def train(
         iter(batches.dataset),
         Validation(evaluate, METRIC),
         directory,
-        start=Start(params=begun.trainable, frozen=begun.frozen, base=begun.base),
+        start=Start(
+            params=begun.trainable,
+            frozen=begun.frozen,
+            base=begun.base,
+            run=run_identity(directory),
+        ),
         measure=measure,
         profile=profile,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, is_writer, read_json, write_text
+from jaxrec.core import ConfigError, is_writer, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
@@ -31,7 +31,7 @@ from jaxrec.runs import (
     measure_baselines,
     protocol_of,
     read_parts,
-    training_seconds,
+    read_training,
     write_summary,
 )
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
@@ -89,14 +89,14 @@ def evaluate(config: Config, directory: Path, *, baselines: Sequence[str]) -> di
     check_run(config, dataset, directory)
     codes = load_codes(directory)
     recommender = generative.load_recommender(config, codes, directory)
-    seconds = training_seconds(directory)
+    trained = read_training(directory)
     # First, because it fails at once where an encoder at hand cannot be used.
     encoders = (
         text_encoders.compare(config, dataset, codes, directory)
         if config.eval.text_encoders
         else None
     )
-    measured, lists = measure_model(recommender, config, dataset, seconds)
+    measured, lists = measure_model(recommender, config, dataset, trained["seconds"])
     protocol = protocol_of(config, dataset)
     measured.save(directory / TEST_FILE, protocol)
     others, left_out = measure_baselines(baselines, config, dataset, directory)
@@ -110,7 +110,7 @@ def evaluate(config: Config, directory: Path, *, baselines: Sequence[str]) -> di
         "leaks": leak_audit(dataset),
         "ids": codes.metadata | {"scheme": codes.scheme, "sizes": list(codes.sizes)},
         "text_encoders": encoders,
-        "train": read_json(directory / "train.json"),
+        "train": trained,
         "samples": samples(config, dataset, lists),
         "invalid_items": lists["invalid_items"],
         "repeated_items": lists["repeated_items"],
@@ -139,7 +139,8 @@ def rank(config: Config, directory: Path) -> Measured:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
-    return measure_model(recommender, config, dataset, training_seconds(directory))[0]
+    seconds = read_training(directory)["seconds"]
+    return measure_model(recommender, config, dataset, seconds)[0]
 
 
 def recommend(config: Config, directory: Path, request: RecommendRequest) -> Recommendations:

@@ -58,7 +58,8 @@ from jaxrec.runs import (
     load_codes,
     protocol_of,
     read_parts,
-    training_seconds,
+    read_training,
+    run_identity,
     write_summary,
 )
 from jaxrec.systems.p5 import serving, tables
@@ -82,6 +83,7 @@ from jaxrec.texts import (
 from jaxrec.train import (
     FitResult,
     Plan,
+    Start,
     Validation,
     check_batch,
     fit,
@@ -222,6 +224,7 @@ def fit_model(
             lambda params: validate(prompted.with_params(params), questions, config), METRIC
         ),
         directory,
+        start=Start(run=run_identity(directory)),
         measure=count_tokens,
         profile=profile,
     )
@@ -256,14 +259,15 @@ def load(config: P5Config, directory: Path) -> Tested:
     prompted, mesh = parts.prompted, make_mesh(config.mesh)
     optimizer = make_optimizer(config.train)
     target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
-    params, _ = load_params(directory / "checkpoints", target)
+    place, run = directory / "checkpoints", run_identity(directory)
+    params, _ = load_params(place, target, run=run)
     return Tested(
         config=config,
         data=parts.data,
         tasks=parts.tasks,
         prompted=prompted.with_params(prompted.join(params)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        seconds=training_seconds(directory),
+        seconds=read_training(directory)["seconds"],
     )
 
 

@@ -89,7 +89,7 @@ def open_model(tested: Tested, codes: Any) -> Opened:
     )
     names = tested.data.names.items
     rows = [row | {"id": name} for row, name in zip(item_rows(codes, dataset), names, strict=True)]
-    return Opened(model, tokenizer, rows)
+    return Opened(model=model, tokenizer=tokenizer, items=rows)
 
 
 def _folded(params: Any, c: Any, written: int) -> Any:

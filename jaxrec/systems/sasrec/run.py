@@ -37,13 +37,14 @@ from jaxrec.runs import (
     rank_by_scores,
     rank_users,
     read_parts,
+    read_training,
     recommend_by_scores,
+    run_identity,
     table_lines,
-    training_seconds,
     write_summary,
 )
 from jaxrec.systems.sasrec.config import SasrecRunConfig
-from jaxrec.train import FitResult, Validation, check_batch
+from jaxrec.train import FitResult, Start, Validation, check_batch
 
 CONFIG = SasrecRunConfig
 FACTS = SystemFacts(
@@ -94,7 +95,8 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
 
     source = training_source(dataset, directory / "data")
     validation = Validation(validate, METRIC)
-    result = sequential.fit_sequential(model, source, items, validation, directory)
+    begin = Start(run=run_identity(directory))
+    result = sequential.fit_sequential(model, source, items, validation, directory, start=begin)
     return result, functools.partial(score, result.params)
 
 
@@ -171,7 +173,7 @@ def _load(config: SasrecRunConfig, directory: Path) -> _Trained:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     # Read first, because fitting would train a run that is not trained yet.
-    seconds = training_seconds(directory)
+    seconds = read_training(directory)["seconds"]
     result, score = _fit(config, dataset, directory)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return _Trained(dataset=dataset, score=score, parameters=parameters, seconds=seconds)

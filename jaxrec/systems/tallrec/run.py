@@ -48,6 +48,7 @@ from jaxrec.runs import (
     is_run,
     open_any,
     read_parts,
+    run_identity,
     write_summary,
 )
 from jaxrec.systems.tallrec import serving
@@ -195,6 +196,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         return CLICK.metric.measure(gaps, questions, AnswerOptions())
 
     start: Callable[[], Any] = text.start
+    owner = run_identity(directory)
     for stage, rows, held, plan in plans:
         batches = instruction_batches(
             rows, batch_size=stage.config.batch_size, seed=stage.config.seed
@@ -205,11 +207,11 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
             iter(batches),
             Validation(functools.partial(measure, held), METRIC),
             place,
-            start=Start(params=start, frozen=text.frozen, base=text.base),
+            start=Start(params=start, frozen=text.frozen, base=text.base, run=owner),
             title=stage.name,
             profile=options.profile,
         )
-        start = functools.partial(text.trained, place, plan)
+        start = functools.partial(text.trained, place, plan, owner)
     write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
@@ -318,7 +320,7 @@ def _trained(
 ) -> tuple[Plan, Any]:
     """Return the plan of the last stage, and the model's variables at its best checkpoint."""
     plan = _plan(config, text, rows.take(np.zeros(config.train.batch_size, int)), config.train)
-    return plan, text.variables(text.trained(directory, plan))
+    return plan, text.variables(text.trained(directory, plan, run_identity(directory)))
 
 
 def _gaps(config: TallrecConfig, text: TextModel, variables: Any, rows: TokenRows) -> np.ndarray:

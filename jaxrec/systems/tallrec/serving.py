@@ -92,7 +92,8 @@ def open_model(tune: TuneConfig, text: TextModel, variables: Any, base: Opened |
     if TUNED in variables:
         model = merged(model, {TUNED: variables[TUNED]})
     params = {"params": dequantize_params(model.params["params"])}
-    return Opened(dataclasses.replace(model, params=params), text.tokenizer)
+    model = dataclasses.replace(model, params=params)
+    return Opened(model=model, tokenizer=text.tokenizer)
 
 
 def open_adapter(

@@ -49,8 +49,8 @@ from jaxrec.runs import (
     protocol_of,
     rank_by_scores,
     read_parts,
+    read_training,
     recommend_by_scores,
-    training_seconds,
     write_summary,
 )
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -285,7 +285,7 @@ def recommend(config: VqRecConfig, directory: Path, request: RecommendRequest) -
     """
     source, target = _domains(config, directory)
     # Read first, because fitting would train a run that is not trained yet.
-    training_seconds(directory)
+    read_training(directory)
     _, score = fit(config, source, target, directory)
     return recommend_by_scores(score, target.parts[0], request)
 
@@ -297,7 +297,7 @@ def report(config: VqRecConfig, directory: Path) -> RunParts:
 
 def _rank(config: VqRecConfig, directory: Path, source: Domain | None, target: Domain) -> Measured:
     """Measure the lists of a trained run, given its domains."""
-    seconds = training_seconds(directory)
+    seconds = read_training(directory)["seconds"]
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return rank_by_scores(score, config, target.parts[0], size, seconds)

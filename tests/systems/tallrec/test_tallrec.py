@@ -171,7 +171,9 @@ def test_a_stage_begins_with_what_the_one_before_it_learned(config_file, tmp_pat
     text = TextModel.load(config.tune, config.model, tmp_path / "run", config.train.seed)
     rows = tallrec._encode(config, text, read_instructions(config.instructions))
     plan = tallrec._plan(config, text, rows.take(np.zeros(32, int)), config.train)
-    before, after = (text.trained(tmp_path / "run" / place, plan) for place in ("instruct", "."))
+    before, after = (
+        text.trained(tmp_path / "run" / place, plan, {}) for place in ("instruct", ".")
+    )
     chex.assert_trees_all_close(before, after, rtol=0, atol=1e-9)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), text.start(), after)
     assert max(jax.tree.leaves(moved)) > 0.01
