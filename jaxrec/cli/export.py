@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count
 
 if TYPE_CHECKING:
     from jaxrec.models import Opened
@@ -40,14 +40,12 @@ class Arguments:
     base: str = ""
     family: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    shard_mb: int = 5000
+    shard_mb: Count = 5000
 
 
 def run(arguments: list[str]) -> None:
     """Export the model and print where it is."""
     options = parse(Arguments, arguments, prog="jaxrec export")
-    if options.shard_mb < 1:
-        raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
     from jaxrec.models import check_free
     from jaxrec.runs import open_any
 

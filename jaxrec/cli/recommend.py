@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.core import Count
 from jaxrec.runs import Recommendations, RecommendRequest, load_run, offered
 
 # Newest items of the history that are printed.
@@ -26,7 +27,7 @@ class Arguments:
 
     run: Annotated[Path, tyro.conf.Positional]
     user: str
-    top: int = 10
+    top: Count = 10
     include_seen: bool = False
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, on_writer
+from jaxrec.core import DataError, Seed, Whole, check_ranges, on_writer
 from jaxrec.data.filters import k_core, sample_users
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.loading import load
@@ -36,7 +36,7 @@ class DataConfig:
       short_users: what to do with users who have fewer than 3 interactions: "error" or "drop" them.
 
     Raises:
-      ConfigError: `sample_users` is negative.
+      ConfigError: a number is out of range.
 
     Example:
       >>> DataConfig(name="ml-1m", min_count=10).tie
@@ -51,16 +51,15 @@ class DataConfig:
     rating_column: str = ""
     item_table: str = ""
     item_id_column: str = "item"
-    min_count: int = 5
-    sample_users: int = 0
-    sample_seed: int = 0
+    min_count: Whole = 5
+    sample_users: Whole = 0
+    sample_seed: Seed = 0
     tie: Literal["row", "random", "item_asc", "item_desc"] = "row"
     short_users: Literal["error", "drop"] = "error"
 
     def __post_init__(self) -> None:
-        """Reject a negative number of users."""
-        if self.sample_users < 0:
-            raise ConfigError(f"data.sample_users must be 0 or more, got {self.sample_users}")
+        """Reject numbers out of range."""
+        check_ranges(self, "--data.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

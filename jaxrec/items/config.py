@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count, PositiveShare, Seed, Share, Whole, check_ranges
 from jaxrec.ids import RqVaeConfig, collisions, cooccurrence, external, pq, simple, svd
 
 _VECTORS = ("text_encoder", "text_fields", "text_weight", "dim", "window", "decay", "seed")
@@ -80,7 +80,8 @@ class IdConfig:
       seed: seed of clustering and of every random draw.
 
     Raises:
-      ConfigError: a setting that the scheme reads has an impossible value.
+      ConfigError: a number is out of range, or a setting that the scheme reads has an impossible
+        value.
 
     Example:
       >>> config = IdConfig(scheme="rq", levels=3, size=16)
@@ -102,30 +103,30 @@ class IdConfig:
         "hybrid",
         "external",
     ] = "pq"
-    levels: int = 2
-    size: int | tuple[int, ...] = 64
+    levels: Count = 2
+    size: Count | tuple[Count, ...] = 64
     text_encoder: str = "auto"
     text_fields: tuple[str, ...] = ("title", "year", "genres", "categories")
-    text_weight: float = 0.5
-    dim: int = 64
-    window: int = 10
-    decay: float = 0.9
+    text_weight: Share = 0.5
+    dim: Count = 64
+    window: Whole = 10
+    decay: PositiveShare = 0.9
     rotate: pq.Rotation = "none"
     rqvae: RqVaeConfig = RqVaeConfig()
     bins: svd.Bins = "quantile"
-    clusters: int = 10
-    leaf: int = 50
+    clusters: Count = 10
+    leaf: Count = 50
     weighting: cooccurrence.Weighting = "counts"
     category_field: str = "genres"
     title_field: str = "title"
     tokenizer: str = ""
-    max_length: int = 0
+    max_length: Whole = 0
     user_order: simple.Order = "time"
     hybrid: Literal["cid+iid", "semid+iid", "sid+iid", "semid+cid"] = "cid+iid"
     file: str = ""
     unknown: external.Unknown = "refuse"
     repair: collisions.Method = "next_free"
-    seed: int = 0
+    seed: Seed = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -145,12 +146,7 @@ class IdConfig:
 
     def __post_init__(self) -> None:
         """Reject values from which the scheme cannot make IDs."""
-        for name, least in (("levels", 1), ("dim", 1), ("window", 0), ("max_length", 0)):
-            self._check(name, getattr(self, name) >= least, f"at least {least}")
-        sizes = (self.size,) if isinstance(self.size, int) else self.size
-        self._check("size", bool(sizes) and min(sizes) >= 1, "at least 1 at every level")
-        self._check("text_weight", 0 <= self.text_weight <= 1, "in [0, 1]")
-        self._check("decay", 0 < self.decay <= 1, "in (0, 1]")
+        check_ranges(self, "--ids.")
         if self.window == 0:
             self._check("decay", self.decay == 1, "1 if ids.window is 0 (whole histories)")
         if self.reads("levels"):

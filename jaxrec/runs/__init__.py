@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         SampledEvalConfig as SampledEvalConfig,
         SearchConfig as SearchConfig,
         check_counting as check_counting,
-        check_least as check_least,
     )
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,

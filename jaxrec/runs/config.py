@@ -7,7 +7,7 @@ subclass), so users set `--decode.filter-seen` and `--eval.ks` in the same way f
 import dataclasses
 from collections.abc import Sequence
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError, Count, Whole, check_ranges, nearest
 
 # The validation metric that ranks checkpoints; higher is better.
 METRIC = "ndcg@10"
@@ -43,13 +43,19 @@ class SearchConfig(RankConfig):
       beams: K, the beam width and the length of the longest list.
       batch_size: users per call.
 
+    Raises:
+      ConfigError: a number is out of range.
+
     Example:
       >>> SearchConfig(beams=20).filter_seen
       True
     """
 
-    beams: int = 50
-    batch_size: int = 128
+    beams: Count = 50
+    batch_size: Count = 128
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--decode.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,18 +68,19 @@ class BaselinesConfig:
       resamples: number of bootstrap resamples of the users.
 
     Raises:
-      ConfigError: an unknown baseline, cut-offs without 10, or no resamples.
+      ConfigError: an unknown baseline, cut-offs without 10, or a number out of range.
 
     Example:
       >>> BaselinesConfig(baselines=("popularity",)).ks
       (5, 10)
     """
 
-    ks: tuple[int, ...] = (5, 10)
+    ks: tuple[Count, ...] = (5, 10)
     baselines: tuple[str, ...] = ("popularity", "item_knn", "markov", "cooccurrence")
-    resamples: int = 2000
+    resamples: Count = 2000
 
     def __post_init__(self) -> None:
+        check_ranges(self, "--eval.")
         known = COUNTING + TRAINED
         for name in self.baselines:
             if name not in known:
@@ -81,9 +88,8 @@ class BaselinesConfig:
                     f"no baseline {name!r} in eval.baselines{nearest(name, known)}; "
                     f"known: {', '.join(known)}"
                 )
-        if 10 not in self.ks or min(self.ks) < 1:
-            raise ConfigError(f"eval.ks must be positive and include 10, got {self.ks}")
-        check_least(self, resamples=1)
+        if 10 not in self.ks:
+            raise ConfigError(f"--eval.ks must include 10, got {self.ks}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,26 +104,7 @@ class SampledEvalConfig(BaselinesConfig):
       2000
     """
 
-    valid_users: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_least(self, valid_users=0)
-
-
-def check_least(config: object, **least: int) -> None:
-    """Reject evaluation settings below their smallest value.
-
-    Args:
-      config: has the settings as attributes; messages call it "eval".
-      **least: smallest value by setting.
-
-    Raises:
-      ConfigError: naming the setting and its value.
-    """
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(config, name)}")
+    valid_users: Whole = 0
 
 
 def check_counting(baselines: Sequence[str], system: str) -> None:

@@ -13,13 +13,13 @@ from jaxrec.baselines import (
     SasrecConfig,
     dros,
 )
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules
+from jaxrec.core import ConfigError, Count, MeshConfig, ShardingRules, Whole, check_ranges
 from jaxrec.data import DataConfig
 from jaxrec.decode import Draws, ListStrategy
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.runs import SampledEvalConfig, SearchConfig, check_least, load_run, short_name
+from jaxrec.runs import SampledEvalConfig, SearchConfig, load_run, short_name
 from jaxrec.train import TrainConfig
 
 
@@ -44,14 +44,11 @@ class BatchConfig:
     """
 
     layout: Literal["pad", "bucket", "pack"] = "pad"
-    buckets: int = 4
-    row_items: int = 0
+    buckets: Count = 4
+    row_items: Whole = 0
 
     def __post_init__(self) -> None:
-        if self.buckets < 1:
-            raise ConfigError(f"batches.buckets must be at least 1, got {self.buckets}")
-        if self.row_items < 0:
-            raise ConfigError(f"batches.row_items must not be negative, got {self.row_items}")
+        check_ranges(self, "--batches.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,7 @@ class DecodeConfig(SearchConfig):
     strategy: ListStrategy = "beam"
     normalize: Literal["codes", "legal"] = "codes"
     draws: Draws = Draws()
-    next_beams: int = 8
+    next_beams: Count = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,12 +88,8 @@ class EvalConfig(SampledEvalConfig):
     """
 
     baselines: tuple[str, ...] = (*SampledEvalConfig.baselines, "sasrec")
-    samples: int = 5
+    samples: Whole = 5
     text_encoders: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_least(self, samples=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,9 +127,9 @@ class Config:
 
     system: ClassVar[str] = "jaxrec.systems.generative"
 
-    max_items: int = 30
+    max_items: Count = 30
     architecture: Literal["causal", "prefix", "encoder_decoder"] = "causal"
-    user_tokens: int = 0
+    user_tokens: Whole = 0
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
@@ -161,10 +154,7 @@ class Config:
     sharding: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
-        if self.max_items < 1:
-            raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
-        if self.user_tokens < 0:
-            raise ConfigError(f"user_tokens must not be negative, got {self.user_tokens}")
+        check_ranges(self, "--")
         self._check_architecture()
         if 0 < self.batches.row_items < self.max_items:
             raise ConfigError(

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from jaxrec.baselines import SasrecConfig
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_ranges
 from jaxrec.data import DataConfig
 from jaxrec.runs import BaselinesConfig, RankConfig, check_counting
 from jaxrec.train import TrainConfig
@@ -38,6 +38,7 @@ class SasrecRunConfig:
     eval: BaselinesConfig = BaselinesConfig()
 
     def __post_init__(self) -> None:
+        check_ranges(self, "--")
         check_counting(self.eval.baselines, "SASRec")
         if self.model.synthetic:
             raise ConfigError(
