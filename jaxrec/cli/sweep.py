@@ -16,7 +16,7 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import override, parse_known
 from jaxrec.cli.configs import find_config, run_name
 from jaxrec.cli.loading import change_variants, load_sweep_file
-from jaxrec.core import ConfigError, Count, Seed, keep_memory, locked, to_json, write_text
+from jaxrec.core import Count, Seed, keep_memory, locked, to_json, write_text
 from jaxrec.runs import WARNING, run_sweep, sweep_markdown
 
 

@@ -8,9 +8,10 @@ import dataclasses
 import functools
 import math
 import numbers
+import types
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from jaxrec.core.errors import ConfigError
 
@@ -25,24 +26,22 @@ class Range:
     Attributes:
       low: smallest number.
       high: largest number.
-      above: `low` itself is not accepted.
-      below: `high` itself is not accepted.
+      ends: a round bracket excludes the end on its side.
 
     Example:
-      >>> dropout = Range(0, 1, below=True)
+      >>> dropout = Range(0, 1, "[)")
       >>> 0.5 in dropout, 1.0 in dropout, str(dropout)
       (True, False, 'in [0, 1)')
     """
 
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False
-    below: bool = False
+    ends: Literal["[]", "(]", "[)", "()"] = "[]"
 
     def __contains__(self, value: float) -> bool:
         """Whether the number is finite and inside; NaN is not."""
-        low = value > self.low if self.above else value >= self.low
-        high = value < self.high if self.below else value <= self.high
+        low = value > self.low if self.ends[0] == "(" else value >= self.low
+        high = value < self.high if self.ends[1] == ")" else value <= self.high
         return bool(low and high and abs(value) != math.inf)
 
     def __str__(self) -> str:
@@ -50,9 +49,8 @@ class Range:
         if self.low == -math.inf and self.high == math.inf:
             return "a finite number"
         if self.high in (math.inf, _LARGEST):
-            return f"above {self.low}" if self.above else f"at least {self.low}"
-        opening, closing = "(" if self.above else "[", ")" if self.below else "]"
-        return f"in {opening}{self.low}, {self.high}{closing}"
+            return f"{'above' if self.ends[0] == '(' else 'at least'} {self.low}"
+        return f"in {self.ends[0]}{self.low}, {self.high}{self.ends[1]}"
 
     def explain(self, value: float) -> str:
         """What a number outside must be, to follow "must be"."""
@@ -68,11 +66,11 @@ Whole = Annotated[int, Range(0, _LARGEST)]
 # A random key holds 32 bits of the seed; seeds that differ by 2^32 would draw the same numbers.
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 Number = Annotated[float, Range()]
-Positive = Annotated[float, Range(0, above=True)]
+Positive = Annotated[float, Range(0, ends="(]")]
 NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
-PositiveShare = Annotated[float, Range(0, 1, above=True)]
-Rate = Annotated[float, Range(0, 1, below=True)]
+PositiveShare = Annotated[float, Range(0, 1, "(]")]
+Rate = Annotated[float, Range(0, 1, "[)")]
 
 
 def check_ranges(config: Any, prefix: str) -> None:
@@ -94,14 +92,58 @@ def check_ranges(config: Any, prefix: str) -> None:
       Traceback (most recent call last):
       jaxrec.core.errors.ConfigError: --train.batch-size must be at least 1, got 0
     """
+    hints = _hints(type(config))
     for name, ranges in field_ranges(type(config)).items():
         value = getattr(config, name)
+        check_type(value, hints[name], option(prefix + name), strict=False)
         for number in value if isinstance(value, tuple) else (value,):
             check_number(number, ranges, option(prefix + name), value)
     for field in dataclasses.fields(config):
         inner = getattr(config, field.name)
         if dataclasses.is_dataclass(inner):
             check_ranges(inner, f"{prefix}{field.name}.")
+
+
+def check_type(value: Any, hint: Any, name: str, *, strict: bool = True) -> None:
+    """Reject a value that does not have the declared type.
+
+    Args:
+      value: the value of a setting.
+      hint: its type; annotations in it are ignored.
+      name: what the message calls the setting.
+      strict: False to accept numbers of NumPy's types too.
+
+    Raises:
+      ConfigError: the message names the setting, the type and the value.
+
+    Example:
+      >>> check_type("many", int | None, "--steps")
+      Traceback (most recent call last):
+      jaxrec.core.errors.ConfigError: --steps must be int | None, got 'many'
+    """
+    if _fits(value, hint) or (not strict and isinstance(value, numbers.Real)):
+        return
+    shown = getattr(hint, "__name__", None) if isinstance(hint, type) else None
+    raise ConfigError(f"{name} must be {shown or _plain(hint)}, got {value!r}")
+
+
+def _plain(hint: Any) -> str:
+    return str(hint).replace("typing.", "")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(part, arguments[0]) for part in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
 
 
 def check_number(number: Any, ranges: tuple[Range, ...], name: str, shown: Any) -> None:
@@ -151,13 +193,18 @@ def field_ranges(kind: type) -> dict[str, tuple[Range, ...]]:
       {'width': ['at least 1'], 'window': ['at least 0']}
     """
     hints = typing.get_type_hints(kind, include_extras=True)
-    found = {}
+    found: dict[str, tuple[Range, ...]] = {}
     for field in dataclasses.fields(kind):
         parts = list(_parts(hints[field.name]))
         if parts:
             ranges = dict.fromkeys(one for one in parts if one is not None)
             found[field.name] = tuple(ranges) if None not in parts else ()
     return found
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _parts(hint: Any) -> Iterator[Range | None]:

@@ -1,12 +1,11 @@
 """Settings as nested frozen dataclasses: list their names, check types, build them from JSON."""
 
 import dataclasses
-import types
 import typing
 from typing import Any, TypeVar
 
 from jaxrec.core.errors import ConfigError, nearest
-from jaxrec.core.ranges import check_ranges, option
+from jaxrec.core.ranges import check_ranges, check_type, option
 
 T = TypeVar("T")
 
@@ -101,22 +100,5 @@ def _check_types(config: Any, prefix: str) -> None:
         value, hint = getattr(config, field.name), hints[field.name]
         if dataclasses.is_dataclass(value) and isinstance(value, hint):
             _check_types(value, f"{prefix}{field.name}.")
-        elif not _fits(value, hint):
-            shown = getattr(hint, "__name__", None) if isinstance(hint, type) else None
-            wanted = shown or str(hint).replace("typing.", "")
-            raise ConfigError(f"{option(prefix + field.name)} must be {wanted}, got {value!r}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return value in arguments
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(part, arguments[0]) for part in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin or hint)
+        else:
+            check_type(value, hint, option(prefix + field.name))

@@ -14,7 +14,9 @@ from jaxrec.runs.system import config_class
 
 def configs(kind):
     """The config class, and all classes inside it."""
-    inner = [hint for hint in typing.get_type_hints(kind).values() if dataclasses.is_dataclass(hint)]
+    inner = [
+        hint for hint in typing.get_type_hints(kind).values() if dataclasses.is_dataclass(hint)
+    ]
     return {kind}.union(*map(configs, inner))
 
 

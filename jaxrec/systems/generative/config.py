@@ -29,7 +29,8 @@ class BatchConfig:
 
     Attributes:
       layout: "pad" has one history per row, padded to `max_items`; "bucket" pads all rows of a
-        batch to one of a few lengths; "pack" puts several histories into a row.
+        batch to one of a few lengths; "pack" puts several histories into a row. "auto" pads if
+        that wastes little, and otherwise takes the layout with the least padding.
       buckets: largest number of lengths, and so of compiled shapes, of "bucket". A batch of length
         `max_items` has `train.batch_size` rows; a shorter one has more, so that its number of
         tokens is about the same.
@@ -43,7 +44,7 @@ class BatchConfig:
       0
     """
 
-    layout: Literal["pad", "bucket", "pack"] = "pad"
+    layout: Literal["auto", "pad", "bucket", "pack"] = "auto"
     buckets: Count = 4
     row_items: Whole = 0
 
@@ -166,7 +167,7 @@ class Config:
                 f"tune.method {self.tune.method} trains a small part of a model that must already "
                 "exist: give it as tune.base, or train everything: tune.method full"
             )
-        if self.batches.layout == "pack" and self.tune.method in ("prefix", "prompt"):
+        if self.batches.layout == "pack" and self._virtual_tokens:
             raise ConfigError(
                 f"batches.layout pack has no room for the virtual tokens of tune.method "
                 f"{self.tune.method}; use batches.layout pad or bucket"
@@ -176,6 +177,15 @@ class Config:
                 f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
                 f"{self.decode.beams} items; raise decode.beams"
             )
+
+    @property
+    def can_pack(self) -> bool:
+        """Whether the model can read several histories in one row."""
+        return self.architecture == "causal" and not self.user_tokens and not self._virtual_tokens
+
+    @property
+    def _virtual_tokens(self) -> bool:
+        return self.tune.method in ("prefix", "prompt")
 
     @property
     def items_read(self) -> int:

@@ -104,7 +104,7 @@ def test_a_strict_quantizer_sees_met_items_alone():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"share": 0.0}, r"share must lie in \(0, 1\], got 0\.0"),
+        ({"share": 0.0}, r"--share must be in \(0, 1\], got 0\.0"),
         ({"items": "table"}, "items table learns vectors of single items"),
         ({"begin": "texts"}, "begin texts compares codes .* rotate opq rotates"),
         ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* include the target x"),
