@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         on_writer as on_writer,
         only_writer_prints as only_writer_prints,
     )
+    from jaxrec.core.progress import ProgressBar as ProgressBar
     from jaxrec.core.ranges import (
         Count as Count,
         NotNegative as NotNegative,

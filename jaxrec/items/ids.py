@@ -62,7 +62,7 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
     """
     check_ids(config, dataset)
     if text is None:
-        text = item_text.read(config, dataset, item_text.choose(config))
+        text = item_text.read(config, dataset, item_text.choose(config, dataset))
     codes, vectors = _fit(config, dataset, text)
     warning = collapse_warning(codes.metadata)
     if config.reads("repair"):

@@ -6,6 +6,7 @@ subclass), so users set `--decode.filter-seen` and `--eval.ks` in the same way f
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 from jaxrec.core import ConfigError, Count, Whole, check_ranges, nearest
 
@@ -18,6 +19,11 @@ COUNTING = ("popularity", "item_knn", "markov", "cooccurrence", "als")
 TEXTUAL = ("gru4rec_text", "dros_text")
 # Baselines that are trained. Each name is also the name of its settings in a generative config.
 TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf", *TEXTUAL)
+
+
+# Most users of a validation by default. NDCG@10 of more users is little more precise: a sample of
+# 5,000 has a standard error of about .003, and differences between checkpoints one that is less.
+_VALIDATED = 5000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,14 +103,22 @@ class SampledEvalConfig(BaselinesConfig):
     """A `BaselinesConfig` of a system whose validations may use a sample of the users.
 
     Attributes:
-      valid_users: users of each validation during training, sampled once; 0 for all.
+      valid_users: users of each validation during training, sampled once; 0 for all, and "auto"
+        for all up to 5,000.
 
     Example:
       >>> SampledEvalConfig(valid_users=500).resamples
       2000
+      >>> SampledEvalConfig().validated(943), SampledEvalConfig().validated(22363)
+      (943, 5000)
     """
 
-    valid_users: Whole = 0
+    valid_users: Literal["auto"] | Whole = "auto"
+
+    def validated(self, users: int) -> int:
+        """Number of users of a validation, of all `users`."""
+        wanted = _VALIDATED if self.valid_users == "auto" else self.valid_users or users
+        return min(wanted, users)
 
 
 def check_counting(baselines: Sequence[str], system: str) -> None:

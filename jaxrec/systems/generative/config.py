@@ -81,7 +81,7 @@ class EvalConfig(SampledEvalConfig):
     Attributes:
       samples: number of users whose histories and recommendations the report shows.
       text_encoders: also measure every text encoder at hand, whether the IDs use it or not. An
-        encoder that the IDs do not use encodes all item texts for this measurement.
+        encoder that the IDs do not use encodes all item texts for this, which may take minutes.
 
     Example:
       >>> EvalConfig().baselines[-1]
@@ -90,7 +90,7 @@ class EvalConfig(SampledEvalConfig):
 
     baselines: tuple[str, ...] = (*SampledEvalConfig.baselines, "sasrec")
     samples: Whole = 5
-    text_encoders: bool = True
+    text_encoders: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -173,7 +173,7 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
         check_data(dataset, find_tasks(config.tasks, TASKS), config.candidates)
         check_beams(dataset.num_items, config.decode.beams)
         item_ids.check_ids(config.ids, dataset)
-        text = item_text.read(config.ids, dataset, item_text.choose(config.ids))
+        text = item_text.read(config.ids, dataset, item_text.choose(config.ids, dataset))
         codes = item_ids.fit_ids(config.ids, dataset, text)
     data = prompt_data(config, dataset, codes)
     tasks = tasks_of(config, data)

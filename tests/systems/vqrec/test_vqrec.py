@@ -36,7 +36,7 @@ def domain(users=None):
     parts = [dataset(20, 12), dataset(15, 14, 1)]
     users = users or [np.array([3, 7]), np.array([0, 14])]
     vectors = np.random.default_rng(0).normal(size=(26, 8)).astype(np.float32)
-    return Domain(parts, users, vectors)
+    return Domain(parts=parts, users=users, vectors=vectors)
 
 
 def test_catalogues_follow_one_another_and_only_known_users_are_read():
