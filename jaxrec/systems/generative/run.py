@@ -9,7 +9,7 @@ from jaxrec.core import ConfigError, is_writer, read_json, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
-from jaxrec.items import text as item_text
+from jaxrec.items import ids as item_ids, text as item_text
 from jaxrec.models import Opened
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import (
@@ -67,6 +67,7 @@ def train(config: Config, directory: Path, options: Options) -> None:
     dataset = load_dataset(config.data)
     print(dataset)
     codes = generative.open_run(config, dataset, directory, write=not options.dry)
+    print(item_ids.describe(codes))
     print(item_text.describe(codes.metadata))
     if options.show_shardings:
         print(generative.show_shardings(config, codes))

@@ -175,6 +175,7 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
         item_ids.check_ids(config.ids, dataset)
         text = item_text.read(config.ids, dataset, item_text.choose(config.ids, dataset))
         codes = item_ids.fit_ids(config.ids, dataset, text)
+        print(item_ids.describe(codes))
     data = prompt_data(config, dataset, codes)
     tasks = tasks_of(config, data)
     streams = tuple(training_stream(task, data) for task in tasks.values())
