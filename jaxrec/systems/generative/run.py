@@ -34,6 +34,7 @@ from jaxrec.runs import (
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.measure import measure_model, samples
+from jaxrec.systems.generative.new_items import added_items, with_new_items
 
 CONFIG = Config
 FACTS = SystemFacts(
@@ -155,6 +156,8 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
         )
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
+    added = added_items(directory)
+    recommender = with_new_items(recommender, added)
     recommender = dataclasses.replace(recommender, batch_size=recommender.devices)
     starts = model.start_tokens(config, dataset)
     items, scores = recommender.recommend(
@@ -164,7 +167,7 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
     )
     return listed(
         request,
-        dataset.interactions.items.labels(),
+        [*dataset.interactions.items.labels(), *(one.label for one in added)],
         history,
         items[0],
         scores[0],
