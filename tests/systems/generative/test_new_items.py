@@ -39,7 +39,7 @@ GIVEN = {
     "svd": {"users": ("u003", "u004")},
     "collaborative": {"met": {"i004": 3.0, "i005": 1.0}},
 }
-SIZES = {"collaborative": {"clusters": 4, "leaf": 8}}
+SIZES = {"collaborative": {"clusters": 4, "leaf": 20}}
 
 
 @pytest.mark.parametrize("scheme", GIVEN)
