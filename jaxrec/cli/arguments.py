@@ -102,19 +102,18 @@ def _check_numbers(kind: Any, arguments: Sequence[str]) -> None:
     The dataclasses check themselves too, but a class that stands in several places of a config does
     not know which of its names the user typed.
     """
-    known, ranges = _option_ranges(kind, "--"), None
+    known = _option_ranges(kind, "--")
+    name, ranges, several = "", (), False
     for word in arguments:
-        name, given, value = word.partition("=")
-        if name.startswith("--"):
+        value = word
+        if word.startswith("--"):
+            name, _, value = word.partition("=")
             name = option(name)
-            ranges = known.get(name)
-            typed, value = name, value if given else ""
-        else:
-            value = word
-        if ranges and value:
-            with contextlib.suppress(OverflowError):
-                number = _number(value)
-                check_number(number, ranges, typed, number)
+            ranges, several = known.get(name, ((), False))
+        if value:
+            number = _number(value)
+            check_number(number, ranges, name, number)
+            ranges = ranges if several else ()
 
 
 def _number(word: str) -> int | float | None:
@@ -125,10 +124,14 @@ def _number(word: str) -> int | float | None:
     return None
 
 
-def _option_ranges(kind: Any, prefix: str) -> dict[str, tuple[Range, ...]]:
-    """The ranges of all numeric options of a dataclass and those inside it."""
-    ranges = {option(prefix + name): found for name, found in field_ranges(kind).items()}
-    for name, hint in typing.get_type_hints(kind).items():
+def _option_ranges(kind: Any, prefix: str) -> dict[str, tuple[tuple[Range, ...], bool]]:
+    """Ranges of all numeric options of a dataclass and those inside it; whether each is a list."""
+    hints = typing.get_type_hints(kind)
+    ranges = {
+        option(prefix + name): (found, "tuple" in str(hints[name]))
+        for name, found in field_ranges(kind).items()
+    }
+    for name, hint in hints.items():
         if dataclasses.is_dataclass(hint):
             ranges |= _option_ranges(hint, f"{prefix}{name}.")
     return ranges

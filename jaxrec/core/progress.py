@@ -89,6 +89,9 @@ class ProgressBar:
         note, begun = self.note, time.monotonic()
         if self._bar:
             self._bar.update(self._task, note=f"{what} ...")
+        elif self._shown and self._mean_aside() >= self.every:
+            seconds = f"about {self._mean_aside():.0f} s"
+            print(f"{self.title}: {what}, {seconds}", file=sys.stderr, flush=True)
         try:
             yield
         finally:

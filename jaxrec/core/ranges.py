@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 import numbers
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ class Range:
         """Whether the number is finite and inside; NaN is not."""
         low = value > self.low if self.ends[0] == "(" else value >= self.low
         high = value < self.high if self.ends[1] == ")" else value <= self.high
-        return bool(low and high and abs(value) != math.inf)
+        # An integer may be beyond the floating-point numbers without being infinite.
+        return bool(low and high and abs(value) <= sys.float_info.max)
 
     def __str__(self) -> str:
         """The range, to follow "must be"."""
@@ -56,8 +58,8 @@ class Range:
         """What a number outside must be, to follow "must be"."""
         if self.high == _LARGEST and value > _LARGEST:
             return f"at most {_LARGEST}"
-        finite = math.isfinite(value) or "finite" in str(self)
-        return str(self) if finite else f"finite and {self}"
+        infinite = value != value or abs(value) > sys.float_info.max
+        return f"finite and {self}" if infinite and "finite" not in str(self) else str(self)
 
 
 # Types of settings. A count is at least 1; a whole number may be 0, which often disables something.

@@ -30,10 +30,11 @@ def test_the_time_left_counts_the_validations_to_come(clock, capsys):
                 with bar.aside("validating"):
                     clock.now += 30.0
     lines = capsys.readouterr().err.splitlines()
+    assert lines.count("train: validating, about 30 s") == 4
     # Before the first validation its time is unknown.
     assert lines[0] == "train: 10/50 1.0 steps/s, ETA 40 s and validations"
     assert lines[1] == "train: 11/50 1.0 steps/s, ETA 159 s"
-    assert lines[-1] == "train: 50/50 1.0 steps/s"
+    assert lines[-2:] == ["train: 50/50 1.0 steps/s", "train: validating, about 30 s"]
 
 
 def test_a_bar_inside_another_is_silent_if_it_is_quick(clock, capsys):

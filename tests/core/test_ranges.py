@@ -24,8 +24,7 @@ CONFIGS = sorted(
     set().union(*(configs(config_class(f"jaxrec.systems.{name}")) for name in system_names())),
     key=lambda kind: kind.__name__,
 )
-# A setting that a new value of is refused by something else than its range is left out by name.
-BAD = (math.nan, math.inf, -math.inf, -1, 2**64)
+BAD = (math.nan, math.inf, -math.inf, -1, 2**64, 10**400)
 
 
 @pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)
@@ -35,7 +34,8 @@ def test_every_number_of_every_config_has_a_range_that_construction_checks(kind)
         many = isinstance(getattr(kind(), name), tuple)
         for bad in BAD:
             # Some numbers may be negative or large; the oracle is the arithmetic of the range.
-            inside = math.isfinite(bad) and any(one.low <= bad <= one.high for one in ranges)
+            finite = bad == bad and abs(bad) < 10**308
+            inside = finite and any(one.low <= bad <= one.high for one in ranges)
             if not inside:
                 option = name.replace("_", "-")
                 with pytest.raises(ConfigError, match=rf"--\S*\b{option} must be .*, got .*{bad}"):
@@ -97,3 +97,13 @@ def test_a_config_that_checks_nothing_itself_is_checked_with_its_full_name():
         check_types(Outer(Inner(0)))
     with pytest.raises(ConfigError, match=r"^--inner\.batch-size must be int, got 'x'$"):
         check_types(Outer(Inner("x")))
+
+
+def test_a_positional_word_after_an_option_is_not_its_value():
+    from jaxrec.cli.arguments import parse
+    from jaxrec.cli.recommend import Arguments
+
+    given = parse(Arguments, ["--user", "u", "--top", "5", "0"], prog="x")
+    assert (given.top, str(given.run)) == (5, "0")
+    with pytest.raises(ConfigError, match=r"^--top must be at least 1, got 0$"):
+        parse(Arguments, ["0", "--user", "u", "--top=0"], prog="x")
