@@ -10,19 +10,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def make(requirements: list[list[str]], name: str) -> Path:
-    """Create `.venv` and install into it, unless that was done for the same pyproject.toml.
+def make(requirements: list[list[str]], name: str, folder: str = ".venv") -> Path:
+    """Create a virtual environment, unless that was done for the same pyproject.toml.
 
     Args:
       requirements: the arguments of each `pip install`, in order.
       name: name of this set of requirements, which marks it as installed.
+      folder: directory of the environment in the checkout; JAXREC_VENV replaces ".venv".
 
     Returns:
       The directory of its executables.
     """
     if sys.version_info < (3, 11):  # noqa: UP036, this file runs before anything is installed
         sys.exit(f"jaxrec needs Python 3.11 or later, and this is {sys.version.split()[0]}")
-    place = Path(os.environ.get("JAXREC_VENV", ROOT / ".venv"))
+    given = os.environ.get("JAXREC_VENV") if folder == ".venv" else None
+    place = Path(given or ROOT / folder)
     programs = place / ("Scripts" if os.name == "nt" else "bin")
     wanted = repr(requirements) + (ROOT / "pyproject.toml").read_text()
     digest = hashlib.sha256(wanted.encode()).hexdigest()

@@ -21,11 +21,11 @@ from jaxrec.systems.generative import Config, DecodeConfig, EvalConfig
 from jaxrec.train import TrainConfig
 
 SCHEMES = {
-    "random": IdConfig(scheme="random"),
+    "random": IdConfig(scheme="random", levels=2, size=64),
     "independent": IdConfig(scheme="independent"),
-    "svd": IdConfig(scheme="svd"),
-    "pq": IdConfig(scheme="pq", text_weight=0.2, text_encoder="tfidf"),
-    "rq": IdConfig(scheme="rq", text_weight=0.2, text_encoder="tfidf"),
+    "svd": IdConfig(scheme="svd", levels=2, size=64),
+    "pq": IdConfig(scheme="pq", levels=2, size=64, text_weight=0.2, text_encoder="tfidf"),
+    "rq": IdConfig(scheme="rq", levels=2, size=64, text_weight=0.2, text_encoder="tfidf"),
     "collaborative": IdConfig(scheme="collaborative"),
     "hybrid": IdConfig(scheme="hybrid", hybrid="cid+iid"),
 }

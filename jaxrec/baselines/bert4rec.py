@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxrec.baselines.item_table import FIRST, mask_token
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.transformer import TransformerBody, transformer_config
-from jaxrec.core import ConfigError
+from jaxrec.core import Count, Share
 from jaxrec.ids import PAD
 
 
@@ -37,17 +37,10 @@ class Bert4RecConfig(SequentialConfig):
     title: ClassVar[str] = "bert4rec"
     item_bias: ClassVar[bool] = True
 
-    depth: int = 2
-    num_heads: int = 2
-    mask_share: float = 0.2
-    last_share: float = 1 / 11
-
-    def __post_init__(self) -> None:
-        """Reject shares outside [0, 1]."""
-        super().__post_init__()
-        for name in ("mask_share", "last_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"bert4rec.{name} must lie in [0, 1], got {getattr(self, name)}")
+    depth: Count = 2
+    num_heads: Count = 2
+    mask_share: Share = 0.2
+    last_share: Share = 1 / 11
 
     def body(self) -> nn.Module:
         """Bidirectional blocks with BERT's order of norms, then BERT's layer before the scores."""

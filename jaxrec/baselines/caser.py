@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.baselines.sequential_config import SequentialConfig
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 
 
@@ -39,21 +39,18 @@ class CaserConfig(SequentialConfig):
     item_bias: ClassVar[bool] = True
 
     tied: bool = False
-    image: int = 10
-    heights: tuple[int, ...] = (2, 3, 4)
-    horizontal: int = 16
-    vertical: int = 1
+    image: Count = 10
+    heights: tuple[Count, ...] = (2, 3, 4)
+    horizontal: Count = 16
+    vertical: Count = 1
 
     def __post_init__(self) -> None:
         """Reject filters that do not fit into the image."""
         super().__post_init__()
-        if not self.heights or min(self.heights) < 1 or max(self.heights) > self.image:
+        if not self.heights or max(self.heights) > self.image:
             raise ConfigError(
                 f"caser.heights must lie in 1 to caser.image {self.image}, got {self.heights}"
             )
-        for name in ("horizontal", "vertical"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"caser.{name} must be at least 1, got {getattr(self, name)}")
 
     def body(self) -> nn.Module:
         """The filters and the layer that combines them."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.baselines.sequential_config import SequentialConfig
-from jaxrec.core import ConfigError
+from jaxrec.core import Count
 from jaxrec.nn import Dropout, Einsum, fan_in_normal
 
 
@@ -35,13 +35,7 @@ class Gru4RecConfig(SequentialConfig):
     item_bias: ClassVar[bool] = True
 
     tied: bool = False
-    depth: int = 1
-
-    def __post_init__(self) -> None:
-        """Reject a network without layers."""
-        super().__post_init__()
-        if self.depth < 1:
-            raise ConfigError(f"gru4rec.depth must be at least 1, got {self.depth}")
+    depth: Count = 1
 
     def body(self) -> nn.Module:
         """The recurrent layers."""

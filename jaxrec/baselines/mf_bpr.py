@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.baselines.pairwise import PairwiseConfig, table
+from jaxrec.core import Count, NotNegative
 from jaxrec.objectives import bpr
 from jaxrec.train import TrainConfig
 
@@ -31,8 +32,8 @@ class BprConfig(PairwiseConfig):
 
     title: ClassVar[str] = "bpr"
 
-    width: int = 64
-    regularization: float = 0.01
+    width: Count = 64
+    regularization: NotNegative = 0.01
     train: TrainConfig = TrainConfig(batch_size=1024, lr=5e-3, weight_decay=0.0)
 
     def build(self, num_users: int, num_items: int) -> "Factors":

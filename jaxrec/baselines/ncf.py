@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.baselines.pairwise import PairwiseConfig, table
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count
 from jaxrec.nn import Einsum, fan_in_normal
 from jaxrec.objectives import bce
 from jaxrec.train import TrainConfig
@@ -42,17 +42,11 @@ class NeuMfConfig(PairwiseConfig):
 
     title: ClassVar[str] = "neumf"
 
-    negatives: int = 4
+    negatives: Count = 4
     part: Part = "neumf"
-    width: int = 16
-    layers: int = 3
+    width: Count = 16
+    layers: Count = 3
     train: TrainConfig = TrainConfig(batch_size=1024, lr=1e-3, weight_decay=0.0)
-
-    def __post_init__(self) -> None:
-        """Reject a network without layers."""
-        super().__post_init__()
-        if self.layers < 1:
-            raise ConfigError(f"neumf.layers must be at least 1, got {self.layers}")
 
     def build(self, num_users: int, num_items: int) -> "NeuMf":
         """The module."""

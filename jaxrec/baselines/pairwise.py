@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from jaxrec.baselines.fitting import Problem, shuffled_batches, train_baseline
 from jaxrec.baselines.negatives import Unseen
-from jaxrec.core import ConfigError, check_numbers
+from jaxrec.core import Count, check_numbers, check_ranges
 from jaxrec.data import Source, Windows
 from jaxrec.objectives import Loss
 from jaxrec.train import FitResult, Start, TrainConfig, Validation
@@ -37,13 +37,12 @@ class PairwiseConfig(abc.ABC):
 
     title: ClassVar[str]
 
-    negatives: int = 1
+    negatives: Count = 1
     train: TrainConfig = TrainConfig(batch_size=1024, lr=1e-3, weight_decay=0.0)
 
     def __post_init__(self) -> None:
-        """Reject settings without negatives."""
-        if self.negatives < 1:
-            raise ConfigError(f"{self.title}.negatives must be at least 1, got {self.negatives}")
+        """Reject numbers out of range."""
+        check_ranges(self, f"--{self.title}.")
 
     @abc.abstractmethod
     def build(self, num_users: int, num_items: int) -> nn.Module:

@@ -17,7 +17,7 @@ from jaxrec.baselines.item_table import FIRST
 from jaxrec.baselines.sasrec_body import SasrecBody
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.transformer import TransformerBody, transformer_config
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count, Rate, Whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,28 +42,21 @@ class SasrecConfig(SequentialConfig):
 
     title: ClassVar[str] = "sasrec"
 
-    depth: int = 2
-    num_heads: int = 2
-    dropout: float = 0.3
-    mlp_width: int = 0
+    depth: Count = 2
+    num_heads: Count = 2
+    dropout: Rate = 0.3
+    mlp_width: Whole = 0
     activation: Literal["relu", "gelu"] = "relu"
-    attention_dropout: float = 0.0
+    attention_dropout: Rate = 0.0
     blocks: Literal["decoder", "sasrec"] = "decoder"
 
     def __post_init__(self) -> None:
         """Reject blocks that cannot be built."""
         super().__post_init__()
-        for name in ("depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"sasrec.{name} must be at least 1, got {getattr(self, name)}")
         if self.width % self.num_heads:
             raise ConfigError(
                 f"sasrec.width {self.width} is not a multiple of sasrec.num_heads "
                 f"{self.num_heads}; change one of them"
-            )
-        if not 0.0 <= self.attention_dropout < 1.0:
-            raise ConfigError(
-                f"sasrec.attention_dropout must lie in [0, 1), got {self.attention_dropout}"
             )
 
     def body(self) -> nn.Module:

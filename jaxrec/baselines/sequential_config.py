@@ -11,7 +11,7 @@ import jax
 from flax import linen as nn
 
 from jaxrec.baselines.item_table import FIRST
-from jaxrec.core import ConfigError
+from jaxrec.core import Count, NotNegative, Positive, Rate, Share, check_ranges
 from jaxrec.train import TrainConfig
 
 Objective = Literal["cross_entropy", "bce", "bpr", "sampled_softmax", "contrastive"]
@@ -51,47 +51,26 @@ class SequentialConfig(abc.ABC):
     title: ClassVar[str]
     item_bias: ClassVar[bool] = False
 
-    width: int = 64
-    max_items: int = 50
-    buckets: int = 1
-    dropout: float = 0.2
-    table_dropout: float = 0.0
-    init_std: float = 0.0
+    width: Count = 64
+    max_items: Count = 50
+    buckets: Count = 1
+    dropout: Rate = 0.2
+    table_dropout: Rate = 0.0
+    init_std: NotNegative = 0.0
     tied: bool = True
     objective: Objective = "cross_entropy"
-    negatives: int = 1
+    negatives: Count = 1
     proposal: Literal["uniform", "popularity"] = "uniform"
     log_q: bool = True
-    temperature: float = 0.0
-    synthetic: float = 0.0
-    robust: float = 0.0
-    robust_beta: float = 1.0
+    temperature: NotNegative = 0.0
+    synthetic: Share = 0.0
+    robust: NotNegative = 0.0
+    robust_beta: Positive = 1.0
     train: TrainConfig = TrainConfig(lr=1e-3, weight_decay=1e-2)
 
     def __post_init__(self) -> None:
         """Reject settings that have no meaning."""
-        for name in ("width", "max_items", "buckets", "negatives"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{self.title}.{name} must be at least 1, got {getattr(self, name)}"
-                )
-        for name in ("dropout", "table_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(
-                    f"{self.title}.{name} must lie in [0, 1), got {getattr(self, name)}"
-                )
-        if self.init_std < 0:
-            raise ConfigError(f"{self.title}.init_std must not be negative, got {self.init_std}")
-        if self.temperature < 0 or not 0.0 <= self.synthetic <= 1.0:
-            raise ConfigError(
-                f"{self.title}.temperature must not be negative and {self.title}.synthetic must "
-                f"lie in [0, 1], got {self.temperature} and {self.synthetic}"
-            )
-        if self.robust < 0 or self.robust_beta <= 0:
-            raise ConfigError(
-                f"{self.title}.robust must not be negative and {self.title}.robust_beta must be "
-                f"positive, got {self.robust} and {self.robust_beta}"
-            )
+        check_ranges(self, f"--{self.title}.")
 
     @abc.abstractmethod
     def body(self) -> nn.Module:

@@ -1,8 +1,10 @@
 """Arguments of the commands, with one-line errors that name the nearest option that exists."""
 
 import contextlib
+import dataclasses
 import io
 import re
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +13,17 @@ import tyro
 
 from jaxrec.cli.configs import find_config, run_name
 from jaxrec.cli.loading import load_config_file
-from jaxrec.core import ConfigError, check_types, flatten, nearest
+from jaxrec.core import (
+    ConfigError,
+    Range,
+    check_number,
+    check_ranges,
+    check_types,
+    field_ranges,
+    flatten,
+    nearest,
+    option,
+)
 from jaxrec.systems.generative import Config
 
 T = TypeVar("T")
@@ -59,7 +71,7 @@ def parse_known(
     """Parse like `parse`, but return words that belong to no option instead of rejecting them.
 
     Raises:
-      ConfigError: a value of the wrong type, or a missing one.
+      ConfigError: a value of the wrong type or out of range, or a missing one.
       SystemExit: with code 0, after printing help.
 
     Example:
@@ -69,9 +81,10 @@ def parse_known(
     """
     options: dict[str, Any] = {} if default is None else {"default": default}
     output = io.StringIO()
+    _check_numbers(kind, arguments)
     try:
         with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
-            return tyro.cli(
+            value, unknown = tyro.cli(
                 kind, args=list(arguments), prog=prog, return_unknown_args=True, **options
             )
     except SystemExit as error:
@@ -79,6 +92,49 @@ def parse_known(
             print(output.getvalue(), end="")
             raise
         raise ConfigError(_first_line(output.getvalue())) from None
+    check_ranges(value, "--")
+    return value, unknown
+
+
+def _check_numbers(kind: Any, arguments: Sequence[str]) -> None:
+    """Reject numbers out of range by the option that was typed.
+
+    The dataclasses check themselves too, but a class that stands in several places of a config does
+    not know which of its names the user typed.
+    """
+    known = _option_ranges(kind, "--")
+    name, ranges, several = "", (), False
+    for word in arguments:
+        value = word
+        if word.startswith("--"):
+            name, _, value = word.partition("=")
+            name = option(name)
+            ranges, several = known.get(name, ((), False))
+        if value:
+            number = _number(value)
+            check_number(number, ranges, name, number)
+            ranges = ranges if several else ()
+
+
+def _number(word: str) -> int | float | None:
+    """The number that a word spells, or None."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(word)
+    return None
+
+
+def _option_ranges(kind: Any, prefix: str) -> dict[str, tuple[tuple[Range, ...], bool]]:
+    """Ranges of all numeric options of a dataclass and those inside it; whether each is a list."""
+    hints = typing.get_type_hints(kind)
+    ranges = {
+        option(prefix + name): (found, "tuple" in str(hints[name]))
+        for name, found in field_ranges(kind).items()
+    }
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            ranges |= _option_ranges(hint, f"{prefix}{name}.")
+    return ranges
 
 
 def take_config(

@@ -15,7 +15,7 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.configs import config_name, config_names, find_config
 from jaxrec.cli.loading import load_config_file
-from jaxrec.core import ConfigError, locked, nearest, to_json, write_text
+from jaxrec.core import ConfigError, Count, locked, nearest, to_json, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import (
@@ -53,7 +53,7 @@ class Arguments:
     systems: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG|RUN ...")
     ]
-    seeds: int = 1
+    seeds: Count = 1
     baselines: tuple[str, ...] = ()
     against: str = ""
     run_dir: Path | None = None
@@ -72,8 +72,6 @@ class System:
 def run(arguments: list[str]) -> None:
     """Train what is missing, then measure, print and write the tables."""
     options = parse(Arguments, arguments, prog="jaxrec compare")
-    if options.seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1, got {options.seeds}")
     systems = _systems(options.systems, options.quick)
     names = [*options.baselines, *systems]
     reference = options.against or names[0]

@@ -11,7 +11,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import check_no_config, read_run
-from jaxrec.core import ConfigError, printable
+from jaxrec.core import ConfigError, Count, printable
 
 if TYPE_CHECKING:
     from jaxrec.models import Opened
@@ -44,14 +44,12 @@ class Arguments:
     base: str = ""
     family: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    shard_mb: int = 5000
+    shard_mb: Count = 5000
 
 
 def run(arguments: list[str]) -> None:
     """Export the model and print where it is."""
     options = parse(Arguments, arguments, prog="jaxrec export")
-    if options.shard_mb < 1:
-        raise ConfigError(f"--shard-mb must be at least 1, got {options.shard_mb}")
     from jaxrec.models import LOADERS, check_free, is_model
     from jaxrec.runs import load_run, open_any
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from jaxrec.cli.arguments import take_config
 from jaxrec.core import printable, quoted, write_bytes
 from jaxrec.eval import code_use_png
-from jaxrec.ids import ItemCodes, opened
-from jaxrec.items import text as item_text
+from jaxrec.ids import opened
+from jaxrec.items import ids as item_ids, text as item_text
 from jaxrec.runs import offered
 
 
@@ -20,7 +20,7 @@ def run(arguments: list[str]) -> None:
     config, _, directory = take_config(arguments, "ids")
     fit_ids = offered(config, "fit_ids")
     with warnings.catch_warnings():
-        # `_summary` says so, also of IDs that were fitted earlier.
+        # The first line says so, also of IDs that were fitted earlier.
         warnings.filterwarnings("ignore", message="codebook collapse")
         dataset, codes = fit_ids(config, directory)
     # END codes are left out, because they would count as codes that most items use.
@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> None:
     facts: dict[str, Any] = own.metadata
     repair = facts.get("repair", {})
     before = repair.get("before", facts)
-    print(_summary(codes, before))
+    print(item_ids.describe(codes))
     print(item_text.describe(facts))
     if repair:
         _show("before repair", before["sizes"], before)
@@ -45,19 +45,6 @@ def run(arguments: list[str]) -> None:
     # With the same settings, because others would be refused.
     print(f"saved in {printable(str(directory / 'ids'))}")
     print(f"next: jaxrec train {' '.join(map(quoted, arguments))}")
-
-
-def _summary(codes: ItemCodes, before: Mapping[str, Any]) -> str:
-    """One line: how long the IDs are, and how many collided."""
-    facts = codes.metadata
-    shape = f"{codes.levels} codes each of {' x '.join(f'{size:,}' for size in codes.sizes)}"
-    if facts.get("end_codes"):
-        shape = f"{facts['mean_length']:.2f} codes on average, with END codes {shape}"
-    moved = facts.get("repair", {}).get("moved", 0)
-    return (
-        f"{codes.scheme}: {codes.num_items:,} items, {shape}; {before['collision_share']:.1%} of "
-        f"items shared an ID, {moved:,} were given another; all {codes.num_items:,} are distinct"
-    )
 
 
 def _show(title: str, sizes: Sequence[int], facts: Mapping[str, Any]) -> None:

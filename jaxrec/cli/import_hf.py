@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxrec.cli.arguments import parse
-from jaxrec.core import printable, quoted
+from jaxrec.core import Seed, printable, quoted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Arguments:
     adapter: Path | None = None
     tokenizer: Path | None = None
     ids: Path | None = None
-    seed: int = 0
+    seed: Seed = 0
 
 
 def run(arguments: list[str]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -107,13 +108,28 @@ def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
     except JaxrecError as error:
         raise type(error)(_with_path(path, error)) from error
     except TypeError as error:
-        raise ConfigError(f"{path}: {_explain(error, module)}") from error
+        raise ConfigError(f"{_place(path, error)}: {_explain(error, module)}") from error
+    except SystemExit as error:
+        raise ConfigError(
+            f"{_place(path, error)}: the file exits with {error.code!r} in place of returning a "
+            "config; remove the call of sys.exit()"
+        ) from error
+    except SyntaxError as error:
+        line = f":{error.lineno}" if error.filename == str(path) else ""
+        raise ConfigError(f"{path}{line}: SyntaxError: {error.msg}") from error
     except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
 
 
 def _with_path(path: Path, error: Exception) -> str:
-    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+    return str(error) if str(error).startswith(str(path)) else f"{_place(path, error)}: {error}"
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """The path, with the line of the file in which the error arose if that is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _explain(error: TypeError, module: ModuleType) -> str:

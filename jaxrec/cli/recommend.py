@@ -12,7 +12,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import printable, quoted
+from jaxrec.core import Count, printable, quoted
 from jaxrec.data import load_interactions
 from jaxrec.runs import Recommendations, RecommendRequest, offered, some_users
 
@@ -35,7 +35,7 @@ class Arguments:
 
     run: Annotated[Path, tyro.conf.Positional]
     user: str | None = None
-    top: int = 10
+    top: Count = 10
     include_seen: bool = False
 
 

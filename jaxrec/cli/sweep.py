@@ -16,7 +16,7 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import override, parse_known
 from jaxrec.cli.configs import find_config, run_name
 from jaxrec.cli.loading import change_variants, load_sweep_file
-from jaxrec.core import ConfigError, keep_memory, locked, to_json, write_text
+from jaxrec.core import Count, Seed, keep_memory, locked, to_json, write_text
 from jaxrec.runs import WARNING, run_sweep, sweep_markdown
 
 
@@ -36,8 +36,8 @@ class Arguments:
     """
 
     config: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG")]
-    seeds: int = 1
-    first_seed: int = 0
+    seeds: Count = 1
+    first_seed: Seed = 0
     only: tuple[str, ...] = ()
     run_dir: Path | None = None
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -46,11 +46,6 @@ class Arguments:
 def run(arguments: list[str]) -> None:
     """Run what is missing of the sweep, then print its table and the table as one JSON line."""
     options, rest = parse_known(Arguments, arguments, prog="jaxrec sweep")
-    if options.seeds < 1 or options.first_seed < 0:
-        raise ConfigError(
-            f"--seeds must be at least 1 and --first-seed 0, got {options.seeds} and "
-            f"{options.first_seed}"
-        )
     path = find_config(options.config)
     sweep = load_sweep_file(path, quick=options.quick)
     if options.only:

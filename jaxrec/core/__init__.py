@@ -75,6 +75,23 @@ if TYPE_CHECKING:
         on_writer as on_writer,
         only_writer_prints as only_writer_prints,
     )
+    from jaxrec.core.progress import ProgressBar as ProgressBar
+    from jaxrec.core.ranges import (
+        Count as Count,
+        NotNegative as NotNegative,
+        Number as Number,
+        Positive as Positive,
+        PositiveShare as PositiveShare,
+        Range as Range,
+        Rate as Rate,
+        Seed as Seed,
+        Share as Share,
+        Whole as Whole,
+        check_number as check_number,
+        check_ranges as check_ranges,
+        field_ranges as field_ranges,
+        option as option,
+    )
     from jaxrec.core.settings import (
         check_types as check_types,
         flatten as flatten,

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrec.core.errors import ConfigError, nearest
+from jaxrec.core.ranges import Count, Whole, check_ranges
 from jaxrec.core.units import show_bytes
 
 Preset = Literal[
@@ -47,16 +48,12 @@ class MeshConfig:
       MeshConfig(data=2, model=4)
     """
 
-    data: int = 0
-    model: int = 1
+    data: Whole = 0
+    model: Count = 1
 
     def __post_init__(self) -> None:
         """Reject sizes that no mesh can have."""
-        if self.data < 0 or self.model < 1:
-            raise ConfigError(
-                f"mesh.data must be 0 or more and mesh.model 1 or more, got {self.data} and "
-                f"{self.model}"
-            )
+        check_ranges(self, "--mesh.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import typing
 from typing import Any, TypeVar
 
 from jaxrec.core.errors import ConfigError, nearest
-from jaxrec.core.hints import fits, shown
+from jaxrec.core.ranges import check_ranges, check_type, option
 
 T = TypeVar("T")
 
@@ -70,22 +70,23 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
         else:
             value = tuple(value) if isinstance(value, list) else value
             # Before the dataclass compares values of the wrong type with numbers.
-            _check(value, hints[name], prefix + name)
+            check_type(value, hints[name], option(f"--{prefix}{name}"))
         arguments[name] = value
     result = kind(**arguments)
-    check_types(result, prefix)
+    check_types(result, f"--{prefix}")
     return result
 
 
-def check_types(config: Any, prefix: str = "") -> None:
-    """Reject settings whose value does not have the declared type.
+def check_types(config: Any, prefix: str = "--") -> None:
+    """Reject settings whose value does not have the declared type, or is out of its range.
 
     Args:
       config: a dataclass, checked with all dataclasses inside it.
-      prefix: stands before the names in messages.
+      prefix: stands before the names in messages, which spell them as the command line does if the
+        prefix begins with "--".
 
     Raises:
-      ConfigError: the message names the setting, the value and the type.
+      ConfigError: the message names the setting, the value, and the type or the range.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True)
@@ -93,17 +94,17 @@ def check_types(config: Any, prefix: str = "") -> None:
       ...     steps: int = 5
       >>> check_types(Train(steps="many"))
       Traceback (most recent call last):
-      jaxrec.core.errors.ConfigError: steps must be int, got 'many'
+      jaxrec.core.errors.ConfigError: --steps must be int, got 'many'
     """
+    _check_types(config, prefix)
+    check_ranges(config, prefix)
+
+
+def _check_types(config: Any, prefix: str) -> None:
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         if dataclasses.is_dataclass(value) and isinstance(value, hint):
-            check_types(value, f"{prefix}{field.name}.")
+            _check_types(value, f"{prefix}{field.name}.")
         else:
-            _check(value, hint, prefix + field.name)
-
-
-def _check(value: Any, hint: Any, name: str) -> None:
-    if not fits(value, hint):
-        raise ConfigError(f"{name} must be {shown(hint)}, got {value!r}")
+            check_type(value, hint, option(prefix + field.name))

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, on_writer
+from jaxrec.core import DataError, Seed, Whole, check_ranges, on_writer
 from jaxrec.data.filters import k_core, sample_users
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.loading import load
@@ -41,7 +41,7 @@ class DataConfig:
         "repeats" keeps only a user's first interaction with an item. Both act before the filter.
 
     Raises:
-      ConfigError: `sample_users` or `min_count` is negative, or `delimiter` is no separator.
+      ConfigError: a number is out of range, or `delimiter` is no separator.
 
     Example:
       >>> DataConfig(name="ml-1m", min_count=10).tie
@@ -56,19 +56,17 @@ class DataConfig:
     rating_column: str = ""
     item_table: str = ""
     item_id_column: str = "item"
-    min_count: int = 5
-    sample_users: int = 0
-    sample_seed: int = 0
+    min_count: Whole = 5
+    sample_users: Whole = 0
+    sample_seed: Seed = 0
     tie: Literal["row", "random", "item_asc", "item_desc"] = "row"
     short_users: Literal["error", "drop"] = "error"
     delimiter: str = ""
     drop_repeats: Drop = "none"
 
     def __post_init__(self) -> None:
-        """Reject negative numbers, and a delimiter that is none."""
-        for name in ("sample_users", "min_count"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"data.{name} must be 0 or more, got {getattr(self, name)}")
+        """Reject numbers out of range, and a delimiter that is none."""
+        check_ranges(self, "--data.")
         Columns(delimiter=self.delimiter)
 
 

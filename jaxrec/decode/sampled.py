@@ -14,7 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrec.core import ConfigError
+from jaxrec.core import Count, PositiveShare, Seed, check_ranges
 from jaxrec.decode.beam import beam_search
 from jaxrec.decode.kv_cache import LanguageModel
 from jaxrec.decode.level import pick
@@ -48,15 +48,14 @@ class Draws:
       50
     """
 
-    count: int = 50
-    top_k: int = 50
-    top_p: float = 0.95
+    count: Count = 50
+    top_k: Count = 50
+    top_p: PositiveShare = 0.95
     merge: Merge = "logprob"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"draws.count must be at least 1, got {self.count}")
+        check_ranges(self, "--decode.draws.")
         _ = self.strategy
 
     @property

@@ -146,7 +146,8 @@ def encode(item_codes: ItemCodes, together: Any) -> np.ndarray:
         for level in range(length):
             used.setdefault(tuple(row[:level]), set()).add(row[level])
     paths = list(number)
-    met = old.codebooks["met"]
+    # Items that were added after the fit had met nothing.
+    met = np.pad(old.codebooks["met"], (0, old.num_items - len(old.codebooks["met"])))
     share = np.where(met > 0, 1 / np.sqrt(np.maximum(met, 1e-12)), 0.0)
     share = share / np.sqrt(np.bincount(cluster))[cluster]
     member = sp.csr_array(

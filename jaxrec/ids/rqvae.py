@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count, NotNegative, Positive, Whole, check_ranges
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
@@ -64,25 +64,18 @@ class RqVaeConfig:
       (128,)
     """
 
-    latent: int = 32
-    hidden: tuple[int, ...] = (128,)
-    warmup: int = 500
-    steps: int = 4000
-    batch_size: int = 512
-    learning_rate: float = 3e-3
-    commitment: float = 0.25
-    reseed_every: int = 50
+    latent: Count = 32
+    hidden: tuple[Count, ...] = (128,)
+    warmup: Whole = 500
+    steps: Count = 4000
+    batch_size: Count = 512
+    learning_rate: Positive = 3e-3
+    commitment: NotNegative = 0.25
+    reseed_every: Whole = 50
 
     def __post_init__(self) -> None:
         """Reject numbers with which no model can be built."""
-        for name in ("latent", "steps", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"RQ-VAE {name} must be above 0, got {getattr(self, name)}")
-        for name in ("warmup", "commitment", "reseed_every"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"RQ-VAE {name} must be 0 or more, got {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden):
-            raise ConfigError(f"RQ-VAE hidden widths must be 1 or more, got {self.hidden}")
+        check_ranges(self, "--ids.rqvae.")
 
 
 @jax.tree_util.register_dataclass

@@ -45,9 +45,10 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
       text: text vectors of the items; None computes those that the config asks for.
 
     Returns:
-      Unique IDs of one length. Their metadata has three entries: "text" says which text vectors
-      were used, "repair" how collisions were repaired with the statistics before it, and "warning"
-      which codebooks collapsed (None if none did).
+      Unique IDs of one length. Their metadata has these entries: "text" says which text vectors
+      were used, "repair" how collisions were repaired with the statistics before it, "warning"
+      which codebooks collapsed (None if none did), and "chosen", if the config has any, which
+      settings were "auto".
 
     Raises:
       ConfigError: the data cannot satisfy the settings; see `check_ids`.
@@ -61,14 +62,18 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
       [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
     check_ids(config, dataset)
+    chosen = [s for s in ("levels", "size") if config.reads(s) and getattr(config, s) == "auto"]
+    config = config.sized(dataset.num_items)
     if text is None:
-        text = item_text.read(config, dataset, item_text.choose(config))
+        text = item_text.read(config, dataset, item_text.choose(config, dataset))
     codes, vectors = _fit(config, dataset, text)
     warning = collapse_warning(codes.metadata)
     if config.reads("repair"):
         codes = repair(codes, vectors, config.repair)
     codes = closed(codes)
-    facts = {"text": text.facts if text else None, "warning": warning}
+    facts: dict[str, Any] = {"text": text.facts if text else None, "warning": warning}
+    if chosen:
+        facts["chosen"] = chosen
     return dataclasses.replace(codes, metadata=codes.metadata | facts)
 
 
@@ -111,6 +116,26 @@ def new_item_codes(
     return encode_items(codes, np.concatenate(blocks, axis=1))
 
 
+def describe(codes: ItemCodes) -> str:
+    """Return one line about the IDs: how long they are, and how many items had shared one.
+
+    Args:
+      codes: what `fit_ids` returned.
+    """
+    facts = codes.metadata
+    shape = f"{codes.levels} codes each of {' x '.join(f'{size:,}' for size in codes.sizes)}"
+    if facts.get("end_codes"):
+        shape = f"{facts['mean_length']:.2f} codes on average, with END codes {shape}"
+    if facts.get("chosen"):
+        shape += f" ({' and '.join(f'ids.{name}' for name in facts['chosen'])} auto)"
+    repaired = facts.get("repair", {})
+    before, moved = repaired.get("before", facts), repaired.get("moved", 0)
+    return (
+        f"{codes.scheme}: {codes.num_items:,} items, {shape}; {before['collision_share']:.1%} of "
+        f"items shared an ID, {moved:,} were given another; all {codes.num_items:,} are distinct"
+    )
+
+
 def check_ids(config: IdConfig, dataset: Dataset) -> None:
     """Check the settings against the data before any work is done.
 
@@ -118,6 +143,7 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
       ConfigError: there are more items than IDs, or more levels than columns to code; or an item
         field or a tokenizer does not exist.
     """
+    config = config.sized(dataset.num_items)
     # The level that repair "suffix" adds makes room even if the grid has none.
     grows = config.reads("repair") and config.repair == "suffix"
     if config.reads("levels") and not grows:

@@ -5,6 +5,7 @@ Shapes: `I` items, `D` columns that IDs are made of (`ids.dim`), `E` width of a 
 
 import dataclasses
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from jaxrec.core import ConfigError, DataError, nearest, write_bytes
 from jaxrec.data import Dataset
 from jaxrec.ids import reduced_vectors, text_vectors
 from jaxrec.items.config import IdConfig
-from jaxrec.models import VARIABLE, SentenceEncoder, find_sentence_encoder
+from jaxrec.items.encoding import encode_cached, is_affordable
+from jaxrec.models import VARIABLE, find_sentence_encoder
 
 TFIDF, AUTO = _WORDS = ("tfidf", "auto")
 _FILE = "text_vectors.npy"
@@ -42,23 +44,31 @@ def fields_used(config: IdConfig, dataset: Dataset) -> list[str]:
     return [name for name in config.text_fields if name in dataset.interactions.items.fields]
 
 
-def choose(config: IdConfig) -> Path | None:
+def choose(config: IdConfig, dataset: Dataset | None = None) -> Path | None:
     """Return the directory of the configured sentence encoder; None for TF-IDF or no texts.
+
+    Args:
+      config: the settings of the IDs.
+      dataset: the items; None to leave out the cost of encoding their texts.
 
     Raises:
       ConfigError: the setting is neither a known word nor a directory with a model.
     """
     if not config.reads("text_encoder"):
         return None
-    return encoder_of(config.text_encoder, "ids.text_encoder")
+    fields = fields_used(config, dataset) if dataset else []
+    texts = dataset.interactions.items.text(*fields) if dataset and fields else ()
+    return encoder_of(config.text_encoder, "ids.text_encoder", texts)
 
 
-def encoder_of(setting: str, name: str) -> Path | None:
+def encoder_of(setting: str, name: str, texts: Sequence[str] = ()) -> Path | None:
     """Return the directory of the sentence encoder that a setting asks for; None for TF-IDF.
 
     Args:
       setting: value of the setting: "tfidf", "auto" or a directory.
       name: full name of the setting, for error messages.
+      texts: texts to be encoded. With "auto", an encoder that no environment variable names is not
+        taken if they would take more than a minute.
 
     Raises:
       ConfigError: the setting is neither a known word nor a directory with a model.
@@ -66,7 +76,10 @@ def encoder_of(setting: str, name: str) -> Path | None:
     if setting == TFIDF:
         return None
     if setting == AUTO:
-        return find_sentence_encoder()
+        found = find_sentence_encoder()
+        if found is None or os.environ.get(VARIABLE) or is_affordable(found, texts):
+            return found
+        return None
     directory = Path(setting).expanduser()
     if not directory.is_dir():
         hint = nearest(setting, _WORDS)
@@ -108,17 +121,17 @@ def read(
     }
     if encoder is None:
         return ItemText(text_vectors(texts, config.dim, config.seed, new), facts)
-    model = SentenceEncoder.load(encoder)
+    vectors = _encoded(encoder, texts)
+    added = _encoded(encoder, new) if len(new) else None
+    facts |= {"directory": str(encoder.resolve()), "encoder_width": vectors.shape[1]}
+    return ItemText(reduced_vectors(vectors, config.dim, config.seed, added), facts)
 
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        vectors = model.encode(texts)
-        # The encoder returns a vector even for an empty text; it says nothing about the item.
-        vectors[[not text.strip() for text in texts]] = 0
-        return vectors
 
-    facts |= {"directory": str(encoder.resolve()), "encoder_width": model.width}
-    added = encode(new) if len(new) else None
-    return ItemText(reduced_vectors(encode(texts), config.dim, config.seed, added), facts)
+def _encoded(encoder: Path, texts: Sequence[str]) -> np.ndarray:
+    vectors = encode_cached(encoder, texts)
+    # The encoder returns a vector even for an empty text; it says nothing about the item.
+    vectors[[not text.strip() for text in texts]] = 0
+    return vectors
 
 
 def name_of(encoder: Path | None) -> str:
@@ -147,8 +160,7 @@ def encode(texts: Sequence[str], encoder: Path | None, dim: int = 64) -> np.ndar
     """
     if encoder is None:
         return text_vectors(texts, dim)
-    vectors = SentenceEncoder.load(encoder).encode(texts)
-    vectors[[not text.strip() for text in texts]] = 0
+    vectors = _encoded(encoder, texts)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
@@ -184,7 +196,7 @@ def wide(config: IdConfig, dataset: Dataset, directory: Path) -> np.ndarray:
     if (directory / "ids" / _FILE).exists():
         return load_vectors(directory)
     texts = dataset.interactions.items.text(*readable(config, dataset))
-    vectors = encode(texts, encoder_of(config.text_encoder, "ids.text_encoder"))
+    vectors = encode(texts, encoder_of(config.text_encoder, "ids.text_encoder", texts))
     save_vectors(vectors, directory)
     return vectors
 

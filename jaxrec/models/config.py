@@ -1,17 +1,13 @@
 """The frozen description of a transformer; families differ only in these fields."""
 
 import dataclasses
-import math
 from typing import Literal
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count, NotNegative, Positive, Rate, Whole, check_ranges
 from jaxrec.nn import RopeScaling
 
 NormOrder = Literal["pre", "post", "both"]
 Remat = Literal["none", "cheap", "full"]
-
-# Tokens and positions are int32, and no axis is longer.
-_LARGEST = 1 << 31
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,80 +74,57 @@ class TransformerConfig:
       (12, 2, 192)
     """
 
-    vocab_size: int = 256
-    width: int = 64
-    depth: int = 2
-    encoder_depth: int | None = None
-    num_heads: int = 2
-    num_kv_heads: int | None = None
-    head_size: int | None = None
-    mlp_width: int | None = None
+    vocab_size: Count = 256
+    width: Count = 64
+    depth: Count = 2
+    encoder_depth: Count | None = None
+    num_heads: Count = 2
+    num_kv_heads: Count | None = None
+    head_size: Count | None = None
+    mlp_width: Count | None = None
     norm: Literal["rms", "layer"] = "rms"
     norm_order: NormOrder = "pre"
-    norm_eps: float = 1e-6
+    norm_eps: NotNegative = 1e-6
     positions: Literal["rope", "learned", "relative", "none"] = "rope"
-    rope_theta: float = 10_000.0
+    rope_theta: Positive = 10_000.0
     rope_scaling: RopeScaling = RopeScaling()
-    max_length: int = 512
-    position_offset: int = 0
-    relative_buckets: int = 32
-    relative_distance: int = 128
-    window: int | None = None
-    global_every: int | None = None
-    local_theta: float | None = None
-    token_types: int = 0
+    max_length: Count = 512
+    position_offset: Whole = 0
+    relative_buckets: Count = 32
+    relative_distance: Count = 128
+    window: Count | None = None
+    global_every: Count | None = None
+    local_theta: Positive | None = None
+    token_types: Whole = 0
     pooler: bool = False
-    word_rows: int = 0
+    word_rows: Whole = 0
     activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "silu"] = "silu"
     gated: bool = True
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
-    query_scale: float | None = None
-    score_cap: float | None = None
-    logit_cap: float | None = None
-    embedding_scale: float = 1.0
-    logit_scale: float = 1.0
+    query_scale: Positive | None = None
+    score_cap: Positive | None = None
+    logit_cap: Positive | None = None
+    embedding_scale: Positive = 1.0
+    logit_scale: Positive = 1.0
     tie_embeddings: bool = True
-    read_only: int = 0
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    mlp_dropout: float = 0.0
+    read_only: Whole = 0
+    dropout: Rate = 0.0
+    attention_dropout: Rate = 0.0
+    mlp_dropout: Rate = 0.0
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Remat = "cheap"
 
     def __post_init__(self) -> None:
         """Reject shapes that cannot be built."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"model.{field.name} must be finite, got {value}")
-            if isinstance(value, int) and value >= _LARGEST:
-                raise ConfigError(f"model.{field.name} must be below {_LARGEST:,}, got {value:.6g}")
-        for name in ("vocab_size", "width", "depth", "num_heads", "max_length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name} must be at least 1, got {getattr(self, name)}")
-        optional = ("encoder_depth", "num_kv_heads", "head_size", "mlp_width", "window")
-        for name in (*optional, "global_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"model.{name} must be at least 1, or None, got {value}")
-        for name in ("norm_eps", "position_offset", "token_types", "word_rows", "read_only"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name} must not be negative, got {getattr(self, name)}")
+        check_ranges(self, "--model.")
         if self.read_only >= self.vocab_size:
             raise ConfigError(
                 f"model.read_only must be less than model.vocab_size {self.vocab_size}, "
                 f"got {self.read_only}"
             )
-        for name in ("rope_theta", "local_theta", "score_cap", "logit_cap"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"model.{name} must be positive, got {value}")
-        for name in ("dropout", "attention_dropout", "mlp_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"model.{name} must lie in [0, 1), got {getattr(self, name)}")
         self._check_heads()
         self._check_positions()
 

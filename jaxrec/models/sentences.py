@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -110,7 +110,12 @@ class SentenceEncoder:
         """D, the length of a vector."""
         return self.model.spec.config.width
 
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    def encode(
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> np.ndarray:
         """Encode texts as float32 `[n, D]`.
 
         Texts of similar length share a batch, and batches have few shapes, to limit padding and
@@ -119,6 +124,7 @@ class SentenceEncoder:
         Args:
           texts: n strings; an empty one gets the vector of the special tokens alone.
           batch_size: most texts per batch.
+          progress: is called with the number of texts done.
 
         Raises:
           ConfigError: `batch_size` is below 1, or `texts` is a single string.
@@ -152,6 +158,7 @@ class SentenceEncoder:
                 self.model.params, tokens, valid, self.model.spec, self.pooling, self.normalize
             )
             vectors[chosen] = np.asarray(rows_out)[: len(chosen)]
+            progress(start + len(chosen))
         return vectors
 
 

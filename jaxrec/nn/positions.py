@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.core import Count, Positive, check_ranges
+
 Rotation = tuple[jax.Array, jax.Array]
 
 
@@ -22,13 +24,20 @@ class RopeScaling:
       factor: by how much wavelengths grow.
       low, high: rotations within the original context (`llama3` only).
       original: number of tokens in the original context (`llama3` only).
+
+    Raises:
+      ConfigError: a number is out of range.
     """
 
     kind: Literal["none", "linear", "llama3"] = "none"
-    factor: float = 1.0
-    low: float = 1.0
-    high: float = 4.0
-    original: int = 8192
+    factor: Positive = 1.0
+    low: Positive = 1.0
+    high: Positive = 4.0
+    original: Count = 8192
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--model.rope-scaling.")
 
 
 def rotary_frequencies(

@@ -16,7 +16,7 @@ import jax
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError, Count, Positive, Rate, Whole, check_ranges, nearest
 from jaxrec.nn import TUNED, KernelSpec, StoredKernel, kernel_specs
 from jaxrec.peft import adapter, lora, prefix, prompt
 from jaxrec.peft.names import find
@@ -59,16 +59,16 @@ class TuneConfig:
 
     method: Method = "full"
     base: str = ""
-    rank: int = 8
-    alpha: float = 16.0
+    rank: Count = 8
+    alpha: Positive = 16.0
     rank_stabilized: bool = False
-    dropout: float = 0.0
+    dropout: Rate = 0.0
     targets: tuple[str, ...] = ("query", "value")
     also: tuple[str, ...] = ()
-    bottleneck: int = 64
+    bottleneck: Count = 64
     placement: Placement = "houlsby"
-    virtual_tokens: int = 20
-    prefix_hidden: int = 512
+    virtual_tokens: Count = 20
+    prefix_hidden: Whole = 512
     prefix_encoder: bool = False
     prompt_init: PromptInit = "vocabulary"
     prompt_text: str = ""
@@ -83,11 +83,7 @@ class TuneConfig:
                     f"tune.{name} must be one of {', '.join(known)}, got {value!r}"
                     f"{nearest(value, known)}"
                 )
-        for name, least in (("bottleneck", 1), ("virtual_tokens", 1), ("prefix_hidden", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"tune.{name} must be at least {least}, got {getattr(self, name)}"
-                )
+        check_ranges(self, "--tune.")
         if self.method == "prompt" and (self.prompt_init == "text") != bool(self.prompt_text):
             raise ConfigError(
                 f"tune.prompt_text {self.prompt_text!r} and tune.prompt_init {self.prompt_init!r} "

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         SampledEvalConfig as SampledEvalConfig,
         SearchConfig as SearchConfig,
         check_counting as check_counting,
-        check_least as check_least,
         check_unread as check_unread,
     )
     from jaxrec.runs.directory import (

@@ -6,11 +6,11 @@ subclass), so users set `--decode.filter-seen` and `--eval.ks` in the same way f
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import ConfigError, Count, Whole, check_ranges, nearest
 from jaxrec.eval import Repeated, check_repeated, removed_items
 
 # The validation metric that ranks checkpoints; higher is better.
@@ -22,6 +22,11 @@ COUNTING = ("popularity", "item_knn", "markov", "cooccurrence", "als")
 TEXTUAL = ("gru4rec_text", "dros_text")
 # Baselines that are trained. Each name is also the name of its settings in a generative config.
 TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf", *TEXTUAL)
+
+
+# Most users of a validation by default. NDCG@10 of more users is little more precise: a sample of
+# 5,000 has a standard error of about .003, and differences between checkpoints one that is less.
+_VALIDATED = 5000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,13 +81,19 @@ class SearchConfig(RankConfig):
       beams: K, the beam width and the length of the longest list.
       batch_size: users per call.
 
+    Raises:
+      ConfigError: a number is out of range.
+
     Example:
       >>> SearchConfig(beams=20).filter_seen
       True
     """
 
-    beams: int = 50
-    batch_size: int = 128
+    beams: Count = 50
+    batch_size: Count = 128
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--decode.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,18 +106,19 @@ class BaselinesConfig:
       resamples: number of bootstrap resamples of the users.
 
     Raises:
-      ConfigError: an unknown baseline, cut-offs without 10, or no resamples.
+      ConfigError: an unknown baseline, cut-offs without 10, or a number out of range.
 
     Example:
       >>> BaselinesConfig(baselines=("popularity",)).ks
       (5, 10)
     """
 
-    ks: tuple[int, ...] = (5, 10)
+    ks: tuple[Count, ...] = (5, 10)
     baselines: tuple[str, ...] = ("popularity", "item_knn", "markov", "cooccurrence")
-    resamples: int = 2000
+    resamples: Count = 2000
 
     def __post_init__(self) -> None:
+        check_ranges(self, "--eval.")
         known = COUNTING + TRAINED
         for name in self.baselines:
             if name not in known:
@@ -114,9 +126,8 @@ class BaselinesConfig:
                     f"no baseline {name!r} in eval.baselines{nearest(name, known)}; "
                     f"known: {', '.join(known)}"
                 )
-        if 10 not in self.ks or min(self.ks) < 1:
-            raise ConfigError(f"eval.ks must be positive and include 10, got {self.ks}")
-        check_least(self, resamples=1)
+        if 10 not in self.ks:
+            raise ConfigError(f"--eval.ks must include 10, got {self.ks}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,33 +135,22 @@ class SampledEvalConfig(BaselinesConfig):
     """A `BaselinesConfig` of a system whose validations may use a sample of the users.
 
     Attributes:
-      valid_users: users of each validation during training, sampled once; 0 for all.
+      valid_users: users of each validation during training, sampled once; 0 for all, and "auto"
+        for all up to 5,000.
 
     Example:
       >>> SampledEvalConfig(valid_users=500).resamples
       2000
+      >>> SampledEvalConfig().validated(943), SampledEvalConfig().validated(22363)
+      (943, 5000)
     """
 
-    valid_users: int = 0
+    valid_users: Literal["auto"] | Whole = "auto"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_least(self, valid_users=0)
-
-
-def check_least(config: object, **least: int) -> None:
-    """Reject evaluation settings below their smallest value.
-
-    Args:
-      config: has the settings as attributes; messages call it "eval".
-      **least: smallest value by setting.
-
-    Raises:
-      ConfigError: naming the setting and its value.
-    """
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(config, name)}")
+    def validated(self, users: int) -> int:
+        """Number of users of a validation, of all `users`."""
+        wanted = _VALIDATED if self.valid_users == "auto" else self.valid_users or users
+        return min(wanted, users)
 
 
 def check_unread(config: Any) -> None:

@@ -22,7 +22,7 @@ from jaxrec.runs.config import RankConfig
 from jaxrec.runs.protocol import rank_users
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Domain:
     """Items under one numbering, and the known histories.
 
@@ -30,11 +30,13 @@ class Domain:
       parts: the data sets, whose items are concatenated.
       users: numbers of the known users of each part.
       vectors: `[I, E]` vectors of the items' texts.
+      encoder: name of what encoded them; "" for vectors that a run has saved.
     """
 
     parts: Sequence[Dataset]
     users: Sequence[np.ndarray]
     vectors: np.ndarray
+    encoder: str = ""
 
     @property
     def num_items(self) -> int:
@@ -115,18 +117,21 @@ def load_domains(
       DataError: data that are missing or malformed, or vectors of other items.
       ConfigError: a text encoder that cannot be used.
     """
-    encoder = item_text.encoder_of(text_encoder, "text_encoder") if vectors is None else None
+    if vectors is None:
+        item_text.encoder_of(text_encoder, "text_encoder")  # named before any work if it is bad
     configs = [
         dataclasses.replace(target, name=name, from_file="", item_table="") for name in sources
     ]
     parts = [load_dataset(config) for config in (*configs, target)]
     texts: list[str] = []
+    name = ""
     for part in parts:
         items = part.interactions.items
         texts += items.text(*(name for name in text_fields if name in items.fields))
     if vectors is None:
         # All domains share one space, so TF-IDF has to see all texts at once.
-        vectors = item_text.encode(texts, encoder, dim=128)
+        encoder = item_text.encoder_of(text_encoder, "text_encoder", texts)
+        vectors, name = item_text.encode(texts, encoder, dim=128), item_text.name_of(encoder)
     if len(vectors) != len(texts):
         raise DataError(
             f"the run has {len(vectors):,} text vectors for {len(texts):,} items of "
@@ -135,10 +140,11 @@ def load_domains(
     *others, goal = parts
     cut = len(texts) - goal.num_items
     known = known_users(goal.num_users, share, seed)
-    second = Domain([goal], [known], vectors[cut:])
+    second = Domain(parts=[goal], users=[known], vectors=vectors[cut:], encoder=name)
     if not others:
         return None, second
-    return Domain(others, [np.arange(other.num_users) for other in others], vectors[:cut]), second
+    users = [np.arange(other.num_users) for other in others]
+    return Domain(parts=others, users=users, vectors=vectors[:cut], encoder=name), second
 
 
 def known_users(users: int, share: float, seed: int) -> np.ndarray:

@@ -32,7 +32,7 @@ LIMITS = {
     "test_windows": 200,
     "shots": 256,
 }
-# For these settings 0 means "all", so it is limited too.
+# For these settings 0 means "all", and "auto" may, so both are limited too.
 _ZERO_IS_ALL = ("valid_users", "valid_windows", "test_windows", "shots")
 _RESULTS = ("train.json", "eval.json", "result.json")
 
@@ -66,7 +66,7 @@ def _quick(config: T, unread: frozenset[str], prefix: str) -> T:
             changed[field.name] = _quick(value, unread, f"{name}.")
         elif field.name in LIMITS:
             limit = LIMITS[field.name]
-            whole = value == 0 and field.name in _ZERO_IS_ALL
+            whole = value in (0, "auto") and field.name in _ZERO_IS_ALL
             changed[field.name] = limit if whole else min(value, limit)
         # Text encoders that the item IDs do not use take minutes, and no other part needs them.
         elif field.name == "text_encoders":

@@ -93,7 +93,7 @@ def make_sweep(value: Any) -> Sweep:
             f"get_sweep() must return a dictionary from names to configs, or a Sweep, "
             f"got {type(value).__name__}"
         )
-    check_types(value)
+    check_types(value, "Sweep.")
     if not value.variants:
         raise ConfigError("the sweep has no variants; return at least one config")
     places: dict[str, str] = {}

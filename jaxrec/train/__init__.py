@@ -1,4 +1,4 @@
-"""Training: the plan, state and step of a run, its loop, checkpoints, metrics and progress bar."""
+"""Training: the plan, state and step of a run, its loop, checkpoints and metrics."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jaxrec.train.metrics import MetricWriter as MetricWriter, read_metrics as read_metrics
     from jaxrec.train.optimizer import make_optimizer as make_optimizer
     from jaxrec.train.plan import Plan as Plan, make_plan as make_plan
-    from jaxrec.train.progress import ProgressBar as ProgressBar
     from jaxrec.train.step import (
         LossFunction as LossFunction,
         TrainState as TrainState,

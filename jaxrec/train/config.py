@@ -3,7 +3,17 @@
 import dataclasses
 from typing import Literal
 
-from jaxrec.core import ConfigError
+from jaxrec.core import (
+    ConfigError,
+    Count,
+    NotNegative,
+    Positive,
+    Rate,
+    Seed,
+    Share,
+    Whole,
+    check_ranges,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,38 +51,28 @@ class TrainConfig:
       16
     """
 
-    steps: int = 2000
-    batch_size: int = 64
-    accumulate: int = 1
+    steps: Count = 2000
+    batch_size: Count = 64
+    accumulate: Count = 1
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    lr: float = 2e-3
-    warmup_steps: int = 100
+    lr: Positive = 2e-3
+    warmup_steps: Whole = 100
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    final_fraction: float = 0.02
-    weight_decay: float = 0.1
-    beta2: float = 0.98
-    clip_norm: float = 1.0
-    ema_decay: float = 0.0
-    eval_every: int = 250
-    patience: int = 0
-    log_every: int = 50
-    keep: int = 2
-    max_loss_ratio: float = 10.0
-    seed: int = 0
+    final_fraction: Share = 0.02
+    weight_decay: NotNegative = 0.1
+    beta2: Rate = 0.98
+    clip_norm: NotNegative = 1.0
+    ema_decay: Rate = 0.0
+    eval_every: Count = 250
+    patience: Whole = 0
+    log_every: Count = 50
+    keep: Count = 2
+    max_loss_ratio: NotNegative = 10.0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Reject values with which training is impossible."""
-        for name in ("steps", "batch_size", "accumulate", "eval_every", "log_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        not_negative = ("warmup_steps", "weight_decay", "clip_norm", "patience", "max_loss_ratio")
-        for name in not_negative:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"train.{name} must not be negative, got {getattr(self, name)}")
-        if self.lr <= 0:
-            raise ConfigError(f"train.lr must be positive, got {self.lr}")
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ConfigError(f"train.ema_decay must lie in [0, 1), got {self.ema_decay}")
+        check_ranges(self, "--train.")
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"train.batch_size {self.batch_size} is not a multiple of "

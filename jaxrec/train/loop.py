@@ -12,6 +12,7 @@ import jax
 from jaxrec.core import (
     CompileCounter,
     Interrupted,
+    ProgressBar,
     batch_shard,
     batch_sharding,
     broadcast,
@@ -26,7 +27,6 @@ from jaxrec.train.identity import check_base, check_owner
 from jaxrec.train.meter import Measure, Meter
 from jaxrec.train.metrics import MetricWriter
 from jaxrec.train.plan import Plan
-from jaxrec.train.progress import ProgressBar
 from jaxrec.train.step import TrainState, initial_params, shardings, start_state
 from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
@@ -203,7 +203,7 @@ def fit(
         frozen = jax.device_put(start.frozen, shardings(plan.frozen))
         with (
             MetricWriter(directory, step) as writer,
-            ProgressBar(title, config.steps) as bar,
+            ProgressBar(title, config.steps, aside_every=config.eval_every) as bar,
             Trace(directory / "profile" if profile else None, step) as trace,
         ):
             bar.update(step, f"resumed at {step}" if step else "")
@@ -315,7 +315,8 @@ class _Session:
         checked = self.watch.check(step, state)
         variables = self.plan.join(state.measured, self.frozen)
         # All processes use the metrics of process 0, so that all stop early at the same validation.
-        metrics = broadcast(self.validation.evaluate(variables))
+        with self.bar.aside("validating"):
+            metrics = broadcast(self.validation.evaluate(variables))
         score, standing = float(metrics[self.validation.metric]), self.standing
         better = standing.best is None or score > standing.best
         standing.best, standing.bad = (score, 0) if better else (standing.best, standing.bad + 1)

@@ -217,7 +217,7 @@ def test_codes_that_do_not_fit_are_refused(tmp_path):
     config = SasrecConfig(width=8, depth=1, max_items=4, objective="contrastive", synthetic=0.5)
     with pytest.raises(ConfigError, match=r"sasrec\.synthetic 0\.5 redraws codes"):
         fit_sequential(config, [np.arange(4)], 5, Validation(lambda p: {}), tmp_path)
-    with pytest.raises(ConfigError, match=r"sasrec\.temperature must not be negative"):
+    with pytest.raises(ConfigError, match=r"--sasrec\.temperature must be at least 0"):
         SasrecConfig(temperature=-1.0)
 
 

@@ -147,7 +147,11 @@ def test_a_run_on_other_data_is_refused(config_file, tmp_path, capsys):
         (["--train.lrr", "1"], 2, ["--train.lrr", "did you mean '--train.lr'"]),
         (["--train.learning-rate", "1"], 2, ["did you mean '--train.lr'"]),
         (["--train.steps", "many"], 2, ["--train.steps", "'many'"]),
-        (["--train.steps", "0"], 2, ["train.steps must be at least 1, got 0"]),
+        (["--train.steps", "0"], 2, ["--train.steps must be at least 1, got 0"]),
+        (["--decode.batch-size", "0"], 2, ["--decode.batch-size must be at least 1, got 0"]),
+        (["--sasrec.train.lr=inf"], 2, ["--sasrec.train.lr must be finite and above 0, got inf"]),
+        (["--eval.ks", "10", "-5"], 2, ["--eval.ks must be at least 1, got -5"]),
+        (["--train.seed", str(2**64)], 2, ["--train.seed must be in [0, 4294967295], got 1844"]),
         (["--decode.beams", "31"], 2, ["decode.beams", "30 items", "31"]),
         (["--decode.beams", "5"], 2, ["eval.ks", "decode.beams"]),
         (["--mesh.model", "3"], 2, ["mesh.model 3", "devices"]),
@@ -183,7 +187,15 @@ def test_a_bad_setting_is_named_before_anything_is_written(
         ),
         ("x = 1", "get_config"),
         ("def get_config(): return 3", "Config"),
-        ("def get_config(:", "SyntaxError"),
+        ("def get_config(:", "bad.py:1: SyntaxError"),
+        ("import sys\nsys.exit(0)", "bad.py:2: the file exits with 0"),
+        ("def get_config():\n    raise SystemExit", "bad.py:2: the file exits with None"),
+        ("def get_config():\n    x = 1\n    return 1 / 0\n", "bad.py:3: ZeroDivisionError"),
+        (
+            "from jaxrec.train import TrainConfig\n\ndef get_config():\n"
+            "    return TrainConfig(steps=0)",
+            "bad.py:4: --train.steps must be at least 1, got 0",
+        ),
     ],
 )
 def test_a_bad_config_file_is_named_with_the_fix(tmp_path, capsys, text, words):

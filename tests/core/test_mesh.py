@@ -220,7 +220,7 @@ def test_meshes_that_do_not_fit_are_refused(config, message):
         make_mesh(config)
 
 
-@pytest.mark.parametrize("sizes", [{"model": 0}, {"data": -1}])
-def test_meshes_that_cannot_be_are_refused(sizes):
-    with pytest.raises(ConfigError, match=r"mesh\.data must be 0 or more"):
+@pytest.mark.parametrize(("sizes", "least"), [({"model": 0}, 1), ({"data": -1}, 0)])
+def test_meshes_that_cannot_be_are_refused(sizes, least):
+    with pytest.raises(ConfigError, match=rf"--mesh\.(data|model) must be at least {least}"):
         MeshConfig(**sizes)

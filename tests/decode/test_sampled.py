@@ -100,7 +100,7 @@ def test_draws_know_no_catalogue_and_keep_to_the_best_codes_of_each_level():
 def test_settings_that_draw_nothing_are_refused():
     with pytest.raises(ConfigError, match=r"draws\.count must be at least 1, got 0"):
         Draws(count=0)
-    with pytest.raises(ConfigError, match=r"top_p must lie in \(0, 1\]"):
+    with pytest.raises(ConfigError, match=r"--decode\.draws\.top-p must be in \(0, 1\]"):
         Draws(top_p=0.0)
     with pytest.raises(ConfigError, match=r"strategy\.free draws from all codes"):
         SearchOptions(beams=2, normalize="legal", strategy=Draws().strategy)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from jaxrec.ids import (
 )
 from jaxrec.ids.rqvae import RqVaeConfig
 from jaxrec.items.config import READS, IdConfig
-from jaxrec.items.ids import fit_ids, item_rows
+from jaxrec.items.ids import describe, fit_ids, item_rows
 from jaxrec.testing import tiny_interactions
 
 SMALL = IdConfig(levels=2, size=8, dim=8, text_encoder="tfidf", clusters=2, leaf=4)
@@ -216,8 +217,8 @@ def test_a_collapsed_codebook_is_named_in_the_metadata(dataset):
     [
         ({"levels": 0}, "ids.levels must be at least 1, got 0"),
         ({"size": (8, 8, 8)}, r"ids.size must be one number, or 2 numbers .* got \(8, 8, 8\)"),
-        ({"size": ()}, "ids.size must be at least 1 at every level"),
-        ({"text_weight": 1.5}, r"ids.text_weight must be in \[0, 1\], got 1.5"),
+        ({"size": ()}, r"ids.size must be one number, or 2 numbers .* got \(\)"),
+        ({"text_weight": 1.5}, r"--ids.text-weight must be in \[0, 1\], got 1.5"),
         ({"window": 0}, "ids.decay must be 1 if ids.window is 0 .* got 0.9"),
         ({"scheme": "collaborative", "leaf": 3, "clusters": 4}, r"ids.clusters .* \(3\), got 4"),
         ({"scheme": "sequential", "size": (8, 8)}, r"ids.size must be one number .* got \(8, 8\)"),
@@ -259,3 +260,38 @@ def test_a_grid_too_small_for_the_items_grows_by_a_suffix(dataset):
         suffixes = codes.codes[group == number, 2]
         assert sorted(suffixes.tolist()) == list(range(len(suffixes)))
     assert codes.sizes == (3, 3, np.bincount(group).max())
+
+
+@pytest.mark.parametrize("items", [1, 2, 7, 30, 943, 12_101, 10**6])
+@pytest.mark.parametrize("given", [{}, {"levels": 1}, {"levels": 2}, {"size": 64}, {"size": 3}])
+def test_automatic_sizes_hold_all_items_and_keep_what_is_given(items, given):
+    config = IdConfig(**given).sized(items)
+    assert given.items() <= {"levels": config.levels, "size": config.size}.items()
+    if given != {"size": 3} or items < 3**8:
+        assert math.prod(config.level_sizes) >= items
+    assert config.sized(10 * items) == config
+    if not given and 943 <= items < 10**6:
+        # The next smaller power of two has fewer than 1,000 places for each item.
+        assert config.levels == 3
+        assert config.size**3 >= 1000 * items > (config.size // 2) ** 3
+
+
+def test_sizes_that_are_given_per_level_set_the_number_of_levels():
+    assert IdConfig(size=(8, 4)).sized(30).levels == 2
+    assert IdConfig(scheme="sequential").sized(10**6).size == 64
+
+
+def test_chosen_sizes_are_said_with_the_share_of_items_that_collided(dataset):
+    config = dataclasses.replace(SMALL, levels="auto", size="auto")
+    codes = fit_ids(config, dataset)
+    assert codes.sizes == (8, 8, 8)
+    same = fit_ids(dataclasses.replace(SMALL, levels=3, size=8), dataset)
+    np.testing.assert_array_equal(codes.codes, same.codes)
+    assert "chosen" not in same.metadata
+    # Items that share their ID before the repair, counted one by one.
+    fixed = dataclasses.replace(SMALL, levels=3, size=8, repair="suffix")
+    first = fit_ids(fixed, dataset).codes[:, :3].tolist()
+    shared = sum(first.count(row) > 1 for row in first) / len(first)
+    line = describe(codes)
+    assert "3 codes each of 8 x 8 x 8 (ids.levels and ids.size auto)" in line
+    assert f"{shared:.1%} of items shared an ID" in line

@@ -26,9 +26,10 @@ def encoder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def no_other_encoder(monkeypatch):
+def no_other_encoder(monkeypatch, tmp_path):
     """Nothing that happens to be installed takes part."""
     monkeypatch.delenv("JAXREC_TEXT_ENCODER", raising=False)
+    monkeypatch.setenv("JAXREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("jaxrec.models.sentences.PACKAGE", "no_such_package")
 
 

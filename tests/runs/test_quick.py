@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxrec.core import ConfigError
+from jaxrec.runs import SampledEvalConfig
 from jaxrec.runs.quick import LIMITS, MARK, WARNING, is_quick, label_results, make_quick, marked
 from jaxrec.systems.generative import Config
 from jaxrec.systems.tallrec import TallrecConfig
@@ -26,6 +27,13 @@ def test_zero_that_means_all_is_limited_and_zero_that_means_none_is_not():
     assert (short.shots, short.eval.test_windows) == (256, 200)
     assert short.title_steps == 0
     assert make_quick(TallrecConfig(shots=16)).shots == 16
+
+
+def test_a_validation_takes_all_users_up_to_five_thousand_unless_told():
+    assert [Config().eval.validated(n) for n in (3, 5000, 5001, 10**6)] == [3, 5000, 5000, 5000]
+    every, few = SampledEvalConfig(valid_users=0), SampledEvalConfig(valid_users=40)
+    assert (every.validated(10**6), few.validated(10**6), few.validated(7)) == (10**6, 40, 7)
+    assert make_quick(Config()).eval.valid_users == LIMITS["valid_users"]
 
 
 def test_a_short_config_stays_as_it_is():

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,7 @@ def test_a_search_step_is_measured_from_header_to_last_line(command, capsys):
     words = "trie --items 100 --shapes 2x32 --codes uniform --batch 2 --beams 4 --repeats 1"
     command["main"](words.split(" "))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("device ") and " cores, load " in lines[0]
+    assert lines[0].startswith("device ") and " cores, load " in lines[0] and " of " in lines[0]
     assert ", jax " in lines[1] and ", optax " in lines[1]
     (row,) = json.loads(lines[-1])["rows"]
     assert {"items", "codes", "levels", "size"} < set(row)
@@ -114,3 +116,55 @@ def test_turns_alternate_after_the_warm_ups(bench):
 def test_a_busy_machine_is_measured_by_its_least_cpu_time(bench):
     times = bench("support.timing").Times(wall=[3.0, 1.0, 9.0], cpu=[5.0, 4.0, 6.0])
     assert (times.typical(busy=False), times.typical(busy=True)) == (3.0, 4.0)
+
+
+def test_a_busy_machine_decides_no_goal(bench):
+    decode = bench("measurements.decode")
+    assert decode.verdict(5.0, 2.0, busy=False) == "reached"
+    assert decode.verdict(1.0, 2.0, busy=False) == "missed"
+    for measured in (1.0, 5.0):
+        said = decode.verdict(measured, 2.0, busy=True)
+        assert "other work" in said and "reached" not in said and "missed" not in said
+
+
+def test_work_of_other_processes_is_counted_and_ones_own_is_not(bench, monkeypatch):
+    timing = bench("support.timing")
+    # In 10 s this process uses 6 s of CPU time, and all processes together 21 s.
+    values = {"perf_counter": [0.0, 10.0], "process_time": [2.0, 8.0]}
+    clock = types.SimpleNamespace(**{k: (lambda v=v: v.pop(0)) for k, v in values.items()})
+    busy = [100.0, 121.0]
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(timing, "_busy_seconds", lambda: busy.pop(0))
+    assert timing.OtherWork().cores() == pytest.approx((21 - 6) / 10)
+    times = timing.Times(others=1.5)
+    assert times.disturbed(cores=2) and not times.disturbed(cores=8)
+    assert not timing.Times().disturbed(cores=2)
+
+
+def test_the_system_counts_the_seconds_of_another_process(bench):
+    timing = bench("support.timing")
+    watch = timing.OtherWork()
+    spin = "import time\nwhile time.process_time() < .5: pass"
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    seconds = time.perf_counter() - begun
+    assert watch.cores() * seconds > 0.4
+
+
+def test_each_side_has_as_many_cores_as_threads(bench):
+    code = (
+        "import os; from support.header import cores, machine_cores, use_threads\n"
+        "all = cores(); use_threads(1); print(cores() == 1, machine_cores() == all)\n"
+        "use_threads(0); print(cores() == all)"
+    )
+    place = ROOT / "tools" / "bench"
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
+    assert done.stdout.split() == ["True"] * 3, done.stderr
+    for name in ("decode", "train_step", "sasrec"):
+        assert bench(f"measurements.{name}").Options().threads == 1
+
+
+def test_quant_says_in_its_help_which_data_it_needs(command, capsys):
+    with pytest.raises(SystemExit):
+        command["main"](["quant", "--help"])
+    assert "GSM8K" in capsys.readouterr().out

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     )
     from jaxrec.systems.generative.measure import measure_model as measure_model
     from jaxrec.systems.generative.model import start_tokens as start_tokens
+    from jaxrec.systems.generative.new_items import (
+        AddedItem as AddedItem,
+        NewItem as NewItem,
+        add_items as add_items,
+        added_items as added_items,
+        with_new_items as with_new_items,
+    )
 else:
     from jaxrec.core import attach
 

@@ -6,7 +6,7 @@ model reads histories in both directions, the examples are prefixes of histories
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,9 @@ from jaxrec.data import (
 from jaxrec.ids import write_histories
 from jaxrec.systems.generative.config import Config
 
+# Share of padding, or of additional padding, that is not worth another layout.
+_LITTLE = 0.1
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingBatches:
@@ -37,6 +40,7 @@ class TrainingBatches:
         and "target".
       shapes: `jax.ShapeDtypeStruct`s of every kind of batch, the one with the longest rows last.
       description: what a batch is like, in words.
+      chosen: the layout that "auto" chose; "" if the config names one.
       padding: share of padding over an epoch.
       baseline: share of padding if every history were padded to `max_items`.
     """
@@ -44,15 +48,18 @@ class TrainingBatches:
     dataset: Any
     shapes: list[dict[str, jax.ShapeDtypeStruct]]
     description: str
+    chosen: str = ""
     padding: float
     baseline: float
 
     def __str__(self) -> str:
         """Return one line to show before training."""
         line = f"batches of {self.description}: {self.padding:.1%} padding"
-        if self.padding == self.baseline:
+        if self.padding != self.baseline:
+            line += f", {self.baseline:.1%} if every history were padded to the longest"
+        if not self.chosen:
             return line
-        return f"{line}, {self.baseline:.1%} if every history were padded to the longest"
+        return f"{line} (batches.layout auto chose {self.chosen} for these histories)"
 
 
 def training_batches(
@@ -75,12 +82,19 @@ def training_batches(
     Raises:
       ConfigError: a batch that does not divide over devices and micro-batches.
     """
-    layout, rows, levels = config.batches, config.train.batch_size, tokens_of.shape[1]
+    levels = tokens_of.shape[1]
     apart = config.architecture != "causal"
     # An example of a bidirectional model is a history and the item that follows it.
     items = config.max_items + apart
     kind, users = (Prefixes if apart else Windows), starts is not None
     windows = kind.of(source, length=items, seed=config.train.seed, users=users)
+    if config.batches.layout == "auto":
+        chosen = choose_layout(config, windows)
+        layout = dataclasses.replace(config.batches, layout=chosen)
+        config = dataclasses.replace(config, batches=layout)
+        made = training_batches(config, source, tokens_of, shard, starts)
+        return dataclasses.replace(made, chosen=chosen)
+    layout, rows = config.batches, config.train.batch_size
 
     def shape(rows: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
         shapes = {"tokens": (1 + length * levels,)}
@@ -110,14 +124,7 @@ def training_batches(
             baseline=windows.padding,
         )
     if layout.layout == "bucket":
-        mesh = make_mesh(config.mesh)
-        devices = ways(mesh, config.sharding.mesh_axes("batch", mesh))
-        buckets = Buckets.of(
-            windows,
-            count=layout.buckets,
-            batch_size=rows,
-            multiple=config.train.accumulate * devices,
-        )
+        buckets = _buckets(config, windows)
         sizes = list(zip(buckets.rows, buckets.lengths, strict=True))
         return TrainingBatches(
             dataset=bucketed_batches(buckets, encode=padded_to, shard=shard),
@@ -144,6 +151,41 @@ def training_batches(
         description=f"{rows} rows of {packing.row} items, {histories:.1f} histories packed in each",
         padding=packing.padding,
         baseline=windows.padding,
+    )
+
+
+def choose_layout(config: Config, windows: Windows) -> Literal["pad", "bucket", "pack"]:
+    """The layout of "auto": padding if it wastes little, else the layout with the least padding.
+
+    Args:
+      config: the config of the run.
+      windows: the training histories, cut to what the model reads.
+
+    Example:
+      >>> config = Config(max_items=8)
+      >>> choose_layout(config, Windows.of([np.arange(8)] * 9, length=8, seed=0))
+      'pad'
+      >>> choose_layout(config, Windows.of([np.arange(2)] * 90, length=8, seed=0))
+      'pack'
+    """
+    if windows.padding <= _LITTLE:
+        return "pad"
+    padding = {"bucket": _buckets(config, windows).padding}
+    if config.can_pack:
+        row = config.batches.row_items or config.max_items
+        padding["pack"] = Packing(windows, row).padding
+    # Packing compiles one program, and buckets one for each length.
+    return "pack" if padding.get("pack", 1.0) <= padding["bucket"] + _LITTLE else "bucket"
+
+
+def _buckets(config: Config, windows: Windows) -> Buckets:
+    mesh = make_mesh(config.mesh)
+    devices = ways(mesh, config.sharding.mesh_axes("batch", mesh))
+    return Buckets.of(
+        windows,
+        count=config.batches.buckets,
+        batch_size=config.train.batch_size,
+        multiple=config.train.accumulate * devices,
     )
 
 

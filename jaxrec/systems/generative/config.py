@@ -13,13 +13,13 @@ from jaxrec.baselines import (
     SasrecConfig,
     dros,
 )
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules
+from jaxrec.core import ConfigError, Count, MeshConfig, ShardingRules, Whole, check_ranges
 from jaxrec.data import DataConfig
 from jaxrec.decode import Draws, ListStrategy
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.runs import SampledEvalConfig, SearchConfig, check_least, load_run, short_name
+from jaxrec.runs import SampledEvalConfig, SearchConfig, load_run, short_name
 from jaxrec.train import TrainConfig
 
 
@@ -29,7 +29,8 @@ class BatchConfig:
 
     Attributes:
       layout: "pad" has one history per row, padded to `max_items`; "bucket" pads all rows of a
-        batch to one of a few lengths; "pack" puts several histories into a row.
+        batch to one of a few lengths; "pack" puts several histories into a row. "auto" pads if
+        that wastes little, and otherwise takes the layout with the least padding.
       buckets: largest number of lengths, and so of compiled shapes, of "bucket". A batch of length
         `max_items` has `train.batch_size` rows; a shorter one has more, so that its number of
         tokens is about the same.
@@ -43,15 +44,12 @@ class BatchConfig:
       0
     """
 
-    layout: Literal["pad", "bucket", "pack"] = "pad"
-    buckets: int = 4
-    row_items: int = 0
+    layout: Literal["auto", "pad", "bucket", "pack"] = "auto"
+    buckets: Count = 4
+    row_items: Whole = 0
 
     def __post_init__(self) -> None:
-        if self.buckets < 1:
-            raise ConfigError(f"batches.buckets must be at least 1, got {self.buckets}")
-        if self.row_items < 0:
-            raise ConfigError(f"batches.row_items must not be negative, got {self.row_items}")
+        check_ranges(self, "--batches.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ class DecodeConfig(SearchConfig):
     strategy: ListStrategy = "beam"
     normalize: Literal["codes", "legal"] = "codes"
     draws: Draws = Draws()
-    next_beams: int = 8
+    next_beams: Count = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ class EvalConfig(SampledEvalConfig):
     Attributes:
       samples: number of users whose histories and recommendations the report shows.
       text_encoders: also measure every text encoder at hand, whether the IDs use it or not. An
-        encoder that the IDs do not use encodes all item texts for this measurement.
+        encoder that the IDs do not use encodes all item texts for this, which may take minutes.
 
     Example:
       >>> EvalConfig().baselines[-1]
@@ -91,12 +89,8 @@ class EvalConfig(SampledEvalConfig):
     """
 
     baselines: tuple[str, ...] = (*SampledEvalConfig.baselines, "sasrec")
-    samples: int = 5
-    text_encoders: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_least(self, samples=0)
+    samples: Whole = 5
+    text_encoders: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,9 +128,9 @@ class Config:
 
     system: ClassVar[str] = "jaxrec.systems.generative"
 
-    max_items: int = 30
+    max_items: Count = 30
     architecture: Literal["causal", "prefix", "encoder_decoder"] = "causal"
-    user_tokens: int = 0
+    user_tokens: Whole = 0
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
@@ -161,10 +155,7 @@ class Config:
     sharding: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
-        if self.max_items < 1:
-            raise ConfigError(f"max_items must be at least 1, got {self.max_items}")
-        if self.user_tokens < 0:
-            raise ConfigError(f"user_tokens must not be negative, got {self.user_tokens}")
+        check_ranges(self, "--")
         self._check_architecture()
         if 0 < self.batches.row_items < self.max_items:
             raise ConfigError(
@@ -176,7 +167,7 @@ class Config:
                 f"tune.method {self.tune.method} trains a small part of a model that must already "
                 "exist: give it as tune.base, or train everything: tune.method full"
             )
-        if self.batches.layout == "pack" and self.tune.method in ("prefix", "prompt"):
+        if self.batches.layout == "pack" and self._virtual_tokens:
             raise ConfigError(
                 f"batches.layout pack has no room for the virtual tokens of tune.method "
                 f"{self.tune.method}; use batches.layout pad or bucket"
@@ -186,6 +177,15 @@ class Config:
                 f"eval.ks asks for the top {max(self.eval.ks)}, decode.beams generates only "
                 f"{self.decode.beams} items; raise decode.beams"
             )
+
+    @property
+    def can_pack(self) -> bool:
+        """Whether the model can read several histories in one row."""
+        return self.architecture == "causal" and not self.user_tokens and not self._virtual_tokens
+
+    @property
+    def _virtual_tokens(self) -> bool:
+        return self.tune.method in ("prefix", "prompt")
 
     @property
     def items_read(self) -> int:

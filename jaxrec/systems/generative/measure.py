@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.core import ProgressBar
 from jaxrec.data import Dataset
 from jaxrec.decode import Recommender
 from jaxrec.eval import list_metrics
@@ -13,7 +14,6 @@ from jaxrec.peft import Tuning, size_of
 from jaxrec.runs import Measured
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.model import start_tokens
-from jaxrec.train import ProgressBar
 
 
 def measure_model(

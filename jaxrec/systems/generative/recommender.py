@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxrec.core import (
     MeshConfig,
+    ProgressBar,
     ShardingRules,
     batch_shard,
     batch_sharding,
@@ -70,7 +71,7 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
     if is_run(directory):
         check_run(config, dataset, directory)
         return load_codes(directory)
-    encoder = item_text.choose(config.ids)
+    item_text.choose(config.ids)  # a bad encoder is named before any work
     check_beams(dataset.num_items, config.decode.beams)
     mesh = make_mesh(config.mesh)
     check_batch(config.train, mesh, config.sharding)
@@ -80,7 +81,7 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
             item_text.readable(config.ids, dataset)
             item_text.encoder_of(config.ids.text_encoder, "ids.text_encoder")
     item_ids.check_ids(config.ids, dataset)
-    text = item_text.read(config.ids, dataset, encoder)
+    text = item_text.read(config.ids, dataset, item_text.choose(config.ids, dataset))
     codes = item_ids.fit_ids(config.ids, dataset, text)
     check_items(config, item_ids.item_rows(codes, dataset))
     shapes_of(config, codes)
@@ -205,11 +206,13 @@ def train(
     def evaluate(params: Any) -> dict[str, float]:
         recommender = dataclasses.replace(base, params=params)
         seen = [histories[user] for user in users]
-        items, _ = recommender.recommend(
-            seen,
-            config.decode.removed(seen, targets[users]),
-            starts=None if starts is None else starts[users],
-        )
+        with ProgressBar("validate", len(users), "user") as bar:
+            items, _ = recommender.recommend(
+                seen,
+                config.decode.removed(seen, targets[users]),
+                bar.update,
+                starts=None if starts is None else starts[users],
+            )
         return average(list_metrics(items, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
@@ -218,6 +221,8 @@ def train(
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     batches = training_batches(config, source, tokens_of, shard, starts)
     print(batches)
+    if len(users) < dataset.num_users:
+        print(f"validation: {len(users):,} of {dataset.num_users:,} users, sampled by the seed")
     begun = load_start(config, codes)
     return fit(
         plan,
@@ -237,8 +242,8 @@ def train(
 
 def valid_users(config: Config, dataset: Dataset) -> np.ndarray:
     """Return the users of a validation: all, or a sample that depends only on the seed."""
-    count = config.eval.valid_users
-    if not count or count >= dataset.num_users:
+    count = config.eval.validated(dataset.num_users)
+    if count == dataset.num_users:
         return np.arange(dataset.num_users)
     chosen = np.random.default_rng(config.train.seed).choice(
         dataset.num_users, count, replace=False

@@ -10,7 +10,7 @@ from jaxrec.core import ConfigError, is_writer, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
-from jaxrec.items import text as item_text
+from jaxrec.items import ids as item_ids, text as item_text
 from jaxrec.models import Opened
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import (
@@ -37,6 +37,7 @@ from jaxrec.runs import (
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.measure import measure_model, samples
+from jaxrec.systems.generative.new_items import added_items, with_new_items
 
 CONFIG = Config
 FACTS = SystemFacts(
@@ -70,6 +71,7 @@ def train(config: Config, directory: Path, options: Options) -> None:
     dataset = load_dataset(config.data)
     print(dataset)
     codes = generative.open_run(config, dataset, directory, write=not options.dry)
+    print(item_ids.describe(codes))
     print(item_text.describe(codes.metadata))
     if options.show_shardings:
         print(generative.show_shardings(config, codes))
@@ -158,6 +160,8 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
         )
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
+    added = added_items(directory)
+    recommender = with_new_items(recommender, added)
     recommender = dataclasses.replace(recommender, batch_size=recommender.devices)
     starts = model.start_tokens(config, dataset)
     items, scores = recommender.recommend(
@@ -167,7 +171,7 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
     )
     return listed(
         request,
-        dataset.interactions.items.labels(),
+        [*dataset.interactions.items.labels(), *(one.label for one in added)],
         history,
         items[0],
         scores[0],

@@ -1,9 +1,17 @@
 """A P5 run as one frozen value."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules
+from jaxrec.core import (
+    ConfigError,
+    Count,
+    MeshConfig,
+    Range,
+    ShardingRules,
+    Whole,
+    check_ranges,
+)
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
@@ -59,18 +67,18 @@ class P5Config:
         """Whether a task ranks the whole catalogue, which `System.rank` needs."""
         return any(isinstance(TASKS[task].answer, CatalogueItem) for task in self.tasks)
 
-    max_items: int = 20
-    max_targets: int = 0
+    max_items: Count = 20
+    max_targets: Whole = 0
     history_users: bool = True
     tasks: tuple[str, ...] = ("sequential", "straightforward")
-    rows: tuple[int, ...] = (96, 32)
-    groups: int = 3
+    rows: tuple[Count, ...] = (96, 32)
+    groups: Count = 3
     item_names: Writing = "tokens"
     user_names: Writing = "tokens"
-    candidates: int = 100
+    candidates: Annotated[int, Range(2, 2**31 - 1)] = 100
     held_out_reviews: bool = False
     reviews: str = ""
-    text_tokens: int = 600
+    text_tokens: Count = 600
     data: DataConfig = DataConfig()
     ids: IdConfig = IdConfig(scheme="independent")
     model: TransformerConfig = TransformerConfig(
@@ -93,6 +101,7 @@ class P5Config:
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
+        check_ranges(self, "--")
         find_tasks(self.tasks, TASKS)
         if sum(self.rows) != self.train.batch_size or len(self.rows) != len(self.tasks):
             raise ConfigError(
@@ -103,13 +112,6 @@ class P5Config:
             raise ConfigError(
                 f"model.read_only is {self.model.read_only}, but it follows from the number of "
                 "users; leave it at 0"
-            )
-        if self.groups < 1:
-            raise ConfigError(f"groups must be at least 1, got {self.groups}")
-        if self.max_items < 1 or self.max_targets < 0 or self.candidates < 2:
-            raise ConfigError(
-                f"max_items must be at least 1, max_targets at least 0 and candidates at least 2; "
-                f"got {self.max_items}, {self.max_targets} and {self.candidates}"
             )
         check_counting(self.eval.baselines, "P5")
         if max(self.eval.ks) > self.decode.beams:

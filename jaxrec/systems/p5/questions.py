@@ -78,7 +78,7 @@ def validation(config: P5Config, data: PromptData) -> dict[str, Questions]:
     These are the tasks that select checkpoints, or all tasks of the run if none of them does.
     """
     tasks = tasks_of(config, data).values()
-    users, seed = config.eval.valid_users, config.train.seed
+    users, seed = config.eval.validated(data.dataset.num_users), config.train.seed
     chosen = [task for task in tasks if task.selects] or list(tasks)
     return {
         task.name: held_out_questions(

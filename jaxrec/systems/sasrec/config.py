@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from jaxrec.baselines import SasrecConfig
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, check_ranges
 from jaxrec.data import DataConfig
 from jaxrec.runs import BaselinesConfig, RankConfig, check_counting, check_unread
 from jaxrec.train import TrainConfig
@@ -41,6 +41,7 @@ class SasrecRunConfig:
 
     def __post_init__(self) -> None:
         check_unread(self)
+        check_ranges(self, "--")
         check_counting(self.eval.baselines, "SASRec")
         if self.model.synthetic:
             raise ConfigError(

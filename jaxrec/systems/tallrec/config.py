@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count, Number, Whole, check_ranges
 from jaxrec.data import DataConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
@@ -24,17 +24,14 @@ class ClickEvalConfig:
     """
 
     baselines: tuple[str, ...] = ("gru4rec", "caser", "sasrec", "dros")
-    valid_windows: int = 0
-    test_windows: int = 0
-    batch_size: int = 32
-    resamples: int = 1000
+    valid_windows: Whole = 0
+    test_windows: Whole = 0
+    batch_size: Count = 32
+    resamples: Count = 1000
 
     def __post_init__(self) -> None:
-        """Reject numbers that are too small."""
-        least = {"valid_windows": 0, "test_windows": 0, "batch_size": 1, "resamples": 1}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"eval.{name} must be at least {low}, got {getattr(self, name)}")
+        """Reject numbers out of range."""
+        check_ranges(self, "--eval.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,27 +74,25 @@ class TallrecConfig:
 
     data: DataConfig = DataConfig(min_count=0)
     split: Literal["published", "users"] = "published"
-    history: int = 10
-    threshold: float = 3.0
+    history: Count = 10
+    threshold: Number = 3.0
     kind: str = "movie"
-    shots: int = 0
-    parts: int = 0
+    shots: Whole = 0
+    parts: Whole = 0
     on_prompt: bool = True
-    max_length: int = 512
+    max_length: Count = 512
     instructions: str = ""
     instruct: TrainConfig = TrainConfig(steps=200)
-    title_steps: int = 0
+    title_steps: Whole = 0
     train: TrainConfig = TrainConfig(steps=1000)
     tune: TuneConfig = TuneConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
-    vocab_size: int = 1000
+    vocab_size: Count = 1000
     eval: ClickEvalConfig = ClickEvalConfig()
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
-        for name in ("shots", "parts", "title_steps"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_ranges(self, "--")
         for name in self.eval.baselines:
             click_table.check(name)
         if not self.tune.base and self.tune.method != "full":

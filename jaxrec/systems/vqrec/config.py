@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from jaxrec.baselines import SasrecConfig
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, Count, PositiveShare, check_ranges
 from jaxrec.data import DataConfig
 from jaxrec.runs import BaselinesConfig, RankConfig, check_counting, check_unread
 from jaxrec.train import TrainConfig
@@ -59,12 +59,12 @@ class VqRecConfig:
 
     data: DataConfig = DataConfig()
     sources: tuple[str, ...] = ("movietweetings-100k",)
-    share: float = 0.1
+    share: PositiveShare = 0.1
     items: Literal["codes", "text", "table"] = "codes"
     quantizer: Literal["own", "source"] = "own"
     begin: Literal["random", "texts"] = "random"
-    levels: int = 32
-    size: int = 256
+    levels: Count = 32
+    size: Count = 256
     rotate: Literal["none", "balanced", "opq"] = "opq"
     strict: bool = True
     text_fields: tuple[str, ...] = ("title", "genres", "categories", "brand")
@@ -78,8 +78,7 @@ class VqRecConfig:
     eval: BaselinesConfig = BaselinesConfig(baselines=("popularity", "item_knn", "markov"))
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.share <= 1.0:
-            raise ConfigError(f"share must lie in (0, 1], got {self.share}")
+        check_ranges(self, "--")
         if self.items == "table" and self.sources:
             raise ConfigError(
                 f"items table learns vectors of single items, which cannot be transferred from "

@@ -225,7 +225,7 @@ def train(config: VqRecConfig, directory: Path, options: Options) -> None:
     print(f"known: {len(target.histories):,} of {dataset.num_users:,} users")
     if not is_run(directory):
         codes = _codes(config, source, target)[1]
-        encoder = item_text.name_of(item_text.encoder_of(config.text_encoder, "text_encoder"))
+        encoder = target.encoder
         print(f"item texts: encoded by {encoder}, {target.vectors.shape[1]} wide")
         if codes is not None:
             codes = dataclasses.replace(codes, metadata=codes.metadata | {"text_encoder": encoder})

@@ -181,7 +181,7 @@ def test_what_cannot_go_together_is_refused_before_any_work():
             Config(**settings, batches=BatchConfig("pack"))
         with pytest.raises(ConfigError, match=rf"{named} needs a model .*tune\.base is 'there'"):
             Config(**settings, tune=TuneConfig(base="there"))
-    with pytest.raises(ConfigError, match="user_tokens must not be negative, got -1"):
+    with pytest.raises(ConfigError, match="--user-tokens must be at least 0, got -1"):
         Config(user_tokens=-1)
     appended = DecodeConfig(strategy="next_k", beams=10)
     with pytest.raises(ConfigError, match=r"next_k appends items .* architecture prefix"):

@@ -53,6 +53,40 @@ def test_the_stated_padding_is_that_of_the_batches(tmp_path, layout):
     assert f"{made.padding:.1%} padding" in str(made)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "changes", "expected"),
+    [
+        ((9, 10, 10, 10), {}, "pad"),
+        ((1, 2, 3, 4, 5, 2, 2, 10), {}, "pack"),
+        ((1, 2, 3, 4, 5, 2, 2, 10), {"user_tokens": 4}, "bucket"),
+        ((2, 3, 4, 5, 6, 3, 3, 11), {"architecture": "encoder_decoder"}, "bucket"),
+        ((2, 3, 4, 5, 6, 3, 3, 11), {"architecture": "prefix"}, "bucket"),
+        # Six items never share a row of ten, so packing is no better than padding.
+        ((6,) * 50 + (10,), {}, "bucket"),
+    ],
+)
+def test_auto_takes_the_layout_with_little_padding_that_the_model_can_read(
+    tmp_path, lengths, changes, expected
+):
+    config = dataclasses.replace(config_of(tmp_path, BatchConfig()), **changes)
+    source = [np.arange(n) for n in lengths] * 4
+    tokens_of = IdVocabulary(sizes=(4, 4)).tokens(np.stack(np.divmod(np.arange(12), 4), axis=1))
+    starts = np.full(len(source), 1, np.int32) if config.user_tokens else None
+
+    def make(layout):
+        layout = dataclasses.replace(config, batches=BatchConfig(layout))
+        return training_batches(layout, source, tokens_of, starts=starts)
+
+    auto, named = make("auto"), make(expected)
+    assert (auto.chosen, named.chosen) == (expected, "")
+    assert f"batches.layout auto chose {expected}" in str(auto)
+    assert auto.shapes == named.shapes
+    ours, theirs = iter(auto.dataset), iter(named.dataset)
+    jax.tree.map(np.testing.assert_array_equal, next(ours), next(theirs))
+    others = [make(layout).padding for layout in ("pad", "bucket")]
+    assert auto.padding <= min(others) + 0.1
+
+
 def test_an_epoch_has_the_same_loss_packed_and_padded(tmp_path):
     config = config_of(tmp_path, BatchConfig())
     dataset = load_dataset(config.data)
@@ -147,7 +181,7 @@ def test_micro_batches_of_buckets_divide(tmp_path):
 def test_layouts_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"batches\.buckets must be at least 1, got 0"):
         BatchConfig("bucket", buckets=0)
-    with pytest.raises(ConfigError, match=r"batches\.row_items must not be negative, got -1"):
+    with pytest.raises(ConfigError, match=r"--batches\.row-items must be at least 0, got -1"):
         BatchConfig("pack", row_items=-1)
     with pytest.raises(ConfigError, match=r"batches\.row_items 9 cannot hold .* max_items 10"):
         config_of(tmp_path, BatchConfig("pack", row_items=9))

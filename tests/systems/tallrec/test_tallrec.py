@@ -195,10 +195,12 @@ def test_contradictions_are_found_before_any_work():
         tune = dataclasses.replace(TallrecConfig().tune, method="lora")
         TallrecConfig(tune=tune)
     for name, value in {"valid_windows": -1, "batch_size": 0, "resamples": 0}.items():
-        with pytest.raises(ConfigError, match=rf"eval.{name} must be at least .*, got {value}"):
+        option = name.replace("_", "-")
+        with pytest.raises(ConfigError, match=rf"--eval.{option} must be at least .*, got {value}"):
             dataclasses.replace(TallrecConfig().eval, **{name: value})
     for name, value in {"valid_users": -1, "resamples": 0, "samples": -1}.items():
-        with pytest.raises(ConfigError, match=rf"eval.{name} must be at least .*, got {value}"):
+        option = name.replace("_", "-")
+        with pytest.raises(ConfigError, match=rf"--eval.{option} must be at least .*, got {value}"):
             EvalConfig(**{name: value})
 
 

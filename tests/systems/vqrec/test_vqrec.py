@@ -36,7 +36,7 @@ def domain(users=None):
     parts = [dataset(20, 12), dataset(15, 14, 1)]
     users = users or [np.array([3, 7]), np.array([0, 14])]
     vectors = np.random.default_rng(0).normal(size=(26, 8)).astype(np.float32)
-    return Domain(parts, users, vectors)
+    return Domain(parts=parts, users=users, vectors=vectors)
 
 
 def test_catalogues_follow_one_another_and_only_known_users_are_read():
@@ -104,7 +104,7 @@ def test_a_strict_quantizer_sees_met_items_alone():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"share": 0.0}, r"share must lie in \(0, 1\], got 0\.0"),
+        ({"share": 0.0}, r"--share must be in \(0, 1\], got 0\.0"),
         ({"items": "table"}, "items table learns vectors of single items"),
         ({"begin": "texts"}, "begin texts compares codes .* rotate opq rotates"),
         ({"data": DataConfig(name="x"), "sources": ("y", "x")}, "sources .* include the target x"),

@@ -1,15 +1,15 @@
 """What quantization costs a language model in perplexity, method by method.
 
-    python tools/bench quant [--train-dir DIR]
+    JAXREC_DATA=DIR python tools/bench quant [--train-dir DIR]
 
-The model is that of `char_lm.py`, trained on GSM8K; its held-out problems are read in 300 windows
-of 128 symbols, and 96 windows of training text calibrate. All 24 matrices of the blocks are
-quantized, and tables stay in float32. The outlier model is the same function: three channels of
-every norm are multiplied by 60, and the rows of the matrices that read them are divided by 60.
-Percent are of perplexity, against float32, for one seed. LLM.int8() keeps the weights of outlier
-features as they are, like the paper; "8-bit outliers" reads them from the codes, like bitsandbytes.
-Quantization-aware training continues the training, so the rows below it are those of the same
-steps without rounding.
+It needs the data set GSM8K in DIR/gsm8k. The model is that of `char_lm.py`, trained on GSM8K; its
+held-out problems are read in 300 windows of 128 symbols, and 96 windows of training text calibrate.
+All 24 matrices of the blocks are quantized, and tables stay in float32. The outlier model is the
+same function: three channels of every norm are multiplied by 60, and the rows of the matrices that
+read them are divided by 60. Percent are of perplexity, against float32, for one seed. LLM.int8()
+keeps the weights of outlier features as they are, like the paper; "8-bit outliers" reads them from
+the codes, like bitsandbytes. Quantization-aware training continues the training, so the rows below
+it are those of the same steps without rounding.
 """
 
 import dataclasses
@@ -161,7 +161,8 @@ class Options:
     """Where the model is kept.
 
     Attributes:
-      train_dir: directory of the trained model, which is trained if it is not there.
+      train_dir: directory of the trained model. If it is not there, it is trained on GSM8K, which
+        must be in `gsm8k/` below the folder that JAXREC_DATA names.
     """
 
     train_dir: Path = Path(tempfile.gettempdir()) / "char-lm"

@@ -3,7 +3,7 @@
     python tools/bench sasrec [--rows bce,recbole-last,recbole-all] [--repeats 9]
 
 Both sides of a row have the same batch, width, depth, heads, dropouts, objective and optimizer
-(Adam), in float32 on all cores. Turns alternate.
+(Adam), in float32 with one thread (`--threads`). Turns alternate.
 
 bce           the original's objective, binary cross-entropy with one negative at every position,
               against the paper's network in PyTorch, as its PyTorch ports write it
@@ -14,9 +14,7 @@ recbole-all   the same network with the same objective at every position, as our
 as trained    ours at every position against RecBole at the last one: the rows are not the same
               work, but it shows what a target costs in either library
 
-RecBole's model file runs as it is installed; without RecBole only the first row is measured. On a
-busy machine pin the process to one core (`taskset -c 0`) and read the ratio of CPU times: two
-threads that wait for one another lose far more than their share there.
+RecBole's model file runs as it is installed; without RecBole only the first row is measured.
 """
 
 import dataclasses
@@ -26,7 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from support.header import choose, cores, print_header, require
+from support.header import choose, machine_cores, print_header, require, use_threads
 from support.sasrec_batch import Shape
 from support.table import Table
 from support.timing import Times, measure
@@ -47,6 +45,7 @@ class Options:
     Attributes:
       rows: names of rows, separated by commas.
       repeats: turns of each side.
+      threads: threads of each side; 0 for all cores.
       batch: rows of a batch.
       length: items of a row.
       items: items of the catalogue.
@@ -55,6 +54,7 @@ class Options:
 
     rows: str = ",".join(ROWS)
     repeats: int = 9
+    threads: int = 1
     batch: int = 128
     length: int = 50
     items: int = 3416
@@ -142,12 +142,11 @@ def run(options: Options) -> Table:
     """Measure the chosen rows, and the row that compares both libraries as they are trained."""
     names = choose(options.rows, list(ROWS))
     require("torch")
-    import torch
     from support.sasrec_peers import make_peer
 
     keep_memory()
-    torch.set_num_threads(cores())
-    print_header("torch")
+    use_threads(options.threads)
+    busy = print_header("torch")
     shape = Shape(options.batch, options.length, options.items)
     settings = settings_of(options)
     print(f"{shape.rows} rows of {shape.length} items, {shape.items} items, width {options.width}")
@@ -161,8 +160,11 @@ def run(options: Options) -> Table:
         times = measure({"ours": ours.step, "theirs": theirs.step}, options.repeats, warmups=3)
         targets = shape.rows * (1 if last else shape.length)
         results.append(show(name, times["ours"], times["theirs"], (targets, targets)))
+        busy = busy or times["ours"].disturbed(machine_cores())
         measured[name] = times, targets
     if {"recbole-last", "recbole-all"} <= set(measured):
         (every, many), (one, few) = measured["recbole-all"], measured["recbole-last"]
         results.append(show("as trained", every["ours"], one["theirs"], (many, few)))
-    return Table({"rows": results})
+    if busy:
+        print("other work was running: quote no ratio from this run")
+    return Table({"rows": results, "busy": busy})

@@ -3,12 +3,12 @@
     python tools/bench train_step [--rows t5,llama] [--repeats 5] [--decoder 80] [--compile]
     python tools/bench train_step --preset h100      # 1B Llama at 2,048 tokens in bfloat16
 
-Both sides have the same configuration, float32, all cores, AdamW, and a process that keeps its
-freed memory as `jaxrec train` does (--no-keep for one that does not). Turns alternate, so that a
-busy machine slows both sides; quote ratios of medians. A step is forward, backward and update. The
-forward pass is without dropout and gradients, and ends with the loss. If JAX has an accelerator,
-the share of its measured matrix-product peak is printed too (MFU). The last line has the tokens/s
-of the training step.
+Both sides have the same configuration, float32, one thread (`--threads`), AdamW, and a process that
+keeps its freed memory as `jaxrec train` does (--no-keep for one that does not). Turns alternate, so
+that a busy machine slows both sides; quote ratios of medians. A step is forward, backward and
+update. The forward pass is without dropout and gradients, and ends with the loss. If JAX has an
+accelerator, the share of its measured matrix-product peak is printed too (MFU). The last line has
+the tokens/s of the training step.
 """
 
 import dataclasses
@@ -18,7 +18,14 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from support.header import choose, cores, print_header, require, require_accelerator
+from support.header import (
+    choose,
+    machine_cores,
+    print_header,
+    require,
+    require_accelerator,
+    use_threads,
+)
 from support.table import Table
 from support.timing import matmul_peak, measure, timed
 from support.train_rows import LLAMA, TRAIN, Row, flops_of, rows_of
@@ -37,6 +44,7 @@ class Options:
     Attributes:
       rows: names of rows, separated by commas; empty for all of the preset.
       repeats: turns of each side.
+      threads: threads of each side; 0 for all cores.
       batch: sequences; 256 for T5 and 16 for the others by default.
       decoder: target tokens of T5.
       vocab: vocabulary of T5; that of the others is 8,192.
@@ -50,6 +58,7 @@ class Options:
 
     rows: str = ""
     repeats: int = 5
+    threads: int = 1
     batch: int | None = None
     decoder: int = 8
     vocab: int = 8192
@@ -181,6 +190,7 @@ def run_row(row: Row, options: Options, peer: bool, peak: float | None) -> dict[
     mine, other = rates["step ours"], rates.get("step peer")
     result = {"name": row.name, "ours": mine, "peer": other}
     result["ratio"] = None if other is None else mine / other
+    result["busy"] = times["step ours"].disturbed(machine_cores())
     if peak:
         result["mfu"] = flops_of(row) * mine / row.tokens / peak
         print(f"  {result['mfu']:.1%} of the peak in the training step")
@@ -199,15 +209,18 @@ def run(options: Options) -> Table:
     jax.config.update("jax_enable_compilation_cache", False)
     if peer:
         require("torch", "transformers", otherwise=", or pass --no-peer to measure ours alone")
-        import torch
-
-        torch.set_num_threads(cores())
-    print_header(*(("torch", "transformers") if peer else ()))
+        import torch  # noqa: F401, `use_threads` sets its threads
+    use_threads(0 if accelerated else options.threads)
+    busy = print_header(*(("torch", "transformers") if peer else ()))
     peak = matmul_peak() if accelerated else None
     if peak:
         print(f"bfloat16 products: {peak / 1e12:.0f} TFLOP/s")
     rows = [row for row in available if row.name in chosen]
     record: dict[str, Any] = {"rows": [run_row(row, options, peer, peak) for row in rows]}
+    busy = busy or any(row.pop("busy") for row in record["rows"])
+    record["busy"] = busy
+    if busy:
+        print("other work was running: quote no ratio from this run")
     if options.depths:
         record["compile"] = compile_times()
     return Table(record)

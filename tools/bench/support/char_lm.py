@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import MeshConfig, ShardingRules, make_mesh
+from jaxrec.core import MeshConfig, ProgressBar, ShardingRules, make_mesh
 from jaxrec.models import CausalLM, ModelSpec, Pretrained, TransformerConfig, load_model, save_model
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import Loss
-from jaxrec.train import ProgressBar, TrainConfig, make_optimizer, make_state, make_step
+from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 
 LENGTH = 128
 SPEC = ModelSpec(

@@ -12,11 +12,33 @@ from jaxrec.core import ConfigError, nearest
 
 # Share of the cores that other work may keep busy before the clock stops being of use.
 BUSY = 0.75
+# All cores of this process, before `use_threads` leaves it only some of them.
+_CORES = sorted(os.sched_getaffinity(0))
 
 
 def cores() -> int:
     """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def machine_cores() -> int:
+    """Number of cores that this process had when it started."""
+    return len(_CORES)
+
+
+def use_threads(threads: int) -> None:
+    """Let both sides of a measurement compute with so many threads, by leaving them as many cores.
+
+    One thread is the fairest: threads that wait for one another lose far more than their share of a
+    core that other work uses. Call it before anything starts JAX, which counts the cores then.
+
+    Args:
+      threads: cores that this process keeps; 0 for all.
+    """
+    kept = _CORES[-threads:] if threads else _CORES
+    os.sched_setaffinity(0, kept)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(len(kept))
 
 
 def print_header(*packages: str) -> bool:
@@ -32,13 +54,13 @@ def print_header(*packages: str) -> bool:
     """
     load = os.getloadavg()
     print(
-        f"device {jax.devices()[0].device_kind}, {cores()} cores, "
+        f"device {jax.devices()[0].device_kind}, {cores()} of {len(_CORES)} cores, "
         f"load {', '.join(f'{x:.2f}' for x in load)}"
     )
     names = ["jax", "flax", "optax", *packages]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     print(f"{platform.python_implementation()} {platform.python_version()}, {versions}", flush=True)
-    busy = load[0] > BUSY * cores()
+    busy = load[0] > BUSY * len(_CORES)
     if busy:
         print("other work is running: quote no ratio from this run", flush=True)
     return busy

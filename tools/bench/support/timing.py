@@ -1,6 +1,7 @@
 """Timing in alternating turns, and the peaks of the device."""
 
 import dataclasses
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -12,14 +13,28 @@ import jax.numpy as jnp
 # Threads that wait for more work keep their cores busy for some milliseconds, OpenMP's above all.
 # Without a rest the next in turn pays for it, up to a tenth of a step of tens of milliseconds.
 PAUSE = 0.03
+# Share of the machine's cores that other processes may keep busy while a ratio is measured.
+DISTURBED = 0.25
 
 
 @dataclasses.dataclass
 class Times:
-    """Seconds of each turn: of the clock, and of CPU time summed over all cores."""
+    """Seconds of each turn: of the clock, and of CPU time summed over all cores.
+
+    Attributes:
+      wall: seconds of the clock.
+      cpu: seconds of CPU time.
+      others: mean number of cores that other processes kept busy during all turns of all sides;
+        None where the system does not say.
+    """
 
     wall: list[float] = dataclasses.field(default_factory=list)
     cpu: list[float] = dataclasses.field(default_factory=list)
+    others: float | None = None
+
+    def disturbed(self, cores: int) -> bool:
+        """Whether other processes kept so many of the machine's cores busy that no ratio counts."""
+        return self.others is not None and self.others > DISTURBED * cores
 
     @property
     def median(self) -> float:
@@ -43,6 +58,7 @@ def measure(runs: dict[str, Callable[[], Any]], repeats: int, warmups: int = 1) 
         for run in runs.values():
             jax.block_until_ready(run())
     times = {name: Times() for name in runs}
+    watch = OtherWork()
     for _ in range(repeats):
         for name, run in runs.items():
             time.sleep(PAUSE)
@@ -50,7 +66,36 @@ def measure(runs: dict[str, Callable[[], Any]], repeats: int, warmups: int = 1) 
             jax.block_until_ready(run())
             times[name].wall.append(time.perf_counter() - wall)
             times[name].cpu.append(time.process_time() - cpu)
-    return times
+    others = watch.cores()
+    return {name: dataclasses.replace(side, others=others) for name, side in times.items()}
+
+
+class OtherWork:
+    """Counts the cores that other processes keep busy from now on, from the system's counters.
+
+    The load average tells only how much ran in the last minute, this process included.
+    """
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter(), _busy_seconds(), time.process_time()
+
+    def cores(self) -> float | None:
+        """Their mean number since the start; None where the system does not say."""
+        now = time.perf_counter(), _busy_seconds(), time.process_time()
+        if now[1] is None or self._begun[1] is None:
+            return None
+        wall, own = now[0] - self._begun[0], now[2] - self._begun[2]
+        return max(now[1] - self._begun[1] - own, 0.0) / max(wall, 1e-9)
+
+
+def _busy_seconds(path: str = "/proc/stat") -> float | None:
+    """Seconds of CPU time of all processes since the start of the machine; None without /proc."""
+    try:
+        with open(path) as file:
+            user, nice, system, _, _, irq, soft, steal = map(int, file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
