@@ -332,7 +332,8 @@ def test_the_help_of_a_description_names_the_data_set_once(capsys):
     text = capsys.readouterr().out
     assert "NAME" in text and "--name" not in text and "--user-column" in text
     assert main(["data", "describe", "ml-100k", "--name", "ml-1m"]) == 2
-    assert "unknown option '--name'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "unknown option '--name'" in error and "mean '--name'" not in error
 
 
 def test_the_config_of_a_run_is_read_back_exactly(finished, config_file):
