@@ -47,8 +47,8 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | No
     value, unknown = parse_known(kind, arguments, prog=prog, default=default)
     if unknown:
         word = unknown[0].split("=")[0]
-        known = {"--" + name.replace("_", "-") for name, _ in flatten(value)} - {word}
-        near = nearest(word, [*sorted(known), "--run-dir", *FLAGS])
+        known = ["--" + name.replace("_", "-") for name, _ in flatten(value)]
+        near = nearest(word, [name for name in (*known, "--run-dir", *FLAGS) if name != word])
         raise ConfigError(f"unknown option {word!r}{near}; {prog} --help lists all")
     return value
 
