@@ -60,7 +60,7 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | No
     if unknown:
         word = unknown[0].split("=")[0]
         known = ["--" + name.replace("_", "-") for name, _ in flatten(value)]
-        near = nearest(word, [*known, "--run-dir", *FLAGS])
+        near = nearest(word, [name for name in (*known, "--run-dir", *FLAGS) if name != word])
         raise ConfigError(f"unknown option {word!r}{near}; {prog} --help lists all")
     return value
 

@@ -76,6 +76,8 @@ def read_arrays(
         NotImplementedError,
     ) as error:
         reason = " ".join(str(error).split())
+        # NumPy takes what is no archive for a pickle, and advises to load it all the same.
+        reason = "it is no archive of arrays" if "pickle" in reason else reason
         raise DataError(f"{path} is damaged ({reason}); write it again with `{command}`") from error
     stored = settings.get("kind") if isinstance(settings, dict) else None
     if stored != kind:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, ResourceError
 from jaxrec.models.checkpoint_config import QUANTIZED, read_tokens
 from jaxrec.models.families import read_spec, table_of, write_config
 from jaxrec.models.sources import INDEX, SINGLE, WeightSource, open_source
@@ -283,13 +283,20 @@ def export_model(
 
 
 def check_free(directory: Path) -> None:
-    """Reject a directory that is not empty.
+    """Reject a directory that is not empty, or that cannot be made.
 
     Raises:
       ConfigError: the directory holds files, or the path is a file.
+      ResourceError: the first of its parents that exists is a file, or cannot be written.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ConfigError(f"{directory} is in use; give an empty or a new directory")
+    above = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ResourceError(
+            f"cannot make {directory}, because {above} is "
+            f"{'not writable' if above.is_dir() else 'a file'}; choose another directory"
+        )
 
 
 @contextlib.contextmanager
@@ -302,7 +309,12 @@ def writing(directory: Path) -> Iterator[Path]:
     check_free(directory)
     draft = directory.with_name(f".{directory.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot make {directory}: {error.strerror}; choose another directory"
+        ) from error
     try:
         yield draft
         if directory.exists():

@@ -60,12 +60,13 @@ def read_parts(
     env, train = _read(directory / "env.json") or {}, _read(directory / "train.json")
     if not isinstance(env.get("data", {}), dict):
         raise DataError(f"{directory / 'env.json'}: data must be facts by name; restore the file")
-    for name in _TRAIN:
-        if train is not None and not isinstance(train.get(name), int | float):
-            raise DataError(
-                f"{directory / 'train.json'}: {name} must be a number, got {train.get(name)!r}; "
-                "restore the file"
-            )
+    if train is not None:
+        for name in _TRAIN:
+            if not isinstance(train.get(name), int | float):
+                raise DataError(
+                    f"{directory / 'train.json'}: {name} must be a number, got "
+                    f"{train.get(name)!r}; restore the file"
+                )
     has_codes = facts.has_ids and (directory / "ids" / "codes.npz").exists()
     codes = opened(load_codes(directory)) if has_codes else None
     settings = dataclasses.asdict(config)

@@ -18,7 +18,8 @@ def baseline_table(
 
     Args:
       measured: measurements by name; `MODEL` is the run's own.
-      config: the config of the run; only `eval.resamples` and `train.seed` are read.
+      config: the config of the run; only `eval.resamples` and, if there is one,
+        `train.seed` are read.
       metric: the metric of the tests.
 
     Returns:
@@ -41,7 +42,9 @@ def baseline_table(
       >>> baseline_table(systems, SasrecRunConfig())["comparisons"][0]["difference"]
       0.25
     """
-    resamples, seed = config.eval.resamples, config.train.seed
+    # A system that counts has no seed.
+    seed = getattr(getattr(config, "train", None), "seed", 0)
+    resamples = config.eval.resamples
     rows = {}
     for system_name, system in measured.items():
         intervals = {

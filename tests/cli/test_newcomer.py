@@ -131,6 +131,7 @@ def test_what_cannot_be_swept_is_named(place, capsys, words, code, said):
     [
         (["--out", "runs"], 2, "runs is in use"),
         (["--out", "file"], 2, "file is in use"),
+        (["--out", "file/out"], 4, "cannot make file/out, because "),
         ([], 2, "--out"),
         (["--out", "out", "--shard-mb", "0"], 2, "--shard-mb must be at least 1"),
         (["--out", "out", "--to", "peft"], 2, "there is no adapter: jaxrec export runs/a --to hf"),

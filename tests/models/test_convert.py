@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, ResourceError
 from jaxrec.models import (
     ModelSpec,
     Pretrained,
@@ -18,6 +19,7 @@ from jaxrec.models import (
     load_model,
     save_model,
 )
+from jaxrec.models.convert import check_free, writing
 from jaxrec.models.vocabulary import extend_vocabulary
 from jaxrec.testing import random_params, tiny_model
 
@@ -227,3 +229,16 @@ def test_our_own_layout_gives_the_same_model_back(tmp_path):
     next((tmp_path / "model" / "params").iterdir()).unlink()
     with pytest.raises(DataError, match=r"safetensors cannot be read"):
         load_model(tmp_path / "model")
+
+
+def test_a_directory_that_cannot_be_made_is_a_resource_error_before_and_while_writing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match=r"cannot make .*file is a file; choose another"):
+        check_free(tmp_path / "file" / "a" / "b")
+    check_free(tmp_path / "a" / "b")
+    # No process may make a directory there, not even one that may do anything else.
+    with (
+        pytest.raises(ResourceError, match=r"cannot make /proc/x/y: .*; choose another"),
+        writing(Path("/proc/x/y")),
+    ):
+        pass
