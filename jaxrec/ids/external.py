@@ -13,6 +13,7 @@ Shapes: `I` items, `L` levels.
 """
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -22,13 +23,14 @@ from typing import Any, Literal, get_args
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
-from jaxrec.ids.codes import ItemCodes
+from jaxrec.ids.codes import MAX_SIZE, ItemCodes
 from jaxrec.ids.lengths import pad_rows
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Unknown = Literal["refuse", "ignore"]
 
 _CODE = re.compile(r"<([A-Za-z]+)_(\d+)>|(\d+)")
+_DIGITS = 20  # a longer code is too large anyway, and Python refuses to read thousands of digits
 _SHOWN = 3  # items listed in a message; the rest are counted
 
 
@@ -100,12 +102,11 @@ def read(
             f"{path}: IDs have up to {padded.shape[1]} codes, but there are {len(sizes)} codebook "
             "sizes; give one size per level"
         )
+    given = ItemCodes(codes=padded, sizes=tuple(sizes), scheme="external")
     statistics = code_statistics(padded, sizes)
     warn_collapsed(statistics)
     metadata = {"file": path.name, "unknown_items": len(strangers)}
-    return ItemCodes(
-        codes=padded, sizes=tuple(sizes), scheme="external", metadata={**metadata, **statistics}
-    )
+    return dataclasses.replace(given, metadata={**metadata, **statistics})
 
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
@@ -181,7 +182,13 @@ def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
                 f"{where}: code {cell!r} at level {level}, but earlier IDs have "
                 f"{f'<{letters[level]}_...>' if letters[level] else 'bare numbers'} there"
             )
-        codes.append(int(match[2] or match[3]))
+        code = int((match[2] or match[3])[:_DIGITS])
+        if code >= MAX_SIZE:
+            raise DataError(
+                f"{where}: code {files.shown(str(cell))} at level {level} is not below {MAX_SIZE:,}; number the "
+                "codes of each level from 0 without gaps"
+            )
+        codes.append(code)
     if not codes:
         raise DataError(f"{where}: there are no codes; an ID needs at least one")
     return codes
