@@ -185,8 +185,8 @@ def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
         code = int((match[2] or match[3])[:_DIGITS])
         if code >= MAX_SIZE:
             raise DataError(
-                f"{where}: code {files.shown(str(cell))} at level {level} is not below {MAX_SIZE:,}; number the "
-                "codes of each level from 0 without gaps"
+                f"{where}: code {files.shown(str(cell))} at level {level} is not below "
+                f"{MAX_SIZE:,}; number the codes of each level from 0 without gaps"
             )
         codes.append(code)
     if not codes:
