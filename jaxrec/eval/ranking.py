@@ -86,7 +86,7 @@ def removed_items(
     return [np.asarray(items)[np.asarray(items) != target] for items, target in pairs]
 
 
-def check_repeated(repeated: str) -> None:
+def check_repeated(repeated: str, name: str = "repeated") -> None:
     """Reject an unknown rule for targets that a user has already met.
 
     Raises:
@@ -94,7 +94,7 @@ def check_repeated(repeated: str) -> None:
     """
     if repeated not in get_args(Repeated):
         raise ConfigError(
-            f"unknown repeated={repeated!r}; available: {', '.join(get_args(Repeated))}"
+            f"unknown {name}={repeated!r}; available: {', '.join(get_args(Repeated))}"
         )
 
 
