@@ -201,8 +201,8 @@ DATA = (
     Mutation(
         name="histories: oldest items kept instead of the newest",
         file="jaxrec/ids/sequences.py",
-        old="history[-max_items:]",
-        new="history[:max_items]",
+        old="present(history)[-max_items:]",
+        new="present(history)[:max_items]",
         tests=("tests/decode/test_recommender.py",),
     ),
 )
@@ -211,20 +211,20 @@ DECODING = (
     Mutation(
         name="search: seen items not excluded",
         file="jaxrec/decode/recommend.py",
-        old="if excluded is not None:",
-        new="if excluded is not None and len(excluded) == 0:",
+        old="                if excluded is not None:",
+        new="                if excluded is not None and len(excluded) == 0:",
         tests=("tests/decode/test_recommender.py",),
     ),
     Mutation(
         name="search: seen items removed after the top-k",
         file="jaxrec/decode/recommend.py",
-        old="best = self._call(read, out, start)",
+        old="best = self._call(self._put(tokens[rows]), out, int(rows[0]))",
         new=(
-            "best = self._call(read, None, start)\n"
-            "                if out is not None:\n"
-            "                    hidden = (best.items[:, :, None] == out[:, None, :]).any(-1)\n"
-            "                    kept = jnp.where(hidden, -1, best.items)\n"
-            "                    best = Recommendations(kept, best.scores)"
+            "best = self._call(self._put(tokens[rows]), None, int(rows[0]))\n"
+            "                    if out is not None:\n"
+            "                        hidden = (best.items[:, :, None] == out[:, None, :]).any(-1)\n"
+            "                        kept = jnp.where(hidden, -1, best.items)\n"
+            "                        best = Recommendations(kept, best.scores)"
         ),
         tests=("tests/decode/test_recommender.py",),
     ),

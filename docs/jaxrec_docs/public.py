@@ -79,6 +79,7 @@ SHOWN = {
     "eval": (
         "evaluate",
         "ranking_metrics",
+        "relevance_metrics",
         "list_quality",
         "bootstrap_interval",
         "paired_bootstrap",

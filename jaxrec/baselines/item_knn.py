@@ -18,7 +18,7 @@ from jaxrec.baselines.pair_table import check_pairs, finished, flatten, row_bloc
 from jaxrec.core import ConfigError
 
 # Most pairs that are counted in one step, at about 60 bytes each.
-_PAIRS_AT_ONCE = 20_000_000
+_PAIRS_AT_ONCE = 4_000_000
 
 
 def fit(
@@ -62,17 +62,18 @@ def fit(
     shape = (len(train_sequences), num_items)
     met = scipy.sparse.csr_array((np.ones(len(item), np.float32), (user, item)), shape=shape)
     met.data[:] = 1.0  # building the matrix added up repeated pairs
-    n = np.asarray(met.sum(axis=0), np.float64)
+    root = np.sqrt(np.asarray(met.sum(axis=0), np.float64))
     items = met.T.tocsr()
     # An item has at most as many neighbours as its users have items.
     most = np.minimum(items @ met.sum(axis=1, dtype=np.float64), num_items)
     blocks, pairs = [], 0
     for rows in row_blocks(most, _PAIRS_AT_ONCE):
-        both = (items[rows] @ met).tocoo()
-        i, j = both.coords
-        value = both.data / (np.sqrt(n[i + rows.start] * n[j]) + shrinkage)
-        value = np.where(i + rows.start == j, 0.0, value).astype(np.float32)
-        blocks.append(scipy.sparse.csr_array((value, (i, j)), shape=both.shape))
+        both = items[rows] @ met
+        i = np.repeat(np.arange(rows.start, rows.stop), np.diff(both.indptr))
+        value = both.data / (root[i] * root[both.indices] + shrinkage)
+        value[i == both.indices] = 0.0
+        both.data = value.astype(np.float32)
+        blocks.append(both)
         pairs += both.nnz
         check_pairs(pairs)
     similarity = scipy.sparse.csr_array(scipy.sparse.vstack(blocks, format="csr"))

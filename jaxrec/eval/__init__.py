@@ -47,6 +47,11 @@ if TYPE_CHECKING:
         parse_ratings as parse_ratings,
         rating_errors as rating_errors,
     )
+    from jaxrec.eval.relevance import (
+        Gain as Gain,
+        MapOver as MapOver,
+        relevance_metrics as relevance_metrics,
+    )
     from jaxrec.eval.report import (
         REPORT_KEYS as REPORT_KEYS,
         RunParts as RunParts,

@@ -86,7 +86,7 @@ def removed_items(
     return [np.asarray(items)[np.asarray(items) != target] for items, target in pairs]
 
 
-def check_repeated(repeated: str) -> None:
+def check_repeated(repeated: str, name: str = "repeated") -> None:
     """Reject an unknown rule for targets that a user has already met.
 
     Raises:
@@ -94,7 +94,7 @@ def check_repeated(repeated: str) -> None:
     """
     if repeated not in get_args(Repeated):
         raise ConfigError(
-            f"unknown repeated={repeated!r}; available: {', '.join(get_args(Repeated))}"
+            f"unknown {name}={repeated!r}; available: {', '.join(get_args(Repeated))}"
         )
 
 
@@ -125,6 +125,7 @@ def tied_blocks(
       ([1], [2])
     """
     scores, target = jnp.asarray(scores), jnp.asarray(target)
+    _check_targets(target)
     check_repeated(repeated)
     if excluded is not None:
         check_mask(excluded, scores.shape, "excluded items")
@@ -140,6 +141,15 @@ def tied_blocks(
     if repeated == "missed":
         tied = jnp.where(removed, -1, tied)
     return TiedBlock(better, jnp.where(ranked, tied, 0))
+
+
+def _check_targets(target: Array) -> None:
+    """Reject several targets a user."""
+    if target.ndim != 1:
+        raise DataError(
+            f"expected one target a user, got an array of shape {target.shape}; measure lists with "
+            "several relevant items by relevance_metrics"
+        )
 
 
 def hit_rate(block: TiedBlock, k: int, ties: Ties = "average") -> np.ndarray:
@@ -254,6 +264,7 @@ def list_metrics(items: Array, target: Array, ks: Sequence[int] = (5, 10)) -> di
       ([1.0, 0.0], [0.5, 0.0])
     """
     items, target = np.asarray(items), np.asarray(target)
+    _check_targets(target)
     width = items.shape[1]
     if max(ks) > width:
         raise ConfigError(

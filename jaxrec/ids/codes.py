@@ -20,7 +20,9 @@ import numpy as np
 from jaxrec.core import ConfigError, DataError, mismatch, read_arrays, write_arrays, write_text
 
 _KIND = "item codes"
-_MOST_CODES = 1 << 31  # codes are int32
+# Most codes of a level. Every code is a token with a row of the model's table, so a larger number
+# is no code but a hash or a product number.
+MAX_SIZE = 1 << 24
 
 
 class _Settings(TypedDict):
@@ -130,12 +132,18 @@ def check_codes(
       ends: whether an ID may end early, with -1 from there on.
 
     Raises:
-      DataError: the codes are not a matrix of whole numbers or have no rows, a code lies outside
-        its level, an ID is empty, or a code follows the end of an ID.
+      DataError: the codes are not a matrix of whole numbers or have no rows, a level has more than
+        `MAX_SIZE` codes, a code lies outside its level, an ID is empty, or a code follows the end
+        of an ID.
     """
     codes, sizes = np.asarray(codes), tuple(int(size) for size in sizes)
-    if sizes and not 1 <= min(sizes) <= max(sizes) <= _MOST_CODES:
-        raise DataError(f"codebook sizes must lie between 1 and {_MOST_CODES:,}, got {sizes}")
+    if min(sizes, default=1) < 1:
+        raise DataError(f"codebook sizes must be at least 1, got {sizes}")
+    if max(sizes, default=0) > MAX_SIZE:
+        raise DataError(
+            f"a codebook of {max(sizes):,} codes is larger than {MAX_SIZE:,}, the largest that a "
+            "vocabulary can hold; number the codes of each level from 0 without gaps"
+        )
     if codes.ndim != 2 or codes.shape[1] != len(sizes) or not sizes:
         raise DataError(f"codes must be [items, {len(sizes)} levels], got shape {codes.shape}")
     if not np.issubdtype(codes.dtype, np.integer):

@@ -13,6 +13,7 @@ Shapes: `I` items, `L` levels.
 """
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -22,16 +23,13 @@ from typing import Any, Literal, get_args
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
-from jaxrec.ids.codes import ItemCodes, level_sizes
+from jaxrec.ids.codes import MAX_SIZE, ItemCodes, level_sizes
 from jaxrec.ids.lengths import pad_rows
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
 
 Unknown = Literal["refuse", "ignore"]
 
 _CODE = re.compile(r"<([A-Za-z]{1,9})_(\d+)>|(\d+)")
-# A level with more codes than this, and than this many for each item, has a table too large for any
-# machine, nearly all of whose rows no item uses.
-_MOST_CODES, _CODES_PER_ITEM = 1 << 24, 16
 _DIGITS = 40  # Python refuses to convert thousands of digits
 _SHOWN = 3  # items listed in a message; the rest are counted
 
@@ -78,14 +76,13 @@ def read(
     seen: set[str] = set()
     strangers = []
     letters: list[str] = []
-    most = max(_MOST_CODES, _CODES_PER_ITEM * len(item_ids))
     for where, key, cells in entries:
         if key in seen:
             raise DataError(
                 f"{where}: item {files.shown(key)} is in the file twice; keep one of its IDs"
             )
         seen.add(key)
-        codes = _codes(cells, letters, f"{where}: item {files.shown(key)}", most)
+        codes = _codes(cells, letters, f"{where}: item {files.shown(key)}")
         if key in number:
             rows[number[key]] = codes
         else:
@@ -109,12 +106,11 @@ def read(
             f"{path}: IDs have up to {padded.shape[1]} codes, but there are {len(sizes)} codebook "
             "sizes; give one size per level"
         )
+    given = ItemCodes(codes=padded, sizes=tuple(sizes), scheme="external")
     statistics = code_statistics(padded, sizes)
     warn_collapsed(statistics)
     metadata = {"file": path.name, "unknown_items": len(strangers)}
-    return ItemCodes(
-        codes=padded, sizes=tuple(sizes), scheme="external", metadata={**metadata, **statistics}
-    )
+    return dataclasses.replace(given, metadata={**metadata, **statistics})
 
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, str, list[Any]]]:
@@ -190,14 +186,13 @@ def _csv_rows(reader: Any, path: Path) -> Iterator[list[str]]:
         raise DataError(f"{path}: line {reader.line_num}: {error}; correct the file") from error
 
 
-def _codes(cells: list[Any], letters: list[str], where: str, most: int) -> list[int]:
+def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
     """Return the codes of one ID.
 
     Args:
       cells: its codes as the file writes them.
       letters: collects the letters of each level, which all IDs share.
       where: file, line and item, to begin error messages.
-      most: number above all codes.
     """
     codes = []
     for level, cell in enumerate(cells):
@@ -213,11 +208,11 @@ def _codes(cells: list[Any], letters: list[str], where: str, most: int) -> list[
                 f"{f'<{letters[level]}_...>' if letters[level] else 'bare numbers'} there"
             )
         digits = match[2] or match[3]
-        if len(digits) > _DIGITS or int(digits) >= most:
+        if len(digits) > _DIGITS or int(digits) >= MAX_SIZE:
             raise DataError(
-                f"{where}: code {cell!r:.40} at level {level}, but codes must lie below {most:,}, "
-                "because each needs a row of the model's table; number the codes of each level "
-                "from 0 (a hash or a product number is no code)"
+                f"{where}: code {cell!r:.40} at level {level}, but codes must lie below "
+                f"{MAX_SIZE:,}, because each needs a row of the model's table; number the codes of "
+                "each level from 0 without gaps (a hash or a product number is no code)"
             )
         codes.append(int(digits))
     if not codes:

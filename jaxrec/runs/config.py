@@ -53,7 +53,7 @@ class RankConfig:
     repeated_target: Repeated = "ranked"
 
     def __post_init__(self) -> None:
-        check_repeated(self.repeated_target)
+        check_repeated(self.repeated_target, "decode.repeated_target")
 
     def removed(
         self, histories: Sequence[np.ndarray], targets: np.ndarray

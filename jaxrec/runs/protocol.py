@@ -110,7 +110,28 @@ def list_users(
     decode: RankConfig,
     k: int,
 ) -> np.ndarray:
-    """Return the best items of each user by the ranking of `rank_users`: `[U, k]` int32."""
+    """Return the best items of each user by the ranking of `rank_users`.
+
+    Args:
+      score: maps a batch of `ranking_batches` to `[B, I]`.
+      dataset: the data.
+      stage: whose held-out items are the targets.
+      decode: which items the lists leave out.
+      k: length of the lists.
+
+    Returns:
+      `[U, k]` int32, best first, -1 in unfilled places.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> def score(batch):
+      ...     return np.tile(np.arange(14.0), (len(batch["user"]), 1))
+      >>> list_users(score, dataset, "test", RankConfig(filter_seen=False), k=2)[0].tolist()
+      [13, 12]
+    """
     batches = ranking_batches(dataset, stage, decode.filter_seen)
     return top_lists(score, batches, k, decode.repeated_target)
 

@@ -17,7 +17,7 @@ from jaxrec.core import ConfigError, check_types, flatten, nearest
 from jaxrec.runs.compare import with_seed
 from jaxrec.runs.config import METRIC
 from jaxrec.runs.evaluation import can_evaluate
-from jaxrec.runs.protocol import known_share
+from jaxrec.runs.protocol import heading, known_share
 from jaxrec.runs.sweep_rows import Row, measure_variant, same_protocol
 from jaxrec.runs.sweep_table import sweep_report
 from jaxrec.runs.system import system_of
@@ -204,7 +204,10 @@ def run_sweep(
             measured, facts = measure_variant(
                 with_seed(config, seed), place, all_rows=sweep.all_rows, quick=quick
             )
-            protocol = facts if protocol is None else protocol
+            if protocol is None:
+                protocol = facts
+                if "seen_items" in facts:
+                    print(heading(facts))
             same_protocol(protocol, facts, name)
             rows[name].append(measured)
             # Compiled programs hold memory maps, of which a process has a limited number.

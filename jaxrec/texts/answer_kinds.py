@@ -12,11 +12,11 @@ import numpy as np
 
 from jaxrec.core import ConfigError, check_numbers
 from jaxrec.data import ratings
-from jaxrec.eval import removed_items
+from jaxrec.eval import Repeated, removed_items
 from jaxrec.texts.datum import Datum
 
 if TYPE_CHECKING:
-    from jaxrec.eval import ParsedRatings, Repeated
+    from jaxrec.eval import ParsedRatings
     from jaxrec.texts.questions import Questions
 
 _STARS = np.array([ratings.star_of(text) for text in ratings.TEXTS], np.float64)
@@ -60,7 +60,7 @@ class AnswerOptions:
 
     beams: int = 20
     filter_seen: bool = True
-    repeated_target: "Repeated" = "ranked"
+    repeated_target: Repeated = "ranked"
     max_tokens: int = 32
     ks: tuple[int, ...] = (5, 10)
 

@@ -293,7 +293,7 @@ def test_log_probabilities_equal_torch(scale):
 
 
 @pytest.mark.parametrize(
-    ("num_special", "end", "normalize"), [(2, 7, "vocabulary"), (2, 7, "codes"), (0, 0, "codes")]
+    ("num_special", "end", "normalize"), [(2, 7, "vocabulary"), (0, 0, "codes")]
 )
 def test_end_codes_cost_nothing_after_the_first_one(num_special, end, normalize):
     fill = end - num_special

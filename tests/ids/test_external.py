@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.core.errors import ConfigError, DataError
-from jaxrec.ids import ItemIndex, external, repair
+from jaxrec.ids import ItemCodes, ItemIndex, external, repair
 from jaxrec.ids.lengths import closed
 
 ITEMS = ["x", "y", "z"]
@@ -117,3 +117,17 @@ def test_other_files_and_choices_are_refused(tmp_path):
         external.read(tmp_path / "ids.json", ITEMS, unknown="drop")
     with pytest.raises(DataError, match="no such file"):
         external.read(tmp_path / "ids.json", ITEMS)
+
+
+@pytest.mark.parametrize("code", [2**24, 2_000_000_000, 2**40, "<a_1099511627776>", "9" * 5000])
+def test_a_code_that_is_a_hash_is_refused_before_anything_is_allocated(code, tmp_path):
+    cell = code if isinstance(code, str) else json.dumps(code)
+    first = f'"{cell}"' if isinstance(code, str) else cell
+    (tmp_path / "ids.json").write_text(f'{{"x": [{first}]}}')
+    with pytest.raises(DataError, match=r"item 'x': code .* at level 0 is not below 16,777,216"):
+        external.read(tmp_path / "ids.json", ["x"])
+
+
+def test_a_codebook_that_no_vocabulary_holds_is_refused():
+    with pytest.raises(DataError, match="a codebook of 2,000,000,000 codes is larger than"):
+        ItemCodes(codes=np.array([[1]]), sizes=(2_000_000_000,), scheme="mine")

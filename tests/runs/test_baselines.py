@@ -230,3 +230,8 @@ def test_users_are_ranked_in_their_order_however_long_one_history_is():
         assert lists[number].tolist() == [*best, *[-1] * 5][:5]
         if number:
             assert metrics["mrr"][number - 1] == pytest.approx(1 / (best.index(target) + 1))
+
+
+def test_an_unknown_rule_for_repeated_targets_is_refused():
+    with pytest.raises(ConfigError, match=r"decode\.repeated_target='kept'; available: "):
+        RankConfig(repeated_target="kept")

@@ -14,7 +14,7 @@ from jaxrec.data.dataset import DataConfig, Dataset, load_dataset
 from jaxrec.eval import average, evaluate, render
 from jaxrec.ids import pq
 from jaxrec.items import text as item_text
-from jaxrec.runs.config import BaselinesConfig
+from jaxrec.runs.config import BaselinesConfig, RankConfig
 from jaxrec.runs.directory import load_run
 from jaxrec.runs.domains import Domain, known_users
 from jaxrec.runs.protocol import TIES, ranking_batches
@@ -56,7 +56,7 @@ def test_a_domain_ranks_each_users_item_among_those_of_their_part():
         last = np.asarray(batch["history"])[:, -1]
         return np.cos(last[:, None] * 1.7 + numbers[None])
 
-    found = domain().validate(score, True, (5, 10))
+    found = domain().validate(score, RankConfig(), (5, 10))
     values = []
     for part, start, users in zip(domain().parts, (0, 12), domain().users, strict=True):
         histories, targets = part.split.history("valid"), part.split.target("valid")
