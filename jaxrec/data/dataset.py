@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -118,6 +118,24 @@ class Dataset:
             "split": "leave-one-out: last item test, second last validation",
             "ties": TIE_RULE if self.split.tie == "row" else f"control: {self.split.tie}",
         }
+
+
+def with_name(config: DataConfig, name: str) -> DataConfig:
+    """Return the settings for a known data set: those that describe a file are left out.
+
+    Example:
+      >>> with_name(DataConfig(name="mine", from_file="x.csv", user_column="who"), "ml-1m")
+      DataConfig(name='ml-1m', from_file='', user_column='user', item_column='item', \
+time_column='', rating_column='', item_table='', item_id_column='item', min_count=5, \
+sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', drop_repeats='none')
+    """
+    of_files = (
+        "from_file", "user_column", "item_column", "time_column", "rating_column", "item_table",
+        "item_id_column", "delimiter",
+    )  # fmt: skip
+    default = DataConfig()
+    plain: dict[str, Any] = {field: getattr(default, field) for field in of_files}
+    return dataclasses.replace(config, name=name, **plain)
 
 
 def columns_of(config: DataConfig) -> Columns:

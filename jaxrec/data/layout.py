@@ -11,7 +11,7 @@ from typing import Literal
 
 from jaxrec.core import DataError, check_file, nearest
 from jaxrec.data import files
-from jaxrec.data.contents import read_head
+from jaxrec.data.contents import check_text, read_head
 
 Format = Literal[
     "directory", "zip", "parquet", "json", "amazon", "recbole", "minionerec", "table", "sequences",
@@ -110,6 +110,7 @@ def find_layout(path: Path, *, delimiter: str = "", wanted: Sequence[str] = ()) 
         return Layout(format="movielens-100k", delimiter="\t")
     if name == "ratings.dat":
         return Layout(format="double-colon", delimiter="::")
+    check_text(head, path)
     lines = _first_lines(head)
     if not lines:
         raise DataError(f"{path}: empty file; expected a header line and rows")

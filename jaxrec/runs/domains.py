@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxrec.core import DataError
-from jaxrec.data import DataConfig, Dataset, load_dataset
+from jaxrec.data import DataConfig, Dataset, load_dataset, with_name
 from jaxrec.eval import average, evaluate
 from jaxrec.items import text as item_text
 from jaxrec.runs.protocol import TIES, ranking_batches
@@ -116,9 +116,7 @@ def load_domains(
       ConfigError: a text encoder that cannot be used.
     """
     encoder = item_text.encoder_of(text_encoder, "text_encoder") if vectors is None else None
-    configs = [
-        dataclasses.replace(target, name=name, from_file="", item_table="") for name in sources
-    ]
+    configs = [with_name(target, name) for name in sources]
     parts = [load_dataset(config) for config in (*configs, target)]
     texts: list[str] = []
     for part in parts:
