@@ -103,7 +103,7 @@ def check_names(path: Path, names: Sequence[str], wanted: Iterable[str], where: 
     for name in wanted:
         if not counts[name]:
             raise DataError(
-                f"{path}: {where}no column {shown(name)}{nearest(name, map(str, names))}; columns: "
+                f"{path}: {where}no column {shown(name)}{nearest(name, names[:1000])}; columns: "
                 f"{listed(names)}; correct the header or the column mapping"
             )
         if counts[name] > 1:

@@ -34,6 +34,10 @@ _LIKELY = {
     "item": {"item", "itemid", "iid", "items", "product", "productid", "asin", "sku", "movieid",
              "bookid", "songid", "trackid", "articleid", "isbn", "what"},
 }  # fmt: skip
+ENDINGS = (
+    ".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".data", ".json", ".jsonl", ".ndjson",
+    ".parquet", ".pq", ".inter", ".zip",
+)  # fmt: skip
 _LINES = 20  # lines that decide on the delimiter
 _KNOWN = ".csv, .tsv, .parquet, .jsonl, .json, .inter, .txt, .zip (also .gz), u.data, ratings.dat"
 
@@ -127,7 +131,7 @@ def find_layout(path: Path, *, delimiter: str = "", wanted: Sequence[str] = ()) 
         return Layout(format="double-colon", delimiter="::")
     if ending == ".txt" and not delimiter and not (found and set(wanted) <= set(names)):
         return Layout(format="sequences", delimiter=" ")
-    if ending not in (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".psv") and not found:
+    if ending not in ENDINGS and not found:
         raise DataError(
             f"{path}: unknown format of {path.name!r}; known endings: {_KNOWN}; a table of text "
             "needs a header and a delimiter, which --data.delimiter can name"
@@ -179,6 +183,11 @@ def _find_delimiter(
         score = (len(set(wanted) & set(names)), even)
         if best is None or score > best[0]:
             best = score, delimiter, names
+    if not given and wanted and (best is None or not best[0][0]):
+        # Spaces separate many things, so they count only where they separate the named columns.
+        names = tuple(lines[0].split())
+        if set(wanted) <= set(names):
+            return " ", names
     return best[1:] if best else ("", tuple(lines[:1]))
 
 
@@ -216,6 +225,6 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
             "of the columns"
         )
     raise DataError(
-        f"{path}: no column {missing[0]!r}{nearest(missing[0], names)}; columns: "
+        f"{path}: no column {missing[0]!r}{nearest(missing[0], names[:1000])}; columns: "
         f"{files.listed(names)}; name the right one with {option}"
     )

@@ -227,6 +227,6 @@ def _check_histories(path: Path, user: np.ndarray, item: np.ndarray, name: str) 
     several = sum(_SEVERAL.fullmatch(cell) is not None for cell in item.tolist())
     if 2 * several > len(item):
         raise DataError(
-            f"{path}: column {name!r} holds histories such as {files.shown(str(item[0]))}; write one "
-            "row for each interaction, or one line 'user item1 item2' a user in a .txt file"
+            f"{path}: column {name!r} holds histories such as {files.shown(str(item[0]))}; write "
+            "one row for each interaction, or one line 'user item1 item2' a user in a .txt file"
         )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 
 import pytest
 
@@ -110,3 +111,27 @@ def test_an_item_table_is_read_with_every_format(write):
     path = write("u.data", FORMATS["u.data"][1])
     data = read(path, columns=Columns(item_table=items))
     assert data.items.text("title") == ["Alien", "Heat"]
+
+
+def test_spaces_separate_the_named_columns_only(write):
+    path = write("x.txt", "item user when\na u 2\nb u 1\n")
+    data = read(path, columns=Columns(time="when"))
+    assert data.items.ids[data.history(0)].tolist() == ["b", "a"]
+    assert read(write("y.txt", "u1 a b\nu2 b\n")).num_users == 2
+
+
+def test_a_file_is_read_itself_whatever_lies_beside_it(write):
+    write("d/u.data", FORMATS["u.data"][1])
+    data = read(write("d/ratings.csv", "userId,movieId,rating,timestamp\n9,8,5,1\n"))
+    assert data.user_ids.tolist() == ["9"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_only_file_of_a_directory_or_archive_is_read(write, tmp_path, packed):
+    path = write("d/log.tsv", "who\twhat\nu\ta\nu\tb\n").parent
+    if packed:
+        with zipfile.ZipFile(tmp_path / "d.zip", "w") as content:
+            content.write(path / "log.tsv", "log.tsv")
+        path = tmp_path / "d.zip"
+    data = read(path, columns=Columns(user="who", item="what"))
+    assert data.items.ids.tolist() == ["a", "b"] and data.name == "d"
