@@ -13,6 +13,7 @@ from jaxrec.data.loading import DATASETS
 from jaxrec.data.records import record_names
 from jaxrec.data.tables import Columns, time_column
 
+_FEW_ITEMS = 50  # the beams of a config, unless it says otherwise
 _DELIMITERS = {"\t": "tab", " ": "space"}
 
 
@@ -57,9 +58,8 @@ def check(config: DataConfig) -> Check:
       >>> found.facts["delimiter"], found.error is None
       (';', False)
       >>> found = check(DataConfig(name=str(path), time_column="timestamp", min_count=0))
-      >>> found.problems[0].partition(": ")[2]
-      '1 of 1 users have fewer than 3 interactions (user u has 2); drop them with \
---data.short-users drop, or filter with --data.min-count 3 or more'
+      >>> found.problems[0].partition("; ")[2]
+      'drop them with --data.short-users drop, or filter with --data.min-count 3 or more'
     """
     facts: dict[str, Any] = {"name": config.name}
     try:
@@ -82,9 +82,8 @@ def verdict(data: Interactions, config: DataConfig) -> str:
 
     Example:
       >>> data = Interactions.from_columns(user=["u", "u"], item=["a", "b"])
-      >>> verdict(data, DataConfig(min_count=2))
-      'training with --data.min-count 2: refused: nothing left after 2-core of 'interactions' \
-(2 interactions, 1 users, 2 items); lower k with --data.min-count; 0 is no filter'
+      >>> verdict(data, DataConfig(min_count=2)).partition("; ")[0].split(" of ")[0]
+      'training with --data.min-count 2: refused: nothing left after 2-core'
     """
     start = f"training with --data.min-count {config.min_count}"
     try:
@@ -155,4 +154,9 @@ def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
         )
     if count := facts["users_with_fewer_than_3"]:
         advice.append(f"{count:,} users have fewer than 3 interactions and cannot be evaluated")
+    if (count := facts.get("training_items", facts["items"])) < _FEW_ITEMS:
+        advice.append(
+            f"{count:,} items are fewer than the {_FEW_ITEMS} beams of most configs; a generative "
+            f"one needs --decode.beams {count}"
+        )
     return tuple(advice)
