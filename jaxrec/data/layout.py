@@ -217,7 +217,9 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     if not missing:
         return
     role = ("user", "item")[list(wanted).index(missing[0])]
-    likely = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]]
+    likely = [
+        name for name in files.usual(names) if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]
+    ]
     option = f"--data.{role}-column {likely[0] if len(likely) == 1 else 'NAME'}"
     if names and all(name.replace(".", "", 1).isdigit() for name in names):
         raise DataError(
@@ -225,6 +227,6 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
             "of the columns"
         )
     raise DataError(
-        f"{path}: no column {missing[0]!r}{nearest(missing[0], names[:1000])}; columns: "
+        f"{path}: no column {missing[0]!r}{nearest(missing[0], files.usual(names))}; columns: "
         f"{files.listed(names)}; name the right one with {option}"
     )
