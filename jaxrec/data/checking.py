@@ -11,7 +11,7 @@ from jaxrec.data.interactions import Interactions
 from jaxrec.data.layout import Layout, delimiter_of, find_layout
 from jaxrec.data.loading import DATASETS
 from jaxrec.data.records import record_names
-from jaxrec.data.tables import Columns, time_column
+from jaxrec.data.tables import FILE_ORDER, Columns
 
 _FEW_ITEMS = 50  # the beams of a config, unless it says otherwise
 _DELIMITERS = {"\t": "tab", " ": "space"}
@@ -108,18 +108,15 @@ def _layout_facts(config: DataConfig) -> dict[str, Any]:
     if layout.delimiter:
         facts["delimiter"] = _DELIMITERS.get(layout.delimiter, layout.delimiter)
     if layout.names:
-        facts["columns"] = _roles(path, layout, columns)
+        facts["columns"] = _roles(layout, columns)
     return facts
 
 
-def _roles(path: Path, layout: Layout, columns: Columns) -> dict[str, str]:
+def _roles(layout: Layout, columns: Columns) -> dict[str, str]:
     """Return the role of each column of a file."""
     named = {columns.user: "user", columns.item: "item"}
     if layout.is_table:
-        try:
-            time = time_column(path, layout.names, columns)
-        except JaxrecError:  # a column that looks like times and is not named; read_table says so
-            time = None
+        time = None if columns.time == FILE_ORDER else columns.time
         named |= {name: role for name, role in ((time, "time"), (columns.rating, "rating")) if name}
         return {name: named.get(name, "not read") for name in layout.names}
     fixed = {

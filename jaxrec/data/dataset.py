@@ -25,8 +25,9 @@ class DataConfig:
       from_file: file or directory to read instead of searching for `name`.
       user_column: column of user IDs in a table (text with a delimiter, Parquet, JSON lines).
       item_column: column of item IDs in a table.
-      time_column: column of times in a table: numbers in any unit, or ISO dates. "" rejects a table
-        with a column called time, timestamp or date; "file-order" reads its rows in their order.
+      time_column: column of times in a table: numbers in any unit, or ISO dates. "" reads the order
+        of the file, and rejects a table with a column such as timestamp in another order;
+        "file-order" reads the order of the file in any case.
       rating_column: column of ratings in a table; "" for none.
       item_table: table with item texts; "" for none.
       item_id_column: column of item IDs in the item table.

@@ -64,7 +64,7 @@ def test_check_says_what_a_file_is(cache, capsys):
 
 FAULTS = {
     "no columns": ("user_id,movie\nu,1\n", "--data.user-column user_id"),
-    "times": ("user,item,timestamp\nu,1,5\n", "--data.time-column timestamp"),
+    "times": ("user,item,timestamp\nu,1,5\nu,2,4\n", "--data.time-column timestamp"),
     "few": ("user,item\nu,1\nu,2\n", "--data.min-count"),
     "empty": ("", "empty file"),
     "ids": ("user,item\nu,nan\n", "stands for a missing value"),

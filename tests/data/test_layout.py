@@ -97,6 +97,9 @@ def test_a_time_column_of_another_name_is_read(write):
     path = write("x.csv", "user,item,date\na,x,2020-01-02\na,y,2020-01-01\n")
     data = read(path, columns=Columns(time="file-order"))
     assert data.items.ids[data.history(0)].tolist() == ["x", "y"] and data.time_unit == "order"
+    # Rows of each user in the order of their times: not to read the column changes nothing.
+    path = write("x.csv", "user,item,date\na,x,2020-01-01\nb,x,2019-01-01\na,y,2020-01-01\n")
+    assert len(read(path)) == 3
 
 
 @pytest.mark.parametrize("name", ["u.data", "ratings.dat", "s.txt"])
