@@ -8,8 +8,8 @@ from jaxrec.core import JaxrecError
 from jaxrec.data.dataset import DataConfig, Dataset, columns_of, prepare_dataset, read_interactions
 from jaxrec.data.description import describe
 from jaxrec.data.interactions import Interactions
-from jaxrec.data.layout import Layout, delimiter_of, find_layout
-from jaxrec.data.loading import DATASETS
+from jaxrec.data.layout import Layout
+from jaxrec.data.loading import DATASETS, layout_of
 from jaxrec.data.records import record_names
 from jaxrec.data.tables import FILE_ORDER, Columns
 
@@ -99,9 +99,7 @@ def _layout_facts(config: DataConfig) -> dict[str, Any]:
     if not config.from_file and (config.name in DATASETS or not path.exists()):
         return {}
     columns = columns_of(config)
-    layout = find_layout(
-        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
-    )
+    layout = layout_of(path, columns)
     if layout.format == "json":
         layout = dataclasses.replace(layout, names=tuple(record_names(path)))
     facts: dict[str, Any] = {"file": str(path), "format": layout.format}
@@ -140,10 +138,9 @@ def _training_facts(dataset: Dataset) -> dict[str, Any]:
 def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
     advice = []
     if count := facts["duplicate_rows"]:
-        advice.append(
-            f"{count:,} rows equal another one in user, item, rating and time; "
-            "--data.drop-repeats duplicates drops them"
-        )
+        times = facts["time_unit"] == "s"
+        equal = "another one in user, item, rating and time" if times else "the row before them"
+        advice.append(f"{count:,} rows equal {equal}; --data.drop-repeats duplicates drops them")
     if count := facts["users_with_repeated_target"]:
         advice.append(
             f"{count:,} users have a target that they had before, which a list without seen items "

@@ -17,7 +17,7 @@ from jaxrec.data import added, download, files
 from jaxrec.data.amazon import find_amazon, read_amazon
 from jaxrec.data.columns import check_spellings
 from jaxrec.data.interactions import Interactions
-from jaxrec.data.layout import ENDINGS, Layout, delimiter_of, find_layout
+from jaxrec.data.layout import ENDINGS, Format, Layout, delimiter_of, find_layout
 from jaxrec.data.minionerec import find_minionerec, read_minionerec
 from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
 from jaxrec.data.recbole import read_recbole
@@ -243,17 +243,28 @@ def read(
         raise DataError(f"{path}: {error.strerror or error}; check the path") from error
     if not exists:
         raise DataError(f"{path}: no such file or directory; check the path")
-    layout = find_layout(
-        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
-    )
-    if layout.format in ("amazon", "movielens-csv", "minionerec") and columns.given():
-        layout = Layout(format="json" if layout.format == "amazon" else "table")
+    layout = layout_of(path, columns)
     data = _read_as(layout, path, columns, name)
     if columns.item_table and not layout.is_table:
         data = data.with_item_texts(read_item_table(columns))
     check_spellings(data.user_ids.tolist(), "user", data.name)
     check_spellings(data.items.ids.tolist(), "item", data.name)
     return data
+
+
+def layout_of(path: Path, columns: Columns) -> Layout:
+    """Return how `read` reads a path: named columns turn a known table into the user's own.
+
+    Raises:
+        DataError: the path is no regular file or directory, or nothing says what it is.
+    """
+    layout = find_layout(
+        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
+    )
+    if layout.format in ("amazon", "movielens-csv", "minionerec") and columns.given():
+        form: Format = "json" if layout.format == "amazon" else "table"
+        return dataclasses.replace(layout, format=form)
+    return layout
 
 
 def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> Interactions:
