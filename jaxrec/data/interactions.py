@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -222,10 +223,14 @@ class Interactions:
     def with_item_texts(self, table: ItemTable) -> "Interactions":
         """Return the same rows with the texts of an item table in place of those of the items.
 
+        Warns if more than half of the items have no row in the table.
+
         Raises:
             DataError: fewer than a tenth of the items have a row in the table.
         """
         fields, notes = _fields(table, self.items.ids, "item", self.name)
+        if 2 * np.isin(self.items.ids, table.ids).sum() < self.num_items:
+            warnings.warn(f"{self.name}: {notes[0]} in the item table", stacklevel=2)
         items = ItemTable(self.items.ids, fields)
         return dataclasses.replace(self, items=items, notes=(*self.notes, *notes))
 

@@ -127,16 +127,16 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
     if unread:
         _check_order(path, table[columns.user], table[unread], unread)
     _check_histories(path, table[columns.user], table[columns.item], columns.item)
-    return Interactions.from_columns(
+    data = Interactions.from_columns(
         table[columns.user],
         table[columns.item],
         time=to_times(table[time], time, path) if time else None,
         rating=table[columns.rating] if columns.rating else None,
-        items=read_item_table(columns) if columns.item_table else None,
         name=name or path.name.split(".")[0],
         source=str(path),
         time_unit="s" if time else "order",
     )
+    return data.with_item_texts(read_item_table(columns)) if columns.item_table else data
 
 
 def table_layout(path: Path, delimiter: str, wanted: tuple[str, ...]) -> Layout:

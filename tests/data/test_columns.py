@@ -64,7 +64,8 @@ def test_an_item_table_must_match(write):
         table(write, "1yz")
     with pytest.raises(DataError, match=r"item '1' has two rows .*rows 1 and 3"):
         table(write, "121")
-    data = table(write, "121", "ABA")  # a row that only stands there twice says nothing else
+    with pytest.warns(UserWarning, match="18 of 20 items have no texts in the item table"):
+        data = table(write, "121", "ABA")  # a row that only stands there twice says nothing else
     assert data.items.text("title")[:3] == ["A", "B", ""]
     assert data.notes == ("18 of 20 items have no texts",)
 
