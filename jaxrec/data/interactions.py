@@ -229,7 +229,7 @@ class Interactions:
             DataError: fewer than a tenth of the items have a row in the table.
         """
         fields, notes = _fields(table, self.items.ids, "item", self.name)
-        if 2 * np.isin(self.items.ids, table.ids).sum() < self.num_items:
+        if notes and 2 * np.isin(self.items.ids, table.ids).sum() < self.num_items:
             warnings.warn(f"{self.name}: {notes[0]} in the item table", stacklevel=2)
         items = ItemTable(self.items.ids, fields)
         return dataclasses.replace(self, items=items, notes=(*self.notes, *notes))

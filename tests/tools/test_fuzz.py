@@ -9,6 +9,11 @@ import pytest
 
 from jaxrec.core import DataError
 
+# Readers that import nothing slow; the others are tried by the command.
+QUICK = (
+    "csv", "parquet", "gzip", "zip", "json-lines", "amazon", "sequences", "recbole", "movielens",
+    "minionerec", "instructions", "codes",
+)  # fmt: skip
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
@@ -94,7 +99,8 @@ def test_hangs_and_crashes_of_the_process_are_counted(fuzz, monkeypatch):
 
 def test_readers_of_data_take_a_few_damaged_files(fuzz, tmp_path):
     start = time.perf_counter()
-    for reader in fuzz.READERS:
+    assert set(QUICK) <= {reader.name for reader in fuzz.READERS}
+    for reader in (each for each in fuzz.READERS if each.name in QUICK):
         samples = reader.samples()
         for number, sample in enumerate(samples):
             reader.read(fuzz.write(sample, tmp_path / reader.name / f"good-{number}"))
