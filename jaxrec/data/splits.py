@@ -265,7 +265,6 @@ def order_ties(interactions: Interactions, tie: Tie, seed: int = 0) -> Interacti
         [1, 0]
     """
     key: np.ndarray
-    key: np.ndarray
     if tie == "row":
         key = interactions.row
     elif tie == "random":

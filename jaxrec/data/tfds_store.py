@@ -119,7 +119,7 @@ def read_prepared(path: str | os.PathLike[str]) -> Interactions:
     try:
         users, items = _all_records(path, "users"), _all_records(path, "items")
         counts = [len(record["item"]) for record in users]
-        columns = {
+        columns: dict[str, Any] = {
             name: np.concatenate([record[name] for record in users])
             for name in ("item", "rating", "time", "row")
         }
