@@ -6,8 +6,10 @@ import os
 
 import pytest
 
+from jaxrec.cli.arguments import override
 from jaxrec.cli.main import main
 from jaxrec.data import DataConfig, load_dataset, load_interactions
+from jaxrec.systems.generative import Config
 
 
 @pytest.fixture
@@ -138,3 +140,8 @@ def test_a_pipe_ends_at_once(cache, capsys):
     os.mkfifo(cache / "x.csv")
     code, text, error = run(capsys, "data", "check", cache / "x.csv")
     assert code == 3 and "this is a pipe" in error and not last_json(text)["accepted"]
+
+
+@pytest.mark.parametrize("words", [["--from-file", "x.csv"], ["--from-file=x.csv"]])
+def test_the_file_is_named_in_both_spellings(words):
+    assert override(Config(), words, prog="train").data.from_file == "x.csv"
