@@ -7,12 +7,13 @@ from typing import Any
 from jaxrec.core import JaxrecError
 from jaxrec.data.dataset import DataConfig, Dataset, columns_of, prepare_dataset, read_interactions
 from jaxrec.data.description import describe
-from jaxrec.data.interactions import Interactions
+from jaxrec.data.interactions import UNIT_NOTE, Interactions
 from jaxrec.data.layout import Layout
 from jaxrec.data.loading import DATASETS, layout_of
 from jaxrec.data.records import record_names
 from jaxrec.data.tables import FILE_ORDER, Columns
 
+_FILES_SHOWN = 20
 _FEW_ITEMS = 50  # the beams of a config, unless it says otherwise
 _DELIMITERS = {"\t": "tab", " ": "space"}
 
@@ -68,6 +69,7 @@ def check(config: DataConfig) -> Check:
     except JaxrecError as error:
         return Check(facts=facts, problems=(str(error),), advice=(), error=error)
     facts |= describe(data)
+    facts["times"] = _times(data)
     facts |= {"min_count": config.min_count, "short_users": facts["users_with_fewer_than_3"]}
     try:
         dataset = prepare_dataset(data, config)
@@ -93,6 +95,14 @@ def verdict(data: Interactions, config: DataConfig) -> str:
     return f"{start}: accepted, {dataset.num_users:,} users and {dataset.num_items:,} items"
 
 
+def _times(data: Interactions) -> str:
+    """Return what the times are: a unit, ISO dates, or the order of the file."""
+    if data.time_unit == "order":
+        return "the order of the file"
+    units = [note.removeprefix(UNIT_NOTE) for note in data.notes if note.startswith(UNIT_NOTE)]
+    return units[0] if units else "seconds"
+
+
 def _layout_facts(config: DataConfig) -> dict[str, Any]:
     """Return format, delimiter and columns of the file; nothing for a data set of a known name."""
     path = Path(config.from_file or config.name).expanduser()
@@ -103,6 +113,8 @@ def _layout_facts(config: DataConfig) -> dict[str, Any]:
     if layout.format == "json":
         layout = dataclasses.replace(layout, names=tuple(record_names(path)))
     facts: dict[str, Any] = {"file": str(path), "format": layout.format}
+    if layout.format == "directory":
+        facts["files"] = [file.name for file in sorted(path.iterdir())[:_FILES_SHOWN]]
     if layout.delimiter:
         facts["delimiter"] = _DELIMITERS.get(layout.delimiter, layout.delimiter)
     if layout.names:

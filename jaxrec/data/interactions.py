@@ -20,6 +20,7 @@ from jaxrec.core import DataError, nearest
 from jaxrec.data.columns import as_order, cast_ratings, check_matches, number_ids
 from jaxrec.data.times import Times, to_times
 
+UNIT_NOTE = "times are "  # before the unit, if it is not seconds
 SEPARATOR = " | "  # between the values of a field that is a list: genres, categories
 
 
@@ -287,7 +288,7 @@ class Interactions:
             raise DataError(f"{name}: no interactions; give at least one row")
         item_fields, item_notes = _fields(items, item_ids, "item", name)
         user_fields, user_notes = _fields(users, user_ids, "user", name)
-        unit = (f"times are {times.unit}",) if times.unit != "seconds" else ()
+        unit = (f"{UNIT_NOTE}{times.unit}",) if times.unit != "seconds" else ()
         row = times.ranks()
         # The last key of lexsort is the primary one.
         order = np.lexsort((row, columns["time"], columns["user"]))

@@ -50,7 +50,7 @@ def test_check_says_what_a_file_is(cache, capsys):
     assert found["accepted"] and found["problems"] == []
     assert (found["format"], found["delimiter"]) == ("table", ";")
     assert found["columns"] == {"user": "user", "item": "item", "ts": "time"}
-    assert found["notes"] == ["times are milliseconds"]
+    assert found["notes"] == ["times are milliseconds"] and found["times"] == "milliseconds"
     assert (found["users"], found["items"], found["interactions"]) == (7, 7, 45)
     assert (found["duplicate_rows"], found["short_users"]) == (1, 1)
     assert found["users_with_repeated_target"] == 2
