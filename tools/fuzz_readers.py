@@ -206,6 +206,53 @@ def _read_codes(folder: Path) -> object:
     return external.read(path, ["1", "2"])
 
 
+def _instruction_samples() -> list[Folder]:
+    rows = [
+        {"instruction": "Say hi.", "input": "", "output": "Hi."},
+        {"instruction": "a", "output": "b"},
+    ]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    packed = gzip.compress(lines, mtime=0)
+    return [{"x.json": json.dumps(rows).encode()}, {"x.jsonl": lines}, {"x.jsonl.gz": packed}]
+
+
+def _read_instructions(folder: Path) -> object:
+    from jaxrec.data import read_instructions
+
+    (path,) = folder.iterdir()
+    return read_instructions(path)
+
+
+def _minionerec_samples() -> list[Folder]:
+    rows = b'user_id,history_item_id,item_id\nann,"[1, 2]",3\nann,"[1, 2, 3]",4\nbob,[4],1\n'
+    items = {str(n): {"title": f"Title {n}", "categories": "['a', 'b']"} for n in range(1, 6)}
+    info = b"<a_1><b_2>\tOne\t1\n<a_1><b_3>\tTwo\t2\n"
+    return [
+        {"test.csv": rows, "item.json": json.dumps(items).encode()},
+        {"train.csv": rows, "test.csv": rows, "info.txt": info},
+    ]
+
+
+def _prepared_samples() -> list[Folder]:
+    import tempfile
+
+    from jaxrec.data import Interactions, prepare
+
+    user, item, rating, time = zip(*ROWS, strict=True)
+    items = {"10": {"title": "Heat"}, "9": {"title": "Nine"}}
+    data = Interactions.from_columns(user, item, time, rating, items)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = prepare(data, scratch)
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        return [{str(file.relative_to(path)): file.read_bytes() for file in inside}]
+
+
+def _read_prepared(folder: Path) -> object:
+    from jaxrec.data import describe, read_prepared
+
+    return describe(read_prepared(folder))
+
+
 READERS = [
     Reader(name="csv", samples=_csv_samples, read=_read_table),
     Reader(name="parquet", samples=_parquet_samples, read=_read_table),
@@ -216,6 +263,9 @@ READERS = [
     Reader(name="sequences", samples=_sequence_samples, read=_read_folder),
     Reader(name="recbole", samples=_recbole_samples, read=_read_folder),
     Reader(name="movielens", samples=_movielens_samples, read=_read_folder),
+    Reader(name="minionerec", samples=_minionerec_samples, read=_read_folder),
+    Reader(name="instructions", samples=_instruction_samples, read=_read_instructions),
+    Reader(name="prepared", samples=_prepared_samples, read=_read_prepared),
     Reader(name="codes", samples=_codes_samples, read=_read_codes),
 ]
 

@@ -19,6 +19,7 @@ SHOWN = {
         "load_dataset",
         "load",
         "describe",
+        "check",
         "Interactions",
         "k_core",
         "leave_one_out",

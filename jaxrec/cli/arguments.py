@@ -190,7 +190,7 @@ def override(config: Any, words: Sequence[str], *, prog: str) -> Any:
       >>> override(Config(), ["--train.lr", "0.1"], prog="train").train.lr
       0.1
     """
-    words = ["--data.from-file" if word == "--from-file" else word for word in words]
+    words = [re.sub(r"^--from-file(?=$|=)", "--data.from-file", word) for word in words]
     config = parse(type(config), words, prog=prog, default=config)
     check_types(config)
     return config

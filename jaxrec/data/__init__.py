@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         load_interactions as load_interactions,
         read_interactions as read_interactions,
         training_source as training_source,
+        with_name as with_name,
     )
     from jaxrec.data.description import describe as describe
     from jaxrec.data.download import cache_dir as cache_dir

@@ -7,12 +7,14 @@ from typing import Any
 from jaxrec.core import JaxrecError
 from jaxrec.data.dataset import DataConfig, Dataset, columns_of, prepare_dataset, read_interactions
 from jaxrec.data.description import describe
-from jaxrec.data.interactions import Interactions
-from jaxrec.data.layout import Layout, delimiter_of, find_layout
-from jaxrec.data.loading import DATASETS
+from jaxrec.data.interactions import UNIT_NOTE, Interactions
+from jaxrec.data.layout import Layout
+from jaxrec.data.loading import DATASETS, layout_of
 from jaxrec.data.records import record_names
-from jaxrec.data.tables import Columns, time_column
+from jaxrec.data.tables import FILE_ORDER, Columns
 
+_FILES_SHOWN = 20
+_FEW_ITEMS = 50  # the beams of a config, unless it says otherwise
 _DELIMITERS = {"\t": "tab", " ": "space"}
 
 
@@ -57,9 +59,8 @@ def check(config: DataConfig) -> Check:
       >>> found.facts["delimiter"], found.error is None
       (';', False)
       >>> found = check(DataConfig(name=str(path), time_column="timestamp", min_count=0))
-      >>> found.problems[0].partition(": ")[2]
-      '1 of 1 users have fewer than 3 interactions (user u has 2); drop them with \
---data.short-users drop, or filter with --data.min-count 3 or more'
+      >>> found.problems[0].partition("; ")[2]
+      'drop them with --data.short-users drop, or filter with --data.min-count 3 or more'
     """
     facts: dict[str, Any] = {"name": config.name}
     try:
@@ -68,6 +69,7 @@ def check(config: DataConfig) -> Check:
     except JaxrecError as error:
         return Check(facts=facts, problems=(str(error),), advice=(), error=error)
     facts |= describe(data)
+    facts["times"] = _times(data)
     facts |= {"min_count": config.min_count, "short_users": facts["users_with_fewer_than_3"]}
     try:
         dataset = prepare_dataset(data, config)
@@ -82,9 +84,8 @@ def verdict(data: Interactions, config: DataConfig) -> str:
 
     Example:
       >>> data = Interactions.from_columns(user=["u", "u"], item=["a", "b"])
-      >>> verdict(data, DataConfig(min_count=2))
-      'training with --data.min-count 2: refused: nothing left after 2-core of 'interactions' \
-(2 interactions, 1 users, 2 items); lower k with --data.min-count; 0 is no filter'
+      >>> verdict(data, DataConfig(min_count=2)).partition("; ")[0].split(" of ")[0]
+      'training with --data.min-count 2: refused: nothing left after 2-core'
     """
     start = f"training with --data.min-count {config.min_count}"
     try:
@@ -94,33 +95,38 @@ def verdict(data: Interactions, config: DataConfig) -> str:
     return f"{start}: accepted, {dataset.num_users:,} users and {dataset.num_items:,} items"
 
 
+def _times(data: Interactions) -> str:
+    """Return what the times are: a unit, ISO dates, or the order of the file."""
+    if data.time_unit == "order":
+        return "the order of the file"
+    units = [note.removeprefix(UNIT_NOTE) for note in data.notes if note.startswith(UNIT_NOTE)]
+    return units[0] if units else "seconds"
+
+
 def _layout_facts(config: DataConfig) -> dict[str, Any]:
     """Return format, delimiter and columns of the file; nothing for a data set of a known name."""
     path = Path(config.from_file or config.name).expanduser()
     if not config.from_file and (config.name in DATASETS or not path.exists()):
         return {}
     columns = columns_of(config)
-    layout = find_layout(
-        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
-    )
+    layout = layout_of(path, columns)
     if layout.format == "json":
         layout = dataclasses.replace(layout, names=tuple(record_names(path)))
     facts: dict[str, Any] = {"file": str(path), "format": layout.format}
+    if layout.format == "directory":
+        facts["files"] = [file.name for file in sorted(path.iterdir())[:_FILES_SHOWN]]
     if layout.delimiter:
         facts["delimiter"] = _DELIMITERS.get(layout.delimiter, layout.delimiter)
     if layout.names:
-        facts["columns"] = _roles(path, layout, columns)
+        facts["columns"] = _roles(layout, columns)
     return facts
 
 
-def _roles(path: Path, layout: Layout, columns: Columns) -> dict[str, str]:
+def _roles(layout: Layout, columns: Columns) -> dict[str, str]:
     """Return the role of each column of a file."""
     named = {columns.user: "user", columns.item: "item"}
     if layout.is_table:
-        try:
-            time = time_column(path, layout.names, columns)
-        except JaxrecError:  # a column that looks like times and is not named; read_table says so
-            time = None
+        time = None if columns.time == FILE_ORDER else columns.time
         named |= {name: role for name, role in ((time, "time"), (columns.rating, "rating")) if name}
         return {name: named.get(name, "not read") for name in layout.names}
     fixed = {
@@ -144,10 +150,9 @@ def _training_facts(dataset: Dataset) -> dict[str, Any]:
 def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
     advice = []
     if count := facts["duplicate_rows"]:
-        advice.append(
-            f"{count:,} rows equal another one in user, item, rating and time; "
-            "--data.drop-repeats duplicates drops them"
-        )
+        times = facts["time_unit"] == "s"
+        equal = "another one in user, item, rating and time" if times else "the row before them"
+        advice.append(f"{count:,} rows equal {equal}; --data.drop-repeats duplicates drops them")
     if count := facts["users_with_repeated_target"]:
         advice.append(
             f"{count:,} users have a target that they had before, which a list without seen items "
@@ -155,4 +160,9 @@ def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
         )
     if count := facts["users_with_fewer_than_3"]:
         advice.append(f"{count:,} users have fewer than 3 interactions and cannot be evaluated")
+    if (count := facts.get("training_items", facts["items"])) < _FEW_ITEMS:
+        advice.append(
+            f"{count:,} items are fewer than the {_FEW_ITEMS} beams of most configs; a generative "
+            f"one needs --decode.beams {count}"
+        )
     return tuple(advice)

@@ -48,7 +48,9 @@ def number_ids(raw: Any, what: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     if "" in distinct:
         raise DataError(f"{name}: empty {what} ID in row {keys.index('')}; give every row an ID")
     for row, key in enumerate(raw_keys):
-        if key is None or (isinstance(key, float) and not math.isfinite(key)):
+        # pandas has a missing value of its own, which is written <NA>.
+        missing = key is None or (not isinstance(key, str) and keys[row] in ("<NA>", "NaT"))
+        if missing or (isinstance(key, float) and not math.isfinite(key)):
             raise DataError(f"{name}: {what} ID in row {row} is {key}; give every row an ID")
     for key in distinct:
         if "\0" in key:

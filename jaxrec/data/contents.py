@@ -79,14 +79,7 @@ def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
         DataError: the bytes are not UTF-8 and `latin` is False, or they hold a NUL; the message
             names the line.
     """
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path}: the file is UTF-16; convert it to UTF-8")
-    nul = raw.find(b"\0")
-    if nul >= 0:
-        line = raw.count(b"\n", 0, nul) + 1
-        raise DataError(
-            f"{path}: line {line}: a NUL character; remove it, or convert the file to UTF-8 text"
-        )
+    check_text(raw, path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -97,6 +90,23 @@ def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
             f"{path}: line {line}: byte {raw[error.start]:#04x} is not UTF-8; "
             "convert the file to UTF-8"
         ) from error
+
+
+def check_text(raw: bytes, path: Path) -> None:
+    """Reject bytes that are no text of a table: UTF-16, or binary with a NUL in it.
+
+    Raises:
+        DataError: the message names the line.
+    """
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path}: the file is UTF-16; convert it to UTF-8")
+    nul = raw.find(b"\0")
+    if nul >= 0:
+        line = raw.count(b"\n", 0, nul) + 1
+        raise DataError(
+            f"{path}: line {line}: a NUL character, as in binary files; give a file of text, or "
+            "convert it to UTF-8"
+        )
 
 
 def _raw(path: Path, count: int = -1) -> bytes:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,8 +25,9 @@ class DataConfig:
       from_file: file or directory to read instead of searching for `name`.
       user_column: column of user IDs in a table (text with a delimiter, Parquet, JSON lines).
       item_column: column of item IDs in a table.
-      time_column: column of times in a table: numbers in any unit, or ISO dates. "" rejects a table
-        with a column called time, timestamp or date; "file-order" reads its rows in their order.
+      time_column: column of times in a table: numbers in any unit, or ISO dates. "" reads the order
+        of the file, and rejects a table with a column such as timestamp in another order;
+        "file-order" reads the order of the file in any case.
       rating_column: column of ratings in a table; "" for none.
       item_table: table with item texts; "" for none.
       item_id_column: column of item IDs in the item table.
@@ -116,6 +117,24 @@ class Dataset:
             "split": "leave-one-out: last item test, second last validation",
             "ties": TIE_RULE if self.split.tie == "row" else f"control: {self.split.tie}",
         }
+
+
+def with_name(config: DataConfig, name: str) -> DataConfig:
+    """Return the settings for a known data set: those that describe a file are left out.
+
+    Example:
+      >>> with_name(DataConfig(name="mine", from_file="x.csv", user_column="who"), "ml-1m")
+      DataConfig(name='ml-1m', from_file='', user_column='user', item_column='item', \
+time_column='', rating_column='', item_table='', item_id_column='item', min_count=5, \
+sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', drop_repeats='none')
+    """
+    of_files = (
+        "from_file", "user_column", "item_column", "time_column", "rating_column", "item_table",
+        "item_id_column", "delimiter",
+    )  # fmt: skip
+    default = DataConfig()
+    plain: dict[str, Any] = {field: getattr(default, field) for field in of_files}
+    return dataclasses.replace(config, name=name, **plain)
 
 
 def columns_of(config: DataConfig) -> Columns:

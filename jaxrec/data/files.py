@@ -87,6 +87,11 @@ def listed(names: Iterable[str]) -> str:
     return (", ".join(parts[:_NAMES_SHOWN]) + more) or "none"
 
 
+def usual(names: Iterable[str]) -> list[str]:
+    """Return the names that a hint can show: printable and short ones, a thousand at most."""
+    return [name for name in names if len(name) <= 60 and name.isprintable()][:1000]
+
+
 def check_names(path: Path, names: Sequence[str], wanted: Iterable[str], where: str = "") -> None:
     """Reject a table that lacks a wanted column, or has it twice.
 
@@ -103,7 +108,7 @@ def check_names(path: Path, names: Sequence[str], wanted: Iterable[str], where: 
     for name in wanted:
         if not counts[name]:
             raise DataError(
-                f"{path}: {where}no column {shown(name)}{nearest(name, map(str, names))}; columns: "
+                f"{path}: {where}no column {shown(name)}{nearest(name, usual(names))}; columns: "
                 f"{listed(names)}; correct the header or the column mapping"
             )
         if counts[name] > 1:

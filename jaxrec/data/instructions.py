@@ -6,7 +6,6 @@ would move the boundary between them.
 """
 
 import dataclasses
-import gzip
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import files
 
 if TYPE_CHECKING:
     import grain
@@ -77,13 +77,13 @@ def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
       [Instruction(instruction='Say hi.', input='', output='Hi.')]
     """
     path = Path(path)
+    text = files.decode(files.read_bytes(path), path)
+    # Not `splitlines`: JSON may have a line separator of Unicode inside a text.
+    lines = [line for line in text.split("\n") if line.strip()]
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-        lines = [line for line in text.splitlines() if line.strip()]
         whole = text.lstrip().startswith("[")
         rows = json.loads(text) if whole else [json.loads(line) for line in lines]
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits
         raise DataError(
             f"{path} cannot be read as instructions ({error}); give a JSON list, or JSON lines, of "
             f"records with {', '.join(_FIELDS)}"
@@ -103,7 +103,8 @@ def _record(path: Path, number: int, row: Any) -> Instruction:
     for name in _FIELDS:
         if not isinstance(row.get(name), str):
             raise DataError(
-                f"{path}: field {name!r} of record {number} must be a text, got {row.get(name)!r}"
+                f"{path}: field {name!r} of record {number} must be a text, got "
+                f"{files.shown(row.get(name))}"
             )
     return Instruction(*(row[name] for name in _FIELDS))
 

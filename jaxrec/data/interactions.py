@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -19,6 +20,7 @@ from jaxrec.core import DataError, nearest
 from jaxrec.data.columns import as_order, cast_ratings, check_matches, number_ids
 from jaxrec.data.times import Times, to_times
 
+UNIT_NOTE = "times are "  # before the unit, if it is not seconds
 SEPARATOR = " | "  # between the values of a field that is a list: genres, categories
 
 
@@ -222,10 +224,14 @@ class Interactions:
     def with_item_texts(self, table: ItemTable) -> "Interactions":
         """Return the same rows with the texts of an item table in place of those of the items.
 
+        Warns if more than half of the items have no row in the table.
+
         Raises:
             DataError: fewer than a tenth of the items have a row in the table.
         """
         fields, notes = _fields(table, self.items.ids, "item", self.name)
+        if notes and 2 * np.isin(self.items.ids, table.ids).sum() < self.num_items:
+            warnings.warn(f"{self.name}: {notes[0]} in the item table", stacklevel=2)
         items = ItemTable(self.items.ids, fields)
         return dataclasses.replace(self, items=items, notes=(*self.notes, *notes))
 
@@ -282,7 +288,7 @@ class Interactions:
             raise DataError(f"{name}: no interactions; give at least one row")
         item_fields, item_notes = _fields(items, item_ids, "item", name)
         user_fields, user_notes = _fields(users, user_ids, "user", name)
-        unit = (f"times are {times.unit}",) if times.unit != "seconds" else ()
+        unit = (f"{UNIT_NOTE}{times.unit}",) if times.unit != "seconds" else ()
         row = times.ranks()
         # The last key of lexsort is the primary one.
         order = np.lexsort((row, columns["time"], columns["user"]))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from jaxrec.core import DataError, check_file, nearest
 from jaxrec.data import files
-from jaxrec.data.contents import read_head
+from jaxrec.data.contents import check_text, read_head
 
 Format = Literal[
     "directory", "zip", "parquet", "json", "amazon", "recbole", "minionerec", "table", "sequences",
@@ -34,6 +34,10 @@ _LIKELY = {
     "item": {"item", "itemid", "iid", "items", "product", "productid", "asin", "sku", "movieid",
              "bookid", "songid", "trackid", "articleid", "isbn", "what"},
 }  # fmt: skip
+ENDINGS = (
+    ".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".data", ".json", ".jsonl", ".ndjson",
+    ".parquet", ".pq", ".inter", ".zip",
+)  # fmt: skip
 _LINES = 20  # lines that decide on the delimiter
 _KNOWN = ".csv, .tsv, .parquet, .jsonl, .json, .inter, .txt, .zip (also .gz), u.data, ratings.dat"
 
@@ -110,6 +114,7 @@ def find_layout(path: Path, *, delimiter: str = "", wanted: Sequence[str] = ()) 
         return Layout(format="movielens-100k", delimiter="\t")
     if name == "ratings.dat":
         return Layout(format="double-colon", delimiter="::")
+    check_text(head, path)
     lines = _first_lines(head)
     if not lines:
         raise DataError(f"{path}: empty file; expected a header line and rows")
@@ -126,7 +131,7 @@ def find_layout(path: Path, *, delimiter: str = "", wanted: Sequence[str] = ()) 
         return Layout(format="double-colon", delimiter="::")
     if ending == ".txt" and not delimiter and not (found and set(wanted) <= set(names)):
         return Layout(format="sequences", delimiter=" ")
-    if ending not in (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".psv") and not found:
+    if ending not in ENDINGS and not found:
         raise DataError(
             f"{path}: unknown format of {path.name!r}; known endings: {_KNOWN}; a table of text "
             "needs a header and a delimiter, which --data.delimiter can name"
@@ -178,6 +183,11 @@ def _find_delimiter(
         score = (len(set(wanted) & set(names)), even)
         if best is None or score > best[0]:
             best = score, delimiter, names
+    if not given and wanted and (best is None or not best[0][0]):
+        # Spaces separate many things, so they count only where they separate the named columns.
+        names = tuple(lines[0].split())
+        if set(wanted) <= set(names):
+            return " ", names
     return best[1:] if best else ("", tuple(lines[:1]))
 
 
@@ -207,7 +217,9 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     if not missing:
         return
     role = ("user", "item")[list(wanted).index(missing[0])]
-    likely = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]]
+    likely = [
+        name for name in files.usual(names) if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]
+    ]
     option = f"--data.{role}-column {likely[0] if len(likely) == 1 else 'NAME'}"
     if names and all(name.replace(".", "", 1).isdigit() for name in names):
         raise DataError(
@@ -215,6 +227,6 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
             "of the columns"
         )
     raise DataError(
-        f"{path}: no column {missing[0]!r}{nearest(missing[0], names)}; columns: "
+        f"{path}: no column {missing[0]!r}{nearest(missing[0], files.usual(names))}; columns: "
         f"{files.listed(names)}; name the right one with {option}"
     )

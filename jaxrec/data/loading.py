@@ -17,7 +17,7 @@ from jaxrec.data import added, download, files
 from jaxrec.data.amazon import find_amazon, read_amazon
 from jaxrec.data.columns import check_spellings
 from jaxrec.data.interactions import Interactions
-from jaxrec.data.layout import Layout, delimiter_of, find_layout
+from jaxrec.data.layout import ENDINGS, Format, Layout, delimiter_of, find_layout
 from jaxrec.data.minionerec import find_minionerec, read_minionerec
 from jaxrec.data.movies import read_double_colon, read_movielens_100k, read_movielens_csv
 from jaxrec.data.recbole import read_recbole
@@ -243,17 +243,28 @@ def read(
         raise DataError(f"{path}: {error.strerror or error}; check the path") from error
     if not exists:
         raise DataError(f"{path}: no such file or directory; check the path")
-    layout = find_layout(
-        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
-    )
-    if layout.format in ("amazon", "movielens-csv", "minionerec") and columns.given():
-        layout = Layout(format="json" if layout.format == "amazon" else "table")
+    layout = layout_of(path, columns)
     data = _read_as(layout, path, columns, name)
     if columns.item_table and not layout.is_table:
         data = data.with_item_texts(read_item_table(columns))
     check_spellings(data.user_ids.tolist(), "user", data.name)
     check_spellings(data.items.ids.tolist(), "item", data.name)
     return data
+
+
+def layout_of(path: Path, columns: Columns) -> Layout:
+    """Return how `read` reads a path: named columns turn a known table into the user's own.
+
+    Raises:
+        DataError: the path is no regular file or directory, or nothing says what it is.
+    """
+    layout = find_layout(
+        path, delimiter=delimiter_of(columns.delimiter), wanted=(columns.user, columns.item)
+    )
+    if layout.format in ("amazon", "movielens-csv", "minionerec") and columns.given():
+        form: Format = "json" if layout.format == "amazon" else "table"
+        return dataclasses.replace(layout, format=form)
+    return layout
 
 
 def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> Interactions:
@@ -280,39 +291,51 @@ def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> 
             f"{path}: this looks like the ratings of MovieLens; call the file ratings.dat, or add "
             "a header line and name the columns"
         )
-    return _read_directory(path.parent, name or path.resolve().parent.name, columns)
+    name = name or path.resolve().parent.name
+    if layout.format == "movielens-100k":
+        return read_movielens_100k(path.parent, name)
+    if layout.format == "movielens-csv":
+        return read_movielens_csv(path.parent, name)
+    return read_double_colon(path.parent, name)
 
 
 def _read_directory(path: Path, name: str, columns: Columns) -> Interactions:
-    if sole := _sole_recbole(path):
-        return read_recbole(sole, name, columns)
-    columns.only_for_tables(path, Layout(format="directory"))
-    if files.find(path, "u.data"):
-        return read_movielens_100k(path, name)
-    if files.find(path, "ratings.csv"):
-        return read_movielens_csv(path, name)
-    if files.find(path, "ratings.dat", "sequences.txt"):
-        return read_double_colon(path, name)
-    if sequences := files.find(path, "sequential_data.txt"):
-        return read_sequences(sequences, _items_beside(path), name)
-    if parts := find_minionerec(path):
-        return read_minionerec(parts, path, name)
+    reader = _reader_of(path, name)
+    if reader is not None:
+        columns.only_for_tables(path, Layout(format="directory"))
+        return reader()
+    if any(path.glob("*.inter")) or any(path.glob("*.inter.gz")):
+        return read_recbole(path, name, columns)
+    inside = sorted(p for p in path.iterdir() if not p.name.startswith((".", "__")))
+    endings = {Path(p.name.removesuffix(".gz")).suffix.lower() for p in inside}
+    # An archive in an archive is not opened: it could hold itself.
+    is_one = len(inside) == 1 and inside[0].is_file() and endings <= set(ENDINGS)
+    if is_one and find_layout(inside[0]).format != "zip":
+        return read(inside[0], columns=columns, name=name)
     if any(path.glob("*.json*")):
+        columns.only_for_tables(path, Layout(format="directory"))
         reviews, metadata = find_amazon(path)
         return read_amazon(reviews, metadata, name)
-    inside = files.listed(sorted(p.name for p in path.iterdir())[:8])
     raise DataError(
-        f"{path}: this directory has no known data set (it holds {inside}); expected u.data, "
-        "ratings.csv, ratings.dat, sequences.txt, sequential_data.txt, *.inter or *.json(l); give "
-        "the path of a table itself"
+        f"{path}: this directory has no known data set (it holds "
+        f"{files.listed(p.name for p in inside[:8])}); expected u.data, ratings.csv, ratings.dat, "
+        "sequences.txt, sequential_data.txt, *.inter or *.json(l); give the path of a table itself"
     )
 
 
-def _sole_recbole(path: Path) -> Path | None:
-    """Return a directory that holds RecBole files and no older format, or None."""
-    if files.find(path, "u.data", "ratings.csv", "ratings.dat", "sequences.txt"):
-        return None
-    return path if any(path.glob("*.inter")) or any(path.glob("*.inter.gz")) else None
+def _reader_of(path: Path, name: str) -> Callable[[], Interactions] | None:
+    """Return how a directory with files of a known name is read, or None."""
+    if files.find(path, "u.data"):
+        return lambda: read_movielens_100k(path, name)
+    if files.find(path, "ratings.csv"):
+        return lambda: read_movielens_csv(path, name)
+    if files.find(path, "ratings.dat", "sequences.txt"):
+        return lambda: read_double_colon(path, name)
+    if sequences := files.find(path, "sequential_data.txt"):
+        return lambda: read_sequences(sequences, _items_beside(path), name)
+    if parts := find_minionerec(path):
+        return lambda: read_minionerec(parts, path, name)
+    return None
 
 
 def _items_beside(directory: Path) -> Path | None:

@@ -79,7 +79,7 @@ def _check_sizes(path: Path, size: int, metadata: Any) -> None:
     if unpacked > limit or max(rows, metadata.num_rows) > _MOST_ROWS * size:
         raise DataError(
             f"{path}: a file of {show_bytes(size)} states {metadata.num_rows:,} rows and "
-            f"{show_bytes(unpacked)} of values, more than {show_bytes(limit)}; write it again"
+            f"{show_bytes(unpacked)} of values, more than its size allows; write it again"
         )
 
 

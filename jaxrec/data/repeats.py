@@ -1,7 +1,8 @@
 """Duplicate rows and repeated items: a user's interactions that say nothing new, or come back.
 
-A duplicate row equals another one in user, item, rating and time. A repeat is an interaction with
-an item that its user already had; a list that leaves out seen items can never hit it as a target.
+A duplicate row equals another one in user, item, rating and time (in whole seconds). A repeat is an
+interaction with an item that its user already had; a list that leaves out seen items can never hit
+it as a target.
 """
 
 from typing import Literal

@@ -34,6 +34,9 @@ def read_sequence_columns(path: Path) -> dict[str, np.ndarray]:
             bad.add(number, f"user {files.shown(fields[0])} has no items")
         if fields[0] in seen:
             bad.add(number, f"user {files.shown(fields[0])} is already on line {seen[fields[0]]}")
+        for field in fields:
+            if field in files.MISSING:
+                bad.add(number, f"{files.shown(field)} stands for a missing value")
         seen.setdefault(fields[0], number)
         users.append(fields[0])
         items.extend(fields[1:])

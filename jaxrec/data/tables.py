@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,8 @@ class Columns:
         user: column of user IDs.
         item: column of item IDs.
         time: column of times: numbers since 1970 in any unit, or dates. None reads the order of the
-            file, and rejects a table that has a column of times. "file-order" reads the order of
-            the file in any case.
+            file, and rejects a table with a column of times in another order. "file-order" reads
+            the order of the file in any case.
         rating: column of ratings; None for no ratings.
         delimiter: separator of fields in a text file; "" finds it.
         item_table: file with item texts, a table in any form; None for no texts.
@@ -107,7 +107,11 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
     if layout.format == "json":
         layout = dataclasses.replace(layout, names=tuple(record_names(path)))
     unnamed(path, layout.names, (columns.user, columns.item))
-    time = time_column(path, layout.names, columns)
+    time, unread = columns.time, None
+    if time == FILE_ORDER:
+        time = None
+    elif time is None:
+        unread = unread_times(layout.names, columns)
     kinds: dict[str, files.Kind] = {columns.user: "id", columns.item: "id"}
     if columns.user == columns.item:
         raise ConfigError(f"{path}: users and items are both read from column {columns.user!r}")
@@ -117,18 +121,22 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
         kinds[time] = "moment"
     if len(kinds) < 2 + bool(columns.rating) + bool(time):
         raise ConfigError(f"{path}: one column has two roles in {columns.given()}; name each once")
+    if unread:
+        kinds[unread] = "text"
     table = _read(path, layout, kinds)
+    if unread:
+        _check_order(path, table[columns.user], table[unread], unread)
     _check_histories(path, table[columns.user], table[columns.item], columns.item)
-    return Interactions.from_columns(
+    data = Interactions.from_columns(
         table[columns.user],
         table[columns.item],
         time=to_times(table[time], time, path) if time else None,
         rating=table[columns.rating] if columns.rating else None,
-        items=read_item_table(columns) if columns.item_table else None,
         name=name or path.name.split(".")[0],
         source=str(path),
         time_unit="s" if time else "order",
     )
+    return data.with_item_texts(read_item_table(columns)) if columns.item_table else data
 
 
 def table_layout(path: Path, delimiter: str, wanted: tuple[str, ...]) -> Layout:
@@ -147,25 +155,33 @@ def table_layout(path: Path, delimiter: str, wanted: tuple[str, ...]) -> Layout:
     return Layout(format="table", delimiter=separator, names=names)
 
 
-def time_column(path: Path, names: tuple[str, ...], columns: Columns) -> str | None:
-    """Return the column of times to read, or None for the order of the file.
+def unread_times(names: Sequence[str], columns: Columns) -> str | None:
+    """Return a column that looks like times and that has no role, or None."""
+    taken = (columns.user, columns.item, columns.rating)
+    return next((name for name in names if name not in taken and is_time_name(name)), None)
+
+
+def _check_order(path: Path, user: np.ndarray, texts: np.ndarray, name: str) -> None:
+    """Reject rows that are not in the order of a column of times that is not read.
 
     Raises:
-        DataError: no column was named, but the table has one: its order would be ignored.
+        DataError: the order of the file is another one, or the column holds no times.
     """
-    if columns.time == FILE_ORDER:
-        return None
-    if columns.time:
-        return columns.time
-    taken = (columns.user, columns.item, columns.rating)
-    for name in names:
-        if name not in taken and is_time_name(name):
-            raise DataError(
-                f"{path}: column {name!r} looks like times, but no column of times is named; add "
-                f"--data.time-column {name}, or --data.time-column {FILE_ORDER} if the rows are in "
-                "time order"
-            )
-    return None
+    try:
+        key = to_times(texts, name, path).key
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+    else:
+        _, number = np.unique(user, return_inverse=True)
+        order = np.argsort(number, kind="stable")  # each user's rows as in the file
+        later = np.diff(key[order]) >= 0
+        if (later | (np.diff(number[order]) != 0)).all():
+            return
+        reason = "the rows are not in its order"
+    raise DataError(
+        f"{path}: column {name!r} looks like times, and no column of times is named: {reason}; add "
+        f"--data.time-column {name}, or --data.time-column {FILE_ORDER} to ignore it"
+    )
 
 
 def read_item_table(columns: Columns) -> ItemTable:
@@ -227,6 +243,6 @@ def _check_histories(path: Path, user: np.ndarray, item: np.ndarray, name: str) 
     several = sum(_SEVERAL.fullmatch(cell) is not None for cell in item.tolist())
     if 2 * several > len(item):
         raise DataError(
-            f"{path}: column {name!r} holds histories such as {files.shown(item[0])}; write one "
-            "row for each interaction, or one line 'user item1 item2' a user in a .txt file"
+            f"{path}: column {name!r} holds histories such as {files.shown(str(item[0]))}; write "
+            "one row for each interaction, or one line 'user item1 item2' a user in a .txt file"
         )

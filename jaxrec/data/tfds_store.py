@@ -135,11 +135,12 @@ def read_prepared(path: str | os.PathLike[str]) -> Interactions:
             time_unit=meta["time_unit"],
             user_fields=_fields(users, meta["user_fields"]),
         )
+        same = data.fingerprint() == meta["fingerprint"]
     except DataError:
         raise
     except Exception as error:  # TFDS and array_record raise many types for damaged files
         raise _damaged(path, error) from error
-    if data.fingerprint() != meta["fingerprint"]:
+    if not same:
         raise _damaged(path, "the contents do not match their fingerprint")
     return data
 

@@ -210,8 +210,8 @@ def _codes(cells: list[Any], letters: list[str], where: str) -> list[int]:
         digits = match[2] or match[3]
         if len(digits) > _DIGITS or int(digits) >= MAX_SIZE:
             raise DataError(
-                f"{where}: code {cell!r:.40} at level {level}, but codes must lie below "
-                f"{MAX_SIZE:,}, because each needs a row of the model's table; number the codes of "
+                f"{where}: code {files.shown(str(cell))} at level {level} is not below "
+                f"{MAX_SIZE:,}; each code needs a row of the model's table, so number the codes of "
                 "each level from 0 without gaps (a hash or a product number is no code)"
             )
         codes.append(int(digits))

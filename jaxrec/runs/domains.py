@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxrec.core import DataError
-from jaxrec.data import DataConfig, Dataset, load_dataset
+from jaxrec.data import DataConfig, Dataset, load_dataset, with_name
 from jaxrec.eval import average
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import RankConfig
@@ -119,9 +119,7 @@ def load_domains(
     """
     if vectors is None:
         item_text.encoder_of(text_encoder, "text_encoder")  # named before any work if it is bad
-    configs = [
-        dataclasses.replace(target, name=name, from_file="", item_table="") for name in sources
-    ]
+    configs = [with_name(target, name) for name in sources]
     parts = [load_dataset(config) for config in (*configs, target)]
     texts: list[str] = []
     name = ""

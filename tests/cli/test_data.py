@@ -1,0 +1,147 @@
+"""`jaxrec data check`, `add` and `describe` on files of a new user."""
+
+import csv
+import json
+import os
+
+import pytest
+
+from jaxrec.cli.arguments import override
+from jaxrec.cli.main import main
+from jaxrec.data import DataConfig, load_dataset, load_interactions
+from jaxrec.systems.generative import Config
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Keep what is added below the test's directory."""
+    monkeypatch.setenv("JAXREC_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def write_log(path, users=6, delimiter=",", scale=1, extra=()):
+    """Six users with the same seven items; `extra` rows follow."""
+    rows = [(f"u{u}", f"i{i}", 1700000000 * scale + i) for u in range(users) for i in range(7)]
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([("user", "item", "ts"), *rows, *extra])
+    return path
+
+
+def last_json(text):
+    return json.loads(text.strip().splitlines()[-1])
+
+
+def run(capsys, *words):
+    """Return the exit code of a command, its output and its errors."""
+    code = main([str(word) for word in words])
+    return code, *capsys.readouterr()
+
+
+def test_check_says_what_a_file_is(cache, capsys):
+    extra = [
+        ("u0", "i6", 1700000000006),
+        ("u1", "i0", 1700000002000),
+        ("short", "i1", 1700000000001),
+    ]
+    path = write_log(cache / "log.csv", delimiter=";", scale=1000, extra=extra)
+    code, text, error = run(capsys, "data", "check", path, "--data.time-column", "ts")
+    assert (code, error) == (0, "")
+    found = last_json(text)
+    assert found["accepted"] and found["problems"] == []
+    assert (found["format"], found["delimiter"]) == ("table", ";")
+    assert found["columns"] == {"user": "user", "item": "item", "ts": "time"}
+    assert found["notes"] == ["times are milliseconds"] and found["times"] == "milliseconds"
+    assert (found["users"], found["items"], found["interactions"]) == (7, 7, 45)
+    assert (found["duplicate_rows"], found["short_users"]) == (1, 1)
+    assert found["users_with_repeated_target"] == 2
+    assert (found["training_users"], found["training_items"]) == (6, 7)
+    for part in ("format: table", "delimiter: ;", "ts (time)", "--data.drop-repeats duplicates"):
+        assert part in text
+    # The same without the filter: the short user is in the way, and the fix is named.
+    words = ("data", "check", path, "--data.time-column", "ts", "--data.min-count", 0)
+    code, text, error = run(capsys, *words)
+    assert code == 3 and "--data.short-users drop" in error and not last_json(text)["accepted"]
+    assert run(capsys, *words, "--data.short-users", "drop")[0] == 0
+
+
+FAULTS = {
+    "no columns": ("user_id,movie\nu,1\n", "--data.user-column user_id"),
+    "times": ("user,item,timestamp\nu,1,5\nu,2,4\n", "--data.time-column timestamp"),
+    "few": ("user,item\nu,1\nu,2\n", "--data.min-count"),
+    "empty": ("", "empty file"),
+    "ids": ("user,item\nu,nan\n", "stands for a missing value"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_check_accepts_exactly_what_training_reads(cache, capsys, name):
+    text, fix = FAULTS[name]
+    (cache / "x.csv").write_text(text)
+    code, out, error = run(capsys, "data", "check", cache / "x.csv")
+    found = last_json(out)
+    assert code == 3 and not found["accepted"] and fix in error and fix in found["problems"][0]
+    with pytest.raises(Exception, match=fix):
+        load_dataset(DataConfig(name=str(cache / "x.csv")))
+
+
+@pytest.mark.parametrize("count", [0, 3, 5, 7, 8])
+def test_check_and_describe_foresee_the_filter(cache, capsys, count):
+    path = write_log(cache / "log.csv", extra=[("short", "i1", 1700000000)])
+    words = ("--time-column", "ts", "--min-count", count)
+    code, text, _ = run(capsys, "data", "check", path, *words)
+    try:
+        load_dataset(DataConfig(name=str(path), time_column="ts", min_count=count))
+        expected = 0
+    except ValueError:
+        expected = 3
+    assert code == expected and last_json(text)["accepted"] == (expected == 0)
+    code, text, error = run(capsys, "data", "describe", path, *words)
+    if count >= 7:  # the filter leaves nothing to describe
+        assert code == 3 and "nothing left after" in error
+    else:
+        state = "accepted" if expected == 0 else "refused"
+        assert f"--data.min-count {count}: {state}" in text
+        assert "--data.min-count 5: accepted" in text
+
+
+def test_an_added_data_set_is_known_by_its_name(cache, capsys):
+    path = write_log(cache / "log.csv")
+    code, text, _ = run(capsys, "data", "add", "toys", "--from-file", path, "--time-column", "ts")
+    assert code == 0 and text.splitlines()[-1] == "next: jaxrec train quickstart --data.name toys"
+    path.unlink()
+    data = load_interactions(DataConfig(name="toys"))
+    assert (data.name, data.num_users, data.num_items, len(data)) == ("toys", 6, 7, 42)
+    assert "toys" in run(capsys, "data", "list")[1]
+    assert run(capsys, "data", "describe", "toys")[0] == 0
+    code, _, error = run(capsys, "data", "describe", "toy")
+    assert code == 3 and "did you mean 'toys'" in error
+    code, _, error = run(capsys, "data", "describe", "toys", "--data.user-column", "who")
+    assert code == 2 and "was added with its columns" in error
+    # The same name for other data: the name means the newest.
+    write_log(path, users=8)
+    assert run(capsys, "data", "add", "toys", "--from-file", path, "--time-column", "ts")[0] == 0
+    assert load_interactions(DataConfig(name="toys")).num_users == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("a/b", "--from-file", "x.csv"), "is no name for a data set"),
+        (("ml-100k", "--from-file", "x.csv"), "choose another name"),
+        (("toys",), "needs a file to read: jaxrec data add NAME --from-file PATH"),
+    ],
+)
+def test_names_that_cannot_be_added(cache, capsys, words, message):
+    code, _, error = run(capsys, "data", "add", *words)
+    assert code == 2 and message in error
+
+
+def test_a_pipe_ends_at_once(cache, capsys):
+    os.mkfifo(cache / "x.csv")
+    code, text, error = run(capsys, "data", "check", cache / "x.csv")
+    assert code == 3 and "this is a pipe" in error and not last_json(text)["accepted"]
+
+
+@pytest.mark.parametrize("words", [["--from-file", "x.csv"], ["--from-file=x.csv"]])
+def test_the_file_is_named_in_both_spellings(words):
+    assert override(Config(), words, prog="train").data.from_file == "x.csv"
