@@ -9,7 +9,7 @@ from jaxrec.core import DataError, mismatch, quoted, read_json
 from jaxrec.data import DATASETS
 from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
 from jaxrec.ids import opened
-from jaxrec.runs.directory import load_codes
+from jaxrec.runs.directory import Environment, TrainFacts, load_codes
 from jaxrec.train import read_metrics
 
 
@@ -61,10 +61,10 @@ def read_parts(
         run=str(directory),
         config=settings,
         system=facts,
-        env=_read(directory / "env.json") or {},
+        env=_read(directory / "env.json", Environment) or {},
         report=report,
         metrics=read_metrics(directory / "metrics.jsonl"),
-        train=_read(directory / "train.json"),
+        train=_read(directory / "train.json", TrainFacts),
         codes=codes.codes if codes else None,
         ids=codes.metadata | {"scheme": codes.scheme, "sizes": codes.sizes} if codes else {},
         about=known.about if known else "",
@@ -72,5 +72,5 @@ def read_parts(
     )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return read_json(path, dict[str, Any]) if path.exists() else None
+def _read(path: Path, expected: Any = dict[str, Any]) -> dict[str, Any] | None:
+    return read_json(path, expected) if path.exists() else None
