@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
+        check_name as check_name,
         check_regular as check_regular,
         read_json as read_json,
         to_json as to_json,

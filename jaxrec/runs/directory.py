@@ -19,6 +19,7 @@ from jaxrec import __version__
 from jaxrec.core import (
     ConfigError,
     DataError,
+    check_name,
     flatten,
     from_dict,
     quoted,
@@ -110,8 +111,10 @@ def create_run(
       directory: where the run will be.
 
     Raises:
+      ConfigError: the directory's name is not UTF-8.
       ResourceError: it cannot be written.
     """
+    check_name(directory)
     if codes is not None:
         assert isinstance(dataset, Dataset)
         codes.save(directory / "ids")
