@@ -122,7 +122,7 @@ def describe_config(path: Path) -> tuple[str, list[str]]:
       >>> commands
       ['train', 'sweep']
     """
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_bytes())
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     commands = {"train": "get_config", "sweep": "get_sweep"}
     about = (ast.get_docstring(tree) or "").split("\n")[0]

@@ -41,6 +41,6 @@ def run(arguments: list[str]) -> None:
         )
     if target.exists():
         raise ConfigError(f"{target} exists already; give another name, or remove it first")
-    write_text(target, source.read_text())
+    write_text(target, source.read_text(encoding="utf-8"))
     print(f"copied {source} to {target}")
     print(f"next: edit it, then jaxrec {describe_config(target)[1][0]} {quoted(target)}")

@@ -71,7 +71,7 @@ def replace_section(path: Path, text: str | None) -> None:
       'new'
     """
     try:
-        document = path.read_text()
+        document = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from error
     before, begin, rest = document.partition(BEGIN)
