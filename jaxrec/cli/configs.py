@@ -183,6 +183,6 @@ def copied(path: Path, name: str, target: Path) -> str:
 
 def _parse(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}; mend the file") from error

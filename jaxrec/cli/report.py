@@ -8,7 +8,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import printable, quoted, write_text
+from jaxrec.core import DataError, JaxrecError, printable, quoted, write_text
 from jaxrec.eval import RunParts, model_card, render
 from jaxrec.runs import offered
 
@@ -29,8 +29,9 @@ def run(arguments: list[str]) -> None:
     directory = parse(Arguments, arguments, prog="jaxrec report").run
     parts = read_parts(directory)
     page, card = directory / "report.html", directory / "README.md"
-    write_text(page, render(parts))
-    write_text(card, model_card(parts))
+    shown, described = pages(parts, directory)
+    write_text(page, shown)
+    write_text(card, described)
     print(f"wrote {printable(str(page))} and {printable(str(card))}")
     if not parts.metrics or parts.train is None:
         print(f"next: jaxrec train CONFIG --run-dir {quoted(directory)}")
@@ -38,6 +39,32 @@ def run(arguments: list[str]) -> None:
         print(f"next: jaxrec eval {quoted(directory)}")
     else:
         print(f"next: open {quoted(page)}")
+
+
+def pages(parts: RunParts, directory: Path) -> tuple[str, str]:
+    """Return the page and the model card.
+
+    Raises:
+      DataError: a file of the run holds a value that cannot be shown.
+    """
+    try:
+        return render(parts), model_card(parts)
+    except JaxrecError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise _damaged(directory, error) from error
+    except Exception as error:
+        # Jinja's own class for a key that is not there; it takes a second to import.
+        if type(error).__module__.partition(".")[0] != "jinja2":
+            raise
+        raise _damaged(directory, error) from error
+
+
+def _damaged(directory: Path, error: Exception) -> DataError:
+    return DataError(
+        f"eval.json, env.json or train.json of {directory} holds a value that cannot be shown "
+        f"({type(error).__name__}: {error}); write them again: jaxrec eval {quoted(directory)}"
+    )
 
 
 def read_parts(directory: Path) -> RunParts:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
         check_file as check_file,
+        check_name as check_name,
         read_json as read_json,
         to_json as to_json,
         to_json_rows as to_json_rows,

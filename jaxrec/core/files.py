@@ -8,8 +8,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core.errors import DataError, ResourceError
+from jaxrec.core.errors import ConfigError, DataError, ResourceError
 from jaxrec.core.hints import mismatch
+from jaxrec.core.text import printable
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -84,6 +85,26 @@ def check_file(path: Path, *, missing: bool = False) -> None:
         kinds = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
         kind = kinds.get(stat.S_IFMT(mode), "device")
         raise DataError(f"{path}: this is a {kind}; give a regular file")
+
+
+def check_name(directory: Path) -> None:
+    r"""Reject a directory whose name no library below can be told: bytes that are not UTF-8.
+
+    Raises:
+      ConfigError: a part of the path has such a name.
+
+    Example:
+      >>> check_name(Path("runs/caf\udce9"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.ConfigError: the name of ... is not UTF-8, ...; rename the directory
+    """
+    try:
+        str(directory.absolute()).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"the name of {printable(str(directory))} is not UTF-8, so checkpoints can neither be "
+            "written nor read there; rename the directory"
+        ) from None
 
 
 def read_json(

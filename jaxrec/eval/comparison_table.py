@@ -91,7 +91,7 @@ def replace_section(path: Path, text: str | None) -> None:
       'new'
     """
     try:
-        document = path.read_text()
+        document = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise DataError(

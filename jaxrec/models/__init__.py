@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jaxrec.models.opened import (
         Opened as Opened,
         add_ids as add_ids,
+        check_tokenizer as check_tokenizer,
         open_model as open_model,
         tokenizer_beside as tokenizer_beside,
     )

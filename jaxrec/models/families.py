@@ -69,9 +69,9 @@ def _kind(family: str, architectures: list[str]) -> Kind:
             f"{', '.join(known.values())}"
         )
     if architectures[0] not in known:
+        shown = printable(str(architectures[0])[:60])
         raise ConfigError(
-            f"architecture {printable(str(architectures[0])[:60])} is not supported; supported for "
-            f"{family}: {', '.join(known)}"
+            f"architecture {shown} is not supported; supported for {family}: {', '.join(known)}"
         )
     return known[architectures[0]]
 

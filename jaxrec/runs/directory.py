@@ -19,6 +19,7 @@ from jaxrec import __version__
 from jaxrec.core import (
     ConfigError,
     DataError,
+    check_name,
     flatten,
     from_dict,
     nearest,
@@ -48,11 +49,13 @@ class _Data(TypedDict):
     fingerprint: str
 
 
-class _Begun(TypedDict):
-    """What `check_run` reads of a run's `env.json`."""
+class Environment(TypedDict):
+    """What is read of a run's `env.json`."""
 
     data: _Data
     files: NotRequired[dict[str, str]]
+    packages: NotRequired[dict[str, str]]
+    devices: NotRequired[list[str]]
 
 
 class _Settings(TypedDict):
@@ -65,6 +68,8 @@ class TrainFacts(TypedDict):
     """What other commands read of a run's `train.json`."""
 
     seconds: float
+    best_step: NotRequired[int]
+    steps: NotRequired[int]
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -108,8 +113,10 @@ def create_run(
       directory: where the run will be.
 
     Raises:
+      ConfigError: the directory's name is not UTF-8.
       ResourceError: it cannot be written.
     """
+    check_name(directory)
     if codes is not None:
         assert isinstance(dataset, Dataset)
         codes.save(directory / "ids")
@@ -174,7 +181,7 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             f"{directory} holds a run with other settings ({'; '.join(changed[:3])}); "
             "give the same settings to resume it, or another --run-dir"
         )
-    begun = read_json(directory / "env.json", _Begun)
+    begun = read_json(directory / "env.json", Environment)
     then = begun["data"]["fingerprint"]
     now = str(dataset.describe()["fingerprint"])
     if then != now:
@@ -209,7 +216,7 @@ def run_identity(directory: Path) -> dict[str, str]:
     """
     if not is_run(directory):
         return {}
-    begun = read_json(directory / "env.json", _Begun)
+    begun = read_json(directory / "env.json", Environment)
     settings = read_json(directory / "config.json", dict[str, Any])
     shape = {name: settings[name] for name in _SHAPE if name in settings}
     return {

@@ -9,12 +9,9 @@ from jaxrec.core import DataError, mismatch, quoted, read_json
 from jaxrec.data import DATASETS
 from jaxrec.eval import REPORT_KEYS, RunParts, SystemFacts
 from jaxrec.ids import opened
-from jaxrec.runs.directory import load_codes
+from jaxrec.runs.directory import Environment, TrainFacts, load_codes
 from jaxrec.runs.table import MODEL
 from jaxrec.train import read_metrics
-
-# Figures of `train.json` that a page shows.
-_TRAIN = ("steps", "seconds", "compiles_after_warmup")
 
 
 class _Measurement(TypedDict):
@@ -57,16 +54,6 @@ def read_parts(
                 f"{directory / 'eval.json'} {problem}; write it again: "
                 f"jaxrec eval {quoted(directory)}"
             )
-    env, train = _read(directory / "env.json") or {}, _read(directory / "train.json")
-    if not isinstance(env.get("data", {}), dict):
-        raise DataError(f"{directory / 'env.json'}: data must be facts by name; restore the file")
-    if train is not None:
-        for name in _TRAIN:
-            if not isinstance(train.get(name), int | float):
-                raise DataError(
-                    f"{directory / 'train.json'}: {name} must be a number, got "
-                    f"{train.get(name)!r}; restore the file"
-                )
     has_codes = facts.has_ids and (directory / "ids" / "codes.npz").exists()
     codes = opened(load_codes(directory)) if has_codes else None
     settings = dataclasses.asdict(config)
@@ -75,10 +62,10 @@ def read_parts(
         run=str(directory),
         config=settings,
         system=facts,
-        env=env,
+        env=_read(directory / "env.json", Environment) or {},
         report=report,
         metrics=read_metrics(directory / "metrics.jsonl"),
-        train=train,
+        train=_read(directory / "train.json", TrainFacts),
         codes=codes.codes if codes else None,
         ids=codes.metadata | {"scheme": codes.scheme, "sizes": codes.sizes} if codes else {},
         about=known.about if known else "",
@@ -93,5 +80,5 @@ def _fault(report: Mapping[str, Any]) -> str:
     return "" if MODEL in report["rows"] else f"has no row {MODEL!r} in its rows"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return read_json(path, dict[str, Any]) if path.exists() else None
+def _read(path: Path, expected: Any = dict[str, Any]) -> dict[str, Any] | None:
+    return read_json(path, expected) if path.exists() else None

@@ -14,11 +14,10 @@ damaged.
 import contextlib
 import hashlib
 import json
-import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,13 @@ from jaxrec.core import (
     all_agree,
     barrier,
     broadcast,
+    check_name,
     is_writer,
     on_writer,
 )
 from jaxrec.train.checksums import Checked, check, describe
 from jaxrec.train.identity import check_base, check_owner
-from jaxrec.train.quiet import quiet_saving
+from jaxrec.train.quiet import quiet_saving, without_warnings
 
 DAMAGED = ".damaged"
 _STATE, _RECORD = "state", "record"
@@ -62,8 +62,10 @@ class Checkpoints:
             cannot be read is left out; `best` raises if it may be the best.
 
         Raises:
+          ConfigError: the directory's name is not UTF-8.
           ResourceError: the directory cannot be created.
         """
+        check_name(directory)
         self.directory = directory.resolve()
         self._keep = _Keep(keep)
         self._unreadable: dict[int, Damaged] = {}
@@ -71,7 +73,7 @@ class Checkpoints:
         if not read_only:
             on_writer(self._sweep)
         try:
-            with _without_warnings() if read_only else contextlib.nullcontext():
+            with without_warnings() if read_only else contextlib.nullcontext():
                 options = ocp.CheckpointManagerOptions(
                     preservation_policy=self._keep,
                     create=not read_only,
@@ -416,18 +418,6 @@ def iterator_state(iterator: Any) -> dict[str, Any]:
     """Return the state of a Grain iterator as JSON-serializable data."""
     state = iterator.get_state()
     return json.loads(state.decode()) if isinstance(state, bytes) else state
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Suppress Orbax's warning that items opened read-only will not be written."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -55,3 +55,20 @@ def quiet_saving() -> Iterator[None]:
         sys.excepthook, threading.excepthook = hook, thread_hook
         for logger in loggers:
             logger.removeFilter(errors)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Suppress Orbax's warning that items opened read-only will not be written.
+
+    Example:
+      >>> with without_warnings():
+      ...     logging.getLogger("absl").warning("of Orbax")
+    """
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,13 +1,20 @@
 """A run directory whose data, IDs or prepared files changed, or that somebody else is using."""
 
+import dataclasses
+import hashlib
+import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 from jaxrec.cli.main import main
+from jaxrec.cli.recommend import show
 from jaxrec.core import DataError
 from jaxrec.data.dataset import load_dataset, training_source
+from jaxrec.ids import ItemCodes
+from jaxrec.runs import Recommendations, RecommendedItem
 from jaxrec.testing import tiny_config
 from jaxrec.testing.launch import held
 
@@ -79,6 +86,48 @@ def test_prepared_data_are_as_they_were_written_or_refused(finished, tmp_path):
         for user, history in enumerate(dataset.split.train.sequences()):
             np.testing.assert_array_equal(source[user], history)
     assert refused > 20
+
+
+def test_checkpoints_of_a_run_with_other_ids_are_refused(finished, tmp_path, capsys):
+    # The IDs of two items are exchanged, so every array keeps its shape; the run itself is whole.
+    copy = tmp_path / "run"
+    shutil.copytree(finished / "run", copy)
+    codes = ItemCodes.load(copy / "ids")
+    order = np.arange(codes.num_items)
+    order[[0, 1]] = 1, 0
+    dataclasses.replace(codes, codes=codes.codes[order]).save(copy / "ids")
+    facts = json.loads((copy / "env.json").read_text())
+    for name in facts["files"]:
+        facts["files"][name] = hashlib.sha256((copy / name).read_bytes()).hexdigest()
+    (copy / "env.json").write_text(json.dumps(facts))
+    for words in (
+        ["recommend", str(copy), "--user", "u001", "--top", "2"],
+        ["train", str(finished / "tiny.py"), "--run-dir", str(copy)],
+    ):
+        assert main(words) == 3
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "belongs to a run with other item IDs" in said
+
+
+def test_titles_and_names_cannot_act_on_the_terminal(finished, tmp_path, capsys):
+    copy = tmp_path / "my run"
+    shutil.copytree(finished / "run", copy)
+    assert main(["recommend", str(copy), "--user", "u001", "--top", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: jaxrec report '{copy}'"
+    item = RecommendedItem(item=1, title="\x1b[2JAlien", score=1.0)
+    show(Recommendations(user="a\nb", history=("c\rd",), items=(item,), score="score"), 1)
+    said = capsys.readouterr().out
+    assert r"user a\nb," in said and r"  c\rd" in said and r"\x1b[2JAlien" in said
+    assert all(character.isprintable() or character == "\n" for character in said)
+    assert main(["recommend", str(copy), "--user", "\x1b[2J"]) == 2
+    assert r"no user '\x1b[2J'" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(finished, tmp_path, capsys):
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    assert main(["train", str(finished / "tiny.py"), "--run-dir", str(directory)]) == 2
+    assert r"caf\udce9 is not UTF-8" in capsys.readouterr().err
+    assert not (directory / "config.json").exists()
 
 
 def test_a_directory_in_use_is_refused_and_left_alone(again):

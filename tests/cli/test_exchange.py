@@ -1,5 +1,6 @@
 """`import-hf` and `export`: what Hugging Face then loads gives the same numbers."""
 
+import dataclasses
 import json
 
 import jax
@@ -14,6 +15,7 @@ from jaxrec.models import load_model
 from jaxrec.runs.directory import load_codes
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import load_config
+from jaxrec.systems.generative.exported import readme
 from jaxrec.testing import tiny_config, write_tiny_csv
 
 torch = pytest.importorskip("torch")
@@ -114,6 +116,20 @@ def test_the_readme_of_an_export_computes_the_scores_of_the_run(trained, exporte
         for item in items[0, :4]
     ]
     np.testing.assert_allclose(found, scores[0, :4], atol=1e-4)
+
+
+def test_legal_codes_share_all_probability_in_the_readme(trained, exported, monkeypatch):
+    config = load_config(trained)
+    config = dataclasses.replace(
+        config, decode=dataclasses.replace(config.decode, normalize="legal")
+    )
+    text = readme(config, load_codes(trained), "AutoModelForCausalLM")
+    monkeypatch.chdir(exported)
+    names = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    items = list(names["ids"])
+    shares = [np.exp(names["score"](items[5:8], item)) for item in items]
+    assert sum(shares) == pytest.approx(1.0, abs=1e-4) and len(items) == 30
 
 
 def test_the_hint_of_an_export_names_the_class_that_loads_the_head(llama, tmp_path, capsys):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from jaxrec.core import ResourceError
-from jaxrec.core.files import write_bytes, write_text
+from jaxrec.core.files import read_json, to_json_rows, write_bytes, write_text
 
 
 def test_content_arrives_whole_with_the_mode_of_a_plain_file(tmp_path):
@@ -19,6 +19,22 @@ def test_content_arrives_whole_with_the_mode_of_a_plain_file(tmp_path):
     write_text(path, "é\n")
     assert path.read_bytes() == b"\xc3\xa9\n"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_umask_which_all_threads_share_is_never_changed(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("the umask is changed"))
+            write_text(tmp_path / "file", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_half_a_surrogate_pair_is_written_as_json_reads_it(tmp_path):
+    write_text(tmp_path / "a.json", to_json_rows([{"title": "a\ud800é"}]))
+    assert read_json(tmp_path / "a.json") == [{"title": "a\ud800é"}]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import json
 
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import begin_with
 from jaxrec.data.instructions import (
     Instruction,
     encode_instructions,
@@ -86,6 +88,22 @@ def test_too_long_texts_lose_their_front_and_keep_their_answer(tokenizer):
     np.testing.assert_array_equal(learned, whole.tokens[0][whole.weights[0] > 0])
     with pytest.raises(ConfigError, match=r"max_length is 2"):
         encode_instructions(tokenizer, [example], 2)
+
+
+def test_a_cut_text_keeps_the_token_that_begins_every_text(tokenizer):
+    example = Instruction("Go on. " * 30, "", "Yes.")
+    starting = copy.deepcopy(tokenizer)
+    begin_with(starting, starting.bos_token_id)
+    plain = encode_instructions(tokenizer, [example], 39, multiple=8)
+    cut = encode_instructions(starting, [example], 40, multiple=8)
+    expected = [starting.bos_token_id, *plain.tokens[0][plain.valid[0]]]
+    assert cut.tokens[0][cut.valid[0]].tolist() == expected
+    assert cut.answer[0] == plain.answer[0] + 1
+    answer = len(expected) - int(cut.answer[0])
+    # One token of the prompt must be left besides the first.
+    encode_instructions(starting, [example], answer + 2)
+    with pytest.raises(ConfigError, match="raise it"):
+        encode_instructions(starting, [example], answer + 1)
 
 
 def test_learning_the_prompt_weighs_every_token(tokenizer):

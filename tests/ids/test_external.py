@@ -1,5 +1,6 @@
 import gzip
 import json
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -98,6 +99,16 @@ def test_missing_and_unknown_items_are_named(tmp_path):
         ("a.json", '{"x": [1], "x": [2]}', "item 'x' is in the file twice"),
         ("a.json", {"x": ["<a_1>"], "y": ["<b_1>"]}, "item 'y': code '<b_1>' at level 0"),
         ("a.json", {"x": [1], "y": ["<b_1>"]}, "have bare numbers"),
+        (
+            "a.json",
+            {"x": [1, 2**40]},
+            "item 'x': code 1099511627776 at level 1, but codes must lie",
+        ),
+        ("a.json", {"x": [2_000_000_000]}, "must lie below 16,777,216"),
+        ("a.json", {"x": ["<a_" + "9" * 5000 + ">"]}, "must lie below 16,777,216"),
+        ("a.json", '{"x": [' + "9" * 5000 + "]}", "not valid JSON"),
+        ("a.json", "[" * 100_000, "not valid JSON"),
+        ("a.csv", 'item,0\nx,"' + "1" * 200_000, "line 2: not valid CSV"),
         ("a.csv", "", r"a\.csv: line 1: expected a header"),
         ("a.csv", "item,0\nx,1\ny,-1\n", r"a\.csv: line 3: item 'y': '-1' is not a code"),
         ("a.csv", "item,0,1\nx,,1\n", r"a\.csv: line 2: item 'x': '' is not a code"),
@@ -108,6 +119,17 @@ def test_bad_files_are_refused_with_the_place(tmp_path, name, content, message):
     with pytest.raises(DataError, match=message) as caught:
         external.read(written(tmp_path / name, content), ["x"])
     assert "\n" not in str(caught.value) and str(tmp_path / name) in str(caught.value)
+
+
+def test_no_array_is_as_long_as_the_largest_code(tmp_path):
+    # 16 million codes in 2 items: counting them takes the memory of the items.
+    path = written(tmp_path / "a.json", {"x": [16_000_000], "y": [0]})
+    tracemalloc.start()
+    codes = external.read(path, ["x", "y"])
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    assert codes.sizes == (16_000_001,)
+    assert codes.metadata["entropy"] == [1.0] and codes.metadata["collapsed_levels"] == []
 
 
 def test_other_files_and_choices_are_refused(tmp_path):

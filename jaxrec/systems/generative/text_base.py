@@ -16,6 +16,7 @@ from jaxrec.data import add_id_tokens, id_tokens
 from jaxrec.ids import ItemCodes
 from jaxrec.models import (
     Pretrained,
+    check_tokenizer,
     describe_checkpoint,
     describe_model,
     extend_vocabulary,
@@ -35,7 +36,7 @@ def describe(path: Path) -> tuple[Pretrained, Any]:
 
     Raises:
       ConfigError: a model that is not causal, is quantized, or has no tokenizer.
-      DataError: no model there.
+      DataError: no model there, or a tokenizer with more tokens than the model.
     """
     model = describe_model(path) if is_model(path) else describe_checkpoint(path)
     if is_model(path) and is_quantized(path):
@@ -54,6 +55,7 @@ def describe(path: Path) -> tuple[Pretrained, Any]:
             f"tune.base {path} has no tokenizer beside it, so the item IDs cannot be added to its "
             "vocabulary; put its tokenizer there"
         )
+    check_tokenizer(tokenizer, model.spec.config.vocab_size, path)
     return model, tokenizer
 
 

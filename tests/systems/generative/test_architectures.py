@@ -1,6 +1,7 @@
 """Runs whose model reads a history in both directions, and runs that know their users."""
 
 import dataclasses
+import json
 import zlib
 
 import jax
@@ -119,7 +120,7 @@ def test_its_lists_rank_all_items_as_brute_force_does(runs):
         np.testing.assert_allclose(scores[user], np.sort(expected)[::-1], atol=1e-4)
 
 
-def test_it_leaves_as_a_t5_that_gives_the_same_logits(runs, tmp_path):
+def test_it_leaves_as_a_t5_that_gives_the_same_logits(runs, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     config, _, codes, directory, _ = runs
@@ -137,8 +138,25 @@ def test_it_leaves_as_a_t5_that_gives_the_same_logits(runs, tmp_path):
         ).logits
     recommender = generative.load_recommender(config, codes, directory)
     read, wrote = jnp.asarray([source]), jnp.asarray(written)
-    ours = jax.jit(recommender.model.apply)(recommender.params, read, read >= 0, wrote, wrote >= 0)
+    apply = jax.jit(recommender.model.apply)
+    ours = apply(recommender.params, read, read >= 0, wrote, wrote >= 0)
     np.testing.assert_allclose(ours, logits, atol=1e-4)
+
+    # What its README computes is the score of our model, for the history of a user.
+    monkeypatch.chdir(tmp_path / "hf")
+    names = {}
+    exec((tmp_path / "hf" / "README.md").read_text().split("```")[1].removeprefix("python"), names)
+    items = [row["item"] for row in json.loads((tmp_path / "hf" / "item_ids.json").read_text())]
+    tokens = words.tokens(codes.codes)
+    first = 2 + zlib.crc32(b"u003") % USER_TOKENS
+    read = jnp.asarray([[first, *tokens[0], *tokens[1]]])
+    wrote = jnp.asarray([[0, tokens[4][0]]])
+    ours = np.asarray(apply(recommender.params, read, read >= 0, wrote, wrote >= 0))[0]
+    expected = 0.0
+    for row, token, start, size in zip(ours, tokens[4], words.offsets, codes.sizes, strict=True):
+        level = np.exp(row[start : start + size].astype(np.float64))
+        expected += np.log(np.exp(row[token]) / level.sum())
+    assert names["score"](items[:2], items[4], "u003") == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["causal", "encoder_decoder"])
