@@ -68,7 +68,7 @@ def test_opq_distorts_less_than_plain_segments():
     assert opq < 0.9 * plain
 
 
-@pytest.mark.parametrize("rotate", ["none", "opq"])
+@pytest.mark.parametrize("rotate", ["none", pytest.param("opq", marks=pytest.mark.slow)])
 def test_the_quick_runs_of_larger_inputs_match_faiss(rotate):
     faiss = pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
