@@ -20,12 +20,9 @@ from jaxrec.ids.kmeans_device import fit_on_device
 _ROWS_PER_CENTROID = 256
 # For inputs of so many numbers, one short run in float32 is within a percent of the best of three.
 _LARGE, _LARGE_ITERATIONS = 1 << 20, 25
-# For inputs of so many numbers, a shorter run has no more than 1.01 times the distortion of faiss,
-# at less than twice its CPU time. Scikit-learn takes 5 to 22 times as long for a few percent.
-_MEDIUM, _MEDIUM_ITERATIONS = 1 << 17, 12
 _MOST_DISTINCT = 1 << 14
-# Rows per centroid among which the seeds of large and medium inputs are drawn.
-_SEED_ROWS, _MEDIUM_SEED_ROWS = 16, 4
+# Rows per centroid among which the seeds of a large input are drawn.
+_SEED_ROWS = 16
 
 
 def fit_centroids(
@@ -33,8 +30,7 @@ def fit_centroids(
 ) -> np.ndarray:
     """Return centroids, float64 [c, D], with c = min(size, distinct vectors).
 
-    The best of `restarts` runs from k-means++ seeds is kept. Inputs of more than 2^17 numbers get
-    one run in float32.
+    The best of `restarts` runs from k-means++ seeds is kept. Large inputs get one run in float32.
     If there are more than 256 rows per centroid, a sample of them is used. Equal input and seed
     give equal centroids.
     """
@@ -62,30 +58,6 @@ def fit_many(
         return list(pool.map(fit, jobs))
 
 
-def is_quick(part: np.ndarray) -> bool:
-    """Whether a set of vectors is so large that it gets a single run in float32, on the CPU."""
-    return part.size > _MEDIUM and jax.default_backend() == "cpu"
-
-
-def improve_many(
-    parts: Sequence[np.ndarray], books: Sequence[np.ndarray], iterations: int
-) -> list[np.ndarray]:
-    """Return the centroids of several sets of vectors after Lloyd steps from given ones.
-
-    Args:
-      parts: vectors [I, D] of each set.
-      books: centroids [C, D] of each set to start from.
-      iterations: number of steps.
-    """
-
-    def improve(job: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        vectors, book = (np.asarray(x, np.float32) for x in job)
-        return _improved(vectors, book, iterations).astype(np.float64)
-
-    with ThreadPoolExecutor(os.cpu_count(), initializer=one_thread) as pool:
-        return list(pool.map(improve, zip(parts, books, strict=True)))
-
-
 def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: int) -> np.ndarray:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -95,19 +67,16 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
     if len(vectors) > _ROWS_PER_CENTROID * size:
         chosen = rng.choice(len(vectors), _ROWS_PER_CENTROID * size, replace=False)
         vectors = vectors[np.sort(chosen)]
-    large, medium = vectors.size > _LARGE, vectors.size > _MEDIUM
-    vectors = vectors.astype(np.float32 if medium else np.float64)
+    large = vectors.size > _LARGE
+    vectors = vectors.astype(np.float32 if large else np.float64)
     if len(vectors) <= _MOST_DISTINCT or not large:
         distinct = np.unique(vectors, axis=0)
         if len(distinct) <= size:
             return distinct.astype(np.float64)
-    if medium and not large:
-        steps = min(iterations, _MEDIUM_ITERATIONS)
-        return _lloyd(vectors, size, rng, steps, _MEDIUM_SEED_ROWS).astype(np.float64)
     if large:
         iterations = min(iterations, _LARGE_ITERATIONS)
         if jax.default_backend() == "cpu":
-            return _lloyd(vectors, size, rng, iterations, _SEED_ROWS).astype(np.float64)
+            return _lloyd(vectors, size, rng, iterations).astype(np.float64)
         key = jax.random.key(int(rng.integers(2**31)))
         return np.asarray(fit_on_device(jnp.asarray(vectors), size, key, iterations), np.float64)
     model = KMeans(
@@ -122,26 +91,18 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
     return model.cluster_centers_.astype(np.float64)
 
 
-def _lloyd(
-    vectors: np.ndarray, size: int, rng: np.random.Generator, iterations: int, seed_rows: int
-) -> np.ndarray:
+def _lloyd(vectors: np.ndarray, size: int, rng: np.random.Generator, iterations: int) -> np.ndarray:
     """Return centroids float32 [C, D] of float32 vectors, from k-means++ seeds among some rows.
 
     This is several times faster than scikit-learn, which reads the rows once for each centroid.
     """
+    from scipy.sparse import csr_array
     from sklearn.cluster import kmeans_plusplus
 
-    few = rng.choice(len(vectors), min(len(vectors), seed_rows * size), replace=False)
+    few = rng.choice(len(vectors), min(len(vectors), _SEED_ROWS * size), replace=False)
     seed = int(rng.integers(2**31))
     centroids = kmeans_plusplus(vectors[few], size, random_state=seed)[0]
-    return _improved(vectors, centroids, iterations)
-
-
-def _improved(vectors: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndarray:
-    """Return centroids float32 [C, D] after Lloyd steps from given ones."""
-    from scipy.sparse import csr_array
-
-    size, rows = len(centroids), np.arange(len(vectors))
+    rows = np.arange(len(vectors))
     for _ in range(iterations):
         code = nearest(vectors, centroids)
         count = np.bincount(code, minlength=size)
@@ -164,13 +125,12 @@ def squared_distances(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.maximum(norms - 2 * cross, 0.0)
 
 
-def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 1024) -> np.ndarray:
+def nearest(vectors: np.ndarray, centroids: np.ndarray, chunk: int = 8192) -> np.ndarray:
     """Return int32 [I], the nearest centroid of each vector; ties go to the lower number.
 
-    Inputs of more than 2^17 numbers are compared in float32. The distances of one chunk fit the
-    cache.
+    Large inputs are compared in float32. The distances of one chunk fit the cache.
     """
-    dtype = np.float32 if np.size(vectors) > _MEDIUM else np.float64
+    dtype = np.float32 if np.size(vectors) > _LARGE else np.float64
     centroids = np.asarray(centroids, dtype)
     # ||x||^2 is the same for all centroids.
     halves = (centroids**2).sum(axis=1) / 2

@@ -16,19 +16,8 @@ import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
-from jaxrec.ids.kmeans import (
-    check_vectors,
-    fit_many,
-    improve_many,
-    is_quick,
-    nearest,
-    squared_distances,
-)
+from jaxrec.ids.kmeans import check_vectors, fit_many, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
-
-# Lloyd steps of a round of the alternation that goes on from the codebooks of the last round, and
-# the number of such rounds for each round that fits them anew.
-_QUICK_STEPS, _QUICK_ROUNDS = 2, 3
 
 Rotation = Literal["none", "balanced", "opq"]
 
@@ -202,17 +191,11 @@ def _opq_rotation(
     centred: np.ndarray, rotation: np.ndarray, sizes: Sequence[int], seed: int, iterations: int
 ) -> np.ndarray:
     """Alternate: quantize X R to get Y, then minimize ||X R - Y|| by R = U V^T from svd(X^T Y)."""
-    books: list[np.ndarray] = []
-    seeds = [seed + level for level in range(len(sizes))]
-    quick = all(is_quick(part) for part in _segments(centred, len(sizes)))
-    # From the last round's codebooks a round takes a tenth of the time, so there are more of them.
-    for _ in range(_QUICK_ROUNDS * iterations if quick else iterations):
+    for _ in range(iterations):
         parts = _segments(centred @ rotation, len(sizes))
+        seeds = [seed + level for level in range(len(sizes))]
         # Few iterations suffice between two changes of the rotation.
-        if quick and books:
-            books = improve_many(parts, books, _QUICK_STEPS)
-        else:
-            books = fit_many(parts, sizes, seeds, restarts=1, iterations=10)
+        books = fit_many(parts, sizes, seeds, restarts=1, iterations=10)
         quantized = [book[nearest(part, book)] for part, book in zip(parts, books, strict=True)]
         u, _, vt = np.linalg.svd(centred.T @ np.concatenate(quantized, axis=1))
         rotation = u @ vt

@@ -3,7 +3,6 @@ import pytest
 
 from jaxrec.core.errors import ConfigError, DataError
 from jaxrec.ids import code_statistics, pq, rq
-from jaxrec.ids.kmeans import is_quick
 
 
 def clustered(items=600, width=16, seed=0):
@@ -66,35 +65,6 @@ def test_opq_distorts_less_than_plain_segments():
     vectors = vectors @ np.linalg.qr(rng.normal(size=(12, 12)))[0]
     plain, opq = (pq.fit(vectors, 4, 16, rotate=r).metadata["distortion"] for r in ("none", "opq"))
     assert opq < 0.9 * plain
-
-
-@pytest.mark.parametrize("rotate", ["none", pytest.param("opq", marks=pytest.mark.slow)])
-def test_the_quick_runs_of_larger_inputs_match_faiss(rotate):
-    faiss = pytest.importorskip("faiss")
-    rng = np.random.default_rng(0)
-    scale = np.arange(1, 65) ** -0.5
-    centers = rng.normal(size=(90, 64)) * scale
-    rows = (centers[rng.integers(0, 90, 4500)] + 0.7 * rng.normal(size=(4500, 64)) * scale).astype(
-        np.float32
-    )
-    # 4,500 x 32 numbers a segment, more than 2^17.
-    assert all(is_quick(part) for part in np.split(rows, 2, axis=1))
-    spread, rotated = ((rows - rows.mean(0)) ** 2).sum(), rows
-    if rotate == "opq":
-        matrix = faiss.OPQMatrix(64, 2)
-        matrix.train(rows)
-        rotated = matrix.apply(rows)
-    theirs = faiss.ProductQuantizer(64, 2, 5)
-    theirs.train(rotated)
-    decoded = theirs.decode(theirs.compute_codes(rotated))
-    expected = ((rotated - decoded) ** 2).sum() / spread
-    ours = pq.fit(rows, levels=2, size=32, rotate=rotate)
-    assert ours.metadata["distortion"] < 1.01 * expected
-    # The stated distortion is that of the vectors that the codes stand for.
-    error = ((pq.decode(ours, ours.codes) - rows) ** 2).sum() / spread
-    assert ours.metadata["distortion"] == pytest.approx(error, rel=1e-3)
-    again = pq.fit(rows, levels=2, size=32, rotate=rotate)
-    np.testing.assert_array_equal(again.codes, ours.codes)
 
 
 def test_distortion_matches_faiss():

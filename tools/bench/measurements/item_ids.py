@@ -17,7 +17,7 @@ import numpy as np
 from support.catalogues import distinct_codes
 from support.header import print_header, require
 from support.table import Table
-from support.timing import measure, timed
+from support.timing import timed
 
 from jaxrec.ids import ItemIndex, collaborative, pq
 
@@ -77,46 +77,7 @@ def quantization() -> dict[str, float]:
     return {
         "pq_distortion_ratio": round(ours_ / theirs_, 4),
         "pq_seconds_ratio": round(our_s / their_s, 3),
-    } | medium(vectors[:12_000, :128])
-
-
-def medium(vectors: np.ndarray) -> dict[str, float]:
-    """CPU time and distortion beside faiss for 4 segments of fewer than 2^20 numbers each."""
-    import faiss
-
-    spread = ((vectors - vectors.mean(0)) ** 2).sum()
-
-    def theirs(rotate: bool) -> float:
-        rotated = vectors
-        if rotate:
-            rotation = faiss.OPQMatrix(vectors.shape[1], 4)
-            rotation.train(vectors)
-            rotated = rotation.apply(vectors)
-        quantizer = faiss.ProductQuantizer(vectors.shape[1], 4, 8)
-        quantizer.train(rotated)
-        decoded = quantizer.decode(quantizer.compute_codes(rotated))
-        return float(((rotated - decoded) ** 2).sum() / spread)
-
-    def ours(rotate: bool) -> float:
-        fitted = pq.fit(vectors, 4, 256, rotate="opq" if rotate else "none")
-        return float(fitted.metadata["distortion"])
-
-    record = {}
-    for name, rotate in (("pq", False), ("opq", True)):
-        sides = {"theirs": lambda r=rotate: theirs(r), "ours": lambda r=rotate: ours(r)}
-        seconds = {side: min(times.cpu) for side, times in measure(sides, 2, warmups=0).items()}
-        quality = {side: run() for side, run in sides.items()}
-        record |= {
-            f"{name}_medium_distortion_ratio": round(quality["ours"] / quality["theirs"], 4),
-            f"{name}_medium_cpu_ratio": round(seconds["ours"] / seconds["theirs"], 3),
-        }
-        print(
-            f"{name}, {len(vectors):,} x {vectors.shape[1]}, 4 x 256: CPU {seconds['ours']:.1f} s, "
-            f"faiss {seconds['theirs']:.1f} s; distortion {quality['ours']:.4f}, faiss "
-            f"{quality['theirs']:.4f}",
-            flush=True,
-        )
-    return record
+    }
 
 
 def graph() -> float:
