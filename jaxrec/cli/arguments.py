@@ -103,7 +103,8 @@ def _check_numbers(kind: Any, arguments: Sequence[str]) -> None:
     not know which of its names the user typed.
     """
     known = _option_ranges(kind, "--")
-    name, ranges, several = "", (), False
+    name, several = "", False
+    ranges: tuple[Range, ...] = ()
     for word in arguments:
         value = word
         if word.startswith("--"):

@@ -94,8 +94,9 @@ def check_ranges(config: Any, prefix: str) -> None:
       Traceback (most recent call last):
       jaxrec.core.errors.ConfigError: --train.batch-size must be at least 1, got 0
     """
-    hints = _hints(type(config))
-    for name, ranges in field_ranges(type(config)).items():
+    kind: Any = type(config)
+    hints = _hints(kind)
+    for name, ranges in field_ranges(kind).items():
         value = getattr(config, name)
         check_type(value, hints[name], option(prefix + name), strict=False)
         for number in value if isinstance(value, tuple) else (value,):

@@ -177,13 +177,12 @@ class IdConfig:
             counts = (n for n in range(2, _MOST_LEVELS) if size**n >= places)
             levels = next(counts, _MOST_LEVELS)
         elif levels == "auto":
-            levels = 3 if size == "auto" else len(size)
+            levels = len(size) if isinstance(size, tuple) else 3
         if size == "auto":
-            size = 2
-            most = min(max(num_items // 4, 8), _LARGEST)
-            while size**levels < places and 2 * size <= most:
+            size, most = 2, min(max(num_items // 4, 8), _LARGEST)
+            while size ** int(levels) < places and 2 * size <= most:
                 size *= 2
-            while size**levels < num_items:
+            while size ** int(levels) < num_items:
                 size *= 2
         return dataclasses.replace(self, levels=levels, size=size)
 

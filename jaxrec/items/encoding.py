@@ -82,9 +82,9 @@ def is_affordable(encoder: Path, texts: Sequence[str]) -> bool:
 
 
 def estimate_seconds(model: SentenceEncoder, texts: Sequence[str]) -> float:
-    """Estimate how long it takes to encode texts, from a sample that is encoded twice.
+    """Estimate how long it takes to encode texts, from a sample that is encoded several times.
 
-    The first time compiles; the second is measured.
+    The first time compiles; the fastest of the others counts, because other work may disturb one.
 
     Args:
       model: the encoder.
@@ -93,9 +93,12 @@ def estimate_seconds(model: SentenceEncoder, texts: Sequence[str]) -> float:
     by_length = sorted(texts, key=len)
     sample = [by_length[at * len(texts) // _SAMPLE] for at in range(_SAMPLE)]
     model.encode(sample)
-    begun = time.monotonic()
-    model.encode(sample)
-    return (time.monotonic() - begun) * len(texts) / len(sample)
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        model.encode(sample)
+        seconds.append(time.monotonic() - begun)
+    return min(seconds) * len(texts) / len(sample)
 
 
 def cache_file(encoder: Path, texts: Sequence[str]) -> Path:

@@ -78,7 +78,11 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
 
 
 def new_item_codes(
-    config: IdConfig, dataset: Dataset, codes: ItemCodes, texts: Sequence[str], text: ItemText
+    config: IdConfig,
+    dataset: Dataset,
+    codes: ItemCodes,
+    texts: Sequence[str],
+    text: ItemText | None,
 ) -> np.ndarray:
     """Return free IDs, int32 [I', L], for items that were added after the fit, from their texts.
 
@@ -100,6 +104,10 @@ def new_item_codes(
         raise ConfigError(
             f"ids.scheme {config.scheme!r} does not code item texts here, so it cannot code new "
             "items; use pq, rq or rqvae with text_fields that the data have"
+        )
+    if text is None:
+        raise DataError(
+            "the IDs do not record the text vectors that they were made of; fit them again"
         )
     directory = text.facts["directory"]
     encoded = item_text.read(config, dataset, Path(directory) if directory else None, texts)
@@ -207,7 +215,12 @@ def _fit(
     if config.scheme == "svd":
         train, items = dataset.split.train.sequences(), dataset.num_items
         codes = svd.fit(
-            train, items, config.levels, config.level_sizes, bins=config.bins, seed=config.seed
+            train,
+            items,
+            len(config.level_sizes),
+            config.level_sizes,
+            bins=config.bins,
+            seed=config.seed,
         )
         return codes, svd.coordinates(codes, svd.columns(train, items))
     if config.scheme == "hybrid":
@@ -228,7 +241,7 @@ def _plain(scheme: str, config: IdConfig, dataset: Dataset) -> ItemCodes:
     if scheme == "independent":
         return simple.independent(items)
     if scheme == "random":
-        return simple.random(items, config.levels, config.level_sizes, config.seed)
+        return simple.random(items, len(config.level_sizes), config.level_sizes, config.seed)
     if scheme == "semantic":
         paths = [text.split(SEPARATOR) for text in table.fields[config.category_field].tolist()]
         return semantic.fit([[name for name in path if name] for path in paths], max_depth=longest)
@@ -278,7 +291,8 @@ def _vectors(config: IdConfig, dataset: Dataset, text: ItemText | None) -> np.nd
 
 
 def _quantized(config: IdConfig, vectors: np.ndarray) -> ItemCodes:
-    levels, sizes, seed = config.levels, config.level_sizes, config.seed
+    sizes, seed = config.level_sizes, config.seed
+    levels = len(sizes)
     if config.scheme == "pq":
         return pq.fit(vectors, levels, sizes, seed=seed, rotate=config.rotate)
     if config.scheme == "rq":
@@ -301,5 +315,6 @@ def _words(text: str) -> list[str]:
 
 
 def _check_levels(config: IdConfig, most: int, of_what: str) -> None:
-    if config.levels > most:
-        raise ConfigError(f"ids.levels is {config.levels}, but there are only {most} {of_what}")
+    levels = len(config.level_sizes)
+    if levels > most:
+        raise ConfigError(f"ids.levels is {levels}, but there are only {most} {of_what}")

@@ -81,7 +81,7 @@ def test_a_bad_encoder_is_named_before_any_work(config, tmp_path, monkeypatch):
 
 def test_sentence_vectors_take_the_place_of_tf_idf(encoder):
     dataset = a_dataset(empty=[3])
-    config = IdConfig(size=8, dim=8, text_fields=("title", "genres", "absent"))
+    config = IdConfig(levels=2, size=8, dim=8, text_fields=("title", "genres", "absent"))
     texts = dataset.interactions.items.text("title", "genres")
     sentences = SentenceEncoder.load(encoder).encode(texts)
     sentences[3] = 0
@@ -244,6 +244,7 @@ def test_new_items_are_coded_by_their_texts(encoder, scheme, sentences):
     dataset, directory = a_dataset(), encoder if sentences else None
     config = IdConfig(
         scheme=scheme,
+        levels=2,
         size=8,
         dim=8,
         text_fields=("title", "genres"),
