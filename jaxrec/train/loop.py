@@ -192,6 +192,10 @@ def fit(
         StopRequests() as stop,
     ):
         step, state, standing = _begin(plan, checkpoints, start)
+        if _unfinished(step, standing, config):
+            paused = time.monotonic()
+            plan.compile()
+            begun += time.monotonic() - paused
         if standing.iterator is not None:
             batches.set_state(standing.iterator)
         frozen = jax.device_put(start.frozen, shardings(plan.frozen))
@@ -234,6 +238,10 @@ def fit(
     )
 
 
+def _unfinished(step: int, standing: Standing, config: TrainConfig) -> bool:
+    return step < config.steps and not _stopped(standing.bad, config)
+
+
 def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, TrainState, Standing]:
     """Return the newest intact checkpoint, or the state before the first step."""
     restored = checkpoints.restore_newest(plan.state)
@@ -267,7 +275,7 @@ class _Session:
         """Train from `step` to the last step, and return the latter."""
         config, place = self.plan.config, batch_sharding(self.plan.mesh, self.plan.rules)
         self.meter.restart()
-        while step < config.steps and not _stopped(self.standing.bad, config):
+        while _unfinished(step, self.standing, config):
             with self.trace.before(step):
                 with self.meter.waiting():
                     local = next(self.batches)
