@@ -1,7 +1,6 @@
 """The training loop: steps, validation, checkpoints, early stopping and exact resumption."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ from jaxrec.train.meter import Measure, Meter
 from jaxrec.train.metrics import MetricWriter
 from jaxrec.train.plan import Plan
 from jaxrec.train.progress import ProgressBar
-from jaxrec.train.step import TrainState, initial_params, shardings, start_state
+from jaxrec.train.step import TrainState, shardings, start_state
 from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
 
@@ -249,7 +248,7 @@ def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, Tra
         step, state, record = restored
         check_base(record, start.base, checkpoints.directory)
         return step, state, Standing(**record)
-    initial = start.params or functools.partial(initial_params, plan.init, plan.state, plan.config)
+    initial = start.params or (lambda: plan.initialize(jax.random.key(plan.config.seed)))
     params = jax.device_put(initial(), shardings(plan.state.params))
     return 0, start_state(params, plan.optimizer, plan.state), Standing(base=start.base)
 

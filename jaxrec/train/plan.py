@@ -41,6 +41,7 @@ from jaxrec.train.step import (
     LossFunction,
     TrainState,
     all_trained,
+    initializer,
     make_shapes,
     make_step,
     shardings,
@@ -118,6 +119,11 @@ class Plan:
             batch_shapes(batch): passes * product_flops(self.forward, *given, batch, key)
             for batch in self.batches
         }
+
+    @functools.cached_property
+    def initialize(self) -> Init:
+        """Map a key to the initial parameters on their devices: one program for all trainings."""
+        return initializer(self.init, self.state)
 
     def compile(self) -> None:
         """Compile what training needs, if that has not been done yet.

@@ -120,6 +120,14 @@ def test_a_finished_run_started_again_trains_no_further(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == rows
 
 
+def test_a_plan_that_is_trained_again_compiles_nothing(tmp_path):
+    plan = make_plan(init, loss, next(Batches()), dataclasses.replace(CONFIG, steps=3))
+    fit(plan, Batches(), Validation(closeness), tmp_path / "one")
+    with CompileCounter() as counter:
+        fit(plan, Batches(), Validation(closeness), tmp_path / "two")
+    assert counter.programs == []
+
+
 def test_speed_is_logged_a_trace_written_and_a_new_shape_warned_of(tmp_path):
     class Growing(Batches):
         def __next__(self):
