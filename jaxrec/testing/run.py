@@ -1,6 +1,7 @@
 """The smallest model and run that have every part: two levels, two heads, all baselines."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from flax import linen as nn
 from jaxrec.baselines import SasrecConfig
 from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
-from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig
+from jaxrec.models import CausalLM, EncoderDecoder, TransformerConfig, init_function
 from jaxrec.systems.generative import Config, DecodeConfig, EvalConfig
 from jaxrec.testing.data import write_tiny_csv
 from jaxrec.train import TrainConfig
@@ -32,11 +33,16 @@ def tiny_model(vocab_size: int = 18, depth: int = 1) -> TransformerConfig:
 
 def random_params(model: CausalLM | EncoderDecoder, seed: int = 0, scale: float = 0.4) -> Any:
     """Draw all parameters at random; zero biases and unit scales would hide missing terms."""
-    example = jnp.zeros((1, 2), jnp.int32)
-    read = (example, example == 0) * (2 if isinstance(model, EncoderDecoder) else 1)
-    shapes = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), *read))
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda s: jnp.asarray(scale * rng.normal(size=s.shape), s.dtype), shapes)
+    return jax.tree.map(
+        lambda s: jnp.asarray(scale * rng.normal(size=s.shape), s.dtype), _shapes(model)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(model: CausalLM | EncoderDecoder) -> Any:
+    """Trace `init` once a model; tests of one file often share the model."""
+    return nn.meta.unbox(jax.eval_shape(init_function(model), jax.random.key(0)))
 
 
 def tiny_config(path: str | Path) -> Config:

@@ -256,7 +256,7 @@ def plan_prompts(
     mesh: MeshConfig,
     rules: ShardingRules,
 ) -> Plan:
-    """Compile the training step for batches of `data.prompt_batches`.
+    """Plan the training step for batches of `data.prompt_batches`.
 
     Args:
       prompted: the model.
@@ -267,7 +267,7 @@ def plan_prompts(
       rules: where parameters and batches lie.
 
     Raises:
-      ConfigError, ResourceError: see `make_plan`.
+      ConfigError: see `make_plan`.
     """
     model = prompted.model
 

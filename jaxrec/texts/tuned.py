@@ -8,13 +8,21 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, MeshConfig, ShardingRules, make_mesh
 from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe
 from jaxrec.models import CausalLM, ModelSpec, TransformerConfig, checksum, init_function
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import open_any
-from jaxrec.train import Plan, TrainConfig, all_trained, load_params, make_plan
+from jaxrec.train import (
+    Plan,
+    TrainConfig,
+    all_trained,
+    load_params,
+    make_optimizer,
+    make_plan,
+    make_shapes,
+)
 
 _TOKENIZER = "tokenizer"
 
@@ -45,7 +53,7 @@ class TextModel:
         return self.spec.build()
 
     def plan(self, loss: Any, example: Any, config: TrainConfig) -> Plan:
-        """Compile a training step; see `make_plan`."""
+        """Plan a training step; see `make_plan`."""
         join = all_trained if self.frozen is None else variables
         return make_plan(self.trainable, loss, example, config, frozen=self.frozen, join=join)
 
@@ -53,18 +61,22 @@ class TextModel:
         """Join trained and frozen parameters as the module's `apply` takes them."""
         return trainable if self.frozen is None else variables(trainable, self.frozen)
 
-    def trained(self, directory: Path, plan: Plan, run: Mapping[str, str]) -> Any:
+    def trained(self, directory: Path, config: TrainConfig, run: Mapping[str, str]) -> Any:
         """Read the trained parameters of the best checkpoint below `directory`.
+
+        Only shapes are needed, so nothing is compiled.
 
         Args:
           directory: of the training.
-          plan: what it was trained with.
+          config: of that training.
           run: identity of its run, from `run_identity`.
 
         Raises:
           DataError: the run is not trained yet or damaged, or its base has changed since.
         """
-        return load_params(directory / "checkpoints", plan.state, self.base, run)[0]
+        mesh, rules = make_mesh(MeshConfig()), ShardingRules()
+        target = make_shapes(self.trainable, make_optimizer(config), mesh, rules, config)
+        return load_params(directory / "checkpoints", target, self.base, run)[0]
 
     def save(self, directory: Path) -> None:
         """Write the tokenizer of a model from scratch; that of a base is read from the base."""

@@ -1,7 +1,6 @@
 """The training loop: steps, validation, checkpoints, early stopping and exact resumption."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ from jaxrec.train.identity import check_base, check_owner
 from jaxrec.train.meter import Measure, Meter
 from jaxrec.train.metrics import MetricWriter
 from jaxrec.train.plan import Plan
-from jaxrec.train.step import TrainState, initial_params, shardings, start_state
+from jaxrec.train.step import TrainState, shardings, start_state
 from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
 
@@ -198,6 +197,10 @@ def fit(
         StopRequests() as stop,
     ):
         step, state, standing = _begin(plan, checkpoints, start)
+        if _unfinished(step, standing, config):
+            paused = time.monotonic()
+            plan.compile()
+            begun += time.monotonic() - paused
         if standing.iterator is not None:
             batches.set_state(standing.iterator)
         frozen = jax.device_put(start.frozen, shardings(plan.frozen))
@@ -240,6 +243,10 @@ def fit(
     )
 
 
+def _unfinished(step: int, standing: Standing, config: TrainConfig) -> bool:
+    return step < config.steps and not _stopped(standing.bad, config)
+
+
 def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, TrainState, Standing]:
     """Return the newest intact checkpoint, or the state before the first step."""
     restored = checkpoints.restore_newest(plan.state)
@@ -248,7 +255,7 @@ def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, Tra
         check_owner(record, start.run, checkpoints.directory)
         check_base(record, start.base, checkpoints.directory)
         return step, state, Standing(**record | {"run": dict(start.run)})
-    initial = start.params or functools.partial(initial_params, plan.init, plan.state, plan.config)
+    initial = start.params or (lambda: plan.initialize(jax.random.key(plan.config.seed)))
     params = jax.device_put(initial(), shardings(plan.state.params))
     return (
         0,
@@ -278,7 +285,7 @@ class _Session:
         """Train from `step` to the last step, and return the latter."""
         config, place = self.plan.config, batch_sharding(self.plan.mesh, self.plan.rules)
         self.meter.restart()
-        while step < config.steps and not _stopped(self.standing.bad, config):
+        while _unfinished(step, self.standing, config):
             with self.trace.before(step):
                 with self.meter.waiting():
                     local = next(self.batches)

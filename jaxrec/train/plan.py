@@ -1,11 +1,13 @@
 """A training run before it starts: shapes, shardings, and the step compiled for them.
 
 A plan allocates nothing of the size of the model. It tells whether a run fits into memory without
-starting the run, which then uses the same compiled step.
+starting the run, which then uses the same compiled step. It compiles when it is first asked, so
+that a training that has already ended is read without a compilation.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -39,6 +41,7 @@ from jaxrec.train.step import (
     LossFunction,
     TrainState,
     all_trained,
+    initializer,
     make_shapes,
     make_step,
     shardings,
@@ -65,14 +68,9 @@ class Plan:
       optimizer: optimizer of the trainable tree.
       state: shapes and shardings of the train state.
       frozen: shapes and shardings of the frozen tree; None if all parameters are trained.
-      steps: compiled functions `(state, batch, frozen) -> (state, metrics)`, by the shapes of the
-        batch.
-      any_step: the same function for batches of other shapes, compiled on demand.
-      memory: memory of the step that needs most.
-      flops: floating-point operations of the model's matrix products in a step, by the shapes of
-        the batch. The gradients count as two forward passes, or as one if most of the model is
-        frozen, because then few kernels have a gradient. Operations that rematerialization repeats
-        do not count.
+      forward: the loss `(params, frozen, batch, key) -> scalar`, for `flops`.
+      batches: shapes of the batches that occur in the run, with their sharding.
+      any_step: the step `(state, batch, frozen) -> (state, metrics)`, compiled on demand.
     """
 
     config: TrainConfig
@@ -83,10 +81,57 @@ class Plan:
     optimizer: optax.GradientTransformation
     state: TrainState
     frozen: Any
-    steps: Mapping[BatchShapes, Any]
+    forward: Callable[[Any, Any, Any, jax.Array], jax.Array]
+    batches: Sequence[Any]
     any_step: Any
-    memory: StepMemory
-    flops: Mapping[BatchShapes, float]
+
+    @functools.cached_property
+    def steps(self) -> Mapping[BatchShapes, Any]:
+        """The compiled step for each of `batches`, by `batch_shapes`; compiled at the first use.
+
+        Raises:
+          ResourceError: the compiler finds that the step needs more memory than there is.
+        """
+        return {
+            batch_shapes(batch): _compile(self.any_step, self.state, batch, self.frozen)
+            for batch in self.batches
+        }
+
+    @functools.cached_property
+    def memory(self) -> StepMemory:
+        """Memory of the step that needs most; compiles the steps."""
+        return max(
+            (step_memory(compiled, device_memory()) for compiled in self.steps.values()),
+            key=lambda memory: memory.total,
+        )
+
+    @functools.cached_property
+    def flops(self) -> Mapping[BatchShapes, float]:
+        """Floating-point operations of the matrix products in a step, by the shapes of its batch.
+
+        The gradients count as two forward passes, or as one if most of the model is frozen, because
+        then few kernels have a gradient. Operations that rematerialization repeats do not count.
+        """
+        key = jax.eval_shape(jax.random.key, 0)
+        passes = 3 if self.frozen is None else 2
+        given = self.state.params, self.frozen
+        return {
+            batch_shapes(batch): passes * product_flops(self.forward, *given, batch, key)
+            for batch in self.batches
+        }
+
+    @functools.cached_property
+    def initialize(self) -> Init:
+        """Map a key to the initial parameters on their devices: one program for all trainings."""
+        return initializer(self.init, self.state)
+
+    def compile(self) -> None:
+        """Compile what training needs, if that has not been done yet.
+
+        Raises:
+          ResourceError: see `steps`.
+        """
+        _ = self.steps, self.flops
 
     def step(self, state: TrainState, batch: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
         """Train on one batch; the old state is donated."""
@@ -131,7 +176,10 @@ def make_plan(
     mesh_config: MeshConfig | None = None,
     rules: ShardingRules | None = None,
 ) -> Plan:
-    """Compile the step of a run for its shapes, without allocating anything of the model's size.
+    """Plan the step of a run for its shapes, without allocating anything of the model's size.
+
+    The step is compiled when the plan's `steps` or `memory` is first read; `fit` does so before it
+    trains.
 
     Args:
       init: maps a key to the trainable tree as `Module.init` returns it, with axis names; or the
@@ -148,7 +196,6 @@ def make_plan(
 
     Raises:
       ConfigError: devices, rules or a micro-batch do not fit together.
-      ResourceError: the compiler finds that the step needs more memory than there is.
 
     Example:
       >>> import jax.numpy as jnp
@@ -176,18 +223,10 @@ def make_plan(
         param_shardings(frozen, mesh, rules),
     )
     step = make_step(loss, optimizer, config, mesh, rules, join, shardings(state))
-    steps, flops = {}, {}
-    key = jax.eval_shape(jax.random.key, 0)
-    passes = 3 if frozen is None else 2
-    for shapes in (batch, *more):
-        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes)
-        name = batch_shapes(placed)
-        steps[name] = _compile(step, state, placed, frozen)
-        flops[name] = passes * product_flops(forward, state.params, frozen, placed, key)
-    memory = max(
-        (step_memory(compiled, device_memory()) for compiled in steps.values()),
-        key=lambda memory: memory.total,
-    )
+    batches = [
+        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes)
+        for shapes in (batch, *more)
+    ]
     return Plan(
         config=config,
         mesh=mesh,
@@ -197,10 +236,9 @@ def make_plan(
         optimizer=optimizer,
         state=state,
         frozen=frozen,
-        steps=steps,
+        forward=forward,
+        batches=batches,
         any_step=step,
-        memory=memory,
-        flops=flops,
     )
 
 

@@ -106,13 +106,13 @@ def make_state(
       config: seed, and whether to keep a moving average.
     """
     shapes = make_shapes(init, optimizer, mesh, rules, config)
-    return start_state(initial_params(init, shapes, config), optimizer, shapes)
+    params = initializer(init, shapes)(jax.random.key(config.seed))
+    return start_state(params, optimizer, shapes)
 
 
-def initial_params(init: Init, shapes: TrainState, config: TrainConfig) -> Any:
-    """The result of `init` for the config's seed, each array on the devices of its sharding."""
-    make = jax.jit(lambda key: nn.meta.unbox(init(key)), out_shardings=shardings(shapes.params))
-    return make(jax.random.key(config.seed))
+def initializer(init: Init, shapes: TrainState) -> Init:
+    """Jit `init`, without axis names and with each array on the devices of its sharding."""
+    return jax.jit(lambda key: nn.meta.unbox(init(key)), out_shardings=shardings(shapes.params))
 
 
 def start_state(

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,9 +28,13 @@ def test_gaps_are_those_of_the_answers_logits():
     params = random_params(model)
     gaps = answer_gaps(model, params, rows, (yes, no), batch_size=2)
     other = answer_gaps(model, params, rows, (yes, no), batch_size=2, probabilities=True)
-    for i, record in enumerate(RECORDS):
-        prompt = jnp.asarray([tokenizer(record.prompt)["input_ids"]], jnp.int32)
-        logits = torch.tensor(np.array(model.apply(params, prompt, prompt >= 0)[0, -1]))
+    # Padded on the right, which a causal model never sees: one shape is one program.
+    prompts = [tokenizer(record.prompt)["input_ids"] for record in RECORDS]
+    length = max(map(len, prompts))
+    tokens = jnp.asarray([[*row, *[0] * (length - len(row))] for row in prompts], jnp.int32)
+    every = np.array(jax.jit(model.apply)(params, tokens, tokens >= 0))
+    for i, prompt in enumerate(prompts):
+        logits = torch.tensor(every[i, len(prompt) - 1])
         np.testing.assert_allclose(gaps[i], logits[yes] - logits[no], atol=1e-5)
         both = torch.softmax(logits, -1)[[yes, no]]
         np.testing.assert_allclose(other[i], both[0] - both[1], atol=1e-6)

@@ -40,6 +40,15 @@ def expected_legal(codes, sizes, allowed):
     return out
 
 
+# Without jit every operation of every shape would be a program of its own.
+_lookup = jax.jit(lambda index, codes: index.lookup(codes))
+_restrict = jax.jit(lambda index, allowed: index.restrict(allowed))
+_exclude = jax.jit(lambda index, items: index.exclude(items))
+_legal = jax.jit(
+    lambda index, level, node, alive=None: index.legal(level, node, alive), static_argnums=1
+)
+
+
 @jax.jit
 def legal_everywhere(index, alive=None):
     """Legality at every node; under a batch of restrictions the result has its axis in front."""
@@ -123,10 +132,10 @@ def test_restrict_marks_the_edges_of_the_drawing():
     np.testing.assert_array_equal(index.edges[0], [0, 3])
     np.testing.assert_array_equal(index.edges[1], [1, 2, 1])
     np.testing.assert_array_equal(index.leaf_items, [2, 1, 0])
-    alive = index.restrict(jnp.array([False, True, False]))
+    alive = _restrict(index, jnp.array([False, True, False]))
     np.testing.assert_array_equal(alive[0], [True, False])
     np.testing.assert_array_equal(alive[1], [False, True, False])
-    dead = index.exclude(jnp.array([2, 0, 2, -1]))
+    dead = _exclude(index, jnp.array([2, 0, 2, -1]))
     assert sorted(np.asarray(dead[0]).tolist()) == [-1, -1, -1, 1]
 
 
@@ -136,11 +145,19 @@ def test_illegal_children_and_negative_states_lead_nowhere(mask_limit):
     index = ItemIndex.build(codes, (40, 40), mask_limit=mask_limit)
     node = jnp.array([0, 0, 0, 0, -1], jnp.int32)
     code = jnp.array([0, 12, -1, 2**31 - 1, 0], jnp.int32)
-    np.testing.assert_array_equal(index.child(0, node, code), [0, -1, -1, -1, -1])
-    assert not index.legal(0, jnp.array([-1])).any()
-    assert not index.legal(0, jnp.array([-1]), jnp.ones(12, bool)).any()
-    np.testing.assert_array_equal(index.item(jnp.array([-1])), [-1])
-    np.testing.assert_array_equal(index.codes_of(jnp.array([-1])), [[-1, -1]])
+    none, alive = jnp.array([-1]), jnp.ones(12, bool)
+
+    @jax.jit
+    def ask(index):
+        legal = index.legal(0, none), index.legal(0, none, alive)
+        return index.child(0, node, code), legal, index.item(none), index.codes_of(none)
+
+    child, legal, item, ids = ask(index)
+    np.testing.assert_array_equal(child, [0, -1, -1, -1, -1])
+    assert not legal[0].any()
+    assert not legal[1].any()
+    np.testing.assert_array_equal(item, [-1])
+    np.testing.assert_array_equal(ids, [[-1, -1]])
 
 
 def test_masks_and_windows_agree_on_wide_codes():
@@ -150,8 +167,8 @@ def test_masks_and_windows_agree_on_wide_codes():
     assert masked.masks[0] is not None and window.masks[0] is None
     for level, nodes in enumerate([1, masked.starts[1].num_nodes]):
         node = jnp.arange(nodes, dtype=jnp.int32)
-        np.testing.assert_array_equal(masked.legal(level, node), window.legal(level, node))
-    found = [index.lookup(masked.item_codes) for index in (masked, window)]
+        np.testing.assert_array_equal(_legal(masked, level, node), _legal(window, level, node))
+    found = [_lookup(index, masked.item_codes) for index in (masked, window)]
     np.testing.assert_array_equal(found[0], np.arange(2000))
     np.testing.assert_array_equal(found[1], np.arange(2000))
 
@@ -250,14 +267,14 @@ def test_an_updated_index_is_the_index_of_what_is_left(change):
     assert index.num_leaves() == len(left)
     tried = np.concatenate([codes, fresh]).astype(np.int32)
     expected = [left.get(tuple(row), -1) for row in tried.tolist()]
-    np.testing.assert_array_equal(index.lookup(jnp.asarray(tried)), expected)
+    np.testing.assert_array_equal(_lookup(index, jnp.asarray(tried)), expected)
     rows = np.array(list(left))
     legal = legal_everywhere(index)
     for level, brute in enumerate(expected_legal(rows, sizes, np.ones(len(rows), bool))):
         np.testing.assert_array_equal(legal[level][: len(brute)], brute)
     # What is excluded is gone too, and nothing else.
     out = np.array(sorted(left.values())[::2], np.int32)
-    dead = index.exclude(jnp.asarray(out))
+    dead = _exclude(index, jnp.asarray(out))
     legal = legal_everywhere(index, dead)
     kept = np.array([i not in set(out.tolist()) for i in left.values()])
     for level, brute in enumerate(expected_legal(rows, sizes, kept)):

@@ -60,7 +60,8 @@ def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
     model, params = _params(config)
     tokens, valid = _batch()
     positions, context = positions_of(valid), SelfContext(attention_mask(valid))
-    hidden, (keys, values) = model.apply(params, tokens, positions, context, method="hidden")
+    scan = jax.jit(lambda params: model.apply(params, tokens, positions, context, method="hidden"))
+    hidden, (keys, values) = scan(params)
     p = params["params"]
     x = p["embedding"]["table"][tokens]
     turn = None
@@ -69,16 +70,19 @@ def test_the_scan_equals_its_layers_applied_one_after_the_other(flavour):
     else:
         turn = rotation(positions, rotary_frequencies(config.head_width, config.rope_theta))
     shared = Shared(context=context, reach=Reach(ScoreTerms(), turn))
+    block = jax.jit(
+        lambda own, x: Block(config).apply({"params": own}, x, PerLayer(), shared, True)
+    )
     for layer in range(config.depth):
         own = jax.tree.map(lambda leaf, at=layer: leaf[at], p["decoder"]["blocks"])
-        x, (key, value) = Block(config).apply({"params": own}, x, PerLayer(), shared, True)
+        x, (key, value) = block(own, x)
         np.testing.assert_allclose(keys[layer], key, atol=1e-5)
         np.testing.assert_allclose(values[layer], value, atol=1e-5)
     expected = Norm(config.norm, config.norm_eps).apply({"params": p["decoder"]["final_norm"]}, x)
     np.testing.assert_allclose(hidden, expected, atol=1e-5)
     head = (p["embedding"] if config.tie_embeddings else p["head"])["table"]
     logits = np.asarray(expected, np.float64) @ np.asarray(head, np.float64).T
-    np.testing.assert_allclose(model.apply(params, tokens, valid), logits, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(model.apply)(params, tokens, valid), logits, atol=1e-4)
 
 
 def test_parameters_of_blocks_have_a_leading_axis_of_depth_and_differ_between_layers():

@@ -112,18 +112,20 @@ def test_training_generation_and_search_see_the_same_words():
     model, params = _model()
     tokens = jnp.asarray([[2, 7, 3, 4, 1, 0]], jnp.int32)
     valid, start = tokens > 0, jnp.zeros((1, 1), jnp.int32)
-    expected = model.apply(params, tokens, valid, start, start == 0)[0, -1]
+    apply = jax.jit(model.apply)
+    expected = apply(params, tokens, valid, start, start == 0)[0, -1]
     prompts = Prompts(tokens=tokens, valid=valid)
     found = generate(model, params, prompts, TextOptions(max_tokens=1))
     assert int(found.tokens[0, 0]) == int(expected.argmax())
     logs = jax.nn.log_softmax(expected)
     np.testing.assert_allclose(found.logprobs[0, 0], logs.max(), atol=1e-5)
     history = read_histories(model, params, prompts)
-    logits = model.apply(params, history.state[:, 0], method="logits")[0]
+    read = jax.jit(lambda params, state: model.apply(params, state, method="logits"))
+    logits = read(params, history.state[:, 0])[0]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     # And they matter: with every token a word of its own the answer is another.
     other = {**params, WORDS: {"kinds": jnp.ones(12, jnp.int8)}}
-    changed = model.apply(other, tokens, valid, start, start == 0)[0, -1]
+    changed = apply(other, tokens, valid, start, start == 0)[0, -1]
     assert float(jnp.abs(changed - expected).max()) > 1e-3
 
 

@@ -67,9 +67,9 @@ def test_after_the_norm_where_a_sub_layer_ends_with_one():
     node = dataclasses.replace(node, up_bias=vector)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(*case.tokens.shape, 16)), jnp.float32)
     shared = Shared(context=SelfContext(attention_mask(case.valid)), reach=Reach(ScoreTerms()))
+    block = jax.jit(lambda v: Block(case.spec.config).apply(v, x, PerLayer(), shared, True)[0])
     base, changed = (
-        Block(case.spec.config).apply({"params": own, **more}, x, PerLayer(), shared, True)[0]
-        for more in ({}, {"tuned": {"mlp_adapter": node}})
+        block({"params": own, **more}) for more in ({}, {"tuned": {"mlp_adapter": node}})
     )
     difference = changed - base
     np.testing.assert_allclose(difference, np.broadcast_to(vector, x.shape), atol=1e-5)

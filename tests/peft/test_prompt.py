@@ -47,30 +47,38 @@ def test_each_sequence_packed_into_a_row_reads_the_prompt_for_itself(name):
     valid = tokens > 0
     read = prepend(tokens, valid, VOCAB, P, segments, sequences=2)
     wide = read.widen(segments)
-    base, own = case.params["params"], params["tuned"]
+    base, tuned = case.params["params"], params["tuned"]
     if name == "encoder":
         model = dataclasses.replace(case.spec, kind="encoder").build()
-        inner = {"params": base["backbone"], "tuned": own["backbone"]}
-        found = model.apply(inner, read.tokens, read.valid, segments=wide)
+        inner = {"params": base["backbone"], "tuned": tuned["backbone"]}
+        run = jax.jit(lambda v: model.apply(v, read.tokens, read.valid, segments=wide))
+        found = run(inner)
     else:
         context = SelfContext(attention_mask(read.valid, True, None, wide), causal=True)
         positions = positions_of(read.valid, wide)
-        found = case.model.apply(params, read.tokens, positions, context, method="hidden")[0]
+        run = jax.jit(
+            lambda v: case.model.apply(v, read.tokens, positions, context, method="hidden")[0]
+        )
+        found = run(params)
 
-    def alone(whole):
+    @jax.jit
+    def alone(params, whole):
         there = whole > 0
         if name == "encoder":
-            return model.apply({"params": base["backbone"]}, whole, there)
+            return model.apply({"params": params["params"]["backbone"]}, whole, there)
         context = SelfContext(attention_mask(there))
         positions = positions_of(there)
-        return case.model.apply(case.params, whole, positions, context, method="hidden")[0]
+        return case.model.apply(params, whole, positions, context, method="hidden")[0]
 
     found = read.drop(found)
     for row in range(2):
         for segment in range(2):
             mine = np.asarray(valid[row] & (segments[row] == segment))
-            whole = jnp.concatenate([TEXT, tokens[row][mine]])[None]
-            np.testing.assert_allclose(found[row][mine], alone(whole)[0, P:], atol=1e-5)
+            # All of one length, as each length is a program.
+            own = np.asarray(tokens[row])[mine]
+            whole = jnp.asarray([[*TEXT.tolist(), *own, *[0] * (6 - len(own))]], jnp.int32)
+            expected = alone(case.params, whole)[0, P : P + len(own)]
+            np.testing.assert_allclose(found[row][mine], expected, atol=1e-5)
 
 
 def _vectors(case, count, tokens, random):

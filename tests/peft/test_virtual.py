@@ -1,5 +1,7 @@
 """Where virtual tokens go, against loops over lists."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,13 +46,23 @@ def _batches(draw):
     return tokens, valid, segments, draw(st.sampled_from([0, 1, 3])), draw(st.booleans())
 
 
+@functools.partial(jax.jit, static_argnames=("count", "most"))
+def _read(tokens, valid, numbers, segments, count, most):
+    """Tokens, validity, widened numbers, and what is left of the places after `drop`."""
+    read = prepend(tokens, valid, V, count, segments, most)
+    states = jnp.arange(read.tokens.shape[1], dtype=jnp.float32)[None, :, None]
+    states = jnp.broadcast_to(states, (*read.tokens.shape, 1))
+    return read.tokens, read.valid, read.widen(numbers), read.drop(states)
+
+
 @settings(max_examples=60, deadline=None)
 @given(_batches())
 def test_rows_equal_those_of_a_loop(batch):
     tokens, valid, segments, count, packed = batch
     most = 3 if packed else 1
-    arrays = (jnp.asarray(tokens), jnp.asarray(valid))
-    read = prepend(*arrays, V, count, jnp.asarray(segments) if packed else None, most)
+    read, there_too, widened, dropped = map(
+        np.asarray, _read(tokens, valid, segments, segments if packed else None, count, most)
+    )
     size = tokens.shape[1] + count * most
     for row in range(len(tokens)):
         expected, seen, place = [], set(), []
@@ -64,14 +76,12 @@ def test_rows_equal_those_of_a_loop(batch):
         free = size - len(expected) if count else 0
         width = len(expected)
         expected += [(0, False, None)] * free
-        np.testing.assert_array_equal(read.tokens[row], [token for token, _, _ in expected])
-        np.testing.assert_array_equal(read.valid[row], [there for _, there, _ in expected])
-        wide = read.widen(jnp.asarray(segments))[row][:width]
+        np.testing.assert_array_equal(read[row], [token for token, _, _ in expected])
+        np.testing.assert_array_equal(there_too[row], [there for _, there, _ in expected])
+        wide = widened[row][:width]
         if packed:
             np.testing.assert_array_equal(wide, [number for _, _, number in expected[:width]])
-        states = jnp.arange(read.tokens.shape[1], dtype=jnp.float32)[None, :, None]
-        states = jnp.broadcast_to(states, (*read.tokens.shape, 1))
-        np.testing.assert_array_equal(read.drop(states)[row, :, 0], place)
+        np.testing.assert_array_equal(dropped[row, :, 0], place)
 
 
 def test_without_virtual_tokens_nothing_is_touched():

@@ -179,15 +179,22 @@ def test_inputs_beyond_a_fixed_range_get_no_gradient():
 def test_a_stack_is_one_node_that_scans_to_its_layers():
     matrices = jnp.stack([_matrix(seed) for seed in range(3)])
     config = UniformConfig(bits=3, symmetric=False, per="group", group=24, activations="token")
-    stack = jax.vmap(lambda matrix: config.quantize(matrix, (I, 2, 5)))(matrices)
+    quantize = jax.jit(lambda matrix: config.quantize(matrix, (I, 2, 5)))
+    product, dense = jax.jit(lambda node, x: node.product(x)), jax.jit(lambda node: node.dense())
+    stack = jax.jit(jax.vmap(quantize))(matrices)
     assert isinstance(stack, UniformKernel) and stack.shape == (3, I, 2, 5)
     x = _inputs()
-    _, found = jax.lax.scan(lambda _, own: (None, (own.product(x), own.dense())), None, stack)
-    np.testing.assert_allclose(found[1], stack.dense(), atol=1e-6)
+    scan = jax.jit(
+        lambda stack: jax.lax.scan(
+            lambda _, own: (None, (own.product(x), own.dense())), None, stack
+        )
+    )
+    _, found = scan(stack)
+    np.testing.assert_allclose(found[1], dense(stack), atol=1e-6)
     for layer in range(3):
-        alone = config.quantize(matrices[layer], (I, 2, 5))
+        alone = quantize(matrices[layer])
         assert alone.shape == (I, 2, 5)
-        np.testing.assert_allclose(found[0][layer], alone.product(x), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[0][layer], product(alone, x), rtol=1e-5, atol=1e-5)
 
 
 def test_bits_are_those_of_codes_and_scales():

@@ -29,7 +29,7 @@ def _model(spec=SPEC):
     # Tokens of a few kinds, so that inputs are correlated, as real ones are.
     tokens = jnp.asarray(rng.integers(0, 8, (16, 12)), jnp.int32)
     valid = jnp.arange(12)[None] < jnp.asarray(rng.integers(6, 13, (16, 1)), jnp.int32)
-    params = nn.meta.unbox(spec.build().init(jax.random.key(0), tokens, valid))
+    params = nn.meta.unbox(jax.jit(spec.build().init)(jax.random.key(0), tokens, valid))
     return params, [{"tokens": tokens, "valid": valid}]
 
 

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from jaxrec.core import ConfigError
+from jaxrec.core.compiles import CompileCounter
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.objectives import Loss
 from jaxrec.train import (
@@ -108,12 +109,23 @@ def test_a_finished_run_started_again_trains_no_further(tmp_path):
         calls.append(weights(params))
         return closeness(params)
 
-    second = run(tmp_path, evaluate=counting)
+    with CompileCounter() as counter:
+        second = run(tmp_path, evaluate=counting)
+    # Not even the step is compiled, which takes longest for a real model.
+    assert not [program for program in counter.programs if "step" in program]
     np.testing.assert_array_equal(weights(first.params), weights(second.params))
     assert (second.steps, second.best_step) == (first.steps, first.best_step)
     # The best parameters are measured once more, and nothing is added to the metrics.
     assert len(calls) == 1
     assert read_metrics(tmp_path / "metrics.jsonl") == rows
+
+
+def test_a_plan_that_is_trained_again_compiles_nothing(tmp_path):
+    plan = make_plan(init, loss, next(Batches()), dataclasses.replace(CONFIG, steps=3))
+    fit(plan, Batches(), Validation(closeness), tmp_path / "one")
+    with CompileCounter() as counter:
+        fit(plan, Batches(), Validation(closeness), tmp_path / "two")
+    assert counter.programs == []
 
 
 def test_speed_is_logged_a_trace_written_and_a_new_shape_warned_of(tmp_path):

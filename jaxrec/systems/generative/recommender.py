@@ -121,7 +121,7 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
 
 
 def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
-    """Compile the training step of a run without allocating anything of the model's size.
+    """Plan the training step of a run without allocating anything of the model's size.
 
     Args:
       config: the config of the run, resolved.
@@ -130,7 +130,6 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
 
     Raises:
       ConfigError: settings that do not fit the model or the devices.
-      ResourceError: see `make_plan`.
     """
     model, words = make_model(config, codes), vocabulary(config, codes)
 

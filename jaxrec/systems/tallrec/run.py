@@ -37,7 +37,7 @@ from jaxrec.decode import answer_gaps, answer_tokens
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened
 from jaxrec.objectives import language_loss
-from jaxrec.peft import TuneConfig
+from jaxrec.peft import TuneConfig, Tuning, size_of
 from jaxrec.runs import (
     Options,
     Recommendations,
@@ -62,7 +62,7 @@ from jaxrec.systems.tallrec.tasks import (
     click_prompts,
 )
 from jaxrec.texts import AnswerOptions, TextModel, ask, clicks as click_table, tuned as tuned_text
-from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
+from jaxrec.train import Start, TrainConfig, Validation, fit
 
 METRIC = "mean_auc"
 
@@ -177,7 +177,8 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     plans = []
     for stage in stages:
         rows = _encode(config, text, stage.records)
-        plan = _plan(config, text, rows.take(np.zeros(stage.config.batch_size, int)), stage.config)
+        example = rows.take(np.zeros(stage.config.batch_size, int))
+        plan = text.plan(functools.partial(language_loss, text.model), example, stage.config)
         print(f"{stage.name}: {len(rows):,} texts of at most {rows.tokens.shape[1]} tokens")
         print(plan)
         plan.memory.check()
@@ -211,7 +212,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
             title=stage.name,
             profile=options.profile,
         )
-        start = functools.partial(text.trained, place, plan, owner)
+        start = functools.partial(text.trained, place, stage.config, owner)
     write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
@@ -222,7 +223,7 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
     prompts = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
     rows = {name: _encode(config, text, prompts(template=name)) for name in (PUBLISHED, SWAPPED)}
-    plan, trained = _trained(config, text, rows[PUBLISHED], directory)
+    trained = _trained(config, text, directory)
     untuned = text.variables(text.start())
     systems = {
         "model": _gaps(config, text, trained, rows[PUBLISHED]),
@@ -242,7 +243,7 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
         )
     facts = windows.describe()
     report = click_table.table(systems, windows.test, config.eval.resamples)
-    report["rows"]["model"]["parameters"] = plan.size.total
+    report["rows"]["model"]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
     heading = (
         f"{facts['dataset']}, {config.split} split, {facts['train']:,} windows trained on; test: "
         f"{facts['test']:,} windows of {facts['test_users']} users"
@@ -282,7 +283,7 @@ def like_probabilities(
     """
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
     rows = _encode(config, text, click_prompts(windows, titles, kind=config.kind))
-    _, trained = _trained(config, text, rows, directory)
+    trained = _trained(config, text, directory)
     return 1 / (1 + np.exp(-_gaps(config, text, trained, rows)))
 
 
@@ -308,19 +309,13 @@ def _load(config: TallrecConfig, directory: Path) -> tuple[TextModel, Any, Opene
     windows = load_windows(config)
     check_run(config, windows, directory)
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    one = windows.test.take(np.zeros(1, int))
-    rows = _encode(config, text, click_prompts(one, windows.titles, kind=config.kind))
-    _, trained = _trained(config, text, rows, directory)
     base = open_any(Path(config.tune.base)) if config.tune.base else None
-    return text, trained, base
+    return text, _trained(config, text, directory), base
 
 
-def _trained(
-    config: TallrecConfig, text: TextModel, rows: TokenRows, directory: Path
-) -> tuple[Plan, Any]:
-    """Return the plan of the last stage, and the model's variables at its best checkpoint."""
-    plan = _plan(config, text, rows.take(np.zeros(config.train.batch_size, int)), config.train)
-    return plan, text.variables(text.trained(directory, plan, run_identity(directory)))
+def _trained(config: TallrecConfig, text: TextModel, directory: Path) -> Any:
+    """Return the model's variables at the best checkpoint of the last stage."""
+    return text.variables(text.trained(directory, config.train, run_identity(directory)))
 
 
 def _gaps(config: TallrecConfig, text: TextModel, variables: Any, rows: TokenRows) -> np.ndarray:
@@ -369,7 +364,3 @@ def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) 
     return encode_instructions(
         text.tokenizer, records, config.max_length, on_prompt=config.on_prompt
     )
-
-
-def _plan(config: TallrecConfig, text: TextModel, example: Any, settings: TrainConfig) -> Plan:
-    return text.plan(functools.partial(language_loss, text.model), example, settings)
