@@ -1,6 +1,5 @@
 """Whether a value, read from a file or given as a setting, has the type that a hint declares."""
 
-import math
 import types
 import typing
 from typing import Any
@@ -84,7 +83,7 @@ def _is(value: Any, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> bool:
         )
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and not math.isnan(value) and (isinstance(value, float) or _small(value))
+        return number and value == value and (isinstance(value, float) or _small(value))
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and _small(value)
     return isinstance(value, origin or hint)

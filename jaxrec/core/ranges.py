@@ -125,11 +125,17 @@ def check_type(value: Any, hint: Any, name: str, *, strict: bool = True) -> None
       jaxrec.core.errors.ConfigError: --steps must be int | None, got 'many'
     """
     # How large a number may be is said by its range, which explains more.
-    plain = type(value)(0) if type(value) in (int, float) else value
-    if fits(value, hint) or fits(plain, hint):
+    if fits(value, hint) or fits(_zeros(value), hint):
         return
     if strict or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name} must be {shown(hint)}, got {value!r:.60}")
+
+
+def _zeros(value: Any) -> Any:
+    """The value with 0 in place of every number."""
+    if isinstance(value, tuple):
+        return tuple(_zeros(part) for part in value)
+    return type(value)(0) if type(value) in (int, float) else value
 
 
 def check_number(number: Any, ranges: tuple[Range, ...], name: str, shown: Any) -> None:
