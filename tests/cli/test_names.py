@@ -207,7 +207,8 @@ def test_an_installed_wheel_finds_its_configs_from_any_directory(tmp_path):
     own = {p.relative_to(ROOT).as_posix() for p in (ROOT / "jaxrec").rglob("*") if p.is_file()}
     with zipfile.ZipFile(wheel) as files:
         assert {n for n in own if "__pycache__" not in n} <= set(files.namelist())
-    dry = jaxrec("train", "quickstart", "--dry-run", *tiny_options(write_tiny_csv(tmp_path)))
+    small = [*tiny_options(write_tiny_csv(tmp_path)), "--ids.size", "8", "--decode.beams", "10"]
+    dry = jaxrec("train", "quickstart", "--dry-run", *small)
     assert dry.returncode == 0, dry.stderr
     assert "tiny: 40 users, 30 items" in dry.stdout and "nothing written; next: " in dry.stdout
     assert not list(elsewhere.iterdir())
