@@ -82,7 +82,7 @@ def relevance_metrics(
     rank = np.arange(1, items.shape[1] + 1)
     precision = hit.cumsum(axis=1) / rank
     discount = 1 / np.log2(rank + 1)
-    metrics = {}
+    metrics: dict[str, np.ndarray] = {}
     for k in ks:
         top = hit[:, :k]
         ideal = [np.sort(value)[::-1][:k] for value in gains]
