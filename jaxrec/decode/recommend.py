@@ -11,7 +11,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxrec.core import ConfigError, ShardingRules, batch_sharding, check_numbers, sharded, ways
+from jaxrec.core import (
+    ConfigError,
+    ShardingRules,
+    batch_sharding,
+    check_numbers,
+    present,
+    sharded,
+    ways,
+)
 from jaxrec.decode.batching import length_groups
 from jaxrec.decode.beam import beam_search
 from jaxrec.decode.kv_cache import LanguageModel
@@ -24,6 +32,10 @@ from jaxrec.decode.search import Recommendations
 from jaxrec.ids import PAD, IdVocabulary, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.models import EncoderDecoder
 from jaxrec.peft import virtual_of
+
+# Most users times items for which lists of excluded items of very different lengths become masks,
+# which are made for one batch at a time.
+_MASKED = 1 << 26
 
 ListStrategy = Literal["beam", "sample", "next_k"]
 
@@ -163,11 +175,25 @@ class Recommender:
         scores = np.full((len(tokens), self.beams), -np.inf, np.float32)
         done = 0
         lengths = [0] * len(tokens) if excluded is None else [len(row) for row in excluded]
-        for group in length_groups(lengths, self.batch_size, self.devices):
+        groups = length_groups(lengths, self.batch_size, self.devices)
+        # One program for masks of any length costs less than one program for each length.
+        masked = (
+            len(groups) > 1
+            and self.strategy != "next_k"
+            and len(tokens) * self.index.num_items <= _MASKED
+        )
+        if masked:
+            groups = length_groups([0] * len(tokens), self.batch_size, self.devices)
+        for group in groups:
             for rows, count in group.batches():
                 out = None
                 if excluded is not None:
-                    out = self._put(pad_items([excluded[row] for row in rows], group.width))
+                    own = [excluded[row] for row in rows]
+                    out = self._put(
+                        _allowed(own, self.index.num_items)
+                        if masked
+                        else pad_items(own, group.width)
+                    )
                 with self._placed():
                     best = self._call(self._put(tokens[rows]), out, int(rows[0]))
                 gathered = multihost_utils.process_allgather((best.items, best.scores), tiled=True)
@@ -177,11 +203,15 @@ class Recommender:
                 progress(done)
         return items, scores
 
-    def _call(self, read: jax.Array, excluded: jax.Array | None, first: int) -> Recommendations:
-        """Recommend to one batch of histories, the first of which is user number `first`."""
+    def _call(self, read: jax.Array, out: jax.Array | None, first: int) -> Recommendations:
+        """Recommend to one batch of histories, the first of which is user number `first`.
+
+        `out` is what each user must not get, as numbers, or what they may get, as a mask.
+        """
         prompts = Prompts(tokens=read, prefix=read != PAD if self.prefix else None)
         given = (self.model, self.params, self.catalogue, prompts)
-        request = Request(excluded=excluded)
+        masked = out is not None and out.dtype == jnp.bool_
+        request = Request(allowed=out) if masked else Request(excluded=out)
         if self.strategy == "sample":
             key = jax.random.fold_in(jax.random.key(self.draws.seed), first)
             request = dataclasses.replace(request, key=key)
@@ -204,3 +234,11 @@ class Recommender:
             return contextlib.nullcontext()
         # A step of a search reads beams, not the tokens of a long row, so none are split.
         return sharded(self.mesh, dataclasses.replace(self.rules, sequence=None))
+
+
+def _allowed(excluded: Sequence[np.ndarray], num_items: int) -> np.ndarray:
+    """Return which items are not excluded, `[B, I]` bool."""
+    mask = np.ones((len(excluded), num_items), bool)
+    for row, items in zip(mask, excluded, strict=True):
+        row[present(items)] = False
+    return mask

@@ -31,13 +31,30 @@ def check_excluded(items: Array, num_items: int) -> None:
 def restrict(starts: Sequence[Starts], leaf_items: Array, allowed: Array) -> tuple[Array, ...]:
     """Return which edges lead to an allowed item: bool [(B,) I] to L arrays bool [(B,) N_{l+1}]."""
     leaves = jnp.take(allowed, leaf_items, axis=-1)
-    pad = [(0, 0)] * (leaves.ndim - 1) + [(1, 0)]
-    prefix = jnp.pad(jnp.cumsum(leaves.astype(jnp.int32), axis=-1), pad)
+    words, before = _pack(leaves)
     alive = []
     for bounds in _leaf_bounds(starts, leaf_items.shape[0])[:-1]:
-        at = jnp.take(prefix, bounds, axis=-1)
+        word = bounds >> 5
+        below = (jnp.uint32(1) << (bounds & 31).astype(jnp.uint32)) - jnp.uint32(1)
+        below = below.reshape((1,) * (words.ndim - 1) + (-1,))
+        inside = jax.lax.population_count(jnp.take(words, word, axis=-1) & below)
+        at = jnp.take(before, word, axis=-1) + inside.astype(jnp.int32)
         alive.append(at[..., 1:] > at[..., :-1])
     return (*alive, leaves)
+
+
+def _pack(leaves: Array) -> tuple[Array, Array]:
+    """Pack a mask: bool [..., I] to uint32 [..., W], and the number of ones before each word.
+
+    A prefix sum over words costs a fraction of one over leaves.
+    """
+    count = leaves.shape[-1] // 32 + 1
+    free = [(0, 0)] * (leaves.ndim - 1) + [(0, 32 * count - leaves.shape[-1])]
+    bits = jnp.pad(leaves, free).reshape(*leaves.shape[:-1], count, 32)
+    place = jnp.arange(32, dtype=jnp.uint32).reshape((1,) * leaves.ndim + (32,))
+    words = (bits.astype(jnp.uint32) << place).sum(axis=-1, dtype=jnp.uint32)
+    ones = jax.lax.population_count(words).astype(jnp.int32)
+    return words, jnp.cumsum(ones, axis=-1) - ones
 
 
 def exclude(starts: Sequence[Starts], states: Array) -> tuple[Array, ...]:

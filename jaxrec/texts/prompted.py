@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules, check_numbers
+from jaxrec.core import ConfigError, MeshConfig, ShardingRules, check_mask, check_numbers
 from jaxrec.data import (
     Group,
     Mixture,
@@ -199,6 +199,8 @@ class Prompted:
                 self.model, self.params, self.items, read, options, request, **call
             )
 
+        if allowed is not None:
+            check_mask(allowed, (len(prompts), self.num_items), "allowed items")
         if excluded is None:
             request = Request(allowed=None if allowed is None else jnp.asarray(allowed))
             return choose(read, request, self.batch_size)

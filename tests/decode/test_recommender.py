@@ -155,7 +155,9 @@ def test_histories_read_in_both_directions_are_not_extended():
         _recommender(strategy="next_k", prefix=True)
 
 
-def test_a_very_long_list_of_excluded_items_changes_nobody_elses_list():
+@pytest.mark.parametrize("masked", [1 << 26, 0])
+def test_a_very_long_list_of_excluded_items_changes_nobody_elses_list(masked, monkeypatch):
+    monkeypatch.setattr("jaxrec.decode.recommend._MASKED", masked)
     histories, ours = _histories(), _recommender()
     short = [history[:3] for history in histories]
     long = [*short[:2], np.tile(short[2], 800), *short[3:]]  # 2,400 numbers of three items
