@@ -7,6 +7,7 @@ archive has a checksum for every member, which reveals a damaged file.
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,7 @@ from jaxrec.core.errors import DataError
 from jaxrec.core.files import check_file, write_bytes
 
 _SETTINGS = "__settings__"
+_DEFLATED = 1040  # zlib shrinks nothing further
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
@@ -64,10 +66,19 @@ def read_arrays(
         raise DataError(f"no {kind} at {path}; write it first with `{command}`")
     try:
         # Given a path, np.load leaves the file open if the archive is damaged.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                raise zipfile.BadZipFile("it is no ZIP archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                for name in archive.files:
+                    _check_member(archive, name)
+                arrays = {name: archive[name] for name in archive.files}
         settings = json.loads(arrays.pop(_SETTINGS).tobytes())
     except (
+        RecursionError,
+        AttributeError,
+        TypeError,
         zipfile.BadZipFile,
         ValueError,
         KeyError,
@@ -81,8 +92,21 @@ def read_arrays(
         raise DataError(f"{path} is damaged ({reason}); write it again with `{command}`") from error
     stored = settings.get("kind") if isinstance(settings, dict) else None
     if stored != kind:
-        raise DataError(f"{path} holds {stored!r}, expected {kind!r}")
+        raise DataError(f"{path} holds {stored!r:.60}, expected {kind!r}")
     return arrays, settings
+
+
+def _check_member(archive: Any, name: str) -> None:
+    """Compare an array's size with the bytes that it is stored in, before it is allocated."""
+    member = archive.zip.getinfo(f"{name}.npy")
+    with archive.zip.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    asked = math.prod(shape) * dtype.itemsize
+    if not 0 <= asked <= member.file_size <= _DEFLATED * member.compress_size:
+        raise ValueError(f"{name} asks for {asked} bytes, found {member.compress_size}")
 
 
 def write_mapped(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
@@ -116,12 +140,15 @@ def read_mapped(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
         with safe_open(path, framework="np") as file:
             settings = json.loads((file.metadata() or {}).get("jaxrec", "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if settings.get("kind") != kind:
-            raise DataError(f"{path} holds {settings.get('kind')!r}, expected {kind!r}")
+        stored = settings.get("kind") if isinstance(settings, dict) else None
+        if stored != kind:
+            raise DataError(f"{path} holds {stored!r:.60}, expected {kind!r}")
         for name, array in arrays.items():
             if zlib.crc32(np.ascontiguousarray(array).data) != settings["crc32"][name]:
                 raise ValueError(f"checksum of {name}")
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except DataError:
+        raise
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"{path} is damaged ({reason}); write it again with `jaxrec ids`"

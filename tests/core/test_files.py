@@ -1,11 +1,14 @@
+import io
 import os
 import stat
 import subprocess
 import sys
+import zipfile
 
+import numpy as np
 import pytest
 
-from jaxrec.core import ResourceError
+from jaxrec.core import DataError, ResourceError, read_arrays, write_arrays
 from jaxrec.core.files import read_json, to_json_rows, write_bytes, write_text
 
 
@@ -35,6 +38,24 @@ def test_the_umask_which_all_threads_share_is_never_changed(tmp_path, monkeypatc
 def test_half_a_surrogate_pair_is_written_as_json_reads_it(tmp_path):
     write_text(tmp_path / "a.json", to_json_rows([{"title": "a\ud800é"}]))
     assert read_json(tmp_path / "a.json") == [{"title": "a\ud800é"}]
+
+
+def test_an_array_that_asks_for_more_than_its_file_holds_is_not_allocated(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"x": np.arange(3)}, {"kind": "k"})
+    assert read_arrays(path, "k")[0]["x"].tolist() == [0, 1, 2]
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (2**40,)}
+    )
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("x.npy", header.getvalue() + bytes(80))
+        with pytest.raises(DataError, match="x asks for 8796093022208 bytes"):
+            read_arrays(path, "k")
+    path.write_bytes(header.getvalue())
+    with pytest.raises(DataError, match="it is no ZIP archive"):
+        read_arrays(path, "k")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -165,7 +165,7 @@ def test_prefixes_that_do_not_fit_are_named(prefix):
         ({"num_layers": 2}, "144 columns, expected 2 x 2 blocks x 24"),
         ({"num_attention_heads": 4}, "4 heads and width 24, the model's keys 2 and 24"),
         ({"num_virtual_tokens": P + 1}, f"has {P} rows for {P + 1} virtual tokens"),
-        ({"num_layers": None}, "does not set num_layers"),
+        ({"num_layers": None}, "'num_layers' must be int, got None"),
     ):
         file.write_text(json.dumps({**settings, **change}))
         with pytest.raises(DataError, match=message):
