@@ -58,6 +58,8 @@ def shown(hint: Any) -> str:
       >>> shown(int), shown(int | None)
       ('int', 'int | None')
     """
+    if typing.is_typeddict(hint) or typing.get_origin(hint) is dict:
+        return "an object"
     plain = isinstance(hint, type) and not typing.get_args(hint)
     return hint.__name__ if plain else str(hint).replace("typing.", "")
 

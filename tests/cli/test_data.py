@@ -107,7 +107,11 @@ def test_check_and_describe_foresee_the_filter(cache, capsys, count):
 def test_an_added_data_set_is_known_by_its_name(cache, capsys):
     path = write_log(cache / "log.csv")
     code, text, _ = run(capsys, "data", "add", "toys", "--from-file", path, "--time-column", "ts")
-    assert code == 0 and text.splitlines()[-1] == "next: jaxrec train quickstart --data.name toys"
+    assert (
+        code == 0
+        and text.splitlines()[-1]
+        == "next: jaxrec train quickstart --data.name toys --run-dir runs/toys"
+    )
     path.unlink()
     data = load_interactions(DataConfig(name="toys"))
     assert (data.name, data.num_users, data.num_items, len(data)) == ("toys", 6, 7, 42)

@@ -138,7 +138,7 @@ def test_a_copy_of_any_file_has_its_code_and_commands_that_can_be_typed(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"def f(:", "SyntaxError"), (b"\xff\xfe", "Unicode"), (b"x = 1", "neither get_config nor")],
+    [(b"def f(:", "SyntaxError"), (b"\xff\xfe", "unicode"), (b"x = 1", "neither get_config nor")],
 )
 def test_what_is_no_config_is_not_copied(content, words, tmp_path, capsys):
     (tmp_path / "bad.py").write_bytes(content)

@@ -145,20 +145,20 @@ def test_what_cannot_be_exported_is_named(place, capsys, words, code, said):
 BROKEN = [
     ("config.json", b"{", 3, "config.json is not valid JSON"),
     ("config.json", b"\xff\xfe", 3, "config.json is not valid JSON"),
-    ("config.json", b"[1]", 3, "config.json holds no JSON object"),
-    ("config.json", b"null", 3, "config.json holds no JSON object"),
+    ("config.json", b"[1]", 3, "config.json: the content must be an object, got [1]"),
+    ("config.json", b"null", 3, "config.json: the content must be an object"),
     ("config.json", b"{}", 3, "config.json holds no settings"),
-    ("config.json", b'{"system": 5, "train": {}}', 2, "config.json: this version has no system 5"),
+    ("config.json", b'{"system": 5, "train": {}}', 3, "config.json: 'system' must be str"),
     ("config.json", b'{"train": 5}', 2, "config.json: train must be settings by name, got 5"),
     ("config.json", b'{"trian": {}}', 2, "unknown setting 'trian', did you mean 'train'"),
-    ("config.json", b'{"data": {"name": 3}}', 2, "config.json: data.name must be str, got 3"),
-    ("env.json", b"[]", 3, "env.json holds no JSON object"),
+    ("config.json", b'{"data": {"name": 3}}', 2, "config.json: --data.name must be str, got 3"),
+    ("env.json", b"[]", 3, "env.json: the content must be an object"),
     ("env.json", b'{"data": 5}', 3, "env.json"),
-    ("train.json", b"[]", 3, "train.json holds no JSON object"),
-    ("train.json", b'{"seconds": "x"}', 3, "train.json: steps must be a number, got None"),
-    ("metrics.jsonl", b"5\n", 3, "metrics.jsonl, line 1: expected an object"),
-    ("metrics.jsonl", b'{"a": 1}\n', 3, "metrics.jsonl, line 1: expected an object"),
-    ("eval.json", b"[]", 3, "eval.json holds no JSON object"),
+    ("train.json", b"[]", 3, "train.json: the content must be an object"),
+    ("train.json", b'{"seconds": "x"}', 3, "train.json: 'seconds' must be float, got 'x'"),
+    ("metrics.jsonl", b"5\n", 3, "metrics.jsonl: line 1: the content must be an object"),
+    ("metrics.jsonl", b'{"a": 1}\n', 3, "metrics.jsonl: line 1: the content has no 'step'"),
+    ("eval.json", b"[]", 3, "eval.json: the content must be an object"),
     ("eval.json", b"{}", 3, "eval.json lacks rows, comparisons"),
 ]
 _TABLES = (
@@ -168,10 +168,13 @@ _TABLES = (
 BROKEN += [
     ("eval.json", f'{{"rows": {rows}, {_TABLES}}}'.encode(), 3, said)
     for rows, said in (
-        ("[]", "eval.json has no row 'model' in its rows; write it again: jaxrec eval runs/a"),
+        (
+            "[]",
+            "('rows' must be an object, got []); write it again: jaxrec eval runs/a",
+        ),
         ("{}", "eval.json has no row 'model'"),
-        ('{"model": 5}', "eval.json has a row 'model' without metrics"),
-        ('{"model": {"metrics": {"hr@10": "x"}}}', "eval.json has a row 'model' without metrics"),
+        ('{"model": 5}', "eval.json is damaged ('rows'['model'] must be an object, got 5)"),
+        ('{"model": {"metrics": {"hr@10": "x"}}}', "['hr@10'] must be float, got 'x'"),
     )
 ]
 
@@ -191,7 +194,7 @@ def test_facts_of_the_data_that_are_damaged_stop_a_run_from_being_used(place, ca
 
 def test_a_run_that_is_not_trained_to_its_end_says_what_to_do(place, capsys):
     (place / "runs" / "a" / "train.json").unlink()
-    said = "runs/a is not trained to its end (it has no train.json); finish it by the jaxrec train"
+    said = "train.json is missing; the run is not trained to its end; finish it by the jaxrec train"
     says(capsys, 3, ["compare", "runs/a"], said)
     assert main(["report", "runs/a"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]

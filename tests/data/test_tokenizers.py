@@ -116,7 +116,10 @@ def test_code_beside_a_tokenizer_is_not_run(tmp_path):
         ({"config.json": '{"model_type": "gpt2"}'}, r"it holds config.json\); expected tokenizer"),
         ({"vocab.json": "{}"}, "expected tokenizer.json or vocab.json with merges.txt"),
         ({"tokenizer.json": "{"}, "cannot read the tokenizer .*; copy the tokenizer's files"),
-        ({"tokenizer.json": "{}", "tokenizer_config.json": "["}, "cannot read the tokenizer"),
+        (
+            {"tokenizer.json": "{}", "tokenizer_config.json": "["},
+            "tokenizer_config.json is not valid JSON",
+        ),
         ({"spiece.model": "no"}, "cannot read the tokenizer"),
     ],
 )

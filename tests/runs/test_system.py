@@ -141,7 +141,9 @@ def test_an_unknown_number_of_a_user_suggests_no_other_number(user, said):
 
 def test_an_unknown_name_of_a_user_suggests_one_that_is_a_slip_away():
     users = np.array(["A2SUAM1J3GNN3B", "A3SGXH7AUHU8GW", "bob"])
-    with pytest.raises(ConfigError, match=r"'A2SUAM1J3GNN3' in beauty, did you mean 'A2SUAM1J3GNN3B'\? It"):
+    with pytest.raises(
+        ConfigError, match=r"'A2SUAM1J3GNN3' in beauty, did you mean 'A2SUAM1J3GNN3B'\? It"
+    ):
         find_user(users, "A2SUAM1J3GNN3", "beauty")
     with pytest.raises(ConfigError, match=r"no user 'b' in beauty; it has 3 users"):
         find_user(users, "b", "beauty")
