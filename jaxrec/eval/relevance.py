@@ -7,7 +7,7 @@ Shapes: `U` users, `K` places of a list, `R` relevant items of a user.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def relevance_metrics(
     rank = np.arange(1, items.shape[1] + 1)
     precision = hit.cumsum(axis=1) / rank
     discount = 1 / np.log2(rank + 1)
-    metrics: dict[str, np.ndarray] = {}
+    metrics: dict[str, Any] = {}
     for k in ks:
         top = hit[:, :k]
         ideal = [np.sort(value)[::-1][:k] for value in gains]

@@ -267,5 +267,5 @@ def test_a_lock_is_held_until_its_last_holder_in_the_process_lets_go(tmp_path):
 
 @pytest.mark.parametrize(("name", "value"), [("keep", 0), ("max_loss_ratio", -1.0)])
 def test_settings_that_cannot_be_are_refused(name, value):
-    with pytest.raises(ConfigError, match=f"train.{name} must"):
+    with pytest.raises(ConfigError, match=f"--train.{name.replace('_', '-')} must"):
         dataclasses.replace(CONFIG, **{name: value})
