@@ -71,10 +71,6 @@ def run(arguments: list[str]) -> None:
     if verb == "add":
         path: Path = prepare(interactions, cache_dir() / "prepared")
         print(f"prepared: {path}")
-        words = ["--data.name", options.name, "--data.from-file", str(path)]
-        words += ["--run-dir", f"runs/{Path(options.name).stem}"]
-        print(f"next: jaxrec train quickstart {shlex.join(words)}")
-        return
     print(f"next: jaxrec train quickstart {shlex.join(again(options, rest))}".rstrip())
 
 
