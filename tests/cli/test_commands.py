@@ -309,7 +309,7 @@ def test_data_is_described_and_added(config_file, tmp_path, capsys, monkeypatch)
     assert main(["data", "add", "tiny", *options]) == 0
     text = capsys.readouterr().out
     assert "users: 40" in text and "items: 30" in text and "prepared: " in text
-    # The command that is named next reads what was prepared.
+    # The command that is named next reads the same data.
     words = shlex.split(text.splitlines()[-1].removeprefix("next: jaxrec "))
     data = load_interactions(take_config(words[1:], "train")[0].data)
     theirs = load_interactions(tiny_config(config_file.parent / "interactions.csv").data)
