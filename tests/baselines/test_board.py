@@ -33,23 +33,17 @@ def fitted(model, path, tie="row"):
     return model.fit(split.train.sequences(), interactions.num_items)
 
 
-@functools.cache
-def scored(model, settings, path, tie):
-    """The users' histories `[U, S]` and their scores `[U, I]`, whatever is left out later."""
+def evaluated(model, settings, path, *, seen=True, tie="row", ties="midrank"):
     params = fitted(model, path, tie)
-    histories = canonical(path, tie)[1].history("test")
+    _, split = canonical(path, tie)
+    histories = split.history("test")
     width = max(map(len, histories))
     history = np.stack([np.pad(h, (width - len(h), 0), constant_values=-1) for h in histories])
-    score = jax.jit(functools.partial(model.scores, **dict(settings)))
-    return history, score(params, {"history": history})
-
-
-def evaluated(model, settings, path, *, seen=True, tie="row", ties="midrank"):
-    history, scores = scored(model, tuple(settings.items()), path, tie)
-    batch = {"history": history, "target": canonical(path, tie)[1].target("test")}
+    batch = {"history": history, "target": split.target("test")}
     if seen:
         batch["seen"] = history
-    return average(evaluate(lambda _: scores, [batch], ties=ties))
+    score = jax.jit(functools.partial(model.scores, **settings))
+    return average(evaluate(lambda b: score(params, {"history": b["history"]}), [batch], ties=ties))
 
 
 def test_data_are_the_canonical_ones(real_data):
