@@ -33,17 +33,23 @@ def fitted(model, path, tie="row"):
     return model.fit(split.train.sequences(), interactions.num_items)
 
 
-def evaluated(model, settings, path, *, seen=True, tie="row", ties="midrank"):
+@functools.cache
+def scored(model, settings, path, tie):
+    """The users' histories `[U, S]` and their scores `[U, I]`, whatever is left out later."""
     params = fitted(model, path, tie)
-    _, split = canonical(path, tie)
-    histories = split.history("test")
+    histories = canonical(path, tie)[1].history("test")
     width = max(map(len, histories))
     history = np.stack([np.pad(h, (width - len(h), 0), constant_values=-1) for h in histories])
-    batch = {"history": history, "target": split.target("test")}
+    score = jax.jit(functools.partial(model.scores, **dict(settings)))
+    return history, score(params, {"history": history})
+
+
+def evaluated(model, settings, path, *, seen=True, tie="row", ties="midrank"):
+    history, scores = scored(model, tuple(settings.items()), path, tie)
+    batch = {"history": history, "target": canonical(path, tie)[1].target("test")}
     if seen:
         batch["seen"] = history
-    score = jax.jit(functools.partial(model.scores, **settings))
-    return average(evaluate(lambda b: score(params, {"history": b["history"]}), [batch], ties=ties))
+    return average(evaluate(lambda _: scores, [batch], ties=ties))
 
 
 def test_data_are_the_canonical_ones(real_data):

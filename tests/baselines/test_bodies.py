@@ -1,6 +1,7 @@
 """Bodies of the neural baselines against PyTorch and transformers with the same weights."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ def test_gru_equals_pytorch_on_every_row_without_its_padding(depth):
     x, valid = batch_of()
     body = GruBody(width=6, depth=depth)
     params = random_params(body, x, valid)
-    found = np.asarray(body.apply(params, x, valid))
+    found = np.asarray(jax.jit(body.apply)(params, x, valid))
     theirs = torch.nn.GRU(6, 6, num_layers=depth, batch_first=True)
     for layer in range(depth):
         ours = params["params"][f"gru_{layer}"]
@@ -113,7 +114,7 @@ def test_caser_equals_pytorch_convolutions_at_every_place():
     x, valid = batch_of()
     body = CaserBody(width=6, image=5, heights=(1, 2, 4), horizontal=3, vertical=2)
     params = random_params(body, x, valid)
-    found = np.asarray(body.apply(params, x, valid))
+    found = np.asarray(jax.jit(body.apply)(params, x, valid))
     p = params["params"]
     convolutions = []
     for height in (1, 2, 4):
@@ -233,9 +234,13 @@ def test_sasrec_with_cross_entropy_is_the_decoder_with_one_token_an_item():
         },
         "decoder": p["body"]["blocks"],
     }
-    expected = id_loss(decoder, {"params": theirs}, tokens_of(), None, vocabulary=vocabulary(ITEMS))
+    decoder_loss = jax.jit(
+        lambda params, tokens: id_loss(decoder, params, tokens, None, vocabulary=vocabulary(ITEMS))
+    )
+    expected = decoder_loss({"params": theirs}, tokens_of())
     params = {**variables, "fixed": {"frequency": jnp.ones(ITEMS)}}
-    found = sequence_loss(config, ours, params, {"tokens": tokens_of()}, jax.random.key(0))
+    loss = jax.jit(functools.partial(sequence_loss, config, ours))
+    found = loss(params, {"tokens": tokens_of()}, jax.random.key(0))
     assert float(found.weight) == float(expected.weight) == sum(map(len, HISTORIES))
     np.testing.assert_allclose(found.total, expected.total, rtol=1e-5)
 

@@ -199,12 +199,11 @@ def test_held_parameters_stay_and_the_others_move(tmp_path):
     # Scoring recognizes an assigned table by its parameters, and reads the rows that it picks.
     history = {"history": np.array([[1, 2]])}
     folded = {"items": again["items"] | {"coded": take_codes(again["items"]["coded"])}}
-    expected = scores(
-        {**second.params, "params": again | folded}, history, config=config, num_items=ITEMS
-    )
-    found = scores(second.params, history, config=config, num_items=ITEMS)
+    score = jax.jit(functools.partial(scores, config=config, num_items=ITEMS))
+    expected = score({**second.params, "params": again | folded}, history)
+    found = score(second.params, history)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    unassigned = scores({**first_result, "params": first}, history, config=config, num_items=ITEMS)
+    unassigned = score({**first_result, "params": first}, history)
     assert np.abs(np.asarray(found - unassigned)).max() > 1e-3
 
 

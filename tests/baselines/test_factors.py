@@ -124,7 +124,7 @@ def test_a_step_of_bpr_is_the_update_of_the_paper():
         arrays = (jnp.array([u]), jnp.array([i]), jnp.array([[j]]))
         return module.apply(p, *arrays, method=config.loss).sum()
 
-    found = jax.grad(loss)(params)["params"]
+    found = jax.jit(jax.grad(loss))(params)["params"]
     w, h, b = (np.asarray(params["params"][k], np.float64) for k in ("users", "items", "bias"))
     x = w[u] @ (h[i] - h[j]) + b[i] - b[j]
     slope = 1 / (1 + np.exp(x))  # e^-x / (1 + e^-x)
@@ -173,7 +173,7 @@ def test_neumf_and_its_parts_equal_pytorch(part):
     module = config.build(4, 5)
     params = random_params(module, jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32))
     found = scores(params, {"user": np.arange(4)}, config=config, num_users=4, num_items=5)
-    some = module.apply(params, jnp.array([3, 1]), jnp.array([[4, 0], [2, 2]]))
+    some = jax.jit(module.apply)(params, jnp.array([3, 1]), jnp.array([[4, 0], [2, 2]]))
     expected = np.array(
         [[by_torch(params["params"], u, i, part, 2) for i in range(5)] for u in range(4)]
     )
@@ -186,8 +186,13 @@ def test_the_loss_of_neumf_equals_pytorch():
     module = config.build(4, 5)
     params = random_params(module, jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32))
     arrays = jnp.array([3, 0]), jnp.array([1, 2]), jnp.array([[0, 2], [4, 4]])
-    found = module.apply(params, *arrays, method=config.loss)
-    every = np.asarray(module.apply(params, jnp.arange(4), method="every"))
+
+    @jax.jit
+    def losses_and_scores(params):
+        losses = module.apply(params, *arrays, method=config.loss)
+        return losses, module.apply(params, jnp.arange(4), method="every")
+
+    found, every = map(np.asarray, losses_and_scores(params))
     for row, (u, i, others) in enumerate(zip(*map(np.asarray, arrays), strict=True)):
         chosen = torch.tensor(every[u][[i, *others]])
         labels = torch.tensor([1.0, 0.0, 0.0])

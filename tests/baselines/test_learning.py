@@ -106,7 +106,7 @@ def test_text_vectors_take_the_place_of_the_table_and_reach_items_never_trained(
     history = pad_items(split().history("test")[:5], 12)
     turned = np.where(history >= 0, ITEMS - 1 - history, -1)
     swapped["fixed"]["items"]["text"] = swapped["fixed"]["items"]["text"].astype(jnp.float32)
-    other = scores(swapped, {"history": turned}, config=config, num_items=ITEMS)
+    other = score.func(swapped, {"history": turned})
     np.testing.assert_allclose(other[:, ::-1], score({"history": history}), atol=1e-4)
 
 

@@ -80,13 +80,14 @@ def test_the_loss_of_a_batch_equals_pytorch_with_the_items_biases(config):
     tokens = rng.integers(2, 2 + ITEMS, (3, 6)).astype(np.int32)
     tokens[1, :3] = 0, 0, 1
     model = make_model(config, ITEMS)
-    drawn = model.init(jax.random.key(0), jnp.asarray(tokens[:, :-1]))
+    drawn = jax.jit(model.init)(jax.random.key(0), jnp.asarray(tokens[:, :-1]))
     params = jax.tree.map(
         lambda x: x + rng.normal(size=x.shape).astype(np.float32) / 4, nn.meta.unbox(drawn)
     )
     key = jax.random.key(1)
-    found = sequence_loss(config, model, params, {"tokens": jnp.asarray(tokens)}, key)
-    states, table, bias = (np.asarray(x) for x in model.apply(params, tokens[:, :-1]))
+    loss = jax.jit(functools.partial(sequence_loss, config, model))
+    found = loss(params, {"tokens": jnp.asarray(tokens)}, key)
+    states, table, bias = (np.asarray(x) for x in jax.jit(model.apply)(params, tokens[:, :-1]))
     assert (np.abs(bias).max() > 0.1) == config.item_bias
     counts = tokens[:, 1:] >= 2
     scores, target = (states @ table.T + bias)[counts], tokens[:, 1:][counts] - 2

@@ -10,15 +10,14 @@ from jaxrec.testing import write_tiny_csv
 
 SWEEP = """
 import dataclasses
-from jaxrec.items import IdConfig
 from jaxrec.testing import tiny_config
 
 def get_sweep():
     config = tiny_config({path!r})
     train = dataclasses.replace(config.train, steps=2, eval_every=2)
     config = dataclasses.replace(config, train=train)
-    independent = dataclasses.replace(config, ids=IdConfig(scheme="independent"))
-    return {{"two codes": config, "independent": independent}}
+    slower = dataclasses.replace(train, lr=config.train.lr / 2)
+    return {{"two codes": config, "slower": dataclasses.replace(config, train=slower)}}
 """
 # A system that ranks nothing: it gives one metric, and its values per user if asked to.
 SYSTEM = """
@@ -96,16 +95,16 @@ def test_a_sweep_ends_with_its_table_and_started_again_trains_nothing(place, cap
     words = [place / "tiny.py", "--seeds", "2", "--run-dir", place / "out"]
     words += ["--decode.batch-size", "8"]
     first, lines = sweep(capsys, *words)
-    assert [row["name"] for row in first["rows"]] == ["two codes", "independent"]
+    assert [row["name"] for row in first["rows"]] == ["two codes", "slower"]
     for row in first["rows"]:
         low, high = row["intervals"]["ndcg@10"]
         assert low <= row["metrics"]["ndcg@10"] <= high
         assert len(row["by_seed"]["ndcg@10"]) == 2
     (test,) = first["tests"]
-    assert (test["a"], test["b"], test["metric"]) == ("independent", "two codes", "ndcg@10")
+    assert (test["a"], test["b"], test["metric"]) == ("slower", "two codes", "ndcg@10")
     metrics = [row["metrics"]["ndcg@10"] for row in first["rows"]]
     assert test["difference"] == pytest.approx(metrics[1] - metrics[0])
-    assert any("independent, seed 1:" in line for line in lines)
+    assert any("slower, seed 1:" in line for line in lines)
     settings = json.loads((place / "out" / "two-codes-1" / "config.json").read_text())
     assert (settings["train"]["seed"], settings["decode"]["batch_size"]) == (1, 8)
 
@@ -119,8 +118,8 @@ def test_a_sweep_ends_with_its_table_and_started_again_trains_nothing(place, cap
     assert again == first
     assert times() == before
     assert not any("best step" in line for line in lines)
-    part, _ = sweep(capsys, *words, "--only", "independent")
-    assert [row["name"] for row in part["rows"]] == ["independent"]
+    part, _ = sweep(capsys, *words, "--only", "slower")
+    assert [row["name"] for row in part["rows"]] == ["slower"]
     assert part["rows"][0] == first["rows"][1]
     assert main(["sweep", *map(str, words), "--train.lr", "0.5"]) == 2
     assert "train.lr was 0.01 and is 0.5" in capsys.readouterr().err
