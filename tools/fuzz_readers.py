@@ -13,6 +13,8 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from fuzz_models import ENTRIES
+
 Folder = Mapping[str, bytes]  # relative path -> contents
 
 
@@ -253,6 +255,18 @@ def _read_prepared(folder: Path) -> object:
     return describe(read_prepared(folder))
 
 
+def _config_samples() -> Sequence[Folder]:
+    header = '"""A config."""\n\nfrom jaxrec.systems.generative import Config\n\n\n'
+    body = "def get_config():\n    return Config(user_tokens=7)\n"
+    return [{"mine.py": (header + body).encode()}]
+
+
+def _read_config(folder: Path) -> object:
+    from jaxrec.cli import load_config_file
+
+    return load_config_file(folder / "mine.py")
+
+
 READERS = [
     Reader(name="csv", samples=_csv_samples, read=_read_table),
     Reader(name="parquet", samples=_parquet_samples, read=_read_table),
@@ -267,6 +281,8 @@ READERS = [
     Reader(name="instructions", samples=_instruction_samples, read=_read_instructions),
     Reader(name="prepared", samples=_prepared_samples, read=_read_prepared),
     Reader(name="codes", samples=_codes_samples, read=_read_codes),
+    Reader(name="config", samples=_config_samples, read=_read_config),
+    *(Reader(name=name, samples=samples, read=read) for name, samples, read in ENTRIES),
 ]
 
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)

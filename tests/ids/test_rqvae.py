@@ -170,7 +170,7 @@ def test_fewer_vectors_than_codes_and_equal_vectors_are_fine():
 
 def test_bad_input_is_refused(fitted):
     for change in ({"steps": 0}, {"learning_rate": -1.0}, {"commitment": -0.1}, {"hidden": (0,)}):
-        with pytest.raises(ConfigError, match=next(iter(change))):
+        with pytest.raises(ConfigError, match=next(iter(change)).replace("_", "-")):
             dataclasses.replace(QUICK, **change)
     with pytest.raises(ConfigError, match="width 16, got width 3"):
         rqvae.encode(fitted[0], np.zeros((2, 3)))
