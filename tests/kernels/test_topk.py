@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from jaxrec.kernels import grouped_top_k
 from jaxrec.kernels.topk import GROUPED_FROM, group_size
@@ -32,6 +32,7 @@ def test_the_shapes_are_of_both_kinds():
 
 
 @settings(max_examples=60, deadline=None)
+@example(_SHAPES[1], 527, 1, 0.99)
 @given(
     st.sampled_from(_SHAPES),
     st.integers(0, 2**31 - 1),

@@ -76,7 +76,7 @@ def refused(directory, words, read=import_model):
         ({"hidden_size": "8"}, "hidden_size must be a whole number above 0, got '8'"),
         ({"num_attention_heads": 0}, "num_attention_heads must be a whole number above 0"),
         ({"num_labels": 10**9}, "num_labels is 1000000000, but there can be"),
-        ({"rms_norm_eps": float("nan")}, "norm_eps must be finite"),
+        ({"rms_norm_eps": float("nan")}, "norm-eps must be finite"),
         ({"rope_parameters": [1]}, "config.json"),
         ({"eos_token_id": "2"}, "eos_token_id"),
         ({"model_type": ["llama"]}, "model_type must be a name"),
@@ -97,7 +97,7 @@ def test_a_setting_that_cannot_be_is_named_before_anything_is_built(checkpoint, 
     [
         ("generation_config.json", b"{", "not valid JSON"),
         ("generation_config.json", b'{"eos_token_id": [2, "a"]}', "'eos_token_id' must be"),
-        ("config.json", b"[]", "the content must be dict"),
+        ("config.json", b"[]", "the content must be an object"),
         ("config.json", b"\xff", "not valid JSON"),
         (INDEX, b"{}", "the content has no 'weight_map'"),
         (INDEX, b'{"weight_map": {"a": 3}}', "'weight_map'['a'] must be str, got 3"),
@@ -134,7 +134,7 @@ def test_the_scales_of_a_quantizer_are_said_to_be_that(checkpoint):
 def test_a_pipe_is_refused(checkpoint, name):
     (checkpoint / name).unlink()
     os.mkfifo(checkpoint / name)
-    refused(checkpoint, "is a pipe, not a file")
+    refused(checkpoint, "this is a pipe; give a regular file")
 
 
 def test_several_end_tokens_are_kept(checkpoint, tmp_path):
@@ -160,7 +160,7 @@ def test_end_tokens_outside_of_the_vocabulary_are_not_exported(model, tmp_path, 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"config": []}, "'config' must be dict"),
+        ({"config": []}, "'config' must be an object"),
         ({"classes": True}, "'classes' must be int"),
         ({"kind": "casual"}, "kind must be"),
         ({"tokens": ...}, "the content has no 'tokens'"),
