@@ -43,8 +43,8 @@ def complete(
       params: its parameters.
       tokenizer: a fast tokenizer, byte-level BPE or with SentencePiece's pieces.
       prompts: texts; an empty text needs a tokenizer that begins each text with a token of its own.
-      options: where a text begins and ends; by default the tokenizer says which tokens do. A model
-        may have several end tokens: `eos=pretrained.eos`.
+      options: where a text begins and ends; by default the tokenizer says which tokens do, and a
+        published model that names several end tokens.
       sampling: how tokens are drawn.
       key: typed random key; None when greedy.
       stop: strings that end a text and are not part of it. `StopStrings.build` makes their table
@@ -75,8 +75,10 @@ def complete(
     check_key(key, sampling)
     if stop is not None and not isinstance(stop, StopStrings):
         stop = StopStrings.build(tokenizer, stop, model.config.vocab_size)
-    if options.eos is None and tokenizer.eos_token_id is not None:
-        options = dataclasses.replace(options, eos=(tokenizer.eos_token_id,))
+    if options.eos is None:
+        own = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+        eos = tuple(dict.fromkeys((*own, *model.config.end_tokens)))
+        options = dataclasses.replace(options, eos=eos or None)
     writes = isinstance(model, EncoderDecoder)
     if options.start is None:
         start = (tokenizer.pad_token_id or 0) if writes else 0

@@ -57,6 +57,8 @@ class TransformerConfig:
       tie_embeddings: whether the embedding table also computes the logits.
       read_only: number of tokens, the last of the vocabulary, that are read but never written:
         their logits are the lowest float32, and the loss ignores them.
+      end_tokens: tokens each of which ends a text, of a published model that names several; () for
+        the one that its tokenizer names.
       dropout: rate on embeddings and sub-layer outputs in training.
       attention_dropout: rate on attention weights.
       mlp_dropout: rate on the hidden layer of the MLP.
@@ -111,6 +113,7 @@ class TransformerConfig:
     logit_scale: Positive = 1.0
     tie_embeddings: bool = True
     read_only: Whole = 0
+    end_tokens: tuple[Whole, ...] = ()
     dropout: Rate = 0.0
     attention_dropout: Rate = 0.0
     mlp_dropout: Rate = 0.0

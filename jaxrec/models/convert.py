@@ -120,7 +120,12 @@ def describe_checkpoint(path: str | os.PathLike[str], kind: Kind | None = None) 
 def _describe(source: WeightSource, path: str | os.PathLike[str], kind: Kind | None) -> Pretrained:
     family, spec = read_spec(source, kind)
     tokens = read_tokens(source, Path(path))
-    return Pretrained(spec=spec, params=None, family=family, tokens=tokens)
+    model = Pretrained(spec=spec, params=None, family=family, tokens=tokens)
+    ends = tuple(token for token in model.eos or () if token < spec.config.vocab_size)
+    if len(ends) > 1:
+        config = dataclasses.replace(spec.config, end_tokens=ends)
+        model = dataclasses.replace(model, spec=dataclasses.replace(spec, config=config))
+    return model
 
 
 def read_weights(

@@ -163,6 +163,7 @@ def _canonical(kind: Kind, c: TransformerConfig) -> TransformerConfig:
         query_scale=c.query_scale or c.head_width**-0.5,
         encoder_depth=c.encoder.depth if kind == "encoder_decoder" else None,
         pooler=False,
+        end_tokens=(),  # generation_config.json has them
         **{name: getattr(default, name) for name in _TRAINING},
     )
     unread = []

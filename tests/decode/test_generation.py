@@ -333,6 +333,21 @@ def _encoder_decoder_params(model):
     return jax.tree.map(lambda s: jnp.asarray(0.5 * rng.normal(size=s.shape), s.dtype), shapes)
 
 
+def test_a_text_ends_with_each_token_that_the_model_names():
+    tokenizer = train_bpe(["hello world this is the end"] * 9, 300)
+    model = CausalLM(tiny_model(len(tokenizer)))
+    params = random_params(model)
+    ids = jnp.array([tokenizer("hello world").input_ids])
+    prompts = Prompts(tokens=ids, valid=ids >= 0)
+    free = generate(model, params, prompts, TextOptions(max_tokens=6, eos=())).tokens[0]
+    config = dataclasses.replace(model.config, end_tokens=(tokenizer.eos_token_id, int(free[2])))
+    (found,) = complete(
+        CausalLM(config), params, tokenizer, ["hello world"], TextOptions(max_tokens=6)
+    )
+    first = free.tolist().index(int(free[2]))
+    assert found == tokenizer.decode(free[:first])
+
+
 def test_an_encoder_decoder_answers_texts():
     pytest.importorskip("transformers")
     tokenizer = train_unigram(TEXTS, 400)
