@@ -24,9 +24,10 @@ from jaxrec.data import Dataset, training_source
 from jaxrec.eval import average
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
+from jaxrec.runs.directory import run_identity
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import list_users, rank_users
-from jaxrec.train import FitResult, Validation
+from jaxrec.train import FitResult, Start, Validation
 
 # From a batch of `ranking_batches` to scores of all items, `[B, I]`.
 Score = Callable[[Mapping[str, np.ndarray]], jax.Array]
@@ -199,6 +200,7 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
         items,
         Validation(validate, METRIC),
         directory / "baselines" / name,
+        start=Start(run=run_identity(directory)),
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
     return functools.partial(score, result.params), size

@@ -12,7 +12,7 @@ from jaxrec.data import Dataset, Interactions, leave_one_out
 from jaxrec.data.dataset import load_dataset
 from jaxrec.eval import list_metrics
 from jaxrec.items import text as item_text
-from jaxrec.runs import compare
+from jaxrec.runs import baselines, compare
 from jaxrec.runs.baselines import measure_baseline, measure_baselines, rank_by_scores
 from jaxrec.runs.config import COUNTING, TRAINED, RankConfig
 from jaxrec.runs.measured import Measured
@@ -63,6 +63,15 @@ def test_is_fitted_and_ranks_every_user(name, tiny, tmp_path):
     assert (found.metrics["hr@5"] <= found.metrics["hr@10"]).all()
     assert (found.parameters > 0) == (name in TRAINED)
     assert (tmp_path / "baselines" / name / "metrics.jsonl").exists() == (name in TRAINED)
+
+
+def test_a_trained_baseline_belongs_to_its_run(tiny, tmp_path, monkeypatch):
+    config, dataset = tiny
+    monkeypatch.setattr(baselines, "run_identity", lambda _: {"data": "aa"})
+    measure_baseline("bpr", config, dataset, tmp_path)
+    monkeypatch.setattr(baselines, "run_identity", lambda _: {"data": "bb"})
+    with pytest.raises(DataError, match=r"belongs to a run with other data \(aa, here bb"):
+        measure_baseline("bpr", config, dataset, tmp_path)
 
 
 def test_a_baseline_of_texts_reads_those_that_it_was_trained_with(tiny, tmp_path, monkeypatch):

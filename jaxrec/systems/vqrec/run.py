@@ -51,6 +51,7 @@ from jaxrec.runs import (
     read_parts,
     read_training,
     recommend_by_scores,
+    run_identity,
     write_summary,
 )
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -174,9 +175,12 @@ def fit(
     known = is_run(directory) and config.items == "codes"
     kept = load_codes(directory) if known else None
     first, second = _codes(config, source, target, kept)
+    owner = run_identity(directory)
+    start = Start(run=owner)
     if source is None:
-        return _fit(config, target, second, directory, config.train, "cross_entropy")
-    begun, _ = _fit(config, source, first, directory / "pretrain", config.pretrain, "contrastive")
+        return _fit(config, target, second, directory, config.train, "cross_entropy", start=start)
+    place = directory / "pretrain"
+    begun, _ = _fit(config, source, first, place, config.pretrain, "contrastive", start=start)
     learned, seconds = begun.params["params"], begun.seconds
     if first is not None and second is not None and config.quantizer == "own":
         chosen, _ = _fit(
@@ -187,7 +191,7 @@ def fit(
             config.assign,
             "cross_entropy",
             assigned=True,
-            start=Start(params=_begin(config, target, first, second), frozen=learned),
+            start=Start(params=_begin(config, target, first, second), frozen=learned, run=owner),
         )
         coded = take_codes(chosen.params["params"]["items"]["coded"])
         learned = learned | {"items": learned["items"] | {"coded": coded}}
@@ -201,7 +205,7 @@ def fit(
         directory,
         config.train,
         "cross_entropy",
-        start=Start(params=lambda: jax.tree.map(jnp.copy, rest), frozen=held),
+        start=Start(params=lambda: jax.tree.map(jnp.copy, rest), frozen=held, run=owner),
     )
     return dataclasses.replace(result, seconds=result.seconds + seconds), score
 

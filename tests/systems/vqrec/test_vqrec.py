@@ -166,6 +166,10 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
     np.testing.assert_allclose([row.score for row in answer.items], np.sort(scores)[::-1][:5])
     said = "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
     assert said == (items == "codes")
+    with monkeypatch.context() as patch:
+        patch.setattr(vqrec, "run_identity", lambda _: {"data": "those of another run"})
+        with pytest.raises(DataError, match="belongs to a run with other data"):
+            vqrec.rank(config, directory)
     vectors = item_text.load_vectors(directory)
     item_text.save_vectors(vectors[:-1], directory)
     with pytest.raises(DataError, match=r"text_vectors\.npy has changed"):
