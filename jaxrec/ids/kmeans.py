@@ -19,9 +19,10 @@ from jaxrec.ids.kmeans_device import fit_on_device
 
 # Rows per centroid to fit on; more rows barely move the centroids (faiss uses the same limit).
 _ROWS_PER_CENTROID = 256
-# Up to so many numbers the best of several runs in float64 is kept: it takes little time. Above,
-# one run in float32 has the distortion of faiss, within a percent, at up to twice its time.
-_SMALL, _ITERATIONS, _SEED_ROWS = 1 << 14, 15, 8
+# Up to so many products of numbers and centroids the best of several runs in float64 is kept, which
+# takes a second or two. Above, one run in float32 has the distortion of faiss, within a percent, in
+# at most twice its time.
+_SMALL, _ITERATIONS, _SEED_ROWS = 1 << 23, 15, 8
 # Above so many numbers seeds are chosen with more care, on the accelerator if there is one.
 _LARGE, _LARGE_ITERATIONS, _LARGE_SEED_ROWS = 1 << 20, 25, 16
 _MOST_DISTINCT = 1 << 14
@@ -34,9 +35,9 @@ def fit_centroids(
 ) -> np.ndarray:
     """Return centroids, float64 [c, D], with c = min(size, distinct vectors).
 
-    The best of `restarts` runs from k-means++ seeds is kept. Inputs of more than 16,384 numbers get
-    one run in float32. If there are more than 256 rows per centroid, a sample of them is used.
-    Equal input and seed give equal centroids.
+    The best of `restarts` runs from k-means++ seeds is kept. An input with more than 2^23 numbers
+    times centroids gets one run in float32. If there are more than 256 rows per centroid, a sample
+    of them is used. Equal input and seed give equal centroids.
     """
     return fit_many([vectors], [size], [seed], restarts, iterations)[0]
 
@@ -82,7 +83,7 @@ def _fit(vectors: np.ndarray, size: int, seed: int, restarts: int, iterations: i
     if len(vectors) > _ROWS_PER_CENTROID * size:
         chosen = rng.choice(len(vectors), _ROWS_PER_CENTROID * size, replace=False)
         vectors = vectors[np.sort(chosen)]
-    small, large = vectors.size <= _SMALL, vectors.size > _LARGE
+    small, large = vectors.size * size <= _SMALL, vectors.size > _LARGE
     vectors = vectors.astype(np.float64 if small else np.float32)
     if len(vectors) <= _MOST_DISTINCT:
         distinct = np.unique(vectors, axis=0)
