@@ -42,7 +42,10 @@ def load_config_file(path: Path, *, quick: bool = False) -> Any:
         system_of(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: get_config() returned no Config: {error}") from error
-    check_types(config)
+    try:
+        check_types(config)
+    except ConfigError as error:
+        raise ConfigError(_with_path(path, error)) from error
     return make_quick(config) if quick and not own else config
 
 
@@ -115,7 +118,7 @@ def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
             "config; remove the call of sys.exit()"
         ) from error
     except SyntaxError as error:
-        line = f":{error.lineno}" if error.filename == str(path) else ""
+        line = f":{error.lineno}" if _is_of(error.filename, path) else ""
         raise ConfigError(f"{path}{line}: SyntaxError: {error.msg}") from error
     except Exception as error:
         raise ConfigError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
@@ -128,8 +131,13 @@ def _with_path(path: Path, error: Exception) -> str:
 def _place(path: Path, error: BaseException) -> str:
     """The path, with the line of the file in which the error arose if that is known."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    lines = [frame.lineno for frame in frames if _is_of(frame.filename, path)]
     return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def _is_of(filename: str | None, path: Path) -> bool:
+    """Whether code is of a file; Python names the file by its absolute path."""
+    return filename is not None and Path(filename).absolute() == path.absolute()
 
 
 def _explain(error: TypeError, module: ModuleType) -> str:

@@ -94,6 +94,7 @@ def check_ranges(config: Any, prefix: str) -> None:
       Traceback (most recent call last):
       jaxrec.core.errors.ConfigError: --train.batch-size must be at least 1, got 0
     """
+    check_made(config, prefix)
     kind: Any = type(config)
     hints = _hints(kind)
     for name, ranges in field_ranges(kind).items():
@@ -105,6 +106,26 @@ def check_ranges(config: Any, prefix: str) -> None:
         inner = getattr(config, field.name)
         if dataclasses.is_dataclass(inner):
             check_ranges(inner, f"{prefix}{field.name}.")
+
+
+def check_made(config: Any, name: str) -> None:
+    """Reject a class in place of its settings, as `Config` for `Config()`.
+
+    Args:
+      config: the settings.
+      name: what the message calls them, such as "--train."; "--" for the whole config.
+
+    Raises:
+      ConfigError: the message says what to write.
+
+    Example:
+      >>> check_made(Range, "--size.")
+      Traceback (most recent call last):
+      jaxrec.core.errors.ConfigError: --size is the class Range; write Range()
+    """
+    if isinstance(config, type):
+        where = option(name).rstrip("-.") or "the config"
+        raise ConfigError(f"{where} is the class {config.__name__}; write {config.__name__}()")
 
 
 def check_type(value: Any, hint: Any, name: str, *, strict: bool = True) -> None:

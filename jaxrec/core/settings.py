@@ -5,7 +5,7 @@ import typing
 from typing import Any, TypeVar
 
 from jaxrec.core.errors import ConfigError, nearest
-from jaxrec.core.ranges import check_ranges, check_type, option
+from jaxrec.core.ranges import check_made, check_ranges, check_type, option
 
 T = TypeVar("T")
 
@@ -96,6 +96,7 @@ def check_types(config: Any, prefix: str = "--") -> None:
       Traceback (most recent call last):
       jaxrec.core.errors.ConfigError: --steps must be int, got 'many'
     """
+    check_made(config, prefix)
     _check_types(config, prefix)
     check_ranges(config, prefix)
 

@@ -200,16 +200,27 @@ def test_a_bad_setting_is_named_before_anything_is_written(
         ("def get_config():\n    raise SystemExit", "bad.py:2: the file exits with None"),
         ("def get_config():\n    x = 1\n    return 1 / 0\n", "bad.py:3: ZeroDivisionError"),
         (
+            "from jaxrec.systems.generative import Config\ndef get_config(): return Config",
+            "bad.py: the config is the class Config; write Config()",
+        ),
+        (
+            "from jaxrec.systems.generative import *\nfrom jaxrec.train import *\n"
+            "get_config = lambda: Config(train=TrainConfig)",
+            "bad.py:3: --train is the class TrainConfig; write TrainConfig()",
+        ),
+        (
             "from jaxrec.train import TrainConfig\n\ndef get_config():\n"
             "    return TrainConfig(steps=0)",
             "bad.py:4: --train.steps must be at least 1, got 0",
         ),
     ],
 )
-def test_a_bad_config_file_is_named_with_the_fix(tmp_path, capsys, text, words):
+def test_a_bad_config_file_is_named_with_the_fix(tmp_path, monkeypatch, capsys, text, words):
     path = tmp_path / "bad.py"
     path.write_text(text)
+    monkeypatch.chdir(tmp_path)
     fails(["train", str(path)], capsys, 2, words)
+    fails(["train", "bad.py"], capsys, 2, words)
 
 
 def test_a_missing_config_file_names_the_nearest(config_file, capsys):
