@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from jaxrec.core import DataError, check_file, nearest
+from jaxrec.core import DataError, check_file, nearest, quoted
 from jaxrec.data import files
 from jaxrec.data.contents import check_text, read_head
 
@@ -220,7 +220,7 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     likely = [
         name for name in files.usual(names) if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]
     ]
-    option = f"--data.{role}-column {likely[0] if len(likely) == 1 else 'NAME'}"
+    option = f"--data.{role}-column {quoted(likely[0]) if len(likely) == 1 else 'NAME'}"
     if names and all(name.replace(".", "", 1).isdigit() for name in names):
         raise DataError(
             f"{path}: line 1: {files.listed(names)} is a row of data; add a header line with names "

@@ -7,7 +7,7 @@ token, token_seq (joined by spaces), float and float_seq.
 from pathlib import Path
 from typing import Literal
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, quoted
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
 from jaxrec.data.movies import split_title
@@ -87,7 +87,7 @@ def _time(path: Path, header: dict[str, str], given: str | None) -> str | None:
     if len(times) > 1:
         raise DataError(
             f"{path}: columns {files.listed(times)} may all be times; choose one with "
-            f"--data.time-column {times[0]}"
+            f"--data.time-column {quoted(times[0])}"
         )
     return times[0] if times else None
 

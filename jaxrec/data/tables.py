@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, quoted
 from jaxrec.data import files
 from jaxrec.data.interactions import Interactions, ItemTable
 from jaxrec.data.layout import Layout, delimiter_of, find_layout, unnamed
@@ -180,7 +180,7 @@ def _check_order(path: Path, user: np.ndarray, texts: np.ndarray, name: str) -> 
         reason = "the rows are not in its order"
     raise DataError(
         f"{path}: column {name!r} looks like times, and no column of times is named: {reason}; add "
-        f"--data.time-column {name}, or --data.time-column {FILE_ORDER} to ignore it"
+        f"--data.time-column {quoted(name)}, or --data.time-column {FILE_ORDER} to ignore it"
     )
 
 
