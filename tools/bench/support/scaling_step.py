@@ -105,6 +105,8 @@ def compile_step(job: Job, dump: Path, shape: TransformerConfig = LLAMA_7B) -> d
 
     begun = time.monotonic()
     step = make_step(loss, optimizer, config, mesh, rules, out_shardings=shardings(state))
+    # A program that comes from the cache is not dumped.
+    jax.config.update("jax_enable_compilation_cache", False)
     compiled = step.lower(state, batch).compile()
     seconds = time.monotonic() - begun
     (program,) = dump.glob("*jit_step*after_spmd-partitioning*.txt")
