@@ -86,7 +86,7 @@ def read_arrays(
         OSError,
         NotImplementedError,
     ) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:200]
         # NumPy takes what is no archive for a pickle, and advises to load it all the same.
         reason = "it is no archive of arrays" if "pickle" in reason else reason
         raise DataError(f"{path} is damaged ({reason}); write it again with `{command}`") from error
@@ -149,7 +149,7 @@ def read_mapped(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str,
     except DataError:
         raise
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"{path} is damaged ({reason}); write it again with `jaxrec ids`"
         ) from error

@@ -64,7 +64,7 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
     arguments = {}
     for name, value in values.items():
         if name not in known:
-            raise ConfigError(f"unknown setting {prefix + name!r}{nearest(name, known)}")
+            raise ConfigError(f"unknown setting {prefix + name!r:.60}{nearest(name, known)}")
         if dataclasses.is_dataclass(hints[name]):
             value = from_dict(typing.cast(type, hints[name]), value, f"{prefix}{name}.")
         else:

@@ -230,7 +230,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if unknown.get("init_lora_weights") in _STARTS:
         unknown.pop("init_lora_weights", None)
     if unknown:
-        said = ", ".join(f"{name} {value!r}" for name, value in sorted(unknown.items()))
+        said = ", ".join(f"{name:.60} {value!r:.60}" for name, value in sorted(unknown.items()))
         raise ConfigError(f"{path}: {said} is not supported")
     if problem := mismatch(settings, LoraSettings if kind == LORA else VirtualSettings, ""):
         raise DataError(f"{path}: {problem}; {fix}")

@@ -39,6 +39,7 @@ def says(capsys, code, command, *words):
     assert len(lines) == 1 and lines[0].startswith(f"jaxrec {command[0]}: "), lines
     for word in words:
         assert word in lines[0], lines[0]
+    assert len(lines[0]) < 1000
 
 
 COMMANDS = {
@@ -150,6 +151,7 @@ BROKEN = [
     ("config.json", b"{}", 3, "config.json holds no settings"),
     ("config.json", b'{"system": 5, "train": {}}', 3, "config.json: 'system' must be str"),
     ("config.json", b'{"train": 5}', 2, "config.json: train must be settings by name, got 5"),
+    ("config.json", b'{"' + b"9" * 5000 + b'": {}}', 2, f"unknown setting '{'9' * 59}"),
     ("config.json", b'{"trian": {}}', 2, "unknown setting 'trian', did you mean 'train'"),
     ("config.json", b'{"data": {"name": 3}}', 2, "config.json: --data.name must be str, got 3"),
     ("env.json", b"[]", 3, "env.json: the content must be an object"),
