@@ -12,6 +12,9 @@ from typing import Any
 from jaxrec.core import ConfigError, JaxrecError, check_types, nearest
 from jaxrec.runs import Sweep, make_quick, make_sweep, system_of
 
+# Most characters that a message repeats of what Python says.
+_LONGEST = 500
+
 
 def load_config_file(path: Path, *, quick: bool = False) -> Any:
     """Run a config file and return its config, which may be of any system.
@@ -111,7 +114,7 @@ def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
     except JaxrecError as error:
         raise type(error)(_with_path(path, error)) from error
     except TypeError as error:
-        raise ConfigError(f"{_place(path, error)}: {_explain(error, module)}") from error
+        raise ConfigError(f"{_place(path, error)}: {_explain(error, module)[:_LONGEST]}") from error
     except SystemExit as error:
         raise ConfigError(
             f"{_place(path, error)}: the file exits with {error.code!r} in place of returning a "
@@ -121,7 +124,9 @@ def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
         line = f":{error.lineno}" if _is_of(error.filename, path) else ""
         raise ConfigError(f"{path}{line}: SyntaxError: {error.msg}") from error
     except Exception as error:
-        raise ConfigError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"{_place(path, error)}: {type(error).__name__}: {error!s:.{_LONGEST}}"
+        ) from error
 
 
 def _with_path(path: Path, error: Exception) -> str:

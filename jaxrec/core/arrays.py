@@ -76,7 +76,6 @@ def read_arrays(
                 arrays = {name: archive[name] for name in archive.files}
         settings = json.loads(arrays.pop(_SETTINGS).tobytes())
     except (
-        RecursionError,
         AttributeError,
         TypeError,
         zipfile.BadZipFile,
@@ -84,7 +83,7 @@ def read_arrays(
         KeyError,
         EOFError,
         OSError,
-        NotImplementedError,
+        RuntimeError,  # encrypted, or packed by a method that is not implemented
     ) as error:
         reason = " ".join(str(error).split())[:200]
         # NumPy takes what is no archive for a pickle, and advises to load it all the same.

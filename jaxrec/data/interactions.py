@@ -199,7 +199,8 @@ class Interactions:
         texts |= {f"item.{k}": v for k, v in self.items.fields.items()}
         texts |= {f"user.{k}": v for k, v in self.user_fields.items()}
         for name in sorted(texts):
-            digest.update(f"\0{name} ".encode())
+            # JSON may name a field by half of a pair of UTF-16.
+            digest.update(f"\0{name} ".encode("utf-8", "surrogatepass"))
             digest.update(json.dumps(texts[name].tolist()).encode())
         return digest.hexdigest()
 

@@ -193,7 +193,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         return json.loads((path / _META).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no prepared data set here; run prepare first") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 

@@ -172,9 +172,11 @@ def _weight_files(directory: Path) -> list[Path]:
                 )
         files = [directory / name for name in names]
         for file in files:
-            if not file.exists():
+            # Not `exists`, which fails for a name that is too long.
+            if not os.path.exists(file):
                 raise DataError(
-                    f"{index} names {file.name}, which is missing; copy it from the original model"
+                    f"{index} names {file.name[:60]}, which is missing; copy it from the original "
+                    "model"
                 )
         return files
     if (directory / SINGLE).exists():

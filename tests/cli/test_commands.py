@@ -196,6 +196,7 @@ def test_a_bad_setting_is_named_before_anything_is_written(
         ("x = 1", "get_config"),
         ("def get_config(): return 3", "Config"),
         ("def get_config(:", "bad.py:1: SyntaxError"),
+        (f"raise ValueError('{'9' * 5000}')", f"bad.py:1: ValueError: {'9' * 500}"),
         ("import sys\nsys.exit(0)", "bad.py:2: the file exits with 0"),
         ("def get_config():\n    raise SystemExit", "bad.py:2: the file exits with None"),
         ("def get_config():\n    x = 1\n    return 1 / 0\n", "bad.py:3: ZeroDivisionError"),
@@ -220,7 +221,7 @@ def test_a_bad_config_file_is_named_with_the_fix(tmp_path, monkeypatch, capsys, 
     path.write_text(text)
     monkeypatch.chdir(tmp_path)
     fails(["train", str(path)], capsys, 2, words)
-    fails(["train", "bad.py"], capsys, 2, words)
+    assert len(fails(["train", "bad.py"], capsys, 2, words)) < 1000
 
 
 def test_a_missing_config_file_names_the_nearest(config_file, capsys):

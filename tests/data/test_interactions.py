@@ -83,6 +83,16 @@ def test_an_unknown_item_field_names_the_available_ones(small):
         small.items.text("titel")
 
 
+def test_a_field_named_by_half_of_a_pair_has_a_fingerprint_of_its_own(small):
+    named = [
+        dataclasses.replace(
+            small, items=dataclasses.replace(small.items, fields={name: small.items.ids})
+        )
+        for name in ("\ud800", "\ud801")
+    ]
+    assert len({data.fingerprint() for data in (small, *named)}) == 3
+
+
 def test_the_fingerprint_depends_on_contents_and_not_on_name_or_source(small):
     same = dataclasses.replace(small, name="other", source="elsewhere")
     assert small.fingerprint() == same.fingerprint()

@@ -124,6 +124,12 @@ def test_weights_that_are_no_finite_numbers_are_named(checkpoint, made, words):
     refused(checkpoint, words)
 
 
+def test_a_name_too_long_for_a_file_is_that_of_a_missing_one(checkpoint):
+    index = {"metadata": {}, "weight_map": {Q: "a" * 5000}}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(checkpoint, "which is missing")
+
+
 def test_the_scales_of_a_quantizer_are_said_to_be_that(checkpoint):
     rewrite(checkpoint, lambda t: t.update({Q[:-6] + "SCB": np.ones(8, np.float32)}))
     with pytest.raises(DataError, match=r"q_proj\.SCB is not used \(the weights are quantized\)"):
