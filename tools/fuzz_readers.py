@@ -12,6 +12,7 @@ import random
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fuzz_models import ENTRIES
 
@@ -112,9 +113,9 @@ def _parquet_samples() -> list[Folder]:
     return samples
 
 
-def _parquet(parquet: object, table: object, compression: str) -> bytes:
+def _parquet(parquet: Any, table: Any, compression: str) -> bytes:
     sink = io.BytesIO()
-    parquet.write_table(table, sink, compression=compression)  # type: ignore[attr-defined]
+    parquet.write_table(table, sink, compression=compression)
     return sink.getvalue()
 
 

@@ -4,6 +4,7 @@ What would silently mean something else is rejected: a NaN as an ID, two spellin
 rating beyond float32, a table of texts that belongs to other items.
 """
 
+import collections
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -147,8 +148,7 @@ write '1.0' where the table writes '1'; write every ID in one way
     """
     known = set(keys)
     if len(known) < len(keys):
-        seen: set[str] = set()
-        twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = next(key for key, count in collections.Counter(keys).items() if count > 1)
         raise DataError(
             f"{name}: {what} {twice!r} has two rows in the {what} table; keep one of them"
         )

@@ -27,7 +27,8 @@ _PARTS = ("train", "valid", "test")  # in the order of time
 def find_minionerec(directory: Path) -> list[Path]:
     """Return the CSV files of a directory in the order of time; an empty list if it has none.
 
-    Files are `train.csv`, or the only CSV file of a folder `train`; likewise valid and test.
+    The parts are `train.csv`, `valid.csv` and `test.csv`, or folders of these names that hold one
+    CSV file each.
 
     Raises:
       DataError: a part has several files, so they belong to several data sets.

@@ -129,7 +129,7 @@ def choose_answers(
     Raises:
       ConfigError: more beams than answers, a request with a random key, or one about other prompts
         or answers.
-      DataError: an excluded answer that there is not.
+      DataError: an excluded number that belongs to no answer.
 
     Example:
       The ten best items of each user among those that are new to the user::

@@ -36,10 +36,10 @@ class RankConfig:
     Attributes:
       filter_seen: never recommend what is in the user's history.
       repeated_target: how a measurement with `filter_seen` treats users who come back to an item,
-        so that their target stands in their history. "ranked": the target takes part in the
-        ranking, like the items that the user has not met (RecBole's rule). "missed": the target is
-        removed like all seen items, so that these users count as misses. The rule is the same for
-        generated lists, scores and baselines, in validation and test.
+        so that their target is in their history. "ranked": the target is ranked among the items
+        that the user has not seen (RecBole's rule). "missed": the target is removed like all seen
+        items, so these users count as misses. The rule is the same for generated lists, scores and
+        baselines, in validation and test.
 
     Raises:
       ConfigError: an unknown rule.

@@ -141,8 +141,8 @@ def draw_others(
     pool = np.flatnonzero(free)
     if len(pool) < count:
         raise ConfigError(
-            f"a prompt offers {count} items that its user has not seen, and only {len(pool)} of "
-            f"{num_items} are left; lower candidates"
+            f"a prompt needs {count} items that the user has not seen, but only {len(pool)} of "
+            f"{num_items} are unseen; lower candidates"
         )
     return rng.choice(pool, count, replace=False)
 

@@ -126,7 +126,7 @@ class Plan:
         return initializer(self.init, self.state)
 
     def compile(self) -> None:
-        """Compile what training needs, if that has not been done yet.
+        """Compile the training steps, unless they are compiled already.
 
         Raises:
           ResourceError: see `steps`.

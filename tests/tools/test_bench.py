@@ -47,7 +47,7 @@ def test_an_unknown_name_is_refused_with_those_that_exist(command):
         command["main"](["xyz"])
     with pytest.raises(ConfigError, match=r"no measurement 'trei', did you mean 'trie'\? Meas"):
         command["main"](["trei"])
-    # The exit code is that of other wrong arguments, as of `jaxrec`.
+    # Like `jaxrec`, it exits with 2 for any wrong argument.
     words = [sys.executable, str(ROOT / "tools" / "bench"), "nosuch"]
     child = subprocess.run(words, capture_output=True, text=True)
     assert child.returncode == 2
