@@ -37,6 +37,15 @@ def run(capsys, *words):
     return code, *capsys.readouterr()
 
 
+@pytest.mark.parametrize(("items", "said"), [(9, "at least 10 items"), (10, "--decode.beams 10")])
+def test_check_says_what_few_items_need(items, said, cache, capsys):
+    rows = "".join(f"u,i{item}\n" for item in range(items))
+    (cache / "few.csv").write_text(f"user,item\n{rows}")
+    code, text, _ = run(capsys, "data", "check", cache / "few.csv", "--data.min-count", 0)
+    (advice,) = last_json(text)["advice"]
+    assert code == 0 and said in advice
+
+
 def test_check_says_what_a_file_is(cache, capsys):
     extra = [
         ("u0", "i6", 1700000000006),
