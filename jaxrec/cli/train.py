@@ -15,7 +15,17 @@ from typing import Any
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
-from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints, quoted
+from jaxrec.core import (
+    ResourceError,
+    check_name,
+    check_writable,
+    keep_memory,
+    locked,
+    meet,
+    on_writer,
+    only_writer_prints,
+    quoted,
+)
 from jaxrec.runs import WARNING, Options, can_evaluate, marked, system_of
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
@@ -32,7 +42,10 @@ def run(arguments: list[str]) -> None:
         meet()
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_writer_prints())
-        if not dry:
+        check_name(directory)
+        if dry:
+            on_writer(lambda: check_writable(directory))
+        else:
             stack.enter_context(locked(directory))
         try:
             _run(config, directory, arguments)

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
         Interrupted as Interrupted,
         JaxrecError as JaxrecError,
         ResourceError as ResourceError,
-        nearest as nearest,
     )
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
         check_file as check_file,
         check_name as check_name,
+        check_writable as check_writable,
+        not_writable as not_writable,
         read_json as read_json,
         to_json as to_json,
         to_json_rows as to_json_rows,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from jaxrec.core.progress import ProgressBar as ProgressBar
     from jaxrec.core.ranges import (
         Count as Count,
+        LearningRate as LearningRate,
         NotNegative as NotNegative,
         Number as Number,
         Positive as Positive,
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
         flatten as flatten,
         from_dict as from_dict,
     )
+    from jaxrec.core.suggestions import nearest as nearest
     from jaxrec.core.text import printable as printable, quoted as quoted
     from jaxrec.core.units import show_bytes as show_bytes
 else:

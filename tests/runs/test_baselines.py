@@ -143,7 +143,7 @@ def test_baselines_over_pairs_are_those_that_read_users(tiny):
 def test_an_unknown_baseline_is_refused_by_name():
     with pytest.raises(
         ConfigError,
-        match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec'\?; known: popularity",
+        match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec' or 'gru4rec_text'",
     ):
         EvalConfig(baselines=("gru",))
 
