@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         Seed as Seed,
         Share as Share,
         Whole as Whole,
+        check_made as check_made,
         check_number as check_number,
         check_ranges as check_ranges,
         field_ranges as field_ranges,

@@ -82,7 +82,7 @@ Rate = Annotated[float, Range(0, 1, "[)")]
 
 
 def check_ranges(config: Any, prefix: str) -> None:
-    """Reject numbers of a config that are out of range or not finite.
+    """Reject numbers of a config that are out of range or not finite, and parts of another class.
 
     Args:
       config: a dataclass whose numeric fields have a `Range` in their types. Dataclasses inside it
@@ -90,7 +90,7 @@ def check_ranges(config: Any, prefix: str) -> None:
       prefix: where users find the settings on the command line, such as "--train.".
 
     Raises:
-      ConfigError: the message names the option, the range and the value.
+      ConfigError: the message names the option, the range or the class, and the value.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,10 @@ def check_ranges(config: Any, prefix: str) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             check_number(number, ranges, option(prefix + name), value)
     for field in dataclasses.fields(config):
-        inner = getattr(config, field.name)
+        inner, hint = getattr(config, field.name), hints[field.name]
+        if dataclasses.is_dataclass(hint) and not isinstance(inner, type):
+            # Before anything reads a setting of another class, or of None.
+            check_type(inner, hint, option(prefix + field.name))
         if dataclasses.is_dataclass(inner):
             check_ranges(inner, f"{prefix}{field.name}.")
 
