@@ -1,4 +1,4 @@
-"""Config files that do not return what they must: one short line that names the file and the fix."""
+"""Config files that do not return what they must: one short line with the file and the fix."""
 
 import pytest
 
@@ -41,7 +41,8 @@ RETURN = "get_config() must return a config, such as Config() of jaxrec.systems.
             ":3: --train is the class TrainConfig; write TrainConfig()",
         ),
         (
-            "from jaxrec.systems.p5 import P5Config\ndef get_config(): return P5Config(decode=None)",
+            "from jaxrec.systems.p5 import P5Config\n"
+            "def get_config(): return P5Config(decode=None)",
             ":4: --decode must be SearchConfig, got None",
         ),
         (
