@@ -8,7 +8,7 @@ import importlib
 import io
 import sys
 
-from jaxrec.core import JaxrecError, nearest, printable
+from jaxrec.core import JaxrecError, is_out_of_memory, nearest, printable
 
 COMMANDS = {
     "list": "list configs, data sets and systems",
@@ -71,17 +71,21 @@ def main(arguments: list[str] | None = None) -> int:
     except JaxrecError as error:
         print(f"jaxrec {name}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return error.exit_code
-    except MemoryError:
-        print(
-            f"jaxrec {name}: out of memory; lower --train.batch-size or --decode.batch-size",
-            file=sys.stderr,
-        )
-        return 4
     except KeyboardInterrupt:
         print(f"jaxrec {name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = printable(" ".join(str(error).split())[:200])
+        print(
+            f"jaxrec {name}: out of memory{reason and f' ({reason})'}; lower --train.batch-size, "
+            "--decode.batch-size, --max-items or --model.width",
+            file=sys.stderr,
+        )
+        return 4
     return 0
 
 

@@ -27,6 +27,7 @@ from jaxrec.core import (
     quoted,
 )
 from jaxrec.runs import WARNING, Options, can_evaluate, marked, system_of
+from jaxrec.train import memory_explained
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
 
@@ -63,7 +64,7 @@ def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
     dry, quick = DRY in flags, QUICK in flags
     if quick:
         print(WARNING)
-    with contextlib.nullcontext() if dry else marked(directory, quick):
+    with memory_explained(config), contextlib.nullcontext() if dry else marked(directory, quick):
         system_of(config).train(config, directory, Options(dry, SHOW in flags, PROFILE in flags))
     if dry:
         # With all settings that were given, because other settings make another run.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         DivergedError as DivergedError,
         Interrupted as Interrupted,
         JaxrecError as JaxrecError,
+        OutOfMemory as OutOfMemory,
         ResourceError as ResourceError,
     )
     from jaxrec.core.faces import attach as attach
@@ -47,7 +48,11 @@ if TYPE_CHECKING:
     from jaxrec.core.flops import peak_flops as peak_flops, product_flops as product_flops
     from jaxrec.core.hints import mismatch as mismatch
     from jaxrec.core.lock import locked as locked
-    from jaxrec.core.memory import keep_memory as keep_memory
+    from jaxrec.core.memory import (
+        host_memory as host_memory,
+        is_out_of_memory as is_out_of_memory,
+        keep_memory as keep_memory,
+    )
     from jaxrec.core.mesh import (
         PRESETS as PRESETS,
         MeshConfig as MeshConfig,

@@ -36,6 +36,10 @@ class ResourceError(JaxrecError, RuntimeError):
     exit_code = 4
 
 
+class OutOfMemory(ResourceError):
+    """The memory of the host or of a device is too small for these settings."""
+
+
 class DivergedError(JaxrecError, ArithmeticError):
     """A loss or a parameter is not finite, or the loss explodes."""
 
