@@ -82,7 +82,11 @@ if TYPE_CHECKING:
         on_writer as on_writer,
         only_writer_prints as only_writer_prints,
     )
-    from jaxrec.core.progress import ProgressBar as ProgressBar
+    from jaxrec.core.progress import (
+        ProgressBar as ProgressBar,
+        count_done as count_done,
+        count_up as count_up,
+    )
     from jaxrec.core.ranges import (
         Count as Count,
         LearningRate as LearningRate,

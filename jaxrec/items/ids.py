@@ -155,7 +155,13 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
     # The level that repair "suffix" adds makes room even if the grid has none.
     grows = config.reads("repair") and config.repair == "suffix"
     if config.reads("levels") and not grows:
-        simple.check_room(dataset.num_items, config.level_sizes)
+        try:
+            simple.check_room(dataset.num_items, config.level_sizes)
+        except ConfigError as error:
+            what = str(error).partition(";")[0]
+            raise ConfigError(
+                f"{what}; raise --ids.size {config.size} or --ids.levels {config.levels}"
+            ) from error
     if config.scheme == "svd":
         _check_levels(config, min(dataset.num_items, dataset.num_users), "items or users")
     if config.scheme == "pq":

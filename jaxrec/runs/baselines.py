@@ -198,7 +198,7 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
         settings,
         training_source(dataset, directory / "data"),
         items,
-        Validation(validate, METRIC),
+        Validation(validate, METRIC, (dataset.num_users, "user")),
         directory / "baselines" / name,
         start=Start(run=run_identity(directory)),
     )

@@ -14,10 +14,10 @@ import numpy as np
 
 from jaxrec.core import (
     MeshConfig,
-    ProgressBar,
     ShardingRules,
     batch_shard,
     batch_sharding,
+    count_up,
     describe_shardings,
     make_mesh,
     on_writer,
@@ -205,13 +205,12 @@ def train(
     def evaluate(params: Any) -> dict[str, float]:
         recommender = dataclasses.replace(base, params=params)
         seen = [histories[user] for user in users]
-        with ProgressBar("validate", len(users), "user") as bar:
-            items, _ = recommender.recommend(
-                seen,
-                config.decode.removed(seen, targets[users]),
-                bar.update,
-                starts=None if starts is None else starts[users],
-            )
+        items, _ = recommender.recommend(
+            seen,
+            config.decode.removed(seen, targets[users]),
+            count_up(),
+            starts=None if starts is None else starts[users],
+        )
         return average(list_metrics(items, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
@@ -226,7 +225,7 @@ def train(
     return fit(
         plan,
         iter(batches.dataset),
-        Validation(evaluate, METRIC),
+        Validation(evaluate, METRIC, (len(users), "user")),
         directory,
         start=Start(
             params=begun.trainable,

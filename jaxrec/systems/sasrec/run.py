@@ -103,7 +103,7 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
         return average(rank_users(scored, dataset, "valid", config.decode, config.eval.ks))
 
     source = training_source(dataset, directory / "data")
-    validation = Validation(validate, METRIC)
+    validation = Validation(validate, METRIC, (dataset.num_users, "user"))
     begin = Start(run=run_identity(directory))
     result = sequential.fit_sequential(model, source, items, validation, directory, start=begin)
     return result, functools.partial(score, result.params)

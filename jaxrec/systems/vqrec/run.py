@@ -130,6 +130,7 @@ def _fit(
         Validation(
             lambda params: domain.validate(functools.partial(score, params), decode, ks),
             METRIC,
+            (sum(map(len, domain.users)), "user"),
         ),
         directory,
         text=domain.vectors if config.items == "text" else None,
