@@ -28,7 +28,10 @@ _NAMES_SHOWN = 12
 # Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
 THREADED = 1 << 26
 # What programs write for a missing value. As an ID it would join the rows of different users.
-MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "N/A")
+MISSING = (
+    "nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "N/A", "n/a", "#N/A", "#NA",
+    "#N/A N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "\\N", "-nan",
+)  # fmt: skip
 _LIST = r"\[.*\]"
 _BAD_ID = rf"^(\s*|{'|'.join(map(re.escape, MISSING))}|{_LIST})$|[\x00\n\r]"
 

@@ -16,6 +16,7 @@ from jaxrec.core import DataError, nearest
 from jaxrec.data import added, download, files
 from jaxrec.data.amazon import find_amazon, read_amazon
 from jaxrec.data.columns import check_spellings
+from jaxrec.data.doubts import doubts
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.layout import ENDINGS, Format, Layout, delimiter_of, find_layout
 from jaxrec.data.minionerec import find_minionerec, read_minionerec
@@ -249,7 +250,7 @@ def read(
         data = data.with_item_texts(read_item_table(columns))
     check_spellings(data.user_ids.tolist(), "user", data.name)
     check_spellings(data.items.ids.tolist(), "item", data.name)
-    return data
+    return dataclasses.replace(data, notes=(*data.notes, *doubts(data)))
 
 
 def layout_of(path: Path, columns: Columns) -> Layout:
