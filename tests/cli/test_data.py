@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 
 import pytest
 
@@ -37,13 +38,37 @@ def run(capsys, *words):
     return code, *capsys.readouterr()
 
 
-@pytest.mark.parametrize(("items", "said"), [(9, "at least 10 items"), (10, "--decode.beams 10")])
+@pytest.mark.parametrize(
+    ("items", "said"), [(3, "with 3 items every list"), (10, "with 10"), (11, "--decode.beams 11")]
+)
 def test_check_says_what_few_items_need(items, said, cache, capsys):
     rows = "".join(f"u,i{item}\n" for item in range(items))
     (cache / "few.csv").write_text(f"user,item\n{rows}")
     code, text, _ = run(capsys, "data", "check", cache / "few.csv", "--data.min-count", 0)
     (advice,) = last_json(text)["advice"]
     assert code == 0 and said in advice
+
+
+@pytest.mark.slow
+def test_three_items_can_be_trained(cache, capsys):
+    rows = "".join(f"u{user},i{(user * n) % 3}\n" for user in range(8) for n in range(5))
+    (cache / "few.csv").write_text(f"user,item\n{rows}")
+    brief = ("--train.steps", 2, "--train.eval-every", 2, "--train.warmup-steps", 1)
+    words = ("--data.name", cache / "few.csv", "--data.min-count", 0, "--run-dir", cache / "run")
+    code, text, _ = run(capsys, "train", "quickstart", *words, *brief, "--train.batch-size", 4)
+    assert code == 0 and "decode.beams is 50, and the catalogue has 3 items" in text
+    metrics = dict(re.findall(r"(\w+@10) +([\d.]+)", text.split("on validation: ")[-1]))
+    # All three items are in every list, so the target is, and not below place three.
+    assert float(metrics["hr@10"]) == 1 and 0.5 <= float(metrics["ndcg@10"]) <= 1
+    code, text, _ = run(capsys, "recommend", cache / "run", "u1", "--top", 3, "--include-seen")
+    assert code == 0 and all(f"i{item}" in text for item in range(3))
+
+
+def test_one_item_leaves_nothing_to_choose(cache, capsys):
+    (cache / "one.csv").write_text("user,item\n" + "u,i\n" * 5)
+    code, text, error = run(capsys, "data", "check", cache / "one.csv", "--data.min-count", 0)
+    assert code == 3 and "all 5 interactions are with item 'i'" in error
+    assert not last_json(text)["accepted"]
 
 
 def test_check_says_what_a_file_is(cache, capsys):

@@ -61,7 +61,7 @@ def test_a_bad_encoder_is_named_before_any_work(config, tmp_path, monkeypatch):
     def work(*_):
         raise AssertionError("work was done")
 
-    monkeypatch.setattr(generative, "check_beams", work)
+    monkeypatch.setattr(generative, "check_batch", work)
     monkeypatch.setattr(item_text, "text_vectors", work)
     dataset = a_dataset()
     for setting, words in [
