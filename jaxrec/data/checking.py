@@ -80,6 +80,21 @@ def check(config: DataConfig) -> Check:
     return Check(facts=facts, problems=(), advice=_advice(facts), error=None)
 
 
+def accepts(data: Interactions, config: DataConfig) -> bool:
+    """Return whether training would accept interactions with these settings.
+
+    Example:
+      >>> data = Interactions.from_columns(user=["u"] * 3, item=["a", "b", "c"])
+      >>> accepts(data, DataConfig(min_count=5)), accepts(data, DataConfig(min_count=0))
+      (False, True)
+    """
+    try:
+        prepare_dataset(data, config)
+    except JaxrecError:
+        return False
+    return True
+
+
 def verdict(data: Interactions, config: DataConfig) -> str:
     """Say in one line whether training would accept interactions with these settings.
 

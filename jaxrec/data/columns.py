@@ -8,7 +8,7 @@ import collections
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,29 @@ def cast_ratings(raw: Any, name: str) -> np.ndarray:
     return ratings
 
 
+def check_no_header(table: Mapping[str, np.ndarray], name: object) -> None:
+    """Reject rows that repeat the header, as where files were joined.
+
+    Raises:
+        DataError: the message counts them and names the first, counted from 1 below the header.
+
+    Example:
+        >>> check_no_header({"user": np.array(["ann", "user"]), "item": np.array(["x", "item"])}, "f")
+        Traceback (most recent call last):
+        jaxrec.core.errors.DataError: f: row 2 repeats the header, as where files were joined; remove \
+such rows
+    """
+    same = np.ones(len(next(iter(table.values()))), bool)
+    for column, values in table.items():
+        same &= values == column if values.dtype.kind in "UO" else False
+    if len(table) > 1 and same.any():
+        count, first = int(same.sum()), int(np.argmax(same)) + 1
+        rows = (
+            f"row {first} repeats" if count == 1 else f"{count:,} rows, first row {first}, repeat"
+        )
+        raise DataError(f"{name}: {rows} the header, as where files were joined; remove such rows")
+
+
 def clean_id(key: str, *, unquote: bool = True) -> str:
     """Return an ID without what cannot be seen in it, and without the quotes of a spreadsheet.
 
@@ -152,7 +175,7 @@ def check_spellings(ids: Sequence[str], what: str, name: str) -> None:
         spelling = canonical(key)
         if not spelling:
             raise DataError(
-                f"{name}: {what} ID {ascii(key)} has only characters that cannot be seen; give "
+                f"{name}: {what} ID {key!a} has only characters that cannot be seen; give "
                 f"every {what} an ID"
             )
         if _ROUNDED.fullmatch(spelling):

@@ -118,7 +118,7 @@ def _id_doubts(ids: Sequence[str], rows: np.ndarray, what: str) -> list[str]:
     if blanks:
         found.append(
             f"{_count(blanks, what)} written with blanks, invisible or decomposed characters, such "
-            f"as {ascii(blanks[0])}; write {clean_id(blanks[0])!r} if they must match other files"
+            f"as {blanks[0]!a}; write {clean_id(blanks[0])!r} if they must match other files"
         )
     for key, count in zip(ids, rows.tolist(), strict=True):
         word = key.strip().lower()

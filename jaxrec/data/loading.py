@@ -6,13 +6,14 @@ earlier downloads, and the official download. Other names are those that `jaxrec
 then paths.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxrec.core import DataError, nearest
+from jaxrec.core import ConfigError, DataError, JaxrecError, nearest
 from jaxrec.data import added, download, files
 from jaxrec.data.amazon import find_amazon, read_amazon
 from jaxrec.data.columns import check_spellings
@@ -123,6 +124,7 @@ def load(
         The interactions; their `source` says where they came from.
 
     Raises:
+        ConfigError: `name` and `from_file` are two files.
         DataError: the data set is malformed, or it was not found; then the message lists every
             place that was searched.
 
@@ -135,6 +137,10 @@ def load(
         ('clicks', 2, 3)
     """
     if from_file is not None:
+        if Path(name).is_file() and not _is_same(Path(name), Path(from_file)):
+            raise ConfigError(
+                f"two files are given, {name} and --data.from-file {from_file}; give one of them"
+            )
         return read(from_file, columns=columns, name=name)
     known = DATASETS.get(name)
     if known is None:
@@ -173,6 +179,11 @@ def load(
         f"{known.homepage} and give its directory with --from-file, or put it in a directory and "
         "set JAXREC_DATA to that"
     )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    other = other.expanduser()
+    return other.exists() and one.samefile(other)
 
 
 def _places(name: str, known: Known) -> list[tuple[str, Callable[[], Path | str]]]:
@@ -277,14 +288,16 @@ def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> 
     if layout.format == "directory":
         return _read_directory(path, name or path.resolve().name, columns)
     if layout.format == "zip":
-        with download.unpacked(path) as folder:
+        with download.unpacked(path) as folder, _naming_members(path, folder):
+            if (folder / "workbook.xml").is_file() or (folder / "xl" / "workbook.xml").is_file():
+                raise DataError(f"{path}: the file is a spreadsheet (.xlsx); save it as CSV")
             data = _read_directory(folder, name or path.stem, columns)
         return dataclasses.replace(data, source=str(path))
     columns.only_for_tables(path, layout)
     if layout.format == "amazon":
         return read_amazon(path, name=name)
     if layout.format == "sequences":
-        return read_sequences(path, _items_beside(path.parent), name or path.name.split(".")[0])
+        return _read_sequences(path, name or path.name.split(".")[0])
     if layout.format == "minionerec":
         return read_minionerec([path], path.parent, name or path.name.split(".")[0])
     if path.name.removesuffix(".gz") not in ("u.data", "ratings.csv", "ratings.dat"):
@@ -301,6 +314,9 @@ def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> 
 
 
 def _read_directory(path: Path, name: str, columns: Columns) -> Interactions:
+    ratings = None if files.find(path, "u.data") else files.find(path, "ratings.csv")
+    if ratings and layout_of(ratings, columns).is_table:
+        return read(ratings, columns=columns, name=name)  # not those of MovieLens
     reader = _reader_of(path, name)
     if reader is not None:
         columns.only_for_tables(path, Layout(format="directory"))
@@ -333,11 +349,31 @@ def _reader_of(path: Path, name: str) -> Callable[[], Interactions] | None:
     if files.find(path, "ratings.dat", "sequences.txt"):
         return lambda: read_double_colon(path, name)
     if sequences := files.find(path, "sequential_data.txt"):
-        return lambda: read_sequences(sequences, _items_beside(path), name)
+        return lambda: _read_sequences(sequences, name)
     if parts := find_minionerec(path):
         return lambda: read_minionerec(parts, path, name)
     return None
 
 
-def _items_beside(directory: Path) -> Path | None:
-    return files.find(directory, "items.jsonl", "items.json")
+def _read_sequences(path: Path, name: str) -> Interactions:
+    """Read sequences with the item texts beside them."""
+    items = files.find(path.parent, "items.jsonl", "items.json")
+    try:
+        return read_sequences(path, items, name)
+    except DataError as error:
+        if items is None or "item table" not in str(error):
+            raise
+        raise DataError(
+            f"{error} (the item table is {items}, which lies beside the sequences; move it if it "
+            "belongs to other data)"
+        ) from error
+
+
+@contextlib.contextmanager
+def _naming_members(archive: Path, folder: Path) -> Iterator[None]:
+    """Let errors name the members of an archive, and not the temporary folder with its files."""
+    try:
+        yield
+    except JaxrecError as error:
+        message = str(error).replace(f"{folder}{os.sep}", f"{archive}, member ")
+        raise type(error)(message.replace(str(folder), str(archive))) from error

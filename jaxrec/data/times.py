@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import DataError
+from jaxrec.data.hints import time_hint
 
 # (unit, first number that is too large for the unit before, units in a second). 10**11 seconds are
 # the year 5138, and 10**11 milliseconds are March 1973.
@@ -200,8 +201,8 @@ def _parsed(values: list[Any], what: str, name: object) -> np.ndarray:
                 f"{repr(value)[:60]} in row {row} is neither a number of 64 bits nor an ISO date"
             )
             raise DataError(
-                f"{name}: column {what!r} is not numeric: {fault} such as 2024-01-31T08:15:00Z; "
-                "correct it"
+                f"{name}: column {what!r} is not numeric: {fault} such as 2024-01-31T08:15:00Z"
+                f"{time_hint(str(value)) if isinstance(value, str) else ''}; correct it"
             ) from error
     return stack(parsed, what, name)
 

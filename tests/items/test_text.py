@@ -124,7 +124,10 @@ def test_ids_without_texts_need_no_encoder(tmp_path, change):
     [
         (("titel",), "names 'titel', .* do not have, did you mean 'title'"),
         (("title", "plot"), "names 'plot', a field .*; their fields: title, year, genres"),
-        (("title", "categories"), "names 'categories'"),  # one of the default, but named by the user
+        (
+            ("title", "categories"),
+            "names 'categories'",
+        ),  # one of the default, but named by the user
         (IdConfig.text_fields, None),
     ],
 )

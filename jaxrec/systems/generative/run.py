@@ -156,7 +156,9 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
     user, history = known_items(dataset, request)
     beams = min(config.decode.beams, dataset.num_items)
     if request.top > beams:
-        raise ConfigError(f"--top must lie between 1 and the run's {beams} beams, got {request.top}")
+        raise ConfigError(
+            f"--top must lie between 1 and the run's {beams} beams, got {request.top}"
+        )
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
     added = added_items(directory)
