@@ -111,10 +111,10 @@ def check_no_header(table: Mapping[str, np.ndarray], name: object) -> None:
         DataError: the message counts them and names the first, counted from 1 below the header.
 
     Example:
-        >>> check_no_header({"user": np.array(["ann", "user"]), "item": np.array(["x", "item"])}, "f")
+        >>> check_no_header({"user": np.array(["user"]), "item": np.array(["item"])}, "log.csv")
         Traceback (most recent call last):
-        jaxrec.core.errors.DataError: f: row 2 repeats the header, as where files were joined; remove \
-such rows
+        jaxrec.core.errors.DataError: log.csv: row 1 repeats the header, as where files were \
+joined; remove such rows
     """
     same = np.ones(len(next(iter(table.values()))), bool)
     for column, values in table.items():
@@ -180,8 +180,8 @@ def check_spellings(ids: Sequence[str], what: str, name: str) -> None:
             )
         if _ROUNDED.fullmatch(spelling):
             raise DataError(
-                f"{name}: {what} ID {key!r} is a number that a program has rounded, so it may stand "
-                "for several; write the column of IDs as text"
+                f"{name}: {what} ID {key!r} is a number that a program has rounded, so it may "
+                "stand for several; write the column of IDs as text"
             )
         first = seen.setdefault(spelling, key)
         if first != key:

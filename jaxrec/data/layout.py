@@ -179,8 +179,8 @@ def _check_first_line(
         header = next((n for n, row in enumerate(rows) if set(wanted) <= set(row)), 0)
         if wanted and header:
             raise DataError(
-                f"{path}: line {header + 1} is the header; remove the {header} above it, which "
-                f"begin with {files.shown(lines[0])}"
+                f"{path}: line {header + 1} is the header; remove what stands above it, from "
+                f"{files.shown(lines[0])} on"
             )
         widths = {len(row) for row in rows[1:]}
         if not taken and len(rows) > 2 and len(rows[0]) == 1 < min(widths) == max(widths):

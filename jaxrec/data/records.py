@@ -131,8 +131,8 @@ def _is_wrapped(value: Any) -> bool:
     """Return whether a value is an object whose only value is a list of objects.
 
     Example:
-        >>> _is_wrapped({"data": [{"user": 1}]}), _is_wrapped({"user": 1}), _is_wrapped({"data": []})
-        (True, False, False)
+        >>> _is_wrapped({"data": [{"user": 1}]}), _is_wrapped({"user": 1})
+        (True, False)
     """
     rows = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
     return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)

@@ -127,7 +127,7 @@ def test_ids_without_texts_need_no_encoder(tmp_path, change):
         (
             ("title", "categories"),
             "names 'categories'",
-        ),  # one of the default, but named by the user
+        ),  # in the default, but named
         (IdConfig.text_fields, None),
     ],
 )

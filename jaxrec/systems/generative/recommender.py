@@ -220,8 +220,8 @@ def train(
     base = make_recommender(config, codes, None)
     if base.beams < config.decode.beams:
         print(
-            f"note: decode.beams is {config.decode.beams}, and the catalogue has {base.beams} items; "
-            "lists hold all of them, so that metrics at that length say little"
+            f"note: decode.beams is {config.decode.beams}, and the catalogue has {base.beams} "
+            "items; lists hold all of them, so that metrics at that length say little"
         )
     source = training_source(dataset, directory / "data")
     tokens_of = vocabulary(config, codes).tokens(codes.codes)
