@@ -64,7 +64,8 @@ def _time_doubts(data: Interactions) -> list[str]:
         value = values[counts.argmax()]
         found.append(
             f"{count:,} of {rows:,} times are far from the others, such as {value} "
-            f"({_day(value)}); 0 and -1 often stand for a missing time: correct or remove these rows"
+            f"({_day(value)}); 0 and -1 often stand for a missing time: correct or remove these "
+            "rows"
         )
     elif count:
         first, last = time.min(), time.max()

@@ -54,8 +54,8 @@ def k_core(
     if not keep.any():
         raise DataError(
             f"nothing left after {k}-core of {interactions.source or interactions.name!r} "
-            f"({len(interactions):,} interactions, {interactions.num_users:,} users, {interactions.num_items:,} items); "
-            "lower k with --data.min-count; 0 is no filter"
+            f"({len(interactions):,} interactions, {interactions.num_users:,} users, "
+            f"{interactions.num_items:,} items); lower k with --data.min-count; 0 is no filter"
         )
     return interactions.select(keep).compact()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, nearest, write_bytes
+from jaxrec.core import ConfigError, DataError, nearest, read_array, write_bytes
 from jaxrec.data import Dataset, files
 from jaxrec.ids import reduced_vectors, text_vectors
 from jaxrec.items.config import IdConfig
@@ -260,9 +260,16 @@ def load_vectors(directory: Path) -> np.ndarray:
     """
     path = directory / "ids" / _FILE
     try:
-        return np.load(path, allow_pickle=False)
+        vectors = read_array(path)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}; start the run over") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read: {reason}; start the run over") from error
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise DataError(
+            f"{path} holds {vectors.dtype}{list(vectors.shape)}, expected a row of numbers for each "
+            "item; start the run over"
+        )
+    return vectors
 
 
 def at_hand(used: Mapping[str, Any] | None, setting: str) -> list[Path | None]:

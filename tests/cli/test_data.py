@@ -9,6 +9,7 @@ import pytest
 
 from jaxrec.cli.arguments import override
 from jaxrec.cli.main import main
+from jaxrec.core import DataError
 from jaxrec.data import DataConfig, load_dataset, load_interactions
 from jaxrec.systems.generative import Config
 
@@ -170,6 +171,51 @@ def test_an_added_data_set_is_known_by_its_name(cache, capsys):
 def test_names_that_cannot_be_added(cache, capsys, words, message):
     code, _, error = run(capsys, "data", "add", *words)
     assert code == 2 and message in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "list", "--foo"), ("data", "list", "extra"), ("data", "describe", "toys", "extra"),
+        ("doctor", "nosuch"), ("--version", "extra"), ("help", "extra"), ("list", "extra"),
+        ("copy", "quickstart", "a.py", "extra"), ("report", "run", "extra"),
+        ("eval", "run", "extra"), ("train", "quickstart", "extra"), ("ids", "quickstart", "extra"),
+        ("recommend", "run", "extra"), ("compare", "--foo"), ("sweep", "quickstart", "extra"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_nothing_reads_is_refused(cache, capsys, words):
+    code, text, error = run(capsys, *words)
+    assert code == 2 and text == "" and (words[-1] in error)
+
+
+@pytest.mark.parametrize(
+    ("rows", "extra", "needed"),
+    [
+        ([(u, i) for u in range(6) for i in range(6)], (), ""),
+        ([(u, i) for u in range(2) for i in range(3)], (), " --data.min-count 0"),
+        ([(0, 0), (1, 0), (1, 1), (1, 2)], (), " --data.min-count 0 --data.short-users drop"),
+        ([(0, 0), (1, 0), (1, 1), (1, 2)], ("--min-count", 0), "--data.short-users drop"),
+    ],
+)
+def test_describe_names_the_options_that_training_needs(cache, capsys, rows, extra, needed):
+    path = cache / "log.csv"
+    path.write_text("user,item\n" + "".join(f"u{u},i{i}\n" for u, i in rows))
+    text = run(capsys, "data", "describe", path, *extra)[1].splitlines()[-1]
+    assert text.endswith(needed or str(path))
+    options = dict(zip(text.split()[4::2], text.split()[5::2], strict=True))
+    load_dataset(
+        DataConfig(
+            name=options["--data.name"],
+            min_count=int(options.get("--data.min-count", 5)),
+            short_users=options.get("--data.short-users", "error"),
+        )
+    )
+
+
+def test_the_filter_names_the_file_and_not_the_default_name(cache, capsys):
+    (cache / "x.csv").write_text("user,item\nu,1\nu,2\n")
+    with pytest.raises(DataError, match=r"5-core of '.*x\.csv'"):
+        load_dataset(DataConfig(from_file=str(cache / "x.csv")))
 
 
 def test_a_pipe_ends_at_once(cache, capsys):
