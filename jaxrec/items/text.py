@@ -266,8 +266,8 @@ def load_vectors(directory: Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read: {reason}; start the run over") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise DataError(
-            f"{path} holds {vectors.dtype}{list(vectors.shape)}, expected a row of numbers for each "
-            "item; start the run over"
+            f"{path} holds {vectors.dtype}{list(vectors.shape)}, expected a row of numbers for "
+            "each item; start the run over"
         )
     return vectors
 

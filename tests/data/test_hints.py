@@ -118,7 +118,7 @@ def test_dates_and_decimals_of_other_countries(cell, message, write):
 
 
 def test_a_wrong_delimiter_and_a_decimal_comma(write):
-    with pytest.raises(DataError, match="';' separates nothing in .*; remove --data.delimiter"):
+    with pytest.raises(DataError, match=r"';' separates nothing in .*; remove --data.delimiter"):
         read(write("x.csv", GOOD), columns=Columns(delimiter=";"))
     path = write("x.csv", "user;item;stars\nu;1;4,5\n")
     with pytest.raises(DataError, match=r"write decimals with a point: 4\.5"):
