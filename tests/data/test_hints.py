@@ -139,7 +139,7 @@ def test_two_files_and_files_beside(write):
 def test_a_directory_with_ratings_of_own_columns(write):
     path = write("own/ratings.csv", GOOD.replace("user", "who"))
     assert len(read(path.parent, columns=Columns(user="who"))) == 3
-    with pytest.raises(DataError, match="--data.user-column who"):
+    with pytest.raises(DataError, match=r"--data\.user-column who"):
         read(path.parent)
 
 
