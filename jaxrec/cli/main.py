@@ -50,10 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
       2
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments in (["-h"], ["--help"], ["help"]):
         print(USAGE + _HELP)
         return 0 if arguments else 2
-    if arguments[0] == "--version":
+    if arguments[0] == "--version" and len(arguments) == 1:
         from jaxrec import __version__
 
         print(__version__)
@@ -62,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         # A title need not exist in the terminal's encoding, nor a directory's name in any.
         sys.stdout.reconfigure(errors="backslashreplace")
     name = arguments[0]
+    if name in ("-h", "--help", "help", "--version"):
+        print(f"jaxrec: unknown argument {arguments[1]!r} after {name}\n\n{USAGE}", file=sys.stderr)
+        return 2
     if name not in COMMANDS:
         print(f"jaxrec: no command {name!r}{nearest(name, COMMANDS)}\n\n{USAGE}", file=sys.stderr)
         return 2

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         token_ways as token_ways,
     )
     from jaxrec.core.arrays import (
+        read_array as read_array,
         read_arrays as read_arrays,
         read_mapped as read_mapped,
         write_arrays as write_arrays,

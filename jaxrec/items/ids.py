@@ -151,6 +151,8 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
       ConfigError: there are more items than IDs, or more levels than columns to code; or an item
         field or a tokenizer does not exist.
     """
+    if config.reads("text_fields") and config.text_weight:
+        item_text.check_fields(config, dataset)
     config = config.sized(dataset.num_items)
     # The level that repair "suffix" adds makes room even if the grid has none.
     grows = config.reads("repair") and config.repair == "suffix"

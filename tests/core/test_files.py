@@ -14,6 +14,7 @@ from jaxrec.core import (
     ResourceError,
     check_writable,
     not_writable,
+    read_array,
     read_arrays,
     write_arrays,
 )
@@ -177,3 +178,41 @@ def test_a_directory_is_tried_and_nothing_is_left(tmp_path):
 def test_a_directory_without_permission_is_not_writable(tmp_path):
     tmp_path.chmod(0o555)
     assert "Permission denied" in not_writable(tmp_path / "run")
+
+
+def test_an_encrypted_archive_of_arrays_is_damaged(tmp_path):
+    path = tmp_path / "codes.npz"
+    write_arrays(path, {"x": np.arange(3)}, {"kind": "k"})
+    raw = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # bit 0 of the flags
+        start = raw.find(mark)
+        while start >= 0:
+            raw[start + place] |= 1
+            start = raw.find(mark, start + 4)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"codes\.npz is damaged .*encrypted"):
+        read_arrays(path, "k")
+
+
+def test_an_array_asks_for_no_more_than_its_file_holds(tmp_path):
+    path = tmp_path / "x.npy"
+    good = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.save(path, good)
+    np.testing.assert_array_equal(read_array(path), good)
+    raw = path.read_bytes()
+    assert b"(3, 4), }" in raw
+    huge = b"(3, 4000000000), }"  # 48 GB
+    for changed in (
+        raw.replace(b"(3, 4), }" + b" " * (len(huge) - 9), huge),
+        raw[:-4],
+        raw + b"1234",
+        raw.replace(b"(3, 4)", b"(-3,4)"),
+        raw.replace(b"'<f4'", b"'|O4'"),
+        raw.replace(b"(3, 4)", b"((((((")[:],
+        raw[:40],
+        b"",
+    ):
+        assert changed != raw
+        path.write_bytes(changed)
+        with pytest.raises((ValueError, EOFError)):
+            read_array(path)
