@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         read_movielens_100k as read_movielens_100k,
         read_movielens_csv as read_movielens_csv,
     )
+    from jaxrec.data.numeric import read_numbers as read_numbers
     from jaxrec.data.packing import (
         Packing as Packing,
         pack as pack,
