@@ -21,7 +21,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "text.parse_math": False,
+    "text.parse_math": True,  # ticks of logarithmic axes are formulas
 }
 
 
@@ -123,7 +123,7 @@ def _isoflop_curves(axes: Any, law: Any, points: Points) -> None:
             axes.plot(sizes[best], losses[best], marker="x", color=_INK, markersize=5)
     axes.set_ylim(0.98 * points.loss.min(), 1.03 * points.loss.max())
     axes.set_title("isoFLOP curves and their minima")
-    axes.legend(frameon=False, fontsize=7, loc="upper right")
+    axes.legend(fontsize=7, loc="upper right", framealpha=0.9, edgecolor="none")
     _label(axes, "parameters N", "loss", log="x")
 
 
