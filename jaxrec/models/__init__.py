@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jaxrec.models.heads import (
         Classifier as Classifier,
         MaskedLM as MaskedLM,
+        MaskedPairLM as MaskedPairLM,
         ScalarHead as ScalarHead,
     )
     from jaxrec.models.opened import (
