@@ -42,7 +42,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def open_stream(path: Path) -> io.BufferedReader:
-    """Open a file for reading in order, decompressed if it is gzipped, without holding all of it.
+    r"""Open a file for reading in order, decompressed if it is gzipped, without holding all of it.
 
     Reading raises DataError where the file is damaged, or unpacks to more than `unpack_limit`.
 
@@ -52,10 +52,10 @@ def open_stream(path: Path) -> io.BufferedReader:
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.txt.gz"
-        >>> _ = path.write_bytes(gzip.compress(b"one\\ntwo"))
+        >>> _ = path.write_bytes(gzip.compress(b"one\ntwo"))
         >>> with open_stream(path) as file:
         ...     list(file)
-        [b'one\\n', b'two']
+        [b'one\n', b'two']
     """
     packed = _raw(path, 2) == _GZIP
     file = path.open("rb")

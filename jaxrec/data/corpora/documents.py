@@ -141,7 +141,7 @@ def find_files(source: Source) -> list[tuple[str, Path]]:
 
 
 def read_documents(source: Source) -> Iterator[Read]:
-    """Yield the documents of all files of a source, in order, with bad rows as `Rejected`.
+    r"""Yield the documents of all files of a source, in order, with bad rows as `Rejected`.
 
     The text column of every file is found before the first document is yielded.
 
@@ -151,7 +151,7 @@ def read_documents(source: Source) -> Iterator[Read]:
     Example:
       >>> import tempfile
       >>> path = Path(tempfile.mkdtemp()) / "a.jsonl"
-      >>> _ = path.write_text('{"text": "A film."}\\n{"text": ""}\\n{"title": "B"}\\n')
+      >>> _ = path.write_text('{"text": "A film."}\n{"text": ""}\n{"title": "B"}\n')
       >>> for row in read_documents(Source(paths=(str(path),))):
       ...     print(row)
       Document(id='a.jsonl#0', text='A film.', meta={})
