@@ -6,7 +6,13 @@ Functions import pyarrow, TFDS, Grain and transformers themselves, only when the
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.data import added as added, files as files, ratings as ratings
+    from jaxrec.data import (
+        added as added,
+        contents as contents,
+        files as files,
+        parquet as parquet,
+        ratings as ratings,
+    )
     from jaxrec.data.amazon import read_amazon as read_amazon
     from jaxrec.data.buckets import (
         Buckets as Buckets,
