@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         mask_for_prediction as mask_for_prediction,
         restore_masked as restore_masked,
     )
-    from jaxrec.objectives.masked_loss import (
+    from jaxrec.objectives.masked_prediction import (
         masked_loss as masked_loss,
         masked_scores as masked_scores,
     )

@@ -140,6 +140,12 @@ class Pairs:
         object.__setattr__(self, "documents", kept)
         object.__setattr__(self, "windows", windows)
 
+    @property
+    def per_epoch(self) -> int:
+        """Number of pairs in an epoch."""
+        windows: Windows = self.windows  # type: ignore[attr-defined]
+        return windows.per_epoch
+
     def draw(self, places: range) -> list[dict[str, np.ndarray]]:
         """Return the examples at some positions of the stream."""
         windows: Windows = self.windows  # type: ignore[attr-defined]
