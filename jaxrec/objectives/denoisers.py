@@ -76,24 +76,24 @@ def _spans(rate: float, span: float, mode: Mode, weight: float, roll: bool = Fal
     return Denoiser(kind="spans", rate=rate, span=span, mode=mode, weight=weight, roll=roll)
 
 
-# R, X and S of UL2's table 1, each of the seven drawn equally often (section 3.1.2); three-way: R,
-# S and X a third each, as its ablations; UL2R (Tay et al., arXiv:2210.11399): half S with a uniform
-# prefix, a quarter R, a quarter X.
+# R, S and X of UL2's table 1. "ul2" draws each of the seven equally often (section 3.1.2), and
+# "three_way" each of the three modes. "ul2r" is for training on (Tay et al., arXiv:2210.11399):
+# half S with a uniform prefix, a quarter R, a quarter X.
+def _table(regular: float, sequential: float, extreme: float) -> tuple[Denoiser, ...]:
+    return (
+        _spans(0.15, 3.0, "R", regular),
+        _spans(0.15, 8.0, "R", regular),
+        Denoiser(kind="suffix", rate=0.25, mode="S", weight=sequential),
+        _spans(0.5, 3.0, "X", extreme),
+        _spans(0.5, 8.0, "X", extreme),
+        _spans(0.15, 64.0, "X", extreme),
+        _spans(0.5, 64.0, "X", extreme),
+    )
+
+
 MIXTURES: dict[str, tuple[Denoiser, ...]] = {
-    "ul2": (
-        _spans(0.15, 3.0, "R", 1.0),
-        _spans(0.15, 8.0, "R", 1.0),
-        Denoiser(kind="suffix", rate=0.25, mode="S"),
-        _spans(0.5, 3.0, "X", 1.0),
-        _spans(0.5, 8.0, "X", 1.0),
-        _spans(0.15, 64.0, "X", 1.0),
-        _spans(0.5, 64.0, "X", 1.0),
-    ),
-    "three_way": (
-        _spans(0.15, 3.0, "R", 1.0),
-        Denoiser(kind="suffix", rate=0.25, mode="S"),
-        _spans(0.5, 32.0, "X", 1.0),
-    ),
+    "ul2": _table(1.0, 1.0, 1.0),
+    "three_way": _table(2.0, 4.0, 1.0),
     "ul2r": (
         _spans(0.15, 3.0, "R", 0.25, True),
         _spans(0.15, 32.0, "X", 0.125, True),

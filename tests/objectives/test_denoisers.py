@@ -152,7 +152,7 @@ def test_the_seven_denoisers_of_ul2_are_the_published_ones_and_within_their_boun
     ("name", "language", "expected"),
     [
         ("ul2", 0.0, [1 / 7] * 7),
-        ("three_way", 0.0, [1 / 3] * 3),
+        ("three_way", 0.0, [1 / 6, 1 / 6, 1 / 3, 1 / 12, 1 / 12, 1 / 12, 1 / 12]),
         ("ul2r", 0.0, [0.25, 0.125, 0.125, 0.5]),
         ("ul2r", 0.5, [0.125, 0.0625, 0.0625, 0.25, 0.5]),
     ],
