@@ -19,7 +19,6 @@ from jaxrec.runs import Sweep
 from jaxrec.systems.pretrain import CorpusConfig, ObjectiveConfig, PretrainConfig, flavour
 from jaxrec.train import TrainConfig
 
-
 _SHAPE = {"width": 128, "depth": 3, "num_heads": 4, "mlp_width": 352}
 
 

@@ -54,10 +54,10 @@ def test_the_loss_is_that_of_bert_for_pre_training(tmp_path):
         "bias": head.bias.detach().numpy()[::-1],
     }
     documents = [np.arange(8, 40, dtype=np.int32), np.arange(39, 7, -1, dtype=np.int32)]
-    pairs = Pairs(PairMasking(length=24, reserved=RESERVED), documents, seed=0)
-    batch = next(iter(pair_batches(pairs, batch_size=10)))
-    labels = np.full((10, 24), -100)
-    rows = np.arange(10)[:, None]
+    pairs = Pairs(PairMasking(length=24, reserved=RESERVED), documents, seed=1)
+    batch = next(iter(pair_batches(pairs, batch_size=6)))
+    labels = np.full((6, 24), -100)
+    rows = np.arange(6)[:, None]
     assert batch["weights"].all()  # each row weighs the same, as in their mean over tokens
     labels[rows, batch["places"]] = batch["labels"]
     with torch.no_grad():

@@ -224,7 +224,7 @@ def test_bad_documents_are_counted_and_a_corpus_of_them_is_an_error(tmp_path):
     assert dict(corpus.rejected) == {"binary": 1, "empty": 1, "not JSON": 1}
     assert "left out: 1 binary, 1 empty, 1 not JSON" in str(corpus)
     path.write_text("\n".join(bad[:2]))
-    with pytest.raises(DataError, match="no document in .*docs.jsonl .*1 binary"):
+    with pytest.raises(DataError, match=r"no document in .*docs\.jsonl .*1 binary"):
         load_corpus(CorpusConfig(name="x", paths=(str(path),)))
     with pytest.raises(DataError, match=r"no corpus, file or directory 'wikitext-3'.*wikitext-2"):
         load_corpus(CorpusConfig(name="wikitext-3"))
