@@ -131,10 +131,12 @@ def load_corpus(config: CorpusConfig) -> Corpus:
 
 def _source(config: CorpusConfig) -> Source:
     if config.paths:
-        return Source(paths=config.paths, form=config.form, column=config.column)
+        paths = tuple(_documents_in(path) for path in config.paths)
+        return Source(paths=paths, form=config.form, column=config.column)
     if config.name not in CORPORA:
         if Path(config.name).expanduser().exists():
-            return Source(paths=(config.name,), form=config.form, column=config.column)
+            paths = (_documents_in(config.name),)
+            return Source(paths=paths, form=config.form, column=config.column)
         raise DataError(
             f"no corpus, file or directory {config.name!r}{nearest(config.name, CORPORA)}; known "
             f"corpora: {', '.join(CORPORA)}; or give files by --data.paths"
@@ -155,6 +157,13 @@ def _source(config: CorpusConfig) -> Source:
         )
     form = form if config.form == "auto" else config.form
     return Source(paths=found, form=form, column=config.column)
+
+
+def _documents_in(path: str) -> str:
+    """The documents of a prepared corpus, which has other files beside them; else the path."""
+    folder = Path(path).expanduser()
+    prepared = (folder / "corpus.json").is_file() and (folder / "documents").is_dir()
+    return str(folder / "documents") if prepared else path
 
 
 def _split(documents: list[str], config: CorpusConfig) -> dict[str, list[str]]:
@@ -202,7 +211,7 @@ class Encoded:
     @property
     def stream(self) -> np.ndarray:
         """All documents, each with its end: `[n]` int32."""
-        last = np.int32([self.end])
+        last = np.array([self.end], np.int32)
         return np.concatenate([part for text in self.documents for part in (text, last)])
 
 

@@ -41,7 +41,7 @@ from jaxrec.runs import (
 )
 from jaxrec.systems.pretrain.config import PretrainConfig
 from jaxrec.systems.pretrain.corpus import Corpus, Encoded, Part, encode, load_corpus
-from jaxrec.systems.pretrain.measure import Meter, own_rows, test_values
+from jaxrec.systems.pretrain.measure import Meter, own_rows, test_values, yardsticks
 from jaxrec.systems.pretrain.objective import Learning
 from jaxrec.train import (
     Start,
@@ -91,8 +91,8 @@ def train(config: PretrainConfig, directory: Path, options: Options) -> None:
     )
     # Every part is cut into examples before anything is trained or written.
     held = own_rows(learning, parts["valid"]).spread(config.eval.valid_rows)
-    own_rows(learning, parts["test"])
-    init = init_function(learning.model)  # type: ignore[arg-type]
+    yardsticks(learning, parts["test"])
+    init = init_function(learning.model)
     plan = make_plan(init, learning.loss, learning.example(), config.train)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     batches = learning.batches(parts["train"], shard)
@@ -143,7 +143,8 @@ def evaluate(
     """
     del baselines  # the config has no setting for them, so there are none
     corpus = load_corpus(config.data)
-    learning, params = _trained(config, corpus, directory)
+    check_run(config, corpus, directory)
+    learning, params = _trained(config, directory)
     parts = {name: _encoded(learning, corpus, name) for name in ("train", "test")}
     facts = corpus.describe()
     values = test_values(
@@ -205,9 +206,10 @@ def report(config: PretrainConfig, directory: Path) -> RunParts:
 def open_model(config: PretrainConfig, directory: Path) -> Opened:
     """See `System`: a decoder, an encoder-decoder, or an encoder with the masked-token head.
 
-    A prefix decoder becomes an ordinary one, since the prefix is a matter of how it is read.
+    A prefix decoder becomes an ordinary one, since the prefix is a matter of how it is read. The
+    corpus is not needed.
     """
-    learning, params = _trained(config, load_corpus(config.data), directory)
+    learning, params = _trained(config, directory)
     tree, spec, reserved = params["params"], learning.spec, learning.reserved
     tokens = {"bos_token_id": reserved.bos, "eos_token_id": reserved.eos}
     tokens["pad_token_id"] = reserved.pad
@@ -251,17 +253,16 @@ def _seen_tokens(config: PretrainConfig) -> int:
     return rows * config.length * config.per_row
 
 
-def _trained(config: PretrainConfig, corpus: Corpus, directory: Path) -> tuple[Learning, Any]:
+def _trained(config: PretrainConfig, directory: Path) -> tuple[Learning, Any]:
     """Open a run with the variables of its best checkpoint.
 
     Raises:
-      DataError: not trained yet, damaged, or of other data.
+      DataError: not trained yet, or damaged.
     """
-    check_run(config, corpus, directory)
     read_training(directory)
     learning = Learning.of(config, load_tokenizer(directory / _TOKENIZER))
     mesh, rules = make_mesh(MeshConfig()), ShardingRules()
-    init = init_function(learning.model)  # type: ignore[arg-type]
+    init = init_function(learning.model)
     target = make_shapes(init, make_optimizer(config.train), mesh, rules, config.train)
     params, _ = load_params(directory / "checkpoints", target, run=run_identity(directory))
     return learning, nn.meta.unbox(params)

@@ -20,7 +20,7 @@ from jaxrec.systems.pretrain import (
 )
 from jaxrec.systems.pretrain.corpus import encode, load_corpus
 from jaxrec.systems.pretrain.objective import Learning
-from jaxrec.systems.pretrain.run import open_model, train
+from jaxrec.systems.pretrain.run import evaluate, open_model, train
 from jaxrec.train import TrainConfig
 
 WORDS = ("film", "star", "war", "love", "a", "the", "of", "and", "good", "bad")
@@ -129,7 +129,8 @@ def test_a_run_goes_on_only_with_its_own_settings_and_text(place):
     path.write_text(before + json.dumps({"text": "one more"}) + "\n")
     try:
         with pytest.raises(DataError, match="was trained on other data"):
-            open_model(config, place / "run")
+            evaluate(config, place / "run", baselines=())
+        assert open_model(config, place / "run").tokenizer is not None
     finally:
         path.write_text(before)
 
@@ -228,6 +229,17 @@ def test_bad_documents_are_counted_and_a_corpus_of_them_is_an_error(tmp_path):
         load_corpus(CorpusConfig(name="x", paths=(str(path),)))
     with pytest.raises(DataError, match=r"no corpus, file or directory 'wikitext-3'.*wikitext-2"):
         load_corpus(CorpusConfig(name="wikitext-3"))
+
+
+def test_a_prepared_corpus_is_read_by_its_directory(tmp_path):
+    (tmp_path / "documents").mkdir()
+    write_corpus(tmp_path / "documents")
+    write_corpus(tmp_path)  # such as the shards of tokens beside the documents
+    alone = CorpusConfig(name="x", paths=(str(tmp_path / "documents"),))
+    whole = CorpusConfig(name="x", paths=(str(tmp_path),))
+    assert len(load_corpus(whole).train) > len(load_corpus(alone).train)
+    (tmp_path / "corpus.json").write_text("{}")
+    assert load_corpus(whole).train == load_corpus(alone).train
 
 
 def test_text_that_spells_reserved_tokens_stays_text(place):
