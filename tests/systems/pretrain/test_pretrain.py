@@ -310,10 +310,10 @@ def test_exports_give_the_same_numbers_in_transformers(place, tmp_path, objectiv
 
 @pytest.mark.slow
 def test_a_pre_trained_run_is_the_base_of_a_tuned_one(place):
-    from jaxrec.peft import LoraConfig, TuneConfig
+    from jaxrec.peft import TuneConfig
     from jaxrec.texts import tuned
 
-    tune = TuneConfig(method="lora", base=str(place / "run"), lora=LoraConfig(rank=2))
+    tune = TuneConfig(method="lora", base=str(place / "run"), rank=2)
     text = tuned.from_base(tune, 0)
     assert text.spec == open_any(place / "run").model.spec
     assert str(place / "run") in text.base
