@@ -1,8 +1,8 @@
 """The trainings of a sweep as points of a scaling law.
 
-A system whose runs can be points gives its evaluation report "scaling": the size of the model as
-"params" without embeddings and "total_params" with them, and the "tokens" that it was trained on.
-The loss is a metric of the report.
+A system whose runs can be points counts in its evaluation report: "parameters" and
+"parameters_without_vocabulary" in the row of the model, and the "trained_tokens". The loss is a
+metric of that row.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from jaxrec.core import DataError, read_json
+from jaxrec.core import DataError, mismatch, read_json
 from jaxrec.runs.directory import is_run
 from jaxrec.runs.quick import WARNING, is_quick
 from jaxrec.runs.scaling_points import PointColumns, Points, choose_columns, make_points
@@ -19,11 +19,19 @@ from jaxrec.runs.sweep_rows import MODEL_ONLY, WITH_BASELINES, same_protocol
 from jaxrec.runs.table import MODEL
 
 
+class _Row(TypedDict):
+    """What is read of the row of the model."""
+
+    metrics: dict[str, Any]
+    parameters: float
+    parameters_without_vocabulary: float
+
+
 class _Report(TypedDict):
     """What is read of a run's report."""
 
     rows: dict[str, Any]
-    scaling: dict[str, float]
+    trained_tokens: float
 
 
 def read_sweep_points(directory: Path, columns: PointColumns | None = None) -> Points:
@@ -48,10 +56,7 @@ def read_sweep_points(directory: Path, columns: PointColumns | None = None) -> P
         same_protocol(first.get("protocol", {}), report.get("protocol", {}), name)
     if any(map(is_quick, runs)):
         print(WARNING)
-    numbers = {
-        name: _numbers(report["rows"][MODEL]) | report["scaling"]
-        for name, report in reports.items()
-    }
+    numbers = {name: _numbers(report) for name, report in reports.items()}
     known = list(dict.fromkeys(key for row in numbers.values() for key in row))
     wanted = choose_columns(directory, known, columns)
     values: dict[str, list[float]] = {role: [] for role in wanted}
@@ -69,15 +74,21 @@ def read_sweep_points(directory: Path, columns: PointColumns | None = None) -> P
 def _report(run: Path) -> dict[str, Any]:
     for name in (MODEL_ONLY, WITH_BASELINES):
         if (run / name).exists():
-            report: dict[str, Any] = read_json(
-                run / name, _Report, fix="its system must report sizes, or give a table instead"
-            )
-            if MODEL not in report["rows"]:
-                raise DataError(f"{run / name}: no row {MODEL!r}; measure the run again")
+            fix = "only a system that counts parameters and tokens can be fitted; give a table"
+            report: dict[str, Any] = read_json(run / name, _Report, fix=fix)
+            row = report["rows"].get(MODEL, {})
+            if problem := mismatch(row, _Row, f"the row {MODEL!r}"):
+                raise DataError(f"{run / name}: {problem}; {fix}")
             return report
     raise DataError(f"{run}: the run is not measured yet; let jaxrec sweep finish")
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    metrics = row.get("metrics", row)
-    return {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
+def _numbers(report: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics and counts of a run, by the names that `choose_columns` knows."""
+    row = report["rows"][MODEL]
+    metrics = {n: float(v) for n, v in row["metrics"].items() if isinstance(v, int | float)}
+    return metrics | {
+        "params": row["parameters_without_vocabulary"],
+        "total_params": row["parameters"],
+        "tokens": report["trained_tokens"],
+    }

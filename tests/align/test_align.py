@@ -175,9 +175,8 @@ def test_advantages_of_a_group():
 def test_the_loss_of_grpo_by_hand(by_length):
     log_p, log_old, log_ref = (0.3 * x for x in draws(10, MASK.shape, MASK.shape, MASK.shape))
     (advantages,) = draws(11, len(MASK))
-    found = grpo_loss(
-        *map(jnp.array, (log_p, log_old, log_ref, advantages, MASK)), beta=0.04, by_length=by_length
-    )
+    arrays = map(jnp.array, (log_p, log_old, log_ref, advantages, MASK))
+    found = grpo_loss(*arrays, beta=0.04, by_length=by_length)
     total = 0.0
     for row in range(len(MASK)):
         terms = 0.0

@@ -47,10 +47,12 @@ def test_a_fit_of_a_sweep_reports_both_counts_of_parameters(tmp_path, capsys):
         run = tmp_path / "sweep" / f"size{k}-0"
         run.mkdir(parents=True)
         (run / "config.json").write_text("{}")
-        report = {
-            "rows": {"model": {"metrics": {"lm_loss": (8.8e13 / size) ** 0.076}}},
-            "scaling": {"params": size, "total_params": size + 5e5, "tokens": 1e7},
+        row = {
+            "metrics": {"lm_loss": (8.8e13 / size) ** 0.076},
+            "parameters": size + 5e5,
+            "parameters_without_vocabulary": size,
         }
+        report = {"rows": {"model": row}, "trained_tokens": 1e7}
         (run / "model.json").write_text(json.dumps(report))
     found, text = scaling(capsys, "fit", tmp_path / "sweep")
     assert found["law"] == "params"

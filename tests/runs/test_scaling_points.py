@@ -97,8 +97,14 @@ def write_sweep(directory, *, losses=(3.0, 2.75, 2.5, 2.25), fingerprint="a"):
         write(run / "config.json", '{"system": "pretrain"}')
         size = 10.0 ** (5 + k / 2)
         report = {
-            "rows": {"model": {"metrics": {"lm_loss": loss, "bits_per_byte": 1.0}}},
-            "scaling": {"params": size, "total_params": 2 * size + 1e5, "tokens": 1e7},
+            "rows": {
+                "model": {
+                    "metrics": {"lm_loss": loss, "bits_per_byte": 1.0},
+                    "parameters": 2 * size + 1e5,
+                    "parameters_without_vocabulary": size,
+                }
+            },
+            "trained_tokens": 1e7,
             "protocol": {"fingerprint": fingerprint if k else "a"},
         }
         write(run / "model.json", json.dumps(report))
@@ -120,7 +126,11 @@ def test_a_sweep_that_is_not_finished_or_of_other_data_is_refused(tmp_path):
         read_sweep_points(sweep)
     report = sweep / "size-2-0" / "model.json"
     write(report, json.dumps({"rows": {"model": {"metrics": {"auc": 0.5}}}}))
-    with pytest.raises(DataError, match="has no 'scaling'; its system must report sizes"):
+    with pytest.raises(DataError, match="has no 'trained_tokens'; only a system that counts"):
+        read_sweep_points(sweep)
+    row = {"metrics": {"lm_loss": 3.0}, "parameters": 5}
+    write(report, json.dumps({"rows": {"model": row}, "trained_tokens": 1e7}))
+    with pytest.raises(DataError, match="row 'model' has no 'parameters_without_vocabulary'"):
         read_sweep_points(sweep)
     with pytest.raises(DataError, match="measured on other data"):
         read_sweep_points(write_sweep(tmp_path / "other", fingerprint="b"))
