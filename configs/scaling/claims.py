@@ -1,4 +1,4 @@
-"""KM's power law L(N) on WikiText-2: five sizes of one model on the same tokens.
+"""The power law L(N) of Kaplan et al. on WikiText-2: five sizes of one model on the same tokens.
 
     jaxrec sweep scaling/claims
     jaxrec scaling fit runs/scaling-claims-sweep --plot runs/scaling.png

@@ -203,6 +203,8 @@ def _plan(options: PlanArguments) -> None:
     table.add_row("tokens D", f"{best.tokens:.4g}")
     table.add_row("tokens per parameter", f"{best.tokens / best.params:.1f}")
     table.add_row("predicted loss", f"{best.loss:.4f} nats a token")
+    if plan.batch_tokens is not None:
+        table.add_row("critical batch", f"{plan.batch_tokens:.3g} tokens")
     if plan.shape is not None:
         shape = plan.shape
         table.add_row(

@@ -186,6 +186,8 @@ class Plan:
       best: N, D and the predicted loss.
       shape: layers and width of about that size; None where N is smaller than any.
       days: of training; None without hardware.
+      batch_tokens: KM's critical batch at the predicted loss, in tokens; None for Chinchilla's law,
+        which has no batch.
     """
 
     flops: float
@@ -193,6 +195,7 @@ class Plan:
     best: Optimum
     shape: Shape | None
     days: float | None = None
+    batch_tokens: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as one object."""
@@ -203,6 +206,7 @@ class Plan:
             "tokens_per_param": self.best.tokens / self.best.params,
             "shape": self.shape,
             "days": self.days,
+            "batch_tokens": self.batch_tokens,
         }
 
 
@@ -234,4 +238,16 @@ def make_plan(
     best = optimum(flops, constants)
     shape = propose_shape(best.params) if best.params >= _SMALLEST else None
     days = None if peak is None else training_days(flops, peak, devices, mfu)
-    return Plan(flops=flops, constants=constants, best=best, shape=shape, days=days)
+    batch = None
+    if constants == "kaplan":
+        batch = float(KaplanSteps().critical_batch(best.loss))
+    elif constants == "kaplan-empirical":
+        batch = kaplan_allocation(flops).batch
+    return Plan(
+        flops=flops,
+        constants=constants,
+        best=best,
+        shape=shape,
+        days=days,
+        batch_tokens=batch,
+    )

@@ -94,6 +94,9 @@ def test_the_measured_allocation_of_kaplan_is_a_preset_of_its_own():
     best = optimum(8.64e21, "kaplan-empirical")
     assert best.params == pytest.approx(1.3e9 * 100**0.73)
     assert 6 * best.params * best.tokens == pytest.approx(8.64e21)
+    assert make_plan(8.64e21, constants="kaplan-empirical").batch_tokens == other.batch
+    plan = make_plan(8.64e21, constants="kaplan")
+    assert plan.batch_tokens == pytest.approx(2e8 / plan.best.loss ** (1 / 0.21))
 
 
 def test_losses_of_kaplan_by_hand():
