@@ -46,7 +46,11 @@ if TYPE_CHECKING:
         write_bytes as write_bytes,
         write_text as write_text,
     )
-    from jaxrec.core.flops import peak_flops as peak_flops, product_flops as product_flops
+    from jaxrec.core.flops import (
+        device_names as device_names,
+        peak_flops as peak_flops,
+        product_flops as product_flops,
+    )
     from jaxrec.core.hints import mismatch as mismatch
     from jaxrec.core.lock import locked as locked
     from jaxrec.core.memory import (

@@ -33,7 +33,7 @@ from jaxrec.runs.table import MODEL
 from jaxrec.train import memory_explained
 
 # What `jaxrec eval` measures, and the same without baselines.
-_WITH_BASELINES, _MODEL_ONLY = "eval.json", "model.json"
+WITH_BASELINES, MODEL_ONLY = "eval.json", "model.json"
 # Facts of a protocol that decide whether two measurements may stand in one table.
 _FACTS = (
     *("fingerprint", "users", "items", "test", "test_users", "known_share"),
@@ -118,7 +118,7 @@ def _ranks(config: Any) -> bool:
 
 def _evaluated(config: Any, directory: Path, *, baselines: bool) -> Mapping[str, Any]:
     """The report of a trained run; both stages are skipped where they are complete."""
-    path = directory / (_WITH_BASELINES if baselines else _MODEL_ONLY)
+    path = directory / (WITH_BASELINES if baselines else MODEL_ONLY)
     names = list(configured_baselines(config)) if baselines else []
     if path.exists():
         check_settings(config, directory)

@@ -86,7 +86,9 @@ class System(Protocol):
         Returns:
           JSON-able: "heading", "protocol", "rows" and "comparisons" of the main table, and "lines"
           of text; further tables by name in "tables". "values", metric to one value per user, lets
-          `jaxrec sweep` test systems that do not rank.
+          `jaxrec sweep` test systems that do not rank. "trained_tokens", and
+          "parameters" and "parameters_without_vocabulary" in the row of the model, let
+          `jaxrec scaling fit` read a sweep.
         """
 
     def rank(self, config: Any, directory: Path) -> "Measured":
