@@ -4,11 +4,19 @@ import stat
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jaxrec.core import DataError, ResourceError, read_arrays, write_arrays
+from jaxrec.core import (
+    DataError,
+    ResourceError,
+    check_writable,
+    not_writable,
+    read_arrays,
+    write_arrays,
+)
 from jaxrec.core.files import read_json, to_json_rows, write_bytes, write_text
 
 
@@ -102,3 +110,70 @@ def test_a_directory_that_cannot_be_made_is_a_resource_error(tmp_path):
     blocker.write_bytes(b"")
     with pytest.raises(ResourceError, match=r"cannot write .*file/below/x: .*choose another"):
         write_bytes(blocker / "below" / "x", b"")
+
+
+WRITER = """
+import os, pathlib, sys
+from jaxrec.core import files
+def stop(handle):
+    print(flush=True)
+    sys.stdin.readline()
+    real(handle)
+real, os.fsync = os.fsync, stop
+files.write_bytes(pathlib.Path(sys.argv[1]), b"theirs")
+"""
+
+
+def _stopped_writer(path):
+    """A process that stands between writing its temporary file and renaming it."""
+    process = subprocess.Popen(
+        [sys.executable, "-B", "-c", WRITER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    return process
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_a_living_one_writes_stays(
+    tmp_path,
+):
+    killed, living = _stopped_writer(tmp_path / "one"), _stopped_writer(tmp_path / "two")
+    mine = tmp_path / ".mine.part"  # not of this kind
+    mine.write_bytes(b"mine")
+    killed.kill()
+    killed.wait()
+    assert len(list(tmp_path.iterdir())) == 3
+    write_bytes(tmp_path / "other", b"ours")
+    (left,) = [path for path in tmp_path.iterdir() if path.name.startswith(".two.")]
+    assert {path.name for path in tmp_path.iterdir()} == {left.name, mine.name, "other"}
+    # Two writers of one file: the last rename wins, and both files are whole.
+    write_bytes(tmp_path / "two", b"ours")
+    assert (tmp_path / "two").read_bytes() == b"ours"
+    living.communicate(b"\n")
+    assert living.returncode == 0
+    assert (tmp_path / "two").read_bytes() == b"theirs"
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, "other", "two"}
+
+
+def test_a_directory_is_tried_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for bad, reason in (
+        (tmp_path / "file", "File exists"),
+        (tmp_path / "file" / "below", "File exists"),
+        (Path("/proc/x"), "No such file"),
+        (tmp_path / ("x" * 300), "File name too long"),
+        (tmp_path / "new" / ("x" * 300), "File name too long"),
+    ):
+        assert reason in not_writable(bad)
+        with pytest.raises(ResourceError, match=f"cannot write in .*{reason}.*give another --out"):
+            check_writable(bad, "--out")
+    assert not not_writable(tmp_path / "a" / "b")
+    check_writable(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_directory_without_permission_is_not_writable(tmp_path):
+    tmp_path.chmod(0o555)
+    assert "Permission denied" in not_writable(tmp_path / "run")
