@@ -85,6 +85,8 @@ def run(arguments: list[str]) -> None:
     # Options are those of `jaxrec train`, whose spelling the messages use.
     rest = [f"--{word[7:]}" if word.startswith("--data.") else word for word in rest]
     if verb == "list":
+        if rest:
+            raise ConfigError(f"unexpected argument {rest[0]!r}; jaxrec data list takes none")
         _list()
     elif verb == "check":
         _check(rest)

@@ -142,7 +142,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_a_living_on
     mine = tmp_path / ".mine.part"  # not of this kind
     mine.write_bytes(b"mine")
     killed.kill()
-    killed.wait()
+    killed.communicate()
     assert len(list(tmp_path.iterdir())) == 3
     write_bytes(tmp_path / "other", b"ours")
     (left,) = [path for path in tmp_path.iterdir() if path.name.startswith(".two.")]
