@@ -256,4 +256,4 @@ def test_a_ranking_reports_each_user_once(capsys):
     # Rows that fill up a batch are no users; a total of one more shows that each counts once.
     with ProgressBar("validate", 68, "user", every=0, counts=True):
         rank_users(score, dataset, "valid", RankConfig(), (5,))
-    assert capsys.readouterr().err.splitlines()[-1].startswith("validate: 67/68 ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("validate: 67/68")
