@@ -61,8 +61,8 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | No
         word = unknown[0].split("=")[0]
         known = ["--" + name.replace("_", "-") for name, _ in flatten(value)]
         near = nearest(word, (*known, "--run-dir", *FLAGS))
-        kind = "unknown option" if word.startswith("-") else "unexpected argument"
-        raise ConfigError(f"{kind} {word!r}{near}; {prog} --help lists all")
+        what = "unknown option" if word.startswith("-") else "unexpected argument"
+        raise ConfigError(f"{what} {word!r}{near}; {prog} --help lists all")
     return value
 
 
