@@ -180,7 +180,7 @@ def test_names_that_cannot_be_added(cache, capsys, words, message):
         ("doctor", "nosuch"), ("--version", "extra"), ("help", "extra"), ("list", "extra"),
         ("copy", "quickstart", "a.py", "extra"), ("report", "run", "extra"),
         ("eval", "run", "extra"), ("train", "quickstart", "extra"), ("ids", "quickstart", "extra"),
-        ("recommend", "run", "extra"), ("compare", "--foo"), ("sweep", "quickstart", "extra"),
+        ("recommend", "run", "extra"), ("compare", "--foo"),
     ],
 )  # fmt: skip
 def test_an_argument_that_nothing_reads_is_refused(cache, capsys, words):
