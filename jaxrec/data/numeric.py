@@ -1,6 +1,6 @@
 """Columns of numbers from any table of text, Parquet or JSON."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,18 @@ from jaxrec.data.tables import table_layout
 
 
 def read_numbers(
-    path: Path, choose: Callable[[Sequence[str]], Mapping[str, str]]
+    path: Path,
+    choose: Callable[[Sequence[str]], Mapping[str, str]],
+    *,
+    ids: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     r"""Read columns of finite numbers from a table with a header, Parquet, or JSON lines.
 
     Args:
       path: the file, plain or gzipped.
       choose: maps the names of all columns to those to read, by the name of the result.
+      ids: names of results whose columns hold names of things instead of numbers; each name is
+        replaced by a number of its own, from 0.
 
     Returns:
       float64 [n] by the names that `choose` returns.
@@ -40,8 +45,14 @@ def read_numbers(
     if not names:
         raise DataError(f"{path}: no columns; expected a header line with their names, and rows")
     wanted = choose(names)
-    columns = _read(path, layout, dict.fromkeys(wanted.values(), "float"))
-    return {role: np.asarray(columns[name], np.float64) for role, name in wanted.items()}
+    kinds: dict[str, files.Kind] = {
+        name: "id" if role in ids else "float" for role, name in wanted.items()
+    }
+    columns = _read(path, layout, kinds)
+    result = {role: columns[name] for role, name in wanted.items()}
+    for role in set(ids) & set(result):
+        result[role] = np.unique(result[role], return_inverse=True)[1]
+    return {role: np.asarray(values, np.float64) for role, values in result.items()}
 
 
 def _read(path: Path, layout: Layout, kinds: Mapping[str, files.Kind]) -> dict[str, np.ndarray]:

@@ -62,12 +62,17 @@ class Fit:
         return {
             "law": self.law,
             "objective": self.objective,
-            **self.values,
+            **{name: _finite(value) for name, value in self.values.items()},
             "points": self.points,
             "r_squared": self.r_squared,
             "held_out_error": self.held_out_error,
-            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "intervals": {name: [*map(_finite, ends)] for name, ends in self.intervals.items()},
         }
+
+
+def _finite(value: float) -> float | None:
+    """A number for JSON, which has no infinity: the scale of a nearly flat law is beyond floats."""
+    return value if np.isfinite(value) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -240,6 +245,12 @@ def fit_law(
     model = law.model(*axes)
     best = _solve(law, model, target, delta)
     values = {k: float(v[0]) for k, v in law.constants(best.theta[None]).items()}
+    if law.starts is None and values[law.exponents[0]] <= 0:
+        raise DataError(
+            f"{points.source}: the loss does not fall as {law.axes[0]} grow ({law.exponents[0]} "
+            f"{values[law.exponents[0]]:.3g}), so {law.formula} does not hold; check the columns, "
+            "or choose another --law"
+        )
     residual = target - model(best.theta[None])[0][0]
     return Fit(
         law=name,
@@ -354,10 +365,12 @@ def percentiles(draws: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float
       (10, 390)
     """
     ends = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+    finite = {name: values[np.isfinite(values)] for name, values in draws.items()}
     return {
         name: (float(low), float(high))
-        for name, values in draws.items()
-        for low, high in [np.quantile(values[np.isfinite(values)], ends)]
+        for name, values in finite.items()
+        if values.size
+        for low, high in [np.quantile(values, ends)]
     }
 
 

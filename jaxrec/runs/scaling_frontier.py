@@ -210,9 +210,8 @@ def envelope(points: Points, *, resamples: int = 200, seed: int = 0) -> Frontier
             continue
         if np.ptp(np.log(n[rows])) > _APART:
             raise DataError(
-                f"{points.source}: run {points.need('run')[0][rows[0]]:g} has models of "
-                f"{n[rows].min():.3g} and of {n[rows].max():.3g} parameters; give each training "
-                "its own number"
+                f"{points.source}: a run of {len(rows)} points has models of {n[rows].min():.3g} "
+                f"and of {n[rows].max():.3g} parameters; give each training a run of its own"
             )
         x = np.log(c[rows])
         curves.append(np.interp(np.log(span), x, points.loss[rows], left=np.inf, right=np.inf))

@@ -133,7 +133,7 @@ class PointColumns:
       loss: losses in nats a token.
       steps: training steps S.
       batch: tokens in a batch.
-      run: the number of the training that a point on a training curve belongs to.
+      run: the name or number of the training that a point on a training curve belongs to.
     """
 
     params: str = ""
@@ -237,7 +237,7 @@ def read_points(path: Path, columns: PointColumns | None = None) -> Points:
         seen.extend(names)
         return choose_columns(path, names, columns)
 
-    table = read_numbers(path, choose)
+    table = read_numbers(path, choose, ids=("run",))
     drops = EPOCH_DROPS if set(seen) >= _EPOCH_COLUMNS else 0
     return make_points(table, str(path), drops=drops)
 

@@ -1,5 +1,7 @@
 """Fits of scaling laws: published figures, recovered constants, and SciPy as the referee."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import optimize, special, stats
@@ -203,7 +205,9 @@ def test_a_run_with_two_sizes_is_named():
     points = make_points(
         {"loss": np.linspace(4, 3, 12), "params": n, "tokens": np.full(12, 1e9), "run": np.ones(12)}
     )
-    with pytest.raises(DataError, match=r"run 1 has models of 1e\+07 and of 4e\+07 parameters"):
+    with pytest.raises(
+        DataError, match=r"a run of 12 points has models of 1e\+07 and of 4e\+07 parameters"
+    ):
         envelope(points)
 
 
@@ -247,6 +251,16 @@ def test_points_that_do_not_determine_a_law_are_rejected(law, columns, words):
     points = make_points({"loss": np.linspace(4, 3, 9), **columns})
     with pytest.raises(DataError, match=words):
         fit_law(law, points)
+
+
+def test_a_loss_that_grows_with_the_size_is_no_power_law():
+    n = np.geomspace(1e7, 1e9, 9)
+    with pytest.raises(DataError, match=r"loss does not fall as params grow \(alpha_N -0.0625\)"):
+        fit_law("params", Points(loss=n**0.0625, params=n))
+    # Here only the intervals and a derived constant are beyond all numbers, which JSON lacks.
+    fit = fit_law("tokens", Points(loss=3 - 1e-9 * np.arange(9), tokens=n), resamples=5)
+    assert fit.to_json()["D_c"] is None
+    assert "Infinity" not in json.dumps(fit.to_json())
 
 
 def test_too_few_points_and_unknown_laws_are_named():

@@ -36,6 +36,10 @@ def test_columns_are_found_by_their_usual_names_and_by_given_ones(tmp_path):
     assert points.need("flops")[0].tolist() == [6e15, 1.2e16]
     given = read_points(table, PointColumns(loss="my loss"))
     assert given.loss.tolist() == [3.0, 2.5]
+    curves = write(
+        tmp_path / "curves.csv", "run,N,C,loss\na,1e6,6e15,3\nb,1e6,6e15,3\na,1e6,7e15,2\n"
+    )
+    assert read_points(curves).run.tolist() == [0, 1, 0]
     lines = [{"params": 1e6, "flops": 6e15, "loss": 3.5}, {"params": 2e6, "flops": 6e15, "loss": 3}]
     jsonl = write(tmp_path / "runs.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     assert read_points(jsonl).need("tokens")[0].tolist() == [1e9, 5e8]
