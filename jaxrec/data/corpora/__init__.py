@@ -16,6 +16,47 @@ if TYPE_CHECKING:
         read_documents as read_documents,
         read_file as read_file,
     )
+    from jaxrec.data.corpora.duplicates import (
+        Clusters as Clusters,
+        Duplicates as Duplicates,
+        Keys as Keys,
+        find_duplicates as find_duplicates,
+    )
+    from jaxrec.data.corpora.hashing import (
+        ngram_hashes as ngram_hashes,
+        word_hashes as word_hashes,
+    )
+    from jaxrec.data.corpora.minhash import (
+        MinHash as MinHash,
+        jaccard as jaccard,
+        normalize as normalize,
+        shingles as shingles,
+    )
+    from jaxrec.data.corpora.privacy import (
+        Privacy as Privacy,
+        remove_personal as remove_personal,
+    )
+    from jaxrec.data.corpora.quality import (
+        C4 as C4,
+        FineWeb as FineWeb,
+        GopherQuality as GopherQuality,
+        GopherRepetition as GopherRepetition,
+        c4 as c4,
+        fineweb as fineweb,
+        gopher_quality as gopher_quality,
+        gopher_repetition as gopher_repetition,
+    )
+    from jaxrec.data.corpora.repeats import (
+        SentenceRuns as SentenceRuns,
+        WordRuns as WordRuns,
+        occurs_earlier as occurs_earlier,
+        suffix_repeats as suffix_repeats,
+    )
+    from jaxrec.data.corpora.words import (
+        Parts as Parts,
+        Splitters as Splitters,
+        splitters as splitters,
+    )
 else:
     from jaxrec.core import attach
 
