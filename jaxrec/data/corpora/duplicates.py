@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from jaxrec.core import Count, PositiveShare, Whole
+from jaxrec.core import Count, PositiveShare, Whole, check_ranges
 from jaxrec.data.corpora.hashing import text_hash
 from jaxrec.data.corpora.minhash import MinHash, jaccard, normalize, shingles
 
@@ -50,13 +50,17 @@ class Duplicates:
     min_words: Whole = 50
     tokens: Whole = 0
 
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--duplicates.")
+
 
 class Keys:
     """The row of hashes of a document.
 
     Example:
       >>> keys = Keys(Duplicates(bands=2, rows=3))
-      >>> keys.of("A film.").shape, keys.of("A film.")[0] == keys.of("a  FILM")[0]
+      >>> keys.of("A film.").shape, bool(keys.of("A film.")[0] == keys.of("a  FILM")[0])
       ((3,), True)
     """
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxrec.core import ConfigError, Count, NotNegative, Share, Whole
+from jaxrec.core import ConfigError, Count, NotNegative, Share, Whole, check_ranges, option
 from jaxrec.data.corpora.hashing import ngram_hashes
 from jaxrec.data.corpora.words import SYMBOLS, TERMINAL, Parts
 
@@ -64,12 +64,13 @@ class GopherQuality:
     stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
 
     def __post_init__(self) -> None:
-        """Reject limits that exclude every document."""
+        """Reject numbers out of range, and limits that exclude every document."""
+        check_ranges(self, "--quality.gopher-quality.")
         for low, high in (("min_words", "max_words"), ("min_mean_length", "max_mean_length")):
             if getattr(self, low) > getattr(self, high):
                 raise ConfigError(
-                    f"gopher_quality.{low} {getattr(self, low)} is above {high} "
-                    f"{getattr(self, high)}, so no document passes; lower {low}"
+                    f"--quality.gopher-quality.{option('--' + low)[2:]} {getattr(self, low)} is "
+                    f"above its upper limit {getattr(self, high)}, so no document passes; lower it"
                 )
 
 
@@ -131,6 +132,10 @@ class GopherRepetition:
     paragraph_characters: Share = 0.2
     top: tuple[Share, ...] = (0.2, 0.18, 0.16)
     repeated: tuple[Share, ...] = (0.15, 0.14, 0.13, 0.12, 0.11, 0.1)
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--quality.gopher-repetition.")
 
 
 _FIRST_TOP, _FIRST_REPEATED = 2, 5  # words of the shortest runs
@@ -281,6 +286,10 @@ class C4:
     max_word_length: Count = 1000
     bad_words: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--quality.c4.")
+
 
 def c4(parts: Parts, limits: C4) -> Parts | str:
     r"""Apply C4's rules, and return the lines that they keep.
@@ -349,6 +358,10 @@ class FineWeb:
     short_line: Whole = 30
     repeated: Share = 0.01
     breaks: NotNegative = 0.3
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--quality.fineweb.")
 
 
 def fineweb(parts: Parts, limits: FineWeb) -> Parts | str:

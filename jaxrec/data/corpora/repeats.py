@@ -36,7 +36,7 @@ class Units(Protocol):
 
 
 class SentenceRuns:
-    r"""Runs of `count` sentences.
+    """Runs of `count` sentences.
 
     Args:
       count: sentences of a run.
@@ -47,9 +47,9 @@ class SentenceRuns:
     Example:
       >>> from jaxrec.data.corpora import splitters
       >>> runs = SentenceRuns(2, splitters("plain").sentences, min_sentences=1, min_words=1)
-      >>> text = "One is a film. Two is one.\nThree is none. Four."
+      >>> text = "One is a film. Two is one. Three is none. Four."
       >>> len(runs.hashes(text)), runs.remove(text, np.array([False, False, True]))
-      (3, ('One is a film. Two is one.\n', ''))
+      (3, ('One is a film. Two is one.', ''))
     """
 
     def __init__(
