@@ -6,6 +6,24 @@ Importing the package loads none of it; each name is imported when it is first u
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.data.corpora.blocks import (
+        BlockSource as BlockSource,
+        pack_blocks as pack_blocks,
+        write_blocks as write_blocks,
+    )
+    from jaxrec.data.corpora.config import (
+        Blocks as Blocks,
+        CorpusConfig as CorpusConfig,
+        Evaluation as Evaluation,
+        Quality as Quality,
+        Scores as Scores,
+        Tokenizer as Tokenizer,
+    )
+    from jaxrec.data.corpora.directory import (
+        check_directory as check_directory,
+        corpus_hash as corpus_hash,
+        identity as identity,
+    )
     from jaxrec.data.corpora.documents import (
         END_MARK as END_MARK,
         Document as Document,
@@ -32,6 +50,9 @@ if TYPE_CHECKING:
         normalize as normalize,
         shingles as shingles,
     )
+    from jaxrec.data.corpora.overlap import (
+        Overlap as Overlap,
+    )
     from jaxrec.data.corpora.privacy import (
         Privacy as Privacy,
         remove_personal as remove_personal,
@@ -51,6 +72,29 @@ if TYPE_CHECKING:
         WordRuns as WordRuns,
         occurs_earlier as occurs_earlier,
         suffix_repeats as suffix_repeats,
+    )
+    from jaxrec.data.corpora.run import run_corpus as run_corpus, try_corpus as try_corpus
+    from jaxrec.data.corpora.scores import (
+        LanguageModel as LanguageModel,
+        NgramModel as NgramModel,
+        QualityClassifier as QualityClassifier,
+        pareto_keeps as pareto_keeps,
+    )
+    from jaxrec.data.corpora.shards import (
+        read_shard as read_shard,
+        write_documents as write_documents,
+    )
+    from jaxrec.data.corpora.stages import (
+        Drops as Drops,
+        Hooks as Hooks,
+        Stage as Stage,
+        make_stages as make_stages,
+        rule_stages as rule_stages,
+        through as through,
+    )
+    from jaxrec.data.corpora.vocabulary import (
+        encode_documents as encode_documents,
+        train_tokenizer as train_tokenizer,
     )
     from jaxrec.data.corpora.words import (
         Parts as Parts,
