@@ -78,7 +78,8 @@ class Source:
         such as "crawl/*.jsonl.gz".
       form: how a file holds documents. "file" is one document a file, "blank_lines" separates them
         by blank lines, "end_marks" by <|endoftext|>, and "wikitext" by headings of the first level,
-        where lines lose the spaces around them. "auto" takes JSON lines and Parquet by the file's ending, and one document a file otherwise.
+        where lines lose the spaces around them. "auto" takes JSON lines and Parquet by the file's
+        ending, and one document a file otherwise.
       column: the column of the text; empty to look for it under the usual names.
       keep: further columns to keep as metadata.
     """
