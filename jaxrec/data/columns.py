@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"(\d+)(\.0+)?")
 _ROUNDED = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")  # 1.23E+12, as spreadsheets show long numbers
 _QUOTED = re.compile(r"""="(.+)"|'(.+)'|'(\d+)""", re.DOTALL)  # ="0001", '0001' and '0001
 # Blanks of other widths become a space; characters without a width are removed.
-_UNSEEN = dict.fromkeys(map(ord, "\u00a0\u1680\u202f\u205f\u3000"), " ")
+_UNSEEN: dict[int, str | None] = dict.fromkeys(map(ord, "\u00a0\u1680\u202f\u205f\u3000"), " ")
 _UNSEEN |= dict.fromkeys(range(0x2000, 0x200B), " ")
 _UNSEEN |= dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 

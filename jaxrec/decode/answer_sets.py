@@ -220,7 +220,8 @@ def write_answers(
         invalid = (numbers < 0).mean()
     """
     options = TextOptions(max_tokens=answers.tokens.shape[1] + 1, eos=(end,), start=start)
-    numbers, count = [], len(prompts.tokens)
+    numbers: list[np.ndarray] = []
+    count = len(prompts.tokens)
     on_host = jax.tree.map(np.asarray, prompts)
     for rows in row_batches(count, batch_size):
         # By probability alone: no ID has an advantage because of its length.
