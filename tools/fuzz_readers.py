@@ -268,9 +268,9 @@ def _vector_samples() -> Sequence[Folder]:
 
 
 def _read_vectors(folder: Path) -> object:
-    from jaxrec.items.text import load_vectors
+    from jaxrec.items import text
 
-    return load_vectors(folder)
+    return text.load_vectors(folder)
 
 
 def _config_samples() -> Sequence[Folder]:

@@ -164,7 +164,6 @@ def test_a_run_on_other_data_is_refused(config_file, tmp_path, capsys):
         ),
         (["--eval.ks", "10", "-5"], 2, ["--eval.ks must be at least 1, got -5"]),
         (["--train.seed", str(2**64)], 2, ["--train.seed must be in [0, 4294967295], got 1844"]),
-        (["--decode.beams", "31"], 2, ["decode.beams", "30 items", "31"]),
         (["--decode.beams", "5"], 2, ["eval.ks", "decode.beams"]),
         (["--mesh.model", "3"], 2, ["mesh.model 3", "devices"]),
         (["--ids.size", "2"], 2, ["30 items do not fit into 2 x 2 = 4 IDs"]),

@@ -75,7 +75,7 @@ def test_what_cannot_be_added_is_refused_and_leaves_the_run_as_it_was(home, tmp_
     with pytest.raises(ConfigError, match="'random' IDs have no codebooks"):
         add_items(random, [film])
     svd = make_run(home, tmp_path / "svd", scheme="svd")
-    with pytest.raises(ConfigError, match="no 'u03' for its users, did you mean 'u03"):
+    with pytest.raises(ConfigError, match="no 'u03' for its users, did you mean 'u003'"):
         add_items(svd, [NewItem(item="n0", users=("u03",))])
     (run / "ids" / "new_items.json").write_text('[{"item": "n0"}]')
     with pytest.raises(DataError, match=r"new_items\.json is not what add_items wrote"):
