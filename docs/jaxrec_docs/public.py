@@ -26,6 +26,11 @@ SHOWN = {
         "load_tokenizer",
         "train_bpe",
         "pack",
+        "corpora.run_corpus",
+        "corpora.read_documents",
+        "corpora.BlockSource",
+        "corpora.remove_personal",
+        "corpora.suffix_repeats",
     ),
     "ids": (
         "pq.fit",

@@ -1,6 +1,5 @@
-"""Near-duplicates against brute force; MinHash against its theory; hashes against Python integers."""
+"""Near-duplicates against brute force, MinHash against its theory, hashes of joined text."""
 
-import itertools
 import re
 
 import numpy as np
@@ -32,10 +31,8 @@ def test_hashes_of_runs_are_those_of_the_joined_text():
                     assert found == expected[0]
     assert len(set(hashes.tolist())) == len(words)
     # Runs that are one text when joined have one hash, however they are split.
-    (_, a), (_, b) = (
-        list(ngram_hashes(*word_hashes(pair), 2)) for pair in (["ab", "c"], ["a", "bc"])
-    )
-    assert a == b
+    a, b = (list(ngram_hashes(*word_hashes(pair), 2)) for pair in (["ab", "c"], ["a", "bc"]))
+    assert a[1] == b[1]
 
 
 @pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9])
@@ -72,10 +69,6 @@ def test_the_first_of_every_cluster_of_similar_documents_stays():
     rows = np.stack([keys.of(text) for text in texts])
     found = find_duplicates(lambda n: rows[:, n], keys, lambda n: texts[n])
     # Brute force: components of the graph of all pairs at .8 or above, by sets of words in a row.
-    sets = [
-        set(itertools.pairwise(zip(t.split(), t.split()[1:], t.split()[2:], strict=False)))
-        for t in texts
-    ]
     sets = [{tuple(t.split()[n : n + 5]) for n in range(len(t.split()) - 4)} for t in texts]
     component = list(range(len(texts)))
     for b in range(len(texts)):

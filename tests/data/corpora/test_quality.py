@@ -21,27 +21,10 @@ from jaxrec.data.corpora import (
 )
 
 PLAIN = splitters("plain")
-WORDS = [
-    "the",
-    "film",
-    "of",
-    "a",
-    "war",
-    "and",
-    "be",
-    "that",
-    "with",
-    "have",
-    "house",
-    "river",
-    "12",
-    "--",
-    "#",
-    "...",
-    "Good,",
-    "(bad)",
-    "it's",
-]
+WORDS = (
+    *("the", "film", "of", "a", "war", "and", "be", "that", "with", "have", "house", "river"),
+    *("12", "--", "#", "...", "Good,", "(bad)", "it's"),
+)
 
 
 def random_text(rng):
