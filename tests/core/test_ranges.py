@@ -8,6 +8,7 @@ import typing
 import pytest
 
 from jaxrec.core import ConfigError, Count, Rate, Seed, check_ranges, check_types, field_ranges
+from jaxrec.data.corpora import CorpusConfig
 from jaxrec.runs import system_names
 from jaxrec.runs.system import config_class
 
@@ -21,7 +22,9 @@ def configs(kind):
 
 
 CONFIGS = sorted(
-    set().union(*(configs(config_class(f"jaxrec.systems.{name}")) for name in system_names())),
+    configs(CorpusConfig).union(
+        *(configs(config_class(f"jaxrec.systems.{name}")) for name in system_names())
+    ),
     key=lambda kind: kind.__name__,
 )
 BAD = (math.nan, math.inf, -math.inf, -1, 2**64, 10**400)
