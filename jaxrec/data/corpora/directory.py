@@ -57,8 +57,11 @@ def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
 
 
 def clean(directory: Path) -> None:
-    """Remove what only the passes need."""
+    """Remove what only the passes need, and files that a kill left unfinished."""
     shutil.rmtree(directory / WORK, ignore_errors=True)
+    for path in [*directory.glob(".*"), *directory.glob("*/.*")]:
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def corpus_hash(directory: Path) -> str:

@@ -79,7 +79,7 @@ def try_corpus(config: CorpusConfig, hooks: Hooks | None = None, *, limit: int =
 
 
 def run_corpus(config: CorpusConfig, directory: Path, hooks: Hooks | None = None) -> dict[str, Any]:
-    """Prepare a corpus in a directory, or continue where it was interrupted.
+    r"""Prepare a corpus in a directory, or continue where it was interrupted.
 
     Args:
       config: the corpus.
@@ -94,6 +94,20 @@ def run_corpus(config: CorpusConfig, directory: Path, hooks: Hooks | None = None
     Raises:
       ConfigError: the directory holds something else, or a setting is unusable.
       DataError: an input file is missing or damaged, or no document is left.
+
+    Example:
+      >>> import tempfile
+      >>> from jaxrec.data.corpora import Quality, Source, Tokenizer
+      >>> place = Path(tempfile.mkdtemp())
+      >>> write_text(place / "a.txt", "One film.\n\nONE FILM!\n\nAnother, see a@b.org.\n")
+      >>> source = Source(paths=(str(place / "a.txt"),), form="blank_lines")
+      >>> rules, tokenizer = Quality(rules=()), Tokenizer(kind="none")
+      >>> config = CorpusConfig(source=source, quality=rules, tokenizer=tokenizer)
+      >>> report = run_corpus(config, place / "out")
+      >>> report["read"], report["documents"], report["personal"]
+      (3, 2, {'email': 1})
+      >>> [document.text for document in read_shard(place / "out/documents/00000.parquet")]
+      ['One film.\n', 'Another, see <email>.\n']
     """
     hooks = hooks or Hooks()
     settings = identity(config)

@@ -28,6 +28,7 @@ from support.header import print_header
 from support.table import Table
 
 from jaxrec.core import ConfigError
+from jaxrec.data import corpora
 from jaxrec.data.corpora import (
     Document,
     Duplicates,
@@ -158,9 +159,7 @@ def rules(options: Options, texts: Sequence[str]) -> tuple[dict[str, Any], str]:
             dropped += not isinstance(read, Document)
         lines.append(f"{name:20} agrees on {agreed[name]} of {len(texts)}, drops {dropped}")
 
-    from jaxrec.data.corpora import quality
-
-    limits = [(getattr(quality, name), getattr(settings, name)) for name in settings.rules]
+    limits = [(getattr(corpora, name), getattr(settings, name)) for name in settings.rules]
 
     def ours_all() -> None:
         for text in texts:
