@@ -7,6 +7,7 @@ that is complete. So the same command continues a run that was killed, and gives
 What passes need between them lies in `work/`, which is removed at the end.
 """
 
+import functools
 import itertools
 import json
 from collections import Counter
@@ -54,7 +55,7 @@ from jaxrec.data.corpora.stages import (
     privacy_stage,
     through,
 )
-from jaxrec.data.corpora.vocabulary import corpus_tokenizer, encode_documents
+from jaxrec.data.corpora.vocabulary import check_tokenizer, corpus_tokenizer, encode_documents
 
 _MOST_CHARACTERS = 1 << 26  # of a shard's texts, so that long documents make shorter shards
 
@@ -73,6 +74,7 @@ def try_corpus(config: CorpusConfig, hooks: Hooks | None = None, *, limit: int =
     hooks = hooks or Hooks()
     drops = Drops()
     stages = make_stages(config, hooks)
+    check_tokenizer(config.tokenizer)
     for _ in through(itertools.islice(read_documents(config.source), limit), stages, drops):
         pass
     return drops
@@ -117,6 +119,7 @@ def run_corpus(config: CorpusConfig, directory: Path, hooks: Hooks | None = None
         return read_json(directory / REPORT, dict[str, Any])
     run = _Run(config, directory, hooks)
     stages = make_stages(config, hooks)
+    check_tokenizer(config.tokenizer)
     reads = read_documents(config.source)
     if not (directory / SETTINGS).exists():
         write_text(directory / SETTINGS, to_json(settings))
@@ -343,8 +346,14 @@ class _Run:
         path = self.work / "duplicates.npy"
         if folder != self.work / "filtered" or not path.exists():
             return None
-        sizes = [self._note(folder, n)["documents"] for n in range(number + 1)]
-        return np.asarray(map_array(path)[sum(sizes) - sizes[-1] : sum(sizes)])
+        return np.asarray(map_array(path)[self._starts[number] : self._starts[number + 1]])
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        """The number of the first document of each shard of the first pass, and of all."""
+        folder = self.work / "filtered"
+        sizes = (self._note(folder, number)["documents"] for number in self._numbers())
+        return [0, *itertools.accumulate(sizes)]
 
     def _duplicate_drops(self, folder: Path, number: int, drops: Drops) -> None:
         verdicts = self._verdicts(folder, number)
