@@ -55,7 +55,13 @@ def train_tokenizer(settings: Tokenizer, texts: Iterable[str]) -> "PreTrainedTok
             "modes; raise it, or lower --tokenizer.sentinels"
         )
     train = train_bpe if settings.kind == "bpe" else train_unigram
-    tokenizer = train(texts, size, special_tokens=RESERVED, split_digits=settings.split_digits)
+    try:
+        tokenizer = train(texts, size, special_tokens=RESERVED, split_digits=settings.split_digits)
+    except ConfigError as error:
+        raise ConfigError(
+            f"--tokenizer.vocab-size {settings.vocab_size} leaves {size} tokens beside "
+            f"{len(extra)} sentinels and modes: {error}"
+        ) from error
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in extra])
     return tokenizer
 
@@ -92,8 +98,8 @@ def _existing(path: str) -> "PreTrainedTokenizerBase":
     tokenizer = load_tokenizer(path)
     if tokenizer.eos_token_id is None:
         raise ConfigError(
-            f"--tokenizer.path {path}: this tokenizer has no end token (eos_token), which separates "
-            "documents; choose one that has"
+            f"--tokenizer.path {path}: this tokenizer has no end token (eos_token), which "
+            "separates documents; choose one that has"
         )
     return tokenizer
 
