@@ -43,7 +43,7 @@ def corpus(tmp_path):
     rng = np.random.default_rng(0)
     texts = [random_sentences(rng) for _ in range(40)]
     texts[3] += " Write to ann@example.org or call +44 20 7946 0958, not 10.0.0.1 but 8.8.8.8."
-    copies = [text.replace(".", " !") for text in texts[:10]]
+    copies = [text.lower() for text in texts[:10]]
     near = [text.replace("The", "A", 1) for text in texts[10:20]]
     rows = [{"text": text} for text in (*texts, *copies, *near)]
     rows[50:50] = [{"text": " "}, {"text": "too short"}]
