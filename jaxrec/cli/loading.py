@@ -43,9 +43,7 @@ def load_config_file(path: Path, *, quick: bool = False) -> Any:
     own = quick and hasattr(module, "get_quick_config")
     config = _call(module, path, "get_quick_config" if own else "get_config")
     if command := getattr(config, "command", ""):
-        raise ConfigError(
-            f"{path} is a config of another command; run it by jaxrec {command} {path}"
-        )
+        raise ConfigError(f"{path} belongs to another command; run it by jaxrec {command} {path}")
     try:
         system_of(config)
     except ConfigError as error:
