@@ -226,9 +226,9 @@ class _Run:
         columns = [map_array(shard_path(folder, n, ".units.npy")) for n in self._numbers()]
         if not marks.exists():
             part = folder / ".marks"
-            repeated = np.lib.format.open_memmap(part, "w+", np.bool_, (sum(map(len, columns)),))
-            occurs_earlier(columns, repeated)
-            repeated.flush()
+            written = np.lib.format.open_memmap(part, "w+", np.bool_, (sum(map(len, columns)),))
+            occurs_earlier(columns, written)
+            written.flush()
             part.rename(marks)
         repeated = map_array(marks)
         starts = np.cumsum([0, *map(len, columns)])
