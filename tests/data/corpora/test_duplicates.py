@@ -11,6 +11,7 @@ from jaxrec.data.corpora import (
     Keys,
     MinHash,
     find_duplicates,
+    hashing,
     ngram_hashes,
     normalize,
     shingles,
@@ -33,6 +34,14 @@ def test_hashes_of_runs_are_those_of_the_joined_text():
     # Runs that are one text when joined have one hash, however they are split.
     a, b = (list(ngram_hashes(*word_hashes(pair), 2)) for pair in (["ab", "c"], ["a", "bc"]))
     assert a[1] == b[1]
+
+
+def test_long_texts_are_hashed_in_pieces_to_the_same_hashes(monkeypatch):
+    words = [f"w{n % 97}" for n in range(1000)]
+    whole = word_hashes(words)
+    monkeypatch.setattr(hashing, "_PIECE", 50)
+    for one, two in zip(whole, word_hashes(words), strict=True):
+        assert (one == two).all()
 
 
 @pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9])
