@@ -42,9 +42,8 @@ def word_hashes(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         return hashes, powers
     ends = np.cumsum(lengths)
     if ends[-1] > _PIECE and len(words) > 1:
-        halves = [
-            word_hashes(part) for part in (words[: len(words) // 2], words[len(words) // 2 :])
-        ]
+        middle = len(words) // 2
+        halves = [word_hashes(part) for part in (words[:middle], words[middle:])]
         hashes, powers = (np.concatenate(parts) for parts in zip(*halves, strict=True))
         return hashes, powers
     raw = "".join(words).encode("utf-32-le", "surrogatepass")

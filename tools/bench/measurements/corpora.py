@@ -270,7 +270,7 @@ def run(options: Options) -> Table:
     folder = options.data
     if not (folder / "gsm8k").is_dir():
         raise ConfigError(f"--data {folder} has no gsm8k; give the directory that holds it")
-    print_header("datatrove", "spacy")
+    print_header("datatrove", *(["spacy"] if options.words == "spacy" else []))
     rng = random.Random(0)
     long, short = articles(folder), problems(folder)
     groups = ["\n".join(short[at : at + 6]) for at in range(0, len(short), 6)]
