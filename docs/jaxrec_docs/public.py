@@ -29,6 +29,11 @@ SHOWN = {
         "add_reserved",
         "ReservedTokens",
         "pack",
+        "corpora.run_corpus",
+        "corpora.read_documents",
+        "corpora.BlockSource",
+        "corpora.remove_personal",
+        "corpora.suffix_repeats",
     ),
     "ids": (
         "pq.fit",

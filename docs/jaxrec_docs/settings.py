@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jaxrec.systems
+from jaxrec.data.corpora import CorpusConfig
 from jaxrec_docs.docstrings import entries, sections, summary
 from jaxrec_docs.systems import plain
 
@@ -20,6 +21,7 @@ def pages() -> dict[str, str]:
     for name in sorted(names):
         kind = importlib.import_module(f"jaxrec.systems.{name}.run").CONFIG
         found[f"settings/{name}.md"] = page(name, kind)
+    found["settings/corpus.md"] = page("corpus", CorpusConfig)
     return found
 
 

@@ -12,7 +12,9 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
+import jaxrec.data.corpora
 import jaxrec.systems
+from jaxrec.cli.configs import describe_config
 from jaxrec_docs.docstrings import summary
 
 OFFERS = (
@@ -47,6 +49,8 @@ def pages(configs: Path) -> dict[str, str]:
 
 def page(name: str, paths: list[Path], root: Path) -> str:
     """The text of one page."""
+    if paths and describe_config(paths[0])[1] == ["corpus"]:
+        return corpora(name, paths, root)
     package = package_of(paths[0]) if paths else name
     face = importlib.import_module(f"jaxrec.systems.{package}")
     run = importlib.import_module(f"jaxrec.systems.{package}.run")
@@ -59,6 +63,19 @@ def page(name: str, paths: list[Path], root: Path) -> str:
         plain(_body(run.__doc__)),
         f"Runs by `jaxrec.systems.{package}`, which offers {offers}. All of its settings stand in "
         f"[Settings of {package}](../settings/{package}.md).",
+    ]
+    for path in paths:
+        parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]
+    return "\n\n".join(parts) + "\n"
+
+
+def corpora(name: str, paths: list[Path], root: Path) -> str:
+    """The page of the configs of `jaxrec corpus`, which belong to no system."""
+    parts = [
+        f"# {name}",
+        plain(summary(jaxrec.data.corpora.__doc__)),
+        "Runs by `jaxrec corpus`; see [](../../guides/corpora.md). All of its settings stand in "
+        f"[Settings of {name}](../settings/{name}.md).",
     ]
     for path in paths:
         parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]

@@ -105,7 +105,7 @@ def _near(word: str, names: Iterable[str], suggested: bool) -> str:
         return f"configs of {close[0]}: {listed} (all: jaxrec list configs)"
     if suggested:
         return "all configs: jaxrec list configs"
-    return f"systems with configs: {', '.join(systems)} (all configs: jaxrec list configs)"
+    return f"folders of configs: {', '.join(systems)} (all configs: jaxrec list configs)"
 
 
 def config_name(path: Path) -> str:

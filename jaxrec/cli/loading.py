@@ -46,9 +46,7 @@ def load_config_file(path: Path, *, quick: bool = False) -> Any:
     own = quick and hasattr(module, "get_quick_config")
     config = _call(module, path, "get_quick_config" if own else "get_config")
     if command := getattr(config, "command", ""):
-        raise ConfigError(
-            f"{path} is a config of another command; run it by jaxrec {command} {path}"
-        )
+        raise ConfigError(f"{path} belongs to another command; run it by jaxrec {command} {path}")
     if not dataclasses.is_dataclass(config) and not hasattr(config, "system"):
         raise ConfigError(
             f"{path}: {'get_quick_config' if own else 'get_config'}() must return a config, such "

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxrec.data import (
         added as added,
         contents as contents,
+        corpora as corpora,
         files as files,
         parquet as parquet,
         ratings as ratings,

@@ -8,13 +8,15 @@ import re
 import pytest
 
 from jaxrec.cli.configs import config_names, describe_config, run_name
-from jaxrec.cli.loading import load_config_file, load_sweep_file
+from jaxrec.cli.loading import load_config_file, load_corpus_file, load_sweep_file
 from jaxrec.cli.main import main
-from jaxrec.core import check_types, flatten
+from jaxrec.core import ConfigError, check_types, flatten
 from jaxrec.runs import WARNING, system_names, system_of
 from jaxrec.runs.quick import LIMITS
 
-NAMES = config_names()
+ALL = config_names()
+CORPORA = [name for name, path in ALL.items() if describe_config(path)[1] == ["corpus"]]
+NAMES = {name: path for name, path in ALL.items() if name not in CORPORA}
 SWEEPS = [name for name, path in NAMES.items() if "sweep" in describe_config(path)[1]]
 
 
@@ -51,6 +53,21 @@ def test_a_sweep_is_sound_and_so_is_its_quick_variant(name):
     assert list(full.variants) == list(short.variants)
     assert len(set(map(repr, full.variants.values()))) == len(full.variants)
     assert all(config.train.steps <= LIMITS["steps"] for config in short.variants.values())
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_is_sound_and_its_header_shows_its_command(name):
+    config = load_corpus_file(ALL[name])
+    check_types(config)
+    header = ast.get_docstring(ast.parse(ALL[name].read_text()))
+    assert f"    jaxrec corpus {name} --source.paths " in header
+    with pytest.raises(ConfigError, match=r"belongs to another command; run it by jaxrec corp"):
+        load_config_file(ALL[name])
+
+
+def test_the_config_of_a_system_is_no_corpus():
+    with pytest.raises(ConfigError, match="returned no CorpusConfig but Config; configs of"):
+        load_corpus_file(NAMES["quickstart"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,6 +19,7 @@ from jaxrec.core import (
     check_types,
     field_ranges,
 )
+from jaxrec.data.corpora import CorpusConfig
 from jaxrec.runs import system_names
 from jaxrec.runs.system import config_class
 
@@ -32,7 +33,9 @@ def configs(kind):
 
 
 CONFIGS = sorted(
-    set().union(*(configs(config_class(f"jaxrec.systems.{name}")) for name in system_names())),
+    configs(CorpusConfig).union(
+        *(configs(config_class(f"jaxrec.systems.{name}")) for name in system_names())
+    ),
     key=lambda kind: kind.__name__,
 )
 BAD = (math.nan, math.inf, -math.inf, -1, 2**64, 10**400)

@@ -170,9 +170,12 @@ class _Table:
     def __init__(self, path: Path) -> None:
         from pyarrow import parquet as pq
 
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=list(_FIELDS))
+        # A shard without documents has no blocks, and so no length of a block.
+        shape = (len(table), -1) if len(table) else (0, 0)
         self._columns = [
-            np.array(table[name].to_pylist(), np.int32).reshape(len(table), -1) for name in _FIELDS
+            table[name].combine_chunks().flatten().to_numpy().astype(np.int32).reshape(shape)
+            for name in _FIELDS
         ]
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxrec.core import ConfigError, flatten, read_json
 from jaxrec.data.corpora.config import CorpusConfig
-from jaxrec.data.corpora.documents import find_files
+from jaxrec.data.corpora.documents import Source, find_files
 from jaxrec.data.corpora.shards import read_shard
 
 SETTINGS, REPORT, WORK = "corpus.json", "report.json", "work"
@@ -57,8 +57,11 @@ def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
 
 
 def clean(directory: Path) -> None:
-    """Remove what only the passes need."""
+    """Remove what only the passes need, and files that a kill left unfinished."""
     shutil.rmtree(directory / WORK, ignore_errors=True)
+    for path in [*directory.glob(".*"), *directory.glob("*/.*")]:
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def corpus_hash(directory: Path) -> str:
@@ -80,9 +83,15 @@ def corpus_hash(directory: Path) -> str:
 
 
 def _inputs(config: CorpusConfig) -> list[list[Any]]:
-    """Return name, size and a hash of the beginning of each input file."""
+    """Return name, size and a hash of the beginning of each file that is read."""
+    scores = config.scores
+    languages = (entry.partition("=")[2] for entry in scores.languages)
+    references = (*config.evaluation.paths, *scores.ngram_texts, *scores.good, *scores.bad)
+    files = find_files(config.source)
+    for word in dict.fromkeys((*references, *languages)):
+        files += find_files(Source(paths=(word,)))
     facts = []
-    for name, path in find_files(config.source):
+    for name, path in files:
         with path.open("rb") as file:
             head = hashlib.sha256(file.read(_HEAD)).hexdigest()
         facts.append([name, path.stat().st_size, head])

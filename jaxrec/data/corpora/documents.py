@@ -187,7 +187,7 @@ def _form(path: Path) -> Form | None:
 def _reader(name: str, path: Path, source: Source) -> Callable[[], Iterator[Read]]:
     """Check a file, and return the function that yields its documents."""
     form = source.form if source.form != "auto" else _form(path) or "file"
-    rows: Callable[[], Iterator[Any]]
+    make: Callable[[Any], Any]
     if form == "parquet":
         column = _parquet_column(path, source)
         wanted = dict.fromkeys((column, *source.keep))

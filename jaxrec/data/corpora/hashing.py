@@ -14,6 +14,7 @@ import numpy as np
 # An odd multiplier; powers of it stay odd, so no character is ever multiplied away.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _LONGEST = 1 << 12  # characters of a word that enter the polynomial; longer words hash as a whole
+_PIECE = 1 << 20  # characters that are hashed at a time, about 30 bytes of memory each
 _SPACE = np.uint64(32)
 
 
@@ -39,8 +40,13 @@ def word_hashes(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         for at in np.flatnonzero(lengths > _LONGEST).tolist():
             hashes[at] = whole[words[at]]
         return hashes, powers
-    raw = "".join(words).encode("utf-32-le", "surrogatepass")
     ends = np.cumsum(lengths)
+    if ends[-1] > _PIECE and len(words) > 1:
+        middle = len(words) // 2
+        halves = [word_hashes(part) for part in (words[:middle], words[middle:])]
+        hashes, powers = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+        return hashes, powers
+    raw = "".join(words).encode("utf-32-le", "surrogatepass")
     powers = _powers()
     behind = np.repeat(ends - 1, lengths) - np.arange(ends[-1])  # characters after each in its word
     terms = np.frombuffer(raw, np.uint32) * powers[behind]

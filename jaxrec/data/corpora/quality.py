@@ -305,15 +305,16 @@ def c4(parts: Parts, limits: C4) -> Parts | str:
     kept = []
     for line in parts.lines:
         line = line.strip()
-        words = line.split()
         longest = limits.max_word_length
-        if len(line) > longest and any(len(word) > longest for word in words):
+        if len(line) > longest and any(len(word) > longest for word in line.split()):
             continue
+        # No more words are split off than must be counted, before citations are removed.
+        words = len(line.split(None, limits.min_line_words))
         if "[" in line:
             line = _CITATION.sub("", line)
         if not line.endswith(_C4_ENDS) or line.endswith("..."):
             continue
-        if len(words) < limits.min_line_words:
+        if words < limits.min_line_words:
             continue
         lower = line.lower()
         if "lorem ipsum" in lower:

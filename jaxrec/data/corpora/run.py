@@ -7,6 +7,7 @@ that is complete. So the same command continues a run that was killed, and gives
 What passes need between them lies in `work/`, which is removed at the end.
 """
 
+import functools
 import itertools
 import json
 from collections import Counter
@@ -54,7 +55,7 @@ from jaxrec.data.corpora.stages import (
     privacy_stage,
     through,
 )
-from jaxrec.data.corpora.vocabulary import corpus_tokenizer, encode_documents
+from jaxrec.data.corpora.vocabulary import check_tokenizer, corpus_tokenizer, encode_documents
 
 _MOST_CHARACTERS = 1 << 26  # of a shard's texts, so that long documents make shorter shards
 
@@ -73,13 +74,14 @@ def try_corpus(config: CorpusConfig, hooks: Hooks | None = None, *, limit: int =
     hooks = hooks or Hooks()
     drops = Drops()
     stages = make_stages(config, hooks)
+    check_tokenizer(config.tokenizer)
     for _ in through(itertools.islice(read_documents(config.source), limit), stages, drops):
         pass
     return drops
 
 
 def run_corpus(config: CorpusConfig, directory: Path, hooks: Hooks | None = None) -> dict[str, Any]:
-    """Prepare a corpus in a directory, or continue where it was interrupted.
+    r"""Prepare a corpus in a directory, or continue where it was interrupted.
 
     Args:
       config: the corpus.
@@ -94,6 +96,20 @@ def run_corpus(config: CorpusConfig, directory: Path, hooks: Hooks | None = None
     Raises:
       ConfigError: the directory holds something else, or a setting is unusable.
       DataError: an input file is missing or damaged, or no document is left.
+
+    Example:
+      >>> import tempfile
+      >>> from jaxrec.data.corpora import Quality, Source, Tokenizer
+      >>> place = Path(tempfile.mkdtemp())
+      >>> write_text(place / "a.txt", "One film.\n\nONE FILM!\n\nAnother, see a@b.org.\n")
+      >>> source = Source(paths=(str(place / "a.txt"),), form="blank_lines")
+      >>> rules, tokenizer = Quality(rules=()), Tokenizer(kind="none")
+      >>> config = CorpusConfig(source=source, quality=rules, tokenizer=tokenizer)
+      >>> report = run_corpus(config, place / "out")
+      >>> report["read"], report["documents"], report["personal"]
+      (3, 2, {'email': 1})
+      >>> [document.text for document in read_shard(place / "out/documents/00000.parquet")]
+      ['One film.\n', 'Another, see <email>.\n']
     """
     hooks = hooks or Hooks()
     settings = identity(config)
@@ -103,6 +119,7 @@ def run_corpus(config: CorpusConfig, directory: Path, hooks: Hooks | None = None
         return read_json(directory / REPORT, dict[str, Any])
     run = _Run(config, directory, hooks)
     stages = make_stages(config, hooks)
+    check_tokenizer(config.tokenizer)
     reads = read_documents(config.source)
     if not (directory / SETTINGS).exists():
         write_text(directory / SETTINGS, to_json(settings))
@@ -209,9 +226,9 @@ class _Run:
         columns = [map_array(shard_path(folder, n, ".units.npy")) for n in self._numbers()]
         if not marks.exists():
             part = folder / ".marks"
-            repeated = np.lib.format.open_memmap(part, "w+", np.bool_, (sum(map(len, columns)),))
-            occurs_earlier(columns, repeated)
-            repeated.flush()
+            written = np.lib.format.open_memmap(part, "w+", np.bool_, (sum(map(len, columns)),))
+            occurs_earlier(columns, written)
+            written.flush()
             part.rename(marks)
         repeated = map_array(marks)
         starts = np.cumsum([0, *map(len, columns)])
@@ -329,8 +346,14 @@ class _Run:
         path = self.work / "duplicates.npy"
         if folder != self.work / "filtered" or not path.exists():
             return None
-        sizes = [self._note(folder, n)["documents"] for n in range(number + 1)]
-        return np.asarray(map_array(path)[sum(sizes) - sizes[-1] : sum(sizes)])
+        return np.asarray(map_array(path)[self._starts[number] : self._starts[number + 1]])
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        """The number of the first document of each shard of the first pass, and of all."""
+        folder = self.work / "filtered"
+        sizes = (self._note(folder, number)["documents"] for number in self._numbers())
+        return [0, *itertools.accumulate(sizes)]
 
     def _duplicate_drops(self, folder: Path, number: int, drops: Drops) -> None:
         verdicts = self._verdicts(folder, number)

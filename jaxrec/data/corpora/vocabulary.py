@@ -48,14 +48,59 @@ def train_tokenizer(settings: Tokenizer, texts: Iterable[str]) -> "PreTrainedTok
 
     extra = reserved_tokens(settings)
     size = settings.vocab_size - len(extra)
+    _check_reserved(settings.modes)
     if size < 1:
         raise ConfigError(
             f"--tokenizer.vocab-size {settings.vocab_size} cannot hold {len(extra)} sentinels and "
             "modes; raise it, or lower --tokenizer.sentinels"
         )
     train = train_bpe if settings.kind == "bpe" else train_unigram
-    tokenizer = train(texts, size, special_tokens=RESERVED, split_digits=settings.split_digits)
+    try:
+        tokenizer = train(texts, size, special_tokens=RESERVED, split_digits=settings.split_digits)
+    except ConfigError as error:
+        raise ConfigError(
+            f"--tokenizer.vocab-size {settings.vocab_size} leaves {size} tokens beside "
+            f"{len(extra)} sentinels and modes: {error}"
+        ) from error
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in extra])
+    return tokenizer
+
+
+def _check_reserved(modes: Sequence[str]) -> None:
+    """Reject mode tokens that text would contain by chance, or that are reserved already."""
+    for token in modes:
+        usable = len(token) > 1 and token.isascii() and token.isprintable() and " " not in token
+        if not usable or token in RESERVED.values() or token.startswith("<extra_id_"):
+            raise ConfigError(
+                f"--tokenizer.modes {token!r} must be at least two printable ASCII characters "
+                "without a space, and no other reserved token"
+            )
+
+
+def check_tokenizer(settings: Tokenizer) -> None:
+    """Reject a tokenizer that cannot be trained or opened, before anything is read.
+
+    Raises:
+      ConfigError: the vocabulary is too small for what it must hold, a reserved token is unusable,
+        or an existing tokenizer has no end token.
+      DataError: an existing tokenizer is missing or damaged.
+
+    Example:
+      >>> check_tokenizer(Tokenizer(kind="none"))
+    """
+    if settings.path:
+        _existing(settings.path)
+    elif settings.kind != "none":
+        train_tokenizer(settings, ["a"])
+
+
+def _existing(path: str) -> "PreTrainedTokenizerBase":
+    tokenizer = load_tokenizer(path)
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(
+            f"--tokenizer.path {path}: this tokenizer has no end token (eos_token), which "
+            "separates documents; choose one that has"
+        )
     return tokenizer
 
 
@@ -75,13 +120,7 @@ def corpus_tokenizer(
       DataError: a tokenizer is missing or damaged.
     """
     if settings.path:
-        tokenizer = load_tokenizer(settings.path)
-        if tokenizer.eos_token_id is None:
-            raise ConfigError(
-                f"--tokenizer.path {settings.path}: this tokenizer has no end token (eos_token), "
-                "which separates documents; choose one that has"
-            )
-        return tokenizer
+        return _existing(settings.path)
     if not directory.exists():
         # Every n-th document, so that a sorted corpus is not represented by its beginning.
         step = max(1, -(-count // settings.documents)) if settings.documents else 1

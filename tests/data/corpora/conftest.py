@@ -22,7 +22,7 @@ WORDS = (
 )
 
 
-def make_text(rng, sentences=8):
+def random_sentences(rng, sentences=8):
     """Return random sentences of words and stop words."""
     parts = []
     for _ in range(sentences):
@@ -32,12 +32,18 @@ def make_text(rng, sentences=8):
 
 
 @pytest.fixture
+def make_text():
+    """Return the function that makes a random text of some sentences."""
+    return random_sentences
+
+
+@pytest.fixture
 def corpus(tmp_path):
     """Return a config of 60 documents in two files: 40 distinct, 10 copies, 10 near-copies."""
     rng = np.random.default_rng(0)
-    texts = [make_text(rng) for _ in range(40)]
+    texts = [random_sentences(rng) for _ in range(40)]
     texts[3] += " Write to ann@example.org or call +44 20 7946 0958, not 10.0.0.1 but 8.8.8.8."
-    copies = [text.upper() for text in texts[:10]]
+    copies = [text.lower() for text in texts[:10]]
     near = [text.replace("The", "A", 1) for text in texts[10:20]]
     rows = [{"text": text} for text in (*texts, *copies, *near)]
     rows[50:50] = [{"text": " "}, {"text": "too short"}]
