@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         encode_plain as encode_plain,
         sentinel_names as sentinel_names,
         train_reserved as train_reserved,
+        vocabulary_size as vocabulary_size,
         word_starts as word_starts,
     )
     from jaxrec.data.reviews import (

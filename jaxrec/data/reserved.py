@@ -18,6 +18,7 @@ SENTINELS = 100
 MODES = {"R": "[NLU]", "S": "[S2S]", "X": "[NLG]"}
 MASK = "<mask>"
 # Ends of a text and its halves are one token each, so that BERT's layout needs no further ones.
+_SPACES = "Ġ▁Ċĉ"  # a space, a new line and a tab, as byte-level BPE and Unigram write them
 _ROLES = BPE_TOKENS | {"mask_token": MASK}
 
 
@@ -191,20 +192,31 @@ def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
 def word_starts(tokenizer: Any) -> np.ndarray:
     """Return which tokens begin a word, `[V]` bool, for masking whole words.
 
-    A token begins a word unless it goes on with letters or digits: in byte-level BPE and in
-    Unigram a word begins with a space, and in WordPiece all other pieces begin with ##.
+    In byte-level BPE and in Unigram a word begins with a space or with a sign of ASCII; in
+    WordPiece, all pieces but those with ## begin one.
 
     Args:
       tokenizer: of transformers.
+
+    Example:
+      >>> tokenizer = train_reserved(["films, films"] * 9, 380)
+      >>> starts = word_starts(tokenizer)
+      >>> [bool(starts[n]) for n in encode_plain(tokenizer, [" x,s"])[0]]
+      [True, False, True, False]
     """
-    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    wordpiece = any(name and name.startswith("##") for name in names)
-    starts = np.ones(len(names), bool)
-    for number, name in enumerate(names):
-        if not name:
-            continue
+    names = {number: name for name, number in tokenizer.get_vocab().items()}
+    wordpiece = any(name.startswith("##") for name in names.values())
+    starts = np.ones(vocabulary_size(tokenizer), bool)
+    for number, name in names.items():
         if wordpiece:
             starts[number] = not name.startswith("##")
-        else:
-            starts[number] = name[0] in "Ġ▁Ċ" or not name[0].isalnum()
+        elif name:
+            # Bytes of letters beyond ASCII are written as signs beyond ASCII.
+            sign = name[0].isascii() and not name[0].isalnum()
+            starts[number] = sign or name[0] in _SPACES
     return starts
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """Return V, the number of rows that a model needs for a tokenizer, whose ids may have gaps."""
+    return 1 + max(tokenizer.get_vocab().values(), default=-1)

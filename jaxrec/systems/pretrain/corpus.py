@@ -1,6 +1,7 @@
 """The documents of a run: read, split into parts, and as tokens."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections import Counter
@@ -55,6 +56,10 @@ class Corpus:
 
     def describe(self) -> Mapping[str, object]:
         """Say what the run is trained and measured on: JSON-able."""
+        return self._facts
+
+    @functools.cached_property
+    def _facts(self) -> Mapping[str, object]:
         digest = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             digest.update(f"{len(part)}:".encode())
@@ -208,7 +213,7 @@ class Encoded:
     documents: list[np.ndarray]
     end: int
 
-    @property
+    @functools.cached_property
     def stream(self) -> np.ndarray:
         """All documents, each with its end: `[n]` int32."""
         last = np.array([self.end], np.int32)
