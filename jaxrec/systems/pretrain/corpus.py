@@ -108,11 +108,15 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     """
     source = _source(config)
     documents, rejected = [], Counter[str]()
-    for row in read_documents(source):
-        if isinstance(row, Document):
-            documents.append(row.text)
-        else:
-            rejected[row.reason] += 1
+    try:
+        for row in read_documents(source):
+            if isinstance(row, Document):
+                documents.append(row.text)
+            else:
+                rejected[row.reason] += 1
+    except DataError as error:
+        # Settings of a source are settings of the data here.
+        raise DataError(str(error).replace("--source.", "--data.")) from error
     if not documents:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
         raise DataError(

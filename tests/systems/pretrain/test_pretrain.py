@@ -251,6 +251,14 @@ def test_bad_documents_are_counted_and_a_corpus_of_them_is_an_error(tmp_path):
         load_corpus(CorpusConfig(name="wikitext-3"))
 
 
+def test_missing_and_damaged_files_are_named(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 damaged PAR1")
+    for name, message in (("a.parquet", r"a\.parquet"), ("b.txt", r"b\.txt.*check --data\.paths")):
+        with pytest.raises(DataError, match=message):
+            train(tiny(tmp_path / name), tmp_path / "run", Options())
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_prepared_corpus_is_read_by_its_directory(tmp_path):
     (tmp_path / "documents").mkdir()
     write_corpus(tmp_path / "documents")
