@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxrec.core import ConfigError, JaxrecError, check_types, nearest
+from jaxrec.data.corpora import CorpusConfig
 from jaxrec.runs import Sweep, make_quick, make_sweep, system_of
 
 # Most characters that a message repeats of what Python says.
@@ -41,6 +42,10 @@ def load_config_file(path: Path, *, quick: bool = False) -> Any:
         )
     own = quick and hasattr(module, "get_quick_config")
     config = _call(module, path, "get_quick_config" if own else "get_config")
+    if command := getattr(config, "command", ""):
+        raise ConfigError(
+            f"{path} is a config of another command; run it by jaxrec {command} {path}"
+        )
     try:
         system_of(config)
     except ConfigError as error:
@@ -50,6 +55,34 @@ def load_config_file(path: Path, *, quick: bool = False) -> Any:
     except ConfigError as error:
         raise ConfigError(_with_path(path, error)) from error
     return make_quick(config) if quick and not own else config
+
+
+def load_corpus_file(path: Path) -> CorpusConfig:
+    """Run a config file and return its corpus, checked.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      ConfigError: the file fails or returns no `CorpusConfig`, or one with a wrong type.
+
+    Example:
+      >>> from jaxrec.cli.configs import find_config
+      >>> load_corpus_file(find_config("corpus/wikitext")).source.form
+      'wikitext'
+    """
+    module = _run_file(path)
+    config = _call(module, path, "get_config")
+    if not isinstance(config, CorpusConfig):
+        raise ConfigError(
+            f"{path}: get_config() returned no CorpusConfig but {type(config).__name__}; configs "
+            "of systems are run by jaxrec train"
+        )
+    try:
+        check_types(config)
+    except ConfigError as error:
+        raise ConfigError(_with_path(path, error)) from error
+    return config
 
 
 def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
