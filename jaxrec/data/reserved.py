@@ -6,7 +6,7 @@ arXiv:2205.05131); the released model writes R, S and X as [NLU], [S2S] and [NLG
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,14 @@ class ReservedTokens:
           needs: what it must have: some of bos, eos, pad, mask, sentinels and modes.
 
         Raises:
-          ConfigError: it lacks one of these. The message names the tokens and how to add them.
+          ConfigError: it lacks one of these, or has no fast backend. The message names the tokens
+            and how to add them.
         """
+        if not tokenizer.is_fast:
+            raise ConfigError(
+                "pre-training needs a fast tokenizer (a tokenizer.json), and this one is slow; "
+                "convert it by transformers' AutoTokenizer"
+            )
         vocabulary = tokenizer.get_vocab()
         sentinels = [vocabulary[n] for n in sentinel_names() if n in vocabulary]
         modes = {mode: vocabulary.get(name, -1) for mode, name in MODES.items()}
@@ -144,8 +150,8 @@ def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
 
     Example:
       >>> tokenizer = train_reserved(["low lower lowest"], 370)
-      >>> tokenizer.mask_token, tokenizer.decode(encode_plain(tokenizer, ["</s> low"])[0])
-      ('<mask>', '</s> low')
+      >>> tokenizer.mask_token, tokenizer.decode(tokenizer.encode("slow"))
+      ('<mask>', 'slow')
     """
     later = len(MODES) + SENTINELS
     least = 256 + len(_ROLES) + later
@@ -157,36 +163,6 @@ def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
     tokenizer = train_bpe(texts, vocab_size - later, special_tokens=_ROLES)
     add_reserved(tokenizer)
     return tokenizer
-
-
-def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
-    """Encode texts so that no part of a text becomes a reserved token, and none is added.
-
-    A text that spells "<extra_id_0>" would otherwise hold a sentinel.
-
-    Args:
-      tokenizer: of transformers, with a fast backend.
-      texts: N strings.
-
-    Returns:
-      N arrays of int32 tokens.
-
-    Raises:
-      ConfigError: the tokenizer has no fast backend.
-    """
-    if not tokenizer.is_fast:
-        raise ConfigError(
-            "pre-training needs a fast tokenizer (a tokenizer.json), and this one is slow; convert "
-            "it by transformers' AutoTokenizer"
-        )
-    backend = tokenizer.backend_tokenizer
-    before = backend.encode_special_tokens
-    backend.encode_special_tokens = True
-    try:
-        rows = backend.encode_batch_fast(list(texts), add_special_tokens=False)
-    finally:
-        backend.encode_special_tokens = before
-    return [np.array(row.ids, np.int32) for row in rows]
 
 
 def word_starts(tokenizer: Any) -> np.ndarray:
@@ -201,7 +177,7 @@ def word_starts(tokenizer: Any) -> np.ndarray:
     Example:
       >>> tokenizer = train_reserved(["films, films"] * 9, 380)
       >>> starts = word_starts(tokenizer)
-      >>> [bool(starts[n]) for n in encode_plain(tokenizer, [" x,s"])[0]]
+      >>> [bool(starts[n]) for n in tokenizer.encode(" x,s")]
       [True, False, True, False]
     """
     names = {number: name for name, number in tokenizer.get_vocab().items()}

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
-from jaxrec.data import encode_plain
-from jaxrec.data.corpora import Document, Form, Source, read_documents
+from jaxrec.data.corpora import Document, Form, Source, encode_documents, read_documents
 from jaxrec.systems.pretrain.config import CorpusConfig
 
 Part = Literal["train", "valid", "test"]
@@ -232,4 +231,5 @@ def encode(tokenizer: Any, texts: list[str], end: int) -> Encoded:
       texts: of the part.
       end: number of the token that ends a document.
     """
-    return Encoded(encode_plain(tokenizer, texts), end)
+    rows = encode_documents(tokenizer, texts)
+    return Encoded([np.array(row, np.int32) for row in rows], end)
