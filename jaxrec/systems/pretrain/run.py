@@ -61,10 +61,12 @@ _TOKENIZER = "tokenizer"
 CONFIG = PretrainConfig
 FACTS = SystemFacts(
     name="Pre-trained language model",
+    tags=("text-generation", "pretraining"),
     summary="A language model that was trained from scratch on the text of documents.",
     metric=METRIC,
     has_ids=False,
     recommends=False,
+    unit="rows of text",
 )
 INSTEAD = {
     "rank": "a pre-trained model knows no items; tune it, for instance with a tallrec config",

@@ -132,6 +132,11 @@ def test_measures_of_a_run_are_those_by_hand(place):
     assert metrics["lm_loss"] < math.log(len(tokenizer)) - 0.3
     infilling = infilling_by_hand(opened, stream, 24)
     assert metrics["infilling_loss"] == pytest.approx(infilling, rel=1e-5)
+    assert main(["report", str(place / "run")]) == 0
+    for page in ("report.html", "README.md"):
+        shown = (place / "run" / page).read_text()
+        assert "over rows of text" in shown
+        assert "over users" not in shown and "test items" not in shown and "catalogue" not in shown
     low, high = report["rows"]["model"]["intervals"]["lm_loss"]
     assert low < loss < high
     count = sum(leaf.size for leaf in jax.tree.leaves(opened.model.params))
