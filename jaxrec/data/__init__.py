@@ -111,9 +111,9 @@ if TYPE_CHECKING:
         MODES as MODES,
         ReservedTokens as ReservedTokens,
         add_reserved as add_reserved,
-        encode_plain as encode_plain,
         sentinel_names as sentinel_names,
         train_reserved as train_reserved,
+        vocabulary_size as vocabulary_size,
         word_starts as word_starts,
     )
     from jaxrec.data.reviews import (

@@ -1,6 +1,7 @@
 """The documents of a run: read, split into parts, and as tokens."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections import Counter
@@ -11,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
-from jaxrec.data import encode_plain
-from jaxrec.data.corpora import Document, Form, Source, read_documents
+from jaxrec.data.corpora import Document, Form, Source, encode_documents, read_documents
 from jaxrec.systems.pretrain.config import CorpusConfig
 
 Part = Literal["train", "valid", "test"]
@@ -55,6 +55,10 @@ class Corpus:
 
     def describe(self) -> Mapping[str, object]:
         """Say what the run is trained and measured on: JSON-able."""
+        return self._facts
+
+    @functools.cached_property
+    def _facts(self) -> Mapping[str, object]:
         digest = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             digest.update(f"{len(part)}:".encode())
@@ -103,11 +107,15 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     """
     source = _source(config)
     documents, rejected = [], Counter[str]()
-    for row in read_documents(source):
-        if isinstance(row, Document):
-            documents.append(row.text)
-        else:
-            rejected[row.reason] += 1
+    try:
+        for row in read_documents(source):
+            if isinstance(row, Document):
+                documents.append(row.text)
+            else:
+                rejected[row.reason] += 1
+    except DataError as error:
+        # Settings of a source are settings of the data here.
+        raise DataError(str(error).replace("--source.", "--data.")) from error
     if not documents:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
         raise DataError(
@@ -208,7 +216,7 @@ class Encoded:
     documents: list[np.ndarray]
     end: int
 
-    @property
+    @functools.cached_property
     def stream(self) -> np.ndarray:
         """All documents, each with its end: `[n]` int32."""
         last = np.array([self.end], np.int32)
@@ -223,4 +231,5 @@ def encode(tokenizer: Any, texts: list[str], end: int) -> Encoded:
       texts: of the part.
       end: number of the token that ends a document.
     """
-    return Encoded(encode_plain(tokenizer, texts), end)
+    rows = encode_documents(tokenizer, texts)
+    return Encoded([np.array(row, np.int32) for row in rows], end)

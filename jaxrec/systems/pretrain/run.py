@@ -61,10 +61,12 @@ _TOKENIZER = "tokenizer"
 CONFIG = PretrainConfig
 FACTS = SystemFacts(
     name="Pre-trained language model",
+    tags=("text-generation", "pretraining"),
     summary="A language model that was trained from scratch on the text of documents.",
     metric=METRIC,
     has_ids=False,
     recommends=False,
+    unit="rows of text",
 )
 INSTEAD = {
     "rank": "a pre-trained model knows no items; tune it, for instance with a tallrec config",
@@ -154,13 +156,14 @@ def evaluate(
         name: bootstrap_interval(value, resamples=config.eval.resamples)
         for name, value in values.items()
     }
-    sizes = parameter_counts(params)
+    sizes, training = parameter_counts(params), read_training(directory)
     row = {
         "metrics": {name: interval.mean for name, interval in intervals.items()},
         "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
-        "fit_seconds": read_training(directory)["seconds"],
+        "fit_seconds": training["seconds"],
     } | sizes
-    tokens = _seen_tokens(config)
+    rows = training.get("steps", config.train.steps) * config.train.batch_size
+    tokens = rows * config.length * config.per_row
     heading = (
         f"{facts['dataset']}: objective {config.objective.name}, backbone {config.backbone}; test: "
         f"{facts['test']:,} documents of {facts['test_bytes']:,} bytes, "
@@ -245,12 +248,6 @@ def _encoded(learning: Learning, corpus: Corpus, part: Part) -> Encoded:
 
 def _bytes_per_token(corpus: Corpus, encoded: Encoded) -> float:
     return sum(len(text.encode()) for text in corpus.train) / len(encoded.stream)
-
-
-def _seen_tokens(config: PretrainConfig) -> int:
-    """Number of tokens, padding included, that training went through."""
-    rows = config.train.steps * config.train.batch_size
-    return rows * config.length * config.per_row
 
 
 def _trained(config: PretrainConfig, directory: Path) -> tuple[Learning, Any]:
