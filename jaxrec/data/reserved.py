@@ -6,13 +6,13 @@ arXiv:2205.05131); the released model writes R, S and X as [NLU], [S2S] and [NLG
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data.tokenizers import BPE_TOKENS, train_bpe
+from jaxrec.data.tokenizers import BPE_TOKENS, train_bpe, train_unigram
 
 SENTINELS = 100
 MODES = {"R": "[NLU]", "S": "[S2S]", "X": "[NLG]"}
@@ -130,22 +130,32 @@ def add_reserved(tokenizer: Any) -> int:
         role: token for role, token in _ROLES.items() if getattr(tokenizer, role, None) is None
     }
     tokenizer.add_special_tokens(roles)
-    known = tokenizer.get_vocab()
-    # The first sentinel gets the highest number, as in T5.
-    more = [*MODES.values(), *reversed(sentinel_names())]
-    tokenizer.add_tokens([name for name in more if name not in known], special_tokens=True)
+    _add_last(tokenizer, tuple(MODES.values()), SENTINELS)
     return len(tokenizer) - before
 
 
-def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
-    """Train a byte-level BPE tokenizer that has all reserved tokens.
+def train_reserved(
+    texts: Iterable[str],
+    vocab_size: int,
+    *,
+    kind: Literal["bpe", "unigram"] = "bpe",
+    sentinels: int = SENTINELS,
+    modes: Sequence[str] = tuple(MODES.values()),
+    split_digits: bool = False,
+) -> Any:
+    """Train a tokenizer that has the tokens of pre-training.
 
     Args:
       texts: the corpus.
       vocab_size: number of all tokens, reserved ones included.
+      kind: "bpe" is byte-level, "unigram" has byte fallback.
+      sentinels: number of sentinels.
+      modes: names of the modes.
+      split_digits: make every digit a token.
 
     Raises:
-      ConfigError: `vocab_size` cannot hold the bytes and the reserved tokens.
+      ConfigError: `vocab_size` cannot hold the bytes and the reserved tokens, or text would contain
+        a mode by chance.
       DataError: the corpus is empty.
 
     Example:
@@ -153,16 +163,36 @@ def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
       >>> tokenizer.mask_token, tokenizer.decode(tokenizer.encode("slow"))
       ('<mask>', 'slow')
     """
-    later = len(MODES) + SENTINELS
+    _check_modes(modes)
+    later = len(modes) + sentinels
     least = 256 + len(_ROLES) + later
     if vocab_size < least:
         raise ConfigError(
             f"vocab_size {vocab_size} cannot hold 256 bytes and {len(_ROLES) + later} reserved "
             f"tokens; give at least {least}"
         )
-    tokenizer = train_bpe(texts, vocab_size - later, special_tokens=_ROLES)
-    add_reserved(tokenizer)
+    train = train_bpe if kind == "bpe" else train_unigram
+    tokenizer = train(texts, vocab_size - later, special_tokens=_ROLES, split_digits=split_digits)
+    _add_last(tokenizer, modes, sentinels)
     return tokenizer
+
+
+def _add_last(tokenizer: Any, modes: Sequence[str], sentinels: int) -> None:
+    """Add the modes and sentinels that are lacking; as in T5, sentinel 0 has the highest number."""
+    known = tokenizer.get_vocab()
+    more = [*modes, *reversed(sentinel_names(sentinels))]
+    tokenizer.add_tokens([name for name in more if name not in known], special_tokens=True)
+
+
+def _check_modes(modes: Sequence[str]) -> None:
+    """Reject mode tokens that text would contain by chance, or that are reserved already."""
+    for token in modes:
+        usable = len(token) > 1 and token.isascii() and token.isprintable() and " " not in token
+        if not usable or token in _ROLES.values() or token.startswith("<extra_id_"):
+            raise ConfigError(
+                f"the mode {token!r} must be at least two printable ASCII characters without a "
+                "space, and no other reserved token"
+            )
 
 
 def word_starts(tokenizer: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from jaxrec.core import (
     check_ranges,
     nearest,
 )
+from jaxrec.data import MODES
 from jaxrec.data.corpora.documents import Source
 from jaxrec.data.corpora.duplicates import Duplicates
 from jaxrec.data.corpora.privacy import Privacy
@@ -21,7 +22,6 @@ from jaxrec.data.corpora.quality import C4, FineWeb, GopherQuality, GopherRepeti
 from jaxrec.data.corpora.words import SplitterName
 
 RuleName = Literal["gopher_quality", "gopher_repetition", "c4", "fineweb"]
-MODES = ("[R]", "[S]", "[X]")  # of UL2, arXiv:2205.05131: regular, sequential and extreme denoising
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class Tokenizer:
     path: str = ""
     vocab_size: Count = 8192
     sentinels: Whole = 100
-    modes: tuple[str, ...] = MODES
+    modes: tuple[str, ...] = tuple(MODES.values())
     split_digits: bool = False
     documents: Whole = 100_000
 

@@ -7,36 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxrec.core import ConfigError
-from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe, train_unigram
+from jaxrec.data import load_tokenizer, save_tokenizer, train_reserved
 from jaxrec.data.corpora.config import Tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-RESERVED = {
-    "pad_token": "<pad>",
-    "bos_token": "<s>",
-    "eos_token": "</s>",
-    "unk_token": "<unk>",
-    "mask_token": "<mask>",
-}
-
-
-def reserved_tokens(settings: Tokenizer) -> list[str]:
-    """Return the reserved tokens beside those with a role: sentinels, then modes.
-
-    Example:
-      >>> reserved_tokens(Tokenizer(sentinels=2, modes=("[S]",)))
-      ['<extra_id_0>', '<extra_id_1>', '[S]']
-    """
-    return [*(f"<extra_id_{number}>" for number in range(settings.sentinels)), *settings.modes]
-
 
 def train_tokenizer(settings: Tokenizer, texts: Iterable[str]) -> "PreTrainedTokenizerBase":
-    """Train a tokenizer with reserved tokens, which have the highest ids.
+    """Train a tokenizer with reserved tokens, of which sentinels and modes have the highest ids.
 
     Raises:
-      ConfigError: the vocabulary is too small for what it must hold.
+      ConfigError: the vocabulary is too small for what it must hold, or a mode is unusable.
       DataError: there are no texts.
 
     Example:
@@ -44,37 +26,17 @@ def train_tokenizer(settings: Tokenizer, texts: Iterable[str]) -> "PreTrainedTok
       >>> tokenizer.decode(tokenizer.encode("a film")), len(tokenizer) <= 400
       ('a film', True)
     """
-    from tokenizers import AddedToken
-
-    extra = reserved_tokens(settings)
-    size = settings.vocab_size - len(extra)
-    _check_reserved(settings.modes)
-    if size < 1:
-        raise ConfigError(
-            f"--tokenizer.vocab-size {settings.vocab_size} cannot hold {len(extra)} sentinels and "
-            "modes; raise it, or lower --tokenizer.sentinels"
-        )
-    train = train_bpe if settings.kind == "bpe" else train_unigram
     try:
-        tokenizer = train(texts, size, special_tokens=RESERVED, split_digits=settings.split_digits)
+        return train_reserved(
+            texts,
+            settings.vocab_size,
+            kind="unigram" if settings.kind == "unigram" else "bpe",
+            sentinels=settings.sentinels,
+            modes=settings.modes,
+            split_digits=settings.split_digits,
+        )
     except ConfigError as error:
-        raise ConfigError(
-            f"--tokenizer.vocab-size {settings.vocab_size} leaves {size} tokens beside "
-            f"{len(extra)} sentinels and modes: {error}"
-        ) from error
-    tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in extra])
-    return tokenizer
-
-
-def _check_reserved(modes: Sequence[str]) -> None:
-    """Reject mode tokens that text would contain by chance, or that are reserved already."""
-    for token in modes:
-        usable = len(token) > 1 and token.isascii() and token.isprintable() and " " not in token
-        if not usable or token in RESERVED.values() or token.startswith("<extra_id_"):
-            raise ConfigError(
-                f"--tokenizer.modes {token!r} must be at least two printable ASCII characters "
-                "without a space, and no other reserved token"
-            )
+        raise ConfigError(f"--tokenizer: {error}") from error
 
 
 def check_tokenizer(settings: Tokenizer) -> None:

@@ -74,7 +74,16 @@ def test_a_tokenizer_has_its_reserved_tokens_and_splits_digits(kind):
     settings = Tokenizer(kind=kind, vocab_size=520, sentinels=3, split_digits=True)
     tokenizer = train_tokenizer(settings, texts)
     known = tokenizer.get_vocab()
-    for token in ("<pad>", "<s>", "</s>", "<unk>", "<mask>", "<extra_id_0>", "<extra_id_2>", "[X]"):
+    for token in (
+        "<pad>",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<mask>",
+        "<extra_id_0>",
+        "<extra_id_2>",
+        "[NLG]",
+    ):
         assert tokenizer.convert_tokens_to_ids(token) == known[token]
         assert tokenizer.encode(token, add_special_tokens=False)[-1] == known[token]
     assert (tokenizer.pad_token, tokenizer.mask_token) == ("<pad>", "<mask>")
@@ -82,11 +91,14 @@ def test_a_tokenizer_has_its_reserved_tokens_and_splits_digits(kind):
     (tokens,) = encode_documents(tokenizer, ["in 1994"])
     pieces = tokenizer.convert_ids_to_tokens(tokens)
     assert [piece for piece in pieces if any(map(str.isdigit, piece))] == ["1", "9", "9", "4"]
-    text = "the film <mask> of [X] 1994</s>"
+    text = "the film <mask> of [NLG] 1994</s>"
     (tokens,) = encode_documents(tokenizer, [text])
-    assert not {known["<mask>"], known["[X]"], known["</s>"]} & set(tokens)
+    assert not {known["<mask>"], known["[NLG]"], known["</s>"]} & set(tokens)
     assert tokenizer.decode(tokens) == text
-    with pytest.raises(ConfigError, match="cannot hold 103 sentinels and modes"):
+    with pytest.raises(
+        ConfigError,
+        match="--tokenizer: vocab_size 100 cannot hold 256 bytes and 108 reserved tokens",
+    ):
         train_tokenizer(Tokenizer(vocab_size=100), texts)
 
 
