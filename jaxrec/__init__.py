@@ -22,7 +22,6 @@ _ROOMS = (
     "kernels",
     "decode",
     "train",
-    "align",
     "eval",
     "baselines",
     "runs",

@@ -97,18 +97,6 @@ SHOWN = {
         "generate",
     ),
     "train": ("TrainConfig", "fit"),
-    "align": (
-        "gae",
-        "token_rewards",
-        "whiten",
-        "group_advantages",
-        "ppo_policy_loss",
-        "ppo_value_loss",
-        "grpo_loss",
-        "dpo",
-        "s_dpo",
-        "KlController",
-    ),
     "eval": (
         "evaluate",
         "ranking_metrics",

@@ -15,8 +15,19 @@ from typing import Any
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
-from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints, quoted
+from jaxrec.core import (
+    ResourceError,
+    check_name,
+    check_writable,
+    keep_memory,
+    locked,
+    meet,
+    on_writer,
+    only_writer_prints,
+    quoted,
+)
 from jaxrec.runs import WARNING, Options, can_evaluate, marked, system_of
+from jaxrec.train import memory_explained
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
 
@@ -32,7 +43,10 @@ def run(arguments: list[str]) -> None:
         meet()
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_writer_prints())
-        if not dry:
+        check_name(directory)
+        if dry:
+            on_writer(lambda: check_writable(directory))
+        else:
             stack.enter_context(locked(directory))
         try:
             _run(config, directory, arguments)
@@ -50,7 +64,7 @@ def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
     dry, quick = DRY in flags, QUICK in flags
     if quick:
         print(WARNING)
-    with contextlib.nullcontext() if dry else marked(directory, quick):
+    with memory_explained(config), contextlib.nullcontext() if dry else marked(directory, quick):
         system_of(config).train(config, directory, Options(dry, SHOW in flags, PROFILE in flags))
     if dry:
         # With all settings that were given, because other settings make another run.

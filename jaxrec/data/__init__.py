@@ -19,7 +19,12 @@ if TYPE_CHECKING:
         bucket_lengths as bucket_lengths,
         bucketed_batches as bucketed_batches,
     )
-    from jaxrec.data.checking import Check as Check, check as check, verdict as verdict
+    from jaxrec.data.checking import (
+        Check as Check,
+        accepts as accepts,
+        check as check,
+        verdict as verdict,
+    )
     from jaxrec.data.clicks import (
         ClickWindows as ClickWindows,
         click_windows as click_windows,

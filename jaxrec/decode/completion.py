@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, count_done
 from jaxrec.decode.batching import bucket
 from jaxrec.decode.generation import TextOptions, generate
 from jaxrec.decode.kv_cache import LanguageModel
@@ -108,6 +108,7 @@ def complete(
             text = text_of(tokenizer, ids[:-1] if ids[-1] in options.ends else ids)
             text = text if stop is None else stop.cut(text)
             texts[prompt] = drop_first_space(tokenizer, text) if writes else text
+        count_done(len(chosen))
     return texts
 
 

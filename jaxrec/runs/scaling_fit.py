@@ -12,10 +12,11 @@ Shapes: `S` starts, `P` parameters, `n` points.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 # Maps θ [S, P] to f [S, n] and its derivatives [S, n, P].
 LogModel = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -270,7 +271,7 @@ def resample(
     return descend(model, target, starts, steps, weights=weights.astype(float), delta=delta)[0]
 
 
-def grid(*axes: Sequence[float]) -> np.ndarray:
+def grid(*axes: npt.ArrayLike) -> np.ndarray:
     """All combinations of values: [S, P], the last one changes fastest.
 
     Example:

@@ -30,6 +30,7 @@ from jaxrec.runs.protocol import comparable, protocol_of
 from jaxrec.runs.quick import marked
 from jaxrec.runs.system import Options, system_of
 from jaxrec.runs.table import MODEL
+from jaxrec.train import memory_explained
 
 # What `jaxrec eval` measures, and the same without baselines.
 WITH_BASELINES, MODEL_ONLY = "eval.json", "model.json"
@@ -126,7 +127,8 @@ def _evaluated(config: Any, directory: Path, *, baselines: bool) -> Mapping[str,
         if report.get("baselines", names) == names:
             return report
     else:
-        system_of(config).train(config, directory, Options())
+        with memory_explained(config):
+            system_of(config).train(config, directory, Options())
     write_text(path, to_json(evaluate_run(config, directory, names)))
     return read_json(path)
 

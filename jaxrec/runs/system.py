@@ -200,7 +200,7 @@ def config_class(name: str) -> type:
     except (ModuleNotFoundError, AttributeError):
         pass
     near = nearest(name, system_names()) if isinstance(name, str) else ""
-    raise ConfigError(f"this version has no system {name!r}{near}")
+    raise ConfigError(f"this version has no system {name!r:.60}{near}")
 
 
 def short_name(config: Any) -> str:
