@@ -8,8 +8,8 @@ each decays to zero at its last step, because a size whose decay is cut short lo
 is. N counts parameters without embeddings; `jaxrec scaling fit` also fits all parameters.
 
 The goal: the logarithms of loss and N are on a line with an R² of .98 or more, and the loss of the
-largest model is within 3 % of what the other four predict. Not measured yet. Cost: about 30
-minutes on 2 CPU cores.
+largest model is within 3 % of what the other four predict. Not measured yet. Estimated
+cost: 30 minutes on 2 CPU cores.
 """
 
 import dataclasses
