@@ -68,6 +68,16 @@ if TYPE_CHECKING:
         read_movielens_100k as read_movielens_100k,
         read_movielens_csv as read_movielens_csv,
     )
+    from jaxrec.data.marked import (
+        MarkedText as MarkedText,
+        TokenTexts as TokenTexts,
+        encode_marked as encode_marked,
+    )
+    from jaxrec.data.mixing import (
+        Mix as Mix,
+        mixed_batches as mixed_batches,
+        mixing_rates as mixing_rates,
+    )
     from jaxrec.data.packing import (
         Packing as Packing,
         pack as pack,

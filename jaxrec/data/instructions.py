@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
+from jaxrec.data.marked import MarkedText, encode_marked
 
 if TYPE_CHECKING:
     import grain
@@ -58,6 +59,12 @@ class Instruction:
         """The framed text up to where the answer begins."""
         frame = WITH_INPUT if self.input else WITHOUT_INPUT
         return frame.format(instruction=self.instruction, input=self.input)
+
+    @property
+    def marked(self) -> MarkedText:
+        """The framed text with its answer, which is what a model learns to write."""
+        text = self.prompt + self.output
+        return MarkedText(text, ((len(self.prompt), len(text)),))
 
 
 def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
@@ -169,43 +176,27 @@ def encode_instructions(
       >>> tokenizer.decode(rows.tokens[0][rows.weights[0] > 0])
       'Hi.</s>'
     """
-    if not examples:
-        raise DataError("no instructions to encode")
-    end = tokenizer.eos_token_id
-    if end is None or not tokenizer.is_fast:
+    encoded = encode_marked(tokenizer, [example.marked for example in examples], max_length)
+    if encoded.rejected:
+        kept = set(encoded.source.tolist())
+        lost = next(example for n, example in enumerate(examples) if n not in kept)
         raise ConfigError(
-            "instructions need a fast tokenizer with an end-of-text token, and this one is "
-            f"{'fast' if tokenizer.is_fast else 'slow'} with the token {tokenizer.eos_token!r}"
+            f"the answer {lost.output[:40]!r} and one token before it do not fit, and max_length is "
+            f"{max_length}; raise it"
         )
-    texts = [example.prompt + example.output for example in examples]
-    found = tokenizer(texts, return_offsets_mapping=True)
-    rows, starts = [], []
-    for example, tokens, spans in zip(
-        examples, found["input_ids"], found["offset_mapping"], strict=True
-    ):
-        begin = len(example.prompt)
-        # A token that crosses the boundary holds part of the answer.
-        start = next((i for i, (_, stop) in enumerate(spans) if stop > begin), len(tokens))
-        tokens = tokens if tokens and tokens[-1] == end else [*tokens, end]
-        surplus = max(len(tokens) - max_length, 0)
-        # Models are trained with this token in front, and many give worse answers without it.
-        first = int(tokenizer.bos_token_id is not None and tokens[0] == tokenizer.bos_token_id)
-        if surplus >= start - (first if surplus else 0):
-            raise ConfigError(
-                f"the answer {example.output[:40]!r} and one token before it need "
-                f"{len(tokens) - start + 1} tokens, and max_length is {max_length}; raise it"
-            )
-        rows.append(tokens[:first] + tokens[first + surplus :])
-        starts.append(start - surplus)
-    length = -(-max(map(len, rows)) // multiple) * multiple
-    column = np.arange(length)[None]
-    lengths = np.array([len(row) for row in rows])[:, None]
-    answer = np.array(starts, np.int32)
-    valid = column < lengths
-    tokens = np.full(valid.shape, end, np.int32)
-    tokens[valid] = np.concatenate(rows)
-    weights = valid if on_prompt else valid & (column >= answer[:, None])
-    return TokenRows(tokens=tokens, valid=valid, weights=weights.astype(np.float32), answer=answer)
+    lengths = encoded.lengths[:, None]
+    length = -(-int(lengths.max()) // multiple) * multiple
+    valid = np.arange(length)[None] < lengths
+    tokens = np.full(valid.shape, tokenizer.eos_token_id, np.int32)
+    tokens[valid] = encoded.tokens
+    learned = np.zeros(valid.shape, bool)
+    learned[valid] = encoded.learned
+    return TokenRows(
+        tokens=tokens,
+        valid=valid,
+        weights=(valid if on_prompt else learned).astype(np.float32),
+        answer=learned.argmax(axis=1).astype(np.int32),
+    )
 
 
 def instruction_batches(
