@@ -6,7 +6,6 @@ would move the boundary between them.
 """
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
+from jaxrec.data.json_rows import read_json_rows
 from jaxrec.data.marked import MarkedText, encode_marked
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class Instruction:
 def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
     """Read records from a JSON list or from JSON lines, gzipped if the name ends in `.gz`.
 
+    A record has "instruction", "output" and perhaps "input". Instead of the last two it may have
+    "instances", a list of records with "input" and "output", as the published seed tasks do.
+
     Raises:
       DataError: the file is missing or not JSON, or a field of a record is missing or not a text;
         the message names the record.
@@ -84,28 +87,21 @@ def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
       [Instruction(instruction='Say hi.', input='', output='Hi.')]
     """
     path = Path(path)
-    text = files.decode(files.read_bytes(path), path)
-    # Not `splitlines`: JSON may have a line separator of Unicode inside a text.
-    lines = [line for line in text.split("\n") if line.strip()]
-    try:
-        whole = text.lstrip().startswith("[")
-        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
-    except (ValueError, RecursionError) as error:  # also numbers of too many digits
-        raise DataError(
-            f"{path} cannot be read as instructions ({error}); give a JSON list, or JSON lines, of "
-            f"records with {', '.join(_FIELDS)}"
-        ) from error
-    if not rows:
-        raise DataError(f"{path} holds no instructions")
-    return [_record(path, number, row) for number, row in enumerate(rows)]
+    rows = read_json_rows(path, "instructions", _FIELDS)
+    return [record for number, row in enumerate(rows) for record in _records(path, number, row)]
 
 
-def _record(path: Path, number: int, row: Any) -> Instruction:
-    if not isinstance(row, dict):
-        raise DataError(
-            f"{path}: record {number} is {type(row).__name__}, not an object with the fields "
-            f"{', '.join(_FIELDS)}"
-        )
+def _records(path: Path, number: int, row: Mapping[str, Any]) -> list[Instruction]:
+    if isinstance(row.get("instances"), list):
+        parts = [
+            {"instruction": row.get("instruction")} | (part if isinstance(part, dict) else {})
+            for part in row["instances"]
+        ]
+        return [_record(path, number, part) for part in parts]
+    return [_record(path, number, row)]
+
+
+def _record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
     row = {"input": "", **row}
     for name in _FIELDS:
         if not isinstance(row.get(name), str):
@@ -181,8 +177,8 @@ def encode_instructions(
         kept = set(encoded.source.tolist())
         lost = next(example for n, example in enumerate(examples) if n not in kept)
         raise ConfigError(
-            f"the answer {lost.output[:40]!r} and one token before it do not fit, and max_length is "
-            f"{max_length}; raise it"
+            f"the answer {lost.output[:40]!r} and one token before it do not fit, and max_length "
+            f"is {max_length}; raise it"
         )
     lengths = encoded.lengths[:, None]
     length = -(-int(lengths.max()) // multiple) * multiple

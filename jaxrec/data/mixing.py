@@ -127,8 +127,8 @@ def mixed_batches(
 
     Example:
       >>> from jaxrec.data import MarkedText, Mix, encode_marked, mixed_batches, train_bpe
-      >>> tokenizer = train_bpe(["one two"], 270)
-      >>> said = [MarkedText(text, ((0, 3),)) for text in ("one", "two")]
+      >>> tokenizer = train_bpe(["say a"], 270)
+      >>> said = [MarkedText(text, ((4, 5),)) for text in ("say a", "say b")]
       >>> texts = encode_marked(tokenizer, said, 8)
       >>> batches = mixed_batches(texts, Mix(sizes=(2,)), length=16, batch_size=1)
       >>> next(iter(batches))["segments"].max()

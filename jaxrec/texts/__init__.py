@@ -14,6 +14,20 @@ if TYPE_CHECKING:
         OneOfCandidates as OneOfCandidates,
         Rating as Rating,
     )
+    from jaxrec.texts.chats import (
+        CHAT_TEMPLATE as CHAT_TEMPLATE,
+        ROLES as ROLES,
+        Chat as Chat,
+        Message as Message,
+        chat_end as chat_end,
+        chat_prompt as chat_prompt,
+        chat_template as chat_template,
+        filter_chats as filter_chats,
+        mark_chat as mark_chat,
+        read_chats as read_chats,
+        split_chats as split_chats,
+        strip_contacts as strip_contacts,
+    )
     from jaxrec.texts.datum import Datum as Datum
     from jaxrec.texts.metrics import (
         ChoiceMetrics as ChoiceMetrics,
@@ -58,6 +72,19 @@ if TYPE_CHECKING:
         Source as Source,
         Stream as Stream,
         Unit as Unit,
+    )
+    from jaxrec.texts.task_sets import (
+        MOST_EXAMPLES as MOST_EXAMPLES,
+        STYLES as STYLES,
+        Instance as Instance,
+        Style as Style,
+        TaskSet as TaskSet,
+        check_styles as check_styles,
+        held_out_instances as held_out_instances,
+        read_task_set as read_task_set,
+        reverse as reverse,
+        split_rows as split_rows,
+        training_instances as training_instances,
     )
     from jaxrec.texts.tasks import (
         TextTask as TextTask,
