@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         MarkedText as MarkedText,
         TokenTexts as TokenTexts,
         encode_marked as encode_marked,
+        encode_plain as encode_plain,
     )
     from jaxrec.data.mixing import (
         Mix as Mix,

@@ -151,6 +151,44 @@ def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) 
     )
 
 
+def encode_plain(tokenizer: Any, texts: Sequence[str], length: int) -> TokenTexts:
+    """Join texts by the end-of-text token and cut them into equal rows, all of which is learned.
+
+    Args:
+      tokenizer: of transformers, with an end-of-text token.
+      texts: N texts, in the order in which they are joined.
+      length: tokens of a row; the last row may be shorter, and has at least 2.
+
+    Raises:
+      ConfigError: the tokenizer has no end-of-text token.
+      DataError: no texts.
+
+    Example:
+      >>> from jaxrec.data import encode_plain, train_bpe
+      >>> tokenizer = train_bpe(["abc"], 260)
+      >>> encode_plain(tokenizer, ["abc", "ab"], 4).lengths.tolist()
+      [4, 3]
+    """
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ConfigError("plain texts need a tokenizer with an end-of-text token")
+    if not texts:
+        raise DataError("no texts to encode")
+    rows: list[int] = []
+    for first in range(0, len(texts), _CHUNK):
+        for tokens in tokenizer(list(texts[first : first + _CHUNK]))["input_ids"]:
+            rows += tokens if tokens and tokens[-1] == end else [*tokens, end]
+    starts = np.arange(0, len(rows), length)
+    starts = np.append(starts[len(rows) - starts > 1], len(rows))
+    whole = np.array(rows, np.int32)[: starts[-1]]
+    return TokenTexts(
+        tokens=whole,
+        learned=np.ones(len(whole), bool),
+        starts=starts.astype(np.int64),
+        source=np.arange(len(starts) - 1),
+    )
+
+
 def _tokenize(tokenizer: Any, texts: Sequence[MarkedText]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return tokens `[T]` and their character offsets `[T, 2]` of each text."""
     found: list[Any] = [None] * len(texts)

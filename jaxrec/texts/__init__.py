@@ -14,6 +14,11 @@ if TYPE_CHECKING:
         OneOfCandidates as OneOfCandidates,
         Rating as Rating,
     )
+    from jaxrec.texts.bootstrapping import (
+        alpaca_instruct as alpaca_instruct,
+        rejections as rejections,
+        self_instruct as self_instruct,
+    )
     from jaxrec.texts.chats import (
         CHAT_TEMPLATE as CHAT_TEMPLATE,
         ROLES as ROLES,
@@ -29,6 +34,43 @@ if TYPE_CHECKING:
         strip_contacts as strip_contacts,
     )
     from jaxrec.texts.datum import Datum as Datum
+    from jaxrec.texts.exported import (
+        open_tuned as open_tuned,
+        open_tuned_adapter as open_tuned_adapter,
+    )
+    from jaxrec.texts.frames import (
+        FRAMES as FRAMES,
+        Frame as Frame,
+        Record as Record,
+        answer_ends as answer_ends,
+        answer_of as answer_of,
+        as_chat as as_chat,
+        mark as mark,
+        plain_text as plain_text,
+        prompt_of as prompt_of,
+    )
+    from jaxrec.texts.generators import (
+        GenerateSettings as GenerateSettings,
+        Generator as Generator,
+        model_generator as model_generator,
+    )
+    from jaxrec.texts.instruction_prompts import (
+        SeedTask as SeedTask,
+        class_prompt as class_prompt,
+        instance_prompt as instance_prompt,
+        read_seeds as read_seeds,
+        series_prompt as series_prompt,
+        tasks_prompt as tasks_prompt,
+    )
+    from jaxrec.texts.instruction_rules import (
+        Candidate as Candidate,
+        fault as fault,
+        read_class as read_class,
+        read_instances as read_instances,
+        read_series as read_series,
+        read_tasks as read_tasks,
+    )
+    from jaxrec.texts.made_up import toy_tasks as toy_tasks
     from jaxrec.texts.metrics import (
         ChoiceMetrics as ChoiceMetrics,
         GapAuc as GapAuc,
@@ -45,6 +87,7 @@ if TYPE_CHECKING:
         item_numbers as item_numbers,
         make_names as make_names,
     )
+    from jaxrec.texts.novelty import NoveltyPool as NoveltyPool, rouge_words as rouge_words
     from jaxrec.texts.prompt_data import (
         PromptData as PromptData,
         draw_others as draw_others,

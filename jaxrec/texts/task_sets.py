@@ -25,6 +25,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError, nearest, read_json
 from jaxrec.data import Instruction, Template, holes, read_json_rows
+from jaxrec.texts.chats import Chat
 
 # Zero or few shots, with or without answer options (FLAN's names).
 Style = Literal["zsopt", "zsnoopt", "fsopt", "fsnoopt"]
@@ -41,16 +42,16 @@ Row = Mapping[str, str | Sequence[str]]
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """One instruction, and where it comes from.
+    """One instruction or chat, and where it comes from.
 
     Attributes:
-      record: the instruction with its answer.
-      task: name of its task.
-      template: name of its template.
-      datum: number of the datum in its task.
+      record: the instruction with its answer, or the chat.
+      task: name of its task, or path of its file.
+      template: name of its template; "" for none.
+      datum: number of the datum in its task; -1 for none.
     """
 
-    record: Instruction
+    record: Instruction | Chat
     task: str
     template: str = ""
     datum: int = -1
