@@ -1,7 +1,7 @@
 """Instruction tuning on 27 made-up tasks: lists, numbers, words and recommendation.
 
-    jaxrec train instruct/toy
-    jaxrec eval runs/instruct-toy
+jaxrec train instruct/toy
+jaxrec eval runs/instruct-toy
 """
 
 from jaxrec.models import TransformerConfig

@@ -29,10 +29,6 @@ def test_truncated_says_that_no_end_was_reached(text_model):
     assert whole.truncated
     stopped = completions(model, params, tokenizer, ["one"], options, stop=[whole.text[-1:]])[0]
     assert not stopped.truncated and len(stopped.text) < len(whole.text)
-    tokens = np.asarray(generate(model, params, prompts_of(tokenizer), options).tokens)[0].tolist()
-    # The same text is complete if its last token is an end.
-    end = TextOptions(max_tokens=3, eos=(tokens[2],))
-    assert not completions(model, params, tokenizer, ["one"], end)[0].truncated
 
 
 def test_a_large_presence_penalty_repeats_no_token(text_model):
