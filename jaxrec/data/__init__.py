@@ -6,7 +6,13 @@ Functions import pyarrow, TFDS, Grain and transformers themselves, only when the
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.data import added as added, files as files, ratings as ratings
+    from jaxrec.data import (
+        added as added,
+        contents as contents,
+        files as files,
+        parquet as parquet,
+        ratings as ratings,
+    )
     from jaxrec.data.amazon import read_amazon as read_amazon
     from jaxrec.data.buckets import (
         Buckets as Buckets,
@@ -90,6 +96,7 @@ if TYPE_CHECKING:
         Source as Source,
         Windows as Windows,
         endless as endless,
+        host_rows as host_rows,
         pad_left as pad_left,
         padded_batches as padded_batches,
         training_sequences as training_sequences,
@@ -105,6 +112,15 @@ if TYPE_CHECKING:
     from jaxrec.data.ratings import rating_text as rating_text
     from jaxrec.data.recbole import read_recbole as read_recbole
     from jaxrec.data.repeats import drop_repeats as drop_repeats
+    from jaxrec.data.reserved import (
+        MODES as MODES,
+        ReservedTokens as ReservedTokens,
+        add_reserved as add_reserved,
+        encode_plain as encode_plain,
+        sentinel_names as sentinel_names,
+        train_reserved as train_reserved,
+        word_starts as word_starts,
+    )
     from jaxrec.data.reviews import (
         Reviews as Reviews,
         read_reviews as read_reviews,

@@ -7,7 +7,9 @@ to is limited by its own size, and a file that is no regular file is rejected be
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from jaxrec.core import DataError, check_file, show_bytes
 
@@ -36,23 +38,67 @@ def read_bytes(path: Path) -> bytes:
             unpacks to more than `unpack_limit` allows.
     """
     raw = _raw(path)
-    if raw[:2] != _GZIP:
-        return raw
-    limit = unpack_limit(len(raw))
-    parts, total = [], 0
+    return b"".join(_unpacked(io.BytesIO(raw), len(raw), path)) if raw[:2] == _GZIP else raw
+
+
+def open_stream(path: Path) -> io.BufferedReader:
+    r"""Open a file for reading in order, decompressed if it is gzipped, without holding all of it.
+
+    Reading raises DataError where the file is damaged, or unpacks to more than `unpack_limit`.
+
+    Raises:
+        DataError: the file is missing, no regular file or unreadable.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt.gz"
+        >>> _ = path.write_bytes(gzip.compress(b"one\ntwo"))
+        >>> with open_stream(path) as file:
+        ...     list(file)
+        [b'one\n', b'two']
+    """
+    packed = _raw(path, 2) == _GZIP
+    file = path.open("rb")
+    return io.BufferedReader(_Unpacked(file, path), _BLOCK) if packed else file
+
+
+class _Unpacked(io.RawIOBase):
+    """The contents of a gzipped file as a file."""
+
+    def __init__(self, file: io.BufferedReader, path: Path) -> None:
+        self._file, self._rest = file, memoryview(b"")
+        self._blocks = _unpacked(file, path.stat().st_size, path)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(next(self._blocks, b""))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _unpacked(file: BinaryIO, size: int, path: Path) -> Iterator[bytes]:
+    """Yield the blocks of a gzipped file of `size` bytes."""
+    limit, total = unpack_limit(size), 0
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
+        with gzip.GzipFile(fileobj=file) as packed:
             while block := packed.read(_BLOCK):
                 total += len(block)
                 if total > limit:
                     raise DataError(
-                        f"{path}: {show_bytes(len(raw))} of gzip unpack to more than "
+                        f"{path}: {show_bytes(size)} of gzip unpack to more than "
                         f"{show_bytes(limit)}; unpack the file yourself if that is right"
                     )
-                parts.append(block)
+                yield block
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: corrupted gzip file ({error}); download it again") from error
-    return b"".join(parts)
 
 
 def read_head(path: Path, count: int = 1 << 16) -> bytes:

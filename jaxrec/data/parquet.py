@@ -4,7 +4,7 @@ The sizes that a file states are compared with the file before anything is built
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from jaxrec.data.interactions import SEPARATOR
 T = TypeVar("T")
 
 _MOST_ROWS = 1000  # rows for each byte of the file: a column of one value packs very well
+_BATCH = 256  # rows that are read at a time where a file need not be held
 
 
 def column_names(path: Path) -> list[str]:
@@ -45,6 +46,42 @@ def read_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str, np.nd
     result = _guarded(path, lambda: {n: _column(table[n], n, k, bad) for n, k in kinds.items()})
     bad.check()
     return result
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of some columns, name -> value, without holding more than a batch of them.
+
+    Raises:
+        DataError: the file is damaged, or a column is missing.
+    """
+    parquet = _open(path)
+    files.check_names(path, list(parquet.schema_arrow.names), columns)
+    batches = parquet.iter_batches(_BATCH, columns=list(columns), use_threads=False)
+    while (batch := _guarded(path, lambda: _next_batch(batches))) is not None:
+        yield from batch
+
+
+def _next_batch(batches: Iterator[Any]) -> list[dict[str, Any]] | None:
+    batch = next(batches, None)
+    if batch is None:
+        return None
+    batch.validate(full=True)  # offsets and text of a damaged file may point anywhere
+    return batch.to_pylist()
+
+
+def text_columns(path: Path) -> list[str]:
+    """Return the names of the columns that hold text.
+
+    Raises:
+        DataError: the file is missing or no readable Parquet file.
+    """
+    import pyarrow as pa
+
+    def is_text(kind: Any) -> bool:
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+    return [field.name for field in _open(path).schema_arrow if is_text(field.type)]
 
 
 def _open(path: Path) -> Any:

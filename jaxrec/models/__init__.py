@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jaxrec.models.heads import (
         Classifier as Classifier,
         MaskedLM as MaskedLM,
+        MaskedPairLM as MaskedPairLM,
         ScalarHead as ScalarHead,
     )
     from jaxrec.models.opened import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         open_model as open_model,
         tokenizer_beside as tokenizer_beside,
     )
+    from jaxrec.models.scales import fold_scales as fold_scales
     from jaxrec.models.sentences import (
         VARIABLE as VARIABLE,
         SentenceEncoder as SentenceEncoder,

@@ -1,4 +1,7 @@
-"""Heads other than the language model's: a scalar per token, classes of a text, masked tokens."""
+"""Heads other than the language model's: a scalar per token, classes of a text, masked tokens.
+
+The masked-token head comes alone, and with the head of BERT's next-sentence prediction.
+"""
 
 from typing import Any
 
@@ -130,3 +133,47 @@ class MaskedLM(nn.Module):
         """Map `[B, T]` tokens, validity and token types to `[B, T, V]` float32 logits."""
         states = self.backbone(tokens, valid, deterministic, types=types)
         return self.head(states, self.backbone.embedding.table)
+
+
+class MaskedPairLM(nn.Module):
+    """BERT in pre-training: the masked-token head, and a head for whether a part follows another.
+
+    Attributes:
+      config: of the encoder; it must have a pooler, which the second head reads.
+    """
+
+    config: TransformerConfig
+
+    def setup(self) -> None:
+        """Create the submodules."""
+        c = self.config
+        self.backbone = Encoder(c)
+        self.head = MaskedHead(c)
+        init = fan_in_normal(c.width)
+        self.follows = Einsum("bd,dc->bc", (c.width, 2), ("embed", "classes"), 1, init)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        valid: jax.Array,
+        deterministic: bool = True,
+        *,
+        types: jax.Array | None = None,
+        places: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Score the tokens of some places, and whether the second part follows the first.
+
+        Args:
+          tokens: `[B, T]` int32.
+          valid: `[B, T]` bool, False for padding.
+          deterministic: False to apply dropout (needs a "dropout" key).
+          types: `[B, T]` int32, 1 for the second part; None for one part.
+          places: `[B, P]` int32, places of the tokens to predict; None for all.
+
+        Returns:
+          `[B, P, V]` and `[B, 2]` float32 scores; the second of the two is that of following.
+        """
+        states = self.backbone(tokens, valid, deterministic, types=types)
+        chosen = states if places is None else jnp.take_along_axis(states, places[..., None], 1)
+        follows = self.follows(self.backbone.pooled(states)).astype(jnp.float32)
+        return self.head(chosen, self.backbone.embedding.table), follows

@@ -1,15 +1,10 @@
 """A trained P5 run in use: recommendations for one user, and the model as a plain T5."""
 
-import dataclasses
-import math
 from typing import Any
-
-import jax.numpy as jnp
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError
 from jaxrec.items import item_rows
-from jaxrec.models import ModelSpec, Opened, Pretrained
+from jaxrec.models import ModelSpec, Opened, Pretrained, fold_scales
 from jaxrec.runs import Recommendations, RecommendRequest, known_items, listed
 from jaxrec.systems.p5.tested import Tested, recommend_items
 
@@ -74,34 +69,8 @@ def open_model(tested: Tested, codes: Any) -> Opened:
     }
     if not c.read_only:
         del tokens["suppress_tokens"]
-    shape = dataclasses.replace(
-        c,
-        embedding_scale=1.0,
-        query_scale=1.0,
-        logit_scale=1.0,
-        tie_embeddings=False,
-        read_only=0,
-    )
-    model = Pretrained(
-        spec=ModelSpec("encoder_decoder", shape),
-        params={"params": _folded(prompted.params["params"], c, written)},
-        tokens=tokens,
-    )
+    spec, params = fold_scales(ModelSpec("encoder_decoder", c), prompted.params["params"])
+    model = Pretrained(spec=spec, params={"params": params}, tokens=tokens)
     names = tested.data.names.items
     rows = [row | {"id": name} for row, name in zip(item_rows(codes, dataset), names, strict=True)]
     return Opened(model=model, tokenizer=tokenizer, items=rows)
-
-
-def _folded(params: Any, c: Any, written: int) -> Any:
-    """Parameters with the scales of embeddings, queries and logits multiplied in."""
-    leaves = flatten_dict(params, sep="/")
-    query_scale = c.query_scale or 1 / math.sqrt(c.head_width)
-    for path, leaf in leaves.items():
-        if path.endswith("/query/kernel"):
-            leaves[path] = leaf * jnp.asarray(query_scale, leaf.dtype)
-    table = leaves["embedding/table"]
-    head = leaves["head/table"] if not c.tie_embeddings else table
-    can_write = (jnp.arange(len(head)) < written)[:, None].astype(head.dtype)
-    leaves["head/table"] = head * can_write * jnp.asarray(c.logit_scale, head.dtype)
-    leaves["embedding/table"] = table * jnp.asarray(c.embedding_scale, table.dtype)
-    return unflatten_dict(leaves, sep="/")

@@ -1,0 +1,210 @@
+"""Tokens that a vocabulary reserves for pre-training: ends, the mask, sentinels and modes.
+
+T5 marks removed spans by 100 sentinels, of which `<extra_id_0>` has the highest number (Raffel et
+al., arXiv:1910.10683). UL2 begins an input with the mode of its denoiser (Tay et al.,
+arXiv:2205.05131); the released model writes R, S and X as [NLU], [S2S] and [NLG].
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.data.tokenizers import BPE_TOKENS, train_bpe
+
+SENTINELS = 100
+MODES = {"R": "[NLU]", "S": "[S2S]", "X": "[NLG]"}
+MASK = "<mask>"
+# Ends of a text and its halves are one token each, so that BERT's layout needs no further ones.
+_ROLES = BPE_TOKENS | {"mask_token": MASK}
+
+
+def sentinel_names(count: int = SENTINELS) -> list[str]:
+    """Return T5's names of sentinels, in the order in which spans use them.
+
+    Example:
+      >>> sentinel_names(2)
+      ['<extra_id_0>', '<extra_id_1>']
+    """
+    return [f"<extra_id_{number}>" for number in range(count)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ReservedTokens:
+    """Numbers of reserved tokens; -1 for one that the tokenizer does not have.
+
+    Attributes:
+      pad, bos, eos, mask: numbers of single tokens.
+      sentinels: `[K]` int32, in the order in which spans use them.
+      modes: number of each mode, by "R", "S" and "X".
+      ordinary: `[V']` int32, all tokens that stand for text.
+
+    Example:
+      >>> reserved = ReservedTokens.of(train_reserved(["a film"], 400), needs=["sentinels"])
+      >>> len(reserved.sentinels), int(reserved.sentinels[0] - reserved.sentinels[99])
+      (100, 99)
+    """
+
+    pad: int
+    bos: int
+    eos: int
+    mask: int
+    sentinels: np.ndarray
+    modes: dict[str, int]
+    ordinary: np.ndarray
+
+    @classmethod
+    def of(cls, tokenizer: Any, needs: Collection[str] = ()) -> "ReservedTokens":
+        """Read the reserved tokens of a tokenizer.
+
+        Args:
+          tokenizer: of transformers.
+          needs: what it must have: some of bos, eos, pad, mask, sentinels and modes.
+
+        Raises:
+          ConfigError: it lacks one of these. The message names the tokens and how to add them.
+        """
+        vocabulary = tokenizer.get_vocab()
+        sentinels = [vocabulary[n] for n in sentinel_names() if n in vocabulary]
+        modes = {mode: vocabulary.get(name, -1) for mode, name in MODES.items()}
+
+        def single(*roles: str) -> int:
+            numbers = [getattr(tokenizer, f"{role}_token_id", None) for role in roles]
+            return next((int(number) for number in numbers if number is not None), -1)
+
+        # BERT's tokenizers call the ends of a text otherwise.
+        found = {
+            "pad": single("pad"),
+            "bos": single("bos", "cls"),
+            "eos": single("eos", "sep"),
+            "mask": single("mask"),
+        }
+        lacking = [role for role, number in found.items() if role in needs and number < 0]
+        if "sentinels" in needs and not sentinels:
+            lacking.append("sentinels (<extra_id_0> to <extra_id_99>)")
+        if "modes" in needs and min(modes.values()) < 0:
+            lacking.append(f"modes ({', '.join(MODES.values())})")
+        if lacking:
+            raise ConfigError(
+                f"the tokenizer has no {', no '.join(lacking)}; add what it lacks by "
+                "jaxrec.data.add_reserved(tokenizer), or train one that has them by "
+                "jaxrec.data.train_reserved"
+            )
+        special = {*found.values(), *sentinels, *modes.values(), *tokenizer.all_special_ids}
+        special.discard(-1)
+        ordinary = sorted(set(vocabulary.values()) - special)
+        return cls(
+            **found,
+            sentinels=np.array(sentinels, np.int32),
+            modes=modes,
+            ordinary=np.array(ordinary, np.int32),
+        )
+
+
+def add_reserved(tokenizer: Any) -> int:
+    """Add the reserved tokens that a tokenizer lacks, in place, after all of its tokens.
+
+    Args:
+      tokenizer: of transformers.
+
+    Returns:
+      The number of new tokens; a model needs as many new rows (`models.extend_vocabulary`).
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> tokenizer = train_bpe(["a film"], 300)
+      >>> add_reserved(tokenizer), add_reserved(tokenizer)
+      (104, 0)
+    """
+    before = len(tokenizer)
+    roles = {
+        role: token for role, token in _ROLES.items() if getattr(tokenizer, role, None) is None
+    }
+    tokenizer.add_special_tokens(roles)
+    known = tokenizer.get_vocab()
+    # The first sentinel gets the highest number, as in T5.
+    more = [*MODES.values(), *reversed(sentinel_names())]
+    tokenizer.add_tokens([name for name in more if name not in known], special_tokens=True)
+    return len(tokenizer) - before
+
+
+def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
+    """Train a byte-level BPE tokenizer that has all reserved tokens.
+
+    Args:
+      texts: the corpus.
+      vocab_size: number of all tokens, reserved ones included.
+
+    Raises:
+      ConfigError: `vocab_size` cannot hold the bytes and the reserved tokens.
+      DataError: the corpus is empty.
+
+    Example:
+      >>> tokenizer = train_reserved(["low lower lowest"], 370)
+      >>> tokenizer.mask_token, tokenizer.decode(encode_plain(tokenizer, ["</s> low"])[0])
+      ('<mask>', '</s> low')
+    """
+    later = len(MODES) + SENTINELS
+    least = 256 + len(_ROLES) + later
+    if vocab_size < least:
+        raise ConfigError(
+            f"vocab_size {vocab_size} cannot hold 256 bytes and {len(_ROLES) + later} reserved "
+            f"tokens; give at least {least}"
+        )
+    tokenizer = train_bpe(texts, vocab_size - later, special_tokens=_ROLES)
+    add_reserved(tokenizer)
+    return tokenizer
+
+
+def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
+    """Encode texts so that no part of a text becomes a reserved token, and none is added.
+
+    A text that spells "<extra_id_0>" would otherwise hold a sentinel.
+
+    Args:
+      tokenizer: of transformers, with a fast backend.
+      texts: N strings.
+
+    Returns:
+      N arrays of int32 tokens.
+
+    Raises:
+      ConfigError: the tokenizer has no fast backend.
+    """
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            "pre-training needs a fast tokenizer (a tokenizer.json), and this one is slow; convert "
+            "it by transformers' AutoTokenizer"
+        )
+    backend = tokenizer.backend_tokenizer
+    before = backend.encode_special_tokens
+    backend.encode_special_tokens = True
+    try:
+        rows = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+    finally:
+        backend.encode_special_tokens = before
+    return [np.array(row.ids, np.int32) for row in rows]
+
+
+def word_starts(tokenizer: Any) -> np.ndarray:
+    """Return which tokens begin a word, `[V]` bool, for masking whole words.
+
+    A token begins a word unless it goes on with letters or digits: in byte-level BPE and in
+    Unigram a word begins with a space, and in WordPiece all other pieces begin with ##.
+
+    Args:
+      tokenizer: of transformers.
+    """
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    wordpiece = any(name and name.startswith("##") for name in names)
+    starts = np.ones(len(names), bool)
+    for number, name in enumerate(names):
+        if not name:
+            continue
+        if wordpiece:
+            starts[number] = not name.startswith("##")
+        else:
+            starts[number] = name[0] in "Ġ▁Ċ" or not name[0].isalnum()
+    return starts

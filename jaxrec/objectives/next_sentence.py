@@ -1,0 +1,194 @@
+"""BERT's pre-training batches: masked tokens, and whether one part of a text follows the other.
+
+    begin a a a a end b b b end . .        tokens
+    0     0 0 0 0 0   1 1 1 1   0 0        types
+
+In half of the pairs b goes on where a ends; in the other half it comes from another document.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxrec.core import ConfigError, DataError
+from jaxrec.data import ReservedTokens, Windows, endless, host_rows
+from jaxrec.objectives.masked_language import mask_for_prediction
+from jaxrec.objectives.token_noise import noise_count
+
+if TYPE_CHECKING:
+    import grain
+
+# Three tokens of a pair are ends. The shortest pair has two tokens on each side of its cut.
+_ENDS, _SHORTEST = 3, 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PairMasking:
+    """How documents become examples of masked language modeling and next-sentence prediction.
+
+    Attributes:
+      length: T, tokens of a pair with its three ends.
+      reserved: of the tokenizer.
+      rate: share of tokens to predict.
+      starts: `[V]` bool from `word_starts`, to predict whole words; None for single tokens.
+
+    Raises:
+      ConfigError: a pair does not fit.
+    """
+
+    length: int
+    reserved: ReservedTokens
+    rate: float = 0.15
+    starts: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Reject a length without room for a pair."""
+        if self.length < _ENDS + _SHORTEST:
+            raise ConfigError(
+                f"a length of {self.length} tokens cannot hold two parts and their {_ENDS} ends; "
+                f"give at least {_ENDS + _SHORTEST}"
+            )
+
+    @property
+    def predictions(self) -> int:
+        """P, the largest number of tokens to predict in a pair."""
+        return noise_count(self.length - _ENDS, self.rate)
+
+    def example(
+        self, first: np.ndarray, second: np.ndarray, follows: bool, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Mask a pair and lay it out.
+
+        Args:
+          first: int32 tokens of the first part.
+          second: int32 tokens of the second part; both fit into the length.
+          follows: whether the second part goes on where the first one ends.
+          rng: random generator.
+
+        Returns:
+          "tokens" `[T]` int32, "valid" `[T]` bool, "types" `[T]` int32; "places" and "labels" `[P]`
+          int32, "weights" `[P]` float32; "follows" int32.
+        """
+        begin, end = np.int32([self.reserved.bos]), np.int32([self.reserved.eos])
+        text = np.concatenate([begin, first, end, second, end]).astype(np.int32)
+        candidates = np.ones(len(text), bool)
+        candidates[[0, 1 + len(first), -1]] = False
+        masked = mask_for_prediction(
+            text,
+            candidates,
+            self.reserved.mask,
+            self.reserved.ordinary,
+            rng,
+            self.rate,
+            None if self.starts is None else self.starts[text],
+        )
+        tokens = np.full(self.length, max(self.reserved.pad, 0), np.int32)
+        tokens[: len(text)] = masked.tokens
+        column = np.arange(self.length)
+        count = len(masked.places)
+        row = {
+            "tokens": tokens,
+            "valid": column < len(text),
+            "types": ((column >= 2 + len(first)) & (column < len(text))).astype(np.int32),
+            "places": np.zeros(self.predictions, np.int32),
+            "labels": np.zeros(self.predictions, np.int32),
+            "weights": (np.arange(self.predictions) < count).astype(np.float32),
+            "follows": np.int32(follows),
+        }
+        row["places"][:count], row["labels"][:count] = masked.places, masked.labels
+        return row
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """The endless stream of pairs of a corpus, indexed by position.
+
+    Attributes:
+      masking: how a pair is masked.
+      documents: tokens of each document, int32.
+      seed: seed of windows, pairs and masks.
+
+    Raises:
+      DataError: fewer than two documents have enough tokens for a pair.
+
+    Example:
+      >>> from jaxrec.data import train_reserved
+      >>> reserved = ReservedTokens.of(train_reserved(["a film"], 370))
+      >>> masking = PairMasking(length=16, reserved=reserved)
+      >>> pairs = Pairs(masking, [np.arange(200, 240), np.arange(240, 280)], seed=0)
+      >>> int(pairs.draw(range(1))[0]["tokens"][0]) == reserved.bos
+      True
+    """
+
+    masking: PairMasking
+    documents: Sequence[np.ndarray]
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Leave out documents that are too short, and cut the others into windows."""
+        kept = [np.asarray(d, np.int32) for d in self.documents if len(d) >= _SHORTEST]
+        if len(kept) < 2:
+            raise DataError(
+                f"next-sentence prediction needs 2 documents of at least {_SHORTEST} tokens, "
+                f"because half of its pairs join different ones, and {len(kept)} of "
+                f"{len(self.documents)} are so long; separate the documents of the text, or choose "
+                "another objective"
+            )
+        windows = Windows.of(kept, length=self.masking.length - _ENDS, seed=self.seed, users=True)
+        object.__setattr__(self, "documents", kept)
+        object.__setattr__(self, "windows", windows)
+
+    @property
+    def per_epoch(self) -> int:
+        """Number of pairs in an epoch."""
+        windows: Windows = self.windows  # type: ignore[attr-defined]
+        return windows.per_epoch
+
+    def draw(self, places: range) -> list[dict[str, np.ndarray]]:
+        """Return the examples at some positions of the stream."""
+        windows: Windows = self.windows  # type: ignore[attr-defined]
+        return [self._pair(int(row[0]), row[1:], rng) for row, rng in windows.draw(places)]
+
+    def _pair(
+        self, document: int, tokens: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        # Each part has at least a quarter of the window: a token or two tell nothing.
+        low = max(1, len(tokens) // 4)
+        cut = int(rng.integers(low, len(tokens) - low + 1))
+        first, second = tokens[:cut], tokens[cut:]
+        follows = bool(rng.random() < 0.5)
+        if not follows:
+            other = int(rng.integers(len(self.documents) - 1))
+            text = self.documents[other + (other >= document)]
+            begin = int(rng.integers(max(len(text) - len(second), 0) + 1))
+            second = text[begin : begin + len(second)]
+        return self.masking.example(first, second, follows, rng)
+
+
+def pair_batches(
+    pairs: Pairs, *, batch_size: int, shard: tuple[int, int] = (0, 1)
+) -> "grain.IterDataset[Mapping[str, np.ndarray]]":
+    """Return an endless, seeded, resumable Grain dataset of batches of `masked_loss`.
+
+    Args:
+      pairs: the stream of pairs.
+      batch_size: pairs in a batch, over all hosts.
+      shard: (this host, number of hosts); each host gets its part of every batch.
+
+    Raises:
+      ConfigError: the hosts cannot share a batch evenly.
+    """
+    rows = host_rows(batch_size, shard)
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        first = step * batch_size
+        return stack_rows(pairs.draw(range(first + rows.start, first + rows.stop)))
+
+    return endless(batch, batch_size, 0)
+
+
+def stack_rows(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Stack examples of one shape: name -> `[len(rows), ...]`."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

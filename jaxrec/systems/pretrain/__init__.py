@@ -1,0 +1,16 @@
+"""Pre-training: a language model of any backbone and objective, from the text of documents."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.systems.pretrain.config import (
+        CorpusConfig as CorpusConfig,
+        ObjectiveConfig as ObjectiveConfig,
+        PretrainConfig as PretrainConfig,
+        PretrainEvalConfig as PretrainEvalConfig,
+        flavour as flavour,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)
