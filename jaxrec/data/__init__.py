@@ -73,8 +73,8 @@ if TYPE_CHECKING:
     from jaxrec.data.marked import (
         MarkedText as MarkedText,
         TokenTexts as TokenTexts,
+        encode_joined as encode_joined,
         encode_marked as encode_marked,
-        encode_plain as encode_plain,
     )
     from jaxrec.data.mixing import (
         Mix as Mix,

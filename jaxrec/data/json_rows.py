@@ -1,4 +1,7 @@
-"""Records in a file: a JSON list or JSON lines of objects, plain or gzipped."""
+"""Records in a file: a JSON list or JSON lines of objects, plain or gzipped.
+
+An indented object with a list "examples" is read as that list, which is BIG-bench's form.
+"""
 
 import json
 import os
@@ -8,6 +11,8 @@ from typing import Any
 
 from jaxrec.core import DataError
 from jaxrec.data import files
+
+_EXAMPLES = "examples"
 
 
 def read_json_rows(
@@ -37,8 +42,10 @@ def read_json_rows(
     # Not `splitlines`: JSON may have a line separator of Unicode inside a text.
     lines = [line for line in text.split("\n") if line.strip()]
     try:
-        whole = text.lstrip().startswith("[")
+        whole = (len(lines) > 1 and lines[0].strip() == "{") or text.lstrip().startswith("[")
         rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+        if isinstance(rows, dict):
+            rows = rows.get(_EXAMPLES) if isinstance(rows.get(_EXAMPLES), list) else [rows]
     except (ValueError, RecursionError) as error:  # also numbers of too many digits
         raise DataError(
             f"{path} cannot be read as {what} ({error}); give a JSON list, or JSON lines, of "

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data.reserved import encode_plain
 
 _CHUNK = 4096  # texts that are tokenized at once
 
@@ -151,7 +152,7 @@ def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) 
     )
 
 
-def encode_plain(tokenizer: Any, texts: Sequence[str], length: int) -> TokenTexts:
+def encode_joined(tokenizer: Any, texts: Sequence[str], length: int) -> TokenTexts:
     """Join texts by the end-of-text token and cut them into equal rows, all of which is learned.
 
     Args:
@@ -164,9 +165,9 @@ def encode_plain(tokenizer: Any, texts: Sequence[str], length: int) -> TokenText
       DataError: no texts.
 
     Example:
-      >>> from jaxrec.data import encode_plain, train_bpe
+      >>> from jaxrec.data import encode_joined, train_bpe
       >>> tokenizer = train_bpe(["abc"], 260)
-      >>> encode_plain(tokenizer, ["abc", "ab"], 4).lengths.tolist()
+      >>> encode_joined(tokenizer, ["abc", "ab"], 4).lengths.tolist()
       [4, 3]
     """
     end = tokenizer.eos_token_id
@@ -176,8 +177,8 @@ def encode_plain(tokenizer: Any, texts: Sequence[str], length: int) -> TokenText
         raise DataError("no texts to encode")
     rows: list[int] = []
     for first in range(0, len(texts), _CHUNK):
-        for tokens in tokenizer(list(texts[first : first + _CHUNK]))["input_ids"]:
-            rows += tokens if tokens and tokens[-1] == end else [*tokens, end]
+        for tokens in encode_plain(tokenizer, texts[first : first + _CHUNK]):
+            rows += [*tokens.tolist(), end]
     starts = np.arange(0, len(rows), length)
     starts = np.append(starts[len(rows) - starts > 1], len(rows))
     whole = np.array(rows, np.int32)[: starts[-1]]

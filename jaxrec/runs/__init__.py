@@ -76,6 +76,11 @@ if TYPE_CHECKING:
         some_users as some_users,
         whole_history as whole_history,
     )
+    from jaxrec.runs.stages import (
+        check_stages as check_stages,
+        placed as placed,
+        train_stages as train_stages,
+    )
     from jaxrec.runs.sweep import (
         Sweep as Sweep,
         check_alike as check_alike,

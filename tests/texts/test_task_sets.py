@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import Template
+from jaxrec.data import Template, read_instructions
 from jaxrec.texts import (
     STYLES,
     TaskSet,
     held_out_instances,
+    occupation_tasks,
     read_task_set,
     reverse,
     split_rows,
@@ -204,3 +205,51 @@ def test_a_description_is_read_and_its_faults_are_named(tmp_path):
             read(templates=templates)
     with pytest.raises(DataError, match=r"other.jsonl: no such file"):
         read(rows="other.jsonl")
+
+
+def test_an_indented_file_of_examples_is_read(tmp_path):
+    found = {"name": "big", "examples": rows(3)}
+    (tmp_path / "big.json").write_text(json.dumps(found, indent=2))
+    task = {"name": "t", "rows": "big.json"}
+    task["templates"] = [{"source": NLI.source, "target": "{answer}"}]
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    assert [row["premise"] for row in read_task_set(tmp_path / "task.json").rows] == [
+        "P0",
+        "P1",
+        "P2",
+    ]
+
+
+def test_occupations_are_asked_by_title_and_by_description(tmp_path):
+    path = tmp_path / "data.txt"
+    path.write_text('Code\tTitle\tDescription\n1\tBakers\t"Mix, and bake."\n')
+    titles, descriptions = occupation_tasks(path)
+    record = titles.write(titles.templates[0], 0, options=False)
+    assert record.instruction.endswith("\nMix, and bake.") and record.output == "Bakers"
+    record = descriptions.write(descriptions.templates[0], 0, options=False)
+    assert (record.instruction, record.output) == (
+        "Describe the occupation Bakers.",
+        "Mix, and bake.",
+    )
+    path.write_text("Code\tTitle\n1\tBakers\n")
+    with pytest.raises(DataError, match="line 2 has no Title or no Description"):
+        occupation_tasks(path)
+
+
+@pytest.mark.slow
+def test_real_task_sets_are_read(real_data, tmp_path):
+    sets = {
+        "gsm8k": (real_data("gsm8k") / "train.jsonl.gz", "{question}", "{answer}", 7473),
+        "letters": (real_data("last-letters") / "last_letters.json", "{question}", "{answer}", 500),
+    }
+    for name, (path, source, target, count) in sets.items():
+        task = {"name": name, "rows": str(path)}
+        task["templates"] = [{"source": source, "target": target}]
+        (tmp_path / "task.json").write_text(json.dumps(task))
+        found = read_task_set(tmp_path / "task.json")
+        assert len(found.rows) == count
+        assert training_instances(found, range(3), STYLES)[0].record.output
+    assert len(read_instructions(real_data("tallrec-movie") / "train.json.gz")) == 8000
+    assert len(read_instructions(real_data("alpaca-seed") / "seed_tasks.jsonl")) == 175
+    titles, _ = occupation_tasks(real_data("onet-occupations") / "Occupation Data.txt")
+    assert len(titles.rows) > 1000

@@ -9,8 +9,8 @@ from jaxrec.peft import TuneConfig
 from jaxrec.texts import FRAMES, Frame, Style, check_styles
 from jaxrec.train import TrainConfig
 
-# The name of the tasks that are made up, among paths of tasks.
-TOY = "toy"
+# Names of known tasks, among paths of descriptions: those that are made up, and O*NET's.
+TOY, OCCUPATIONS = "toy", "occupations"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class InstructDataConfig:
 
     Attributes:
       name: what the data are called.
-      tasks: "toy" for the tasks of `toy_tasks`, and paths of task descriptions.
+      tasks: "toy" for the tasks of `toy_tasks`, "occupations" for those of `occupation_tasks`, and
+        paths of task descriptions.
       records: paths of files of instructions, see `data.read_instructions`.
       chats: paths of files of chats, see `texts.read_chats`.
       held_out_tasks: names of tasks, or of clusters of tasks, that are measured and not trained.

@@ -15,13 +15,14 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data import read_instructions
-from jaxrec.systems.instruct.config import TOY, InstructConfig, InstructDataConfig
+from jaxrec.systems.instruct.config import OCCUPATIONS, TOY, InstructConfig, InstructDataConfig
 from jaxrec.texts import (
     Instance,
     TaskSet,
     answer_of,
     filter_chats,
     held_out_instances,
+    occupation_tasks,
     plain_text,
     read_chats,
     read_task_set,
@@ -151,7 +152,12 @@ def _tasks(data: InstructDataConfig) -> list[TaskSet]:
     """The task data sets, and a check of the names of those that are held out."""
     tasks: list[TaskSet] = []
     for name in data.tasks:
-        tasks += toy_tasks(data.toy_rows, data.seed) if name == TOY else [read_task_set(name)]
+        if name == TOY:
+            tasks += toy_tasks(data.toy_rows, data.seed)
+        elif name == OCCUPATIONS:
+            tasks += occupation_tasks()
+        else:
+            tasks.append(read_task_set(name))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import DataError, batch_shard, batch_sharding
-from jaxrec.data import Instruction, Mix, TokenTexts, encode_marked, encode_plain, mixed_batches
+from jaxrec.data import Instruction, Mix, TokenTexts, encode_joined, encode_marked, mixed_batches
 from jaxrec.decode import TextOptions, complete
 from jaxrec.eval import (
     RunParts,
@@ -214,7 +214,7 @@ def make_stages(config: InstructConfig, text: TextModel, prepared: Prepared) -> 
     )
     if not config.plain_steps:
         return [stage]
-    plain = encode_plain(tokenizer, prepared.plain, writing.max_length)
+    plain = encode_joined(tokenizer, prepared.plain, writing.max_length)
     first = Stage(
         name=_PLAIN,
         texts=plain,
