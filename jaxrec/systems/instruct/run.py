@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError, batch_shard, batch_sharding
+from jaxrec.core import DataError, batch_shard, batch_sharding, is_writer, on_writer
 from jaxrec.data import Instruction, Mix, TokenTexts, encode_joined, encode_marked, mixed_batches
 from jaxrec.decode import TextOptions, complete
 from jaxrec.eval import (
@@ -124,7 +124,6 @@ class Stage:
 def train(config: InstructConfig, directory: Path, options: Options) -> None:
     """See `System`."""
     prepared = prepare(config)
-    facts = prepared.describe()
     print(f"{prepared.name}: {len(prepared.everything):,} instances of {len(prepared.train)} sets")
     for reason, count in prepared.counts.items():
         print(f"  {count:,} x {reason}")
@@ -145,9 +144,7 @@ def train(config: InstructConfig, directory: Path, options: Options) -> None:
     if options.dry:
         return
     if new:
-        text.save(directory)
-        create_run(config, prepared, None, directory)
-        print(f"test: {facts['test']}")
+        on_writer(lambda: _begin(config, text, prepared, directory))
 
     def measure(params: Any) -> dict[str, float]:
         return _validation(config, text, params, prepared.valid)
@@ -167,7 +164,13 @@ def train(config: InstructConfig, directory: Path, options: Options) -> None:
             profile=options.profile,
         )
         start = functools.partial(text.trained, place, stage.config, owner)
-    write_summary(directory, result, trained_parameters=plans[-1].size.trainable)
+    if is_writer():
+        write_summary(directory, result, trained_parameters=plans[-1].size.trainable)
+
+
+def _begin(config: InstructConfig, text: TextModel, prepared: Prepared, directory: Path) -> None:
+    text.save(directory)
+    create_run(config, prepared, None, directory)
 
 
 def count_tokens(batch: Mapping[str, np.ndarray]) -> tuple[int, int]:
@@ -248,7 +251,7 @@ def evaluate(
         UNTUNED: _untuned(config, text, directory),
     }
     scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in (*models, CONSTANT)}
-    lines = []
+    lines = [_long_prompts(config, text, prepared)]
     for part, instances in prepared.test.items():
         wanted = [answer_of(instance.record) for instance in instances]
         for name, variables in models.items():
@@ -277,7 +280,10 @@ def evaluate(
         "heading": f"{prepared.name}, {facts['train']:,} instances trained on; test: "
         + ", ".join(f"{len(part):,} {name}" for name, part in prepared.test.items()),
         "protocol": dict(facts),
-        "lines": ["answers written greedily; intervals by a bootstrap over instances", *lines],
+        "lines": [
+            "answers written greedily; intervals by a bootstrap over instances",
+            *filter(None, lines),
+        ],
     }
 
 
@@ -373,6 +379,17 @@ def _validation(
         METRIC: float(found["rougeL_"].mean()),
         "exact_match": float(found["exact_match_"].mean()),
     }
+
+
+def _long_prompts(config: InstructConfig, text: TextModel, prepared: Prepared) -> str:
+    """Say how many prompts are longer than the texts of the training; "" if none is."""
+    records = [instance.record for part in prepared.test.values() for instance in part]
+    prompts = [prompt_of(text.tokenizer, record, config.writing.frame) for record in records]
+    lengths = map(len, text.tokenizer(prompts)["input_ids"])
+    count = sum(length > config.writing.max_length for length in lengths)
+    if not count:
+        return ""
+    return f"{count:,} prompts are longer than the {config.writing.max_length} tokens of training"
 
 
 def _scores(written: Sequence[str], wanted: Sequence[str], part: str) -> dict[str, np.ndarray]:
