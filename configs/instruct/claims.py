@@ -24,16 +24,16 @@ from jaxrec.train import TrainConfig
 def get_config() -> InstructConfig:
     return InstructConfig(
         data=InstructDataConfig(
-            name="made-up tasks", tasks=("toy",), held_out_tasks=("last-films", "contains-words")
+            name="made-up tasks", tasks=("toy",), held_out_tasks=("last-films", "second-words")
         ),
-        writing=WritingConfig(frame="plain", per_datum=2, max_length=128),
+        writing=WritingConfig(frame="plain", per_datum=0, max_length=128),
         plain_steps=100,
         model=TransformerConfig(width=128, depth=4, num_heads=4),
         vocab_size=600,
         train=TrainConfig(
-            steps=600, batch_size=24, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=150
+            steps=700, batch_size=24, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=350
         ),
-        eval=InstructEvalConfig(valid_instances=200, test_instances=40, max_tokens=8),
+        eval=InstructEvalConfig(valid_instances=200, test_instances=25, max_tokens=8),
     )
 
 

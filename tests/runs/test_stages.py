@@ -77,7 +77,8 @@ def test_a_dry_run_reports_the_first_stage_and_quick_shortens_all(tmp_path, trai
 def test_a_stage_that_does_not_come_before_is_named(tmp_path, trained, capsys):
     assert main(["train", _file(tmp_path, "secnd"), "--run-dir", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert "base is 'stage:secnd', and no stage 'secnd' comes before it; did you mean" in said
+    assert "base is 'stage:secnd', and no stage 'secnd' comes before it" in said
+    assert "did you mean 'second'" in said
     assert not trained
 
 

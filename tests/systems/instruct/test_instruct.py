@@ -11,8 +11,9 @@ import torch
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import Instruction, encode_instructions, train_bpe
+from jaxrec.data import Instruction, encode_marked, train_bpe
 from jaxrec.models import CausalLM, TransformerConfig
+from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import language_loss
 from jaxrec.runs import load_run
 from jaxrec.systems.instruct import InstructConfig, InstructDataConfig, WritingConfig, prepare
@@ -96,6 +97,7 @@ def test_every_part_is_measured_beside_the_untuned_model(finished):
     assert tasks == 1 / len(prepared.test["tasks"])
 
 
+@pytest.mark.slow
 def test_a_trained_run_resumes_is_described_and_is_exported(finished, place, capsys):
     before = (finished / "train.json").read_text()
     assert main(["train", str(place / "small.py"), "--run-dir", str(finished)]) == 0
@@ -144,43 +146,44 @@ def small():
 
 def test_the_loss_is_that_of_answers_with_their_end_and_the_prompt_has_no_gradient(small):
     tokenizer, model, params = small
-    records = [Instruction("Name a city.", "", "Lima"), Instruction("Another?", "a", "Paris")]
-    rows = encode_instructions(tokenizer, records, 400)
-    batch = jax.tree.map(jnp.asarray, rows.take(slice(None)))
-    length = rows.tokens.shape[1]
-    labels = np.full((2, length), -100)
+    records = [Instruction("Name a city.", "", "Lima"), Instruction("And?", "a", "Paris")]
+    encoded = encode_marked(tokenizer, [mark(None, r, "plain") for r in records], 32)
+    length = int(encoded.lengths.max())
+    tokens, seen = np.zeros((2, length), np.int32), np.zeros((2, length), bool)
+    weights, labels = np.zeros((2, length), np.float32), np.full((2, length), -100)
     for row, record in enumerate(records):
+        count = encoded.lengths[row]
+        tokens[row, :count], weights[row, :count] = encoded.text(row)
+        seen[row, :count] = True
         answer = [*tokenizer(record.output)["input_ids"], tokenizer.eos_token_id]
-        end = rows.valid[row].sum()
-        labels[row, end - len(answer) : end] = answer
+        labels[row, count - len(answer) : count] = answer
+    batch = {"tokens": tokens, "valid": seen, "weights": weights}
+    ours = language_loss(model, params, jax.tree.map(jnp.asarray, batch), None)
 
-    # The head's loss is a function of the states before the logits: with identity as the last
-    # product, its gradient is that of the logits.
-    from jaxrec.nn import SelfContext, attention_mask, positions_of
-
-    seen = batch["valid"]
     context = SelfContext(attention_mask(seen, True, None, None), causal=True)
-    hidden, _ = model.apply(
-        params, batch["tokens"], positions_of(seen, None), context, method="hidden"
-    )
-    logits = model.apply(params, hidden, method="logits")
-    ours = language_loss(model, params, batch, None)
-    leaf = torch.tensor(np.asarray(logits), requires_grad=True)
+    places = positions_of(jnp.asarray(seen), None)
+    hidden, _ = model.apply(params, jnp.asarray(tokens), places, context, method="hidden")
+    logits = np.asarray(model.apply(params, hidden, method="logits"))
+    leaf = torch.tensor(logits, requires_grad=True)
     theirs = torch.nn.functional.cross_entropy(
-        leaf[:, :-1].reshape(-1, leaf.shape[-1]),
+        leaf[:, :-1].reshape(-1, logits.shape[-1]),
         torch.tensor(labels[:, 1:]).reshape(-1),
         ignore_index=-100,
         reduction="sum",
     )
-    assert float(ours.total) == pytest.approx(float(theirs), rel=1e-5)
+    theirs.backward()
+    assert float(ours.total) == pytest.approx(float(theirs.detach()), rel=1e-5)
     assert float(ours.weight) == (labels != -100).sum()
 
+    # The loss is a function of the states that the logits are a product of, and no others: where
+    # the gradient of the logits is zero, so is that of the states.
     def loss(hidden):
-        weights = batch["weights"][:, 1:]
-        return model.apply(params, hidden[:, :-1], batch["tokens"][:, 1:], weights, method="loss")
+        targets = jnp.asarray(tokens[:, 1:]), jnp.asarray(weights[:, 1:])
+        return model.apply(params, hidden[:, :-1], *targets, method="loss")
 
     gradient = np.asarray(jax.grad(loss)(hidden))
-    learned = np.roll(labels, -1, axis=1) != -100
+    learned = np.abs(leaf.grad.numpy()).max(axis=2) > 0
+    assert (learned == (np.roll(labels, -1, axis=1) != -100)).all()
     assert np.abs(gradient[~learned]).max() == 0.0
     assert (np.abs(gradient[learned]).max(axis=1) > 0).all()
 
@@ -237,7 +240,7 @@ def test_rows_longer_than_the_model_are_an_error(place):
     [
         ({"tasks": ()}, ConfigError, "nothing to learn"),
         ({"held_out_tasks": ("copi",)}, ConfigError, "no task or cluster 'copi'.*did you mean"),
-        ({"tasks": ("toy", "toy")}, ConfigError, "two tasks 'first-numbers'"),
+        ({"tasks": ("toy", "toy"), "toy_rows": 3}, ConfigError, "two tasks 'first-numbers'"),
         ({"valid_share": 0.5, "test_share": 0.5}, ConfigError, "nothing to train on"),
         ({"valid_share": 0.0}, DataError, "0 validation"),
         ({"tasks": ("no.json",)}, DataError, "no.json is missing"),
@@ -267,7 +270,7 @@ def test_impossible_settings_are_errors(changes, said):
 
 
 def test_a_base_without_a_chat_template_cannot_read_chats(place):
-    data = InstructDataConfig(chats=(f"{place}/chats.jsonl",), valid_share=0.2, test_share=0.2)
+    data = InstructDataConfig(chats=(f"{place}/chats.jsonl",), valid_share=0.4, test_share=0.2)
     config = InstructConfig(data=data)
     with pytest.raises(ConfigError, match="no chat template"):
         make_stages(config, _text(), prepare(config))
