@@ -20,7 +20,7 @@ from jaxrec.systems.instruct import InstructConfig, InstructDataConfig, WritingC
 from jaxrec.systems.instruct.data import constant_answers
 from jaxrec.systems.instruct.run import answers, make_stages
 from jaxrec.testing import random_params, tiny_model
-from jaxrec.texts import TextModel, answer_of, plain_text, tuned as tuned_text
+from jaxrec.texts import TextModel, answer_of, mark, plain_text, tuned as tuned_text
 from jaxrec.train import TrainConfig
 
 CONFIG = """
