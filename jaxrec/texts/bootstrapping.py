@@ -209,7 +209,8 @@ def _grow(
     made: list[Candidate] = []
     for row in ledger.rows:
         if row["reason"] == "":
-            made.append(Candidate(row["instruction"], row["input"], row["output"]))
+            fields = {name: row[name] for name in ("instruction", "input", "output")}
+            made.append(Candidate(**fields))
             pool.add(row["instruction"])
     idle = 0
     while len(made) < count:

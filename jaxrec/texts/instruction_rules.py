@@ -23,7 +23,7 @@ MOST_INSTANCES = 5
 NO_INPUT = "<noinput>"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A new instruction, and why it is rejected.
 
@@ -80,7 +80,7 @@ def read_series(completion: Completion) -> list[Candidate]:
     parts = re.split(r"\n\d+\s?\. ", completion.text)
     texts = [re.sub(r"\s+", " ", part).strip().capitalize() for part in parts]
     return [
-        Candidate(text, reason="truncated" if completion.truncated else fault(text))
+        Candidate(instruction=text, reason="truncated" if completion.truncated else fault(text))
         for text in texts
         if text
     ]
@@ -120,7 +120,7 @@ def read_tasks(completion: Completion, first: int) -> list[Candidate]:
             reason = "malformed"
         else:
             reason = fault(text, ALPACA_BANNED) or ("" if output else "empty output")
-        candidates.append(Candidate(text, given, output, reason))
+        candidates.append(Candidate(instruction=text, input=given, output=output, reason=reason))
     return candidates
 
 

@@ -40,7 +40,7 @@ _ANSWERED, _NEXT = "\n\n", "\n\n\n"
 Row = Mapping[str, str | Sequence[str]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Instance:
     """One instruction or chat, and where it comes from.
 
@@ -286,8 +286,12 @@ def training_instances(
                 # An equal datum would tell the answer.
                 others = [o for o in drawn.tolist() if task.rows[o] != task.rows[datum]][:shots]
             record = _few_shot(task, template, datum, others, style.endswith("snoopt"), most_words)
-            instances.append(Instance(record, task.name, template.name, datum))
+            instances.append(_instance(task, template, datum, record))
     return instances
+
+
+def _instance(task: TaskSet, template: Template, datum: int, record: Instruction) -> Instance:
+    return Instance(record=record, task=task.name, template=template.name, datum=datum)
 
 
 def _few_shot(
@@ -339,7 +343,7 @@ def held_out_instances(
     if most and most < len(data):
         data = np.sort(np.random.default_rng(seed).permutation(data)[:most])
     return [
-        Instance(task.write(template, datum, options=True), task.name, template.name, datum)
+        _instance(task, template, datum, task.write(template, datum, options=True))
         for place, datum in enumerate(data.tolist())
         for template in templates[place % len(templates) : place % len(templates) + 1]
     ]

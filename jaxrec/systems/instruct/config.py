@@ -47,11 +47,6 @@ class InstructDataConfig:
     def __post_init__(self) -> None:
         """Reject data that leave nothing to train on."""
         check_ranges(self, "--data.")
-        if not (self.tasks or self.records or self.chats):
-            raise ConfigError(
-                "there is nothing to learn: data.tasks, data.records and data.chats are empty; "
-                'give paths, or data.tasks ("toy",)'
-            )
         if self.valid_share + self.test_share >= 1:
             raise ConfigError(
                 f"data.valid_share {self.valid_share} and data.test_share {self.test_share} leave "
@@ -160,6 +155,11 @@ class InstructConfig:
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
         check_ranges(self, "--")
+        if not (self.data.tasks or self.data.records or self.data.chats):
+            raise ConfigError(
+                "there is nothing to learn: data.tasks, data.records and data.chats are empty; "
+                'give paths, or data.tasks ("toy",)'
+            )
         if not self.tune.base and self.tune.method != "full":
             raise ConfigError(
                 f"tune.method {self.tune.method} trains a small part of an existing model, and "

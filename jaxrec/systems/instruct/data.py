@@ -198,7 +198,7 @@ def _records(
             (
                 path,
                 {
-                    side: [Instance(whole[n], path, datum=n) for n in part.tolist()]
+                    side: [Instance(record=whole[n], task=path, datum=n) for n in part.tolist()]
                     for side, part in parts.items()
                 },
             )
@@ -218,7 +218,10 @@ def _chats(
         for reason, number in reasons.items():
             _count(counts, f"chats: {reason}", number)
         parts = split_chats(chats, (data.valid_share, data.test_share), data.seed)
-        sides = {side: [Instance(chat, path) for chat in part] for side, part in parts.items()}
+        sides = {
+            side: [Instance(record=chat, task=path) for chat in part]
+            for side, part in parts.items()
+        }
         found.append((path, sides))
     return found
 
@@ -236,7 +239,7 @@ def constant_answers(instances: Sequence[Instance]) -> list[str]:
       >>> from jaxrec.systems.instruct.data import constant_answers
       >>> from jaxrec.texts import Instance
       >>> records = [Instruction("a", "", answer) for answer in ("no", "yes", "no")]
-      >>> constant_answers([Instance(record, "t") for record in records])
+      >>> constant_answers([Instance(record=record, task="t") for record in records])
       ['no', 'no', 'no']
     """
     answers: dict[str, list[str]] = {}
