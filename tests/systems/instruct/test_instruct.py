@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -158,12 +157,23 @@ def test_the_loss_is_that_of_answers_with_their_end_and_the_prompt_has_no_gradie
         answer = [*tokenizer(record.output)["input_ids"], tokenizer.eos_token_id]
         labels[row, count - len(answer) : count] = answer
     batch = {"tokens": tokens, "valid": seen, "weights": weights}
-    ours = language_loss(model, params, jax.tree.map(jnp.asarray, batch), None)
 
-    context = SelfContext(attention_mask(seen, True, None, None), causal=True)
-    places = positions_of(jnp.asarray(seen), None)
-    hidden, _ = model.apply(params, jnp.asarray(tokens), places, context, method="hidden")
-    logits = np.asarray(model.apply(params, hidden, method="logits"))
+    # The loss is a function of the states that the logits are a product of, and no others: where
+    # the gradient of the logits is zero, so is that of the states.
+    def loss(hidden, batch):
+        targets = batch["tokens"][:, 1:], batch["weights"][:, 1:]
+        return model.apply(params, hidden[:, :-1], *targets, method="loss")
+
+    @jax.jit
+    def run(batch):
+        context = SelfContext(attention_mask(batch["valid"], True, None, None), causal=True)
+        places = positions_of(batch["valid"], None)
+        hidden, _ = model.apply(params, batch["tokens"], places, context, method="hidden")
+        logits = model.apply(params, hidden, method="logits")
+        ours = language_loss(model, params, batch, None)
+        return ours, logits, jax.grad(loss)(hidden, batch)
+
+    ours, logits, gradient = jax.tree.map(np.array, run(batch))
     leaf = torch.tensor(logits, requires_grad=True)
     theirs = torch.nn.functional.cross_entropy(
         leaf[:, :-1].reshape(-1, logits.shape[-1]),
@@ -174,14 +184,6 @@ def test_the_loss_is_that_of_answers_with_their_end_and_the_prompt_has_no_gradie
     theirs.backward()
     assert float(ours.total) == pytest.approx(float(theirs.detach()), rel=1e-5)
     assert float(ours.weight) == (labels != -100).sum()
-
-    # The loss is a function of the states that the logits are a product of, and no others: where
-    # the gradient of the logits is zero, so is that of the states.
-    def loss(hidden):
-        targets = jnp.asarray(tokens[:, 1:]), jnp.asarray(weights[:, 1:])
-        return model.apply(params, hidden[:, :-1], *targets, method="loss")
-
-    gradient = np.asarray(jax.grad(loss)(hidden))
     learned = np.abs(leaf.grad.numpy()).max(axis=2) > 0
     assert (learned == (np.roll(labels, -1, axis=1) != -100)).all()
     assert np.abs(gradient[~learned]).max() == 0.0
