@@ -334,7 +334,7 @@ def toy_tasks(rows: int = 1000, seed: int = 0) -> list[TaskSet]:
       >>> len(tasks), tasks[0].name, sorted(tasks[0].rows[0])
       (28, 'first-numbers', ['answer', 'list', 'thing', 'things'])
     """
-    made = []
+    made: list[tuple[str, str, Draw, str, Sequence[str], int]] = []
     for question, wordings in _LISTS.items():
         for kind in _KINDS:
             draw = functools.partial(_list_row, question=question, kind=kind)

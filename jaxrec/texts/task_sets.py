@@ -175,8 +175,12 @@ def _without_options(template: Template) -> Template:
         before, hole, after = text.partition("{" + OPTIONS + "}")
         return (before.rstrip() + after).rstrip() if hole else text
 
-    texts = {name: drop(getattr(template, name)) for name in ("source", "target", "instruction")}
-    return dataclasses.replace(template, **texts)
+    return dataclasses.replace(
+        template,
+        source=drop(template.source),
+        target=drop(template.target),
+        instruction=drop(template.instruction),
+    )
 
 
 def reverse(template: Template, source: str) -> Template:

@@ -194,15 +194,11 @@ def _records(
         _count(counts, "empty output", len(records) - len(whole))
         rows = [{"instruction": record.instruction} for record in whole]
         parts = split_rows(rows, (data.valid_share, data.test_share), data.seed)
-        found.append(
-            (
-                path,
-                {
-                    side: [Instance(record=whole[n], task=path, datum=n) for n in part.tolist()]
-                    for side, part in parts.items()
-                },
-            )
-        )
+        sides: dict[str, list[Instance]] = {
+            side: [Instance(record=whole[n], task=path, datum=n) for n in part.tolist()]
+            for side, part in parts.items()
+        }
+        found.append((path, sides))
     return found
 
 
