@@ -33,7 +33,7 @@ from fuzz_readers import READERS, Folder, Reader, damaged
 LIMIT_SECONDS = 10.0
 LIMIT_MEMORY = 1 << 30  # bytes that one input may add to the memory of the process
 _START_SECONDS = 120.0  # for the imports of a new process
-_LONGEST = 1500  # characters of a message
+_LONGEST = 600  # characters of a message
 
 
 @dataclasses.dataclass(frozen=True)

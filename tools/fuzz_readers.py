@@ -256,6 +256,23 @@ def _read_prepared(folder: Path) -> object:
     return describe(read_prepared(folder))
 
 
+def _vector_samples() -> Sequence[Folder]:
+    import numpy as np
+
+    samples: list[Folder] = []
+    for array in (np.ones((3, 4), np.float32), np.arange(6.0).reshape(2, 3)):
+        sink = io.BytesIO()
+        np.save(sink, array)
+        samples.append({"ids/text_vectors.npy": sink.getvalue()})
+    return samples
+
+
+def _read_vectors(folder: Path) -> object:
+    from jaxrec.items.text import load_vectors
+
+    return load_vectors(folder)
+
+
 def _config_samples() -> Sequence[Folder]:
     header = '"""A config."""\n\nfrom jaxrec.systems.generative import Config\n\n\n'
     body = "def get_config():\n    return Config(user_tokens=7)\n"
@@ -282,6 +299,7 @@ READERS = [
     Reader(name="instructions", samples=_instruction_samples, read=_read_instructions),
     Reader(name="prepared", samples=_prepared_samples, read=_read_prepared),
     Reader(name="codes", samples=_codes_samples, read=_read_codes),
+    Reader(name="vectors", samples=_vector_samples, read=_read_vectors),
     Reader(name="config", samples=_config_samples, read=_read_config),
     *(Reader(name=name, samples=samples, read=read) for name, samples, read in ENTRIES),
 ]

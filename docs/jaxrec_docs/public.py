@@ -113,7 +113,20 @@ SHOWN = {
         "rouge",
     ),
     "baselines": ("SasrecConfig", "markov.fit", "cooccurrence.fit", "popularity.fit"),
-    "runs": ("system_of", "Measured", "load_run", "load_codes"),
+    "runs": (
+        "system_of",
+        "Measured",
+        "load_run",
+        "load_codes",
+        "fit_law",
+        "isoflop",
+        "envelope",
+        "make_plan",
+        "make_points",
+        "Chinchilla",
+        "KaplanJoint",
+        "KaplanSteps",
+    ),
     "testing": ("tiny_interactions", "tiny_config"),
 }
 

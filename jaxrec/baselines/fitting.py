@@ -14,7 +14,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxrec.baselines.item_table import FIXED
 from jaxrec.core import DataError, is_box
 from jaxrec.data import endless
-from jaxrec.train import FitResult, LossFunction, Start, TrainConfig, Validation, fit, make_plan
+from jaxrec.train import (
+    FitResult,
+    LossFunction,
+    Plan,
+    Start,
+    TrainConfig,
+    Validation,
+    fit,
+    make_plan,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,6 +70,27 @@ def train_baseline(
         they are. Frozen parameters are part of the resulting variables and of no checkpoint. None
         trains all parameters from the module's own initializers.
     """
+    plan, frozen = plan_baseline(problem, config, start)
+    return fit(
+        plan,
+        iter(problem.batches),
+        validation,
+        directory,
+        start=dataclasses.replace(start or Start(), frozen=frozen),
+        title=problem.title,
+    )
+
+
+def plan_baseline(
+    problem: Problem, config: TrainConfig, start: Start | None = None
+) -> tuple[Plan, Any]:
+    """Plan the training of a baseline, without compiling anything.
+
+    The arguments are those of `train_baseline`.
+
+    Returns:
+      The plan, and the arrays of the frozen tree that it takes.
+    """
     start = start or Start()
     fixed, held = jax.tree.map(jnp.asarray, (dict(problem.fixed), start.frozen or {}))
     held_names = flatten_dict(held, sep="/")
@@ -90,14 +120,7 @@ def train_baseline(
         frozen=_replicated(_shapes(frozen)),
         join=join,
     )
-    return fit(
-        plan,
-        iter(problem.batches),
-        validation,
-        directory,
-        start=dataclasses.replace(start, frozen=frozen),
-        title=problem.title,
-    )
+    return plan, frozen
 
 
 def _shapes(tree: Any) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines.code_table import code_arrays
-from jaxrec.baselines.fitting import Problem, train_baseline
+from jaxrec.baselines.fitting import Problem, plan_baseline, train_baseline
 from jaxrec.baselines.item_table import (
     FIXED,
     ItemTable,
@@ -34,7 +34,7 @@ from jaxrec.core import ConfigError
 from jaxrec.data import Buckets, Encode, Source, Windows, bucketed_batches, padded_batches
 from jaxrec.ids import ItemCodes, write_histories
 from jaxrec.objectives import Loss
-from jaxrec.train import FitResult, Start, Validation
+from jaxrec.train import FitResult, Plan, Start, Validation
 
 
 def make_model(
@@ -100,6 +100,43 @@ def fit_sequential(
       DataError: there are no users, a user has no items, or a user has met every item although the
         objective needs items that were not met.
     """
+    problem = _problem(config, train_sequences, num_items, text, codes, assigned)
+    return train_baseline(problem, config.train, validation, directory, start)
+
+
+def plan_sequential(
+    config: SequentialConfig,
+    train_sequences: Source,
+    num_items: int,
+    *,
+    text: np.ndarray | None = None,
+    codes: ItemCodes | None = None,
+) -> Plan:
+    """Plan what `fit_sequential` trains: its size and its memory, without allocating anything.
+
+    The arguments and errors are those of `fit_sequential`.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.baselines import SasrecConfig, sequential
+      >>> config = SasrecConfig(width=4, depth=1, max_items=2)
+      >>> histories = [np.array([0, 1, 2]), np.array([2, 1])]
+      >>> sequential.plan_sequential(config, histories, 3).size.trainable
+      152
+    """
+    problem = _problem(config, train_sequences, num_items, text, codes, False)
+    return plan_baseline(problem, config.train)[0]
+
+
+def _problem(
+    config: SequentialConfig,
+    train_sequences: Source,
+    num_items: int,
+    text: np.ndarray | None,
+    codes: ItemCodes | None,
+    assigned: bool,
+) -> Problem:
+    """The module, the loss and the batches of a baseline."""
     windows = Windows.of(train_sequences, length=config.max_items, seed=config.train.seed)
     frequency = np.bincount(windows.items, minlength=num_items)
     fixed = fixed_arrays(num_items, frequency, text, codes)
@@ -114,7 +151,7 @@ def fit_sequential(
         return sequence_loss(config, model, params, batch, key)
 
     batches, shapes = _batches(config, windows, num_items)
-    problem = Problem(
+    return Problem(
         title=config.title,
         model=model,
         example=(jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32),),
@@ -123,7 +160,6 @@ def fit_sequential(
         shapes=shapes,
         fixed=fixed,
     )
-    return train_baseline(problem, config.train, validation, directory, start)
 
 
 def fixed_arrays(

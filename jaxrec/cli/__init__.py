@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from jaxrec.cli.configs import config_names as config_names, find_config as find_config
     from jaxrec.cli.loading import (
         load_config_file as load_config_file,
+        load_corpus_file as load_corpus_file,
         load_sweep_file as load_sweep_file,
     )
 else:

@@ -60,8 +60,9 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, default: T | No
     if unknown:
         word = unknown[0].split("=")[0]
         known = ["--" + name.replace("_", "-") for name, _ in flatten(value)]
-        near = nearest(word, [name for name in (*known, "--run-dir", *FLAGS) if name != word])
-        raise ConfigError(f"unknown option {word!r}{near}; {prog} --help lists all")
+        near = nearest(word, (*known, "--run-dir", *FLAGS))
+        what = "unknown option" if word.startswith("-") else "unexpected argument"
+        raise ConfigError(f"{what} {word!r}{near}; {prog} --help lists all")
     return value
 
 
@@ -204,21 +205,29 @@ def take_option(words: Sequence[str], option: str) -> tuple[list[str], str | Non
       The other words, and the value; None where the option is not given.
 
     Raises:
-      ConfigError: the option has no value.
+      ConfigError: the option has no value, or is given twice.
 
     Example:
       >>> take_option(["--run-dir", "runs/a", "--steps", "5"], "--run-dir")
       (['--steps', '5'], 'runs/a')
     """
-    words = list(words)
-    for at, word in enumerate(words):
-        if word.startswith(option + "="):
-            return words[:at] + words[at + 1 :], word.split("=", 1)[1]
+    rest: list[str] = []
+    values: list[str] = []
+    left = iter(words)
+    for word in left:
         if word == option:
-            if at + 1 == len(words):
-                raise ConfigError(f"{option} needs a value")
-            return words[:at] + words[at + 2 :], words[at + 1]
-    return words, None
+            values.append(next(left, ""))
+        elif word.startswith(option + "="):
+            values.append(word.split("=", 1)[1])
+        else:
+            rest.append(word)
+    if len(values) > 1:
+        raise ConfigError(f"{option} is given {len(values)} times; give it once")
+    for value in values:
+        if not value or value.startswith("--"):
+            got = f", got the option {value}" if value else ""
+            raise ConfigError(f"{option} needs a value{got}")
+    return rest, values[0] if values else None
 
 
 def _first_line(box: str) -> str:

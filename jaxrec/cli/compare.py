@@ -15,7 +15,16 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.configs import config_name, config_names, find_config
 from jaxrec.cli.loading import load_config_file
-from jaxrec.core import ConfigError, Count, locked, nearest, to_json, write_text
+from jaxrec.core import (
+    ConfigError,
+    Count,
+    check_name,
+    check_writable,
+    locked,
+    nearest,
+    to_json,
+    write_text,
+)
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import (
@@ -84,9 +93,12 @@ def run(arguments: list[str]) -> None:
         compare.check_baseline(name, first)
     for name, system in systems.items():
         check_alike(first, system.config, name)
+    directory = options.run_dir or Path(f"runs/compare{'-quick' if options.quick else ''}")
+    check_name(directory)
+    check_writable(directory)
     if options.write is not None:
         replace_section(options.write, None)
-    directory = options.run_dir or Path(f"runs/compare{'-quick' if options.quick else ''}")
+        check_writable(options.write.absolute().parent, "--write")
     quick = options.quick or any(s.directory and is_quick(s.directory) for s in systems.values())
     if quick:
         print(WARNING)

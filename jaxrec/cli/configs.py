@@ -140,8 +140,10 @@ def describe_config(path: Path) -> tuple[str, list[str]]:
       ['train', 'sweep']
     """
     tree = _parse(path)
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    commands = {"train": "get_config", "sweep": "get_sweep"}
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    returned = getattr(functions.get("get_config"), "returns", None)
+    train = "corpus" if returned is not None and "Corpus" in ast.unparse(returned) else "train"
+    commands = {train: "get_config", "sweep": "get_sweep"}
     about = (ast.get_docstring(tree) or "").split("\n")[0]
     return about, [command for command, name in commands.items() if name in functions]
 
@@ -171,6 +173,7 @@ def copied(path: Path, name: str, target: Path) -> str:
     known = {
         "train": f"    jaxrec train {word}\n    jaxrec eval {run}",
         "sweep": f"    jaxrec sweep {word}",
+        "corpus": f"    jaxrec corpus {word}",
     }
     body = [f"Copied from {name}.", "\n".join(known[command] for command in commands)]
     body += [textwrap.fill(f"The original: {about}", 100)] if about else []

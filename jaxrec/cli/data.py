@@ -16,6 +16,8 @@ from jaxrec.core import ConfigError, nearest
 from jaxrec.data import (
     DATASETS,
     DataConfig,
+    Interactions,
+    accepts,
     added,
     cache_dir,
     check,
@@ -85,6 +87,8 @@ def run(arguments: list[str]) -> None:
     # Options are those of `jaxrec train`, whose spelling the messages use.
     rest = [f"--{word[7:]}" if word.startswith("--data.") else word for word in rest]
     if verb == "list":
+        if rest and rest not in (["-h"], ["--help"]):
+            raise ConfigError(f"unexpected argument {rest[0]!r}; jaxrec data list takes none")
         _list()
     elif verb == "check":
         _check(rest)
@@ -128,7 +132,24 @@ def _describe(words: Sequence[str]) -> None:
     _show(describe(load_interactions(config) if _changes(config) else data))
     for count in sorted({config.min_count, DataConfig().min_count}):
         print(verdict(data, dataclasses.replace(config, min_count=count)))
-    print(f"next: jaxrec train quickstart {shlex.join(again(options, words))}".rstrip())
+    words = [*again(options, words), *_needed(data, config, words)]
+    print(f"next: jaxrec train quickstart {shlex.join(words)}".rstrip())
+
+
+def _needed(data: Interactions, config: DataConfig, words: Sequence[str]) -> list[str]:
+    """Return the options that training needs besides those that were given, to accept the data."""
+    default = dataclasses.replace(config, min_count=DataConfig().min_count)
+    given = any(word.split("=")[0] == "--min-count" for word in words)
+    plain = ["--data.min-count", "0"]
+    choices = [([], default), (plain, dataclasses.replace(config, min_count=0))]
+    if given:
+        choices = [([], config)]
+    for options, choice in choices:
+        if accepts(data, choice):
+            return options
+        if accepts(data, dataclasses.replace(choice, short_users="drop")):
+            return [*options, "--data.short-users", "drop"]
+    return []
 
 
 def _add(words: Sequence[str]) -> None:

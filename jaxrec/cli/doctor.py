@@ -6,7 +6,7 @@ import re
 import sys
 from importlib import metadata
 
-from jaxrec.core import ResourceError
+from jaxrec.core import ConfigError, ResourceError
 
 PACKAGES = (
     "jaxrec",
@@ -65,12 +65,15 @@ def run(arguments: list[str]) -> None:
     """Print versions and devices.
 
     Raises:
+      ConfigError: there are arguments.
       ResourceError: a combination of versions that does not work, or no usable device.
     """
     if arguments in (["-h"], ["--help"]):
         print("usage: jaxrec doctor\n")
         print("Show versions and devices, and flag combinations that do not work.")
         return
+    if arguments:
+        raise ConfigError(f"unexpected argument {arguments[0]!r}; jaxrec doctor takes none")
     print(f"python {platform.python_version()} ({sys.executable}) on {platform.platform()}")
     installed = {}
     for name in PACKAGES:

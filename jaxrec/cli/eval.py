@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import ConfigError, quoted, to_json, write_text
+from jaxrec.core import ConfigError, check_writable, quoted, to_json, write_text
 from jaxrec.runs import WARNING, evaluate_run, is_quick, marked, system_of
 
 # Facts that a row may have, and how they are written.
@@ -44,6 +44,7 @@ def run(arguments: list[str]) -> None:
             "--no-baselines alone"
         )
     config = read_run(directory)
+    check_writable(directory, "directory for the run")
     with marked(directory, is_quick(directory)):
         report = evaluate_run(config, directory, () if options.no_baselines else chosen)
         write_text(directory / "eval.json", to_json(report))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
-from jaxrec.core import printable, quoted, write_bytes
+from jaxrec.core import check_name, check_writable, printable, quoted, write_bytes
 from jaxrec.eval import code_use_png
 from jaxrec.ids import opened
 from jaxrec.items import ids as item_ids, text as item_text
@@ -19,6 +19,8 @@ def run(arguments: list[str]) -> None:
     """Fit, print and save."""
     config, _, directory = take_config(arguments, "ids")
     fit_ids = offered(config, "fit_ids")
+    check_name(directory)
+    check_writable(directory)
     with warnings.catch_warnings():
         # The first line says so, also of IDs that were fitted earlier.
         warnings.filterwarnings("ignore", message="codebook collapse")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import inspect
 import re
 import traceback
 from collections.abc import Callable, Mapping
@@ -9,9 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxrec.core import ConfigError, JaxrecError, check_types, nearest
+from jaxrec.core import ConfigError, JaxrecError, check_made, check_types, nearest
+from jaxrec.data.corpora import CorpusConfig
 from jaxrec.runs import Sweep, check_stages, make_quick, make_sweep, system_of
 
+# What the functions of a config file return, by the end of their names.
+_KINDS = {"config": "a config", "sweep": "variants by name", "stages": "configs by name"}
 # Most characters that a message repeats of what Python says.
 _LONGEST = 500
 
@@ -41,15 +45,50 @@ def load_config_file(path: Path, *, quick: bool = False) -> Any:
         )
     own = quick and hasattr(module, "get_quick_config")
     config = _call(module, path, "get_quick_config" if own else "get_config")
+    if command := getattr(config, "command", ""):
+        raise ConfigError(
+            f"{path} is a config of another command; run it by jaxrec {command} {path}"
+        )
+    if not dataclasses.is_dataclass(config) and not hasattr(config, "system"):
+        raise ConfigError(
+            f"{path}: {'get_quick_config' if own else 'get_config'}() must return a config, such "
+            f"as Config() of jaxrec.systems.generative, got {config!r:.60}"
+        )
     try:
+        check_made(config, "--")
         system_of(config)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: get_config() returned no Config: {error}") from error
-    try:
         check_types(config)
     except ConfigError as error:
         raise ConfigError(_with_path(path, error)) from error
     return make_quick(config) if quick and not own else config
+
+
+def load_corpus_file(path: Path) -> CorpusConfig:
+    """Run a config file and return its corpus, checked.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      ConfigError: the file fails or returns no `CorpusConfig`, or one with a wrong type.
+
+    Example:
+      >>> from jaxrec.cli.configs import find_config
+      >>> load_corpus_file(find_config("corpus/wikitext")).source.form
+      'wikitext'
+    """
+    module = _run_file(path)
+    config = _call(module, path, "get_config")
+    if not isinstance(config, CorpusConfig):
+        raise ConfigError(
+            f"{path}: get_config() returned no CorpusConfig but {type(config).__name__}; configs "
+            "of systems are run by jaxrec train"
+        )
+    try:
+        check_types(config)
+    except ConfigError as error:
+        raise ConfigError(_with_path(path, error)) from error
+    return config
 
 
 def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
@@ -129,7 +168,19 @@ def _call(module: ModuleType, path: Path, function: str) -> Any:
         raise ConfigError(
             f"{path} defines no {function}(); it must return a config, see quickstart"
         )
-    return _guarded(path, module, getattr(module, function))
+    value = getattr(module, function)
+    kind = _KINDS[function.rpartition("_")[2]]
+    if not callable(value):
+        raise ConfigError(
+            f"{path}: {function} must be a function that returns {kind}, got {value!r:.60}"
+        )
+    if inspect.iscoroutinefunction(value) or inspect.isgeneratorfunction(value):
+        wrong = "async def" if inspect.iscoroutinefunction(value) else "yield"
+        raise ConfigError(
+            f"{path}: {function} must be a plain function that returns {kind}; write it without "
+            f"{wrong}"
+        )
+    return _guarded(path, module, value)
 
 
 def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:

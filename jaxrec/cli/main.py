@@ -8,7 +8,7 @@ import importlib
 import io
 import sys
 
-from jaxrec.core import JaxrecError, nearest, printable
+from jaxrec.core import JaxrecError, is_out_of_memory, nearest, printable
 
 COMMANDS = {
     "list": "list configs, data sets and systems",
@@ -17,12 +17,14 @@ COMMANDS = {
     "eval": "measure a run beside its baselines",
     "compare": "compare configs and runs on one data set, in one table",
     "sweep": "train and measure the named variants of a config, in one table",
+    "scaling": "fit scaling laws to trainings, and plan the size for a budget",
     "recommend": "recommend items to a user of a run",
     "report": "write the report of a run as one HTML file",
     "import-hf": "convert weights of Hugging Face, GGUF or llama2.c to a model directory",
     "export": "write a run or a model in Hugging Face's format",
     "ids": "fit the item IDs of a config and show their statistics",
     "data": "list, describe or add data sets",
+    "corpus": "prepare a corpus for pre-training: filter, deduplicate, tokenize, pack",
     "doctor": "show versions and devices, and flag combinations that do not work",
 }
 USAGE = "usage: jaxrec COMMAND [ARGUMENTS]\n\n" + "\n".join(
@@ -50,10 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
       2
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments in (["-h"], ["--help"], ["help"]):
         print(USAGE + _HELP)
         return 0 if arguments else 2
-    if arguments[0] == "--version":
+    if arguments[0] == "--version" and len(arguments) == 1:
         from jaxrec import __version__
 
         print(__version__)
@@ -62,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         # A title need not exist in the terminal's encoding, nor a directory's name in any.
         sys.stdout.reconfigure(errors="backslashreplace")
     name = arguments[0]
+    if name in ("-h", "--help", "help", "--version"):
+        print(f"jaxrec: unknown argument {arguments[1]!r} after {name}\n\n{USAGE}", file=sys.stderr)
+        return 2
     if name not in COMMANDS:
         print(f"jaxrec: no command {name!r}{nearest(name, COMMANDS)}\n\n{USAGE}", file=sys.stderr)
         return 2
@@ -71,17 +76,21 @@ def main(arguments: list[str] | None = None) -> int:
     except JaxrecError as error:
         print(f"jaxrec {name}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return error.exit_code
-    except MemoryError:
-        print(
-            f"jaxrec {name}: out of memory; lower --train.batch-size or --decode.batch-size",
-            file=sys.stderr,
-        )
-        return 4
     except KeyboardInterrupt:
         print(f"jaxrec {name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = printable(" ".join(str(error).split())[:200])
+        print(
+            f"jaxrec {name}: out of memory{reason and f' ({reason})'}; lower --train.batch-size, "
+            "--decode.batch-size, --max-items or --model.width",
+            file=sys.stderr,
+        )
+        return 4
     return 0
 
 

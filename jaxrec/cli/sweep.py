@@ -16,8 +16,17 @@ from rich.markdown import Markdown
 from jaxrec.cli.arguments import override, parse_known
 from jaxrec.cli.configs import find_config, run_name
 from jaxrec.cli.loading import change_variants, load_sweep_file
-from jaxrec.core import Count, Seed, keep_memory, locked, to_json, write_text
-from jaxrec.runs import WARNING, run_sweep, sweep_markdown
+from jaxrec.core import (
+    ConfigError,
+    Count,
+    Seed,
+    check_name,
+    keep_memory,
+    locked,
+    to_json,
+    write_text,
+)
+from jaxrec.runs import WARNING, is_run, run_sweep, sweep_markdown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +64,9 @@ def run(arguments: list[str]) -> None:
         sweep = change_variants(sweep, lambda _, config: override(config, rest, prog=prog))
     ending = "-sweep-quick" if options.quick else "-sweep"
     directory = options.run_dir or Path(f"runs/{run_name(path)}{ending}")
+    check_name(directory)
+    if is_run(directory):
+        raise ConfigError(f"{directory} holds a run, not a sweep; give another --run-dir")
     keep_memory()
     if options.quick:
         print(WARNING)

@@ -19,7 +19,17 @@ import jax
 from jaxrec.cli.arguments import FLAGS, take_config
 from jaxrec.cli.configs import find_config
 from jaxrec.cli.loading import load_stages
-from jaxrec.core import ResourceError, keep_memory, locked, meet, only_writer_prints, quoted
+from jaxrec.core import (
+    ResourceError,
+    check_name,
+    check_writable,
+    keep_memory,
+    locked,
+    meet,
+    on_writer,
+    only_writer_prints,
+    quoted,
+)
 from jaxrec.runs import (
     WARNING,
     Options,
@@ -29,6 +39,7 @@ from jaxrec.runs import (
     system_of,
     train_stages,
 )
+from jaxrec.train import memory_explained
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
 
@@ -45,7 +56,10 @@ def run(arguments: list[str]) -> None:
         meet()
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_writer_prints())
-        if not dry:
+        check_name(directory)
+        if dry:
+            on_writer(lambda: check_writable(directory))
+        else:
             stack.enter_context(locked(directory))
         try:
             _run(config, stages, directory, arguments)
@@ -70,7 +84,8 @@ def _run(config: Any, stages: Mapping[str, Any], directory: Path, arguments: Seq
         print(f"what the other stages take is known when stage {name} is trained")
     else:
         train_stages(stages, directory, options, quick=quick)
-        with contextlib.nullcontext() if dry else marked(directory, quick):
+        marking = contextlib.nullcontext() if dry else marked(directory, quick)
+        with memory_explained(config), marking:
             system_of(config).train(placed(config, directory), directory, options)
     if dry:
         # With all settings that were given, because other settings make another run.

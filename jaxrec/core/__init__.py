@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         token_ways as token_ways,
     )
     from jaxrec.core.arrays import (
+        read_array as read_array,
         read_arrays as read_arrays,
         read_mapped as read_mapped,
         write_arrays as write_arrays,
@@ -30,23 +31,33 @@ if TYPE_CHECKING:
         DivergedError as DivergedError,
         Interrupted as Interrupted,
         JaxrecError as JaxrecError,
+        OutOfMemory as OutOfMemory,
         ResourceError as ResourceError,
-        nearest as nearest,
     )
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
         check_file as check_file,
         check_name as check_name,
+        check_writable as check_writable,
+        not_writable as not_writable,
         read_json as read_json,
         to_json as to_json,
         to_json_rows as to_json_rows,
         write_bytes as write_bytes,
         write_text as write_text,
     )
-    from jaxrec.core.flops import peak_flops as peak_flops, product_flops as product_flops
+    from jaxrec.core.flops import (
+        device_names as device_names,
+        peak_flops as peak_flops,
+        product_flops as product_flops,
+    )
     from jaxrec.core.hints import mismatch as mismatch
     from jaxrec.core.lock import locked as locked
-    from jaxrec.core.memory import keep_memory as keep_memory
+    from jaxrec.core.memory import (
+        host_memory as host_memory,
+        is_out_of_memory as is_out_of_memory,
+        keep_memory as keep_memory,
+    )
     from jaxrec.core.mesh import (
         PRESETS as PRESETS,
         MeshConfig as MeshConfig,
@@ -76,9 +87,14 @@ if TYPE_CHECKING:
         on_writer as on_writer,
         only_writer_prints as only_writer_prints,
     )
-    from jaxrec.core.progress import ProgressBar as ProgressBar
+    from jaxrec.core.progress import (
+        ProgressBar as ProgressBar,
+        count_done as count_done,
+        count_up as count_up,
+    )
     from jaxrec.core.ranges import (
         Count as Count,
+        LearningRate as LearningRate,
         NotNegative as NotNegative,
         Number as Number,
         Positive as Positive,
@@ -88,6 +104,7 @@ if TYPE_CHECKING:
         Seed as Seed,
         Share as Share,
         Whole as Whole,
+        check_made as check_made,
         check_number as check_number,
         check_ranges as check_ranges,
         field_ranges as field_ranges,
@@ -98,6 +115,7 @@ if TYPE_CHECKING:
         flatten as flatten,
         from_dict as from_dict,
     )
+    from jaxrec.core.suggestions import nearest as nearest
     from jaxrec.core.text import printable as printable, quoted as quoted
     from jaxrec.core.units import show_bytes as show_bytes
 else:

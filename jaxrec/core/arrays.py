@@ -8,9 +8,11 @@ archive has a checksum for every member, which reveals a damaged file.
 import io
 import json
 import math
+import os
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -99,13 +101,44 @@ def _check_member(archive: Any, name: str) -> None:
     """Compare an array's size with the bytes that it is stored in, before it is allocated."""
     member = archive.zip.getinfo(f"{name}.npy")
     with archive.zip.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        first = version == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+        shape, _, dtype = _header(file)
     asked = math.prod(shape) * dtype.itemsize
     if not 0 <= asked <= member.file_size <= _DEFLATED * member.compress_size:
         raise ValueError(f"{name} asks for {asked} bytes, found {member.compress_size}")
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read the array of a `.npy` file, whose header may not ask for more than the file holds.
+
+    Raises:
+      OSError: the file cannot be opened.
+      ValueError: the file is damaged, or no array of numbers.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "vectors.npy"
+      >>> np.save(path, np.ones((2, 3)))
+      >>> read_array(path).shape
+      (2, 3)
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            shape, _, dtype = _header(file)
+        except (SyntaxError, TypeError, RecursionError, MemoryError, TokenError) as error:
+            raise ValueError(f"its header is damaged ({type(error).__name__})") from error
+        asked = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or min(shape, default=0) < 0 or asked != size - file.tell():
+            raise ValueError(f"its header asks for {asked} bytes, found {size - file.tell()}")
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+def _header(file: Any) -> Any:
+    """Read shape, order and type from the header of a `.npy` file."""
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    return read(file)
 
 
 def write_mapped(path: Path, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:

@@ -3,9 +3,6 @@
 The command line prints the message on one line and exits with the error's `exit_code`.
 """
 
-import difflib
-from collections.abc import Iterable
-
 
 class JaxrecError(Exception):
     """Base class of every error that jaxrec raises on purpose.
@@ -39,6 +36,10 @@ class ResourceError(JaxrecError, RuntimeError):
     exit_code = 4
 
 
+class OutOfMemory(ResourceError):
+    """The memory of the host or of a device is too small for these settings."""
+
+
 class DivergedError(JaxrecError, ArithmeticError):
     """A loss or a parameter is not finite, or the loss explodes."""
 
@@ -52,31 +53,3 @@ class Interrupted(JaxrecError):
     """
 
     exit_code = 75
-
-
-def nearest(name: str, options: Iterable[str]) -> str:
-    """Return ", did you mean 'x'?" for the option closest to `name`; "" if none is close.
-
-    Abbreviations of several words count as close: `lr` finds `learning-rate`.
-
-    Example:
-      >>> nearest("titel", ["title", "genres"])
-      ", did you mean 'title'?"
-      >>> nearest("xyz", ["title", "genres"])
-      ''
-    """
-    options = list(options)
-    same_initials = [o for o in options if name in _initials(o) or o in _initials(name)]
-    matches = same_initials or difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    return f", did you mean {matches[0]!r}?" if matches else ""
-
-
-def _initials(option: str) -> tuple[str, ...]:
-    """Shorten the last part of a name: "--sasrec.max-items" to "--sasrec.mi".
-
-    A name whose last part is one word has no abbreviation, because one letter fits any word.
-    """
-    head, dot, tail = option.rpartition(".")
-    words = tail.lstrip("-").replace("_", "-").split("-")
-    dashes = tail[: len(tail) - len(tail.lstrip("-"))]
-    return (head + dot + dashes + "".join(word[:1] for word in words),) if len(words) > 1 else ()

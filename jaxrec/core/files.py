@@ -1,10 +1,14 @@
 """Files that are written whole or not at all, even if the process is killed, and JSON helpers."""
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import secrets
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +16,131 @@ from jaxrec.core.errors import ConfigError, DataError, ResourceError
 from jaxrec.core.hints import mismatch
 from jaxrec.core.text import printable
 
+# What a temporary file of `write_bytes` is called.
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, so that no reader and no crash ever leaves half of it.
 
-    A complete temporary file is renamed. Missing parent directories are created.
+    A complete temporary file is renamed. Missing parent directories are created. Temporary files
+    that killed processes left in the directory are removed first; a living process holds a lock on
+    its own.
 
     Raises:
       ResourceError: the disk is full or the directory cannot be written.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The kernel applies the umask, which cannot be read without changing it for all threads.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _remove_leftovers(path.parent)
+        with _temporary(path) as (temporary, handle):
+            with os.fdopen(handle, "wb", closefd=False) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(handle)
+            # Renamed while it is locked, so that nobody takes it for a leftover.
+            os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise ResourceError(
             f"cannot write {path}: {reason}; free space or choose another directory"
         ) from error
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, int]]:
+    """Yield a new locked file beside `path`; it is removed if it is still there at the end."""
+    while True:
+        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+        # The kernel applies the umask, which cannot be read without changing it for all threads.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        # Another writer may have taken the file for a leftover before it was locked.
+        if _lock(handle) is not False and temporary.exists():
+            break
+        os.close(handle)
+    try:
+        yield temporary, handle
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock an open file; False if another process holds it, None if the system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove temporary files of `write_bytes` that no living process holds."""
+    for name in os.listdir(directory):
+        if not _TEMPORARY.fullmatch(name):
+            continue
+        # Somebody else may be faster, and what cannot be opened stays.
+        with contextlib.suppress(OSError):
+            handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle):
+                    os.unlink(directory / name)
+            finally:
+                os.close(handle)
+
+
+def check_writable(directory: Path, option: str = "--run-dir") -> None:
+    """Reject a directory that cannot be written, before the work whose result goes there.
+
+    Args:
+      directory: where a command will write; it need not exist.
+      option: what to change, for the message.
+
+    Raises:
+      ResourceError: see `not_writable`.
+
+    Example:
+      >>> check_writable(Path("/dev/null/run"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.ResourceError: ... directory /dev/null/run: File exists; give another ...
+    """
+    if reason := not_writable(directory):
+        raise ResourceError(
+            f"cannot write in the directory {directory}: {reason}; give another {option}"
+        )
+
+
+def not_writable(directory: Path) -> str:
+    """Return why a directory cannot be made or written, or "" if it can.
+
+    It finds out by trying, because permissions alone do not tell, and leaves nothing behind.
+
+    Args:
+      directory: it need not exist.
+
+    Example:
+      >>> not_writable(Path("/dev/null/run"))
+      'File exists'
+    """
+    made: list[Path] = []
+    try:
+        for path in reversed((directory, *directory.parents)):
+            if not path.is_dir():
+                path.mkdir()
+                made.append(path)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    finally:
+        for path in reversed(made):
+            # Another process may have begun to use it.
+            with contextlib.suppress(OSError):
+                path.rmdir()
+    return ""
 
 
 def write_text(path: Path, text: str) -> None:

@@ -45,6 +45,17 @@ def peak_flops(kind: str) -> float | None:
     return _PEAKS[max(fitting, key=len)] if fitting else None
 
 
+def device_names() -> dict[str, str]:
+    """Short names of the devices whose peak is known, such as "h100", and their device kinds.
+
+    Example:
+      >>> device_names()["h100"], device_names()["tpu-v5p"]
+      ('NVIDIA H100', 'TPU v5p')
+    """
+    short = (kind.removeprefix("NVIDIA ").removeprefix("Tesla ") for kind in _PEAKS)
+    return {name.lower().replace(" ", "-"): kind for name, kind in zip(short, _PEAKS, strict=True)}
+
+
 def product_flops(function: Callable[..., Any], *arguments: Any) -> float:
     """Count the operations of all matrix products and convolutions in one call of `function`.
 

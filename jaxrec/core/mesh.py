@@ -13,8 +13,9 @@ import jax
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxrec.core.errors import ConfigError, nearest
+from jaxrec.core.errors import ConfigError
 from jaxrec.core.ranges import Count, Whole, check_ranges
+from jaxrec.core.suggestions import nearest
 from jaxrec.core.units import show_bytes
 
 Preset = Literal[

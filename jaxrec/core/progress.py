@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from rich.console import Console
@@ -32,6 +32,7 @@ class ProgressBar:
         unit: str = "step",
         every: float = 10.0,
         aside_every: int = 0,
+        counts: bool = False,
     ) -> None:
         """Describe the work.
 
@@ -41,8 +42,10 @@ class ProgressBar:
           unit: name of a unit.
           every: seconds between plain lines when standard error is not a terminal.
           aside_every: number of units between two blocks of `aside`; 0 for none.
+          counts: take the units that `count_done` reports, from wherever the work is done.
         """
         self.title, self.total, self.unit, self.every = title, total, unit, every
+        self.counts, self._counted = counts, 0
         self.note, self.aside_every = "", aside_every
         self._begun = self._printed = time.monotonic()
         self._calls = self._first = 0
@@ -135,6 +138,10 @@ class ProgressBar:
             line = f"{self.title}: {done}/{self.total} {shown}{left}  {self.note}"
             print(line.rstrip(), file=sys.stderr, flush=True)
 
+    def _add(self, units: int) -> None:
+        self._counted = min(self._counted + units, self.total)
+        self.update(self._counted)
+
     def _is_last_line(self, done: int) -> bool:
         return done >= self.total and (self._outer is None or self._lines > 0)
 
@@ -151,3 +158,39 @@ class ProgressBar:
 
     def _mean_aside(self) -> float:
         return sum(self._asides) / len(self._asides) if self._asides else 0.0
+
+
+def count_done(units: int) -> None:
+    """Report units of work to the innermost bar, if it counts them; see `ProgressBar`.
+
+    So a loop over batches shows progress wherever it runs, and its callers hand nothing down.
+
+    Args:
+      units: number of units done since the last call.
+
+    Example:
+      >>> with ProgressBar("validate", 4, "user", counts=True):
+      ...     for batch in ([1, 2], [3, 4]):
+      ...         count_done(len(batch))
+    """
+    if ProgressBar._open and ProgressBar._open[-1].counts:
+        ProgressBar._open[-1]._add(units)
+
+
+def count_up() -> Callable[[int], None]:
+    """Return a function that takes the number of units done so far, and reports what is new.
+
+    Example:
+      >>> with ProgressBar("validate", 4, "user", counts=True):
+      ...     report = count_up()
+      ...     report(2)
+      ...     report(4)
+    """
+    before = 0
+
+    def report(done: int) -> None:
+        nonlocal before
+        count_done(done - before)
+        before = done
+
+    return report

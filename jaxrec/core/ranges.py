@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import math
 import numbers
-import sys
 import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -16,13 +15,15 @@ from typing import Annotated, Any, Literal
 from jaxrec.core.errors import ConfigError
 from jaxrec.core.hints import fits, shown
 
-# Steps, sizes and counts enter compiled programs as int32.
+# Steps, sizes and counts enter compiled programs as int32, all other numbers as float32. Beyond the
+# largest float32 a number is infinite there, and below the smallest normal one it is 0.
 _LARGEST = 2**31 - 1
+_LARGEST_FLOAT, _SMALLEST_FLOAT = 2.0**128 - 2.0**104, 2.0**-126
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The numbers that a setting accepts; a number must be finite in any case.
+    """The numbers that a setting accepts; a number must be finite in float32 in any case.
 
     Attributes:
       low: smallest number.
@@ -40,11 +41,12 @@ class Range:
     ends: Literal["[]", "(]", "[)", "()"] = "[]"
 
     def __contains__(self, value: float) -> bool:
-        """Whether the number is finite and inside; NaN is not."""
+        """Whether the number, as a float32, is finite and inside; NaN is not."""
+        if abs(value) < _SMALLEST_FLOAT:
+            value = 0.0
         low = value > self.low if self.ends[0] == "(" else value >= self.low
         high = value < self.high if self.ends[1] == ")" else value <= self.high
-        # An integer may be beyond the floating-point numbers without being infinite.
-        return bool(low and high and abs(value) <= sys.float_info.max)
+        return bool(low and high and abs(value) <= _LARGEST_FLOAT)
 
     def __str__(self) -> str:
         """The range, to follow "must be"."""
@@ -58,7 +60,9 @@ class Range:
         """What a number outside must be, to follow "must be"."""
         if self.high == _LARGEST and value > _LARGEST:
             return f"at most {_LARGEST}"
-        infinite = value != value or abs(value) > sys.float_info.max
+        if 0 < abs(value) < _SMALLEST_FLOAT:
+            return f"{self} in float32, where this number is 0"
+        infinite = value != value or abs(value) > _LARGEST_FLOAT
         return f"finite and {self}" if infinite and "finite" not in str(self) else str(self)
 
 
@@ -69,6 +73,8 @@ Whole = Annotated[int, Range(0, _LARGEST)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 Number = Annotated[float, Range()]
 Positive = Annotated[float, Range(0, ends="(]")]
+# Parameters are about 1 in size, so a larger step than this loses them.
+LearningRate = Annotated[float, Range(0, 1000, "(]")]
 NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, "(]")]
@@ -76,7 +82,7 @@ Rate = Annotated[float, Range(0, 1, "[)")]
 
 
 def check_ranges(config: Any, prefix: str) -> None:
-    """Reject numbers of a config that are out of range or not finite.
+    """Reject numbers of a config that are out of range or not finite, and parts of another class.
 
     Args:
       config: a dataclass whose numeric fields have a `Range` in their types. Dataclasses inside it
@@ -84,7 +90,7 @@ def check_ranges(config: Any, prefix: str) -> None:
       prefix: where users find the settings on the command line, such as "--train.".
 
     Raises:
-      ConfigError: the message names the option, the range and the value.
+      ConfigError: the message names the option, the range or the class, and the value.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True)
@@ -103,7 +109,10 @@ def check_ranges(config: Any, prefix: str) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             check_number(number, ranges, option(prefix + name), value)
     for field in dataclasses.fields(config):
-        inner = getattr(config, field.name)
+        inner, hint = getattr(config, field.name), hints[field.name]
+        if dataclasses.is_dataclass(hint) and not isinstance(inner, type):
+            # Before anything reads a setting of another class, or of None.
+            check_type(inner, hint, option(prefix + field.name))
         if dataclasses.is_dataclass(inner):
             check_ranges(inner, f"{prefix}{field.name}.")
 

@@ -4,8 +4,9 @@ import dataclasses
 import typing
 from typing import Any, TypeVar
 
-from jaxrec.core.errors import ConfigError, nearest
+from jaxrec.core.errors import ConfigError
 from jaxrec.core.ranges import check_made, check_ranges, check_type, option
+from jaxrec.core.suggestions import nearest
 
 T = TypeVar("T")
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
         bucket_lengths as bucket_lengths,
         bucketed_batches as bucketed_batches,
     )
-    from jaxrec.data.checking import Check as Check, check as check, verdict as verdict
+    from jaxrec.data.checking import (
+        Check as Check,
+        accepts as accepts,
+        check as check,
+        verdict as verdict,
+    )
     from jaxrec.data.clicks import (
         ClickWindows as ClickWindows,
         click_windows as click_windows,
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
         read_movielens_100k as read_movielens_100k,
         read_movielens_csv as read_movielens_csv,
     )
+    from jaxrec.data.numeric import read_numbers as read_numbers
     from jaxrec.data.packing import (
         Packing as Packing,
         pack as pack,
@@ -116,9 +122,9 @@ if TYPE_CHECKING:
         MODES as MODES,
         ReservedTokens as ReservedTokens,
         add_reserved as add_reserved,
-        encode_plain as encode_plain,
         sentinel_names as sentinel_names,
         train_reserved as train_reserved,
+        vocabulary_size as vocabulary_size,
         word_starts as word_starts,
     )
     from jaxrec.data.reviews import (

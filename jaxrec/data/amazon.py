@@ -17,7 +17,7 @@ import numpy as np
 from jaxrec.core import DataError
 from jaxrec.data import files
 from jaxrec.data.interactions import SEPARATOR, Interactions
-from jaxrec.data.parquet import id_text
+from jaxrec.data.parquet import id_text, id_type_fault
 from jaxrec.data.times import to_times
 
 _USER = ("reviewerID", "user_id")
@@ -68,6 +68,9 @@ def read_amazon(
             continue
         if fault := files.id_fault(id_text(user)) or files.id_fault(id_text(item)):
             bad.add(line, f"user {files.shown(user)} or item {files.shown(item)} {fault}")
+            continue
+        if fault := id_type_fault(user) or id_type_fault(item):
+            bad.add(line, f"user {files.shown(user)} or item {files.shown(item)}: {fault}")
             continue
         if not _is_number(time):
             bad.add(line, f"time {files.shown(time)} is not a number")

@@ -15,7 +15,7 @@ from jaxrec.data.tables import FILE_ORDER, Columns
 
 _FILES_SHOWN = 20
 _FEW_ITEMS = 50  # the beams of a config, unless it says otherwise
-_FEWEST_ITEMS = 10  # checkpoints are chosen by NDCG@10, for which lists hold ten items
+_FEWEST_ITEMS = 10  # checkpoints are chosen by NDCG@10
 _DELIMITERS = {"\t": "tab", " ": "space"}
 
 
@@ -78,6 +78,21 @@ def check(config: DataConfig) -> Check:
         return Check(facts=facts, problems=(str(error),), advice=_advice(facts), error=error)
     facts |= _training_facts(dataset)
     return Check(facts=facts, problems=(), advice=_advice(facts), error=None)
+
+
+def accepts(data: Interactions, config: DataConfig) -> bool:
+    """Return whether training would accept interactions with these settings.
+
+    Example:
+      >>> data = Interactions.from_columns(user=["u"] * 3, item=["a", "b", "c"])
+      >>> accepts(data, DataConfig(min_count=5)), accepts(data, DataConfig(min_count=0))
+      (False, True)
+    """
+    try:
+        prepare_dataset(data, config)
+    except JaxrecError:
+        return False
+    return True
 
 
 def verdict(data: Interactions, config: DataConfig) -> str:
@@ -161,14 +176,15 @@ def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
         )
     if count := facts["users_with_fewer_than_3"]:
         advice.append(f"{count:,} users have fewer than 3 interactions and cannot be evaluated")
-    if (count := facts.get("training_items", facts["items"])) < _FEWEST_ITEMS:
+    if (count := facts.get("training_items", facts["items"])) <= _FEWEST_ITEMS:
         advice.append(
-            f"{count:,} items are too few for a generative config, which chooses checkpoints by "
-            f"NDCG@10; give data with at least {_FEWEST_ITEMS} items"
+            f"with {count:,} items every list holds the whole catalogue, so HR@10 is 1 for all "
+            "systems and NDCG@10 says little; more items give figures that mean something"
         )
     elif count < _FEW_ITEMS:
         advice.append(
-            f"{count:,} items are fewer than the {_FEW_ITEMS} beams of most configs; a generative "
-            f"one needs --decode.beams {count}"
+            f"{count:,} items are fewer than the {_FEW_ITEMS} beams of most configs; the lists of "
+            "a generative one then hold all items, and P5 needs --decode.beams "
+            f"{count}"
         )
     return tuple(advice)

@@ -7,7 +7,8 @@ rating beyond float32, a table of texts that belongs to other items.
 import collections
 import math
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from jaxrec.data.times import Times
 LEAST_MATCH = 0.1  # share of IDs that must have a row in their table
 _FEW = 3  # IDs shown in a message
 _NUMBER = re.compile(r"(\d+)(\.0+)?")
+_ROUNDED = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")  # 1.23E+12, as spreadsheets show long numbers
+_QUOTED = re.compile(r"""="(.+)"|'(.+)'|'(\d+)""", re.DOTALL)  # ="0001", '0001' and '0001
+# Blanks of other widths become a space; characters without a width are removed.
+_UNSEEN: dict[int, str | None] = dict.fromkeys(map(ord, "\u00a0\u1680\u202f\u205f\u3000"), " ")
+_UNSEEN |= dict.fromkeys(range(0x2000, 0x200B), " ")
+_UNSEEN |= dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 
 
 def natural_order(ids: Iterable[str]) -> list[str]:
@@ -97,6 +104,50 @@ def cast_ratings(raw: Any, name: str) -> np.ndarray:
     return ratings
 
 
+def check_no_header(table: Mapping[str, np.ndarray], name: object) -> None:
+    """Reject rows that repeat the header, as where files were joined.
+
+    Raises:
+        DataError: the message counts them and names the first, counted from 1 below the header.
+
+    Example:
+        >>> check_no_header({"user": np.array(["user"]), "item": np.array(["item"])}, "log.csv")
+        Traceback (most recent call last):
+        jaxrec.core.errors.DataError: log.csv: row 1 repeats the header, as where files were \
+joined; remove such rows
+    """
+    same = np.ones(len(next(iter(table.values()))), bool)
+    for column, values in table.items():
+        same &= values == column if values.dtype.kind in "UO" else False
+    if len(table) > 1 and same.any():
+        count, first = int(same.sum()), int(np.argmax(same)) + 1
+        rows = (
+            f"row {first} repeats" if count == 1 else f"{count:,} rows, first row {first}, repeat"
+        )
+        raise DataError(f"{name}: {rows} the header, as where files were joined; remove such rows")
+
+
+def clean_id(key: str, *, unquote: bool = True) -> str:
+    """Return an ID without what cannot be seen in it, and without the quotes of a spreadsheet.
+
+    Blanks around it go, a no-break space becomes a space, characters without width are removed, and
+    letters with accents are composed (NFC).
+
+    Args:
+        key: the ID.
+        unquote: whether the quotes go in which spreadsheets keep leading zeros.
+
+    Example:
+        >>> clean_id("B01\N{NO-BREAK SPACE}"), clean_id("B\N{ZERO WIDTH SPACE}01"), clean_id("'007")
+        ('B01', 'B01', '007')
+    """
+    if not key.isascii():
+        key = unicodedata.normalize("NFC", key).translate(_UNSEEN)
+    key = key.strip("\0 \t\n\r\v\f")
+    match = _QUOTED.fullmatch(key) if unquote and key[:1] in ("=", "'") else None
+    return (match[1] or match[2] or match[3]) if match else key
+
+
 def canonical(key: str) -> str:
     """Return the one spelling of an ID's variants: "1" for "1", "01", "1.0" and " 1".
 
@@ -104,25 +155,45 @@ def canonical(key: str) -> str:
         >>> canonical("01"), canonical("1.0"), canonical("B01 ")
         ('1', '1', 'B01')
     """
-    key = key.strip("\0 \t")
+    key = clean_id(key)
     match = _NUMBER.fullmatch(key) if key.isascii() else None
     return (match[1].lstrip("0") or "0") if match else key
 
 
 def check_spellings(ids: Sequence[str], what: str, name: str) -> None:
-    """Reject IDs that only differ in how a number is written: "1" and "1.0", "01" and "1".
+    """Reject IDs that only differ in how one ID is written, and those that nobody can see.
+
+    Such are numbers ("1" and "1.0", "01" and "1"), blanks, characters without width, forms of
+    Unicode, and the quotes of a spreadsheet.
 
     Raises:
-        DataError: the message shows two of them.
+        DataError: the message shows two of them, and counts them all.
     """
     seen: dict[str, str] = {}
+    twice: list[tuple[str, str]] = []
     for key in ids:
-        first = seen.setdefault(canonical(key), key)
-        if first != key:
+        spelling = canonical(key)
+        if not spelling:
             raise DataError(
-                f"{name}: {what} IDs {first!r} and {key!r} may be the same {what}; write every ID "
-                "in one way"
+                f"{name}: {what} ID {key!a} has only characters that cannot be seen; give "
+                f"every {what} an ID"
             )
+        if _ROUNDED.fullmatch(spelling):
+            raise DataError(
+                f"{name}: {what} ID {key!r} is a number that a program has rounded, so it may "
+                "stand for several; write the column of IDs as text"
+            )
+        first = seen.setdefault(spelling, key)
+        if first != key:
+            twice.append((first, key))
+    if twice:
+        first, key = twice[0]
+        show = repr if first.isascii() and key.isascii() else ascii
+        more = f" ({len(twice):,} such pairs)" if len(twice) > 1 else ""
+        raise DataError(
+            f"{name}: {what} IDs {show(first)} and {show(key)} may be the same {what}{more}; write "
+            "every ID in one way"
+        )
 
 
 def check_matches(ids: Sequence[str], keys: Sequence[str], what: str, name: str) -> int:

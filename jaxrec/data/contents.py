@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jaxrec.core import DataError, check_file, show_bytes
+from jaxrec.data.hints import kind_of, utf16_without_mark
 
 FREE_BYTES = 1 << 26  # what every packed file may unpack to, however small it is
 MOST_RATIO = 200  # larger ones may unpack to this multiple of their size; tables reach about 20
@@ -121,16 +122,18 @@ def read_head(path: Path, count: int = 1 << 16) -> bytes:
 def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
     """Decode `raw` as UTF-8, or as Latin-1 if it is not UTF-8 and `latin` is True.
 
+    Lines may end in a carriage return alone, as old Macintosh programs write them.
+
     Raises:
         DataError: the bytes are not UTF-8 and `latin` is False, or they hold a NUL; the message
             names the line.
     """
     check_text(raw, path)
     try:
-        return raw.decode("utf-8-sig")
+        return with_line_feeds(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         if latin:
-            return raw.decode("latin-1")
+            return with_line_feeds(raw.decode("latin-1"))
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}: line {line}: byte {raw[error.start]:#04x} is not UTF-8; "
@@ -138,14 +141,31 @@ def decode(raw: bytes, path: Path, *, latin: bool = False) -> str:
         ) from error
 
 
+def with_line_feeds(text: str) -> str:
+    r"""Return a text whose lines end in a carriage return alone with line feeds in their place.
+
+    Example:
+        >>> with_line_feeds("a\rb"), with_line_feeds("a\r\nb")
+        ('a\nb', 'a\r\nb')
+    """
+    return text.replace("\r", "\n") if "\r" in text and "\n" not in text else text
+
+
 def check_text(raw: bytes, path: Path) -> None:
-    """Reject bytes that are no text of a table: UTF-16, or binary with a NUL in it.
+    """Reject bytes that are no text of a table: a known binary format, UTF-16, or a NUL.
 
     Raises:
-        DataError: the message names the line.
+        DataError: the message says what the file is, or names the line.
     """
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path}: the file is UTF-16; convert it to UTF-8")
+    kind = kind_of(raw)
+    if kind is not None:
+        raise DataError(f"{path}: the file {kind}")
+    coding = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else utf16_without_mark(raw)
+    if coding is not None:
+        raise DataError(
+            f"{path}: the file is {coding}; convert it to UTF-8, for example by iconv -f {coding} "
+            "-t UTF-8"
+        )
     nul = raw.find(b"\0")
     if nul >= 0:
         line = raw.count(b"\n", 0, nul) + 1

@@ -205,8 +205,18 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def prepare_dataset(interactions: Interactions, config: DataConfig) -> Dataset:
-    """Filter and split interactions that were read already, as `load_dataset` does."""
+    """Filter and split interactions that were read already, as `load_dataset` does.
+
+    Raises:
+      DataError: the filter leaves nothing, or a single item, which is every list's only one.
+    """
     interactions = filter_interactions(interactions, config)
+    if interactions.num_items < 2:
+        raise DataError(
+            f"{interactions.name}: all {len(interactions):,} interactions are with item "
+            f"{str(interactions.items.ids[0])!r}, so there is nothing to choose from; check "
+            "--data.item-column, or lower --data.min-count"
+        )
     return Dataset(
         interactions, leave_one_out(interactions, tie=config.tie, short_users=config.short_users)
     )

@@ -18,7 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
+from jaxrec.data.columns import check_no_header
 from jaxrec.data.contents import decode as decode, read_bytes as read_bytes
+from jaxrec.data.hints import number_hint, time_hint
 from jaxrec.data.times import parse_time, stack
 
 Kind = Literal["id", "text", "float", "time", "moment"]
@@ -28,7 +30,10 @@ _NAMES_SHOWN = 12
 # Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
 THREADED = 1 << 26
 # What programs write for a missing value. As an ID it would join the rows of different users.
-MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "N/A")
+MISSING = (
+    "nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "N/A", "n/a", "#N/A", "#NA",
+    "#N/A N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "\\N", "-nan",
+)  # fmt: skip
 _LIST = r"\[.*\]"
 _BAD_ID = rf"^(\s*|{'|'.join(map(re.escape, MISSING))}|{_LIST})$|[\x00\n\r]"
 
@@ -188,6 +193,7 @@ def read_delimited(
     for time_as in ("int64", "float64", "string"):
         fast = _read_with_arrow(text, delimiter, names, header_lines, columns, quoted, time_as)
         if fast is not None:
+            check_no_header(fast, path)
             return fast
     rows, numbers, bad = [], [], BadRows(path)
     for number, fields in lines:
@@ -206,6 +212,7 @@ def read_delimited(
     bad.check()
     if not rows:
         raise DataError(f"{path}: no rows; the file is empty")
+    check_no_header(result, path)
     return result
 
 
@@ -341,7 +348,7 @@ def convert(
                 parsed.append(parse_time(value))
             except (ValueError, OverflowError):
                 what = "a number of 64 bits or an ISO date such as 2024-01-31T08:15:00Z"
-                bad.add(line, f"{name} {shown(value)} is not {what}")
+                bad.add(line, f"{name} {shown(value)} is not {what}{time_hint(value)}")
         return stack(parsed, name, str(bad.path)) if parsed else np.zeros(0, np.int64)
     result = np.zeros(len(values), np.int64 if kind == "time" else np.float64)
     for i, (value, line) in enumerate(zip(values, lines, strict=True)):
@@ -349,7 +356,7 @@ def convert(
             result[i] = _integer(value) if kind == "time" else _finite(value)
         except (ValueError, OverflowError):
             what = "a time in seconds" if kind == "time" else "a number"
-            bad.add(line, f"{name} {shown(value)} is not {what}")
+            bad.add(line, f"{name} {shown(value)} is not {what}{number_hint(value)}")
     return result
 
 
@@ -416,7 +423,7 @@ def read_json_lines(
 
 def _parse_record(line: str, fallback: Callable[[str], Any] | None) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=_once)
+        return json.loads(line, object_pairs_hook=once)
     except json.JSONDecodeError:
         if fallback is None:
             raise
@@ -425,8 +432,12 @@ def _parse_record(line: str, fallback: Callable[[str], Any] | None) -> Any:
         return fallback(line)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; `json` would keep the last of two values with one key."""
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; `json` would keep the last of two values with one key.
+
+    Raises:
+        ValueError: a key is in the object twice.
+    """
     record = dict(pairs)
     if len(record) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)

@@ -53,9 +53,9 @@ def k_core(
         keep &= ~few
     if not keep.any():
         raise DataError(
-            f"nothing left after {k}-core of {interactions.name!r} ({len(interactions):,} "
-            f"interactions, {interactions.num_users:,} users, {interactions.num_items:,} items); "
-            "lower k with --data.min-count; 0 is no filter"
+            f"nothing left after {k}-core of {interactions.source or interactions.name!r} "
+            f"({len(interactions):,} interactions, {interactions.num_users:,} users, "
+            f"{interactions.num_items:,} items); lower k with --data.min-count; 0 is no filter"
         )
     return interactions.select(keep).compact()
 

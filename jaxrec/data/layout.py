@@ -11,7 +11,7 @@ from typing import Literal
 
 from jaxrec.core import DataError, check_file, nearest, quoted
 from jaxrec.data import files
-from jaxrec.data.contents import check_text, read_head
+from jaxrec.data.contents import check_text, read_head, with_line_feeds
 
 Format = Literal[
     "directory", "zip", "parquet", "json", "amazon", "recbole", "minionerec", "table", "sequences",
@@ -33,6 +33,7 @@ _LIKELY = {
              "visitorid", "memberid", "accountid", "profileid", "who"},
     "item": {"item", "itemid", "iid", "items", "product", "productid", "asin", "sku", "movieid",
              "bookid", "songid", "trackid", "articleid", "isbn", "what"},
+    "history": {"history", "sequence", "itemids", "itemsequence", "itemn"},
 }  # fmt: skip
 ENDINGS = (
     ".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".data", ".json", ".jsonl", ".ndjson",
@@ -123,6 +124,7 @@ def find_layout(path: Path, *, delimiter: str = "", wanted: Sequence[str] = ()) 
     if ending == ".inter" or _is_recbole(lines[0]):
         return Layout(format="recbole", delimiter="\t", names=_before_colon(lines[0]))
     found, names = _find_delimiter(lines, delimiter, wanted)
+    _check_first_line(path, lines, (found or delimiter, delimiter), names, wanted)
     if not delimiter and name == "ratings.csv" and set(_MOVIELENS[:2]) <= set(names):
         return Layout(format="movielens-csv", delimiter=",", names=names)
     if set(_MINIONEREC) <= set(names):
@@ -139,9 +141,59 @@ def find_layout(path: Path, *, delimiter: str = "", wanted: Sequence[str] = ()) 
     return Layout(format="table", delimiter=found or delimiter or ",", names=names)
 
 
+def _check_first_line(
+    path: Path,
+    lines: Sequence[str],
+    delimiters: tuple[str, str],
+    names: Sequence[str],
+    wanted: Sequence[str],
+) -> None:
+    """Reject a table whose first line is no header, and a delimiter that separates nothing.
+
+    Args:
+        path: the file.
+        lines: its first lines.
+        delimiters: the delimiter that is taken, and the one that was given ("" for none).
+        names: the header, as it is split by the first.
+        wanted: columns of users and items.
+
+    Raises:
+        DataError: the message says which line is the header, or which delimiter is right.
+    """
+    if re.fullmatch(r"sep=.", lines[0].strip(), re.IGNORECASE):
+        raise DataError(
+            f"{path}: line 1: {lines[0].strip()!r} is an instruction for Excel; remove this line"
+        )
+    if set(wanted) <= set(names):
+        return
+    taken, given = delimiters
+    if given and len(names) < 2:
+        other, better = _find_delimiter(lines, "", wanted)
+        if len(better) > 1:
+            raise DataError(
+                f"{path}: the delimiter {given!r} separates nothing in {files.shown(lines[0])}; "
+                f"remove --data.delimiter, which finds {other!r}"
+            )
+    for delimiter in (taken,) if given else _CANDIDATES:
+        rows = [[name.strip() for name in row] for row in _split_lines(lines, delimiter)]
+        header = next((n for n, row in enumerate(rows) if set(wanted) <= set(row)), 0)
+        if wanted and header:
+            raise DataError(
+                f"{path}: line {header + 1} is the header; remove what stands above it, from "
+                f"{files.shown(lines[0])} on"
+            )
+        widths = {len(row) for row in rows[1:]}
+        if not taken and len(rows) > 2 and len(rows[0]) == 1 < min(widths) == max(widths):
+            raise DataError(
+                f"{path}: line 1: {files.shown(lines[0])} is no header: it has 1 field, and the "
+                f"lines after it have {min(widths)}; remove it, or give a header"
+            )
+
+
 def _first_lines(head: bytes) -> list[str]:
     """Return the first lines that are not blank; the last one may be cut off."""
     text = head.decode("utf-8-sig", errors="replace")
+    text = with_line_feeds(text)
     return [line.removesuffix("\r") for line in text.split("\n") if line.strip()][:_LINES]
 
 
@@ -191,6 +243,17 @@ def _find_delimiter(
     return best[1:] if best else ("", tuple(lines[:1]))
 
 
+def likely_role(name: str) -> str | None:
+    """Return what a column of this name usually holds: "user", "item" or "history"; or None.
+
+    Example:
+        >>> likely_role("User ID"), likely_role("item1"), likely_role("price")
+        ('user', 'item', None)
+    """
+    letters = re.sub(r"[^a-z]", "", name.lower())
+    return next((role for role, names in _LIKELY.items() if letters in names), None)
+
+
 def _split_lines(lines: Sequence[str], delimiter: str) -> Iterable[list[str]]:
     if len(delimiter) > 1:
         return [line.split(delimiter) for line in lines]
@@ -217,9 +280,7 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     if not missing:
         return
     role = ("user", "item")[list(wanted).index(missing[0])]
-    likely = [
-        name for name in files.usual(names) if re.sub(r"[^a-z]", "", name.lower()) in _LIKELY[role]
-    ]
+    likely = [name for name in files.usual(names) if likely_role(name) == role]
     option = f"--data.{role}-column {quoted(likely[0]) if len(likely) == 1 else 'NAME'}"
     if names and all(name.replace(".", "", 1).isdigit() for name in names):
         raise DataError(

@@ -6,16 +6,18 @@ earlier downloads, and the official download. Other names are those that `jaxrec
 then paths.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxrec.core import DataError, nearest
+from jaxrec.core import ConfigError, DataError, JaxrecError, nearest
 from jaxrec.data import added, download, files
 from jaxrec.data.amazon import find_amazon, read_amazon
 from jaxrec.data.columns import check_spellings
+from jaxrec.data.doubts import doubts
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.layout import ENDINGS, Format, Layout, delimiter_of, find_layout
 from jaxrec.data.minionerec import find_minionerec, read_minionerec
@@ -122,6 +124,7 @@ def load(
         The interactions; their `source` says where they came from.
 
     Raises:
+        ConfigError: `name` and `from_file` are two files.
         DataError: the data set is malformed, or it was not found; then the message lists every
             place that was searched.
 
@@ -134,6 +137,10 @@ def load(
         ('clicks', 2, 3)
     """
     if from_file is not None:
+        if Path(name).is_file() and not _is_same(Path(name), Path(from_file)):
+            raise ConfigError(
+                f"two files are given, {name} and --data.from-file {from_file}; give one of them"
+            )
         return read(from_file, columns=columns, name=name)
     known = DATASETS.get(name)
     if known is None:
@@ -172,6 +179,11 @@ def load(
         f"{known.homepage} and give its directory with --from-file, or put it in a directory and "
         "set JAXREC_DATA to that"
     )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    other = other.expanduser()
+    return other.exists() and one.samefile(other)
 
 
 def _places(name: str, known: Known) -> list[tuple[str, Callable[[], Path | str]]]:
@@ -249,7 +261,7 @@ def read(
         data = data.with_item_texts(read_item_table(columns))
     check_spellings(data.user_ids.tolist(), "user", data.name)
     check_spellings(data.items.ids.tolist(), "item", data.name)
-    return data
+    return dataclasses.replace(data, notes=(*data.notes, *doubts(data)))
 
 
 def layout_of(path: Path, columns: Columns) -> Layout:
@@ -276,14 +288,16 @@ def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> 
     if layout.format == "directory":
         return _read_directory(path, name or path.resolve().name, columns)
     if layout.format == "zip":
-        with download.unpacked(path) as folder:
+        with download.unpacked(path) as folder, _naming_members(path, folder):
+            if (folder / "workbook.xml").is_file() or (folder / "xl" / "workbook.xml").is_file():
+                raise DataError(f"{path}: the file is a spreadsheet (.xlsx); save it as CSV")
             data = _read_directory(folder, name or path.stem, columns)
         return dataclasses.replace(data, source=str(path))
     columns.only_for_tables(path, layout)
     if layout.format == "amazon":
         return read_amazon(path, name=name)
     if layout.format == "sequences":
-        return read_sequences(path, _items_beside(path.parent), name or path.name.split(".")[0])
+        return _read_sequences(path, name or path.name.split(".")[0])
     if layout.format == "minionerec":
         return read_minionerec([path], path.parent, name or path.name.split(".")[0])
     if path.name.removesuffix(".gz") not in ("u.data", "ratings.csv", "ratings.dat"):
@@ -300,6 +314,9 @@ def _read_as(layout: Layout, path: Path, columns: Columns, name: str | None) -> 
 
 
 def _read_directory(path: Path, name: str, columns: Columns) -> Interactions:
+    ratings = None if files.find(path, "u.data") else files.find(path, "ratings.csv")
+    if ratings and layout_of(ratings, columns).is_table:
+        return read(ratings, columns=columns, name=name)  # not those of MovieLens
     reader = _reader_of(path, name)
     if reader is not None:
         columns.only_for_tables(path, Layout(format="directory"))
@@ -332,11 +349,31 @@ def _reader_of(path: Path, name: str) -> Callable[[], Interactions] | None:
     if files.find(path, "ratings.dat", "sequences.txt"):
         return lambda: read_double_colon(path, name)
     if sequences := files.find(path, "sequential_data.txt"):
-        return lambda: read_sequences(sequences, _items_beside(path), name)
+        return lambda: _read_sequences(sequences, name)
     if parts := find_minionerec(path):
         return lambda: read_minionerec(parts, path, name)
     return None
 
 
-def _items_beside(directory: Path) -> Path | None:
-    return files.find(directory, "items.jsonl", "items.json")
+def _read_sequences(path: Path, name: str) -> Interactions:
+    """Read sequences with the item texts beside them."""
+    items = files.find(path.parent, "items.jsonl", "items.json")
+    try:
+        return read_sequences(path, items, name)
+    except DataError as error:
+        if items is None or "item table" not in str(error):
+            raise
+        raise DataError(
+            f"{error} (the item table is {items}, which lies beside the sequences; move it if it "
+            "belongs to other data)"
+        ) from error
+
+
+@contextlib.contextmanager
+def _naming_members(archive: Path, folder: Path) -> Iterator[None]:
+    """Let errors name the members of an archive, and not the temporary folder with its files."""
+    try:
+        yield
+    except JaxrecError as error:
+        message = str(error).replace(f"{folder}{os.sep}", f"{archive}, member ")
+        raise type(error)(message.replace(str(folder), str(archive))) from error

@@ -142,6 +142,15 @@ def _column(column: Any, name: str, kind: files.Kind, bad: files.BadRows) -> np.
     column.validate(full=True)  # offsets and text of a damaged file may point anywhere
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        try:
+            column = column.cast("string")
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"{bad.path}: column {name!r} holds bytes that are not UTF-8; write it as text"
+            ) from error
     if column.type == pa.null():
         column = column.cast("string")
     if kind == "text":
@@ -156,8 +165,10 @@ def _column(column: Any, name: str, kind: files.Kind, bad: files.BadRows) -> np.
         values = column.cast(pa.timestamp("ns", getattr(column.type, "tz", None)))
         moments = values.cast("int64").to_numpy().astype("datetime64[ns]")
         return moments if kind == "moment" else moments.astype("datetime64[s]").astype(np.int64)
+    if kind == "id" and (fault := _no_id(column.type)):
+        raise DataError(f"{bad.path}: column {name!r} holds {fault}")
     if pa.types.is_boolean(column.type):
-        column = column.cast("string")  # never a number or an ID by accident
+        column = column.cast("string")  # never a number by accident
     if pa.types.is_integer(column.type) and kind in ("id", "moment"):
         return column.to_numpy()
     if kind != "id" and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
@@ -178,6 +189,31 @@ def _column(column: Any, name: str, kind: files.Kind, bad: files.BadRows) -> np.
     )
 
 
+def _no_id(kind: Any) -> str | None:
+    """Return why a column of a type cannot hold IDs, and the fix; None if it can."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(kind):
+        return id_type_fault(True)
+    return id_type_fault({}) if pa.types.is_struct(kind) or pa.types.is_map(kind) else None
+
+
+def id_type_fault(value: Any) -> str | None:
+    """Return what a value of JSON is that cannot be an ID, and the fix; None if it can.
+
+    Example:
+        >>> id_type_fault(True), id_type_fault(7)
+        ('true and false, which are no IDs; name another column', None)
+    """
+    if isinstance(value, bool):
+        return "true and false, which are no IDs; name another column"
+    if isinstance(value, dict):
+        return (
+            "objects; write each of their parts as a column of its own (pandas.json_normalize does)"
+        )
+    return None
+
+
 def id_text(value: Any) -> str:
     """Return a value of an ID column as text; a list is written as one, so that it is rejected.
 
@@ -189,14 +225,17 @@ def id_text(value: Any) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Return a value of a text column: "" for none, and a list joined by " | ".
+    """Return a value of a text column: "" for none, and a list or an object joined by " | ".
 
     Example:
-        >>> as_text(None), as_text(["War", None, "Crime"]), as_text(7)
-        ('', 'War | Crime', '7')
+        >>> as_text(None), as_text(["War", None, "Crime"]), as_text({"size": 7, "color": None})
+        ('', 'War | Crime', 'size: 7')
     """
     if value is None or value != value:  # nan is not equal to itself
         return ""
     if isinstance(value, list | tuple):
         return SEPARATOR.join(filter(None, map(as_text, value)))
+    if isinstance(value, dict):
+        parts = {str(key): as_text(part) for key, part in value.items()}
+        return SEPARATOR.join(f"{key}: {part}" for key, part in parts.items() if part)
     return str(value)

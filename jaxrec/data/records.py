@@ -1,6 +1,7 @@
 """Tables in JSON: lines of objects with any keys, a list of objects, or an object of objects."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 
 from jaxrec.core import DataError
 from jaxrec.data import files
-from jaxrec.data.parquet import as_text, id_text
+from jaxrec.data.parquet import as_text, id_text, id_type_fault
 
+_BLANK = re.compile(r"\s*")
 _Rows = Iterator[tuple[int, dict[str, Any], files.BadRows]]
 
 
@@ -53,6 +55,8 @@ def read_record_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str
             value = record.get(name)
             if kind == "text":
                 values[name].append(as_text(value))
+            elif kind == "id" and (fault := id_type_fault(value)):
+                raise DataError(f"{path}: {bad.unit} {line}: column {name!r} holds {fault}")
             elif isinstance(value, bool) or (kind != "id" and isinstance(value, list | dict)):
                 values[name].append(repr(value))  # no number, so that it is rejected
             else:
@@ -78,7 +82,7 @@ def _encodes(text: str) -> bool:
 def _records(path: Path) -> _Rows:
     """Yield (line or number, record, bad rows) of any of the three forms."""
     text = files.decode(files.read_bytes(path), path)
-    whole = _whole(text)
+    whole = _whole(text, path)
     if whole is None:
         yield from files.read_json_lines(path)
         return
@@ -95,19 +99,58 @@ def _records(path: Path) -> _Rows:
         raise DataError(f"{path}: no rows; the file is empty")
 
 
-def _whole(text: str) -> list[Any] | dict[str, dict[str, Any]] | None:
-    """Return a list of objects or an object of objects, or None for lines of objects."""
+def _whole(text: str, path: Path) -> list[Any] | dict[str, dict[str, Any]] | None:
+    """Return a list of objects or an object of objects, or None for lines of objects.
+
+    A list may be the only value of an object, as in {"data": [...]}; and objects may be spread over
+    lines, one after the other.
+
+    Raises:
+        DataError: an object has a key twice, or a number has thousands of digits.
+    """
     start = text.lstrip()[:1]
     if start not in ("[", "{") or (start == "{" and _is_record(text)):
         return None
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+        value = json.loads(text, object_pairs_hook=files.once)
+    except (json.JSONDecodeError, RecursionError):
+        return _objects(text) if start == "{" else None
+    except ValueError as error:
+        raise DataError(
+            f"{path}: {' '.join(str(error).split())[:200]}; correct the file"
+        ) from error
+    if isinstance(value, dict) and _is_wrapped(value):
+        (value,) = value.values()
     if isinstance(value, list):
-        return value if any(isinstance(record, dict) for record in value) else None
+        return value if not value or any(isinstance(record, dict) for record in value) else None
     nested = bool(value) and all(isinstance(record, dict) for record in value.values())
     return value if nested else None
+
+
+def _is_wrapped(value: Any) -> bool:
+    """Return whether a value is an object whose only value is a list of objects.
+
+    Example:
+        >>> _is_wrapped({"data": [{"user": 1}]}), _is_wrapped({"user": 1})
+        (True, False)
+    """
+    rows = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
+
+
+def _objects(text: str) -> list[dict[str, Any]] | None:
+    """Return objects that follow one another and are spread over lines, or None."""
+    decoder, found, place = json.JSONDecoder(object_pairs_hook=files.once), [], 0
+    text = text.rstrip()
+    while place < len(text):
+        try:
+            value, place = decoder.raw_decode(text, _BLANK.match(text, place).end())  # type: ignore[union-attr]
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(value, dict):
+            return None
+        found.append(value)
+    return found
 
 
 def _is_record(text: str) -> bool:
@@ -116,5 +159,7 @@ def _is_record(text: str) -> bool:
     try:
         record = json.loads(first)
     except (ValueError, RecursionError):
+        return False
+    if _is_wrapped(record):
         return False
     return not all(isinstance(value, dict) for value in record.values()) or not record

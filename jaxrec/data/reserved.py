@@ -6,7 +6,7 @@ arXiv:2205.05131); the released model writes R, S and X as [NLU], [S2S] and [NLG
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ SENTINELS = 100
 MODES = {"R": "[NLU]", "S": "[S2S]", "X": "[NLG]"}
 MASK = "<mask>"
 # Ends of a text and its halves are one token each, so that BERT's layout needs no further ones.
+_SPACES = "Ġ▁Ċĉ"  # a space, a new line and a tab, as byte-level BPE and Unigram write them
 _ROLES = BPE_TOKENS | {"mask_token": MASK}
 
 
@@ -64,8 +65,14 @@ class ReservedTokens:
           needs: what it must have: some of bos, eos, pad, mask, sentinels and modes.
 
         Raises:
-          ConfigError: it lacks one of these. The message names the tokens and how to add them.
+          ConfigError: it lacks one of these, or has no fast backend. The message names the tokens
+            and how to add them.
         """
+        if not tokenizer.is_fast:
+            raise ConfigError(
+                "pre-training needs a fast tokenizer (a tokenizer.json), and this one is slow; "
+                "convert it by transformers' AutoTokenizer"
+            )
         vocabulary = tokenizer.get_vocab()
         sentinels = [vocabulary[n] for n in sentinel_names() if n in vocabulary]
         modes = {mode: vocabulary.get(name, -1) for mode, name in MODES.items()}
@@ -143,8 +150,8 @@ def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
 
     Example:
       >>> tokenizer = train_reserved(["low lower lowest"], 370)
-      >>> tokenizer.mask_token, tokenizer.decode(encode_plain(tokenizer, ["</s> low"])[0])
-      ('<mask>', '</s> low')
+      >>> tokenizer.mask_token, tokenizer.decode(tokenizer.encode("slow"))
+      ('<mask>', 'slow')
     """
     later = len(MODES) + SENTINELS
     least = 256 + len(_ROLES) + later
@@ -158,53 +165,34 @@ def train_reserved(texts: Iterable[str], vocab_size: int) -> Any:
     return tokenizer
 
 
-def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
-    """Encode texts so that no part of a text becomes a reserved token, and none is added.
-
-    A text that spells "<extra_id_0>" would otherwise hold a sentinel.
-
-    Args:
-      tokenizer: of transformers, with a fast backend.
-      texts: N strings.
-
-    Returns:
-      N arrays of int32 tokens.
-
-    Raises:
-      ConfigError: the tokenizer has no fast backend.
-    """
-    if not tokenizer.is_fast:
-        raise ConfigError(
-            "pre-training needs a fast tokenizer (a tokenizer.json), and this one is slow; convert "
-            "it by transformers' AutoTokenizer"
-        )
-    backend = tokenizer.backend_tokenizer
-    before = backend.encode_special_tokens
-    backend.encode_special_tokens = True
-    try:
-        rows = backend.encode_batch_fast(list(texts), add_special_tokens=False)
-    finally:
-        backend.encode_special_tokens = before
-    return [np.array(row.ids, np.int32) for row in rows]
-
-
 def word_starts(tokenizer: Any) -> np.ndarray:
     """Return which tokens begin a word, `[V]` bool, for masking whole words.
 
-    A token begins a word unless it goes on with letters or digits: in byte-level BPE and in
-    Unigram a word begins with a space, and in WordPiece all other pieces begin with ##.
+    In byte-level BPE and in Unigram a word begins with a space or with a sign of ASCII; in
+    WordPiece, all pieces but those with ## begin one.
 
     Args:
       tokenizer: of transformers.
+
+    Example:
+      >>> tokenizer = train_reserved(["films, films"] * 9, 380)
+      >>> starts = word_starts(tokenizer)
+      >>> [bool(starts[n]) for n in tokenizer.encode(" x,s")]
+      [True, False, True, False]
     """
-    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    wordpiece = any(name and name.startswith("##") for name in names)
-    starts = np.ones(len(names), bool)
-    for number, name in enumerate(names):
-        if not name:
-            continue
+    names = {number: name for name, number in tokenizer.get_vocab().items()}
+    wordpiece = any(name.startswith("##") for name in names.values())
+    starts = np.ones(vocabulary_size(tokenizer), bool)
+    for number, name in names.items():
         if wordpiece:
             starts[number] = not name.startswith("##")
-        else:
-            starts[number] = name[0] in "Ġ▁Ċ" or not name[0].isalnum()
+        elif name:
+            # Bytes of letters beyond ASCII are written as signs beyond ASCII.
+            sign = name[0].isascii() and not name[0].isalnum()
+            starts[number] = sign or name[0] in _SPACES
     return starts
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """Return V, the number of rows that a model needs for a tokenizer, whose ids may have gaps."""
+    return 1 + max(tokenizer.get_vocab().values(), default=-1)

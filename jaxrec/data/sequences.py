@@ -12,6 +12,7 @@ import numpy as np
 from jaxrec.data import files
 from jaxrec.data.amazon import read_item_lines
 from jaxrec.data.interactions import Interactions
+from jaxrec.data.layout import likely_role
 
 
 def read_sequence_columns(path: Path) -> dict[str, np.ndarray]:
@@ -32,6 +33,8 @@ def read_sequence_columns(path: Path) -> dict[str, np.ndarray]:
             continue
         if len(fields) < 2:
             bad.add(number, f"user {files.shown(fields[0])} has no items")
+        if likely_role(fields[0]) == "user" and likely_role(fields[-1]) in ("item", "history"):
+            bad.add(number, f"{files.shown(line.strip())} is a header, which this format lacks")
         if fields[0] in seen:
             bad.add(number, f"user {files.shown(fields[0])} is already on line {seen[fields[0]]}")
         for field in fields:

@@ -1,8 +1,9 @@
-"""Times of interactions: whole or fractional numbers since 1970 in any usual unit, and ISO dates.
+"""Times of interactions: whole or fractional numbers since 1970 in any usual unit, and dates.
 
-Numbers are seconds, milliseconds, microseconds or nanoseconds; their size tells which. Everything
-becomes whole seconds, but interactions are ordered by the times as they were written, so events
-within one second keep their order.
+Numbers are seconds, milliseconds, microseconds or nanoseconds; their size tells which. A column of
+whole numbers that are all valid dates, such as 20240131, holds dates. Everything becomes whole
+seconds, but interactions are ordered by the times as they were written, so events within one second
+keep their order.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import DataError
+from jaxrec.data.hints import time_hint
 
 # (unit, first number that is too large for the unit before, units in a second). 10**11 seconds are
 # the year 5138, and 10**11 milliseconds are March 1973.
@@ -24,7 +26,14 @@ UNITS = (
 )
 ISO = "ISO dates"
 _EARLIEST = 10**8  # seconds, March 1973: smaller numbers among milliseconds may be anything
-_DATE_NUMBERS = (1900_01_01, 2100_12_31)  # 20240131 as a number is a date, not August 1970
+# Dates that are written as one number: their name, the first and the last one, and the units that
+# follow the day. As times since 1970 they would be August 1970, 1976 (ms) and the year 2600 (ms).
+_COMPACT = (
+    ("YYYYMMDD", 1900_01_01, 2100_12_31, ()),
+    ("YYYYMMDDhhmm", 1900_01_01_00_00, 2100_12_31_23_59, (24, 60)),
+    ("YYYYMMDDhhmmss", 1900_01_01_00_00_00, 2100_12_31_23_59_59, (24, 60, 60)),
+)
+COMPACT_NOTE = "dates written as "
 _NAMES = frozenset(
     {
         "time", "times", "timestamp", "timestamps", "timestampms", "ts", "date", "datetime",
@@ -46,7 +55,7 @@ class Times:
     Attributes:
         key: [n] numbers in the order of the rows' times, as precise as they were written.
         seconds: [n] int64, whole seconds since 1970, rounded down.
-        unit: what was written: a unit of `UNITS`, or ISO dates.
+        unit: what was written: a unit of `UNITS`, ISO dates, or "dates written as YYYYMMDD".
     """
 
     key: np.ndarray
@@ -84,13 +93,14 @@ def to_times(values: Any, what: str, name: object, *, any_unit: bool = True) -> 
     """Convert a column of times; the size of the numbers tells their unit.
 
     Args:
-        values: [n] numbers, datetime64, or strings that are all numbers or all ISO dates.
+        values: [n] numbers, datetime64, or strings that are all numbers or all ISO dates. Whole
+            numbers may be dates, such as 20240131 or 20240131081500.
         what: the column, for messages.
         name: the data set or file, for messages.
         any_unit: whether large numbers are milliseconds and so on; False reads all as seconds.
 
     Raises:
-        DataError: a value is no time, units are mixed, or the numbers are dates such as 20240131.
+        DataError: a value is no time, or units are mixed.
 
     Example:
         >>> times = to_times([1700000000999, 1700000000001], "time", "clicks")
@@ -191,8 +201,8 @@ def _parsed(values: list[Any], what: str, name: object) -> np.ndarray:
                 f"{repr(value)[:60]} in row {row} is neither a number of 64 bits nor an ISO date"
             )
             raise DataError(
-                f"{name}: column {what!r} is not numeric: {fault} such as 2024-01-31T08:15:00Z; "
-                "correct it"
+                f"{name}: column {what!r} is not numeric: {fault} such as 2024-01-31T08:15:00Z"
+                f"{time_hint(str(value)) if isinstance(value, str) else ''}; correct it"
             ) from error
     return stack(parsed, what, name)
 
@@ -219,6 +229,8 @@ def _by_size(array: np.ndarray, what: str, name: object) -> Times:
     """Find the unit of numbers and convert them to seconds."""
     if len(array) == 0:
         return Times(array, array.astype(np.int64))
+    if compact := _compact_dates(array):
+        return compact
     size = np.maximum(array, -np.maximum(array, -(2**63) + 1))  # |array|, also of -2**63
     largest = size.max()
     unit, first, scale = next(row for row in reversed(UNITS) if largest >= row[1])
@@ -229,18 +241,38 @@ def _by_size(array: np.ndarray, what: str, name: object) -> Times:
             f"{name}: column {what!r} mixes units: {array[row]} in row {row}, but {largest} are "
             f"{unit}; write all times in one unit"
         )
-    if _are_date_numbers(array):
-        raise DataError(
-            f"{name}: column {what!r} holds dates as numbers, such as {array[0]}; write them as "
-            "2024-01-31, or as seconds since 1970"
-        )
     seconds = np.floor_divide(array, scale).astype(np.int64)
     return Times(seconds if array.dtype == np.int64 and scale == 1 else array, seconds, unit)
 
 
-def _are_date_numbers(array: np.ndarray) -> bool:
-    low, high = _DATE_NUMBERS
-    if array.dtype.kind != "i" or array.min() < low or array.max() > high:
-        return False
-    month, day = array // 100 % 100, array % 100
-    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
+def _compact_dates(array: np.ndarray) -> Times | None:
+    """Return the times of numbers that are all valid dates, such as 20240131, or None.
+
+    Example:
+        >>> times = _compact_dates(np.array([20240131081500, 20231231235959]))
+        >>> times.unit, times.seconds.tolist()
+        ('dates written as YYYYMMDDhhmmss', [1706688900, 1704067199])
+    """
+    if array.dtype.kind == "f":
+        if not (np.abs(array) < 2**53).all() or (array != np.floor(array)).any():
+            return None
+        array = array.astype(np.int64)
+    for name, low, high, units in _COMPACT:
+        if array.min() < low or array.max() > high:
+            continue
+        rest, clock, valid = array, np.zeros(len(array), np.int64), True
+        scale = 60 ** (3 - len(units))  # seconds in the last unit
+        for unit in reversed(units):
+            rest, value = np.divmod(rest, 100)
+            valid &= bool((value < unit).all())
+            clock += value * scale
+            scale *= 60
+        month = (rest // 10_000 - 1970) * 12 + rest // 100 % 100 - 1
+        months = month.astype("datetime64[M]")
+        days = months.astype("datetime64[D]") + (rest % 100 - 1)
+        real = (rest // 100 % 100 >= 1) & (rest // 100 % 100 <= 12)
+        real &= (rest % 100 >= 1) & (days.astype("datetime64[M]") == months)
+        if valid and real.all():
+            seconds = days.astype("datetime64[s]").astype(np.int64) + clock
+            return Times(seconds, seconds, COMPACT_NOTE + name)
+    return None

@@ -130,6 +130,7 @@ def train_bpe(
     *,
     special_tokens: Mapping[str, str] = BPE_TOKENS,
     min_frequency: int = 2,
+    split_digits: bool = False,
 ) -> "PreTrainedTokenizerFast":
     """Train a byte-level BPE like GPT-2's: `decode(encode(x)) == x` for any Unicode text.
 
@@ -138,6 +139,7 @@ def train_bpe(
         vocab_size: total number of tokens; the result has fewer if no pair is frequent enough.
         special_tokens: role -> token, with ids from 0 in this order. Encoding adds none of them.
         min_frequency: smallest number of occurrences of a pair that is merged.
+        split_digits: make every digit a token, so that numbers are spelled one way alone.
 
     Raises:
         ConfigError: `vocab_size` cannot hold the 256 bytes and the special tokens, a role is
@@ -157,7 +159,9 @@ def train_bpe(
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.pre_tokenizer = _with_digits(
+        pre_tokenizers.ByteLevel(add_prefix_space=False), split_digits, first=True
+    )
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -176,6 +180,7 @@ def train_unigram(
     *,
     words: Iterable[str] = (),
     special_tokens: Mapping[str, str] = UNIGRAM_TOKENS,
+    split_digits: bool = False,
 ) -> "PreTrainedTokenizerFast":
     """Train a Unigram model like SentencePiece's for T5, with byte fallback: nothing is unknown.
 
@@ -188,6 +193,7 @@ def train_unigram(
         words: words of the corpus that become tokens in any case. Without them, training prefers
             pieces that many words share, and so splits the words of a small vocabulary.
         special_tokens: role -> token, with ids from 0 in this order; unk_token is required.
+        split_digits: make every digit a token, so that numbers are spelled one way alone.
 
     Raises:
         ConfigError: `vocab_size` cannot hold the special tokens, the 256 bytes and every character
@@ -225,7 +231,9 @@ def train_unigram(
     backend = Tokenizer(models.Unigram())
     backend.normalizer = normalizers.NFKC()
     # With "first", a text after an added token does not get an additional space.
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, prepend_scheme="first")
+    backend.pre_tokenizer = _with_digits(
+        pre_tokenizers.Metaspace(_SPACE, prepend_scheme="first"), split_digits, first=False
+    )
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size - len(specials) - _BYTES - len(kept),
         initial_alphabet=alphabet,
@@ -252,6 +260,16 @@ def train_unigram(
         [decoders.ByteFallback(), decoders.Metaspace(_SPACE, prepend_scheme="first")]
     )
     return wrap(backend, special_tokens, add_eos_token="eos_token" in special_tokens)
+
+
+def _with_digits(splitter: Any, split_digits: bool, *, first: bool) -> Any:
+    """Return a pre-tokenizer that also splits between digits, before it works or after."""
+    from tokenizers import pre_tokenizers
+
+    if not split_digits:
+        return splitter
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    return pre_tokenizers.Sequence([digits, splitter] if first else [splitter, digits])
 
 
 class _Settings(TypedDict):

@@ -9,14 +9,14 @@ prompt.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, count_done
 from jaxrec.data import encode_texts
 from jaxrec.decode.batching import row_batches
 from jaxrec.decode.beam import search_items
@@ -107,7 +107,6 @@ def choose_answers(
     *,
     batch_size: int = 128,
     start: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the best answers to each prompt.
 
@@ -121,7 +120,6 @@ def choose_answers(
       request: answers that each prompt may get, `[N, A]` and `[N, E]`.
       batch_size: prompts a call; the last call is filled up, so that one shape is compiled.
       start: first token of the decoder.
-      progress: is called with the number of prompts done.
 
     Returns:
       `[N, K]` int32 answers, -1 where fewer are allowed, and `[N, K]` float32 scores.
@@ -153,7 +151,7 @@ def choose_answers(
         best = search_items(model, params, answers.catalogue, history, options, wanted)
         items.append(np.asarray(best.items))
         scores.append(np.asarray(best.scores))
-        progress(min(len(items) * batch_size, count))
+        count_done(min(batch_size, count - (len(items) - 1) * batch_size))
     return np.concatenate(items)[:count], np.concatenate(scores)[:count]
 
 
@@ -222,13 +220,15 @@ def write_answers(
         invalid = (numbers < 0).mean()
     """
     options = TextOptions(max_tokens=answers.tokens.shape[1] + 1, eos=(end,), start=start)
-    numbers, count = [], len(prompts.tokens)
+    numbers: list[np.ndarray] = []
+    count = len(prompts.tokens)
     on_host = jax.tree.map(np.asarray, prompts)
     for rows in row_batches(count, batch_size):
         # By probability alone: no ID has an advantage because of its length.
         texts = beam_generate(
             model, params, _take(on_host, rows), options, beams=beams, length_penalty=0.0
         )
+        count_done(min(batch_size, count - len(numbers) * batch_size))
         numbers.append(answers.look_up(np.asarray(texts.tokens), np.asarray(texts.lengths), end))
     return np.concatenate(numbers)[:count]
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, count_done
 from jaxrec.data import Instruction, TokenRows
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
@@ -114,5 +114,6 @@ def answer_gaps(
             answers=answers,
         )
         parts.append(np.asarray(logits)[: len(rows) - start])
+        count_done(len(parts[-1]))
     one, other = np.concatenate(parts).T
     return np.exp(one) - np.exp(other) if probabilities else one - other

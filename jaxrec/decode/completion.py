@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, count_done
 from jaxrec.decode.batching import bucket
 from jaxrec.decode.generation import TextOptions, generate
 from jaxrec.decode.kv_cache import LanguageModel
@@ -171,6 +171,7 @@ def completions(
             made[prompt] = Completion(
                 drop_first_space(tokenizer, text) if writes else text, truncated=full
             )
+        count_done(len(chosen))
     return made
 
 

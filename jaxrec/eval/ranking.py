@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, check_mask, check_numbers
+from jaxrec.core import ConfigError, DataError, check_mask, check_numbers, count_done
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]
@@ -343,6 +343,7 @@ def evaluate(
                 "is NaN"
             )
         users += len(rows.tied)
+        count_done(len(rows.tied))
         better.append(rows.better)
         tied.append(rows.tied)
     if not users:

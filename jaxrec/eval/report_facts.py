@@ -21,6 +21,7 @@ class SystemFacts:
         "valid/".
       has_ids: whether items have unique IDs, which get sections of their own.
       recommends: whether `jaxrec recommend` works.
+      unit: what figures are means over and intervals resample; "users" for recommenders.
       variants: rows of the main table that are the model itself under other conditions, and so no
         baselines.
       python: how to use the model in Python, as lines of code in which "{folder}" is the run.
@@ -36,6 +37,7 @@ class SystemFacts:
     metric: str = "ndcg@10"
     has_ids: bool = True
     recommends: bool = True
+    unit: str = "users"
     variants: tuple[str, ...] = ()
     python: str = ""
 

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrec.core import ConfigError, Count, NotNegative, Positive, Whole, check_ranges
+from jaxrec.core import ConfigError, Count, LearningRate, NotNegative, Whole, check_ranges
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
@@ -69,7 +69,7 @@ class RqVaeConfig:
     warmup: Whole = 500
     steps: Count = 4000
     batch_size: Count = 512
-    learning_rate: Positive = 3e-3
+    learning_rate: LearningRate = 3e-3
     commitment: NotNegative = 0.25
     reseed_every: Whole = 50
 

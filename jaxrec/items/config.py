@@ -53,8 +53,8 @@ class IdConfig:
       text_encoder: source of the text vectors: "tfidf", the directory of a sentence encoder, or
         "auto" for the sentence encoder that `models.find_sentence_encoder` finds and TF-IDF if it
         finds none (pq, rq, rqvae).
-      text_fields: item fields whose texts are encoded; fields that the data do not have are skipped
-        (pq, rq, rqvae).
+      text_fields: item fields whose texts are encoded. Of the default, fields that the data do not
+        have are skipped; other fields must exist (pq, rq, rqvae).
       text_weight: share of the text vectors in the joined item vectors; collaborative vectors have
         the rest (pq, rq, rqvae).
       dim: width of the text vectors and of the collaborative vectors (pq, rq, rqvae).

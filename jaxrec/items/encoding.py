@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.core import ProgressBar, ResourceError, is_writer, write_bytes
+from jaxrec.core import ProgressBar, ResourceError, is_writer, read_array, write_bytes
 from jaxrec.data import cache_dir
 from jaxrec.models import SentenceEncoder
 
@@ -129,7 +129,7 @@ def cache_file(encoder: Path, texts: Sequence[str]) -> Path:
 def _read(place: Path, count: int) -> np.ndarray | None:
     """The vectors in the cache; None if there are none, or not the right ones."""
     with contextlib.suppress(OSError, ValueError, EOFError):
-        vectors = np.load(place, allow_pickle=False)
+        vectors = read_array(place)
         if vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == count:
             return np.asarray(vectors)
     return None

@@ -151,11 +151,19 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
       ConfigError: there are more items than IDs, or more levels than columns to code; or an item
         field or a tokenizer does not exist.
     """
+    if config.reads("text_fields") and config.text_weight:
+        item_text.check_fields(config, dataset)
     config = config.sized(dataset.num_items)
     # The level that repair "suffix" adds makes room even if the grid has none.
     grows = config.reads("repair") and config.repair == "suffix"
     if config.reads("levels") and not grows:
-        simple.check_room(dataset.num_items, config.level_sizes)
+        try:
+            simple.check_room(dataset.num_items, config.level_sizes)
+        except ConfigError as error:
+            what = str(error).partition(";")[0]
+            raise ConfigError(
+                f"{what}; raise --ids.size {config.size} or --ids.levels {config.levels}"
+            ) from error
     if config.scheme == "svd":
         _check_levels(config, min(dataset.num_items, dataset.num_users), "items or users")
     if config.scheme == "pq":

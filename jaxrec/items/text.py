@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, nearest, write_bytes
-from jaxrec.data import Dataset
+from jaxrec.core import ConfigError, DataError, nearest, read_array, write_bytes
+from jaxrec.data import Dataset, files
 from jaxrec.ids import reduced_vectors, text_vectors
 from jaxrec.items.config import IdConfig
 from jaxrec.items.encoding import encode_cached, is_affordable
@@ -42,6 +42,22 @@ def fields_used(config: IdConfig, dataset: Dataset) -> list[str]:
     if not config.reads("text_fields") or config.text_weight == 0:
         return []
     return [name for name in config.text_fields if name in dataset.interactions.items.fields]
+
+
+def check_fields(config: IdConfig, dataset: Dataset) -> None:
+    """Reject text fields that the items do not have, unless they are those of the default.
+
+    Raises:
+      ConfigError: the message lists the fields that exist.
+    """
+    known = dataset.interactions.items.fields
+    missing = [name for name in config.text_fields if name not in known]
+    if missing and config.text_fields != IdConfig.text_fields:
+        raise ConfigError(
+            f"--ids.text-fields names {missing[0]!r}, a field that the items of "
+            f"{dataset.interactions.name} do not have{nearest(missing[0], known)}; their fields: "
+            f"{files.listed(known)}"
+        )
 
 
 def choose(config: IdConfig, dataset: Dataset | None = None) -> Path | None:
@@ -168,6 +184,7 @@ def readable(config: IdConfig, dataset: Dataset) -> list[str]:
     """Return the `text_fields` that the items have, for models that read texts themselves.
 
     Raises:
+      ConfigError: a field that the config names, other than the default ones, does not exist.
       DataError: the items have none of these fields.
     """
     fields = [name for name in config.text_fields if name in dataset.interactions.items.fields]
@@ -177,6 +194,7 @@ def readable(config: IdConfig, dataset: Dataset) -> list[str]:
             f"{', '.join(config.text_fields)} (ids.text_fields); add texts with data.item_table, "
             "or leave out baselines that read texts"
         )
+    check_fields(config, dataset)
     return fields
 
 
@@ -242,9 +260,16 @@ def load_vectors(directory: Path) -> np.ndarray:
     """
     path = directory / "ids" / _FILE
     try:
-        return np.load(path, allow_pickle=False)
+        vectors = read_array(path)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}; start the run over") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read: {reason}; start the run over") from error
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise DataError(
+            f"{path} holds {vectors.dtype}{list(vectors.shape)}, expected a row of numbers for "
+            "each item; start the run over"
+        )
+    return vectors
 
 
 def at_hand(used: Mapping[str, Any] | None, setting: str) -> list[Path | None]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxrec.core import ConfigError, DataError, ResourceError
+from jaxrec.core import ConfigError, DataError, ResourceError, not_writable
 from jaxrec.models.checkpoint_config import QUANTIZED, read_tokens
 from jaxrec.models.families import read_spec, table_of, write_config
 from jaxrec.models.sources import INDEX, SINGLE, WeightSource, open_source
@@ -302,6 +302,8 @@ def check_free(directory: Path) -> None:
             f"cannot make {directory}, because {above} is "
             f"{'not writable' if above.is_dir() else 'a file'}; choose another directory"
         )
+    if reason := not_writable(directory):
+        raise ResourceError(f"cannot make {directory}: {reason}; choose another directory")
 
 
 @contextlib.contextmanager

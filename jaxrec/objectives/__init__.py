@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         Denoiser as Denoiser,
         Lengths as Lengths,
         Noise as Noise,
+        check_sentinels as check_sentinels,
         choose as choose,
         corrupt as corrupt,
         lengths_of as lengths_of,

@@ -14,7 +14,7 @@ the targets after T5's start, the padding token.
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -72,7 +72,8 @@ class Corruption:
       >>> corruption = Corruption(
       ...     denoisers=(Denoiser(),), backbone="prefix", length=32, reserved=reserved
       ... )
-      >>> corruption.raw, sorted(corruption.batch([[np.arange(200, 230)]], np.random.default_rng))
+      >>> example = corruption.example(np.arange(200, 230), np.random.default_rng(0))
+      >>> corruption.raw, sorted(corruption.arrange([[example]]))
       (27, ['prefix', 'tokens', 'valid', 'weights'])
     """
 
@@ -139,18 +140,6 @@ class Corruption:
         if self.joined:
             return self._joined(rows)
         return self._pairs([example for row in rows for example in row])
-
-    def batch(self, rows: Sequence[Sequence[np.ndarray]], generator: Any) -> dict[str, np.ndarray]:
-        """Corrupt texts and lay them out, each with the generator `generator(number)`.
-
-        Args:
-          rows: texts by row.
-          generator: maps the number of a text to a random generator, such as `default_rng`.
-        """
-        numbers = iter(range(sum(map(len, rows))))
-        return self.arrange(
-            [[self.example(text, generator(next(numbers))) for text in row] for row in rows]
-        )
 
     def _joined(self, rows: Sequence[Sequence[Example]]) -> dict[str, np.ndarray]:
         shape = (len(rows), self.length * self.per_row)

@@ -71,7 +71,7 @@ class PairMasking:
           "tokens" `[T]` int32, "valid" `[T]` bool, "types" `[T]` int32; "places" and "labels" `[P]`
           int32, "weights" `[P]` float32; "follows" int32.
         """
-        begin, end = np.int32([self.reserved.bos]), np.int32([self.reserved.eos])
+        begin, end = [self.reserved.bos], [self.reserved.eos]
         text = np.concatenate([begin, first, end, second, end]).astype(np.int32)
         candidates = np.ones(len(text), bool)
         candidates[[0, 1 + len(first), -1]] = False
@@ -88,14 +88,14 @@ class PairMasking:
         tokens[: len(text)] = masked.tokens
         column = np.arange(self.length)
         count = len(masked.places)
-        row = {
+        row: dict[str, np.ndarray] = {
             "tokens": tokens,
             "valid": column < len(text),
             "types": ((column >= 2 + len(first)) & (column < len(text))).astype(np.int32),
             "places": np.zeros(self.predictions, np.int32),
             "labels": np.zeros(self.predictions, np.int32),
             "weights": (np.arange(self.predictions) < count).astype(np.float32),
-            "follows": np.int32(follows),
+            "follows": np.array(follows, np.int32),
         }
         row["places"][:count], row["labels"][:count] = masked.places, masked.labels
         return row

@@ -221,7 +221,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     kind = settings.get("peft_type")
     if not isinstance(kind, str) or kind not in _TYPES:
         raise ConfigError(
-            f"{path}: peft_type {kind!r} is not supported; supported: {', '.join(_TYPES)}"
+            f"{path}: peft_type {kind!r:.60} is not supported; supported: {', '.join(_TYPES)}"
         )
     known = {*_EVERY, *(_OF_LORA if kind == LORA else _OF_VIRTUAL)}
     unknown = {name: value for name, value in settings.items() if name not in known and value}

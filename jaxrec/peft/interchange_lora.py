@@ -263,7 +263,7 @@ def _scale(module: str, rank: int, settings: Mapping[str, Any]) -> float:
         try:
             found = re.match(rf"(.*\.)?({pattern})$", module)
         except (re.error, RecursionError) as error:
-            raise ConfigError(f"alpha_pattern {pattern!r} is no pattern: {error}") from error
+            raise ConfigError(f"alpha_pattern {pattern!r:.60} is no pattern: {error}") from error
         if found:
             alpha = value
             break

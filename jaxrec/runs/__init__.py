@@ -76,6 +76,44 @@ if TYPE_CHECKING:
         some_users as some_users,
         whole_history as whole_history,
     )
+    from jaxrec.runs.scaling_estimate import LAWS as LAWS, Fit as Fit, fit_law as fit_law
+    from jaxrec.runs.scaling_frontier import (
+        Frontier as Frontier,
+        envelope as envelope,
+        isoflop as isoflop,
+    )
+    from jaxrec.runs.scaling_laws import (
+        CHINCHILLA as CHINCHILLA,
+        KAPLAN_EMPIRICAL as KAPLAN_EMPIRICAL,
+        KAPLAN_POWER as KAPLAN_POWER,
+        PF_DAY as PF_DAY,
+        Chinchilla as Chinchilla,
+        KaplanJoint as KaplanJoint,
+        KaplanSteps as KaplanSteps,
+        Optimum as Optimum,
+        PowerLaw as PowerLaw,
+        kaplan_allocation as kaplan_allocation,
+        kaplan_exponents as kaplan_exponents,
+    )
+    from jaxrec.runs.scaling_plan import (
+        Plan as Plan,
+        device_peak as device_peak,
+        make_plan as make_plan,
+        propose_shape as propose_shape,
+        training_days as training_days,
+    )
+    from jaxrec.runs.scaling_plot import (
+        check_format as check_format,
+        draw_fit as draw_fit,
+    )
+    from jaxrec.runs.scaling_points import (
+        PointColumns as PointColumns,
+        Points as Points,
+        drop_highest as drop_highest,
+        make_points as make_points,
+        read_points as read_points,
+    )
+    from jaxrec.runs.scaling_sweep import read_sweep_points as read_sweep_points
     from jaxrec.runs.stages import (
         check_stages as check_stages,
         placed as placed,

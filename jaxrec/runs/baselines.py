@@ -19,7 +19,7 @@ from jaxrec.baselines import (
     popularity,
     sequential,
 )
-from jaxrec.core import Interrupted, JaxrecError
+from jaxrec.core import Interrupted, JaxrecError, is_out_of_memory
 from jaxrec.data import Dataset, training_source
 from jaxrec.eval import average
 from jaxrec.items import text as item_text
@@ -126,7 +126,7 @@ def measure_baselines(
         except JaxrecError as error:
             left_out[name] = str(error)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             left_out[name] = f"out of memory ({' '.join(str(error).split())[:200]})"
     return measured, left_out
@@ -198,7 +198,7 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
         settings,
         training_source(dataset, directory / "data"),
         items,
-        Validation(validate, METRIC),
+        Validation(validate, METRIC, (dataset.num_users, "user")),
         directory / "baselines" / name,
         start=Start(run=run_identity(directory)),
     )

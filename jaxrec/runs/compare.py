@@ -29,7 +29,7 @@ from jaxrec.runs.directory import TEST_FILE, check_run, read_training
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import comparable, known_share, protocol_of
 from jaxrec.runs.system import Options, system_of
-from jaxrec.train import TrainConfig
+from jaxrec.train import TrainConfig, memory_explained
 
 # Item fields that hold a list of names; the first that exists measures the diversity of lists.
 _LABELS = ("genres", "categories")
@@ -108,7 +108,8 @@ def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
     facts = protocol_of(config, dataset)
     path = directory / TEST_FILE
     if not path.exists():
-        system.train(config, directory, Options())
+        with memory_explained(config):
+            system.train(config, directory, Options())
         system.rank(config, directory).save(path, facts)
     else:
         check_run(config, dataset, directory)

@@ -15,6 +15,7 @@ from jaxrec.core import ConfigError, check_types, flatten, nearest
 from jaxrec.runs.quick import marked
 from jaxrec.runs.sweep import folder
 from jaxrec.runs.system import Options, system_of
+from jaxrec.train import memory_explained
 
 PREFIX = "stage:"
 
@@ -103,7 +104,8 @@ def train_stages(
     for name, config in stages.items():
         print(f"stage {name}", flush=True)
         place = directory / name
-        with contextlib.nullcontext() if options.dry else marked(place, quick):
+        marking = contextlib.nullcontext() if options.dry else marked(place, quick)
+        with memory_explained(config), marking:
             system_of(config).train(placed(config, directory), place, options)
 
 

@@ -30,9 +30,10 @@ from jaxrec.runs.protocol import comparable, protocol_of
 from jaxrec.runs.quick import marked
 from jaxrec.runs.system import Options, system_of
 from jaxrec.runs.table import MODEL
+from jaxrec.train import memory_explained
 
 # What `jaxrec eval` measures, and the same without baselines.
-_WITH_BASELINES, _MODEL_ONLY = "eval.json", "model.json"
+WITH_BASELINES, MODEL_ONLY = "eval.json", "model.json"
 # Facts of a protocol that decide whether two measurements may stand in one table.
 _FACTS = (
     *("fingerprint", "users", "items", "test", "test_users", "known_share"),
@@ -117,7 +118,7 @@ def _ranks(config: Any) -> bool:
 
 def _evaluated(config: Any, directory: Path, *, baselines: bool) -> Mapping[str, Any]:
     """The report of a trained run; both stages are skipped where they are complete."""
-    path = directory / (_WITH_BASELINES if baselines else _MODEL_ONLY)
+    path = directory / (WITH_BASELINES if baselines else MODEL_ONLY)
     names = list(configured_baselines(config)) if baselines else []
     if path.exists():
         check_settings(config, directory)
@@ -126,7 +127,8 @@ def _evaluated(config: Any, directory: Path, *, baselines: bool) -> Mapping[str,
         if report.get("baselines", names) == names:
             return report
     else:
-        system_of(config).train(config, directory, Options())
+        with memory_explained(config):
+            system_of(config).train(config, directory, Options())
     write_text(path, to_json(evaluate_run(config, directory, names)))
     return read_json(path)
 

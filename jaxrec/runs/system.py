@@ -86,7 +86,9 @@ class System(Protocol):
         Returns:
           JSON-able: "heading", "protocol", "rows" and "comparisons" of the main table, and "lines"
           of text; further tables by name in "tables". "values", metric to one value per user, lets
-          `jaxrec sweep` test systems that do not rank.
+          `jaxrec sweep` test systems that do not rank. "trained_tokens", and
+          "parameters" and "parameters_without_vocabulary" in the row of the model, let
+          `jaxrec scaling fit` read a sweep.
         """
 
     def rank(self, config: Any, directory: Path) -> "Measured":
@@ -198,7 +200,7 @@ def config_class(name: str) -> type:
     except (ModuleNotFoundError, AttributeError):
         pass
     near = nearest(name, system_names()) if isinstance(name, str) else ""
-    raise ConfigError(f"this version has no system {name!r}{near}")
+    raise ConfigError(f"this version has no system {name!r:.60}{near}")
 
 
 def short_name(config: Any) -> str:

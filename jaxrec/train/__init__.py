@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxrec.train.memory import (
         StepMemory as StepMemory,
         count_bytes as count_bytes,
+        memory_explained as memory_explained,
         step_memory as step_memory,
     )
     from jaxrec.train.metrics import MetricWriter as MetricWriter, read_metrics as read_metrics

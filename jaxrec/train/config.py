@@ -6,8 +6,8 @@ from typing import Literal
 from jaxrec.core import (
     ConfigError,
     Count,
+    LearningRate,
     NotNegative,
-    Positive,
     Rate,
     Seed,
     Share,
@@ -55,7 +55,7 @@ class TrainConfig:
     batch_size: Count = 64
     accumulate: Count = 1
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    lr: Positive = 2e-3
+    lr: LearningRate = 2e-3
     warmup_steps: Whole = 100
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_fraction: Share = 0.02

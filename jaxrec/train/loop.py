@@ -51,15 +51,26 @@ class Validation:
     Attributes:
       evaluate: maps the model's variables to validation metrics by name.
       metric: the metric that ranks checkpoints; higher is better.
+      units: number and name of the units that `evaluate` reports by `count_done`; with 0 of them a
+        validation shows no progress.
 
     Example:
       >>> validation = Validation(lambda variables: {"auc": 0.5}, "auc")
-      >>> validation.evaluate({})[validation.metric]
+      >>> validation.measure({})[validation.metric]
       0.5
     """
 
     evaluate: Callable[[Any], dict[str, float]]
     metric: str = "ndcg@10"
+    units: tuple[int, str] = (0, "user")
+
+    def measure(self, variables: Any) -> dict[str, float]:
+        """Evaluate variables, and show how far this is."""
+        number, name = self.units
+        if not number:
+            return self.evaluate(variables)
+        with ProgressBar("validate", number, name, counts=True):
+            return self.evaluate(variables)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -232,7 +243,7 @@ def fit(
         checkpoints.wait()
         best_step, state, _ = checkpoints.restore_best(plan.state)
         params = plan.join(state.measured, frozen)
-        metrics = validation.evaluate(params)
+        metrics = validation.measure(params)
     return FitResult(
         params=params,
         best_step=best_step,
@@ -323,7 +334,7 @@ class _Session:
         variables = self.plan.join(state.measured, self.frozen)
         # All processes use the metrics of process 0, so that all stop early at the same validation.
         with self.bar.aside("validating"):
-            metrics = broadcast(self.validation.evaluate(variables))
+            metrics = broadcast(self.validation.measure(variables))
         score, standing = float(metrics[self.validation.metric]), self.standing
         better = standing.best is None or score > standing.best
         standing.best, standing.bad = (score, 0) if better else (standing.best, standing.bad + 1)

@@ -7,6 +7,7 @@ that a training that has already ended is read without a compilation.
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ from jax.sharding import Mesh
 
 from jaxrec.core import (
     MeshConfig,
-    ResourceError,
+    OutOfMemory,
     ShardingRules,
     batch_sharding,
+    is_out_of_memory,
     make_mesh,
     param_shardings,
     product_flops,
@@ -30,6 +32,7 @@ from jaxrec.train.config import TrainConfig
 from jaxrec.train.memory import (
     ADVICE,
     StepMemory,
+    check_arrays,
     count_bytes,
     device_memory,
     step_memory,
@@ -90,8 +93,17 @@ class Plan:
         """The compiled step for each of `batches`, by `batch_shapes`; compiled at the first use.
 
         Raises:
-          ResourceError: the compiler finds that the step needs more memory than there is.
+          OutOfMemory: the arrays do not fit, or the compiler says that the step does not.
         """
+        state = self.state
+        trees = {
+            "trained": state.params,
+            "frozen": self.frozen,
+            "optimizer state": state.opt_state,
+            "moving average": state.ema,
+            "batch": self.batches[-1],
+        }
+        check_arrays(trees, device_memory())
         return {
             batch_shapes(batch): _compile(self.any_step, self.state, batch, self.frozen)
             for batch in self.batches
@@ -129,9 +141,10 @@ class Plan:
         """Compile the training steps, unless they are compiled already.
 
         Raises:
-          ResourceError: see `steps`.
+          OutOfMemory: a step needs more memory than a device has.
         """
         _ = self.steps, self.flops
+        self.memory.check()
 
     def step(self, state: TrainState, batch: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
         """Train on one batch; the old state is donated."""
@@ -246,12 +259,17 @@ def _compile(step: Any, state: TrainState, batch: Any, frozen: Any) -> Any:
     try:
         return step.lower(state, batch, frozen).compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
         reason = " ".join(str(error).split())[:200]
-        raise ResourceError(
-            f"compiling the training step ran out of memory ({reason}); {ADVICE}"
-        ) from error
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"compiling the training step ran out of memory ({reason}); {ADVICE}"
+            ) from error
+        # XLA numbers the elements of an array by int32.
+        if re.search(r"\b(2147483647|4294967295)\b|overflow|too (large|big)", str(error)):
+            raise OutOfMemory(
+                f"a training step is too large to be compiled ({reason}); {ADVICE}"
+            ) from error
+        raise
 
 
 def _show(sizes: dict[str, int]) -> str:

@@ -157,7 +157,11 @@ def test_a_run_on_other_data_is_refused(config_file, tmp_path, capsys):
         (["--train.steps", "many"], 2, ["--train.steps", "'many'"]),
         (["--train.steps", "0"], 2, ["--train.steps must be at least 1, got 0"]),
         (["--decode.batch-size", "0"], 2, ["--decode.batch-size must be at least 1, got 0"]),
-        (["--sasrec.train.lr=inf"], 2, ["--sasrec.train.lr must be finite and above 0, got inf"]),
+        (
+            ["--sasrec.train.lr=inf"],
+            2,
+            ["--sasrec.train.lr must be finite and in (0, 1000], got inf"],
+        ),
         (["--eval.ks", "10", "-5"], 2, ["--eval.ks must be at least 1, got -5"]),
         (["--train.seed", str(2**64)], 2, ["--train.seed must be in [0, 4294967295], got 1844"]),
         (["--decode.beams", "31"], 2, ["decode.beams", "30 items", "31"]),

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import re
 
 import pytest
 
 from jaxrec.cli.arguments import override
 from jaxrec.cli.main import main
+from jaxrec.core import DataError
 from jaxrec.data import DataConfig, load_dataset, load_interactions
 from jaxrec.systems.generative import Config
 
@@ -37,13 +39,35 @@ def run(capsys, *words):
     return code, *capsys.readouterr()
 
 
-@pytest.mark.parametrize(("items", "said"), [(9, "at least 10 items"), (10, "--decode.beams 10")])
+@pytest.mark.parametrize(
+    ("items", "said"), [(3, "with 3 items every list"), (10, "with 10"), (11, "--decode.beams 11")]
+)
 def test_check_says_what_few_items_need(items, said, cache, capsys):
     rows = "".join(f"u,i{item}\n" for item in range(items))
     (cache / "few.csv").write_text(f"user,item\n{rows}")
     code, text, _ = run(capsys, "data", "check", cache / "few.csv", "--data.min-count", 0)
     (advice,) = last_json(text)["advice"]
     assert code == 0 and said in advice
+
+
+@pytest.mark.slow
+def test_three_items_can_be_trained(cache, capsys):
+    rows = "".join(f"u{user},i{(user * n) % 3}\n" for user in range(8) for n in range(5))
+    (cache / "few.csv").write_text(f"user,item\n{rows}")
+    brief = ("--train.steps", 2, "--train.eval-every", 2, "--train.warmup-steps", 1)
+    words = ("--data.name", cache / "few.csv", "--data.min-count", 0, "--run-dir", cache / "run")
+    code, text, _ = run(capsys, "train", "quickstart", *words, *brief, "--train.batch-size", 4)
+    assert code == 0 and "decode.beams is 50, and the catalogue has 3 items" in text
+    metrics = dict(re.findall(r"(\w+@10) +([\d.]+)", text.split("on validation: ")[-1]))
+    # All three items are in every list, so the target is, and not below place three.
+    assert float(metrics["hr@10"]) == 1 and 0.5 <= float(metrics["ndcg@10"]) <= 1
+
+
+def test_one_item_leaves_nothing_to_choose(cache, capsys):
+    (cache / "one.csv").write_text("user,item\n" + "u,i\n" * 5)
+    code, text, error = run(capsys, "data", "check", cache / "one.csv", "--data.min-count", 0)
+    assert code == 3 and "all 5 interactions are with item 'i'" in error
+    assert not last_json(text)["accepted"]
 
 
 def test_check_says_what_a_file_is(cache, capsys):
@@ -147,6 +171,51 @@ def test_an_added_data_set_is_known_by_its_name(cache, capsys):
 def test_names_that_cannot_be_added(cache, capsys, words, message):
     code, _, error = run(capsys, "data", "add", *words)
     assert code == 2 and message in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "list", "--foo"), ("data", "list", "extra"), ("data", "describe", "toys", "extra"),
+        ("doctor", "nosuch"), ("--version", "extra"), ("help", "extra"), ("list", "extra"),
+        ("copy", "quickstart", "a.py", "extra"), ("report", "run", "extra"),
+        ("eval", "run", "extra"), ("train", "quickstart", "extra"), ("ids", "quickstart", "extra"),
+        ("recommend", "run", "extra"), ("compare", "--foo"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_nothing_reads_is_refused(cache, capsys, words):
+    code, text, error = run(capsys, *words)
+    assert code == 2 and text == "" and (words[-1] in error)
+
+
+@pytest.mark.parametrize(
+    ("rows", "extra", "needed"),
+    [
+        ([(u, i) for u in range(6) for i in range(6)], (), ""),
+        ([(u, i) for u in range(2) for i in range(3)], (), " --data.min-count 0"),
+        ([(0, 0), (1, 0), (1, 1), (1, 2)], (), " --data.min-count 0 --data.short-users drop"),
+        ([(0, 0), (1, 0), (1, 1), (1, 2)], ("--min-count", 0), "--data.short-users drop"),
+    ],
+)
+def test_describe_names_the_options_that_training_needs(cache, capsys, rows, extra, needed):
+    path = cache / "log.csv"
+    path.write_text("user,item\n" + "".join(f"u{u},i{i}\n" for u, i in rows))
+    text = run(capsys, "data", "describe", path, *extra)[1].splitlines()[-1]
+    assert text.endswith(needed or str(path))
+    options = dict(zip(text.split()[4::2], text.split()[5::2], strict=True))
+    load_dataset(
+        DataConfig(
+            name=options["--data.name"],
+            min_count=int(options.get("--data.min-count", 5)),
+            short_users=options.get("--data.short-users", "error"),
+        )
+    )
+
+
+def test_the_filter_names_the_file_and_not_the_default_name(cache, capsys):
+    (cache / "x.csv").write_text("user,item\nu,1\nu,2\n")
+    with pytest.raises(DataError, match=r"5-core of '.*x\.csv'"):
+        load_dataset(DataConfig(from_file=str(cache / "x.csv")))
 
 
 def test_a_pipe_ends_at_once(cache, capsys):

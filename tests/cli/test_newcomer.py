@@ -120,6 +120,7 @@ def test_what_cannot_be_compared_is_named(place, capsys, words, code, said):
         (["runs/a"], 2, "runs/a is a directory, and a config is needed"),
         (["tallrec/shots", "--seeds", "0"], 2, "--seeds must be at least 1"),
         (["tallrec/shots", "--seeds", "many"], 2, "expected a whole number, got 'many'"),
+        (["tallrec/shots", "--run-dir", "runs/a"], 2, "runs/a holds a run, not a sweep; give"),
         (["tallrec/shots", "--run-dir", "file"], 4, "file: File exists; give another --run-dir"),
     ],
 )

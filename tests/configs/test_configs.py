@@ -98,6 +98,7 @@ def test_the_sweep_of_indexes_differs_in_its_ids_alone(name):
     [
         *("quickstart", "gptrec/ml100k", "tiger/ml100k", "tiger/beauty", "p5/openp5", "p5/rating"),
         *("tallrec/ml100k", "vqrec/transfer", "sasrec/beauty"),
+        *("pretrain/mixture", "pretrain/mlm_nsp"),
     ],
 )
 def test_a_quick_run_trains_measures_and_says_that_it_means_nothing(

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from jaxrec.core import ProgressBar, progress
+from jaxrec.core import ProgressBar, count_done, count_up, progress
 
 
 @pytest.fixture
@@ -60,3 +60,32 @@ def test_a_bar_inside_another_is_silent_if_it_is_quick(clock, capsys):
     with ProgressBar("encode", 3, "text") as bar:
         bar.update(3)
     assert capsys.readouterr().err.startswith("encode: 3/3")
+
+
+def test_work_reports_to_the_innermost_bar_and_only_if_that_counts(clock, capsys):
+    count_done(5)  # no bar at all
+    with ProgressBar("train", 4) as outer, ProgressBar("validate", 30, "user", counts=True):
+        for done in (0, 10, 10, 10, 99):
+            clock.now += 11
+            count_done(done)
+        report = count_up()
+        report(1)
+        with ProgressBar("other", 9) as other:
+            count_done(3)
+            clock.now += 11
+            other.update(1)
+        outer.update(4)
+    lines = [line.split()[:2] for line in capsys.readouterr().err.splitlines()]
+    # More units than there are stay at the total.
+    assert lines[:4] == [["validate:", f"{done}/30"] for done in (0, 10, 20, 30)]
+    assert ["other:", "1/9"] in lines and ["other:", "3/9"] not in lines
+    assert lines[-1] == ["train:", "4/4"]
+
+
+def test_counting_up_reports_what_is_new(clock, capsys):
+    with ProgressBar("validate", 7, "user", every=0, counts=True):
+        report = count_up()
+        for done in (2, 5, 7):
+            report(done)
+    lines = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["2/7", "5/7", "7/7"]

@@ -7,7 +7,18 @@ import typing
 
 import pytest
 
-from jaxrec.core import ConfigError, Count, Rate, Seed, check_ranges, check_types, field_ranges
+from jaxrec.core import (
+    ConfigError,
+    Count,
+    LearningRate,
+    NotNegative,
+    Positive,
+    Rate,
+    Seed,
+    check_ranges,
+    check_types,
+    field_ranges,
+)
 from jaxrec.runs import system_names
 from jaxrec.runs.system import config_class
 
@@ -62,6 +73,10 @@ def test_a_number_without_a_range_is_found():
         (Count, (1, 2**31 - 1), (0, -1, 2**31)),
         (Seed, (0, 2**32 - 1), (-1, 2**32, 2**64)),
         (Rate, (0, 0.0, 0.999), (1, 1.0, -1e-9, math.nan, math.inf)),
+        # Beyond float32: infinite, or 0 where that is excluded.
+        (LearningRate, (1e-30, 1000), (0, 1000.1, 1e300, 1e-300)),
+        (NotNegative, (0, 1e-300, 3.4e38), (-1e-30, 3.5e38)),
+        (Positive, (1.2e-38, 3.4e38), (1e-39, 3.5e38)),
     ],
 )
 def test_the_ends_of_a_range(kind, good, bad):
@@ -107,3 +122,15 @@ def test_a_positional_word_after_an_option_is_not_its_value():
     assert (given.top, str(given.run)) == (5, "0")
     with pytest.raises(ConfigError, match=r"^--top must be at least 1, got 0$"):
         parse(Arguments, ["0", "--user", "u", "--top=0"], prog="x")
+
+
+@pytest.mark.parametrize("part", [None, 3, "beam", Count])
+def test_a_part_of_another_class_is_named_before_its_settings_are_read(part):
+    @dataclasses.dataclass(frozen=True)
+    class Search:
+        beams: Count = 5
+
+    kind = dataclasses.make_dataclass("Run", [("decode", Search, Search())], frozen=True)
+    check_ranges(kind(), "--")
+    with pytest.raises(ConfigError, match=r"^--decode must be Search, got "):
+        check_ranges(kind(part), "--")

@@ -42,6 +42,53 @@ def test_spellings_of_one_number_are_refused(write):
     assert data.items.ids.tolist() == ["0104257", "1.5", "B01"]
 
 
+SPELLINGS = {
+    "no-break space": ("B01", "B01\u00a0"),
+    "zero width": ("B01", "B\u200b01"),
+    "byte order mark": ("B01", "\ufeffB01"),
+    "trailing blank": ("B01", "B01 "),
+    "normal form": ("caf\u00e9", "cafe\u0301"),
+    "spreadsheet": ("0001", '"=""0001"""'),
+    "quotes": ("0001", "'0001'"),
+    "apostrophe": ("0001", "'0001"),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_ids_that_look_the_same_are_refused(name, write):
+    first, second = SPELLINGS[name]
+    with pytest.raises(DataError, match="may be the same item; write every ID in one way"):
+        read(write("x.csv", f"user,item\nu,{first}\nu,{second}\n"))
+    # The second alone is read as it is, and noted.
+    (note,) = read(write("x.csv", f"user,item\nu,{second}\nu,x\n")).notes
+    assert note.startswith("1 item ID is written with") and f"write {first!r}" in note
+
+
+def test_ids_that_may_be_none_are_counted(write):
+    rows = ["Total,1", "u,2", "u,unknown", "v,unknown", "v,b1", "u,B1"]
+    notes = read(write("x.csv", "user,item\n" + "\n".join(rows) + "\n")).notes
+    assert [note.split(";")[0] for note in notes] == [
+        "user ID 'Total' (1 row) may be a line of totals",
+        "item ID 'unknown' (2 rows) may stand for a missing value",
+        "1 item ID is equal to another one but for letter case, such as 'B1' and 'b1'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("1.23E+12", "'1.23E.12' is a number that a program has rounded"),
+        ("\u200b\u00a0", "has only characters that cannot be seen"),
+        ("#N/A", "stands for a missing value"),
+        ("#REF!", "stands for a missing value"),
+        ("\\N", "stands for a missing value"),
+    ],
+)
+def test_cells_of_spreadsheets_that_are_no_ids_are_refused(cell, message, write):
+    with pytest.raises(DataError, match=message):
+        read(write("x.csv", f"user,item\nu,1\nu,{cell}\n"))
+
+
 def test_a_rating_beyond_float32_is_refused(write):
     path = write("x.csv", "user,item,stars\nu,1,3.5\nu,2,1e39\n")
     with pytest.raises(DataError, match=r"rating 1e\+39 in row 1 is beyond float32"):

@@ -128,6 +128,12 @@ def test_damaged_files_ask_to_prepare_again(small, tmp_path):
     with pytest.raises(DataError, match="run prepare first"):
         read_prepared(tmp_path)
     path = prepare(small, tmp_path)
+    (meta,) = path.glob("*.json")
+    good = meta.read_bytes()
+    meta.write_text("[" * 100_000)  # deeper than Python reads
+    with pytest.raises(DataError, match="delete this directory and prepare again"):
+        read_prepared(path)
+    meta.write_bytes(good)
     [record_file] = path.glob("**/users/**/*.array_record*")
     raw = record_file.read_bytes()
     record_file.write_bytes(raw[: len(raw) // 2])

@@ -1,6 +1,7 @@
 """Times in every unit, against the standard library's calendar and a sort of exact fractions."""
 
 import datetime
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -42,7 +43,6 @@ def test_iso_dates_are_those_of_the_standard_library(moment, zone):
         ([str(2**64)], "in row 0 is neither"),
         (np.array([2**64 - 1], np.uint64), "beyond 64 bits"),
         ([1e300], "beyond 64 bits"),
-        ([20240131, 20231231], "dates as numbers, such as 20240131"),
         ([1700000000, 1700000000000], "mixes units: 1700000000 in row 0"),
         (["2020-01-01", "1577836800"], "mixes 1 ISO dates with 1 numbers"),
         (["2020-13-01"], "neither a number of 64 bits nor an ISO date"),
@@ -54,6 +54,56 @@ def test_what_is_no_time_is_refused(values, message):
     with pytest.raises(DataError, match=message) as error:
         to_times(values, "time", "x")
     assert "\n" not in str(error.value)
+
+
+FORMS = {
+    "YYYYMMDD": "%Y%m%d",
+    "YYYYMMDDhhmm": "%Y%m%d%H%M",
+    "YYYYMMDDhhmmss": "%Y%m%d%H%M%S",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dates_as_one_number_are_those_of_the_standard_library(form, write):
+    moments = [MOMENT, MOMENT.replace(year=1999, month=2, day=28), MOMENT.replace(2024, 2, 29)]
+    numbers = [int(moment.strftime(FORMS[form])) for moment in moments]
+    expected = [
+        datetime.datetime.strptime(str(n), FORMS[form]).replace(tzinfo=datetime.UTC).timestamp()
+        for n in numbers
+    ]
+    for values in (numbers, np.array(numbers, np.float64), list(map(str, numbers))):
+        times = to_times(values, "time", "x")
+        assert times.seconds.tolist() == expected
+        assert times.unit == f"dates written as {form}"
+    path = write("x.csv", "user,item,day\n" + "".join(f"u,{n},{n}\n" for n in numbers))
+    data = read(path, columns=Columns(time="day"))
+    assert data.notes == (f"times are dates written as {form}",)
+    # One number that is no date, and all of them are times since 1970.
+    wrong = numbers[-1] - (20240229 - 20230229) * (numbers[-1] // 20240229)
+    assert to_times([*numbers, wrong], "time", "x").unit in ("seconds", "milliseconds")
+
+
+SINCE = 1_700_000_000
+ODD = {
+    "years": ([2019, 2020, 2021], "numbers such as 2019 .* they may be years; write dates"),
+    "spreadsheet": ([45292.5, 45293], "such as 45292 .* the day numbers of a spreadsheet"),
+    "ordinal": ([2024031, 2024032], "dates written as YYYYDDD"),
+    "ranks": ([1, 2, 3], "read as seconds since 1970; .*numbers that only tell the order are"),
+    "future": ([SINCE, 2 * SINCE], "from 2023-11-14 to 2077-09-.*; the numbers are read as sec"),
+    "zero": ([0, *range(SINCE, SINCE + 9000, 100)], r"1 of 91 times .* such as 0 \(1970-01-01\)"),
+    "minus": ([-1000, *range(SINCE * 1000, SINCE * 1000 + 900000, 9000)], r"such as -1 \(1969-"),
+    "old": (["1985-01-01", "1985-01-02"], "from 1985-01-01 to 1985-01-02; check that these dates"),
+    "minute": ([SINCE + n % 30 for n in range(100)], "100 times lie within 29 seconds of 2023-11"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_times_are_noted(name, write):
+    values, said = ODD[name]
+    path = write("x.csv", "user,item,ts\n" + "".join(f"u,{i},{t}\n" for i, t in enumerate(values)))
+    data = read(path, columns=Columns(time="ts"))
+    notes = [note for note in data.notes if not note.startswith("times are ")]
+    assert len(notes) == 1 and re.search(said, notes[0]), data.notes
 
 
 def test_events_within_a_second_keep_their_order(write):

@@ -153,3 +153,10 @@ def test_a_code_that_is_a_hash_is_refused_before_anything_is_allocated(code, tmp
 def test_a_codebook_that_no_vocabulary_holds_is_refused():
     with pytest.raises(DataError, match="a codebook of 2,000,000,000 codes is larger than"):
         ItemCodes(codes=np.array([[1]]), sizes=(2_000_000_000,), scheme="mine")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 50_000, '{"x": ' + "9" * 5000 + "}"])
+def test_json_that_python_cannot_hold_is_refused_in_one_line(tmp_path, text):
+    with pytest.raises(DataError, match=r"ids\.json: .*(not valid JSON|expected a list)") as error:
+        external.read(written(tmp_path / "ids.json", text), ITEMS)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500

@@ -234,7 +234,10 @@ def test_a_setting_that_makes_no_ids_is_refused_with_the_fix(settings, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"size": 4}, "30 items do not fit into 4 x 4 = 16 IDs"),
+        (
+            {"size": 4},
+            "30 items do not fit into 4 x 4 = 16 IDs; raise --ids.size 4 or --ids.levels 2",
+        ),
         ({"levels": 17}, "ids.levels is 17, but there are only 16 columns .* raise ids.dim"),
         ({"scheme": "svd", "levels": 31}, "ids.levels is 31, but there are only 30 items or users"),
         (

@@ -61,7 +61,7 @@ def test_a_bad_encoder_is_named_before_any_work(config, tmp_path, monkeypatch):
     def work(*_):
         raise AssertionError("work was done")
 
-    monkeypatch.setattr(generative, "check_beams", work)
+    monkeypatch.setattr(generative, "check_batch", work)
     monkeypatch.setattr(item_text, "text_vectors", work)
     dataset = a_dataset()
     for setting, words in [
@@ -81,7 +81,7 @@ def test_a_bad_encoder_is_named_before_any_work(config, tmp_path, monkeypatch):
 
 def test_sentence_vectors_take_the_place_of_tf_idf(encoder):
     dataset = a_dataset(empty=[3])
-    config = IdConfig(levels=2, size=8, dim=8, text_fields=("title", "genres", "absent"))
+    config = IdConfig(levels=2, size=8, dim=8, text_fields=("title", "genres"))
     texts = dataset.interactions.items.text("title", "genres")
     sentences = SentenceEncoder.load(encoder).encode(texts)
     sentences[3] = 0
@@ -103,7 +103,12 @@ def test_sentence_vectors_take_the_place_of_tf_idf(encoder):
 
 
 @pytest.mark.parametrize(
-    "change", [{"text_weight": 0.0}, {"scheme": "random"}, {"text_fields": ("absent",)}]
+    "change",
+    [
+        {"text_weight": 0.0, "text_fields": ("absent",)},
+        {"scheme": "random", "text_fields": ("absent",)},
+        {"text_fields": ()},
+    ],
 )
 def test_ids_without_texts_need_no_encoder(tmp_path, change):
     config = dataclasses.replace(IdConfig(size=8, dim=8, text_encoder=str(tmp_path)), **change)
@@ -112,6 +117,29 @@ def test_ids_without_texts_need_no_encoder(tmp_path, change):
     codes = item_ids.fit_ids(dataclasses.replace(config, text_encoder="tfidf"), dataset)
     assert codes.metadata["text"] is None
     assert item_text.describe(codes.metadata) == "item texts: not used by the IDs"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (("titel",), "names 'titel', .* do not have, did you mean 'title'"),
+        (("title", "plot"), "names 'plot', a field .*; their fields: title, year, genres"),
+        (
+            ("title", "categories"),
+            "names 'categories'",
+        ),  # in the default, but named
+        (IdConfig.text_fields, None),
+    ],
+)
+def test_text_fields_that_a_user_names_must_exist(fields, said):
+    dataset = a_dataset()
+    config = IdConfig(levels=2, size=8, dim=8, text_encoder="tfidf", text_fields=fields)
+    if said is None:
+        assert item_text.fields_used(config, dataset) == ["title", "year", "genres"]
+        item_ids.check_ids(config, dataset)
+        return
+    with pytest.raises(ConfigError, match=said):
+        item_ids.check_ids(config, dataset)
 
 
 def test_a_run_keeps_what_it_used_without_the_encoder(config, tmp_path, encoder):

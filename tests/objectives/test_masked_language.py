@@ -116,9 +116,7 @@ def test_whole_words_are_predicted_whole():
 def test_words_begin_with_a_space_a_sign_or_a_new_line():
     tokenizer = train_reserved(["a good film, a good\nfilm"] * 9, 400)
     starts = word_starts(tokenizer)
-    from jaxrec.data import encode_plain
-
-    (tokens,) = encode_plain(tokenizer, ["a goodness, good\nx"])
+    tokens = tokenizer.encode("a goodness, good\nx")
     pieces = [tokenizer.decode([t]) for t in tokens]
     begins = [piece for piece, first in zip(pieces, starts[tokens], strict=True) if first]
     assert " good" in begins and "," in begins

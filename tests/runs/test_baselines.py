@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines import pair_table, pairwise, popularity
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, ProgressBar
 from jaxrec.data import Dataset, Interactions, leave_one_out
 from jaxrec.data.dataset import load_dataset
 from jaxrec.eval import list_metrics
@@ -21,7 +21,7 @@ from jaxrec.runs.table import left_out_lines
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import DecodeConfig, EvalConfig
 from jaxrec.systems.generative.measure import measure_model
-from jaxrec.testing import tiny_config, write_tiny_csv
+from jaxrec.testing import tiny_config, tiny_interactions, write_tiny_csv
 from jaxrec.texts import AnswerOptions, CatalogueItem, Datum, Questions
 
 SMALL = {
@@ -143,7 +143,7 @@ def test_baselines_over_pairs_are_those_that_read_users(tiny):
 def test_an_unknown_baseline_is_refused_by_name():
     with pytest.raises(
         ConfigError,
-        match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec'\?; known: popularity",
+        match=r"no baseline 'gru' in eval\.baselines, did you mean 'gru4rec' or 'gru4rec_text'",
     ):
         EvalConfig(baselines=("gru",))
 
@@ -244,3 +244,16 @@ def test_users_are_ranked_in_their_order_however_long_one_history_is():
 def test_an_unknown_rule_for_repeated_targets_is_refused():
     with pytest.raises(ConfigError, match=r"decode\.repeated_target='kept'; available: "):
         RankConfig(repeated_target="kept")
+
+
+def test_a_ranking_reports_each_user_once(capsys):
+    data = tiny_interactions(users=67, items=14)
+    dataset = Dataset(data, leave_one_out(data))
+
+    def score(batch):
+        return np.tile(np.arange(14.0), (len(batch["user"]), 1))
+
+    # Rows that fill up a batch are no users; a total of one more shows that each counts once.
+    with ProgressBar("validate", 68, "user", every=0, counts=True):
+        rank_users(score, dataset, "valid", RankConfig(), (5,))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("validate: 67/68")

@@ -12,15 +12,23 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxrec.core import DataError, ResourceError
+from jaxrec.core import DataError, OutOfMemory, ResourceError
 from jaxrec.models import ModelSpec
 from jaxrec.nn import TUNED
 from jaxrec.objectives import Loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.testing import tiny_model
-from jaxrec.train import Start, TrainConfig, Validation, fit, make_plan
-from jaxrec.train.memory import StepMemory, count_bytes, show_bytes
+from jaxrec.train import (
+    Start,
+    TrainConfig,
+    Validation,
+    fit,
+    make_plan,
+    memory_explained,
+    plan as plan_module,
+)
+from jaxrec.train.memory import StepMemory, check_arrays, count_bytes, show_bytes
 
 CONFIG = TrainConfig(
     steps=6, batch_size=4, lr=0.05, warmup_steps=1, eval_every=2, log_every=1, weight_decay=0.0
@@ -151,6 +159,74 @@ def test_a_quantized_base_counts_as_what_it_stands_for_and_weighs_what_it_takes(
     # scale of the scales.
     expected = {"uint8": kernels // 2 + kernels // 64, "float32": 4 * (3 * D + V * D + 7 * 2)}
     assert count_bytes(plan.frozen) == expected
+
+
+def test_arrays_that_cannot_fit_are_named_and_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr("jaxrec.train.plan._compile", lambda *_: pytest.fail("it compiles"))
+    plan = plan_of.__wrapped__()
+    tokens = 4 * CONFIG.batch_size * 6
+    # See the test above of what a step takes; the number of steps and both counts are 4 bytes each.
+    needed = 4 * 3 * LORA_SIZE + 2 * 4 + tokens + 4 * BASE_SIZE
+    monkeypatch.setattr("jaxrec.train.plan.device_memory", lambda: needed - 1)
+    with pytest.raises(OutOfMemory) as caught:
+        plan.compile()
+    said = str(caught.value)
+    assert f"need {show_bytes(needed)} on each device" in said
+    assert "the largest are frozen params/" in said and "lower train.batch_size" in said
+    monkeypatch.setattr("jaxrec.train.plan.device_memory", lambda: needed)
+    monkeypatch.setattr("jaxrec.train.plan._compile", lambda *_: "compiled")
+    assert list(plan.steps.values()) == ["compiled"]
+
+
+def test_parts_of_sharded_arrays_are_what_a_device_holds():
+    mesh = jax.sharding.AbstractMesh((2,), ("data",))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    shapes = {"w": jax.ShapeDtypeStruct((8, 4), jnp.float32, sharding=place)}
+    check_arrays({"trained": shapes}, 64)
+    with pytest.raises(OutOfMemory, match=r"need 64 B on each device; device memory: 63 B"):
+        check_arrays({"trained": shapes}, 63)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: 9\n at x",
+            "ran out of memory (RESOURCE_EXHAUSTED: 9 at x)",
+        ),
+        ("UNIMPLEMENTED: more than 2147483647 scatter indices", "too large to be compiled (UNIMPL"),
+        ("INTERNAL: lost", None),
+    ],
+)
+def test_a_compiler_that_gives_up_on_the_size_is_an_error_of_memory(text, said):
+    class Step:
+        def lower(self, *_):
+            raise jax.errors.JaxRuntimeError(text)
+
+    with pytest.raises(OutOfMemory if said else jax.errors.JaxRuntimeError) as caught:
+        plan_module._compile(Step(), None, None, None)
+    if said:
+        assert said in str(caught.value) and "lower train.batch_size" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "training ran out of memory ()"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED:\nOut"), "(RESOURCE_EXHAUSTED: Out)"),
+        (OutOfMemory("the arrays need 9 B"), "the arrays need 9 B"),
+    ],
+)
+def test_running_out_of_memory_names_the_settings_far_above_their_defaults(error, said):
+    config = TrainConfig(batch_size=6400, steps=8000, log_every=60, seed=10**6)
+    with pytest.raises(OutOfMemory) as caught, memory_explained(config):
+        raise error
+    assert said in str(caught.value)
+    # Seeds have the default 0, and log_every is barely above its own.
+    ending = "--batch-size 6400 (default 64), --steps 8000 (default 2000)"
+    assert str(caught.value).endswith(f"; settings far above their defaults: {ending}")
+    with pytest.raises(ValueError, match=r"^other$"), memory_explained(config):
+        raise ValueError("other")
 
 
 def test_planning_allocates_nothing_of_the_models_size():

@@ -22,7 +22,7 @@ END_MARK = "<|endoftext|>"
 LONGEST = 1 << 26  # bytes of a document; a larger one is rejected while it is read
 # Names of text columns that published corpora use, in the order in which they are looked for.
 TEXT_COLUMNS = ("text", "content", "document", "body", "raw_content", "article", "passage")
-_HEADING = re.compile(rb" ?= [^=].* = *\r?\n?")  # of the first level: " = Title = "
+_HEADING = re.compile(rb"= [^=].* =\n")  # of the first level: "= Title ="
 _PROBED = 100  # records that a file's text column is looked for in
 _BLOCK = 1 << 16
 _SUFFIXES: Mapping[str, Form] = {
@@ -77,8 +77,9 @@ class Source:
       paths: files, directories (all files below them that have a known ending, by name) or patterns
         such as "crawl/*.jsonl.gz".
       form: how a file holds documents. "file" is one document a file, "blank_lines" separates them
-        by blank lines, "end_marks" by <|endoftext|>, and "wikitext" by headings of the first level.
-        "auto" takes JSON lines and Parquet by the file's ending, and one document a file otherwise.
+        by blank lines, "end_marks" by <|endoftext|>, and "wikitext" by headings of the first level,
+        where lines lose the spaces around them. "auto" takes JSON lines and Parquet by the file's
+        ending, and one document a file otherwise.
       column: the column of the text; empty to look for it under the usual names.
       keep: further columns to keep as metadata.
     """
@@ -320,12 +321,19 @@ def _marked(path: Path) -> Iterator[bytes | None]:
         yield None if long else rest
 
 
-def _grouped(path: Path, starts: Callable[[bytes], bool], *, drop: bool) -> Iterator[bytes | None]:
-    """Yield runs of lines; a line for which `starts` is true begins one, or is dropped."""
+def _grouped(
+    path: Path, starts: Callable[[bytes], bool], *, drop: bool = False, trim: bool = False
+) -> Iterator[bytes | None]:
+    """Yield runs of lines; a line for which `starts` is true begins one, or is dropped.
+
+    With `trim`, lines lose the spaces around them.
+    """
     lines: list[bytes] = []
     size, blank = 0, True
     with contents.open_stream(path) as file:
         while line := file.readline(LONGEST):
+            if trim:
+                line = line.strip() + b"\n"
             if starts(line):
                 if not blank:
                     yield b"".join(lines) if size <= LONGEST else None
@@ -345,11 +353,11 @@ def _blank_lines(path: Path) -> Iterator[bytes | None]:
 
 
 def _wikitext(path: Path) -> Iterator[bytes | None]:
-    # Headings of other levels are " = = Part = = ".
+    # Headings of other levels are "= = Part = =".
     def starts(line: bytes) -> bool:
         return _HEADING.fullmatch(line) is not None and not line.rstrip().endswith(b"= =")
 
-    return _grouped(path, starts, drop=False)
+    return _grouped(path, starts, trim=True)
 
 
 _SPLITTERS: Mapping[str, Callable[[Path], Iterator[bytes | None]]] = {

@@ -53,7 +53,8 @@ def ngram_hashes(
     """Yield the hashes of all runs of 1, 2, ..., `longest` words, as if each run were one text.
 
     Args:
-      hashes, powers: uint64 [n] of `word_hashes`.
+      hashes: uint64 [n] of `word_hashes`.
+      powers: uint64 [n] of `word_hashes`.
       longest: words of the longest run; the iterator ends early where the text has fewer.
       spaced: whether a space stands between the words of a run.
 

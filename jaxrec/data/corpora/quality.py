@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxrec.core import ConfigError, Count, NotNegative, Share, Whole
+from jaxrec.core import ConfigError, Count, NotNegative, Share, Whole, check_ranges, option
 from jaxrec.data.corpora.hashing import ngram_hashes
 from jaxrec.data.corpora.words import SYMBOLS, TERMINAL, Parts
 
@@ -64,12 +64,13 @@ class GopherQuality:
     stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
 
     def __post_init__(self) -> None:
-        """Reject limits that exclude every document."""
+        """Reject numbers out of range, and limits that exclude every document."""
+        check_ranges(self, "--quality.gopher-quality.")
         for low, high in (("min_words", "max_words"), ("min_mean_length", "max_mean_length")):
             if getattr(self, low) > getattr(self, high):
                 raise ConfigError(
-                    f"gopher_quality.{low} {getattr(self, low)} is above {high} "
-                    f"{getattr(self, high)}, so no document passes; lower {low}"
+                    f"--quality.gopher-quality.{option('--' + low)[2:]} {getattr(self, low)} is "
+                    f"above its upper limit {getattr(self, high)}, so no document passes; lower it"
                 )
 
 
@@ -83,14 +84,15 @@ def gopher_quality(parts: Parts, limits: GopherQuality) -> Parts | str:
     """
     words = parts.words
     # Most words are letters alone, so that no other of their properties needs a look.
-    others = [word for word in words if not word.isalpha()]
-    symbols = [word for word in others if SYMBOLS.issuperset(word)]
-    count, real = len(words), len(words) - len(symbols)
+    others = Counter(word for word in words if not word.isalpha())
+    symbols = {word: times for word, times in others.items() if SYMBOLS.issuperset(word)}
+    count, real = len(words), len(words) - sum(symbols.values())
     if real < limits.min_words:
         return "too few words"
     if real > limits.max_words:
         return "too many words"
-    mean = (sum(map(len, words)) - sum(map(len, symbols))) / real
+    characters = sum(map(len, words)) - sum(len(word) * times for word, times in symbols.items())
+    mean = characters / real
     if mean < limits.min_mean_length:
         return "words too short"
     if mean > limits.max_mean_length:
@@ -105,7 +107,7 @@ def gopher_quality(parts: Parts, limits: GopherQuality) -> Parts | str:
         return "too many bullets"
     if sum(line.rstrip().endswith(_ELLIPSES) for line in lines) / len(lines) > limits.ellipses:
         return "too many lines end with an ellipsis"
-    without = sum(not any(map(str.isalpha, word)) for word in others)
+    without = sum(n for word, n in others.items() if not any(map(str.isalpha, word)))
     if (count - without) / count < limits.letters:
         return "too few words with letters"
     if len(set(limits.stop_words).intersection(words)) < limits.min_stop_words:
@@ -130,6 +132,10 @@ class GopherRepetition:
     paragraph_characters: Share = 0.2
     top: tuple[Share, ...] = (0.2, 0.18, 0.16)
     repeated: tuple[Share, ...] = (0.15, 0.14, 0.13, 0.12, 0.11, 0.1)
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--quality.gopher-repetition.")
 
 
 _FIRST_TOP, _FIRST_REPEATED = 2, 5  # words of the shortest runs
@@ -159,28 +165,69 @@ def gopher_repetition(parts: Parts, limits: GopherRepetition) -> Parts | str:
         return "characters of repeated lines"
     if not parts.words:
         return parts
-    hashes, powers = parts.hashed
     ends = np.cumsum(np.fromiter(map(len, parts.words), np.int64, len(parts.words)))
-    spaced = ngram_hashes(hashes, powers, _FIRST_TOP + len(limits.top) - 1, spaced=True)
-    for words, runs in enumerate(spaced, start=1):
-        # Runs are joined by spaces here, and by nothing below.
-        if words >= _FIRST_TOP:
-            limit = limits.top[words - _FIRST_TOP]
-            if _top_is_above(runs, _lengths(ends, words) + (words - 1), limit, size):
+    return _top_fault(parts, ends, limits.top) or _run_fault(parts, ends, limits.repeated) or parts
+
+
+def _top_fault(parts: Parts, ends: np.ndarray, limits: Sequence[float]) -> str | None:
+    """Return which most frequent run of 2, 3, ... words has more than its share of characters.
+
+    Args:
+      parts: the splits of the text.
+      ends: [n] where each word ends if nothing stands between them.
+      limits: the shares.
+    """
+    size, most = len(parts.text), len(ends)
+    longest = _FIRST_TOP + len(limits) - 1
+    for words, runs in enumerate(ngram_hashes(*parts.hashed, longest, spaced=True), start=1):
+        if words < _FIRST_TOP:
+            continue
+        # A run is at most as frequent as a shorter one in it, which bounds its characters.
+        limit, lengths = limits[words - _FIRST_TOP], _lengths(ends, words) + (words - 1)
+        if most * int(lengths.max()) / size <= limit:
+            continue
+        ordered = np.sort(runs)
+        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        counts = np.diff(first, append=len(ordered))
+        most = int(counts.max())
+        if most * int(lengths.max()) / size > limit:
+            frequent = ordered[first[counts == most]]
+            at = int(np.argmax(np.isin(runs, frequent)))  # the earliest of equally frequent ones
+            if int(lengths[at]) * most / size > limit:
                 return f"most frequent run of {words} words"
-    joined = ngram_hashes(hashes, powers, _FIRST_REPEATED + len(limits.repeated) - 1)
-    for words, runs in enumerate(joined, start=1):
-        if words >= _FIRST_REPEATED:
-            again = _again(runs)
-            if again is None:
-                break  # a longer run that repeats begins with a shorter one that does
-            lengths = _lengths(ends, words)
-            limit = limits.repeated[words - _FIRST_REPEATED]
-            if lengths[again].sum() / size > limit and (
-                _repeated_characters(runs, lengths, words) / size > limit
-            ):
-                return f"repeated runs of {words} words"
-    return parts
+    return None
+
+
+def _run_fault(parts: Parts, ends: np.ndarray, limits: Sequence[float]) -> str | None:
+    """Return for which length repeated runs of 5, 6, ... words have more than their share.
+
+    Args:
+      parts: the splits of the text.
+      ends: [n] where each word ends if nothing stands between them.
+      limits: the shares.
+    """
+    size, places = len(parts.text), None
+    longest = _FIRST_REPEATED + len(limits) - 1
+    for words, runs in enumerate(ngram_hashes(*parts.hashed, longest), start=1):
+        if words < _FIRST_REPEATED:
+            continue
+        # A run that occurs twice begins with a shorter one that does, so only these are sorted.
+        places = np.arange(len(runs)) if places is None else places[places < len(runs)]
+        order = np.argsort(runs[places])
+        ordered = runs[places[order]]
+        same = np.concatenate([[False], ordered[1:] == ordered[:-1]])
+        again = int(same.sum())
+        if not again:
+            return None
+        same[:-1] |= same[1:]
+        places = np.sort(places[order[same]])
+        limit, lengths = limits[words - _FIRST_REPEATED], _lengths(ends, words)
+        # Few repeated runs cannot reach the limit, so that most texts are not walked through.
+        if again * int(lengths.max()) / size > limit and (
+            _repeated_characters(runs, places, lengths, words) / size > limit
+        ):
+            return f"repeated runs of {words} words"
+    return None
 
 
 def _repeats(parts: Sequence[str]) -> tuple[int, int]:
@@ -198,50 +245,28 @@ def _lengths(ends: np.ndarray, words: int) -> np.ndarray:
     return last
 
 
-def _top_is_above(runs: np.ndarray, lengths: np.ndarray, limit: float, size: int) -> bool:
-    """Whether the most frequent run, the earliest of equals, has more than its share of characters.
+def _repeated_characters(
+    runs: np.ndarray, places: np.ndarray, lengths: np.ndarray, words: int
+) -> int:
+    """Count the characters of repeated runs that do not overlap, from left to right.
 
     Args:
       runs: uint64 [n] hashes of the runs.
-      lengths: [n] characters of each.
-      limit: the share.
-      size: characters of the text.
+      places: where the runs stand that occur more than once, in order.
+      lengths: [n] characters of each run.
+      words: words of a run.
     """
-    ordered = np.sort(runs)
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    counts = np.diff(first, append=len(ordered))
-    most = int(counts.max())
-    if most * int(lengths.max()) / size <= limit:
-        return False
-    frequent = ordered[first[counts == most]]
-    at = int(np.argmax(np.isin(runs, frequent)))
-    return int(lengths[at]) * most / size > limit
-
-
-def _again(runs: np.ndarray) -> np.ndarray | None:
-    """Return which runs repeat an earlier one, bool [n], or None if none does."""
-    order = np.argsort(runs, kind="stable")
-    ordered = runs[order]
-    same = ordered[1:] == ordered[:-1]
-    if not same.any():
-        return None
-    again = np.zeros(len(runs), bool)
-    again[order[1:][same]] = True
-    return again
-
-
-def _repeated_characters(runs: np.ndarray, lengths: np.ndarray, words: int) -> int:
-    """Count the characters of repeated runs that do not overlap, from left to right."""
     seen: set[int] = set()
-    total = at = 0
-    hashes, sizes = runs.tolist(), lengths.tolist()
-    while at < len(hashes):
-        if hashes[at] in seen:
-            total += sizes[at]
-            at += words
+    total = free = 0
+    here = runs[places].tolist(), places.tolist(), lengths[places].tolist()
+    for run, at, characters in zip(*here, strict=True):
+        if at < free:
+            continue
+        if run in seen:
+            total += characters
+            free = at + words
         else:
-            seen.add(hashes[at])
-            at += 1
+            seen.add(run)
     return total
 
 
@@ -260,6 +285,10 @@ class C4:
     min_line_words: Whole = 3
     max_word_length: Count = 1000
     bad_words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--quality.c4.")
 
 
 def c4(parts: Parts, limits: C4) -> Parts | str:
@@ -329,6 +358,10 @@ class FineWeb:
     short_line: Whole = 30
     repeated: Share = 0.01
     breaks: NotNegative = 0.3
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_ranges(self, "--quality.fineweb.")
 
 
 def fineweb(parts: Parts, limits: FineWeb) -> Parts | str:

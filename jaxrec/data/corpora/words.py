@@ -8,6 +8,7 @@ one other mark. "spacy" is the tokenizer of spaCy's blank English model, which D
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -100,18 +101,24 @@ def plain_words(text: str) -> list[str]:
       >>> plain_words("The U.S. isn't well-known, is it?")
       ['The', 'U.S', '.', "isn't", 'well-known', ',', 'is', 'it', '?']
     """
-    return _WORD.findall(text)
+    found: list[str] = []
+    for chunk in text.split():
+        if chunk.isalnum():
+            found.append(chunk)
+        else:
+            found += _WORD.findall(chunk)
+    return found
 
 
 def plain_sentences(text: str) -> list[str]:
-    """Split a text after full stops, question and exclamation marks that a space or the end follows.
+    """Split a text after the marks that end a sentence, where a space or the end follows.
 
     Example:
       >>> plain_sentences("It is 1.5 m. Is it? Yes")
       ['It is 1.5 m.', 'Is it?', 'Yes']
     """
     cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    parts = (text[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False))
+    parts = (text[a:b].strip() for a, b in itertools.pairwise(cuts))
     return [part for part in parts if part]
 
 

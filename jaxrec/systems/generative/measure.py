@@ -42,15 +42,27 @@ def measure_model(
             start_tokens(config, dataset),
         )
     seconds = time.monotonic() - started
+    lists = filled_lists(items, max(config.eval.ks))
     measured = Measured(
-        metrics=list_metrics(items, targets, config.eval.ks),
+        metrics=list_metrics(lists, targets, config.eval.ks),
         parameters=size_of(Tuning(recommender.params, None)).total,
         fit_seconds=fit_seconds,
         test_seconds=seconds,
-        items=items[:, : max(config.eval.ks)],
+        items=lists[:, : max(config.eval.ks)],
     )
     barred = [items[:0] for items in histories] if removed is None else removed
     return measured, {"items": items, "scores": scores} | faults(items, barred, dataset.num_items)
+
+
+def filled_lists(items: np.ndarray, width: int) -> np.ndarray:
+    """Return lists of at least `width` places; -1 fills places that a small catalogue leaves empty.
+
+    Example:
+      >>> filled_lists(np.array([[1, 0]]), 3).tolist()
+      [[1, 0, -1]]
+    """
+    missing = max(width - items.shape[1], 0)
+    return np.pad(items, ((0, 0), (0, missing)), constant_values=-1)
 
 
 def faults(items: np.ndarray, barred: list[np.ndarray], num_items: int) -> dict[str, int]:

@@ -14,16 +14,16 @@ import numpy as np
 
 from jaxrec.core import (
     MeshConfig,
-    ProgressBar,
     ShardingRules,
     batch_shard,
     batch_sharding,
+    count_up,
     describe_shardings,
     make_mesh,
     on_writer,
 )
 from jaxrec.data import Dataset, training_source
-from jaxrec.decode import Recommender, check_beams
+from jaxrec.decode import Recommender
 from jaxrec.eval import average, list_metrics
 from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.items import ids as item_ids, text as item_text
@@ -40,6 +40,7 @@ from jaxrec.runs import (
 )
 from jaxrec.systems.generative.batches import measure, training_batches
 from jaxrec.systems.generative.config import Config
+from jaxrec.systems.generative.measure import filled_lists
 from jaxrec.systems.generative.model import check_items, make_model, start_tokens, vocabulary
 from jaxrec.systems.generative.parameters import load_start, load_variables
 from jaxrec.systems.generative.trainable import shapes_of
@@ -72,7 +73,6 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
         check_run(config, dataset, directory)
         return load_codes(directory)
     item_text.choose(config.ids)  # a bad encoder is named before any work
-    check_beams(dataset.num_items, config.decode.beams)
     mesh = make_mesh(config.mesh)
     check_batch(config.train, mesh, config.sharding)
     for name in set(TRAINED) & set(config.eval.baselines):
@@ -96,6 +96,8 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
 def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommender:
     """Put the model, its parameters, the index of the IDs and the devices together.
 
+    A catalogue of fewer items than beams is searched with as many beams as it has items.
+
     Args:
       config: the config of the run, resolved.
       codes: its item IDs.
@@ -108,7 +110,7 @@ def make_recommender(config: Config, codes: ItemCodes, params: Any) -> Recommend
         index=ItemIndex.build(codes),
         num_special=vocabulary(config, codes).num_special,
         max_items=config.items_read,
-        beams=config.decode.beams,
+        beams=min(config.decode.beams, codes.num_items),
         batch_size=config.decode.batch_size,
         normalize=config.decode.normalize,
         strategy=config.decode.strategy,
@@ -205,16 +207,21 @@ def train(
     def evaluate(params: Any) -> dict[str, float]:
         recommender = dataclasses.replace(base, params=params)
         seen = [histories[user] for user in users]
-        with ProgressBar("validate", len(users), "user") as bar:
-            items, _ = recommender.recommend(
-                seen,
-                config.decode.removed(seen, targets[users]),
-                bar.update,
-                starts=None if starts is None else starts[users],
-            )
-        return average(list_metrics(items, targets[users], config.eval.ks))
+        items, _ = recommender.recommend(
+            seen,
+            config.decode.removed(seen, targets[users]),
+            count_up(),
+            starts=None if starts is None else starts[users],
+        )
+        lists = filled_lists(items, max(config.eval.ks))
+        return average(list_metrics(lists, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
+    if base.beams < config.decode.beams:
+        print(
+            f"note: decode.beams is {config.decode.beams}, and the catalogue has {base.beams} "
+            "items; lists hold all of them, so that metrics at that length say little"
+        )
     source = training_source(dataset, directory / "data")
     tokens_of = vocabulary(config, codes).tokens(codes.codes)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
@@ -226,7 +233,7 @@ def train(
     return fit(
         plan,
         iter(batches.dataset),
-        Validation(evaluate, METRIC),
+        Validation(evaluate, METRIC, (len(users), "user")),
         directory,
         start=Start(
             params=begun.trainable,

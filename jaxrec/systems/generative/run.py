@@ -154,9 +154,10 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
     """
     dataset = load_dataset(config.data)
     user, history = known_items(dataset, request)
-    if request.top > config.decode.beams:
+    beams = min(config.decode.beams, dataset.num_items)
+    if request.top > beams:
         raise ConfigError(
-            f"--top must lie between 1 and the run's {config.decode.beams} beams, got {request.top}"
+            f"--top must lie between 1 and the run's {beams} beams, got {request.top}"
         )
     check_run(config, dataset, directory)
     recommender = generative.load_recommender(config, load_codes(directory), directory)

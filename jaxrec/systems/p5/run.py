@@ -222,7 +222,9 @@ def fit_model(
         plan,
         iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
         Validation(
-            lambda params: validate(prompted.with_params(params), questions, config), METRIC
+            lambda params: validate(prompted.with_params(params), questions, config),
+            METRIC,
+            (sum(len(asked.prompts) for asked in questions.values()), "question"),
         ),
         directory,
         start=Start(run=run_identity(directory)),

@@ -59,7 +59,7 @@ class CorpusConfig:
     Attributes:
       name: a known corpus ("wikitext-2"), or what another one is called.
       paths: files, directories or patterns to read instead of searching for `name`: text, JSON
-        lines or Parquet, plain or gzipped.
+        lines or Parquet, plain or gzipped, or the directory of a prepared corpus.
       form: how a text file holds documents; "auto" takes one document a file, or the rows of JSON
         lines and Parquet. See `jaxrec.data.corpora.Source`.
       column: column of the text; "" finds it.

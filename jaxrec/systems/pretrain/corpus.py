@@ -1,6 +1,7 @@
 """The documents of a run: read, split into parts, and as tokens."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections import Counter
@@ -11,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
-from jaxrec.data import encode_plain
-from jaxrec.data.corpora import Document, Form, Source, read_documents
+from jaxrec.data.corpora import Document, Form, Source, encode_documents, read_documents
 from jaxrec.systems.pretrain.config import CorpusConfig
 
 Part = Literal["train", "valid", "test"]
@@ -56,6 +56,10 @@ class Corpus:
 
     def describe(self) -> Mapping[str, object]:
         """Say what the run is trained and measured on: JSON-able."""
+        return self._facts
+
+    @functools.cached_property
+    def _facts(self) -> Mapping[str, object]:
         digest = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             digest.update(f"{len(part)}:".encode())
@@ -104,11 +108,15 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     """
     source = _source(config)
     documents, rejected = [], Counter[str]()
-    for row in read_documents(source):
-        if isinstance(row, Document):
-            documents.append(row.text)
-        else:
-            rejected[row.reason] += 1
+    try:
+        for row in read_documents(source):
+            if isinstance(row, Document):
+                documents.append(row.text)
+            else:
+                rejected[row.reason] += 1
+    except DataError as error:
+        # Settings of a source are settings of the data here.
+        raise DataError(str(error).replace("--source.", "--data.")) from error
     if not documents:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
         raise DataError(
@@ -132,10 +140,12 @@ def load_corpus(config: CorpusConfig) -> Corpus:
 
 def _source(config: CorpusConfig) -> Source:
     if config.paths:
-        return Source(paths=config.paths, form=config.form, column=config.column)
+        paths = tuple(_documents_in(path) for path in config.paths)
+        return Source(paths=paths, form=config.form, column=config.column)
     if config.name not in CORPORA:
         if Path(config.name).expanduser().exists():
-            return Source(paths=(config.name,), form=config.form, column=config.column)
+            paths = (_documents_in(config.name),)
+            return Source(paths=paths, form=config.form, column=config.column)
         raise DataError(
             f"no corpus, file or directory {config.name!r}{nearest(config.name, CORPORA)}; known "
             f"corpora: {', '.join(CORPORA)}; or give files by --data.paths"
@@ -156,6 +166,13 @@ def _source(config: CorpusConfig) -> Source:
         )
     form = form if config.form == "auto" else config.form
     return Source(paths=found, form=form, column=config.column)
+
+
+def _documents_in(path: str) -> str:
+    """The documents of a prepared corpus, which has other files beside them; else the path."""
+    folder = Path(path).expanduser()
+    prepared = (folder / "corpus.json").is_file() and (folder / "documents").is_dir()
+    return str(folder / "documents") if prepared else path
 
 
 def _split(documents: list[str], config: CorpusConfig) -> dict[str, list[str]]:
@@ -200,10 +217,10 @@ class Encoded:
     documents: list[np.ndarray]
     end: int
 
-    @property
+    @functools.cached_property
     def stream(self) -> np.ndarray:
         """All documents, each with its end: `[n]` int32."""
-        last = np.int32([self.end])
+        last = np.array([self.end], np.int32)
         return np.concatenate([part for text in self.documents for part in (text, last)])
 
 
@@ -215,4 +232,5 @@ def encode(tokenizer: Any, texts: list[str], end: int) -> Encoded:
       texts: of the part.
       end: number of the token that ends a document.
     """
-    return Encoded(encode_plain(tokenizer, texts), end)
+    rows = encode_documents(tokenizer, texts)
+    return Encoded([np.array(row, np.int32) for row in rows], end)

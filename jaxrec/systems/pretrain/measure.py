@@ -22,11 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.objectives import (
     Corruption,
     Denoiser,
     Example,
+    check_sentinels,
     language_loss,
     longest_text,
     masked_scores,
@@ -75,15 +76,17 @@ def language_rows(learning: Learning, encoded: Encoded) -> Yardstick:
 
 
 def infilling_rows(learning: Learning, encoded: Encoded) -> Yardstick | None:
-    """Windows of the text with removed spans; None if the tokenizer has too few sentinels.
+    """Windows of the text with removed spans; None if they do not fit, or lack sentinels.
 
     Raises:
       DataError: the text is shorter than a window.
     """
     denoiser = Denoiser(mode="R" if learning.config.objective.has_modes else "")
     # As many tokens as fit into a joined row, whatever the layout of this model.
-    raw = longest_text(denoiser, learning.config.length - 1, joined=True).raw
-    if len(learning.reserved.sentinels) < raw * denoiser.rate / denoiser.span + 1:
+    try:
+        raw = longest_text(denoiser, learning.config.length - 1, joined=True).raw
+        check_sentinels(denoiser, raw, len(learning.reserved.sentinels))
+    except ConfigError:
         return None
     return _writing_rows(learning, denoiser, raw, encoded)
 
@@ -177,12 +180,12 @@ class Meter:
     def _row_nats(self, params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         def one(row: Mapping[str, jax.Array]) -> jax.Array:
             alone = {name: value[None] for name, value in row.items()}
-            return language_loss(self._learning.model, params, alone, None).total  # type: ignore[arg-type]
+            return language_loss(self._learning.model, params, alone, None).total
 
         return jax.vmap(one)(dict(batch))
 
     def _row_masked(self, params: Any, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
-        scores, follows = masked_scores(self._learning.model, params, batch, None)  # type: ignore[arg-type]
+        scores, follows = masked_scores(self._learning.model, params, batch, None)
         right = (scores.argmax(-1) == batch["labels"]).astype(jnp.float32)
         log_p = jax.nn.log_softmax(scores)
         nats = -jnp.take_along_axis(log_p, batch["labels"][..., None], 2)[..., 0]
@@ -221,17 +224,26 @@ def test_values(
     Raises:
       DataError: the part is too small.
     """
-    meter = Meter(learning)
+    meter, found = Meter(learning), yardsticks(learning, test)
     if learning.masked:
-        rows = masked_rows(learning, test)
+        rows = found["masked"]
         values = meter.masked(params, rows)
         frequent = np.bincount(np.concatenate(train.documents)).argmax()
         hits = ((rows.batch["labels"] == frequent) * rows.batch["weights"]).sum(axis=1)
         return values | {"unigram_accuracy": hits / rows.weight}
-    language = meter.nats(params, language_rows(learning, test))
+    values = {name: meter.nats(params, rows) for name, rows in found.items()}
     per_byte = len(test.stream) / test_bytes / math.log(2)
-    values = {"lm_loss": language, "bits_per_byte": language * per_byte}
-    infilling = infilling_rows(learning, test)
-    if infilling is not None:
-        values["infilling_loss"] = meter.nats(params, infilling)
-    return values
+    return values | {"bits_per_byte": values["lm_loss"] * per_byte}
+
+
+def yardsticks(learning: Learning, encoded: Encoded) -> dict[str, Yardstick]:
+    """Return what a model is measured on, by the name of the measure; "masked" for encoders.
+
+    Raises:
+      DataError: the part is too small.
+    """
+    if learning.masked:
+        return {"masked": masked_rows(learning, encoded)}
+    found = {"lm_loss": language_rows(learning, encoded)}
+    infilling = infilling_rows(learning, encoded)
+    return found if infilling is None else found | {"infilling_loss": infilling}

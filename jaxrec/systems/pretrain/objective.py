@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data import ReservedTokens, word_starts
+from jaxrec.data import ReservedTokens, vocabulary_size, word_starts
 from jaxrec.models import CausalLM, EncoderDecoder, MaskedPairLM, ModelSpec, TransformerConfig
 from jaxrec.objectives import (
     Corruption,
@@ -54,7 +54,7 @@ class Learning:
         reserved = ReservedTokens.of(tokenizer, needs | {"eos"})
         if not len(reserved.ordinary):
             raise ConfigError("the tokenizer has reserved tokens only; give another one")
-        shape = dataclasses.replace(config.model, vocab_size=len(tokenizer))
+        shape = dataclasses.replace(config.model, vocab_size=vocabulary_size(tokenizer))
         learning = cls(
             config=config, tokenizer=tokenizer, reserved=reserved, model=_module(config, shape)
         )

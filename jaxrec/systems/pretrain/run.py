@@ -41,7 +41,7 @@ from jaxrec.runs import (
 )
 from jaxrec.systems.pretrain.config import PretrainConfig
 from jaxrec.systems.pretrain.corpus import Corpus, Encoded, Part, encode, load_corpus
-from jaxrec.systems.pretrain.measure import Meter, own_rows, test_values
+from jaxrec.systems.pretrain.measure import Meter, own_rows, test_values, yardsticks
 from jaxrec.systems.pretrain.objective import Learning
 from jaxrec.train import (
     Start,
@@ -61,10 +61,12 @@ _TOKENIZER = "tokenizer"
 CONFIG = PretrainConfig
 FACTS = SystemFacts(
     name="Pre-trained language model",
+    tags=("text-generation", "pretraining"),
     summary="A language model that was trained from scratch on the text of documents.",
     metric=METRIC,
     has_ids=False,
     recommends=False,
+    unit="rows of text",
 )
 INSTEAD = {
     "rank": "a pre-trained model knows no items; tune it, for instance with a tallrec config",
@@ -91,8 +93,8 @@ def train(config: PretrainConfig, directory: Path, options: Options) -> None:
     )
     # Every part is cut into examples before anything is trained or written.
     held = own_rows(learning, parts["valid"]).spread(config.eval.valid_rows)
-    own_rows(learning, parts["test"])
-    init = init_function(learning.model)  # type: ignore[arg-type]
+    yardsticks(learning, parts["test"])
+    init = init_function(learning.model)
     plan = make_plan(init, learning.loss, learning.example(), config.train)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     batches = learning.batches(parts["train"], shard)
@@ -143,7 +145,8 @@ def evaluate(
     """
     del baselines  # the config has no setting for them, so there are none
     corpus = load_corpus(config.data)
-    learning, params = _trained(config, corpus, directory)
+    check_run(config, corpus, directory)
+    learning, params = _trained(config, directory)
     parts = {name: _encoded(learning, corpus, name) for name in ("train", "test")}
     facts = corpus.describe()
     values = test_values(
@@ -153,13 +156,14 @@ def evaluate(
         name: bootstrap_interval(value, resamples=config.eval.resamples)
         for name, value in values.items()
     }
-    sizes = parameter_counts(params)
+    sizes, training = parameter_counts(params), read_training(directory)
     row = {
         "metrics": {name: interval.mean for name, interval in intervals.items()},
         "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
-        "fit_seconds": read_training(directory)["seconds"],
+        "fit_seconds": training["seconds"],
     } | sizes
-    tokens = _seen_tokens(config)
+    rows = training.get("steps", config.train.steps) * config.train.batch_size
+    tokens = rows * config.length * config.per_row
     heading = (
         f"{facts['dataset']}: objective {config.objective.name}, backbone {config.backbone}; test: "
         f"{facts['test']:,} documents of {facts['test_bytes']:,} bytes, "
@@ -205,9 +209,10 @@ def report(config: PretrainConfig, directory: Path) -> RunParts:
 def open_model(config: PretrainConfig, directory: Path) -> Opened:
     """See `System`: a decoder, an encoder-decoder, or an encoder with the masked-token head.
 
-    A prefix decoder becomes an ordinary one, since the prefix is a matter of how it is read.
+    A prefix decoder becomes an ordinary one, since the prefix is a matter of how it is read. The
+    corpus is not needed.
     """
-    learning, params = _trained(config, load_corpus(config.data), directory)
+    learning, params = _trained(config, directory)
     tree, spec, reserved = params["params"], learning.spec, learning.reserved
     tokens = {"bos_token_id": reserved.bos, "eos_token_id": reserved.eos}
     tokens["pad_token_id"] = reserved.pad
@@ -245,23 +250,16 @@ def _bytes_per_token(corpus: Corpus, encoded: Encoded) -> float:
     return sum(len(text.encode()) for text in corpus.train) / len(encoded.stream)
 
 
-def _seen_tokens(config: PretrainConfig) -> int:
-    """Number of tokens, padding included, that training went through."""
-    rows = config.train.steps * config.train.batch_size
-    return rows * config.length * config.per_row
-
-
-def _trained(config: PretrainConfig, corpus: Corpus, directory: Path) -> tuple[Learning, Any]:
+def _trained(config: PretrainConfig, directory: Path) -> tuple[Learning, Any]:
     """Open a run with the variables of its best checkpoint.
 
     Raises:
-      DataError: not trained yet, damaged, or of other data.
+      DataError: not trained yet, or damaged.
     """
-    check_run(config, corpus, directory)
     read_training(directory)
     learning = Learning.of(config, load_tokenizer(directory / _TOKENIZER))
     mesh, rules = make_mesh(MeshConfig()), ShardingRules()
-    init = init_function(learning.model)  # type: ignore[arg-type]
+    init = init_function(learning.model)
     target = make_shapes(init, make_optimizer(config.train), mesh, rules, config.train)
     params, _ = load_params(directory / "checkpoints", target, run=run_identity(directory))
     return learning, nn.meta.unbox(params)

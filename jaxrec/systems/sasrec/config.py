@@ -40,8 +40,8 @@ class SasrecRunConfig:
     eval: BaselinesConfig = BaselinesConfig()
 
     def __post_init__(self) -> None:
-        check_unread(self)
         check_ranges(self, "--")
+        check_unread(self)
         check_counting(self.eval.baselines, "SASRec")
         if self.model.synthetic:
             raise ConfigError(

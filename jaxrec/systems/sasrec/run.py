@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from jaxrec.baselines import sequential
+from jaxrec.baselines import SasrecConfig, sequential
 from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import Dataset, load_dataset, training_source
 from jaxrec.eval import RunParts, SystemFacts, average
@@ -75,6 +75,10 @@ def train(config: SasrecRunConfig, directory: Path, options: Options) -> None:
     if is_run(directory):
         check_run(config, dataset, directory)
     if options.dry:
+        histories = dataset.split.train.sequences()
+        plan = sequential.plan_sequential(_model(config), histories, dataset.num_items)
+        print(plan)
+        plan.memory.check()
         return
     if not is_run(directory):
         create_run(config, dataset, None, directory)
@@ -83,9 +87,14 @@ def train(config: SasrecRunConfig, directory: Path, options: Options) -> None:
         write_summary(directory, result)
 
 
+def _model(config: SasrecRunConfig) -> SasrecConfig:
+    """The network with the settings of its training."""
+    return dataclasses.replace(config.model, train=config.train)
+
+
 def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[FitResult, Any]:
     """Train or resume; return the result, and the function from a batch to scores."""
-    model = dataclasses.replace(config.model, train=config.train)
+    model = _model(config)
     items = dataset.num_items
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=items))
 
@@ -94,7 +103,7 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
         return average(rank_users(scored, dataset, "valid", config.decode, config.eval.ks))
 
     source = training_source(dataset, directory / "data")
-    validation = Validation(validate, METRIC)
+    validation = Validation(validate, METRIC, (dataset.num_users, "user"))
     begin = Start(run=run_identity(directory))
     result = sequential.fit_sequential(model, source, items, validation, directory, start=begin)
     return result, functools.partial(score, result.params)

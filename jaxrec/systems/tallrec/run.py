@@ -214,7 +214,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         result = fit(
             plan,
             iter(batches),
-            Validation(functools.partial(measure, held), METRIC),
+            Validation(functools.partial(measure, held), METRIC, (len(held), "question")),
             place,
             start=Start(params=start, frozen=text.frozen, base=text.base, run=owner),
             title=stage.name,

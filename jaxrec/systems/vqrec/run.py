@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.baselines import Objective, matched, sequential, take_codes
+from jaxrec.baselines import Objective, SasrecConfig, matched, sequential, take_codes
 from jaxrec.data import load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes, pq
@@ -93,6 +93,19 @@ def _domains(config: VqRecConfig, directory: Path) -> tuple[Domain | None, Domai
     )
 
 
+def _model(
+    config: VqRecConfig, codes: ItemCodes | None, train: TrainConfig, objective: Objective
+) -> SasrecConfig:
+    """The network with the objective and the settings of one stage."""
+    contrast = objective == "contrastive" and codes is not None
+    return dataclasses.replace(
+        config.model,
+        objective=objective,
+        synthetic=config.model.synthetic if contrast else 0.0,
+        train=train,
+    )
+
+
 def _fit(
     config: VqRecConfig,
     domain: Domain,
@@ -107,13 +120,7 @@ def _fit(
     Returns:
       Its result, and the function from a batch to scores.
     """
-    contrast = objective == "contrastive" and codes is not None
-    model = dataclasses.replace(
-        config.model,
-        objective=objective,
-        synthetic=config.model.synthetic if contrast else 0.0,
-        train=train,
-    )
+    model = _model(config, codes, train, objective)
     score = jax.jit(functools.partial(sequential.scores, config=model, num_items=domain.num_items))
     decode, ks = config.decode, config.eval.ks
     result = sequential.fit_sequential(
@@ -123,6 +130,7 @@ def _fit(
         Validation(
             lambda params: domain.validate(functools.partial(score, params), decode, ks),
             METRIC,
+            (sum(map(len, domain.users)), "user"),
         ),
         directory,
         text=domain.vectors if config.items == "text" else None,
@@ -227,6 +235,7 @@ def train(config: VqRecConfig, directory: Path, options: Options) -> None:
     dataset = target.parts[0]
     print(dataset)
     print(f"known: {len(target.histories):,} of {dataset.num_users:,} users")
+    codes = None
     if not is_run(directory):
         codes = _codes(config, source, target)[1]
         encoder = target.encoder
@@ -238,6 +247,17 @@ def train(config: VqRecConfig, directory: Path, options: Options) -> None:
             item_text.save_vectors(np.concatenate(every), directory)
             create_run(config, dataset, codes, directory)
     if options.dry:
+        # Without a run there are codes, fitted above; a run keeps its own.
+        own = load_codes(directory) if is_run(directory) and config.items == "codes" else codes
+        plan = sequential.plan_sequential(
+            _model(config, own, config.train, "cross_entropy"),
+            target.histories,
+            target.num_items,
+            text=target.vectors if config.items == "text" else None,
+            codes=own,
+        )
+        print(plan)
+        plan.memory.check()
         return
     result, _ = fit(config, source, target, directory)
     write_summary(directory, result)

@@ -41,7 +41,7 @@ WIKI = " \n = One = \n\n first \n = = Part = = \n\n more \n = Two = \n second = 
         ("blank_lines", "\n\n", []),
         ("end_marks", "one<|endoftext|>\n<|endoftext|>two", ["one", "empty", "two"]),
         ("end_marks", "one<|endoftext|>\n", ["one"]),
-        ("wikitext", WIKI, [WIKI[2:44], " = Two = \n second = x = \n"]),
+        ("wikitext", WIKI, ["= One =\n\nfirst\n= = Part = =\n\nmore\n", "= Two =\nsecond = x =\n"]),
         ("file", "", ["empty"]),
         ("file", "\ufeffone", ["one"]),
         ("file", b"\xff\xfeo\0", ["not UTF-8"]),

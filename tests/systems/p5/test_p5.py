@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrec.cli.eval import show
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, ProgressBar
 from jaxrec.data.dataset import load_dataset
 from jaxrec.decode import Answers
 from jaxrec.eval import list_metrics
@@ -105,6 +105,18 @@ def learned(tmp_path_factory):
     )
     p5.train(config, directory / "run", Options())
     return p5.load(config, directory / "run")
+
+
+def test_a_validation_reports_every_question(trained, capsys):
+    config, directory, _ = trained
+    tested = p5.load(config, directory)
+    asked = p5_questions.validation(config, tested.data)
+    total = sum(len(questions.prompts) for questions in asked.values())
+    # A total of one more shows that each question counts once.
+    with ProgressBar("validate", total + 1, "question", every=0, counts=True):
+        p5_questions.validate(tested.prompted, asked, config)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"validate: {total}/{total + 1}")
 
 
 def test_the_model_learns_which_item_comes_next(learned):

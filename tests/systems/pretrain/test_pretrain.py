@@ -4,12 +4,14 @@ import dataclasses
 import json
 import math
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ReservedTokens, load_tokenizer, train_bpe
+from jaxrec.objectives import Denoiser, PairMasking, Pairs, corrupt, longest_text
 from jaxrec.runs import Options, load_run, open_any
 from jaxrec.systems.pretrain import (
     CorpusConfig,
@@ -20,7 +22,7 @@ from jaxrec.systems.pretrain import (
 )
 from jaxrec.systems.pretrain.corpus import encode, load_corpus
 from jaxrec.systems.pretrain.objective import Learning
-from jaxrec.systems.pretrain.run import open_model, train
+from jaxrec.systems.pretrain.run import evaluate, open_model, train
 from jaxrec.train import TrainConfig
 
 WORDS = ("film", "star", "war", "love", "a", "the", "of", "and", "good", "bad")
@@ -74,12 +76,35 @@ def place(tmp_path_factory):
 
 def nats_by_hand(opened, rows):
     """Sum of -log p of all tokens but the first of each row."""
-    logits = np.asarray(
-        opened.model.spec.build().apply(opened.model.params, rows, rows >= 0), np.float64
-    )
+    model = opened.model.spec.build()
+    logits = np.asarray(jax.jit(model.apply)(opened.model.params, rows, rows >= 0), np.float64)
     logits -= logits.max(-1, keepdims=True)
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     return -np.take_along_axis(log_p[:, :-1], rows[:, 1:, None], 2)[..., 0]
+
+
+def infilling_by_hand(opened, stream, length):
+    """Mean of -log p of the targets of windows with T5's noise, under the mode R."""
+    tokenizer, denoiser = opened.tokenizer, Denoiser(rate=0.15, span=3.0)
+    reserved = ReservedTokens.of(tokenizer)
+    size = longest_text(denoiser, length - 1, joined=True).raw
+    rows = np.zeros((len(stream) // size, length), np.int32)
+    prefix, targets = np.zeros(rows.shape, bool), np.zeros(rows.shape, bool)
+    for number in range(len(rows)):
+        text = np.array(stream[number * size : (number + 1) * size])
+        rng = np.random.default_rng([0, number])
+        read, written = corrupt(denoiser, text, reserved, rng)
+        mode = tokenizer.convert_tokens_to_ids("[NLU]")
+        row = [mode, *read.tolist(), *written.tolist()]
+        rows[number, : len(row)] = row
+        prefix[number, : 1 + len(read)] = True
+        targets[number, 1 + len(read) : len(row)] = True
+    model, params = opened.model.spec.build(), opened.model.params
+    logits = jax.jit(model.apply)(params, rows, prefix | targets, prefix=prefix)
+    logits = np.asarray(logits, np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    nats = -np.take_along_axis(log_p[:, :-1], rows[:, 1:, None], 2)[..., 0]
+    return nats[targets[:, 1:]].mean()
 
 
 def test_measures_of_a_run_are_those_by_hand(place):
@@ -105,19 +130,19 @@ def test_measures_of_a_run_are_those_by_hand(place):
     assert metrics["bits_per_byte"] == pytest.approx(bits, rel=1e-5)
     # It has learned a little: a model that knows nothing loses ln V.
     assert metrics["lm_loss"] < math.log(len(tokenizer)) - 0.3
-    assert 0 < metrics["infilling_loss"] < 2 * math.log(len(tokenizer))
+    infilling = infilling_by_hand(opened, stream, 24)
+    assert metrics["infilling_loss"] == pytest.approx(infilling, rel=1e-5)
+    assert main(["report", str(place / "run")]) == 0
+    for page in ("report.html", "README.md"):
+        shown = (place / "run" / page).read_text()
+        assert "over rows of text" in shown
+        assert "over users" not in shown and "test items" not in shown and "catalogue" not in shown
     low, high = report["rows"]["model"]["intervals"]["lm_loss"]
     assert low < loss < high
-    count = sum(leaf.size for leaf in _leaves(opened.model.params))
+    count = sum(leaf.size for leaf in jax.tree.leaves(opened.model.params))
     assert report["rows"]["model"]["parameters"] == count
     table = len(tokenizer) * 16
     assert report["rows"]["model"]["parameters_without_vocabulary"] == count - table
-
-
-def _leaves(tree):
-    import jax
-
-    return jax.tree.leaves(tree)
 
 
 def test_a_run_goes_on_only_with_its_own_settings_and_text(place):
@@ -129,7 +154,8 @@ def test_a_run_goes_on_only_with_its_own_settings_and_text(place):
     path.write_text(before + json.dumps({"text": "one more"}) + "\n")
     try:
         with pytest.raises(DataError, match="was trained on other data"):
-            open_model(config, place / "run")
+            evaluate(config, place / "run", baselines=())
+        assert open_model(config, place / "run").tokenizer is not None
     finally:
         path.write_text(before)
 
@@ -230,6 +256,25 @@ def test_bad_documents_are_counted_and_a_corpus_of_them_is_an_error(tmp_path):
         load_corpus(CorpusConfig(name="wikitext-3"))
 
 
+def test_missing_and_damaged_files_are_named(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 damaged PAR1")
+    for name, message in (("a.parquet", r"a\.parquet"), ("b.txt", r"b\.txt.*check --data\.paths")):
+        with pytest.raises(DataError, match=message):
+            train(tiny(tmp_path / name), tmp_path / "run", Options())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_prepared_corpus_is_read_by_its_directory(tmp_path):
+    (tmp_path / "documents").mkdir()
+    write_corpus(tmp_path / "documents")
+    write_corpus(tmp_path)  # such as the shards of tokens beside the documents
+    alone = CorpusConfig(name="x", paths=(str(tmp_path / "documents"),))
+    whole = CorpusConfig(name="x", paths=(str(tmp_path),))
+    assert len(load_corpus(whole).train) > len(load_corpus(alone).train)
+    (tmp_path / "corpus.json").write_text("{}")
+    assert load_corpus(whole).train == load_corpus(alone).train
+
+
 def test_text_that_spells_reserved_tokens_stays_text(place):
     tokenizer = load_tokenizer(place / "run" / "tokenizer")
     reserved = ReservedTokens.of(tokenizer)
@@ -262,13 +307,34 @@ def test_every_objective_has_batches_of_the_planned_shape_on_every_backbone(
     assert batch["tokens"].max() < len(tokenizer)
 
 
+def masked_by_hand(config, opened):
+    """Accuracy of the model, and of the most frequent token, over all masked tokens together."""
+    tokenizer, corpus = opened.tokenizer, load_corpus(config.data)
+    reserved = ReservedTokens.of(tokenizer)
+    test = encode(tokenizer, corpus.test, reserved.eos)
+    pairs = Pairs(PairMasking(length=config.length, reserved=reserved), test.documents, 0)
+    counts = np.zeros(len(tokenizer), int)
+    for text in corpus.train:
+        np.add.at(counts, tokenizer.encode(text), 1)
+    score = jax.jit(opened.model.spec.build().apply)
+    hits = frequent = total = 0
+    for row in pairs.draw(range(pairs.per_epoch)):
+        inputs = row["tokens"][None], row["valid"][None]
+        types = row["types"][None]
+        logits = np.asarray(score(opened.model.params, *inputs, types=types))[0]
+        for place, label, weight in zip(row["places"], row["labels"], row["weights"], strict=True):
+            hits += weight * (logits[place].argmax() == label)
+            frequent += weight * (counts.argmax() == label)
+            total += weight
+    return {"masked_accuracy": hits / total, "unigram_accuracy": frequent / total}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "backbone"),
     [("lm", "causal"), ("denoising", "encoder_decoder"), ("mlm_nsp", "encoder")],
 )
 def test_exports_give_the_same_numbers_in_transformers(place, tmp_path, objective, backbone):
-    import jax
     import torch
     import transformers
 
@@ -283,6 +349,10 @@ def test_exports_give_the_same_numbers_in_transformers(place, tmp_path, objectiv
     if objective != "mlm_nsp":
         expected = {"lm_loss", "bits_per_byte", "infilling_loss"}
     assert set(metrics) == expected
+    if objective == "mlm_nsp":
+        found = masked_by_hand(config, open_any(run))
+        for name, value in found.items():
+            assert metrics[name] == pytest.approx(value, rel=1e-6)
     assert main(["export", str(run), "--to", "hf", "--out", str(out)]) == 0
     opened = open_any(run)
     theirs = getattr(transformers, LOADERS[opened.model.spec.kind]).from_pretrained(out).eval()
@@ -298,10 +368,10 @@ def test_exports_give_the_same_numbers_in_transformers(place, tmp_path, objectiv
 
 @pytest.mark.slow
 def test_a_pre_trained_run_is_the_base_of_a_tuned_one(place):
-    from jaxrec.peft import LoraConfig, TuneConfig
+    from jaxrec.peft import TuneConfig
     from jaxrec.texts import tuned
 
-    tune = TuneConfig(method="lora", base=str(place / "run"), lora=LoraConfig(rank=2))
+    tune = TuneConfig(method="lora", base=str(place / "run"), rank=2)
     text = tuned.from_base(tune, 0)
     assert text.spec == open_any(place / "run").model.spec
     assert str(place / "run") in text.base
@@ -309,8 +379,6 @@ def test_a_pre_trained_run_is_the_base_of_a_tuned_one(place):
 
 @pytest.mark.slow
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(place, tmp_path, monkeypatch):
-    import jax
-
     from jaxrec.systems.pretrain import run as module
 
     config = dataclasses.replace(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.core import DataError, to_json, write_text
+from jaxrec.core import DataError, OutOfMemory, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.eval import render
 from jaxrec.runs.config import BaselinesConfig
@@ -76,6 +76,15 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
     write_text(directory / "eval.json", to_json(report))
     page = render(sasrec.report(config, directory))
     assert "seen items kept" in page and "The strongest baseline, markov," in page
+
+
+def test_a_dry_run_refuses_what_cannot_fit_before_it_compiles(tmp_path, monkeypatch):
+    data = tiny_config(write_tiny_csv(tmp_path)).data
+    config = SasrecRunConfig(data=data, model=SasrecConfig(width=8, depth=1, max_items=10**6))
+    monkeypatch.setattr("jaxrec.train.plan.device_memory", lambda: 2**20)
+    with pytest.raises(OutOfMemory, match=r"body/position \[1000001, 8\] 30\.5 MiB"):
+        sasrec.train(config, tmp_path / "run", Options(dry=True))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_was_not_trained_recommends_nothing_and_trains_nothing(tmp_path):
