@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data.reserved import encode_plain
+from jaxrec.data.corpora import encode_documents
 
 _CHUNK = 4096  # texts that are tokenized at once
 
@@ -177,8 +177,8 @@ def encode_joined(tokenizer: Any, texts: Sequence[str], length: int) -> TokenTex
         raise DataError("no texts to encode")
     rows: list[int] = []
     for first in range(0, len(texts), _CHUNK):
-        for tokens in encode_plain(tokenizer, texts[first : first + _CHUNK]):
-            rows += [*tokens.tolist(), end]
+        for tokens in encode_documents(tokenizer, texts[first : first + _CHUNK]):
+            rows += [*tokens, end]
     starts = np.arange(0, len(rows), length)
     starts = np.append(starts[len(rows) - starts > 1], len(rows))
     whole = np.array(rows, np.int32)[: starts[-1]]
