@@ -2,10 +2,21 @@
 
     jaxrec sweep instruct/claims --seeds 1
 
-Rows: "tuned" is trained on 26 tasks in several wordings. "untuned" is the same model before the
-tuning, after its training on the same data as plain text, without instructions. "constant answer"
-gives the most frequent right answer of each task. "tuned, even mixture" limits every task to 300
-examples in an epoch, so that small tasks weigh as much as large ones.
+Rows: "tuned" learns 26 tasks in several wordings; two more, about places in a list, are held out.
+"untuned" is the same model before the tuning, after 100 steps on the same data as plain text,
+without instructions. "constant answer" gives the most frequent right answer of each task. "tuned,
+even mixture" limits every task to 300 examples in an epoch, so that small tasks weigh as much as
+large ones.
+
+The goal: in `exact_match_templates`, which is about wordings that were not trained, "tuned" is at
+least .20 above "untuned"; in `exact_match_tasks` it is above "constant answer". Not measured whole
+yet. Cost: 2 x 800 steps of 23 GFLOP in products; about 15 minutes on 2 CPU cores.
+
+A first run on 2026-11-30, with 500 steps, two wordings for each datum, no plain text, and other
+held-out tasks (`last-films`, `contains-words`), had an exact match of .318 [.289, .347] in unseen
+wordings, untuned .000, constant .201. Of the held-out tasks it had .275 in `last-films`, constant
+.100, but .350 in `contains-words`, constant .525: it did not learn that yes and no are the only
+answers. The tasks that are held out now were chosen after that.
 """
 
 import dataclasses

@@ -1,7 +1,12 @@
-"""Instruction tuning on 27 made-up tasks: lists, numbers, words and recommendation.
+"""Instruction tuning on 26 made-up tasks: lists, numbers, words and recommendation.
 
-jaxrec train instruct/toy
-jaxrec eval runs/instruct-toy
+    jaxrec train instruct/toy
+    jaxrec eval runs/instruct-toy
+
+Two of the 28 tasks are held out, and the last wordings of each task. It is a short look at the
+system; `instruct/claims` trains longer and says what is to be shown.
+
+Cost: 300 steps of 23 GFLOP in products; about 3 minutes on 2 CPU cores.
 """
 
 from jaxrec.models import TransformerConfig
