@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import Instruction, MarkedText, encode_instructions, encode_marked, train_bpe
+from jaxrec.data import (
+    Instruction,
+    MarkedText,
+    encode_instructions,
+    encode_joined,
+    encode_marked,
+    train_bpe,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +80,15 @@ def test_a_tokenizer_without_an_end_is_an_error(tokenizer):
     other = train_bpe(["Paris"], 300, special_tokens={"pad_token": "<pad>"})
     with pytest.raises(ConfigError, match="end-of-text token"):
         encode_marked(other, [MarkedText("Paris", ((0, 5),))], 9)
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 99])
+def test_joined_texts_are_cut_into_equal_rows_and_nothing_is_lost(tokenizer, length):
+    texts = ["Paris is", "Lima", "the capital of Peru"]
+    encoded = encode_joined(tokenizer, texts, length)
+    stream = [t for text in texts for t in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
+    # A last row of one token has no target, so it is left out.
+    whole = len(stream) - (len(stream) % length == 1)
+    assert encoded.tokens.tolist() == stream[:whole] and encoded.learned.all()
+    assert encoded.lengths[:-1].tolist() == [length] * (len(encoded) - 1)
+    assert 2 <= encoded.lengths[-1] <= length
