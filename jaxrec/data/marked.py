@@ -161,7 +161,7 @@ def encode_joined(tokenizer: Any, texts: Sequence[str], length: int) -> TokenTex
       length: tokens of a row; the last row may be shorter, and has at least 2.
 
     Raises:
-      ConfigError: the tokenizer has no end-of-text token.
+      ConfigError: the tokenizer has no end-of-text token, or a row has less than 2 tokens.
       DataError: no texts.
 
     Example:
@@ -170,18 +170,21 @@ def encode_joined(tokenizer: Any, texts: Sequence[str], length: int) -> TokenTex
       >>> encode_joined(tokenizer, ["abc", "ab"], 4).lengths.tolist()
       [4, 3]
     """
-    end = tokenizer.eos_token_id
-    if end is None:
+    stop = tokenizer.eos_token_id
+    if stop is None:
         raise ConfigError("plain texts need a tokenizer with an end-of-text token")
     if not texts:
         raise DataError("no texts to encode")
+    if length < 2:
+        raise ConfigError(f"rows of {length} tokens have no target; give at least 2")
     rows: list[int] = []
     for first in range(0, len(texts), _CHUNK):
         for tokens in encode_documents(tokenizer, texts[first : first + _CHUNK]):
-            rows += [*tokens, end]
-    starts = np.arange(0, len(rows), length)
-    starts = np.append(starts[len(rows) - starts > 1], len(rows))
-    whole = np.array(rows, np.int32)[: starts[-1]]
+            rows += [*tokens, stop]
+    # A row of one token has no target.
+    end = len(rows) - (len(rows) % length == 1)
+    starts = np.append(np.arange(0, end, length), end)
+    whole = np.array(rows[:end], np.int32)
     return TokenTexts(
         tokens=whole,
         learned=np.ones(len(whole), bool),
