@@ -337,8 +337,8 @@ def toy_tasks(rows: int = 1000, seed: int = 0) -> list[TaskSet]:
     made: list[tuple[str, str, Draw, str, Sequence[str], int]] = []
     for question, wordings in _LISTS.items():
         for kind in _KINDS:
-            draw = functools.partial(_list_row, question=question, kind=kind)
-            made.append((f"{question}-{kind}", question, draw, "{answer}", wordings, 2))
+            rule = functools.partial(_list_row, question=question, kind=kind)
+            made.append((f"{question}-{kind}", question, rule, "{answer}", wordings, 2))
     made += [(*task, 1) for task in _OTHERS]
     tasks = []
     for number, (name, cluster, draw, target, wordings, unseen) in enumerate(made):
