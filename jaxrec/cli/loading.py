@@ -12,10 +12,10 @@ from typing import Any
 
 from jaxrec.core import ConfigError, JaxrecError, check_made, check_types, nearest
 from jaxrec.data.corpora import CorpusConfig
-from jaxrec.runs import Sweep, make_quick, make_sweep, system_of
+from jaxrec.runs import Sweep, check_stages, make_quick, make_sweep, system_of
 
 # What the functions of a config file return, by the end of their names.
-_KINDS = {"config": "a config", "sweep": "variants by name"}
+_KINDS = {"config": "a config", "sweep": "variants by name", "stages": "configs by name"}
 # Most characters that a message repeats of what Python says.
 _LONGEST = 500
 
@@ -118,6 +118,31 @@ def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
     if not quick or own:
         return sweep
     return change_variants(sweep, lambda _, config: make_quick(config))
+
+
+def load_stages(path: Path, final: Any, *, quick: bool = False) -> dict[str, Any]:
+    """Run a config file and return the stages that come before its config; none if it has none.
+
+    Args:
+      path: of the file.
+      final: the config that is trained after them.
+      quick: make every stage quick.
+
+    Raises:
+      ConfigError: the file fails, or `check_stages` rejects what it returns.
+
+    Example:
+      >>> from jaxrec.cli.configs import find_config
+      >>> list(load_stages(find_config("domain/jobs"), None))
+      ['pretrain']
+    """
+    module = _run_file(path)
+    found = _call(module, path, "get_stages") if hasattr(module, "get_stages") else {}
+    try:
+        stages = check_stages(found, final)
+    except ConfigError as error:
+        raise ConfigError(_with_path(path, error)) from error
+    return {name: make_quick(stage) for name, stage in stages.items()} if quick else stages
 
 
 def change_variants(sweep: Sweep, change: Callable[[str, Any], Any]) -> Sweep:

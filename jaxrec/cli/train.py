@@ -5,16 +5,20 @@
 --profile         write a trace of some steps to DIR/profile
 --distributed     join the other processes that run the same command, on every host
 --quick           train for about a minute; the figures mean nothing
+
+A config file that defines `get_stages()` trains these first, each in a directory below DIR.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxrec.cli.arguments import FLAGS, take_config
+from jaxrec.cli.configs import find_config
+from jaxrec.cli.loading import load_stages
 from jaxrec.core import (
     ResourceError,
     check_name,
@@ -26,7 +30,15 @@ from jaxrec.core import (
     only_writer_prints,
     quoted,
 )
-from jaxrec.runs import WARNING, Options, can_evaluate, marked, system_of
+from jaxrec.runs import (
+    WARNING,
+    Options,
+    can_evaluate,
+    marked,
+    placed,
+    system_of,
+    train_stages,
+)
 from jaxrec.train import memory_explained
 
 DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
@@ -38,7 +50,8 @@ def run(arguments: list[str]) -> None:
     if not dry:
         keep_memory()
     settings = [word for word in arguments if word not in FLAGS]
-    config, _, directory = take_config(settings, "train", quick=QUICK in arguments)
+    config, word, directory = take_config(settings, "train", quick=QUICK in arguments)
+    stages = load_stages(find_config(word), config, quick=QUICK in arguments)
     if DISTRIBUTED in arguments:
         meet()
     with contextlib.ExitStack() as stack:
@@ -49,7 +62,7 @@ def run(arguments: list[str]) -> None:
         else:
             stack.enter_context(locked(directory))
         try:
-            _run(config, directory, arguments)
+            _run(config, stages, directory, arguments)
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise
@@ -59,13 +72,21 @@ def run(arguments: list[str]) -> None:
             ) from error
 
 
-def _run(config: Any, directory: Path, arguments: Sequence[str]) -> None:
+def _run(config: Any, stages: Mapping[str, Any], directory: Path, arguments: Sequence[str]) -> None:
     flags = set(arguments) & set(FLAGS)
     dry, quick = DRY in flags, QUICK in flags
     if quick:
         print(WARNING)
-    with memory_explained(config), contextlib.nullcontext() if dry else marked(directory, quick):
-        system_of(config).train(config, directory, Options(dry, SHOW in flags, PROFILE in flags))
+    options = Options(dry, SHOW in flags, PROFILE in flags)
+    if dry and stages:
+        name = next(iter(stages))
+        train_stages({name: stages[name]}, directory, options)
+        print(f"what the other stages take is known when stage {name} is trained")
+    else:
+        train_stages(stages, directory, options, quick=quick)
+        marking = contextlib.nullcontext() if dry else marked(directory, quick)
+        with memory_explained(config), marking:
+            system_of(config).train(placed(config, directory), directory, options)
     if dry:
         # With all settings that were given, because other settings make another run.
         again = [word for word in arguments if word != DRY]

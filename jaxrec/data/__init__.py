@@ -74,7 +74,19 @@ if TYPE_CHECKING:
         id_tokenizer as id_tokenizer,
         id_tokens as id_tokens,
     )
+    from jaxrec.data.json_rows import read_json_rows as read_json_rows
     from jaxrec.data.loading import DATASETS as DATASETS, Known as Known, load as load, read as read
+    from jaxrec.data.marked import (
+        MarkedText as MarkedText,
+        TokenTexts as TokenTexts,
+        encode_joined as encode_joined,
+        encode_marked as encode_marked,
+    )
+    from jaxrec.data.mixing import (
+        Mix as Mix,
+        mixed_batches as mixed_batches,
+        mixing_rates as mixing_rates,
+    )
     from jaxrec.data.movies import (
         read_double_colon as read_double_colon,
         read_movielens_100k as read_movielens_100k,

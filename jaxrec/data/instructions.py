@@ -6,7 +6,6 @@ would move the boundary between them.
 """
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,8 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
+from jaxrec.data.json_rows import read_json_rows
+from jaxrec.data.marked import MarkedText, encode_marked
 
 if TYPE_CHECKING:
     import grain
@@ -59,9 +60,18 @@ class Instruction:
         frame = WITH_INPUT if self.input else WITHOUT_INPUT
         return frame.format(instruction=self.instruction, input=self.input)
 
+    @property
+    def marked(self) -> MarkedText:
+        """The framed text with its answer, which is what a model learns to write."""
+        text = self.prompt + self.output
+        return MarkedText(text, ((len(self.prompt), len(text)),))
+
 
 def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
     """Read records from a JSON list or from JSON lines, gzipped if the name ends in `.gz`.
+
+    A record has "instruction", "output" and perhaps "input". Instead of the last two it may have
+    "instances", a list of records with "input" and "output", as the published seed tasks do.
 
     Raises:
       DataError: the file is missing or not JSON, or a field of a record is missing or not a text;
@@ -77,28 +87,21 @@ def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
       [Instruction(instruction='Say hi.', input='', output='Hi.')]
     """
     path = Path(path)
-    text = files.decode(files.read_bytes(path), path)
-    # Not `splitlines`: JSON may have a line separator of Unicode inside a text.
-    lines = [line for line in text.split("\n") if line.strip()]
-    try:
-        whole = text.lstrip().startswith("[")
-        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
-    except (ValueError, RecursionError) as error:  # also numbers of too many digits
-        raise DataError(
-            f"{path} cannot be read as instructions ({error}); give a JSON list, or JSON lines, of "
-            f"records with {', '.join(_FIELDS)}"
-        ) from error
-    if not rows:
-        raise DataError(f"{path} holds no instructions")
-    return [_record(path, number, row) for number, row in enumerate(rows)]
+    rows = read_json_rows(path, "instructions", _FIELDS)
+    return [record for number, row in enumerate(rows) for record in _records(path, number, row)]
 
 
-def _record(path: Path, number: int, row: Any) -> Instruction:
-    if not isinstance(row, dict):
-        raise DataError(
-            f"{path}: record {number} is {type(row).__name__}, not an object with the fields "
-            f"{', '.join(_FIELDS)}"
-        )
+def _records(path: Path, number: int, row: Mapping[str, Any]) -> list[Instruction]:
+    if isinstance(row.get("instances"), list):
+        parts = [
+            {"instruction": row.get("instruction")} | (part if isinstance(part, dict) else {})
+            for part in row["instances"]
+        ]
+        return [_record(path, number, part) for part in parts]
+    return [_record(path, number, row)]
+
+
+def _record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
     row = {"input": "", **row}
     for name in _FIELDS:
         if not isinstance(row.get(name), str):
@@ -169,43 +172,27 @@ def encode_instructions(
       >>> tokenizer.decode(rows.tokens[0][rows.weights[0] > 0])
       'Hi.</s>'
     """
-    if not examples:
-        raise DataError("no instructions to encode")
-    end = tokenizer.eos_token_id
-    if end is None or not tokenizer.is_fast:
+    encoded = encode_marked(tokenizer, [example.marked for example in examples], max_length)
+    if encoded.rejected:
+        kept = set(encoded.source.tolist())
+        lost = next(example for n, example in enumerate(examples) if n not in kept)
         raise ConfigError(
-            "instructions need a fast tokenizer with an end-of-text token, and this one is "
-            f"{'fast' if tokenizer.is_fast else 'slow'} with the token {tokenizer.eos_token!r}"
+            f"the answer {lost.output[:40]!r} and one token before it do not fit, and max_length "
+            f"is {max_length}; raise it"
         )
-    texts = [example.prompt + example.output for example in examples]
-    found = tokenizer(texts, return_offsets_mapping=True)
-    rows, starts = [], []
-    for example, tokens, spans in zip(
-        examples, found["input_ids"], found["offset_mapping"], strict=True
-    ):
-        begin = len(example.prompt)
-        # A token that crosses the boundary holds part of the answer.
-        start = next((i for i, (_, stop) in enumerate(spans) if stop > begin), len(tokens))
-        tokens = tokens if tokens and tokens[-1] == end else [*tokens, end]
-        surplus = max(len(tokens) - max_length, 0)
-        # Models are trained with this token in front, and many give worse answers without it.
-        first = int(tokenizer.bos_token_id is not None and tokens[0] == tokenizer.bos_token_id)
-        if surplus >= start - (first if surplus else 0):
-            raise ConfigError(
-                f"the answer {example.output[:40]!r} and one token before it need "
-                f"{len(tokens) - start + 1} tokens, and max_length is {max_length}; raise it"
-            )
-        rows.append(tokens[:first] + tokens[first + surplus :])
-        starts.append(start - surplus)
-    length = -(-max(map(len, rows)) // multiple) * multiple
-    column = np.arange(length)[None]
-    lengths = np.array([len(row) for row in rows])[:, None]
-    answer = np.array(starts, np.int32)
-    valid = column < lengths
-    tokens = np.full(valid.shape, end, np.int32)
-    tokens[valid] = np.concatenate(rows)
-    weights = valid if on_prompt else valid & (column >= answer[:, None])
-    return TokenRows(tokens=tokens, valid=valid, weights=weights.astype(np.float32), answer=answer)
+    lengths = encoded.lengths[:, None]
+    length = -(-int(lengths.max()) // multiple) * multiple
+    valid = np.arange(length)[None] < lengths
+    tokens = np.full(valid.shape, tokenizer.eos_token_id, np.int32)
+    tokens[valid] = encoded.tokens
+    learned = np.zeros(valid.shape, bool)
+    learned[valid] = encoded.learned
+    return TokenRows(
+        tokens=tokens,
+        valid=valid,
+        weights=(valid if on_prompt else learned).astype(np.float32),
+        answer=learned.argmax(axis=1).astype(np.int32),
+    )
 
 
 def instruction_batches(

@@ -32,7 +32,8 @@ class Template:
       target: what the model should write.
       seen: whether training uses it. Templates that training does not use show how much a result
         depends on the wording.
-      instruction: what comes before the source in instruction tuning, see `instruct`.
+      instruction: what comes before the source in instruction tuning, see `instruct`; "" where the
+        source itself is the instruction.
 
     Example:
       >>> from jaxrec.data import Template
@@ -66,10 +67,20 @@ class Template:
     def instruct(self, fields: Fields) -> Instruction:
         """Fill all three parts: the source becomes the input of a record, the target its output.
 
+        Without an instruction of its own the source is the instruction, and there is no input.
+
         Raises:
           ConfigError: a hole that no field fills.
         """
-        return Instruction(self._filled(self.instruction, fields), *self.fill(fields))
+        source, target = self.fill(fields)
+        if not self.instruction:
+            return Instruction(source, "", target)
+        return Instruction(self._filled(self.instruction, fields), source, target)
+
+    @property
+    def holes(self) -> frozenset[str]:
+        """Names of the fields that it asks for."""
+        return frozenset(holes(self.instruction) | holes(self.source) | holes(self.target))
 
     def _filled(self, text: str, fields: Fields) -> str:
         try:

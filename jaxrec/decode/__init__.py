@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     )
     from jaxrec.decode.beam import beam_search as beam_search, search_items as search_items
     from jaxrec.decode.cache import BeamCache as BeamCache, BeamContext as BeamContext
-    from jaxrec.decode.completion import complete as complete
+    from jaxrec.decode.completion import (
+        Completion as Completion,
+        complete as complete,
+        completions as completions,
+    )
     from jaxrec.decode.generation import (
         Generated as Generated,
         TextOptions as TextOptions,

@@ -21,6 +21,24 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """A continuation of a text.
+
+    Attributes:
+      text: without special tokens and without the string that stopped it.
+      truncated: whether it stopped at the largest number of tokens, and not at an end of text.
+
+    Example:
+      >>> from jaxrec.decode import Completion
+      >>> Completion(" Paris.").truncated
+      False
+    """
+
+    text: str
+    truncated: bool = False
+
+
 def complete(
     model: LanguageModel,
     params: Any,
@@ -68,6 +86,47 @@ def complete(
       >>> len(complete(model, random_params(model), tokenizer, ["one", "word"], options))
       2
     """
+    made = completions(
+        model,
+        params,
+        tokenizer,
+        prompts,
+        options,
+        sampling=sampling,
+        key=key,
+        stop=stop,
+        batch_size=batch_size,
+    )
+    return [completion.text for completion in made]
+
+
+def completions(
+    model: LanguageModel,
+    params: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[str],
+    options: TextOptions,
+    *,
+    sampling: Sampling = GREEDY,
+    key: jax.Array | None = None,
+    stop: StopStrings | Sequence[str] | None = None,
+    batch_size: int = 32,
+) -> list[Completion]:
+    """Continue texts, and say which continuations are truncated; see `complete`.
+
+    Raises:
+      ConfigError: see `complete`.
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> from jaxrec.models import CausalLM
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> model = CausalLM(tiny_model(len(tokenizer)))
+      >>> options = TextOptions(max_tokens=2, eos=())
+      >>> completions(model, random_params(model), tokenizer, ["one"], options)[0].truncated
+      True
+    """
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(prompts, str):
@@ -90,7 +149,7 @@ def complete(
             f"the tokenizer writes token {largest}, and the model has {model.config.vocab_size} "
             "tokens; give the model's own tokenizer"
         )
-    texts = [""] * len(rows)
+    made = [Completion("")] * len(rows)
     for number, (chosen, tokens, valid) in enumerate(_batches(rows, batch_size)):
         generated = generate(
             model,
@@ -104,12 +163,16 @@ def complete(
         written, lengths = np.asarray(generated.tokens), np.asarray(generated.lengths)
         for row, prompt in enumerate(chosen):
             ids = written[row, : lengths[row]].tolist()
+            ended = ids[-1] in options.ends
             # An eos may have a text of its own: a caller may choose a newline.
-            text = text_of(tokenizer, ids[:-1] if ids[-1] in options.ends else ids)
-            text = text if stop is None else stop.cut(text)
-            texts[prompt] = drop_first_space(tokenizer, text) if writes else text
+            whole = text_of(tokenizer, ids[:-1] if ended else ids)
+            text = whole if stop is None else stop.cut(whole)
+            full = len(ids) == options.max_tokens and not ended and text == whole
+            made[prompt] = Completion(
+                drop_first_space(tokenizer, text) if writes else text, truncated=full
+            )
         count_done(len(chosen))
-    return texts
+    return made
 
 
 def _tokenize(

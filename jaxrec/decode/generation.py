@@ -37,9 +37,11 @@ class TextOptions:
       start: first token of an encoder-decoder's decoder; None for the tokenizer's padding token in
         `complete` (T5), and for token 0 in functions without a tokenizer.
       pad: token that follows the end of a row.
+      presence_penalty: what the logits of tokens that the continuation already has are lowered by,
+        against repetition.
 
     Raises:
-      ConfigError: `max_tokens` below 1.
+      ConfigError: `max_tokens` below 1, or a penalty that is not a finite number.
 
     Example:
       >>> TextOptions(max_tokens=20, eos=(2,)).start is None
@@ -50,10 +52,15 @@ class TextOptions:
     eos: tuple[int, ...] | None = None
     start: int | None = None
     pad: int = 0
+    presence_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens must be at least 1, got {self.max_tokens}")
+        if not np.isfinite(self.presence_penalty):
+            raise ConfigError(
+                f"presence_penalty must be a finite number, got {self.presence_penalty}"
+            )
         if self.eos is not None:
             object.__setattr__(self, "eos", tuple(self.eos))
 
@@ -92,6 +99,7 @@ class _Loop:
       done: `[B]` bool, rows that have ended.
       stop: `[B]` int32, states of the stop strings' automaton.
       key: random key for the draws to come; None when greedy.
+      seen: `[B, V]` bool, tokens that the continuations have; None without a presence penalty.
       cache: keys and values of the tokens that were read.
       written: the continuations so far.
     """
@@ -101,6 +109,7 @@ class _Loop:
     done: jax.Array
     stop: jax.Array
     key: jax.Array | None
+    seen: jax.Array | None
     cache: KVCache
     written: Generated
 
@@ -173,7 +182,12 @@ def _generate(
         """Choose the tokens that follow the states `[B, 1, D]`."""
         logits = model.apply(params, hidden, method="logits")[:, 0]
         key, draw = (None, None) if loop.key is None else jax.random.split(loop.key)
-        token = sample(draw, logits, sampling)
+        seen, chances = loop.seen, logits
+        if seen is not None:
+            chances = logits - options.presence_penalty * seen.astype(logits.dtype)
+        token = sample(draw, chances, sampling)
+        if seen is not None:
+            seen = seen.at[jnp.arange(batch), token].set(True)
         score = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1)
         token = jnp.where(loop.done, jnp.int32(pad), token)[:, None]
         score = jnp.where(loop.done[:, None], jnp.float32(0), score)
@@ -195,6 +209,7 @@ def _generate(
             done=ended,
             stop=state,
             key=key,
+            seen=seen,
             cache=cache,
             written=Generated(
                 tokens=write(written.tokens, token),
@@ -216,6 +231,9 @@ def _generate(
         done=~jnp.any(prompts.mask, axis=1),
         stop=jnp.zeros(batch, jnp.int32),
         key=key,
+        seen=jnp.zeros((batch, model.config.vocab_size), bool)
+        if options.presence_penalty
+        else None,
         cache=cache,
         written=Generated(
             tokens=jnp.full((batch, max_tokens), pad, jnp.int32),

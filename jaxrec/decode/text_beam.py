@@ -185,6 +185,10 @@ def beam_generate(
     if _candidates(1, eos) > size:
         raise ConfigError(f"{len(eos)} eos tokens leave no other in a vocabulary of {size}")
     check_prompts(model, params, prompts, options.max_tokens)
+    if options.presence_penalty:
+        raise ConfigError(
+            f"beam search has no presence penalty, got {options.presence_penalty}; set it to 0"
+        )
     return _beam_generate(model, params, prompts, length_penalty, options=options, beams=beams)
 
 

@@ -114,6 +114,11 @@ if TYPE_CHECKING:
         read_points as read_points,
     )
     from jaxrec.runs.scaling_sweep import read_sweep_points as read_sweep_points
+    from jaxrec.runs.stages import (
+        check_stages as check_stages,
+        placed as placed,
+        train_stages as train_stages,
+    )
     from jaxrec.runs.sweep import (
         Sweep as Sweep,
         check_alike as check_alike,

@@ -23,6 +23,7 @@ MARK = "QUICK"
 LIMITS = {
     "steps": 100,
     "title_steps": 50,
+    "plain_steps": 20,
     "warmup_steps": 5,
     "eval_every": 100,
     "log_every": 20,
@@ -30,10 +31,15 @@ LIMITS = {
     "valid_users": 100,
     "valid_windows": 100,
     "test_windows": 200,
+    "valid_instances": 50,
+    "test_instances": 5,
     "shots": 256,
 }
 # For these settings 0 means "all", and "auto" may, so both are limited too.
-_ZERO_IS_ALL = ("valid_users", "valid_windows", "test_windows", "shots")
+_ZERO_IS_ALL = (
+    *("valid_users", "valid_windows", "test_windows", "shots"),
+    *("valid_instances", "test_instances"),
+)
 _RESULTS = ("train.json", "eval.json", "result.json")
 
 

@@ -14,7 +14,63 @@ if TYPE_CHECKING:
         OneOfCandidates as OneOfCandidates,
         Rating as Rating,
     )
+    from jaxrec.texts.bootstrapping import (
+        alpaca_instruct as alpaca_instruct,
+        rejections as rejections,
+        self_instruct as self_instruct,
+    )
+    from jaxrec.texts.chats import (
+        CHAT_TEMPLATE as CHAT_TEMPLATE,
+        ROLES as ROLES,
+        Chat as Chat,
+        Message as Message,
+        chat_end as chat_end,
+        chat_prompt as chat_prompt,
+        chat_template as chat_template,
+        filter_chats as filter_chats,
+        mark_chat as mark_chat,
+        read_chats as read_chats,
+        split_chats as split_chats,
+        strip_contacts as strip_contacts,
+    )
     from jaxrec.texts.datum import Datum as Datum
+    from jaxrec.texts.exported import (
+        open_tuned as open_tuned,
+        open_tuned_adapter as open_tuned_adapter,
+    )
+    from jaxrec.texts.frames import (
+        FRAMES as FRAMES,
+        Frame as Frame,
+        Record as Record,
+        answer_ends as answer_ends,
+        answer_of as answer_of,
+        as_chat as as_chat,
+        mark as mark,
+        plain_text as plain_text,
+        prompt_of as prompt_of,
+    )
+    from jaxrec.texts.generators import (
+        GenerateSettings as GenerateSettings,
+        Generator as Generator,
+        model_generator as model_generator,
+    )
+    from jaxrec.texts.instruction_prompts import (
+        SeedTask as SeedTask,
+        class_prompt as class_prompt,
+        instance_prompt as instance_prompt,
+        read_seeds as read_seeds,
+        series_prompt as series_prompt,
+        tasks_prompt as tasks_prompt,
+    )
+    from jaxrec.texts.instruction_rules import (
+        Candidate as Candidate,
+        fault as fault,
+        read_class as read_class,
+        read_instances as read_instances,
+        read_series as read_series,
+        read_tasks as read_tasks,
+    )
+    from jaxrec.texts.made_up import toy_tasks as toy_tasks
     from jaxrec.texts.metrics import (
         ChoiceMetrics as ChoiceMetrics,
         GapAuc as GapAuc,
@@ -31,6 +87,8 @@ if TYPE_CHECKING:
         item_numbers as item_numbers,
         make_names as make_names,
     )
+    from jaxrec.texts.novelty import NoveltyPool as NoveltyPool, rouge_words as rouge_words
+    from jaxrec.texts.occupations import occupation_tasks as occupation_tasks
     from jaxrec.texts.prompt_data import (
         PromptData as PromptData,
         draw_others as draw_others,
@@ -58,6 +116,19 @@ if TYPE_CHECKING:
         Source as Source,
         Stream as Stream,
         Unit as Unit,
+    )
+    from jaxrec.texts.task_sets import (
+        MOST_EXAMPLES as MOST_EXAMPLES,
+        STYLES as STYLES,
+        Instance as Instance,
+        Style as Style,
+        TaskSet as TaskSet,
+        check_styles as check_styles,
+        held_out_instances as held_out_instances,
+        read_task_set as read_task_set,
+        reverse as reverse,
+        split_rows as split_rows,
+        training_instances as training_instances,
     )
     from jaxrec.texts.tasks import (
         TextTask as TextTask,

@@ -23,6 +23,7 @@ CORPORA: dict[str, tuple[str, tuple[str, ...], Form]] = {
         ("train.txt", "valid.txt", "test.txt", "train.txt.gz", "valid.txt.gz", "test.txt.gz"),
         "wikitext",
     ),
+    "onet-occupations": ("onet-occupations", ("Occupation Data.txt",), "file"),
     "tinyshakespeare": ("tinyshakespeare", ("input.txt", "input.txt.gz"), "file"),
 }
 # With fewer documents, a split by documents would make parts of one document or none.

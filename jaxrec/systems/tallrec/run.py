@@ -61,7 +61,15 @@ from jaxrec.systems.tallrec.tasks import (
     ClickData,
     click_prompts,
 )
-from jaxrec.texts import AnswerOptions, TextModel, ask, clicks as click_table, tuned as tuned_text
+from jaxrec.texts import (
+    AnswerOptions,
+    TextModel,
+    ask,
+    clicks as click_table,
+    open_tuned,
+    open_tuned_adapter,
+    tuned as tuned_text,
+)
 from jaxrec.train import Start, TrainConfig, Validation, fit
 
 METRIC = "mean_auc"
@@ -294,14 +302,14 @@ def report(config: TallrecConfig, directory: Path) -> RunParts:
 
 def open_model(config: TallrecConfig, directory: Path) -> Opened:
     """See `System`."""
-    return serving.open_model(config.tune, *_load(config, directory))
+    return open_tuned(config.tune, *_load(config, directory))
 
 
 def open_adapter(
     config: TallrecConfig, directory: Path
 ) -> tuple[Opened, dict[str, Any], TuneConfig]:
     """See `System`."""
-    return serving.open_adapter(config.tune, *_load(config, directory))
+    return open_tuned_adapter(config.tune, *_load(config, directory))
 
 
 def _load(config: TallrecConfig, directory: Path) -> tuple[TextModel, Any, Opened | None]:

@@ -147,4 +147,4 @@ def test_recommended_is_what_is_most_probably_liked_of_all_items(ratings, tmp_pa
 def test_tuning_that_no_kernel_holds_is_refused():
     tune = TuneConfig(method="adapter", base="somewhere")
     with pytest.raises(ConfigError, match=r"tune\.method adapter .* lora, qlora or full"):
-        tallrec.serving.open_model(tune, None, None, None)
+        tallrec.open_tuned(tune, None, None, None)

@@ -1,0 +1,62 @@
+"""Records in a file: a JSON list or JSON lines of objects, plain or gzipped.
+
+An indented object with a list "examples" is read as that list, which is BIG-bench's form.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxrec.core import DataError
+from jaxrec.data import files
+
+_EXAMPLES = "examples"
+
+
+def read_json_rows(
+    path: str | os.PathLike[str], what: str, fields: Sequence[str]
+) -> list[dict[str, Any]]:
+    r"""Read the objects of a JSON list or of JSON lines, gzipped if the name ends in `.gz`.
+
+    Args:
+      path: the file.
+      what: what the records are, for messages: "instructions".
+      fields: names that a record should have, for messages; they are not checked here.
+
+    Raises:
+      DataError: the file is missing, empty or not JSON, or a record is not an object; the message
+        names the record.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = pathlib.Path(directory) / "rows.jsonl"
+      ...     _ = path.write_text('{"a": 1}\n{"a": 2}\n')
+      ...     read_json_rows(path, "rows", ["a"])
+      [{'a': 1}, {'a': 2}]
+    """
+    path = Path(path)
+    text = files.decode(files.read_bytes(path), path)
+    # Not `splitlines`: JSON may have a line separator of Unicode inside a text.
+    lines = [line for line in text.split("\n") if line.strip()]
+    try:
+        whole = (len(lines) > 1 and lines[0].strip() == "{") or text.lstrip().startswith("[")
+        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+        if isinstance(rows, dict):
+            rows = rows.get(_EXAMPLES) if isinstance(rows.get(_EXAMPLES), list) else [rows]
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits
+        raise DataError(
+            f"{path} cannot be read as {what} ({error}); give a JSON list, or JSON lines, of "
+            f"records with {', '.join(fields)}"
+        ) from error
+    if not rows:
+        raise DataError(f"{path} holds no {what}")
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{path}: record {number} is {type(row).__name__}, not an object with the fields "
+                f"{', '.join(fields)}"
+            )
+    return rows
