@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         masked_variance as masked_variance,
         whiten as whiten,
     )
-    from jaxrec.align.objective import ppo_loss as ppo_loss
+    from jaxrec.align.objective import TEXT as TEXT, ppo_loss as ppo_loss
     from jaxrec.align.rewards import (
         Reward as Reward,
         device_reward as device_reward,

@@ -47,22 +47,18 @@ RNG = np.random.default_rng(0)
 LENGTHS = np.array([3, 1, 2, 3, 3, 2, 1, 3, 2, 3, 3, 1])
 VALID = np.arange(3)[None] >= 3 - LENGTHS[:, None]
 PROMPTS = np.where(VALID, RNG.integers(1, 18, VALID.shape), 0).astype(np.int32)
+BASE = random_params(MODEL)
 SHARE = token_share(WANTED, 10.0, "wanted")
 
 
-@functools.cache
-def base():
-    return random_params(MODEL)
-
-
 def task(reward=SHARE, settings=SETTINGS, **more):
-    given = {"prompts": PROMPTS, "valid": VALID, "reference": base(), "actor": ACTOR}
+    given = {"prompts": PROMPTS, "valid": VALID, "reference": BASE, "actor": ACTOR}
     return PpoTask(reward=reward, settings=settings, **given | more)
 
 
 def begin():
     head = nn.meta.unbox(ACTOR.value_head())
-    return {"policy": jax.tree.map(jnp.copy, base()), "value": head}
+    return {"policy": jax.tree.map(jnp.copy, BASE), "value": head}
 
 
 def batches(reward=SHARE, settings=SETTINGS, **more):
@@ -116,7 +112,7 @@ def test_log_probabilities_are_those_of_single_texts_without_padding():
     logits = jax.jit(MODEL.apply)
     for row in range(0, 12, 4):
         text = tokens[row][valid[row]]
-        scores = logits(base(), text[None], np.ones((1, len(text)), bool))[0]
+        scores = logits(BASE, text[None], np.ones((1, len(text)), bool))[0]
         expected = jax.nn.log_softmax(np.asarray(scores) / np.float32(0.8), axis=-1)
         for t in range(4):
             at = len(text) - 5 + t
@@ -301,7 +297,7 @@ def test_the_weight_of_the_divergence_adapts_between_rollouts_and_is_resumed():
 
 def test_a_lora_policy_learns_against_the_base_without_its_branch(tmp_path):
     spec = ModelSpec("causal", MODEL.config)
-    tuning = start(jax.random.key(0), spec.shapes(), base(), TuneConfig(method="lora", rank=2))
+    tuning = start(jax.random.key(0), spec.shapes(), BASE, TuneConfig(method="lora", rank=2))
     head = ACTOR.value_head()
 
     def join(trainable, frozen):
@@ -323,7 +319,7 @@ def test_a_lora_policy_learns_against_the_base_without_its_branch(tmp_path):
         start=Start(params=lambda: params, frozen=frozen),
     )
     for ours, theirs in zip(
-        jax.tree.leaves(result.params["policy"]["params"]), jax.tree.leaves(base()), strict=True
+        jax.tree.leaves(result.params["policy"]["params"]), jax.tree.leaves(BASE), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row]
