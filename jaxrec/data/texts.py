@@ -73,5 +73,3 @@ def _document(path: Path, number: int, line: str, fields: Sequence[str]) -> str:
                 f"fields: {', '.join(record)}; set corpus.fields"
             )
     return "\n".join(record[name] for name in fields)
-
-
