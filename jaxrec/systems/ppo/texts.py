@@ -66,8 +66,8 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     held = int(len(documents) * config.held_out)
     if not 0 < held < len(documents):
         raise DataError(
-            f"{config.path} has {len(documents)} documents, of which corpus.held_out {config.held_out:g} "
-            "are kept for validation; give a file with more documents"
+            f"{config.path} has {len(documents)} documents, of which corpus.held_out "
+            f"{config.held_out:g} are kept for validation; give a file with more documents"
         )
     return Corpus(name=config.path, train=documents[:-held], held=documents[-held:])
 
