@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.align import POLICY, TEXT, VALUE, Actor, ppo_loss
 from jaxrec.core import replicated
 from jaxrec.models import ScalarHead
 from jaxrec.peft import variables
+from jaxrec.quant import dequantize_params
 from jaxrec.systems.ppo.config import PpoConfig
 from jaxrec.texts import TextModel
 from jaxrec.train import Plan, load_params, make_plan
@@ -63,13 +65,12 @@ class Policy:
         policy = start()
         value = nn.meta.unbox(self._value())
         if self.actor.critic is not None:
-            whole = self.text.variables(start())["params"]
-            backbone = jax.tree.map(
-                lambda ours, theirs: jnp.array(theirs, ours.dtype),
-                value["params"]["backbone"],
-                whole,
-            )
-            value = {"params": value["params"] | {"backbone": backbone}}
+            # The critic has no language head, and a quantized base has other kernels.
+            whole = dequantize_params(self.text.variables(start())["params"])
+            theirs = flatten_dict(whole, sep="/")
+            ours = flatten_dict(value["params"]["backbone"], sep="/")
+            copied = {path: jnp.array(theirs[path], leaf.dtype) for path, leaf in ours.items()}
+            value = {"params": value["params"] | {"backbone": unflatten_dict(copied, sep="/")}}
         return {POLICY: policy, VALUE: value}
 
     def reference(self, start: Callable[[], Any], plan: Plan) -> Any:
