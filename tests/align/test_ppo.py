@@ -270,6 +270,11 @@ def test_nothing_stops_while_gold_and_reward_agree():
     )
 
 
+def test_a_step_calls_nothing_on_the_host(whole):
+    (compiled,) = plan().steps.values()
+    assert "callback" not in compiled.as_text()
+
+
 def test_later_rollouts_and_epochs_compile_nothing():
     rollouts = batches()
     for _ in range(4):

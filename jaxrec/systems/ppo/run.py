@@ -72,6 +72,9 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
         f"on, {len(corpus.held):,} held out"
     )
     policy = Policy.of(config, text)
+    # Everything that can be wrong with prompts, reward and text is found before any training.
+    tasks = {part: _task(config, policy, data, part) for part in ("train", "valid", "test")}
+    gold, text_batches = _gold(config, policy), _text_batches(config, data)
     plans = _plans(config, policy, data)
     for name, plan in plans.items():
         print(f"{name}:\n{plan}")
@@ -86,14 +89,14 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
         _pretrain(config, policy, data, plans[_PRETRAIN], directory)
     plan = plans["ppo"]
     start = _start(config, policy, directory)
-    make = functools.partial(_task, config, policy, data, policy.reference(start, plan))
+    reference = policy.reference(start, plan)
     rollouts = Rollouts(
-        make("train"),
+        dataclasses.replace(tasks["train"], reference=reference),
         batch_size=config.train.batch_size,
         seed=config.train.seed,
-        text=_text_batches(config, data) if config.ppo.pretraining_weight else None,
+        text=text_batches,
     )
-    valid, gold = make("valid"), _gold(config, policy)
+    valid = dataclasses.replace(tasks["valid"], reference=reference)
 
     def measure(variables: Any) -> dict[str, float]:
         key = jax.random.key(config.train.seed)
@@ -130,8 +133,10 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     data, policy = _read(corpus, text), Policy.of(config, text)
     plan = _plans(config, policy, data)["ppo"]
     start = _start(config, policy, directory)
-    reference = policy.reference(start, plan)
-    task, gold = _task(config, policy, data, reference, "test"), _gold(config, policy)
+    task = dataclasses.replace(
+        _task(config, policy, data, "test"), reference=policy.reference(start, plan)
+    )
+    gold = _gold(config, policy)
     trained = policy.trained(config, directory, run_identity(directory))
     key = jax.random.key(config.train.seed)
     measured = {
@@ -198,6 +203,10 @@ def _read(corpus: Corpus, text: TextModel) -> Data:
 def _plans(config: PpoConfig, policy: Policy, data: Data) -> dict[str, Plan]:
     """Plan the stages of a run; a model from scratch is pre-trained first."""
     text, plans = policy.text, {}
+    if not config.tune.base or config.ppo.pretraining_weight:
+        text.model.config.check_length(
+            config.window, "a pre-training text", "lower window or raise model.max_length"
+        )
     if not config.tune.base:
         example = windows(data.train, config.window).take(np.zeros(config.pretrain.batch_size, int))
         loss = functools.partial(language_loss, text.model)
@@ -239,8 +248,8 @@ def _start(config: PpoConfig, policy: Policy, directory: Path) -> Callable[[], A
     return functools.partial(policy.text.trained, place, config.pretrain, owner)
 
 
-def _task(config: PpoConfig, policy: Policy, data: Data, reference: Any, part: str) -> PpoTask:
-    """The prompts of one part, with the policy and the reward."""
+def _task(config: PpoConfig, policy: Policy, data: Data, part: str) -> PpoTask:
+    """The prompts of one part, with the policy and the reward; it has no reference yet."""
     counts = {
         "train": config.prompts,
         "valid": config.eval.valid_prompts,
@@ -252,7 +261,7 @@ def _task(config: PpoConfig, policy: Policy, data: Data, reference: Any, part: s
     prompts = cut_prompts(tokens, counts[part], config.prompt, seed)
     return PpoTask(
         actor=policy.actor,
-        reference=reference,
+        reference=None,
         prompts=prompts,
         valid=np.ones(prompts.shape, bool),
         reward=_reward(config.reward, policy),
@@ -284,7 +293,9 @@ def _ends(end: str, tokenizer: Any) -> tuple[int, ...]:
 
 
 def _text_batches(config: PpoConfig, data: Data) -> Any:
-    """Pre-training text for PPO-ptx, with as many rows as a minibatch."""
+    """Pre-training text for PPO-ptx, with as many rows as a minibatch; None without it."""
+    if not config.ppo.pretraining_weight:
+        return None
     rows: TokenRows = windows(data.train, config.window)
     if len(rows) < config.train.batch_size:
         raise DataError(

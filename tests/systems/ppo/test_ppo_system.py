@@ -233,3 +233,21 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(corpus, tmp_path
 
     assert record("broken") == record("whole")  # checksums of all parameters and moments
     assert rows("broken") == rows("whole")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--prompt", "60"), "a response of ppo.response 6: 66 tokens"),
+        (("--window", "65"), "a pre-training text: 65 tokens"),
+        (("--end", "the end"), "end 'the end' is 7 tokens"),
+        (("--corpus.path", "nowhere.txt"), "nowhere.txt was not found"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_any_training(corpus, tmp_path, capsys, options, message):
+    run = tmp_path / "run"
+    learned = ("--model.positions", "learned")
+    words = ["train", str(corpus / "tiny.py"), "--run-dir", str(run), *learned, *options]
+    assert main(words) in (2, 3)
+    assert message in capsys.readouterr().err
+    assert not (run / "config.json").exists()
