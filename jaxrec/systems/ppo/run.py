@@ -20,11 +20,19 @@ import numpy as np
 from jaxrec.align import PpoTask, Reward, Rollouts, over_optimized
 from jaxrec.core import ConfigError, DataError, is_writer
 from jaxrec.data import TokenRows, instruction_batches
-from jaxrec.eval import bootstrap_interval
+from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
 from jaxrec.models import CausalLM
 from jaxrec.objectives import language_loss
 from jaxrec.peft import Tuning, size_of
-from jaxrec.runs import Options, check_run, create_run, is_run, run_identity, write_summary
+from jaxrec.runs import (
+    Options,
+    check_run,
+    create_run,
+    is_run,
+    read_parts,
+    run_identity,
+    write_summary,
+)
 from jaxrec.systems.ppo.config import PpoConfig
 from jaxrec.systems.ppo.policy import Policy
 from jaxrec.systems.ppo.rules import make_reward
@@ -33,6 +41,18 @@ from jaxrec.texts import TextModel, tuned as tuned_text
 from jaxrec.train import Plan, Start, Validation, fit
 
 CONFIG = PpoConfig
+FACTS = SystemFacts(
+    name="PPO on text",
+    summary=(
+        "A language model learns from a reward of the texts that it writes, and pays for leaving "
+        "the model that it started from."
+    ),
+    tags=("reinforcement-learning",),
+    metric="reward",
+    has_ids=False,
+    recommends=False,
+    variants=("start",),
+)
 INSTEAD = {
     "rank": "PPO is measured by the reward of what its policy writes; see jaxrec eval",
     "fit_ids": "PPO writes text, and items have no IDs here",
@@ -61,7 +81,7 @@ class Data:
 
 def train(config: PpoConfig, directory: Path, options: Options) -> None:
     """See `System`."""
-    corpus = load_corpus(config.corpus)
+    corpus = load_corpus(config.data)
     new = not is_run(directory)
     if not new:
         check_run(config, corpus, directory)
@@ -127,7 +147,7 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
 
 def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`: reward and divergence on held-out prompts, beside the policy at the start."""
-    corpus = load_corpus(config.corpus)
+    corpus = load_corpus(config.data)
     check_run(config, corpus, directory)
     text = TextModel.load(config.tune, config.model, directory, config.pretrain.seed)
     data, policy = _read(corpus, text), Policy.of(config, text)
@@ -158,6 +178,12 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
         "values": {name: own[name].tolist() for name in ("score", "kl", "reward")},
         "lines": _samples(config, task, trained, text),
     }
+
+
+def report(config: PpoConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    facts = dataclasses.replace(FACTS, metric="gold") if config.gold else FACTS
+    return read_parts(config, directory, facts)
 
 
 def _row(values: Mapping[str, np.ndarray], resamples: int) -> dict[str, Any]:
