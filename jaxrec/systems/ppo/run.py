@@ -234,7 +234,8 @@ def _plans(config: PpoConfig, policy: Policy, data: Data) -> dict[str, Plan]:
             config.window, "a pre-training text", "lower window or raise model.max_length"
         )
     if not config.tune.base:
-        example = windows(data.train, config.window).take(np.zeros(config.pretrain.batch_size, int))
+        texts, _ = (windows(tokens, config.window) for tokens in (data.train, data.held))
+        example = texts.take(np.zeros(config.pretrain.batch_size, int))
         loss = functools.partial(language_loss, text.model)
         plans[_PRETRAIN] = text.plan(loss, example, config.pretrain)
     return plans | {"ppo": policy.plan(config, policy.batch(config))}
