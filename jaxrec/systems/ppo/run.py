@@ -129,13 +129,14 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
     result = fit(
         plan,
         rollouts,
-        Validation(measure, "gold" if config.gold else "reward", stop),
+        Validation(measure, "gold" if config.gold else "reward"),
         directory,
         start=Start(
             params=lambda: policy.begin(start), frozen=policy.frozen, base=text.base, run=owner
         ),
         title="ppo",
         profile=options.profile,
+        stop=stop,
     )
     if is_writer():
         if result.stopped:
