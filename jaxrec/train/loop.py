@@ -32,7 +32,6 @@ from jaxrec.train.step import TrainState, shardings, start_state
 from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
 
-
 # Reads the metrics of all validations so far, oldest first, and says why training must end, or "".
 Stop = Callable[[Sequence[Mapping[str, float]]], str]
 
