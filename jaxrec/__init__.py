@@ -22,6 +22,7 @@ _ROOMS = (
     "kernels",
     "decode",
     "train",
+    "align",
     "eval",
     "baselines",
     "runs",
