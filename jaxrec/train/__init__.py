@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.train.checkpoint import Checkpoints as Checkpoints, load_params as load_params
     from jaxrec.train.config import TrainConfig as TrainConfig
-    from jaxrec.train.divergence import FAULT as FAULT
     from jaxrec.train.loop import (
         Batches as Batches,
         FitResult as FitResult,
-        PolicyBatches as PolicyBatches,
         Start as Start,
         Validation as Validation,
         fit as fit,

@@ -2,10 +2,7 @@
 
 The numbers stay on the devices until they are read at the next check, so watching does not slow
 down a step. The batches are not kept either: they are drawn again from the iterator's position at
-the last check. Only batches that depend on the parameters are kept, because the parameters are not.
-
-A step can also report that what it was given is wrong: a metric whose name begins with `FAULT` is a
-number of faults, and the rest of its name says which. Anything but 0 stops the run.
+the last check.
 """
 
 import io
@@ -24,7 +21,6 @@ from jaxrec.train.checkpoint import iterator_state
 from jaxrec.train.checksums import Checked, check
 
 BAD_BATCH = "bad_batch.npz"
-FAULT = "fault/"
 _WATCHED = ("loss", "gradient_norm")
 
 
@@ -38,8 +34,6 @@ class LossWatch:
         directory: Path,
         max_ratio: float,
         first_loss: float | None = None,
-        *,
-        again: bool = True,
     ) -> None:
         """Start watching before the next step.
 
@@ -50,24 +44,18 @@ class LossWatch:
           max_ratio: a loss explodes if it exceeds this many times the first loss, or this number if
             the first loss is below 1; 0 disables the limit.
           first_loss: loss of the run's first step; None before the first step.
-          again: whether the iterator can return a batch again; otherwise all are kept until the
-            next check.
         """
         self.first_loss = first_loss
         self._batches, self._sharding, self._directory = batches, sharding, directory
         self._max_ratio = max_ratio
         self._since: list[tuple[int, dict[str, jax.Array]]] = []
-        self._kept: list[Any] | None = None if again else []
         # How to draw the last checked batch again: a position of the iterator, batches to skip.
         self._last: tuple[Any, int] | None = None
         self._begin()
 
-    def add(self, step: int, metrics: dict[str, jax.Array], batch: Any = None) -> None:
-        """Record the metrics and the batch of a step, without fetching them from the devices."""
-        watched = (name for name in metrics if name in _WATCHED or name.startswith(FAULT))
-        self._since.append((step, {name: metrics[name] for name in watched}))
-        if self._kept is not None:
-            self._kept.append(batch)
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Record the metrics of a step, without fetching them from the devices."""
+        self._since.append((step, {name: metrics[name] for name in _WATCHED}))
 
     def look(self) -> None:
         """Read the numbers recorded since the last call.
@@ -79,9 +67,6 @@ class LossWatch:
         seen = jax.device_get([values for _, values in self._since])
         for number, values in enumerate(seen):
             loss, norm = (float(values[name]) for name in _WATCHED)
-            for name, count in values.items():
-                if name.startswith(FAULT) and count != 0:
-                    self._refuse(number, name.removeprefix(FAULT).replace("_", " "))
             if self.first_loss is None:
                 self.first_loss = loss
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -98,8 +83,6 @@ class LossWatch:
         if self._since:
             self._last = self._start, len(self._since) - 1
         self._since.clear()
-        if self._kept is not None:
-            self._kept = self._kept[-1:]
         self._begin()
 
     def check(self, step: int, state: Any) -> Checked:
@@ -111,7 +94,7 @@ class LossWatch:
         self.look()
         checked = check(state)
         if checked.not_finite and self._last:
-            path = self._write(self._last[0], self._last[1] if self._kept is None else -1)
+            path = self._write(*self._last)
             raise DivergedError(
                 f"training diverged: step {step} left {checked.not_finite[0]} not finite "
                 f"({len(checked.not_finite)} of {len(checked.leaves)} arrays); {_advice(path)}"
@@ -129,24 +112,12 @@ class LossWatch:
             f"gradient norm {norm:g}; {_advice(path)}"
         )
 
-    def _refuse(self, number: int, what: str) -> None:
-        step, path = self._since[number][0], self._write(self._start, number)
-        raise DivergedError(
-            f"training stopped: step {step} met {what}; the batch is in {path}, and the newest "
-            "checkpoint is older than this step; mend what makes them, and start the same command "
-            "again to resume"
-        )
-
     def _write(self, start: Any, number: int) -> Path:
         """Write the batch that comes `number` batches after a position of the iterator."""
-        if self._kept is None:
-            self._batches.set_state(start)
-            for _ in range(number):
-                next(self._batches)
-            local = next(self._batches)
-        else:
-            local = self._kept[number - len(self._since)]
-        batch = global_batch(local, self._sharding)
+        self._batches.set_state(start)
+        for _ in range(number):
+            next(self._batches)
+        batch = global_batch(next(self._batches), self._sharding)
         if jax.process_count() > 1:
             batch = multihost_utils.process_allgather(batch, tiled=True)
         named = {

@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import jax
 
@@ -42,17 +42,6 @@ class Batches(Protocol):
 
     def set_state(self, state: Any) -> None:
         """Continue from a position that `get_state` returned."""
-
-
-@runtime_checkable
-class PolicyBatches(Batches, Protocol):
-    """Batches that depend on the parameters, such as rollouts of a policy."""
-
-    def follow(self, params: Any, frozen: Any) -> None:
-        """Take the newest trained and frozen parameters; called before each batch.
-
-        They must not be used after the batch has been returned, because the step donates them.
-        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +148,7 @@ def fit(
 
     Args:
       plan: result of `make_plan`.
-      batches: trees of arrays with the plan's shapes; each other shape costs a compilation. Batches
-        that depend on the parameters are `PolicyBatches`.
+      batches: trees of arrays with the plan's shapes; each other shape costs a compilation.
       validation: how checkpoints are measured, every `eval_every` steps, and ranked.
       directory: receives `checkpoints/`, `metrics.jsonl` and `tb/`; it is locked during training.
       start: initial and frozen parameters; None trains all parameters from the plan's `init`.
@@ -213,11 +201,9 @@ def fit(
             paused = time.monotonic()
             plan.compile()
             begun += time.monotonic() - paused
-        frozen = jax.device_put(start.frozen, shardings(plan.frozen))
-        if isinstance(batches, PolicyBatches):
-            batches.follow(state.params, frozen)
         if standing.iterator is not None:
             batches.set_state(standing.iterator)
+        frozen = jax.device_put(start.frozen, shardings(plan.frozen))
         with (
             MetricWriter(directory, step) as writer,
             ProgressBar(title, config.steps, aside_every=config.eval_every) as bar,
@@ -226,8 +212,7 @@ def fit(
             bar.update(step, f"resumed at {step}" if step else "")
             place = batch_sharding(plan.mesh, plan.rules)
             ratio, first = config.max_loss_ratio, standing.first_loss
-            again = not isinstance(batches, PolicyBatches)
-            watch = LossWatch(batches, place, directory, ratio, first, again=again)
+            watch = LossWatch(batches, place, directory, ratio, first)
             meter = Meter(compiles, measure, batch_shard(place)[1])
             session = _Session(
                 plan=plan,
@@ -303,15 +288,13 @@ class _Session:
         while _unfinished(step, self.standing, config):
             with self.trace.before(step):
                 with self.meter.waiting():
-                    if isinstance(self.batches, PolicyBatches):
-                        self.batches.follow(state.params, self.frozen)
                     local = next(self.batches)
                 batch = global_batch(local, place)
                 state, metrics = self.plan.step(state, batch, self.frozen)
             step += 1
             self.trace.after(step, metrics)
             self.meter.add(local, self.plan.step_flops(batch))
-            self.watch.add(step, metrics, local)
+            self.watch.add(step, metrics)
             self.bar.update(step)
             asked, last = self.stop.asked(step), step == config.steps
             if step % config.log_every == 0 or last:
