@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.train.batches import Batches as Batches, OnPolicy as OnPolicy
     from jaxrec.train.checkpoint import Checkpoints as Checkpoints, load_params as load_params
     from jaxrec.train.config import TrainConfig as TrainConfig
     from jaxrec.train.loop import (
-        Batches as Batches,
         FitResult as FitResult,
         Start as Start,
         Validation as Validation,

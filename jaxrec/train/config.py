@@ -32,6 +32,7 @@ class TrainConfig:
       final_fraction: learning rate at the end of the decay, as a fraction of the peak.
       weight_decay: decoupled weight decay, multiplied by the learning rate; only matrices decay.
       beta2: decay of AdamW's second moment.
+      eps: what AdamW adds to the root of the second moment.
       clip_norm: largest global norm of the gradient; 0 disables clipping.
       ema_decay: decay of the exponential moving average of the parameters, which is then validated
         and returned; 0 uses the parameters themselves.
@@ -61,6 +62,7 @@ class TrainConfig:
     final_fraction: Share = 0.02
     weight_decay: NotNegative = 0.1
     beta2: Rate = 0.98
+    eps: Positive = 1e-8
     clip_norm: NotNegative = 1.0
     ema_decay: Rate = 0.0
     eval_every: Count = 250

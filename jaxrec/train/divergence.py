@@ -2,7 +2,7 @@
 
 The numbers stay on the devices until they are read at the next check, so watching does not slow
 down a step. The batches are not kept either: they are drawn again from the iterator's position at
-the last check.
+the last check. Only batches that depend on the parameters are kept until the next check.
 """
 
 import io
@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
 from jaxrec.core import DivergedError, global_batch, on_writer, write_bytes
+from jaxrec.train.batches import OnPolicy
 from jaxrec.train.checkpoint import iterator_state
 from jaxrec.train.checksums import Checked, check
 
@@ -48,14 +49,17 @@ class LossWatch:
         self.first_loss = first_loss
         self._batches, self._sharding, self._directory = batches, sharding, directory
         self._max_ratio = max_ratio
-        self._since: list[tuple[int, dict[str, jax.Array]]] = []
-        # How to draw the last checked batch again: a position of the iterator, batches to skip.
-        self._last: tuple[Any, int] | None = None
+        self._since: list[tuple[int, dict[str, jax.Array], Any]] = []
+        # How to draw the last checked batch again: a position of the iterator, batches to skip, and
+        # the batch itself if it cannot be drawn again.
+        self._last: tuple[Any, int, Any] | None = None
+        self._redraws = not isinstance(batches, OnPolicy)
         self._begin()
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+    def add(self, step: int, metrics: dict[str, jax.Array], batch: Any) -> None:
         """Record the metrics of a step, without fetching them from the devices."""
-        self._since.append((step, {name: metrics[name] for name in _WATCHED}))
+        watched = {name: metrics[name] for name in _WATCHED}
+        self._since.append((step, watched, None if self._redraws else batch))
 
     def look(self) -> None:
         """Read the numbers recorded since the last call.
@@ -64,7 +68,7 @@ class LossWatch:
           DivergedError: a number is not finite, or a loss explodes. The whole batch of that step is
             written to `bad_batch.npz`, under the names of its fields.
         """
-        seen = jax.device_get([values for _, values in self._since])
+        seen = jax.device_get([values for _, values, _ in self._since])
         for number, values in enumerate(seen):
             loss, norm = (float(values[name]) for name in _WATCHED)
             if self.first_loss is None:
@@ -81,7 +85,7 @@ class LossWatch:
                     f"the first loss, {self.first_loss:.4g}, or 1 if that is larger",
                 )
         if self._since:
-            self._last = self._start, len(self._since) - 1
+            self._last = self._start, len(self._since) - 1, self._since[-1][2]
         self._since.clear()
         self._begin()
 
@@ -103,21 +107,26 @@ class LossWatch:
 
     def _begin(self) -> None:
         # The position is copied because an iterator may keep changing the object it returned.
-        self._start = json.loads(json.dumps(iterator_state(self._batches)))
+        self._start = None
+        if self._redraws:
+            self._start = json.loads(json.dumps(iterator_state(self._batches)))
 
     def _report(self, number: int, loss: float, norm: float, what: str) -> None:
-        step, path = self._since[number][0], self._write(self._start, number)
+        step, _, kept = self._since[number]
+        path = self._write(self._start, number, kept)
         raise DivergedError(
             f"training diverged: at step {step} the loss or its gradient {what}; loss {loss:g}, "
             f"gradient norm {norm:g}; {_advice(path)}"
         )
 
-    def _write(self, start: Any, number: int) -> Path:
-        """Write the batch that comes `number` batches after a position of the iterator."""
-        self._batches.set_state(start)
-        for _ in range(number):
-            next(self._batches)
-        batch = global_batch(next(self._batches), self._sharding)
+    def _write(self, start: Any, number: int, kept: Any) -> Path:
+        """Write `kept`, or else the batch `number` batches after a position of the iterator."""
+        if self._redraws:
+            self._batches.set_state(start)
+            for _ in range(number):
+                next(self._batches)
+            kept = next(self._batches)
+        batch = global_batch(kept, self._sharding)
         if jax.process_count() > 1:
             batch = multihost_utils.process_allgather(batch, tiled=True)
         named = {

@@ -2,15 +2,16 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
 from jaxrec.core import (
     CompileCounter,
     Interrupted,
+    JaxrecError,
     ProgressBar,
     batch_shard,
     batch_sharding,
@@ -18,6 +19,7 @@ from jaxrec.core import (
     global_batch,
     locked,
 )
+from jaxrec.train.batches import Batches, OnPolicy
 from jaxrec.train.checkpoint import Checkpoints, iterator_state
 from jaxrec.train.checksums import Checked
 from jaxrec.train.config import TrainConfig
@@ -31,19 +33,6 @@ from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
 
 
-class Batches(Protocol):
-    """An endless iterator whose position can be saved, such as Grain's."""
-
-    def __next__(self) -> Any:
-        """Return the next batch."""
-
-    def get_state(self) -> Any:
-        """Return the position, as JSON-serializable data or as JSON in bytes."""
-
-    def set_state(self, state: Any) -> None:
-        """Continue from a position that `get_state` returned."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Validation:
     """How a run measures its checkpoints and chooses the best.
@@ -51,6 +40,8 @@ class Validation:
     Attributes:
       evaluate: maps the model's variables to validation metrics by name.
       metric: the metric that ranks checkpoints; higher is better.
+      stop: reads the metrics of all validations so far, oldest first, and says why training must
+        end, or "" to go on. The checkpoint at which it ends is not ranked, unless it is the first.
 
     Example:
       >>> validation = Validation(lambda variables: {"auc": 0.5}, "auc")
@@ -60,6 +51,7 @@ class Validation:
 
     evaluate: Callable[[Any], dict[str, float]]
     metric: str = "ndcg@10"
+    stop: Callable[[Sequence[Mapping[str, float]]], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,6 +86,7 @@ class FitResult:
       seconds: wall-clock time of this session.
       compiles_after_warmup: compilations after the first step and the first validation; more than 0
         means that shapes changed during training.
+      stopped: why `Validation.stop` ended the training; "" if it did not.
     """
 
     params: Any
@@ -102,6 +95,7 @@ class FitResult:
     steps: int
     seconds: float
     compiles_after_warmup: int
+    stopped: str = ""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -115,6 +109,8 @@ class Standing:
       bad: number of validations since the best one.
       first_loss: loss of the first step; None until it has been read.
       run: identity of the run.
+      measured: metrics of all validations, if `Validation.stop` reads them.
+      stopped: why it ended the training; "" while it has not.
     """
 
     iterator: Any = None
@@ -123,6 +119,8 @@ class Standing:
     bad: int = 0
     first_loss: float | None = None
     run: dict[str, str] = dataclasses.field(default_factory=dict)
+    measured: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    stopped: str = ""
 
 
 def fit(
@@ -148,7 +146,8 @@ def fit(
 
     Args:
       plan: result of `make_plan`.
-      batches: trees of arrays with the plan's shapes; each other shape costs a compilation.
+      batches: trees of arrays with the plan's shapes; each other shape costs a compilation. If they
+        are `OnPolicy`, they get the variables before each step.
       validation: how checkpoints are measured, every `eval_every` steps, and ranked.
       directory: receives `checkpoints/`, `metrics.jsonl` and `tb/`; it is locked during training.
       start: initial and frozen parameters; None trains all parameters from the plan's `init`.
@@ -159,6 +158,7 @@ def fit(
     Raises:
       DataError: all checkpoints are damaged, or they belong to another base or model.
       DivergedError: a loss or a parameter is not finite, or a loss explodes.
+      JaxrecError: what `batches` raises; the steps before it are saved.
       Interrupted: SIGTERM or Ctrl-C arrived; the last step is saved.
       ResourceError: the disk is full, or another process is using the directory.
 
@@ -240,11 +240,13 @@ def fit(
         steps=step,
         seconds=time.monotonic() - begun,
         compiles_after_warmup=meter.surplus,
+        stopped=standing.stopped,
     )
 
 
 def _unfinished(step: int, standing: Standing, config: TrainConfig) -> bool:
-    return step < config.steps and not _stopped(standing.bad, config)
+    stopped = standing.stopped or _stopped(standing.bad, config)
+    return step < config.steps and not stopped
 
 
 def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, TrainState, Standing]:
@@ -288,21 +290,25 @@ class _Session:
         while _unfinished(step, self.standing, config):
             with self.trace.before(step):
                 with self.meter.waiting():
-                    local = next(self.batches)
+                    local = self._next(step, state)
                 batch = global_batch(local, place)
                 state, metrics = self.plan.step(state, batch, self.frozen)
             step += 1
             self.trace.after(step, metrics)
             self.meter.add(local, self.plan.step_flops(batch))
-            self.watch.add(step, metrics)
+            self.watch.add(step, metrics, batch)
             self.bar.update(step)
             asked, last = self.stop.asked(step), step == config.steps
             if step % config.log_every == 0 or last:
                 self.watch.look()
                 values = {name: float(value) for name, value in metrics.items()}
                 values |= self.meter.values()
+                note = f"loss {values['loss']:.3f}"
+                if isinstance(self.batches, OnPolicy):
+                    values |= self.batches.values()
+                    note = self.batches.note()
                 self.writer.write(step, values)
-                self.bar.update(step, f"loss {values['loss']:.3f}  {self._best_note()}")
+                self.bar.update(step, f"{note}  {self._best_note()}")
                 self.meter.warn(step)
             if step % config.eval_every == 0 or last:
                 self._validate(step, state)
@@ -317,6 +323,18 @@ class _Session:
                 )
         return step
 
+    def _next(self, step: int, state: TrainState) -> Any:
+        """Draw a batch; if that fails, the steps so far are saved first."""
+        try:
+            if isinstance(self.batches, OnPolicy):
+                self.batches.follow(self.plan.join(state.params, self.frozen))
+            return next(self.batches)
+        except JaxrecError:
+            if step and step not in self.checkpoints.steps:
+                self._save(step, state, self.watch.check(step, state), None)
+                self.checkpoints.wait()
+            raise
+
     def _validate(self, step: int, state: TrainState) -> None:
         """Measure and save a step; a step with bad numbers raises instead of being saved."""
         checked = self.watch.check(step, state)
@@ -325,10 +343,14 @@ class _Session:
         with self.bar.aside("validating"):
             metrics = broadcast(self.validation.evaluate(variables))
         score, standing = float(metrics[self.validation.metric]), self.standing
-        better = standing.best is None or score > standing.best
+        if self.validation.stop is not None:
+            standing.measured.append({name: float(value) for name, value in metrics.items()})
+            standing.stopped = broadcast(self.validation.stop(standing.measured))
+        ranked = standing.best is None or not standing.stopped
+        better = standing.best is None or (ranked and score > standing.best)
         standing.best, standing.bad = (score, 0) if better else (standing.best, standing.bad + 1)
         self.writer.write(step, {f"valid/{name}": value for name, value in metrics.items()})
-        self._save(step, state, checked, score)
+        self._save(step, state, checked, score if ranked else None)
         self.bar.update(step, self._best_note())
         self.meter.warm(step)
 

@@ -32,7 +32,11 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     schedule = make_schedule(config)
     if config.optimizer == "adamw":
         rule = optax.adamw(
-            schedule, b2=config.beta2, weight_decay=config.weight_decay, mask=_is_matrix
+            schedule,
+            b2=config.beta2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            mask=_is_matrix,
         )
     else:
         rule = optax.chain(
