@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from jaxrec.align.item_rollout import GroupOptions, Sampler
 from jaxrec.align.negatives import Negatives
-from jaxrec.align.rollout import RolloutOptions, Sampler
 from jaxrec.core import ConfigError, Count, NotNegative, Positive, Whole, check_ranges
 
 AlignMethod = Literal["none", "dpo", "sdpo", "grpo", "dr_grpo"]
@@ -137,9 +137,9 @@ class AlignConfig:
         return self.epochs * self.minibatches
 
     @property
-    def options(self) -> RolloutOptions:
+    def options(self) -> GroupOptions:
         """How the groups are made."""
-        return RolloutOptions(
+        return GroupOptions(
             group=self.group,
             sampler=self.sampler,
             redraws=self.redraws,

@@ -1,8 +1,8 @@
 """Rewards of recommended items: pure functions of a group of items, traced into the rollout.
 
 A group is the list of items that a model gave one user, in the order of their log-probabilities. A
-reward function maps a `Group` to one number per item, `[B, G]`; `total_reward` adds several up with
-weights. Everything stays on the device.
+reward function maps an `ItemGroup` to one number per item, `[B, G]`; `total_reward` adds several up
+with weights. Everything stays on the device.
 
 Shapes: `B` users, `G` items of a group, `I` items of the catalogue, `L` levels, `D` width.
 """
@@ -18,7 +18,7 @@ from jaxrec.core import ConfigError
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Group:
+class ItemGroup:
     """A list of items for each user, and the item that the user took.
 
     Attributes:
@@ -47,14 +47,14 @@ class Group:
         return jnp.maximum(self.items, 0)
 
 
-Reward = Callable[[Group], jax.Array]
+ItemReward = Callable[[ItemGroup], jax.Array]
 
 
-def hit(group: Group) -> jax.Array:
+def hit(group: ItemGroup) -> jax.Array:
     """1 for the target and 0 for every other item, `[B, G]` float32.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[7, 5, 9]]), target=jnp.array([5]), history=jnp.array([[1]])
       ... )
       >>> hit(some).tolist()
@@ -63,7 +63,7 @@ def hit(group: Group) -> jax.Array:
     return group.hits.astype(jnp.float32)
 
 
-def rank_aware(group: Group) -> jax.Array:
+def rank_aware(group: ItemGroup) -> jax.Array:
     """Reward the target for its rank and punish the items above it, `[B, G]` float32.
 
     With the weights w_k = 1 / log2(k + 2) of the ranks k = 0, 1, ..., divided by their sum over the
@@ -71,7 +71,7 @@ def rank_aware(group: Group) -> jax.Array:
     without the target has the rewards 0.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[7, 5, 9]]), target=jnp.array([5]), history=jnp.array([[1]])
       ... )
       >>> [[round(x, 3) for x in row] for row in rank_aware(some).tolist()]
@@ -82,7 +82,7 @@ def rank_aware(group: Group) -> jax.Array:
     return jnp.where(group.hits, share, jnp.where(_above(group), -share, 0.0))
 
 
-def listwise(group: Group) -> jax.Array:
+def listwise(group: ItemGroup) -> jax.Array:
     """What each item adds to the NDCG of its list, `[B, G]` float32.
 
     This is the NDCG of the list minus the NDCG of the list without the item, in which later items
@@ -91,7 +91,7 @@ def listwise(group: Group) -> jax.Array:
     1 / log2(k + 2) - 1 / log2(k + 1), and an item below it adds nothing.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[7, 5, 9]]), target=jnp.array([5]), history=jnp.array([[1]])
       ... )
       >>> [[round(x, 3) for x in row] for row in listwise(some).tolist()]
@@ -105,14 +105,14 @@ def listwise(group: Group) -> jax.Array:
     return jnp.where(hits, ndcg, jnp.where(_above(group), ndcg - without, 0.0))
 
 
-def similarity(vectors: jax.Array) -> Reward:
+def similarity(vectors: jax.Array) -> ItemReward:
     """Return the reward that is the cosine of an item's vector with the target's.
 
     Args:
       vectors: `[I, D]`, such as text vectors; an item without any has zeros and the reward 0.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[0, 1, -1]]), target=jnp.array([0]), history=jnp.array([[1]])
       ... )
       >>> similarity(jnp.array([[3.0, 0.0], [-2.0, 0.0]]))(some).tolist()
@@ -120,14 +120,14 @@ def similarity(vectors: jax.Array) -> Reward:
     """
     unit = _unit(vectors)
 
-    def reward(group: Group) -> jax.Array:
+    def reward(group: ItemGroup) -> jax.Array:
         same = jnp.einsum("bgd,bd->bg", unit[group.safe], unit[group.target])
         return jnp.where(group.valid, same, 0.0)
 
     return reward
 
 
-def recommender(scores: Callable[[jax.Array], jax.Array]) -> Reward:
+def recommender(scores: Callable[[jax.Array], jax.Array]) -> ItemReward:
     """Return the reward that another recommender's scores give, from 0 to 1 within each group.
 
     Scores of different recommenders have different scales, so those of a group are moved to that
@@ -137,14 +137,14 @@ def recommender(scores: Callable[[jax.Array], jax.Array]) -> Reward:
       scores: maps histories `[B, H]` int32, padded with -1 on the left, to scores `[B, I]`.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[2, 0, 1]]), target=jnp.array([0]), history=jnp.array([[1]])
       ... )
       >>> recommender(lambda history: jnp.array([[3.0, 5.0, 1.0]]))(some).tolist()
       [[0.0, 0.5, 1.0]]
     """
 
-    def reward(group: Group) -> jax.Array:
+    def reward(group: ItemGroup) -> jax.Array:
         own = jnp.take_along_axis(scores(group.history), group.safe, axis=1)
         low = jnp.where(group.valid, own, jnp.inf).min(axis=1, keepdims=True)
         high = jnp.where(group.valid, own, -jnp.inf).max(axis=1, keepdims=True)
@@ -155,7 +155,7 @@ def recommender(scores: Callable[[jax.Array], jax.Array]) -> Reward:
     return reward
 
 
-def diversity(codes: jax.Array) -> Reward:
+def diversity(codes: jax.Array) -> ItemReward:
     """Return the penalty of an item for being like the others of its group, from -1 to 0.
 
     Two items are alike to the extent that their IDs begin with the same codes: the length of the
@@ -165,14 +165,14 @@ def diversity(codes: jax.Array) -> Reward:
       codes: `[I, L]` int32 item IDs.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[0, 1, 2]]), target=jnp.array([0]), history=jnp.array([[1]])
       ... )
       >>> diversity(jnp.array([[4, 0], [4, 1], [5, 0]]))(some).tolist()
       [[-0.25, -0.25, 0.0]]
     """
 
-    def reward(group: Group) -> jax.Array:
+    def reward(group: ItemGroup) -> jax.Array:
         own = codes[group.safe]
         same = own[:, :, None] == own[:, None]
         # [B, G, G]
@@ -186,7 +186,7 @@ def diversity(codes: jax.Array) -> Reward:
     return reward
 
 
-def popularity(counts: jax.Array) -> Reward:
+def popularity(counts: jax.Array) -> ItemReward:
     """Return the penalty of an item for its popularity, from -1 to 0.
 
     It is -log(1 + n) / log(1 + max n) for an item with n training interactions.
@@ -195,7 +195,7 @@ def popularity(counts: jax.Array) -> Reward:
       counts: `[I]` numbers of training interactions.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[0, 1, 2]]), target=jnp.array([0]), history=jnp.array([[1]])
       ... )
       >>> popularity(jnp.array([8.0, 2.0, 0.0]))(some).tolist()
@@ -204,13 +204,13 @@ def popularity(counts: jax.Array) -> Reward:
     penalty = jnp.log1p(counts.astype(jnp.float32))
     penalty = penalty / jnp.maximum(penalty.max(), 1e-9)
 
-    def reward(group: Group) -> jax.Array:
+    def reward(group: ItemGroup) -> jax.Array:
         return 0.0 - jnp.where(group.valid, penalty[group.safe], 0.0)
 
     return reward
 
 
-def total_reward(group: Group, parts: Sequence[tuple[float, Reward]]) -> jax.Array:
+def total_reward(group: ItemGroup, parts: Sequence[tuple[float, ItemReward]]) -> jax.Array:
     """Return the weighted sum of rewards, `[B, G]` float32.
 
     Args:
@@ -222,7 +222,7 @@ def total_reward(group: Group, parts: Sequence[tuple[float, Reward]]) -> jax.Arr
         known while the function is traced, so this is raised before any work.
 
     Example:
-      >>> some = Group(
+      >>> some = ItemGroup(
       ...     items=jnp.array([[7, 5, 9]]), target=jnp.array([5]), history=jnp.array([[1]])
       ... )
       >>> total_reward(some, [(2.0, hit), (1.0, lambda group: group.items * 0.5)]).tolist()
@@ -246,13 +246,13 @@ def total_reward(group: Group, parts: Sequence[tuple[float, Reward]]) -> jax.Arr
     return total
 
 
-def _discounts(group: Group) -> jax.Array:
+def _discounts(group: ItemGroup) -> jax.Array:
     """1 / log2(k + 2) of each place k, `[B, G]` float32."""
     ranks = jnp.arange(group.items.shape[1], dtype=jnp.float32)
     return jnp.broadcast_to((1.0 / jnp.log2(ranks + 2.0))[None], group.items.shape)
 
 
-def _above(group: Group) -> jax.Array:
+def _above(group: ItemGroup) -> jax.Array:
     """Which items stand above the target of their list, `[B, G]` bool."""
     hits = group.hits.astype(jnp.int32)
     after = hits[:, ::-1].cumsum(axis=1)[:, ::-1] - hits

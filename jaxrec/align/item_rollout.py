@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.align.group import group_advantages
-from jaxrec.align.item_log_probs import item_log_probs
-from jaxrec.align.rewards import Group, Reward, total_reward
+from jaxrec.align.item_rewards import ItemGroup, ItemReward, total_reward
+from jaxrec.align.teacher_forcing import item_log_probs
 from jaxrec.core import ConfigError
 from jaxrec.decode import Catalogue, Prompts, Request, SearchOptions, Strategy, beam_search
 from jaxrec.ids import PAD
@@ -51,7 +51,7 @@ class ItemPrompts:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RolloutOptions:
+class GroupOptions:
     """How groups are made. Hashable, so that it is a static argument under `jax.jit`.
 
     Attributes:
@@ -68,7 +68,7 @@ class RolloutOptions:
         find the same items again.
 
     Example:
-      >>> RolloutOptions(group=16).sampler
+      >>> GroupOptions(group=16).sampler
       'beams'
     """
 
@@ -101,7 +101,7 @@ class RolloutOptions:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rollout:
+class ItemRollout:
     """What the updates on a rollout read; the rows are those of its prompts.
 
     Attributes:
@@ -137,9 +137,9 @@ def roll_items(
     prompts: ItemPrompts,
     key: jax.Array,
     *,
-    rewards: Sequence[tuple[float, Reward]],
-    options: RolloutOptions,
-) -> Rollout:
+    rewards: Sequence[tuple[float, ItemReward]],
+    options: GroupOptions,
+) -> ItemRollout:
     """Make a group for every history, with rewards and advantages: one traceable function.
 
     Args:
@@ -156,7 +156,7 @@ def roll_items(
       ConfigError: a group is larger than the catalogue, or a reward has another shape.
 
     Example:
-      >>> from jaxrec.align.rewards import hit
+      >>> from jaxrec.align.item_rewards import hit
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
       >>> none = jnp.full((3, 1), -1)
@@ -165,7 +165,7 @@ def roll_items(
       ... )
       >>> def roll(params):
       ...     given = (case.model, params, None, case.catalogue, prompts, jax.random.key(0))
-      ...     return roll_items(*given, rewards=[(1.0, hit)], options=RolloutOptions(group=6))
+      ...     return roll_items(*given, rewards=[(1.0, hit)], options=GroupOptions(group=6))
       >>> rollout = jax.jit(roll)(case.params)  # six beams find all six items
       >>> rollout.hit.tolist(), rollout.rewards.sum(axis=1).tolist()
       ([True, True, True], [1.0, 1.0, 1.0])
@@ -192,9 +192,9 @@ def roll_items(
         order = jnp.argsort(-total, axis=1)
         items = jnp.take_along_axis(items, order, axis=1)
         old = jnp.take_along_axis(old, order[:, :, None], axis=1)
-    group = Group(items=items, target=prompts.target, history=prompts.history)
+    group = ItemGroup(items=items, target=prompts.target, history=prompts.history)
     reward = jnp.where(group.valid, total_reward(group, rewards), 0.0)
-    return Rollout(
+    return ItemRollout(
         tokens=prompts.tokens,
         items=item_tokens(catalogue, items),
         advantages=group_advantages(reward, group.valid, scaled=options.scaled),
@@ -224,7 +224,7 @@ def _drawn(
     catalogue: Catalogue,
     prompts: ItemPrompts,
     key: jax.Array,
-    options: RolloutOptions,
+    options: GroupOptions,
 ) -> jax.Array:
     """The items of every group, `[B, G]`; groups without the target are drawn anew if asked."""
     search = options.search

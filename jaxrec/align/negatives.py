@@ -62,7 +62,7 @@ def beam_negatives(
     *,
     count: int,
 ) -> jax.Array:
-    """Return the best items of a model that are excluded for no user, `[B, N]` int32.
+    """Return the best items of a model that no user excludes, `[B, N]` int32.
 
     Args:
       model: the decoder.
@@ -78,7 +78,7 @@ def beam_negatives(
     Example:
       >>> from jaxrec.testing.brute_force import make_case
       >>> case = make_case(0, sizes=(6,), share=1.0)
-      >>> out = jnp.array([[0, 1, 2, 3]] * 3)
+      >>> out = np.array([[0, 1, 2, 3]] * 3)
       >>> given = (case.model, case.params, case.catalogue, case.prompts, out)
       >>> sorted(beam_negatives(*given, count=3)[0].tolist())
       [-1, 4, 5]

@@ -1,9 +1,9 @@
 """Batches that depend on the policy: rollouts, cut into minibatches for several epochs of updates.
 
-    prompts --roll(params, frozen, prompts, number)--> rollout, on the device
-                                                         |  for each epoch, in a new order
-                                                         v
-                                                   M minibatches --> fit's step
+    prompts --roll(variables, prompts, number)--> rollout, on the device
+                                                    |  for each epoch, in a new order
+                                                    v
+                                              M minibatches --> fit's step
 
 `roll` is one compiled program and the step of `fit` another; neither changes between epochs, so
 nothing is compiled again. Nothing is moved to the host, except that the rollout in progress is part
@@ -23,13 +23,13 @@ import numpy as np
 from jaxrec.core import ConfigError, DataError
 from jaxrec.train import Batches
 
-# Maps trained and frozen parameters, prompts and the number of the rollout to the rollout, a tree
-# of arrays that all have one row per prompt.
-Roll = Callable[[Any, Any, Any, np.ndarray], Any]
+# Maps the policy's variables, prompts and the number of the rollout to the rollout, a tree of
+# arrays with one row per prompt.
+Roll = Callable[[Any, Any, np.ndarray], Any]
 
 
 class RolloutBatches:
-    """Minibatches of rollouts by the newest policy; `fit` tells it the parameters by `follow`.
+    """Minibatches of rollouts by the newest policy, which `fit` tells them by `follow`.
 
     Example:
       Two epochs in two minibatches over each rollout of four prompts:
@@ -43,20 +43,27 @@ class RolloutBatches:
       ...         return {"first": self.first}
       ...     def set_state(self, state):
       ...         self.first = state["first"]
-      >>> def roll(params, frozen, prompts, number):
-      ...     return {"answer": params + prompts}
+      >>> def roll(variables, prompts, number):
+      ...     return {"answer": variables + prompts}
       >>> batches = RolloutBatches(Counting(), roll, epochs=2, minibatches=2, seed=0)
-      >>> batches.follow(100, None)
+      >>> batches.follow(100)
       >>> seen = [next(batches)["answer"] for _ in range(4)]
       >>> [sorted(np.concatenate(epoch).tolist()) for epoch in (seen[:2], seen[2:])]
       [[100, 101, 102, 103], [100, 101, 102, 103]]
-      >>> batches.follow(200, None)
+      >>> batches.follow(200)
       >>> sorted(np.concatenate([next(batches)["answer"] for _ in range(2)]).tolist())
       [204, 205, 206, 207]
     """
 
     def __init__(
-        self, prompts: Batches, roll: Roll, *, epochs: int = 1, minibatches: int = 1, seed: int = 0
+        self,
+        prompts: Batches,
+        roll: Roll,
+        *,
+        epochs: int = 1,
+        minibatches: int = 1,
+        seed: int = 0,
+        summary: Callable[[Any], dict[str, float]] = lambda rollout: {},
     ) -> None:
         """Start before the first rollout.
 
@@ -66,24 +73,34 @@ class RolloutBatches:
           epochs: how often each rollout is learned from.
           minibatches: parts of a rollout, each of which is one update.
           seed: seed of the order of the rows.
+          summary: metrics of a rollout, to log and to show in place of the loss.
         """
         self._prompts, self._roll = prompts, roll
         self._epochs, self._minibatches, self._seed = epochs, minibatches, seed
         self._number = self._done = 0
         self._rollout: Any = None
-        self._params: Any = None
-        self._frozen: Any = None
+        self._variables: Any = None
+        self._summary, self._last = summary, None
 
-    def follow(self, params: Any, frozen: Any) -> None:
-        """Take the parameters that the next rollout is made with."""
-        self._params, self._frozen = params, frozen
+    def follow(self, variables: Any) -> None:
+        """Take the policy that makes the next rollout."""
+        self._variables = variables
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics of the newest rollout."""
+        return {} if self._last is None else self._summary(self._last)
+
+    def note(self) -> str:
+        """Return these metrics as text."""
+        return "  ".join(f"{name} {value:.4f}" for name, value in self.values().items())
 
     def __next__(self) -> Any:
         """Return the next minibatch: arrays on the device."""
         if self._rollout is None:
             number = np.asarray(self._number, np.int32)
-            self._rollout = self._roll(self._params, self._frozen, next(self._prompts), number)
+            self._rollout = self._roll(self._variables, next(self._prompts), number)
             self._check_rows()
+            self._last = self._rollout
         epoch, part = divmod(self._done, self._minibatches)
         batch = self._rollout if self._minibatches == 1 else self._part(epoch, part)
         self._done += 1
@@ -136,9 +153,7 @@ class RolloutBatches:
         before = self._prompts.get_state()
         prompts = next(self._prompts)
         self._prompts.set_state(before)
-        shapes = jax.eval_shape(
-            self._roll, self._params, self._frozen, prompts, np.zeros((), np.int32)
-        )
+        shapes = jax.eval_shape(self._roll, self._variables, prompts, np.zeros((), np.int32))
         return jax.tree.structure(shapes)
 
     def _check_rows(self) -> None:

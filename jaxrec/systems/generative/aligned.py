@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxrec.align import (
     ItemPrompts,
-    Reward,
-    Rollout,
+    ItemReward,
+    ItemRollout,
     RolloutBatches,
     beam_negatives,
     dpo,
@@ -28,9 +28,9 @@ from jaxrec.align import (
     importance_ratio,
     is_clipped,
     item_log_probs,
+    item_rewards,
     item_tokens,
     k3,
-    rewards,
     roll_items,
     sdpo,
 )
@@ -68,7 +68,7 @@ class Pairs:
 
 
 def batch_shapes(config: Config, codes: ItemCodes) -> Any:
-    """Return the shapes of what an update reads: a `Pairs` or a `Rollout` of shapes."""
+    """Return the shapes of what an update reads: a `Pairs` or a `ItemRollout` of shapes."""
     align, rows, levels = config.align, config.train.batch_size, codes.levels
 
     def shape(dtype: Any, *size: int) -> jax.ShapeDtypeStruct:
@@ -84,7 +84,7 @@ def batch_shapes(config: Config, codes: ItemCodes) -> Any:
         )
     group = align.group
     per_code = shape(jnp.float32, group, levels)
-    return Rollout(
+    return ItemRollout(
         tokens=tokens,
         items=shape(jnp.int32, group, levels),
         advantages=shape(jnp.float32, group),
@@ -126,7 +126,7 @@ def make_loss(config: Config, codes: ItemCodes) -> Callable[[Any, Any, jax.Array
             },
         )
 
-    def groups(params: Any, batch: Rollout, key: jax.Array) -> Loss:
+    def groups(params: Any, batch: ItemRollout, key: jax.Array) -> Loss:
         del key
         new, valid = log_probs(params, batch), batch.valid
         mask = jnp.broadcast_to(valid[:, :, None], new.shape)
@@ -261,17 +261,21 @@ def reward_arrays(
     return arrays
 
 
-def make_rewards(config: Config, arrays: Mapping[str, Any]) -> list[tuple[float, Reward]]:
+def make_rewards(config: Config, arrays: Mapping[str, Any]) -> list[tuple[float, ItemReward]]:
     """Return the weights and functions of the rewards, which read `reward_arrays`."""
-    plain = {"hit": rewards.hit, "rank": rewards.rank_aware, "listwise": rewards.listwise}
+    plain = {
+        "hit": item_rewards.hit,
+        "rank": item_rewards.rank_aware,
+        "listwise": item_rewards.listwise,
+    }
     made = {
-        "similarity": rewards.similarity,
-        "diversity": rewards.diversity,
-        "popularity": rewards.popularity,
+        "similarity": item_rewards.similarity,
+        "diversity": item_rewards.diversity,
+        "popularity": item_rewards.popularity,
     }
     settings = config.align.rewards
     scores = {"cooccurrence": cooccurrence.scores, "markov": markov.scores}[settings.scored_by]
-    parts: list[tuple[float, Reward]] = []
+    parts: list[tuple[float, ItemReward]] = []
     for name, weight in settings.weights.items():
         if name in plain:
             parts.append((weight, plain[name]))
@@ -280,7 +284,7 @@ def make_rewards(config: Config, arrays: Mapping[str, Any]) -> list[tuple[float,
         else:
             params = arrays[name]
             parts.append(
-                (weight, rewards.recommender(lambda h, p=params: scores(p, {"history": h})))
+                (weight, item_rewards.recommender(lambda h, p=params: scores(p, {"history": h})))
             )
     return parts
 
@@ -306,7 +310,7 @@ def rollout_batches(
       reference: variables of the model that training starts from.
       directory: where the run is.
     """
-    place, join = batch_sharding(plan.mesh, plan.rules), plan.join
+    place = batch_sharding(plan.mesh, plan.rules)
     catalogue = Catalogue(ItemIndex.build(codes), vocabulary(config, codes))
     arrays = reward_arrays(config, dataset, codes, directory) if config.align.by_groups else {}
     # The search reads beams, not the tokens of a long row, so none are split.
@@ -314,7 +318,7 @@ def rollout_batches(
 
     @jax.jit
     def compute(
-        constant: tuple[Any, Catalogue, Any], params: Any, frozen: Any, prompts: Any, number: Any
+        constant: tuple[Any, Catalogue, Any], policy: Any, prompts: Any, number: Any
     ) -> Any:
         with sharded(plan.mesh, rules):
             start, items, arrays = constant
@@ -323,7 +327,7 @@ def rollout_batches(
             key = jax.random.fold_in(jax.random.key(config.train.seed), number)
             return roll_items(
                 make_model(config, codes),
-                join(params, frozen),
+                policy,
                 start if config.align.kl else None,
                 items,
                 ItemPrompts(**prompts),
@@ -334,8 +338,8 @@ def rollout_batches(
 
     constant = (reference, catalogue, arrays)
 
-    def roll(params: Any, frozen: Any, prompts: Any, number: Any) -> Any:
-        return compute(constant, params, frozen, global_batch(prompts, place), number)
+    def roll(policy: Any, prompts: Any, number: Any) -> Any:
+        return compute(constant, policy, global_batch(prompts, place), number)
 
     return RolloutBatches(
         iter(prompt_batches(config, source, codes, (0, 1))),
