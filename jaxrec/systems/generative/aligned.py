@@ -347,7 +347,15 @@ def rollout_batches(
         epochs=config.align.epochs,
         minibatches=config.align.minibatches,
         seed=config.train.seed,
+        summary=_summary,
     )
+
+
+def _summary(rollout: Pairs | ItemRollout) -> dict[str, float]:
+    """The mean reward of a rollout; preferences have none."""
+    if isinstance(rollout, Pairs):
+        return {}
+    return {"reward": float(rollout.rewards.sum() / jnp.maximum(rollout.valid.sum(), 1))}
 
 
 def _pairs(
