@@ -23,22 +23,24 @@ from jaxrec.align import (
 from jaxrec.core import ConfigError
 from jaxrec.testing.brute_force import level_logits, log_softmax, make_case
 
-SIZES = (5, 4, 3)
-
 
 @pytest.fixture(scope="module")
 def case():
-    return make_case(0, sizes=SIZES, share=0.5, users=4)
+    return make_case(0, sizes=(6, 10), share=0.5, users=4)
 
 
 @pytest.fixture(scope="module")
 def log_probs(case):
-    """By brute force: one full forward pass per user and item, `[B, I, L]`."""
+    return by_brute_force(case)
+
+
+def by_brute_force(case):
+    """One full forward pass per user and item, `[B, I, L]`."""
     levels = level_logits(case)
-    result = np.zeros((4, case.items, 3))
+    result = np.zeros((4, case.items, len(levels)))
     for user in range(4):
         for item in range(case.items):
-            for level, size in enumerate(SIZES):
+            for level, size in enumerate(case.vocabulary.sizes):
                 start = int(case.vocabulary.offsets[level])
                 row = levels[level][user, item, start : start + size]
                 result[user, item, level] = log_softmax(row)[case.codes[item, level]]
@@ -73,13 +75,14 @@ def items_of(case, rollout):
     return [[-1 if code[0] == 0 else known[tuple(code)] for code in row] for row in rows]
 
 
-def test_log_probabilities_are_those_of_full_forward_passes(case, log_probs):
+def test_log_probabilities_are_those_of_full_forward_passes():
+    case = make_case(0, sizes=(3, 2, 2), share=0.8, users=4)
     items = np.stack([np.random.default_rng(user).permutation(case.items)[:6] for user in range(4)])
     items[1, 3] = -1
     tokens = item_tokens(case.catalogue, jnp.asarray(items))
     score = jax.jit(item_log_probs, static_argnames=("model", "vocabulary"))
     ours = score(case.model, case.params, case.tokens, tokens, vocabulary=case.vocabulary)
-    expected = np.take_along_axis(log_probs, np.maximum(items, 0)[..., None], axis=1)
+    expected = np.take_along_axis(by_brute_force(case), np.maximum(items, 0)[..., None], axis=1)
     expected[1, 3] = 0.0
     assert np.allclose(ours, expected, atol=1e-5)
 
