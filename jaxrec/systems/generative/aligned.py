@@ -355,7 +355,8 @@ def _summary(rollout: Pairs | ItemRollout) -> dict[str, float]:
     """The mean reward of a rollout; preferences have none."""
     if isinstance(rollout, Pairs):
         return {}
-    return {"reward": float(rollout.rewards.sum() / jnp.maximum(rollout.valid.sum(), 1))}
+    rewards, items = jax.device_get((rollout.rewards, rollout.items))
+    return {"reward": float(rewards.sum() / max(np.count_nonzero(items[:, :, 0]), 1))}
 
 
 def _pairs(
