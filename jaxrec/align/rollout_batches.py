@@ -79,6 +79,8 @@ class RolloutBatches:
         self._epochs, self._minibatches, self._seed = epochs, minibatches, seed
         self._number = self._done = 0
         self._rollout: Any = None
+        # The rollout of a position that was set; its tree is known once there is a policy.
+        self._saved = ""
         self._variables: Any = None
         self._summary, self._last = summary, None
 
@@ -96,11 +98,13 @@ class RolloutBatches:
 
     def __next__(self) -> Any:
         """Return the next minibatch: arrays on the device."""
+        if self._saved:
+            self._rollout, self._saved = self._restored(base64.b64decode(self._saved)), ""
         if self._rollout is None:
             number = np.asarray(self._number, np.int32)
             self._rollout = self._roll(self._variables, next(self._prompts), number)
             self._check_rows()
-            self._last = self._rollout
+        self._last = self._rollout
         epoch, part = divmod(self._done, self._minibatches)
         batch = self._rollout if self._minibatches == 1 else self._part(epoch, part)
         self._done += 1
@@ -117,7 +121,9 @@ class RolloutBatches:
             "rollout": self._number,
             "done": self._done,
         }
-        if self._rollout is not None:
+        if self._saved:
+            saved["arrays"] = self._saved
+        elif self._rollout is not None:
             stream = io.BytesIO()
             leaves = jax.device_get(jax.tree.leaves(self._rollout))
             np.savez(stream, allow_pickle=False, **{str(n): x for n, x in enumerate(leaves)})
@@ -139,8 +145,7 @@ class RolloutBatches:
         as_bytes = isinstance(self._prompts.get_state(), bytes)
         self._prompts.set_state(json.dumps(prompts).encode() if as_bytes else prompts)
         self._number, self._done, self._rollout = state["rollout"], state["done"], None
-        if "arrays" in state:
-            self._rollout = self._restored(base64.b64decode(state["arrays"]))
+        self._saved = state.get("arrays", "")
 
     def _restored(self, data: bytes) -> Any:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:

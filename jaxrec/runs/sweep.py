@@ -34,8 +34,8 @@ class Sweep:
       variants: the configs by the name of their row, in the order of the table.
       against: the row that all other variants are tested against; "" for the first.
       metrics: metrics of the paired tests. A test needs a value per user from both variants.
-      starts: configs of runs that the variants start from, by their directories. A start that is not
-        trained yet is trained before the variants, once for all seeds.
+      starts: configs of runs that the variants start from, by their directories. A start that is
+        not trained yet is trained before the variants, once for all seeds.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import math
-import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -117,6 +117,21 @@ def group_words(place):
     ]
 
 
+def train_until_step_7(place, name, words, monkeypatch):
+    """Cut a run off, so that the checkpoint of step 5 is its newest one."""
+    write = MetricWriter.write
+
+    def stop(self, step, values):
+        write(self, step, values)
+        if step == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricWriter, "write", stop)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            raise SystemExit(train(place, name, *words))
+
+
 @pytest.mark.slow
 def test_a_run_that_is_cut_in_the_middle_of_an_epoch_ends_with_the_same_bits(
     tiny_run, tmp_path, monkeypatch
@@ -130,17 +145,7 @@ def test_a_run_that_is_cut_in_the_middle_of_an_epoch_ends_with_the_same_bits(
     assert whole[1]["clipped"] == whole[5]["clipped"] == whole[9]["clipped"] == 0.0
     assert whole[1]["kl"] == pytest.approx(0.0, abs=1e-6)
     # A rollout has 4 updates, so the checkpoint of step 5 is in the middle of the second one.
-    write = MetricWriter.write
-
-    def stop(self, step, values):
-        write(self, step, values)
-        if step == 7:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MetricWriter, "write", stop)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            raise SystemExit(train(place, "cut", *words))
+    train_until_step_7(place, "cut", words, monkeypatch)
     assert train(place, "cut", *words) == 0
     cut = metrics(place, "cut")
     for step in (6, 7, 10):
@@ -163,12 +168,12 @@ def test_rewards_that_are_not_finite_stop_the_run_and_keep_the_last_good_checkpo
 
     place = tiny_run(tmp_path)
     words = group_words(place)
-    assert train(place, "bad", *words, "--train.steps", "5") == 0
+    train_until_step_7(place, "bad", words, monkeypatch)
     kept = sorted(path.name for path in (place / "bad" / "checkpoints").iterdir())
-    monkeypatch.setattr(item_rewards, "hit", lambda group: group.hits / 0.0)
-    shutil.copytree(place / "bad", place / "worse")
+    monkeypatch.setattr(item_rewards, "hit", lambda group: jnp.full(group.items.shape, jnp.nan))
     capsys.readouterr()
-    assert train(place, "worse", *words) != 0
-    error = capsys.readouterr().err
-    assert "met rewards that are not finite" in error
-    assert sorted(path.name for path in (place / "worse" / "checkpoints").iterdir()) == kept
+    assert train(place, "bad", *words) != 0
+    # Steps up to 8 finish the rollout that the checkpoint holds.
+    assert "step 9 met rewards that are not finite" in capsys.readouterr().err
+    assert sorted(path.name for path in (place / "bad" / "checkpoints").iterdir()) == kept
+    assert (place / "bad" / "bad_batch.npz").exists()
