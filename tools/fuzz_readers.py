@@ -226,6 +226,19 @@ def _read_instructions(folder: Path) -> object:
     return read_instructions(path)
 
 
+def _text_samples() -> list[Folder]:
+    lines = b'{"text": "One."}\n{"text": "Two\\n\\nlines."}\n'
+    plain = "One.\n\nTwo\nlines.\n\n\u00e9\n".encode()
+    return [{"x.txt": plain}, {"x.jsonl": lines}, {"x.jsonl.gz": gzip.compress(lines, mtime=0)}]
+
+
+def _read_texts(folder: Path) -> object:
+    from jaxrec.data import read_texts
+
+    (path,) = folder.iterdir()
+    return read_texts(path)
+
+
 def _minionerec_samples() -> list[Folder]:
     rows = b'user_id,history_item_id,item_id\nann,"[1, 2]",3\nann,"[1, 2, 3]",4\nbob,[4],1\n'
     items = {str(n): {"title": f"Title {n}", "categories": "['a', 'b']"} for n in range(1, 6)}
@@ -280,6 +293,7 @@ READERS = [
     Reader(name="movielens", samples=_movielens_samples, read=_read_folder),
     Reader(name="minionerec", samples=_minionerec_samples, read=_read_folder),
     Reader(name="instructions", samples=_instruction_samples, read=_read_instructions),
+    Reader(name="texts", samples=_text_samples, read=_read_texts),
     Reader(name="prepared", samples=_prepared_samples, read=_read_prepared),
     Reader(name="codes", samples=_codes_samples, read=_read_codes),
     Reader(name="config", samples=_config_samples, read=_read_config),

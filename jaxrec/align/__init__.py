@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         beam_negatives as beam_negatives,
         draw_negatives as draw_negatives,
     )
-    from jaxrec.align.objective import ppo_loss as ppo_loss
+    from jaxrec.align.objective import TEXT as TEXT, ppo_loss as ppo_loss
     from jaxrec.align.preference import (
         check_pairs as check_pairs,
         dpo as dpo,

@@ -12,6 +12,7 @@ seed and the number of the rollout.
 
 import base64
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,24 @@ _PROMPTS, _ORDER = 0, 1  # what the random numbers of a rollout are for
 
 
 class Rollouts:
-    """An endless iterator of minibatches, each of which the current policy wrote."""
+    """An endless iterator of minibatches of what the policy wrote; see `OnPolicy`.
+
+    Example:
+      >>> from jaxrec.align import Actor, PpoSettings, PpoTask, host_reward
+      >>> from jaxrec.models import CausalLM
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> model = CausalLM(tiny_model())
+      >>> task = PpoTask(
+      ...     actor=Actor(model=model),
+      ...     reference=random_params(model),
+      ...     prompts=np.array([[3, 4]]),
+      ...     valid=np.array([[True, True]]),
+      ...     reward=host_reward(lambda prompts, responses: [0.0] * len(prompts), "nothing"),
+      ...     settings=PpoSettings(response=8, temperature=1.0, minibatches=4),
+      ... )
+      >>> Rollouts(task, batch_size=16, seed=0).episodes
+      64
+    """
 
     def __init__(
         self, task: PpoTask, *, batch_size: int, seed: int, text: Batches | None = None
@@ -231,6 +249,4 @@ def _decode(stored: Mapping[str, Any]) -> np.ndarray:
 
 def _plain(state: Any) -> Any:
     """The state of an iterator as JSON data; Grain returns bytes."""
-    import json
-
     return json.loads(state.decode()) if isinstance(state, bytes) else state

@@ -34,6 +34,22 @@ class PpoTask:
       ConfigError: prompts that leave no room for a response, or temperatures that differ.
       DataError: prompts of another shape, without a token, not padded on the left, or of tokens
         that the model does not have.
+
+    Example:
+      >>> from jaxrec.align import PpoSettings, host_reward
+      >>> from jaxrec.models import CausalLM
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> model = CausalLM(tiny_model())
+      >>> task = PpoTask(
+      ...     actor=Actor(model=model),
+      ...     reference=random_params(model),
+      ...     prompts=np.array([[0, 3], [4, 5]]),
+      ...     valid=np.array([[False, True], [True, True]]),
+      ...     reward=host_reward(lambda prompts, responses: [len(r) for r in responses], "length"),
+      ...     settings=PpoSettings(response=8, temperature=1.0),
+      ... )
+      >>> task.options.max_tokens
+      8
     """
 
     actor: Actor

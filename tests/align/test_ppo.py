@@ -30,15 +30,15 @@ MODEL = CausalLM(tiny_model())
 SETTINGS = PpoSettings(response=4, temperature=0.8, minibatches=2, epochs=2, beta=0.05)
 ACTOR = Actor(model=MODEL, temperature=0.8)
 CONFIG = TrainConfig(
-    steps=12,
+    steps=60,
     batch_size=8,
-    lr=2e-2,
+    lr=4e-3,
     warmup_steps=0,
     schedule="constant",
     weight_decay=0.0,
     beta2=0.999,
     eps=1e-5,
-    eval_every=3,
+    eval_every=15,  # in the middle of an epoch
     log_every=1,
     max_loss_ratio=0.0,
 )
@@ -47,22 +47,18 @@ RNG = np.random.default_rng(0)
 LENGTHS = np.array([3, 1, 2, 3, 3, 2, 1, 3, 2, 3, 3, 1])
 VALID = np.arange(3)[None] >= 3 - LENGTHS[:, None]
 PROMPTS = np.where(VALID, RNG.integers(1, 18, VALID.shape), 0).astype(np.int32)
+BASE = random_params(MODEL)
 SHARE = token_share(WANTED, 10.0, "wanted")
 
 
-@functools.cache
-def base():
-    return random_params(MODEL)
-
-
 def task(reward=SHARE, settings=SETTINGS, **more):
-    given = {"prompts": PROMPTS, "valid": VALID, "reference": base(), "actor": ACTOR}
+    given = {"prompts": PROMPTS, "valid": VALID, "reference": BASE, "actor": ACTOR}
     return PpoTask(reward=reward, settings=settings, **given | more)
 
 
 def begin():
     head = nn.meta.unbox(ACTOR.value_head())
-    return {"policy": jax.tree.map(jnp.copy, base()), "value": head}
+    return {"policy": jax.tree.map(jnp.copy, BASE), "value": head}
 
 
 def batches(reward=SHARE, settings=SETTINGS, **more):
@@ -116,7 +112,7 @@ def test_log_probabilities_are_those_of_single_texts_without_padding():
     logits = jax.jit(MODEL.apply)
     for row in range(0, 12, 4):
         text = tokens[row][valid[row]]
-        scores = logits(base(), text[None], np.ones((1, len(text)), bool))[0]
+        scores = logits(BASE, text[None], np.ones((1, len(text)), bool))[0]
         expected = jax.nn.log_softmax(np.asarray(scores) / np.float32(0.8), axis=-1)
         for t in range(4):
             at = len(text) - 5 + t
@@ -128,14 +124,17 @@ def test_log_probabilities_are_those_of_single_texts_without_padding():
     assert (np.asarray(episodes.kl) == 0).all()  # the policy is still the reference
 
 
-def test_the_first_update_has_ratio_one_and_a_whitened_loss_of_zero():
-    once = dataclasses.replace(SETTINGS, minibatches=1)
-    batch = first(Rollouts(task(settings=once), batch_size=8, seed=1))
-    loss = jax.jit(ppo_loss(ACTOR, once))(begin(), batch, jax.random.key(0))
-    mean = {name: float(part / loss.weight) for name, part in loss.parts.items()}
-    assert mean["ratio"] == pytest.approx(1.0, abs=1e-6)
-    assert mean["policy_loss"] == pytest.approx(0.0, abs=1e-6)
-    assert mean["clip_fraction"] == mean["approx_kl"] == 0.0
+def test_the_first_epoch_has_ratio_one_and_a_whitened_loss_of_zero():
+    rollouts, loss, means = batches(), jax.jit(ppo_loss(ACTOR, SETTINGS)), []
+    for _ in range(2):
+        value = loss(begin(), first(rollouts), jax.random.key(0))
+        means.append({name: float(part / value.weight) for name, part in value.parts.items()})
+    for mean in means:
+        assert mean["ratio"] == pytest.approx(1.0, abs=1e-6)
+        assert mean["clip_fraction"] == 0.0
+        assert mean["approx_kl"] == pytest.approx(0.0, abs=1e-12)
+    assert abs(means[0]["policy_loss"]) > 0.01  # whitening is over both minibatches
+    assert sum(mean["policy_loss"] for mean in means) == pytest.approx(0.0, abs=2e-6)
 
 
 def test_every_episode_comes_once_an_epoch_in_another_order():
@@ -154,14 +153,14 @@ def test_training_raises_the_score_and_logs_every_metric(whole):
     directory, result = whole
     before, after = closeness(begin()), closeness(result.params)
     assert result.compiles_after_warmup == 0
-    assert after["score"] > before["score"] + 1.0
+    assert after["score"] > 2 * before["score"]
     rows = [row for row in read_metrics(directory / "metrics.jsonl") if "loss" in row]
     wanted = {"score", "kl", "rlhf_reward", "policy_entropy", "entropy", "clip_fraction", "ratio"}
     wanted |= {"approx_kl", "explained_variance", "eos_rate", "value_loss", "policy_loss", "beta"}
     assert wanted <= set(rows[0])
     assert [row["score"] for row in rows[:4]] == [rows[0]["score"]] * 4  # of one rollout
     assert rows[4]["score"] != rows[0]["score"]
-    assert rows[0]["kl"] == 0.0 and rows[4]["kl"] > 0.0
+    assert rows[0]["kl"] == 0.0 and rows[4]["kl"] != 0.0 and rows[-1]["kl"] > 0.5
     for row in rows:
         assert row["rlhf_reward"] == pytest.approx(row["score"] - 0.05 * row["kl"], abs=1e-5)
 
@@ -222,18 +221,20 @@ def test_a_bad_reward_is_named_and_the_steps_before_it_are_kept(tmp_path, whole,
     assert_same(train(tmp_path, batches(host_reward(reward, "mine"))), whole[1])
 
 
+@pytest.mark.slow
 def test_a_heavy_penalty_keeps_the_policy_at_the_reference(tmp_path):
+    # Samples of 16 responses are noisy, which a smaller learning rate averages out.
     heavy = dataclasses.replace(SETTINGS, beta=1000.0)
-    result = train(tmp_path, batches(settings=heavy))
-    assert 0 <= closeness(result.params)["kl"] < 0.05
+    made = plan(heavy, dataclasses.replace(CONFIG, lr=1e-3))
+    train(tmp_path, batches(settings=heavy), made=made)
     rows = read_metrics(tmp_path / "metrics.jsonl")
-    assert max(row["kl"] for row in rows if "kl" in row) < 0.05
+    assert max(row["kl_k3"] for row in rows if "kl_k3" in row) < 0.05
 
 
 def test_training_stops_when_the_divergence_exceeds_its_budget(tmp_path, whole):
-    stop = functools.partial(over_optimized, kl_budget=0.02)
+    stop = functools.partial(over_optimized, kl_budget=0.1)
     result = train(tmp_path, stop=stop)
-    assert result.stopped.startswith("the KL of ") and result.steps < 12
+    assert result.stopped.startswith("the KL of ") and result.steps < 60
     # A run that was stopped stays stopped.
     assert train(tmp_path, stop=stop).steps == result.steps
 
@@ -253,11 +254,12 @@ def test_a_policy_that_exploits_the_reward_is_stopped_and_its_best_is_kept(tmp_p
         return measured | {"score": mean(bonus, given), "gold": gold, "reward": gold}
 
     reward = host_reward(lambda p, r: [bonus[x].mean() for x in r], "planted")
-    result = train(tmp_path, batches(reward), evaluate, over_optimized)
+    stop = functools.partial(over_optimized, patience=1)
+    result = train(tmp_path, batches(reward), evaluate, stop)
     assert "the gold reward fell" in result.stopped and "rose" in result.stopped
     rows = [r for r in read_metrics(tmp_path / "metrics.jsonl") if "valid/gold" in r]
     golds = [row["valid/gold"] for row in rows]
-    assert result.steps < 12 and result.metrics["gold"] == max(golds) > golds[-1]
+    assert result.steps < 60 and result.metrics["gold"] == max(golds) > golds[-1]
 
 
 def test_nothing_stops_while_gold_and_reward_agree():
@@ -266,6 +268,11 @@ def test_nothing_stops_while_gold_and_reward_agree():
     assert "fell from 3.00 to 2.50 over 2 validations" in over_optimized(
         [*rows[:3], {"score": 4, "gold": 2.5, "kl": 1.0}]
     )
+
+
+def test_a_step_calls_nothing_on_the_host(whole):
+    (compiled,) = plan().steps.values()
+    assert "callback" not in compiled.as_text()
 
 
 def test_later_rollouts_and_epochs_compile_nothing():
@@ -299,9 +306,25 @@ def test_the_weight_of_the_divergence_adapts_between_rollouts_and_is_resumed():
     del ours
 
 
-def test_a_lora_policy_learns_against_the_base_without_its_branch(tmp_path):
+def test_the_reference_of_a_lora_policy_is_its_base_without_the_branch():
     spec = ModelSpec("causal", MODEL.config)
-    tuning = start(jax.random.key(0), spec.shapes(), base(), TuneConfig(method="lora", rank=2))
+    tuning = start(jax.random.key(0), spec.shapes(), BASE, TuneConfig(method="lora", rank=2))
+    trainable = nn.meta.unbox(tuning.trainable)
+    given = begin() | {"policy": variables(trainable, tuning.frozen)}
+    moved = jax.tree.map(lambda x: x + 0.1, trainable)
+    other = begin() | {"policy": variables(moved, tuning.frozen)}
+    plain, same, changed = (
+        task().write(v, np.arange(12), jax.random.key(3)) for v in (begin(), given, other)
+    )
+    np.testing.assert_array_equal(plain.tokens, same.tokens)
+    np.testing.assert_allclose(same.kl, 0.0, atol=1e-5)
+    assert np.abs(np.asarray(changed.kl)).max() > 0.01
+
+
+@pytest.mark.slow
+def test_a_lora_policy_learns_and_leaves_its_base_as_it_is(tmp_path):
+    spec = ModelSpec("causal", MODEL.config)
+    tuning = start(jax.random.key(0), spec.shapes(), BASE, TuneConfig(method="lora", rank=2))
     head = ACTOR.value_head()
 
     def join(trainable, frozen):
@@ -323,7 +346,7 @@ def test_a_lora_policy_learns_against_the_base_without_its_branch(tmp_path):
         start=Start(params=lambda: params, frozen=frozen),
     )
     for ours, theirs in zip(
-        jax.tree.leaves(result.params["policy"]["params"]), jax.tree.leaves(base()), strict=True
+        jax.tree.leaves(result.params["policy"]["params"]), jax.tree.leaves(BASE), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row]

@@ -1,0 +1,14 @@
+"""PPO on text: a language model learns from a reward, and stays near the model it started from."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.systems.ppo.config import (
+        CorpusConfig as CorpusConfig,
+        PpoConfig as PpoConfig,
+        PpoEvalConfig as PpoEvalConfig,
+    )
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)

@@ -1,0 +1,127 @@
+"""The policy of a run, its value network and its reference."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.align import POLICY, TEXT, VALUE, Actor, ppo_loss
+from jaxrec.core import replicated
+from jaxrec.models import ScalarHead
+from jaxrec.peft import variables
+from jaxrec.quant import dequantize_params
+from jaxrec.systems.ppo.config import PpoConfig
+from jaxrec.texts import TextModel
+from jaxrec.train import Plan, load_params, make_plan
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Policy:
+    """What PPO trains, and what it is compared with.
+
+    Attributes:
+      text: the text model, split into what is trained and what is not.
+      actor: the policy with its value network.
+    """
+
+    text: TextModel
+    actor: Actor
+
+    @classmethod
+    def of(cls, config: PpoConfig, text: TextModel) -> "Policy":
+        """Give a text model a value network."""
+        model = text.model
+        critic = ScalarHead(model) if config.value == "separate" else None
+        actor = Actor(model=model, critic=critic, temperature=config.ppo.temperature)
+        return cls(text=text, actor=actor)
+
+    @property
+    def frozen(self) -> Any:
+        """Arrays that are read and not trained; None if everything is trained."""
+        return None if self.text.frozen is None else {POLICY: self.text.frozen}
+
+    def shapes(self) -> Any:
+        """Shapes of what is trained, with the names of their axes."""
+        return {POLICY: self.text.trainable, VALUE: jax.eval_shape(self._value)}
+
+    def _value(self) -> Any:
+        critic = self.actor.critic
+        if critic is None:
+            return self.actor.value_head()
+        example = jnp.zeros((1, 2), jnp.int32)
+        return critic.init(jax.random.key(0), example, example == 0)
+
+    def begin(self, start: Callable[[], Any]) -> Any:
+        """What training begins with: the policy as it is, and a value network that says 0.
+
+        Args:
+          start: makes a new copy of the trainable parameters of the policy.
+        """
+        policy = start()
+        value = nn.meta.unbox(self._value())
+        if self.actor.critic is not None:
+            # The critic has no language head, and a quantized base has other kernels.
+            whole = dequantize_params(self.text.variables(start())["params"])
+            theirs = flatten_dict(whole, sep="/")
+            ours = flatten_dict(value["params"]["backbone"], sep="/")
+            copied = {path: jnp.array(theirs[path], leaf.dtype) for path, leaf in ours.items()}
+            value = {"params": value["params"] | {"backbone": unflatten_dict(copied, sep="/")}}
+        return {POLICY: policy, VALUE: value}
+
+    def reference(self, start: Callable[[], Any], plan: Plan) -> Any:
+        """The policy that training begins with, without its tuned branch, on the plan's devices."""
+        params = {"params": self.text.variables(start())["params"]}
+        return jax.device_put(params, replicated(plan.mesh))
+
+    def batch(self, config: PpoConfig) -> Any:
+        """Shapes of a minibatch of `Rollouts`."""
+        rows, length = config.train.batch_size, config.ppo.response
+
+        def cells(dtype: Any, width: int) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((rows, width), dtype)
+
+        names = ("weights", "logprobs", "values", "advantages", "returns")
+        shapes = {name: cells(jnp.float32, length) for name in names}
+        read = {"tokens": jnp.int32, "valid": jnp.bool_}
+        shapes |= {name: cells(dtype, config.prompt + length) for name, dtype in read.items()}
+        if config.ppo.pretraining_weight:
+            texts = read | {"weights": jnp.float32}
+            shapes |= {TEXT + name: cells(dtype, config.window) for name, dtype in texts.items()}
+        return shapes
+
+    def variables(self, trainable: Any) -> Any:
+        """Join what is trained with what is not, as the actor reads it."""
+        return join(trainable, self.frozen)
+
+    def trained(self, config: PpoConfig, directory: Path, run: Mapping[str, str]) -> Any:
+        """Read the variables of the best checkpoint of a run.
+
+        Raises:
+          DataError: the run is not trained yet or damaged, or its base has changed since.
+        """
+        plan = self.plan(config, self.batch(config))
+        place = directory / "checkpoints"
+        return self.variables(load_params(place, plan.state, self.text.base, run)[0])
+
+    def plan(self, config: PpoConfig, batch: Any) -> Plan:
+        """Plan a step of PPO; see `make_plan`."""
+        return make_plan(
+            self.shapes(),
+            ppo_loss(self.actor, config.ppo),
+            batch,
+            config.train,
+            frozen=self.frozen,
+            join=join,
+        )
+
+
+def join(trainable: Any, frozen: Any) -> Any:
+    """Join both trees of a policy into `{"policy", "value"}`; `frozen` None has only the first."""
+    if frozen is None:
+        return trainable
+    return {POLICY: variables(trainable[POLICY], frozen[POLICY]), VALUE: trainable[VALUE]}
