@@ -25,6 +25,13 @@ class ItemGroup:
       items: `[B, G]` int32, best first; -1 where a list is shorter.
       target: `[B]` int32, the item that followed the history.
       history: `[B, H]` int32, items of the history, padded with -1, the newest last.
+
+    Example:
+      >>> some = ItemGroup(
+      ...     items=jnp.array([[7, 5, -1]]), target=jnp.array([5]), history=jnp.array([[1]])
+      ... )
+      >>> some.hits.tolist(), some.valid.tolist()
+      ([[False, True, False]], [[True, True, False]])
     """
 
     items: jax.Array

@@ -69,7 +69,7 @@ class RolloutBatches:
 
         Args:
           prompts: batches of prompts; the minibatches must divide their rows.
-          roll: makes a rollout; usually jitted.
+          roll: makes a rollout; a function that JAX can trace, usually jitted.
           epochs: how often each rollout is learned from.
           minibatches: parts of a rollout, each of which is one update.
           seed: seed of the order of the rows.

@@ -36,7 +36,7 @@ from jaxrec.align import (
 )
 from jaxrec.baselines import cooccurrence, markov
 from jaxrec.core import ConfigError, batch_sharding, global_batch, sharded
-from jaxrec.data import Dataset, Prefixes, Source, padded_batches
+from jaxrec.data import Dataset, Prefixes, padded_batches
 from jaxrec.decode import Catalogue, Prompts
 from jaxrec.ids import ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.items import text as item_text
@@ -165,7 +165,7 @@ def make_loss(config: Config, codes: ItemCodes) -> Callable[[Any, Any, jax.Array
     return groups if align.by_groups else preferences
 
 
-def prompt_batches(config: Config, source: Source, codes: ItemCodes, shard: tuple[int, int]) -> Any:
+def prompt_batches(config: Config, histories: list[np.ndarray], codes: ItemCodes) -> Any:
     """Return an endless Grain dataset of prompts, as dictionaries with the fields of `ItemPrompts`.
 
     Every item of a history but the first is the target once an epoch. With negatives from the
@@ -173,14 +173,12 @@ def prompt_batches(config: Config, source: Source, codes: ItemCodes, shard: tupl
 
     Args:
       config: the config of the run, resolved.
-      source: training histories.
+      histories: of the training part, one array of items per user.
       codes: item IDs.
-      shard: which part of every batch is read.
     """
     align, tokens_of = config.align, vocabulary(config, codes).tokens(codes.codes)
-    longest = max(len(source[user]) for user in range(len(source)))
-    room = min(longest, _SEEN)
-    examples = Prefixes.of(source, length=room + 1, seed=config.train.seed)
+    room = min(max(map(len, histories)), _SEEN)
+    examples = Prefixes.of(histories, length=room + 1, seed=config.train.seed)
     counts = np.bincount(examples.items, minlength=codes.num_items)
     drawn = not align.by_groups and align.negatives_from != "beams"
     weights = counts if align.negatives_from == "popularity" else None
@@ -202,7 +200,7 @@ def prompt_batches(config: Config, source: Source, codes: ItemCodes, shard: tupl
         return row
 
     rows = config.train.batch_size * align.minibatches
-    return padded_batches(examples, batch_size=rows, encode=encode, shard=shard)
+    return padded_batches(examples, batch_size=rows, encode=encode)
 
 
 def check_aligned(config: Config, codes: ItemCodes, dataset: Dataset) -> None:
@@ -294,7 +292,6 @@ def rollout_batches(
     dataset: Dataset,
     codes: ItemCodes,
     plan: Plan,
-    source: Source,
     *,
     reference: Any,
     directory: Path,
@@ -306,7 +303,6 @@ def rollout_batches(
       dataset: its data.
       codes: its item IDs.
       plan: what `plan_training` returned.
-      source: training histories.
       reference: variables of the model that training starts from.
       directory: where the run is.
     """
@@ -342,7 +338,7 @@ def rollout_batches(
         return compute(constant, policy, global_batch(prompts, place), number)
 
     return RolloutBatches(
-        iter(prompt_batches(config, source, codes, (0, 1))),
+        iter(prompt_batches(config, dataset.split.train.sequences(), codes)),
         roll,
         epochs=config.align.epochs,
         minibatches=config.align.minibatches,

@@ -235,22 +235,20 @@ def train(
         return average(list_metrics(items, targets[users], config.eval.ks))
 
     base = make_recommender(config, codes, None)
-    source = training_source(dataset, directory / "data")
     if len(users) < dataset.num_users:
         print(f"validation: {len(users):,} of {dataset.num_users:,} users, sampled by the seed")
     validation, run = Validation(evaluate, METRIC), run_identity(directory)
     if config.align.method != "none":
         begun, reference = load_aligned(config, codes)
         batches = aligned.rollout_batches(
-            config, dataset, codes, plan, source, reference=reference, directory=directory
+            config, dataset, codes, plan, reference=reference, directory=directory
         )
-        start = Start(
-            params=begun.trainable,
-            frozen=begun.frozen,
-            base=begun.base,
-            run=run | {"start model": checksum(reference["params"])},
-        )
+        # With frozen parameters, `begun.base` names the model.
+        if begun.frozen is None:
+            run |= {"start model": checksum(reference["params"])}
+        start = Start(params=begun.trainable, frozen=begun.frozen, base=begun.base, run=run)
         return fit(plan, batches, validation, directory, start=start, profile=profile)
+    source = training_source(dataset, directory / "data")
     tokens_of = vocabulary(config, codes).tokens(codes.codes)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     histories_read = training_batches(config, source, tokens_of, shard, starts)
