@@ -71,7 +71,7 @@ def batch_shapes(config: Config, codes: ItemCodes) -> Any:
     """Return the shapes of what an update reads: a `Pairs` or a `ItemRollout` of shapes."""
     align, rows, levels = config.align, config.train.batch_size, codes.levels
 
-    def shape(dtype: Any, *size: int) -> jax.ShapeDtypeStruct:
+    def shape(dtype: Any, *size: int) -> Any:
         return jax.ShapeDtypeStruct((rows, *size), dtype)
 
     tokens = shape(jnp.int32, 1 + config.items_read * levels)
@@ -261,30 +261,22 @@ def reward_arrays(
 
 def make_rewards(config: Config, arrays: Mapping[str, Any]) -> list[tuple[float, ItemReward]]:
     """Return the weights and functions of the rewards, which read `reward_arrays`."""
-    plain = {
-        "hit": item_rewards.hit,
-        "rank": item_rewards.rank_aware,
-        "listwise": item_rewards.listwise,
-    }
-    made = {
-        "similarity": item_rewards.similarity,
-        "diversity": item_rewards.diversity,
-        "popularity": item_rewards.popularity,
-    }
     settings = config.align.rewards
-    scores = {"cooccurrence": cooccurrence.scores, "markov": markov.scores}[settings.scored_by]
-    parts: list[tuple[float, ItemReward]] = []
-    for name, weight in settings.weights.items():
-        if name in plain:
-            parts.append((weight, plain[name]))
-        elif name in made:
-            parts.append((weight, made[name](arrays[name])))
-        else:
-            params = arrays[name]
-            parts.append(
-                (weight, item_rewards.recommender(lambda h, p=params: scores(p, {"history": h})))
-            )
-    return parts
+    other = {"cooccurrence": cooccurrence.scores, "markov": markov.scores}[settings.scored_by]
+
+    def scores(history: jax.Array) -> jax.Array:
+        return other(arrays["recommender"], {"history": history})
+
+    made: dict[str, Callable[[], ItemReward]] = {
+        "hit": lambda: item_rewards.hit,
+        "rank": lambda: item_rewards.rank_aware,
+        "listwise": lambda: item_rewards.listwise,
+        "similarity": lambda: item_rewards.similarity(arrays["similarity"]),
+        "recommender": lambda: item_rewards.recommender(scores),
+        "diversity": lambda: item_rewards.diversity(arrays["diversity"]),
+        "popularity": lambda: item_rewards.popularity(arrays["popularity"]),
+    }
+    return [(weight, made[name]()) for name, weight in settings.weights.items()]
 
 
 def rollout_batches(
