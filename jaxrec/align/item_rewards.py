@@ -232,7 +232,7 @@ def total_reward(group: ItemGroup, parts: Sequence[tuple[float, ItemReward]]) ->
       >>> some = ItemGroup(
       ...     items=jnp.array([[7, 5, 9]]), target=jnp.array([5]), history=jnp.array([[1]])
       ... )
-      >>> total_reward(some, [(2.0, hit), (1.0, lambda group: group.items * 0.5)]).tolist()
+      >>> total_reward(some, [(2.0, hit), (0.5, lambda group: group.items)]).tolist()
       [[3.5, 4.5, 4.5]]
       >>> total_reward(some, [(1.0, lambda group: group.target)])
       Traceback (most recent call last):
