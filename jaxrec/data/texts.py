@@ -70,6 +70,6 @@ def _document(path: Path, number: int, line: str, fields: Sequence[str]) -> str:
         if not isinstance(record.get(name), str):
             raise DataError(
                 f"{path}: line {number} has no text in field {name!r}{nearest(name, record)}; "
-                f"fields: {', '.join(record)}; set corpus.fields"
+                f"fields: {', '.join(record)}; name those that make a document"
             )
     return "\n".join(record[name] for name in fields)

@@ -32,6 +32,9 @@ from jaxrec.train.step import TrainState, shardings, start_state
 from jaxrec.train.stopping import StopRequests
 from jaxrec.train.trace import Trace
 
+# Reads the metrics of all validations so far, oldest first, and says why training must end, or "".
+Stop = Callable[[Sequence[Mapping[str, float]]], str]
+
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
@@ -40,8 +43,6 @@ class Validation:
     Attributes:
       evaluate: maps the model's variables to validation metrics by name.
       metric: the metric that ranks checkpoints; higher is better.
-      stop: reads the metrics of all validations so far, oldest first, and says why training must
-        end, or "" to go on. The checkpoint at which it ends is not ranked, unless it is the first.
 
     Example:
       >>> validation = Validation(lambda variables: {"auc": 0.5}, "auc")
@@ -51,7 +52,6 @@ class Validation:
 
     evaluate: Callable[[Any], dict[str, float]]
     metric: str = "ndcg@10"
-    stop: Callable[[Sequence[Mapping[str, float]]], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,7 +86,7 @@ class FitResult:
       seconds: wall-clock time of this session.
       compiles_after_warmup: compilations after the first step and the first validation; more than 0
         means that shapes changed during training.
-      stopped: why `Validation.stop` ended the training; "" if it did not.
+      stopped: why `stop` ended the training; "" if it did not.
     """
 
     params: Any
@@ -109,8 +109,8 @@ class Standing:
       bad: number of validations since the best one.
       first_loss: loss of the first step; None until it has been read.
       run: identity of the run.
-      measured: metrics of all validations, if `Validation.stop` reads them.
-      stopped: why it ended the training; "" while it has not.
+      measured: metrics of all validations, if something reads them.
+      stopped: why the training was ended early; "" while it was not.
     """
 
     iterator: Any = None
@@ -133,6 +133,7 @@ def fit(
     title: str = "train",
     measure: Measure | None = None,
     profile: bool = False,
+    stop: Stop | None = None,
 ) -> FitResult:
     """Train in `directory`, or resume the training that it holds, up to the last step.
 
@@ -154,6 +155,8 @@ def fit(
       title: shown by the progress bar.
       measure: counts tokens and cells of a batch; None logs neither tokens per second nor padding.
       profile: write a trace of a few steps to `profile/`.
+      stop: reads the metrics of all validations so far, oldest first, and says why training must
+        end, or "" to go on. The checkpoint at which it ends is not ranked, unless it is the first.
 
     Raises:
       DataError: all checkpoints are damaged, or they belong to another base or model.
@@ -194,7 +197,7 @@ def fit(
         locked(directory),
         Checkpoints(directory / "checkpoints", config.keep) as checkpoints,
         CompileCounter() as compiles,
-        StopRequests() as stop,
+        StopRequests() as requests,
     ):
         step, state, standing = _begin(plan, checkpoints, start)
         if _unfinished(step, standing, config):
@@ -224,6 +227,7 @@ def fit(
                 writer=writer,
                 bar=bar,
                 watch=watch,
+                requests=requests,
                 stop=stop,
                 meter=meter,
                 trace=trace,
@@ -279,7 +283,8 @@ class _Session:
     writer: MetricWriter
     bar: ProgressBar
     watch: LossWatch
-    stop: StopRequests
+    requests: StopRequests
+    stop: Stop | None
     meter: Meter
     trace: Trace
 
@@ -298,7 +303,7 @@ class _Session:
             self.meter.add(local, self.plan.step_flops(batch))
             self.watch.add(step, metrics, batch)
             self.bar.update(step)
-            asked, last = self.stop.asked(step), step == config.steps
+            asked, last = self.requests.asked(step), step == config.steps
             if step % config.log_every == 0 or last:
                 self.watch.look()
                 values = {name: float(value) for name, value in metrics.items()}
@@ -343,9 +348,9 @@ class _Session:
         with self.bar.aside("validating"):
             metrics = broadcast(self.validation.evaluate(variables))
         score, standing = float(metrics[self.validation.metric]), self.standing
-        if self.validation.stop is not None:
+        if self.stop is not None:
             standing.measured.append({name: float(value) for name, value in metrics.items()})
-            standing.stopped = broadcast(self.validation.stop(standing.measured))
+            standing.stopped = broadcast(self.stop(standing.measured))
         ranked = standing.best is None or not standing.stopped
         better = standing.best is None or (ranked and score > standing.best)
         standing.best, standing.bad = (score, 0) if better else (standing.best, standing.bad + 1)

@@ -85,9 +85,10 @@ def train(directory, rollouts=None, evaluate=closeness, stop=None, made=None):
     return fit(
         made or plan(),
         rollouts or batches(),
-        Validation(evaluate, "reward", stop),
+        Validation(evaluate, "reward"),
         directory,
         start=Start(params=begin),
+        stop=stop,
     )
 
 

@@ -64,7 +64,7 @@ PLAN = make_plan(init, loss, jnp.zeros(4), CONFIG)
 
 
 def run(directory, batches, stop=None):
-    return fit(PLAN, batches, Validation(size, "size", stop), directory)
+    return fit(PLAN, batches, Validation(size, "size"), directory, stop=stop)
 
 
 def test_a_batch_sees_the_parameters_that_the_steps_before_it_left(tmp_path, capsys):
@@ -105,9 +105,8 @@ def test_a_validation_ends_the_training_and_is_not_the_best(tmp_path):
         return "enough" if len(measured) == 2 else ""
 
     plan = dataclasses.replace(PLAN, config=dataclasses.replace(CONFIG, eval_every=2))
-    validation = Validation(size, "size", stop)
-    result = fit(plan, Chase(), validation, tmp_path)
+    result = fit(plan, Chase(), Validation(size, "size"), tmp_path, stop=stop)
     assert (result.stopped, result.steps, result.best_step) == ("enough", 4, 2)
     assert [len(rows) for rows in seen] == [1, 2] and seen[1][0] == seen[0][0]
-    again = fit(plan, Chase(), validation, tmp_path)
+    again = fit(plan, Chase(), Validation(size, "size"), tmp_path, stop=stop)
     assert (again.stopped, again.steps, len(seen)) == ("enough", 4, 2)

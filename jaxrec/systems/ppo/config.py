@@ -17,25 +17,27 @@ class CorpusConfig:
     """The text that a model from scratch learns first, and from which prompts are cut.
 
     Attributes:
+      name: what the text is called.
       path: a text file, whose documents are separated by blank lines, or JSON lines; either may be
         gzipped. A relative path is looked up below JAXREC_DATA, and then in the working directory.
       fields: fields of a JSON line that make a document together.
       held_out: share of the documents, the last ones, that are kept for validation and test.
 
     Example:
-      >>> CorpusConfig(path="tinyshakespeare/input.txt.gz").held_out
+      >>> CorpusConfig(name="plays", path="tinyshakespeare/input.txt.gz").held_out
       0.1
     """
 
+    name: str = "gsm8k"
     path: str = "gsm8k/train.jsonl.gz"
     fields: tuple[str, ...] = ("question", "answer")
     held_out: Rate = 0.1
 
     def __post_init__(self) -> None:
-        check_ranges(self, "--corpus.")
+        check_ranges(self, "--data.")
         if not self.held_out:
             raise ConfigError(
-                "corpus.held_out 0 leaves no text for validation; give a share such as 0.1"
+                "data.held_out 0 leaves no text for validation; give a share such as 0.1"
             )
 
 
@@ -62,7 +64,7 @@ class PpoConfig:
     """A run of PPO on text.
 
     Attributes:
-      corpus: text to learn first and to cut prompts from.
+      data: text to learn first and to cut prompts from.
       tune: `base` is the text model to start from; "" trains one from scratch with `model`'s shape.
         With "lora" or "qlora" the reference is the base without its updates.
       model: shape of a model from scratch.
@@ -94,7 +96,7 @@ class PpoConfig:
 
     system: ClassVar[str] = "jaxrec.systems.ppo"
 
-    corpus: CorpusConfig = CorpusConfig()
+    data: CorpusConfig = CorpusConfig()
     tune: TuneConfig = TuneConfig()
     model: TransformerConfig = TransformerConfig(
         width=128, depth=4, num_heads=4, positions="learned", gated=False, activation="gelu"

@@ -20,11 +20,19 @@ import numpy as np
 from jaxrec.align import PpoTask, Reward, Rollouts, over_optimized
 from jaxrec.core import ConfigError, DataError, is_writer
 from jaxrec.data import TokenRows, instruction_batches
-from jaxrec.eval import bootstrap_interval
+from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
 from jaxrec.models import CausalLM
 from jaxrec.objectives import language_loss
 from jaxrec.peft import Tuning, size_of
-from jaxrec.runs import Options, check_run, create_run, is_run, run_identity, write_summary
+from jaxrec.runs import (
+    Options,
+    check_run,
+    create_run,
+    is_run,
+    read_parts,
+    run_identity,
+    write_summary,
+)
 from jaxrec.systems.ppo.config import PpoConfig
 from jaxrec.systems.ppo.policy import Policy
 from jaxrec.systems.ppo.rules import make_reward
@@ -33,6 +41,18 @@ from jaxrec.texts import TextModel, tuned as tuned_text
 from jaxrec.train import Plan, Start, Validation, fit
 
 CONFIG = PpoConfig
+FACTS = SystemFacts(
+    name="PPO on text",
+    summary=(
+        "A language model learns from a reward of the texts that it writes, and pays for leaving "
+        "the model that it started from."
+    ),
+    tags=("reinforcement-learning",),
+    metric="reward",
+    has_ids=False,
+    recommends=False,
+    variants=("start",),
+)
 INSTEAD = {
     "rank": "PPO is measured by the reward of what its policy writes; see jaxrec eval",
     "fit_ids": "PPO writes text, and items have no IDs here",
@@ -61,7 +81,7 @@ class Data:
 
 def train(config: PpoConfig, directory: Path, options: Options) -> None:
     """See `System`."""
-    corpus = load_corpus(config.corpus)
+    corpus = load_corpus(config.data)
     new = not is_run(directory)
     if not new:
         check_run(config, corpus, directory)
@@ -109,13 +129,14 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
     result = fit(
         plan,
         rollouts,
-        Validation(measure, "gold" if config.gold else "reward", stop),
+        Validation(measure, "gold" if config.gold else "reward"),
         directory,
         start=Start(
             params=lambda: policy.begin(start), frozen=policy.frozen, base=text.base, run=owner
         ),
         title="ppo",
         profile=options.profile,
+        stop=stop,
     )
     if is_writer():
         if result.stopped:
@@ -127,7 +148,7 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
 
 def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`: reward and divergence on held-out prompts, beside the policy at the start."""
-    corpus = load_corpus(config.corpus)
+    corpus = load_corpus(config.data)
     check_run(config, corpus, directory)
     text = TextModel.load(config.tune, config.model, directory, config.pretrain.seed)
     data, policy = _read(corpus, text), Policy.of(config, text)
@@ -158,6 +179,12 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
         "values": {name: own[name].tolist() for name in ("score", "kl", "reward")},
         "lines": _samples(config, task, trained, text),
     }
+
+
+def report(config: PpoConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    facts = dataclasses.replace(FACTS, metric="gold") if config.gold else FACTS
+    return read_parts(config, directory, facts)
 
 
 def _row(values: Mapping[str, np.ndarray], resamples: int) -> dict[str, Any]:
@@ -208,7 +235,8 @@ def _plans(config: PpoConfig, policy: Policy, data: Data) -> dict[str, Plan]:
             config.window, "a pre-training text", "lower window or raise model.max_length"
         )
     if not config.tune.base:
-        example = windows(data.train, config.window).take(np.zeros(config.pretrain.batch_size, int))
+        texts, _ = (windows(tokens, config.window) for tokens in (data.train, data.held))
+        example = texts.take(np.zeros(config.pretrain.batch_size, int))
         loss = functools.partial(language_loss, text.model)
         plans[_PRETRAIN] = text.plan(loss, example, config.pretrain)
     return plans | {"ppo": policy.plan(config, policy.batch(config))}

@@ -23,7 +23,7 @@ class Corpus:
     """Documents to train on, and documents that are held out.
 
     Attributes:
-      name: where they were read from.
+      name: what they are called.
       train: texts of the first documents.
       held: texts of the last ones.
     """
@@ -66,10 +66,10 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     held = int(len(documents) * config.held_out)
     if not 0 < held < len(documents):
         raise DataError(
-            f"{config.path} has {len(documents)} documents, of which corpus.held_out "
+            f"{config.path} has {len(documents)} documents, of which data.held_out "
             f"{config.held_out:g} are kept for validation; give a file with more documents"
         )
-    return Corpus(name=config.path, train=documents[:-held], held=documents[-held:])
+    return Corpus(name=config.name, train=documents[:-held], held=documents[-held:])
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> np.ndarray:

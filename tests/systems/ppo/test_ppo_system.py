@@ -33,7 +33,7 @@ from jaxrec.train import TrainConfig
 
 def get_config():
     return PpoConfig(
-        corpus=CorpusConfig(path={path!r}),
+        data=CorpusConfig(name="sums", path={path!r}),
         model=TransformerConfig(width=32, depth=1, num_heads=2, max_length=64),
         window=32,
         pretrain=TrainConfig(steps=60, batch_size=16, lr=1e-2, warmup_steps=5, eval_every=30),
@@ -100,7 +100,7 @@ def test_the_last_documents_are_held_out(corpus):
     read = load_corpus(config)
     assert (len(read.train), len(read.held)) == (150, 50)
     assert [*read.train, *read.held] == read_texts(config.path, config.fields)
-    with pytest.raises(DataError, match=r"has 200 documents, of which corpus\.held_out 0\.001"):
+    with pytest.raises(DataError, match=r"has 200 documents, of which data\.held_out 0\.001"):
         load_corpus(dataclasses.replace(config, held_out=0.001))
 
 
@@ -177,6 +177,8 @@ def test_a_run_raises_its_score_and_is_measured(corpus, tmp_path, capsys):
     low, high = row["intervals"]["score"]
     assert low < row["metrics"]["score"] < high
     assert "prompt | response" in capsys.readouterr().out
+    assert main(["report", run]) == 0
+    assert "PPO on text" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -241,7 +243,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(corpus, tmp_path
         (("--prompt", "60"), "a response of ppo.response 6: 66 tokens"),
         (("--window", "65"), "a pre-training text: 65 tokens"),
         (("--end", "the end"), "end 'the end' is 7 tokens"),
-        (("--corpus.path", "nowhere.txt"), "nowhere.txt was not found"),
+        (("--data.path", "nowhere.txt"), "nowhere.txt was not found"),
     ],
 )
 def test_what_cannot_run_is_refused_before_any_training(corpus, tmp_path, capsys, options, message):
