@@ -70,7 +70,9 @@ def test_sdpo_equals_its_formula_and_ignores_negatives_that_do_not_exist():
         ]
         # -log sigmoid(-log s) = log(1 + s)
         assert float(ours[row]) == pytest.approx(math.log1p(sum(terms)), rel=1e-5, abs=1e-6)
-    gradient = jax.grad(lambda x: sdpo(w, x, ref_w, ref_l, valid=jnp.asarray(valid)).sum())(l)
+    gradient = jax.jit(
+        jax.grad(lambda x: sdpo(w, x, ref_w, ref_l, valid=jnp.asarray(valid)).sum())
+    )(l)
     assert np.isfinite(gradient).all()
     assert (np.asarray(gradient)[~valid] == 0).all()
 
@@ -83,7 +85,9 @@ def test_sequence_log_probs_sums_the_tokens_of_the_answer_alone():
         sum(logs[row, t - 1, tokens[row, t]] for t in range(1, 5) if answer[row, t])
         for row in range(2)
     ]
-    ours = sequence_log_probs(jnp.asarray(logits), jnp.asarray(tokens), jnp.asarray(answer))
+    ours = jax.jit(sequence_log_probs)(
+        jnp.asarray(logits), jnp.asarray(tokens), jnp.asarray(answer)
+    )
     assert np.allclose(ours, expected, atol=1e-5)
 
 
@@ -101,8 +105,9 @@ def test_group_advantages_are_those_of_trl():
 def test_group_advantages_of_a_short_group_are_those_of_its_own_answers():
     rewards = normal(3, 6)
     valid = np.array([[1] * 6, [1, 1, 1, 0, 0, 0], [0] * 6], bool)
-    ours = np.asarray(group_advantages(jnp.asarray(rewards), jnp.asarray(valid)))
-    assert np.allclose(ours[1, :3], group_advantages(jnp.asarray(rewards[1:2, :3]))[0], atol=1e-6)
+    advantages = jax.jit(group_advantages)
+    ours = np.asarray(advantages(jnp.asarray(rewards), jnp.asarray(valid)))
+    assert np.allclose(ours[1, :3], advantages(jnp.asarray(rewards[1:2, :3]))[0], atol=1e-6)
     assert (ours[~valid] == 0).all()
 
 
@@ -138,7 +143,7 @@ def test_grpo_equals_the_loss_of_trl_written_in_torch_and_so_does_its_gradient(p
             per_length=per_length,
         ).mean()
 
-    ours, gradient = jax.value_and_grad(loss)(jnp.asarray(new))
+    ours, gradient = jax.jit(jax.value_and_grad(loss))(jnp.asarray(new))
     assert float(ours) == pytest.approx(theirs.item(), abs=1e-5)
     assert np.allclose(gradient, policy.grad, atol=1e-5)
 
@@ -149,7 +154,7 @@ def test_grpo_without_an_old_policy_has_the_gradient_of_the_log_probability():
     def loss(new):
         return grpo(new, jnp.asarray(advantages), jnp.asarray(mask)).sum()
 
-    value, gradient = jax.value_and_grad(loss)(jnp.asarray(normal(2, 3, 4)))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.asarray(normal(2, 3, 4)))
     assert float(value) == pytest.approx(-advantages.sum(), rel=1e-5)
     assert np.allclose(gradient, -advantages[..., None] / 4 * np.ones(4), atol=1e-6)
 

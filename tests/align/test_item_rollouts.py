@@ -162,7 +162,7 @@ def test_the_rank_aware_reward_is_its_formula(group):
         [0, 0, 0, 0],
         [-dcg(0) / short, dcg(1) / short, 0, 0],
     ]
-    assert np.allclose(item_rewards.rank_aware(group), expected, atol=1e-6)
+    assert np.allclose(jax.jit(item_rewards.rank_aware)(group), expected, atol=1e-6)
 
 
 def test_the_listwise_reward_is_the_ndcg_that_an_item_adds(group):
@@ -176,7 +176,7 @@ def test_the_listwise_reward_is_the_ndcg_that_an_item_adds(group):
         for place in range(len(row)):
             without = row[:place] + row[place + 1 :]
             expected[user, place] = ndcg(row, target) - ndcg(without, target)
-    assert np.allclose(item_rewards.listwise(group), expected, atol=1e-6)
+    assert np.allclose(jax.jit(item_rewards.listwise)(group), expected, atol=1e-6)
 
 
 def test_penalties_and_other_recommenders_read_only_the_items_of_the_group(group):
@@ -210,10 +210,17 @@ def test_penalties_and_other_recommenders_read_only_the_items_of_the_group(group
             asked,
         ),
     }
-    for name, (reward, expected) in made.items():
-        assert np.allclose(reward(group), expected, atol=1e-5), name
-    both = total_reward(group, [(2.0, made["diversity"][0]), (0.5, made["popularity"][0])])
-    assert np.allclose(both, 2 * diverse + 0.5 * popular, atol=1e-5)
+
+    @jax.jit
+    def all_of(group):
+        parts = {name: reward(group) for name, (reward, _) in made.items()}
+        pairs = [(2.0, made["diversity"][0]), (0.5, made["popularity"][0])]
+        return parts | {"sum": total_reward(group, pairs)}
+
+    ours = all_of(group)
+    for name, (_, expected) in made.items():
+        assert np.allclose(ours[name], expected, atol=1e-5), name
+    assert np.allclose(ours["sum"], 2 * diverse + 0.5 * popular, atol=1e-5)
 
 
 def test_a_reward_of_another_shape_is_refused_before_any_work(case):
