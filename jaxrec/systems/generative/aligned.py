@@ -38,7 +38,7 @@ from jaxrec.baselines import cooccurrence, markov
 from jaxrec.core import ConfigError, batch_sharding, global_batch, sharded
 from jaxrec.data import Dataset, Prefixes, padded_batches
 from jaxrec.decode import Catalogue, Prompts
-from jaxrec.ids import ItemCodes, ItemIndex, pad_items, write_histories
+from jaxrec.ids import PAD, ItemCodes, ItemIndex, pad_items, write_histories
 from jaxrec.items import text as item_text
 from jaxrec.models import CausalLM
 from jaxrec.objectives import Loss
@@ -105,7 +105,7 @@ def make_loss(config: Config, codes: ItemCodes) -> Callable[[Any, Any, jax.Array
     def preferences(params: Any, batch: Pairs, key: jax.Array) -> Loss:
         del key
         policy, reference = log_probs(params, batch).sum(axis=-1), batch.reference
-        there = (batch.items[:, 1:, 0] != 0).astype(jnp.float32)
+        there = (batch.items[:, 1:, 0] != PAD).astype(jnp.float32)
         given = policy[:, 0], policy[:, 1:], reference[:, 0], reference[:, 1:]
         ratio = policy - reference
         margin = (ratio[:, :1] - ratio[:, 1:]) * there
@@ -287,7 +287,7 @@ def rollout_batches(
     *,
     reference: Any,
     directory: Path,
-) -> RolloutBatches:
+) -> "RolloutBatches | PairBatches":
     """Return the batches of an aligned run, for `fit`.
 
     Args:
@@ -304,33 +304,42 @@ def rollout_batches(
     # The search reads beams, not the tokens of a long row, so none are split.
     rules = dataclasses.replace(plan.rules, sequence=None)
 
+    model = make_model(config, codes)
+    prompts = iter(prompt_batches(config, dataset.split.train.sequences(), codes))
+
+    @jax.jit
+    def pair_up(start: Any, catalogue: Catalogue, read: Any) -> Pairs:
+        with sharded(plan.mesh, rules):
+            return _pairs(config, model, start, catalogue, read)
+
     @jax.jit
     def compute(
-        constant: tuple[Any, Catalogue, Any], policy: Any, prompts: Any, number: Any
-    ) -> Any:
+        constant: tuple[Any, Catalogue, Any], policy: Any, read: Any, number: Any
+    ) -> ItemRollout:
         with sharded(plan.mesh, rules):
-            start, items, arrays = constant
-            if not config.align.by_groups:
-                return _pairs(config, make_model(config, codes), start, items, prompts)
-            key = jax.random.fold_in(jax.random.key(config.train.seed), number)
+            start, catalogue, arrays = constant
             return roll_items(
-                make_model(config, codes),
+                model,
                 policy,
                 start if config.align.kl else None,
-                items,
-                ItemPrompts(**prompts),
-                key,
+                catalogue,
+                ItemPrompts(**read),
+                jax.random.fold_in(jax.random.key(config.train.seed), number),
                 rewards=make_rewards(config, arrays),
                 options=config.align.options,
             )
 
+    if not config.align.by_groups:
+        return PairBatches(
+            prompts, lambda read: pair_up(reference, catalogue, global_batch(read, place))
+        )
     constant = (reference, catalogue, arrays)
 
-    def roll(policy: Any, prompts: Any, number: Any) -> Any:
-        return compute(constant, policy, global_batch(prompts, place), number)
+    def roll(policy: Any, read: Any, number: Any) -> Any:
+        return compute(constant, policy, global_batch(read, place), number)
 
     return RolloutBatches(
-        iter(prompt_batches(config, dataset.split.train.sequences(), codes)),
+        prompts,
         roll,
         epochs=config.align.epochs,
         minibatches=config.align.minibatches,
@@ -339,10 +348,32 @@ def rollout_batches(
     )
 
 
-def _summary(rollout: Pairs | ItemRollout) -> dict[str, float]:
-    """The mean reward of a rollout; preferences have none."""
-    if isinstance(rollout, Pairs):
-        return {}
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairBatches:
+    """Prompts with their negatives, which do not depend on the policy.
+
+    Attributes:
+      prompts: an iterator over prompts, whose position is that of the batches.
+      pair_up: maps prompts to `Pairs`.
+    """
+
+    prompts: Any
+    pair_up: Callable[[Any], Pairs]
+
+    def __next__(self) -> Pairs:
+        return self.pair_up(next(self.prompts))
+
+    def get_state(self) -> Any:
+        """Return the position of the prompts."""
+        return self.prompts.get_state()
+
+    def set_state(self, state: Any) -> None:
+        """Continue from a position that `get_state` returned."""
+        self.prompts.set_state(state)
+
+
+def _summary(rollout: ItemRollout) -> dict[str, float]:
+    """The mean reward of a rollout."""
     rewards, items = jax.device_get((rollout.rewards, rollout.items))
     return {"reward": float(rewards.sum() / max(np.count_nonzero(items[:, :, 0]), 1))}
 
