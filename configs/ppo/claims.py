@@ -14,7 +14,7 @@ import dataclasses
 from jaxrec.align import PpoSettings
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import Sweep
-from jaxrec.systems.ppo import PpoConfig
+from jaxrec.systems.ppo import PpoConfig, PpoEvalConfig
 from jaxrec.train import TrainConfig
 
 
@@ -36,7 +36,7 @@ def get_config() -> PpoConfig:
             batch_size=32,
             lr=1e-4,
             warmup_steps=0,
-            schedule="constant",
+            schedule="linear",
             weight_decay=0.0,
             beta2=0.999,
             eps=1e-5,
@@ -44,6 +44,7 @@ def get_config() -> PpoConfig:
             log_every=8,
             max_loss_ratio=0.0,
         ),
+        eval=PpoEvalConfig(valid_prompts=256, test_prompts=256),
     )
 
 

@@ -37,7 +37,7 @@ def make_reward(rule: Rule, tokenizer: Any, vocab_size: int) -> Reward:
             "a tokenizer with them"
         )
     if rule == "digits":
-        return token_share(digits.any(axis=0), _SCALE, rule)
+        return token_share(np.any(digits, axis=0), _SCALE, rule)
     return device_reward(_different, rule, jnp.asarray(digits))
 
 
