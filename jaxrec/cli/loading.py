@@ -117,7 +117,9 @@ def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
         raise ConfigError(_with_path(path, error)) from error
     if not quick or own:
         return sweep
-    return change_variants(sweep, lambda _, config: make_quick(config))
+    starts = {place: make_quick(config) for place, config in sweep.starts.items()}
+    quick_sweep = change_variants(sweep, lambda _, config: make_quick(config))
+    return dataclasses.replace(quick_sweep, starts=starts)
 
 
 def load_stages(path: Path, final: Any, *, quick: bool = False) -> dict[str, Any]:

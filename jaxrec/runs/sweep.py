@@ -18,7 +18,7 @@ from jaxrec.runs.compare import with_seed
 from jaxrec.runs.config import METRIC
 from jaxrec.runs.evaluation import can_evaluate
 from jaxrec.runs.protocol import heading, known_share
-from jaxrec.runs.sweep_rows import Row, measure_variant, same_protocol
+from jaxrec.runs.sweep_rows import Row, measure_variant, same_protocol, train_start
 from jaxrec.runs.sweep_table import sweep_report
 from jaxrec.runs.system import system_of
 
@@ -34,6 +34,8 @@ class Sweep:
       variants: the configs by the name of their row, in the order of the table.
       against: the row that all other variants are tested against; "" for the first.
       metrics: metrics of the paired tests. A test needs a value per user from both variants.
+      starts: configs of runs that the variants start from, by their directories. A start that is
+        not trained yet is trained before the variants, once for all seeds.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 
@@ -47,6 +49,7 @@ class Sweep:
     variants: Mapping[str, Any]
     against: str = ""
     metrics: tuple[str, ...] = (METRIC,)
+    starts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     all_rows: bool = False
 
     @property
@@ -106,6 +109,9 @@ def make_sweep(value: Any) -> Sweep:
                 "rename one"
             )
         places[place] = name
+    for place, config in value.starts.items():
+        if not hasattr(system_of(config), "train"):
+            raise ConfigError(f"the sweep starts from {place}, whose system offers no train")
     if value.against and value.against not in value.variants:
         raise ConfigError(
             f"against is {value.against!r}, which is no variant"
@@ -193,9 +199,11 @@ def run_sweep(
       "rows" and "tests" of `sweep_table.sweep_report`: JSON-able.
 
     Raises:
-      ConfigError: a directory holds a run with other settings.
+      ConfigError: a directory of a variant or of a start holds a run with other settings.
       DataError: variants that were measured on different data.
     """
+    for name, config in sweep.starts.items():
+        train_start(Path(name), config, quick=quick)
     rows: dict[str, list[dict[str, Row]]] = {name: [] for name in sweep.variants}
     protocol: Mapping[str, Any] | None = None
     for seed in seeds:

@@ -86,6 +86,33 @@ def measure_variant(
         return _measure(config, directory, all_rows)
 
 
+def train_start(directory: Path, config: Any, *, quick: bool = False) -> None:
+    """Train a run that variants start from, unless it is trained already.
+
+    Args:
+      directory: of the run.
+      config: of any system.
+      quick: train a quick run; a full one that is there already serves as well.
+
+    Raises:
+      ConfigError: the directory holds a run with other settings, or a quick one for a full sweep.
+    """
+    config = resolved(config)
+    if (directory / "train.json").exists():
+        if quick:
+            return
+        try:
+            with marked(directory, False):
+                check_settings(config, directory)
+        except ConfigError as error:
+            raise ConfigError(f"the sweep starts from {directory}: {error}") from error
+        print(f"starts from {directory}, which is trained already")
+        return
+    print(f"train {directory}, which the variants start from")
+    with marked(directory, quick):
+        system_of(config).train(config, directory, Options())
+
+
 def resolved(config: Any) -> Any:
     """The config as its run directory holds it.
 

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from jaxrec.train.batches import Batches as Batches, OnPolicy as OnPolicy
     from jaxrec.train.checkpoint import Checkpoints as Checkpoints, load_params as load_params
     from jaxrec.train.config import TrainConfig as TrainConfig
+    from jaxrec.train.divergence import FAULT as FAULT
     from jaxrec.train.loop import (
         FitResult as FitResult,
         Start as Start,

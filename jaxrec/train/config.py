@@ -8,6 +8,7 @@ from jaxrec.core import (
     Count,
     LearningRate,
     NotNegative,
+    Positive,
     Rate,
     Seed,
     Share,

@@ -3,6 +3,9 @@
 The numbers stay on the devices until they are read at the next check, so watching does not slow
 down a step. The batches are not kept either: they are drawn again from the iterator's position at
 the last check. Only batches that depend on the parameters are kept until the next check.
+
+A step can also report that what it was given is wrong: a metric whose name begins with `FAULT` is a
+number of faults, and the rest of its name says which. Anything but 0 stops the run.
 """
 
 import io
@@ -22,6 +25,7 @@ from jaxrec.train.checkpoint import iterator_state
 from jaxrec.train.checksums import Checked, check
 
 BAD_BATCH = "bad_batch.npz"
+FAULT = "fault/"
 _WATCHED = ("loss", "gradient_norm")
 
 
@@ -58,7 +62,7 @@ class LossWatch:
 
     def add(self, step: int, metrics: dict[str, jax.Array], batch: Any) -> None:
         """Record the metrics of a step, without fetching them from the devices."""
-        watched = {name: metrics[name] for name in _WATCHED}
+        watched = {n: x for n, x in metrics.items() if n in _WATCHED or n.startswith(FAULT)}
         self._since.append((step, watched, None if self._redraws else batch))
 
     def look(self) -> None:
@@ -71,6 +75,9 @@ class LossWatch:
         seen = jax.device_get([values for _, values, _ in self._since])
         for number, values in enumerate(seen):
             loss, norm = (float(values[name]) for name in _WATCHED)
+            for name, count in values.items():
+                if name.startswith(FAULT) and count != 0:
+                    self._refuse(number, name.removeprefix(FAULT).replace("_", " "))
             if self.first_loss is None:
                 self.first_loss = loss
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -117,6 +124,15 @@ class LossWatch:
         raise DivergedError(
             f"training diverged: at step {step} the loss or its gradient {what}; loss {loss:g}, "
             f"gradient norm {norm:g}; {_advice(path)}"
+        )
+
+    def _refuse(self, number: int, what: str) -> None:
+        step, _, kept = self._since[number]
+        path = self._write(self._start, number, kept)
+        raise DivergedError(
+            f"training stopped: step {step} met {what}; the batch is in {path}, and the newest "
+            "checkpoint is older than this step; mend what makes them, and start the same command "
+            "again to resume"
         )
 
     def _write(self, start: Any, number: int, kept: Any) -> Path:

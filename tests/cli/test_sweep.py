@@ -48,7 +48,9 @@ class Coins:
         return {"fingerprint": "coins"}
 
 def train(config, directory, options):
+    assert not (directory / "train.json").exists(), "trained twice"
     create_run(config, Coins(), None, directory)
+    (directory / "train.json").write_text("{}")
 
 def evaluate(config, directory, *, baselines):
     assert not (directory / "seen").exists(), "measured twice"
@@ -150,6 +152,25 @@ def test_a_system_that_does_not_rank_has_the_rows_of_its_evaluation(guess, tmp_p
     assert "dice" in json.loads((place / "eval.json").read_text())["rows"]
     (place / "seen").unlink()
     assert sweep(capsys, *words)[0] == report
+
+
+def test_a_run_that_variants_start_from_is_trained_once_and_must_stay_as_it_is(
+    guess, tmp_path, capsys
+):
+    start = tmp_path / "start"
+    starts = f"variants=variants, starts={{{str(start)!r}: GuessConfig(gain=9.0)}}"
+    guess.write_text(guess.read_text().replace("variants=variants", starts))
+    words = [guess, "--seeds", "2", "--run-dir", tmp_path / "out"]
+    report, lines = sweep(capsys, *words)
+    # It is no row, and options of the sweep do not change it.
+    assert [row["name"] for row in report["rows"]] == ["plain", "better", "coin"]
+    assert lines[0] == f"train {start}, which the variants start from"
+    assert json.loads((start / "config.json").read_text())["gain"] == 9.0
+    assert sweep(capsys, *words)[1][0] == f"starts from {start}, which is trained already"
+    guess.write_text(guess.read_text().replace("gain=9.0", "gain=8.0"))
+    assert main(["sweep", *map(str, words)]) == 2
+    error = capsys.readouterr().err
+    assert f"the sweep starts from {start}: " in error and "gain was 9.0 and is 8.0" in error
 
 
 def test_without_values_per_user_there_is_no_test(guess, tmp_path, capsys):

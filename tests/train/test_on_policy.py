@@ -8,7 +8,7 @@ import pytest
 
 from jaxrec.core import DataError, DivergedError
 from jaxrec.objectives import Loss
-from jaxrec.train import OnPolicy, TrainConfig, Validation, fit, make_plan, read_metrics
+from jaxrec.train import FAULT, OnPolicy, TrainConfig, Validation, fit, make_plan, read_metrics
 
 CONFIG = TrainConfig(
     steps=8, batch_size=4, lr=0.1, warmup_steps=0, schedule="constant", eval_every=4, log_every=1
@@ -95,6 +95,18 @@ def test_a_batch_that_cannot_be_drawn_again_is_written_when_training_diverges(tm
     with np.load(tmp_path / "bad_batch.npz") as stored:
         (batch,) = stored.values()
     assert np.isnan(batch).all() and batch.shape == (4,)
+
+
+def test_a_fault_that_a_step_counts_stops_the_training_and_is_named(tmp_path):
+    def counted(params, batch, key):
+        faults = jnp.isnan(batch).astype(jnp.float32).sum()
+        parts = {FAULT + "targets_that_are_no_numbers": faults}
+        return dataclasses.replace(loss(params, batch, key), parts=parts)
+
+    plan = make_plan(init, counted, jnp.zeros(4), CONFIG)
+    with pytest.raises(DivergedError, match="step 6 met targets that are no numbers; the batch is"):
+        fit(plan, Chase(poisoned_at=6), Validation(size, "size"), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == ["4"]
 
 
 def test_a_validation_ends_the_training_and_is_not_the_best(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from jaxrec.align import AlignConfig
 from jaxrec.baselines import (
     Bert4RecConfig,
     BprConfig,
@@ -109,6 +110,7 @@ class Config:
       model: shape of the model; its vocabulary follows from the IDs. With `tune.base` the shape is
         that of the base, and only the dropouts, dtype and remat given here are read.
       tune: which model training starts from, and which part of it is trained.
+      align: how a trained model, which is then `tune.base`, is aligned with preferences or rewards.
       train: optimizer and schedule.
       batches: layout of the training batches.
       decode: how items are generated.
@@ -135,6 +137,7 @@ class Config:
     ids: IdConfig = IdConfig()
     model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.2)
     tune: TuneConfig = TuneConfig()
+    align: AlignConfig = AlignConfig()
     train: TrainConfig = TrainConfig()
     batches: BatchConfig = BatchConfig()
     decode: DecodeConfig = DecodeConfig()
@@ -157,6 +160,8 @@ class Config:
     def __post_init__(self) -> None:
         check_ranges(self, "--")
         self._check_architecture()
+        if self.align.method != "none":
+            self._check_aligned()
         if 0 < self.batches.row_items < self.max_items:
             raise ConfigError(
                 f"batches.row_items {self.batches.row_items} cannot hold a history of max_items "
@@ -201,6 +206,38 @@ class Config:
         if self.decode.strategy == "next_k":
             return self.max_items - self.decode.beams + (not learned)
         return self.max_items - learned
+
+    def _check_aligned(self) -> None:
+        """Reject settings with which a policy and its reference cannot be compared."""
+        what = f"align.method {self.align.method}"
+        if not self.tune.base:
+            raise ConfigError(
+                f"{what} starts from a trained run; give it as tune.base, such as --tune.base "
+                "runs/quickstart"
+            )
+        if self._virtual_tokens:
+            raise ConfigError(
+                f"{what} scores several items after one history, which leaves no place for the "
+                f"virtual tokens of tune.method {self.tune.method}; use full, lora, qlora or "
+                "adapter"
+            )
+        names = ("dropout", "attention_dropout", "mlp_dropout")
+        rates = {f"model.{name}": getattr(self.model, name) for name in names}
+        for name, rate in (rates | {"tune.dropout": self.tune.dropout}).items():
+            if rate:
+                raise ConfigError(
+                    f"{what} compares log-probabilities, which {name} {rate} would make random; "
+                    f"set {name} 0"
+                )
+        if self.batches != BatchConfig():
+            raise ConfigError(
+                f"{what} makes batches of its own and reads no settings of batches; leave them out"
+            )
+        if self.decode.strategy != "beam":
+            raise ConfigError(
+                f"{what} recommends by a beam search, and decode.strategy is "
+                f"{self.decode.strategy}; set it to beam"
+            )
 
     def _check_architecture(self) -> None:
         if self.decode.strategy == "next_k" and self.architecture != "causal":

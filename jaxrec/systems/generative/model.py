@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from jaxrec.core import ConfigError, read_json
+from jaxrec.core import ConfigError, quoted, read_json
 from jaxrec.data import Dataset, add_id_tokens, id_tokenizer
 from jaxrec.ids import BOS, PAD, IdVocabulary, ItemCodes
 from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Pretrained
@@ -46,6 +46,11 @@ def resolve(config: Config) -> Config:
     if not config.tune.base:
         return config
     path = Path(config.tune.base)
+    if config.align.method != "none" and not is_run(path):
+        raise ConfigError(
+            f"align.method {config.align.method} starts from a trained run, and tune.base {path} "
+            f"is none; train one first, such as: jaxrec train quickstart --run-dir {quoted(path)}"
+        )
     if is_run(path):
         theirs, codes = load_config(path), load_codes(path)
         if theirs.architecture != "causal" or theirs.user_tokens:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -59,6 +60,23 @@ def load_start(config: Config, codes: ItemCodes) -> Start:
     tuning = split(config, codes, key, params)
     trainable = nn.meta.unbox(tuning.trainable)
     return Start(lambda: trainable, tuning.frozen, f"{config.tune.base} (sha256 {checksum})")
+
+
+def load_aligned(config: Config, codes: ItemCodes) -> tuple[Start, Any]:
+    """Read the base of an aligned run: what training starts from, and the reference's variables.
+
+    The reference is the model before the first step. It shares the frozen parameters.
+
+    Raises:
+      ConfigError, DataError: see `load_start`.
+    """
+    begun = load_start(config, codes)
+    assert begun.trainable is not None
+    trainable = begun.trainable()
+    reference = shapes_of(config, codes).join(trainable, begun.frozen)
+    # Training donates its arrays, and those of the reference stay.
+    copied = dataclasses.replace(begun, trainable=lambda: jax.tree.map(jnp.copy, trainable))
+    return copied, reference
 
 
 def load_variables(config: Config, codes: ItemCodes, directory: Path) -> Any:

@@ -27,6 +27,7 @@ from jaxrec.decode import Recommender
 from jaxrec.eval import average, list_metrics
 from jaxrec.ids import ItemCodes, ItemIndex
 from jaxrec.items import ids as item_ids, text as item_text
+from jaxrec.models import checksum
 from jaxrec.objectives import Loss, id_loss, next_item_loss
 from jaxrec.runs import (
     METRIC,
@@ -38,13 +39,23 @@ from jaxrec.runs import (
     load_codes,
     run_identity,
 )
+from jaxrec.systems.generative import aligned
 from jaxrec.systems.generative.batches import measure, training_batches
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.measure import filled_lists
 from jaxrec.systems.generative.model import check_items, make_model, start_tokens, vocabulary
-from jaxrec.systems.generative.parameters import load_start, load_variables
+from jaxrec.systems.generative.parameters import load_aligned, load_start, load_variables
 from jaxrec.systems.generative.trainable import shapes_of
-from jaxrec.train import FitResult, Plan, Start, Validation, check_batch, fit, make_plan
+from jaxrec.train import (
+    FitResult,
+    LossFunction,
+    Plan,
+    Start,
+    Validation,
+    check_batch,
+    fit,
+    make_plan,
+)
 
 
 def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
@@ -134,6 +145,10 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
       ConfigError: settings that do not fit the model or the devices.
     """
     model, words = make_model(config, codes), vocabulary(config, codes)
+    if config.align.method != "none":
+        aligned.check_aligned(config, codes, dataset)
+        batches = [aligned.batch_shapes(config, codes)]
+        return _planned(config, codes, batches, aligned.make_loss(config, codes))
 
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
         if config.architecture != "causal":
@@ -147,6 +162,11 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
     histories, starts = dataset.split.train.sequences(), start_tokens(config, dataset)
     tokens_of = words.tokens(codes.codes)
     batches = training_batches(config, histories, tokens_of, starts=starts).shapes
+    return _planned(config, codes, batches, loss)
+
+
+def _planned(config: Config, codes: ItemCodes, batches: list[Any], loss: LossFunction) -> Plan:
+    """Plan a training on batches of some shapes, the one with the longest rows last."""
     shapes = shapes_of(config, codes)
     return make_plan(
         shapes.trainable,
@@ -222,25 +242,32 @@ def train(
             f"note: decode.beams is {config.decode.beams}, and the catalogue has {base.beams} "
             "items; lists hold all of them, so that metrics at that length say little"
         )
+    if len(users) < dataset.num_users:
+        print(f"validation: {len(users):,} of {dataset.num_users:,} users, sampled by the seed")
+    validation = Validation(evaluate, METRIC, (len(users), "user"))
+    run = run_identity(directory)
+    if config.align.method != "none":
+        begun, reference = load_aligned(config, codes)
+        batches = aligned.rollout_batches(
+            config, dataset, codes, plan, reference=reference, directory=directory
+        )
+        # With frozen parameters, `begun.base` names the model.
+        if begun.frozen is None:
+            run |= {"start model": checksum(reference["params"])}
+        start = Start(params=begun.trainable, frozen=begun.frozen, base=begun.base, run=run)
+        return fit(plan, batches, validation, directory, start=start, profile=profile)
     source = training_source(dataset, directory / "data")
     tokens_of = vocabulary(config, codes).tokens(codes.codes)
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
-    batches = training_batches(config, source, tokens_of, shard, starts)
-    print(batches)
-    if len(users) < dataset.num_users:
-        print(f"validation: {len(users):,} of {dataset.num_users:,} users, sampled by the seed")
+    histories_read = training_batches(config, source, tokens_of, shard, starts)
+    print(histories_read)
     begun = load_start(config, codes)
     return fit(
         plan,
-        iter(batches.dataset),
-        Validation(evaluate, METRIC, (len(users), "user")),
+        iter(histories_read.dataset),
+        validation,
         directory,
-        start=Start(
-            params=begun.trainable,
-            frozen=begun.frozen,
-            base=begun.base,
-            run=run_identity(directory),
-        ),
+        start=Start(params=begun.trainable, frozen=begun.frozen, base=begun.base, run=run),
         measure=measure,
         profile=profile,
     )

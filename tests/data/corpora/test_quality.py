@@ -110,7 +110,7 @@ def test_repeated_runs_do_not_overlap_and_count_from_the_left():
 def test_settings_that_no_document_passes_are_refused():
     with pytest.raises(ConfigError, match="min-words 200 is above its upper limit 100"):
         GopherQuality(min_words=200, max_words=100)
-    with pytest.raises(ConfigError, match="'c5' is unknown; rules: gopher_quality.*c4"):
+    with pytest.raises(ConfigError, match=r"'c5' is unknown; rules: gopher_quality.*c4"):
         Quality(rules=("c5",))
     with pytest.raises(ConfigError, match="names a rule twice"):
         Quality(rules=("c4", "c4"))

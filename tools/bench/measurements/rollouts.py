@@ -1,0 +1,204 @@
+"""Rollouts of items and GRPO updates against Hugging Face in PyTorch, as trl's trainer does them.
+
+    python tools/bench rollouts [--batch 16] [--group 16] [--repeats 5]
+
+The same small decoder, histories and catalogue on both sides, in one process. A rollout of ours is
+the constrained beam search; theirs is `generate` with `prefix_allowed_tokens_fn`. An update is the
+loss of GRPO, its gradient and AdamW's step: ours reads a history once for all items of its group,
+theirs once for each item, as trl does. Rows agree if both find the same legal items with the same
+log-probabilities, and if their losses are equal over three updates. The goal is a ratio of 5 each.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from support.catalogues import distinct_codes
+from support.header import print_header, require, use_threads
+from support.table import Table
+from support.timing import Times, measure
+
+from jaxrec.align import group_advantages, grpo, item_log_probs, item_tokens
+from jaxrec.core import keep_memory
+from jaxrec.decode import Catalogue, Prompts, SearchOptions, beam_search
+from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
+from jaxrec.models import ModelSpec, TransformerConfig
+
+SETTINGS = {"lr": 1e-3, "beta2": 0.999, "eps": 1e-8, "clip": 0.2, "kl": 0.04}
+GOAL = 5.0
+TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is rolled out.
+
+    Attributes:
+      batch: histories.
+      group: items of each.
+      history: items of a history.
+      items: number of items of the catalogue.
+      levels: codes of an ID.
+      size: codes of a level.
+      width: width of the model.
+      depth: layers.
+      repeats: turns of each side.
+      threads: threads of each side; 0 for all cores.
+    """
+
+    batch: int = 16
+    group: int = 16
+    history: int = 30
+    items: int = 1500
+    levels: int = 3
+    size: int = 64
+    width: int = 64
+    depth: int = 2
+    repeats: int = 5
+    threads: int = 1
+
+
+class Ours:
+    """Our rollout and our update, each one compiled program."""
+
+    def __init__(self, options: Options, codes: np.ndarray) -> None:
+        vocabulary = IdVocabulary(sizes=(options.size,) * options.levels)
+        config = TransformerConfig(
+            vocab_size=vocabulary.size,
+            width=options.width,
+            depth=options.depth,
+            num_heads=2,
+            max_length=256,
+        )
+        self.spec, self.vocabulary = ModelSpec("causal", config), vocabulary
+        self.catalogue = Catalogue(ItemIndex.build(codes, vocabulary.sizes), vocabulary)
+        rng = np.random.default_rng(0)
+        self.params = jax.tree.map(
+            lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape), s.dtype),
+            nn.meta.unbox(self.spec.shapes()),
+        )
+        lengths = rng.integers(options.history // 2, options.history + 1, options.batch)
+        histories = [rng.integers(0, len(codes), length) for length in lengths]
+        tokens_of = vocabulary.tokens(codes)
+        self.tokens = jnp.asarray(write_histories(histories, tokens_of, options.history))
+        model, search = (
+            self.spec.build(),
+            SearchOptions(beams=options.group, normalize="vocabulary"),
+        )
+        optimizer = optax.adamw(
+            SETTINGS["lr"], b2=SETTINGS["beta2"], eps=SETTINGS["eps"], weight_decay=0.0
+        )
+        self.state = (self.params, optimizer.init(self.params))
+
+        @jax.jit
+        def rollout(params: Any, tokens: jax.Array) -> Any:
+            found = beam_search(model, params, self.catalogue, Prompts(tokens=tokens), search)
+            return item_tokens(self.catalogue, found.items), found.scores
+
+        def log_probs(params: Any, items: jax.Array) -> jax.Array:
+            return item_log_probs(model, params, self.tokens, items, vocabulary=vocabulary)
+
+        def loss(params: Any, items: jax.Array, advantages: jax.Array, reference: Any) -> Any:
+            new = log_probs(params, items)
+            there = jnp.ones(new.shape, bool)
+            more = {"clip": SETTINGS["clip"], "beta": SETTINGS["kl"]}
+            return grpo(new, advantages, there, reference=reference, **more).mean()
+
+        @jax.jit
+        def update(state: Any, *batch: jax.Array) -> Any:
+            params, moments = state
+            value, gradient = jax.value_and_grad(loss)(params, *batch)
+            with jax.numpy_dtype_promotion("standard"):
+                updates, moments = optimizer.update(gradient, moments, params)
+                return (optax.apply_updates(params, updates), moments), value
+
+        self.rollout, self.log_probs = rollout, jax.jit(log_probs)
+        self.update = update
+
+    def roll(self) -> Any:
+        """One rollout."""
+        return self.rollout(self.params, self.tokens)
+
+
+def run(options: Options) -> Table:
+    """Measure both sides of a rollout and of an update."""
+    require("torch", "transformers")
+    use_threads(options.threads)
+    keep_memory()
+    busy = print_header("torch", "transformers")
+    from support.grpo_peer import GrpoPeer
+    from support.peers_decode import Peer
+
+    codes = distinct_codes(options.items, options.levels, options.size, "uniform")
+    ours = Ours(options, codes)
+    items, scores = jax.device_get(ours.roll())
+    peer = Peer(
+        ours.spec,
+        ours.params,
+        codes,
+        ours.vocabulary,
+        np.asarray(ours.tokens),
+        options.group,
+        "vocabulary",
+    )
+    ranked = peer.constrained(scores=True)
+    assert ranked.scores is not None
+    same_items = np.array_equal(ours.vocabulary.tokens(ranked.codes), items)
+    same_scores = bool(np.allclose(ranked.scores, scores, atol=TOLERANCE, rtol=TOLERANCE))
+    rewards = np.random.default_rng(1).random(items.shape[:2]).astype(np.float32)
+    advantages = group_advantages(jnp.asarray(rewards))
+    given = (jnp.asarray(items), advantages)
+    reference = ours.log_probs(ours.params, given[0])
+    theirs = GrpoPeer(
+        peer.model,
+        ours.vocabulary,
+        np.asarray(ours.tokens),
+        items,
+        np.asarray(advantages),
+        SETTINGS,
+    )
+    flat = np.asarray(reference).reshape(theirs.reference.shape)
+    same_log_probs = bool(np.allclose(theirs.reference.numpy(), flat, atol=TOLERANCE))
+    losses: list[tuple[float, float]] = []
+    rolls = measure({"ours": ours.roll, "trl": peer.constrained}, options.repeats)
+    for _ in range(3):
+        ours.state, value = ours.update(ours.state, *given, reference)
+        losses.append((float(value), theirs.step()))
+    same_losses = bool(np.allclose(*np.transpose(losses), atol=TOLERANCE))
+
+    def step() -> jax.Array:
+        ours.state, value = ours.update(ours.state, *given, reference)
+        return value
+
+    steps = measure({"ours": step, "trl": theirs.step}, options.repeats)
+    agree = {
+        "rollout": same_items and same_scores,
+        "update": same_log_probs and same_losses,
+    }
+    rows = [
+        row(name, times, busy, agree[name])
+        for name, times in {"rollout": rolls, "update": steps}.items()
+    ]
+    lines = [
+        f"{r['name']:8} ours {r['ours_ms']:9.1f} ms  trl {r['trl_ms']:9.1f} ms  ratio "
+        f"{r['ratio']:6.1f}  {'rows agree' if r['rows_agree'] else 'ROWS DIFFER'}"
+        for r in rows
+    ]
+    failures = tuple(f"{name}: both sides differ" for name, same in agree.items() if not same)
+    return Table({"rows": rows, "goal": GOAL, "busy": busy}, "\n".join(lines), failures)
+
+
+def row(name: str, times: dict[str, Times], busy: bool, agree: bool) -> dict[str, Any]:
+    """One line of the record, in milliseconds."""
+    ours, trl = (1e3 * times[side].typical(busy) for side in ("ours", "trl"))
+    return {
+        "name": name,
+        "ours_ms": round(ours, 3),
+        "trl_ms": round(trl, 3),
+        "ratio": round(trl / ours, 2),
+        "rows_agree": float(agree),
+    }
