@@ -5,7 +5,11 @@
     jaxrec eval runs/align-grpo_items --no-baselines
 
 Each step recommends 16 items to 64 histories by the constrained beam search, rewards the next item
-for its rank, punishes the items above it, and moves the policy. See docs/guides/item_alignment.md.
+for its rank, punishes the items above it, and moves the policy. Between half and three quarters of
+the groups miss the next item and give no gradient.
+
+Cost: .22 s of CPU time a step on one core, of which the rollout takes a third. See align/claims for
+what was measured.
 """
 
 from jaxrec.align import AlignConfig, RewardConfig
@@ -32,7 +36,7 @@ def get_config() -> Config:
         train=TrainConfig(
             steps=600,
             batch_size=64,
-            lr=1e-4,
+            lr=5e-5,
             warmup_steps=20,
             weight_decay=0.0,
             ema_decay=0.99,

@@ -14,5 +14,9 @@ def test_the_start_of_the_claims_is_the_quickstart():
 def test_all_rows_of_the_claims_take_the_same_steps():
     variants = load_sweep_file(find_config("align/claims")).variants
     assert list(variants) == ["supervised", "dpo", "sdpo", "grpo"]
-    assert len({repr(config.train) for config in variants.values()}) == 1
+    same = {
+        (config.train.steps, config.train.batch_size, config.train.schedule, config.tune.base)
+        for config in variants.values()
+    }
+    assert len(same) == 1
     assert {config.align.method for config in variants.values()} == {"none", "dpo", "sdpo", "grpo"}
