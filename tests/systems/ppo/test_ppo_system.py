@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -206,12 +208,13 @@ def test_every_kind_of_setting_trains(corpus, tmp_path, options):
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(corpus, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, "train", str(corpus / "tiny.py"), "--run-dir"]
-    cache = tmp_path / "compiled"
+    command = [sys.executable, "-c", SCRIPT, "train", str(corpus / "tiny.py")]
+    command += ["--pretrain.steps", "10", "--pretrain.eval-every", "10", "--train.steps", "48"]
+    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", tmp_path / "compiled"))
 
     def train(name):
-        log = tmp_path / f"{name}.log"
-        return launch([*command, str(tmp_path / name)], 1, 1, cache=cache, output=log)
+        log, place = tmp_path / f"{name}.log", str(tmp_path / name)
+        return launch([*command, "--run-dir", place], 1, 1, cache=cache, output=log)
 
     for name in ("first", "whole"):
         begun = time.monotonic()
