@@ -52,8 +52,8 @@ class Actor:
     Example:
       >>> from jaxrec.testing import tiny_model
       >>> actor = Actor(model=CausalLM(tiny_model()), temperature=0.7)
-      >>> jax.tree.map(jnp.shape, actor.value_head())
-      {'bias': (1,), 'kernel': (16, 1)}
+      >>> actor.value_head()["kernel"].value.shape
+      (16, 1)
     """
 
     model: CausalLM

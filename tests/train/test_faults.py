@@ -232,8 +232,10 @@ def losses_of_first_step():
 
 def test_parameters_that_are_not_finite_are_not_saved_though_the_loss_is(tmp_path):
     # A step of an infinite rate: loss and gradient are those of the finite parameters before.
-    config = dataclasses.replace(CONFIG, lr=3e38, warmup_steps=0, schedule="constant", steps=4)
-    config = dataclasses.replace(config, eval_every=1, weight_decay=0.0, max_loss_ratio=0.0)
+    config = dataclasses.replace(
+        CONFIG, lr=1e3, weight_decay=3e38, warmup_steps=0, schedule="constant", steps=4
+    )
+    config = dataclasses.replace(config, eval_every=1, max_loss_ratio=0.0)
 
     def strike(batch):
         return batch | {"x": 1e3 * batch["x"]}

@@ -274,7 +274,7 @@ def test_metrics_cut_off_by_a_kill_are_dropped(tmp_path):
     ("change", "words"),
     [
         ({"steps": 0}, r"train\.steps must be at least 1, got 0"),
-        ({"lr": -1.0}, r"--train\.lr must be above 0, got -1"),
+        ({"lr": -1.0}, r"--train\.lr must be in \(0, 1000\], got -1"),
         ({"accumulate": 3}, r"train\.batch_size 8 is not a multiple of train\.accumulate 3"),
     ],
 )
