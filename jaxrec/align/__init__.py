@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.agreement import (
         Agreement as Agreement,
+        Level as Level,
         agreement_with as agreement_with,
         cohen_kappa as cohen_kappa,
         kendall_tau as kendall_tau,

@@ -283,7 +283,7 @@ def split_prompts(
       >>> found = split_prompts(Comparisons(rows=tuple(rows), rejected={}),
       ...     {"train": 0.8, "test": 0.2})
       >>> len(found["train"]), len(found["test"])
-      (401, 99)
+      (388, 112)
     """
     if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise ConfigError(f"shares must be at least 0 and add up to 1, got {dict(shares)}")

@@ -246,20 +246,24 @@ def read_feedback(
     return records
 
 
-def append_feedback(path: Path, feedback: Feedback) -> None:
-    """Append a record to a file, and return when it is on the disk.
+def append_feedback(path: Path, *records: Feedback) -> None:
+    """Append records to a file, and return when they are on the disk.
+
+    Args:
+      path: JSON lines; the file is created if it does not exist.
+      *records: what one labeler said about one prompt; they are written together.
 
     Raises:
       ResourceError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One write of a whole line: writers that append at the same time do not mix their lines.
+        # One write of whole lines: writers that append at the same time do not mix their lines.
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            line = f"{feedback.line()}\n".encode()
+            lines = "".join(f"{record.line()}\n" for record in records).encode()
             before = os.fstat(handle).st_size
-            if os.write(handle, line) != len(line):
+            if os.write(handle, lines) != len(lines):
                 os.ftruncate(handle, before)
                 raise OSError("only a part was written")
             os.fsync(handle)

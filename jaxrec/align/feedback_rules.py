@@ -85,7 +85,7 @@ def violations(rules: Sequence[Rule], prompt: str, answers: Sequence[str]) -> np
 
 
 def penalized(preference: Any, broken: Any, weights: Any) -> Any:
-    """r - Σ_r λ_r P_r: the reward of answers with the cost of the rules that they break.
+    """R - Σ_r λ_r P_r: the reward of answers with the cost of the rules that they break.
 
     Args:
       preference: `[..., K]` rewards r.

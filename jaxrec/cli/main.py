@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "write a run or a model in Hugging Face's format",
     "ids": "fit the item IDs of a config and show their statistics",
     "data": "list, describe or add data sets",
+    "feedback": "collect feedback of labelers on a page, and measure their agreement",
     "doctor": "show versions and devices, and flag combinations that do not work",
 }
 USAGE = "usage: jaxrec COMMAND [ARGUMENTS]\n\n" + "\n".join(
