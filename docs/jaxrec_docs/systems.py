@@ -24,6 +24,7 @@ OFFERS = (
     "fit_ids",
     "open_model",
     "open_adapter",
+    "open_reward",
 )
 
 
