@@ -1,4 +1,4 @@
-"""A reward model of pairs, on simulated rankings whose best possible accuracy is known.
+r"""A reward model of pairs, on simulated rankings whose best possible accuracy is known.
 
     jaxrec train align/reward
     jaxrec eval runs/align-reward
@@ -8,7 +8,7 @@ noise of Bradley and Terry. The row `planted utility` of the evaluation is the b
 any model can have. Own feedback takes the place of the simulation, and an existing text model that
 of the one from scratch:
 
-    jaxrec train align/reward --data.name mine --data.paths feedback.jsonl \\
+    jaxrec train align/reward --data.name mine --data.paths feedback.jsonl \
         --tune.base runs/pretrain-lm --run-dir runs/mine
 
 A fifth of the prompts trains a second model, which stands for the true preference. Cost: about 5

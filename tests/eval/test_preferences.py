@@ -1,5 +1,7 @@
 """Accuracy, AUC and calibration of pairs, against scikit-learn and by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -35,7 +37,7 @@ def test_bradley_terry_pairs_are_calibrated_and_scaled_ones_are_not():
     better, worse = np.where(right, a, b), np.where(right, b, a)
     bins = pair_calibration(better, worse, bins=10)
     assert [part.count for part in bins] == [4000] * 10
-    assert all(low.high <= high.low for low, high in zip(bins, bins[1:], strict=False))
+    assert all(low.high <= high.low for low, high in itertools.pairwise(bins))
     for part in bins:
         # Four standard errors of a share of 4000.
         assert abs(part.accuracy - part.confidence) < 4 * np.sqrt(0.25 / 4000)

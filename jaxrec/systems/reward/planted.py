@@ -40,15 +40,9 @@ class Planted:
     def of(cls, config: PlantedConfig) -> "Planted":
         """Draw the utilities, the answers and the rankings."""
         rng = np.random.default_rng(config.seed)
-        size = 2
-        while len(_CONSONANTS + _VOWELS) ** size < 40 * config.words:
-            size += 1
         syllables = [a + b for a in _CONSONANTS for b in _VOWELS]
-        names = list(
-            itertools.islice(
-                map("".join, itertools.product(syllables, repeat=size)), 40 * config.words
-            )
-        )
+        size = next(n for n in itertools.count(2) if len(syllables) ** n >= config.words)
+        names = ["".join(parts) for parts in itertools.product(syllables, repeat=size)]
         chosen = rng.choice(len(names), config.words, replace=False)
         words = {names[k]: float(rng.normal()) for k in chosen}
         planted = cls(config, [], words)
