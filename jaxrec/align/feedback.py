@@ -300,7 +300,7 @@ def mend_feedback(path: Path) -> str:
     with path.open("r+b") as file:
         try:
             Feedback.of(json.loads(content[whole:]))
-        except (ValueError, DataError):
+        except (ValueError, RecursionError, DataError):
             file.truncate(whole)
             return content[whole:].decode(errors="replace")
         # Only the end of the line is missing, as in a file that an editor wrote.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.align import Feedback, append_feedback, mend_feedback, read_feedback
-from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.core import ConfigError, DataError, check_file, nearest
 from jaxrec.data import files
 
 # Answers to a prompt: two to compare, and as many as there are number keys.
@@ -164,6 +164,7 @@ class Labeling:
         names = [question.name for question in questions]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(f"the question {twice[0]!r} stands twice; remove one")
+        check_file(path, missing=True)
         lost = mend_feedback(path)
         if lost:
             print(f"{path}: an unfinished line at the end was removed: {files.shown(lost)}")

@@ -38,7 +38,7 @@ def draw(*shape, seed=0):
 
 
 @pytest.mark.parametrize(("margin", "centering"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.01), (0.7, 0.1)])
-def test_loss_and_gradient_of_pairs_are_those_of_the_usual_formula_in_torch(margin, centering):
+def test_loss_and_gradient_of_pairs_are_those_of_trl_in_torch(margin, centering):
     torch = pytest.importorskip("torch")
     rewards = draw(5)
     ranks = [2, 1, 3, 3, 4]
@@ -46,7 +46,7 @@ def test_loss_and_gradient_of_pairs_are_those_of_the_usual_formula_in_torch(marg
     def ours(r):
         return pairwise_loss(r, wins_of(ranks), margin=margin, centering=centering)
 
-    # As the usual trainer has it: a row for each pair, in two columns.
+    # The formula of `RewardTrainer` of trl 1.16: a row for each pair, in two columns.
     r = torch.tensor(np.asarray(rewards), requires_grad=True)
     chosen, rejected = (
         torch.stack([r[pair[side]] for pair in ordered_pairs(ranks)]) for side in (0, 1)

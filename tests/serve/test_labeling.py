@@ -180,6 +180,8 @@ def test_a_study_with_other_answers_or_nothing_to_ask_is_an_error(tmp_path):
         Labeling.open(tasks[1:], out)
     with pytest.raises(DataError, match="line 1: unknown labeler 'ann'"):
         Labeling.open(tasks, out, labelers=("bob",))
+    with pytest.raises(DataError, match="this is a directory; give a regular file"):
+        Labeling.open(tasks, tmp_path)
     with pytest.raises(ConfigError, match="nothing is asked"):
         Labeling.open(tasks, out, rank=False)
     with pytest.raises(ConfigError, match="'kind' stands twice"):

@@ -193,7 +193,11 @@ def encode_parts(
     }
     found: dict[str, list[tuple[Prompted, list[np.ndarray]]]] = {}
     for name, pairs in kept.items():
-        found[name] = [pair for pair in pairs if pair and is_useful(pair[0], config.learn)]
+        fitting = [pair for pair in pairs if pair]
+        found[name] = [pair for pair in fitting if is_useful(pair[0], config.learn)]
+        if len(found[name]) < len(fitting):
+            lost = len(fitting) - len(found[name])
+            rejected[f"prompts whose answers that fit lack {_WANTED[config.learn]}"] += lost
         if not found[name]:
             reasons = ", ".join(f"{count} {why}" for why, count in rejected.items())
             raise DataError(
