@@ -47,7 +47,8 @@ def pairwise_loss(
         )
     r_i, r_j = rewards[..., :, None], rewards[..., None, :]
     # -ln σ(x) is softplus(-x).
-    losses = jax.nn.softplus(margin - (r_i - r_j)) + centering * (r_i + r_j) ** 2
+    m = jnp.broadcast_to(jnp.asarray(margin, rewards.dtype), wins.shape)
+    losses = jax.nn.softplus(m - (r_i - r_j)) + centering * (r_i + r_j) ** 2
     return jnp.sum(wins * losses, axis=(-2, -1))
 
 

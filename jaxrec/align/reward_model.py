@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import encode_plain
-from jaxrec.data.files import shown
+from jaxrec.data import encode_plain, files
 from jaxrec.models import ScalarHead, pool
 
 Normalization = Literal["none", "bias", "unit"]
@@ -228,7 +227,7 @@ class RewardModel:
             if isinstance(row, str):
                 raise DataError(
                     f"sample {number} belongs to the {row} of {self.max_length} tokens: "
-                    f"{shown(prompts[number])}, {shown(answers[number])}; shorten it"
+                    f"{files.shown(prompts[number])}, {files.shown(answers[number])}; shorten it"
                 )
         tokens, valid = pad_rows([row for row in rows if not isinstance(row, str)], self.max_length)
         found = score_rows(self._score, self.params, tokens, valid, self.batch_size)

@@ -17,14 +17,14 @@ class CalibrationBin(NamedTuple):
     Attributes:
       low: least |r⁺ - r⁻| of the bin.
       high: largest.
-      count: number of pairs.
+      pairs: number of pairs.
       confidence: mean of σ(|r⁺ - r⁻|), the accuracy that the model expects.
       accuracy: share of the pairs whose better answer has the higher reward.
     """
 
     low: float
     high: float
-    count: int
+    pairs: int
     confidence: float
     accuracy: float
 
@@ -108,7 +108,7 @@ def pair_calibration(better: np.ndarray, worse: np.ndarray, bins: int = 5) -> li
         CalibrationBin(
             low=float(gaps[part[0]]),
             high=float(gaps[part[-1]]),
-            count=len(part),
+            pairs=len(part),
             confidence=float(confidence[part].mean()),
             accuracy=float(hits[part].mean()),
         )
@@ -123,5 +123,5 @@ def calibration_error(bins: list[CalibrationBin]) -> float:
       >>> calibration_error([CalibrationBin(0.0, 1.0, 10, 0.6, 0.5)])
       0.09999999999999998
     """
-    total = sum(part.count for part in bins)
-    return sum(part.count * abs(part.accuracy - part.confidence) for part in bins) / total
+    total = sum(part.pairs for part in bins)
+    return sum(part.pairs * abs(part.accuracy - part.confidence) for part in bins) / total

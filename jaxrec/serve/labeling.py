@@ -255,12 +255,11 @@ class Labeling:
         records = []
         if self.rank:
             ranks = _listed(said.get("ranks"), len(back), "ranks")
-            payload = {"ranks": [ranks[k] for k in back]}
-            records.append(Feedback.of(common | {"kind": "ranking", "payload": payload}))
+            ranking = {"ranks": [ranks[k] for k in back]}
+            records.append(Feedback.of(common | {"kind": "ranking", "payload": ranking}))
         if self.questions:
-            scores = self._scores(said.get("scores"), back)
-            payload = {"scores": scores}
-            records.append(Feedback.of(common | {"kind": "questions", "payload": payload}))
+            answered = {"scores": self._scores(said.get("scores"), back)}
+            records.append(Feedback.of(common | {"kind": "questions", "payload": answered}))
         append_feedback(self.path, *records)
         self.answered.add(key)
 

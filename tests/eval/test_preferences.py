@@ -36,12 +36,12 @@ def test_bradley_terry_pairs_are_calibrated_and_scaled_ones_are_not():
     right = rng.random(40000) < 1 / (1 + np.exp(b - a))
     better, worse = np.where(right, a, b), np.where(right, b, a)
     bins = pair_calibration(better, worse, bins=10)
-    assert [part.count for part in bins] == [4000] * 10
+    assert [part.pairs for part in bins] == [4000] * 10
     assert all(low.high <= high.low for low, high in itertools.pairwise(bins))
     for part in bins:
         # Four standard errors of a share of 4000.
         assert abs(part.accuracy - part.confidence) < 4 * np.sqrt(0.25 / 4000)
     assert calibration_error(bins) < 0.01
     assert calibration_error(pair_calibration(5 * better, 5 * worse, bins=10)) > 0.1
-    by_hand = np.concatenate([[part.accuracy] * part.count for part in bins]).mean()
+    by_hand = np.concatenate([[part.accuracy] * part.pairs for part in bins]).mean()
     assert by_hand == pytest.approx(pair_hits(better, worse).mean())

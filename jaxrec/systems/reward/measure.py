@@ -4,6 +4,7 @@ A metric has one value for each prompt, and the mean of these values is the metr
 answers or choices, so that the bootstrap can resample prompts.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -46,12 +47,19 @@ def loss_values(config: RewardModelConfig, rewards: np.ndarray, encoded: Encoded
     names = ("wins", "best", "scores", "scored", "present")
     batch = {name: jnp.asarray(getattr(encoded, name)) for name in names}
 
+    totals, weights = _row_losses(config, jnp.asarray(rewards), batch)
+    return _shared(np.asarray(totals, np.float64), np.asarray(weights, np.float64))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _row_losses(config: RewardModelConfig, rewards: jax.Array, batch: Any) -> Any:
+    """Loss and weight of each prompt; compiled once, because every validation calls it."""
+
     def one(r: jax.Array, row: Any) -> tuple[jax.Array, jax.Array]:
         loss = loss_of(config, r[None], {name: value[None] for name, value in row.items()})
         return loss.total, loss.weight
 
-    totals, weights = jax.jit(jax.vmap(one))(jnp.asarray(rewards), batch)
-    return _shared(np.asarray(totals, np.float64), np.asarray(weights, np.float64))
+    return jax.vmap(one)(rewards, batch)
 
 
 def _shared(totals: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -228,7 +228,7 @@ def _lines(rows: Any, found: dict[str, np.ndarray], test: Encoded) -> list[str]:
         )
         lines += [
             f"  pairs with a difference of {part['low']:.2f} to {part['high']:.2f}: expected "
-            f"accuracy {part['confidence']:.3f}, accuracy {part['accuracy']:.3f} ({part['count']})"
+            f"accuracy {part['confidence']:.3f}, accuracy {part['accuracy']:.3f} ({part['pairs']})"
             for part in rows[MODEL]["calibration"]
         ]
     if GOLD in found:

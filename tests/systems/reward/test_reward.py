@@ -105,7 +105,7 @@ def test_eval_measures_the_pairs_by_hand(place, capsys):
     assert rows["planted utility"]["metrics"]["accuracy"] == pytest.approx(np.mean(ideal), abs=1e-6)
     low, high = rows["model"]["intervals"]["accuracy"]
     assert low <= np.mean(hits) <= high
-    assert sum(part["count"] for part in rows["model"]["calibration"]) == len(hits)
+    assert sum(part["pairs"] for part in rows["model"]["calibration"]) == len(hits)
 
 
 def test_a_run_does_not_go_on_with_other_settings_or_feedback(place):
