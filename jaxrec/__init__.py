@@ -28,6 +28,7 @@ _ROOMS = (
     "runs",
     "texts",
     "systems",
+    "serve",
     "cli",
     "testing",
 )

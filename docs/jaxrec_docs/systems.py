@@ -26,6 +26,7 @@ OFFERS = (
     "fit_ids",
     "open_model",
     "open_adapter",
+    "open_reward",
 )
 
 

@@ -6,6 +6,25 @@ if TYPE_CHECKING:
     from jaxrec.align import item_rewards as item_rewards
     from jaxrec.align.actor import POLICY as POLICY, VALUE as VALUE, Actor as Actor
     from jaxrec.align.advantages import gae as gae
+    from jaxrec.align.agreement import (
+        Agreement as Agreement,
+        Level as Level,
+        agreement_with as agreement_with,
+        cohen_kappa as cohen_kappa,
+        kendall_tau as kendall_tau,
+        krippendorff_alpha as krippendorff_alpha,
+        labels_of as labels_of,
+        percent_agreement as percent_agreement,
+        rating_table as rating_table,
+        select_labelers as select_labelers,
+    )
+    from jaxrec.align.comparisons import (
+        Comparisons as Comparisons,
+        Prompted as Prompted,
+        gather as gather,
+        ordered_pairs as ordered_pairs,
+        split_prompts as split_prompts,
+    )
     from jaxrec.align.config import PpoSettings as PpoSettings
     from jaxrec.align.episodes import (
         Episodes as Episodes,
@@ -13,6 +32,17 @@ if TYPE_CHECKING:
         judge_episodes as judge_episodes,
         token_rewards as token_rewards,
         write_episodes as write_episodes,
+    )
+    from jaxrec.align.feedback import (
+        Feedback as Feedback,
+        append_feedback as append_feedback,
+        mend_feedback as mend_feedback,
+        read_feedback as read_feedback,
+    )
+    from jaxrec.align.feedback_rules import (
+        Rule as Rule,
+        penalized as penalized,
+        violations as violations,
     )
     from jaxrec.align.group import group_advantages as group_advantages, grpo as grpo
     from jaxrec.align.item_config import AlignConfig as AlignConfig, RewardConfig as RewardConfig
@@ -51,6 +81,24 @@ if TYPE_CHECKING:
         dpo as dpo,
         sdpo as sdpo,
         sequence_log_probs as sequence_log_probs,
+    )
+    from jaxrec.align.reward_losses import (
+        best_of_n_loss as best_of_n_loss,
+        pairwise_loss as pairwise_loss,
+        regression_loss as regression_loss,
+    )
+    from jaxrec.align.reward_model import (
+        Normalization as Normalization,
+        RewardModel as RewardModel,
+        check_rewards as check_rewards,
+        encode_answers as encode_answers,
+        init_head as init_head,
+        last_scalars as last_scalars,
+        normalization as normalization,
+        pad_rows as pad_rows,
+        rescale as rescale,
+        reward_of as reward_of,
+        score_rows as score_rows,
     )
     from jaxrec.align.rewards import (
         Reward as Reward,

@@ -25,6 +25,7 @@ COMMANDS = {
     "ids": "fit the item IDs of a config and show their statistics",
     "data": "list, describe or add data sets",
     "corpus": "prepare a corpus for pre-training: filter, deduplicate, tokenize, pack",
+    "feedback": "collect feedback of labelers on a page, and measure their agreement",
     "doctor": "show versions and devices, and flag combinations that do not work",
 }
 USAGE = "usage: jaxrec COMMAND [ARGUMENTS]\n\n" + "\n".join(

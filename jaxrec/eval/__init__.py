@@ -25,6 +25,13 @@ if TYPE_CHECKING:
         last_plus_one_rate as last_plus_one_rate,
         max_plus_one_rate as max_plus_one_rate,
     )
+    from jaxrec.eval.preferences import (
+        CalibrationBin as CalibrationBin,
+        calibration_error as calibration_error,
+        pair_auc as pair_auc,
+        pair_calibration as pair_calibration,
+        pair_hits as pair_hits,
+    )
     from jaxrec.eval.ranking import (
         Repeated as Repeated,
         TiedBlock as TiedBlock,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from jaxrec.core import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from jaxrec.align import RewardModel
     from jaxrec.data import Dataset
     from jaxrec.eval import RunParts
     from jaxrec.ids import ItemCodes
@@ -36,6 +37,7 @@ _COMMANDS = {
     "fit_ids": "jaxrec ids",
     "open_model": "jaxrec export --to hf",
     "open_adapter": "jaxrec export --to peft",
+    "open_reward": "a reward model",
 }
 
 
@@ -116,6 +118,9 @@ class System(Protocol):
         self, config: Any, directory: Path
     ) -> "tuple[Opened, dict[str, Any], TuneConfig]":
         """Open a tuned run: its base, the trained arrays for `peft.save_peft`, and how."""
+
+    def open_reward(self, config: Any, directory: Path, *, gold: bool = False) -> "RewardModel":
+        """Open a trained run as a reward of texts, or its second, gold model."""
 
 
 def system_of(config: Any) -> System:

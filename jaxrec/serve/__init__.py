@@ -1,0 +1,16 @@
+"""Services over HTTP: the page on which labelers give feedback."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.serve.labeling import (
+        Labeling as Labeling,
+        LabelTask as LabelTask,
+        Question as Question,
+        read_tasks as read_tasks,
+    )
+    from jaxrec.serve.labeling_app import make_app as make_app, serve as serve
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)
