@@ -75,10 +75,10 @@ def get_start() -> Config:
 def get_sweep() -> Sweep:
     """More supervised training, which comes first, and three ways to align instead."""
     supervised = get_config()
-    popular = {"beta": 1.0, "negatives": 15, "negatives_from": "popularity"}
+    pairs = AlignConfig(method="dpo", beta=1.0, negatives=15, negatives_from="popularity")
     aligned = {
-        "dpo": AlignConfig(method="dpo", **popular),
-        "sdpo": AlignConfig(method="sdpo", **popular),
+        "dpo": pairs,
+        "sdpo": dataclasses.replace(pairs, method="sdpo"),
         "grpo": AlignConfig(
             method="grpo", group=16, kl=0.02, rewards=RewardConfig(hit=1.0, rank=1.0)
         ),

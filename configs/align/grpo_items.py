@@ -5,8 +5,8 @@
     jaxrec eval runs/align-grpo_items --no-baselines
 
 Each step recommends 16 items to 64 histories by the constrained beam search, rewards the next item
-for its rank, punishes the items above it, and moves the policy. Between half and three quarters of
-the groups miss the next item and give no gradient.
+for its rank, punishes the items above it, and moves the policy. About three quarters of the
+groups miss the next item and give no gradient.
 
 Cost: .22 s of CPU time a step on one core, of which the rollout takes a third. See align/claims for
 what was measured.
