@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import encode_plain, files
+from jaxrec.data import files
+from jaxrec.data.corpora import encode_documents
 from jaxrec.models import ScalarHead, pool
 
 Normalization = Literal["none", "bias", "unit"]
@@ -171,11 +172,11 @@ def encode_answers(
     texts = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     known: dict[str, int] = {}
     different = list(dict.fromkeys(prompts))
-    for prompt, tokens in zip(different, encode_plain(tokenizer, different), strict=True):
+    for prompt, tokens in zip(different, encode_documents(tokenizer, different), strict=True):
         known[prompt] = len(tokens)
     rows: list[np.ndarray | str] = []
     room = max_length - len(before) - len(after)
-    for prompt, tokens in zip(prompts, encode_plain(tokenizer, texts), strict=True):
+    for prompt, tokens in zip(prompts, encode_documents(tokenizer, texts), strict=True):
         if known[prompt] >= room:
             rows.append("prompts that fill the context")
         elif len(tokens) > room:
