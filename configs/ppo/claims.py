@@ -7,6 +7,12 @@ Both rows pre-train the model of `align/ppo_text` and then write 40 rollouts of 
 reward is 10 times the share of digits in a response of 16 characters. The metrics are those of the
 best checkpoint on 256 held-out prompts: `score`, `start_score` before PPO, and `kl`, the divergence
 of a whole response from the pre-trained model in nats.
+
+Cost: 9.4 CPU minutes for both rows. Result on 2026-11-30, seed 0, intervals over prompts:
+
+    row         start_score         score               kl
+    beta 0.05   .83 [.66, 1.03]     9.12                15.3
+    beta 0.5    .83 [.66, 1.03]     5.33 [5.07, 5.61]   4.91 [4.54, 5.29]
 """
 
 import dataclasses
