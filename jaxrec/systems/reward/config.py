@@ -99,7 +99,7 @@ class PlantedConfig:
       seed: seed of utilities, answers and noise.
     """
 
-    prompts: Count = 3000
+    prompts: Count = 12000
     answers: Count = 4
     words: Count = 40
     length: Count = 6
@@ -175,11 +175,18 @@ class RewardModelConfig:
     normalize: Normalization = "unit"
     samples: Whole = 256
     tune: TuneConfig = TuneConfig()
-    model: TransformerConfig = TransformerConfig(width=64, depth=2, num_heads=4)
+    model: TransformerConfig = TransformerConfig(width=64, depth=1, num_heads=4)
     vocab_size: Count = 512
     max_length: Count = 64
+    # About one epoch of the simulation: pairs that are seen again are soon learned by heart.
     train: TrainConfig = TrainConfig(
-        steps=400, batch_size=32, lr=2e-3, schedule="linear", weight_decay=0.0, eval_every=100
+        steps=260,
+        batch_size=32,
+        lr=3e-3,
+        warmup_steps=20,
+        schedule="linear",
+        weight_decay=0.0,
+        eval_every=130,
     )
     eval: RewardEvalConfig = RewardEvalConfig()
 
