@@ -122,7 +122,7 @@ def plan_sequential(
       >>> config = SasrecConfig(width=4, depth=1, max_items=2)
       >>> histories = [np.array([0, 1, 2]), np.array([2, 1])]
       >>> sequential.plan_sequential(config, histories, 3).size.trainable
-      152
+      180
     """
     problem = _problem(config, train_sequences, num_items, text, codes, False)
     return plan_baseline(problem, config.train)[0]
