@@ -124,6 +124,9 @@ def join(trainable: Any, frozen: Any) -> Any:
 
 def _read(tree: Any) -> Any:
     """The tree of a text model without the parts that a reward does not depend on."""
+    # LoRA trains none of the parameters that the base has.
+    if "params" not in tree:
+        return tree
     params = {name: part for name, part in tree["params"].items() if name not in _UNREAD}
     return tree | {"params": params}
 

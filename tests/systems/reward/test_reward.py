@@ -259,7 +259,7 @@ def test_any_backbone_carries_a_reward(place, tmp_path, kind):
 @pytest.mark.parametrize("learn", ["best", "scores"])
 def test_other_feedback_is_learned_too(tmp_path, learn):
     path = tmp_path / "f.jsonl"
-    planted = Planted.of(SMALL)
+    planted = Planted.of(dataclasses.replace(SMALL, prompts=600))
     scored = [
         dataclasses.replace(
             record,
