@@ -21,7 +21,7 @@ from jaxrec.systems.instruct import (
     InstructEvalConfig,
     WritingConfig,
 )
-from jaxrec.systems.pretrain import CorpusConfig, PretrainConfig
+from jaxrec.systems.pretrain import PretrainConfig, PretrainDataConfig
 from jaxrec.train import TrainConfig
 
 _SHAPE = TransformerConfig(width=128, depth=4, num_heads=4)
@@ -30,7 +30,7 @@ _SHAPE = TransformerConfig(width=128, depth=4, num_heads=4)
 def get_stages() -> dict[str, PretrainConfig]:
     return {
         "pretrain": PretrainConfig(
-            data=CorpusConfig(name="onet-occupations"),
+            data=PretrainDataConfig(name="onet-occupations"),
             length=128,
             model=_SHAPE,
             train=TrainConfig(steps=600, batch_size=16, lr=3e-3, eval_every=200),

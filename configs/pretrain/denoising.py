@@ -8,13 +8,13 @@ and `prefix_lm` reads the beginning of a text and writes its rest. Cost: about 9
 cores. Not measured yet.
 """
 
-from jaxrec.systems.pretrain import CorpusConfig, ObjectiveConfig, PretrainConfig, flavour
+from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.train import TrainConfig
 
 
 def get_config() -> PretrainConfig:
     return PretrainConfig(
-        data=CorpusConfig(name="wikitext-2"),
+        data=PretrainDataConfig(name="wikitext-2"),
         objective=ObjectiveConfig(name="denoising"),
         backbone="encoder_decoder",
         length=128,

@@ -8,13 +8,13 @@ The tokenizer is trained on the training part, which is 85 % of the documents of
 there. Cost: about 9 minutes on 2 CPU cores. Not measured yet.
 """
 
-from jaxrec.systems.pretrain import CorpusConfig, ObjectiveConfig, PretrainConfig, flavour
+from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.train import TrainConfig
 
 
 def get_config() -> PretrainConfig:
     return PretrainConfig(
-        data=CorpusConfig(name="wikitext-2"),
+        data=PretrainDataConfig(name="wikitext-2"),
         objective=ObjectiveConfig(name="lm"),
         backbone="causal",
         length=128,

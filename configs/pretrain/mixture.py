@@ -10,13 +10,13 @@ training on, and `--objective.language 0.5` makes half of the examples plain lan
 Cost: about 9 minutes on 2 CPU cores. Not measured yet.
 """
 
-from jaxrec.systems.pretrain import CorpusConfig, ObjectiveConfig, PretrainConfig, flavour
+from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.train import TrainConfig
 
 
 def get_config() -> PretrainConfig:
     return PretrainConfig(
-        data=CorpusConfig(name="wikitext-2"),
+        data=PretrainDataConfig(name="wikitext-2"),
         objective=ObjectiveConfig(name="ul2"),
         backbone="prefix",
         length=128,

@@ -7,13 +7,13 @@
 measured yet.
 """
 
-from jaxrec.systems.pretrain import CorpusConfig, ObjectiveConfig, PretrainConfig, flavour
+from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.train import TrainConfig
 
 
 def get_config() -> PretrainConfig:
     return PretrainConfig(
-        data=CorpusConfig(name="wikitext-2"),
+        data=PretrainDataConfig(name="wikitext-2"),
         objective=ObjectiveConfig(name="mlm_nsp"),
         backbone="encoder",
         length=128,

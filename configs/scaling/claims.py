@@ -15,7 +15,7 @@ cost: 30 minutes on 2 CPU cores.
 import dataclasses
 
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.pretrain import CorpusConfig, ObjectiveConfig, PretrainConfig, flavour
+from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.train import TrainConfig
 
 # Width and peak learning rate, from 6 thousand to 400 thousand parameters in two layers.
@@ -24,7 +24,7 @@ SIZES = {16: 1.6e-2, 32: 1.1e-2, 64: 8e-3, 96: 6.5e-3, 128: 5.5e-3}
 
 def get_config() -> PretrainConfig:
     return PretrainConfig(
-        data=CorpusConfig(name="wikitext-2"),
+        data=PretrainDataConfig(name="wikitext-2"),
         objective=ObjectiveConfig(name="lm"),
         backbone="causal",
         length=128,

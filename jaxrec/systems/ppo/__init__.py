@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.systems.ppo.config import (
-        CorpusConfig as CorpusConfig,
         PpoConfig as PpoConfig,
+        PpoDataConfig as PpoDataConfig,
         PpoEvalConfig as PpoEvalConfig,
     )
 else:

@@ -13,7 +13,7 @@ Rule = Literal["digits", "different_digits"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CorpusConfig:
+class PpoDataConfig:
     """The text that a model from scratch learns first, and from which prompts are cut.
 
     Attributes:
@@ -24,7 +24,7 @@ class CorpusConfig:
       held_out: share of the documents, the last ones, that are kept for validation and test.
 
     Example:
-      >>> CorpusConfig(name="plays", path="tinyshakespeare/input.txt.gz").held_out
+      >>> PpoDataConfig(name="plays", path="tinyshakespeare/input.txt.gz").held_out
       0.1
     """
 
@@ -96,7 +96,7 @@ class PpoConfig:
 
     system: ClassVar[str] = "jaxrec.systems.ppo"
 
-    data: CorpusConfig = CorpusConfig()
+    data: PpoDataConfig = PpoDataConfig()
     tune: TuneConfig = TuneConfig()
     model: TransformerConfig = TransformerConfig(
         width=128, depth=4, num_heads=4, positions="learned", gated=False, activation="gelu"

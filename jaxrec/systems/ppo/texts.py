@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrec.core import DataError
 from jaxrec.data import TokenRows, read_texts
-from jaxrec.systems.ppo.config import CorpusConfig
+from jaxrec.systems.ppo.config import PpoDataConfig
 
 _BETWEEN = "\n\n"
 
@@ -49,7 +49,7 @@ class Corpus:
         return digest.hexdigest()
 
 
-def load_corpus(config: CorpusConfig) -> Corpus:
+def load_corpus(config: PpoDataConfig) -> Corpus:
     """Read the documents.
 
     Raises:
@@ -59,7 +59,7 @@ def load_corpus(config: CorpusConfig) -> Corpus:
       >>> import pathlib, tempfile
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "poems.txt"
       >>> _ = path.write_text("one" + _BETWEEN + "two" + _BETWEEN + "three")
-      >>> load_corpus(CorpusConfig(path=str(path), held_out=0.4)).held
+      >>> load_corpus(PpoDataConfig(path=str(path), held_out=0.4)).held
       ['three']
     """
     documents = read_texts(config.path, config.fields)

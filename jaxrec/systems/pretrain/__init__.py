@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.systems.pretrain.config import (
-        CorpusConfig as CorpusConfig,
         ObjectiveConfig as ObjectiveConfig,
         PretrainConfig as PretrainConfig,
+        PretrainDataConfig as PretrainDataConfig,
         PretrainEvalConfig as PretrainEvalConfig,
         flavour as flavour,
     )

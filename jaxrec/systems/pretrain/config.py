@@ -53,7 +53,7 @@ _READS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CorpusConfig:
+class PretrainDataConfig:
     """The documents to train on, and how they are split.
 
     Attributes:
@@ -233,7 +233,7 @@ class PretrainConfig:
 
     system: ClassVar[str] = "jaxrec.systems.pretrain"
 
-    data: CorpusConfig = CorpusConfig()
+    data: PretrainDataConfig = PretrainDataConfig()
     tokenizer: str = ""
     vocab_size: Count = 2048
     objective: ObjectiveConfig = ObjectiveConfig()

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrec.core import DataError, nearest
 from jaxrec.data.corpora import Document, Form, Source, encode_documents, read_documents
-from jaxrec.systems.pretrain.config import CorpusConfig
+from jaxrec.systems.pretrain.config import PretrainDataConfig
 
 Part = Literal["train", "valid", "test"]
 # Known corpora: folder below JAXREC_DATA, files in it, and how they hold documents.
@@ -92,7 +92,7 @@ class Corpus:
         return text
 
 
-def load_corpus(config: CorpusConfig) -> Corpus:
+def load_corpus(config: PretrainDataConfig) -> Corpus:
     r"""Read and split the documents of a config.
 
     Raises:
@@ -102,7 +102,7 @@ def load_corpus(config: CorpusConfig) -> Corpus:
       >>> import tempfile
       >>> path = Path(tempfile.mkdtemp()) / "notes.txt"
       >>> _ = path.write_text("\n".join(f"line {n}" for n in range(50)))
-      >>> corpus = load_corpus(CorpusConfig(name="notes", paths=(str(path),)))
+      >>> corpus = load_corpus(PretrainDataConfig(name="notes", paths=(str(path),)))
       >>> len(corpus.train), corpus.test[0].splitlines()[-1]
       (1, 'line 49')
     """
@@ -138,7 +138,7 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     )
 
 
-def _source(config: CorpusConfig) -> Source:
+def _source(config: PretrainDataConfig) -> Source:
     if config.paths:
         paths = tuple(_documents_in(path) for path in config.paths)
         return Source(paths=paths, form=config.form, column=config.column)
@@ -175,7 +175,7 @@ def _documents_in(path: str) -> str:
     return str(folder / "documents") if prepared else path
 
 
-def _split(documents: list[str], config: CorpusConfig) -> dict[str, list[str]]:
+def _split(documents: list[str], config: PretrainDataConfig) -> dict[str, list[str]]:
     """Split by documents, or inside each of them if they are few."""
     if len(documents) < _FEW:
         cut = [_cut(text, config.valid, config.test) for text in documents]

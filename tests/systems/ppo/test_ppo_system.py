@@ -19,7 +19,7 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.data import read_texts, train_bpe
 from jaxrec.models import ModelSpec, Pretrained, save_model
 from jaxrec.peft import TuneConfig
-from jaxrec.systems.ppo import CorpusConfig, PpoConfig
+from jaxrec.systems.ppo import PpoConfig, PpoDataConfig
 from jaxrec.systems.ppo.rules import make_reward
 from jaxrec.systems.ppo.texts import cut_prompts, load_corpus, windows
 from jaxrec.testing import random_params, tiny_model
@@ -29,13 +29,13 @@ from jaxrec.train import TrainConfig, read_metrics
 CONFIG = """
 from jaxrec.align import PpoSettings
 from jaxrec.models import TransformerConfig
-from jaxrec.systems.ppo import CorpusConfig, PpoConfig, PpoEvalConfig
+from jaxrec.systems.ppo import PpoDataConfig, PpoConfig, PpoEvalConfig
 from jaxrec.train import TrainConfig
 
 
 def get_config():
     return PpoConfig(
-        data=CorpusConfig(name="sums", path={path!r}),
+        data=PpoDataConfig(name="sums", path={path!r}),
         model=TransformerConfig(width=32, depth=1, num_heads=2, max_length=64),
         window=32,
         pretrain=TrainConfig(steps=60, batch_size=16, lr=1e-2, warmup_steps=5, eval_every=30),
@@ -98,7 +98,7 @@ def test_a_bad_line_is_named(tmp_path, lines, message):
 
 
 def test_the_last_documents_are_held_out(corpus):
-    config = CorpusConfig(path=str(corpus / "sums.jsonl"), held_out=0.25)
+    config = PpoDataConfig(path=str(corpus / "sums.jsonl"), held_out=0.25)
     read = load_corpus(config)
     assert (len(read.train), len(read.held)) == (150, 50)
     assert [*read.train, *read.held] == read_texts(config.path, config.fields)

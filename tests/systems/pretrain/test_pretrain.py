@@ -14,9 +14,9 @@ from jaxrec.data import ReservedTokens, load_tokenizer, train_bpe
 from jaxrec.objectives import Denoiser, PairMasking, Pairs, corrupt, longest_text
 from jaxrec.runs import Options, load_run, open_any
 from jaxrec.systems.pretrain import (
-    CorpusConfig,
     ObjectiveConfig,
     PretrainConfig,
+    PretrainDataConfig,
     PretrainEvalConfig,
     flavour,
 )
@@ -48,7 +48,7 @@ def tiny(path, objective="lm", backbone="causal", **more):
     shape = {"width": 16, "depth": 1, "num_heads": 2, "mlp_width": 32}
     return PretrainConfig(
         **{
-            "data": CorpusConfig(name="tiny", paths=(str(path),)),
+            "data": PretrainDataConfig(name="tiny", paths=(str(path),)),
             "objective": ObjectiveConfig(name=objective),
             "backbone": backbone,
             "vocab_size": 380,
@@ -219,11 +219,13 @@ def test_settings_that_an_objective_ignores_are_named(settings, message):
 
 def test_parts_do_not_overlap_and_hold_the_whole_corpus(tmp_path):
     path = write_corpus(tmp_path, count=30)
-    corpus = load_corpus(CorpusConfig(name="x", paths=(str(path),), test=0.2, valid=0.1))
+    corpus = load_corpus(PretrainDataConfig(name="x", paths=(str(path),), test=0.2, valid=0.1))
     assert [len(corpus.part(name)) for name in ("train", "valid", "test")] == [21, 3, 6]
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
     assert sorted(corpus.train + corpus.valid + corpus.test) == sorted(texts)
-    other = load_corpus(CorpusConfig(name="x", paths=(str(path),), test=0.2, valid=0.1, seed=1))
+    other = load_corpus(
+        PretrainDataConfig(name="x", paths=(str(path),), test=0.2, valid=0.1, seed=1)
+    )
     assert other.test != corpus.test
 
 
@@ -231,7 +233,7 @@ def test_one_document_is_cut_in_three_and_has_no_pairs(tmp_path):
     path = tmp_path / "book.txt"
     text = "".join(f"line {n} of the book\n" for n in range(400))
     path.write_text(text)
-    corpus = load_corpus(CorpusConfig(name="book", paths=(str(path),)))
+    corpus = load_corpus(PretrainDataConfig(name="book", paths=(str(path),)))
     assert corpus.train[0] + corpus.valid[0] + corpus.test[0] == text
     assert corpus.valid[0].startswith("line") and corpus.test[0].startswith("line")
     assert len(corpus.test[0]) / len(text) == pytest.approx(0.1, abs=0.01)
@@ -246,14 +248,14 @@ def test_bad_documents_are_counted_and_a_corpus_of_them_is_an_error(tmp_path):
     good = [json.dumps({"text": f"text {n} of a film"}) for n in range(25)]
     bad = [json.dumps({"text": ""}), json.dumps({"text": "a\0b"}), "{"]
     path.write_text("\n".join(good + bad))
-    corpus = load_corpus(CorpusConfig(name="x", paths=(str(path),)))
+    corpus = load_corpus(PretrainDataConfig(name="x", paths=(str(path),)))
     assert dict(corpus.rejected) == {"binary": 1, "empty": 1, "not JSON": 1}
     assert "left out: 1 binary, 1 empty, 1 not JSON" in str(corpus)
     path.write_text("\n".join(bad[:2]))
     with pytest.raises(DataError, match=r"no document in .*docs\.jsonl .*1 binary"):
-        load_corpus(CorpusConfig(name="x", paths=(str(path),)))
+        load_corpus(PretrainDataConfig(name="x", paths=(str(path),)))
     with pytest.raises(DataError, match=r"no corpus, file or directory 'wikitext-3'.*wikitext-2"):
-        load_corpus(CorpusConfig(name="wikitext-3"))
+        load_corpus(PretrainDataConfig(name="wikitext-3"))
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
@@ -268,8 +270,8 @@ def test_a_prepared_corpus_is_read_by_its_directory(tmp_path):
     (tmp_path / "documents").mkdir()
     write_corpus(tmp_path / "documents")
     write_corpus(tmp_path)  # such as the shards of tokens beside the documents
-    alone = CorpusConfig(name="x", paths=(str(tmp_path / "documents"),))
-    whole = CorpusConfig(name="x", paths=(str(tmp_path),))
+    alone = PretrainDataConfig(name="x", paths=(str(tmp_path / "documents"),))
+    whole = PretrainDataConfig(name="x", paths=(str(tmp_path),))
     assert len(load_corpus(whole).train) > len(load_corpus(alone).train)
     (tmp_path / "corpus.json").write_text("{}")
     assert load_corpus(whole).train == load_corpus(alone).train
