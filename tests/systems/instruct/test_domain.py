@@ -17,7 +17,8 @@ TRAIN = TrainConfig(steps=2, batch_size=2, eval_every=2, warmup_steps=1)
 
 def get_stages():
     return {{"pretrain": PretrainConfig(
-        data=PretrainDataConfig(name="jobs", paths=({place!r} + "/corpus.txt",), valid=0.2, test=0.2),
+        data=PretrainDataConfig(
+            name="jobs", paths=({place!r} + "/corpus.txt",), valid=0.2, test=0.2),
         vocab_size=400, length=16, train=TRAIN,
         model=TransformerConfig(width=16, depth=1, num_heads=2),
     )}}
