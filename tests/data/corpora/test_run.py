@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from jaxrec.data.corpora import (
     Scores,
     Tokenizer,
     corpus_hash,
+    occurs_earlier,
     read_shard,
     run,
     run_corpus,
@@ -114,6 +116,7 @@ def test_stopped_before_any_of_its_writes_it_goes_on_to_the_same_hash(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork.. was called")  # the children use no JAX
 def test_killed_at_random_moments_it_goes_on_to_the_same_hash(corpus, tmp_path):
     whole = run_corpus(corpus, tmp_path / "whole")
     rng = np.random.default_rng(0)
@@ -133,7 +136,10 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_hash(corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_corpus(corpus, make_text, tmp_path):
+def test_memory_does_not_grow_with_the_corpus(corpus, make_text, tmp_path, monkeypatch):
+    # Both corpora have more hashes than fit into a portion.
+    portion = functools.partial(occurs_earlier, portion=1 << 13)
+    monkeypatch.setattr("jaxrec.data.corpora.run.occurs_earlier", portion)
     rng = np.random.default_rng(1)
     peaks = []
     for count in (300, 1500):
