@@ -26,7 +26,7 @@ from jaxrec.runs.scaling_points import Points
 
 # Values closer than this are one size or one number of tokens.
 _SAME = 0.01
-_FLAT = 1e-9  # exponents at or below this say that the loss does not fall
+_FLAT = 1e-9  # exponents that a search keeps above 0 are 0 where they are smaller
 _LEVEL = 0.95
 _HELD_OUT_STEPS = 200
 # For laws without a published δ: noise of one percent is then fitted nearly as by least squares.
@@ -248,13 +248,13 @@ def fit_law(
     with np.errstate(over="ignore"):
         values = {k: float(v[0]) for k, v in law.constants(best.theta[None]).items()}
     for axis, exponent in zip(law.axes, law.exponents, strict=True):
-        if values[exponent] <= _FLAT:
+        if values[exponent] <= (0.0 if law.starts is None else _FLAT):
             raise DataError(
                 f"{points.source}: the loss does not fall as {axis} grow ({exponent} "
                 f"{values[exponent]:.3g}), so {law.formula} does not hold; check the columns, "
                 "or choose another --law"
             )
-    if not np.isfinite(list(values.values())).all():
+    if law.starts is not None and not np.isfinite(list(values.values())).all():
         raise DataError(
             f"{points.source}: the loss falls so slowly that constants of {law.formula} are too "
             "large for a number; check the columns, or choose another --law"
