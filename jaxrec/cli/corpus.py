@@ -18,7 +18,7 @@ from rich.table import Table
 from jaxrec.cli.arguments import override, parse, take_option
 from jaxrec.cli.configs import find_config, run_name
 from jaxrec.cli.loading import load_corpus_file
-from jaxrec.core import ConfigError, locked, quoted
+from jaxrec.core import ConfigError, check_writable, locked, quoted
 from jaxrec.data.corpora import CorpusConfig, check_directory, identity, run_corpus, try_corpus
 
 _DRY = "--dry-run"
@@ -50,9 +50,13 @@ def run(arguments: list[str]) -> None:
         drops = try_corpus(config)
         _show(drops.rows)
         again = [word for word in arguments if word != _DRY]
-        print(f"nothing written; next: jaxrec corpus {' '.join(map(quoted, again))}")
+        if drops.left:
+            print(f"nothing written; next: jaxrec corpus {' '.join(map(quoted, again))}")
+        else:
+            print("nothing written: no document is left; correct the source or loosen a stage")
         print(json.dumps({"stages": drops.rows}))
         return
+    check_writable(directory, "--out")
     with locked(directory):
         report = run_corpus(config, directory)
     _show(report["stages"])

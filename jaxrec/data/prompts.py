@@ -48,6 +48,26 @@ class Template:
     seen: bool = True
     instruction: str = ""
 
+    def __post_init__(self) -> None:
+        """Reject braces that are no holes, and holes that are more than the name of a field."""
+        for part in ("source", "target", "instruction"):
+            text = getattr(self, part)
+            where = f"the {part} {text!r} of template {self.name!r}"
+            try:
+                pieces = list(string.Formatter().parse(text))
+            except ValueError as error:
+                raise ConfigError(
+                    f"{where} has a brace that is no hole ({error}); write {{{{ or }}}} for a "
+                    "brace of the text"
+                ) from error
+            for _, name, form, conversion in pieces:
+                plain = name and not name.isdigit() and not any(mark in name for mark in ".[")
+                if name is not None and (form or conversion or not plain):
+                    raise ConfigError(
+                        f"{where} has the hole {name!r}, which must be the name of a field "
+                        "alone; write {field}, or {{ and }} for braces of the text"
+                    )
+
     def fill(self, fields: Fields) -> tuple[str, str]:
         """Fill source and target with the fields.
 

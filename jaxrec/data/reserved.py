@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data.tokenizers import BPE_TOKENS, train_bpe, train_unigram
+from jaxrec.data.tokenizers import BPE_TOKENS, UNIGRAM_ALPHABET, train_bpe, train_unigram
 
 SENTINELS = 100
 MODES = {"R": "[NLU]", "S": "[S2S]", "X": "[NLG]"}
@@ -165,10 +165,13 @@ def train_reserved(
     """
     _check_modes(modes)
     later = len(modes) + sentinels
-    least = 256 + len(_ROLES) + later
+    # Bytes are not all that Unigram must hold.
+    characters = len(UNIGRAM_ALPHABET) if kind == "unigram" else 0
+    least = 256 + characters + len(_ROLES) + later
     if vocab_size < least:
+        held = f"256 bytes, {characters} characters" if characters else "256 bytes"
         raise ConfigError(
-            f"vocab_size {vocab_size} cannot hold 256 bytes and {len(_ROLES) + later} reserved "
+            f"vocab_size {vocab_size} cannot hold {held} and {len(_ROLES) + later} reserved "
             f"tokens; give at least {least}"
         )
     train = train_bpe if kind == "bpe" else train_unigram

@@ -33,6 +33,8 @@ _FILES = (("tokenizer.json",), _GPT2_FILES, ("vocab.txt",), ("spiece.model",), (
 _T5_SENTINELS = 100  # Raffel et al., arXiv:1910.10683, as released: <extra_id_0> has the last id
 _SPACE = "▁"  # SentencePiece's form of a space
 _BYTES = 256
+# All characters that spell a byte piece ("<0x41>") must be in; see `_unigram_pieces`.
+UNIGRAM_ALPHABET = (*string.ascii_letters, *string.digits, *string.punctuation, _SPACE)
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> "PreTrainedTokenizerBase":
@@ -212,8 +214,7 @@ def train_unigram(
         raise ConfigError(
             f"special_tokens must name an unk_token, got {', '.join(special_tokens) or 'nothing'}"
         )
-    # All characters that spell a byte piece ("<0x41>") must be in; see `_unigram_pieces`.
-    alphabet = [*string.ascii_letters, *string.digits, *string.punctuation, _SPACE]
+    alphabet = UNIGRAM_ALPHABET
     kept = {unicodedata.normalize("NFKC", word) for word in words}
     needed = {"bytes": _BYTES, "characters": len(alphabet)} | ({"words": len(kept)} if kept else {})
     _check_vocab_size(vocab_size, len(specials), needed)

@@ -190,7 +190,7 @@ def lengths_of(denoiser: Denoiser, raw: int) -> Lengths:
     return Lengths(raw, raw - gone + 1, raw + 1)
 
 
-def longest_text(denoiser: Denoiser, length: int, *, joined: bool) -> Lengths:
+def longest_text(denoiser: Denoiser, length: int, *, joined: bool, extra: int = 0) -> Lengths:
     """Return the longest text whose example fits.
 
     Args:
@@ -198,6 +198,7 @@ def longest_text(denoiser: Denoiser, length: int, *, joined: bool) -> Lengths:
       length: T, most tokens of inputs and targets together if they are joined in one sequence, and
         else of each of the two.
       joined: whether they are joined.
+      extra: tokens of `length` that something else takes, such as a mode.
 
     Raises:
       ConfigError: not even a text of two tokens fits.
@@ -208,23 +209,27 @@ def longest_text(denoiser: Denoiser, length: int, *, joined: bool) -> Lengths:
       >>> longest_text(Denoiser(), 512, joined=True)
       Lengths(raw=464, inputs=418, targets=94)
     """
+    room = length - extra
 
-    def fits(raw: int) -> bool:
+    def needed(raw: int) -> int:
         found = lengths_of(denoiser, raw)
         if not joined:
-            return max(found.inputs, found.targets) <= length
+            return max(found.inputs, found.targets)
         # A prefix and its rest add up to the text.
         whole = denoiser.kind in ("whole", "suffix")
-        return (raw if whole else found.inputs + found.targets) <= length
+        return raw if whole else found.inputs + found.targets
+
+    def fits(raw: int) -> bool:
+        return needed(raw) <= room
 
     if not fits(2):
         raise ConfigError(
             f"a length of {length} tokens cannot hold an example of kind {denoiser.kind} of a text "
-            "of 2 tokens; raise the length"
+            f"of 2 tokens; give at least {needed(2) + extra}"
         )
     if denoiser.kind == "spans" and not joined:
-        best = fit_spans(length, denoiser.rate, denoiser.span, denoiser.roll)
-        if best.targets <= length:
+        best = fit_spans(room, denoiser.rate, denoiser.span, denoiser.roll)
+        if best.targets <= room:
             return Lengths(*best)
     low, high = 2, 4
     while fits(high):

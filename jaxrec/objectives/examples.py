@@ -106,7 +106,7 @@ class Corruption:
         # A joined example begins with a mode or another token; the source of a pair, with a mode
         # alone.
         return tuple(
-            longest_text(d, self.length - int(self.joined or bool(d.mode)), joined=self.joined)
+            longest_text(d, self.length, joined=self.joined, extra=self.joined or bool(d.mode))
             for d in self.denoisers
         )
 

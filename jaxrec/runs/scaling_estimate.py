@@ -26,6 +26,7 @@ from jaxrec.runs.scaling_points import Points
 
 # Values closer than this are one size or one number of tokens.
 _SAME = 0.01
+_FLAT = 1e-9  # exponents that a search keeps above 0 are 0 where they are smaller
 _LEVEL = 0.95
 _HELD_OUT_STEPS = 200
 # For laws without a published δ: noise of one percent is then fitted nearly as by least squares.
@@ -244,12 +245,19 @@ def fit_law(
     target = np.log(points.loss)
     model = law.model(*axes)
     best = _solve(law, model, target, delta)
-    values = {k: float(v[0]) for k, v in law.constants(best.theta[None]).items()}
-    if law.starts is None and values[law.exponents[0]] <= 0:
+    with np.errstate(over="ignore"):
+        values = {k: float(v[0]) for k, v in law.constants(best.theta[None]).items()}
+    for axis, exponent in zip(law.axes, law.exponents, strict=True):
+        if values[exponent] <= (0.0 if law.starts is None else _FLAT):
+            raise DataError(
+                f"{points.source}: the loss does not fall as {axis} grow ({exponent} "
+                f"{values[exponent]:.3g}), so {law.formula} does not hold; check the columns, "
+                "or choose another --law"
+            )
+    if law.starts is not None and not np.isfinite(list(values.values())).all():
         raise DataError(
-            f"{points.source}: the loss does not fall as {law.axes[0]} grow ({law.exponents[0]} "
-            f"{values[law.exponents[0]]:.3g}), so {law.formula} does not hold; check the columns, "
-            "or choose another --law"
+            f"{points.source}: the loss falls so slowly that constants of {law.formula} are too "
+            "large for a number; check the columns, or choose another --law"
         )
     residual = target - model(best.theta[None])[0][0]
     return Fit(
@@ -287,6 +295,11 @@ def _check(law: Law, points: Points, axes: list[np.ndarray]) -> None:
         raise DataError(
             f"{points.source}: {len(points)} points are too few for {law.formula} with "
             f"{parameters} constants; give at least {parameters + 1}"
+        )
+    if np.ptp(points.loss) == 0:
+        raise DataError(
+            f"{points.source}: all {len(points)} points have one loss ({points.loss[0]:.6g}), from "
+            "which no law can be fitted; check the column of losses"
         )
     for axis, exponent, x in zip(law.axes, law.exponents, axes, strict=True):
         count = _levels(x)

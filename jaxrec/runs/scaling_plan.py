@@ -81,7 +81,8 @@ def optimum(flops: float, constants: str = "epoch") -> Optimum:
         return Optimum(params, flops / (6 * params), loss)
     path = Path(constants)
     if path.suffix == ".json":
-        values = read_json(path, _Constants, missing="write the last line of a fit there")
+        write = "write the last line of `jaxrec scaling fit TABLE --law chinchilla` there"
+        values = read_json(path, _Constants, missing=write, fix=write)
         return Chinchilla(
             E=values["E"],
             A=values["A"],
@@ -236,6 +237,11 @@ def make_plan(
       ('2.78e+09', '6e+10', 3.66)
     """
     best = optimum(flops, constants)
+    if min(best.params, best.tokens) < 1:
+        raise ConfigError(
+            f"a budget of {flops:g} FLOP trains {best.params:.3g} parameters on {best.tokens:.3g} "
+            "tokens, which is no model; give more FLOP, such as 1e21"
+        )
     shape = propose_shape(best.params) if best.params >= _SMALLEST else None
     days = None if peak is None else training_days(flops, peak, devices, mfu)
     batch = None

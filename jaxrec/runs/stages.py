@@ -18,6 +18,7 @@ from jaxrec.runs.system import Options, system_of
 from jaxrec.train import memory_explained
 
 PREFIX = "stage:"
+_TAKEN = ("checkpoints", "tb", "tokenizer")  # directories of the run, beside those of stages
 
 
 def check_stages(stages: Any, final: Any) -> dict[str, Any]:
@@ -43,13 +44,20 @@ def check_stages(stages: Any, final: Any) -> dict[str, Any]:
             f"get_stages() must return a dictionary from names to configs, got "
             f"{type(stages).__name__}"
         )
-    known: list[str] = []
-    for name, config in (*stages.items(), *([("", final)] if final is not None else [])):
-        if name and (not isinstance(name, str) or folder(name) != name):
+    for name in stages:
+        # Such a name is that of no file that the run itself writes.
+        if not isinstance(name, str) or folder(name) != name or not name or "." in name:
             raise ConfigError(
                 f"stage {name!r} needs a name of letters, digits and hyphens, which is that of its "
                 "directory"
             )
+        if name in _TAKEN:
+            raise ConfigError(
+                f"stage {name!r} has the name of a directory that every run has; choose one other "
+                f"than {', '.join(_TAKEN)}"
+            )
+    known: list[str] = []
+    for name, config in (*stages.items(), *([("", final)] if final is not None else [])):
         try:
             system = system_of(config)
             check_types(config)

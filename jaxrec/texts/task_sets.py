@@ -405,6 +405,12 @@ def read_task_set(path: str | os.PathLike[str]) -> TaskSet:
     path = Path(path)
     missing = "give the path of a task's description"
     found = read_json(path, _File, missing=missing, fix="see the guide on instruction tuning")
+    for key in found:
+        if key not in _File.__annotations__:
+            keys = list(_File.__annotations__)
+            raise DataError(
+                f"{path}: unknown key {key!r}{nearest(key, keys)}; keys: {', '.join(keys)}"
+            )
     templates = [
         _template(path, found["name"], number, values)
         for number, values in enumerate(found["templates"], start=1)

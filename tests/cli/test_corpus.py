@@ -1,6 +1,7 @@
 """`jaxrec corpus`: what it prints and writes, a dry run, and errors of one line."""
 
 import json
+import os
 
 import pytest
 
@@ -33,6 +34,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text(CONFIG)
     (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "numbers.jsonl").write_text('{"text": 1}\n')
+    os.mkfifo(tmp_path / "pipe")
     return tmp_path
 
 
@@ -59,13 +62,40 @@ def test_a_dry_run_shows_the_drops_and_writes_nothing(place, capsys):
     stages = json.loads(out.splitlines()[-1])["stages"]
     assert stages["c4"] == {"in": 4, "rejected": {"too few sentences": 1}}
     assert "nothing written; next: jaxrec corpus own.py --out elsewhere" in out
-    assert sorted(path.name for path in place.iterdir()) == ["a.txt", "own.py"]
+    assert sorted(path.name for path in place.iterdir()) == [
+        "a.txt",
+        "numbers.jsonl",
+        "own.py",
+        "pipe",
+    ]
+
+
+def test_a_dry_run_that_leaves_no_document_does_not_send_the_user_on(place, capsys):
+    (place / "short.txt").write_text("too short\n\ntoo short as well\n")
+    for path in ("short.txt", "empty.txt"):
+        (place / "empty.txt").touch()
+        assert main(["corpus", "own.py", "--dry-run", "--source.paths", path]) == 0
+        out = capsys.readouterr().out
+        assert "no document is left" in out
+        assert "next:" not in out
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["--source.paths", "b.txt"], 3, "b.txt: no such file; check --source.paths"),
+        (["--source.paths", ""], 3, "--source.paths has an empty path ''; give . for this"),
+        (["--source.paths", "pipe"], 3, "pipe: this is a pipe; give a regular file"),
+        (
+            ["--source.paths", "numbers.jsonl", "--source.form", "auto"],
+            3,
+            "column 'text' holds no text; columns of text: no",
+        ),
+        (["--evaluation.paths", "b.txt"], 3, "b.txt: no such file; check --evaluation.paths"),
+        (["--scores.ngram-texts", "b.txt"], 3, "b.txt: no such file; check --scores.ngram-texts"),
+        (["--out", "a.txt/b"], 4, "cannot write in the directory a.txt/b: File exists; give anoth"),
+        # 256 bytes, 52 letters, 10 digits, 32 signs and a space; 5 roles, 3 modes and 2 sentinels.
+        (["--tokenizer.kind", "unigram", "--tokenizer.vocab-size", "360"], 2, "give at least 361"),
         (["--out", "a.txt"], 2, "a.txt is a file; give a directory by --out"),
         (["--out", "."], 2, "holds something else (a.txt) and no corpus"),
         (["--duplicates.threshold", "1.5"], 2, "--duplicates.threshold must be in (0, 1], got 1.5"),

@@ -104,3 +104,12 @@ def test_what_is_wrong_is_one_line(table, words, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_plan_of_no_model_and_constants_of_another_law_are_named(tmp_path, capsys):
+    assert main(["scaling", "plan", "--flops", "1"]) == 2
+    assert "which is no model; give more FLOP" in capsys.readouterr().err
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps({"law": "params", "N_c": 1e13, "alpha_N": 0.07}))
+    assert main(["scaling", "plan", "--flops", "1e21", "--constants", str(path)]) == 3
+    assert "`jaxrec scaling fit TABLE --law chinchilla`" in capsys.readouterr().err

@@ -159,3 +159,27 @@ def test_batches_hold_each_tasks_rows_and_resume(tokenizer):
     for name, block in first[0].items():
         both = np.concatenate([half[name]["source"] for half in halves])
         assert sorted(map(tuple, both)) == sorted(map(tuple, block["source"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{claim", "has a brace that is no hole"),
+        ("claim}", "has a brace that is no hole"),
+        ("{}", "the hole ''"),
+        ("{0}", "the hole '0'"),
+        ("{claim:d}", "the hole 'claim'"),
+        ("{claim!r}", "the hole 'claim'"),
+        ("{claim.__class__}", "the hole 'claim.__class__'"),
+    ],
+)
+@pytest.mark.parametrize("part", ["source", "target", "instruction"])
+def test_what_looks_like_a_hole_and_is_none_is_named(part, text, words):
+    values = {"name": "t", "source": "{claim} {{a}}", "target": "{answer}"}
+    whole = Template(**values)
+    assert whole.fill({"claim": "x", "answer": "y"}) == ("x {a}", "y")
+    with pytest.raises(
+        ConfigError,
+        match=f"the {part} .* of template 't' {words}".replace("the hole", "has the hole"),
+    ):
+        Template(**(values | {part: text}))

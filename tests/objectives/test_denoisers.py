@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_an_error_before_any_text_is_read():
         }
         | more
     )
-    with pytest.raises(ConfigError, match="length of 4 tokens cannot hold an example of kind span"):
+    with pytest.raises(ConfigError, match="length of 5 tokens cannot hold an example of kind span"):
         make(length=5)
     few = dataclasses.replace(RESERVED, sentinels=RESERVED.sentinels[:3])
     with pytest.raises(ConfigError, match="has 14 spans, and the tokenizer has 3 sentinels"):
@@ -264,3 +264,24 @@ def test_what_does_not_fit_is_an_error_before_any_text_is_read():
         mixture("ul3")
     with pytest.raises(ConfigError, match=r"--denoiser\.rate must be in"):
         Denoiser(rate=1.0)
+
+
+@pytest.mark.parametrize("kind", ["whole", "suffix", "spans"])
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_length_that_is_too_short_names_itself_and_the_least_that_fits(kind, joined, extra):
+    denoiser = Denoiser(kind=kind)
+
+    def fits(length):
+        try:
+            longest_text(denoiser, length, joined=joined, extra=extra)
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    least = next(length for length in range(1, 50) if not fits(length))
+    if joined and kind != "spans":
+        assert least == 2 + extra
+    for length in range(1, least):
+        assert f"a length of {length} tokens " in fits(length)
+        assert fits(length).endswith(f"give at least {least}")

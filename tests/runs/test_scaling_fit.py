@@ -270,3 +270,16 @@ def test_too_few_points_and_unknown_laws_are_named():
         fit_law("chinchilla", points)
     with pytest.raises(ConfigError, match="did you mean 'chinchilla'"):
         fit_law("chinchila", points)
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "kaplan"])
+def test_losses_that_do_not_fall_give_no_law(law):
+    n, d = mesh(np.geomspace(1e6, 1e9, 4), np.geomspace(1e8, 1e11, 4))
+    rising = make_points({"params": n, "tokens": d, "loss": 1 + np.log(n * d)})
+    with pytest.raises(
+        DataError, match=r"the loss (does not fall as (params|tokens) grow|falls so slowly)"
+    ):
+        fit_law(law, rising, resamples=0)
+    constant = make_points({"params": n, "tokens": d, "loss": np.full(16, 3.0)})
+    with pytest.raises(DataError, match=r"all 16 points have one loss \(3\)"):
+        fit_law(law, constant, resamples=0)

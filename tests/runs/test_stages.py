@@ -87,6 +87,12 @@ def test_a_stage_that_does_not_come_before_is_named(tmp_path, trained, capsys):
     [
         ([Config()], "must return a dictionary from names to configs, got list"),
         ({"a/b": Config()}, "stage 'a/b' needs a name of letters"),
+        (
+            {"checkpoints": Config()},
+            "stage 'checkpoints' has the name of a directory that every run",
+        ),
+        ({"": Config()}, "stage '' needs a name of letters"),
+        ({"config.json": Config()}, "stage 'config.json' needs a name of letters"),
         ({"a": 3}, "stage 'a': int is not the config of a system"),
         ({"a": Toy(base="stage:a")}, "no stage 'a' comes before it; stages: none"),
     ],

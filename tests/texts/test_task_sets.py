@@ -253,3 +253,11 @@ def test_real_task_sets_are_read(real_data, tmp_path):
     assert len(read_instructions(real_data("alpaca-seed") / "seed_tasks.jsonl")) == 175
     titles, _ = occupation_tasks(real_data("onet-occupations") / "Occupation Data.txt")
     assert len(titles.rows) > 1000
+
+
+def test_an_unknown_key_of_a_description_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"q": "2 + 2", "a": "4"}')
+    task = {"name": "sum", "rows": "rows.jsonl", "templates": [{"source": "{q}", "target": "{a}"}]}
+    (tmp_path / "task.json").write_text(json.dumps(task | {"clusters": "numbers"}))
+    with pytest.raises(DataError, match="unknown key 'clusters', did you mean 'cluster'"):
+        read_task_set(tmp_path / "task.json")

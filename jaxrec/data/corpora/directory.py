@@ -1,6 +1,7 @@
 """The directory of a corpus: what it was made from and with, and a hash of what it holds."""
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Mapping
@@ -85,11 +86,17 @@ def corpus_hash(directory: Path) -> str:
 def _inputs(config: CorpusConfig) -> list[list[Any]]:
     """Return name, size and a hash of the beginning of each file that is read."""
     scores = config.scores
-    languages = (entry.partition("=")[2] for entry in scores.languages)
-    references = (*config.evaluation.paths, *scores.ngram_texts, *scores.good, *scores.bad)
+    references = {
+        "--evaluation.paths": config.evaluation.paths,
+        "--scores.ngram-texts": scores.ngram_texts,
+        "--scores.good": scores.good,
+        "--scores.bad": scores.bad,
+        "--scores.languages": [entry.partition("=")[2] for entry in scores.languages],
+    }
+    options = {word: option for option, words in references.items() for word in words}
     files = find_files(config.source)
-    for word in dict.fromkeys((*references, *languages)):
-        files += find_files(Source(paths=(word,)))
+    for word in dict.fromkeys(itertools.chain.from_iterable(references.values())):
+        files += find_files(Source(paths=(word,)), options[word])
     facts = []
     for name, path in files:
         with path.open("rb") as file:

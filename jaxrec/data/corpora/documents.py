@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.core import ConfigError, DataError, check_file, nearest
 from jaxrec.data import contents, files, parquet
 
 Form = Literal["auto", "file", "blank_lines", "end_marks", "wikitext", "json_lines", "parquet"]
@@ -98,11 +98,16 @@ class Source:
             )
 
 
-def find_files(source: Source) -> list[tuple[str, Path]]:
+def find_files(source: Source, option: str = "--source.paths") -> list[tuple[str, Path]]:
     """Return the files of a source: a name for IDs and the path, in the order of the paths.
 
+    Args:
+      source: its paths, of which none may be empty.
+      option: the setting that named the paths, for messages.
+
     Raises:
-      DataError: a path does not exist or matches nothing, or two files have one name.
+      DataError: a path is empty, does not exist, is no regular file or matches nothing, or two
+        files have one name.
 
     Example:
       >>> import tempfile
@@ -113,9 +118,12 @@ def find_files(source: Source) -> list[tuple[str, Path]]:
       ['a.jsonl', 'b.txt']
     """
     if not source.paths:
-        raise DataError("--source.paths is empty; give files, directories or patterns")
+        raise DataError(f"{option} is empty; give files, directories or patterns")
     found: list[tuple[str, Path]] = []
     for word in source.paths:
+        if not word.strip():
+            # Path("") is the present directory.
+            raise DataError(f"{option} has an empty path {word!r}; give . for this directory")
         path = Path(word).expanduser()
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if p.is_file() and _form(p)]
@@ -128,8 +136,10 @@ def find_files(source: Source) -> list[tuple[str, Path]]:
             missing = "no file matches this pattern"
         else:
             matches, missing = [(path.name, path)] if path.exists() else [], "no such file"
+            if matches:
+                check_file(path)
         if not matches:
-            raise DataError(f"{word}: {missing}; check --source.paths")
+            raise DataError(f"{word}: {missing}; check {option}")
         found += matches
     twice = [name for name, count in Counter(name for name, _ in found).items() if count > 1]
     if twice:
@@ -137,7 +147,7 @@ def find_files(source: Source) -> list[tuple[str, Path]]:
         found = [(path.as_posix(), path) for _, path in found]
         again = [name for name, count in Counter(n for n, _ in found).items() if count > 1]
         if again:
-            raise DataError(f"{again[0]}: the file is in --source.paths twice; give it once")
+            raise DataError(f"{again[0]}: the file is in {option} twice; give it once")
     return found
 
 
@@ -405,6 +415,12 @@ def _choose(path: Path, texts: Iterable[str], names: Iterable[str]) -> str:
     usual = [name for name in TEXT_COLUMNS if name in texts]
     if usual or len(texts) == 1:
         return usual[0] if usual else texts[0]
+    found = [name for name in TEXT_COLUMNS if name in (names := list(names))]
+    if found:
+        raise DataError(
+            f"{path}: column {found[0]!r} holds no text; columns of text: "
+            f"{files.listed(texts) or 'none'}; write strings, or choose a column by --source.column"
+        )
     raise DataError(
         f"{path}: no column is called {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}; "
         f"columns: {files.listed(names)}; choose one by --source.column"

@@ -72,6 +72,12 @@ class Drops:
             row["rejected"][read.reason] = row["rejected"].get(read.reason, 0) + 1
         return read
 
+    @property
+    def left(self) -> int:
+        """Number of documents that the last stage kept, to which all that are left come."""
+        row = next(reversed(self.rows.values()), None)
+        return row["in"] - sum(row["rejected"].values()) if row else 0
+
     def add(self, rows: Mapping[str, Mapping]) -> None:
         """Add the rows of another count."""
         for stage, other in rows.items():

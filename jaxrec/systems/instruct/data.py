@@ -130,10 +130,12 @@ def prepare(config: InstructConfig) -> Prepared:
         test[RECORDS] += sides["test"][: most or None]
     train = {name: instances for name, instances in train.items() if instances}
     if not train or not valid or not any(test.values()):
+        left_out = ", ".join(f"{number:,} {reason}" for reason, number in counts.items())
         raise DataError(
             f"{data.name}: {sum(map(len, train.values()))} training, {len(valid)} validation and "
-            f"{sum(map(len, test.values()))} test instances; give more data, or other "
-            "data.valid_share and data.test_share"
+            f"{sum(map(len, test.values()))} test instances"
+            + (f" (left out: {left_out})" if left_out else "")
+            + "; give more data, or other data.valid_share and data.test_share"
         )
     if config.eval.valid_instances:
         order = np.random.default_rng(data.seed).permutation(len(valid))

@@ -84,7 +84,7 @@ def infilling_rows(learning: Learning, encoded: Encoded) -> Yardstick | None:
     denoiser = Denoiser(mode="R" if learning.config.objective.has_modes else "")
     # As many tokens as fit into a joined row, whatever the layout of this model.
     try:
-        raw = longest_text(denoiser, learning.config.length - 1, joined=True).raw
+        raw = longest_text(denoiser, learning.config.length, joined=True, extra=1).raw
         check_sentinels(denoiser, raw, len(learning.reserved.sentinels))
     except ConfigError:
         return None

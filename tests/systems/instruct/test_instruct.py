@@ -276,3 +276,11 @@ def test_a_base_without_a_chat_template_cannot_read_chats(place):
     config = InstructConfig(data=data)
     with pytest.raises(ConfigError, match="no chat template"):
         make_stages(config, _text(), prepare(config))
+
+
+def test_sources_that_leave_nothing_say_what_was_left_out(tmp_path):
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps([{"instruction": f"Do {n}", "output": " "} for n in range(9)]))
+    config = InstructConfig(data=InstructDataConfig(records=(str(path),)))
+    with pytest.raises(DataError, match=r"0 training, .* \(left out: 9 empty output\)"):
+        prepare(config)
