@@ -9,9 +9,9 @@ is. N counts parameters without embeddings; `jaxrec scaling fit` also fits all p
 
 The goal: the logarithms of loss and N are on a line with an R² of .98 or more, and the loss of the
 largest model is within 3 % of what the other four predict. Both are reached, barely (2026-11-30,
-seed 0): R² .983, off by 2.9 %, alpha_N .051. The loss of the test part is 4.535, 4.185, 3.857, 3.724
-and 3.699 at widths 16 to 128; the largest two leave the line, because 1,500 steps pass the corpus
-nine times. With embeddings counted, R² is .970 and the error 3.8 %. Cost: 23 CPU minutes.
+seed 0): R² .983, off by 2.9 %, alpha_N .051. The loss of the test part at widths 16 to 128 is
+4.535, 4.185, 3.857, 3.724 and 3.699; the largest two leave the line, because 1,500 steps pass the
+corpus nine times. With embeddings counted, R² is .970 and the error 3.8 %. Cost: 23 CPU minutes.
 """
 
 import dataclasses
