@@ -9,6 +9,11 @@ corpus is O*NET's 1,110 descriptions of occupations, read from `onet-occupations
 and learns to name the occupation of a description and to describe an occupation. The row "untuned"
 of the evaluation is the pre-trained model.
 
+On 120 held-out questions (2026-11-30, seed 0) its ROUGE-L is .174 [.140, .210] in trained and .110
+[.085, .134] in unseen wordings; untuned .033 and .049, the constant answer .043. It names no
+occupation exactly: a model of this size knows a thousand descriptions, and not the occupations. The
+preference stage, the last one of such recipes, is no part of it. Cost: 6 CPU minutes.
+
 To start from an existing model instead, give it as `--tune.base`; a larger corpus goes into the
 stage's `paths`.
 """
