@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.comparisons import (
         Comparisons as Comparisons,
+        Part as Part,
         Prompted as Prompted,
         gather as gather,
         ordered_pairs as ordered_pairs,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def importance_ratio(logprobs: jax.Array, old: jax.Array) -> jax.Array:
-    """Return rho = exp(log pi - log pi_old), which is 1 where the policy has not moved.
+    """Return rho = exp(log pi - log pi_old), which is 1 for an unchanged policy.
 
     Args:
       logprobs: `[...]` log-probabilities of the tokens under the policy.

@@ -106,9 +106,11 @@ def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
     """
     module = _run_file(path)
     if not hasattr(module, "get_sweep"):
+        advice = f"to train one config with several seeds: jaxrec compare {path} --seeds 3"
+        if hasattr(module, "get_config") and not _ranks(_call(module, path, "get_config")):
+            advice = "a sweep of one config with several seeds has one variant and --seeds 3"
         raise ConfigError(
-            f"{path} defines no get_sweep(), which returns the variants by name; to train one "
-            f"config with several seeds: jaxrec compare {path} --seeds 3"
+            f"{path} defines no get_sweep(), which returns the variants by name; {advice}"
         )
     own = quick and hasattr(module, "get_quick_sweep")
     try:
@@ -145,6 +147,14 @@ def load_stages(path: Path, final: Any, *, quick: bool = False) -> dict[str, Any
     except ConfigError as error:
         raise ConfigError(_with_path(path, error)) from error
     return {name: make_quick(stage) for name, stage in stages.items()} if quick else stages
+
+
+def _ranks(config: Any) -> bool:
+    """Whether `jaxrec compare` takes a config; for one of no system it has the better error."""
+    try:
+        return hasattr(system_of(config), "rank")
+    except ConfigError:
+        return True
 
 
 def change_variants(sweep: Sweep, change: Callable[[str, Any], Any]) -> Sweep:

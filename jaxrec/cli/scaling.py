@@ -17,6 +17,7 @@ from jaxrec.core import (
     PositiveShare,
     Seed,
     Whole,
+    check_writable,
     nearest,
     write_bytes,
 )
@@ -129,6 +130,7 @@ def _fit(options: FitArguments) -> None:
         )
     if options.plot is not None:
         check_format(options.plot.suffix.lstrip("."))
+        check_writable(options.plot.parent, "--plot")
     sweep = options.source.is_dir()
     reader = read_sweep_points if sweep else read_points
     read = reader(options.source, options.columns)

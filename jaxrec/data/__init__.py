@@ -157,6 +157,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.data.times import Times as Times, to_times as to_times
     from jaxrec.data.tokenizers import (
+        BPE_TOKENS as BPE_TOKENS,
         has_tokenizer as has_tokenizer,
         load_tokenizer as load_tokenizer,
         save_tokenizer as save_tokenizer,

@@ -144,7 +144,8 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
     text = text.rstrip()
     while place < len(text):
         try:
-            value, place = decoder.raw_decode(text, _BLANK.match(text, place).end())  # type: ignore[union-attr]
+            blank = _BLANK.match(text, place)
+            value, place = decoder.raw_decode(text, blank.end() if blank else place)
         except (ValueError, RecursionError):
             return None
         if not isinstance(value, dict):

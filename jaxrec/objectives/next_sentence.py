@@ -7,6 +7,7 @@ In half of the pairs b goes on where a ends; in the other half it comes from ano
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,7 @@ class Pairs:
     seed: int
 
     def __post_init__(self) -> None:
-        """Leave out documents that are too short, and cut the others into windows."""
+        """Leave out documents that are too short."""
         kept = [np.asarray(d, np.int32) for d in self.documents if len(d) >= _SHORTEST]
         if len(kept) < 2:
             raise DataError(
@@ -136,20 +137,22 @@ class Pairs:
                 f"{len(self.documents)} are so long; separate the documents of the text, or choose "
                 "another objective"
             )
-        windows = Windows.of(kept, length=self.masking.length - _ENDS, seed=self.seed, users=True)
         object.__setattr__(self, "documents", kept)
-        object.__setattr__(self, "windows", windows)
+
+    @functools.cached_property
+    def windows(self) -> Windows:
+        """Where the pairs are cut out of the documents."""
+        length = self.masking.length - _ENDS
+        return Windows.of(self.documents, length=length, seed=self.seed, users=True)
 
     @property
     def per_epoch(self) -> int:
         """Number of pairs in an epoch."""
-        windows: Windows = self.windows  # type: ignore[attr-defined]
-        return windows.per_epoch
+        return self.windows.per_epoch
 
     def draw(self, places: range) -> list[dict[str, np.ndarray]]:
         """Return the examples at some positions of the stream."""
-        windows: Windows = self.windows  # type: ignore[attr-defined]
-        return [self._pair(int(row[0]), row[1:], rng) for row, rng in windows.draw(places)]
+        return [self._pair(int(row[0]), row[1:], rng) for row, rng in self.windows.draw(places)]
 
     def _pair(
         self, document: int, tokens: np.ndarray, rng: np.random.Generator

@@ -1,7 +1,7 @@
 """What a labeling page asks, and what it has already been told.
 
 The file of feedback is the only state. A service that is killed and started again reads it, and
-goes on with the prompts that a labeler has not answered.
+shows each labeler the prompts that are still open for them.
 """
 
 import dataclasses

@@ -19,7 +19,7 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 
@@ -425,7 +425,7 @@ def read_task_set(path: str | os.PathLike[str]) -> TaskSet:
     )
 
 
-def _template(path: Path, task: str, number: int, values: Mapping[str, str | bool]) -> Template:
+def _template(path: Path, task: str, number: int, values: Mapping[str, Any]) -> Template:
     kinds = {"name": str, "source": str, "target": str, "instruction": str, "seen": bool}
     for key, value in values.items():
         if key not in kinds:
@@ -440,4 +440,4 @@ def _template(path: Path, task: str, number: int, values: Mapping[str, str | boo
     for key in ("source", "target"):
         if key not in values:
             raise DataError(f"{path}: template {number} has no {key!r}")
-    return Template(**({"name": f"{task}-{number}"} | dict(values)))  # type: ignore[arg-type]
+    return Template(**{"name": f"{task}-{number}", **values})

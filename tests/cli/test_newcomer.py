@@ -116,7 +116,8 @@ def test_what_cannot_be_compared_is_named(place, capsys, words, code, said):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["quickstart"], 2, "defines no get_sweep()"),
+        (["quickstart"], 2, "with several seeds: jaxrec compare "),
+        (["pretrain/lm"], 2, "has one variant and --seeds 3"),
         (["runs/a"], 2, "runs/a is a directory, and a config is needed"),
         (["tallrec/shots", "--seeds", "0"], 2, "--seeds must be at least 1"),
         (["tallrec/shots", "--seeds", "many"], 2, "expected a whole number, got 'many'"),

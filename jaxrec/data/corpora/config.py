@@ -1,13 +1,14 @@
 """Settings of a corpus: where its documents come from, and every stage that they pass."""
 
 import dataclasses
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from jaxrec.core import (
     ConfigError,
     Count,
     NotNegative,
     Positive,
+    Range,
     Seed,
     Share,
     Whole,
@@ -166,7 +167,7 @@ class Blocks:
       form: the files' format.
     """
 
-    length: Count = 512
+    length: Annotated[int, Range(1, 1 << 20)] = 512
     form: Literal["array_record", "parquet"] = "array_record"
 
     def __post_init__(self) -> None:

@@ -1,14 +1,16 @@
 """A run of instruction tuning as one frozen value."""
 
 import dataclasses
-from typing import ClassVar, get_args
+from typing import ClassVar, cast, get_args
 
 from jaxrec.core import ConfigError, Count, Rate, Seed, Whole, check_ranges, nearest
+from jaxrec.data import BPE_TOKENS
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
 from jaxrec.texts import FRAMES, Frame, Style, check_styles
 from jaxrec.train import TrainConfig
 
+_LEAST_VOCABULARY = 256 + len(BPE_TOKENS)  # bytes and special tokens
 # Names of known tasks, among paths of descriptions: those that are made up, and O*NET's.
 TOY, OCCUPATIONS = "toy", "occupations"
 
@@ -92,7 +94,7 @@ class WritingConfig:
     @property
     def chosen_styles(self) -> tuple[Style, ...]:
         """The styles, which are checked."""
-        return self.styles  # type: ignore[return-value]
+        return cast(tuple[Style, ...], self.styles)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,11 @@ class InstructConfig:
             raise ConfigError(
                 "there is nothing to learn: data.tasks, data.records and data.chats are empty; "
                 'give paths, or data.tasks ("toy",)'
+            )
+        if not self.tune.base and self.vocab_size < _LEAST_VOCABULARY:
+            raise ConfigError(
+                f"vocab_size {self.vocab_size} cannot hold 256 bytes and {len(BPE_TOKENS)} special "
+                f"tokens; give at least {_LEAST_VOCABULARY}"
             )
         if not self.tune.base and self.tune.method != "full":
             raise ConfigError(

@@ -151,7 +151,7 @@ def prepare(config: InstructConfig) -> Prepared:
 
 
 def _tasks(data: InstructDataConfig) -> list[TaskSet]:
-    """The task data sets, and a check of the names of those that are held out."""
+    """Return the task data sets, and reject names of held-out tasks that do not exist."""
     tasks: list[TaskSet] = []
     for name in data.tasks:
         if name == TOY:

@@ -71,7 +71,7 @@ class Data:
     Attributes:
       corpus: the documents.
       train: tokens of the documents to train on.
-      held: tokens of those that are held out.
+      held: tokens of the held-out documents.
     """
 
     corpus: Corpus

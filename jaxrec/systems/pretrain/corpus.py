@@ -158,7 +158,13 @@ def _source(config: PretrainDataConfig) -> Source:
             "the directory of your data, or give files by --data.paths"
         )
     place = Path(root).expanduser() / folder
-    found = tuple(str(place / name) for name in names if (place / name).is_file())
+    there = {name for name in names if (place / name).is_file()}
+    # A file that lies there plain and gzipped is one file.
+    found = tuple(
+        str(place / name)
+        for name in names
+        if name in there and name.removesuffix(".gz") not in there - {name}
+    )
     if not found:
         raise DataError(
             f"corpus {config.name!r}: none of {', '.join(names)} in {place}; put them there, or "

@@ -14,6 +14,7 @@ import numpy as np
 from jaxrec.align import (
     Comparisons,
     Feedback,
+    Part,
     Prompted,
     encode_answers,
     gather,
@@ -99,8 +100,13 @@ def load_preferences(config: RewardModelConfig) -> Preferences:
     useful = [number for number, row in enumerate(whole.rows) if is_useful(row, config.learn)]
     if len(useful) < len(whole):
         rejected[f"prompts without {_WANTED[config.learn]}"] += len(whole) - len(useful)
-    shares = {"train": data.train, "valid": data.valid, "test": data.test, "gold": data.gold}
-    parts = split_prompts(whole.take(useful), shares, data.seed)  # type: ignore[arg-type]
+    shares: dict[Part, float] = {
+        "train": data.train,
+        "valid": data.valid,
+        "test": data.test,
+        "gold": data.gold,
+    }
+    parts = split_prompts(whole.take(useful), shares, data.seed)
     for name, part in parts.items():
         if not len(part) and shares[name]:
             raise DataError(

@@ -14,6 +14,7 @@ from jaxrec.data import Instruction, encode_marked, train_bpe
 from jaxrec.models import CausalLM, TransformerConfig
 from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import language_loss
+from jaxrec.peft import TuneConfig
 from jaxrec.runs import load_run
 from jaxrec.systems.instruct import InstructConfig, InstructDataConfig, WritingConfig, prepare
 from jaxrec.systems.instruct.data import constant_answers
@@ -269,6 +270,13 @@ def test_impossible_settings_are_errors(changes, said):
         for name, values in changes.items():
             part = dataclasses.replace(getattr(config, name), **values)
             config = dataclasses.replace(config, **{name: part})
+
+
+def test_a_vocabulary_without_room_for_all_bytes_is_an_error():
+    with pytest.raises(ConfigError, match=r"vocab_size 259 cannot hold 256 bytes and 4 .* 260"):
+        InstructConfig(vocab_size=259)
+    # With a model to start from, its own vocabulary is used.
+    InstructConfig(vocab_size=259, tune=TuneConfig(base="x"))
 
 
 def test_a_base_without_a_chat_template_cannot_read_chats(place):

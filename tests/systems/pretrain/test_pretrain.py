@@ -1,6 +1,7 @@
 """The pre-training system: corpora, settings, a tiny run measured by hand, and its exports."""
 
 import dataclasses
+import gzip
 import json
 import math
 
@@ -256,6 +257,19 @@ def test_bad_documents_are_counted_and_a_corpus_of_them_is_an_error(tmp_path):
         load_corpus(PretrainDataConfig(name="x", paths=(str(path),)))
     with pytest.raises(DataError, match=r"no corpus, file or directory 'wikitext-3'.*wikitext-2"):
         load_corpus(PretrainDataConfig(name="wikitext-3"))
+
+
+def test_a_file_that_lies_there_plain_and_gzipped_is_read_once(tmp_path, monkeypatch):
+    folder = tmp_path / "tinyshakespeare"
+    folder.mkdir()
+    text = "a line of a play\n" * 400
+    (folder / "input.txt").write_text(text)
+    (folder / "input.txt.gz").write_bytes(gzip.compress(text.encode()))
+    monkeypatch.setenv("JAXREC_DATA", str(tmp_path))
+    corpus = load_corpus(PretrainDataConfig(name="tinyshakespeare"))
+    assert sum(map(len, (*corpus.train, *corpus.valid, *corpus.test))) == len(text)
+    (folder / "input.txt").unlink()
+    assert load_corpus(PretrainDataConfig(name="tinyshakespeare")).test == corpus.test
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
