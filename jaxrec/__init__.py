@@ -24,6 +24,8 @@ _ROOMS = (
     "train",
     "align",
     "eval",
+    "prompting",
+    "capacity",
     "baselines",
     "runs",
     "texts",

@@ -31,6 +31,7 @@ ROOMS = (
     ("align",),
     ("eval",),
     ("prompting",),
+    ("capacity",),
     ("baselines",),
     ("runs",),
     ("texts",),

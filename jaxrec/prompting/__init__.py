@@ -1,0 +1,18 @@
+"""Prompting: one protocol for language models, and the methods that only ask."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrec.prompting.language_model import (
+        GenerateOptions as GenerateOptions,
+        LanguageModel as LanguageModel,
+        Reply as Reply,
+        Score as Score,
+        TextScore as TextScore,
+        Usage as Usage,
+    )
+    from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+else:
+    from jaxrec.core import attach
+
+    __getattr__, __dir__, __all__ = attach(__name__)
