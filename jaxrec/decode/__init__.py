@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from jaxrec.decode.completion import (
         Completion as Completion,
         complete as complete,
+        completion_of as completion_of,
         completions as completions,
+        encode_prompts as encode_prompts,
+        with_ends as with_ends,
     )
     from jaxrec.decode.continuations import (
         Continuations as Continuations,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         last_states as last_states,
         prefill as prefill,
         step as step,
+        written_tokens as written_tokens,
     )
     from jaxrec.decode.level import (
         CodeLogits as CodeLogits,

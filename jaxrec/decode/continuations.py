@@ -18,9 +18,10 @@ import numpy as np
 
 from jaxrec.decode.batching import bucket
 from jaxrec.decode.cache_contexts import CacheContext, PrefixContext, SharedPrefix
-from jaxrec.decode.kv_cache import read_tokens
-from jaxrec.models import CausalLM
+from jaxrec.decode.kv_cache import LanguageModel, memory_of, read_tokens
+from jaxrec.decode.prompts import Prompts
 from jaxrec.nn import Context, SelfContext
+from jaxrec.peft import virtual_of
 
 # Most logits that are computed at once: 256 MiB in float32.
 _LOGITS = 1 << 26
@@ -95,19 +96,29 @@ class Continuations:
 
 @functools.partial(jax.jit, static_argnames=("model",))
 def score_continuations(
-    model: CausalLM, params: Any, rows: Continuations, shared: SharedPrefix | None = None
+    model: LanguageModel,
+    params: Any,
+    rows: Continuations,
+    shared: SharedPrefix | None = None,
+    source: Prompts | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Score every token of the continuations.
 
     Args:
-      model: a decoder (static).
-      params: its parameters. Virtual tokens of a tuned prefix or prompt stand in `shared`.
-      rows: prompts and continuations.
+      model: a decoder, or an encoder-decoder (static).
+      params: its parameters. A decoder's virtual tokens of a tuned prefix or prompt stand in
+        `shared`.
+      rows: prompts and continuations; the prompts of an encoder-decoder's decoder are what it reads
+        before it writes, see `written_tokens`.
       shared: tokens before every prompt, from `read_prefix`; None for none.
+      source: what the encoder of an encoder-decoder reads, one row for each row of continuations.
 
     Returns:
       `[B, J]` float32 log-probabilities in nats, and `[B, J]` bool, whether a token is the model's
       likeliest one. Places without a token hold numbers without meaning.
+
+    Raises:
+      ConfigError: an encoder without a source, or a source without an encoder.
 
     Cost: one pass over T tokens a row and one read of the prefix. The logits of B J tokens are
     computed in blocks of bounded size.
@@ -131,14 +142,17 @@ def score_continuations(
         context = PrefixContext(shared.valid, CacheContext(None, None, mask))
         positions = positions + shared.length
         layers = (shared.key, shared.value), None
-    hidden, _ = read_tokens(model, params, rows.tokens, positions, context, layers, None)
+    if source is not None:
+        source = source.with_virtual(model.config.vocab_size, virtual_of(params).read)
+    memory = memory_of(model, params, source)
+    hidden, _ = read_tokens(model, params, rows.tokens, positions, context, layers, memory)
     # [B, T, D] -> [B, J, D]
     states = jnp.take_along_axis(hidden, rows.places[:, :, None], axis=1)
     return _scores(model, params, states, rows.targets)
 
 
 def _scores(
-    model: CausalLM, params: Any, states: jax.Array, targets: jax.Array
+    model: LanguageModel, params: Any, states: jax.Array, targets: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Score targets `[B, J]` after states `[B, J, D]`, in blocks."""
 

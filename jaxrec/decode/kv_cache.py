@@ -141,7 +141,7 @@ def prefill(
         )
     tokens, valid = prompts.tokens, prompts.mask
     prefix, segments = prompts.prefix, prompts.segments
-    memory = _memory(model, params, source)
+    memory = memory_of(model, params, source)
     positions = positions_of(valid, segments)
     mask = attention_mask(valid, True, prefix, segments)
     context: Context = SelfContext(mask, causal=prefix is None)
@@ -291,7 +291,7 @@ def read_tokens(
     return model.apply(params, tokens, positions, context, *read, cache=layers, method="hidden")
 
 
-def _memory(
+def memory_of(
     model: LanguageModel, params: Any, source: Prompts | None
 ) -> tuple[KeyValue, jax.Array] | None:
     """Keys and values of what the encoder reads; None for a model without an encoder."""

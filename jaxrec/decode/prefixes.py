@@ -100,7 +100,8 @@ def read_prefix(
     return SharedPrefix(write(before.key, key), write(before.value, value), there)
 
 
-def first_tokens(prefix: SharedPrefix, length: int, capacity: int) -> SharedPrefix:
+@functools.partial(jax.jit, static_argnames=("capacity",))
+def first_tokens(prefix: SharedPrefix, length: jax.typing.ArrayLike, capacity: int) -> SharedPrefix:
     """Return a prefix of the first `length` tokens in `capacity` slots; nothing is read anew."""
     slots = jnp.arange(min(capacity, prefix.capacity), dtype=jnp.int32)
     kept = slots.shape[0]
