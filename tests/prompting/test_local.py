@@ -6,11 +6,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jaxrec import runs
 from jaxrec.core import CompileCounter, ConfigError
-from jaxrec.data import train_bpe, train_unigram
+from jaxrec.data import save_tokenizer, train_bpe, train_unigram
 from jaxrec.decode import TextOptions, complete
-from jaxrec.models import CausalLM, EncoderDecoder
-from jaxrec.prompting import GenerateOptions, LocalModel
+from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Opened, Pretrained, save_model
+from jaxrec.prompting import GenerateOptions, LocalModel, open_language_model
 from jaxrec.testing import random_params, tiny_model
 
 DEMONSTRATIONS = "one word and another. " * 3
@@ -274,3 +275,24 @@ def test_the_name_tells_other_weights(parts):
     model, params, tokenizer = parts
     names = {LocalModel(model, random_params(model, seed), tokenizer).name for seed in (0, 1)}
     assert len(names) == 2 and LocalModel(model, params, tokenizer).name in names
+
+
+def test_directories_are_opened_and_named(parts, tmp_path):
+    model, params, tokenizer = parts
+    directory = tmp_path / "tiny"
+    spec = ModelSpec("causal", model.config)
+    save_model(Pretrained(spec=spec, params=params), directory)
+    with pytest.raises(ConfigError, match="needs a tokenizer"):
+        open_language_model(directory)
+    save_tokenizer(tokenizer, directory)
+    opened = open_language_model(directory, context=40, batch_size=4)
+    assert opened.name.startswith("tiny-") and opened.context == 40
+    assert open_language_model(directory, name="mine").name == "mine"
+    options = GenerateOptions(max_tokens=4)
+    expected = LocalModel(*parts).generate(["one word"], options)
+    assert opened.generate(["one word"], options) == expected
+    # Runs are opened by the room of runs, which also opens everything else.
+    assert runs.open_language_model(directory).name == opened.name
+    encoder = ModelSpec("encoder", model.config)
+    with pytest.raises(ConfigError, match="kind 'encoder' writes no text"):
+        LocalModel.of(Opened(model=Pretrained(spec=encoder, params=params), tokenizer=tokenizer))
