@@ -123,6 +123,11 @@ class LocalModel:
             name = f"{path.resolve().stem}-{checksum(opened.model.params)[:12]}"
         return cls.of(opened, name, **options)
 
+    def forget(self) -> None:
+        """Drop the prefixes that are kept for later calls, and free their memory."""
+        if self._memory is not None:
+            self._memory.clear()
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `LanguageModel`; tokens that the tokenizer puts before a text are counted."""
         return [len(row) for row in self._rules.encode(texts)]

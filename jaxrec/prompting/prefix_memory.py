@@ -81,6 +81,10 @@ class PrefixMemory:
         del self._entries[self._keep :]
         return prefix, known
 
+    def clear(self) -> None:
+        """Drop all prefixes."""
+        self._entries.clear()
+
     def _cut(self, prefix: SharedPrefix, length: int) -> SharedPrefix:
         length += self._virtual
         return first_tokens(prefix, length, _slots(length))
