@@ -303,10 +303,19 @@ def open_language_model(
       DataError: no model there, or a damaged file.
 
     Example:
-      A published model that drops the beginning of prompts that are too long::
-
-        model = open_language_model("SmolLM2-135M-Instruct", overflow="cut")
-        model.generate(["The capital of France is"], GenerateOptions(max_tokens=3))
+      >>> import tempfile
+      >>> from jaxrec.data import save_tokenizer, train_bpe
+      >>> from jaxrec.models import ModelSpec, Pretrained, save_model
+      >>> from jaxrec.prompting import open_language_model
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
+      >>> directory = Path(tempfile.mkdtemp()) / "tiny"
+      >>> save_model(Pretrained(spec=spec, params=random_params(spec.build())), directory)
+      >>> save_tokenizer(tokenizer, directory)
+      >>> model = open_language_model(directory, overflow="cut")
+      >>> model.context, model.name.startswith("tiny-")
+      (64, True)
     """
     path = Path(path)
     return LocalModel.at(open_model(path, dtype=dtype, tokenizer=tokenizer), path, name, **options)
