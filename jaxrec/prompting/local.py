@@ -221,10 +221,8 @@ class LocalModel:
             raise ConfigError(f"expected a list of texts, got one text: [{texts[:20]!r}]")
         windows = [list(self._rules.windows(text)) for text in texts]
         flat = [window for row in windows for window in row]
-        reused = dict.fromkeys(range(len(flat)), 0)
-        found = iter(
-            self._scored([list(w.context) for w in flat], [[list(w.scored)] for w in flat], reused)
-        )
+        contexts, parts = [list(w.context) for w in flat], [[list(w.scored)] for w in flat]
+        found = iter(self._scored(contexts, parts, None))
         scores = []
         for row in windows:
             logprobs = [float(value) for _ in row for value in next(found)[0][0]]
@@ -235,12 +233,19 @@ class LocalModel:
         return scores
 
     def _shared(
-        self, rows: Sequence[list[int]], reused: dict[Any, int], names: Sequence[Any], call: int
+        self,
+        rows: Sequence[list[int]],
+        reused: dict[Any, int] | None,
+        names: Sequence[Any],
+        call: int,
     ) -> Iterator[tuple[SharedPrefix | None, int, list[int]]]:
         """Yield groups of rows: prefix, its length, numbers of the rows; note what is reused."""
-        if self._memory is None:
+        if self._memory is None or reused is None:
+            # The virtual tokens of a tuned model stand even before rows that share nothing.
+            memory = self._memory if self._memory is not None and self._memory.needed else None
+            shared = None if memory is None else memory.read([])[0]
             if rows:
-                yield None, 0, list(range(len(rows)))
+                yield shared, 0, list(range(len(rows)))
             return
         for group in prefix_groups(rows, least=LEAST, call=call):
             if not group.length and not self._memory.needed:
@@ -256,9 +261,9 @@ class LocalModel:
         self,
         prompts: Sequence[list[int]],
         parts: Sequence[Sequence[list[int]]],
-        reused: dict[int, int],
+        reused: dict[int, int] | None,
     ) -> list[list[TokenScores]]:
-        """Score the tokens of each continuation."""
+        """Score the tokens of each continuation; without `reused` prompts share nothing."""
         found: list[list[TokenScores]] = [[] for _ in prompts]
         for shared, length, group in self._shared(prompts, reused, range(len(prompts)), _CALL):
             # A row is a prompt's number, and as many of its continuations as fit.

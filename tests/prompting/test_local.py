@@ -89,6 +89,17 @@ def test_a_prefix_is_read_once(parts):
     assert usage[1].usage.shared_tokens == local.count_tokens([DEMONSTRATIONS + "one word"])[0]
 
 
+def test_scored_texts_take_no_place_in_the_memory(parts):
+    local = LocalModel(*parts, prefixes=1, context=40)
+    prompt, options = [DEMONSTRATIONS + "x"], GenerateOptions(max_tokens=2)
+    local.generate(prompt, options)
+    local.score_text(["many other words, and one text of more than forty bytes " * 2])
+    usage = local.generate(prompt, options)[0].usage
+    assert usage.shared_tokens == usage.prompt_tokens - 1
+    local.forget()
+    assert local.generate(prompt, options)[0].usage.shared_tokens == 0
+
+
 def test_a_growing_prompt_is_read_as_a_whole_one(parts):
     grown, fresh = LocalModel(*parts), LocalModel(*parts)
     prompt, options = DEMONSTRATIONS, GenerateOptions(max_tokens=5)
