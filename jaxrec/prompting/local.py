@@ -185,10 +185,7 @@ class LocalModel:
                 f"{len(continuations)}"
             )
         tokens, parts = [], []
-        for number, (prompt, row) in enumerate(zip(prompts, continuations, strict=True)):
-            if isinstance(row, str):
-                raise ConfigError(f"continuations of prompt {number}: a list is needed, got a text")
-            own, wanted = self._rules.pair(prompt, row)
+        for number, (own, wanted) in enumerate(self._rules.pairs(prompts, continuations)):
             # The last token of a continuation is not read.
             longest = max(map(len, wanted), default=1) - 1
             tokens.append(self._rules.fit(own, longest, f"prompt {number}"))
