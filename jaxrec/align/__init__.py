@@ -34,10 +34,11 @@ if TYPE_CHECKING:
         token_rewards as token_rewards,
         write_episodes as write_episodes,
     )
-    from jaxrec.align.feedback import (
-        Feedback as Feedback,
+    from jaxrec.align.feedback import Feedback as Feedback
+    from jaxrec.align.feedback_file import (
         append_feedback as append_feedback,
         mend_feedback as mend_feedback,
+        only_writer as only_writer,
         read_feedback as read_feedback,
     )
     from jaxrec.align.feedback_rules import (
