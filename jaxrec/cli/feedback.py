@@ -12,12 +12,13 @@ from jaxrec.align import (
     Level,
     agreement_with,
     krippendorff_alpha,
+    only_writer,
     rating_table,
     read_feedback,
 )
 from jaxrec.cli.arguments import parse
-from jaxrec.core import ConfigError, Count, DataError, Range, check_writable, nearest
-from jaxrec.serve import Labeling, Question, read_tasks, serve
+from jaxrec.core import ConfigError, Count, DataError, Range, check_file, check_writable, nearest
+from jaxrec.serve import Compare, Labeling, Question, read_tasks, serve
 
 _VERBS = {
     "serve": "serve a page on which labelers rank answers and answer questions",
@@ -32,21 +33,21 @@ class ServeArguments:
     Attributes:
       data: JSON lines with "prompt", two to nine "answers" and maybe "prompt_id".
       out: file that receives the feedback, one JSON line a record.
-      rank: ask for a ranking of the answers.
+      compare: ask for a ranking of the answers, for the best of them alone, or for neither.
       questions: criteria to ask about each answer, such as helpful honest "harmless?"; a question
         mark at the end asks for yes or no, all others for a point on a scale.
       points: number of points of the scales.
-      labelers: who may answer; by default everybody.
+      labelers: names of those who may answer; by default everybody.
       host: address at which to listen; only this machine by default.
       port: at which to listen; 0 for any free one.
     """
 
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     out: Path = Path("feedback.jsonl")
-    rank: bool = True
+    compare: Compare = "ranking"
     questions: tuple[str, ...] = ()
     points: Count = 5
-    labelers: tuple[str, ...] = ()
+    labelers: tuple[str, ...] | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8765
 
@@ -90,16 +91,23 @@ def run(arguments: list[str]) -> None:
 
 def _serve(arguments: ServeArguments) -> None:
     questions = [Question.of(word, arguments.points) for word in arguments.questions]
+    if arguments.labelers == ():
+        raise ConfigError("--labelers names nobody; give names, or leave it out for everybody")
+    out = arguments.out
     tasks = read_tasks(arguments.data)
-    check_writable(arguments.out.absolute().parent, "--out")
-    study = Labeling.open(
-        tasks,
-        arguments.out,
-        rank=arguments.rank,
-        questions=questions,
-        labelers=arguments.labelers,
-    )
-    serve(study, arguments.host, arguments.port)
+    if out.exists() and out.samefile(arguments.data):
+        raise ConfigError(f"--out {out} is the file of the prompts; give another file")
+    check_writable(out.absolute().parent, "--out")
+    check_file(out, missing=True)
+    with only_writer(out):
+        study = Labeling.open(
+            tasks,
+            out,
+            compare=arguments.compare,
+            questions=questions,
+            labelers=arguments.labelers or (),
+        )
+        serve(study, arguments.host, arguments.port)
 
 
 def _agree(arguments: AgreeArguments) -> None:
