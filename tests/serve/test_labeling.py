@@ -140,7 +140,10 @@ def test_orders_differ_between_labelers_and_not_between_restarts(tmp_path):
         ({"answers": ["a", "b"]}, "no key 'prompt'; a prompt has the keys"),
         ({"prompt": "Hi"}, "no key 'answers'; a prompt has the keys"),
         ({"promt": "Hi", "answers": ["a", "b"]}, "unknown key 'promt', did you mean 'prompt'"),
-        ({"prompt": "Hi", "answers": ["a", "b"], "id": "7"}, "key 'id', did you mean 'prompt_id'"),
+        (
+            {"prompt": "Hi", "answers": ["a", "b"], "id": "7"},
+            "unknown key 'id'; a prompt has the keys",
+        ),
         ({"prompt_id": 7, "prompt": "Hi", "answers": ["a", "b"]}, "'prompt_id' must be a text"),
     ],
 )
