@@ -111,6 +111,12 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.rollout_batches import RolloutBatches as RolloutBatches
     from jaxrec.align.rollouts import Rollouts as Rollouts
+    from jaxrec.align.rule_probes import (
+        ProbeReport as ProbeReport,
+        ProbingSet as ProbingSet,
+        probe_rules as probe_rules,
+        read_probes as read_probes,
+    )
     from jaxrec.align.stopping import over_optimized as over_optimized
     from jaxrec.align.task import PpoTask as PpoTask
     from jaxrec.align.teacher_forcing import item_log_probs as item_log_probs
