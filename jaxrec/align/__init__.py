@@ -7,16 +7,11 @@ if TYPE_CHECKING:
     from jaxrec.align.actor import POLICY as POLICY, VALUE as VALUE, Actor as Actor
     from jaxrec.align.advantages import gae as gae
     from jaxrec.align.agreement import (
-        Agreement as Agreement,
         Level as Level,
-        agreement_with as agreement_with,
         cohen_kappa as cohen_kappa,
         kendall_tau as kendall_tau,
         krippendorff_alpha as krippendorff_alpha,
-        labels_of as labels_of,
         percent_agreement as percent_agreement,
-        rating_table as rating_table,
-        select_labelers as select_labelers,
     )
     from jaxrec.align.comparisons import (
         Comparisons as Comparisons,
@@ -61,6 +56,14 @@ if TYPE_CHECKING:
         roll_items as roll_items,
     )
     from jaxrec.align.kl import AdaptiveKL as AdaptiveKL, k1 as k1, k2 as k2, k3 as k3
+    from jaxrec.align.labelers import (
+        Agreement as Agreement,
+        agreement_with as agreement_with,
+        by_criterion as by_criterion,
+        labels_of as labels_of,
+        rating_table as rating_table,
+        select_labelers as select_labelers,
+    )
     from jaxrec.align.losses import (
         importance_ratio as importance_ratio,
         is_clipped as is_clipped,

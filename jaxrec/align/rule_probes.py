@@ -1,8 +1,8 @@
 r"""Probing sets of rules: how often a rule notices that it is broken, and how often it errs.
 
 Glaese et al. (2022, arXiv:2209.14375) let people try to make a model break one rule at a time. A
-probing set tests the rule's detector in the same spirit: its answers break the rule in ways that
-are easily overlooked, or keep it although they look as if they broke it. It is stored as JSON lines:
+probing set tests the rule in the same spirit: its answers break the rule in ways that are easily
+overlooked, or keep it although they look as if they broke it. It is stored as JSON lines:
 
     {"rule": "no shouting", "prompt": "Hi", "answer": "GO away, NOW", "breaks": true}
 """
