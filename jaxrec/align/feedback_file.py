@@ -145,9 +145,10 @@ def _is_feedback(line: bytes) -> bool:
 
 @contextlib.contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Keep other processes from entering with the same file; it is created if it does not exist.
+    """Keep other processes from entering with the same file.
 
-    The kernel holds the lock, which therefore ends with the process, however it ends.
+    The kernel holds the lock, which therefore ends with the process, however it ends. The file is
+    created if it does not exist, and removed again if nothing was written to it.
 
     Args:
       path: of feedback.
@@ -162,6 +163,7 @@ def only_writer(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise ResourceError(
@@ -171,6 +173,7 @@ def only_writer(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            is_new = False
             raise ResourceError(
                 f"another labeling page writes to {path}; stop it, or give another --out"
             ) from error
@@ -178,4 +181,6 @@ def only_writer(path: Path) -> Iterator[None]:
             pass  # a file system without locks
         yield
     finally:
+        if is_new and not os.fstat(handle).st_size:
+            path.unlink(missing_ok=True)
         os.close(handle)

@@ -110,6 +110,8 @@ def test_two_pages_do_not_write_to_one_file(place, tmp_path, capsys):
     with only_writer(tmp_path / "feedback.jsonl"):
         says(capsys, 4, ["serve", "prompts.jsonl"], "another labeling page writes to", "--out")
     assert main(["feedback", "serve", "prompts.jsonl"]) == 0
+    # Nothing was said, so nothing is left.
+    assert not Path("feedback.jsonl").exists()
 
 
 @pytest.mark.parametrize(
