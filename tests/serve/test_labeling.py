@@ -11,7 +11,8 @@ from jaxrec.align import read_feedback
 from jaxrec.core import ConfigError, DataError
 from jaxrec.serve import Labeling, Question, read_tasks
 
-EVIL = "<script>alert(1)</script>\n& \"quoted\" 'text'"
+# Markup, a line break, quotes, and half a character.
+EVIL = "<script>alert(1)</script>\n& \"quoted\" 'text' \ud800"
 QUESTIONS = (Question("helpful", 5), Question("harmless", 0))
 
 
@@ -114,6 +115,26 @@ def test_a_record_that_lacks_its_second_half_is_asked_again(tmp_path):
     assert "prompt_id" in Labeling.open(tasks, out, questions=QUESTIONS).next_task("ann")
     assert Labeling.open(tasks, out, questions=QUESTIONS).next_task("ann")["done"] == 0
     assert Labeling.open(tasks, out).next_task("ann")["done"] == 1
+
+
+def test_the_best_answer_is_that_in_the_shown_place(tmp_path):
+    tasks, out = write_tasks(tmp_path / "prompts.jsonl", 6), tmp_path / "feedback.jsonl"
+    study = Labeling.open(tasks, out, compare="best")
+    said = {"labeler": "ann", "prompt_id": "p0"}
+    for bad in ({}, {"best": -1}, {"best": 4}, {"best": True}, {"best": 1.0}, {"best": [0]}):
+        with pytest.raises(DataError, match="'best' must be a place from 0 to 3, got"):
+            study.save(said | bad)
+    chosen = []
+    for number in range(6):
+        shown = study.next_task("ann")
+        assert shown["compare"] == "best" and shown["prompt_id"] == f"p{number}"
+        chosen.append(shown["answers"][number % 4])
+        study.save(said | {"prompt_id": f"p{number}", "best": number % 4})
+    records = read_feedback(out)
+    assert [record.kind for record in records] == ["best"] * 6
+    assert [record.answers[record.payload["best"]] for record in records] == chosen
+    # Best answers are no rankings: a study of rankings asks again.
+    assert Labeling.open(tasks, out).next_task("ann")["done"] == 0
 
 
 def test_orders_differ_between_labelers_and_not_between_restarts(tmp_path):

@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 def call(url, said=None):
     body = None if said is None else json.dumps(said).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return json.load(reply)
 
 
@@ -50,7 +50,7 @@ def test_no_confirmed_answer_is_lost_and_none_is_asked_twice(tmp_path):
             threads = [threading.Thread(target=label, args=(url, name)) for name in confirmed]
             for thread in threads:
                 thread.start()
-            assert many.wait(60)
+            assert many.wait(120)
         finally:
             process.kill()
         for thread in threads:

@@ -43,7 +43,9 @@ def browser():
 def page(browser):
     """A page whose dialogs, failed scripts and messages of errors fail the test."""
     page = browser.new_page()
-    page.set_default_timeout(10_000)
+    # Long enough for a machine with much else to do.
+    page.set_default_timeout(60_000)
+    api.expect.set_options(timeout=60_000)
     page.faults = []
     page.on("dialog", lambda dialog: (page.faults.append(dialog.message), dialog.dismiss()))
     page.on("pageerror", lambda error: page.faults.append(str(error)))
