@@ -271,6 +271,15 @@ def test_nothing_stops_while_gold_and_reward_agree():
     )
 
 
+def test_progress_shows_score_divergence_and_its_budget():
+    limited = dataclasses.replace(SETTINGS, kl_budget=6.0)
+    for settings, end in ((SETTINGS, "KL 0.00"), (limited, "KL 0.00 of 6")):
+        rollouts = batches(settings=settings)
+        first(rollouts)
+        values = rollouts.values()
+        assert rollouts.note(values) == f"score {values['score']:.2f}  {end}"
+
+
 def test_a_step_calls_nothing_on_the_host(whole):
     (compiled,) = plan().steps.values()
     assert "callback" not in compiled.as_text()
