@@ -139,12 +139,14 @@ def divergence_figures(
         axes.plot(kls, scores, color=_RULE, linewidth=1)
         shades = np.linspace(0.25, 1.0, len(points))
         axes.scatter(kls, scores, s=20, color=_SERIES[0], alpha=shades, linewidths=0)
-        for place in dict.fromkeys((0, len(points) - 1)):
+        ends = {0: ("left", (6, -12)), len(points) - 1: ("right", (-6, 8))}
+        for place, (side, offset) in ends.items():
             axes.annotate(
                 f"step {steps[place]}",
                 (kls[place], scores[place]),
-                xytext=(5, 5),
+                xytext=offset,
                 textcoords="offset points",
+                ha=side,
                 color=_INK,
             )
         if budget:
@@ -156,12 +158,12 @@ def divergence_figures(
         axes.margins(x=0.12, y=0.12)
         axes.grid(axis="y")
 
-    ends = " to ".join(
+    course = " to ".join(
         f"{scores[place]:.4f} at a KL of {kls[place]:.4f} in step {steps[place]}"
         for place in (0, -1)
     )
     limit = f"; the KL budget is {budget:g}" if budget else ""
-    label = f"{score.capitalize()} against KL: from {ends}{limit}"
+    label = f"{score.capitalize()} against KL: from {course}{limit}"
     return [_svg("divergence", label, draw)]
 
 
