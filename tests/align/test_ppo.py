@@ -225,11 +225,13 @@ def test_a_bad_reward_is_named_and_the_steps_before_it_are_kept(tmp_path, whole,
 @pytest.mark.slow
 def test_a_heavy_penalty_keeps_the_policy_at_the_reference(tmp_path):
     # Samples of 16 responses are noisy, which a smaller learning rate averages out.
-    heavy = dataclasses.replace(SETTINGS, beta=1000.0)
-    made = plan(heavy, dataclasses.replace(CONFIG, lr=1e-3))
-    train(tmp_path, batches(settings=heavy), made=made)
-    rows = read_metrics(tmp_path / "metrics.jsonl")
-    assert max(row["kl_k3"] for row in rows if "kl_k3" in row) < 0.05
+    config, largest = dataclasses.replace(CONFIG, lr=1e-3), {}
+    for beta in (0.05, 1000.0):
+        settings, place = dataclasses.replace(SETTINGS, beta=beta), tmp_path / str(beta)
+        train(place, batches(settings=settings), made=plan(settings, config))
+        rows = [row for row in read_metrics(place / "metrics.jsonl") if "kl_k3" in row]
+        largest[beta] = max(row["kl_k3"] for row in rows)
+    assert largest[1000.0] < 0.05 < largest[0.05], largest
 
 
 def test_training_stops_when_the_divergence_exceeds_its_budget(tmp_path, whole):

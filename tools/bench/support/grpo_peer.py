@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import transformers
 
 from support.peers_decode import Peer
@@ -34,10 +35,9 @@ class GrpoPeer:
             [token for token, there in zip(row, seen, strict=True) if there]
             for row, seen in histories
         ]
-        self.place = tempfile.TemporaryDirectory()
-        with warnings.catch_warnings():
+        with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.trainer = self._trainer(Path(self.place.name), settings)
+            self.trainer = self._trainer(Path(place), settings)
         settled = peer.model.generation_config
         self.policy = peer.model = self.trainer.model.train()
         self.policy.generation_config = settled  # trl lets its tokenizer's tokens end a text
@@ -108,6 +108,17 @@ class GrpoPeer:
         """A field of the last rollout, `[B, G, ...]`."""
         cells = self.batch[name].numpy()
         return cells.reshape(len(self.histories), self.peer.beams, *cells.shape[1:])
+
+    def log_probs(self) -> np.ndarray:
+        """Log-probabilities of the last rollout under the policy as it is now, `[B, G, L]`."""
+        both = [
+            torch.cat([self.batch[f"prompt_{name}"], self.batch[f"completion_{name}"]], dim=1)
+            for name in ("ids", "mask")
+        ]
+        levels = self.peer.vocabulary.levels
+        with torch.no_grad():
+            found = self.trainer._get_per_token_logps_and_entropies(self.policy, *both, levels)[0]
+        return found.numpy().reshape(len(self.histories), self.peer.beams, levels)
 
     def step(self) -> float:
         """One update on the last rollout; the loss before it."""
