@@ -404,6 +404,12 @@ def test_the_kl_budget_is_a_line_where_it_is_set():
     assert limited.count("<path") > plain.count("<path")
 
 
+def test_aligned_recommenders_have_their_reward_against_kl():
+    rows = [{"step": n, "loss": 0.1, "reward": 0.1 * n, "kl": 0.01 * n} for n in range(3)]
+    page = render(dataclasses.replace(whole(), system=FACTS, metrics=[*some_metrics(), *rows]))
+    assert "Reward against KL: from 0.0000 at a KL of 0.0000 in step 0 to 0.2000" in page
+
+
 def test_a_run_without_score_and_kl_has_no_such_figure():
     assert divergence([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4, "score": 1.0}]) is None
     assert "against KL" not in whole_page()
