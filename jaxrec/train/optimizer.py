@@ -51,7 +51,7 @@ def _tensorflow_adam(beta2: float, eps: float) -> optax.GradientTransformation:
 
     The step is m sqrt(1 - beta2^t) / (1 - beta1^t) / (sqrt(v) + eps), the second form of Kingma and
     Ba 2015 (arXiv:1412.6980, end of section 2). With corrected moments that is
-    m' / (sqrt(v') + eps / sqrt(1 - beta2^t)), so the epsilon of Optax shrinks to `eps` over time.
+    m' / (sqrt(v') + eps / sqrt(1 - beta2^t)): the epsilon of Optax, but larger in early steps.
     """
 
     def update(gradients: Any, state: Any, params: Any = None) -> Any:
