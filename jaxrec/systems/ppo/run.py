@@ -52,6 +52,7 @@ FACTS = SystemFacts(
     has_ids=False,
     recommends=False,
     variants=("start",),
+    score="score",
 )
 INSTEAD = {
     "rank": "PPO is measured by the reward of what its policy writes; see jaxrec eval",
@@ -183,7 +184,8 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
 
 def report(config: PpoConfig, directory: Path) -> RunParts:
     """See `System`."""
-    facts = dataclasses.replace(FACTS, metric="gold") if config.gold else FACTS
+    metric = "gold" if config.gold else FACTS.metric
+    facts = dataclasses.replace(FACTS, metric=metric, kl_budget=config.ppo.kl_budget)
     return read_parts(config, directory, facts)
 
 

@@ -203,7 +203,29 @@ def test_every_kind_of_setting_trains(corpus, tmp_path, options):
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert ("text_loss" in rows[0]) == ("--end" in options)
     assert (rows[-1]["eos_rate"] > 0) == ("--end" in options)
+    # The first rollout is that of the reference: with LoRA, of the base without the branch.
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-4) and abs(rows[-1]["kl"]) > 1e-3
     assert main(["eval", run]) == 0
+
+
+@pytest.mark.slow
+def test_a_policy_that_repeats_one_digit_is_stopped_by_the_reward_for_different_ones(
+    corpus, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    words = ["--gold", "different_digits", "--ppo.beta", "0", "--train.eval-every", "24"]
+    words += ["--train.steps", "480", "--run-dir", str(run)]
+    assert main(["train", str(corpus / "tiny.py"), *words]) == 0
+    assert "the gold reward fell" in capsys.readouterr().out
+    summary = json.loads((run / "train.json").read_text())
+    rows = [r for r in read_metrics(run / "metrics.jsonl") if "valid/gold" in r]
+    golds, scores = ([row[f"valid/{name}"] for row in rows] for name in ("gold", "score"))
+    assert summary["steps"] < 480 and "the reward rose" in summary["stopped"]
+    best = golds.index(max(golds))
+    assert golds[0] < golds[best] > golds[-1] and scores[-1] > scores[best] + 1
+    assert summary["best_step"] == rows[best]["step"] < summary["steps"]
+    assert main(["report", str(run)]) == 0
+    assert "Score against KL: from " in (run / "report.html").read_text()
 
 
 @pytest.mark.slow
