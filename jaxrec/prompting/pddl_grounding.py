@@ -145,9 +145,7 @@ def bound(schema: Schema, values: Mapping[str, str]) -> Schema:
 def _actions(domain: Domain, problem: Problem, most: int) -> Iterator[tuple[Atom, Schema]]:
     """Every action with objects for its variables, unless a fixed atom rules it out."""
     changed = {
-        atom[0]
-        for schema in domain.actions.values()
-        for atom in (*schema.adds, *schema.deletes)
+        atom[0] for schema in domain.actions.values() for atom in (*schema.adds, *schema.deletes)
     }
     tried = 0
     for schema in domain.actions.values():

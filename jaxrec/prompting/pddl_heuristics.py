@@ -1,9 +1,9 @@
 """Lower bounds on the number of steps to a goal: h_max and LM-cut.
 
 Both ignore what actions delete. h_max (Bonet and Geffner 2001) is the cost of the dearest fact,
-where an action costs as much as its dearest condition and its own cost. LM-cut (Helmert and Domshlak
-2009) finds sets of actions of which every plan uses one, and adds up the cheapest action of each
-set; it is at least as large as h_max and never more than the true cost.
+where an action costs as much as its dearest condition and its own cost. LM-cut (Helmert and
+Domshlak 2009) finds sets of actions of which every plan uses one, and adds up the cheapest action
+of each set; it is at least as large as h_max and never more than the true cost.
 """
 
 import heapq

@@ -126,9 +126,7 @@ def read_problem(text: str, domain: Domain) -> Problem:
     faults += _faults([*goal, *goal_not], objects, domain, ":goal")
     if faults:
         raise DataError("; ".join(faults))
-    return Problem(
-        name=name, objects=objects, init=frozenset(init), goal=goal, goal_not=goal_not
-    )
+    return Problem(name=name, objects=objects, init=frozenset(init), goal=goal, goal_not=goal_not)
 
 
 def _definition(text: str, what: str, known: tuple[str, ...]) -> tuple[str, list[list[Node]]]:

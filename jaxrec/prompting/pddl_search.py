@@ -116,9 +116,7 @@ def find_plan(
                 status="solved", plan=plan, expanded=expanded, seconds=clock() - begun
             )
         if expanded == limits.nodes or clock() - begun > limits.seconds:
-            which: Literal["nodes", "seconds"] = (
-                "nodes" if expanded == limits.nodes else "seconds"
-            )
+            which: Literal["nodes", "seconds"] = "nodes" if expanded == limits.nodes else "seconds"
             return PlanSearch(status=which, expanded=expanded, seconds=clock() - begun)
         closed.add(state)
         expanded += 1

@@ -1,18 +1,17 @@
 """Brackets of PDDL: nested lists of words, found in a text or read from it."""
 
 import re
-from typing import Union
 
 from jaxrec.core import DataError
 
 # A word, or a list of nodes.
-Node = Union[str, list["Node"]]
+Node = str | list["Node"]
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _COMMENT = re.compile(r";[^\n]*")
 
 
 def read_brackets(text: str) -> list[Node]:
-    """Read a text that is one bracketed list, in lower case and without comments.
+    r"""Read a text that is one bracketed list, in lower case and without comments.
 
     Args:
       text: PDDL, in which `;` begins a comment that ends with its line.
@@ -25,7 +24,7 @@ def read_brackets(text: str) -> list[Node]:
         line.
 
     Example:
-      >>> read_brackets("(on A ; the red one\\n b)")
+      >>> read_brackets("(on A ; the red one\n b)")
       ['on', 'a', 'b']
     """
     open_lists: list[tuple[int, list[Node]]] = []
