@@ -303,8 +303,8 @@ def describe_plan(
             )
         names = [variable[1:] for variable, _ in schema.parameters]
         values = dict(zip(names, step[1:], strict=True))
-        sentence = sentences.get(step[0])
-        lines.append(sentence.format(**values) if sentence else " ".join(step))
+        written = sentences.get(step[0])
+        lines.append(" ".join(step) if written is None else written.format(**values))
     return "\n".join(lines)
 
 

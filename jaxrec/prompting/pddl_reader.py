@@ -113,7 +113,7 @@ def read_problem(text: str, domain: Domain) -> Problem:
     if len(by_name[":goal"]) != 1:
         raise DataError(":goal must hold one condition, such as (and (on a b) (on b c))")
     goal, goal_not = _literals(by_name[":goal"][0], ":goal")
-    init = []
+    init: list[Atom] = []
     for node in by_name[":init"]:
         true, false = _literals(node, ":init")
         if false or len(true) != 1:
@@ -252,8 +252,10 @@ def _literals(node: Node, where: str) -> tuple[tuple[Atom, ...], tuple[Atom, ...
 
 
 # Words of richer dialects that look like predicates where their arguments are plain words.
-_OPERATORS = ("=", "<", ">", "<=", ">=", "or", "not", "imply", "when", "forall", "exists")
-_OPERATORS += ("increase", "decrease", "assign")
+_OPERATORS = (
+    *("=", "<", ">", "<=", ">=", "or", "not", "imply", "when", "forall", "exists"),
+    *("increase", "decrease", "assign"),
+)
 
 
 def _faults(
