@@ -3,6 +3,22 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.prompting.game24 import (
+        GAME24_VALUES as GAME24_VALUES,
+        Game24State as Game24State,
+        can_reach_24 as can_reach_24,
+        check_game24 as check_game24,
+        game24_exact_moves as game24_exact_moves,
+        game24_exact_values as game24_exact_values,
+        game24_moves as game24_moves,
+        game24_start as game24_start,
+        game24_step as game24_step,
+        read_game24 as read_game24,
+    )
+    from jaxrec.prompting.game24_language import (
+        game24_language_moves as game24_language_moves,
+        game24_language_values as game24_language_values,
+    )
     from jaxrec.prompting.language_model import (
         GenerateOptions as GenerateOptions,
         LanguageModel as LanguageModel,
@@ -54,6 +70,26 @@ if TYPE_CHECKING:
         validate_plan as validate_plan,
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+    from jaxrec.prompting.thoughts import (
+        propose_thoughts as propose_thoughts,
+        sample_thoughts as sample_thoughts,
+        value_thoughts as value_thoughts,
+        vote_thoughts as vote_thoughts,
+    )
+    from jaxrec.prompting.tree_breadth import (
+        BreadthLevel as BreadthLevel,
+        BreadthOptions as BreadthOptions,
+        BreadthResult as BreadthResult,
+        Expansion as Expansion,
+        Values as Values,
+        breadth_first as breadth_first,
+        select_places as select_places,
+    )
+    from jaxrec.prompting.tree_depth import (
+        DepthOptions as DepthOptions,
+        DepthResult as DepthResult,
+        depth_first as depth_first,
+    )
 else:
     from jaxrec.core import attach
 
