@@ -27,6 +27,17 @@ if TYPE_CHECKING:
         TextScore as TextScore,
         Usage as Usage,
     )
+    from jaxrec.prompting.memory import (
+        MemoryRecord as MemoryRecord,
+        Recalled as Recalled,
+        RecallOptions as RecallOptions,
+        fit_tfidf as fit_tfidf,
+        load_memory as load_memory,
+        recall as recall,
+        recall_scores as recall_scores,
+        remember as remember,
+        save_memory as save_memory,
+    )
     from jaxrec.prompting.pddl import (
         Domain as Domain,
         Problem as Problem,
