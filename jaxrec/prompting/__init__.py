@@ -80,6 +80,28 @@ if TYPE_CHECKING:
         read_plan as read_plan,
         validate_plan as validate_plan,
     )
+    from jaxrec.prompting.program_writing import (
+        ProgramOptions as ProgramOptions,
+        ProgramScore as ProgramScore,
+        ProgramTask as ProgramTask,
+        WrittenProgram as WrittenProgram,
+        read_program as read_program,
+        read_tests as read_tests,
+        run_tests as run_tests,
+        score_program as score_program,
+        write_program as write_program,
+    )
+    from jaxrec.prompting.reflexion import (
+        Attempt as Attempt,
+        ReflexionOptions as ReflexionOptions,
+        ReflexionResult as ReflexionResult,
+        Trial as Trial,
+        TrialContext as TrialContext,
+        Verdict as Verdict,
+        language_actor as language_actor,
+        language_reflection as language_reflection,
+        run_reflexion as run_reflexion,
+    )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
     from jaxrec.prompting.thoughts import (
         propose_thoughts as propose_thoughts,
