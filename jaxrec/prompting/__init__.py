@@ -3,6 +3,38 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.prompting.agent_loop import (
+        AgentParts as AgentParts,
+        AgentResult as AgentResult,
+        run_agent as run_agent,
+    )
+    from jaxrec.prompting.agent_parts import (
+        act as act,
+        act_with_tools as act_with_tools,
+        by_backtracking as by_backtracking,
+        by_memory as by_memory,
+        by_reasoning as by_reasoning,
+        language_critic as language_critic,
+        language_lessons as language_lessons,
+        language_planner as language_planner,
+        read_steps as read_steps,
+        show_view as show_view,
+        world_feedback as world_feedback,
+    )
+    from jaxrec.prompting.agent_trace import (
+        load_trace as load_trace,
+        replay_agent as replay_agent,
+        save_trace as save_trace,
+    )
+    from jaxrec.prompting.agent_types import (
+        Budget as Budget,
+        Comment as Comment,
+        Observation as Observation,
+        Plan as Plan,
+        Refinement as Refinement,
+        View as View,
+        World as World,
+    )
     from jaxrec.prompting.game24 import (
         GAME24_VALUES as GAME24_VALUES,
         Game24State as Game24State,
@@ -78,6 +110,7 @@ if TYPE_CHECKING:
     from jaxrec.prompting.pddl_validation import (
         Validation as Validation,
         read_plan as read_plan,
+        read_step as read_step,
         validate_plan as validate_plan,
     )
     from jaxrec.prompting.program_writing import (
@@ -123,6 +156,7 @@ if TYPE_CHECKING:
         DepthResult as DepthResult,
         depth_first as depth_first,
     )
+    from jaxrec.prompting.worlds import GridWorld as GridWorld, PddlWorld as PddlWorld
 else:
     from jaxrec.core import attach
 

@@ -137,14 +137,25 @@ def read_plan(text: str) -> tuple[Atom, ...]:
     for number, line in enumerate(text.lower().split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith(";"):
             continue
-        found = _STEP.match(re.sub(r"^\s*\d+\.\d+\s*:", "", line))
-        if found is None or not found.group(1).split():
+        step = read_step(line)
+        if step is None:
             raise DataError(
                 f"line {number} of the plan is no step: {line.strip()[:60]!r}; write one step in "
                 "brackets, such as (stack a b)"
             )
-        steps.append(tuple(found.group(1).split()))
+        steps.append(step)
     return tuple(steps)
+
+
+def read_step(line: str) -> Atom | None:
+    """Return the step of one line of a plan; None if the line is no step.
+
+    Example:
+      >>> read_step("2: (Stack a b)"), read_step("stack a on b")
+      (('stack', 'a', 'b'), None)
+    """
+    found = _STEP.match(re.sub(r"^\s*\d+\.\d+\s*:", "", line.lower()))
+    return tuple(found.group(1).split()) or None if found else None
 
 
 def _argument_fault(domain: Domain, problem: Problem, schema: Schema, step: Atom) -> str:
