@@ -41,6 +41,12 @@ class AgentParts:
       feedback: comments on actions; () for an agent that sees nothing of what it does.
       refine: says what to do about a comment that asks for a refinement.
       execute: takes actions.
+
+    Example:
+      >>> from jaxrec.prompting import AgentParts, Plan
+      >>> parts = AgentParts(planner=lambda view: Plan(("right",)))
+      >>> len(parts.feedback), parts.critic
+      (1, None)
     """
 
     planner: Planner
