@@ -103,8 +103,8 @@ def replay_agent(records: Sequence[Record], world: World, execute: Executor = ac
         result = run_agent(world, start["task"], parts, budget, _recorded_clock(records))
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"a record lacks something or holds another type ({type(error).__name__}: {error}); "
-            "read the file with load_trace"
+            f"a record lacks something or holds another type ({files.shown(error)}); read "
+            "the file with load_trace"
         ) from error
     except StopIteration:
         raise DataError(

@@ -9,6 +9,7 @@ import ast
 import csv
 import dataclasses
 import functools
+import io
 import itertools
 import os
 import re
@@ -17,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from jaxrec.core import ConfigError, DataError, check_file
+from jaxrec.data import files
 from jaxrec.prompting.tree_breadth import Expansion, Values
 
 TARGET = 24
@@ -253,20 +255,23 @@ def read_game24(path: str | os.PathLike[str]) -> list[tuple[int, ...]]:
     """
     path = Path(path)
     check_file(path)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if "Puzzles" not in (rows.fieldnames or []):
-            columns = ", ".join(rows.fieldnames or []) or "none"
-            raise DataError(f"{path}: no column 'Puzzles'; columns: {columns}")
-        puzzles = []
+    text = files.decode(files.read_bytes(path), path)
+    puzzles = []
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        columns = list(rows.fieldnames or [])
+        if "Puzzles" not in columns:
+            raise DataError(f"{path}: no column 'Puzzles'; columns: {files.listed(columns)}")
         for row in rows:
             words = (row["Puzzles"] or "").split()
             if len(words) != 4 or not all(re.fullmatch(r"[1-9]\d{0,8}", word) for word in words):
                 raise DataError(
-                    f"{path} line {rows.line_num}: the puzzle {row['Puzzles']!r} is not four whole "
-                    "numbers from 1 on"
+                    f"{path} line {rows.line_num}: the puzzle {files.shown(row['Puzzles'])} is not "
+                    "four whole numbers from 1 on"
                 )
             puzzles.append(tuple(map(int, words)))
+    except csv.Error as error:
+        raise DataError(f"{path} is no table with commas ({error}); restore it") from error
     return puzzles
 
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from jaxrec.core import DataError, nearest
-from jaxrec.prompting.pddl import ROOT, Atom, Domain, Problem, Schema, show_atom
+from jaxrec.core import DataError, nearest, printable
+from jaxrec.data import files
+from jaxrec.prompting.pddl import ROOT, Atom, Domain, Problem, Schema
 from jaxrec.prompting.pddl_text import Node, read_brackets
 
 REQUIREMENTS = (":strips", ":typing", ":negative-preconditions")
 _DOMAIN_PARTS = (":requirements", ":types", ":constants", ":predicates", ":action")
 _PROBLEM_PARTS = (":domain", ":requirements", ":objects", ":init", ":goal")
 _ACTION_PARTS = (":parameters", ":precondition", ":effect")
+# Faults that a message names.
+_NAMED = 5
 
 
 def read_domain(text: str) -> Domain:
@@ -108,7 +111,7 @@ def read_problem(text: str, domain: Domain) -> Problem:
     if len(dict(pairs)) != len(pairs):
         names = [one for one, _ in pairs]
         twice = next(one for one in names if names.count(one) > 1)
-        raise DataError(f":objects names {twice!r} twice; name each object once")
+        raise DataError(f":objects names {files.shown(twice)} twice; name each object once")
     _check_types(objects.values(), domain.types)
     if len(by_name[":goal"]) != 1:
         raise DataError(":goal must hold one condition, such as (and (on a b) (on b c))")
@@ -124,8 +127,7 @@ def read_problem(text: str, domain: Domain) -> Problem:
         init += true
     faults = _faults(init, objects, domain, ":init")
     faults += _faults([*goal, *goal_not], objects, domain, ":goal")
-    if faults:
-        raise DataError("; ".join(faults))
+    _refuse(faults)
     return Problem(name=name, objects=objects, init=frozenset(init), goal=goal, goal_not=goal_not)
 
 
@@ -140,8 +142,8 @@ def _definition(text: str, what: str, known: tuple[str, ...]) -> tuple[str, list
         if not part or part[0] not in known:
             name = str(part[0]) if part else "()"
             raise DataError(
-                f"the {what} {head[1]} has the part {name!r}{nearest(name, known)}, which is not "
-                f"supported; parts: {', '.join(known)}"
+                f"the {what} {_show(head[1])} has the part {files.shown(name)}"
+                f"{nearest(name, known)}, which is not supported; parts: {', '.join(known)}"
             )
     return str(head[1]), parts
 
@@ -170,7 +172,8 @@ def _check_types(used: Iterable[str], types: Mapping[str, str]) -> None:
     for kind in used:
         if kind not in known:
             raise DataError(
-                f"unknown type {kind!r}{nearest(kind, known)}; types: {', '.join(known)}"
+                f"unknown type {files.shown(kind)}{nearest(kind, files.usual(known))}; types: "
+                f"{files.listed(known)}"
             )
 
 
@@ -216,8 +219,7 @@ def _action(part: Sequence[Node], domain: Domain) -> Schema:
     adds, deletes = _literals(values.get(":effect", []), where)
     known = dict(parameters) | dict(domain.constants)
     faults = _faults([*needs, *forbids, *adds, *deletes], known, domain, where, loose=True)
-    if faults:
-        raise DataError("; ".join(faults))
+    _refuse(faults)
     return Schema(
         name=name,
         parameters=tuple(parameters),
@@ -268,11 +270,11 @@ def _faults(
     """What is wrong with atoms; `loose` lets a variable of a wider type pass, as PDDL does."""
     found = []
     for atom in atoms:
-        shown = show_atom(atom)
+        shown = _show([*atom])
         if atom[0] not in domain.predicates:
-            near = nearest(atom[0], domain.predicates)
-            known = ", ".join(domain.predicates)
-            found.append(f"{where}: unknown predicate {atom[0]!r}{near}; predicates: {known}")
+            near, name = nearest(atom[0], files.usual(domain.predicates)), files.shown(atom[0])
+            known = files.listed(domain.predicates)
+            found.append(f"{where}: unknown predicate {name}{near}; predicates: {known}")
             continue
         kinds = domain.predicates[atom[0]]
         if len(atom) - 1 != len(kinds):
@@ -281,8 +283,9 @@ def _faults(
         for word, kind in zip(atom[1:], kinds, strict=True):
             if word not in objects:
                 what = "variable" if word[0] == "?" else "object"
-                near, known = nearest(word, objects), ", ".join(objects) or "none"
-                found.append(f"{where}: unknown {what} {word!r} in {shown}{near}; {what}s: {known}")
+                near, known = nearest(word, files.usual(objects)), files.listed(objects)
+                name = files.shown(word)
+                found.append(f"{where}: unknown {what} {name} in {shown}{near}; {what}s: {known}")
             elif not domain.is_a(objects[word], kind) and not (
                 loose and domain.is_a(kind, objects[word])
             ):
@@ -292,9 +295,16 @@ def _faults(
     return found
 
 
+def _refuse(faults: Sequence[str]) -> None:
+    """Raise an error with the first faults, if there are any."""
+    if faults:
+        more = f"; and {len(faults) - _NAMED} more faults" if len(faults) > _NAMED else ""
+        raise DataError("; ".join(faults[:_NAMED]) + more)
+
+
 def _list(node: Node, where: str) -> list[Node]:
     if not isinstance(node, list):
-        raise DataError(f"{where} holds {node!r}, where a list in brackets was expected")
+        raise DataError(f"{where} holds {files.shown(node)}, where a list in brackets was expected")
     return node
 
 
@@ -307,4 +317,5 @@ def _word(words: Sequence[Node], node: Node | Sequence[Node]) -> str:
 def _show(node: Node | Sequence[Node]) -> str:
     """A node in brackets, cut where it is long."""
     text = node if isinstance(node, str) else f"({' '.join(map(_show, node))})"
+    text = printable(text)
     return text if len(text) <= 80 else f"{text[:77]}..."

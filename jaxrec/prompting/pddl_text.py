@@ -3,11 +3,14 @@
 import re
 
 from jaxrec.core import DataError
+from jaxrec.data import files
 
 # A word, or a list of nodes.
 Node = str | list["Node"]
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _COMMENT = re.compile(r";[^\n]*")
+# A definition of STRIPS needs six levels, and readers call themselves once a level.
+DEEPEST = 50
 
 
 def read_brackets(text: str) -> list[Node]:
@@ -40,14 +43,21 @@ def read_brackets(text: str) -> list[Node]:
                 else:
                     whole = done
             elif whole is not None:
+                shown = files.shown(token)
                 raise DataError(
-                    f"line {number}: {token!r} stands after the end of the definition; write one "
+                    f"line {number}: {shown} stands after the end of the definition; write one "
                     "bracketed definition alone"
                 )
             elif token == "(":
+                if len(open_lists) == DEEPEST:
+                    raise DataError(
+                        f"line {number}: brackets are nested more than {DEEPEST} deep; write "
+                        "conditions as (and ATOM ...)"
+                    )
                 open_lists.append((number, []))
             elif not open_lists:
-                raise DataError(f"line {number}: {token!r} stands outside of all brackets")
+                shown = files.shown(token)
+                raise DataError(f"line {number}: {shown} stands outside of all brackets")
             else:
                 open_lists[-1][1].append(token)
     if open_lists:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 from jaxrec.core import DataError, nearest
+from jaxrec.data import files
 from jaxrec.prompting.pddl import Atom, Domain, Problem, Schema, bind, show_atom
 
 _STEP = re.compile(r"^\s*(?:\d+\s*[:.)]\s*)?\(([^()]*)\)\s*(?:\[[\d.]+\])?\s*(?:;.*)?$")
@@ -64,8 +65,9 @@ def validate_plan(domain: Domain, problem: Problem, plan: Iterable[Atom]) -> Val
         if schema is None:
             name = step[0] if step else ""
             reason = (
-                f"{where}: unknown action {name!r}{nearest(name, domain.actions)}; actions: "
-                f"{', '.join(domain.actions)}"
+                f"{where}: unknown action {files.shown(name)}"
+                f"{nearest(name, files.usual(domain.actions))}; actions: "
+                f"{files.listed(domain.actions)}"
             )
             return Validation(valid=False, reason=reason, step=place, state=state)
         if fault := _argument_fault(domain, problem, schema, step):
@@ -163,8 +165,9 @@ def _argument_fault(domain: Domain, problem: Problem, schema: Schema, step: Atom
         return f"{len(step) - 1} arguments, expected {len(schema.parameters)}"
     for word, (name, kind) in zip(step[1:], schema.parameters, strict=True):
         if word not in problem.objects:
-            near = nearest(word, problem.objects)
-            return f"unknown object {word!r}{near}; objects: {', '.join(problem.objects)}"
+            near = nearest(word, files.usual(problem.objects))
+            known = files.listed(problem.objects)
+            return f"unknown object {files.shown(word)}{near}; objects: {known}"
         if not domain.is_a(problem.objects[word], kind):
             return f"{word} has the type {problem.objects[word]}, but {name} must be {kind}"
     return ""

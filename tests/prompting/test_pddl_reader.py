@@ -121,6 +121,7 @@ def test_a_problem_with_a_slip_is_refused_by_name(old, new, message):
         ("(define)\n(define)", r"line 2: '\(' stands after the end"),
         ("define", r"'define' stands outside of all brackets"),
         ("; nothing", r"there is no bracketed definition"),
+        ("(" * 5000, r"line 1: brackets are nested more than 50 deep"),
     ],
 )
 def test_brackets_that_do_not_match_are_named_by_their_line(text, message):
@@ -136,3 +137,10 @@ def test_the_definition_is_found_between_its_outermost_brackets():
     assert find_definition("x (define (a) y") == "(define (a)"
     with pytest.raises(DataError, match="no bracketed definition"):
         find_definition("I cannot do that.")
+
+
+def test_a_message_about_many_faults_stays_short():
+    init = " ".join(f"(at t pub{n})" for n in range(500))
+    with pytest.raises(DataError, match="and 495 more faults") as raised:
+        read_problem(PROBLEM.replace("(at t inn)", init), read_domain(DOMAIN))
+    assert len(str(raised.value)) < 600
