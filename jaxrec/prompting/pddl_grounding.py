@@ -175,9 +175,7 @@ def _actions(domain: Domain, problem: Problem, most: int) -> Iterator[tuple[Atom
             if len(values) < len(names):
                 stack += [(*values, one) for one in reversed(choices[len(values)])]
                 continue
-            made = bound(schema, binding)
-            if not set(made.needs) & set(made.forbids):
-                yield (schema.name, *values), made
+            yield (schema.name, *values), bound(schema, binding)
 
 
 def _conditions(schema: Schema) -> Iterator[Atom]:

@@ -105,11 +105,11 @@ def find_plan(
     closed: set[int] = set()
     pushed = expanded = 0
     while queue:
-        total, near, _, state = heapq.heappop(queue)
-        cost = costs[state]
+        _, _, _, state = heapq.heappop(queue)
         # A state that was reached more cheaply later stands in the queue twice.
-        if state in closed or total > cost + near:
+        if state in closed:
             continue
+        cost = costs[state]
         if state & task.goal == task.goal:
             plan = _path(came, state)
             return PlanSearch(

@@ -248,6 +248,33 @@ def test_a_critic_stops_a_bad_plan_before_it_begins():
     assert run_agent(GridWorld(("SO", ".G")), "Reach G.", careful).status == "success"
 
 
+def test_a_critique_between_two_plans_undoes_no_action():
+    def plan(view):
+        return Plan(("left",) if view.plans == 1 else ("right",))
+
+    def critic(view, plan):
+        return Comment("Not back.", plan.steps == ("left",))
+
+    parts = AgentParts(planner=plan, critic=critic, refine=by_backtracking)
+    result = run_agent(GridWorld(("S.G",)), "Reach G.", parts)
+    assert (result.status, result.steps, result.plans) == ("success", 2, 3)
+
+
+def test_without_feedback_a_planner_sees_nothing_of_what_it_does():
+    for feedback, seen in (((world_feedback,), [0, 1, 2]), ((), [0, 0, 0])):
+        views = []
+
+        def plan(view, views=views):
+            views.append(view)
+            return Plan(("right",))
+
+        run_agent(GridWorld(("S..G",)), "", AgentParts(planner=plan, feedback=feedback))
+        assert [view.state for view in views] == [
+            f"You are at row 0, column {column}." for column in seen
+        ]
+        assert ("You are at" in " ".join(views[-1].scratchpad)) == bool(feedback)
+
+
 def test_a_plan_that_loops_is_reported_and_ended():
     def to_and_fro(view):
         return Plan(("right",) if "column 0" in view.state else ("left",))

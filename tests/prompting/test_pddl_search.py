@@ -8,12 +8,15 @@ import pytest
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.prompting import (
+    Operator,
     PlanLimits,
     Problem,
+    Task,
     find_plan,
     ground,
     h_max,
     lm_cut,
+    pddl_search,
     read_domain,
     read_plan,
     read_problem,
@@ -218,17 +221,56 @@ def test_negative_conditions_are_searched_and_checked():
 
 
 def test_what_is_both_deleted_and_added_is_true():
-    domain = read_domain("""(define (domain d) (:predicates (at ?x))
+    domain = read_domain("""(define (domain d) (:predicates (at ?x) (left))
       (:action go :parameters (?x ?y) :precondition (at ?x)
-        :effect (and (at ?y) (not (at ?x)))))""")
+        :effect (and (at ?y) (not (at ?x))))
+      (:action leave :parameters (?x) :precondition (not (at ?x)) :effect (left)))""")
     problem = read_problem(
         "(define (problem p) (:domain d) (:objects a b) (:init (at a)) (:goal (at b)))", domain
     )
     stay = validate_plan(domain, problem, [("go", "a", "a")])
     assert stay.state == {("at", "a")}
-    (stays,) = [one for one in ground(domain, problem).operators if one.step == ("go", "a", "a")]
     task = ground(domain, problem)
+    (stays,) = [one for one in task.operators if one.step == ("go", "a", "a")]
     assert stays.apply(task.init) == task.init
+    # The facts that an atom is false follow the atom.
+    (goes,) = [one for one in task.operators if one.step == ("go", "a", "b")]
+    after = goes.apply(task.init)
+    true = {fact for place, fact in enumerate(task.facts) if after >> place & 1}
+    assert true == {("at", "b"), ("not", "at", "a")}
+
+
+def test_what_cannot_be_undone_stays_true():
+    domain = read_domain("""(define (domain d) (:predicates (lit) (used))
+      (:action light :precondition (not (lit)) :effect (lit))
+      (:action use :precondition (lit) :effect (used)))""")
+    text = "(define (problem p) (:domain d) (:init) (:goal {}))"
+    possible = read_problem(text.format("(and (used) (lit))"), domain)
+    impossible = read_problem(text.format("(and (used) (not (lit)))"), domain)
+    for heuristic in HEURISTICS:
+        plan = find_plan(ground(domain, possible), heuristic=heuristic).plan
+        assert plan == (("light",), ("use",))
+        found = find_plan(ground(domain, impossible), heuristic=heuristic)
+        assert found.status == "unsolvable"
+
+
+def test_a_state_that_is_reached_more_cheaply_later_is_opened_again(monkeypatch):
+    # Two ways lead to c: over a in 2 steps, which the estimate holds back, and over b1, b2 in 3.
+    ways = ["s a", "a c", "s b1", "b1 b2", "b2 c", "c d", "d e", "e f", "f g"]
+    names = sorted({name for way in ways for name in way.split()})
+    bits = {name: 1 << place for place, name in enumerate(names)}
+    operators = tuple(
+        Operator(step=(way,), needs=bits[x], adds=bits[y], deletes=bits[x])
+        for way in ways
+        for x, y in [way.split()]
+    )
+    facts = tuple((name,) for name in names)
+    task = Task(facts=facts, init=bits["s"], goal=bits["g"], operators=operators)
+    # Five steps lead from a to the goal, so the estimate is never too large.
+    estimate = lambda state: 5.0 if state == bits["a"] else 0.0  # noqa: E731
+    monkeypatch.setitem(pddl_search._HEURISTICS, "blind", lambda task: estimate)
+    found = find_plan(task, heuristic="blind")
+    assert [step for (step,) in found.plan] == ["s a", "a c", "c d", "d e", "e f", "f g"]
 
 
 def test_a_goal_out_of_reach_is_unsolvable_and_named():
