@@ -136,6 +136,11 @@ if TYPE_CHECKING:
         run_reflexion as run_reflexion,
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+    from jaxrec.prompting.text_thoughts import (
+        text_expand as text_expand,
+        text_values as text_values,
+        text_votes as text_votes,
+    )
     from jaxrec.prompting.thoughts import (
         propose_thoughts as propose_thoughts,
         sample_thoughts as sample_thoughts,

@@ -20,6 +20,9 @@ from jaxrec.prompting import (
     propose_thoughts,
     sample_thoughts,
     select_places,
+    text_expand,
+    text_values,
+    text_votes,
     value_thoughts,
     vote_thoughts,
 )
@@ -233,3 +236,44 @@ def test_a_model_proposes_samples_values_and_votes():
     assert vote_thoughts(model, "Best of", [], four).values == ()
     with pytest.raises(ConfigError, match="words is empty"):
         value_thoughts(model, ["value"], {}, three)
+
+
+def test_a_text_is_written_by_samples_and_votes():
+    # Each level samples two lines; the voters prefer the second one and then the first one.
+    def answer(prompt, sample):
+        if prompt.startswith("Which rhymes"):
+            choices = prompt.count("Choice")
+            return f"The best choice is {2 if 'sun' not in prompt else 1} of {choices}"
+        return ["a moon", "a sun"][sample] if "so far:\n\n" in prompt else ["has won", ""][sample]
+
+    model = ScriptedModel(answer)
+    two = GenerateOptions(n=2, temperature=1.0)
+    found = breadth_first(
+        "",
+        text_expand(model, lambda text: f"The poem so far:\n{text}\nNext line:", two, "sample"),
+        text_votes(model, "Which rhymes best?", GenerateOptions(n=5, temperature=1.0)),
+        BreadthOptions(steps=2, width=1),
+    )
+    assert found.levels[0].states == ("a moon\n", "a sun\n")
+    assert found.levels[0].values == (5.0, 0.0)
+    assert found.best == ("a moon\nhas won\n",)
+    assert [level.dropped for level in found.levels] == [0, 1]
+    assert found.usage.calls == len(model.calls) == 4
+
+
+def test_a_text_is_written_by_proposals_and_values():
+    def answer(prompt, sample):
+        if prompt.startswith("Judge"):
+            return "even" if len(prompt.split()) % 2 else "odd"
+        return "one\none two\n\nthree"
+
+    model = ScriptedModel(answer)
+    found = breadth_first(
+        "",
+        text_expand(model, lambda text: f"Go on: {text}", GenerateOptions()),
+        text_values(model, lambda text: f"Judge {text}", {"even": 3.0}, GenerateOptions()),
+        BreadthOptions(steps=1, width=1),
+    )
+    assert found.levels[0].values == (0.0, 3.0, 0.0) and found.best == ("one two\n",)
+    with pytest.raises(ConfigError, match=r"got 'proposal', did you mean 'propose'\?"):
+        text_expand(model, str, GenerateOptions(), "proposal")
