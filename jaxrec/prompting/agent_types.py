@@ -7,9 +7,9 @@ task ──planner──> plan ──executor──> action ──world──> o
 
 import dataclasses
 from collections.abc import Callable, Hashable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
-from jaxrec.core import Count, Positive, Whole, check_ranges
+from jaxrec.core import ConfigError, Count, Positive, Whole, check_ranges, nearest
 from jaxrec.prompting.language_model import Usage
 
 WorldStatus = Literal["running", "success", "failure"]
@@ -25,12 +25,18 @@ class Observation:
       text: what there is to see, for the planner.
       status: whether the world goes on, or ended in success or failure.
       fault: why the action could not be taken; "" if it was.
+
+    Raises:
+      ConfigError: an unknown status.
     """
 
     state: Hashable
     text: str = ""
     status: WorldStatus = "running"
     fault: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name("Observation.status", self.status, get_args(WorldStatus))
 
 
 class World(Protocol):
@@ -77,10 +83,19 @@ class Plan:
     Attributes:
       steps: actions in order; () if the planner has no idea.
       usage: what the plan has cost.
+
+    Raises:
+      ConfigError: steps that are one text, or no texts.
     """
 
     steps: tuple[str, ...]
     usage: Usage = Usage()
+
+    def __post_init__(self) -> None:
+        # A single text would be a plan of its letters.
+        if isinstance(self.steps, str) or not all(isinstance(one, str) for one in self.steps):
+            raise ConfigError(f"Plan.steps must be a tuple of texts, got {self.steps!r:.60}")
+        object.__setattr__(self, "steps", tuple(self.steps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +122,24 @@ class Refinement:
         that state, and makes a new plan; "retry" starts the world anew with one more lesson.
       note: what to write down; the lesson of a retry.
       usage: what the refinement has cost.
+
+    Raises:
+      ConfigError: an unknown way of refinement.
     """
 
     how: How
     note: str = ""
     usage: Usage = Usage()
+
+    def __post_init__(self) -> None:
+        _check_name("Refinement.how", self.how, get_args(How))
+
+
+def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"{what} must be one of {', '.join(known)}, got {name!r}{nearest(str(name), known)}"
+        )
 
 
 Planner = Callable[[View], Plan]

@@ -18,6 +18,7 @@ from jaxrec.prompting import (
     Observation,
     PddlWorld,
     Plan,
+    Refinement,
     ScriptedModel,
     Usage,
     act_with_tools,
@@ -379,6 +380,12 @@ def test_worlds_and_parts_that_cannot_work_are_refused():
         run_agent(Listed(("SG",)), "", parts)
     with pytest.raises(ConfigError, match="'right' gave NoneType, expected an Observation"):
         run_agent(Silent(("SG",)), "", parts)
+    with pytest.raises(ConfigError, match=r"Plan\.steps must be a tuple of texts, got 'right'"):
+        Plan("right")
+    with pytest.raises(ConfigError, match=r"how must be .*'backtrak', did you mean 'backtrack'\?"):
+        Refinement("backtrak")
+    with pytest.raises(ConfigError, match=r"status must be one of running, success, failure, got"):
+        Observation(state=0, status="done")
     with pytest.raises(ConfigError, match="rows must have one S and one G"):
         GridWorld(("S.",))
     with pytest.raises(ConfigError, match="rows must have one length"):
