@@ -92,11 +92,11 @@ if TYPE_CHECKING:
         LlmPlanOptions as LlmPlanOptions,
         PlanningExample as PlanningExample,
         describe_plan as describe_plan,
-        missing_atoms as missing_atoms,
         plan_from_text as plan_from_text,
         planning_prompt as planning_prompt,
         translate_plan as translate_plan,
     )
+    from jaxrec.prompting.pddl_missing import missing_atoms as missing_atoms
     from jaxrec.prompting.pddl_reader import (
         read_domain as read_domain,
         read_problem as read_problem,

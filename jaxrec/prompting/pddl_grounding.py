@@ -81,7 +81,7 @@ def ground(domain: Domain, problem: Problem, most: int = MOST_BINDINGS) -> Task:
       >>> [operator.step for operator in ground(lamps, problem).operators]
       [('light', 'b')]
     """
-    actions = list(_actions(domain, problem, most))
+    actions = list(bound_actions(domain, problem, most))
     negated = set(problem.goal_not)
     for _, schema in actions:
         negated |= set(schema.forbids)
@@ -93,7 +93,7 @@ def ground(domain: Domain, problem: Problem, most: int = MOST_BINDINGS) -> Task:
     while grown:
         grown, later = False, []
         for step, schema in waiting:
-            if reached.issuperset(_conditions(schema)):
+            if reached.issuperset(conditions(schema)):
                 kept.append((step, schema))
                 reached.update(_effects(schema, negated)[0])
                 grown = True
@@ -110,7 +110,7 @@ def ground(domain: Domain, problem: Problem, most: int = MOST_BINDINGS) -> Task:
         operators.append(
             Operator(
                 step=step,
-                needs=_mask(_conditions(schema), bits),
+                needs=_mask(conditions(schema), bits),
                 adds=_mask(adds, bits),
                 deletes=_mask((atom for atom in deletes if atom in bits), bits),
             )
@@ -142,8 +142,21 @@ def bound(schema: Schema, values: Mapping[str, str]) -> Schema:
     )
 
 
-def _actions(domain: Domain, problem: Problem, most: int) -> Iterator[tuple[Atom, Schema]]:
-    """Every action with objects for its variables, unless a fixed atom rules it out."""
+def bound_actions(
+    domain: Domain, problem: Problem, most: int, *, possible: bool = True
+) -> Iterator[tuple[Atom, Schema]]:
+    """Yield every action with objects for its variables.
+
+    Args:
+      domain: its actions.
+      problem: its objects and start.
+      most: bindings of parameters to try.
+      possible: whether to leave out actions that need an atom which is false at the start and which
+        no action changes.
+
+    Raises:
+      DataError: there are more bindings than `most`.
+    """
     changed = {
         atom[0] for schema in domain.actions.values() for atom in (*schema.adds, *schema.deletes)
     }
@@ -154,7 +167,7 @@ def _actions(domain: Domain, problem: Problem, most: int) -> Iterator[tuple[Atom
             for _, wanted in schema.parameters
         ]
         names = [name for name, _ in schema.parameters]
-        fixed = [atom for atom in schema.needs if atom[0] not in changed]
+        fixed = [atom for atom in schema.needs if possible and atom[0] not in changed]
         # An atom that no action changes is checked as soon as its last variable has a value.
         due: list[list[Atom]] = [[] for _ in range(len(names) + 1)]
         for atom in fixed:
@@ -178,7 +191,13 @@ def _actions(domain: Domain, problem: Problem, most: int) -> Iterator[tuple[Atom
             yield (schema.name, *values), bound(schema, binding)
 
 
-def _conditions(schema: Schema) -> Iterator[Atom]:
+def conditions(schema: Schema) -> Iterator[Atom]:
+    """Yield the facts that an action needs, those of false atoms included.
+
+    Example:
+      >>> list(conditions(Schema(name="light", forbids=(("lit", "a"),))))
+      [('not', 'lit', 'a')]
+    """
     yield from schema.needs
     for atom in schema.forbids:
         yield (NOT, *atom)

@@ -15,12 +15,12 @@ from jaxrec.core import ConfigError, DataError, Whole, check_ranges
 from jaxrec.prompting.language_model import GenerateOptions, LanguageModel, Usage
 from jaxrec.prompting.pddl import Atom, Domain, Problem, show_atom
 from jaxrec.prompting.pddl_grounding import ground
+from jaxrec.prompting.pddl_missing import missing_atoms
 from jaxrec.prompting.pddl_reader import read_domain, read_problem
 from jaxrec.prompting.pddl_search import HeuristicName, PlanLimits, PlanSearch, find_plan
 from jaxrec.prompting.pddl_text import find_definition
 
-# Candidates for a missing initial atom that are tried.
-_MOST_CANDIDATES = 500
+# Missing atoms that a fault names.
 _NAMED = 5
 _SENTENCES = GenerateOptions(max_tokens=512)
 
@@ -207,56 +207,6 @@ def _try(
         more = f" or {len(candidates) - _NAMED} others" if len(candidates) > _NAMED else ""
         fault += f" The goal may be reachable if :init also holds one of {named}{more}."
     return text, problem, search, fault
-
-
-def missing_atoms(domain: Domain, problem: Problem) -> tuple[Atom, ...]:
-    """Return atoms that make an impossible goal possible if one of them holds at the start.
-
-    Language models often forget an initial atom, such as that the hand is empty. Possible means
-    here: reachable if no action deletes anything.
-
-    Args:
-      domain: its actions.
-      problem: a problem with a goal that no action can reach.
-
-    Returns:
-      Atoms that some action needs, those without arguments first; the goal's own atoms are left
-      out. () if the goal is reachable, or if more than one atom is missing.
-
-    Example:
-      >>> from jaxrec.prompting import read_domain, read_problem
-      >>> lamps = read_domain('''(define (domain lamps) (:predicates (lit ?x) (power))
-      ...   (:action light :parameters (?x) :precondition (power) :effect (lit ?x)))''')
-      >>> missing_atoms(lamps, read_problem('''(define (problem p) (:domain lamps)
-      ...   (:objects a) (:init) (:goal (lit a)))''', lamps))
-      (('power',),)
-    """
-    if not ground(domain, problem).unreachable:
-        return ()
-    # An action with its needs granted shows which atoms an action could need at all.
-    needed = {atom[0] for schema in domain.actions.values() for atom in schema.needs}
-    candidates = [
-        atom
-        for name in sorted(needed)
-        for atom in _instances(domain, problem, name)
-        if atom not in problem.init and atom not in problem.goal
-    ]
-    candidates.sort(key=len)
-    found = []
-    for atom in candidates[:_MOST_CANDIDATES]:
-        richer = dataclasses.replace(problem, init=problem.init | {atom})
-        if not ground(domain, richer).unreachable:
-            found.append(atom)
-    return tuple(found)
-
-
-def _instances(domain: Domain, problem: Problem, name: str) -> list[Atom]:
-    """All atoms of a predicate."""
-    atoms: list[Atom] = [(name,)]
-    for wanted in domain.predicates[name]:
-        fits = [one for one, kind in problem.objects.items() if domain.is_a(kind, wanted)]
-        atoms = [(*atom, one) for atom in atoms[:_MOST_CANDIDATES] for one in fits]
-    return atoms
 
 
 def describe_plan(

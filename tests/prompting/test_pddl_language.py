@@ -13,6 +13,7 @@ from jaxrec.prompting import (
     PlanningExample,
     ScriptedModel,
     describe_plan,
+    ground,
     missing_atoms,
     plan_from_text,
     read_domain,
@@ -131,6 +132,22 @@ def test_atoms_that_could_be_missing_are_those_that_make_the_goal_possible():
     one = read_problem(GOOD.replace("(clear blue)", ""), domain)
     assert ("clear", "blue") in missing_atoms(domain, one)
     assert missing_atoms(domain, read_problem(GOOD, domain)) == ()
+
+
+def test_missing_atoms_are_those_with_which_the_goal_is_grounded(real_data):
+    folder = real_data("llm-pddl")
+    for name in ("blocksworld", "grippers"):
+        domain = read_domain((folder / name / "domain.pddl").read_text())
+        whole = read_problem((folder / name / "p02.pddl").read_text(), domain)
+        for atom in sorted(whole.init):
+            lacking = dataclasses.replace(whole, init=whole.init - {atom})
+            found = missing_atoms(domain, lacking)
+            reachable = not ground(domain, lacking).unreachable
+            assert (atom in found) == (not reachable and atom not in whole.goal)
+            assert bool(found) != reachable
+            for other in found[:5]:
+                richer = dataclasses.replace(lacking, init=lacking.init | {other})
+                assert not ground(domain, richer).unreachable
 
 
 def test_a_plan_is_told_in_words():
