@@ -22,7 +22,7 @@ from jaxrec.data import files
 from jaxrec.prompting.tree_breadth import Expansion, Values
 
 TARGET = 24
-# What the words of a judgment are worth (appendix B.1 of the paper's code).
+# What the words of a judgment are worth in the code that the paper's authors published.
 GAME24_VALUES = {"impossible": 0.001, "likely": 1.0, "sure": 20.0}
 # An answer of four numbers is short; longer texts are not parsed.
 _LONGEST = 200
