@@ -35,6 +35,10 @@ if TYPE_CHECKING:
         View as View,
         World as World,
     )
+    from jaxrec.prompting.endpoint import (
+        EndpointModel as EndpointModel,
+        EndpointOptions as EndpointOptions,
+    )
     from jaxrec.prompting.game24 import (
         GAME24_VALUES as GAME24_VALUES,
         Game24State as Game24State,
@@ -58,6 +62,10 @@ if TYPE_CHECKING:
         Score as Score,
         TextScore as TextScore,
         Usage as Usage,
+    )
+    from jaxrec.prompting.local import (
+        LocalModel as LocalModel,
+        open_language_model as open_language_model,
     )
     from jaxrec.prompting.memory import (
         MemoryRecord as MemoryRecord,
@@ -96,7 +104,9 @@ if TYPE_CHECKING:
         planning_prompt as planning_prompt,
         translate_plan as translate_plan,
     )
-    from jaxrec.prompting.pddl_missing import missing_atoms as missing_atoms
+    from jaxrec.prompting.pddl_missing import (
+        missing_atoms as missing_atoms,
+    )
     from jaxrec.prompting.pddl_reader import (
         read_domain as read_domain,
         read_problem as read_problem,
@@ -106,7 +116,9 @@ if TYPE_CHECKING:
         PlanSearch as PlanSearch,
         find_plan as find_plan,
     )
-    from jaxrec.prompting.pddl_text import find_definition as find_definition
+    from jaxrec.prompting.pddl_text import (
+        find_definition as find_definition,
+    )
     from jaxrec.prompting.pddl_validation import (
         Validation as Validation,
         read_plan as read_plan,
@@ -135,7 +147,23 @@ if TYPE_CHECKING:
         language_reflection as language_reflection,
         run_reflexion as run_reflexion,
     )
-    from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+    from jaxrec.prompting.scripted import (
+        Call as Call,
+        ScriptedModel as ScriptedModel,
+    )
+    from jaxrec.prompting.service_answers import (
+        Prices as Prices,
+        failure_counts as failure_counts,
+    )
+    from jaxrec.prompting.service_requests import (
+        Requester as Requester,
+        RequestOptions as RequestOptions,
+        ServiceError as ServiceError,
+    )
+    from jaxrec.prompting.stored import (
+        ReplayedModel as ReplayedModel,
+        StoredModel as StoredModel,
+    )
     from jaxrec.prompting.text_thoughts import (
         text_expand as text_expand,
         text_values as text_values,
@@ -146,6 +174,11 @@ if TYPE_CHECKING:
         sample_thoughts as sample_thoughts,
         value_thoughts as value_thoughts,
         vote_thoughts as vote_thoughts,
+    )
+    from jaxrec.prompting.tokenized import (
+        Overflow as Overflow,
+        TokenRules as TokenRules,
+        Window as Window,
     )
     from jaxrec.prompting.tree_breadth import (
         BreadthLevel as BreadthLevel,
@@ -161,7 +194,10 @@ if TYPE_CHECKING:
         DepthResult as DepthResult,
         depth_first as depth_first,
     )
-    from jaxrec.prompting.worlds import GridWorld as GridWorld, PddlWorld as PddlWorld
+    from jaxrec.prompting.worlds import (
+        GridWorld as GridWorld,
+        PddlWorld as PddlWorld,
+    )
 else:
     from jaxrec.core import attach
 
