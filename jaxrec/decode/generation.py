@@ -39,6 +39,7 @@ class TextOptions:
       pad: token that follows the end of a row.
       presence_penalty: what the logits of tokens that the continuation already has are lowered by,
         against repetition.
+      banned: tokens that are never written.
 
     Raises:
       ConfigError: `max_tokens` below 1, or a penalty that is not a finite number.
@@ -53,6 +54,7 @@ class TextOptions:
     start: int | None = None
     pad: int = 0
     presence_penalty: float = 0.0
+    banned: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -161,6 +163,10 @@ def generate(
             f"the table of stop strings has {stop.shape[1]} tokens, the model "
             f"{model.config.vocab_size}; give StopStrings.build the model's vocab_size"
         )
+    if not all(0 <= token < model.config.vocab_size for token in options.banned):
+        raise ConfigError(
+            f"banned tokens {options.banned} must be among the model's {model.config.vocab_size}"
+        )
     key = None if sampling.greedy else key
     return _generate(model, params, prompts, key, stop, options=options, sampling=sampling)
 
@@ -185,6 +191,9 @@ def _generate(
         seen, chances = loop.seen, logits
         if seen is not None:
             chances = logits - options.presence_penalty * seen.astype(logits.dtype)
+        if options.banned:
+            least = jnp.finfo(chances.dtype).min
+            chances = chances.at[:, jnp.asarray(options.banned)].set(least)
         token = sample(draw, chances, sampling)
         if seen is not None:
             seen = seen.at[jnp.arange(batch), token].set(True)
