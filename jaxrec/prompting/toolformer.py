@@ -267,11 +267,11 @@ def judge(
 
 
 def as_prefix(call: ToolCall) -> str:
-    """Return a call as it stands in front of a text that it is judged by.
+    r"""Return a call as it stands in front of a text that it is judged by.
 
     Example:
       >>> as_prefix(ToolCall("Calculator", "2 + 3", "5"))
-      '[Calculator(2 + 3) -> 5]\\n'
+      '[Calculator(2 + 3) -> 5]\n'
     """
     return f"{call}\n"
 
@@ -300,8 +300,8 @@ def insert_calls(pieces: Sequence[str], candidates: Sequence[Candidate]) -> str:
 
 
 def begins_word(pieces: Sequence[str], position: int) -> bool:
-    """Return whether a token begins a text or begins with white space, so that a call fits in."""
-    return position == 0 or pieces[position][:1].isspace()
+    """Return whether a call fits in before a token: at an end of the text or before white space."""
+    return position in (0, len(pieces)) or pieces[position][:1].isspace()
 
 
 def _executed(tools: Sequence[Tool], candidate: Candidate) -> Candidate:

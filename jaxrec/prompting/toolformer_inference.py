@@ -65,7 +65,8 @@ def continue_with_tools(
         )
     if top < 1:
         raise ConfigError(f"top must be at least 1, got {top}")
-    plain = [row[0][0] for row in model.write(prompts, options, marker=False)]
+    free = [row[0] for row in model.write(prompts, options, marker=False)]
+    plain = [text for text, _ in free]
     answers = [ToolAnswer(text=text) for text in plain]
     if not tools:
         return answers
@@ -73,7 +74,8 @@ def continue_with_tools(
     begun: dict[int, str] = {}
     rows = zip(model.read(prompts, plain), model.pieces(plain), strict=True)
     for number, (reading, pieces) in enumerate(rows):
-        for place in range(len(pieces)):
+        # A text that is cut at its last token does not end there.
+        for place in range(len(pieces) + (not free[number][1])):
             if reading.ranks[place] < top and begins_word(pieces, place):
                 begun[number] = "".join(pieces[:place])
                 break

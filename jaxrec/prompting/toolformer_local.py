@@ -8,6 +8,7 @@ Shapes: `B` rows, `T` tokens, `V` tokens of the vocabulary.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,15 @@ class LocalMarkingModel:
     Example:
       >>> from jaxrec.data import train_bpe
       >>> from jaxrec.testing import random_params, tiny_model
-      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> tokenizer = train_bpe(["one word"] * 2, vocab_size=300)
       >>> _ = tokenizer.add_tokens([" ["])
       >>> model = CausalLM(tiny_model(len(tokenizer)))
       >>> local = LocalMarkingModel(
       ...     model=model, params=random_params(model), tokenizer=tokenizer
       ... )
-      >>> (reading,) = local.read([""], ["a word"])
-      >>> reading.logprobs.shape, reading.marker.shape
-      ((2,), (3,))
+      >>> (reading,) = local.read([""], ["one word"])
+      >>> local.pieces(["one word"]), reading.logprobs.shape, reading.marker.shape
+      ([('one', ' word')], (2,), (3,))
     """
 
     model: CausalLM
@@ -91,8 +92,9 @@ class LocalMarkingModel:
         encoded = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
         rows = []
         for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
-            starts = [0, *(begin for begin, _ in offsets[1:]), len(text)] if offsets else []
-            rows.append(tuple(text[a:b] for a, b in zip(starts, starts[1:], strict=False)))
+            # Some tokenizers leave the space of a word out of its offsets, never out of its token.
+            ends = [0, *(end for _, end in offsets[:-1]), len(text)] if offsets else []
+            rows.append(tuple(text[a:b] for a, b in itertools.pairwise(ends)))
         return rows
 
     def read(self, prefixes: Sequence[str], texts: Sequence[str]) -> list[Reading]:
