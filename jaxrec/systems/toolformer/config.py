@@ -24,8 +24,8 @@ class ToolformerDataConfig:
 
     name: str = "sums in sentences"
     plain: Count = 20_000
-    demonstrated: Count = 10_000
-    annotated: Count = 1000
+    demonstrated: Count = 20_000
+    annotated: Count = 800
     held: Count = 200
     seed: Seed = 0
 
@@ -48,11 +48,11 @@ class CallsConfig:
     """
 
     min_probability: Rate = 0.05
-    positions: Count = 5
-    calls: Count = 5
+    positions: Count = 2
+    calls: Count = 3
     min_gain: NotNegative = 0.5
     temperature: Positive = 1.0
-    max_tokens: Count = 24
+    max_tokens: Count = 16
     top: Count = 10
 
     def __post_init__(self) -> None:
@@ -69,8 +69,8 @@ class ToolformerEvalConfig:
       resamples: number of resamples of the bootstrap over texts.
     """
 
-    batch_size: Count = 64
-    max_tokens: Count = 8
+    batch_size: Count = 128
+    max_tokens: Count = 6
     resamples: Count = 1000
 
     def __post_init__(self) -> None:
@@ -86,6 +86,8 @@ class ToolformerConfig:
       vocab_size: size of the tokenizer that is trained on them.
       length: tokens of a row of the training; longer texts are left out.
       plain_share: share of plain texts in the first training; the rest are texts with calls.
+      unchanged_share: share of rows of the tuning that are the same texts without calls, so that
+        the model does not forget how texts go on without them.
       model: shape of the model.
       pretrain: the first training, on plain texts and texts with random calls.
       calls: how calls are sampled and filtered.
@@ -101,11 +103,16 @@ class ToolformerConfig:
     data: ToolformerDataConfig = ToolformerDataConfig()
     vocab_size: Count = 600
     length: Count = 48
-    plain_share: Share = 0.5
-    model: TransformerConfig = TransformerConfig(width=96, depth=3, num_heads=4)
-    pretrain: TrainConfig = TrainConfig(steps=1500, batch_size=64, lr=3e-3)
+    plain_share: Share = 0.3
+    unchanged_share: Share = 0.5
+    model: TransformerConfig = TransformerConfig(width=96, depth=2, num_heads=4)
+    pretrain: TrainConfig = TrainConfig(
+        steps=1500, batch_size=32, lr=4e-3, weight_decay=0.01, eval_every=300
+    )
     calls: CallsConfig = CallsConfig()
-    train: TrainConfig = TrainConfig(steps=200, batch_size=64, lr=1e-3, warmup_steps=20)
+    train: TrainConfig = TrainConfig(
+        steps=120, batch_size=32, lr=1e-3, warmup_steps=20, weight_decay=0.01, eval_every=60
+    )
     eval: ToolformerEvalConfig = ToolformerEvalConfig()
 
     def __post_init__(self) -> None:

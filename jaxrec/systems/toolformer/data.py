@@ -27,10 +27,13 @@ TEMPLATES = (
     ("-", "He had {a} coins, lost {b} and kept {c}."),
     ("-", "A tank of {a} litres that lost {b} still holds {c} litres."),
 )
-AFTER = ("", " That makes {c}.", " Yes, {c}.")
+AFTER = (" That makes {c}.", " Yes, {c}.", "")
 # Numbers are cut into pairs of digits, as tokenizers of large models cut them into groups.
 PAIRS = tuple(f"{number:02d}" for number in range(100))
 _SIGNS = ("+", "-")
+# Chances that a demonstrated call stands before each number, and that it is the calculator's.
+_PLACES = (0.2, 0.2, 0.6)
+_CALCULATED = 0.7
 TODAY = datetime.date(2023, 1, 30)
 TOOLS: tuple[Tool, ...] = (CALCULATOR, calendar_tool(TODAY))
 
@@ -44,12 +47,14 @@ class Sum:
       question: the text up to the number that is computed, without the space before it.
       answer: that number.
       numbers: the numbers in front of it, in their order.
+      call: the call whose result is the answer.
     """
 
     text: str
     question: str
     answer: str
     numbers: tuple[str, ...]
+    call: ToolCall
 
 
 def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
@@ -78,51 +83,52 @@ def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
                 question=question,
                 answer=answer,
                 numbers=(str(one), str(other)),
+                call=ToolCall(CALCULATOR.name, f"{one} {sign} {other}"),
             )
         )
     return made
 
 
 def tool_prompt(tool: str) -> str:
-    """What texts with calls of a tool begin with, as few-shot prompts would.
+    r"""What texts with calls of a tool begin with, as few-shot prompts would.
 
     Example:
       >>> tool_prompt("Calendar")
-      'Calendar:\\n'
+      'Calendar:\n'
     """
     return f"{tool}:\n"
 
 
 def demonstrate(texts: Sequence[Sum], seed: Sequence[int]) -> list[str]:
-    """Put one random call into each text: half of them in place, half in front of the text.
+    r"""Put one call into each text: half of them in place, half in front of the text.
 
-    The place is before a number, the tool and its input are random, and so most of the calls are
-    useless. A model learns the form of calls from them, and that a number may be that of a result.
+    The place is before a number, often before the last one. A calculator adds or subtracts by
+    chance, and a calendar says nothing about the text, so most of the calls are useless. A model
+    learns the form of calls from them, and that a number may be that of a result.
 
     Example:
-      >>> print(demonstrate(make_sums(2, [0]), [1])[0])
-      Calculator:
-      From 6734 visitors in May and 5599 in June we get [Calculator(6734 - 5599) -> 1135] 12333.
+      >>> print(*demonstrate(make_sums(3, [0]), [2])[:2], sep="\n")
+      [Calculator(6196 - 3547) -> 2649]
+      He had 6196 coins, lost 3547 and kept 2649.
     """
     rng = np.random.default_rng(seed)
     made = []
     for item in texts:
         numbers = [*item.numbers, item.answer]
-        place = int(rng.integers(len(numbers)))
-        tool = TOOLS[int(rng.integers(len(TOOLS)))]
-        given = ""
+        place = int(rng.choice(len(numbers), p=_PLACES))
         in_place = bool(rng.integers(2))
-        if tool is CALCULATOR:
+        if rng.random() < _CALCULATED:
             # A call in place knows the numbers before it.
-            known = numbers[:place] if in_place and place else list(item.numbers)
-            one, other = rng.choice(known, size=2, replace=len(known) < 2)
-            given = f"{one} {_SIGNS[int(rng.integers(len(_SIGNS)))]} {other}"
-        call = ToolCall(tool.name, given)
+            known = (numbers[:place] or numbers[:1]) if in_place else list(item.numbers)
+            sign = _SIGNS[int(rng.integers(len(_SIGNS)))]
+            call = ToolCall(CALCULATOR.name, f"{known[0]} {sign} {known[-1]}")
+        else:
+            call = ToolCall(TOOLS[1].name, "")
         call = dataclasses.replace(call, result=use_tool(TOOLS, call).text)
         if in_place:
             offset = item.text.index(f" {numbers[place]}")
             text = f"{item.text[:offset]} {call}{item.text[offset:]}"
-            made.append(tool_prompt(tool.name) + text)
+            made.append(tool_prompt(call.name) + text)
         else:
             made.append(f"{call}\n{item.text}")
     return made
