@@ -29,7 +29,7 @@ TEMPLATES = (
 )
 AFTER = (" That makes {c}.", " Yes, {c}.", "")
 # Numbers are cut into pairs of digits, as tokenizers of large models cut them into groups.
-PAIRS = tuple(f"{number:02d}" for number in range(100))
+PAIRS = tuple(f"{space}{number:02d}" for space in ("", " ") for number in range(100))
 _SIGNS = ("+", "-")
 # Chances that a demonstrated call stands before each number, and that it is the calculator's.
 _PLACES = (0.2, 0.2, 0.6)
