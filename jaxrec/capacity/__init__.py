@@ -3,7 +3,59 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    pass
+    from jaxrec.capacity.arithmetic import (
+        last_number as last_number,
+        strict_number as strict_number,
+    )
+    from jaxrec.capacity.choices import accuracy as accuracy
+    from jaxrec.capacity.documents import (
+        Document as Document,
+        Documents as Documents,
+        Source as Source,
+        data_directory as data_directory,
+        find_files as find_files,
+        read_documents as read_documents,
+    )
+    from jaxrec.capacity.estimates import (
+        Estimate as Estimate,
+        Metric as Metric,
+        bits as bits,
+        estimate as estimate,
+        mean as mean,
+        perplexity as perplexity,
+        ratio as ratio,
+    )
+    from jaxrec.capacity.masked import (
+        MaskedModel as MaskedModel,
+        MaskedPair as MaskedPair,
+        MaskedScorer as MaskedScorer,
+        shared_places as shared_places,
+    )
+    from jaxrec.capacity.questions import (
+        Choose as Choose,
+        Follow as Follow,
+        Question as Question,
+        Read as Read,
+        Write as Write,
+    )
+    from jaxrec.capacity.reading import (
+        TEXT_METRICS as TEXT_METRICS,
+        join_wikitext as join_wikitext,
+        last_word_task as last_word_task,
+        last_words as last_words,
+        text_values as text_values,
+        wikitext_pages as wikitext_pages,
+    )
+    from jaxrec.capacity.registry import TASKS as TASKS, find_tasks as find_tasks
+    from jaxrec.capacity.study import (
+        Result as Result,
+        StudyOptions as StudyOptions,
+        ask_documents as ask_documents,
+        run_task as run_task,
+        usage_of as usage_of,
+    )
+    from jaxrec.capacity.task import Task as Task, check_shots as check_shots
+    from jaxrec.capacity.winogender import fill_template as fill_template, is_gotcha as is_gotcha
 else:
     from jaxrec.core import attach
 
