@@ -36,7 +36,9 @@ if TYPE_CHECKING:
         Follow as Follow,
         Question as Question,
         Read as Read,
+        Several as Several,
         Write as Write,
+        ask_all as ask_all,
     )
     from jaxrec.capacity.reading import (
         TEXT_METRICS as TEXT_METRICS,
@@ -55,7 +57,11 @@ if TYPE_CHECKING:
         usage_of as usage_of,
     )
     from jaxrec.capacity.task import Task as Task, check_shots as check_shots
-    from jaxrec.capacity.winogender import fill_template as fill_template, is_gotcha as is_gotcha
+    from jaxrec.capacity.winogender import (
+        fill_template as fill_template,
+        is_gotcha as is_gotcha,
+        slope as slope,
+    )
 else:
     from jaxrec.core import attach
 

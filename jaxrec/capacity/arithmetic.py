@@ -22,10 +22,10 @@ _OPTIONS = GenerateOptions(max_tokens=256, stop=("Question:", "</s>", "<|im_end|
 
 
 def strict_number(text: str) -> str | None:
-    """Return the number after the first "#### " of a worked solution; None if there is none.
+    r"""Return the number after the first "#### " of a worked solution; None if there is none.
 
     Example:
-      >>> strict_number("6 x 7 = 42\\n#### 1,042."), strict_number("It is 42.")
+      >>> strict_number("6 x 7 = 42\n#### 1,042."), strict_number("It is 42.")
       ('1042', None)
     """
     found = _STRICT.search(text)

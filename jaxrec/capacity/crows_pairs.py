@@ -1,9 +1,9 @@
-"""CrowS-Pairs: does a model prefer the sentence with a stereotype?
+"""CrowS-Pairs: whether a model prefers the sentence with a stereotype.
 
-Nangia et al., CrowS-Pairs: A Challenge Dataset for Measuring Social Biases in Masked Language Models
-(EMNLP 2020): 1,508 pairs of sentences that differ in the group they speak of, with nine kinds of
-bias. A model without bias prefers the stereotype in half of the pairs. The authors warn that some
-pairs are unreliable, so read small differences with care.
+Nangia et al., CrowS-Pairs: A Challenge Dataset for Measuring Social Biases in Masked Language
+Models (EMNLP 2020): 1,508 pairs of sentences that differ in the group they speak of, with nine
+kinds of bias. A model without bias prefers the stereotype in half of the pairs. The authors warn
+that some pairs are unreliable, so read small differences with care.
 
 A model that continues texts scores whole sentences, as in lm-evaluation-harness. An encoder scores
 the tokens that both sentences share, as in the paper; see `MaskedPair`.

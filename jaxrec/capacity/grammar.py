@@ -1,7 +1,7 @@
-"""BLiMP: does a model prefer the grammatical one of two sentences that differ minimally?
+"""BLiMP: whether a model prefers the grammatical one of two sentences that differ minimally.
 
-Warstadt et al., BLiMP: The Benchmark of Linguistic Minimal Pairs for English (TACL 2020). 67 sets of
-1,000 pairs; any number of them is read. As in lm-evaluation-harness, a sentence is scored with a
+Warstadt et al., BLiMP: The Benchmark of Linguistic Minimal Pairs for English (TACL 2020). 67 sets
+of 1,000 pairs; any number of them is read. As in lm-evaluation-harness, a sentence is scored with a
 space before it, after the token that begins a text.
 """
 

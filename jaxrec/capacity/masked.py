@@ -102,13 +102,18 @@ class MaskedModel:
       batch_size: number of masked copies that are read at once.
 
     Example:
+      >>> from flax import linen as nn
       >>> from transformers import BertTokenizerFast
-      >>> from jaxrec.models import MaskedLM
-      >>> from jaxrec.testing import random_params, tiny_model
+      >>> from jaxrec.models import ModelSpec
+      >>> from jaxrec.testing import tiny_model
       >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "he", "she", "sings"]
       >>> tokenizer = BertTokenizerFast(vocab={word: n for n, word in enumerate(words)})
-      >>> model = MaskedLM(tiny_model(8, norm_place="after", pool="first"))  # doctest: +SKIP
-      >>> ours = MaskedModel(model=model, params={}, tokenizer=tokenizer, name="tiny")  # doctest: +SKIP
+      >>> spec = ModelSpec("masked", tiny_model(len(words)))
+      >>> params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), nn.meta.unbox(spec.shapes()))
+      >>> scorer = MaskedModel(model=spec.build(), params=params, tokenizer=tokenizer, name="zeros")
+      >>> [(she, he)] = scorer.score_shared([("she sings", "he sings")])
+      >>> round(she, 4) == round(he, 4) == round(-math.log(8), 4)
+      True
     """
 
     model: Any
@@ -140,6 +145,13 @@ class MaskedModel:
             name=name,
         )
 
+    @property
+    def most_tokens(self) -> int | None:
+        """Most tokens of a text; None if the model has no table of positions."""
+        config = self.model.config
+        learned = config.positions == "learned"
+        return config.max_length - config.position_offset if learned else None
+
     def score_shared(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, float]]:
         """Sum the log-probabilities of the tokens that both texts of each pair share, in nats.
 
@@ -169,8 +181,8 @@ class MaskedModel:
 
     def _tokens(self, text: str) -> list[int]:
         tokens = list(self.tokenizer(text)["input_ids"])
-        most = getattr(self.model.config, "max_positions", None) or len(tokens)
-        if len(tokens) > most:
+        most = self.most_tokens
+        if most is not None and len(tokens) > most:
             raise ConfigError(
                 f"a text has {len(tokens)} tokens, but {self.name} reads {most}: {text[:60]!r}; "
                 "leave the document out"
@@ -181,6 +193,7 @@ class MaskedModel:
         """Log-probability of the token at each job's place, which is masked."""
         # Few shapes: lengths and rows are powers of two.
         width, height = bucket(max(len(job[2]) for job in jobs)), bucket(len(jobs), 1)
+        width = min(width, self.most_tokens or width)
         tokens = np.zeros((height, width), np.int32)
         valid = np.zeros((height, width), bool)
         places, wanted = np.zeros(height, np.int32), np.zeros(height, np.int32)

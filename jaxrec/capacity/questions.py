@@ -61,7 +61,7 @@ class Choose:
 
 @dataclasses.dataclass(frozen=True)
 class Follow:
-    """How likely one continuation is, and whether the model would write it; the answer is a `Score`.
+    """How likely one continuation is, and whether a model writes it; the answer is a `Score`.
 
     Attributes:
       prompt: what is continued.
@@ -92,8 +92,57 @@ class Follow:
 
 
 @dataclasses.dataclass(frozen=True)
+class Several:
+    """Several questions about one document; the answer is a tuple of theirs.
+
+    Attributes:
+      questions: of any kinds.
+
+    Example:
+      >>> from jaxrec.prompting import ScriptedModel
+      >>> model = ScriptedModel(logprob=lambda prompt, text: -0.5)
+      >>> ((first, second),) = Several.ask(model, [Several((Read("a"), Read("a b")))])
+      >>> first.logprob, second.logprob
+      (-0.5, -1.0)
+    """
+
+    questions: tuple[Question, ...]
+
+    @classmethod
+    def ask(cls, model: LanguageModel, questions: Sequence[Self]) -> list[tuple[Any, ...]]:
+        """Ask all of them, those of one kind with one call."""
+        answers = iter(ask_all(model, [part for q in questions for part in q.questions]))
+        return [tuple(next(answers) for _ in q.questions) for q in questions]
+
+
+def ask_all(model: LanguageModel, questions: Sequence[Question]) -> list[Any]:
+    """Return the answers to questions of any kinds in order; those of one kind go into one call.
+
+    Args:
+      model: any language model.
+      questions: of any kinds.
+
+    Example:
+      >>> from jaxrec.prompting import ScriptedModel
+      >>> model = ScriptedModel(lambda prompt, sample: " yes", lambda prompt, text: -0.5)
+      >>> reply, score = ask_all(model, [Write("Is it?"), Follow("It", " is")])
+      >>> reply.text, score.logprob
+      (' yes', -0.5)
+    """
+    kinds: dict[type, list[int]] = {}
+    for place, question in enumerate(questions):
+        kinds.setdefault(type(question), []).append(place)
+    answers: dict[int, Any] = {}
+    for kind, places in kinds.items():
+        asked: Any = kind
+        found = asked.ask(model, [questions[place] for place in places])
+        answers |= dict(zip(places, found, strict=True))
+    return [answers[place] for place in range(len(questions))]
+
+
+@dataclasses.dataclass(frozen=True)
 class Write:
-    """A text that the model continues freely; the answer is a `Reply`.
+    r"""A text that the model continues freely; the answer is a `Reply`.
 
     Attributes:
       prompt: what the model continues.
@@ -101,8 +150,8 @@ class Write:
 
     Example:
       >>> from jaxrec.prompting import ScriptedModel
-      >>> model = ScriptedModel(lambda prompt, sample: " 4\\nQuestion:")
-      >>> question = Write("2 + 2 =", GenerateOptions(stop=("\\n",)))
+      >>> model = ScriptedModel(lambda prompt, sample: " 4\nQuestion:")
+      >>> question = Write("2 + 2 =", GenerateOptions(stop=("\n",)))
       >>> Write.ask(model, [question])[0].text
       ' 4'
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxrec.capacity.documents import ID, Document, Documents, read_documents
 from jaxrec.capacity.estimates import Estimate, estimate
-from jaxrec.capacity.questions import Question
+from jaxrec.capacity.questions import ask_all
 from jaxrec.capacity.task import Task, check_shots
 from jaxrec.core import ConfigError, DataError, ProgressBar
 from jaxrec.prompting import LanguageModel, Usage
@@ -68,6 +68,8 @@ class Result:
       missing: for each field the number of documents without it, which are left out.
       first_missing: the first of them; "" for none.
       rows: for each document its "id" and its values.
+      failures: number of documents with an answer that could not be read; such an answer counts
+        as an empty text.
       usage: what the answers cost.
     """
 
@@ -81,6 +83,7 @@ class Result:
     missing: Mapping[str, int]
     first_missing: str
     rows: Sequence[Mapping[str, Any]]
+    failures: int
     usage: Usage
 
     def to_json(self) -> dict[str, Any]:
@@ -100,6 +103,7 @@ class Result:
             "metrics": figures,
             "groups": groups,
             "missing": dict(self.missing),
+            "failures": self.failures,
         }
 
 
@@ -160,14 +164,15 @@ def ask_documents(
     """
     shown = "".join(task.show(document) for document in documents.shown) if task.show else ""
     rows: list[dict[str, Any]] = []
-    usage = Usage()
+    usage, failures = Usage(), 0
     with ProgressBar(task.name, len(documents.asked), unit="document") as bar:
         for first in range(0, len(documents.asked), options.batch):
             asked = documents.asked[first : first + options.batch]
-            answers = _ask(model, [task.ask(document, shown) for document in asked])
+            answers = ask_all(model, [task.ask(document, shown) for document in asked])
             for document, answer in zip(asked, answers, strict=True):
                 rows.append({"id": document[ID], "values": _values(task, document, answer)})
                 usage = usage + usage_of(answer)
+                failures += _failed(answer)
             bar.update(len(rows))
     estimates = _estimates(task, rows, options)
     absent = [name for name in task.metrics if name not in estimates]
@@ -189,20 +194,9 @@ def ask_documents(
         missing=documents.missing,
         first_missing=documents.first_missing,
         rows=rows,
+        failures=failures,
         usage=usage,
     )
-
-
-def _ask(model: LanguageModel, questions: Sequence[Question]) -> list[Any]:
-    """Answers in order; the questions of one kind go into one call."""
-    kinds: dict[type, list[int]] = {}
-    for place, question in enumerate(questions):
-        kinds.setdefault(type(question), []).append(place)
-    answers: dict[int, Any] = {}
-    for kind, places in kinds.items():
-        found = kind.ask(model, [questions[place] for place in places])  # type: ignore[attr-defined]
-        answers |= dict(zip(places, found, strict=True))
-    return [answers[place] for place in range(len(questions))]
 
 
 def _values(task: Task, document: Document, answer: Any) -> dict[str, Any]:
@@ -229,6 +223,13 @@ def usage_of(answer: Any) -> Usage:
         return sum((usage_of(part) for part in answer), Usage())
     found = getattr(answer, "usage", None)
     return found if isinstance(found, Usage) else Usage()
+
+
+def _failed(answer: Any) -> bool:
+    """Whether a reply, or a part of the answer, could not be read."""
+    if isinstance(answer, list | tuple):
+        return any(map(_failed, answer))
+    return getattr(answer, "failure", None) is not None
 
 
 def _estimates(

@@ -1,13 +1,19 @@
-"""Winogender: whom does a pronoun mean, and does its gender change the answer?
+"""Winogender: whom a pronoun means, and whether its gender changes the answer.
 
 Rudinger et al., Gender Bias in Coreference Resolution (NAACL 2018): 120 templates with an
 occupation, a participant and a pronoun make 720 sentences, because the participant may be "someone"
 and the pronoun may be of three genders. The model continues "'She' refers to" with one of the two.
+
+`accuracy_gotcha` is over the pronouns for which the usual gender of the occupation suggests the
+wrong person (table 2 of the paper), `accuracy_usual` over the others. `occupation_slope` is the
+slope of the difference between "she" and "he" in choosing the occupation, as a function of the
+share of women in the occupation: 0 for a model to which gender tells nothing.
 """
 
 import csv
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +21,7 @@ import numpy as np
 from jaxrec.capacity.choices import accuracy
 from jaxrec.capacity.documents import Document, Source
 from jaxrec.capacity.estimates import Metric
-from jaxrec.capacity.questions import Choose
+from jaxrec.capacity.questions import Choose, Several
 from jaxrec.capacity.task import Task
 from jaxrec.core import DataError
 from jaxrec.data import files
@@ -61,7 +67,7 @@ def fill_template(sentence: str, occupation: str, participant: str, gender: str)
 
 
 def _sentences(documents: list[Document], directory: Path) -> list[Document]:
-    """All sentences of the templates, with the share of women in the occupation."""
+    """The templates with each participant, and the share of women in the occupation."""
     women = _share_of_women(directory / "winogender" / "occupations-stats.tsv")
     rows: list[Document] = []
     for document in documents:
@@ -76,20 +82,16 @@ def _sentences(documents: list[Document], directory: Path) -> list[Document]:
                 f"{document['_id']}: occupations-stats.tsv has no occupation {occupation!r}; "
                 "take both files from one version of Winogender"
             )
-        for other in (participant, "someone"):
-            for gender in PRONOUNS:
-                text, pronoun = fill_template(sentence, occupation, other, gender)
-                rows.append(
-                    {
-                        "sentence": text,
-                        "pronoun": pronoun,
-                        "occupation": occupation,
-                        "participant": other,
-                        "answer": int(answer),
-                        "gender": gender,
-                        "women": women[occupation],
-                    }
-                )
+        rows += [
+            {
+                "sentence": sentence,
+                "occupation": occupation,
+                "participant": other,
+                "answer": int(answer),
+                "women": women[occupation],
+            }
+            for other in (participant, "someone")
+        ]
     return rows
 
 
@@ -108,54 +110,74 @@ def _share_of_women(path: Path) -> dict[str, float]:
         ) from error
 
 
-def _ask(document: Document, shown: str) -> Choose:
-    other = document["participant"]
-    return Choose(
-        f"{document['sentence']} '{document['pronoun'].capitalize()}' refers to",
-        (f" the {document['occupation']}", " someone" if other == "someone" else f" the {other}"),
-    )
+def _ask(document: Document, shown: str) -> Several:
+    """One sentence with a pronoun of each gender."""
+    occupation, other = document["occupation"], document["participant"]
+    options = (f" the {occupation}", " someone" if other == "someone" else f" the {other}")
+    questions = []
+    for gender in PRONOUNS:
+        text, pronoun = fill_template(document["sentence"], occupation, other, gender)
+        questions.append(Choose(f"{text} '{pronoun.capitalize()}' refers to", options))
+    return Several(tuple(questions))
 
 
-def _slope(sums: np.ndarray, count: int) -> float:
-    """Slope of the regression of y on x, twice: Σ y is over pronouns, two for each difference."""
-    x, y, xx, xy = sums / count
-    spread = xx - x * x
-    return float(2 * (xy - x * y) / spread) if spread > 1e-12 else float("nan")
-
-
-def is_gotcha(document: Document) -> bool:
-    """Whether the usual gender of the occupation suggests the wrong person.
+def slope(sums: np.ndarray, count: int) -> float:
+    """Slope of the regression of y on x, of the sums of x, y, x² and x y; nan if x is constant.
 
     Example:
-      >>> is_gotcha({"gender": "female", "women": 0.1, "answer": 0})
-      True
+      >>> slope(np.array([1.0, 3.0, 1.0, 2.0]), 2)  # the points (0, 1) and (1, 2)
+      1.0
     """
-    usual = document["women"] >= 0.5 if document["gender"] == "female" else document["women"] < 0.5
-    return usual == (document["answer"] == 1)
+    x, y, xx, xy = sums / count
+    spread = xx - x * x
+    return float((xy - x * y) / spread) if spread > 1e-12 else math.nan
 
 
-def _measure(document: Document, scores: tuple[Score, ...]) -> Mapping[str, object]:
-    right = accuracy(scores, document["answer"])
-    values: dict[str, object] = {"accuracy": right}
-    if document["gender"] == "neutral":
-        return values
-    values["accuracy_gotcha" if is_gotcha(document) else "accuracy_usual"] = right
-    x = document["women"]
-    y = accuracy(scores, 0) * (1 if document["gender"] == "female" else -1)
-    return values | {"occupation_slope": (x, y, x * x, x * y)}
+def is_gotcha(gender: str, women: float, answer: int) -> bool:
+    """Whether the usual gender of an occupation suggests the wrong person.
+
+    Args:
+      gender: of the pronoun, "male" or "female".
+      women: share of women in the occupation.
+      answer: 0 if the pronoun means the occupation, 1 if it means the participant.
+
+    Example:
+      >>> is_gotcha("female", 0.1, 0), is_gotcha("female", 0.1, 1)
+      (True, False)
+    """
+    suggests = women >= 0.5 if gender == "female" else women < 0.5
+    return suggests == (answer == 1)
+
+
+def _measure(
+    document: Document, answers: Sequence[Sequence[Score]]
+) -> Mapping[str, float | tuple[float, ...]]:
+    women, answer = document["women"], document["answer"]
+    scores = dict(zip(PRONOUNS, answers, strict=True))
+    right = {gender: accuracy(found, answer) for gender, found in scores.items()}
+    values: dict[str, float | tuple[float, ...]] = {
+        "accuracy": sum(right.values()) / len(right),
+        **{f"accuracy_{gender}": value for gender, value in right.items()},
+    }
+    for gender in ("female", "male"):
+        trap = is_gotcha(gender, women, answer)
+        values["accuracy_gotcha" if trap else "accuracy_usual"] = right[gender]
+    difference = accuracy(scores["female"], 0) - accuracy(scores["male"], 0)
+    values["occupation_slope"] = (women, difference, women * women, women * difference)
+    return values
 
 
 WINOGENDER = Task(
     name="winogender",
-    about="whom a pronoun means (Winogender); occupation_slope is 0 without bias, chance is 0.5",
+    about="whom a pronoun means (Winogender); chance is 0.5, occupation_slope without bias 0",
     source=Source(files=("winogender/templates.tsv",), prepare=_sentences),
     ask=_ask,
     measure=_measure,
     metrics={
         "accuracy": Metric(),
+        **{f"accuracy_{gender}": Metric() for gender in PRONOUNS},
         "accuracy_gotcha": Metric(),
         "accuracy_usual": Metric(),
-        "occupation_slope": Metric(_slope, "neither"),
+        "occupation_slope": Metric(slope, "neither"),
     },
-    groups=("gender",),
 )
