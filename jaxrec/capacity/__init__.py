@@ -8,6 +8,12 @@ if TYPE_CHECKING:
         strict_number as strict_number,
     )
     from jaxrec.capacity.choices import accuracy as accuracy
+    from jaxrec.capacity.declared import (
+        TEXT_OVERLAPS as TEXT_OVERLAPS,
+        TaskFile as TaskFile,
+        make_task as make_task,
+        read_task_file as read_task_file,
+    )
     from jaxrec.capacity.documents import (
         Document as Document,
         Documents as Documents,
@@ -19,11 +25,11 @@ if TYPE_CHECKING:
     from jaxrec.capacity.estimates import (
         Estimate as Estimate,
         Metric as Metric,
-        bits as bits,
+        bits_of as bits_of,
         estimate as estimate,
-        mean as mean,
-        perplexity as perplexity,
-        ratio as ratio,
+        mean_of as mean_of,
+        perplexity_of as perplexity_of,
+        ratio_of as ratio_of,
     )
     from jaxrec.capacity.masked import (
         MaskedModel as MaskedModel,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.eval import bits_per_byte, perplexity
 
 # A figure of the sums [K] over a number of documents.
 OfSums = Callable[[np.ndarray, int], float]
@@ -24,44 +25,44 @@ OfSums = Callable[[np.ndarray, int], float]
 _CHUNK = 2**22
 
 
-def mean(sums: np.ndarray, count: int) -> float:
+def mean_of(sums: np.ndarray, count: int) -> float:
     """Mean over documents: the first sum divided by their number.
 
     Example:
-      >>> mean(np.array([3.0]), 4)
+      >>> mean_of(np.array([3.0]), 4)
       0.75
     """
     return float(sums[0]) / count
 
 
-def ratio(sums: np.ndarray, count: int) -> float:
+def ratio_of(sums: np.ndarray, count: int) -> float:
     """The first sum divided by the second; nan where that is 0.
 
     Example:
-      >>> ratio(np.array([3.0, 6.0]), 2)
+      >>> ratio_of(np.array([3.0, 6.0]), 2)
       0.5
     """
     return float(sums[0] / sums[1]) if sums[1] else math.nan
 
 
-def perplexity(sums: np.ndarray, count: int) -> float:
-    """exp(-Σ log p / Σ units), of log-probabilities in nats and numbers of tokens, words or bytes.
+def perplexity_of(sums: np.ndarray, count: int) -> float:
+    """Perplexity of the sums of log-probabilities in nats and of tokens, words or bytes.
 
     Example:
-      >>> round(perplexity(np.array([-4 * np.log(50), 4.0]), 1))
+      >>> round(perplexity_of(np.array([-4 * np.log(50), 4.0]), 1))
       50
     """
-    return math.exp(min(700.0, -ratio(sums, count)))
+    return perplexity(sums[0], sums[1])
 
 
-def bits(sums: np.ndarray, count: int) -> float:
-    """-Σ log2 p / Σ units, of log-probabilities in nats: bits per byte where the units are bytes.
+def bits_of(sums: np.ndarray, count: int) -> float:
+    """Bits per byte of the sums of log-probabilities in nats and of bytes.
 
     Example:
-      >>> bits(np.array([-8 * np.log(2), 4.0]), 1)
+      >>> bits_of(np.array([-8 * np.log(2), 4.0]), 1)
       2.0
     """
-    return -ratio(sums, count) / math.log(2)
+    return bits_per_byte(sums[0], sums[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Metric:
       better: whether a model with a higher or a lower figure is better; "neither" for a bias.
     """
 
-    of: OfSums = mean
+    of: OfSums = mean_of
     better: Literal["higher", "lower", "neither"] = "higher"
 
 
@@ -128,7 +129,7 @@ def estimate(
     low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (math.nan, math.nan)
     if count < 2:
         stderr = math.nan
-    elif metric.of is mean:
+    elif metric.of is mean_of:
         stderr = float(rows[:, 0].std(ddof=1)) / math.sqrt(count)
     else:
         stderr = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxrec.capacity.documents import Document, Source
-from jaxrec.capacity.estimates import Metric, bits, perplexity
+from jaxrec.capacity.estimates import Metric, bits_of, perplexity_of
 from jaxrec.capacity.questions import Follow, Read
 from jaxrec.capacity.task import Task
 from jaxrec.prompting import Score, TextScore
@@ -100,10 +100,10 @@ def _measure_text(document: Document, score: TextScore) -> Mapping[str, tuple[fl
 
 
 TEXT_METRICS: Mapping[str, Metric] = {
-    "token_perplexity": Metric(perplexity, "lower"),
-    "word_perplexity": Metric(perplexity, "lower"),
-    "byte_perplexity": Metric(perplexity, "lower"),
-    "bits_per_byte": Metric(bits, "lower"),
+    "token_perplexity": Metric(perplexity_of, "lower"),
+    "word_perplexity": Metric(perplexity_of, "lower"),
+    "byte_perplexity": Metric(perplexity_of, "lower"),
+    "bits_per_byte": Metric(bits_of, "lower"),
 }
 
 
@@ -168,7 +168,7 @@ def _words(name: str, about: str, source: Source) -> Task:
         source=source,
         ask=_follow,
         measure=_measure_word,
-        metrics={"accuracy": Metric(), "perplexity": Metric(perplexity, "lower")},
+        metrics={"accuracy": Metric(), "perplexity": Metric(perplexity_of, "lower")},
     )
 
 
