@@ -31,11 +31,20 @@ if TYPE_CHECKING:
         perplexity_of as perplexity_of,
         ratio_of as ratio_of,
     )
+    from jaxrec.capacity.lm_eval import (
+        generate_options as generate_options,
+        lm_eval_model as lm_eval_model,
+    )
     from jaxrec.capacity.masked import (
         MaskedModel as MaskedModel,
         MaskedPair as MaskedPair,
         MaskedScorer as MaskedScorer,
         shared_places as shared_places,
+    )
+    from jaxrec.capacity.page import (
+        result_page as result_page,
+        show_figure as show_figure,
+        show_interval as show_interval,
     )
     from jaxrec.capacity.questions import (
         Choose as Choose,

@@ -52,7 +52,8 @@ class TaskFile:
       target: template of the right text of `write`.
       targets_field: name of the field with a list of right texts, in place of `target`.
       text: template of the text of `read`.
-      metrics: of `write`: exact_match, token_f1, rouge1, rouge2, rougeL, rougeLsum, bleu, chrf, ter.
+      metrics: of `write`: exact_match, token_f1, rouge1, rouge2, rougeL, rougeLsum, bleu, chrf or
+        ter.
       stop: strings that end a text of `write`.
       max_tokens: most tokens of a text of `write`.
       shots: number of demonstrations, which are the first documents.
