@@ -11,7 +11,16 @@ if TYPE_CHECKING:
         TextScore as TextScore,
         Usage as Usage,
     )
+    from jaxrec.prompting.local import (
+        LocalModel as LocalModel,
+        open_language_model as open_language_model,
+    )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+    from jaxrec.prompting.tokenized import (
+        Overflow as Overflow,
+        TokenRules as TokenRules,
+        Window as Window,
+    )
 else:
     from jaxrec.core import attach
 

@@ -47,7 +47,7 @@ class Usage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
-    """How a prompt is continued.
+    r"""How a prompt is continued.
 
     Attributes:
       max_tokens: most tokens of a continuation.
@@ -66,7 +66,7 @@ class GenerateOptions:
         be equal.
 
     Example:
-      >>> GenerateOptions(max_tokens=5, stop=("\\n",)).n
+      >>> GenerateOptions(max_tokens=5, stop=("\n",)).n
       1
     """
 
