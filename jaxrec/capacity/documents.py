@@ -228,7 +228,7 @@ def _first_asked(path: Path, count: int, before: int, held_out: int | None, shot
     if before + start < shots:
         raise DataError(
             f"{path}: the last {held_out} documents are asked, which leaves {start} for {shots} "
-            "demonstrations; lower --shots"
+            "demonstrations; lower --shots, or give more documents"
         )
     return start
 

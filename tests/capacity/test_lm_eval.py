@@ -81,7 +81,7 @@ def process_results(doc, results):
     more, less = (result[0] for result in results)
     return {"likelihood_diff": abs(more - less), "pct_stereotype": float(more > less)}
 """
-SHOTS = 2
+SHOTS, COUNT = 2, 6
 
 
 @pytest.fixture
@@ -95,23 +95,23 @@ def lm_eval(monkeypatch, tmp_path):
     return pytest.importorskip("lm_eval")
 
 
-def lines(path, count):
+def lines(path, count=None):
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return list(itertools.islice(file, count))
 
 
-def write_data(root, shared, count):
+def write_data(root, shared):
     """Write the first documents of the three data sets, as the harness finds them."""
     blimp = "anaphor_number_agreement.jsonl"
-    solved = lines(shared / "gsm8k" / "train.jsonl.gz", SHOTS + count)
+    solved = lines(shared / "gsm8k" / "train.jsonl.gz")
     texts = {
-        f"blimp/{blimp}": lines(shared / "blimp" / f"{blimp}.gz", count),
+        f"blimp/{blimp}": lines(shared / "blimp" / f"{blimp}.gz", COUNT),
         "crows-pairs/crows_pairs_anonymized.csv": lines(
-            shared / "crows-pairs" / "crows_pairs_anonymized.csv.gz", count + 1
+            shared / "crows-pairs" / "crows_pairs_anonymized.csv.gz", COUNT + 1
         ),
         "gsm8k/train.jsonl": solved,
         "lm-eval/shown.jsonl": solved[:SHOTS],
-        "lm-eval/asked.jsonl": solved[SHOTS:],
+        "lm-eval/asked.jsonl": solved[-TASKS["gsm8k"].source.held_out :][:COUNT],
     }
     for name, rows in texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -132,8 +132,8 @@ def write_data(root, shared, count):
 def harness(model, root, names):
     found = {}
     for name in names:
-        shots = SHOTS if name == "gsm8k" else None
-        result = run_task(model, TASKS[name], root, StudyOptions(shots=shots))
+        options = StudyOptions(shots=SHOTS, limit=COUNT) if name == "gsm8k" else StudyOptions()
+        result = run_task(model, TASKS[name], root, options)
         found |= {f"{name}/{m}": e.value for m, e in result.estimates.items()}
     return {name: value for name, value in found.items() if name != "gsm8k/truncated"}
 
@@ -181,7 +181,7 @@ def test_two_tasks_agree_on_a_random_model(lm_eval, tiny, real_data, tmp_path):
     ours, directory = tiny
     names = ("blimp", "crows_pairs")
     assert all(real_data(name) for name in ("crows-pairs", "gsm8k"))
-    write_data(tmp_path, real_data("blimp").parent, count=6)
+    write_data(tmp_path, real_data("blimp").parent)
     expected = pytest.approx(harness(ours, tmp_path, names), abs=1e-3)
     assert theirs(lm_eval, lm_eval_model(ours), tmp_path, names) == expected
     assert theirs(lm_eval, hf_model(directory), tmp_path, names) == expected
@@ -224,7 +224,7 @@ def smollm2():
 @pytest.mark.slow
 def test_three_tasks_agree_on_smollm2(lm_eval, smollm2, real_data, tmp_path):
     assert all(real_data(name) for name in ("crows-pairs", "gsm8k"))
-    write_data(tmp_path, real_data("blimp").parent, count=8)
+    write_data(tmp_path, real_data("blimp").parent)
     ours = open_language_model(smollm2)
     expected = pytest.approx(harness(ours, tmp_path, YAML), abs=1e-3)
     assert theirs(lm_eval, lm_eval_model(ours), tmp_path, YAML) == expected
