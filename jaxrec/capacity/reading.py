@@ -22,8 +22,8 @@ _LEAST = 10
 # WikiText separates signs by spaces. Each row undoes one of its rules; their order matters.
 _JOINED = (
     (r"s '", "s'"),
-    (r" @([-,.])@ ", r"\1"),
-    (r" ([:;.!?,]) ", r"\1 "),
+    *((rf" @{re.escape(sign)}@ ", sign) for sign in "-,."),
+    *((rf" {re.escape(sign)} ", f"{sign} ") for sign in ":;.!?,"),
     (r"\(\s*([^)]*?)\s*\)", r"(\1)"),
     (r"\[\s*([^\]]*?)\s*\]", r"[\1]"),
     (r"\{\s*([^}]*?)\s*\}", r"{\1}"),
@@ -110,8 +110,9 @@ TEXT_METRICS: Mapping[str, Metric] = {
 def last_words(text: str) -> list[Document]:
     r"""Split each line of a text into its last word and the passage before it.
 
-    Lines with fewer than ten words before the last are left out, and so are lines that end with an
-    unknown word. What follows the last word, such as a full stop, belongs to neither part.
+    Lines with fewer than ten words before the last are left out, and so are WikiText's headings and
+    lines that end with an unknown word. What follows the last word, such as a full stop, belongs to
+    neither part.
 
     Example:
       >>> last_words("A line.\n" + "very " * 10 + "long .\n")[0]["word"]
@@ -120,7 +121,12 @@ def last_words(text: str) -> list[Document]:
     rows: list[Document] = []
     for line in text.splitlines():
         found = re.fullmatch(r"(.*\S)\s+(\w[\w'’-]*)\W*", line)
-        if found and len(found[1].split()) >= _LEAST and not line.rstrip(" .").endswith("<unk>"):
+        if (
+            found
+            and len(found[1].split()) >= _LEAST
+            and not line.lstrip().startswith("=")
+            and not line.rstrip(" .").endswith("<unk>")
+        ):
             rows.append({"passage": found[1].strip(), "word": found[2]})
     return rows
 
