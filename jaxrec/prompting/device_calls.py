@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 TokenScores = tuple[np.ndarray, np.ndarray]
 # Most tokens that one call reads, and most tokens that the continuations of one row have.
 _CELLS, _ROW = 1 << 13, 512
-# Tables of stop strings that are kept, and the fewest states of a table.
-_TABLES, _STATES = 8, 8
+# Tables of stop strings that are kept.
+_TABLES = 8
 
 
 class DeviceCalls:
@@ -147,19 +147,15 @@ class DeviceCalls:
         return found
 
     def _stop(self, strings: tuple[str, ...]) -> StopStrings | None:
-        """Return the table of some stop strings, with a number of states that many tables have."""
+        """Return the table of some stop strings."""
         if not strings:
             return None
         if strings not in self._stops:
-            made = StopStrings.build(self._tokenizer, strings, self._model.config.vocab_size)
-            table = np.asarray(made.table)
-            states, final = bucket(len(table), _STATES), len(table) - 1
-            # The last state means that a string has occurred; those that fill up are never entered.
-            wide = np.full((states, table.shape[1]), states - 1, table.dtype)
-            wide[:final] = np.where(table[:final] == final, states - 1, table[:final])
             if len(self._stops) == _TABLES:
                 del self._stops[next(iter(self._stops))]
-            self._stops[strings] = StopStrings(made.strings, jnp.asarray(wide))
+            self._stops[strings] = StopStrings.build(
+                self._tokenizer, strings, self._model.config.vocab_size, few_shapes=True
+            )
         return self._stops[strings]
 
 

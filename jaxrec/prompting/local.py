@@ -116,6 +116,18 @@ class LocalModel:
             )
         return cls(spec.build(), opened.model.params, opened.tokenizer, name=name, **options)
 
+    @classmethod
+    def at(cls, opened: Opened, path: Path, name: str | None, **options: Any) -> "LocalModel":
+        """Make a language model of what was opened at a path, which names it; see `of`."""
+        if name is None:
+            name = f"{path.resolve().stem}-{checksum(opened.model.params)[:12]}"
+        return cls.of(opened, name, **options)
+
+    def forget(self) -> None:
+        """Drop the prefixes that are kept for later calls, and free their memory."""
+        if self._memory is not None:
+            self._memory.clear()
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `LanguageModel`; tokens that the tokenizer puts before a text are counted."""
         return [len(row) for row in self._rules.encode(texts)]
@@ -297,14 +309,7 @@ def open_language_model(
         model.generate(["The capital of France is"], GenerateOptions(max_tokens=3))
     """
     path = Path(path)
-    return named(open_model(path, dtype=dtype, tokenizer=tokenizer), path, name, **options)
-
-
-def named(opened: Opened, path: Path, name: str | None, **options: Any) -> LocalModel:
-    """Make a language model that is called by its path and its parameters' checksum."""
-    if name is None:
-        name = f"{path.stem or path.resolve().name}-{checksum(opened.model.params)[:12]}"
-    return LocalModel.of(opened, name, **options)
+    return LocalModel.at(open_model(path, dtype=dtype, tokenizer=tokenizer), path, name, **options)
 
 
 def _reply(

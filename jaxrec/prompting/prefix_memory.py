@@ -73,11 +73,17 @@ class PrefixMemory:
         prefix = read_prefix(
             self._model, self._params, jnp.asarray(new), jnp.asarray(valid), size, best
         )
+        # The free slots depend on what was known; without them, equal lengths have equal shapes.
+        prefix = self._cut(prefix, len(wanted))
         if place >= 0:
             del self._entries[place]
         self._entries.insert(0, (wanted, prefix))
         del self._entries[self._keep :]
         return prefix, known
+
+    def clear(self) -> None:
+        """Drop all prefixes."""
+        self._entries.clear()
 
     def _cut(self, prefix: SharedPrefix, length: int) -> SharedPrefix:
         length += self._virtual
