@@ -72,6 +72,10 @@ class Metric:
     Attributes:
       of: figure of the sums of the documents' values.
       better: whether a model with a higher or a lower figure is better; "neither" for a bias.
+
+    Example:
+      >>> Metric(perplexity_of, "lower").of(np.array([-2.0, 2.0]), 1) == np.e
+      True
     """
 
     of: OfSums = mean_of

@@ -41,7 +41,7 @@ from jaxrec.core import (
     write_text,
 )
 from jaxrec.models import checksum
-from jaxrec.prompting import LocalModel
+from jaxrec.prompting import LocalModel, Overflow
 from jaxrec.runs import open_any
 
 _STUDY = "study.json"
@@ -60,6 +60,9 @@ class Arguments:
       shots: number of demonstrations of every task; by default each task's own.
       out: directory for the result, its page and the values of all documents; by default
         runs/capacity-MODEL.
+      context: most tokens of a prompt and its continuation, and length of the windows in which
+        texts are read; by default the model's own.
+      overflow: refuse prompts that are longer than the context, or cut their beginning.
       batch: number of documents that the model is asked about at once.
       resamples: bootstrap resamples of the intervals.
       seed: seed of the resamples.
@@ -72,6 +75,8 @@ class Arguments:
     limit: Count | None = None
     shots: Whole | None = None
     out: Path | None = None
+    context: Count | None = None
+    overflow: Overflow = "refuse"
     batch: Count = 128
     resamples: Count = 1000
     seed: Seed = 0
@@ -101,7 +106,7 @@ def run(arguments: Sequence[str]) -> None:
         find_files(task.source, directory)
     out = options.out or Path("runs") / f"capacity-{Path(options.model).stem}"
     check_writable(out, "--out")
-    model = _open(Path(options.model))
+    model = _open(Path(options.model), options)
     _check_study(out, model.name)
     study = StudyOptions(
         limit=options.limit,
@@ -141,13 +146,19 @@ def _tasks(words: Sequence[str]) -> list[Task]:
     return tasks or find_tasks([])
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, options: Arguments) -> Any:
     """The model as one that continues texts, or that fills in masked tokens."""
     opened = open_any(path)
-    name = f"{path.stem or path.resolve().name}-{checksum(opened.model.params)[:12]}"
     if opened.model.spec.kind == "masked":
+        if options.context is not None:
+            raise ConfigError(f"{path} is an encoder, which has no --context; leave it out")
+        name = f"{path.resolve().stem}-{checksum(opened.model.params)[:12]}"
         return MaskedModel.of(opened, name)
-    return LocalModel.of(opened, name)
+    model = LocalModel.at(opened, path, None, context=options.context, overflow=options.overflow)
+    if options.context is not None:
+        # Texts that are read in other windows have other likelihoods.
+        model.name += f"-context{options.context}"
+    return model
 
 
 def _check_study(out: Path, name: str) -> None:
