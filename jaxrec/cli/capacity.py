@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -41,7 +41,7 @@ from jaxrec.core import (
     write_text,
 )
 from jaxrec.models import checksum
-from jaxrec.prompting import LocalModel, Overflow
+from jaxrec.prompting import EndpointModel, EndpointOptions, LocalModel, Overflow
 from jaxrec.runs import open_any
 
 _STUDY = "study.json"
@@ -52,7 +52,8 @@ class Arguments:
     """Measure what a language model can do, and end with a JSON line.
 
     Attributes:
-      model: a run directory, a model directory, a checkpoint of Hugging Face, or a GGUF file.
+      model: a run directory, a model directory, a checkpoint of Hugging Face, or a GGUF file; with
+        --endpoint the name of a model.
       tasks: names of tasks (--list shows them), or paths of .json or .py files with tasks of your
         own.
       data: directory of the tasks' data; JAXREC_DATA by default.
@@ -60,6 +61,10 @@ class Arguments:
       shots: number of demonstrations of every task; by default each task's own.
       out: directory for the result, its page and the values of all documents; by default
         runs/capacity-MODEL.
+      endpoint: address of an OpenAI-compatible service, such as http://localhost:8000/v1; MODEL is
+        then the service's name of the model, and OPENAI_API_KEY holds the key.
+      endpoint_kind: how the service is asked. Only completions have likelihoods, which all tasks
+        but those that write need.
       context: most tokens of a prompt and its continuation, and length of the windows in which
         texts are read; by default the model's own.
       overflow: refuse prompts that are longer than the context, or cut their beginning.
@@ -75,6 +80,8 @@ class Arguments:
     limit: Count | None = None
     shots: Whole | None = None
     out: Path | None = None
+    endpoint: str = ""
+    endpoint_kind: Literal["completions", "chat"] = "completions"
     context: Count | None = None
     overflow: Overflow = "refuse"
     batch: Count = 128
@@ -106,7 +113,7 @@ def run(arguments: Sequence[str]) -> None:
         find_files(task.source, directory)
     out = options.out or Path("runs") / f"capacity-{Path(options.model).stem}"
     check_writable(out, "--out")
-    model = _open(Path(options.model), options)
+    model = _service(options) if options.endpoint else _open(Path(options.model), options)
     _check_study(out, model.name)
     study = StudyOptions(
         limit=options.limit,
@@ -144,6 +151,12 @@ def _tasks(words: Sequence[str]) -> list[Task]:
         if names.count(name) > 1:
             raise ConfigError(f"task {name!r} is given twice; give it once, or rename one of them")
     return tasks or find_tasks([])
+
+
+def _service(options: Arguments) -> EndpointModel:
+    """The model behind an address."""
+    settings = EndpointOptions(kind=options.endpoint_kind, context=options.context)
+    return EndpointModel(options.model, base_url=options.endpoint, options=settings)
 
 
 def _open(path: Path, options: Arguments) -> Any:
