@@ -11,6 +11,7 @@ from jaxrec.capacity import TASKS
 from jaxrec.cli.main import main
 from jaxrec.data import train_bpe
 from jaxrec.models import ModelSpec, Pretrained, save_model
+from jaxrec.prompting import LocalModel
 from jaxrec.testing import random_params, tiny_model
 from jaxrec.testing.html import Page
 
@@ -94,6 +95,31 @@ def test_the_same_study_gives_the_same_files(place, capsys, tmp_path):
         capacity(place, capsys, *words, "--out", out)
         made.append([(out / name).read_bytes() for name in ("result.json", "report.html")])
     assert made[0] == made[1]
+
+
+def test_an_interrupted_study_goes_on_with_the_same_result(place, capsys, tmp_path, monkeypatch):
+    words = ["--tasks", "blimp", "--batch", 1, "--out"]
+    model = place / "models" / "cat"
+    whole, text = capacity(place, capsys, model, *words, tmp_path / "whole")
+    assert "8 questions" in text
+    score, calls = LocalModel.score, []
+
+    def dies(self, prompts, continuations):
+        calls.append(prompts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return score(self, prompts, continuations)
+
+    monkeypatch.setattr(LocalModel, "score", dies)
+    out = tmp_path / "killed"
+    arguments = [model, *words, out, "--data", place / "data"]
+    assert main(["capacity", *map(str, arguments)]) == 130
+    found, _ = capacity(place, capsys, model, *words, out)
+    assert found == whole
+    # Two of four documents were answered, the third was not.
+    assert len(calls) == 5
+    for name in ("result.json", "report.html", "values/blimp.jsonl"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_limit_and_a_context_are_kept(place, capsys, tmp_path):
