@@ -143,9 +143,8 @@ def run(arguments: Sequence[str]) -> None:
     usage = sum((result.usage for result in results), Usage())
     paid = f", cost {usage.cost:.2f}" if usage.cost else ""
     read = usage.prompt_tokens - usage.shared_tokens
-    print(
-        f"{usage.calls:,} questions: {read:,} tokens read, {usage.completion_tokens:,} written{paid}"
-    )
+    written = usage.completion_tokens
+    print(f"{usage.calls:,} questions: {read:,} tokens read, {written:,} written{paid}")
     print(f"page: {quoted(out / 'report.html')}")
     print(json.dumps(found))
 
