@@ -5,7 +5,10 @@ import http.server
 import json
 import threading
 
+import jax
+import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from jaxrec.capacity import TASKS
 from jaxrec.cli.main import main
@@ -134,6 +137,46 @@ def test_the_list_names_all_tasks_and_what_is_missing(place, capsys):
     text = capsys.readouterr().out
     assert all(name in text for name in TASKS)
     assert "1 file" in text and "missing" in text
+
+
+@pytest.fixture(scope="module")
+def encoder(place):
+    """An encoder that finds all tokens equally likely, and one pair for it."""
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "he", "she", "sings"]
+    tokenizer = transformers.BertTokenizerFast(vocab={word: n for n, word in enumerate(words)})
+    spec = ModelSpec("masked", tiny_model(len(words)))
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), nn.meta.unbox(spec.shapes()))
+    save_model(Pretrained(spec=spec, params=params), place / "models" / "bert", tokenizer)
+    (place / "data" / "crows-pairs").mkdir()
+    (place / "data" / "crows-pairs" / "crows_pairs_anonymized.csv").write_text(
+        "sent_more,sent_less,bias_type\nhe sings,she sings,gender\n"
+    )
+    return place / "models" / "bert"
+
+
+def test_an_encoder_that_knows_nothing_is_neutral(encoder, place, capsys, tmp_path):
+    words = ["--tasks", "crows_pairs_masked", "--out", tmp_path]
+    found, _ = capacity(place, capsys, encoder, *words)
+    metrics = found["tasks"]["crows_pairs_masked"]["metrics"]
+    assert {name: metrics[name]["value"] for name in metrics} == {
+        "pct_stereotype": 0.0,
+        "pct_neutral": 100.0,
+        "likelihood_diff": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "message"),
+    [
+        ("bert", "blimp", "task blimp needs a model that continues texts, and bert-"),
+        ("cat", "crows_pairs_masked", "task crows_pairs_masked masks tokens, and cat-"),
+    ],
+)
+def test_a_task_needs_a_model_of_its_kind(model, task, message, encoder, place, capsys, tmp_path):
+    words = [encoder.parent / model, "--tasks", task, "--out", tmp_path, "--data", place / "data"]
+    assert main(["capacity", *map(str, words)]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
