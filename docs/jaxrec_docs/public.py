@@ -100,6 +100,9 @@ SHOWN = {
         "Sampling",
         "complete",
         "generate",
+        "read_prefix",
+        "prefix_groups",
+        "score_continuations",
     ),
     "train": ("TrainConfig", "fit"),
     "align": (
@@ -197,6 +200,7 @@ SHOWN = {
         "system_of",
         "Measured",
         "load_run",
+        "open_language_model",
         "load_codes",
         "fit_law",
         "isoflop",

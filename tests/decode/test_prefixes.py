@@ -128,6 +128,7 @@ def test_virtual_tokens_stand_at_the_beginning_of_a_prefix():
     tokens, valid = padded(ROWS, 6)
     shared = prefix_of(model, params, PREFIX)
     assert int(shared.length) == 3 + len(PREFIX)
+    assert int(prefix_of(model, params, []).length) == 3
     made = generate(model, params, Prompts(tokens=tokens, valid=valid), options, shared=shared)
     assert made.tokens.tolist() == whole.tokens.tolist()
 
