@@ -126,7 +126,7 @@ def run(arguments: Sequence[str]) -> None:
         documents.append(read_documents(task.source, directory, limit=options.limit, shots=shots))
     out = options.out or Path("runs") / f"capacity-{Path(options.model).stem}"
     check_writable(out, "--out")
-    model = _service(options) if options.endpoint else _open(Path(options.model), options)
+    model: Any = _service(options) if options.endpoint else _open(Path(options.model), options)
     for task, found in zip(tasks, documents, strict=True):
         _check_kind(model, task, found)
     _check_study(out, model.name)
