@@ -2,13 +2,15 @@ r"""Chain of thought: a model writes its reasoning before the answer, and direct
 
                  with reasoning                                  without (the control)
     exemplars    Q: ... A: reasoning The answer is 7. Q: x A:    Q: ... A: The answer is 7. Q: x A:
-    none         1. Q: x A: Let's think step by step.            Q: x A: The answer (...) is
+    a trigger    1. Q: x A: Let's think step by step.            Q: x A: The answer (...) is
                  2. ... reasoning Therefore, the answer (...) is
+    neither      Q: x A:                                         Q: x A:
 
 Exemplars are the method of Wei et al. 2022, arXiv:2201.11903; the two calls without exemplars are
 that of Kojima et al. 2022, arXiv:2205.11916. The trigger that asks for the answer belongs to the
 method: it names what the answer looks like, and `extract` relies on that. Both limits of tokens are
-those of the published code.
+those of the published code. A model that was trained on texts like the exemplars needs neither
+exemplars nor a trigger.
 """
 
 import dataclasses
@@ -60,14 +62,15 @@ class ChainSettings:
       kind: kind of the answers, see `extract`.
       exemplars: examples in front of every question; () for the method without exemplars.
       rationale: whether the model reasons before it answers; False is the control.
-      trigger: what makes a model reason that sees no exemplars.
+      trigger: what makes a model reason that sees no exemplars; "" for a model that was trained to
+        answer in the form of exemplars.
       reasoning_tokens: most tokens of a reasoning, and of a reasoning with its answer.
       answer_tokens: most tokens of an answer alone.
       stop: strings that end what the model writes, such as the beginning of another question.
 
     Raises:
-      ConfigError: an unknown kind, a limit below 1, an empty trigger, or exemplars without a
-        rationale where they should show one.
+      ConfigError: an unknown kind, a limit below 1, or exemplars without a rationale where they
+        should show one.
 
     Example:
       >>> ChainSettings(kind="number").reasoning_tokens
@@ -86,10 +89,6 @@ class ChainSettings:
         check_kind(self.kind)
         check_ranges(self, "")
         object.__setattr__(self, "exemplars", tuple(self.exemplars))
-        if not self.trigger.strip():
-            raise ConfigError(
-                "trigger is empty; give a sentence, or rationale=False for direct answers"
-            )
         if self.rationale:
             for number, exemplar in enumerate(self.exemplars):
                 if not exemplar.rationale.strip():
@@ -101,12 +100,17 @@ class ChainSettings:
     @property
     def two_calls(self) -> bool:
         """Whether the answer is asked for in a second call."""
-        return self.rationale and not self.exemplars
+        return self.rationale and not self.in_one_text
+
+    @property
+    def in_one_text(self) -> bool:
+        """Whether the model writes "The answer is" itself, as exemplars or its training show it."""
+        return bool(self.exemplars) or not self.trigger
 
     @property
     def rule(self) -> AnswerRule:
-        """How the answer is read: a text that imitates exemplars repeats their last sentence."""
-        return "few_shot" if self.exemplars else "first"
+        """How the answer is read out of the last reply."""
+        return "few_shot" if self.in_one_text else "first"
 
     @property
     def first_options(self) -> GenerateOptions:
@@ -121,7 +125,7 @@ class ChainSettings:
           >>> ChainSettings(kind="yes_no", rationale=False).prompt("Is 7 odd?")
           'Q: Is 7 odd?\nA: The answer (Yes or No) is'
         """
-        if self.exemplars:
+        if self.in_one_text:
             shown = [exemplar.text(rationale=self.rationale) for exemplar in self.exemplars]
             return "\n\n".join([*shown, _asked(question)])
         hint = _HINTS[self.kind]

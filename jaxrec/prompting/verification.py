@@ -19,11 +19,14 @@ from fractions import Fraction
 
 _MARK = re.compile(r"<<([^<>]*)>>")
 _TOKEN = re.compile(
-    r"(?P<number>[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)%?)"
-    r"|(?P<sign>[-+*/x×·÷−()]|=)|(?P<space>[^\S\n]+)|(?P<other>[^\W\d_]+|.|\n)",
-    re.ASCII,
+    r"(?P<number>[$€£]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)%?)"
+    r"|(?P<sign>[-+*/×·÷−()=]|x(?=\s*[$€£]?[\d.(]))|(?P<space>[^\S\n]+)|(?P<other>[^\W\d_]+|.|\n)",
+    re.IGNORECASE,
 )
-_SIGNS = str.maketrans({"x": "*", "×": "*", "·": "*", "÷": "/", "−": "-"})
+_BULLET = re.compile(r"(?m)^\s*[-*•–]\s+")
+# A sign whose left neighbour is not part of the expression, such as that of "3 a - 5 = 10".
+_LOOSE = "~"
+_SIGNS = str.maketrans({"x": "*", "X": "*", "×": "*", "·": "*", "÷": "/", "−": "-"})
 # Deeper brackets are not what anybody writes, and each level costs a call.
 _DEPTH = 20
 
@@ -95,18 +98,16 @@ class _Side:
 
 def _steps_of(text: str) -> list[Step]:
     steps = []
-    for run in _runs(text):
+    for run in _runs(_BULLET.sub("", text)):
         sides = _split(run)
         for place, (before, after) in enumerate(zip(sides, sides[1:], strict=False)):
-            left = _longest(before, from_end=True)
-            right = _longest(after, from_end=False)
+            left, right = _left(before), _right(after)
             if left is None or right is None or not (left.computes or right.computes):
                 continue
             correct = _equal(left, right)
-            if not correct and place + 2 < len(sides) and right.computes:
-                # A run-on: the right side begins with the result, and computes further.
-                first = _longest(right.tokens[:1], from_end=False)
-                if first is not None and left.computes and _equal(left, first):
+            if not correct and place + 2 < len(sides) and left.computes and right.computes:
+                first = _side(right.tokens[:1])
+                if first is not None and _equal(left, first):
                     right, correct = first, True
             shown = f"{''.join(left.tokens)}={''.join(right.tokens)}"
             steps.append(Step(text=shown, left=left.value, right=right.value, correct=correct))
@@ -117,16 +118,23 @@ def _runs(text: str) -> Iterator[list[str]]:
     """Stretches of numbers and signs that hold an equality sign."""
     run: list[str] = []
     for found in _TOKEN.finditer(f"{text}\n"):
+        before, after = text[: found.start()][-1:], text[found.end() :][:1]
         if found.lastgroup == "space":
             continue
         if found.lastgroup == "other":
             if "=" in run:
-                yield run
+                # A letter directly behind is a variable: in "75 = 3x" nothing can be computed.
+                yield [*run, _LOOSE] if before.isalnum() and found.group().isalpha() else run
             run = []
         elif found.lastgroup == "number":
             run.append(found.group().lstrip("$€£").replace(",", ""))
         else:
-            run.append(found.group().translate(_SIGNS))
+            sign = found.group().translate(_SIGNS)
+            if sign == "(" and (before.isdigit() or before == ")"):
+                run.append("*")
+            if sign == "-" and not run and (before.isalnum() or after.isspace()):
+                sign = _LOOSE
+            run.append(sign)
 
 
 def _split(run: Sequence[str]) -> list[tuple[str, ...]]:
@@ -139,34 +147,49 @@ def _split(run: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(side) for side in sides]
 
 
-def _longest(tokens: Sequence[str], *, from_end: bool) -> _Side | None:
-    """The longest expression that ends, or begins, with the tokens' end or beginning."""
-    for size in range(len(tokens), 0, -1):
-        part = tuple(tokens[-size:] if from_end else tokens[:size])
-        try:
-            return _Side(part, _Parser(part).whole())
-        except ZeroDivisionError:
-            return _Side(part, None)
-        except _NotAnExpressionError:
-            continue
+def _left(tokens: Sequence[str]) -> _Side | None:
+    """The side before "=": an expression that nothing but an open bracket precedes."""
+    bare = tuple(tokens)
+    while bare:
+        side = _side(bare)
+        if side is not None or bare[0] != "(":
+            return side
+        bare = bare[1:]
     return None
+
+
+def _right(tokens: Sequence[str]) -> _Side | None:
+    """The side after "=": the longest expression that a bracket, a dash or nothing follows."""
+    for size in range(len(tokens), 0, -1):
+        side, rest = _side(tokens[:size]), tuple(tokens[size:])
+        if side is not None:
+            number = not side.computes and rest == (_LOOSE,)
+            return side if not rest or number or rest == ("-",) or rest[0] in "()" else None
+    return None
+
+
+def _side(tokens: Sequence[str]) -> _Side | None:
+    try:
+        return _Side(tuple(tokens), _Parser(tokens).whole())
+    except ZeroDivisionError:
+        return _Side(tuple(tokens), None)
+    except _NotAnExpressionError:
+        return None
 
 
 def _equal(left: _Side, right: _Side) -> bool:
     if left.value is None or right.value is None:
         return False
-    values = {right.value, right.value * 100} if right.percent and not left.percent else {right.value}
-    if left.value in values:
+    scales = [1, 100] if right.percent and not left.percent else [1]
+    if any(left.value == right.value * scale for scale in scales):
         return True
-    if right.computes:
+    # The last decimal of a rounded number is off by at most one half.
+    written = right.tokens[-1].rstrip("%")
+    decimals = len(written.partition(".")[2])
+    if right.computes or not decimals:
         return False
-    # Decimals of the number as written; its last digit is off by at most one half.
-    number = right.tokens[-1].rstrip("%")
-    decimals = len(number.partition(".")[2])
-    unit = Fraction(1, 10**decimals) / (100 if right.percent else 1)
-    if not decimals:
-        return False
-    return any(abs(left.value - v) * 2 <= unit * (v / right.value if right.value else 1) for v in values)
+    last = Fraction(1, 10**decimals) / (100 if right.percent else 1)
+    return any(abs(left.value - right.value * scale) <= last * scale / 2 for scale in scales)
 
 
 class _NotAnExpressionError(Exception):
