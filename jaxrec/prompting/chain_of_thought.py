@@ -32,7 +32,7 @@ _HINTS: Mapping[AnswerKind, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class Exemplar:
-    """A question with its answer, and the reasoning between the two.
+    r"""A question with its answer, and the reasoning between the two.
 
     Attributes:
       question: text of the question.
@@ -41,7 +41,7 @@ class Exemplar:
 
     Example:
       >>> Exemplar("What is 2 + 2 + 1?", "2 + 2 = 4. 4 + 1 = 5.", "5").text(rationale=True)
-      'Q: What is 2 + 2 + 1?\\nA: 2 + 2 = 4. 4 + 1 = 5. The answer is 5.'
+      'Q: What is 2 + 2 + 1?\nA: 2 + 2 = 4. 4 + 1 = 5. The answer is 5.'
     """
 
     question: str
@@ -135,9 +135,9 @@ class ChainSettings:
         r"""The prompt of the second call: the first one, what the model wrote, and a trigger.
 
         Example:
-          >>> settings = ChainSettings(kind="number", trigger="Step by step:")
+          >>> settings = ChainSettings(kind="number", trigger="Think:")
           >>> settings.answer_prompt("What is 2 + 2?", " 2 and 2 is 4.")
-          'Q: What is 2 + 2?\nA: Step by step: 2 and 2 is 4.\nTherefore, the answer (arabic numerals) is'
+          'Q: What is 2 + 2?\nA: Think: 2 and 2 is 4.\nTherefore, the answer (arabic numerals) is'
         """
         return f"{self.prompt(question)}{reasoning.rstrip()}\nTherefore, {_HINTS[self.kind]}"
 

@@ -5,11 +5,11 @@ code published with it). A text after an extraction trigger holds its answer fir
 imitates exemplars holds it after "The answer is"; where these words are missing, the last candidate
 counts. `gsm8k_strict` and `gsm8k_flexible` are the two rules of lm-evaluation-harness for GSM8K.
 
-Four details differ from the published code, which compares strings as they are. A Unicode minus is a
-minus. Numbers are written in one form, so that "18.00" and "18" are one answer. A choice is a
-capital letter that stands alone, and yes or no is a whole word; the published code takes the B of
-"Because", and does not see the yes of "yes!". Letters need the words "The answer is" in a text that
-imitates exemplars; the published code takes the whole text instead.
+Four details differ from the published code. A Unicode minus is a minus. Numbers are written in one
+form, so that "18.00" and "18" are one answer. A choice is a capital letter that stands alone, and
+yes or no is a whole word; the published code takes the B of "Because", and does not see the yes of
+"yes!". Letters need the words "The answer is" in a text that imitates exemplars; the published code
+takes the whole text instead.
 
 Two habits of the published code are kept so that figures are comparable: a minus directly before a
 digit is always a sign, so that "-5-3" holds -5 and -3, and "3/4" holds 3 and 4.
@@ -86,7 +86,7 @@ def check_kind(kind: str) -> None:
     Example:
       >>> check_kind("numbers")
       Traceback (most recent call last):
-      jaxrec.core.errors.ConfigError: no kind of answer 'numbers'; did you mean 'number'? ...
+      jaxrec.core.errors.ConfigError: no kind of answer 'numbers', did you mean 'number'?; kinds: ...
     """
     if kind not in ANSWER_KINDS:
         raise ConfigError(
@@ -116,7 +116,7 @@ def canonical(answer: str, kind: AnswerKind) -> str:
 
 
 def gsm8k_strict(text: str) -> str | None:
-    """Read the first number after "#### ", as GSM8K's solutions mark it.
+    r"""Read the first number after "#### ", as GSM8K's solutions mark it.
 
     Source: lm-evaluation-harness, task gsm8k, filter "strict-match".
 
@@ -125,7 +125,7 @@ def gsm8k_strict(text: str) -> str | None:
       if there is none.
 
     Example:
-      >>> gsm8k_strict("48 / 2 = 24\\n#### 1,024."), gsm8k_strict("The answer is 24.")
+      >>> gsm8k_strict("48 / 2 = 24\n#### 1,024."), gsm8k_strict("The answer is 24.")
       ('1024', None)
     """
     found = _STRICT.search(text)

@@ -1,7 +1,7 @@
-r"""Arithmetic steps of a reasoning, found and computed again: does the text back up its answer?
+"""Arithmetic steps of a reasoning, found in its text and computed again.
 
-A step is an equation with at least one operation: "48 / 2 = 24", "3 x $5 = $15", "(2 + 3) * 4 = 20".
-In "2 + 3 * 4 = 2 + 12 = 14" each of the two signs "=" is a step. GSM8K's marks (Cobbe et al. 2021,
+A step is an equation with at least one operation, such as "48 / 2 = 24" or "(2 + 3) x $4 = $20". In
+"2 + 3 * 4 = 2 + 12 = 14" each of the two signs "=" is a step. GSM8K's marks (Cobbe et al. 2021,
 arXiv:2110.14168), "48/2 = <<48/2=24>>24", are steps too; text and mark of one equation count once.
 All values are exact fractions, and nothing is ever evaluated as code.
 
@@ -13,6 +13,7 @@ A number with a word behind it ends an expression, so "2 apples + 3 pears = 5" i
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -100,7 +101,7 @@ def _steps_of(text: str) -> list[Step]:
     steps = []
     for run in _runs(_BULLET.sub("", text)):
         sides = _split(run)
-        for place, (before, after) in enumerate(zip(sides, sides[1:], strict=False)):
+        for place, (before, after) in enumerate(itertools.pairwise(sides)):
             left, right = _left(before), _right(after)
             if left is None or right is None or not (left.computes or right.computes):
                 continue
@@ -236,7 +237,7 @@ class _Parser:
             return value
         if token == "-" and self.next() not in ("+", "-", ""):
             return -self.factor()
-        if not token or not token[-1].isdigit() and not token.endswith("%"):
+        if not token or not (token[-1].isdigit() or token.endswith("%")):
             raise _NotAnExpressionError
         return Fraction(token.rstrip("%")) / (100 if token.endswith("%") else 1)
 

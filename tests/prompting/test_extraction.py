@@ -106,8 +106,8 @@ def test_numbers_have_one_form_for_each_value():
 )
 def test_gsm8k_rules_agree_with_lm_eval(name, ours):
     harness = pytest.importorskip("lm_eval", reason="needs lm-eval: pip install lm-eval")
-    from lm_eval.filters.extraction import RegexFilter
     import yaml
+    from lm_eval.filters.extraction import RegexFilter
 
     task = yaml.safe_load((Path(harness.__file__).parent / "tasks/gsm8k/gsm8k.yaml").read_text())
     steps = next(part["filter"] for part in task["filter_list"] if part["name"] == name)
