@@ -10,7 +10,6 @@ same few operations for each name, so it goes on where a direct answer must know
 `System` describes the functions of this module.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ from jaxrec.runs import (
 from jaxrec.systems.last_letters.config import LettersConfig
 from jaxrec.systems.last_letters.questions import TRAINED, Letters, marked, prepare, settings_of
 from jaxrec.texts import TextModel, open_tuned, tuned as tuned_text
-from jaxrec.train import Plan, Start, Validation, fit
+from jaxrec.train import Start, Validation, fit
 
 METRIC = "accuracy"
 CONFIG = LettersConfig
