@@ -30,11 +30,20 @@ if TYPE_CHECKING:
         TextScore as TextScore,
         Usage as Usage,
     )
+    from jaxrec.prompting.local import (
+        LocalModel as LocalModel,
+        open_language_model as open_language_model,
+    )
     from jaxrec.prompting.reasoning_scores import (
         ReasoningScores as ReasoningScores,
         score_reasoning as score_reasoning,
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+    from jaxrec.prompting.tokenized import (
+        Overflow as Overflow,
+        TokenRules as TokenRules,
+        Window as Window,
+    )
     from jaxrec.prompting.verification import (
         Step as Step,
         arithmetic_steps as arithmetic_steps,

@@ -70,7 +70,9 @@ def test_every_part_is_measured_greedily_and_by_votes(finished):
     assert {name: len(values) for name, values in report["values"].items()} == parts
     assert [test["metric"] for test in report["comparisons"]] == list(parts)
     # Four tokens are too few for an answer, which the lines of the report say.
-    assert any("trained, model: 1.000 of the replies without an answer" in x for x in report["lines"])
+    assert any(
+        "trained, model: 1.000 of the replies without an answer" in x for x in report["lines"]
+    )
 
 
 def test_a_trained_run_resumes_and_is_described(finished, capsys):
@@ -108,7 +110,11 @@ def test_lengths_are_those_of_each_part():
     prepared = prepare(small(words=3, longest=5))
     lengths = {
         name: {len(names_of(exemplar)) for exemplar in part}
-        for name, part in {"train": prepared.train, "valid": prepared.valid, **prepared.test}.items()
+        for name, part in {
+            "train": prepared.train,
+            "valid": prepared.valid,
+            **prepared.test,
+        }.items()
     }
     assert lengths == {"train": {1, 2, 3}, "valid": {1, 2, 3}, "trained": {3}, "longer": {4, 5}}
 
@@ -163,7 +169,10 @@ def test_damaged_published_questions_are_rejected(tmp_path, held, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LettersDataConfig(words=4, longest=4), "data.longest 4 must be above data.words 4"),
+        (
+            lambda: LettersDataConfig(words=4, longest=4),
+            "data.longest 4 must be above data.words 4",
+        ),
         (lambda: LettersEvalConfig(samples=1), "eval.samples 1 leaves nothing to vote on"),
         (lambda: LettersEvalConfig(top_k=0), "--eval.top-k must be at least 1"),
     ],
