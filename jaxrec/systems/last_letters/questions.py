@@ -1,11 +1,12 @@
 """Questions about last letters, with made-up names and the reasoning that spells them.
 
-    Q: What are the last letters of Mira Tok Belas?
-    A: Mira: a, a. Tok: k, ak. Belas: s, aks. The answer is aks.
+    Q: Last letters of Mira Tok Belas?
+    A: Mira: a. Tok: k. Belas: s. The answer is aks.
 
 The task is that of Wei et al. 2022, arXiv:2201.11903, section 5. The names are made of syllables at
-random, and those of a question are all different. Every step of the reasoning shows a name, its
-last letter, and the letters so far, so a model that can copy can follow it at any length.
+random, all last letters are equally frequent, and the names of a question are all different. Every
+step of the reasoning copies a name and says its last letter. The same step does for any number of
+names: what follows a name in the question is found by looking for the name.
 """
 
 import dataclasses
@@ -24,14 +25,15 @@ from jaxrec.prompting import ChainSettings, Exemplar
 from jaxrec.systems.last_letters.config import LettersConfig, LettersDataConfig
 
 _CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
-_MOST_SYLLABLES = 3
+# Shares of names that begin with a vowel, and of names with one, two and three syllables.
+_VOWEL_FIRST, _SYLLABLES = 0.3, (0.45, 0.35, 0.2)
 _QUOTED = re.compile(r'"([^"]+)"')
 # Parts of a measurement.
 TRAINED, LONGER, PUBLISHED = "trained", "longer", "published"
 
 
 def make_name(rng: np.random.Generator) -> str:
-    """Make a name of one to three syllables.
+    """Make a name of one to three syllables and a last letter.
 
     Example:
       >>> import numpy as np
@@ -39,16 +41,10 @@ def make_name(rng: np.random.Generator) -> str:
       >>> name.istitle() and name.isalpha()
       True
     """
-    name = ""
-    if rng.random() < 0.3:
-        name += _one(rng, _VOWELS)
-    for _ in range(int(rng.integers(1, _MOST_SYLLABLES + 1))):
+    name = _one(rng, _VOWELS) if rng.random() < _VOWEL_FIRST else ""
+    for _ in range(1 + int(rng.choice(len(_SYLLABLES), p=_SYLLABLES))):
         name += _one(rng, _CONSONANTS) + _one(rng, _VOWELS)
-        if rng.random() < 0.3:
-            name += _one(rng, _CONSONANTS)
-    if rng.random() < 0.3:
-        name += _one(rng, _CONSONANTS)
-    return name.capitalize()
+    return (name + _one(rng, _CONSONANTS + _VOWELS)).capitalize()
 
 
 def _one(rng: np.random.Generator, letters: str) -> str:
@@ -63,15 +59,13 @@ def last_letters(names: Sequence[str]) -> Exemplar:
 
     Example:
       >>> last_letters(["Mira", "Tok"]).rationale
-      'Mira: a, a. Tok: k, ak.'
+      'Mira: a. Tok: k.'
     """
     if not names or not all(names):
         raise DataError(f"a question needs names that have letters, got {list(names)}")
     ends = [name[-1].lower() for name in names]
-    steps = [f"{name}: {ends[n]}, {''.join(ends[: n + 1])}." for n, name in enumerate(names)]
-    return Exemplar(
-        f"What are the last letters of {' '.join(names)}?", " ".join(steps), "".join(ends)
-    )
+    steps = [f"{name}: {end}." for name, end in zip(names, ends, strict=True)]
+    return Exemplar(f"Last letters of {' '.join(names)}?", " ".join(steps), "".join(ends))
 
 
 def read_names(path: str) -> list[list[str]] | None:

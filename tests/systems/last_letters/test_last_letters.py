@@ -38,7 +38,7 @@ def get_config():
 
 
 def names_of(exemplar):
-    return exemplar.question.removeprefix("What are the last letters of ").removesuffix("?").split()
+    return exemplar.question.removeprefix("Last letters of ").removesuffix("?").split()
 
 
 def small(**data):
@@ -94,7 +94,7 @@ def test_a_run_does_not_need_the_published_questions(finished, capsys):
 
 def test_reasoning_ends_at_the_answer():
     exemplar = last_letters(["Elon", "Mira", "TOK"])
-    assert exemplar.rationale == "Elon: n, n. Mira: a, na. TOK: k, nak."
+    assert exemplar.rationale == "Elon: n. Mira: a. TOK: k."
     text = exemplar.text(rationale=True)
     assert extract(text, "letters", "few_shot") == exemplar.answer == "nak"
 
@@ -133,8 +133,8 @@ def test_no_test_question_is_trained():
 def test_the_model_learns_what_follows_the_prompt(rationale):
     settings = settings_of(LettersConfig(rationale=rationale))
     text = marked(last_letters(["Mira", "Tok"]), settings)
-    assert text.text[: text.spans[0][0]] == "Q: What are the last letters of Mira Tok?\nA:"
-    reasoning = " Mira: a, a. Tok: k, ak." if rationale else ""
+    assert text.text[: text.spans[0][0]] == "Q: Last letters of Mira Tok?\nA:"
+    reasoning = " Mira: a. Tok: k." if rationale else ""
     assert text.answers == [f"{reasoning} The answer is ak."]
 
 
@@ -147,7 +147,7 @@ def test_names_use_every_letter_at_the_end():
     rng = np.random.default_rng(0)
     names = [make_name(rng) for _ in range(3000)]
     assert {name[-1].lower() for name in names} == set("abcdefghijklmnopqrstuvwxyz")
-    assert all(2 <= len(name) <= 11 for name in names)
+    assert all(3 <= len(name) <= 8 for name in names)
 
 
 @pytest.mark.parametrize(
