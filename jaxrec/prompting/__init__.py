@@ -42,9 +42,28 @@ if TYPE_CHECKING:
         CALCULATOR as CALCULATOR,
         calculate as calculate,
     )
+    from jaxrec.prompting.chain_of_thought import (
+        Chain as Chain,
+        ChainSettings as ChainSettings,
+        Exemplar as Exemplar,
+        Reasoned as Reasoned,
+        majority as majority,
+        reason as reason,
+        self_consistency as self_consistency,
+    )
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
+    )
+    from jaxrec.prompting.extraction import (
+        ANSWER_KINDS as ANSWER_KINDS,
+        ANSWER_RULES as ANSWER_RULES,
+        AnswerKind as AnswerKind,
+        AnswerRule as AnswerRule,
+        canonical as canonical,
+        extract as extract,
+        gsm8k_flexible as gsm8k_flexible,
+        gsm8k_strict as gsm8k_strict,
     )
     from jaxrec.prompting.game24 import (
         GAME24_VALUES as GAME24_VALUES,
@@ -142,6 +161,10 @@ if TYPE_CHECKING:
         run_tests as run_tests,
         score_program as score_program,
         write_program as write_program,
+    )
+    from jaxrec.prompting.reasoning_scores import (
+        ReasoningScores as ReasoningScores,
+        score_reasoning as score_reasoning,
     )
     from jaxrec.prompting.reflexion import (
         Attempt as Attempt,
@@ -246,6 +269,11 @@ if TYPE_CHECKING:
         DepthOptions as DepthOptions,
         DepthResult as DepthResult,
         depth_first as depth_first,
+    )
+    from jaxrec.prompting.verification import (
+        Step as Step,
+        arithmetic_steps as arithmetic_steps,
+        verifies as verifies,
     )
     from jaxrec.prompting.worlds import (
         GridWorld as GridWorld,
