@@ -18,9 +18,10 @@ class PpoDataConfig:
 
     Attributes:
       name: what the text is called.
-      path: a text file, whose documents are separated by blank lines, or JSON lines; either may be
-        gzipped. A relative path is looked up below JAXREC_DATA, and then in the working directory.
-      fields: fields of a JSON line that make a document together.
+      path: a text file, whose documents are separated by blank lines, JSON lines or Parquet; text
+        and JSON lines may be gzipped. A relative path is looked up below JAXREC_DATA, and then in
+        the working directory.
+      fields: fields of a JSON line or columns of Parquet that make a document together.
       held_out: share of the documents, the last ones, that are kept for validation and test.
 
     Example:
@@ -35,6 +36,10 @@ class PpoDataConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "--data.")
+        if not self.fields:
+            raise ConfigError(
+                "data.fields is empty; name the fields of a record that make a document"
+            )
         if not self.held_out:
             raise ConfigError(
                 "data.held_out 0 leaves no text for validation; give a share such as 0.1"

@@ -20,6 +20,7 @@ import numpy as np
 from jaxrec.align import PpoTask, Reward, Rollouts, over_optimized
 from jaxrec.core import ConfigError, DataError, is_writer
 from jaxrec.data import TokenRows, instruction_batches
+from jaxrec.data.corpora import left_out
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
 from jaxrec.models import CausalLM
 from jaxrec.objectives import language_loss
@@ -91,6 +92,8 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
         f"{corpus.name}: {len(corpus.train):,} documents of {len(data.train):,} tokens to train "
         f"on, {len(corpus.held):,} held out"
     )
+    if corpus.rejected:
+        print(left_out(corpus.rejected))
     policy = Policy.of(config, text)
     # Everything that can be wrong with prompts, reward and text is found before any training.
     tasks = {part: _task(config, policy, data, part) for part in ("train", "valid", "test")}
