@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         RewardModel as RewardModel,
         check_rewards as check_rewards,
         encode_answers as encode_answers,
+        frame_of as frame_of,
         init_head as init_head,
         last_scalars as last_scalars,
         normalization as normalization,
@@ -113,6 +114,12 @@ if TYPE_CHECKING:
     from jaxrec.align.stopping import over_optimized as over_optimized
     from jaxrec.align.task import PpoTask as PpoTask
     from jaxrec.align.teacher_forcing import item_log_probs as item_log_probs
+    from jaxrec.align.text_rewards import (
+        check_text_reward as check_text_reward,
+        reads_tokens as reads_tokens,
+        text_reward as text_reward,
+        weighted_sum as weighted_sum,
+    )
 else:
     from jaxrec.core import attach
 
