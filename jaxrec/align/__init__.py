@@ -78,10 +78,15 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.objective import TEXT as TEXT, ppo_loss as ppo_loss
     from jaxrec.align.preference import (
+        answer_log_probs as answer_log_probs,
         check_pairs as check_pairs,
         dpo as dpo,
         sdpo as sdpo,
         sequence_log_probs as sequence_log_probs,
+    )
+    from jaxrec.align.preference_records import (
+        preference as preference,
+        read_preferences as read_preferences,
     )
     from jaxrec.align.reward_losses import (
         best_of_n_loss as best_of_n_loss,
