@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxrec.align import Feedback, append_feedback
+from jaxrec.align import Feedback, answer_log_probs, append_feedback
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import train_bpe
 from jaxrec.models import ModelSpec, Pretrained, open_model, save_model
 from jaxrec.peft import TuneConfig
-from jaxrec.runs import Options, load_run, offered
+from jaxrec.runs import Options, load_run
 from jaxrec.systems.dpo import DpoConfig, DpoEvalConfig, PreferenceConfig, run as dpo_run
 from jaxrec.systems.dpo.data import encode_parts, examples_of, load_preferences
 from jaxrec.systems.dpo.measure import implicit_values, likelihood_values
@@ -109,8 +109,6 @@ def test_metrics_are_those_of_texts_without_padding(place):
                 places = np.arange(len(given) - 1, whole.shape[1] - 1)
                 found.append(scores[places, whole[0, 1:][places]].sum())
         return np.array(found).reshape(len(test.rows), 4)
-
-    from jaxrec.align import answer_log_probs
 
     given = (jnp.asarray(x) for x in (test.tokens, test.valid, test.answer))
     ours = np.asarray(answer_log_probs(model, opened.model.params, *given))
@@ -274,13 +272,20 @@ def test_the_commands_train_measure_report_and_export_a_lora_run(place, tmp_path
     assert "DPO on text" in (run / "report.html").read_text()
     assert main(["export", str(run), "--to", "peft", "--out", str(tmp_path / "adapter")]) == 0
     assert main(["export", str(run), "--to", "hf", "--out", str(tmp_path / "whole")]) == 0
-    opened = offered(load_run(run), "open_model")(load_run(run), run)
-    start = open_model(place / "base").model.params
-    assert opened.model.spec == open_model(tmp_path / "whole").model.spec
-    assert not np.allclose(
-        opened.model.params["params"]["layer_0"]["attention"]["query"]["kernel"],
-        start["params"]["layer_0"]["attention"]["query"]["kernel"],
-    )
+
+    import torch
+    import transformers
+
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "whole")
+    row = load_preferences(load_run(run).data).parts["test"].rows[0]
+    asked, answer = (tokenizer(text)["input_ids"] for text in (row.prompt, "yes"))
+    whole = torch.tensor([[*asked, *answer, tokenizer.eos_token_id]])
+    with torch.no_grad():
+        scores = theirs(whole).logits[0].log_softmax(-1)
+    places = range(len(asked) - 1, whole.shape[1] - 1)
+    nats = -sum(float(scores[t, whole[0, t + 1]]) for t in places) / len(places)
+    assert found["values"]["chosen_nats"][0] == pytest.approx(nats, abs=1e-4)
 
 
 def test_evaluation_has_the_start_and_the_model_on_the_test_prompts(place, tmp_path):
