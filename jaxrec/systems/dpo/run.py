@@ -206,7 +206,7 @@ def evaluate(config: DpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     return {
         "rows": rows,
         "comparisons": _comparisons(values, config.eval.resamples),
-        "protocol": dict(facts) | {"loss": config.loss, "beta": config.beta},
+        "protocol": dict(facts),
         "heading": (
             f"{facts['dataset']}, {config.loss} with beta {config.beta:g}: {facts['train']:,} "
             f"prompts trained on; test: {len(test.rows):,} prompts, {len(test):,} examples"
