@@ -137,13 +137,16 @@ def check_text_reward(
         encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
         longest, text = max(map(len, encoded)), "another tokenizer"
         unknown = model.tokenizer.unk_token_id
-        bad = [n for n, row in enumerate(encoded) if unknown is not None and unknown in row]
-        if bad or not all(encoded):
-            number = bad[0] if bad else list(map(bool, encoded)).index(False)
+        bad = [
+            written
+            for written, row in zip(texts, encoded, strict=True)
+            if (unknown is not None and unknown in row) or (written.strip() and not row)
+        ]
+        if bad:
             raise ConfigError(
-                f"its tokenizer has no tokens for a part of the prompt {texts[number]!r:.60} "
-                f"({max(len(bad), 1)} of {len(texts)} prompts); train a reward model from the same "
-                "base as the policy"
+                f"its tokenizer has no tokens for a part of the prompt {bad[0]!r:.60} "
+                f"({len(bad)} of {len(texts)} prompts); train a reward model from the same base as "
+                "the policy"
             )
     if longest + response + around > limit:
         raise ConfigError(

@@ -8,7 +8,7 @@ is too short, and rewards that are not finite.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +24,7 @@ from jaxrec.align import (
 from jaxrec.core import ConfigError, DataError, read_json
 from jaxrec.models import checksum
 from jaxrec.runs import open_reward
-from jaxrec.systems.ppo.config import PpoConfig, RewardRunConfig, Rule
+from jaxrec.systems.ppo.config import PpoConfig, RewardRunConfig
 from jaxrec.systems.ppo.rules import make_reward
 from jaxrec.systems.ppo.texts import Corpus
 from jaxrec.texts import TextModel
@@ -61,25 +61,27 @@ class Rewards:
           DataError: no run, a damaged one, or rewards that are not finite.
         """
         checksums: dict[str, str] = {}
+        size, response = text.spec.config.vocab_size, config.ppo.response
 
-        def made(rule: Rule | Literal[""], run: RewardRunConfig, setting: str) -> list[Reward]:
-            found = [make_reward(rule, text.tokenizer, text.spec.config.vocab_size)] if rule else []
-            if run.run:
-                model = _opened(config, run, setting, text, prompts)
-                checksums[f"{setting}.run"] = checksum(model.params)
-                size = text.spec.config.vocab_size
-                reward = text_reward(model, text.tokenizer, size, run.title)
-                _try(reward, prompts[:_TRIED], config.ppo.response)
-                found.append(reward)
-            return found
+        def made(run: RewardRunConfig, setting: str) -> list[tuple[float, Reward]]:
+            if not run.run:
+                return []
+            model = _opened(config, run, setting, text, prompts)
+            checksums[f"{setting}.run"] = checksum(model.params)
+            reward = text_reward(model, text.tokenizer, size, run.title)
+            _try(reward, prompts[:_TRIED], response)
+            return [(run.weight, reward)]
 
-        rewards = made(config.reward, config.reward_run, "reward_run")
-        weights = [config.rule_weight] if config.reward else []
-        weights += [config.reward_run.weight] if config.reward_run.run else []
-        gold = made(config.gold, config.gold_run, "gold_run")
+        rewards = made(config.reward_run, "reward_run")
+        if config.reward:
+            rule = make_reward(config.reward, text.tokenizer, size)
+            rewards.insert(0, (config.rule_weight, rule))
+        gold = made(config.gold_run, "gold_run")
+        if config.gold:
+            gold = [(1.0, make_reward(config.gold, text.tokenizer, size))]
         return cls(
-            reward=weighted_sum(list(zip(weights, rewards, strict=True))),
-            gold=gold[0] if gold else None,
+            reward=weighted_sum(rewards),
+            gold=weighted_sum(gold) if gold else None,
             checksums=checksums,
         )
 

@@ -5,10 +5,11 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.align import PpoSettings
+from jaxrec.align import Episodes, PpoSettings
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models import TransformerConfig
@@ -23,6 +24,7 @@ from jaxrec.systems.ppo import (
 from jaxrec.systems.ppo.run import evaluate, train
 from jaxrec.systems.reward import FeedbackConfig, PlantedConfig, RewardEvalConfig, RewardModelConfig
 from jaxrec.systems.reward.run import train as train_reward
+from jaxrec.texts import tuned
 from jaxrec.train import TrainConfig, read_metrics
 
 SHAPE = TransformerConfig(width=16, depth=1, num_heads=2, max_length=128)
@@ -136,6 +138,42 @@ def test_rewards_that_are_not_finite_are_found_before_work(place, monkeypatch):
     refused(place, place / "reward", DataError, wanted)
 
 
+def test_rules_and_models_are_weighed_and_so_is_the_gold_reward(place):
+    texts = [json.loads(line)["text"] for line in (place / "texts.jsonl").read_text().splitlines()]
+    text = tuned.from_scratch(SHAPE, texts, 260, (), 0)
+    tokens = np.array([text.tokenizer(t)["input_ids"][:24] for t in texts[:8]], np.int32)
+    tokens[:, -3:] = text.tokenizer.convert_tokens_to_ids("7")
+    nothing, all_of_it = jnp.zeros((8, 8)), jnp.ones((8, 24), bool)
+    written = Episodes(
+        tokens=jnp.asarray(tokens),
+        valid=all_of_it,
+        mask=all_of_it[:, 16:],
+        ended=all_of_it[:, 0],
+        logprobs=nothing,
+        reference=nothing,
+        entropy=nothing,
+        values=nothing,
+    )
+    run = str(place / "reward")
+    config = tiny(
+        place,
+        reward="digits",
+        rule_weight=2.0,
+        reward_run=RewardRunConfig(run=run, weight=0.5),
+        gold_run=RewardRunConfig(run=run, second=True, weight=-1.0),
+    )
+    rewards = ppo_rewards.Rewards.of(config, text, tokens[:, :16])
+    asked, answers = (
+        [text.tokenizer.decode(row) for row in part] for part in (tokens[:, :16], tokens[:, 16:])
+    )
+    first, second = (open_reward(place / "reward", gold=g).rewards(asked, answers) for g in (0, 1))
+    shares = np.array([10 * sum(map(str.isdigit, answer)) / 8 for answer in answers])
+    assert min(shares) >= 3.75
+    expected = 2 * shares + 0.5 * first
+    np.testing.assert_allclose(rewards.reward.score(written, "a test"), expected, atol=1e-4)
+    np.testing.assert_allclose(rewards.gold.score(written, "a test"), -second, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_policy_learns_from_a_rule_and_a_model_beside_a_second_model(place, tmp_path):
     one = RewardRunConfig(run=str(place / "reward"), weight=0.5)
@@ -161,7 +199,9 @@ def test_a_policy_learns_from_a_rule_and_a_model_beside_a_second_model(place, tm
     assert set(moved["data"]["reward_models"]) == {"reward_run.run", "gold_run.run"}
     moved["data"]["reward_models"]["reward_run.run"] = "0" * 64
     (tmp_path / "run" / "env.json").write_text(json.dumps(moved))
-    with pytest.raises(DataError, match=r"reward model of reward_run\.run .*reward has changed since"):
+    with pytest.raises(
+        DataError, match=r"reward model of reward_run\.run .*reward has changed since"
+    ):
         evaluate(config, tmp_path / "run", baselines=())
 
 
