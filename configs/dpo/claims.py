@@ -1,13 +1,12 @@
-"""DPO on text in four ways, from one model that was tuned to describe occupations.
+"""DPO on text in three ways, from one model that was tuned to describe occupations.
 
     jaxrec sweep dpo/claims --seeds 1
 
-The sweep trains runs/dpo-start first if it is not there: the stage of `align/dpo_text`. All rows
-learn to prefer the right description of an O*NET occupation to three others. "dpo" takes them one
-at a time and "sdpo" all at once; "lora" tunes a small part of the model, and "beta 1" stays closer
-to the start. The metrics are those of the answers that a model finds likely on occupations that
-neither training has seen: `likelier_per_token` is the share of wrong descriptions that are less
-likely than the right one.
+The sweep trains runs/instruct-occupations first if it is not there. All rows learn to prefer the
+right description of an O*NET occupation to three others. "dpo" takes them one at a time and "sdpo"
+all at once; "lora" is "sdpo" that tunes a small part of the model. The metrics are those of the
+answers that a model finds likely, on occupations that neither training has seen:
+`likelier_per_token` is the share of wrong descriptions that are less likely than the right one.
 
 MEASURED
 """
@@ -26,7 +25,7 @@ from jaxrec.systems.instruct import (
 )
 from jaxrec.train import TrainConfig
 
-START = "runs/dpo-start"
+START = "runs/instruct-occupations"
 
 
 def get_start() -> InstructConfig:
@@ -49,13 +48,13 @@ def get_config() -> DpoConfig:
         max_length=192,
         tune=TuneConfig(method="full", base=START),
         train=TrainConfig(
-            steps=100,
+            steps=60,
             batch_size=16,
             lr=1e-4,
             warmup_steps=10,
             schedule="linear",
             weight_decay=0.0,
-            eval_every=25,
+            eval_every=20,
         ),
     )
 
@@ -69,8 +68,7 @@ def get_sweep() -> Sweep:
         variants={
             "dpo": config,
             "sdpo": dataclasses.replace(config, loss="sdpo"),
-            "lora": dataclasses.replace(config, tune=lora, train=faster),
-            "beta 1": dataclasses.replace(config, beta=1.0),
+            "lora": dataclasses.replace(config, loss="sdpo", tune=lora, train=faster),
         },
         metrics=("likelier_per_token", "likelier"),
         starts={START: get_start()},
