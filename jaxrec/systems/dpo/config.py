@@ -135,10 +135,15 @@ class DpoConfig:
     eval: DpoEvalConfig = DpoEvalConfig()
 
     def __post_init__(self) -> None:
-        """Reject tuning by virtual tokens."""
+        """Reject tuning by virtual tokens, and dropout."""
         check_ranges(self, "--")
         if self.tune.method in ("prefix", "prompt"):
             raise ConfigError(
                 f"tune.method {self.tune.method} puts virtual tokens before every text, which DPO "
                 "does not support; use lora, qlora, adapter or full"
+            )
+        if self.tune.dropout:
+            raise ConfigError(
+                f"tune.dropout {self.tune.dropout:g} has no effect, because DPO compares "
+                "log-probabilities of one policy; set it to 0"
             )

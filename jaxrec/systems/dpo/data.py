@@ -184,6 +184,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def present(self) -> np.ndarray:
+        """`[E, K]` bool, False for a row that is padding."""
+        return np.asarray(self.answer.any(axis=-1))
+
     @functools.cached_property
     def weight(self) -> np.ndarray:
         """`[E]` float32: every prompt counts once, however many examples it has."""

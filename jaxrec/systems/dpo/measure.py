@@ -82,10 +82,12 @@ def log_probs(score: Any, params: Any, examples: Examples, batch_size: int) -> n
         rows[rows >= len(examples)] = 0
         given = (examples.tokens[rows], examples.valid[rows], examples.answer[rows])
         parts.append(score(params, *given))
-    found = np.concatenate([np.asarray(part, np.float32) for part in parts])[: len(examples)]
-    if not np.isfinite(found).all():
+    whole = [np.asarray(part, np.float32) for part in parts]
+    found: np.ndarray = np.concatenate(whole)[: len(examples)]
+    finite = np.isfinite(found)
+    if not finite.all():
         raise DataError(
-            f"{(~np.isfinite(found)).sum()} of {found.size} log-probabilities of answers are not "
+            f"{(~finite).sum()} of {found.size} log-probabilities of answers are not "
             "finite; check the base, or train again with a lower --train.lr"
         )
     return found
@@ -101,7 +103,7 @@ def implicit_values(
       policy: `[E, K]` log-probabilities.
       examples: the part, with those of the reference.
     """
-    there = jnp.asarray(examples.answer.any(axis=-1)[:, 1:])
+    there = jnp.asarray(examples.present[:, 1:])
     given = jnp.asarray(policy), jnp.asarray(examples.reference)
     losses, rewards = _losses(config, *given, there)
     found = {"loss": losses} | _parts(rewards, there)
@@ -120,7 +122,7 @@ def likelihood_values(policy: np.ndarray, examples: Examples) -> dict[str, np.nd
       examples: the part.
     """
     # The first token of a text is never predicted.
-    lengths = examples.answer[:, :, 1:].sum(axis=-1)
+    lengths = np.asarray(examples.answer[:, :, 1:].sum(axis=-1))
     there = lengths[:, 1:] > 0
     each = policy / np.maximum(lengths, 1)
 

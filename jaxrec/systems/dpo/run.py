@@ -243,12 +243,9 @@ def _samples(
     prompts = [row.prompt for row in test.rows[: config.eval.shown]]
     if not prompts:
         return []
-    records, frame, tokenizer = (
-        [Instruction(p, "", "") for p in prompts],
-        config.frame,
-        text.tokenizer,
-    )
-    asked, ends = prompts, (tokenizer.eos_token_id,)
+    frame, tokenizer = config.frame, text.tokenizer
+    records = [Instruction(prompt, "", "") for prompt in prompts]
+    asked, ends = prompts, answer_ends(tokenizer, records, "plain")
     if frame != "none":
         asked = [prompt_of(tokenizer, record, frame) for record in records]
         ends = answer_ends(tokenizer, records, frame)

@@ -243,6 +243,18 @@ def test_settings_of_data_that_are_not_read_are_refused(changed, message):
         PreferenceConfig(**changed)
 
 
+@pytest.mark.parametrize(
+    ("tune", "message"),
+    [
+        (TuneConfig(method="prompt", base="x"), "virtual tokens before every text"),
+        (TuneConfig(method="lora", base="x", dropout=0.1), r"tune\.dropout 0\.1 has no effect"),
+    ],
+)
+def test_tuning_that_log_probabilities_do_not_see_is_refused(tune, message):
+    with pytest.raises(ConfigError, match=message):
+        DpoConfig(tune=tune)
+
+
 @pytest.mark.slow
 def test_the_commands_train_measure_report_and_export_a_lora_run(place, tmp_path, capsys):
     config = tmp_path / "mine.py"
