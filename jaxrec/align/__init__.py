@@ -85,7 +85,7 @@ if TYPE_CHECKING:
         sequence_log_probs as sequence_log_probs,
     )
     from jaxrec.align.preference_records import (
-        preference as preference,
+        make_preference as make_preference,
         read_preferences as read_preferences,
     )
     from jaxrec.align.reward_losses import (

@@ -54,7 +54,7 @@ def read_preferences(path: str | os.PathLike[str]) -> list[Feedback]:
     return found
 
 
-def preference(prompt: str, chosen: str, rejected: tuple[str, ...], labeler: str) -> Feedback:
+def make_preference(prompt: str, chosen: str, rejected: tuple[str, ...], labeler: str) -> Feedback:
     """Make the feedback that prefers one answer to others.
 
     Args:
@@ -67,7 +67,7 @@ def preference(prompt: str, chosen: str, rejected: tuple[str, ...], labeler: str
       DataError: a text is empty, or the chosen answer is among the rejected ones.
 
     Example:
-      >>> preference("Hi", "Hello.", ("No.",), "ann").ranks
+      >>> make_preference("Hi", "Hello.", ("No.",), "ann").ranks
       (1, 2)
     """
     for name, text in (("chosen", chosen), *(("rejected", text) for text in rejected)):
@@ -111,4 +111,4 @@ def _feedback(record: Mapping[str, Any], labeler: str) -> Feedback:
     ):
         if not isinstance(text, str):
             raise DataError(f"{name!r} must be a text, got {files.shown(text)}")
-    return preference(record["prompt"], record["chosen"], tuple(rejected), labeler)
+    return make_preference(record["prompt"], record["chosen"], tuple(rejected), labeler)

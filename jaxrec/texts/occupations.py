@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrec.align import Feedback, preference
+from jaxrec.align import Feedback, make_preference
 from jaxrec.core import DataError
 from jaxrec.data import Template, files
 from jaxrec.texts.task_sets import TaskSet, split_rows
@@ -116,7 +116,7 @@ def occupation_preferences(
             drawn = [texts[k] for k in rng.choice(len(texts), rejected + 1, replace=False).tolist()]
             others = [text for text in drawn if text != description][:rejected]
             prompt = _DESCRIPTIONS[0].format(title=title)
-            found[part].append(preference(prompt, description, tuple(others), "rule"))
+            found[part].append(make_preference(prompt, description, tuple(others), "rule"))
     return found
 
 
