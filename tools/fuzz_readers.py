@@ -234,10 +234,14 @@ def _text_samples() -> list[Folder]:
 
 
 def _read_texts(folder: Path) -> object:
-    from jaxrec.data import read_texts
+    from jaxrec.data.corpora import Source, form_of, read_texts
 
     (path,) = folder.iterdir()
-    return read_texts(path)
+    form = form_of(path)
+    source = Source(
+        paths=(str(path),), form="json_lines" if form == "json_lines" else "blank_lines"
+    )
+    return read_texts(source, "fuzzed")
 
 
 def _minionerec_samples() -> list[Folder]:

@@ -35,13 +35,8 @@ if TYPE_CHECKING:
         View as View,
         World as World,
     )
-    from jaxrec.prompting.bm25 import (
-        Bm25 as Bm25,
-    )
-    from jaxrec.prompting.calculator import (
-        CALCULATOR as CALCULATOR,
-        calculate as calculate,
-    )
+    from jaxrec.prompting.bm25 import Bm25 as Bm25
+    from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
     from jaxrec.prompting.chain_of_thought import (
         Chain as Chain,
         ChainSettings as ChainSettings,
@@ -116,11 +111,7 @@ if TYPE_CHECKING:
         ground as ground,
         show_facts as show_facts,
     )
-    from jaxrec.prompting.pddl_heuristics import (
-        blind as blind,
-        h_max as h_max,
-        lm_cut as lm_cut,
-    )
+    from jaxrec.prompting.pddl_heuristics import blind as blind, h_max as h_max, lm_cut as lm_cut
     from jaxrec.prompting.pddl_language import (
         LlmPlan as LlmPlan,
         LlmPlanOptions as LlmPlanOptions,
@@ -130,9 +121,7 @@ if TYPE_CHECKING:
         planning_prompt as planning_prompt,
         translate_plan as translate_plan,
     )
-    from jaxrec.prompting.pddl_missing import (
-        missing_atoms as missing_atoms,
-    )
+    from jaxrec.prompting.pddl_missing import missing_atoms as missing_atoms
     from jaxrec.prompting.pddl_reader import (
         read_domain as read_domain,
         read_problem as read_problem,
@@ -142,9 +131,7 @@ if TYPE_CHECKING:
         PlanSearch as PlanSearch,
         find_plan as find_plan,
     )
-    from jaxrec.prompting.pddl_text import (
-        find_definition as find_definition,
-    )
+    from jaxrec.prompting.pddl_text import find_definition as find_definition
     from jaxrec.prompting.pddl_validation import (
         Validation as Validation,
         read_plan as read_plan,
@@ -177,18 +164,12 @@ if TYPE_CHECKING:
         language_reflection as language_reflection,
         run_reflexion as run_reflexion,
     )
-    from jaxrec.prompting.scripted import (
-        Call as Call,
-        ScriptedModel as ScriptedModel,
-    )
+    from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
     from jaxrec.prompting.search_tools import (
         catalogue_tool as catalogue_tool,
         search_tool as search_tool,
     )
-    from jaxrec.prompting.service_answers import (
-        Prices as Prices,
-        failure_counts as failure_counts,
-    )
+    from jaxrec.prompting.service_answers import Prices as Prices, failure_counts as failure_counts
     from jaxrec.prompting.service_requests import (
         Requester as Requester,
         RequestOptions as RequestOptions,
@@ -199,10 +180,7 @@ if TYPE_CHECKING:
         python_tool as python_tool,
         recommender_tool as recommender_tool,
     )
-    from jaxrec.prompting.stored import (
-        ReplayedModel as ReplayedModel,
-        StoredModel as StoredModel,
-    )
+    from jaxrec.prompting.stored import ReplayedModel as ReplayedModel, StoredModel as StoredModel
     from jaxrec.prompting.text_thoughts import (
         text_expand as text_expand,
         text_values as text_values,
@@ -240,18 +218,16 @@ if TYPE_CHECKING:
         ToolAnswer as ToolAnswer,
         continue_with_tools as continue_with_tools,
     )
-    from jaxrec.prompting.toolformer_local import (
-        LocalMarkingModel as LocalMarkingModel,
-    )
+    from jaxrec.prompting.toolformer_local import LocalMarkingModel as LocalMarkingModel
     from jaxrec.prompting.toolformer_model import (
         MARKER as MARKER,
         MarkingModel as MarkingModel,
         Reading as Reading,
     )
     from jaxrec.prompting.tools import (
-        Observation as Observation,
         Tool as Tool,
         ToolError as ToolError,
+        ToolOutput as ToolOutput,
         count_failures as count_failures,
         describe_tools as describe_tools,
         use_tool as use_tool,
@@ -275,10 +251,7 @@ if TYPE_CHECKING:
         arithmetic_steps as arithmetic_steps,
         verifies as verifies,
     )
-    from jaxrec.prompting.worlds import (
-        GridWorld as GridWorld,
-        PddlWorld as PddlWorld,
-    )
+    from jaxrec.prompting.worlds import GridWorld as GridWorld, PddlWorld as PddlWorld
 else:
     from jaxrec.core import attach
 
