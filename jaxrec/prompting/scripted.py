@@ -49,6 +49,7 @@ class ScriptedModel:
     """
 
     answer: Callable[[str, int], str] = lambda prompt, sample: ""
+    _: dataclasses.KW_ONLY
     logprob: Callable[[str, str], float] = _no_logprob
     name: str = "scripted"
     context: int | None = None

@@ -59,10 +59,9 @@ def open_language_model(
       DataError: no model there, or a damaged file.
 
     Example:
-      Ask the model of a run::
-
-        model = open_language_model("runs/instruct", overflow="cut")
-        model.generate(["Name three films."], GenerateOptions(max_tokens=40))
+      >>> open_language_model("nowhere")  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: ...nowhere...
     """
     path = Path(path)
     return LocalModel.at(open_any(path, None, dtype, tokenizer), path, name, **options)

@@ -10,10 +10,10 @@ from jaxrec.data import ItemTable
 from jaxrec.prompting import (
     CALCULATOR,
     Bm25,
-    ToolOutput,
     Tool,
     ToolCall,
     ToolError,
+    ToolOutput,
     calendar_tool,
     catalogue_tool,
     count_failures,
