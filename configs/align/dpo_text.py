@@ -29,7 +29,7 @@ def get_config() -> DpoConfig:
         tune=TuneConfig(method="full", base="runs/instruct-occupations"),
         train=TrainConfig(
             steps=60,
-            batch_size=16,
+            batch_size=8,
             lr=1e-4,
             warmup_steps=10,
             schedule="linear",

@@ -35,7 +35,7 @@ def get_start() -> InstructConfig:
         writing=WritingConfig(frame="plain", per_datum=0, max_length=192),
         model=TransformerConfig(width=128, depth=2, num_heads=4),
         vocab_size=2048,
-        train=TrainConfig(steps=300, batch_size=16, lr=3e-3, warmup_steps=30, eval_every=100),
+        train=TrainConfig(steps=200, batch_size=16, lr=3e-3, warmup_steps=20, eval_every=100),
         eval=InstructEvalConfig(valid_instances=30, test_instances=30, max_tokens=48),
     )
 
@@ -49,7 +49,7 @@ def get_config() -> DpoConfig:
         tune=TuneConfig(method="full", base=START),
         train=TrainConfig(
             steps=60,
-            batch_size=16,
+            batch_size=8,
             lr=1e-4,
             warmup_steps=10,
             schedule="linear",

@@ -26,6 +26,6 @@ def get_config() -> InstructConfig:
         writing=WritingConfig(frame="plain", per_datum=0, max_length=192),
         model=TransformerConfig(width=128, depth=2, num_heads=4),
         vocab_size=2048,
-        train=TrainConfig(steps=300, batch_size=16, lr=3e-3, warmup_steps=30, eval_every=100),
+        train=TrainConfig(steps=200, batch_size=16, lr=3e-3, warmup_steps=20, eval_every=100),
         eval=InstructEvalConfig(valid_instances=30, test_instances=30, max_tokens=48),
     )

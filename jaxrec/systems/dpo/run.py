@@ -208,8 +208,9 @@ def evaluate(config: DpoConfig, directory: Path, *, baselines: Sequence[str]) ->
         "comparisons": _comparisons(values, config.eval.resamples),
         "protocol": dict(facts),
         "heading": (
-            f"{facts['dataset']}, {config.loss} with beta {config.beta:g}: {facts['train']:,} "
-            f"prompts trained on; test: {len(test.rows):,} prompts, {len(test):,} examples"
+            f"{facts['dataset']}, {config.loss} with beta {config.beta:g}: "
+            f"{len(parts['train'].rows):,} prompts trained on; test: {len(test.rows):,} prompts, "
+            f"{len(test):,} examples"
         ),
         "lines": _samples(config, text, {START: start, MODEL: trained}, test),
         "values": {name: value.tolist() for name, value in values[MODEL].items()},

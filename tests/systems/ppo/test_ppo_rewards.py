@@ -13,7 +13,7 @@ from jaxrec.align import Episodes, PpoSettings
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import Options, open_reward
+from jaxrec.runs import Options, load_run, open_reward
 from jaxrec.systems.ppo import (
     PpoConfig,
     PpoDataConfig,
@@ -136,6 +136,14 @@ def test_rewards_that_are_not_finite_are_found_before_work(place, monkeypatch):
     monkeypatch.setattr(ppo_rewards, "open_reward", broken)
     wanted = r"reward model of .*reward' is nan for episode 0 of some prompts before training"
     refused(place, place / "reward", DataError, wanted)
+
+
+def test_a_run_from_before_there_were_reward_models_opens(tmp_path):
+    settings = {"system": "ppo"} | dataclasses.asdict(PpoConfig(patience=3))
+    for name in ("rule_weight", "reward_run", "gold_run"):
+        del settings[name]
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert load_run(tmp_path) == PpoConfig(patience=3)
 
 
 def test_rules_and_models_are_weighed_and_so_is_the_gold_reward(place):
