@@ -62,7 +62,7 @@ def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
 
     Example:
       >>> make_sums(1, [0])[0].question
-      'From 6734 visitors in May and 5599 in June we get'
+      'He had 6591 coins, lost 3044 and kept'
     """
     rng = np.random.default_rng(seed)
     made = []
@@ -107,9 +107,9 @@ def demonstrate(texts: Sequence[Sum], seed: Sequence[int]) -> list[str]:
     learns the form of calls from them, and that a number may be that of a result.
 
     Example:
-      >>> print(*demonstrate(make_sums(3, [0]), [2])[:2], sep="\n")
-      [Calculator(6196 - 3547) -> 2649]
-      He had 6196 coins, lost 3547 and kept 2649.
+      >>> print(demonstrate(make_sums(1, [0]), [6])[0])
+      Calculator:
+      He had 6591 coins, lost 3044 and kept [Calculator(6591 + 3044) -> 9635] 3547. That makes 3547.
     """
     rng = np.random.default_rng(seed)
     made = []
