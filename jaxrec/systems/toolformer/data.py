@@ -89,6 +89,21 @@ def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
     return made
 
 
+def make_lists(count: int, seed: Sequence[int]) -> list[str]:
+    """Make texts that say two to four numbers twice.
+
+    Example:
+      >>> make_lists(1, [1])
+      ['The codes 5606, 7796, 9554 are 5606, 7796, 9554.']
+    """
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        numbers = ", ".join(map(str, rng.integers(1000, 10_000, size=rng.integers(2, 5))))
+        made.append(f"The codes {numbers} are {numbers}.")
+    return made
+
+
 def tool_prompt(tool: str) -> str:
     r"""What texts with calls of a tool begin with, as few-shot prompts would.
 
@@ -141,6 +156,7 @@ class Corpus:
     Attributes:
       name: what they are called.
       plain: texts without calls.
+      lists: texts that say numbers twice.
       demonstrated: texts with random calls.
       annotated: texts that the model annotates.
       valid: held-out texts for validation.
@@ -149,6 +165,7 @@ class Corpus:
 
     name: str
     plain: Sequence[Sum]
+    lists: Sequence[str]
     demonstrated: Sequence[str]
     annotated: Sequence[Sum]
     valid: Sequence[Sum]
@@ -167,7 +184,7 @@ class Corpus:
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         sums = (*self.plain, *self.annotated, *self.valid, *self.test)
-        for text in (*(item.text for item in sums), *self.demonstrated):
+        for text in (*(item.text for item in sums), *self.lists, *self.demonstrated):
             digest.update(text.encode() + b"\0")
         return digest.hexdigest()
 
@@ -176,7 +193,7 @@ def make_corpus(config: ToolformerDataConfig) -> Corpus:
     """Make the texts of a config; no question of a held-out text is among the others.
 
     Example:
-      >>> config = ToolformerDataConfig(plain=10, demonstrated=5, annotated=5, held=2)
+      >>> config = ToolformerDataConfig(plain=9, lists=2, demonstrated=5, annotated=5, held=2)
       >>> len(make_corpus(config).test)
       2
     """
@@ -190,6 +207,7 @@ def make_corpus(config: ToolformerDataConfig) -> Corpus:
     return Corpus(
         name=config.name,
         plain=[item for item in plain if item.question not in held],
+        lists=make_lists(config.lists, [config.seed, 6]),
         demonstrated=demonstrate(
             [item for item in shown if item.question not in held], [config.seed, 5]
         ),

@@ -83,13 +83,13 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if not new:
         check_run(config, corpus, directory)
     text = _open(config, directory, corpus)
-    plain, shown = (
+    plain, lists, shown = (
         encode_rows(text.tokenizer, texts, config.length)
-        for texts in ([item.text for item in corpus.plain], corpus.demonstrated)
+        for texts in ([item.text for item in corpus.plain], corpus.lists, corpus.demonstrated)
     )
     print(
-        f"{corpus.name}: {len(plain):,} plain texts and {len(shown):,} with random calls to train "
-        f"on, {len(corpus.annotated):,} to annotate"
+        f"{corpus.name}: {len(plain):,} plain texts, {len(lists):,} lists and {len(shown):,} texts "
+        f"with random calls to train on, {len(corpus.annotated):,} to annotate"
     )
     plans = {
         name: text.plan(
@@ -107,7 +107,9 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, corpus, None, directory)
-    rows = mix_rows(plain, shown, config.plain_share, config.pretrain.seed)
+    shares = (config.list_share, config.demonstrated_share)
+    shares = (1 - sum(shares), *shares)
+    rows = mix_rows((plain, lists, shown), shares, config.pretrain.seed)
     held = [item.text for item in corpus.valid]
 
     def validate(params: Any) -> dict[str, float]:
@@ -134,7 +136,8 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
         encode_rows(text.tokenizer, texts, config.length)
         for texts in (stored["texts"], [item.text for item in corpus.annotated])
     )
-    tuning = mix_rows(unchanged, marked, config.unchanged_share, config.train.seed)
+    share = config.unchanged_share
+    tuning = mix_rows((unchanged, marked), (share, 1 - share), config.train.seed)
 
     def accuracy(params: Any) -> dict[str, float]:
         right = answered(config, _marking(config, text, params), corpus.valid, TOOLS)
@@ -235,16 +238,20 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], length: int) -> TokenRows:
     )
 
 
-def mix_rows(plain: TokenRows, shown: TokenRows, share: float, seed: int) -> TokenRows:
-    """Mix two kinds of rows so that the first has a share of all of them."""
-    count = len(plain) + len(shown)
-    rng = np.random.default_rng(seed)
-    first = rng.integers(len(plain), size=round(share * count))
-    second = rng.integers(len(shown), size=count - len(first))
+def mix_rows(kinds: Sequence[TokenRows], shares: Sequence[float], seed: int) -> TokenRows:
+    """Mix rows so that each kind has its share: as many rows as all kinds have, drawn at random."""
+    rng, count = np.random.default_rng(seed), sum(map(len, kinds))
+    chosen = [
+        rng.integers(len(rows), size=round(share * count))
+        for rows, share in zip(kinds, shares, strict=True)
+    ]
     return TokenRows(
         **{
             field.name: np.concatenate(
-                [getattr(plain, field.name)[first], getattr(shown, field.name)[second]]
+                [
+                    getattr(rows, field.name)[numbers]
+                    for rows, numbers in zip(kinds, chosen, strict=True)
+                ]
             )
             for field in dataclasses.fields(TokenRows)
         }
@@ -324,7 +331,7 @@ def _fit(
 def _open(config: ToolformerConfig, directory: Path, corpus: Corpus) -> TextModel:
     if is_run(directory):
         return _load(config, directory)
-    texts = [*(item.text for item in corpus.plain), *corpus.demonstrated]
+    texts = [*(item.text for item in corpus.plain), *corpus.lists, *corpus.demonstrated]
     words = (MARKER, *PAIRS)
     return tuned_text.from_scratch(
         config.model, texts, config.vocab_size, words, config.pretrain.seed

@@ -38,7 +38,7 @@ def test_held_out_questions_are_not_trained_on():
 
 
 def test_other_seeds_give_other_texts_and_fingerprints():
-    small = {"plain": 20, "demonstrated": 20, "annotated": 20, "held": 5}
+    small = {"plain": 20, "lists": 5, "demonstrated": 20, "annotated": 20, "held": 5}
     first, again, other = (
         make_corpus(ToolformerDataConfig(**small, seed=seed)).describe()["fingerprint"]
         for seed in (0, 0, 1)
@@ -125,7 +125,7 @@ def test_rows_begin_and_end_and_long_texts_are_left_out():
 def test_mixed_rows_have_the_share():
     tokenizer = train_bpe(["a"], 260)
     first, second = (encode_rows(tokenizer, [text] * 50, 4) for text in "ab")
-    mixed = mix_rows(first, second, 0.3, seed=0)
+    mixed = mix_rows((first, second), (0.3, 0.7), seed=0)
     letters = mixed.tokens[:, 1]
     assert np.sum(letters == first.tokens[0, 1]) == 30
     assert np.sum(letters == second.tokens[0, 1]) == 70
@@ -137,6 +137,7 @@ def test_mixed_rows_have_the_share():
         (lambda: ToolformerDataConfig(held=0), "--data.held"),
         (lambda: CallsConfig(min_probability=1.0), "--calls.min-probability"),
         (lambda: CallsConfig(temperature=0.0), "--calls.temperature"),
+        (lambda: ToolformerConfig(list_share=0.6), "add up to more than 1"),
         (
             lambda: ToolformerConfig(
                 length=64, model=TransformerConfig(positions="learned", max_length=32)

@@ -39,7 +39,7 @@ def test_the_loss_shares_the_chance_of_the_marker_among_the_other_tokens():
 def tiny(**calls):
     settings = TrainConfig(steps=30, batch_size=16, eval_every=15, warmup_steps=1, lr=5e-3)
     return ToolformerConfig(
-        data=ToolformerDataConfig(plain=300, demonstrated=300, annotated=6, held=4),
+        data=ToolformerDataConfig(plain=300, lists=50, demonstrated=300, annotated=6, held=4),
         model=TransformerConfig(width=32, depth=1, num_heads=2),
         pretrain=settings,
         train=dataclasses.replace(settings, steps=2, eval_every=2),
