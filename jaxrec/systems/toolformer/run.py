@@ -107,9 +107,8 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, corpus, None, directory)
-    shares = (config.list_share, config.demonstrated_share)
-    shares = (1 - sum(shares), *shares)
-    rows = mix_rows((plain, lists, shown), shares, config.pretrain.seed)
+    others = (config.list_share, config.demonstrated_share)
+    rows = mix_rows((plain, lists, shown), (1 - sum(others), *others), config.pretrain.seed)
     held = [item.text for item in corpus.valid]
 
     def validate(params: Any) -> dict[str, float]:
