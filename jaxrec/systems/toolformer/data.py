@@ -63,7 +63,7 @@ def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
 
     Example:
       >>> make_sums(1, [0])[0].question
-      'He had 6591 coins, lost 3044 and kept'
+      'He had 658 coins, lost 304 and kept'
     """
     rng = np.random.default_rng(seed)
     made = []
@@ -95,7 +95,7 @@ def make_lists(count: int, seed: Sequence[int]) -> list[str]:
 
     Example:
       >>> make_lists(1, [1])
-      ['The codes 5606, 7796, 9554 are 5606, 7796, 9554.']
+      ['The codes 560, 779, 955 are 560, 779, 955.']
     """
     rng = np.random.default_rng(seed)
     made = []
@@ -125,7 +125,7 @@ def demonstrate(texts: Sequence[Sum], seed: Sequence[int]) -> list[str]:
     Example:
       >>> print(demonstrate(make_sums(1, [0]), [6])[0])
       Calculator:
-      He had 6591 coins, lost 3044 and kept [Calculator(6591 + 3044) -> 9635] 3547. That makes 3547.
+      He had 658 coins, lost 304 and kept [Calculator( 658 + 304) -> 962] 354. That makes 354.
     """
     rng = np.random.default_rng(seed)
     made = []
