@@ -42,3 +42,19 @@ def test_a_large_presence_penalty_repeats_no_token(text_model):
         np.asarray(generate(model, params, prompts, with_penalty).logprobs)[0, 0],
         np.asarray(plain.logprobs)[0, 0],
     )
+
+
+def test_banned_tokens_are_never_written_and_the_rest_is_greedy(text_model):
+    model, params, tokenizer = text_model
+    prompts = prompts_of(tokenizer)
+    plain = np.asarray(generate(model, params, prompts, TextOptions(max_tokens=3)).tokens)[0]
+    banned = []
+    for _ in range(3):
+        options = TextOptions(max_tokens=3, banned=tuple(banned))
+        first = int(np.asarray(generate(model, params, prompts, options).tokens)[0, 0])
+        assert first not in banned
+        banned.append(first)
+    assert banned[0] == plain[0]
+    with pytest.raises(ConfigError, match="banned tokens"):
+        options = TextOptions(max_tokens=3, banned=(model.config.vocab_size,))
+        generate(model, params, prompts, options)

@@ -3,18 +3,20 @@
 import dataclasses
 from typing import ClassVar
 
-from jaxrec.core import Count, NotNegative, Positive, Rate, Seed, Share, check_ranges
+from jaxrec.core import ConfigError, Count, NotNegative, Positive, Rate, Seed, Share, check_ranges
 from jaxrec.models import TransformerConfig
 from jaxrec.train import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ToolformerDataConfig:
-    """Made-up sentences about sums and differences of four-digit numbers.
+    """Made-up sentences about sums and differences of three-digit numbers.
 
     Attributes:
       name: what the texts are called.
       plain: texts without calls that the model is trained on first.
+      lists: plain texts that say a list of numbers twice, from which a model learns to copy numbers
+        as large models do from natural texts.
       demonstrated: texts with calls of each tool, at random places and with random inputs, from
         which the model learns the form of calls and what their results look like.
       annotated: further texts that the model annotates with calls, and is then tuned on.
@@ -24,6 +26,7 @@ class ToolformerDataConfig:
 
     name: str = "sums in sentences"
     plain: Count = 20_000
+    lists: Count = 10_000
     demonstrated: Count = 20_000
     annotated: Count = 800
     held: Count = 200
@@ -85,7 +88,8 @@ class ToolformerConfig:
       data: the texts.
       vocab_size: size of the tokenizer that is trained on them.
       length: tokens of a row of the training; longer texts are left out.
-      plain_share: share of plain texts in the first training; the rest are texts with calls.
+      list_share: share of lists in the first training.
+      demonstrated_share: share of texts with calls in the first training; the rest are plain.
       unchanged_share: share of rows of the tuning that are the same texts without calls, so that
         the model does not forget how texts go on without them.
       model: shape of the model.
@@ -102,19 +106,25 @@ class ToolformerConfig:
 
     data: ToolformerDataConfig = ToolformerDataConfig()
     vocab_size: Count = 600
-    length: Count = 48
-    plain_share: Share = 0.3
+    length: Count = 40
+    list_share: Share = 0.2
+    demonstrated_share: Share = 0.5
     unchanged_share: Share = 0.5
     model: TransformerConfig = TransformerConfig(width=96, depth=2, num_heads=4)
     pretrain: TrainConfig = TrainConfig(
-        steps=1500, batch_size=32, lr=4e-3, weight_decay=0.01, eval_every=300
+        steps=900, batch_size=64, lr=4e-3, weight_decay=0.01, eval_every=225
     )
     calls: CallsConfig = CallsConfig()
     train: TrainConfig = TrainConfig(
-        steps=120, batch_size=32, lr=1e-3, warmup_steps=20, weight_decay=0.01, eval_every=60
+        steps=200, batch_size=32, lr=1e-3, warmup_steps=20, weight_decay=0.01, eval_every=100
     )
     eval: ToolformerEvalConfig = ToolformerEvalConfig()
 
     def __post_init__(self) -> None:
         check_ranges(self, "--")
+        if self.list_share + self.demonstrated_share > 1:
+            raise ConfigError(
+                f"--list-share {self.list_share:g} and --demonstrated-share "
+                f"{self.demonstrated_share:g} add up to more than 1; lower one"
+            )
         self.model.check_length(self.length, "length", "lower it or raise --model.max-length")

@@ -50,7 +50,7 @@ from jaxrec.systems.toolformer.calls import (
     next_number,
 )
 from jaxrec.systems.toolformer.config import ToolformerConfig
-from jaxrec.systems.toolformer.data import PAIRS, TOOLS, Corpus, Sum, make_corpus
+from jaxrec.systems.toolformer.data import NUMBERS, TOOLS, Corpus, Sum, make_corpus, tool_prompt
 from jaxrec.texts import TextModel, tuned as tuned_text
 from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
 
@@ -83,13 +83,13 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if not new:
         check_run(config, corpus, directory)
     text = _open(config, directory, corpus)
-    plain, shown = (
+    plain, lists, shown = (
         encode_rows(text.tokenizer, texts, config.length)
-        for texts in ([item.text for item in corpus.plain], corpus.demonstrated)
+        for texts in ([item.text for item in corpus.plain], corpus.lists, corpus.demonstrated)
     )
     print(
-        f"{corpus.name}: {len(plain):,} plain texts and {len(shown):,} with random calls to train "
-        f"on, {len(corpus.annotated):,} to annotate"
+        f"{corpus.name}: {len(plain):,} plain texts, {len(lists):,} lists and {len(shown):,} texts "
+        f"with random calls to train on, {len(corpus.annotated):,} to annotate"
     )
     plans = {
         name: text.plan(
@@ -107,7 +107,8 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, corpus, None, directory)
-    rows = mix_rows(plain, shown, config.plain_share, config.pretrain.seed)
+    others = (config.list_share, config.demonstrated_share)
+    rows = mix_rows((plain, lists, shown), (1 - sum(others), *others), config.pretrain.seed)
     held = [item.text for item in corpus.valid]
 
     def validate(params: Any) -> dict[str, float]:
@@ -126,15 +127,16 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     stored = make_calls(config, _marking(config, text, base), corpus.annotated, directory)
     print(*describe_calls(stored), sep="\n")
     if not any(call["kept"] for call in stored["calls"]):
-        raise DataError(
-            f"no call of {len(stored['calls'])} was kept, so there is nothing to tune on; lower "
-            "calls.min_gain, or train longer before (pretrain.steps)"
+        print(
+            "no call helps, so the tuning teaches none; lower calls.min_gain, or train longer "
+            "before (pretrain.steps)"
         )
     marked, unchanged = (
         encode_rows(text.tokenizer, texts, config.length)
         for texts in (stored["texts"], [item.text for item in corpus.annotated])
     )
-    tuning = mix_rows(unchanged, marked, config.unchanged_share, config.train.seed)
+    share = config.unchanged_share
+    tuning = mix_rows((unchanged, marked), (share, 1 - share), config.train.seed)
 
     def accuracy(params: Any) -> dict[str, float]:
         right = answered(config, _marking(config, text, params), corpus.valid, TOOLS)
@@ -235,16 +237,20 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], length: int) -> TokenRows:
     )
 
 
-def mix_rows(plain: TokenRows, shown: TokenRows, share: float, seed: int) -> TokenRows:
-    """Mix two kinds of rows so that the first has a share of all of them."""
-    count = len(plain) + len(shown)
-    rng = np.random.default_rng(seed)
-    first = rng.integers(len(plain), size=round(share * count))
-    second = rng.integers(len(shown), size=count - len(first))
+def mix_rows(kinds: Sequence[TokenRows], shares: Sequence[float], seed: int) -> TokenRows:
+    """Mix rows so that each kind has its share: as many rows as all kinds have, drawn at random."""
+    rng, count = np.random.default_rng(seed), sum(map(len, kinds))
+    chosen = [
+        rng.integers(len(rows), size=round(share * count))
+        for rows, share in zip(kinds, shares, strict=True)
+    ]
     return TokenRows(
         **{
             field.name: np.concatenate(
-                [getattr(plain, field.name)[first], getattr(shown, field.name)[second]]
+                [
+                    getattr(rows, field.name)[numbers]
+                    for rows, numbers in zip(kinds, chosen, strict=True)
+                ]
             )
             for field in dataclasses.fields(TokenRows)
         }
@@ -273,7 +279,9 @@ def copied(model: LocalMarkingModel, sums: Sequence[Sum]) -> float:
     A model that does not read results cannot tell which calls help.
     """
     questions = [
-        f"{item.question} {dataclasses.replace(item.call, result=item.answer)}" for item in sums
+        f"{tool_prompt(item.call.name)}{item.question} "
+        f"{dataclasses.replace(item.call, result=item.answer)}"
+        for item in sums
     ]
     options = GenerateOptions(max_tokens=6)
     written = [row[0][0] for row in model.write(questions, options, marker=False)]
@@ -324,8 +332,8 @@ def _fit(
 def _open(config: ToolformerConfig, directory: Path, corpus: Corpus) -> TextModel:
     if is_run(directory):
         return _load(config, directory)
-    texts = [*(item.text for item in corpus.plain), *corpus.demonstrated]
-    words = (MARKER, *PAIRS)
+    texts = [*(item.text for item in corpus.plain), *corpus.lists, *corpus.demonstrated]
+    words = (MARKER, *NUMBERS)
     return tuned_text.from_scratch(
         config.model, texts, config.vocab_size, words, config.pretrain.seed
     )
