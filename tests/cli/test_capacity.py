@@ -193,6 +193,11 @@ def test_a_task_needs_a_model_of_its_kind(model, task, message, encoder, place, 
         (["models/cat", "--tasks", "empty.py"], 2, "defines no get_tasks(); it must return a list"),
         (["models/dog", "--tasks", "blimp"], 3, "models/dog"),
         (["models/cat", "--tasks", "blimp", "--limit", "0"], 2, "--limit"),
+        (
+            ["cat", "--tasks", "blimp", "--endpoint", "http://localhost", "--overflow", "cut"],
+            2,
+            "a service has its own rule",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_rejected(words, code, message, place, capsys, monkeypatch):
