@@ -89,6 +89,17 @@ def test_a_prefix_is_read_once(parts):
     assert usage[1].usage.shared_tokens == local.count_tokens([DEMONSTRATIONS + "one word"])[0]
 
 
+def test_scored_texts_take_no_place_in_the_memory(parts):
+    local = LocalModel(*parts, prefixes=1, context=40)
+    prompt, options = [DEMONSTRATIONS + "x"], GenerateOptions(max_tokens=2)
+    local.generate(prompt, options)
+    local.score_text(["many other words, and one text of more than forty bytes " * 2])
+    usage = local.generate(prompt, options)[0].usage
+    assert usage.shared_tokens == usage.prompt_tokens - 1
+    local.forget()
+    assert local.generate(prompt, options)[0].usage.shared_tokens == 0
+
+
 def test_a_growing_prompt_is_read_as_a_whole_one(parts):
     grown, fresh = LocalModel(*parts), LocalModel(*parts)
     prompt, options = DEMONSTRATIONS, GenerateOptions(max_tokens=5)
@@ -127,6 +138,7 @@ def test_another_seed_draws_anew(local):
     assert local.generate(["one"], SAMPLED)[0].texts != local.generate(["one"], other)[0].texts
 
 
+@pytest.mark.slow
 def test_draws_have_the_models_probabilities(parts):
     # 4,000 draws of one token against the softmax at that temperature.
     local = LocalModel(*parts, batch_size=500)
@@ -244,7 +256,7 @@ def test_an_encoder_decoder_scores_and_writes_after_what_its_encoder_reads():
         (lambda model: model.generate("one", GenerateOptions()), "got one text"),
         (lambda model: model.score(["one"], []), "1 prompts need 1 rows"),
         (lambda model: model.score(["one"], ["two"]), "a list is needed, got a text"),
-        (lambda model: model.score(["one"], [["a", ""]]), "continuation 1 .* is empty"),
+        (lambda model: model.score(["one"], [["a", ""]]), "continuation 1 of prompt 0 is empty"),
         (lambda model: model.score_text("one"), "got one text"),
     ],
 )
@@ -310,6 +322,7 @@ def test_the_virtual_tokens_of_a_tuned_prompt_stand_before_every_prompt(parts):
     assert local.score(["one"], [[first]])[0][0].greedy
 
 
+@pytest.mark.slow
 def test_many_continuations_of_a_prompt_are_divided_into_rows(parts):
     local = LocalModel(*parts)
     words = [f" word{number}" for number in range(200)]

@@ -96,7 +96,7 @@ def test_pairs_are_divided_as_by_lm_eval(tokenizer):
     Model.__abstractmethods__ = frozenset()
     peer = Model()
     for prompt, continuation in PAIRS:
-        own, (rest,) = rules.pair(prompt, [continuation])
+        ((own, (rest,)),) = rules.pairs([prompt], [[continuation]])
         expected = peer._encode_pair(prompt, continuation)
         # Where the continuation merges into the prompt's last token, lm-eval scores nothing.
         assert own == expected[0]
@@ -105,7 +105,7 @@ def test_pairs_are_divided_as_by_lm_eval(tokenizer):
 
 def test_a_continuation_that_merges_into_the_prompt_is_scored_alone(tokenizer):
     assert len(tokenizer("one")["input_ids"]) == len(tokenizer("o")["input_ids"]) == 1
-    own, (rest,) = rules_of(tokenizer).pair("o", ["ne"])
+    ((own, (rest,)),) = rules_of(tokenizer).pairs(["o"], [["ne"]])
     assert own == tokenizer("o")["input_ids"] and rest == tokenizer("ne")["input_ids"]
 
 
