@@ -124,7 +124,8 @@ def run(arguments: Sequence[str]) -> None:
         shots = task.shots if options.shots is None else options.shots
         check_shots(task, shots)
         documents.append(read_documents(task.source, directory, limit=options.limit, shots=shots))
-    out = options.out or Path("runs") / f"capacity-{Path(options.model).stem}"
+    word = Path(options.model).name or Path(options.model).resolve().name
+    out = options.out or Path("runs") / f"capacity-{word.removesuffix('.gguf')}"
     check_writable(out, "--out")
     model: Any = _service(options) if options.endpoint else _open(Path(options.model), options)
     for task, found in zip(tasks, documents, strict=True):
@@ -177,6 +178,11 @@ def _tasks(words: Sequence[str]) -> list[Task]:
 
 def _service(options: Arguments) -> EndpointModel:
     """The model behind an address."""
+    if options.overflow != "refuse":
+        raise ConfigError(
+            "--overflow is about models that are opened here; a service has its own rule, so leave "
+            "it out"
+        )
     settings = EndpointOptions(kind=options.endpoint_kind, context=options.context)
     return EndpointModel(options.model, base_url=options.endpoint, options=settings)
 

@@ -3,7 +3,10 @@
 import dataclasses
 import http.server
 import json
+import subprocess
+import sys
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -193,6 +196,11 @@ def test_a_task_needs_a_model_of_its_kind(model, task, message, encoder, place, 
         (["models/cat", "--tasks", "empty.py"], 2, "defines no get_tasks(); it must return a list"),
         (["models/dog", "--tasks", "blimp"], 3, "models/dog"),
         (["models/cat", "--tasks", "blimp", "--limit", "0"], 2, "--limit"),
+        (
+            ["cat", "--tasks", "blimp", "--endpoint", "http://localhost", "--overflow", "cut"],
+            2,
+            "a service has its own rule",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_rejected(words, code, message, place, capsys, monkeypatch):
@@ -249,3 +257,33 @@ def test_a_model_behind_a_service_is_asked(place, capsys, tmp_path, monkeypatch)
     assert found["model"] == "calculator"
     assert found["tasks"]["sums"]["metrics"]["exact_match"]["value"] == 1.0
     assert asked[0]["messages"][-1]["content"] == "1 + 1 = 2\n\n1 + 2 ="
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_no_stored_answer(place, tmp_path):
+    data = tmp_path / "data" / "blimp"
+    data.mkdir(parents=True)
+    rows = [PAIRS[0] | {"sentence_good": f"The cat is {n}."} for n in range(600)]
+    (data / "many.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def start(out):
+        words = [place / "models" / "cat", "--tasks", "blimp", "--batch", 2, "--out", out]
+        command = [sys.executable, "-m", "jaxrec.cli.main", "capacity", *map(str, words)]
+        return subprocess.Popen([*command, "--data", str(data.parent)], stdout=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait() == 0
+    process, answers = start(tmp_path / "killed"), tmp_path / "killed" / "answers.jsonl"
+    while not answers.exists() or answers.read_bytes().count(b"\n") < 40:
+        assert process.poll() is None, "the study ended before it was killed"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    kept = answers.read_bytes().count(b"\n")
+    assert not (tmp_path / "killed" / "result.json").exists()
+    assert start(tmp_path / "killed").wait() == 0
+    whole = (tmp_path / "whole" / "answers.jsonl").read_bytes().count(b"\n")
+    # Half a line that the killed process left may stand beside its answer.
+    assert kept < whole <= answers.read_bytes().count(b"\n") <= whole + 2
+    for name in ("result.json", "report.html", "values/blimp.jsonl"):
+        whole_file, resumed = (tmp_path / d / name for d in ("whole", "killed"))
+        assert whole_file.read_bytes() == resumed.read_bytes()
