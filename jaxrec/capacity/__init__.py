@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from jaxrec.capacity.study import (
         Result as Result,
         StudyOptions as StudyOptions,
+        answer_json as answer_json,
         ask_documents as ask_documents,
         run_task as run_task,
         usage_of as usage_of,

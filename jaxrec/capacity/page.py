@@ -43,10 +43,7 @@ def result_page(
     template = environment.from_string(
         resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     )
-    usage = sum((result.usage for result in results[1:]), results[0].usage) if results else None
-    return template.render(
-        model=model, results=results, facts=facts or {}, better=_ARROWS, usage=usage
-    )
+    return template.render(model=model, results=results, facts=facts or {}, better=_ARROWS)
 
 
 def show_figure(value: float) -> str:

@@ -16,7 +16,7 @@ from jaxrec.capacity.estimates import Estimate, estimate
 from jaxrec.capacity.questions import ask_all
 from jaxrec.capacity.task import Task, check_shots
 from jaxrec.core import ConfigError, DataError, ProgressBar
-from jaxrec.prompting import LanguageModel, Usage
+from jaxrec.prompting import LanguageModel, Reply, Score, TextScore, Usage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Result:
       groups: for each field the figures by its values.
       missing: for each field the number of documents without it, which are left out.
       first_missing: the first of them; "" for none.
-      rows: for each document its "id" and its values.
+      rows: for each document its "id", its "values" and its "answer".
       failures: number of documents with an answer that could not be read; such an answer counts
         as an empty text.
       usage: what the answers cost.
@@ -170,7 +170,8 @@ def ask_documents(
             asked = documents.asked[first : first + options.batch]
             answers = ask_all(model, [task.ask(document, shown) for document in asked])
             for document, answer in zip(asked, answers, strict=True):
-                rows.append({"id": document[ID], "values": _values(task, document, answer)})
+                values = _values(task, document, answer)
+                rows.append({"id": document[ID], "values": values, "answer": answer_json(answer)})
                 usage = usage + usage_of(answer)
                 failures += _failed(answer)
             bar.update(len(rows))
@@ -223,6 +224,25 @@ def usage_of(answer: Any) -> Usage:
         return sum((usage_of(part) for part in answer), Usage())
     found = getattr(answer, "usage", None)
     return found if isinstance(found, Usage) else Usage()
+
+
+def answer_json(answer: Any) -> Any:
+    """Return what a model answered as JSON values, without what it cost; None for other objects.
+
+    Example:
+      >>> from jaxrec.prompting import Reply, Score
+      >>> answer_json(Reply(texts=(" 4",))), answer_json((Score(logprob=-1.0), Score(logprob=-2.0)))
+      ([' 4'], [-1.0, -2.0])
+    """
+    if isinstance(answer, Reply):
+        return list(answer.texts)
+    if isinstance(answer, Score):
+        return answer.logprob
+    if isinstance(answer, TextScore):
+        return {"logprob": answer.logprob, "tokens": len(answer.logprobs)}
+    if isinstance(answer, list | tuple):
+        return [answer_json(part) for part in answer]
+    return answer if isinstance(answer, int | float | str) else None
 
 
 def _failed(answer: Any) -> bool:

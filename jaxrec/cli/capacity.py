@@ -41,7 +41,14 @@ from jaxrec.core import (
     write_text,
 )
 from jaxrec.models import checksum
-from jaxrec.prompting import EndpointModel, EndpointOptions, LocalModel, Overflow
+from jaxrec.prompting import (
+    EndpointModel,
+    EndpointOptions,
+    LocalModel,
+    Overflow,
+    StoredModel,
+    Usage,
+)
 from jaxrec.runs import open_any
 
 _STUDY = "study.json"
@@ -59,8 +66,8 @@ class Arguments:
       data: directory of the tasks' data; JAXREC_DATA by default.
       limit: most documents of each file; by default all.
       shots: number of demonstrations of every task; by default each task's own.
-      out: directory for the result, its page and the values of all documents; by default
-        runs/capacity-MODEL.
+      out: directory for the result, its page, the values of all documents, and the answers, from
+        which a study that was interrupted goes on; by default runs/capacity-MODEL.
       endpoint: address of an OpenAI-compatible service, such as http://localhost:8000/v1; MODEL is
         then the service's name of the model, and OPENAI_API_KEY holds the key.
       endpoint_kind: how the service is asked. Only completions have likelihoods, which all tasks
@@ -115,6 +122,8 @@ def run(arguments: Sequence[str]) -> None:
     check_writable(out, "--out")
     model = _service(options) if options.endpoint else _open(Path(options.model), options)
     _check_study(out, model.name)
+    if not isinstance(model, MaskedModel):
+        model = StoredModel(model, out / "answers.jsonl")
     study = StudyOptions(
         limit=options.limit,
         shots=options.shots,
@@ -131,6 +140,11 @@ def run(arguments: Sequence[str]) -> None:
     write_text(out / "result.json", to_json(found))
     write_text(out / "report.html", result_page(model.name, results, _facts(options)))
     _show(results)
+    usage = sum((result.usage for result in results), Usage())
+    paid = f", cost {usage.cost:.2f}" if usage.cost else ""
+    read = usage.prompt_tokens - usage.shared_tokens
+    written = usage.completion_tokens
+    print(f"{usage.calls:,} questions: {read:,} tokens read, {written:,} written{paid}")
     print(f"page: {quoted(out / 'report.html')}")
     print(json.dumps(found))
 

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
         RequestOptions as RequestOptions,
         ServiceError as ServiceError,
     )
+    from jaxrec.prompting.stored import (
+        ReplayedModel as ReplayedModel,
+        StoredModel as StoredModel,
+    )
     from jaxrec.prompting.tokenized import (
         Overflow as Overflow,
         TokenRules as TokenRules,

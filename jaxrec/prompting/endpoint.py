@@ -15,7 +15,8 @@ from jaxrec.prompting.service_requests import Requester, RequestOptions, Service
 
 Kind = Literal["chat", "completions"]
 LimitName = Literal["max_tokens", "max_completion_tokens"]
-Question, Answer = TypeVar("Question"), TypeVar("Answer")
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 
 # Most stop strings that the protocol takes; texts are cut at the others here.
 _STOPS = 4

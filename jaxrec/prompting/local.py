@@ -197,9 +197,9 @@ class LocalModel:
         reused = dict.fromkeys(range(len(asked)), 0)
         found = self._scored([tokens[row] for row in asked], [parts[row] for row in asked], reused)
         scores: list[tuple[Score, ...]] = [()] * len(prompts)
-        for place, row in enumerate(asked):
-            size = len(tokens[row])
-            scores[row] = tuple(
+        for place, prompt_number in enumerate(asked):
+            size = len(tokens[prompt_number])
+            scores[prompt_number] = tuple(
                 # All continuations but the first share the whole prompt.
                 _score(logprobs, greedy, size, size if number else reused[place])
                 for number, (logprobs, greedy) in enumerate(found[place])

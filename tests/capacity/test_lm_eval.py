@@ -15,7 +15,7 @@ from jaxrec.core import ConfigError
 from jaxrec.data import train_bpe
 from jaxrec.models import ModelSpec, Pretrained, export_model, import_model
 from jaxrec.models.gguf import GgufSource
-from jaxrec.prompting import LocalModel, open_language_model
+from jaxrec.prompting import LocalModel, StoredModel, open_language_model
 from jaxrec.testing import random_params, tiny_model
 
 # The tasks as lm-eval defines them, on local files.
@@ -81,7 +81,7 @@ def process_results(doc, results):
     more, less = (result[0] for result in results)
     return {"likelihood_diff": abs(more - less), "pct_stereotype": float(more > less)}
 """
-SHOTS, COUNT = 2, 6
+SHOTS, PROBLEMS, COUNT = 2, 3, 12
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def write_data(root, shared):
         ),
         "gsm8k/train.jsonl": solved,
         "lm-eval/shown.jsonl": solved[:SHOTS],
-        "lm-eval/asked.jsonl": solved[-TASKS["gsm8k"].source.held_out :][:COUNT],
+        "lm-eval/asked.jsonl": solved[-TASKS["gsm8k"].source.held_out :][:PROBLEMS],
     }
     for name, rows in texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def write_data(root, shared):
 def harness(model, root, names):
     found = {}
     for name in names:
-        options = StudyOptions(shots=SHOTS, limit=COUNT) if name == "gsm8k" else StudyOptions()
+        options = StudyOptions(shots=SHOTS, limit=PROBLEMS) if name == "gsm8k" else StudyOptions()
         result = run_task(model, TASKS[name], root, options)
         found |= {f"{name}/{m}": e.value for m, e in result.estimates.items()}
     return {name: value for name, value in found.items() if name != "gsm8k/truncated"}
@@ -225,11 +225,13 @@ def smollm2():
 def test_three_tasks_agree_on_smollm2(lm_eval, smollm2, real_data, tmp_path):
     assert all(real_data(name) for name in ("crows-pairs", "gsm8k"))
     write_data(tmp_path, real_data("blimp").parent)
-    ours = open_language_model(smollm2)
+    # Prompts that differ in one character would be asked again.
+    ours = StoredModel(open_language_model(smollm2), tmp_path / "answers.jsonl")
     expected = pytest.approx(harness(ours, tmp_path, YAML), abs=1e-3)
+    asked = (tmp_path / "answers.jsonl").read_bytes()
     assert theirs(lm_eval, lm_eval_model(ours), tmp_path, YAML) == expected
-    spec_and_weights = import_model(smollm2)
-    export_model(spec_and_weights, tmp_path / "hf")
+    assert (tmp_path / "answers.jsonl").read_bytes() == asked
+    export_model(import_model(smollm2), tmp_path / "hf")
     GgufSource(smollm2).save_tokenizer(tmp_path / "hf")
     assert theirs(lm_eval, hf_model(tmp_path / "hf"), tmp_path, YAML) == expected
 

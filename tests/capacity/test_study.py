@@ -45,7 +45,7 @@ def test_figures_are_over_all_documents_and_by_group():
     assert (found.documents, found.estimates["accuracy"].value) == (20, 0.5)
     groups = {value: row["accuracy"].value for value, row in found.groups["kind"].items()}
     assert groups == {"even": 0.0, "odd": 1.0}
-    assert found.rows[1] == {"id": "d:1", "values": {"accuracy": 1.0}}
+    assert found.rows[1] == {"id": "d:1", "values": {"accuracy": 1.0}, "answer": [-0.1, -3.0]}
     # Two options of twenty documents.
     assert found.usage.calls == 40
 

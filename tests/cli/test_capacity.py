@@ -1,7 +1,9 @@
 """`jaxrec capacity`: tables, one JSON line, a page, and errors before any work."""
 
 import dataclasses
+import http.server
 import json
+import threading
 
 import pytest
 
@@ -9,6 +11,7 @@ from jaxrec.capacity import TASKS
 from jaxrec.cli.main import main
 from jaxrec.data import train_bpe
 from jaxrec.models import ModelSpec, Pretrained, save_model
+from jaxrec.prompting import LocalModel
 from jaxrec.testing import random_params, tiny_model
 from jaxrec.testing.html import Page
 
@@ -94,6 +97,31 @@ def test_the_same_study_gives_the_same_files(place, capsys, tmp_path):
     assert made[0] == made[1]
 
 
+def test_an_interrupted_study_goes_on_with_the_same_result(place, capsys, tmp_path, monkeypatch):
+    words = ["--tasks", "blimp", "--batch", 1, "--out"]
+    model = place / "models" / "cat"
+    whole, text = capacity(place, capsys, model, *words, tmp_path / "whole")
+    assert "8 questions" in text
+    score, calls = LocalModel.score, []
+
+    def dies(self, prompts, continuations):
+        calls.append(prompts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return score(self, prompts, continuations)
+
+    monkeypatch.setattr(LocalModel, "score", dies)
+    out = tmp_path / "killed"
+    arguments = [model, *words, out, "--data", place / "data"]
+    assert main(["capacity", *map(str, arguments)]) == 130
+    found, _ = capacity(place, capsys, model, *words, out)
+    assert found == whole
+    # Two of four documents were answered, the third was not.
+    assert len(calls) == 5
+    for name in ("result.json", "report.html", "values/blimp.jsonl"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_a_limit_and_a_context_are_kept(place, capsys, tmp_path):
     words = ["--tasks", "blimp", "--limit", 3, "--context", 64, "--out", tmp_path]
     found, _ = capacity(place, capsys, place / "models" / "cat", *words)
@@ -139,3 +167,42 @@ def test_a_directory_keeps_the_study_of_one_model(place, capsys, tmp_path):
     model = [str(place / "models" / "cat"), *map(str, words), "--context", "64"]
     assert main(["capacity", *model, "--data", str(place / "data")]) == 2
     assert "holds the study of cat-" in capsys.readouterr().err
+
+
+def test_a_model_behind_a_service_is_asked(place, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            message = {"role": "assistant", "content": "3"}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            body = json.dumps(
+                {"id": "a", "object": "chat.completion", "created": 0, "model": "calculator"}
+                | {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/v1"
+        words = ["--endpoint", address, "--endpoint-kind", "chat", "--tasks", place / "sums.json"]
+        found, _ = capacity(place, capsys, "calculator", *words, "--out", tmp_path)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert found["model"] == "calculator"
+    assert found["tasks"]["sums"]["metrics"]["exact_match"]["value"] == 1.0
+    assert asked[0]["messages"][-1]["content"] == "1 + 1 = 2\n\n1 + 2 ="
