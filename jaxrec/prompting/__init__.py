@@ -3,15 +3,12 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
+    from jaxrec.prompting.bm25 import Bm25 as Bm25
+    from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
     )
-=======
-    from jaxrec.prompting.bm25 import Bm25 as Bm25
-    from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
->>>>>>> pr-tools
     from jaxrec.prompting.language_model import (
         GenerateOptions as GenerateOptions,
         LanguageModel as LanguageModel,
@@ -25,7 +22,10 @@ if TYPE_CHECKING:
         open_language_model as open_language_model,
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
-<<<<<<< HEAD
+    from jaxrec.prompting.search_tools import (
+        catalogue_tool as catalogue_tool,
+        search_tool as search_tool,
+    )
     from jaxrec.prompting.service_answers import (
         Prices as Prices,
         failure_counts as failure_counts,
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
         RequestOptions as RequestOptions,
         ServiceError as ServiceError,
     )
+    from jaxrec.prompting.simple_tools import (
+        calendar_tool as calendar_tool,
+        python_tool as python_tool,
+        recommender_tool as recommender_tool,
+    )
     from jaxrec.prompting.stored import (
         ReplayedModel as ReplayedModel,
         StoredModel as StoredModel,
@@ -43,15 +48,6 @@ if TYPE_CHECKING:
         Overflow as Overflow,
         TokenRules as TokenRules,
         Window as Window,
-=======
-    from jaxrec.prompting.search_tools import (
-        catalogue_tool as catalogue_tool,
-        search_tool as search_tool,
-    )
-    from jaxrec.prompting.simple_tools import (
-        calendar_tool as calendar_tool,
-        python_tool as python_tool,
-        recommender_tool as recommender_tool,
     )
     from jaxrec.prompting.tool_calls import (
         FoundCall as FoundCall,
@@ -87,7 +83,6 @@ if TYPE_CHECKING:
         count_failures as count_failures,
         describe_tools as describe_tools,
         use_tool as use_tool,
->>>>>>> pr-tools
     )
 else:
     from jaxrec.core import attach
