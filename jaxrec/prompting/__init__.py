@@ -5,9 +5,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.prompting.bm25 import Bm25 as Bm25
     from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
+    from jaxrec.prompting.chain_of_thought import (
+        Chain as Chain,
+        ChainSettings as ChainSettings,
+        Exemplar as Exemplar,
+        Reasoned as Reasoned,
+        majority as majority,
+        reason as reason,
+        self_consistency as self_consistency,
+    )
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
+    )
+    from jaxrec.prompting.extraction import (
+        ANSWER_KINDS as ANSWER_KINDS,
+        ANSWER_RULES as ANSWER_RULES,
+        AnswerKind as AnswerKind,
+        AnswerRule as AnswerRule,
+        canonical as canonical,
+        extract as extract,
+        gsm8k_flexible as gsm8k_flexible,
+        gsm8k_strict as gsm8k_strict,
     )
     from jaxrec.prompting.language_model import (
         GenerateOptions as GenerateOptions,
@@ -20,6 +39,10 @@ if TYPE_CHECKING:
     from jaxrec.prompting.local import (
         LocalModel as LocalModel,
         open_language_model as open_language_model,
+    )
+    from jaxrec.prompting.reasoning_scores import (
+        ReasoningScores as ReasoningScores,
+        score_reasoning as score_reasoning,
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
     from jaxrec.prompting.search_tools import (
@@ -83,6 +106,11 @@ if TYPE_CHECKING:
         count_failures as count_failures,
         describe_tools as describe_tools,
         use_tool as use_tool,
+    )
+    from jaxrec.prompting.verification import (
+        Step as Step,
+        arithmetic_steps as arithmetic_steps,
+        verifies as verifies,
     )
 else:
     from jaxrec.core import attach
