@@ -28,7 +28,7 @@ class Taken(Protocol):
 
     @property
     def status(self) -> str:
-        """ "running", "success" or "failure"."""
+        """Whether it goes on: "running", "success" or "failure"."""
         ...
 
     @property
@@ -52,7 +52,8 @@ class Environment(Protocol):
 def follow_plan(environment: Environment, steps: Sequence[str]) -> Attempt:
     """Take the steps of a plan, up to the first that cannot be taken.
 
-    A plan that goes on after the goal is reached is not a success: a plan is correct as a whole.
+    A plan is a success if the goal is reached after its last step. The steps after a failure, from
+    which nothing leads back, cannot be taken.
 
     Args:
       environment: where the plan is followed.
@@ -66,7 +67,7 @@ def follow_plan(environment: Environment, steps: Sequence[str]) -> Attempt:
     """
     state, status, taken = environment.reset(), "running", 0
     for step in steps:
-        if status != "running":
+        if status == "failure":
             break
         found = environment.step(state, step)
         if found.fault:

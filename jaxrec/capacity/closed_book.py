@@ -49,7 +49,8 @@ def right_answers(document: Document) -> tuple[str, ...]:
     if not texts:
         raise DataError(
             f"{document.get(ID, 'a document')} has no right answer; expected the field answers or "
-            f"answer with a text, a list of texts, or value and aliases; got {files.listed(document)}"
+            "answer with a text, a list of texts, or value and aliases; got "
+            f"{files.listed(document)}"
         )
     return tuple(dict.fromkeys(texts))
 

@@ -210,8 +210,8 @@ def make_errand(seed: int, *, rooms: int = 5, things: int = 3) -> Errand:
 # Seeds of the houses that are shown; those of the documents are below.
 _SHOWN_SEEDS = (10_001, 10_002)
 _RULES = (
-    "A robot runs errands in a house. It can go to the next room, take the thing that it needs, and "
-    "put down the thing that it carries.\n\n"
+    "A robot runs errands in a house. It can go to the next room, take the thing that it needs, "
+    "and put down the thing that it carries.\n\n"
 )
 _OPTIONS = GenerateOptions(max_tokens=200, stop=("\n\n",))
 

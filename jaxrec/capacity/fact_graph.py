@@ -119,7 +119,9 @@ def make_fact_graph(
 
     Args:
       seed: of names and facts.
-      people, towns, companies: numbers of names.
+      people: number of people.
+      towns: number of towns.
+      companies: number of companies.
       years: first and last year. All single facts hold since the first one at the latest, and some
         change later.
       change: probability that a fact that may change does so in a year.
@@ -240,7 +242,8 @@ def fact_document(
     Example:
       >>> graph = make_fact_graph()
       >>> fact = graph.at(2020)[0]
-      >>> found = fact_document(graph, fact, {(fact.subject, fact.relation): frozenset([fact.thing])})
+      >>> held = {(fact.subject, fact.relation): frozenset([fact.thing])}
+      >>> found = fact_document(graph, fact, held)
       >>> found["candidates"][found["gold"]] == fact.thing, found["known"]
       (True, ())
     """

@@ -34,7 +34,7 @@ def read_titles(text: str) -> list[str]:
 def title_task(
     name: str, about: str, source: Source, catalogue: Sequence[str], *, max_tokens: int = 200
 ) -> Task:
-    """Return the task of recommending titles that exist.
+    r"""Return the task of recommending titles that exist.
 
     Args:
       name: of the task.
@@ -49,7 +49,7 @@ def title_task(
     Example:
       >>> source = Source(files=("users.jsonl",), fields=("prompt",))
       >>> task = title_task("films", "Films.", source, ["Alien (1979)"])
-      >>> task.measure({}, Reply(texts=("1. Alien\\n2. Alien 9",)))["invented"]
+      >>> task.measure({}, Reply(texts=("1. Alien\n2. Alien 9",)))["invented"]
       (1, 2)
     """
     if not catalogue:

@@ -88,7 +88,7 @@ def read_number(text: str, spaced: bool) -> str | None:
 
 
 def sum_task(name: str, about: str, *, spaced: bool = False, count: int = 500) -> Task:
-    """Return the task of computing sums, differences and products from memory.
+    r"""Return the task of computing sums, differences and products from memory.
 
     Args:
       name: of the task.
@@ -99,7 +99,7 @@ def sum_task(name: str, about: str, *, spaced: bool = False, count: int = 500) -
     Example:
       >>> task = sum_task("mine", "Sums.", spaced=True)
       >>> task.ask({"left": 12, "right": 34, "operation": "plus"}, "").prompt
-      'Q: What is 1 2 plus 3 4?\\nA:'
+      'Q: What is 1 2 plus 3 4?\nA:'
     """
 
     def question(d: Document) -> str:

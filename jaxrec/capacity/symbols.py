@@ -1,9 +1,9 @@
 r"""Symbolic reasoning: last letters and coin flips, with more steps than the demonstrations have.
 
-Wei et al., Chain-of-Thought Prompting Elicits Reasoning in Large Language Models (arXiv:2201.11903),
-section 5. The published questions have four names. Shorter and longer ones are made of the same
-names: the demonstrations have two names, the questions two, three, four and six, so figures by
-`length` show how far a way of reasoning carries beyond what was shown.
+Wei et al., Chain-of-Thought Prompting Elicits Reasoning in Large Language Models
+(arXiv:2201.11903), section 5. The published questions have four names. Shorter and longer ones are
+made of the same names: the demonstrations have two names, the questions two, three, four and six,
+so figures by `length` show how far a way of reasoning carries beyond what was shown.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.capacity.documents import ID, Document, Source
+from jaxrec.capacity.documents import Document, Source
 from jaxrec.capacity.estimates import Metric
 from jaxrec.capacity.questions import Write
 from jaxrec.capacity.task import Task
@@ -82,17 +82,16 @@ def _of_lengths(
         )
     rows = [(document, 2) for document in documents[:_SHOTS]]
     rows += [(d, LENGTHS[n % len(LENGTHS)]) for n, d in enumerate(documents[_SHOTS:])]
-    made = [
-        {ID: document[ID], **make(str(document["question"]), length, seed)}
+    return [
+        make(str(document["question"]), length, seed)
         for seed, (document, length) in enumerate(rows)
     ]
-    return made
 
 
 def _examples(documents: Sequence[Document]) -> list[Document]:
     """The questions of BIG-bench's form, which may be one object with all examples."""
     return [
-        {ID: document[ID], **part}
+        part
         for document in documents
         for part in document.get("examples", (document,))
         if part.get("question")

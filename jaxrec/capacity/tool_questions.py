@@ -39,6 +39,8 @@ class ToolReply(Reply):
 class WriteWithTools:
     r"""A text that the model continues, with calls of tools; the answer is a `ToolReply`.
 
+    A closing bracket ends each part of the text. If it closes no call, the text ends there.
+
     Attributes:
       prompt: what the model continues; it shows how calls are written.
       tools: tools that may be called.

@@ -1,4 +1,4 @@
-"""What an update of a model keeps and adds: two studies of one task are compared document by document.
+"""What an update of a model keeps and adds: two studies of one task, document by document.
 
 An update is a fine-tuning, an edit, or another version of a model. Facts that it teaches and facts
 that it damages cancel out in an accuracy; see `jaxrec.eval.retention`.
