@@ -99,8 +99,9 @@ def completion_task(graph: FactGraph, year: int, *, name: str = "facts") -> Task
 def recency_task(graph: FactGraph, year: int, cutoff: int, *, name: str = "recency") -> Task:
     """Return the task of knowing what holds now, for facts before and after a year.
 
-    The questions are about all facts that change. `outdated` is the share of the later facts of
-    which the model ranks what held at the cut-off above what holds now.
+    The questions are about the relations that change. Facts that changed after the cut-off and
+    changed back are left out, because they do not tell old knowledge from new. `outdated` is the
+    share of the later facts of which the model ranks what held at the cut-off above what holds now.
 
     Args:
       graph: whose facts are asked.
@@ -121,17 +122,22 @@ def recency_task(graph: FactGraph, year: int, cutoff: int, *, name: str = "recen
             f"the cut-off must lie between {graph.first} and {year - 1}, got {cutoff}"
         )
     changing = tuple(n for n, relation in RELATIONS.items() if relation.changes and relation.single)
-    past = {key: next(iter(things)) for key, things in _held(graph.at(cutoff)).items()}
-    sides = {document["since"] > cutoff for document in _documents(graph, year, changing)}
-    if len(sides) < 2:
+    past = {(fact.subject, fact.relation): fact.thing for fact in graph.at(cutoff)}
+
+    def make() -> list[dict[str, Any]]:
+        found = []
+        for row in _documents(graph, year, changing):
+            thing = past[row["subject"], row["relation"]]
+            same = row["candidates"][row["gold"]] == thing
+            if row["since"] <= cutoff or not same:
+                found.append({**row, "past": thing})
+        return found
+
+    if len({row["since"] > cutoff for row in make()}) < 2:
         raise ConfigError(
             f"no fact changes between {cutoff} and {year}, or all do; choose other years or a "
             "larger graph"
         )
-
-    def make() -> list[dict[str, Any]]:
-        rows = _documents(graph, year, changing)
-        return [{**row, "past": past[row["subject"], row["relation"]]} for row in rows]
 
     def measure(document: Document, scores: tuple[Score, ...]) -> Mapping[str, float]:
         right = accuracy(scores, document["gold"])

@@ -16,7 +16,8 @@ from jaxrec.core import DataError
 from jaxrec.eval import invented_titles
 from jaxrec.prompting import GenerateOptions, Reply
 
-_MARK = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s*")
+# No colon, which a title may have: "2001: A Space Odyssey".
+_MARK = re.compile(r"^\s*(?:\d+\s*[.)]|[-*•](?=\s))\s*")
 _QUOTES = "\"'“”‘’*_"
 
 
