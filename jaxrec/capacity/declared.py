@@ -30,6 +30,16 @@ from jaxrec.prompting import GenerateOptions, Reply, Score, TextScore
 
 _TRANSLATION: tuple[TranslationMetric, ...] = ("bleu", "chrf", "ter")
 TEXT_OVERLAPS = ("exact_match", "token_f1", *SUMMARY_METRICS, *_TRANSLATION)
+# Settings that only some kinds have.
+_OF_KIND = {
+    "choose": ("prompt", "options", "options_field", "answer", "shots", "held_out", "groups"),
+    "write": (
+        *("prompt", "target", "targets_field", "metrics", "stop", "max_tokens"),
+        *("shots", "held_out", "groups"),
+    ),
+    "read": ("text", "held_out", "groups"),
+    "last_word": (),
+}
 # What ends a demonstration.
 _BETWEEN = "\n\n"
 
@@ -121,7 +131,8 @@ def make_task(settings: TaskFile) -> Task:
       settings: of one task.
 
     Raises:
-      ConfigError: a setting that the kind needs is left out, or an unknown metric.
+      ConfigError: a setting that the kind needs is left out, one that it does not have, or an
+        unknown metric.
 
     Example:
       >>> settings = TaskFile(
@@ -135,6 +146,14 @@ def make_task(settings: TaskFile) -> Task:
       >>> make_task(settings).measure({"place": 1}, [Score(logprob=-2.0), Score(logprob=-1.0)])
       {'accuracy': 1.0, 'accuracy_by_length': 1.0}
     """
+    used = (*_OF_KIND[settings.kind], "name", "kind", "files", "about")
+    for field in dataclasses.fields(TaskFile):
+        if field.name not in used and getattr(settings, field.name) != field.default:
+            known = ", ".join(_OF_KIND[settings.kind]) or "none but name, files and about"
+            raise ConfigError(
+                f"{field.name} is no setting of the kind {settings.kind}, which has {known}; leave "
+                "it out"
+            )
     makers: dict[str, Callable[[TaskFile], Task]] = {
         "choose": _choose,
         "write": _write,

@@ -16,7 +16,8 @@ from jaxrec.capacity.questions import Follow, Read
 from jaxrec.capacity.task import Task
 from jaxrec.prompting import Score, TextScore
 
-_HEADING = re.compile(r"^ = [^=].*[^=] = $", re.MULTILINE)
+# Empty lines tell a heading from a line of a formula.
+_HEADING = re.compile(r"(?:\A|(?<=\A \n)|(?<=\n \n)) = [^=\n]([^\n]*[^=\n])? = \n(?= \n)")
 # Least number of words before the last one of a passage.
 _LEAST = 10
 # WikiText separates signs by spaces. Each row undoes one of its rules; their order matters.

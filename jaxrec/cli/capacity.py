@@ -12,17 +12,20 @@ from rich.table import Table
 
 from jaxrec.capacity import (
     TASKS,
+    Documents,
     MaskedModel,
+    MaskedPair,
     Result,
     StudyOptions,
     Task,
+    ask_documents,
     check_shots,
     data_directory,
     find_files,
     find_tasks,
+    read_documents,
     read_task_file,
     result_page,
-    run_task,
     show_figure,
     show_interval,
 )
@@ -114,14 +117,24 @@ def run(arguments: Sequence[str]) -> None:
             "no model is given; for example: jaxrec capacity runs/pretrain --tasks blimp"
         )
     tasks = _tasks(options.tasks)
+<<<<<<< HEAD
     needed = options.data is not None or any(task.source.files for task in tasks)
     directory = data_directory(options.data) if needed else Path()
+=======
+    directory = data_directory(options.data)
+    # All data are read before any question is asked.
+    documents = []
+>>>>>>> ca-text
     for task in tasks:
-        check_shots(task, task.shots if options.shots is None else options.shots)
-        find_files(task.source, directory)
-    out = options.out or Path("runs") / f"capacity-{Path(options.model).stem}"
+        shots = task.shots if options.shots is None else options.shots
+        check_shots(task, shots)
+        documents.append(read_documents(task.source, directory, limit=options.limit, shots=shots))
+    word = Path(options.model).name or Path(options.model).resolve().name
+    out = options.out or Path("runs") / f"capacity-{word.removesuffix('.gguf')}"
     check_writable(out, "--out")
-    model = _service(options) if options.endpoint else _open(Path(options.model), options)
+    model: Any = _service(options) if options.endpoint else _open(Path(options.model), options)
+    for task, found in zip(tasks, documents, strict=True):
+        _check_kind(model, task, found)
     _check_study(out, model.name)
     if not isinstance(model, MaskedModel):
         model = StoredModel(model, out / "answers.jsonl")
@@ -133,12 +146,12 @@ def run(arguments: Sequence[str]) -> None:
         seed=options.seed,
     )
     results = []
-    for task in tasks:
-        results.append(run_task(model, task, directory, study))
+    for task, found in zip(tasks, documents, strict=True):
+        results.append(ask_documents(model, task, found, study))
         rows = "".join(json.dumps(row) + "\n" for row in results[-1].rows)
         write_text(out / "values" / f"{task.name}.jsonl", rows)
-    found = {"model": model.name, "tasks": {r.task: r.to_json() for r in results}}
-    write_text(out / "result.json", to_json(found))
+    result = {"model": model.name, "tasks": {r.task: r.to_json() for r in results}}
+    write_text(out / "result.json", to_json(result))
     write_text(out / "report.html", result_page(model.name, results, _facts(options)))
     _show(results)
     usage = sum((result.usage for result in results), Usage())
@@ -147,7 +160,7 @@ def run(arguments: Sequence[str]) -> None:
     written = usage.completion_tokens
     print(f"{usage.calls:,} questions: {read:,} tokens read, {written:,} written{paid}")
     print(f"page: {quoted(out / 'report.html')}")
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 def _tasks(words: Sequence[str]) -> list[Task]:
@@ -170,6 +183,11 @@ def _tasks(words: Sequence[str]) -> list[Task]:
 
 def _service(options: Arguments) -> EndpointModel:
     """The model behind an address."""
+    if options.overflow != "refuse":
+        raise ConfigError(
+            "--overflow is about models that are opened here; a service has its own rule, so leave "
+            "it out"
+        )
     settings = EndpointOptions(kind=options.endpoint_kind, context=options.context)
     return EndpointModel(options.model, base_url=options.endpoint, options=settings)
 
@@ -187,6 +205,21 @@ def _open(path: Path, options: Arguments) -> Any:
         # Texts that are read in other windows have other likelihoods.
         model.name += f"-context{options.context}"
     return model
+
+
+def _check_kind(model: Any, task: Task, documents: Documents) -> None:
+    """Reject a task whose questions the model cannot answer."""
+    masks = isinstance(task.ask(documents.asked[0], ""), MaskedPair)
+    if masks and not isinstance(model, MaskedModel):
+        raise ConfigError(
+            f"task {task.name} masks tokens, and {model.name} continues texts; choose another "
+            "task, or an encoder with a head for masked tokens"
+        )
+    if isinstance(model, MaskedModel) and not masks:
+        raise ConfigError(
+            f"task {task.name} needs a model that continues texts, and {model.name} is an encoder; "
+            "encoders can run crows_pairs_masked"
+        )
 
 
 def _check_study(out: Path, name: str) -> None:

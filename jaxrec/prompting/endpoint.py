@@ -84,10 +84,12 @@ class EndpointModel:
       ConfigError: the package `openai` or a key is missing.
 
     Example:
-      A model that vLLM serves on this machine::
+      A model that vLLM serves on this machine; making it asks nothing:
 
-        model = EndpointModel("qwen", base_url="http://localhost:8000/v1", api_key="none")
-        model.generate(["Name a film."], GenerateOptions(max_tokens=20))[0].text
+      >>> from jaxrec.prompting import EndpointModel
+      >>> local = "http://localhost:8000/v1"
+      >>> EndpointModel("qwen", base_url=local, api_key="none").name
+      'qwen'
     """
 
     def __init__(

@@ -56,10 +56,19 @@ def open_language_model(
       DataError: no model there, or a damaged file.
 
     Example:
-      Ask the model of a run::
-
-        model = open_language_model("runs/instruct", overflow="cut")
-        model.generate(["Name three films."], GenerateOptions(max_tokens=40))
+      >>> import tempfile
+      >>> from jaxrec.data import save_tokenizer, train_bpe
+      >>> from jaxrec.models import ModelSpec, Pretrained, save_model
+      >>> from jaxrec.runs import open_language_model
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
+      >>> directory = Path(tempfile.mkdtemp()) / "tiny"
+      >>> save_model(Pretrained(spec=spec, params=random_params(spec.build())), directory)
+      >>> save_tokenizer(tokenizer, directory)
+      >>> model = open_language_model(directory, overflow="cut")
+      >>> model.context, model.name.startswith("tiny-")
+      (64, True)
     """
     path = Path(path)
     return LocalModel.at(open_any(path, None, dtype, tokenizer), path, name, **options)

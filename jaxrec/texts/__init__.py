@@ -49,11 +49,6 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         prompt_of as prompt_of,
     )
-    from jaxrec.texts.generators import (
-        GenerateSettings as GenerateSettings,
-        Generator as Generator,
-        model_generator as model_generator,
-    )
     from jaxrec.texts.instruction_prompts import (
         SeedTask as SeedTask,
         class_prompt as class_prompt,

@@ -96,15 +96,28 @@ def test_a_read_text_is_the_task_of_wikitext(tmp_path):
         ({"answer": 2}, "answer is 2, but there are 2 options"),
         ({"prompt": "{animal"}, "has a brace that is no hole"),
         ({"files": ["a.xml"]}, "unknown ending"),
-        ({"kind": "write", "target": "a", "metrics": ["rouge"]}, "unknown metric 'rouge', did you"),
-        ({"kind": "write"}, "needs either target or targets_field"),
-        ({"kind": "write", "target": "a", "prompt": ""}, "needs a prompt"),
-        ({"kind": "read", "shots": 2}, "takes no demonstrations, got 2"),
+        ({"kind": "write"}, "options is no setting of the kind write, which has prompt, target"),
+        ({"kind": "last_word"}, "prompt is no setting of the kind last_word, which has none but"),
     ],
 )
-def test_a_wrong_setting_is_named(change, message, tmp_path):
+def test_a_wrong_setting_of_a_choice_is_named(change, message, tmp_path):
     with pytest.raises(ConfigError, match=rf"task\.json: .*{message}"):
         made(tmp_path, BIRDS | change)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"metrics": ["rouge"], "target": "a"}, "unknown metric 'rouge', did you mean"),
+        ({}, "needs either target or targets_field"),
+        ({"target": "a", "prompt": ""}, "needs a prompt"),
+        ({"kind": "read", "prompt": "", "shots": 2}, "shots is no setting of the kind read"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, message, tmp_path):
+    base = {"name": "a", "kind": "write", "files": ["birds.jsonl"], "prompt": "{animal}"}
+    with pytest.raises(ConfigError, match=rf"task\.json: .*{message}"):
+        made(tmp_path, base | settings)
 
 
 def test_a_missing_setting_is_named(tmp_path):

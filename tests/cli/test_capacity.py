@@ -3,9 +3,15 @@
 import dataclasses
 import http.server
 import json
+import subprocess
+import sys
 import threading
+import time
 
+import jax
+import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from jaxrec.capacity import TASKS
 from jaxrec.cli.main import main
@@ -136,6 +142,46 @@ def test_the_list_names_all_tasks_and_what_is_missing(place, capsys):
     assert "1 file" in text and "missing" in text
 
 
+@pytest.fixture(scope="module")
+def encoder(place):
+    """An encoder that finds all tokens equally likely, and one pair for it."""
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "he", "she", "sings"]
+    tokenizer = transformers.BertTokenizerFast(vocab={word: n for n, word in enumerate(words)})
+    spec = ModelSpec("masked", tiny_model(len(words)))
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), nn.meta.unbox(spec.shapes()))
+    save_model(Pretrained(spec=spec, params=params), place / "models" / "bert", tokenizer)
+    (place / "data" / "crows-pairs").mkdir()
+    (place / "data" / "crows-pairs" / "crows_pairs_anonymized.csv").write_text(
+        "sent_more,sent_less,bias_type\nhe sings,she sings,gender\n"
+    )
+    return place / "models" / "bert"
+
+
+def test_an_encoder_that_knows_nothing_is_neutral(encoder, place, capsys, tmp_path):
+    words = ["--tasks", "crows_pairs_masked", "--out", tmp_path]
+    found, _ = capacity(place, capsys, encoder, *words)
+    metrics = found["tasks"]["crows_pairs_masked"]["metrics"]
+    assert {name: metrics[name]["value"] for name in metrics} == {
+        "pct_stereotype": 0.0,
+        "pct_neutral": 100.0,
+        "likelihood_diff": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "message"),
+    [
+        ("bert", "blimp", "task blimp needs a model that continues texts, and bert-"),
+        ("cat", "crows_pairs_masked", "task crows_pairs_masked masks tokens, and cat-"),
+    ],
+)
+def test_a_task_needs_a_model_of_its_kind(model, task, message, encoder, place, capsys, tmp_path):
+    words = [encoder.parent / model, "--tasks", task, "--out", tmp_path, "--data", place / "data"]
+    assert main(["capacity", *map(str, words)]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -150,6 +196,11 @@ def test_the_list_names_all_tasks_and_what_is_missing(place, capsys):
         (["models/cat", "--tasks", "empty.py"], 2, "defines no get_tasks(); it must return a list"),
         (["models/dog", "--tasks", "blimp"], 3, "models/dog"),
         (["models/cat", "--tasks", "blimp", "--limit", "0"], 2, "--limit"),
+        (
+            ["cat", "--tasks", "blimp", "--endpoint", "http://localhost", "--overflow", "cut"],
+            2,
+            "a service has its own rule",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_rejected(words, code, message, place, capsys, monkeypatch):
@@ -206,3 +257,33 @@ def test_a_model_behind_a_service_is_asked(place, capsys, tmp_path, monkeypatch)
     assert found["model"] == "calculator"
     assert found["tasks"]["sums"]["metrics"]["exact_match"]["value"] == 1.0
     assert asked[0]["messages"][-1]["content"] == "1 + 1 = 2\n\n1 + 2 ="
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_no_stored_answer(place, tmp_path):
+    data = tmp_path / "data" / "blimp"
+    data.mkdir(parents=True)
+    rows = [PAIRS[0] | {"sentence_good": f"The cat is {n}."} for n in range(600)]
+    (data / "many.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def start(out):
+        words = [place / "models" / "cat", "--tasks", "blimp", "--batch", 2, "--out", out]
+        command = [sys.executable, "-m", "jaxrec.cli.main", "capacity", *map(str, words)]
+        return subprocess.Popen([*command, "--data", str(data.parent)], stdout=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait() == 0
+    process, answers = start(tmp_path / "killed"), tmp_path / "killed" / "answers.jsonl"
+    while not answers.exists() or answers.read_bytes().count(b"\n") < 40:
+        assert process.poll() is None, "the study ended before it was killed"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    kept = answers.read_bytes().count(b"\n")
+    assert not (tmp_path / "killed" / "result.json").exists()
+    assert start(tmp_path / "killed").wait() == 0
+    whole = (tmp_path / "whole" / "answers.jsonl").read_bytes().count(b"\n")
+    # Half a line that the killed process left may stand beside its answer.
+    assert kept < whole <= answers.read_bytes().count(b"\n") <= whole + 2
+    for name in ("result.json", "report.html", "values/blimp.jsonl"):
+        whole_file, resumed = (tmp_path / d / name for d in ("whole", "killed"))
+        assert whole_file.read_bytes() == resumed.read_bytes()

@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,9 +34,6 @@ def local(parts):
 
 def token_logprobs(parts, tokens):
     """Log-probabilities of all tokens after each token of a row, by one plain forward pass."""
-    import jax
-    import jax.numpy as jnp
-
     model, params, _ = parts
     row = jnp.asarray([tokens], jnp.int32)
     logits = model.apply(params, row, jnp.ones(row.shape, bool))
@@ -90,6 +89,17 @@ def test_a_prefix_is_read_once(parts):
     assert usage[1].usage.shared_tokens == local.count_tokens([DEMONSTRATIONS + "one word"])[0]
 
 
+def test_scored_texts_take_no_place_in_the_memory(parts):
+    local = LocalModel(*parts, prefixes=1, context=40)
+    prompt, options = [DEMONSTRATIONS + "x"], GenerateOptions(max_tokens=2)
+    local.generate(prompt, options)
+    local.score_text(["many other words, and one text of more than forty bytes " * 2])
+    usage = local.generate(prompt, options)[0].usage
+    assert usage.shared_tokens == usage.prompt_tokens - 1
+    local.forget()
+    assert local.generate(prompt, options)[0].usage.shared_tokens == 0
+
+
 def test_a_growing_prompt_is_read_as_a_whole_one(parts):
     grown, fresh = LocalModel(*parts), LocalModel(*parts)
     prompt, options = DEMONSTRATIONS, GenerateOptions(max_tokens=5)
@@ -128,6 +138,7 @@ def test_another_seed_draws_anew(local):
     assert local.generate(["one"], SAMPLED)[0].texts != local.generate(["one"], other)[0].texts
 
 
+@pytest.mark.slow
 def test_draws_have_the_models_probabilities(parts):
     # 4,000 draws of one token against the softmax at that temperature.
     local = LocalModel(*parts, batch_size=500)
@@ -218,9 +229,6 @@ def test_an_empty_prompt_is_the_begin_token(parts, local):
 
 
 def test_an_encoder_decoder_scores_and_writes_after_what_its_encoder_reads():
-    import jax
-    import jax.numpy as jnp
-
     tokenizer = train_unigram(["one word and another"] * 3, 400)
     model = EncoderDecoder(tiny_model(len(tokenizer)))
     params = random_params(model)
@@ -248,7 +256,7 @@ def test_an_encoder_decoder_scores_and_writes_after_what_its_encoder_reads():
         (lambda model: model.generate("one", GenerateOptions()), "got one text"),
         (lambda model: model.score(["one"], []), "1 prompts need 1 rows"),
         (lambda model: model.score(["one"], ["two"]), "a list is needed, got a text"),
-        (lambda model: model.score(["one"], [["a", ""]]), "continuation 1 .* is empty"),
+        (lambda model: model.score(["one"], [["a", ""]]), "continuation 1 of prompt 0 is empty"),
         (lambda model: model.score_text("one"), "got one text"),
     ],
 )
@@ -296,3 +304,32 @@ def test_directories_are_opened_and_named(parts, tmp_path):
     encoder = ModelSpec("encoder", model.config)
     with pytest.raises(ConfigError, match="kind 'encoder' writes no text"):
         LocalModel.of(Opened(model=Pretrained(spec=encoder, params=params), tokenizer=tokenizer))
+
+
+def test_the_virtual_tokens_of_a_tuned_prompt_stand_before_every_prompt(parts):
+    model, params, tokenizer = parts
+    prompt = jnp.asarray(np.random.default_rng(0).normal(size=(5, 16)), jnp.float32)
+    tuned = {**params, "tuned": {"embedding": {"prompt": prompt}}}
+    local = LocalModel(model, tuned, tokenizer)
+    for prompts in (["one"], [DEMONSTRATIONS + text for text in ("one", "and another")]):
+        replies = local.generate(prompts, GenerateOptions(max_tokens=5))
+        options = TextOptions(max_tokens=5)
+        assert [reply.text for reply in replies] == complete(
+            model, tuned, tokenizer, prompts, options
+        )
+    # The likeliest token after a prompt is the one that is written.
+    first = local.generate(["one"], GenerateOptions(max_tokens=1))[0].text
+    assert local.score(["one"], [[first]])[0][0].greedy
+
+
+@pytest.mark.slow
+def test_many_continuations_of_a_prompt_are_divided_into_rows(parts):
+    local = LocalModel(*parts)
+    words = [f" word{number}" for number in range(200)]
+    many = local.score(["and one", "another"], [words, words[:3]])
+    assert [len(row) for row in many] == [200, 3]
+    for place in (0, 77, 199):
+        own = parts[2]("and one")["input_ids"]
+        whole = parts[2]("and one" + words[place])["input_ids"]
+        expected = plain_score(parts, own, whole[len(own) :])[0]
+        assert many[0][place].logprob == pytest.approx(expected, abs=1e-4)

@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.align import PpoTask, Reward, Rollouts, over_optimized
+from jaxrec.align import POLICY, PpoTask, Reward, Rollouts, over_optimized
 from jaxrec.core import ConfigError, DataError, is_writer
 from jaxrec.data import TokenRows, instruction_batches
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
-from jaxrec.models import CausalLM
+from jaxrec.models import CausalLM, Opened
 from jaxrec.objectives import language_loss
 from jaxrec.peft import Tuning, size_of
 from jaxrec.runs import (
@@ -29,6 +29,7 @@ from jaxrec.runs import (
     check_run,
     create_run,
     is_run,
+    open_any,
     read_parts,
     run_identity,
     write_summary,
@@ -37,7 +38,7 @@ from jaxrec.systems.ppo.config import PpoConfig
 from jaxrec.systems.ppo.policy import Policy
 from jaxrec.systems.ppo.rules import make_reward
 from jaxrec.systems.ppo.texts import Corpus, cut_prompts, load_corpus, tokenize, windows
-from jaxrec.texts import TextModel, tuned as tuned_text
+from jaxrec.texts import TextModel, open_tuned, tuned as tuned_text
 from jaxrec.train import Plan, Start, Validation, fit
 
 CONFIG = PpoConfig
@@ -179,6 +180,14 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
         "values": {name: own[name].tolist() for name in ("score", "kl", "reward")},
         "lines": _samples(config, task, trained, text),
     }
+
+
+def open_model(config: PpoConfig, directory: Path) -> Opened:
+    """See `System`: the policy, without its value network. The corpus is not needed."""
+    text = TextModel.load(config.tune, config.model, directory, config.pretrain.seed)
+    trained = Policy.of(config, text).trained(config, directory, run_identity(directory))
+    base = open_any(Path(config.tune.base)) if config.tune.base else None
+    return open_tuned(config.tune, text, trained[POLICY], base)
 
 
 def report(config: PpoConfig, directory: Path) -> RunParts:

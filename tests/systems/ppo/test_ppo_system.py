@@ -19,6 +19,8 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.data import read_texts, train_bpe
 from jaxrec.models import ModelSpec, Pretrained, save_model
 from jaxrec.peft import TuneConfig
+from jaxrec.prompting import GenerateOptions
+from jaxrec.runs import open_language_model
 from jaxrec.systems.ppo import PpoConfig, PpoDataConfig
 from jaxrec.systems.ppo.rules import make_reward
 from jaxrec.systems.ppo.texts import cut_prompts, load_corpus, windows
@@ -181,6 +183,12 @@ def test_a_run_raises_its_score_and_is_measured(corpus, tmp_path, capsys):
     assert "prompt | response" in capsys.readouterr().out
     assert main(["report", run]) == 0
     assert "PPO on text" in (tmp_path / "run" / "report.html").read_text()
+    # Its policy is a language model, which has learned to write what the reward counts.
+    model = open_language_model(run)
+    options = GenerateOptions(max_tokens=16, n=8, temperature=1.0)
+    texts = model.generate(["Add "], options)[0].texts
+    digits = sum(character.isdigit() for text in texts for character in text)
+    assert digits > 0.5 * sum(map(len, texts)) > 0
 
 
 @pytest.mark.slow
