@@ -18,12 +18,13 @@ def get_config() -> LettersConfig:
             mlp_width=256,
             positions="relative",
             relative_distance=64,
+            qk_norm=True,
             remat="none",
         ),
         train=TrainConfig(
-            steps=800, batch_size=24, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=800
+            steps=1200, batch_size=16, lr=5e-3, warmup_steps=50, weight_decay=0.01, eval_every=300
         ),
-        eval=LettersEvalConfig(samples=10),
+        eval=LettersEvalConfig(valid_instances=64, samples=5, max_tokens=160, batch_size=200),
     )
 
 

@@ -3,10 +3,10 @@
     Q: Last letters of Mira Tok Belas?
     A: Mira: a. Tok: k. Belas: s. The answer is aks.
 
-The task is that of Wei et al. 2022, arXiv:2201.11903, section 5. The names are made of syllables at
-random, all last letters are equally frequent, and the names of a question are all different. Every
-step of the reasoning copies a name and says its last letter. The same step does for any number of
-names: what follows a name in the question is found by looking for the name.
+The task is that of Wei et al. 2022, arXiv:2201.11903, section 5. The names are random letters,
+and those of a question are all different. Every step of the reasoning copies a name and says its
+last letter. The same step does for any number of names: what follows a name in the question is
+found by looking for the name.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -24,16 +25,13 @@ from jaxrec.data import MarkedText
 from jaxrec.prompting import ChainSettings, Exemplar
 from jaxrec.systems.last_letters.config import LettersConfig, LettersDataConfig
 
-_CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
-# Shares of names that begin with a vowel, and of names with one, two and three syllables.
-_VOWEL_FIRST, _SYLLABLES = 0.3, (0.45, 0.35, 0.2)
 _QUOTED = re.compile(r'"([^"]+)"')
 # Parts of a measurement.
 TRAINED, LONGER, PUBLISHED = "trained", "longer", "published"
 
 
 def make_name(rng: np.random.Generator) -> str:
-    """Make a name of one to three syllables and a last letter.
+    """Make a name of two to seven letters.
 
     Example:
       >>> import numpy as np
@@ -41,14 +39,8 @@ def make_name(rng: np.random.Generator) -> str:
       >>> name.istitle() and name.isalpha()
       True
     """
-    name = _one(rng, _VOWELS) if rng.random() < _VOWEL_FIRST else ""
-    for _ in range(1 + int(rng.choice(len(_SYLLABLES), p=_SYLLABLES))):
-        name += _one(rng, _CONSONANTS) + _one(rng, _VOWELS)
-    return (name + _one(rng, _CONSONANTS + _VOWELS)).capitalize()
-
-
-def _one(rng: np.random.Generator, letters: str) -> str:
-    return letters[int(rng.integers(len(letters)))]
+    letters = rng.integers(len(ascii_lowercase), size=int(rng.integers(2, 8)))
+    return "".join(ascii_lowercase[letter] for letter in letters.tolist()).capitalize()
 
 
 def last_letters(names: Sequence[str]) -> Exemplar:

@@ -109,7 +109,7 @@ def train(config: LettersConfig, directory: Path, options: Options) -> None:
         model = _asked(config, text, params)
         return {
             METRIC: float(
-                np.mean(_right(reason_all(model, prepared.valid, settings), prepared.valid))
+                np.mean(_right(_reasoned(model, prepared.valid, settings), prepared.valid))
             )
         }
 
@@ -144,7 +144,7 @@ def evaluate(config: LettersConfig, directory: Path, *, baselines: Sequence[str]
     scores: dict[str, dict[str, np.ndarray]] = {MODEL: {}}
     lines = []
     for part, exemplars in prepared.test.items():
-        found = {MODEL: reason_all(model, exemplars, settings)}
+        found = {MODEL: _reasoned(model, exemplars, settings)}
         if config.eval.samples:
             found[VOTES] = self_consistency(
                 model,
@@ -182,13 +182,6 @@ def evaluate(config: LettersConfig, directory: Path, *, baselines: Sequence[str]
     }
 
 
-def reason_all(
-    model: LocalModel, exemplars: Sequence[Exemplar], settings: ChainSettings
-) -> list[Reasoned]:
-    """Ask the questions of exemplars, whose answers the model does not see."""
-    return reason(model, [exemplar.question for exemplar in exemplars], settings)
-
-
 def report(config: LettersConfig, directory: Path) -> RunParts:
     """See `System`."""
     return read_parts(config, directory, FACTS)
@@ -218,6 +211,13 @@ def _asked(config: LettersConfig, text: TextModel, variables: Any) -> LocalModel
         context=max(config.model.max_length, 2 * config.eval.max_tokens),
         batch_size=config.eval.batch_size,
     )
+
+
+def _reasoned(
+    model: LocalModel, exemplars: Sequence[Exemplar], settings: ChainSettings
+) -> list[Reasoned]:
+    """Ask the questions of exemplars, whose answers the model does not see."""
+    return reason(model, [exemplar.question for exemplar in exemplars], settings)
 
 
 def _right(records: Sequence[Reasoned], exemplars: Sequence[Exemplar]) -> np.ndarray:

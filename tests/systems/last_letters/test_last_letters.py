@@ -147,7 +147,7 @@ def test_names_use_every_letter_at_the_end():
     rng = np.random.default_rng(0)
     names = [make_name(rng) for _ in range(3000)]
     assert {name[-1].lower() for name in names} == set("abcdefghijklmnopqrstuvwxyz")
-    assert all(3 <= len(name) <= 8 for name in names)
+    assert all(2 <= len(name) <= 7 for name in names)
 
 
 @pytest.mark.parametrize(
