@@ -117,14 +117,10 @@ def run(arguments: Sequence[str]) -> None:
             "no model is given; for example: jaxrec capacity runs/pretrain --tasks blimp"
         )
     tasks = _tasks(options.tasks)
-<<<<<<< HEAD
     needed = options.data is not None or any(task.source.files for task in tasks)
     directory = data_directory(options.data) if needed else Path()
-=======
-    directory = data_directory(options.data)
     # All data are read before any question is asked.
     documents = []
->>>>>>> ca-text
     for task in tasks:
         shots = task.shots if options.shots is None else options.shots
         check_shots(task, shots)
