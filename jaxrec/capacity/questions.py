@@ -124,7 +124,7 @@ def ask_all(model: LanguageModel, questions: Sequence[Question]) -> list[Any]:
 
     Example:
       >>> from jaxrec.prompting import ScriptedModel
-      >>> model = ScriptedModel(lambda prompt, sample: " yes", lambda prompt, text: -0.5)
+      >>> model = ScriptedModel(lambda prompt, sample: " yes", logprob=lambda prompt, text: -0.5)
       >>> reply, score = ask_all(model, [Write("Is it?"), Follow("It", " is")])
       >>> reply.text, score.logprob
       (' yes', -0.5)
