@@ -227,6 +227,7 @@ SHOWN = {
         "model_judge",
         "score_judge",
         "compare_answers",
+        "judge_task",
     ),
     "baselines": ("SasrecConfig", "markov.fit", "cooccurrence.fit", "popularity.fit"),
     "prompting": (

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         read_verdict as read_verdict,
         score_judge as score_judge,
     )
+    from jaxrec.capacity.judged_answers import judge_task as judge_task
     from jaxrec.capacity.lm_eval import (
         generate_options as generate_options,
         lm_eval_model as lm_eval_model,

@@ -31,7 +31,8 @@ def make_sums(
     """Make sums, differences and products of numbers with equally many digits.
 
     Args:
-      count: number of them; numbers of digits and operations take turns.
+      count: number of them; operations and numbers of digits take turns, the operations faster, so
+        that the first problems, which are demonstrations, have all of them.
       digits: numbers of digits of both numbers.
       seed: of the numbers.
 
@@ -39,9 +40,9 @@ def make_sums(
       ConfigError: a number of digits that is not between 1 and 18, or `count` below 1.
 
     Example:
-      >>> found = make_sums(8)[1]
+      >>> found = make_sums(8)[4]
       >>> found["digits"], found["operation"], 10 <= found["left"] < 100
-      (2, 'plus', True)
+      (2, 'minus', True)
     """
     if count < 1 or not digits or not all(1 <= size <= 18 for size in digits):
         raise ConfigError(
@@ -50,8 +51,8 @@ def make_sums(
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(count):
-        size = digits[number % len(digits)]
-        operation = list(_SIGNS)[number // len(digits) % len(_SIGNS)]
+        operation = list(_SIGNS)[number % len(_SIGNS)]
+        size = digits[number // len(_SIGNS) % len(digits)]
         left, right = (int(n) for n in rng.integers(10 ** (size - 1) * (size > 1), 10**size, 2))
         result = {"plus": left + right, "minus": left - right, "times": left * right}[operation]
         rows.append(
