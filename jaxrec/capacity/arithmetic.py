@@ -3,16 +3,20 @@ r"""GSM8K: word problems whose answers are numbers, with worked solutions as dem
 Cobbe et al., Training Verifiers to Solve Math Word Problems (arXiv:2110.14168). Prompts, stop
 strings and both extractions are those of lm-evaluation-harness: the strict one reads the number
 after "#### ", as the demonstrations write it, and the flexible one the last number of the reply.
+
+A right answer may follow from wrong steps. `consistency` is the share of the right answers, by the
+flexible extraction, whose arithmetic is all correct; answers without arithmetic are left out.
 """
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from jaxrec.capacity.documents import Document, Source
-from jaxrec.capacity.estimates import Metric
+from jaxrec.capacity.estimates import Metric, ratio_of
 from jaxrec.capacity.questions import Write
 from jaxrec.capacity.task import Task
-from jaxrec.prompting import GenerateOptions, Reply
+from jaxrec.prompting import GenerateOptions, Reply, verifies
 
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")
 _NUMBER = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
@@ -61,11 +65,14 @@ def _show(document: Document) -> str:
     return f"{_question(document)} {document['answer']}\n\n"
 
 
-def _measure(document: Document, reply: Reply) -> Mapping[str, float]:
+def _measure(document: Document, reply: Reply) -> Mapping[str, Any]:
     right = _plain(document["answer"])
+    found = last_number(reply.text) == right
+    steps = verifies(reply.text) if found else None
     return {
         "strict": float(strict_number(reply.text) == right),
-        "flexible": float(last_number(reply.text) == right),
+        "flexible": float(found),
+        "consistency": (float(steps is True), float(steps is not None)),
         "truncated": float(reply.truncated[0]),
     }
 
@@ -76,7 +83,12 @@ GSM8K = Task(
     source=Source(files=("gsm8k/train.jsonl",), fields=("question", "answer"), held_out=1000),
     ask=_ask,
     measure=_measure,
-    metrics={"strict": Metric(), "flexible": Metric(), "truncated": Metric(better="lower")},
+    metrics={
+        "strict": Metric(),
+        "flexible": Metric(),
+        "consistency": Metric(ratio_of),
+        "truncated": Metric(better="lower"),
+    },
     show=_show,
     shots=5,
 )

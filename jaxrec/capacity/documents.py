@@ -1,7 +1,8 @@
 """The data of a task: files below one directory, read as documents.
 
 A document is a mapping of fields. JSON lines, JSON lists, CSV and TSV are read by their names,
-gzipped or not; a text file gives one document with the whole text. Documents that lack a field
+gzipped or not; a text file gives one document with the whole text. A task whose documents follow
+a rule, such as sums, makes them in place of a file. Documents that lack a field
 which the task needs are left out, counted and named, so that no figure stands on fewer documents
 than its reader thinks.
 """
@@ -10,7 +11,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,23 @@ class Source:
       files: names below the data directory, without `.gz`; `*` stands for any characters of a name.
         The ending says the form: `.jsonl`, `.json`, `.csv`, `.tsv` or `.txt`.
       fields: names of the fields that a document must have.
+      make: returns documents that no file holds; they must be the same each time.
       prepare: changes the documents of one file, for instance cuts a text into pages; it gets them
         and the data directory.
       held_out: number of documents at the end of each file that are asked; those before them are
         for demonstrations. None asks all that are not shown as demonstrations.
 
     Raises:
-      ConfigError: no files, an ending that is not known, or a number below 1.
+      ConfigError: neither files nor `make`, an ending that is not known, or a number below 1.
 
     Example:
       >>> Source(files=("blimp/*.jsonl",), fields=("sentence_good", "sentence_bad")).fields
       ('sentence_good', 'sentence_bad')
     """
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    make: Callable[[], Sequence[Document]] | None = None
     prepare: Callable[[list[Document], Path], Sequence[Document]] | None = None
     held_out: int | None = None
 
@@ -58,8 +61,11 @@ class Source:
                     f"{name} must be a tuple of names, got one: ({getattr(self, name)!r},)"
                 )
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.files:
-            raise ConfigError("files is empty; name the files of the task's documents")
+        if not self.files and self.make is None:
+            raise ConfigError(
+                "files is empty; name the files of the task's documents, or give make, which "
+                "returns them"
+            )
         for name in self.files:
             if Path(name).suffix not in (*_TABLES, *_JSON, ".txt"):
                 raise ConfigError(
@@ -179,10 +185,9 @@ def read_documents(
     shown: list[Document] = []
     missing = dict.fromkeys(source.fields, 0)
     first = ""
-    for path in find_files(source, directory):
-        name = str(path.relative_to(directory)).removesuffix(".gz")
+    for path, name, read in _parts(source, directory):
         rows: Sequence[Document] = [
-            {**row, ID: f"{name}:{number}"} for number, row in enumerate(_read(path), start=1)
+            {**row, ID: f"{name}:{number}"} for number, row in enumerate(read, start=1)
         ]
         if source.prepare is not None:
             rows = [
@@ -214,7 +219,17 @@ def read_documents(
     )
 
 
-def _first_asked(path: Path, count: int, before: int, held_out: int | None, shots: int) -> int:
+def _parts(source: Source, directory: Path) -> Iterator[tuple[Path | str, str, Sequence[Document]]]:
+    """What errors call each part of the documents, its name in their identifiers, and its rows."""
+    for path in find_files(source, directory):
+        yield path, str(path.relative_to(directory)).removesuffix(".gz"), _read(path)
+    if source.make is not None:
+        yield "documents made by rule", "made", source.make()
+
+
+def _first_asked(
+    path: Path | str, count: int, before: int, held_out: int | None, shots: int
+) -> int:
     """Place of the first document of a file that is asked; those before it may be shown."""
     if held_out is None:
         start = max(0, shots - before)

@@ -3,10 +3,17 @@
 from collections.abc import Sequence
 
 from jaxrec.capacity.arithmetic import GSM8K
+from jaxrec.capacity.closed_book import NQ_OPEN, TRIVIAQA, WEB_QUESTIONS
 from jaxrec.capacity.crows_pairs import CROWS_PAIRS, CROWS_PAIRS_MASKED
+from jaxrec.capacity.dates import DATES
+from jaxrec.capacity.errands import ERRANDS
 from jaxrec.capacity.grammar import BLIMP
+from jaxrec.capacity.programs import HUMANEVAL
 from jaxrec.capacity.reading import LAMBADA, LAST_WORD, WIKITEXT
+from jaxrec.capacity.sums import SUMS, SUMS_SPACED, SUMS_TOOL
+from jaxrec.capacity.symbols import COIN_FLIP, LAST_LETTERS
 from jaxrec.capacity.task import Task
+from jaxrec.capacity.truthfulqa import TRUTHFULQA
 from jaxrec.capacity.winogender import WINOGENDER
 from jaxrec.core import ConfigError, nearest
 
@@ -15,11 +22,23 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         BLIMP,
+        COIN_FLIP,
         CROWS_PAIRS,
         CROWS_PAIRS_MASKED,
+        DATES,
+        ERRANDS,
         GSM8K,
+        HUMANEVAL,
         LAMBADA,
+        LAST_LETTERS,
         LAST_WORD,
+        NQ_OPEN,
+        SUMS,
+        SUMS_SPACED,
+        SUMS_TOOL,
+        TRIVIAQA,
+        TRUTHFULQA,
+        WEB_QUESTIONS,
         WIKITEXT,
         WINOGENDER,
     )

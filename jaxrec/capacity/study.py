@@ -7,6 +7,7 @@ are the same, because nothing but the answers enters them.
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,13 @@ def _grouped(
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for document, row in zip(documents, rows, strict=True):
         groups.setdefault(str(document.get(field, "")), []).append(row)
-    return {value: _estimates(task, groups[value], options) for value in sorted(groups)}
+    ordered = sorted(groups, key=_place)
+    return {value: _estimates(task, groups[value], options) for value in ordered}
+
+
+def _place(value: str) -> tuple[int, str]:
+    """Where a value stands: whole numbers by their size, before all other values."""
+    return (int(value), "") if value.isdecimal() else (sys.maxsize, value)
 
 
 def _json(found: Estimate) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def run(arguments: Sequence[str]) -> None:
             "no model is given; for example: jaxrec capacity runs/pretrain --tasks blimp"
         )
     tasks = _tasks(options.tasks)
-    directory = data_directory(options.data)
+    needed = options.data is not None or any(task.source.files for task in tasks)
+    directory = data_directory(options.data) if needed else Path()
     # All data are read before any question is asked.
     documents = []
     for task in tasks:
@@ -274,7 +275,7 @@ def _list(data: Path | None) -> None:
             task.name,
             task.about,
             str(task.shots),
-            "\n".join(task.source.files),
+            "\n".join(task.source.files) or "made by rule",
             "" if directory is None else _found(task, directory),
         )
     Console(width=max(Console().width, 140)).print(table)
@@ -284,6 +285,8 @@ def _list(data: Path | None) -> None:
 
 
 def _found(task: Task, directory: Path) -> str:
+    if not task.source.files:
+        return ""
     try:
         count = len(find_files(task.source, directory))
     except DataError:

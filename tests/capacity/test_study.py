@@ -139,3 +139,9 @@ def test_options_are_checked(name):
 def test_equal_options_share_the_point():
     even = ScriptedModel(logprob=lambda prompt, text: -1.0)
     assert run(model=even).estimates["accuracy"].value == 0.5
+
+
+def test_groups_of_numbers_stand_in_their_order():
+    rows = [{"_id": "d:1", "n": 1, "size": size} for size in (10, 9, 2, "x", "a")]
+    found = run(dataclasses.replace(TASK, groups=("size",)), rows=rows)
+    assert list(found.groups["size"]) == ["2", "9", "10", "a", "x"]

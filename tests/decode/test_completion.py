@@ -2,6 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.core import ConfigError
 from jaxrec.data import train_bpe
 from jaxrec.decode import Prompts, TextOptions, completions, generate
 from jaxrec.models import CausalLM
