@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from jaxrec.prompting.agent_loop import (
         AgentParts as AgentParts,
         AgentResult as AgentResult,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
         View as View,
         World as World,
     )
-=======
->>>>>>> ca-know
     from jaxrec.prompting.bm25 import Bm25 as Bm25
     from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
     from jaxrec.prompting.chain_of_thought import (
@@ -63,7 +60,6 @@ if TYPE_CHECKING:
         gsm8k_flexible as gsm8k_flexible,
         gsm8k_strict as gsm8k_strict,
     )
-<<<<<<< HEAD
     from jaxrec.prompting.game24 import (
         GAME24_VALUES as GAME24_VALUES,
         Game24State as Game24State,
@@ -80,8 +76,6 @@ if TYPE_CHECKING:
         game24_language_moves as game24_language_moves,
         game24_language_values as game24_language_values,
     )
-=======
->>>>>>> ca-know
     from jaxrec.prompting.language_model import (
         GenerateOptions as GenerateOptions,
         LanguageModel as LanguageModel,
@@ -159,7 +153,6 @@ if TYPE_CHECKING:
         ReasoningScores as ReasoningScores,
         score_reasoning as score_reasoning,
     )
-<<<<<<< HEAD
     from jaxrec.prompting.reflexion import (
         Attempt as Attempt,
         ReflexionOptions as ReflexionOptions,
@@ -170,16 +163,6 @@ if TYPE_CHECKING:
         language_actor as language_actor,
         language_reflection as language_reflection,
         run_reflexion as run_reflexion,
-=======
-    from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
-    from jaxrec.prompting.search_tools import (
-        catalogue_tool as catalogue_tool,
-        search_tool as search_tool,
-    )
-    from jaxrec.prompting.service_answers import (
-        Prices as Prices,
-        failure_counts as failure_counts,
->>>>>>> ca-know
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
     from jaxrec.prompting.search_tools import (
@@ -197,7 +180,6 @@ if TYPE_CHECKING:
         python_tool as python_tool,
         recommender_tool as recommender_tool,
     )
-<<<<<<< HEAD
     from jaxrec.prompting.stored import ReplayedModel as ReplayedModel, StoredModel as StoredModel
     from jaxrec.prompting.text_thoughts import (
         text_expand as text_expand,
@@ -209,11 +191,6 @@ if TYPE_CHECKING:
         sample_thoughts as sample_thoughts,
         value_thoughts as value_thoughts,
         vote_thoughts as vote_thoughts,
-=======
-    from jaxrec.prompting.stored import (
-        ReplayedModel as ReplayedModel,
-        StoredModel as StoredModel,
->>>>>>> ca-know
     )
     from jaxrec.prompting.tokenized import (
         Overflow as Overflow,
@@ -254,14 +231,6 @@ if TYPE_CHECKING:
         count_failures as count_failures,
         describe_tools as describe_tools,
         use_tool as use_tool,
-<<<<<<< HEAD
-=======
-    )
-    from jaxrec.prompting.verification import (
-        Step as Step,
-        arithmetic_steps as arithmetic_steps,
-        verifies as verifies,
->>>>>>> ca-know
     )
     from jaxrec.prompting.tree_breadth import (
         BreadthLevel as BreadthLevel,
