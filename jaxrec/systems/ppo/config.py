@@ -69,7 +69,7 @@ class RewardRunConfig:
     weight: Number = 1.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, "")
+        check_ranges(self, "--reward-run.")
         if not self.run and (self.second or self.weight != 1):
             raise ConfigError(
                 f"second {self.second} and weight {self.weight:g} belong to a reward model, and "
