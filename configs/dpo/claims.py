@@ -8,7 +8,21 @@ all at once; "lora" is "sdpo" that tunes a small part of the model. The metrics 
 answers that a model finds likely, on occupations that neither training has seen:
 `likelier_per_token` is the share of wrong descriptions that are less likely than the right one.
 
-MEASURED
+Result on 2026-11-30, seed 0, on 103 held-out occupations with 309 wrong descriptions, intervals over
+occupations:
+
+    row     accuracy             likelier_per_token    likelier             chosen_nats
+    start                        .502 [.430, .573]     .518 [.450, .579]    5.15
+    dpo     .557 [.476, .631]    .492 [.424, .557]     .515 [.443, .579]    5.18
+    sdpo    .550 [.476, .625]    .498 [.430, .566]     .518 [.450, .583]    5.18
+    lora    .531 [.453, .608]    .502 [.434, .566]     .521 [.453, .586]    5.15
+
+No row is better than the start or than another row. The start is at chance: trained from scratch on
+a thousand descriptions, it does not know which of them belongs to a title, and preferences do not
+teach it. The figures show that the losses agree, and not that they help; a start that can answer
+is needed for that. The row of the start is that of `jaxrec eval` on the run of `sdpo`.
+
+Cost: 5 CPU minutes, of which the start takes 2.
 """
 
 import dataclasses

@@ -109,14 +109,14 @@ class ToolformerConfig:
     length: Count = 40
     list_share: Share = 0.2
     demonstrated_share: Share = 0.5
-    unchanged_share: Share = 0.5
+    unchanged_share: Share = 0.6
     model: TransformerConfig = TransformerConfig(width=96, depth=2, num_heads=4)
     pretrain: TrainConfig = TrainConfig(
         steps=900, batch_size=64, lr=4e-3, weight_decay=0.01, eval_every=225
     )
     calls: CallsConfig = CallsConfig()
     train: TrainConfig = TrainConfig(
-        steps=200, batch_size=32, lr=1e-3, warmup_steps=20, weight_decay=0.01, eval_every=100
+        steps=200, batch_size=32, lr=5e-4, warmup_steps=20, weight_decay=0.01, eval_every=100
     )
     eval: ToolformerEvalConfig = ToolformerEvalConfig()
 
