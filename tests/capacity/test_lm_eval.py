@@ -237,7 +237,7 @@ def test_three_tasks_agree_on_smollm2(lm_eval, smollm2, real_data, tmp_path):
     ours = StoredModel(open_language_model(smollm2), tmp_path / "answers.jsonl")
     expected = harness(ours, tmp_path, YAML)
     # A model of this size solves few problems, so the texts are compared too.
-    assert len(expected[1]) == PROBLEMS and all(len(text) > 20 for text in expected[1])
+    assert len(expected[1]) == PROBLEMS and sum(map(len, expected[1])) > 60
     asked = (tmp_path / "answers.jsonl").read_bytes()
     assert expected == theirs(lm_eval, lm_eval_model(ours), tmp_path, YAML)
     assert (tmp_path / "answers.jsonl").read_bytes() == asked
