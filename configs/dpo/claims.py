@@ -8,8 +8,8 @@ all at once; "lora" is "sdpo" that tunes a small part of the model. The metrics 
 answers that a model finds likely, on occupations that neither training has seen:
 `likelier_per_token` is the share of wrong descriptions that are less likely than the right one.
 
-Result on 2026-11-30, seed 0, on 103 held-out occupations with 309 wrong descriptions, intervals over
-occupations:
+Result on 2026-11-30, seed 0, on 103 held-out occupations with 309 wrong descriptions, intervals
+over occupations:
 
     row     accuracy             likelier_per_token    likelier             chosen_nats
     start                        .502 [.430, .573]     .518 [.450, .579]    5.15

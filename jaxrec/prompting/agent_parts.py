@@ -7,7 +7,7 @@ state) or by memory (a lesson for the next trial).
 
 import dataclasses
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Sequence
 
 from jaxrec.core import ConfigError
 from jaxrec.prompting.agent_types import (
@@ -23,6 +23,7 @@ from jaxrec.prompting.agent_types import (
     World,
 )
 from jaxrec.prompting.language_model import GenerateOptions, LanguageModel
+from jaxrec.prompting.tools import Tool, tools_by_name
 
 _BULLET = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s*")
 
@@ -38,32 +39,30 @@ def act(world: World, state: Hashable, action: str) -> Observation:
     return world.step(state, action)
 
 
-def act_with_tools(tools: Mapping[str, Callable[[str], str]], execute: Executor = act) -> Executor:
+def act_with_tools(tools: Sequence[Tool], execute: Executor = act) -> Executor:
     """Return an executor that gives actions of the form "tool: input" to tools.
 
     A tool leaves the state as it is. An error that it raises is an observation.
 
     Args:
-      tools: functions from an input to a result, by name.
+      tools: those that may be used.
       execute: takes all other actions.
 
     Raises:
-      ConfigError: a name with a colon.
+      ConfigError: two tools with one name.
 
     Example:
-      >>> from jaxrec.prompting import GridWorld
-      >>> execute = act_with_tools({"count": lambda text: str(len(text))})
-      >>> execute(GridWorld(("S.G",)), (0, 0), "count: abc").text
-      '3'
+      >>> from jaxrec.prompting import CALCULATOR, GridWorld
+      >>> execute = act_with_tools([CALCULATOR])
+      >>> execute(GridWorld(("S.G",)), (0, 0), "Calculator: 6 * 7").text
+      '42'
     """
-    for name in tools:
-        if ":" in name or not name.strip():
-            raise ConfigError(f"the name of a tool must be without a colon, got {name!r}")
+    named = tools_by_name(tools)
 
     def run(world: World, state: Hashable, action: str) -> Observation:
         name, colon, argument = action.partition(":")
-        if colon and name.strip() in tools:
-            return Observation(state=state, text=str(tools[name.strip()](argument.strip())))
+        if colon and name.strip() in named:
+            return Observation(state=state, text=named[name.strip()].run(argument.strip()))
         return execute(world, state, action)
 
     return run

@@ -20,6 +20,7 @@ from jaxrec.prompting import (
     Plan,
     Refinement,
     ScriptedModel,
+    Tool,
     Usage,
     act_with_tools,
     by_backtracking,
@@ -318,7 +319,7 @@ def test_errors_of_worlds_and_tools_are_observations():
     def count(text):
         return str(1 // 0)
 
-    parts = AgentParts(planner=planner, execute=act_with_tools({"count": count}))
+    parts = AgentParts(planner=planner, execute=act_with_tools([Tool("count", "Counts.", count)]))
     result = run_agent(Fragile(), "", parts)
     assert (result.status, result.errors, result.steps) == ("success", 2, 4)
     faults = [record["fault"] for record in result.records if record["kind"] == "act"]
@@ -330,12 +331,13 @@ def test_errors_of_worlds_and_tools_are_observations():
 
 
 def test_a_tool_leaves_the_state_and_its_result_is_read():
-    execute = act_with_tools({"look": lambda text: f"{text} is a wall"})
+    look = Tool("look", "Says what is there.", lambda text: f"{text} is a wall")
+    execute = act_with_tools([look])
     planner = lambda view: Plan(("look: right",) if not view.scratchpad else ("down", "right"))  # noqa: E731
     result = run_agent(GridWorld(("S#", ".G")), "", AgentParts(planner=planner, execute=execute))
     assert result.status == "success" and result.records[2]["text"] == "right is a wall"
-    with pytest.raises(ConfigError, match=r"without a colon, got 'a:b'"):
-        act_with_tools({"a:b": str})
+    with pytest.raises(ConfigError, match="look"):
+        act_with_tools([look, look])
 
 
 @pytest.mark.parametrize(
