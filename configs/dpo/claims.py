@@ -8,8 +8,8 @@ all at once; "lora" is "sdpo" that tunes a small part of the model. The metrics 
 answers that a model finds likely, on occupations that neither training has seen:
 `likelier_per_token` is the share of wrong descriptions that are less likely than the right one.
 
-Result on 2026-11-30, seed 0, on 103 held-out occupations with 309 wrong descriptions, intervals over
-occupations:
+Result on 2026-11-30, seed 0, on 103 held-out occupations with 309 wrong descriptions; intervals are
+over occupations:
 
     row     accuracy             likelier_per_token    likelier             chosen_nats
     start                        .502 [.430, .573]     .518 [.450, .579]    5.15
@@ -22,7 +22,7 @@ a thousand descriptions, it does not know which of them belongs to a title, and 
 teach it. The figures show that the losses agree, and not that they help; a start that can answer
 is needed for that. The row of the start is that of `jaxrec eval` on the run of `sdpo`.
 
-Cost: 5 CPU minutes, of which the start takes 2.
+Cost: 5 CPU minutes with the start.
 """
 
 import dataclasses
