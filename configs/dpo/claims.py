@@ -22,7 +22,7 @@ a thousand descriptions, it does not know which of them belongs to a title, and 
 teach it. The figures show that the losses agree, and not that they help; a start that can answer
 is needed for that. The row of the start is that of `jaxrec eval` on the run of `sdpo`.
 
-Cost: 5 CPU minutes, of which the start takes 2.
+Cost: 5 CPU minutes with the start.
 """
 
 import dataclasses

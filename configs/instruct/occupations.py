@@ -8,8 +8,8 @@ model is from scratch; `domain/jobs` begins with plain text of the domain instea
 and `dpo/claims` start from this run.
 
 Result on 2026-11-30, seed 0: ROUGE-L .139 on 30 validation questions, and no exact match. The
-answers have the style of the descriptions and not their content, so the model is a start to show
-training, and not a good one. Cost: 2 CPU minutes.
+answers have the style of the descriptions and not their content, so the model shows how preferences
+are trained, and is no good start for them. Its cost is part of the 5 CPU minutes of `dpo/claims`.
 """
 
 from jaxrec.models import TransformerConfig
