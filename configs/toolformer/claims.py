@@ -8,8 +8,8 @@ texts with demonstrated calls: 30 % of them ask the calendar, and a calculator a
 numbers by chance, so that about 40 % of its results are right; 60 % of the calls in their place
 stand before the last number. Then it annotates 800 texts with calls, keeps those that help, and is
 tuned on the texts with the kept calls, with 60 % of the rows left without calls. "kept_right" is
-the share of kept calls whose result is the number that follows, "useless_kept" the share of the sampled
-calendar calls that are kept, "right_kept" that of the calls with the right result, and
+the share of kept calls whose result is the number that follows, "useless_kept" the share of the
+sampled calendar calls that are kept, "right_kept" that of the calls with the right result, and
 "sampled_right" the share of right ones among the sampled calculations. "loss" is in nats per token
 of texts in which no call may begin.
 
