@@ -7,16 +7,11 @@ if TYPE_CHECKING:
     from jaxrec.align.actor import POLICY as POLICY, VALUE as VALUE, Actor as Actor
     from jaxrec.align.advantages import gae as gae
     from jaxrec.align.agreement import (
-        Agreement as Agreement,
         Level as Level,
-        agreement_with as agreement_with,
         cohen_kappa as cohen_kappa,
         kendall_tau as kendall_tau,
         krippendorff_alpha as krippendorff_alpha,
-        labels_of as labels_of,
         percent_agreement as percent_agreement,
-        rating_table as rating_table,
-        select_labelers as select_labelers,
     )
     from jaxrec.align.comparisons import (
         Comparisons as Comparisons,
@@ -34,10 +29,11 @@ if TYPE_CHECKING:
         token_rewards as token_rewards,
         write_episodes as write_episodes,
     )
-    from jaxrec.align.feedback import (
-        Feedback as Feedback,
+    from jaxrec.align.feedback import Feedback as Feedback
+    from jaxrec.align.feedback_file import (
         append_feedback as append_feedback,
         mend_feedback as mend_feedback,
+        only_writer as only_writer,
         read_feedback as read_feedback,
     )
     from jaxrec.align.feedback_rules import (
@@ -60,6 +56,14 @@ if TYPE_CHECKING:
         roll_items as roll_items,
     )
     from jaxrec.align.kl import AdaptiveKL as AdaptiveKL, k1 as k1, k2 as k2, k3 as k3
+    from jaxrec.align.labelers import (
+        Agreement as Agreement,
+        agreement_with as agreement_with,
+        by_criterion as by_criterion,
+        labels_of as labels_of,
+        rating_table as rating_table,
+        select_labelers as select_labelers,
+    )
     from jaxrec.align.losses import (
         importance_ratio as importance_ratio,
         is_clipped as is_clipped,
@@ -78,10 +82,15 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.objective import TEXT as TEXT, ppo_loss as ppo_loss
     from jaxrec.align.preference import (
+        answer_log_probs as answer_log_probs,
         check_pairs as check_pairs,
         dpo as dpo,
         sdpo as sdpo,
         sequence_log_probs as sequence_log_probs,
+    )
+    from jaxrec.align.preference_records import (
+        make_preference as make_preference,
+        read_preferences as read_preferences,
     )
     from jaxrec.align.reward_losses import (
         best_of_n_loss as best_of_n_loss,
@@ -93,6 +102,7 @@ if TYPE_CHECKING:
         RewardModel as RewardModel,
         check_rewards as check_rewards,
         encode_answers as encode_answers,
+        frame_of as frame_of,
         init_head as init_head,
         last_scalars as last_scalars,
         normalization as normalization,
@@ -110,9 +120,21 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.rollout_batches import RolloutBatches as RolloutBatches
     from jaxrec.align.rollouts import Rollouts as Rollouts
+    from jaxrec.align.rule_probes import (
+        ProbeReport as ProbeReport,
+        ProbingSet as ProbingSet,
+        probe_rules as probe_rules,
+        read_probes as read_probes,
+    )
     from jaxrec.align.stopping import over_optimized as over_optimized
     from jaxrec.align.task import PpoTask as PpoTask
     from jaxrec.align.teacher_forcing import item_log_probs as item_log_probs
+    from jaxrec.align.text_rewards import (
+        check_text_reward as check_text_reward,
+        reads_tokens as reads_tokens,
+        text_reward as text_reward,
+        weighted_sum as weighted_sum,
+    )
 else:
     from jaxrec.core import attach
 

@@ -1,23 +1,18 @@
-"""Agreement of labelers: with a gold set, by which they are selected, and with one another.
+"""Measures of agreement.
 
 Percent agreement, Cohen's kappa (1960) and Kendall's tau-b compare two labelers; Krippendorff's
 alpha compares any number of them, who may each have left out some units (Krippendorff 2011,
 Computing Krippendorff's Alpha-Reliability).
 """
 
-import dataclasses
-import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from jaxrec.align.feedback import Feedback
-from jaxrec.core import ConfigError, DataError, nearest
-from jaxrec.data import files
+from jaxrec.core import ConfigError, DataError
 
 Level = Literal["nominal", "ordinal", "interval"]
-Measure = Literal["percent", "kappa", "tau"]
 
 
 def percent_agreement(a: Sequence[Any], b: Sequence[Any]) -> float:
@@ -112,8 +107,7 @@ def krippendorff_alpha(ratings: Any, level: Level = "nominal") -> float:
       1.0
     """
     if level not in ("nominal", "ordinal", "interval"):
-        levels = ("nominal", "ordinal", "interval")
-        raise ConfigError(f"no level {level!r}{nearest(level, levels)}; levels: nominal, ...")
+        raise ConfigError(f"no level {level!r}; levels: nominal, ordinal and interval")
     table = np.asarray(ratings, np.float64)
     if table.ndim != 2 or np.isinf(table).any():
         raise DataError(
@@ -125,9 +119,7 @@ def krippendorff_alpha(ratings: Any, level: Level = "nominal") -> float:
         raise DataError("no unit has ratings of two labelers, so there is nothing to agree on")
     values, codes = np.unique(table[~np.isnan(table)], return_inverse=True)
     if len(values) < 2:
-        raise DataError(
-            f"all ratings are {values[0]:g}, for which Krippendorff's alpha is not defined"
-        )
+        raise DataError(f"all ratings are {values[0]:g}, so agreement beyond chance is not defined")
     there = ~np.isnan(table)
     number = np.zeros(table.shape, int)
     number[there] = codes
@@ -157,182 +149,3 @@ def _squared_difference(values: np.ndarray, n_c: np.ndarray, level: Level) -> np
     high = np.maximum.outer(np.arange(len(values)), np.arange(len(values)))
     between = ends[high] - ends[low] + n_c[low]
     return (between - (n_c[low] + n_c[high]) / 2) ** 2 * (low != high)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How far a labeler agrees with the gold set.
-
-    Attributes:
-      labeler: who.
-      units: number of labels that both gave: pairs of answers, and scores of answers.
-      percent: share of them that are equal.
-      kappa: Cohen's; NaN where it is not defined.
-      tau: mean over prompts of Kendall's tau of the ranks; NaN without rankings.
-    """
-
-    labeler: str
-    units: int
-    percent: float
-    kappa: float
-    tau: float
-
-
-def labels_of(records: Sequence[Feedback]) -> dict[str, dict[Hashable, float]]:
-    """Return what each labeler said about each unit, labeler -> unit -> number.
-
-    A unit is a pair of answers to a prompt, labeled -1, 0 or 1 for which of them is better; or an
-    answer under a criterion or rule, labeled by its score.
-
-    Args:
-      records: feedback of any kinds; the last label of a unit counts.
-
-    Example:
-      >>> said = {"prompt_id": "7", "prompt": "Hi", "answers": ("a", "b"), "time": 0.0}
-      >>> record = Feedback(labeler="ann", kind="best", payload={"best": 1}, **said)
-      >>> list(labels_of([record])["ann"].values())
-      [-1.0]
-    """
-    found: dict[str, dict[Hashable, float]] = {}
-    for record in records:
-        mine = found.setdefault(record.labeler, {})
-        if record.kind in ("ranking", "best"):
-            ranked = sorted(zip(record.answers, record.ranks, strict=True))
-            for (one, x), (other, y) in itertools.combinations(ranked, 2):
-                if one != other:
-                    mine["pair", record.prompt_id, one, other] = float(np.sign(y - x))
-        else:
-            for name, values in next(iter(record.payload.values())).items():
-                for answer, value in zip(record.answers, values, strict=True):
-                    mine[record.kind, record.prompt_id, name, answer] = float(value)
-    return found
-
-
-def agreement_with(records: Sequence[Feedback], gold: str) -> list[Agreement]:
-    """Measure every labeler against one of them, the gold set; best first by percent.
-
-    Args:
-      records: feedback of several labelers, the gold one among them.
-      gold: labeler whose labels are taken as right.
-
-    Raises:
-      DataError: no such labeler, or nobody else labeled a unit of the gold set.
-
-    Example:
-      >>> said = {"prompt_id": "7", "prompt": "Hi", "answers": ("a", "b"), "time": 0.0}
-      >>> records = [Feedback(labeler=who, kind="best", payload={"best": 1}, **said)
-      ...     for who in ("gold", "ann")]
-      >>> agreement_with(records, "gold")[0].percent
-      1.0
-    """
-    labels = labels_of(records)
-    if gold not in labels:
-        raise DataError(
-            f"unknown labeler {files.shown(gold)}{nearest(gold, labels)}; labelers: "
-            f"{files.listed(sorted(labels))}"
-        )
-    right, taus = labels.pop(gold), _taus(records, gold)
-    rows = []
-    for labeler, mine in labels.items():
-        shared = [unit for unit in mine if unit in right]
-        if not shared:
-            continue
-        a, b = [mine[unit] for unit in shared], [right[unit] for unit in shared]
-        tau = taus.get(labeler, [])
-        rows.append(
-            Agreement(
-                labeler=labeler,
-                units=len(shared),
-                percent=percent_agreement(a, b),
-                kappa=cohen_kappa(a, b),
-                tau=float(np.mean(tau)) if tau else float("nan"),
-            )
-        )
-    if not rows:
-        raise DataError(
-            f"nobody else labeled a unit of {files.shown(gold)}; let the labelers answer the same "
-            "prompts"
-        )
-    return sorted(rows, key=lambda row: (-row.percent, row.labeler))
-
-
-def _taus(records: Sequence[Feedback], gold: str) -> dict[str, list[float]]:
-    """Kendall's tau of each labeler's rankings and those of the gold set, where it is defined."""
-    ranked = [record for record in records if record.kind == "ranking"]
-    right = {
-        r.prompt_id: dict(zip(r.answers, r.ranks, strict=True)) for r in ranked if r.labeler == gold
-    }
-    found: dict[str, list[float]] = {}
-    for record in ranked:
-        theirs = right.get(record.prompt_id, {})
-        mine = dict(zip(record.answers, record.ranks, strict=True))
-        shared = [answer for answer in mine if answer in theirs]
-        if record.labeler != gold and len(shared) >= 2:
-            tau = kendall_tau([mine[a] for a in shared], [theirs[a] for a in shared])
-            if not np.isnan(tau):
-                found.setdefault(record.labeler, []).append(tau)
-    return found
-
-
-def select_labelers(rows: Sequence[Agreement], count: int, by: Measure = "percent") -> list[str]:
-    """Return the labelers who agree best with the gold set, best first.
-
-    Args:
-      rows: of `agreement_with`.
-      count: how many to keep.
-      by: "percent", "kappa" or "tau"; labelers for whom it is not defined come last.
-
-    Raises:
-      ConfigError: `count` is not between 1 and the number of labelers, or an unknown measure.
-
-    Example:
-      >>> rows = [Agreement(labeler=who, units=9, percent=p, kappa=0.0, tau=0.0)
-      ...     for who, p in (("ann", 0.7), ("bob", 0.9))]
-      >>> select_labelers(rows, 1)
-      ['bob']
-    """
-    if by not in ("percent", "kappa", "tau"):
-        raise ConfigError(f"no measure {by!r}; measures: percent, kappa, tau")
-    if not 1 <= count <= len(rows):
-        raise ConfigError(f"{count} of {len(rows)} labelers cannot be kept; give 1 to {len(rows)}")
-    values: Mapping[str, float] = {row.labeler: getattr(row, by) for row in rows}
-    order = sorted(values, key=lambda who: (np.isnan(values[who]), -values[who], who))
-    return order[:count]
-
-
-def rating_table(records: Sequence[Feedback]) -> tuple[list[str], np.ndarray]:
-    """Lay out the labels of all labelers for `krippendorff_alpha`.
-
-    Args:
-      records: feedback of one kind.
-
-    Returns:
-      The labelers, and `[labelers, units]` labels with NaN where a labeler gave none.
-
-    Raises:
-      DataError: no records, or several kinds of feedback, whose labels cannot be compared.
-
-    Example:
-      >>> said = {"prompt_id": "7", "prompt": "Hi", "answers": ("a", "b"), "time": 0.0}
-      >>> records = [Feedback(labeler=who, kind="best", payload={"best": 1}, **said)
-      ...     for who in ("ann", "bob")]
-      >>> rating_table(records)[1].tolist()
-      [[-1.0], [-1.0]]
-    """
-    kinds = {"pair" if r.kind in ("ranking", "best") else r.kind for r in records}
-    if len(kinds) != 1:
-        raise DataError(
-            f"labels of one kind of feedback are compared, got {sorted(kinds) or 'no records'}"
-        )
-    labels = labels_of(records)
-    units = {
-        unit: number
-        for number, unit in enumerate(
-            dict.fromkeys(unit for mine in labels.values() for unit in mine)
-        )
-    }
-    table = np.full((len(labels), len(units)), np.nan)
-    for row, mine in enumerate(labels.values()):
-        for unit, value in mine.items():
-            table[row, units[unit]] = value
-    return list(labels), table

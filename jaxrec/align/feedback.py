@@ -19,12 +19,10 @@ rules: Glaese et al. 2022, arXiv:2209.14375.)
 import dataclasses
 import json
 import math
-import os
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from jaxrec.core import ConfigError, DataError, ResourceError, nearest
+from jaxrec.core import DataError, nearest
 from jaxrec.data import files
 
 Kind = Literal["ranking", "best", "questions", "rules"]
@@ -206,104 +204,3 @@ _CHECKS = {
     "questions": _check_scores,
     "rules": _check_violations,
 }
-
-
-def read_feedback(
-    path: str | os.PathLike[str], labelers: Collection[str] | None = None
-) -> list[Feedback]:
-    r"""Read a file of feedback.
-
-    Args:
-      path: JSON lines, gzipped if the name ends in `.gz`.
-      labelers: the only ones to expect; None for any.
-
-    Raises:
-      DataError: the file is missing, empty or damaged, a record is not feedback, or its labeler is
-        unknown. The message names the lines; nothing is loaded.
-
-    Example:
-      >>> import tempfile
-      >>> path = Path(tempfile.mkdtemp()) / "feedback.jsonl"
-      >>> said = {"labeler": "ann", "kind": "best", "payload": {"best": 1}, "time": 0}
-      >>> append_feedback(path, Feedback(prompt_id="7", prompt="Hi", answers=("a", "b"), **said))
-      >>> read_feedback(path)[0].ranks
-      (2, 1)
-    """
-    path = Path(path)
-    records = []
-    for line, record, bad in files.read_json_lines(path):
-        try:
-            feedback = Feedback.of(record)
-            if labelers is not None and feedback.labeler not in labelers:
-                name = feedback.labeler
-                raise DataError(
-                    f"unknown labeler {files.shown(name)}{nearest(name, labelers)}; labelers: "
-                    f"{files.listed(sorted(labelers))}"
-                )
-            records.append(feedback)
-        except DataError as error:
-            bad.add(line, str(error))  # the reader raises one error at the end
-    return records
-
-
-def append_feedback(path: Path, *records: Feedback) -> None:
-    """Append records to a file, and return when they are on the disk.
-
-    Args:
-      path: JSON lines; the file is created if it does not exist.
-      *records: what one labeler said about one prompt; they are written together.
-
-    Raises:
-      ResourceError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One write of whole lines: writers that append at the same time do not mix their lines.
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            lines = "".join(f"{record.line()}\n" for record in records).encode()
-            before = os.fstat(handle).st_size
-            if os.write(handle, lines) != len(lines):
-                os.ftruncate(handle, before)
-                raise OSError("only a part was written")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another file"
-        ) from error
-
-
-def mend_feedback(path: Path) -> str:
-    """Remove the beginning of a line with which a killed writer ended a file.
-
-    A labeler was never told that such a record is saved.
-
-    Args:
-      path: of feedback; it need not exist.
-
-    Returns:
-      The text that was removed; "" if the file is whole.
-
-    Raises:
-      ConfigError: a packed file, which cannot be appended to.
-    """
-    if path.suffix == ".gz":
-        raise ConfigError(f"{path} is packed, so nothing can be appended; give another file")
-    if not path.is_file():
-        return ""
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole == len(content):
-        return ""
-    with path.open("r+b") as file:
-        try:
-            Feedback.of(json.loads(content[whole:]))
-        except (ValueError, RecursionError, DataError):
-            file.truncate(whole)
-            return content[whole:].decode(errors="replace")
-        # Only the end of the line is missing, as in a file that an editor wrote.
-        file.seek(0, os.SEEK_END)
-        file.write(b"\n")
-    return ""

@@ -3,21 +3,26 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from jaxrec.align import (
+    Feedback,
     Level,
     agreement_with,
+    by_criterion,
     krippendorff_alpha,
+    only_writer,
     rating_table,
     read_feedback,
 )
 from jaxrec.cli.arguments import parse
-from jaxrec.core import ConfigError, Count, DataError, Range, check_writable, nearest
-from jaxrec.serve import Labeling, Question, read_tasks, serve
+from jaxrec.core import ConfigError, Count, DataError, Range, check_file, check_writable, nearest
+from jaxrec.data import files
+from jaxrec.serve import Compare, Labeling, Question, read_tasks, serve
 
 _VERBS = {
     "serve": "serve a page on which labelers rank answers and answer questions",
@@ -32,21 +37,21 @@ class ServeArguments:
     Attributes:
       data: JSON lines with "prompt", two to nine "answers" and maybe "prompt_id".
       out: file that receives the feedback, one JSON line a record.
-      rank: ask for a ranking of the answers.
+      compare: ask for a ranking of the answers, for the best of them alone, or for neither.
       questions: criteria to ask about each answer, such as helpful honest "harmless?"; a question
         mark at the end asks for yes or no, all others for a point on a scale.
       points: number of points of the scales.
-      labelers: who may answer; by default everybody.
+      labelers: names of those who may answer; by default everybody.
       host: address at which to listen; only this machine by default.
       port: at which to listen; 0 for any free one.
     """
 
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     out: Path = Path("feedback.jsonl")
-    rank: bool = True
+    compare: Compare = "ranking"
     questions: tuple[str, ...] = ()
     points: Count = 5
-    labelers: tuple[str, ...] = ()
+    labelers: tuple[str, ...] | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8765
 
@@ -90,37 +95,84 @@ def run(arguments: list[str]) -> None:
 
 def _serve(arguments: ServeArguments) -> None:
     questions = [Question.of(word, arguments.points) for word in arguments.questions]
+    if arguments.labelers == ():
+        raise ConfigError("--labelers names nobody; give names, or leave it out for everybody")
+    out = arguments.out
     tasks = read_tasks(arguments.data)
-    check_writable(arguments.out.absolute().parent, "--out")
-    study = Labeling.open(
-        tasks,
-        arguments.out,
-        rank=arguments.rank,
-        questions=questions,
-        labelers=arguments.labelers,
-    )
-    serve(study, arguments.host, arguments.port)
+    if out.exists() and out.samefile(arguments.data):
+        raise ConfigError(f"--out {out} is the file of the prompts; give another file")
+    check_writable(out.absolute().parent, "--out")
+    check_file(out, missing=True)
+    with only_writer(out):
+        study = Labeling.open(
+            tasks,
+            out,
+            compare=arguments.compare,
+            questions=questions,
+            labelers=arguments.labelers or (),
+        )
+        serve(study, arguments.host, arguments.port)
 
 
 def _agree(arguments: AgreeArguments) -> None:
+    everything = read_feedback(arguments.file)
     kinds = ("ranking", "best") if arguments.kind == "ranking" else (arguments.kind,)
-    records = [r for r in read_feedback(arguments.file) if r.kind in kinds]
+    records = [record for record in everything if record.kind in kinds]
     if not records:
+        there = sorted({"ranking" if r.kind == "best" else r.kind for r in everything})
         raise DataError(
-            f"{arguments.file} has no feedback of the kind {arguments.kind}; choose another --kind"
+            f"{arguments.file} has no feedback of the kind {arguments.kind}; give --kind "
+            f"{' or '.join(there)}"
         )
-    found = agreement_with(records, arguments.gold) if arguments.gold else []
+    labelers = list(dict.fromkeys(record.labeler for record in records))
+    if len(labelers) < 2:
+        raise DataError(
+            f"{arguments.file} has feedback of {files.shown(labelers[0])} alone; agreement needs "
+            "two labelers"
+        )
     level = arguments.level or ("nominal" if arguments.kind == "ranking" else "ordinal")
-    labelers, table = rating_table(records)
-    alpha = krippendorff_alpha(table, level) if len(labelers) > 1 else math.nan
+    rows: list[dict[str, object]] = []
+    alphas: dict[str, float | None] = {}
+    if arguments.gold:
+        agreement_with(records, arguments.gold)  # an unknown name is an error of all criteria
+    for name, mine in by_criterion(records).items():
+        if arguments.gold:
+            rows += _compare(name, mine, arguments.gold, labelers)
+        alphas[name], reason = _alpha(mine, level)
+        shown = reason or f"{alphas[name]:.3f}"
+        count = len({record.labeler for record in mine})
+        print(f"{name}: Krippendorff's alpha ({level}, labelers: {count}): {shown}")
+    print(json.dumps({"labelers": rows, "alpha": alphas, "level": level}))
+
+
+def _compare(
+    name: str, records: Sequence[Feedback], gold: str, labelers: Sequence[str]
+) -> list[dict[str, object]]:
+    """Print and return how far each labeler agrees with the gold set on one criterion."""
+    try:
+        found = agreement_with(records, gold)
+    except DataError:  # nobody shares a label on this criterion with the gold set
+        found = []
     for row in found:
-        print(
-            f"{row.labeler}: {row.percent:.1%} of {row.units} labels like {arguments.gold}, "
-            f"kappa {row.kappa:.3f}, tau {row.tau:.3f}"
-        )
-    print(f"Krippendorff's alpha of {len(labelers)} labelers, {level}: {alpha:.3f}")
-    rows = [{k: _number(v) for k, v in dataclasses.asdict(row).items()} for row in found]
-    print(json.dumps({"labelers": rows, "alpha": _number(alpha), "level": level}))
+        shown = [f"labels like {gold}: {row.percent:.1%} of {row.units}"]
+        beyond_chance = {"kappa": row.kappa, "tau": row.tau}
+        shown += [f"{key} {v:.3f}" for key, v in beyond_chance.items() if not math.isnan(v)]
+        print(f"{name}: {row.labeler}: {', '.join(shown)}")
+    for labeler in labelers:
+        if labeler != gold and labeler not in [row.labeler for row in found]:
+            print(f"{name}: {labeler}: no label of what {gold} labeled")
+    return [
+        {"criterion": name} | {k: _number(v) for k, v in dataclasses.asdict(row).items()}
+        for row in found
+    ]
+
+
+def _alpha(records: Sequence[Feedback], level: Level) -> tuple[float | None, str]:
+    """Krippendorff's alpha, or None and why it is not defined."""
+    try:
+        return krippendorff_alpha(rating_table(records)[1], level), ""
+    except DataError as error:
+        return None, f"none, because {error}"
 
 
 def _number(value: object) -> object:

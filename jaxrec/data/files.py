@@ -410,10 +410,14 @@ def read_json_lines(
             record = _parse_record(line, fallback)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
             reason = getattr(error, "msg", None) or " ".join(str(error).split()) or "too deep"
-            bad.add(number, f"not JSON ({reason[:80]}): {shown(line)}")
+            # Another format, or one list over several lines.
+            other = count == 1 and not line.lstrip().startswith("{")
+            hint = "; write one object a line" if other else ""
+            bad.add(number, f"not JSON ({reason[:80]}): {shown(line)}{hint}")
             continue
         if not isinstance(record, dict):
-            bad.add(number, f"not a JSON object: {shown(line)}")
+            what = " but a list" if isinstance(record, list) else ""
+            bad.add(number, f"not a JSON object{what}: {shown(line)}; write one object a line")
             continue
         yield number, record, bad
     bad.check()

@@ -3,6 +3,11 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.eval.answers import (
+        exact_match as exact_match,
+        normalize_answer as normalize_answer,
+        token_f1 as token_f1,
+    )
     from jaxrec.eval.beyond_accuracy import (
         Catalogue as Catalogue,
         list_quality as list_quality,
@@ -24,6 +29,10 @@ if TYPE_CHECKING:
     from jaxrec.eval.leaks import (
         last_plus_one_rate as last_plus_one_rate,
         max_plus_one_rate as max_plus_one_rate,
+    )
+    from jaxrec.eval.likelihood import (
+        bits_per_byte as bits_per_byte,
+        perplexity as perplexity,
     )
     from jaxrec.eval.preferences import (
         CalibrationBin as CalibrationBin,
@@ -75,7 +84,18 @@ if TYPE_CHECKING:
         holm as holm,
         paired_bootstrap as paired_bootstrap,
     )
+    from jaxrec.eval.summaries import (
+        SUMMARY_METRICS as SUMMARY_METRICS,
+        summary_scores as summary_scores,
+    )
     from jaxrec.eval.text import bleu as bleu, rouge as rouge, says as says
+    from jaxrec.eval.translation import (
+        TranslationMetric as TranslationMetric,
+        corpus_score as corpus_score,
+        translation_score as translation_score,
+        translation_signatures as translation_signatures,
+        translation_statistics as translation_statistics,
+    )
 else:
     from jaxrec.core import attach
 

@@ -45,7 +45,11 @@ if TYPE_CHECKING:
         evaluate_run as evaluate_run,
     )
     from jaxrec.runs.measured import Measured as Measured
-    from jaxrec.runs.opened import open_any as open_any
+    from jaxrec.runs.opened import (
+        open_any as open_any,
+        open_language_model as open_language_model,
+        open_reward as open_reward,
+    )
     from jaxrec.runs.parts import read_parts as read_parts
     from jaxrec.runs.protocol import (
         TIES as TIES,
@@ -102,10 +106,7 @@ if TYPE_CHECKING:
         propose_shape as propose_shape,
         training_days as training_days,
     )
-    from jaxrec.runs.scaling_plot import (
-        check_format as check_format,
-        draw_fit as draw_fit,
-    )
+    from jaxrec.runs.scaling_plot import check_format as check_format, draw_fit as draw_fit
     from jaxrec.runs.scaling_points import (
         PointColumns as PointColumns,
         Points as Points,

@@ -1,10 +1,15 @@
 """Open anything that holds a model: a run, a model directory, or a checkpoint made elsewhere."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jaxrec.models import Dtype, Kind, Opened, open_model
+from jaxrec.prompting import LocalModel
 from jaxrec.runs.directory import is_run, load_run
 from jaxrec.runs.system import offered
+
+if TYPE_CHECKING:
+    from jaxrec.align import RewardModel
 
 
 def open_any(
@@ -27,3 +32,66 @@ def open_any(
         return open_model(path, kind, dtype, tokenizer)
     config = load_run(path)
     return offered(config, "open_model")(config, path)
+
+
+def open_language_model(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    dtype: Dtype = "float32",
+    tokenizer: Path | None = None,
+    **options: Any,
+) -> LocalModel:
+    """Open a run of a system that trains text models, or any other text model, for prompting.
+
+    Args:
+      path: see `open_any`: a run of `pretrain`, `instruct`, `ppo` or another system of text models,
+        a model directory, or a checkpoint of another format.
+      name: what reports call the model; None for the path's name and the first digits of the
+        parameters' checksum.
+      dtype: type of a checkpoint's parameters.
+      tokenizer: directory or llama2.c file of a tokenizer; None for the one beside the model.
+      **options: `context`, `overflow`, `batch_size` and `prefixes` of `prompting.LocalModel`.
+
+    Raises:
+      ConfigError: a run of a system without a text model, a model that writes no text, or one
+        without a tokenizer.
+      DataError: no model there, or a damaged file.
+
+    Example:
+      >>> import tempfile
+      >>> from jaxrec.data import save_tokenizer, train_bpe
+      >>> from jaxrec.models import ModelSpec, Pretrained, save_model
+      >>> from jaxrec.runs import open_language_model
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
+      >>> directory = Path(tempfile.mkdtemp()) / "tiny"
+      >>> save_model(Pretrained(spec=spec, params=random_params(spec.build())), directory)
+      >>> save_tokenizer(tokenizer, directory)
+      >>> model = open_language_model(directory, overflow="cut")
+      >>> model.context, model.name.startswith("tiny-")
+      (64, True)
+    """
+    path = Path(path)
+    return LocalModel.at(open_any(path, None, dtype, tokenizer), path, name, **options)
+
+
+def open_reward(path: Path, *, gold: bool = False) -> "RewardModel":
+    """Open a run as a reward of texts, whatever its system.
+
+    Args:
+      path: the directory of the run.
+      gold: open the second model of the run, which has learned from prompts of its own.
+
+    Raises:
+      ConfigError: a run of a system that has no reward.
+      DataError: no run there, one without a second model, or a damaged file.
+
+    Example:
+      >>> open_reward(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
+    """
+    config = load_run(path)
+    return offered(config, "open_reward")(config, path, gold=gold)

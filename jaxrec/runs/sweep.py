@@ -34,8 +34,10 @@ class Sweep:
       variants: the configs by the name of their row, in the order of the table.
       against: the row that all other variants are tested against; "" for the first.
       metrics: metrics of the paired tests. A test needs a value per user from both variants.
-      starts: configs of runs that the variants start from, by their directories. A start that is
-        not trained yet is trained before the variants, once for all seeds.
+      starts: configs of runs that the variants start from, by their directories, as the variants'
+        settings (`tune.base`) name them. A start that is not trained yet is trained before the
+        variants, once for each seed: a seed that is not the one in its config has a directory of
+        its own, `DIRECTORY-SEED`, and the variants with that seed start from there.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 
@@ -202,16 +204,18 @@ def run_sweep(
       ConfigError: a directory of a variant or of a start holds a run with other settings.
       DataError: variants that were measured on different data.
     """
-    for name, config in sweep.starts.items():
-        train_start(Path(name), config, quick=quick)
     rows: dict[str, list[dict[str, Row]]] = {name: [] for name in sweep.variants}
     protocol: Mapping[str, Any] | None = None
     for seed in seeds:
+        bases = {}
+        for base, config in sweep.starts.items():
+            seeded = with_seed(config, seed)
+            bases[base] = base if seeded == config else f"{base}-{seed}"
+            train_start(Path(bases[base]), seeded, quick=quick)
         for name, config in sweep.variants.items():
             place = directory / f"{folder(name)}-{seed}"
-            measured, facts = measure_variant(
-                with_seed(config, seed), place, all_rows=sweep.all_rows, quick=quick
-            )
+            config = _starting_from(bases, with_seed(config, seed))
+            measured, facts = measure_variant(config, place, all_rows=sweep.all_rows, quick=quick)
             if protocol is None:
                 protocol = facts
                 if "seen_items" in facts:
@@ -223,3 +227,16 @@ def run_sweep(
             shown = "  ".join(f"{m} {v:.4f}" for m, v in measured[""].metrics.items())
             print(f"{name}, seed {seed}: {shown}", flush=True)
     return sweep_report(rows, sweep.reference, sweep.metrics)
+
+
+def _starting_from(bases: Mapping[str, str], config: Any) -> Any:
+    """Replace the directories of starts, wherever a setting names one, by those of a seed."""
+    changed = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = _starting_from(bases, value)
+        elif isinstance(value, str):
+            value = bases.get(value, value)
+        changed[field.name] = value
+    return dataclasses.replace(config, **changed)

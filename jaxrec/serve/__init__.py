@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.serve.labeling import (
-        Labeling as Labeling,
+    from jaxrec.serve.labeling import Compare as Compare, Labeling as Labeling
+    from jaxrec.serve.labeling_app import make_app as make_app, serve as serve
+    from jaxrec.serve.labeling_tasks import (
         LabelTask as LabelTask,
         Question as Question,
         read_tasks as read_tasks,
     )
-    from jaxrec.serve.labeling_app import make_app as make_app, serve as serve
 else:
     from jaxrec.core import attach
 

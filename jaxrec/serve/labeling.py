@@ -6,118 +6,21 @@ shows each labeler the prompts that are still open for them.
 
 import dataclasses
 import hashlib
-import os
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from jaxrec.align import Feedback, append_feedback, mend_feedback, read_feedback
 from jaxrec.core import ConfigError, DataError, check_file, nearest
 from jaxrec.data import files
+from jaxrec.serve.labeling_tasks import LabelTask, Question
 
-# Answers to a prompt: two to compare, and as many as there are number keys.
-_LEAST, _MOST = 2, 9
+Compare = Literal["ranking", "best", "nothing"]
 _LONGEST_NAME = 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelTask:
-    """A prompt with the answers that labelers compare.
-
-    Attributes:
-      prompt_id: names the prompt.
-      prompt: its text.
-      answers: two to nine different texts.
-    """
-
-    prompt_id: str
-    prompt: str
-    answers: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A question about each answer.
-
-    Attributes:
-      name: the criterion.
-      points: number of points of a Likert scale; 0 for yes or no.
-
-    Example:
-      >>> Question.of("harmless?", points=5), Question.of("helpful", points=5)
-      (Question(name='harmless', points=0), Question(name='helpful', points=5))
-    """
-
-    name: str
-    points: int
-
-    @classmethod
-    def of(cls, word: str, points: int) -> "Question":
-        """Read a criterion; a question mark at its end asks for yes or no.
-
-        Raises:
-          ConfigError: no name, or a scale of fewer than 2 points.
-        """
-        name = word.removesuffix("?").strip()
-        if not name:
-            raise ConfigError(f"the question {word!r} has no name; give one such as helpful")
-        if points < 2:
-            raise ConfigError(f"a Likert scale has 2 points or more, got --points {points}")
-        return cls(name, 0 if word.endswith("?") else points)
-
-    def fault(self, value: Any) -> str:
-        """Say what is wrong with an answer to the question; "" if nothing is."""
-        if not self.points:
-            return "" if isinstance(value, bool) else "answer yes or no"
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return "" if whole and 1 <= value <= self.points else f"give 1 to {self.points}"
-
-
-def read_tasks(path: str | os.PathLike[str]) -> list[LabelTask]:
-    r"""Read prompts and answers from JSON lines: {"prompt", "answers"} and maybe "prompt_id".
-
-    A prompt without an ID is called by the number of its line.
-
-    Raises:
-      DataError: the file is missing or damaged, an ID stands twice, or a line does not have a
-        prompt with two to nine different answers. The message names the lines.
-
-    Example:
-      >>> import tempfile
-      >>> path = Path(tempfile.mkdtemp()) / "prompts.jsonl"
-      >>> _ = path.write_text('{"prompt": "Hi", "answers": ["Hello", "What?"]}\n')
-      >>> read_tasks(path)
-      [LabelTask(prompt_id='1', prompt='Hi', answers=('Hello', 'What?'))]
-    """
-    path = Path(path)
-    tasks: dict[str, LabelTask] = {}
-    for line, record, bad in files.read_json_lines(path):
-        if fault := _fault(record, tasks, line):
-            bad.add(line, fault)
-            continue
-        name = record.get("prompt_id", str(line))
-        answers = tuple(record["answers"])
-        tasks[name] = LabelTask(prompt_id=name, prompt=record["prompt"], answers=answers)
-    return list(tasks.values())
-
-
-def _fault(record: Mapping[str, Any], known: Mapping[str, LabelTask], line: int) -> str:
-    name, answers = record.get("prompt_id", str(line)), record.get("answers")
-    for key, value in (("prompt_id", name), ("prompt", record.get("prompt"))):
-        if not isinstance(value, str) or not value.strip():
-            near = "" if key in record else nearest(key, files.usual(record))
-            return f"{key!r} must be a text, got {files.shown(value)}{near}"
-    if name in known:
-        return f"prompt_id {files.shown(name)} stands twice; give each prompt its own"
-    texts = isinstance(answers, list) and all(isinstance(a, str) and a.strip() for a in answers)
-    if not isinstance(answers, list) or not texts or not _LEAST <= len(answers) <= _MOST:
-        return f"'answers' must be {_LEAST} to {_MOST} texts, got {files.shown(answers)}"
-    if len(set(answers)) < len(answers):
-        return f"two answers are equal: {files.shown(answers)}; remove one"
-    return ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,19 +30,21 @@ class Labeling:
     Attributes:
       tasks: the prompts by ID.
       path: file of feedback.
-      rank: whether answers are ranked.
+      compare: whether labelers rank the answers, choose the best one, or do neither.
       questions: asked about each answer.
       labelers: who may answer; () for everybody.
       answered: pairs of labeler and prompt ID that are complete.
+      names: labelers who have answered, by their names without regard to capital letters.
       clock: returns the seconds since 1970.
     """
 
     tasks: Mapping[str, LabelTask]
     path: Path
-    rank: bool = True
+    compare: Compare = "ranking"
     questions: tuple[Question, ...] = ()
     labelers: tuple[str, ...] = ()
     answered: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
     clock: Callable[[], float] = time.time
 
     @classmethod
@@ -148,22 +53,25 @@ class Labeling:
         tasks: Sequence[LabelTask],
         path: Path,
         *,
-        rank: bool = True,
+        compare: Compare = "ranking",
         questions: Sequence[Question] = (),
         labelers: Sequence[str] = (),
     ) -> "Labeling":
         """Begin a study, or go on with the one whose feedback is in the file.
 
+        A prompt is asked again if the file does not have all that is asked about it.
+
         Raises:
-          ConfigError: nothing is asked, a question stands twice, or the file is packed.
-          DataError: the file is damaged, or holds feedback on other prompts or answers, or of a
-            labeler who is not expected.
+          ConfigError: nothing is asked, a question or labeler stands twice, or the file is packed.
+          DataError: the file is damaged, or holds feedback on other prompts or answers, on another
+            scale, or of a labeler who is not expected.
         """
-        if not rank and not questions:
-            raise ConfigError("nothing is asked; rank the answers, or give --questions")
-        names = [question.name for question in questions]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ConfigError(f"the question {twice[0]!r} stands twice; remove one")
+        if compare not in get_args(Compare):
+            raise ConfigError(f"no comparison {compare!r}; choose ranking, best or nothing")
+        if compare == "nothing" and not questions:
+            raise ConfigError("nothing is asked; compare the answers, or give --questions")
+        _check_once([question.name for question in questions], "question")
+        _check_once([_plain(labeler) for labeler in labelers], "labeler")
         check_file(path, missing=True)
         lost = mend_feedback(path)
         if lost:
@@ -171,28 +79,48 @@ class Labeling:
         study = cls(
             tasks={task.prompt_id: task for task in tasks},
             path=path,
-            rank=rank,
+            compare=compare,
             questions=tuple(questions),
             labelers=tuple(labelers),
         )
-        found: dict[tuple[str, str], set[str]] = {}
+        for labeler in labelers:
+            study._check_labeler(labeler)
         has_feedback = path.is_file() and path.stat().st_size
-        for record in read_feedback(path, labelers or None) if has_feedback else ():
-            task = study.tasks.get(record.prompt_id)
+        study._continue(read_feedback(path, labelers or None) if has_feedback else [])
+        return study
+
+    def _continue(self, records: Sequence[Feedback]) -> None:
+        """Note what earlier records say; reject those that do not belong to this study."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for record in records:
+            task = self.tasks.get(record.prompt_id)
             if task is None or (task.prompt, task.answers) != (record.prompt, record.answers):
                 raise DataError(
-                    f"{path} holds feedback on the prompt {files.shown(record.prompt_id)}, which "
-                    "is missing in the data or has other answers there; give another --out"
+                    f"{self.path} holds feedback on the prompt {files.shown(record.prompt_id)}, "
+                    "which is missing in the data or has other answers there; give another --out"
                 )
+            self.names.setdefault(_plain(record.labeler), record.labeler)
+            if record.kind == "questions" and not self._has_all(record.payload["scores"]):
+                continue
             found.setdefault((record.labeler, record.prompt_id), set()).add(record.kind)
-        study.answered.update(key for key, kinds in found.items() if study._kinds <= kinds)
-        return study
+        self.answered.update(key for key, kinds in found.items() if self._kinds <= kinds)
+
+    def _has_all(self, scores: Mapping[str, Sequence[Any]]) -> bool:
+        """Whether earlier scores answer all questions."""
+        for question in self.questions:
+            for value in scores.get(question.name, ()):
+                if fault := question.fault(value):
+                    raise DataError(
+                        f"{self.path} holds the answer {files.shown(value)} to the question "
+                        f"{files.shown(question.name)}, which now expects something else ({fault});"
+                        " ask as before, or give another --out"
+                    )
+        return all(question.name in scores for question in self.questions)
 
     @property
     def _kinds(self) -> set[str]:
-        return {
-            kind for kind, asked in (("ranking", self.rank), ("questions", self.questions)) if asked
-        }
+        compared = () if self.compare == "nothing" else (self.compare,)
+        return {*compared, *(["questions"] if self.questions else [])}
 
     def next_task(self, labeler: str) -> dict[str, Any]:
         """Return what the page shows a labeler next: JSON-able; "prompt" is missing at the end.
@@ -208,7 +136,7 @@ class Labeling:
         page: dict[str, Any] = {
             "done": len(self.tasks) - len(left),
             "total": len(self.tasks),
-            "rank": self.rank,
+            "compare": self.compare,
             "questions": [dataclasses.asdict(question) for question in self.questions],
         }
         if left:
@@ -220,8 +148,9 @@ class Labeling:
         """Check and append what a labeler said about one prompt; it is on the disk afterwards.
 
         Args:
-          said: {"labeler", "prompt_id", "ranks", "scores"}, with ranks and scores in the order in
-            which `next_task` gave the answers.
+          said: {"labeler", "prompt_id", "ranks", "best", "scores"} without what is not asked; ranks
+            and scores are in the order in which `next_task` gave the answers, and best is a place
+            in it.
 
         Raises:
           DataError: something is missing, unknown or does not fit, or was answered before.
@@ -253,15 +182,24 @@ class Labeling:
             "time": self.clock(),
         }
         records = []
-        if self.rank:
+        if self.compare == "ranking":
             ranks = _listed(said.get("ranks"), len(back), "ranks")
             ranking = {"ranks": [ranks[k] for k in back]}
             records.append(Feedback.of(common | {"kind": "ranking", "payload": ranking}))
+        if self.compare == "best":
+            place = said.get("best")
+            if type(place) is not int or not 0 <= place < len(order):
+                raise DataError(
+                    f"'best' must be a place from 0 to {len(order) - 1}, got {files.shown(place)}"
+                )
+            best = {"best": order[place]}
+            records.append(Feedback.of(common | {"kind": "best", "payload": best}))
         if self.questions:
             answered = {"scores": self._scores(said.get("scores"), back)}
             records.append(Feedback.of(common | {"kind": "questions", "payload": answered}))
         append_feedback(self.path, *records)
         self.answered.add(key)
+        self.names.setdefault(_plain(key[0]), key[0])
 
     def _scores(self, scores: Any, back: list[int]) -> dict[str, list[Any]]:
         names = [question.name for question in self.questions]
@@ -279,12 +217,23 @@ class Labeling:
         return found
 
     def _check_labeler(self, labeler: Any) -> None:
-        if not isinstance(labeler, str) or not labeler.strip() or len(labeler) > _LONGEST_NAME:
-            raise DataError(f"the labeler must be a name, got {files.shown(labeler)}")
+        named = isinstance(labeler, str) and 0 < len(labeler) <= _LONGEST_NAME
+        if not named or labeler != labeler.strip():
+            raise DataError(
+                f"the labeler must be a name of at most {_LONGEST_NAME} letters without spaces at "
+                f"its ends, got {files.shown(labeler)}"
+            )
         if self.labelers and labeler not in self.labelers:
             raise DataError(
                 f"unknown labeler {files.shown(labeler)}{nearest(labeler, self.labelers)}; ask who "
                 "runs the study"
+            )
+        # One person who is two labelers would answer everything twice.
+        known = self.names.get(_plain(labeler), labeler)
+        if known != labeler and not self.labelers:
+            raise DataError(
+                f"the name {files.shown(labeler)} is written {files.shown(known)} in this study; "
+                "write it so, or choose another name"
             )
 
     def _order(self, labeler: str, task: LabelTask) -> list[int]:
@@ -300,3 +249,13 @@ def _listed(values: Any, count: int, what: str) -> list[Any]:
             f"{what!r} must have one value for each of {count} answers, got {files.shown(values)}"
         )
     return values
+
+
+def _plain(name: str) -> str:
+    """A name without what people write now in one way, now in another."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _check_once(names: Sequence[str], what: str) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"the {what} {twice[0]!r} stands twice; remove one")

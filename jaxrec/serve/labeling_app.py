@@ -8,6 +8,8 @@ The service listens on this machine alone unless it is told otherwise. It has no
 reaches it can answer under any expected name.
 """
 
+import errno
+import json
 import socket
 from importlib import resources
 from typing import Any
@@ -16,12 +18,14 @@ from jaxrec.core import ConfigError, DataError, ResourceError, quoted
 from jaxrec.serve.labeling import Labeling
 
 _LARGEST = 1 << 20
+_ALL = ("0.0.0.0", "::")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 # Nothing is loaded from elsewhere, and the page cannot be put into a frame of another one.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -42,25 +46,27 @@ def make_app(study: Labeling, host: str = "127.0.0.1") -> Any:
     """
     try:
         from fastapi import FastAPI, Request
-        from fastapi.responses import HTMLResponse, JSONResponse
+        from fastapi.responses import HTMLResponse, Response
         from starlette.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
         raise ConfigError(_missing(error)) from error
     page = resources.files(__package__).joinpath("labeling.html").read_text("utf-8")
     # The pages with which FastAPI documents itself load scripts from elsewhere.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    names = ["*"] if host in ("0.0.0.0", "::") else [*_LOCAL, host]
+    names = ["*"] if host in _ALL else [*_LOCAL, host]
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
 
-    def reply(content: Any, status: int = 200) -> JSONResponse:
-        return JSONResponse(content, status_code=status, headers=_HEADERS)
+    def reply(content: Any, status: int = 200) -> Response:
+        # In ASCII: a text may hold half a character, which UTF-8 cannot encode.
+        body = json.dumps(content, ensure_ascii=True)
+        return Response(body, status, headers=_HEADERS, media_type="application/json")
 
     @app.get("/")
     async def show() -> HTMLResponse:
         return HTMLResponse(page, headers=_HEADERS)
 
     @app.get("/api/next")
-    async def show_next(labeler: str = "") -> JSONResponse:
+    async def show_next(labeler: str = "") -> Response:
         try:
             return reply(study.next_task(labeler))
         except DataError as error:
@@ -68,7 +74,7 @@ def make_app(study: Labeling, host: str = "127.0.0.1") -> Any:
 
     # Answers are taken one after the other: this function does not wait between check and write.
     @app.post("/api/answer")
-    async def take(request: Request) -> JSONResponse:
+    async def take(request: Request) -> Response:
         kind = request.headers.get("content-type", "").split(";")[0].strip()
         # A form of another site can send text, but not JSON.
         if kind != "application/json":
@@ -90,8 +96,6 @@ def make_app(study: Labeling, host: str = "127.0.0.1") -> Any:
 
 
 def _parse(body: bytes) -> Any:
-    import json
-
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -124,9 +128,11 @@ def serve(study: Labeling, host: str, port: int) -> None:
     listener = listen(host, port)
     with listener:
         number = listener.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"{len(study.tasks)} prompts; feedback goes to {quoted(study.path)}")
-        print(f"open http://{shown}:{number}/ (end with Ctrl-C)", flush=True)
+        name = "127.0.0.1" if host in _ALL else f"[{host}]" if ":" in host else host
+        print(f"prompts: {len(study.tasks)}; feedback goes to {quoted(study.path)}")
+        if host in _ALL:
+            print("everybody who reaches this machine can answer, under its name in the address")
+        print(f"open http://{name}:{number}/ (end with Ctrl-C)", flush=True)
         config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="off")
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -154,7 +160,12 @@ def listen(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"cannot listen at --host {host} --port {port}: {error}; choose another port, or 0 for "
-            "any free one"
+            f"cannot listen at --host {host} --port {port}: {error}; {_advice(error)}"
         ) from error
     return listener
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, socket.gaierror) or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
+        return "give a --host of this machine, such as 127.0.0.1"
+    return "choose another port, or 0 for any free one"

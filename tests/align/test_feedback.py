@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from jaxrec.align import (
     split_prompts,
     violations,
 )
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, ResourceError
 
 GOOD = {
     "prompt_id": "7",
@@ -130,6 +131,22 @@ def test_the_unfinished_line_of_a_killed_writer_is_removed(tmp_path):
     assert [record.labeler for record in read_feedback(path)] == ["ann", "bob"]
     with pytest.raises(ConfigError, match="packed"):
         mend_feedback(tmp_path / "feedback.jsonl.gz")
+
+
+def test_a_full_disk_leaves_no_half_of_a_record(tmp_path):
+    path = tmp_path / "feedback.jsonl"
+    append_feedback(path, feedback())
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 30, hard))
+    try:
+        with pytest.raises(ResourceError, match=r"cannot write .*feedback\.jsonl: .*free space or"):
+            append_feedback(path, feedback(labeler="bob"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == whole
+    append_feedback(path, feedback(labeler="bob"))
+    assert [record.labeler for record in read_feedback(path)] == ["ann", "bob"]
 
 
 def test_a_ranking_gives_all_pairs_but_its_ties():
@@ -276,7 +293,7 @@ def test_simulated_labelers_are_put_into_the_order_of_their_accuracy():
     assert all(row.units == 200 for row in rows)
     assert select_labelers(rows, 2) == select_labelers(rows, 2, "kappa") == ["ann", "bob"]
     labelers, table = rating_table(records)
-    assert table.shape == (6, 200) and set(labelers) == {"gold", *accuracy}
+    assert table.shape == (6, 400) and set(labelers) == {"gold", *accuracy}
     for who, share in accuracy.items():
         pair = table[[labelers.index("gold"), labelers.index(who)]]
         assert np.mean(pair[0] == pair[1]) == pytest.approx(share, abs=0.1)

@@ -38,6 +38,7 @@ class GuessConfig:
     per_user: bool = True
     users: int = 4
     data: str = "coins"
+    base: str = ""
     train: TrainConfig = TrainConfig()
     eval: GuessEval = GuessEval()
 
@@ -65,6 +66,7 @@ def evaluate(config, directory, *, baselines):
     return report | ({"values": {"auc": values}} if config.per_user else {})
 """
 GUESS = """
+import dataclasses
 from guess_package.guess.run import GuessConfig
 from jaxrec.runs import Sweep
 
@@ -154,11 +156,12 @@ def test_a_system_that_does_not_rank_has_the_rows_of_its_evaluation(guess, tmp_p
     assert sweep(capsys, *words)[0] == report
 
 
-def test_a_run_that_variants_start_from_is_trained_once_and_must_stay_as_it_is(
+def test_a_run_that_variants_start_from_is_trained_once_a_seed_and_must_stay_as_it_is(
     guess, tmp_path, capsys
 ):
     start = tmp_path / "start"
-    starts = f"variants=variants, starts={{{str(start)!r}: GuessConfig(gain=9.0)}}"
+    started = f"{{n: dataclasses.replace(c, base={str(start)!r}) for n, c in variants.items()}}"
+    starts = f"variants={started}, starts={{{str(start)!r}: GuessConfig(gain=9.0)}}"
     guess.write_text(guess.read_text().replace("variants=variants", starts))
     words = [guess, "--seeds", "2", "--run-dir", tmp_path / "out"]
     report, lines = sweep(capsys, *words)
@@ -166,6 +169,12 @@ def test_a_run_that_variants_start_from_is_trained_once_and_must_stay_as_it_is(
     assert [row["name"] for row in report["rows"]] == ["plain", "better", "coin"]
     assert lines[0] == f"train {start}, which the variants start from"
     assert json.loads((start / "config.json").read_text())["gain"] == 9.0
+    # Another seed has a start of its own, from which its variants start.
+    assert f"train {start}-1, which the variants start from" in lines
+    for seed, place in ((0, start), (1, tmp_path / "start-1")):
+        assert json.loads((place / "config.json").read_text())["train"]["seed"] == seed
+        config = json.loads((tmp_path / "out" / f"plain-{seed}" / "config.json").read_text())
+        assert config["base"] == str(place)
     assert sweep(capsys, *words)[1][0] == f"starts from {start}, which is trained already"
     guess.write_text(guess.read_text().replace("gain=9.0", "gain=8.0"))
     assert main(["sweep", *map(str, words)]) == 2

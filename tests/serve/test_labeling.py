@@ -1,9 +1,6 @@
-"""The labeling page: over HTTP, after being killed, and in a browser where there is one."""
+"""What a labeling page asks and stores, and how it answers over HTTP."""
 
-import contextlib
 import json
-import shutil
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +11,8 @@ from jaxrec.align import read_feedback
 from jaxrec.core import ConfigError, DataError
 from jaxrec.serve import Labeling, Question, read_tasks
 
-EVIL = "<script>alert(1)</script>\n& \"quoted\" 'text'"
+# Markup, a line break, quotes, and half a character.
+EVIL = "<script>alert(1)</script>\n& \"quoted\" 'text' \ud800"
 QUESTIONS = (Question("helpful", 5), Question("harmless", 0))
 
 
@@ -31,27 +29,6 @@ def write_tasks(path, count=2):
     return read_tasks(path)
 
 
-@contextlib.contextmanager
-def running(study):
-    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
-    from jaxrec.serve import make_app
-    from jaxrec.serve.labeling_app import listen
-
-    listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(make_app(study), log_level="warning", ws="none", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-
-
 def call(url, said=None, kind="application/json", host=None):
     """Return the status and what was replied."""
     body = None if said is None else said if isinstance(said, bytes) else json.dumps(said).encode()
@@ -65,10 +42,10 @@ def call(url, said=None, kind="application/json", host=None):
             return error.code, error.read().decode(), error.headers
 
 
-def test_answers_are_saved_at_once_and_a_restart_goes_on(tmp_path):
+def test_answers_are_saved_at_once_and_a_restart_goes_on(tmp_path, serving):
     tasks, out = write_tasks(tmp_path / "prompts.jsonl"), tmp_path / "feedback.jsonl"
     open_study = lambda: Labeling.open(tasks, out, questions=QUESTIONS, labelers=("ann", "bob"))  # noqa: E731
-    with running(open_study()) as url:
+    with serving(open_study()) as url:
         status, page, headers = call(url)
         assert status == 200 and "default-src 'none'" in headers["Content-Security-Policy"]
         # Everything is in one file, and no text is ever read as markup.
@@ -140,6 +117,26 @@ def test_a_record_that_lacks_its_second_half_is_asked_again(tmp_path):
     assert Labeling.open(tasks, out).next_task("ann")["done"] == 1
 
 
+def test_the_best_answer_is_that_in_the_shown_place(tmp_path):
+    tasks, out = write_tasks(tmp_path / "prompts.jsonl", 6), tmp_path / "feedback.jsonl"
+    study = Labeling.open(tasks, out, compare="best")
+    said = {"labeler": "ann", "prompt_id": "p0"}
+    for bad in ({}, {"best": -1}, {"best": 4}, {"best": True}, {"best": 1.0}, {"best": [0]}):
+        with pytest.raises(DataError, match="'best' must be a place from 0 to 3, got"):
+            study.save(said | bad)
+    chosen = []
+    for number in range(6):
+        shown = study.next_task("ann")
+        assert shown["compare"] == "best" and shown["prompt_id"] == f"p{number}"
+        chosen.append(shown["answers"][number % 4])
+        study.save(said | {"prompt_id": f"p{number}", "best": number % 4})
+    records = read_feedback(out)
+    assert [record.kind for record in records] == ["best"] * 6
+    assert [record.answers[record.payload["best"]] for record in records] == chosen
+    # Best answers are no rankings: a study of rankings asks again.
+    assert Labeling.open(tasks, out).next_task("ann")["done"] == 0
+
+
 def test_orders_differ_between_labelers_and_not_between_restarts(tmp_path):
     tasks, out = write_tasks(tmp_path / "prompts.jsonl"), tmp_path / "feedback.jsonl"
     shown = {n: Labeling.open(tasks, out).next_task(f"labeler {n}")["answers"] for n in range(20)}
@@ -153,14 +150,21 @@ def test_orders_differ_between_labelers_and_not_between_restarts(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        ({"prompt": "Hi", "answers": ["a"]}, "line 1: 'answers' must be 2 to 9 texts, got 1"),
+        ({"prompt": "Hi", "answers": list("0123456789")}, "must be 2 to 9 texts, got 10"),
+        ({"prompt": "Hi", "answers": "ab"}, "'answers' must be a list of texts, got 'ab'"),
+        ({"prompt": "Hi", "answers": ["a", " "]}, "answer 2 must be a text, got ' '"),
+        ({"prompt": "Hi", "answers": ["a", 7]}, "answer 2 must be a text, got 7"),
+        ({"prompt": "Hi", "answers": ["a", "b", "a"]}, "answers 1 and 3 are equal: 'a'"),
+        ({"prompt": "Hi", "answers": ["a", "a\n"]}, "answers 1 and 2 are equal: 'a"),
+        ({"prompt": " ", "answers": ["a", "b"]}, "'prompt' must be a text, got ' '"),
+        ({"answers": ["a", "b"]}, "no key 'prompt'; a prompt has the keys"),
+        ({"prompt": "Hi"}, "no key 'answers'; a prompt has the keys"),
+        ({"promt": "Hi", "answers": ["a", "b"]}, "unknown key 'promt', did you mean 'prompt'"),
         (
-            {"prompt": "Hi", "answers": ["a"]},
-            r"line 1: 'answers' must be 2 to 9 texts, got \['a'\]",
+            {"prompt": "Hi", "answers": ["a", "b"], "id": "7"},
+            "unknown key 'id'; a prompt has the keys",
         ),
-        ({"prompt": "Hi", "answers": list("0123456789")}, "'answers' must be 2 to 9 texts"),
-        ({"prompt": "Hi", "answers": ["a", " "]}, "'answers' must be 2 to 9 texts"),
-        ({"prompt": "Hi", "answers": ["a", "b", "a"]}, "two answers are equal"),
-        ({"promt": "Hi", "answers": ["a", "b"]}, "'prompt' must be a text, got None, did you mean"),
         ({"prompt_id": 7, "prompt": "Hi", "answers": ["a", "b"]}, "'prompt_id' must be a text"),
     ],
 )
@@ -183,7 +187,7 @@ def test_a_study_with_other_answers_or_nothing_to_ask_is_an_error(tmp_path):
     with pytest.raises(DataError, match="this is a directory; give a regular file"):
         Labeling.open(tasks, tmp_path)
     with pytest.raises(ConfigError, match="nothing is asked"):
-        Labeling.open(tasks, out, rank=False)
+        Labeling.open(tasks, out, compare="nothing")
     with pytest.raises(ConfigError, match="'kind' stands twice"):
         Labeling.open(tasks, out, questions=[Question("kind", 0)] * 2)
 
@@ -197,41 +201,3 @@ def test_a_port_in_use_is_named():
             listen("127.0.0.1", port)
     with pytest.raises(ConfigError, match=r"cannot listen at --host 192\.0\.2\.1"):
         listen("192.0.2.1", 0)
-
-
-@pytest.mark.slow
-def test_the_page_works_in_a_browser(tmp_path):
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    browser_path = next(filter(None, map(shutil.which, names)), None)
-    if browser_path is None:
-        pytest.skip("no Chromium on this machine")
-    tasks, out = write_tasks(tmp_path / "prompts.jsonl"), tmp_path / "feedback.jsonl"
-    with running(Labeling.open(tasks, out, questions=QUESTIONS)) as url, api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page()
-        faults = []
-        page.on("dialog", lambda dialog: faults.append(dialog.message))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(url)
-        page.fill("#name", "ann")
-        page.press("#name", "Enter")
-        page.wait_for_selector(".answer")
-        assert page.locator("#prompt").inner_text().startswith("<script>alert(1)</script>")
-        page.click("#save")
-        page.wait_for_function("document.getElementById('error').textContent !== ''")
-        assert not out.exists()
-        for key in ("2", "1", "2", "4"):
-            page.keyboard.press(key)
-        for place in range(4):
-            page.check(f'input[name="{place}-0"][value="3"]')
-            page.check(f'input[name="{place}-1"][value="true"]')
-        shown = [int(text[-1]) for text in page.locator(".text").all_inner_texts()]
-        page.keyboard.press("Control+Enter")
-        page.wait_for_function("document.getElementById('progress').textContent === '2 of 2'")
-        ranks = read_feedback(out)[0].ranks
-        assert [ranks[number] for number in shown] == [2, 1, 2, 3]
-        page.drag_and_drop(".answer >> nth=3", ".answer >> nth=0")
-        assert page.locator(".rank").all_inner_texts() == [f"rank {k}" for k in (1, 2, 3, 4)]
-        browser.close()
-        assert not faults
