@@ -116,7 +116,10 @@ if TYPE_CHECKING:
         title_task as title_task,
     )
     from jaxrec.capacity.registry import TASKS as TASKS, find_tasks as find_tasks
-    from jaxrec.capacity.self_check import self_check_task as self_check_task
+    from jaxrec.capacity.self_check import (
+        model_support as model_support,
+        self_check_task as self_check_task,
+    )
     from jaxrec.capacity.study import (
         Result as Result,
         StudyOptions as StudyOptions,
