@@ -20,6 +20,7 @@ stage's `paths`.
 
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
+from jaxrec.systems.dpo import DpoConfig, DpoEvalConfig, PreferenceConfig
 from jaxrec.systems.instruct import (
     InstructConfig,
     InstructDataConfig,
@@ -32,22 +33,40 @@ from jaxrec.train import TrainConfig
 _SHAPE = TransformerConfig(width=128, depth=4, num_heads=4)
 
 
-def get_stages() -> dict[str, PretrainConfig]:
+def get_stages() -> dict[str, PretrainConfig | InstructConfig]:
     return {
         "pretrain": PretrainConfig(
             data=PretrainDataConfig(name="onet-occupations"),
             length=128,
             model=_SHAPE,
             train=TrainConfig(steps=600, batch_size=16, lr=3e-3, eval_every=200),
-        )
+        ),
+        "instruct": InstructConfig(
+            data=InstructDataConfig(name="occupations", tasks=("occupations",)),
+            writing=WritingConfig(frame="plain", per_datum=0, max_length=192),
+            tune=TuneConfig(method="full", base="stage:pretrain"),
+            train=TrainConfig(steps=300, batch_size=16, lr=1e-3, warmup_steps=30, eval_every=100),
+            eval=InstructEvalConfig(valid_instances=60, test_instances=60, max_tokens=48),
+        ),
     }
 
 
-def get_config() -> InstructConfig:
-    return InstructConfig(
-        data=InstructDataConfig(name="occupations", tasks=("occupations",)),
-        writing=WritingConfig(frame="plain", per_datum=0, max_length=192),
-        tune=TuneConfig(method="full", base="stage:pretrain"),
-        train=TrainConfig(steps=300, batch_size=16, lr=1e-3, warmup_steps=30, eval_every=100),
-        eval=InstructEvalConfig(valid_instances=60, test_instances=60, max_tokens=48),
+def get_config() -> DpoConfig:
+    # The same split as that of the tuning, whose shares and seed these are.
+    return DpoConfig(
+        data=PreferenceConfig(name="occupations", valid=0.05, test=0.1),
+        frame="plain",
+        beta=0.1,
+        max_length=192,
+        tune=TuneConfig(method="full", base="stage:instruct"),
+        train=TrainConfig(
+            steps=80,
+            batch_size=16,
+            lr=5e-5,
+            warmup_steps=10,
+            schedule="linear",
+            weight_decay=0.0,
+            eval_every=20,
+        ),
+        eval=DpoEvalConfig(max_tokens=48),
     )

@@ -86,7 +86,7 @@ def check_kind(kind: str) -> None:
     Example:
       >>> check_kind("numbers")
       Traceback (most recent call last):
-      jaxrec.core.errors.ConfigError: no kind of answer 'numbers', did you mean 'number'?; kinds: ...
+      jaxrec.core.errors.ConfigError: no kind of answer 'numbers', did you mean 'number'?; ...
     """
     if kind not in ANSWER_KINDS:
         raise ConfigError(

@@ -1,12 +1,15 @@
 """Open anything that holds a model: a run, a model directory, or a checkpoint made elsewhere."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxrec.models import Dtype, Kind, Opened, open_model
 from jaxrec.prompting import LocalModel
 from jaxrec.runs.directory import is_run, load_run
 from jaxrec.runs.system import offered
+
+if TYPE_CHECKING:
+    from jaxrec.align import RewardModel
 
 
 def open_any(
@@ -72,3 +75,23 @@ def open_language_model(
     """
     path = Path(path)
     return LocalModel.at(open_any(path, None, dtype, tokenizer), path, name, **options)
+
+
+def open_reward(path: Path, *, gold: bool = False) -> "RewardModel":
+    """Open a run as a reward of texts, whatever its system.
+
+    Args:
+      path: the directory of the run.
+      gold: open the second model of the run, which has learned from prompts of its own.
+
+    Raises:
+      ConfigError: a run of a system that has no reward.
+      DataError: no run there, one without a second model, or a damaged file.
+
+    Example:
+      >>> open_reward(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
+    """
+    config = load_run(path)
+    return offered(config, "open_reward")(config, path, gold=gold)

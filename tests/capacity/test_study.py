@@ -72,9 +72,7 @@ def test_questions_of_several_kinds_keep_their_order():
     )
     run(
         task,
-        ScriptedModel(
-            lambda prompt, _: f"!{prompt}", logprob=lambda prompt, text: -float(text[1:])
-        ),
+        ScriptedModel(lambda prompt, _: f"!{prompt}", logprob=lambda _, text: -float(text[1:])),
         ROWS[:4],
     )
     texts = [a.text if isinstance(a, Reply) else a.logprob for _, a in seen]

@@ -167,3 +167,14 @@ def test_a_type_checker_sees_the_names_of_a_face(tmp_path):
     assert 'script.py:3: note: Revealed type is "def (name: ' in output
     assert 'script.py:4: error: Argument 1 to "nearest" has incompatible type "int"' in output
     assert "script.py:1:" not in output
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_no_name_of_a_face_is_that_of_a_file_beside_it(name):
+    # Importing the file would put it in the place of the name.
+    folder = PACKAGE.joinpath(*name.split(".")[1:])
+    files = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.glob("*/")}
+    tree = ast.parse((folder / "__init__.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    listed = {alias.asname for node in imports if node.module != name for alias in node.names}
+    assert not listed & files

@@ -133,6 +133,7 @@ def test_virtual_tokens_stand_at_the_beginning_of_a_prefix():
     assert made.tokens.tolist() == whole.tokens.tolist()
 
 
+@pytest.mark.slow
 def test_samples_of_a_prompt_are_those_of_repeated_prompts():
     model, params = case("rope")
     keys = jax.random.split(jax.random.key(3), 6)

@@ -10,10 +10,10 @@ from jaxrec.data import ItemTable
 from jaxrec.prompting import (
     CALCULATOR,
     Bm25,
-    Observation,
     Tool,
     ToolCall,
     ToolError,
+    ToolOutput,
     calendar_tool,
     catalogue_tool,
     count_failures,
@@ -37,16 +37,16 @@ LONG = Tool("Long", "Returns a long text.", lambda _: "x" * 5000)
 @pytest.mark.parametrize(
     ("call", "observation"),
     [
-        (ToolCall("Calculator", "6 * 7"), Observation("42")),
+        (ToolCall("Calculator", "6 * 7"), ToolOutput("42")),
         (
             ToolCall("Calculator", "6 / 0"),
-            Observation("error: division by zero", "division_by_zero"),
+            ToolOutput("error: division by zero", "division_by_zero"),
         ),
-        (ToolCall("Broken", ""), Observation("error: RuntimeError: out of order", "exception")),
-        (ToolCall("Silent", ""), Observation("error: Silent returned no text", "exception")),
+        (ToolCall("Broken", ""), ToolOutput("error: RuntimeError: out of order", "exception")),
+        (ToolCall("Silent", ""), ToolOutput("error: Silent returned no text", "exception")),
         (
             ToolCall("Calculater", "1"),
-            Observation("error: no tool 'Calculater', did you mean 'Calculator'?", "unknown_tool"),
+            ToolOutput("error: no tool 'Calculater', did you mean 'Calculator'?", "unknown_tool"),
         ),
     ],
 )
