@@ -10,10 +10,6 @@ if TYPE_CHECKING:
         Taken as Taken,
         follow_plan as follow_plan,
     )
-    from jaxrec.capacity.arithmetic import (
-        last_number as last_number,
-        strict_number as strict_number,
-    )
     from jaxrec.capacity.choices import accuracy as accuracy
     from jaxrec.capacity.closed_book import (
         closed_book_task as closed_book_task,
