@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.capacity.acting import (
         Act as Act,
-        Environment as Environment,
         Episode as Episode,
-        Taken as Taken,
         follow_plan as follow_plan,
     )
     from jaxrec.capacity.choices import accuracy as accuracy
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     )
     from jaxrec.capacity.errands import (
         Errand as Errand,
-        Happened as Happened,
         House as House,
         make_errand as make_errand,
         make_errands as make_errands,
