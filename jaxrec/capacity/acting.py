@@ -1,7 +1,7 @@
 """A model that acts in an environment: a whole plan at once, or one action after the other.
 
 An environment is a `World` of `jaxrec.prompting`. `follow_plan` takes the steps of a plan as long
-as they can be taken. `Act` shows the model what comes of each action before it chooses the next one.
+as they can be taken. `Act` shows the model what comes of each action before it chooses the next.
 """
 
 import dataclasses
