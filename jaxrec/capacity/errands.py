@@ -140,7 +140,7 @@ class Errand:
         while queue:
             state = queue.popleft()
             for action in self.actions(state):
-                happened = self.step(state, action)
+                happened: Any = self.step(state, action)
                 plan = [*found[state], action]
                 if happened.status == "success":
                     return plan
@@ -211,7 +211,7 @@ def _shown_episode(errand: Errand) -> str:
     text, state = _act_prompt(errand), errand.start
     plan = errand.solution()
     for number, action in enumerate(plan, start=1):
-        happened = errand.step(state, action)
+        happened: Any = errand.step(state, action)
         state = happened.state
         end = f"\nObservation: {happened.text}\nAction:" if number < len(plan) else "\n\n"
         text += f" {action}{end}"
