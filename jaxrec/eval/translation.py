@@ -7,7 +7,7 @@ Reporting BLEU Scores (WMT 2018), says why a score needs its signature; see
 
 Each metric is a function of sums over texts: the statistics of one text are a row of numbers, and
 a corpus has the sum of the rows. So a corpus can be resampled without reading its texts again.
-Scores lie in [0, 100]; a lower TER is better, and it may exceed 100. `bleu` in this package compares
+Scores lie in [0, 100]; a lower TER is better, and it may exceed 100. `bleu` in this package takes
 words as they stand, for texts that are tokenized beforehand.
 """
 
