@@ -10,7 +10,7 @@ from jaxrec.train import TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ToolformerDataConfig:
-    """Made-up sentences about sums and differences of four-digit numbers.
+    """Made-up sentences about sums and differences of three-digit numbers.
 
     Attributes:
       name: what the texts are called.
@@ -106,17 +106,17 @@ class ToolformerConfig:
 
     data: ToolformerDataConfig = ToolformerDataConfig()
     vocab_size: Count = 600
-    length: Count = 48
+    length: Count = 40
     list_share: Share = 0.2
     demonstrated_share: Share = 0.5
-    unchanged_share: Share = 0.5
+    unchanged_share: Share = 0.6
     model: TransformerConfig = TransformerConfig(width=96, depth=2, num_heads=4)
     pretrain: TrainConfig = TrainConfig(
-        steps=700, batch_size=64, lr=4e-3, weight_decay=0.01, eval_every=175
+        steps=900, batch_size=64, lr=4e-3, weight_decay=0.01, eval_every=225
     )
     calls: CallsConfig = CallsConfig()
     train: TrainConfig = TrainConfig(
-        steps=200, batch_size=32, lr=1e-3, warmup_steps=20, weight_decay=0.01, eval_every=100
+        steps=200, batch_size=32, lr=5e-4, warmup_steps=20, weight_decay=0.01, eval_every=100
     )
     eval: ToolformerEvalConfig = ToolformerEvalConfig()
 

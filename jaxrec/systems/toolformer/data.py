@@ -1,6 +1,6 @@
 """Made-up sentences whose last number is a sum or difference of two others, and calls in them.
 
-A small model can learn the sentences and not the arithmetic: it would have to add numbers of four
+A small model can learn the sentences and not the arithmetic: it would have to add numbers of three
 digits in its head. So the number after a call of the calculator is hard to guess without the call,
 and every other call, such as one of the calendar, says nothing about the text.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from jaxrec.prompting import CALCULATOR, Tool, ToolCall, calendar_tool, use_tool
 from jaxrec.systems.toolformer.config import ToolformerDataConfig
 
-# {a} and {b} are numbers of four digits, and {c} is what the sign makes of them.
+# {a} and {b} are numbers of three digits, and {c} is what the sign makes of them.
 TEMPLATES = (
     ("+", "The sum of {a} and {b} is {c}."),
     ("+", "A school with {a} girls and {b} boys has {c} pupils."),
@@ -28,8 +28,9 @@ TEMPLATES = (
     ("-", "A tank of {a} litres that lost {b} still holds {c} litres."),
 )
 AFTER = (" That makes {c}.", " Yes, {c}.", "")
-# Numbers are cut into pairs of digits, as tokenizers of large models cut them into groups.
-PAIRS = tuple(f"{space}{number:02d}" for space in ("", " ") for number in range(100))
+# Numbers of three digits are tokens of their own, with the space before them, as in the tokenizers
+# of large models.
+NUMBERS = tuple(f" {number}" for number in range(100, 1000))
 _SIGNS = ("+", "-")
 # Chances that a demonstrated call stands before each number, and that it is the calculator's.
 _PLACES = (0.2, 0.2, 0.6)
@@ -62,14 +63,14 @@ def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
 
     Example:
       >>> make_sums(1, [0])[0].question
-      'He had 6591 coins, lost 3044 and kept'
+      'He had 658 coins, lost 304 and kept'
     """
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(count):
         sign, template = TEMPLATES[rng.integers(len(TEMPLATES))]
-        # All three numbers have four digits.
-        one, other = rng.integers(1000, 5000, size=2).tolist()
+        # All three numbers have three digits.
+        one, other = rng.integers(100, 500, size=2).tolist()
         result = one + other
         if sign == "-":
             one, result = result, one
@@ -83,7 +84,7 @@ def make_sums(count: int, seed: Sequence[int]) -> list[Sum]:
                 question=question,
                 answer=answer,
                 numbers=(str(one), str(other)),
-                call=ToolCall(CALCULATOR.name, f"{one} {sign} {other}"),
+                call=ToolCall(CALCULATOR.name, f" {one} {sign} {other}"),
             )
         )
     return made
@@ -94,12 +95,12 @@ def make_lists(count: int, seed: Sequence[int]) -> list[str]:
 
     Example:
       >>> make_lists(1, [1])
-      ['The codes 5606, 7796, 9554 are 5606, 7796, 9554.']
+      ['The codes 560, 779, 955 are 560, 779, 955.']
     """
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(count):
-        numbers = ", ".join(map(str, rng.integers(1000, 10_000, size=rng.integers(2, 5))))
+        numbers = ", ".join(map(str, rng.integers(100, 1000, size=rng.integers(2, 5))))
         made.append(f"The codes {numbers} are {numbers}.")
     return made
 
@@ -124,7 +125,7 @@ def demonstrate(texts: Sequence[Sum], seed: Sequence[int]) -> list[str]:
     Example:
       >>> print(demonstrate(make_sums(1, [0]), [6])[0])
       Calculator:
-      He had 6591 coins, lost 3044 and kept [Calculator(6591 + 3044) -> 9635] 3547. That makes 3547.
+      He had 658 coins, lost 304 and kept [Calculator( 658 + 304) -> 962] 354. That makes 354.
     """
     rng = np.random.default_rng(seed)
     made = []
@@ -136,7 +137,7 @@ def demonstrate(texts: Sequence[Sum], seed: Sequence[int]) -> list[str]:
             # A call in place knows the numbers before it.
             known = (numbers[:place] or numbers[:1]) if in_place else list(item.numbers)
             sign = _SIGNS[int(rng.integers(len(_SIGNS)))]
-            call = ToolCall(CALCULATOR.name, f"{known[0]} {sign} {known[-1]}")
+            call = ToolCall(CALCULATOR.name, f" {known[0]} {sign} {known[-1]}")
         else:
             call = ToolCall(TOOLS[1].name, "")
         call = dataclasses.replace(call, result=use_tool(TOOLS, call).text)

@@ -50,7 +50,7 @@ from jaxrec.systems.toolformer.calls import (
     next_number,
 )
 from jaxrec.systems.toolformer.config import ToolformerConfig
-from jaxrec.systems.toolformer.data import PAIRS, TOOLS, Corpus, Sum, make_corpus
+from jaxrec.systems.toolformer.data import NUMBERS, TOOLS, Corpus, Sum, make_corpus, tool_prompt
 from jaxrec.texts import TextModel, tuned as tuned_text
 from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
 
@@ -107,9 +107,8 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, corpus, None, directory)
-    shares = (config.list_share, config.demonstrated_share)
-    shares = (1 - sum(shares), *shares)
-    rows = mix_rows((plain, lists, shown), shares, config.pretrain.seed)
+    others = (config.list_share, config.demonstrated_share)
+    rows = mix_rows((plain, lists, shown), (1 - sum(others), *others), config.pretrain.seed)
     held = [item.text for item in corpus.valid]
 
     def validate(params: Any) -> dict[str, float]:
@@ -128,9 +127,9 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     stored = make_calls(config, _marking(config, text, base), corpus.annotated, directory)
     print(*describe_calls(stored), sep="\n")
     if not any(call["kept"] for call in stored["calls"]):
-        raise DataError(
-            f"no call of {len(stored['calls'])} was kept, so there is nothing to tune on; lower "
-            "calls.min_gain, or train longer before (pretrain.steps)"
+        print(
+            "no call helps, so the tuning teaches none; lower calls.min_gain, or train longer "
+            "before (pretrain.steps)"
         )
     marked, unchanged = (
         encode_rows(text.tokenizer, texts, config.length)
@@ -280,7 +279,9 @@ def copied(model: LocalMarkingModel, sums: Sequence[Sum]) -> float:
     A model that does not read results cannot tell which calls help.
     """
     questions = [
-        f"{item.question} {dataclasses.replace(item.call, result=item.answer)}" for item in sums
+        f"{tool_prompt(item.call.name)}{item.question} "
+        f"{dataclasses.replace(item.call, result=item.answer)}"
+        for item in sums
     ]
     options = GenerateOptions(max_tokens=6)
     written = [row[0][0] for row in model.write(questions, options, marker=False)]
@@ -332,7 +333,7 @@ def _open(config: ToolformerConfig, directory: Path, corpus: Corpus) -> TextMode
     if is_run(directory):
         return _load(config, directory)
     texts = [*(item.text for item in corpus.plain), *corpus.lists, *corpus.demonstrated]
-    words = (MARKER, *PAIRS)
+    words = (MARKER, *NUMBERS)
     return tuned_text.from_scratch(
         config.model, texts, config.vocab_size, words, config.pretrain.seed
     )

@@ -21,7 +21,7 @@ def test_the_number_after_a_question_is_what_the_words_say():
         adds = re.search("sum|girls|paid|visitors", item.question)
         assert answer == (one + other if adds else one - other)
         assert item.text.startswith(f"{item.question} {item.answer}")
-        assert all(1000 <= int(number) <= 9999 for number in item.numbers)
+        assert all(100 <= int(number) <= 999 for number in item.numbers)
         left, sign, right = item.call.input.split()
         assert (left, right, sign) == (*item.numbers, "+" if adds else "-")
 
