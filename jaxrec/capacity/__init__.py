@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.capacity.acting import (
         Act as Act,
-        Environment as Environment,
         Episode as Episode,
-        Taken as Taken,
         follow_plan as follow_plan,
-    )
-    from jaxrec.capacity.arithmetic import (
-        last_number as last_number,
-        strict_number as strict_number,
     )
     from jaxrec.capacity.choices import accuracy as accuracy
     from jaxrec.capacity.closed_book import (
@@ -36,7 +30,6 @@ if TYPE_CHECKING:
     )
     from jaxrec.capacity.errands import (
         Errand as Errand,
-        Happened as Happened,
         House as House,
         make_errand as make_errand,
         make_errands as make_errands,
@@ -116,7 +109,10 @@ if TYPE_CHECKING:
         title_task as title_task,
     )
     from jaxrec.capacity.registry import TASKS as TASKS, find_tasks as find_tasks
-    from jaxrec.capacity.self_check import self_check_task as self_check_task
+    from jaxrec.capacity.self_check import (
+        model_support as model_support,
+        self_check_task as self_check_task,
+    )
     from jaxrec.capacity.study import (
         Result as Result,
         StudyOptions as StudyOptions,

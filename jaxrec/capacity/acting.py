@@ -1,62 +1,26 @@
 """A model that acts in an environment: a whole plan at once, or one action after the other.
 
-An environment has the calls of `Environment`. `follow_plan` takes the steps of a plan as long as
-they can be taken. `Act` shows the model what comes of each action before it chooses the next one.
+An environment is a `World` of `jaxrec.prompting`. `follow_plan` takes the steps of a plan as long
+as they can be taken. `Act` shows the model what comes of each action before it chooses the next.
 """
 
 import dataclasses
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from typing import Self
 
 from jaxrec.core import ConfigError
-from jaxrec.eval import Attempt
-from jaxrec.prompting import GenerateOptions, LanguageModel, Usage
+from jaxrec.eval import PlanAttempt
+from jaxrec.prompting import GenerateOptions, LanguageModel, Usage, World
 
 
-class Taken(Protocol):
-    """What comes of an action."""
-
-    @property
-    def state(self) -> Hashable:
-        """The state after it."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What there is to see."""
-        ...
-
-    @property
-    def status(self) -> str:
-        """Whether it goes on: "running", "success" or "failure"."""
-        ...
-
-    @property
-    def fault(self) -> str:
-        """Why the action could not be taken; "" if it was."""
-        ...
-
-
-class Environment(Protocol):
-    """An environment whose states are values."""
-
-    def reset(self) -> Hashable:
-        """Return the state to start from."""
-        ...
-
-    def step(self, state: Any, action: str) -> Taken:
-        """Return what comes of an action."""
-        ...
-
-
-def follow_plan(environment: Environment, steps: Sequence[str]) -> Attempt:
+def follow_plan(world: World, steps: Sequence[str]) -> PlanAttempt:
     """Take the steps of a plan, up to the first that cannot be taken.
 
     A plan is a success if the goal is reached after its last step. The steps after a failure, from
     which nothing leads back, cannot be taken.
 
     Args:
-      environment: where the plan is followed.
+      world: where the plan is followed.
       steps: actions in order.
 
     Example:
@@ -65,16 +29,16 @@ def follow_plan(environment: Environment, steps: Sequence[str]) -> Attempt:
       >>> follow_plan(errand, errand.solution()).success
       True
     """
-    state, status, taken = environment.reset(), "running", 0
+    state, status, taken = world.reset(), "running", 0
     for step in steps:
         if status == "failure":
             break
-        found = environment.step(state, step)
+        found = world.step(state, step)
         if found.fault:
             break
         state, status, taken = found.state, found.status, taken + 1
     success = status == "success" and taken == len(steps)
-    return Attempt(planned=len(steps), taken=taken, success=success)
+    return PlanAttempt(planned=len(steps), taken=taken, success=success)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +64,7 @@ class Act:
 
     Attributes:
       prompt: what is to be done, and how an action is written; it ends where the first one begins.
-      environment: where the model acts.
+      world: where the model acts.
       most_steps: actions after which the episode ends without success.
       before, after: what stands before an observation, and between it and the next action.
 
@@ -118,7 +82,7 @@ class Act:
     """
 
     prompt: str
-    environment: Environment
+    world: World
     most_steps: int = 20
     before: str = "\nObservation: "
     after: str = "\nAction:"
@@ -147,7 +111,7 @@ class _Game:
     def __init__(self, question: Act) -> None:
         self.question = question
         self.prompt = question.prompt
-        self.state = question.environment.reset()
+        self.state = question.world.reset()
         self.status = "running"
         self.actions: list[str] = []
         self.faults = 0
@@ -155,13 +119,13 @@ class _Game:
 
     def take(self, text: str) -> None:
         action = text.strip()
-        found = self.question.environment.step(self.state, action)
+        found = self.question.world.step(self.state, action)
         self.actions.append(action)
         self.faults += bool(found.fault)
         self.state, self.status = found.state, found.status
         if self.status == "running" and len(self.actions) == self.question.most_steps:
             self.status = "failure"
-        seen = found.fault or found.text
+        seen = found.fault or found.text or self.question.world.render(self.state)
         self.prompt += f"{text.rstrip()}{self.question.before}{seen}{self.question.after}"
 
     def episode(self) -> Episode:

@@ -8,7 +8,6 @@ A right answer may follow from wrong steps. `consistency` is the share of the ri
 flexible extraction, whose arithmetic is all correct; answers without arithmetic are left out.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,41 +15,15 @@ from jaxrec.capacity.documents import Document, Source
 from jaxrec.capacity.estimates import Metric, ratio_of
 from jaxrec.capacity.questions import Write
 from jaxrec.capacity.task import Task
-from jaxrec.prompting import GenerateOptions, Reply, verifies
+from jaxrec.prompting import GenerateOptions, Reply, gsm8k_flexible, gsm8k_strict, verifies
 
-_STRICT = re.compile(r"#### (-?[0-9.,]+)")
-_NUMBER = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
-# What does not distinguish two spellings of a number, in the order in which it is removed.
-_IGNORED = (r",", r"\$", r"(?s).*#### ", r"\.$")
 _OPTIONS = GenerateOptions(max_tokens=256, stop=("Question:", "</s>", "<|im_end|>"))
 
 
-def strict_number(text: str) -> str | None:
-    r"""Return the number after the first "#### " of a worked solution; None if there is none.
-
-    Example:
-      >>> strict_number("6 x 7 = 42\n#### 1,042."), strict_number("It is 42.")
-      ('1042', None)
-    """
-    found = _STRICT.search(text)
-    return _plain(found[1]) if found else None
-
-
-def last_number(text: str) -> str | None:
-    """Return the last number of a text; None if there is none.
-
-    Example:
-      >>> last_number("He pays $12, then $1,200.50."), last_number("None.")
-      ('1200.50', None)
-    """
-    found = _NUMBER.findall(text)
-    return _plain(found[-1]) if found else None
-
-
-def _plain(number: str) -> str:
-    for pattern in _IGNORED:
-        number = re.sub(pattern, "", number)
-    return number.lower()
+def _right(document: Document) -> str:
+    """The number after the last "#### " of a solution, without commas, dollar signs and a dot."""
+    number = document["answer"].rpartition("#### ")[2]
+    return number.replace(",", "").replace("$", "").removesuffix(".")
 
 
 def _question(document: Document) -> str:
@@ -66,11 +39,11 @@ def _show(document: Document) -> str:
 
 
 def _measure(document: Document, reply: Reply) -> Mapping[str, Any]:
-    right = _plain(document["answer"])
-    found = last_number(reply.text) == right
+    right = _right(document)
+    found = gsm8k_flexible(reply.text) == right
     steps = verifies(reply.text) if found else None
     return {
-        "strict": float(strict_number(reply.text) == right),
+        "strict": float(gsm8k_strict(reply.text) == right),
         "flexible": float(found),
         "consistency": (float(steps is True), float(steps is not None)),
         "truncated": float(reply.truncated[0]),

@@ -6,7 +6,6 @@ Roberts et al., How Much Knowledge Can You Pack Into the Parameters of a Languag
 see `jaxrec.eval.exact_match`. The passages of the open book are found by BM25.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,6 @@ def open_book_task(
     )
 
 
-@functools.lru_cache(maxsize=1)
 def _index(path: Path) -> tuple[Bm25, list[str]]:
     rows = read_json_rows(path, "passages", ["id", "text"])
     for number, row in enumerate(rows, start=1):

@@ -39,7 +39,7 @@ def _show(document: Document) -> str:
     return f"Q: {document['input']}\nA: {options[right]}\n\n"
 
 
-def _measure(document: Document, scores: tuple[Score, ...]) -> Mapping[str, float | tuple]:
+def _measure(document: Document, scores: tuple[Score, ...]) -> Mapping[str, float]:
     options, right = _choices(document)
     return {
         "accuracy": accuracy(scores, right),

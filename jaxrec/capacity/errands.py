@@ -19,7 +19,7 @@ from jaxrec.capacity.estimates import Metric, ratio_of
 from jaxrec.capacity.questions import Several, Write
 from jaxrec.capacity.task import Task
 from jaxrec.core import ConfigError, nearest
-from jaxrec.prompting import GenerateOptions, Reply
+from jaxrec.prompting import GenerateOptions, Observation, Reply
 
 _ROOMS = ("kitchen", "hall", "bedroom", "bathroom", "garage", "garden", "office", "attic")
 _THINGS = ("cup", "book", "towel", "lamp", "radio", "key", "ball", "plant")
@@ -39,23 +39,6 @@ class House:
     room: str
     carried: str = ""
     places: tuple[tuple[str, str], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Happened:
-    """What came of an action; see `Taken`.
-
-    Attributes:
-      state: the state after it.
-      text: what there is to see.
-      status: "running" or "success".
-      fault: why the action could not be taken; "" if it was.
-    """
-
-    state: House
-    text: str = ""
-    status: str = "running"
-    fault: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,21 +73,21 @@ class Errand:
         """Return the first state."""
         return self.start
 
-    def step(self, state: House, action: str) -> Happened:
+    def step(self, state: House, action: str) -> Observation:
         """Return what comes of an action; one that cannot be taken leaves the state as it is."""
         bare = " ".join(action.lower().strip(" .").split())
         verb = next((verb for verb in _VERBS if bare.startswith(f"{verb} ")), None)
         if verb is None:
             known = ", ".join(f"{verb} ..." for verb in _VERBS)
             fault = f"no action {bare[:40]!r}{nearest(bare, self.actions(state))}; actions: {known}"
-            return Happened(state=state, fault=fault)
+            return Observation(state=state, fault=fault)
         name = bare.removeprefix(f"{verb} ")
         fault, after = self._take(state, verb, name)
         if fault:
-            return Happened(state=state, fault=fault)
+            return Observation(state=state, fault=fault)
         done = dict(after.places).get(self.thing) == self.target
-        status = "success" if done else "running"
-        return Happened(state=after, text=self.render(after), status=status)
+        text = self.render(after)
+        return Observation(state=after, text=text, status="success" if done else "running")
 
     def _take(self, state: House, verb: str, name: str) -> tuple[str, House]:
         places = dict(state.places)
@@ -157,7 +140,7 @@ class Errand:
         while queue:
             state = queue.popleft()
             for action in self.actions(state):
-                happened = self.step(state, action)
+                happened: Any = self.step(state, action)
                 plan = [*found[state], action]
                 if happened.status == "success":
                     return plan
@@ -228,7 +211,7 @@ def _shown_episode(errand: Errand) -> str:
     text, state = _act_prompt(errand), errand.start
     plan = errand.solution()
     for number, action in enumerate(plan, start=1):
-        happened = errand.step(state, action)
+        happened: Any = errand.step(state, action)
         state = happened.state
         end = f"\nObservation: {happened.text}\nAction:" if number < len(plan) else "\n\n"
         text += f" {action}{end}"

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from jaxrec.core import ConfigError
-from jaxrec.eval import Verdict, Wins, tally
+from jaxrec.eval import PairVerdict, Wins, tally
 from jaxrec.prompting import GenerateOptions, LanguageModel
 
 _VERDICT = re.compile(r"\[\[([ABC])\]\]")
-_LETTERS: dict[str, Verdict] = {"A": "first", "B": "second", "C": "tie"}
+_LETTERS: dict[str, PairVerdict] = {"A": "first", "B": "second", "C": "tie"}
 _OPTIONS = GenerateOptions(max_tokens=256)
 _TEMPLATE = """Two assistants answered the request below. Which answer is better in {criterion}? \
 The order of the answers and their length must not matter. Explain your comparison in a few \
@@ -49,10 +49,10 @@ class Comparison:
 
 
 # Verdicts on requests, first answers and second answers, as (request, first, second).
-Judge = Callable[[Sequence[tuple[str, str, str]]], list[Verdict]]
+Judge = Callable[[Sequence[tuple[str, str, str]]], list[PairVerdict]]
 
 
-def read_verdict(text: str) -> Verdict:
+def read_verdict(text: str) -> PairVerdict:
     """Read the last verdict of a judge's reply; "unusable" without one.
 
     Example:
@@ -88,7 +88,7 @@ def model_judge(
     if options.n > 1:
         raise ConfigError(f"a judge gives one reply to each question; set n=1, got n={options.n}")
 
-    def judge(pairs: Sequence[tuple[str, str, str]]) -> list[Verdict]:
+    def judge(pairs: Sequence[tuple[str, str, str]]) -> list[PairVerdict]:
         prompts = [
             _TEMPLATE.format(criterion=criterion, request=request, first=first, second=second)
             for request, first, second in pairs
@@ -116,7 +116,7 @@ def score_judge(score: Callable[[str, str], float], *, margin: float = 0.0) -> J
     if not margin >= 0:
         raise ConfigError(f"margin must be a number from 0 on, got {margin}")
 
-    def judge(pairs: Sequence[tuple[str, str, str]]) -> list[Verdict]:
+    def judge(pairs: Sequence[tuple[str, str, str]]) -> list[PairVerdict]:
         return [
             _by_score(score(request, first), score(request, second), margin)
             for request, first, second in pairs
@@ -125,7 +125,7 @@ def score_judge(score: Callable[[str, str], float], *, margin: float = 0.0) -> J
     return judge
 
 
-def _by_score(first: float, second: float, margin: float) -> Verdict:
+def _by_score(first: float, second: float, margin: float) -> PairVerdict:
     difference = first - second
     if difference != difference:
         # Two infinite rewards, or one that is nan, cannot be compared.
@@ -145,7 +145,7 @@ class Judged:
     """
 
     wins: Wins
-    verdicts: tuple[tuple[Verdict, Verdict], ...]
+    verdicts: tuple[tuple[PairVerdict, PairVerdict], ...]
 
 
 def compare_answers(judge: Judge, comparisons: Sequence[Comparison]) -> Judged:

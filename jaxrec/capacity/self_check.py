@@ -6,6 +6,7 @@ agreement; with it, the task also reports the agreement of right and of wrong an
 their distance, the better the agreement warns of hallucinations.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,39 @@ from jaxrec.capacity.questions import Several, Write
 from jaxrec.capacity.task import Task
 from jaxrec.core import ConfigError
 from jaxrec.eval import agreement, exact_match
-from jaxrec.prompting import GenerateOptions, Reply
+from jaxrec.prompting import GenerateOptions, LanguageModel, Reply
+
+
+def model_support(model: LanguageModel) -> Callable[[str, str], float]:
+    """Return an agreement of texts by a language model, for answers of whole sentences.
+
+    It is the share of " Yes" in the probability of " Yes" and " No" to the question whether one
+    text supports the other (SelfCheckGPT with prompts, section 5.5).
+
+    Args:
+      model: any language model that scores continuations.
+
+    Returns:
+      A function of an answer and a sample; see `jaxrec.eval.agreement`.
+
+    Example:
+      >>> from jaxrec.prompting import ScriptedModel
+      >>> believes = ScriptedModel(logprob=lambda prompt, text: -1.0 if text == " Yes" else -50.0)
+      >>> round(model_support(believes)("Ada was a poet.", "Ada wrote programs."), 6)
+      1.0
+    """
+
+    def support(answer: str, sample: str) -> float:
+        prompt = (
+            f"Context: {sample}\n\nSentence: {answer}\n\n"
+            "Is the sentence supported by the context?\nAnswer:"
+        )
+        ((yes, no),) = model.score([prompt], [(" Yes", " No")])
+        gap = no.logprob - yes.logprob
+        # Beyond 700, the exponential exceeds the largest float and the share is 0 anyway.
+        return 1 / (1 + math.exp(gap)) if gap < 700 else 0.0
+
+    return support
 
 
 def self_check_task(

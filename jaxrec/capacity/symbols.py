@@ -137,8 +137,12 @@ def _check_names(pool: Sequence[str], where: str, questions: Sequence[Document])
 def _names(first: Sequence[str], length: int, pool: Sequence[str], seed: int) -> list[str]:
     """The first names of a question, and further ones of other questions if it has too few."""
     names = list(dict.fromkeys(first))[:length]
-    others = np.random.default_rng([seed, 0]).permutation(sorted(set(pool) - set(names)))
-    return [*names, *(str(name) for name in others[: length - len(names)])]
+    for place in np.random.default_rng([seed, 0]).permutation(len(pool)):
+        if len(names) == length:
+            break
+        if pool[place] not in names:
+            names.append(pool[place])
+    return names
 
 
 def _question(document: Document) -> str:

@@ -19,7 +19,7 @@ from jaxrec.prompting import (
     use_tool,
 )
 
-_CLOSE = "]"
+_CLOSE, _ARROW = "]", "->"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class ToolReply(Reply):
 class WriteWithTools:
     r"""A text that the model continues, with calls of tools; the answer is a `ToolReply`.
 
-    A closing bracket ends each part of the text. If it closes no call, the text ends there.
+    A closing bracket or an arrow ends each part of the text, so the model never writes a result of
+    its own. If there is no call before it, the text ends there.
 
     Attributes:
       prompt: what the model continues; it shows how calls are written.
@@ -82,7 +83,7 @@ class WriteWithTools:
             for text in open_texts:
                 groups.setdefault(text.question.options, []).append(text)
             for options, group in groups.items():
-                stopped = dataclasses.replace(options, stop=(*options.stop, _CLOSE))
+                stopped = dataclasses.replace(options, stop=(*options.stop, _CLOSE, _ARROW))
                 prompts = [text.question.prompt + text.written for text in group]
                 for text, reply in zip(group, model.generate(prompts, stopped), strict=True):
                     text.add(reply)
@@ -104,8 +105,9 @@ class _Text:
         """Add a part, and run the call at its end, if there is one."""
         self.parts.append(reply)
         whole = self.written + reply.text
-        found = find_calls(whole + _CLOSE)
-        ends = bool(found) and found[-1].end == len(whole) + 1 and found[-1].call.result is None
+        bare = whole.rstrip()
+        found = find_calls(bare + _CLOSE)
+        ends = bool(found) and found[-1].end == len(bare) + 1 and found[-1].call.result is None
         if reply.truncated[0] or not ends:
             self.written, self.done = whole, True
             return
@@ -114,7 +116,7 @@ class _Text:
         if observation.ok:
             call = dataclasses.replace(call, result=observation.text)
         shown = dataclasses.replace(call, result=observation.text)
-        self.written = f"{whole[: found[-1].start]}{shown}"
+        self.written = f"{bare[: found[-1].start]}{shown}"
         self.calls.append(call)
         self.failures.append(observation.failure)
         self.done = len(self.calls) > self.question.most_calls

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.eval.actions import (
-        Attempt as Attempt,
         CallCounts as CallCounts,
+        PlanAttempt as PlanAttempt,
         call_counts as call_counts,
         plan_metrics as plan_metrics,
     )
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         set_overlap as set_overlap,
     )
     from jaxrec.eval.judgements import (
-        Verdict as Verdict,
+        PairVerdict as PairVerdict,
         Wins as Wins,
         both_orders as both_orders,
         tally as tally,

@@ -51,7 +51,7 @@ def call_counts(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Attempt:
+class PlanAttempt:
     """What came of a plan.
 
     Attributes:
@@ -63,7 +63,7 @@ class Attempt:
       DataError: more steps are taken than planned, or a number is negative.
 
     Example:
-      >>> Attempt(planned=3, taken=2, success=False).executable
+      >>> PlanAttempt(planned=3, taken=2, success=False).executable
       False
     """
 
@@ -84,7 +84,7 @@ class Attempt:
         return 0 < self.planned == self.taken
 
 
-def plan_metrics(attempts: Sequence[Attempt]) -> dict[str, float]:
+def plan_metrics(attempts: Sequence[PlanAttempt]) -> dict[str, float]:
     """Shares over attempts.
 
     Args:
@@ -101,8 +101,8 @@ def plan_metrics(attempts: Sequence[Attempt]) -> dict[str, float]:
     Example:
       >>> found = plan_metrics(
       ...     [
-      ...         Attempt(planned=4, taken=4, success=True),
-      ...         Attempt(planned=4, taken=1, success=False),
+      ...         PlanAttempt(planned=4, taken=4, success=True),
+      ...         PlanAttempt(planned=4, taken=1, success=False),
       ...     ]
       ... )
       >>> found["success"], found["executability"], found["steps"]

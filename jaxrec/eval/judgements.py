@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from jaxrec.core import DataError
 
-Verdict = Literal["first", "second", "tie", "unusable"]
+PairVerdict = Literal["first", "second", "tie", "unusable"]
 _VERDICTS = ("first", "second", "tie", "unusable")
 
 
@@ -36,7 +36,7 @@ class Wins(NamedTuple):
     comparisons: int
 
 
-def both_orders(forward: Verdict, backward: Verdict) -> float:
+def both_orders(forward: PairVerdict, backward: PairVerdict) -> float:
     """What two verdicts say together: 1 for a win of the answer, 0 for a tie, -1 for a loss.
 
     Args:
@@ -64,7 +64,7 @@ def both_orders(forward: Verdict, backward: Verdict) -> float:
     return -1.0 if (forward, backward) == ("second", "first") else 0.0
 
 
-def tally(verdicts: Sequence[tuple[Verdict, Verdict]]) -> Wins:
+def tally(verdicts: Sequence[tuple[PairVerdict, PairVerdict]]) -> Wins:
     """Count the comparisons that an answer wins, ties and loses.
 
     Args:

@@ -20,7 +20,7 @@ from jaxrec.capacity import (
     run_task,
 )
 from jaxrec.core import ConfigError
-from jaxrec.prompting import ScriptedModel
+from jaxrec.prompting import GridWorld, ScriptedModel
 
 STUDY = StudyOptions(limit=12, resamples=10)
 ERRAND = Errand(
@@ -100,6 +100,27 @@ def seen(steps):
     for step in steps:
         state = ERRAND.step(state, step).state
     return ERRAND.render(state)
+
+
+@pytest.mark.parametrize(
+    ("steps", "taken", "success"),
+    [
+        (["down", "right", "right", "up"], 4, True),
+        (["right", "down"], 0, False),
+        (["down", "right", "down", "up"], 3, False),
+    ],
+)
+def test_plans_are_followed_in_other_worlds_and_end_in_a_pit(steps, taken, success):
+    world = GridWorld(("S#G", "...", ".O."))
+    found = follow_plan(world, steps)
+    assert (found.taken, found.success) == (taken, success)
+    stream = iter(steps)
+    model = ScriptedModel(lambda prompt, sample: f" {next(stream)}\n")
+    (episode,) = ask_all(model, [Act("Action:", world, most_steps=len(steps))])
+    if taken:
+        assert (len(episode.actions), episode.success) == (taken, success)
+        first = model.calls[1].prompt.split("Observation: ")[1]
+        assert first.startswith(world.render((1, 0)))
 
 
 def test_an_episode_without_end_is_a_failure():

@@ -5,8 +5,8 @@ import warnings
 
 import pytest
 
-from jaxrec.capacity import TASKS, last_number, strict_number
-from jaxrec.prompting import Reply
+from jaxrec.capacity import TASKS
+from jaxrec.prompting import Reply, gsm8k_flexible, gsm8k_strict
 
 GOLDEN = [
     ("6 x 7 = 42\n#### 42", "42", "42"),
@@ -24,8 +24,8 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("text", "strict", "flexible"), GOLDEN)
 def test_numbers_of_replies(text, strict, flexible):
-    assert strict_number(text) == strict
-    assert last_number(text) == flexible
+    assert gsm8k_strict(text) == strict
+    assert gsm8k_flexible(text) == flexible
 
 
 def test_values_are_those_of_lm_eval():
@@ -62,3 +62,18 @@ def test_prompts_are_those_of_the_published_task():
     assert task.ask({"question": "2 + 2?"}, shown).prompt == (
         "Question: 1 + 1?\nAnswer: 1 + 1 = 2\n#### 2\n\nQuestion: 2 + 2?\nAnswer:"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "consistency"),
+    [
+        ("2 + 2 = 4\n#### 4", (1.0, 1.0)),
+        ("1 + 2 = 4\n#### 4", (0.0, 1.0)),
+        ("2 + 2 = 4. 4 - 1 = 4\n#### 4", (0.0, 1.0)),
+        ("It is clear.\n#### 4", (0.0, 0.0)),
+        ("2 + 3 = 5\n#### 5", (0.0, 0.0)),
+    ],
+)
+def test_only_right_answers_with_arithmetic_can_be_consistent(text, consistency):
+    values = TASKS["gsm8k"].measure({"answer": "so\n#### 4"}, Reply(texts=(text,)))
+    assert values["consistency"] == consistency

@@ -128,3 +128,18 @@ def test_a_directory_is_given_or_set(tmp_path, monkeypatch):
         data_directory()
     with pytest.raises(DataError, match="is no directory"):
         data_directory(tmp_path / "absent")
+
+
+def test_documents_may_be_made_by_rule(tmp_path):
+    source = Source(make=lambda: [{"q": str(n)} for n in range(5)], fields=("q",), held_out=3)
+    found = read_documents(source, tmp_path, shots=2)
+    assert [row["q"] for row in found.shown] == ["0", "1"]
+    assert [(row["_id"], row["q"]) for row in found.asked] == [
+        ("made:3", "2"),
+        ("made:4", "3"),
+        ("made:5", "4"),
+    ]
+    with pytest.raises(DataError, match="made by rule: none of 1 documents"):
+        read_documents(Source(make=lambda: [{}], fields=("q",)), tmp_path)
+    with pytest.raises(ConfigError, match="give make"):
+        Source()

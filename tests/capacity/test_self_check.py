@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from jaxrec.capacity import Source, StudyOptions, run_task, self_check_task
+from jaxrec.capacity import Source, StudyOptions, model_support, run_task, self_check_task
 from jaxrec.core import ConfigError
 from jaxrec.prompting import ScriptedModel
 
@@ -48,3 +48,13 @@ def test_too_few_samples_are_rejected():
     for settings in ({"samples": 1}, {"temperature": 0.0}, {"temperature": math.nan}):
         with pytest.raises(ConfigError, match="at least 2 samples"):
             self_check_task("quiz", "x", Source(make=lambda: ROWS), **settings)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no", "share"),
+    [(-1.0, -1.0, 0.5), (math.log(0.3), math.log(0.1), 0.75), (-2000.0, 0.0, 0.0)],
+)
+def test_support_is_the_share_of_yes(yes, no, share):
+    model = ScriptedModel(logprob=lambda prompt, text: yes if text == " Yes" else no)
+    assert model_support(model)("an answer", "a sample") == pytest.approx(share)
+    assert "Context: a sample\n\nSentence: an answer\n" in model.calls[0].prompt

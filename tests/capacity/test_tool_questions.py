@@ -40,9 +40,14 @@ def test_a_bracket_without_a_call_ends_the_text():
     assert (reply.text, reply.calls, len(model.calls)) == (" see [above", (), 1)
 
 
-def test_a_call_with_a_result_that_the_model_made_up_is_not_run():
-    reply, _ = write([" [Calculator(2 + 3) -> 6] 6", " more"])
-    assert reply.calls == ()
+def test_a_result_that_the_model_makes_up_is_replaced():
+    reply, _ = write([" [Calculator(2 + 3) -> 6] 6", " 5"])
+    assert reply.text == " [Calculator(2 + 3) -> 5] 5"
+
+
+def test_an_arrow_without_a_call_ends_the_text():
+    reply, model = write([" a -> b", " more"])
+    assert (reply.text, reply.calls, len(model.calls)) == (" a ", (), 1)
 
 
 def test_a_model_that_calls_for_ever_is_stopped():

@@ -287,3 +287,14 @@ def test_a_killed_process_loses_no_stored_answer(place, tmp_path):
     for name in ("result.json", "report.html", "values/blimp.jsonl"):
         whole_file, resumed = (tmp_path / d / name for d in ("whole", "killed"))
         assert whole_file.read_bytes() == resumed.read_bytes()
+
+
+def test_tasks_that_are_made_by_rule_need_no_data(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAXREC_DATA", raising=False)
+    words = ["--tasks", "sums", "--limit", "2", "--shots", "0", "--out", str(tmp_path / "out")]
+    assert main(["capacity", str(place / "models" / "cat"), *words]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["tasks"]["sums"]["documents"] == 2
+    assert main(["capacity", "--list"]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if " sums_spaced " in x)
+    assert "made by rule" in line

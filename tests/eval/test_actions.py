@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import precision_score, recall_score
 
 from jaxrec.core import DataError
-from jaxrec.eval import Attempt, call_counts, plan_metrics
+from jaxrec.eval import PlanAttempt, call_counts, plan_metrics
 
 
 def test_precision_and_recall_of_different_calls_are_those_of_scikit_learn():
@@ -42,11 +42,11 @@ def test_the_order_of_calls_does_not_matter():
 def test_a_plan_fails_from_its_first_impossible_step_on():
     found = plan_metrics(
         [
-            Attempt(planned=2, taken=2, success=True),
-            Attempt(planned=6, taken=6, success=True),
-            Attempt(planned=4, taken=1, success=False),
-            Attempt(planned=4, taken=4, success=False),
-            Attempt(planned=0, taken=0, success=False),
+            PlanAttempt(planned=2, taken=2, success=True),
+            PlanAttempt(planned=6, taken=6, success=True),
+            PlanAttempt(planned=4, taken=1, success=False),
+            PlanAttempt(planned=4, taken=4, success=False),
+            PlanAttempt(planned=0, taken=0, success=False),
         ]
     )
     assert found == {
@@ -58,11 +58,11 @@ def test_a_plan_fails_from_its_first_impossible_step_on():
 
 
 def test_without_success_the_steps_are_nan():
-    assert math.isnan(plan_metrics([Attempt(planned=1, taken=0, success=False)])["steps"])
+    assert math.isnan(plan_metrics([PlanAttempt(planned=1, taken=0, success=False)])["steps"])
 
 
 def test_what_cannot_be_is_rejected():
     with pytest.raises(DataError, match="taken"):
-        Attempt(planned=1, taken=2, success=True)
+        PlanAttempt(planned=1, taken=2, success=True)
     with pytest.raises(DataError, match="no attempts"):
         plan_metrics([])
