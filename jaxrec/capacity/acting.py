@@ -58,7 +58,7 @@ class Episode:
     usage: Usage = Usage()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Act:
     r"""An environment in which the model chooses each action; the answer is an `Episode`.
 
@@ -77,7 +77,7 @@ class Act:
       >>> errand = make_errand(0)
       >>> actions = iter(errand.solution())
       >>> model = ScriptedModel(lambda prompt, sample: f" {next(actions)}\n")
-      >>> Act.ask(model, [Act("Action:", errand)])[0].success
+      >>> Act.ask(model, [Act(prompt="Action:", world=errand)])[0].success
       True
     """
 

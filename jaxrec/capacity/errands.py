@@ -226,7 +226,7 @@ def _ask(document: Document, shown: str) -> Several:
     return Several(
         (
             Write(_RULES + plans + _plan_prompt(errand), _OPTIONS),
-            Act(_RULES + episodes + _act_prompt(errand), errand),
+            Act(prompt=_RULES + episodes + _act_prompt(errand), world=errand),
         )
     )
 

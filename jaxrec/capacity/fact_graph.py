@@ -45,12 +45,12 @@ RELATIONS: Mapping[str, Relation] = {
 SINGLE = frozenset(name for name, relation in RELATIONS.items() if relation.single)
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True, kw_only=True)
 class Fact:
     """A fact and the year since which it holds.
 
     Example:
-      >>> Fact("Mira Tok", "lives in", "Belas", 2015).sentence
+      >>> Fact(subject="Mira Tok", relation="lives in", thing="Belas", since=2015).sentence
       'Mira Tok lives in Belas.'
     """
 
@@ -189,7 +189,7 @@ def _single(
     for year in range(years[0], years[1] + 1):
         if not now or rng.random() < change:
             now = str(rng.choice([thing for thing in things if thing != now]))
-            yield Fact(*subject, now, year)
+            yield Fact(subject=subject[0], relation=subject[1], thing=now, since=year)
 
 
 def _several(
@@ -203,7 +203,7 @@ def _several(
     chosen = rng.choice(len(things), 3, replace=False)
     for place, number in enumerate(chosen):
         since = years[0] if place == 0 else int(rng.integers(years[0], years[1] + 1))
-        yield Fact(*subject, things[number], since)
+        yield Fact(subject=subject[0], relation=subject[1], thing=things[number], since=since)
 
 
 def read_statements(text: str) -> list[Triple]:

@@ -146,7 +146,9 @@ def _ask_both(document: Document, shown: str) -> Several:
     return Several(
         (
             Write(plain + question, _OPTIONS),
-            WriteWithTools(tool + question, (CALCULATOR,), _OPTIONS, most_calls=2),
+            WriteWithTools(
+                prompt=tool + question, tools=(CALCULATOR,), options=_OPTIONS, most_calls=2
+            ),
         )
     )
 

@@ -35,7 +35,7 @@ class ToolReply(Reply):
     failures: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class WriteWithTools:
     r"""A text that the model continues, with calls of tools; the answer is a `ToolReply`.
 
@@ -55,7 +55,7 @@ class WriteWithTools:
       >>> from jaxrec.prompting import CALCULATOR, ScriptedModel
       >>> def answer(prompt, sample):
       ...     return " 5." if prompt.endswith("-> 5]") else " That is [Calculator(2 + 3)]"
-      >>> question = WriteWithTools("2 + 3?", (CALCULATOR,))
+      >>> question = WriteWithTools(prompt="2 + 3?", tools=(CALCULATOR,))
       >>> WriteWithTools.ask(ScriptedModel(answer), [question])[0].text
       ' That is [Calculator(2 + 3) -> 5] 5.'
     """

@@ -88,7 +88,7 @@ def test_an_impossible_action_changes_nothing():
 def test_a_model_sees_what_came_of_its_actions():
     parts = iter([" fly\n", *(f" {step}\n" for step in PLAN)])
     model = ScriptedModel(lambda prompt, sample: next(parts))
-    (episode,) = ask_all(model, [Act("Action:", ERRAND)])
+    (episode,) = ask_all(model, [Act(prompt="Action:", world=ERRAND)])
     assert (episode.success, episode.faults, len(episode.actions)) == (True, 1, 5)
     assert model.calls[1].prompt.startswith("Action: fly\nObservation: no action 'fly'")
     assert model.calls[2].prompt.endswith(f"Observation: {seen(PLAN[:1])}\nAction:")
@@ -116,7 +116,7 @@ def test_plans_are_followed_in_other_worlds_and_end_in_a_pit(steps, taken, succe
     assert (found.taken, found.success) == (taken, success)
     stream = iter(steps)
     model = ScriptedModel(lambda prompt, sample: f" {next(stream)}\n")
-    (episode,) = ask_all(model, [Act("Action:", world, most_steps=len(steps))])
+    (episode,) = ask_all(model, [Act(prompt="Action:", world=world, most_steps=len(steps))])
     if taken:
         assert (len(episode.actions), episode.success) == (taken, success)
         first = model.calls[1].prompt.split("Observation: ")[1]
@@ -125,10 +125,10 @@ def test_plans_are_followed_in_other_worlds_and_end_in_a_pit(steps, taken, succe
 
 def test_an_episode_without_end_is_a_failure():
     model = ScriptedModel(lambda prompt, sample: " go to the hall\n")
-    (episode,) = ask_all(model, [Act("Action:", ERRAND, most_steps=3)])
+    (episode,) = ask_all(model, [Act(prompt="Action:", world=ERRAND, most_steps=3)])
     assert (episode.success, len(episode.actions), episode.faults) == (False, 3, 2)
     with pytest.raises(ConfigError, match="most_steps"):
-        Act("Action:", ERRAND, most_steps=0)
+        Act(prompt="Action:", world=ERRAND, most_steps=0)
 
 
 def knows(prompt, sample):

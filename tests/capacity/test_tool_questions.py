@@ -11,7 +11,7 @@ def write(parts, **settings):
     """The answer of a model that writes these parts, one after the other."""
     stream = iter(parts)
     model = ScriptedModel(lambda prompt, sample: next(stream))
-    question = WriteWithTools("Q:", (CALCULATOR,), **settings)
+    question = WriteWithTools(prompt="Q:", tools=(CALCULATOR,), **settings)
     (reply,) = ask_all(model, [question])
     return reply, model
 
@@ -65,7 +65,7 @@ def test_many_texts_are_written_side_by_side():
         return " done" if prompt.endswith("]") else f" [Calculator({prompt[0]} + 1)]"
 
     model = ScriptedModel(answer)
-    questions = [WriteWithTools(f"{n}?", (CALCULATOR,)) for n in range(3)]
+    questions = [WriteWithTools(prompt=f"{n}?", tools=(CALCULATOR,)) for n in range(3)]
     texts = [reply.text for reply in ask_all(model, questions)]
     assert texts == [f" [Calculator({n} + 1) -> {n + 1}] done" for n in range(3)]
     assert [call.prompt[0] for call in model.calls] == list("012012")
@@ -73,7 +73,9 @@ def test_many_texts_are_written_side_by_side():
 
 def test_questions_that_cannot_be_asked_are_rejected():
     with pytest.raises(ConfigError, match="n=1"):
-        WriteWithTools("Q", (CALCULATOR,), GenerateOptions(n=2, temperature=1.0))
+        WriteWithTools(
+            prompt="Q", tools=(CALCULATOR,), options=GenerateOptions(n=2, temperature=1.0)
+        )
     for tools, most in (((), 1), ((CALCULATOR,), 0)):
         with pytest.raises(ConfigError, match="at least one tool"):
-            WriteWithTools("Q", tools, most_calls=most)
+            WriteWithTools(prompt="Q", tools=tools, most_calls=most)
