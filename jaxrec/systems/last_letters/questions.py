@@ -5,8 +5,7 @@
 
 The task is that of Wei et al. 2022, arXiv:2201.11903, section 5. The names are random letters,
 and those of a question are all different. Every step of the reasoning copies a name and says its
-last letter. The same step does for any number of names: what follows a name in the question is
-found by looking for the name.
+last letter, so the reasoning has the same form for any number of names.
 """
 
 import dataclasses

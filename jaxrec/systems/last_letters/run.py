@@ -4,8 +4,8 @@ names -> questions -> texts with marked answers -> packed rows -> next-token los
 
 Two models are trained on the same questions, in one case with reasoning in the texts and in the
 other with bare answers (Wei et al. 2022, arXiv:2201.11903, section 5, where a prompt shows the
-reasoning instead). The tests have questions of trained lengths, and longer ones. A reasoning is the
-same few operations for each name, so it goes on where a direct answer must know the length.
+reasoning instead). The tests have questions of trained lengths, and longer ones: a reasoning is the
+same few operations for each name, and the longer questions tell whether the model has learned that.
 
 `System` describes the functions of this module.
 """
