@@ -6,6 +6,7 @@ may have steps that cannot be taken, or be executable and miss its goal.
 """
 
 import dataclasses
+import functools
 import itertools
 from collections import deque
 from collections.abc import Mapping
@@ -218,11 +219,17 @@ def _shown_episode(errand: Errand) -> str:
     return text
 
 
-def _ask(document: Document, shown: str) -> Several:
-    errand = make_errand(document["seed"])
+@functools.cache
+def _demonstrations() -> tuple[str, str]:
+    """Two errands with their plans, and the same two as episodes."""
     examples = [make_errand(seed) for seed in _SHOWN_SEEDS]
     plans = "".join(_plan_prompt(e) + "\n".join(e.solution()) + "\n\n" for e in examples)
-    episodes = "".join(_shown_episode(e) for e in examples)
+    return plans, "".join(_shown_episode(e) for e in examples)
+
+
+def _ask(document: Document, shown: str) -> Several:
+    errand = make_errand(document["seed"])
+    plans, episodes = _demonstrations()
     return Several(
         (
             Write(_RULES + plans + _plan_prompt(errand), _OPTIONS),
