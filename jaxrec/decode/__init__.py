@@ -17,10 +17,22 @@ if TYPE_CHECKING:
     )
     from jaxrec.decode.beam import beam_search as beam_search, search_items as search_items
     from jaxrec.decode.cache import BeamCache as BeamCache, BeamContext as BeamContext
+    from jaxrec.decode.cache_contexts import (
+        CacheContext as CacheContext,
+        PrefixContext as PrefixContext,
+        SharedPrefix as SharedPrefix,
+    )
     from jaxrec.decode.completion import (
         Completion as Completion,
         complete as complete,
+        completion_of as completion_of,
         completions as completions,
+        encode_prompts as encode_prompts,
+        with_ends as with_ends,
+    )
+    from jaxrec.decode.continuations import (
+        Continuations as Continuations,
+        score_continuations as score_continuations,
     )
     from jaxrec.decode.generation import (
         Generated as Generated,
@@ -34,12 +46,12 @@ if TYPE_CHECKING:
         read_histories as read_histories,
     )
     from jaxrec.decode.kv_cache import (
-        CacheContext as CacheContext,
         KVCache as KVCache,
         LanguageModel as LanguageModel,
         last_states as last_states,
         prefill as prefill,
         step as step,
+        written_tokens as written_tokens,
     )
     from jaxrec.decode.level import (
         CodeLogits as CodeLogits,
@@ -56,6 +68,12 @@ if TYPE_CHECKING:
         SearchOptions as SearchOptions,
         beam_widths as beam_widths,
         check_beams as check_beams,
+    )
+    from jaxrec.decode.prefixes import (
+        PrefixGroup as PrefixGroup,
+        first_tokens as first_tokens,
+        prefix_groups as prefix_groups,
+        read_prefix as read_prefix,
     )
     from jaxrec.decode.prompts import Prompts as Prompts
     from jaxrec.decode.recommend import ListStrategy as ListStrategy, Recommender as Recommender

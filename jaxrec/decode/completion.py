@@ -134,21 +134,15 @@ def completions(
     check_key(key, sampling)
     if stop is not None and not isinstance(stop, StopStrings):
         stop = StopStrings.build(tokenizer, stop, model.config.vocab_size)
-    if options.eos is None:
-        own = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
-        eos = tuple(dict.fromkeys((*own, *model.config.end_tokens)))
-        options = dataclasses.replace(options, eos=eos or None)
+    options = with_ends(options, model, tokenizer)
     writes = isinstance(model, EncoderDecoder)
-    if options.start is None:
-        start = (tokenizer.pad_token_id or 0) if writes else 0
-        options = dataclasses.replace(options, start=start)
-    rows = _tokenize(tokenizer, prompts, keep_eos=writes)
-    largest = max(map(max, rows), default=0)
-    if largest >= model.config.vocab_size:
-        raise ConfigError(
-            f"the tokenizer writes token {largest}, and the model has {model.config.vocab_size} "
-            "tokens; give the model's own tokenizer"
-        )
+    rows = encode_prompts(tokenizer, prompts, model.config.vocab_size, keep_eos=writes)
+    for number, row in enumerate(rows):
+        if not row:
+            raise ConfigError(
+                f"prompt {number} ({prompts[number]!r}) has no tokens, and the tokenizer adds none "
+                "at the beginning of a text; give it some text"
+            )
     made = [Completion("")] * len(rows)
     for number, (chosen, tokens, valid) in enumerate(_batches(rows, batch_size)):
         generated = generate(
@@ -163,38 +157,84 @@ def completions(
         written, lengths = np.asarray(generated.tokens), np.asarray(generated.lengths)
         for row, prompt in enumerate(chosen):
             ids = written[row, : lengths[row]].tolist()
-            ended = ids[-1] in options.ends
-            # An eos may have a text of its own: a caller may choose a newline.
-            whole = text_of(tokenizer, ids[:-1] if ended else ids)
-            text = whole if stop is None else stop.cut(whole)
-            full = len(ids) == options.max_tokens and not ended and text == whole
-            made[prompt] = Completion(
-                drop_first_space(tokenizer, text) if writes else text, truncated=full
-            )
+            made[prompt] = completion_of(tokenizer, ids, options, stop, whole_text=writes)
         count_done(len(chosen))
     return made
 
 
-def _tokenize(
-    tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[str], keep_eos: bool
+def completion_of(
+    tokenizer: "PreTrainedTokenizerBase",
+    tokens: Sequence[int],
+    options: TextOptions,
+    stop: StopStrings | None,
+    *,
+    whole_text: bool = False,
+) -> Completion:
+    """Return the text of the tokens that a model wrote.
+
+    Args:
+      tokenizer: of the model.
+      tokens: at least one; the last one may be an end token.
+      options: which tokens end a text, and how many there may be.
+      stop: strings at which the text is cut.
+      whole_text: whether the text stands on its own, without SentencePiece's first space.
+    """
+    ended = tokens[-1] in options.ends
+    # An eos may have a text of its own: a caller may choose a newline.
+    whole = text_of(tokenizer, tokens[:-1] if ended else tokens)
+    text = whole if stop is None else stop.cut(whole)
+    full = len(tokens) == options.max_tokens and not ended and text == whole
+    return Completion(drop_first_space(tokenizer, text) if whole_text else text, truncated=full)
+
+
+def with_ends(
+    options: TextOptions, model: LanguageModel, tokenizer: "PreTrainedTokenizerBase"
+) -> TextOptions:
+    """Return options whose end tokens and start are set: to those of tokenizer and model."""
+    if options.eos is None:
+        own = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+        eos = tuple(dict.fromkeys((*own, *model.config.end_tokens)))
+        options = dataclasses.replace(options, eos=eos or None)
+    if options.start is None:
+        writes = isinstance(model, EncoderDecoder)
+        options = dataclasses.replace(options, start=(tokenizer.pad_token_id or 0) * int(writes))
+    return options
+
+
+def encode_prompts(
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    vocab_size: int,
+    *,
+    keep_eos: bool = False,
 ) -> list[list[int]]:
-    """Cut the prompts into tokens; an eos that the tokenizer adds would end a decoder's text."""
-    if not prompts:
+    """Cut texts into tokens that a model continues.
+
+    Args:
+      tokenizer: of transformers.
+      texts: an empty text has no tokens, unless the tokenizer begins each text with one.
+      vocab_size: V of the model.
+      keep_eos: whether to keep the end token that some tokenizers write after each text, and that
+        would end the text of a decoder.
+
+    Raises:
+      ConfigError: the tokenizer writes tokens that the model does not have.
+    """
+    if not texts:
         return []
-    encoded = tokenizer(list(prompts), return_special_tokens_mask=True)
+    encoded = tokenizer(list(texts), return_special_tokens_mask=True, verbose=False)
     rows: list[list[int]] = []
-    for prompt, ids, added in zip(
-        prompts, encoded["input_ids"], encoded["special_tokens_mask"], strict=True
-    ):
+    for ids, added in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True):
         ids = list(ids)
         if not keep_eos and ids and added[-1] and ids[-1] == tokenizer.eos_token_id:
             ids.pop()
-        if not ids:
-            raise ConfigError(
-                f"prompt {len(rows)} ({prompt!r}) has no tokens, and the tokenizer adds none at "
-                "the beginning of a text; give it some text"
-            )
         rows.append(ids)
+    largest = max((max(row) for row in rows if row), default=0)
+    if largest >= vocab_size:
+        raise ConfigError(
+            f"the tokenizer writes token {largest}, and the model has {vocab_size} tokens; give "
+            "the model's own tokenizer"
+        )
     return rows
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
+from jaxrec.decode.cache_contexts import SharedPrefix
 from jaxrec.decode.kv_cache import (
     KVCache,
     LanguageModel,
@@ -98,7 +99,7 @@ class _Loop:
       last: `[B, 1]` int32, newest tokens, not yet read.
       done: `[B]` bool, rows that have ended.
       stop: `[B]` int32, states of the stop strings' automaton.
-      key: random key for the draws to come; None when greedy.
+      key: random key for the draws to come, or `[B]` keys of the rows; None when greedy.
       seen: `[B, V]` bool, tokens that the continuations have; None without a presence penalty.
       cache: keys and values of the tokens that were read.
       written: the continuations so far.
@@ -123,6 +124,9 @@ def generate(
     sampling: Sampling = GREEDY,
     key: jax.Array | None = None,
     stop: jax.Array | None = None,
+    shared: SharedPrefix | None = None,
+    samples: int = 1,
+    limit: int | None = None,
 ) -> Generated:
     """Continue each prompt until an eos, a stop string or `max_tokens`.
 
@@ -133,15 +137,22 @@ def generate(
       prompts: `[B, T]` tokens; a row without a valid token is left empty.
       options: where a text begins and ends (static).
       sampling: how tokens are drawn (static).
-      key: typed random key; None when greedy.
+      key: typed random key, or `[B * samples]` keys, so that the draws of a row do not depend on
+        the other rows; None when greedy.
       stop: `[states, V]`, the table of `StopStrings`.
+      shared: tokens before every prompt, from `read_prefix`, the virtual tokens among them; None
+        for none.
+      samples: number of continuations of each prompt, which is read once for all of them (static).
+      limit: most tokens to write, at most `max_tokens`; not static, so that many limits share one
+        compiled program. None for `max_tokens`.
 
     Returns:
-      `Generated` of `[B, max_tokens]`.
+      `Generated` of `[B * samples, max_tokens]`; those of one prompt stand next to one another.
 
     Raises:
       ConfigError: a table for another vocabulary, a prefix for an encoder-decoder, no key to sample
-        with, or more tokens than a learned position table has.
+        with, keys of another number, a limit out of range, or more tokens than a learned position
+        table has.
 
     Cost: one pass over the prompt, then at most `max_tokens` - 1 steps of one token a row, each
     reading all parameters and T + `max_tokens` cached slots once. The loop ends when all rows have
@@ -155,33 +166,47 @@ def generate(
       [2, 2, 2]
     """
     check_key(key, sampling)
-    check_prompts(model, params, prompts, options.max_tokens)
+    limit = options.max_tokens if limit is None else limit
+    if not 1 <= limit <= options.max_tokens:
+        raise ConfigError(f"limit must lie between 1 and max_tokens {options.max_tokens}: {limit}")
+    if samples < 1:
+        raise ConfigError(f"samples must be at least 1, got {samples}")
+    rows = prompts.tokens.shape[0] * samples
+    if key is not None and key.ndim and key.shape != (rows,):
+        raise ConfigError(f"one key, or {rows} keys for as many continuations, got {key.shape}")
+    check_prompts(model, params, prompts, limit, shared)
     if stop is not None and stop.shape[1] != model.config.vocab_size:
         raise ConfigError(
             f"the table of stop strings has {stop.shape[1]} tokens, the model "
             f"{model.config.vocab_size}; give StopStrings.build the model's vocab_size"
         )
     key = None if sampling.greedy else key
-    return _generate(model, params, prompts, key, stop, options=options, sampling=sampling)
+    given = prompts, shared, key, stop, jnp.int32(limit)
+    static = {"options": options, "sampling": sampling, "samples": samples}
+    return _generate(model, params, *given, **static)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "options", "sampling"))
+@functools.partial(jax.jit, static_argnames=("model", "options", "sampling", "samples"))
 def _generate(
     model: LanguageModel,
     params: Any,
     prompts: Prompts,
+    shared: SharedPrefix | None,
     key: jax.Array | None,
     table: jax.Array | None,
+    limit: jax.Array,
     *,
     options: TextOptions,
     sampling: Sampling,
+    samples: int,
 ) -> Generated:
-    batch, max_tokens, pad = prompts.tokens.shape[0], options.max_tokens, options.pad
+    max_tokens, pad = options.max_tokens, options.pad
+    batch = prompts.tokens.shape[0] * samples
 
     def extend(loop: _Loop, hidden: jax.Array, cache: KVCache) -> _Loop:
         """Choose the tokens that follow the states `[B, 1, D]`."""
         logits = model.apply(params, hidden, method="logits")[:, 0]
-        key, draw = (None, None) if loop.key is None else jax.random.split(loop.key)
+        key, draw = _next_key(loop.key, loop.count)
         seen, chances = loop.seen, logits
         if seen is not None:
             chances = logits - options.presence_penalty * seen.astype(logits.dtype)
@@ -222,13 +247,18 @@ def _generate(
         return extend(loop, *step(model, params, loop.last, loop.cache))
 
     def unfinished(loop: _Loop) -> jax.Array:
-        return (loop.count < max_tokens) & ~jnp.all(loop.done)
+        return (loop.count < limit) & ~jnp.all(loop.done)
 
-    hidden, cache = start_state(model, params, prompts, max_tokens, options.start or 0)
+    start = options.start or 0
+    hidden, cache = start_state(model, params, prompts, max_tokens, start, shared)
+    done = ~jnp.any(prompts.mask, axis=1)
+    if samples > 1:
+        hidden, done = (jnp.repeat(x, samples, axis=0) for x in (hidden, done))
+        cache = cache.repeat(samples)
     loop = _Loop(
         count=jnp.int32(0),
         last=jnp.full((batch, 1), pad, jnp.int32),
-        done=~jnp.any(prompts.mask, axis=1),
+        done=done,
         stop=jnp.zeros(batch, jnp.int32),
         key=key,
         seen=jnp.zeros((batch, model.config.vocab_size), bool)
@@ -245,14 +275,34 @@ def _generate(
     return jax.lax.while_loop(unfinished, body, extend(loop, hidden, cache)).written
 
 
+def _next_key(key: jax.Array | None, count: jax.Array) -> tuple[jax.Array | None, jax.Array | None]:
+    """Return the key of later draws, and the key or keys of this one, the draw number `count`."""
+    if key is None:
+        return None, None
+    if key.ndim:
+        return key, jax.vmap(jax.random.fold_in, (0, None))(key, count)
+    key, draw = jax.random.split(key)
+    return key, draw
+
+
 def start_state(
-    model: LanguageModel, params: Any, prompts: Prompts, max_tokens: int, start: int
+    model: LanguageModel,
+    params: Any,
+    prompts: Prompts,
+    max_tokens: int,
+    start: int,
+    shared: SharedPrefix | None = None,
 ) -> tuple[jax.Array, KVCache]:
     """Read the prompts: the states that the first tokens follow from, `[B, 1, D]`, and the cache.
 
     The cache has `max_tokens` - 1 free slots, since the last token is never read.
     """
     virtual = virtual_of(params)
+    if shared is not None:
+        hidden, cache = prefill(
+            model, params, prompts, prompts.tokens.shape[1] + max_tokens - 1, shared=shared
+        )
+        return last_states(hidden, prompts.mask), cache
     prompts = prompts.with_virtual(model.config.vocab_size, virtual.read)
     if isinstance(model, EncoderDecoder):
         written = written_tokens(model, virtual, start)
@@ -268,7 +318,13 @@ def start_state(
     return last_states(hidden, prompts.mask), cache
 
 
-def check_prompts(model: LanguageModel, params: Any, prompts: Prompts, max_tokens: int) -> None:
+def check_prompts(
+    model: LanguageModel,
+    params: Any,
+    prompts: Prompts,
+    max_tokens: int,
+    shared: SharedPrefix | None = None,
+) -> None:
     """Check that a model can continue prompts by so many tokens.
 
     Raises:
@@ -280,6 +336,8 @@ def check_prompts(model: LanguageModel, params: Any, prompts: Prompts, max_token
         raise ConfigError("text generation continues one prompt a row; drop the segments")
     if prompts.prefix is not None and isinstance(model, EncoderDecoder):
         raise ConfigError("EncoderDecoder reads the whole prompt in both directions; drop prefix")
+    if shared is not None and isinstance(model, EncoderDecoder):
+        raise ConfigError("EncoderDecoder reads whole prompts in both directions; drop shared")
     if model.config.positions != "learned":
         return
     longest = prompts.tokens.shape[1]
@@ -287,8 +345,14 @@ def check_prompts(model: LanguageModel, params: Any, prompts: Prompts, max_token
         longest = int(np.asarray(prompts.mask).sum(axis=1).max(initial=0))
     fix = "shorten the prompt or lower max_tokens"
     virtual = virtual_of(params)
-    longest += virtual.read
+    longest += virtual.read if shared is None else _tokens_of(shared)
     if isinstance(model, EncoderDecoder):
         model.config.check_length(longest, "the prompt", fix)
         longest = 1 + virtual.written
     model.config.check_length(longest + max_tokens - 1, "the longest prompt and max_tokens", fix)
+
+
+def _tokens_of(shared: SharedPrefix) -> int:
+    """Number of tokens of a prefix; under `jit`, where that is unknown, number of its slots."""
+    length = shared.length
+    return shared.capacity if isinstance(length, jax.core.Tracer) else int(length)

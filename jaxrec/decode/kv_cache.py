@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.core import ConfigError
+from jaxrec.decode.cache_contexts import CacheContext, PrefixContext, SharedPrefix
 from jaxrec.decode.prompts import Prompts
 from jaxrec.models import CausalLM, EncoderDecoder
-from jaxrec.nn import Context, KeyValue, ScoreTerms, SelfContext, attention_mask, positions_of
+from jaxrec.nn import Context, KeyValue, SelfContext, attention_mask, positions_of
 from jaxrec.peft import Virtual
 
 LanguageModel = CausalLM | EncoderDecoder
@@ -37,6 +38,7 @@ class KVCache:
       memory: keys and values of an encoder's states, `[depth, B, M, G, H]` each; None without an
         encoder.
       memory_valid: `[B, M]` bool.
+      shared: tokens that all rows begin with, stored once; None for none.
     """
 
     key: jax.Array
@@ -47,6 +49,7 @@ class KVCache:
     segments: jax.Array | None = None
     memory: KeyValue | None = None
     memory_valid: jax.Array | None = None
+    shared: SharedPrefix | None = None
 
     @property
     def capacity(self) -> int:
@@ -59,6 +62,25 @@ class KVCache:
         if self.memory is None or self.memory_valid is None:
             return None
         return self.memory, self.memory_valid
+
+    def repeat(self, times: int) -> "KVCache":
+        """Return the cache of a batch that has each row so many times, next to one another."""
+
+        def rows(x: jax.Array, axis: int) -> jax.Array:
+            return jnp.repeat(x, times, axis=axis)
+
+        return dataclasses.replace(
+            self,
+            key=rows(self.key, 1),
+            value=rows(self.value, 1),
+            valid=rows(self.valid, 0),
+            positions=rows(self.positions, 0),
+            segments=None if self.segments is None else rows(self.segments, 0),
+            memory=None
+            if self.memory is None
+            else (rows(self.memory[0], 1), rows(self.memory[1], 1)),
+            memory_valid=None if self.memory_valid is None else rows(self.memory_valid, 0),
+        )
 
     def last_segments(self) -> jax.Array | None:
         """Return the segment of each row's last token, `[B, 1]`; None for one sequence a row."""
@@ -75,80 +97,13 @@ class KVCache:
         return self.valid[:, None, :] & (segments[:, :, None] == self.segments[:, None, :])
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class CacheContext:
-    """New tokens attend to cached ones and among themselves.
-
-    Attributes:
-      past: `[B, T or 1, S]` bool, which slots are seen.
-      past_positions: `[B, S]` int32.
-      own: `[B, T, T]` bool, mask among the new tokens, true on the diagonal.
-    """
-
-    past: jax.Array
-    past_positions: jax.Array
-    own: jax.Array
-
-    def distance(self, positions: jax.Array) -> jax.Array:
-        """Distances to the slots and then to the new tokens: `[B, T, S + T]`."""
-        keys = jnp.concatenate([self.past_positions, positions], axis=1)
-        return positions[:, :, None] - keys[:, None, :]
-
-    def attend(
-        self,
-        query: jax.Array,
-        key: jax.Array,
-        value: jax.Array,
-        terms: ScoreTerms,
-        layer: KeyValue,
-    ) -> jax.Array:
-        """Take one softmax over slots and new tokens; `layer` is two arrays `[B, S, G, H]`.
-
-        Cost: O(B N H T (S + T)) products and one read of the layer's slots, which are not copied
-        into a longer array.
-        """
-        b, t, n, h = query.shape
-        g, slots = key.shape[2], layer[0].shape[1]
-        own_allowed, past_allowed = self.own, self.past
-        if terms.allowed is not None:
-            past_allowed = past_allowed & terms.allowed[:, :, :slots]
-            own_allowed = own_allowed & terms.allowed[:, :, slots:]
-
-        def scores(keys: jax.Array, allowed: jax.Array, part: slice) -> jax.Array:
-            # [B, G, N/G, T, S or T], as one batched product of matrices
-            logits = jnp.einsum(
-                "btgnh,bsgh->bgnts",
-                query.reshape(b, t, g, n // g, h),
-                keys,
-                preferred_element_type=jnp.float32,
-            )
-            bias = None if terms.bias is None else terms.bias[..., part]
-            logits = dataclasses.replace(terms, bias=bias).apply(logits.reshape(b, n, t, -1))
-            return jnp.where(allowed[:, None], logits, jnp.finfo(jnp.float32).min)
-
-        past = scores(layer[0], past_allowed, slice(None, slots))
-        own = scores(key, own_allowed, slice(slots, None))
-        # The two softmaxes are merged through their common maximum and sum. A token sees itself,
-        # so the maximum is a real score and masked ones vanish.
-        top = jnp.maximum(past.max(-1, keepdims=True), own.max(-1, keepdims=True))
-        past, own = jnp.exp(past - top), jnp.exp(own - top)
-        total = past.sum(-1, keepdims=True) + own.sum(-1, keepdims=True)
-
-        def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
-            weights = (weights / total).astype(values.dtype).reshape(b, g, n // g, t, -1)
-            return jnp.einsum("bgnts,bsgh->btgnh", weights, values)
-
-        out = weighted(past, layer[1]) + weighted(own, value)
-        return out.reshape(b, t, n, h)
-
-
 def prefill(
     model: LanguageModel,
     params: Any,
     prompts: Prompts,
     capacity: int,
     source: Prompts | None = None,
+    shared: SharedPrefix | None = None,
 ) -> tuple[jax.Array, KVCache]:
     """Read the prompts and make a cache of them.
 
@@ -158,13 +113,14 @@ def prefill(
       prompts: `[B, T]` tokens that the decoder reads.
       capacity: S >= T, number of slots: T, and one for each token to come.
       source: `[B, M]` tokens that the encoder of an encoder-decoder reads.
+      shared: tokens before every prompt, from `read_prefix`; None for none.
 
     Returns:
       `[B, T, D]` states of the last layer, and the cache.
 
     Raises:
-      ConfigError: fewer slots than tokens, an encoder without a source, or a source without an
-        encoder.
+      ConfigError: fewer slots than tokens, an encoder without a source, a source without an
+        encoder, or a shared prefix before packed prompts or prompts of a prefix decoder.
 
     Cost: one pass over T tokens; keys and values are written once.
 
@@ -185,10 +141,21 @@ def prefill(
         )
     tokens, valid = prompts.tokens, prompts.mask
     prefix, segments = prompts.prefix, prompts.segments
-    memory = _memory(model, params, source)
+    memory = memory_of(model, params, source)
     positions = positions_of(valid, segments)
-    context = SelfContext(attention_mask(valid, True, prefix, segments), causal=prefix is None)
-    hidden, key_value = read_tokens(model, params, tokens, positions, context, None, memory)
+    mask = attention_mask(valid, True, prefix, segments)
+    context: Context = SelfContext(mask, causal=prefix is None)
+    layers = None
+    if shared is not None:
+        if prefix is not None or segments is not None:
+            raise ConfigError(
+                "a shared prefix stands before one causal prompt a row; drop prefix and segments, "
+                "or read each prompt as a whole"
+            )
+        positions = positions + shared.length
+        context = PrefixContext(shared.valid, CacheContext(None, None, mask))
+        layers = (shared.key, shared.value), None
+    hidden, key_value = read_tokens(model, params, tokens, positions, context, layers, memory)
     free = capacity - length
 
     def widen(x: jax.Array, axis: int) -> jax.Array:
@@ -203,6 +170,7 @@ def prefill(
         segments=None if segments is None else widen(segments, 1),
         memory=None if memory is None else memory[0],
         memory_valid=None if memory is None else memory[1],
+        shared=shared,
     )
     return hidden, cache
 
@@ -255,10 +223,15 @@ def step(
     past, own = cache.seen(segments), attention_mask(valid, True, None, segments)
     # A token's position follows those of its sequence, in the cache and in this call.
     before = jnp.max(jnp.where(past, cache.positions[:, None, :] + 1, 0), axis=2)
+    if cache.shared is not None:
+        before = jnp.maximum(before, cache.shared.length)
     earlier = own & valid[:, None, :] & ~jnp.eye(length, dtype=bool)[None]
     positions = before + jnp.sum(earlier, axis=2, dtype=jnp.int32)
-    context = CacheContext(past, cache.positions, own)
-    layers = cache.key, cache.value
+    context: Context = CacheContext(past, cache.positions, own)
+    layers: Any = (cache.key, cache.value)
+    if cache.shared is not None:
+        context = PrefixContext(cache.shared.valid, context)
+        layers = (cache.shared.key, cache.shared.value), layers
     hidden, (key, value) = read_tokens(
         model, params, tokens, positions, context, layers, cache.read_memory
     )
@@ -318,7 +291,7 @@ def read_tokens(
     return model.apply(params, tokens, positions, context, *read, cache=layers, method="hidden")
 
 
-def _memory(
+def memory_of(
     model: LanguageModel, params: Any, source: Prompts | None
 ) -> tuple[KeyValue, jax.Array] | None:
     """Keys and values of what the encoder reads; None for a model without an encoder."""

@@ -110,7 +110,8 @@ def sample(key: jax.Array | None, logits: jax.Array, sampling: Sampling) -> jax.
     """Draw one token for each row.
 
     Args:
-      key: typed random key for all rows; None when greedy.
+      key: typed random key for all rows, or `[B]` keys, one for each row of logits `[B, V]`; None
+        when greedy.
       logits: `[..., V]`.
       sampling: how tokens are drawn.
 
@@ -127,7 +128,9 @@ def sample(key: jax.Array | None, logits: jax.Array, sampling: Sampling) -> jax.
     check_key(key, sampling)
     if sampling.greedy or key is None:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    return jax.random.categorical(key, filter_logits(logits, sampling)).astype(jnp.int32)
+    logits = filter_logits(logits, sampling)
+    draw = jax.vmap(jax.random.categorical) if key.ndim else jax.random.categorical
+    return draw(key, logits).astype(jnp.int32)
 
 
 def check_key(key: jax.Array | None, sampling: Sampling) -> None:

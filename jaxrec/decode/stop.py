@@ -50,6 +50,8 @@ class StopStrings:
         tokenizer: "PreTrainedTokenizerBase",
         strings: Sequence[str],
         vocab_size: int | None = None,
+        *,
+        few_shapes: bool = False,
     ) -> "StopStrings":
         """Make the table for a tokenizer.
 
@@ -57,6 +59,8 @@ class StopStrings:
           tokenizer: a fast tokenizer, byte-level BPE or with SentencePiece's pieces.
           strings: strings that end a text, none of them empty.
           vocab_size: V of the model, if it has more tokens than the tokenizer.
+          few_shapes: whether to round the number of states up to a power of two, so that a program
+            that is compiled for one list of strings runs with most others.
 
         Raises:
           ConfigError: no string or an empty one, a tokenizer whose tokens have no bytes of their
@@ -71,7 +75,8 @@ class StopStrings:
                 "the tokenizer that the model was trained with"
             )
         tokens = (tokens + [b""] * (size - len(tokens)))[:size]
-        return cls(tuple(strings), jnp.asarray(stop_table(strings, tokens)))
+        table = stop_table(strings, tokens)
+        return cls(tuple(strings), jnp.asarray(_widened(table) if few_shapes else table))
 
     def cut(self, text: str) -> str:
         """Return the text before the string that is complete first.
@@ -84,6 +89,15 @@ class StopStrings:
             return text
         end, length = min(ends)
         return text[: end + length]
+
+
+def _widened(table: np.ndarray) -> np.ndarray:
+    """Put states that are never entered before the last one, up to a power of two, at least 8."""
+    final, states = len(table) - 1, 1 << max(3, (len(table) - 1).bit_length())
+    dtype = np.int16 if states <= np.iinfo(np.int16).max else np.int32
+    wide = np.full((states, table.shape[1]), states - 1, dtype)
+    wide[:final] = np.where(table[:final] == final, states - 1, table[:final])
+    return wide
 
 
 def stop_table(strings: Sequence[str], tokens: Sequence[bytes]) -> np.ndarray:

@@ -14,7 +14,7 @@ history, `J` tokens of a suffix.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -96,6 +96,68 @@ def beam_attention(
     )
 
 
+def history_attention(
+    query: jax.Array,
+    history: SharedHistory,
+    terms: ScoreTerms | None = None,
+    *,
+    implementation: Implementation = "auto",
+    interpret: bool = False,
+) -> Part:
+    """Attend to a shared history alone; `merge_parts` joins the result with other parts.
+
+    Args:
+      query: `[B, K, N, H]`, already scaled; N is a multiple of G.
+      history: keys and values that all queries of a row share.
+      terms: bias and cap of the scores. What a query may see is part of the history.
+      implementation: see `choose` and `beam_attention_choice`.
+      interpret: run a kernel's code step by step on any platform; slow, for tests.
+
+    Returns:
+      The output over these keys, and the logarithm of the sum of the exponentiated scores.
+
+    Raises:
+      ConfigError: arrays of wrong shapes, a mask in the terms, or an implementation that cannot run
+        them.
+
+    Example:
+      >>> import numpy as np
+      >>> past, query = np.zeros((1, 1, 3, 4), np.float32), np.zeros((1, 2, 1, 4), np.float32)
+      >>> history = SharedHistory(key=past, value=past + 4, valid=np.ones((1, 3), bool))
+      >>> part = jax.jit(history_attention)(query, history)
+      >>> print(f"{part.out[0, 0, 0, 0]:.3f} {part.lse[0, 0, 0]:.3f}")  # the logarithm of 3
+      4.000 1.099
+    """
+    _check(query, history, ())
+    terms = ScoreTerms() if terms is None else terms
+    if terms.allowed is not None:
+        raise ConfigError("history_attention takes no mask in its terms; narrow history.valid")
+
+    def run_kernel(
+        attend: Callable[..., list[Part]],
+        query: jax.Array,
+        history: SharedHistory,
+        terms: ScoreTerms,
+    ) -> Part:
+        return joined(attend(query, history, terms.softcap, interpret))
+
+    against = {name: _against(name, query, terms) for name in PLATFORMS}
+    return dispatch(
+        "history_attention",
+        implementation,
+        {
+            "xla": lambda *inputs: _float32(history_xla(*inputs)),
+            "triton": functools.partial(run_kernel, history_triton),
+            "mosaic": functools.partial(run_kernel, history_mosaic),
+        },
+        against,
+        {name: beam_attention_choice(query, terms, name) for name in PLATFORMS.values()},
+        query,
+        history,
+        terms,
+    )
+
+
 def beam_attention_choice(
     query: jax.Array | jax.ShapeDtypeStruct,
     terms: ScoreTerms | None = None,
@@ -135,8 +197,21 @@ def _against(kernel: str, query: jax.Array | jax.ShapeDtypeStruct, terms: ScoreT
     return against_triton() if kernel == "triton" else None
 
 
-def merge(parts: list[Part]) -> jax.Array:
-    """Return the softmax over the keys of all parts together, float32 `[B, K, N, H]`."""
+def merge_parts(parts: Sequence[Part]) -> jax.Array:
+    """Return the softmax over the keys of all parts together, float32 `[B, K, N, H]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ones = jnp.ones((1, 1, 1, 1))
+      >>> parts = [Part(ones, ones[..., 0]), Part(3 * ones, ones[..., 0])]
+      >>> merge_parts(parts).item()
+      2.0
+    """
+    return joined(parts).out
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return the part that consists of the keys of all parts together, in float32."""
     top = parts[0].lse
     for part in parts[1:]:
         top = jnp.maximum(top, part.lse)
@@ -148,10 +223,15 @@ def merge(parts: list[Part]) -> jax.Array:
         ),
         start=jnp.float32(0.0),
     )
-    return out / sum(weights, start=jnp.float32(0.0))[..., None]
+    total = sum(weights, start=jnp.float32(0.0))
+    return Part(out / total[..., None], top + jnp.log(total))
 
 
-def _check(query: jax.Array, history: SharedHistory, suffix: KeyValue) -> None:
+def _float32(part: Part) -> Part:
+    return Part(part.out.astype(jnp.float32), part.lse)
+
+
+def _check(query: jax.Array, history: SharedHistory, suffix: tuple[()] | KeyValue) -> None:
     b, k, n, h = query.shape
     g, s = history.key.shape[1:3]
     if n % g:
@@ -201,7 +281,7 @@ def _attend_xla(
 ) -> jax.Array:
     history, past, own = _split(terms, history)
     parts = [history_xla(query, history, past), suffix_xla(query, *suffix, own)]
-    return merge(parts).astype(query.dtype)
+    return merge_parts(parts).astype(query.dtype)
 
 
 def _attend_kernel(
@@ -215,4 +295,4 @@ def _attend_kernel(
     history, _, own = _split(terms, history)
     parts = attend(query, history, terms.softcap, interpret)
     parts = [*parts, suffix_xla(query, *suffix, own)]
-    return merge(parts).astype(query.dtype)
+    return merge_parts(parts).astype(query.dtype)

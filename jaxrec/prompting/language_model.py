@@ -47,7 +47,7 @@ class Usage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
-    """How a prompt is continued.
+    r"""How a prompt is continued.
 
     Attributes:
       max_tokens: most tokens of a continuation.
@@ -56,14 +56,17 @@ class GenerateOptions:
       temperature: 0 takes the likeliest token each time.
       top_k: number of likeliest tokens to draw from; None for all.
       top_p: share of the probability to draw from.
-      seed: seed of the draws. Every prompt and continuation has draws of its own.
+      seed: seed of the draws. They depend on the seed, the prompt and the number of the
+        continuation alone, so equal prompts get equal continuations.
+      presence_penalty: what the logits of tokens that the continuation already has are lowered by,
+        against repetition.
 
     Raises:
       ConfigError: a value out of range, or several continuations at temperature 0, which would all
         be equal.
 
     Example:
-      >>> GenerateOptions(max_tokens=5, stop=("\\n",)).n
+      >>> GenerateOptions(max_tokens=5, stop=("\n",)).n
       1
     """
 
@@ -74,6 +77,7 @@ class GenerateOptions:
     top_k: int | None = None
     top_p: float = 1.0
     seed: int = 0
+    presence_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
@@ -90,6 +94,10 @@ class GenerateOptions:
             raise ConfigError(f"top_k must be at least 1, or None for all, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}")
+        if not math.isfinite(self.presence_penalty):
+            raise ConfigError(
+                f"presence_penalty must be a finite number, got {self.presence_penalty}"
+            )
         if self.n > 1 and self.temperature == 0:
             raise ConfigError(
                 f"n={self.n} continuations at temperature 0 would all be equal; set a temperature "
@@ -105,11 +113,14 @@ class Reply:
       texts: `n` continuations, without the string that stopped them.
       truncated: for each of them, whether it stopped at `max_tokens`.
       usage: what the prompt cost.
+      failure: what was wrong with the answer of a service that could not be read; `texts` are then
+        empty strings. None for every other answer.
     """
 
     texts: tuple[str, ...]
     truncated: tuple[bool, ...] = (False,)
     usage: Usage = Usage()
+    failure: str | None = None
 
     @property
     def text(self) -> str:

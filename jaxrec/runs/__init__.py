@@ -45,7 +45,10 @@ if TYPE_CHECKING:
         evaluate_run as evaluate_run,
     )
     from jaxrec.runs.measured import Measured as Measured
-    from jaxrec.runs.opened import open_any as open_any
+    from jaxrec.runs.opened import (
+        open_any as open_any,
+        open_language_model as open_language_model,
+    )
     from jaxrec.runs.parts import read_parts as read_parts
     from jaxrec.runs.protocol import (
         TIES as TIES,
