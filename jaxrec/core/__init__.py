@@ -110,6 +110,12 @@ if TYPE_CHECKING:
         field_ranges as field_ranges,
         option as option,
     )
+    from jaxrec.core.sandbox import (
+        Limits as Limits,
+        Outcome as Outcome,
+        run_many as run_many,
+        run_python as run_python,
+    )
     from jaxrec.core.settings import (
         check_types as check_types,
         flatten as flatten,

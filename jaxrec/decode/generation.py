@@ -40,6 +40,7 @@ class TextOptions:
       pad: token that follows the end of a row.
       presence_penalty: what the logits of tokens that the continuation already has are lowered by,
         against repetition.
+      banned: tokens that are never written.
 
     Raises:
       ConfigError: `max_tokens` below 1, or a penalty that is not a finite number.
@@ -54,6 +55,7 @@ class TextOptions:
     start: int | None = None
     pad: int = 0
     presence_penalty: float = 0.0
+    banned: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -180,6 +182,10 @@ def generate(
             f"the table of stop strings has {stop.shape[1]} tokens, the model "
             f"{model.config.vocab_size}; give StopStrings.build the model's vocab_size"
         )
+    if not all(0 <= token < model.config.vocab_size for token in options.banned):
+        raise ConfigError(
+            f"banned tokens {options.banned} must be among the model's {model.config.vocab_size}"
+        )
     key = None if sampling.greedy else key
     given = prompts, shared, key, stop, jnp.int32(limit)
     static = {"options": options, "sampling": sampling, "samples": samples}
@@ -210,6 +216,9 @@ def _generate(
         seen, chances = loop.seen, logits
         if seen is not None:
             chances = logits - options.presence_penalty * seen.astype(logits.dtype)
+        if options.banned:
+            least = jnp.finfo(chances.dtype).min
+            chances = chances.at[:, jnp.asarray(options.banned)].set(least)
         token = sample(draw, chances, sampling)
         if seen is not None:
             seen = seen.at[jnp.arange(batch), token].set(True)

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.prompting.bm25 import Bm25 as Bm25
+    from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
         open_language_model as open_language_model,
     )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
+    from jaxrec.prompting.search_tools import (
+        catalogue_tool as catalogue_tool,
+        search_tool as search_tool,
+    )
     from jaxrec.prompting.service_answers import (
         Prices as Prices,
         failure_counts as failure_counts,
@@ -29,6 +35,11 @@ if TYPE_CHECKING:
         RequestOptions as RequestOptions,
         ServiceError as ServiceError,
     )
+    from jaxrec.prompting.simple_tools import (
+        calendar_tool as calendar_tool,
+        python_tool as python_tool,
+        recommender_tool as recommender_tool,
+    )
     from jaxrec.prompting.stored import (
         ReplayedModel as ReplayedModel,
         StoredModel as StoredModel,
@@ -37,6 +48,41 @@ if TYPE_CHECKING:
         Overflow as Overflow,
         TokenRules as TokenRules,
         Window as Window,
+    )
+    from jaxrec.prompting.tool_calls import (
+        FoundCall as FoundCall,
+        ToolCall as ToolCall,
+        find_calls as find_calls,
+        without_calls as without_calls,
+    )
+    from jaxrec.prompting.toolformer import (
+        Annotated as Annotated,
+        Candidate as Candidate,
+        SamplingOptions as SamplingOptions,
+        annotate as annotate,
+    )
+    from jaxrec.prompting.toolformer_filter import (
+        call_gain as call_gain,
+        call_loss as call_loss,
+        call_weights as call_weights,
+    )
+    from jaxrec.prompting.toolformer_inference import (
+        ToolAnswer as ToolAnswer,
+        continue_with_tools as continue_with_tools,
+    )
+    from jaxrec.prompting.toolformer_local import LocalMarkingModel as LocalMarkingModel
+    from jaxrec.prompting.toolformer_model import (
+        MARKER as MARKER,
+        MarkingModel as MarkingModel,
+        Reading as Reading,
+    )
+    from jaxrec.prompting.tools import (
+        Observation as Observation,
+        Tool as Tool,
+        ToolError as ToolError,
+        count_failures as count_failures,
+        describe_tools as describe_tools,
+        use_tool as use_tool,
     )
 else:
     from jaxrec.core import attach
