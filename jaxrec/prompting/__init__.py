@@ -5,9 +5,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.prompting.bm25 import Bm25 as Bm25
     from jaxrec.prompting.calculator import CALCULATOR as CALCULATOR, calculate as calculate
+    from jaxrec.prompting.demonstrations import (
+        Demonstration as Demonstration,
+        Verbalizer as Verbalizer,
+        same_input as same_input,
+    )
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
+    )
+    from jaxrec.prompting.entropy_order import (
+        EntropyOrder as EntropyOrder,
+        entropy_order as entropy_order,
+        global_entropy as global_entropy,
+        local_entropy as local_entropy,
+        permutations as permutations,
+        write_probes as write_probes,
+    )
+    from jaxrec.prompting.informativeness import (
+        gains as gains,
+        most_informative as most_informative,
     )
     from jaxrec.prompting.language_model import (
         GenerateOptions as GenerateOptions,
@@ -21,10 +38,38 @@ if TYPE_CHECKING:
         LocalModel as LocalModel,
         open_language_model as open_language_model,
     )
+    from jaxrec.prompting.option_ranking import (
+        CONTENT_FREE as CONTENT_FREE,
+        OptionScore as OptionScore,
+        calibrate as calibrate,
+        content_free_scores as content_free_scores,
+        option_probabilities as option_probabilities,
+        score_options as score_options,
+    )
+    from jaxrec.prompting.ordering import (
+        Assembled as Assembled,
+        Order as Order,
+        arrange as arrange,
+        assemble as assemble,
+    )
+    from jaxrec.prompting.retriever import (
+        Retriever as Retriever,
+        RetrieverOptions as RetrieverOptions,
+        train_retriever as train_retriever,
+    )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
     from jaxrec.prompting.search_tools import (
         catalogue_tool as catalogue_tool,
         search_tool as search_tool,
+    )
+    from jaxrec.prompting.selection import (
+        Scorer as Scorer,
+        bm25_scores as bm25_scores,
+        encoder_scores as encoder_scores,
+        random_scores as random_scores,
+        select as select,
+        tfidf_scores as tfidf_scores,
+        tfidf_vectors as tfidf_vectors,
     )
     from jaxrec.prompting.service_answers import (
         Prices as Prices,
