@@ -14,14 +14,6 @@ if TYPE_CHECKING:
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
     )
-    from jaxrec.prompting.entropy_order import (
-        EntropyOrder as EntropyOrder,
-        entropy_order as entropy_order,
-        global_entropy as global_entropy,
-        local_entropy as local_entropy,
-        permutations as permutations,
-        write_probes as write_probes,
-    )
     from jaxrec.prompting.informativeness import (
         gains as gains,
         most_informative as most_informative,
@@ -45,6 +37,14 @@ if TYPE_CHECKING:
         content_free_scores as content_free_scores,
         option_probabilities as option_probabilities,
         score_options as score_options,
+    )
+    from jaxrec.prompting.order_entropy import (
+        EntropyOrder as EntropyOrder,
+        entropy_order as entropy_order,
+        global_entropy as global_entropy,
+        local_entropy as local_entropy,
+        permutations as permutations,
+        write_probes as write_probes,
     )
     from jaxrec.prompting.ordering import (
         Assembled as Assembled,

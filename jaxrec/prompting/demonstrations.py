@@ -1,8 +1,8 @@
 """Demonstrations of a task, and how they and a query become the text of a prompt.
 
-In-context learning asks a model for ŷ after I, f(x₁, y₁), …, f(x_k, y_k), f(x, ·): an instruction I,
-k demonstrations, and the query x, all written by one verbalizer f (Brown et al. 2020,
-arXiv:2005.14165).
+In-context learning asks a model for ŷ after I, f(x₁, y₁), …, f(x_k, y_k), f(x, ·). These are an
+instruction I, k demonstrations, and the query x, all written by one verbalizer f (Brown et al.
+2020, arXiv:2005.14165).
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Rank classification: the answer is the option that the model finds likeliest.
 
     sum    Σ_t log P(option_t | prompt)
-    mean   the sum divided by the number of the option's tokens (Brown et al. 2020, arXiv:2005.14165)
+    mean   the sum divided by the option's number of tokens (Brown et al. 2020, arXiv:2005.14165)
     pmi    the sum minus that after a neutral prompt (Holtzman et al. 2021, arXiv:2104.08315)
 
 "sum" favors short options, "mean" does not, and "pmi" favors options that the prompt makes likelier

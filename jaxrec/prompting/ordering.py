@@ -1,7 +1,8 @@
 """In which order demonstrations stand in a prompt, and how many of them fit.
 
-Models read the end of a prompt best, so that the most useful demonstration stands next to the query
-by default (Liu et al. 2022, arXiv:2101.06804). Ranked demonstrations have the most useful one first.
+By default the most useful demonstration stands last, next to the query (Liu et al. 2022,
+arXiv:2101.06804), because models are biased toward the end of a prompt (Zhao et al. 2021,
+arXiv:2102.09690). "Ranked" demonstrations have the most useful one first.
 """
 
 import dataclasses

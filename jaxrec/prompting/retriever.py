@@ -2,11 +2,11 @@
 
     examples -> recalled by BM25 -> scored by the model -> positives, negatives -> two towers
 
-Rubin et al. 2022, "EPR", arXiv:2112.08633: for each example of the pool, BM25 recalls 50 others, the
-model scores each of them by the probability of the example's answer after it, the best five are
-positives and the last five are negatives. Two towers learn to tell them apart and need no answer at
-test time. The paper's towers are BERT; here each is a linear map of fixed text vectors, and of the
-hard negatives of a batch each query sees only its own.
+Rubin et al. 2022, "EPR", arXiv:2112.08633: for each example of the pool, BM25 recalls 50 others,
+and the model scores each of them by the probability of the example's answer after it. The best five
+are positives and the last five are negatives. Two towers learn to tell them apart; they need no
+answer at test time. The paper's towers are BERT, and here each is a linear map of fixed text
+vectors. Of the hard negatives of a batch, each query sees only its own.
 
 Shapes: N demonstrations of the pool, M examples of a batch, F features, D width of the vectors.
 """
@@ -96,7 +96,7 @@ def train_retriever(
     encode: Encode,
     options: RetrieverOptions | None = None,
 ) -> Retriever:
-    """Train a retriever on a pool of demonstrations with their answers.
+    r"""Train a retriever on a pool of demonstrations with their answers.
 
     Args:
       model: scores the answers.
@@ -120,11 +120,11 @@ def train_retriever(
       >>> from jaxrec.prompting import ScriptedModel, tfidf_vectors
       >>> pool = [Demonstration(f"word{n % 3} number{n}", str(n % 3)) for n in range(9)]
       >>> copies = ScriptedModel(
-      ...     logprob=lambda prompt, answer: -0.1 if prompt.split()[3] == answer.strip() else -3.0
+      ...     logprob=lambda prompt, answer: -0.1 if f"->{answer}" in prompt else -3.0
       ... )
       >>> options = RetrieverOptions(recall=8, positives=2, negatives=2, epochs=2)
       >>> encode = tfidf_vectors([d.input for d in pool])
-      >>> f = Verbalizer(query="{input} ->", separator="\\n")
+      >>> f = Verbalizer(query="{input} ->", separator="\n")
       >>> train_retriever(copies, f, pool, encode, options)(["word1 number5"]).shape
       (1, 9)
     """

@@ -1,9 +1,9 @@
 """Which demonstrations a query gets: scores of the pool, and the selection by them.
 
-A scorer maps queries to scores of all demonstrations of a pool, and `select` takes the best. Scorers
-by similarity find demonstrations that are like the query: k nearest neighbours, which helped GPT-3
-more than random ones (Liu et al. 2022, "KATE", arXiv:2101.06804). Shapes: B queries, N
-demonstrations of the pool.
+A scorer maps queries to scores of all demonstrations of a pool, and `select` takes the best.
+Scorers by similarity find the nearest neighbours of a query, which helped GPT-3 more than random
+demonstrations (Liu et al. 2022, "KATE", arXiv:2101.06804). Shapes: B queries, N demonstrations of
+the pool.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def select(
     Example:
       >>> from jaxrec.prompting import Demonstration, select, tfidf_scores
       >>> pool = [Demonstration(x, "?") for x in ("a red car", "a red bus", "one blue bike")]
-      >>> select(pool, tfidf_scores([d.input for d in pool]), ["A red car", "blue car"], 2)
+      >>> select(pool, tfidf_scores([d.input for d in pool]), ["A red car", "blue bike"], 2)
       [[1, 2], [2, 0]]
     """
     if leaks not in get_args(Leaks):

@@ -79,7 +79,7 @@ def write_probes(
     each: int = 1,
     seed: int = 0,
 ) -> list[str]:
-    """Let the model write further inputs of the task, some after each order of demonstrations.
+    r"""Let the model write further inputs of the task, some after each order of demonstrations.
 
     A probe is what stands in the place of the input in the model's text. An empty one, one that is
     cut short, and one that was already written or is a demonstration's input are left out.
@@ -100,8 +100,8 @@ def write_probes(
 
     Example:
       >>> from jaxrec.prompting import Demonstration, ScriptedModel, Verbalizer, write_probes
-      >>> f = Verbalizer(query="In: {input}\\nOut:")
-      >>> model = ScriptedModel(lambda prompt, sample: " 3 + 3\\nOut: 6")
+      >>> f = Verbalizer(query="In: {input}\nOut:")
+      >>> model = ScriptedModel(lambda prompt, sample: " 3 + 3\nOut: 6")
       >>> write_probes(model, f, [Demonstration("1 + 1", "2")], [(0,)])
       ['3 + 3']
     """
@@ -145,7 +145,7 @@ def entropy_order(
     each: int = 1,
     seed: int = 0,
 ) -> EntropyOrder:
-    """Choose the order of demonstrations with the highest entropy on probes.
+    r"""Choose the order of demonstrations with the highest entropy on probes.
 
     Args:
       model: writes the probes and scores the options.
@@ -168,12 +168,11 @@ def entropy_order(
 
     Example:
       >>> from jaxrec.prompting import Demonstration, ScriptedModel, Verbalizer, entropy_order
-      >>> last = lambda prompt: prompt.split("out ")[-1].split(";")[0]  # answers the last answer
-      >>> model = ScriptedModel(
-      ...     lambda prompt, sample: " " + prompt[-7:] + "x; out",
-      ...     logprob=lambda prompt, answer: -0.1 if answer.strip() == "a" else -2.0,
+      >>> model = ScriptedModel(  # answers as the last demonstration does
+      ...     lambda prompt, sample: f" {len(prompt)}{prompt[7]}",
+      ...     lambda prompt, answer: -0.1 if prompt.split("->")[-2][1] == answer[1] else -2.0,
       ... )
-      >>> f = Verbalizer(query="in {input}; out", separator="; ")
+      >>> f = Verbalizer(query="{input} ->", separator="\n")
       >>> shown = [Demonstration("1", "a"), Demonstration("2", "b")]
       >>> entropy_order(model, f, shown, ["a", "b"]).entropies.tolist()
       [0.0, 0.0]
