@@ -53,9 +53,9 @@ class RetrieverOptions:
     negatives: Count = 5
     width: Count = 64
     temperature: Positive = 0.1
-    epochs: Count = 30
+    epochs: Count = 120
     batch_size: Count = 32
-    lr: LearningRate = 3e-3
+    lr: LearningRate = 1e-2
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -202,7 +202,8 @@ def _fit(
     @jax.jit
     def step(towers: Any, state: Any, batch: Any) -> tuple[Any, Any, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(towers, batch)
-        update, state = optimizer.update(gradient, state, towers)
+        with jax.numpy_dtype_promotion("standard"):  # Optax needs it
+            update, state = optimizer.update(gradient, state, towers)
         return optax.apply_updates(towers, update), state, value
 
     rng = np.random.default_rng(options.seed)
