@@ -40,8 +40,8 @@ class Demonstration:
 class Verbalizer:
     r"""How a task is written: the f of the module's docstring, and the instruction.
 
-    The text of a query ends where its answer begins. It must not end with a space, because most
-    tokenizers write a space and the word after it as one token. The space belongs to `answer`.
+    The text of a query ends where its answer begins. It never ends with a space, because most
+    tokenizers write a space and the word after it as one token: the space belongs to `answer`.
 
     Attributes:
       query: text of a query up to its answer, with {input} once.
@@ -50,8 +50,8 @@ class Verbalizer:
       instruction: text at the beginning; "" for none.
 
     Raises:
-      ConfigError: a field that is missing or occurs twice, an empty separator, or a query that ends
-        with white space.
+      ConfigError: a field that is missing or occurs twice, an empty separator, a query that ends
+        with white space, or an answer that begins right behind an input.
 
     Example:
       >>> from jaxrec.prompting import Demonstration, Verbalizer
@@ -72,18 +72,22 @@ class Verbalizer:
         ):
             if text.count(field) != 1:
                 raise ConfigError(f"{name} must contain {field} once, got {text!r}")
-        if self.query != self.query.rstrip() or self.query.endswith(_INPUT):
+        if self.query != self.query.rstrip():
             raise ConfigError(
-                f"query {self.query!r} must end with a mark such as a colon, and not with white "
-                "space or {input}; move the space to the beginning of answer"
+                f"query {self.query!r} ends with white space; move it to the beginning of answer"
+            )
+        if self.query.endswith(_INPUT) and self.answer.startswith(_ANSWER):
+            raise ConfigError(
+                "query ends with {input} and answer begins with {answer}, so both would run into "
+                "one another; begin answer with a space"
             )
         if not self.separator:
             raise ConfigError('separator is "", so demonstrations would run into one another')
 
     def open(self, text: str) -> str:
-        """Return f(x, ·), the text of an input that an answer follows."""
+        """Return f(x, ·), the text of an input that an answer follows, without space at its end."""
         # str.format would read braces in the template's other text.
-        return self.query.replace(_INPUT, text)
+        return self.query.replace(_INPUT, text).rstrip()
 
     def continuation(self, answer: str) -> str:
         """Return the text of an answer, which a model writes or scores after a prompt."""

@@ -51,10 +51,16 @@ def test_braces_in_an_input_are_kept():
     assert FILMS.continuation(text) == f" {text}"
 
 
-@pytest.mark.parametrize("query", ["Film: {input}\nGenre: ", "{input}\n", "Film: {input}"])
-def test_a_query_that_may_end_with_a_space_is_refused(query):
-    with pytest.raises(ConfigError, match="must end with a mark"):
+@pytest.mark.parametrize("query", ["Film: {input}\nGenre: ", "{input}\n"])
+def test_a_query_that_ends_with_white_space_is_refused(query):
+    with pytest.raises(ConfigError, match="ends with white space"):
         Verbalizer(query=query)
+
+
+def test_no_input_leaves_a_space_before_the_answer():
+    f = Verbalizer(query="{input}", separator="\n")
+    shown = [Demonstration("one \n", "a")]
+    assert f.prompt(shown, " two \t") == "one a\n two"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +70,7 @@ def test_a_query_that_may_end_with_a_space_is_refused(query):
         ({"query": "{input} {input}:"}, "query must contain"),
         ({"answer": " "}, "answer must contain"),
         ({"separator": ""}, "separator"),
+        ({"query": "{input}", "answer": "{answer}"}, "run into one another"),
     ],
 )
 def test_unusable_verbalizers_are_refused(settings, message):

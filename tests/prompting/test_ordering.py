@@ -62,7 +62,7 @@ def test_room_for_the_answer_is_left():
 
 
 def test_a_query_that_does_not_fit_alone_is_an_error_and_is_not_cut():
-    with pytest.raises(ConfigError, match="query 1 has 6 tokens .* and 4 are left"):
+    with pytest.raises(ConfigError, match=r"query 1 has 6 tokens .* and 4 are left"):
         assemble(ScriptedModel(), F, [RANKED] * 2, ["q", "q q q"], room=1, budget=5)
 
 

@@ -1,8 +1,8 @@
 """Made-up tasks that a small model can learn from demonstrations alone.
 
-    besa lumo tiki poda -> gold
-    fuma keto rabi tiki -> red
-    lumo poda neva besa ->
+    besa lumo tiki gold
+    fuma keto rabi red
+    lumo neva besa
 
 A task has a few groups of words, and each group has a label. An input shows some words of one group
 and one word of no group. Groups and labels are drawn anew for each task, so the weights of a model
@@ -25,7 +25,7 @@ from jaxrec.prompting import Demonstration, Verbalizer
 from jaxrec.systems.in_context.config import InContextDataConfig
 
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
-VERBALIZER = Verbalizer(query=" {input} ->", answer=" {answer}", separator="\n")
+VERBALIZER = Verbalizer(query=" {input}", answer=" {answer}", separator="\n")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
