@@ -18,7 +18,7 @@ class InContextDataConfig:
       labels: number of labels.
       groups: most groups of a task; each group has words and a label of its own, drawn at random.
       group_words: number of words of a group.
-      shown_words: number of them that an input shows, beside one word of no group.
+      shown_words: number of them that an input shows.
       length: examples of a text in training.
       texts: number of texts to train on.
       pool: examples of a task that demonstrations are selected from.
@@ -30,12 +30,12 @@ class InContextDataConfig:
     """
 
     name: str = "groups of words"
-    vocabulary: Count = 64
+    vocabulary: Count = 24
     labels: Count = 4
-    groups: Count = 8
-    group_words: Count = 5
-    shown_words: Count = 3
-    length: Count = 16
+    groups: Count = 6
+    group_words: Count = 3
+    shown_words: Count = 2
+    length: Count = 12
     texts: Count = 20_000
     pool: Count = 48
     tasks: Count = 300
@@ -44,16 +44,16 @@ class InContextDataConfig:
     def __post_init__(self) -> None:
         """Reject tasks that cannot be made, or that no neighbour helps with."""
         check_ranges(self, "--data.")
-        if self.groups * self.group_words >= self.vocabulary:
+        if self.groups * self.group_words > self.vocabulary:
             raise ConfigError(
-                f"--data.groups {self.groups} of --data.group-words {self.group_words} use all of "
-                f"--data.vocabulary {self.vocabulary} words; raise the latter"
+                f"--data.groups {self.groups} of --data.group-words {self.group_words} need more "
+                f"than --data.vocabulary {self.vocabulary} words; raise the latter"
             )
-        if not self.group_words / 2 < self.shown_words <= self.group_words:
+        if not self.group_words / 2 < self.shown_words < self.group_words:
             raise ConfigError(
                 f"--data.shown-words {self.shown_words} must be more than half of "
-                f"--data.group-words {self.group_words} and no more than them, so that two inputs "
-                "of a group share a word"
+                f"--data.group-words {self.group_words} and below them, so that two inputs of a "
+                "group share a word and need not be equal"
             )
         if self.labels < 2 or self.groups < 2 or self.pool <= self.groups:
             raise ConfigError(
@@ -111,9 +111,22 @@ class InContextConfig:
     system: ClassVar[str] = "jaxrec.systems.in_context"
 
     data: InContextDataConfig = InContextDataConfig()
-    model: TransformerConfig = TransformerConfig(width=64, depth=3, num_heads=4)
-    vocab_size: Count = 500
-    train: TrainConfig = TrainConfig(steps=1500, batch_size=64, lr=3e-3)
+    # The first block sees one example at a time, so it can only gather the words of an input.
+    model: TransformerConfig = TransformerConfig(
+        width=64,
+        depth=2,
+        num_heads=2,
+        mlp_width=64,
+        positions="none",
+        window=3,
+        global_every=2,
+        tie_embeddings=False,
+        remat="none",
+    )
+    vocab_size: Count = 400
+    train: TrainConfig = TrainConfig(
+        steps=600, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=200
+    )
     eval: InContextEvalConfig = InContextEvalConfig()
 
     def __post_init__(self) -> None:

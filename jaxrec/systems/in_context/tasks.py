@@ -1,11 +1,11 @@
 """Made-up tasks that a small model can learn from demonstrations alone.
 
-    besa lumo tiki gold
-    fuma keto rabi red
-    lumo neva besa
+    besa lumo gold
+    fuma keto red
+    lumo neva
 
-A task has a few groups of words, and each group has a label. An input shows some words of one group
-and one word of no group. Groups and labels are drawn anew for each task, so the weights of a model
+A task has a few groups of words, and each group has a label. An input shows some words of one
+group. Groups and labels are drawn anew for each task, so the weights of a model
 cannot know them: only a demonstration with words of the query tells its label. A demonstration of
 another group tells nothing, even if it has the same label.
 
@@ -47,7 +47,7 @@ class Words:
         Example:
           >>> words = Words.of(InContextDataConfig())
           >>> len(words.inputs), len(words.labels)
-          (64, 4)
+          (24, 4)
         """
         rng = np.random.default_rng([config.seed, 0])
         syllables = [a + b for a in _CONSONANTS for b in _VOWELS]
@@ -65,13 +65,11 @@ class Task:
     Attributes:
       groups: words of each group.
       labels: label of each group.
-      others: words of no group.
       shown: number of words of its group that an input shows.
     """
 
     groups: tuple[tuple[str, ...], ...]
     labels: tuple[str, ...]
-    others: tuple[str, ...]
     shown: int
 
     @classmethod
@@ -84,15 +82,13 @@ class Task:
         return cls(
             groups=tuple(tuple(order[n * size : (n + 1) * size]) for n in range(groups)),
             labels=tuple(rng.choice(words.labels, groups).tolist()),
-            others=tuple(order[groups * size :]),
             shown=config.shown_words,
         )
 
     def example(self, group: int, rng: np.random.Generator) -> Demonstration:
         """Draw an input of a group, with its label."""
         shown = rng.choice(self.groups[group], self.shown, replace=False).tolist()
-        shown.append(self.others[int(rng.integers(len(self.others)))])
-        return Demonstration(" ".join(rng.permutation(shown).tolist()), self.labels[group])
+        return Demonstration(" ".join(shown), self.labels[group])
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -188,9 +184,7 @@ def _texts(config: InContextDataConfig, words: Words, rng: np.random.Generator) 
     group = rng.integers(groups, size=(count, length))
     places = rng.permuted(np.tile(np.arange(size), (count, length, 1)), axis=2)
     own = group[..., None] * size + places[..., : config.shown_words]
-    other = rng.integers(groups * size, config.vocabulary, (count, length))[..., None]
-    shown = rng.permuted(np.concatenate([own, other], axis=2), axis=2)
-    numbers = np.take_along_axis(order[:, None], shown, axis=2)
+    numbers = np.take_along_axis(order[:, None], own, axis=2)
     inputs = np.array(words.inputs, object)[numbers].tolist()
     answers = np.array(words.labels, object)[np.take_along_axis(labels, group, axis=1)].tolist()
     return [_text(*row) for row in zip(inputs, answers, strict=True)]

@@ -217,9 +217,7 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], length: int) -> TokenRows:
     whole = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in encoded]
     fitting = [row for row in whole if len(row) <= length]
     if not fitting:
-        raise DataError(
-            f"none of {len(whole)} texts fits in {length} tokens; raise --length"
-        )
+        raise DataError(f"none of {len(whole)} texts fits in {length} tokens; raise --length")
     sizes = np.array([len(row) for row in fitting])
     valid = np.arange(length)[None] < sizes[:, None]
     tokens = np.full(valid.shape, tokenizer.pad_token_id or 0, np.int32)
@@ -271,9 +269,7 @@ def text_losses(model: LocalMarkingModel, texts: Sequence[str]) -> np.ndarray:
     that over all tokens.
     """
     readings = model.read([""] * len(texts), texts)
-    totals = np.array(
-        [-(r.logprobs - np.log1p(-np.exp(r.marker[:-1]))).sum() for r in readings]
-    )
+    totals = np.array([-(r.logprobs - np.log1p(-np.exp(r.marker[:-1]))).sum() for r in readings])
     return totals / np.mean([len(r.logprobs) for r in readings])
 
 
@@ -325,9 +321,7 @@ def _before(config: ToolformerConfig, text: TextModel, directory: Path) -> Any:
     return text.trained(directory / _PRETRAIN, config.pretrain, run_identity(directory))
 
 
-def _trained(
-    config: ToolformerConfig, directory: Path
-) -> tuple[Corpus, TextModel, Any, Stored]:
+def _trained(config: ToolformerConfig, directory: Path) -> tuple[Corpus, TextModel, Any, Stored]:
     corpus = make_corpus(config.data)
     check_run(config, corpus, directory)
     text = _load(config, directory)

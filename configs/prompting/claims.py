@@ -1,0 +1,19 @@
+"""What demonstrations a small model learns from: near or random, few or many, useful or not.
+
+jaxrec sweep prompting/claims --seeds 5
+"""
+
+from jaxrec.runs import Sweep
+from jaxrec.systems.in_context import InContextConfig
+
+
+def get_config() -> InContextConfig:
+    return InContextConfig()
+
+
+def get_sweep() -> Sweep:
+    return Sweep(
+        variants={"nearest neighbours": get_config()},
+        metrics=("accuracy",),
+        all_rows=True,
+    )
