@@ -36,7 +36,7 @@ class InContextDataConfig:
     group_words: Count = 3
     shown_words: Count = 2
     length: Count = 12
-    texts: Count = 20_000
+    texts: Count = 32_000
     pool: Count = 48
     tasks: Count = 300
     seed: Seed = 0
@@ -125,7 +125,7 @@ class InContextConfig:
     )
     vocab_size: Count = 400
     train: TrainConfig = TrainConfig(
-        steps=600, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=200
+        steps=1000, batch_size=32, lr=4e-3, warmup_steps=50, weight_decay=0.0, eval_every=500
     )
     eval: InContextEvalConfig = InContextEvalConfig()
 
