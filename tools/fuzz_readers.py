@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_models import ENTRIES
+from fuzz_planning import ENTRIES as PLANNING
 
 Folder = Mapping[str, bytes]  # relative path -> contents
 
@@ -233,10 +234,14 @@ def _text_samples() -> list[Folder]:
 
 
 def _read_texts(folder: Path) -> object:
-    from jaxrec.data import read_texts
+    from jaxrec.data.corpora import Source, form_of, read_texts
 
     (path,) = folder.iterdir()
-    return read_texts(path)
+    form = form_of(path)
+    source = Source(
+        paths=(str(path),), form="json_lines" if form == "json_lines" else "blank_lines"
+    )
+    return read_texts(source, "fuzzed")
 
 
 def _minionerec_samples() -> list[Folder]:
@@ -315,7 +320,10 @@ READERS = [
     Reader(name="codes", samples=_codes_samples, read=_read_codes),
     Reader(name="vectors", samples=_vector_samples, read=_read_vectors),
     Reader(name="config", samples=_config_samples, read=_read_config),
-    *(Reader(name=name, samples=samples, read=read) for name, samples, read in ENTRIES),
+    *(
+        Reader(name=name, samples=samples, read=read)
+        for name, samples, read in (*ENTRIES, *PLANNING)
+    ),
 ]
 
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)

@@ -3,9 +3,10 @@
     jaxrec sweep align/claims --seeds 3
 
 The sweep trains its starts first if they are not there: runs/quickstart for seed 0, and
-runs/quickstart-1 and so on for the others. All rows of a seed start from the same parameters and take the same number of steps on the same number of histories: "supervised" goes on as before,
-"dpo" and "sdpo" prefer the next item to popular ones, and "grpo" rewards the ranks in the policy's
-own lists. The checkpoint is chosen by validation in each row. Public reproductions of such training
+runs/quickstart-1 and so on for the others. All rows of a seed start from the same parameters and
+take the same number of steps on the same number of histories. "supervised" goes on as before, "dpo"
+and "sdpo" prefer the next item to popular ones, and "grpo" rewards the ranks in the policy's own
+lists. The checkpoint is chosen by validation in each row. Public reproductions of such training
 found it at or below its supervised start, so a gain counts only if its interval over users and
 seeds excludes 0.
 

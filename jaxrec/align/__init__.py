@@ -82,10 +82,15 @@ if TYPE_CHECKING:
     )
     from jaxrec.align.objective import TEXT as TEXT, ppo_loss as ppo_loss
     from jaxrec.align.preference import (
+        answer_log_probs as answer_log_probs,
         check_pairs as check_pairs,
         dpo as dpo,
         sdpo as sdpo,
         sequence_log_probs as sequence_log_probs,
+    )
+    from jaxrec.align.preference_records import (
+        make_preference as make_preference,
+        read_preferences as read_preferences,
     )
     from jaxrec.align.reward_losses import (
         best_of_n_loss as best_of_n_loss,
@@ -97,6 +102,7 @@ if TYPE_CHECKING:
         RewardModel as RewardModel,
         check_rewards as check_rewards,
         encode_answers as encode_answers,
+        frame_of as frame_of,
         init_head as init_head,
         last_scalars as last_scalars,
         normalization as normalization,
@@ -123,6 +129,12 @@ if TYPE_CHECKING:
     from jaxrec.align.stopping import over_optimized as over_optimized
     from jaxrec.align.task import PpoTask as PpoTask
     from jaxrec.align.teacher_forcing import item_log_probs as item_log_probs
+    from jaxrec.align.text_rewards import (
+        check_text_reward as check_text_reward,
+        reads_tokens as reads_tokens,
+        text_reward as text_reward,
+        weighted_sum as weighted_sum,
+    )
 else:
     from jaxrec.core import attach
 

@@ -1,18 +1,22 @@
 """Losses over preferences: an answer that is preferred to one other answer, or to several.
 
 They read log-probabilities of whole answers, summed over their tokens, so they serve sentences and
-item IDs alike. `sequence_log_probs` gives those of texts, and `item_log_probs` those of items.
+item IDs alike. `answer_log_probs` gives those of texts, and `item_log_probs` those of items.
 
 DPO: Rafailov et al. 2023, arXiv:2305.18290. S-DPO: Chen et al. 2024, arXiv:2406.09215.
 
 Shapes: `B` prompts, `N` rejected answers of a prompt, `T` tokens, `V` vocabulary.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.models import CausalLM
+from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives import cross_entropy
 
 
@@ -128,6 +132,41 @@ def sequence_log_probs(logits: jax.Array, tokens: jax.Array, answer: jax.Array) 
     """
     losses = cross_entropy(logits[:, :-1], tokens[:, 1:])
     return -jnp.where(answer[:, 1:], losses, 0.0).sum(axis=-1)
+
+
+def answer_log_probs(
+    model: CausalLM, params: Any, tokens: jax.Array, valid: jax.Array, answer: jax.Array
+) -> jax.Array:
+    """Return the log-probabilities of answers under a model, `[B, K]` float32, without dropout.
+
+    Args:
+      model: the decoder.
+      params: its variables, without virtual tokens.
+      tokens: `[B, K, T]` int32, a prompt with each of its answers, padded on the right.
+      valid: `[B, K, T]` bool, False for padding; a row without any answer has one valid token.
+      answer: `[B, K, T]` bool, which tokens belong to the answer; none for a row without answer,
+        whose log-probability is 0.
+
+    Cost: one pass over B K T tokens, and their logits `[B K, T, V]`.
+
+    Example:
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> model = CausalLM(tiny_model())
+      >>> tokens = jnp.array([[[3, 4, 5], [3, 6, 0]]])
+      >>> answer = jnp.array([[[False, True, True], [False, True, False]]])
+      >>> answer_log_probs(model, random_params(model), tokens, tokens > 0, answer).shape
+      (1, 2)
+    """
+    # [B, K, T] -> [B K, T]
+    rows, seen, marked = (x.reshape(-1, x.shape[-1]) for x in (tokens, valid, answer))
+    context = SelfContext(attention_mask(seen), causal=True)
+
+    def run(module: CausalLM) -> jax.Array:
+        hidden, _ = module.hidden(rows, positions_of(seen), context)
+        return module.logits(hidden)
+
+    logits = model.apply(params, method=run)
+    return sequence_log_probs(logits, rows, marked).reshape(tokens.shape[:2])
 
 
 def check_pairs(chosen: np.ndarray, rejected: np.ndarray) -> None:

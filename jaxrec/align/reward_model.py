@@ -168,7 +168,7 @@ def encode_answers(
       >>> tokenizer.decode(rows[0]), rows[1]
       ('Say hi. Hi!</s>', 'answers that do not fit the context')
     """
-    before, after = _frame(tokenizer)
+    before, after = frame_of(tokenizer)
     texts = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     known: dict[str, int] = {}
     different = list(dict.fromkeys(prompts))
@@ -188,8 +188,16 @@ def encode_answers(
     return rows
 
 
-def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens around a text: those that the tokenizer adds, and at least the end of the text."""
+def frame_of(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Return the tokens before and after a text, as a reward model reads it.
+
+    They are those that the tokenizer adds, and at least the one that ends a text.
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> frame_of(train_bpe(["a"], 260))
+      ([], [2])
+    """
     around = list(tokenizer("")["input_ids"])
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
     if around and around[-1] in ends and around[-1] != tokenizer.bos_token_id:

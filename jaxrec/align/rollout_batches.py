@@ -14,7 +14,7 @@ import base64
 import functools
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -92,9 +92,10 @@ class RolloutBatches:
         """Return the metrics of the newest rollout."""
         return {} if self._last is None else self._summary(self._last)
 
-    def note(self) -> str:
-        """Return these metrics as text."""
-        return "  ".join(f"{name} {value:.4f}" for name, value in self.values().items())
+    def note(self, values: Mapping[str, float]) -> str:
+        """Say these metrics, and the divergence from the reference if the step logs it as "kl"."""
+        shown = self.values() | ({"KL": values["kl"]} if "kl" in values else {})
+        return "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
 
     def __next__(self) -> Any:
         """Return the next minibatch: arrays on the device."""

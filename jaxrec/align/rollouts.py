@@ -162,11 +162,9 @@ class Rollouts:
         """Return the metrics of the last rollout; see `judge_episodes`."""
         return {name: float(value) for name, value in self._metrics.items()}
 
-    def note(self) -> str:
+    def note(self, values: Mapping[str, float]) -> str:
         """Say score and divergence of the last rollout, and the budget of the latter."""
-        values, budget = self.values(), self.task.settings.kl_budget
-        if not values:
-            return ""
+        budget = self.task.settings.kl_budget
         of = f" of {budget:g}" if budget else ""
         return f"score {values['score']:.2f}  KL {values['kl']:.2f}{of}"
 

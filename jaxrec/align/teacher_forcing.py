@@ -17,7 +17,7 @@ training learns, whatever a search normalizes over and however items were drawn.
 Shapes: `B` histories, `S` tokens of a history, `G` items of each, `L` levels.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ def item_log_probs(
     items: jax.Array,
     *,
     vocabulary: IdVocabulary,
+    normalize: Literal["codes", "vocabulary"] = "codes",
 ) -> jax.Array:
     """Return the log-probability of each code of items after histories, `[B, G, L]` float32.
 
@@ -49,9 +50,12 @@ def item_log_probs(
       histories: `[B, S]` int32 tokens, padded on the left, see `ids.write_histories`.
       items: `[B, G, L]` int32 tokens of items. A row of PAD is no item and has log-probability 0.
       vocabulary: token numbers of the codes.
+      normalize: what the probabilities of a code add up to 1 over: the "codes" of its level, or all
+        tokens of the "vocabulary", as trainers of texts have it.
 
     Raises:
-      ConfigError: other levels than the vocabulary's, or the virtual tokens of a tuned model.
+      ConfigError: other levels than the vocabulary's, another `normalize`, or the virtual tokens of
+        a tuned model.
 
     Cost: one pass over S + G (L - 1) tokens a history, with a mask of its square.
 
@@ -70,6 +74,8 @@ def item_log_probs(
         raise ConfigError(
             f"items of {levels} tokens do not fit a vocabulary of {vocabulary.levels} levels"
         )
+    if normalize not in ("codes", "vocabulary"):
+        raise ConfigError(f'normalize must be "codes" or "vocabulary", got {normalize!r}')
     if virtual_of(params).read:
         raise ConfigError(
             "items branch off a history, which leaves no place for virtual tokens; tune by "
@@ -93,7 +99,8 @@ def item_log_probs(
     branched = hidden[:, length:].reshape(batch, group, levels - 1, hidden.shape[-1])
     result = []
     for level in range(levels):
-        rows = vocabulary.level(level)
+        codes = normalize == "codes"
+        rows = vocabulary.level(level) if codes else slice(0, model.config.vocab_size)
         states = root if level == 0 else branched[:, :, level - 1]
         logits = model.apply(params, states, rows.start, rows.stop - rows.start, method="logits")
         code = jnp.maximum(items[:, :, level] - rows.start, 0)

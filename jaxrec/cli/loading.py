@@ -10,12 +10,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from jaxrec.capacity import Task
 from jaxrec.core import ConfigError, JaxrecError, check_made, check_types, nearest
 from jaxrec.data.corpora import CorpusConfig
 from jaxrec.runs import Sweep, check_stages, make_quick, make_sweep, system_of
 
 # What the functions of a config file return, by the end of their names.
-_KINDS = {"config": "a config", "sweep": "variants by name", "stages": "configs by name"}
+_KINDS = {
+    "config": "a config",
+    "sweep": "variants by name",
+    "stages": "configs by name",
+    "tasks": "a list of tasks",
+}
 # Most characters that a message repeats of what Python says.
 _LONGEST = 500
 
@@ -87,6 +93,36 @@ def load_corpus_file(path: Path) -> CorpusConfig:
     except ConfigError as error:
         raise ConfigError(_with_path(path, error)) from error
     return config
+
+
+def load_task_file(path: Path) -> list[Task]:
+    """Run a Python file and return the tasks that its `get_tasks()` returns.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      ConfigError: the file fails, or its function returns no tasks.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "mine.py"
+      >>> head = "from jaxrec.capacity import TASKS"
+      >>> _ = path.write_text(f"{head}; get_tasks = lambda: [TASKS['blimp']]")
+      >>> [task.name for task in load_task_file(path)]
+      ['blimp']
+    """
+    found = _call(_run_file(path), path, "get_tasks")
+    tasks = [found] if isinstance(found, Task) else found
+    if (
+        not isinstance(tasks, list | tuple)
+        or not tasks
+        or not all(isinstance(task, Task) for task in tasks)
+    ):
+        raise ConfigError(
+            f"{path}: get_tasks() must return a list of tasks of jaxrec.capacity, got {found!r:.60}"
+        )
+    return list(tasks)
 
 
 def load_sweep_file(path: Path, *, quick: bool = False) -> Sweep:
@@ -176,7 +212,8 @@ def _run_file(path: Path) -> ModuleType:
 def _call(module: ModuleType, path: Path, function: str) -> Any:
     if not hasattr(module, function):
         raise ConfigError(
-            f"{path} defines no {function}(); it must return a config, see quickstart"
+            f"{path} defines no {function}(); it must return {_KINDS[function.rpartition('_')[2]]}"
+            f"{', see quickstart' if function == 'get_config' else ''}"
         )
     value = getattr(module, function)
     kind = _KINDS[function.rpartition("_")[2]]

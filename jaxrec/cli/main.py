@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": "measure a run beside its baselines",
     "compare": "compare configs and runs on one data set, in one table",
     "sweep": "train and measure the named variants of a config, in one table",
+    "capacity": "measure what a language model can do, task by task",
     "scaling": "fit scaling laws to trainings, and plan the size for a budget",
     "recommend": "recommend items to a user of a run",
     "report": "write the report of a run as one HTML file",

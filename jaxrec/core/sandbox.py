@@ -13,8 +13,8 @@ What the sandbox does not protect from:
 - A program that means to deceive can report a success it did not have, because it runs in the
   process that reports: give secrets and hidden tests to no such program.
 - Errors of the kernel, and channels such as timing and the load of the machine.
-- A program may read what the standard library's directories hold, and see `/proc` only by its
-  `stat` calls: names of files outside are not secret.
+- A program may read the directories of the standard library, and `os.stat` tells it whether a file
+  exists anywhere: names of files are no secret.
 - Without a disk of its own (`"disk"` in the guards), each file is limited in size and their number
   is not.
 - The limit on memory counts one program; `workers` programs take that many times as much.

@@ -148,7 +148,6 @@ if TYPE_CHECKING:
         time_quantile as time_quantile,
     )
     from jaxrec.data.tables import Columns as Columns, read_table as read_table
-    from jaxrec.data.texts import read_texts as read_texts
     from jaxrec.data.tfds_store import (
         item_sequences as item_sequences,
         open_data_source as open_data_source,

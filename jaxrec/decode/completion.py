@@ -137,10 +137,10 @@ def completions(
     options = with_ends(options, model, tokenizer)
     writes = isinstance(model, EncoderDecoder)
     rows = encode_prompts(tokenizer, prompts, model.config.vocab_size, keep_eos=writes)
-    for number, row in enumerate(rows):
-        if not row:
+    for place, tokens_of_prompt in enumerate(rows):
+        if not tokens_of_prompt:
             raise ConfigError(
-                f"prompt {number} ({prompts[number]!r}) has no tokens, and the tokenizer adds none "
+                f"prompt {place} ({prompts[place]!r}) has no tokens, and the tokenizer adds none "
                 "at the beginning of a text; give it some text"
             )
     made = [Completion("")] * len(rows)

@@ -74,7 +74,9 @@ class Continuations:
         count = bucket(max(sum(map(len, row)) for row in continuations), 4)
         names = ("tokens", "valid", "positions", "segments", "places", "targets")
         shapes = [(rows, width)] * 4 + [(rows, count)] * 2
-        made = {n: np.zeros(s, np.int32) for n, s in zip(names, shapes, strict=True)}
+        made: dict[str, Any] = {
+            n: np.zeros(s, np.int32) for n, s in zip(names, shapes, strict=True)
+        }
         for row, (prompt, parts) in enumerate(zip(prompts, continuations, strict=True)):
             end = len(prompt)
             made["tokens"][row, :end] = prompt
@@ -90,8 +92,7 @@ class Continuations:
                 made["targets"][row, scored : scored + len(part)] = part
                 column, scored = after, scored + len(part)
             made["valid"][row, :column] = 1
-        valid = made.pop("valid") > 0
-        return cls(valid=valid, **made)
+        return cls(**{**made, "valid": made["valid"] > 0})
 
 
 @functools.partial(jax.jit, static_argnames=("model",))

@@ -227,10 +227,11 @@ def step(
         before = jnp.maximum(before, cache.shared.length)
     earlier = own & valid[:, None, :] & ~jnp.eye(length, dtype=bool)[None]
     positions = before + jnp.sum(earlier, axis=2, dtype=jnp.int32)
-    context: Context = CacheContext(past, cache.positions, own)
+    mine = CacheContext(past, cache.positions, own)
+    context: Context = mine
     layers: Any = (cache.key, cache.value)
     if cache.shared is not None:
-        context = PrefixContext(cache.shared.valid, context)
+        context = PrefixContext(cache.shared.valid, mine)
         layers = (cache.shared.key, cache.shared.value), layers
     hidden, (key, value) = read_tokens(
         model, params, tokens, positions, context, layers, cache.read_memory

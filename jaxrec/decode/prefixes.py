@@ -70,9 +70,13 @@ def read_prefix(
             f"{type(model).__name__} has no causal prefix that prompts could share; read whole "
             "prompts"
         )
+    virtual = virtual_of(params).read if before is None else 0
+    if virtual:
+        # They come first even if no other token follows, unlike in `Prompts.with_virtual`.
+        first = model.config.vocab_size + jnp.arange(virtual, dtype=jnp.int32)
+        tokens = jnp.concatenate([first, tokens])
+        valid = jnp.concatenate([jnp.ones(virtual, bool), valid])
     prompts = Prompts(tokens=tokens[None], valid=valid[None])
-    if before is None:
-        prompts = prompts.with_virtual(model.config.vocab_size, virtual_of(params).read)
     length = prompts.tokens.shape[1]
     if capacity < length or (before is not None and capacity < before.capacity):
         raise ConfigError(

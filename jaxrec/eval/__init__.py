@@ -3,6 +3,17 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.eval.actions import (
+        Attempt as Attempt,
+        CallCounts as CallCounts,
+        call_counts as call_counts,
+        plan_metrics as plan_metrics,
+    )
+    from jaxrec.eval.answers import (
+        exact_match as exact_match,
+        normalize_answer as normalize_answer,
+        token_f1 as token_f1,
+    )
     from jaxrec.eval.beyond_accuracy import (
         Catalogue as Catalogue,
         list_quality as list_quality,
@@ -15,15 +26,45 @@ if TYPE_CHECKING:
         pooled_auc as pooled_auc,
         within_user_auc as within_user_auc,
     )
+    from jaxrec.eval.code import pass_at_k as pass_at_k
     from jaxrec.eval.code_use import code_use_png as code_use_png
     from jaxrec.eval.comparison_table import (
         markdown as markdown,
         replace_section as replace_section,
         seen_rule as seen_rule,
     )
+    from jaxrec.eval.forgetting import (
+        Recency as Recency,
+        Retention as Retention,
+        recency as recency,
+        retention as retention,
+    )
+    from jaxrec.eval.hallucination import (
+        Triple as Triple,
+        Verdicts as Verdicts,
+        agreement as agreement,
+        find_entities as find_entities,
+        invented_titles as invented_titles,
+        judge_statements as judge_statements,
+        set_overlap as set_overlap,
+    )
+    from jaxrec.eval.judgements import (
+        Verdict as Verdict,
+        Wins as Wins,
+        both_orders as both_orders,
+        tally as tally,
+    )
+    from jaxrec.eval.knowledge_graph import (
+        filtered_rank as filtered_rank,
+        rank_metrics as rank_metrics,
+    )
     from jaxrec.eval.leaks import (
         last_plus_one_rate as last_plus_one_rate,
         max_plus_one_rate as max_plus_one_rate,
+    )
+    from jaxrec.eval.likelihood import (
+        bits_per_byte as bits_per_byte,
+        perplexity as perplexity,
     )
     from jaxrec.eval.preferences import (
         CalibrationBin as CalibrationBin,
@@ -75,7 +116,19 @@ if TYPE_CHECKING:
         holm as holm,
         paired_bootstrap as paired_bootstrap,
     )
+    from jaxrec.eval.summaries import (
+        SUMMARY_METRICS as SUMMARY_METRICS,
+        summary_scores as summary_scores,
+    )
     from jaxrec.eval.text import bleu as bleu, rouge as rouge, says as says
+    from jaxrec.eval.translation import (
+        TranslationMetric as TranslationMetric,
+        corpus_score as corpus_score,
+        translation_score as translation_score,
+        translation_signatures as translation_signatures,
+        translation_statistics as translation_statistics,
+    )
+    from jaxrec.eval.truthfulness import mc1 as mc1, mc2 as mc2
 else:
     from jaxrec.core import attach
 

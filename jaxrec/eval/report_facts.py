@@ -24,6 +24,9 @@ class SystemFacts:
       unit: what figures are means over and intervals resample; "users" for recommenders.
       variants: rows of the main table that are the model itself under other conditions, and so no
         baselines.
+      score: the training metric that is drawn against "kl", the divergence from the reference; ""
+        for none. A run without these metrics has no such figure.
+      kl_budget: divergence at which training stops; 0 for no limit.
       python: how to use the model in Python, as lines of code in which "{folder}" is the run.
 
     Example:
@@ -39,6 +42,8 @@ class SystemFacts:
     recommends: bool = True
     unit: str = "users"
     variants: tuple[str, ...] = ()
+    score: str = ""
+    kl_budget: float = 0.0
     python: str = ""
 
 

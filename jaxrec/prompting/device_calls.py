@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 # Log-probabilities in nats of the tokens of a continuation, and whether each is the likeliest one.
 TokenScores = tuple[np.ndarray, np.ndarray]
-# Most tokens that one call reads, and most tokens that the continuations of one row have.
-_CELLS, _ROW = 1 << 13, 512
+# Most tokens that one call reads, most pairs of them that attend to each other in each head, and
+# most tokens that the continuations of one row have.
+_CELLS, _PAIRS, _ROW = 1 << 15, 1 << 23, 512
 # Tables of stop strings that are kept.
 _TABLES = 8
 
@@ -169,11 +170,14 @@ def batches(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
     Example:
       >>> list(batches([5, 70, 6, 8000], most=2))
       [[0, 2], [1], [3]]
+      >>> [len(rows) for rows in batches([1000] * 20, most=32)]
+      [8, 8, 4]
     """
     order = sorted(range(len(sizes)), key=lambda row: sizes[row])
     chosen: list[int] = []
     for row in order:
-        if len(chosen) == most or (len(chosen) + 1) * bucket(sizes[row]) > _CELLS:
+        width, count = bucket(sizes[row]), len(chosen) + 1
+        if count > most or count * width > _CELLS or count * width**2 > _PAIRS:
             if chosen:
                 yield chosen
             chosen = []

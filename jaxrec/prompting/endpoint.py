@@ -15,7 +15,8 @@ from jaxrec.prompting.service_requests import Requester, RequestOptions, Service
 
 Kind = Literal["chat", "completions"]
 LimitName = Literal["max_tokens", "max_completion_tokens"]
-Question, Answer = TypeVar("Question"), TypeVar("Answer")
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 
 # Most stop strings that the protocol takes; texts are cut at the others here.
 _STOPS = 4
@@ -83,10 +84,12 @@ class EndpointModel:
       ConfigError: the package `openai` or a key is missing.
 
     Example:
-      A model that vLLM serves on this machine::
+      A model that vLLM serves on this machine; making it asks nothing:
 
-        model = EndpointModel("qwen", base_url="http://localhost:8000/v1", api_key="none")
-        model.generate(["Name a film."], GenerateOptions(max_tokens=20))[0].text
+      >>> from jaxrec.prompting import EndpointModel
+      >>> local = "http://localhost:8000/v1"
+      >>> EndpointModel("qwen", base_url=local, api_key="none").name
+      'qwen'
     """
 
     def __init__(

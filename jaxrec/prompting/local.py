@@ -185,10 +185,7 @@ class LocalModel:
                 f"{len(continuations)}"
             )
         tokens, parts = [], []
-        for number, (prompt, row) in enumerate(zip(prompts, continuations, strict=True)):
-            if isinstance(row, str):
-                raise ConfigError(f"continuations of prompt {number}: a list is needed, got a text")
-            own, wanted = self._rules.pair(prompt, row)
+        for number, (own, wanted) in enumerate(self._rules.pairs(prompts, continuations)):
             # The last token of a continuation is not read.
             longest = max(map(len, wanted), default=1) - 1
             tokens.append(self._rules.fit(own, longest, f"prompt {number}"))
@@ -197,9 +194,9 @@ class LocalModel:
         reused = dict.fromkeys(range(len(asked)), 0)
         found = self._scored([tokens[row] for row in asked], [parts[row] for row in asked], reused)
         scores: list[tuple[Score, ...]] = [()] * len(prompts)
-        for place, row in enumerate(asked):
-            size = len(tokens[row])
-            scores[row] = tuple(
+        for place, prompt_number in enumerate(asked):
+            size = len(tokens[prompt_number])
+            scores[prompt_number] = tuple(
                 # All continuations but the first share the whole prompt.
                 _score(logprobs, greedy, size, size if number else reused[place])
                 for number, (logprobs, greedy) in enumerate(found[place])
@@ -221,10 +218,8 @@ class LocalModel:
             raise ConfigError(f"expected a list of texts, got one text: [{texts[:20]!r}]")
         windows = [list(self._rules.windows(text)) for text in texts]
         flat = [window for row in windows for window in row]
-        reused = dict.fromkeys(range(len(flat)), 0)
-        found = iter(
-            self._scored([list(w.context) for w in flat], [[list(w.scored)] for w in flat], reused)
-        )
+        contexts, parts = [list(w.context) for w in flat], [[list(w.scored)] for w in flat]
+        found = iter(self._scored(contexts, parts, None))
         scores = []
         for row in windows:
             logprobs = [float(value) for _ in row for value in next(found)[0][0]]
@@ -235,12 +230,19 @@ class LocalModel:
         return scores
 
     def _shared(
-        self, rows: Sequence[list[int]], reused: dict[Any, int], names: Sequence[Any], call: int
+        self,
+        rows: Sequence[list[int]],
+        reused: dict[Any, int] | None,
+        names: Sequence[Any],
+        call: int,
     ) -> Iterator[tuple[SharedPrefix | None, int, list[int]]]:
         """Yield groups of rows: prefix, its length, numbers of the rows; note what is reused."""
-        if self._memory is None:
+        if self._memory is None or reused is None:
+            # The virtual tokens of a tuned model stand even before rows that share nothing.
+            memory = self._memory if self._memory is not None and self._memory.needed else None
+            shared = None if memory is None else memory.read([])[0]
             if rows:
-                yield None, 0, list(range(len(rows)))
+                yield shared, 0, list(range(len(rows)))
             return
         for group in prefix_groups(rows, least=LEAST, call=call):
             if not group.length and not self._memory.needed:
@@ -256,9 +258,9 @@ class LocalModel:
         self,
         prompts: Sequence[list[int]],
         parts: Sequence[Sequence[list[int]]],
-        reused: dict[int, int],
+        reused: dict[int, int] | None,
     ) -> list[list[TokenScores]]:
-        """Score the tokens of each continuation."""
+        """Score the tokens of each continuation; without `reused` prompts share nothing."""
         found: list[list[TokenScores]] = [[] for _ in prompts]
         for shared, length, group in self._shared(prompts, reused, range(len(prompts)), _CALL):
             # A row is a prompt's number, and as many of its continuations as fit.
@@ -303,10 +305,19 @@ def open_language_model(
       DataError: no model there, or a damaged file.
 
     Example:
-      A published model that drops the beginning of prompts that are too long::
-
-        model = open_language_model("SmolLM2-135M-Instruct", overflow="cut")
-        model.generate(["The capital of France is"], GenerateOptions(max_tokens=3))
+      >>> import tempfile
+      >>> from jaxrec.data import save_tokenizer, train_bpe
+      >>> from jaxrec.models import ModelSpec, Pretrained, save_model
+      >>> from jaxrec.prompting import open_language_model
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
+      >>> directory = Path(tempfile.mkdtemp()) / "tiny"
+      >>> save_model(Pretrained(spec=spec, params=random_params(spec.build())), directory)
+      >>> save_tokenizer(tokenizer, directory)
+      >>> model = open_language_model(directory, overflow="cut")
+      >>> model.context, model.name.startswith("tiny-")
+      (64, True)
     """
     path = Path(path)
     return LocalModel.at(open_model(path, dtype=dtype, tokenizer=tokenizer), path, name, **options)

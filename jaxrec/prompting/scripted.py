@@ -7,6 +7,10 @@ from jaxrec.core import ConfigError
 from jaxrec.prompting.language_model import GenerateOptions, Reply, Score, TextScore, Usage
 
 
+def _nothing(prompt: str, sample: int) -> str:
+    return ""
+
+
 def _no_logprob(prompt: str, continuation: str) -> float:
     raise ConfigError(
         f"this ScriptedModel has no logprob function, and was asked to score {continuation[:40]!r} "
@@ -29,7 +33,7 @@ class Call:
     answer: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ScriptedModel:
     """A `LanguageModel` whose answers a function makes. A token is a word.
 
@@ -48,7 +52,7 @@ class ScriptedModel:
       ' 4'
     """
 
-    answer: Callable[[str, int], str] = lambda prompt, sample: ""
+    answer: Callable[[str, int], str] = dataclasses.field(default=_nothing, kw_only=False)
     logprob: Callable[[str, str], float] = _no_logprob
     name: str = "scripted"
     context: int | None = None

@@ -107,28 +107,46 @@ class TokenRules:
         begins = tokens[0] == self.tokenizer.bos_token_id and most > 1
         return [tokens[0], *tokens[len(tokens) - most + 1 :]] if begins else tokens[-most:]
 
-    def pair(self, prompt: str, continuations: Sequence[str]) -> tuple[list[int], list[list[int]]]:
-        """Return the tokens of a prompt and of its continuations, without a limit of length.
+    def pairs(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+    ) -> list[tuple[list[int], list[list[int]]]]:
+        """Return the tokens of prompts and of their continuations, without a limit of length.
+
+        Args:
+          prompts: texts.
+          continuations: the continuations of each prompt, as many rows as prompts.
 
         Raises:
-          ConfigError: an empty continuation.
+          ConfigError: an empty continuation, or a text in the place of a row.
         """
-        for number, continuation in enumerate(continuations):
-            if not continuation:
+        for number, row in enumerate(continuations):
+            if isinstance(row, str):
+                raise ConfigError(f"continuations of prompt {number}: a list is needed, got a text")
+            if "" in row:
                 raise ConfigError(
-                    f"continuation {number} after prompt {prompt[-40:]!r} is empty and has no "
+                    f"continuation {list(row).index('')} of prompt {number} is empty and has no "
                     "tokens to score; leave it out"
                 )
+        both = list(zip(prompts, continuations, strict=True))
         if self.encoder:
-            return self.encode([prompt])[0], [self.plain(text) for text in continuations]
-        words = prompt.rstrip()
-        space = prompt[len(words) :]
-        own, *whole = self.encode([words, *(words + space + text for text in continuations)])
-        rows = []
-        for tokens, text in zip(whole, continuations, strict=True):
+            read = self.encode(prompts)
+            written = [[self.plain(text) for text in row] for row in continuations]
+            return list(zip(read, written, strict=True))
+        spaces = [prompt[len(prompt.rstrip()) :] for prompt in prompts]
+        # One call for all texts: each call of a tokenizer costs as much as a few hundred tokens.
+        texts = [
+            text
+            for prompt, row in both
+            for text in (prompt.rstrip(), *(prompt + continuation for continuation in row))
+        ]
+        encoded = iter(self.encode(texts))
+        found = []
+        for space, row in zip(spaces, continuations, strict=True):
+            own = next(encoded)
             # A continuation that merges into the prompt's last token counts on its own.
-            rows.append(tokens[len(own) :] or self.plain(space + text))
-        return own or self._begin(), rows
+            rows = [next(encoded)[len(own) :] or self.plain(space + text) for text in row]
+            found.append((own or self._begin(), rows))
+        return found
 
     def plain(self, text: str) -> list[int]:
         """Return the tokens of a text alone, without any that the tokenizer adds."""

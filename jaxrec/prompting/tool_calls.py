@@ -13,8 +13,9 @@ from jaxrec.core import ConfigError
 
 ARROW = "->"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# From "[name(" to the next bracket that is not escaped, which must close it.
-_OUTER = re.compile(r"\[([A-Za-z_][A-Za-z0-9_]*)\(((?:[^\\\[\]]|\\.)*)\]", re.DOTALL)
+# From "[name(" to the next bracket that is not escaped, which must close it. An escaped bracket
+# begins no call; otherwise each of many would look through the whole rest of a text.
+_OUTER = re.compile(r"(?<!\\)\[([A-Za-z_][A-Za-z0-9_]*)\(((?:[^\\\[\]]|\\.)*)\]", re.DOTALL)
 # The input of a call that has a result, and the whole of one that has none; each in one pass.
 _WITH_RESULT = re.compile(r"((?:[^\\)]|\\.|\)(?! ?(?:->|→)))*)\) ?(?:->|→) ?(.*)", re.DOTALL)
 _WITHOUT_RESULT = re.compile(r"((?:[^\\]|\\.)*)\)", re.DOTALL)

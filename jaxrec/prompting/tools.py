@@ -59,7 +59,7 @@ class Tool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Observation:
+class ToolOutput:
     """What a call returned.
 
     Attributes:
@@ -76,7 +76,7 @@ class Observation:
         return not self.failure
 
 
-def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Observation:
+def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> ToolOutput:
     """Run a call; a failure of any kind is an observation too.
 
     Args:
@@ -90,9 +90,9 @@ def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Obse
     Example:
       >>> upper = Tool("Upper", "Returns its input in capital letters.", str.upper)
       >>> use_tool([upper], ToolCall("Upper", "abc"))
-      Observation(text='ABC', failure='')
+      ToolOutput(text='ABC', failure='')
       >>> use_tool([upper], ToolCall("Uper", "abc"))
-      Observation(text="error: no tool 'Uper', did you mean 'Upper'?", failure='unknown_tool')
+      ToolOutput(text="error: no tool 'Uper', did you mean 'Upper'?", failure='unknown_tool')
     """
     named = tools_by_name(tools)
     tool = named.get(call.name)
@@ -108,7 +108,7 @@ def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Obse
             text, failure = f"error: {error}", error.failure
         except Exception as error:
             text, failure = f"error: {type(error).__name__}: {error}", EXCEPTION
-    return Observation(text if len(text) <= most else f"{text[:most]}...", failure)
+    return ToolOutput(text if len(text) <= most else f"{text[:most]}...", failure)
 
 
 def tools_by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
@@ -134,11 +134,11 @@ def describe_tools(tools: Sequence[Tool]) -> str:
     return "\n".join(f"{tool.name}: {tool.description}" for tool in tools)
 
 
-def count_failures(observations: Iterable[Observation]) -> dict[str, int]:
+def count_failures(observations: Iterable[ToolOutput]) -> dict[str, int]:
     """Count observations by the kind of failure, the most frequent first; results are left out.
 
     Example:
-      >>> count_failures([Observation("5"), Observation("error: ...", "division_by_zero")])
+      >>> count_failures([ToolOutput("5"), ToolOutput("error: ...", "division_by_zero")])
       {'division_by_zero': 1}
     """
     return dict(Counter(o.failure for o in observations if o.failure).most_common())

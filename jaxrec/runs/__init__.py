@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from jaxrec.runs.opened import (
         open_any as open_any,
         open_language_model as open_language_model,
+        open_reward as open_reward,
     )
     from jaxrec.runs.parts import read_parts as read_parts
     from jaxrec.runs.protocol import (
@@ -105,10 +106,7 @@ if TYPE_CHECKING:
         propose_shape as propose_shape,
         training_days as training_days,
     )
-    from jaxrec.runs.scaling_plot import (
-        check_format as check_format,
-        draw_fit as draw_fit,
-    )
+    from jaxrec.runs.scaling_plot import check_format as check_format, draw_fit as draw_fit
     from jaxrec.runs.scaling_points import (
         PointColumns as PointColumns,
         Points as Points,

@@ -1,12 +1,15 @@
 """Open anything that holds a model: a run, a model directory, or a checkpoint made elsewhere."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxrec.models import Dtype, Kind, Opened, open_model
 from jaxrec.prompting import LocalModel
 from jaxrec.runs.directory import is_run, load_run
 from jaxrec.runs.system import offered
+
+if TYPE_CHECKING:
+    from jaxrec.align import RewardModel
 
 
 def open_any(
@@ -56,10 +59,39 @@ def open_language_model(
       DataError: no model there, or a damaged file.
 
     Example:
-      Ask the model of a run::
-
-        model = open_language_model("runs/instruct", overflow="cut")
-        model.generate(["Name three films."], GenerateOptions(max_tokens=40))
+      >>> import tempfile
+      >>> from jaxrec.data import save_tokenizer, train_bpe
+      >>> from jaxrec.models import ModelSpec, Pretrained, save_model
+      >>> from jaxrec.runs import open_language_model
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
+      >>> directory = Path(tempfile.mkdtemp()) / "tiny"
+      >>> save_model(Pretrained(spec=spec, params=random_params(spec.build())), directory)
+      >>> save_tokenizer(tokenizer, directory)
+      >>> model = open_language_model(directory, overflow="cut")
+      >>> model.context, model.name.startswith("tiny-")
+      (64, True)
     """
     path = Path(path)
     return LocalModel.at(open_any(path, None, dtype, tokenizer), path, name, **options)
+
+
+def open_reward(path: Path, *, gold: bool = False) -> "RewardModel":
+    """Open a run as a reward of texts, whatever its system.
+
+    Args:
+      path: the directory of the run.
+      gold: open the second model of the run, which has learned from prompts of its own.
+
+    Raises:
+      ConfigError: a run of a system that has no reward.
+      DataError: no run there, one without a second model, or a damaged file.
+
+    Example:
+      >>> open_reward(Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
+    """
+    config = load_run(path)
+    return offered(config, "open_reward")(config, path, gold=gold)

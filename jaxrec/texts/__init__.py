@@ -49,11 +49,6 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         prompt_of as prompt_of,
     )
-    from jaxrec.texts.generators import (
-        GenerateSettings as GenerateSettings,
-        Generator as Generator,
-        model_generator as model_generator,
-    )
     from jaxrec.texts.instruction_prompts import (
         SeedTask as SeedTask,
         class_prompt as class_prompt,
@@ -88,7 +83,10 @@ if TYPE_CHECKING:
         make_names as make_names,
     )
     from jaxrec.texts.novelty import NoveltyPool as NoveltyPool, rouge_words as rouge_words
-    from jaxrec.texts.occupations import occupation_tasks as occupation_tasks
+    from jaxrec.texts.occupations import (
+        occupation_preferences as occupation_preferences,
+        occupation_tasks as occupation_tasks,
+    )
     from jaxrec.texts.prompt_data import (
         PromptData as PromptData,
         draw_others as draw_others,

@@ -8,7 +8,7 @@ shows 3 whole tasks and asks for a list of 20 with their instances, in one reque
 
 Everything that a request gave, kept or rejected, is saved when the request ends, and the draws of a
 request depend on the seed and its number alone. So a loop that was killed goes on as if nothing had
-happened, given a generator that depends on its arguments alone.
+happened, given a model whose answers depend on its prompts and options alone.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ import numpy as np
 from jaxrec.core import ConfigError, DataError, ResourceError, write_text
 from jaxrec.data import Instruction
 from jaxrec.decode import Completion
-from jaxrec.texts.generators import GenerateSettings, Generator
+from jaxrec.prompting import GenerateOptions, LanguageModel, Reply
 from jaxrec.texts.instruction_prompts import (
     SeedTask,
     class_prompt,
@@ -46,24 +46,24 @@ SHOWN, MACHINE_MADE = 8, 2
 # Alpaca: tasks in a list, and how many of them are shown.
 LISTED, SEEDS_SHOWN = 20, 3
 MOST_SIMILAR = 0.7
-SERIES = GenerateSettings(
+SERIES = GenerateOptions(
     max_tokens=1024,
     temperature=0.7,
     top_p=0.5,
     presence_penalty=2.0,
     stop=("\n\n", "\n16", "16.", "16 ."),
 )
-CLASSES = GenerateSettings(max_tokens=3, stop=("\n", "Task"))
-INSTANCES = GenerateSettings(max_tokens=350, presence_penalty=1.5, stop=("Example 6", "Task:"))
+CLASSES = GenerateOptions(max_tokens=3, stop=("\n", "Task"))
+INSTANCES = GenerateOptions(max_tokens=350, presence_penalty=1.5, stop=("Example 6", "Task:"))
 LABELLED = dataclasses.replace(INSTANCES, max_tokens=300)
-TASKS = GenerateSettings(max_tokens=3072, temperature=1.0, stop=("\n20", "20."))
+TASKS = GenerateOptions(max_tokens=3072, temperature=1.0, stop=("\n20", "20."))
 # Requests in a row without a new instruction, after which a loop gives up.
 _PATIENCE = 20
 
 
 def self_instruct(
     seeds: Sequence[SeedTask],
-    generate: Generator,
+    model: LanguageModel,
     directory: str | os.PathLike[str],
     *,
     count: int,
@@ -74,7 +74,7 @@ def self_instruct(
 
     Args:
       seeds: tasks that people wrote, at least 8.
-      generate: writes the completions.
+      model: writes the completions.
       directory: gets `instructions.jsonl` and `instances.jsonl` with all that was kept and
         rejected, and `records.jsonl` for `read_instructions`. The same call resumes.
       count: number of new instructions; the last request may give some more.
@@ -90,16 +90,16 @@ def self_instruct(
 
     Example:
       >>> import tempfile
-      >>> from jaxrec.decode import Completion
+      >>> from jaxrec.prompting import ScriptedModel
       >>> from jaxrec.texts import SeedTask, self_instruct
       >>> verbs = ("Add", "Sort", "Name", "Find", "List", "Sum", "Join", "Cut")
       >>> task = Instruction("", "1 2", "3")
       >>> seeds = [SeedTask(instruction=f"{v} the numbers.", instances=(task,)) for v in verbs]
-      >>> def generate(prompts, settings):
-      ...     if settings.temperature:
-      ...         return [Completion(" Tell me who wrote this book.")] * len(prompts)
-      ...     return [Completion("Example 1\nEmma\nOutput: Jane Austen")] * len(prompts)
-      >>> self_instruct(seeds, generate, tempfile.mkdtemp(), count=1, prompts=1)
+      >>> def answer(prompt, sample):
+      ...     if prompt.startswith("Come up with a series of tasks"):
+      ...         return " Tell me who wrote this book."
+      ...     return "Example 1\nEmma\nOutput: Jane Austen"
+      >>> self_instruct(seeds, ScriptedModel(answer), tempfile.mkdtemp(), count=1, prompts=1)
       [Instruction(instruction='Tell me who wrote this book.', input='Emma', output='Jane Austen')]
     """
     begin = _begin(seeds, SHOWN, "self-instruct", seed, prompts)
@@ -115,19 +115,19 @@ def self_instruct(
         return written
 
     ledger = _Ledger(Path(directory) / "instructions.jsonl", begin)
-    made = _grow(ledger, seeds, generate, SERIES, ask, read_series, count, seed)
+    made = _grow(ledger, seeds, model, SERIES, ask, read_series, count, seed)
     done = _Ledger(Path(directory) / "instances.jsonl", begin)
     known = {row["instruction"] for row in done.rows}
     for first in range(len(known), len(made), prompts):
         chosen = [candidate.instruction for candidate in made[first : first + prompts]]
-        done.append(_instances(seeds, generate, chosen))
+        done.append(_instances(seeds, model, chosen))
     rows = [row for row in done.rows if row["reason"] == ""]
     return _finish(directory, rows)
 
 
 def alpaca_instruct(
     seeds: Sequence[SeedTask],
-    generate: Generator,
+    model: LanguageModel,
     directory: str | os.PathLike[str],
     *,
     count: int,
@@ -138,7 +138,7 @@ def alpaca_instruct(
 
     Args:
       seeds: tasks that people wrote, at least 3.
-      generate: writes the completions.
+      model: writes the completions.
       directory: gets `tasks.jsonl` with all that was kept and rejected, and `records.jsonl` for
         `read_instructions`. The same call resumes.
       count: number of new tasks; the last request may give some more.
@@ -154,13 +154,13 @@ def alpaca_instruct(
 
     Example:
       >>> import tempfile
-      >>> from jaxrec.decode import Completion
+      >>> from jaxrec.prompting import ScriptedModel
       >>> from jaxrec.texts import SeedTask, alpaca_instruct
       >>> task = Instruction("Add these numbers.", "1 2", "3")
       >>> seeds = [SeedTask(instruction=task.instruction, instances=(task,))] * 3
       >>> text = " Name a big city.\n4. Input:\n<noinput>\n4. Output:\nLima\n###"
-      >>> generate = lambda prompts, settings: [Completion(text)] * len(prompts)
-      >>> alpaca_instruct(seeds, generate, tempfile.mkdtemp(), count=1)
+      >>> model = ScriptedModel(lambda prompt, sample: text)
+      >>> alpaca_instruct(seeds, model, tempfile.mkdtemp(), count=1)
       [Instruction(instruction='Name a big city.', input='', output='Lima')]
     """
     begin = _begin(seeds, SEEDS_SHOWN, "alpaca", seed, prompts)
@@ -173,7 +173,7 @@ def alpaca_instruct(
         return read_tasks(completion, SEEDS_SHOWN + 1)
 
     ledger = _Ledger(Path(directory) / "tasks.jsonl", begin)
-    made = _grow(ledger, seeds, generate, TASKS, ask, read, count, seed)
+    made = _grow(ledger, seeds, model, TASKS, ask, read, count, seed)
     return _finish(directory, [dataclasses.asdict(candidate) for candidate in made])
 
 
@@ -197,8 +197,8 @@ def rejections(path: str | os.PathLike[str]) -> dict[str, int]:
 def _grow(
     ledger: "_Ledger",
     seeds: Sequence[SeedTask],
-    generate: Generator,
-    settings: GenerateSettings,
+    model: LanguageModel,
+    options: GenerateOptions,
     ask: Any,
     read: Any,
     count: int,
@@ -221,10 +221,10 @@ def _grow(
             )
         rng = np.random.default_rng([seed, ledger.requests])
         asked = ask(rng, made)
-        own = dataclasses.replace(settings, seed=int(rng.integers(2**31)))
+        own = dataclasses.replace(options, seed=int(rng.integers(2**31)))
         rows, before = [], len(made)
-        for completion in _generate(generate, asked, own):
-            for candidate in read(completion):
+        for reply in _generate(model, asked, own):
+            for candidate in read(_completion(reply)) if reply.failure is None else _failed(reply):
                 near, score = "", 0.0
                 if not candidate.reason:
                     near, score = pool.nearest(candidate.instruction)
@@ -240,17 +240,18 @@ def _grow(
 
 
 def _instances(
-    seeds: Sequence[SeedTask], generate: Generator, chosen: Sequence[str]
+    seeds: Sequence[SeedTask], model: LanguageModel, chosen: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Ask which instructions want a class, and for instances of all of them."""
     asked = [class_prompt(seeds, text) for text in chosen]
-    classes = [read_class(answer) for answer in _generate(generate, asked, CLASSES)]
+    classes = [read_class(_completion(reply)) for reply in _generate(model, asked, CLASSES)]
     rows: list[dict[str, Any]] = []
     written: dict[int, Completion] = {}
-    for kind, settings in ((True, LABELLED), (False, INSTANCES)):
+    for kind, options in ((True, LABELLED), (False, INSTANCES)):
         which = [n for n, value in enumerate(classes) if value == kind]
         prompts = [instance_prompt(seeds, chosen[n], classes=kind) for n in which]
-        written |= zip(which, _generate(generate, prompts, settings), strict=True)
+        replies = _generate(model, prompts, options)
+        written |= zip(which, map(_completion, replies), strict=True)
     for n, text in enumerate(chosen):
         kept, rejected = read_instances(written[n], text, classes=classes[n])
         pairs = [(record, "") for record in kept] + rejected
@@ -264,15 +265,24 @@ def _instances(
 
 
 def _generate(
-    generate: Generator, prompts: Sequence[str], settings: GenerateSettings
-) -> Sequence[Completion]:
-    made = generate(prompts, settings) if prompts else []
-    if len(made) != len(prompts):
+    model: LanguageModel, prompts: Sequence[str], options: GenerateOptions
+) -> Sequence[Reply]:
+    replies = model.generate(prompts, options) if prompts else []
+    if len(replies) != len(prompts):
         raise DataError(
-            f"the generator gave {len(made)} completions for {len(prompts)} prompts; it must give "
-            "one for each"
+            f"the model {model.name} gave {len(replies)} replies to {len(prompts)} prompts; it "
+            "must give one to each"
         )
-    return made
+    return replies
+
+
+def _completion(reply: Reply) -> Completion:
+    return Completion(reply.text, truncated=reply.truncated[0])
+
+
+def _failed(reply: Reply) -> list[Candidate]:
+    """What is recorded of a service's answer that cannot be used."""
+    return [Candidate(instruction="", reason=f"no answer: {reply.failure}")]
 
 
 def _finish(

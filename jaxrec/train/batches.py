@@ -1,5 +1,6 @@
 """What a training reads: iterators of batches, some of which depend on the parameters."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -30,5 +31,9 @@ class OnPolicy(Batches, Protocol):
     def values(self) -> dict[str, float]:
         """Return metrics to log beside those of the step."""
 
-    def note(self) -> str:
-        """Return what the progress bar shows in place of the loss."""
+    def note(self, values: Mapping[str, float]) -> str:
+        """Return what the progress bar shows in place of the loss.
+
+        Args:
+          values: metrics of the last step with those of `values`, as they are logged.
+        """

@@ -34,6 +34,8 @@ class TrainConfig:
       weight_decay: decoupled weight decay, multiplied by the learning rate; only matrices decay.
       beta2: decay of AdamW's second moment.
       eps: what AdamW adds to the root of the second moment.
+      adam: where AdamW adds `eps`. "optax" corrects the bias of the second moment first, as PyTorch
+        does; "tensorflow" corrects it afterwards, as TensorFlow 1 did, so early steps are shorter.
       clip_norm: largest global norm of the gradient; 0 disables clipping.
       ema_decay: decay of the exponential moving average of the parameters, which is then validated
         and returned; 0 uses the parameters themselves.
@@ -64,6 +66,7 @@ class TrainConfig:
     weight_decay: NotNegative = 0.1
     beta2: Rate = 0.98
     eps: Positive = 1e-8
+    adam: Literal["optax", "tensorflow"] = "optax"
     clip_norm: NotNegative = 1.0
     ema_decay: Rate = 0.0
     eval_every: Count = 250
@@ -80,4 +83,9 @@ class TrainConfig:
             raise ConfigError(
                 f"train.batch_size {self.batch_size} is not a multiple of "
                 f"train.accumulate {self.accumulate}; change one of them"
+            )
+        if self.adam != "optax" and self.optimizer != "adamw":
+            raise ConfigError(
+                f"train.adam {self.adam} is a form of AdamW, and train.optimizer is "
+                f"{self.optimizer}; set train.optimizer adamw, or leave train.adam out"
             )

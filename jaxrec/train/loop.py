@@ -322,7 +322,7 @@ class _Session:
                 note = f"loss {values['loss']:.3f}"
                 if isinstance(self.batches, OnPolicy):
                     values |= self.batches.values()
-                    note = self.batches.note()
+                    note = self.batches.note(values)
                 self.writer.write(step, values)
                 self.bar.update(step, f"{note}  {self._best_note()}")
                 self.meter.warn(step)

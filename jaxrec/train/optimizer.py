@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
@@ -30,24 +31,35 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
       [-0.1, 0.1]
     """
     schedule = make_schedule(config)
-    if config.optimizer == "adamw":
-        rule = optax.adamw(
-            schedule,
-            b2=config.beta2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=_is_matrix,
-        )
+    after = (
+        optax.add_decayed_weights(config.weight_decay, _is_matrix),
+        optax.scale_by_learning_rate(schedule),
+    )
+    if config.optimizer == "adafactor":
+        rule = optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), *after)
+    elif config.adam == "tensorflow":
+        rule = optax.chain(_tensorflow_adam(config.beta2, config.eps), *after)
     else:
-        rule = optax.chain(
-            optax.scale_by_factored_rms(),
-            optax.clip_by_block_rms(1.0),
-            optax.add_decayed_weights(config.weight_decay, _is_matrix),
-            optax.scale_by_learning_rate(schedule),
-        )
+        rule = optax.chain(optax.scale_by_adam(b2=config.beta2, eps=config.eps), *after)
     if not config.clip_norm:
         return rule
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+
+
+def _tensorflow_adam(beta2: float, eps: float) -> optax.GradientTransformation:
+    """Adam as TensorFlow 1 has it, with the epsilon outside of the bias correction.
+
+    The step is m sqrt(1 - beta2^t) / (1 - beta1^t) / (sqrt(v) + eps), the second form of Kingma and
+    Ba 2015 (arXiv:1412.6980, end of section 2). With corrected moments that is
+    m' / (sqrt(v') + eps / sqrt(1 - beta2^t)): the epsilon of Optax, but larger in early steps.
+    """
+
+    def update(gradients: Any, state: Any, params: Any = None) -> Any:
+        step = jnp.asarray(state.count + 1, jnp.float32)
+        now = eps / jnp.sqrt(1.0 - beta2**step)
+        return optax.scale_by_adam(b2=beta2, eps=now).update(gradients, state, params)
+
+    return optax.GradientTransformation(optax.scale_by_adam(b2=beta2).init, update)
 
 
 def make_schedule(config: TrainConfig) -> optax.Schedule:

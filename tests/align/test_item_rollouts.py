@@ -34,16 +34,18 @@ def log_probs(case):
     return by_brute_force(case)
 
 
-def by_brute_force(case):
-    """One full forward pass per user and item, `[B, I, L]`."""
+def by_brute_force(case, over_all=False):
+    """One full forward pass per user and item, `[B, I, L]`; normalized over codes or all tokens."""
     levels = level_logits(case)
     result = np.zeros((4, case.items, len(levels)))
     for user in range(4):
         for item in range(case.items):
             for level, size in enumerate(case.vocabulary.sizes):
                 start = int(case.vocabulary.offsets[level])
-                row = levels[level][user, item, start : start + size]
-                result[user, item, level] = log_softmax(row)[case.codes[item, level]]
+                row, first = levels[level][user, item], start
+                if not over_all:
+                    row, first = row[start : start + size], 0
+                result[user, item, level] = log_softmax(row)[first + case.codes[item, level]]
     return result
 
 
@@ -80,11 +82,25 @@ def test_log_probabilities_are_those_of_full_forward_passes():
     items = np.stack([np.random.default_rng(user).permutation(case.items)[:6] for user in range(4)])
     items[1, 3] = -1
     tokens = item_tokens(case.catalogue, jnp.asarray(items))
-    score = jax.jit(item_log_probs, static_argnames=("model", "vocabulary"))
+    score = jax.jit(item_log_probs, static_argnames=("model", "vocabulary", "normalize"))
     ours = score(case.model, case.params, case.tokens, tokens, vocabulary=case.vocabulary)
     expected = np.take_along_axis(by_brute_force(case), np.maximum(items, 0)[..., None], axis=1)
     expected[1, 3] = 0.0
     assert np.allclose(ours, expected, atol=1e-5)
+    over_all = score(
+        case.model,
+        case.params,
+        case.tokens,
+        tokens,
+        vocabulary=case.vocabulary,
+        normalize="vocabulary",
+    )
+    expected = np.take_along_axis(
+        by_brute_force(case, over_all=True), np.maximum(items, 0)[..., None], axis=1
+    )
+    expected[1, 3] = 0.0
+    assert np.allclose(over_all, expected, atol=1e-5)
+    assert (np.asarray(over_all - ours)[items >= 0] < 0).all()
 
 
 def test_a_group_of_beams_is_the_best_items_with_their_rewards_and_advantages(case, log_probs):

@@ -225,11 +225,13 @@ def test_a_bad_reward_is_named_and_the_steps_before_it_are_kept(tmp_path, whole,
 @pytest.mark.slow
 def test_a_heavy_penalty_keeps_the_policy_at_the_reference(tmp_path):
     # Samples of 16 responses are noisy, which a smaller learning rate averages out.
-    heavy = dataclasses.replace(SETTINGS, beta=1000.0)
-    made = plan(heavy, dataclasses.replace(CONFIG, lr=1e-3))
-    train(tmp_path, batches(settings=heavy), made=made)
-    rows = read_metrics(tmp_path / "metrics.jsonl")
-    assert max(row["kl_k3"] for row in rows if "kl_k3" in row) < 0.05
+    config, largest = dataclasses.replace(CONFIG, lr=1e-3), {}
+    for beta in (0.05, 1000.0):
+        settings, place = dataclasses.replace(SETTINGS, beta=beta), tmp_path / str(beta)
+        train(place, batches(settings=settings), made=plan(settings, config))
+        rows = [row for row in read_metrics(place / "metrics.jsonl") if "kl_k3" in row]
+        largest[beta] = max(row["kl_k3"] for row in rows)
+    assert largest[1000.0] < 0.05 < largest[0.05], largest
 
 
 def test_training_stops_when_the_divergence_exceeds_its_budget(tmp_path, whole):
@@ -269,6 +271,15 @@ def test_nothing_stops_while_gold_and_reward_agree():
     assert "fell from 3.00 to 2.50 over 2 validations" in over_optimized(
         [*rows[:3], {"score": 4, "gold": 2.5, "kl": 1.0}]
     )
+
+
+def test_progress_shows_score_divergence_and_its_budget():
+    limited = dataclasses.replace(SETTINGS, kl_budget=6.0)
+    for settings, end in ((SETTINGS, "KL 0.00"), (limited, "KL 0.00 of 6")):
+        rollouts = batches(settings=settings)
+        first(rollouts)
+        values = rollouts.values()
+        assert rollouts.note(values) == f"score {values['score']:.2f}  {end}"
 
 
 def test_a_step_calls_nothing_on_the_host(whole):

@@ -1,4 +1,7 @@
-"""Losses, head, normalization and rows of reward models, against PyTorch and by hand."""
+"""Losses, head, normalization and rows of reward models, against PyTorch and by hand.
+
+`test_trl.py` compares the loss of pairs with trl.
+"""
 
 import itertools
 import math
@@ -35,31 +38,6 @@ def wins_of(ranks):
 
 def draw(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(0, 2, shape).astype(np.float32))
-
-
-@pytest.mark.parametrize(("margin", "centering"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.01), (0.7, 0.1)])
-def test_loss_and_gradient_of_pairs_are_those_of_trl_in_torch(margin, centering):
-    torch = pytest.importorskip("torch")
-    rewards = draw(5)
-    ranks = [2, 1, 3, 3, 4]
-
-    def ours(r):
-        return pairwise_loss(r, wins_of(ranks), margin=margin, centering=centering)
-
-    # The formula of `RewardTrainer` of trl 1.16: a row for each pair, in two columns.
-    r = torch.tensor(np.asarray(rewards), requires_grad=True)
-    chosen, rejected = (
-        torch.stack([r[pair[side]] for pair in ordered_pairs(ranks)]) for side in (0, 1)
-    )
-    losses = -torch.nn.functional.logsigmoid(chosen - rejected - margin)
-    losses = losses + centering * (chosen + rejected) ** 2
-    # Nine pairs and one tie: each pair weighs 1 / C(5, 2).
-    assert len(chosen) == 9
-    total = losses.sum() / 10
-    total.backward()
-    value, gradient = jax.jit(jax.value_and_grad(ours))(rewards)
-    np.testing.assert_allclose(value, total.item(), rtol=1e-6)
-    np.testing.assert_allclose(gradient, r.grad.numpy(), atol=1e-6)
 
 
 def test_a_margin_may_differ_between_pairs():

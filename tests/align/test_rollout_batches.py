@@ -83,3 +83,13 @@ def test_rows_that_do_not_divide_and_foreign_positions_are_refused():
         next(batches)
     with pytest.raises(DataError, match="not one of rollouts"):
         make().set_state({"first": 3})
+
+
+def test_progress_shows_the_metrics_of_a_rollout_and_the_divergence_of_the_step():
+    def summary(rollout):
+        return {"reward": float(rollout["answers"].mean())}
+
+    batches = RolloutBatches(Counting(), roll, epochs=1, minibatches=2, seed=1, summary=summary)
+    draw(batches, 1)
+    assert batches.note({"loss": 3.0}) == "reward 2.5000"
+    assert batches.note({"loss": 3.0, "kl": 0.0125}) == "reward 2.5000  KL 0.0125"

@@ -144,6 +144,8 @@ def test_a_run_that_is_cut_in_the_middle_of_an_epoch_ends_with_the_same_bits(
     # The first update of every rollout of four has the ratio 1, so nothing is clipped.
     assert whole[1]["clipped"] == whole[5]["clipped"] == whole[9]["clipped"] == 0.0
     assert whole[1]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert main(["report", str(place / "whole")]) == 0
+    assert "Reward against KL: from " in (place / "whole" / "report.html").read_text()
     # A rollout has 4 updates, so the checkpoint of step 5 is in the middle of the second one.
     train_until_step_7(place, "cut", words, monkeypatch)
     assert train(place, "cut", *words) == 0

@@ -45,6 +45,8 @@ def positional_dataclasses(source):
             continue
         fields = [x for x in node.body if isinstance(x, ast.AnnAssign)]
         own = [x for x in fields if "ClassVar" not in ast.unparse(x.annotation)]
+        marks = [n for n, x in enumerate(own) if ast.unparse(x.annotation).endswith("KW_ONLY")]
+        own = own[: marks[0]] if marks else own
         if len(own) > MOST_POSITIONAL_FIELDS:
             yield node.lineno, node.name, len(own)
 

@@ -4,10 +4,9 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.data import train_bpe
-from jaxrec.decode import Completion, Prompts, Sampling, TextOptions, completions, generate
+from jaxrec.decode import Prompts, TextOptions, completions, generate
 from jaxrec.models import CausalLM
 from jaxrec.testing import random_params, tiny_model
-from jaxrec.texts import GenerateSettings, model_generator
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +45,17 @@ def test_a_large_presence_penalty_repeats_no_token(text_model):
     )
 
 
-def test_a_model_is_a_generator(text_model):
-    write = model_generator(*text_model)
-    settings = GenerateSettings(max_tokens=4, temperature=0.7, top_p=0.5, stop=("\n\n",), seed=3)
-    made = write(["one", "another word"], settings)
-    assert made == write(["one", "another word"], settings)
-    assert len(made) == 2 and all(isinstance(text, Completion) for text in made)
-    assert settings.sampling == Sampling(0.7, top_p=0.5)
-    assert GenerateSettings(max_tokens=1).sampling.greedy
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [{"max_tokens": 0}, {"top_p": 0.0}, {"temperature": -1.0}, {"presence_penalty": float("nan")}],
-)
-def test_settings_out_of_range_are_errors(settings):
-    with pytest.raises(ConfigError):
-        GenerateSettings(**({"max_tokens": 3} | settings))
+def test_banned_tokens_are_never_written_and_the_rest_is_greedy(text_model):
+    model, params, tokenizer = text_model
+    prompts = prompts_of(tokenizer)
+    plain = np.asarray(generate(model, params, prompts, TextOptions(max_tokens=3)).tokens)[0]
+    banned = []
+    for _ in range(3):
+        options = TextOptions(max_tokens=3, banned=tuple(banned))
+        first = int(np.asarray(generate(model, params, prompts, options).tokens)[0, 0])
+        assert first not in banned
+        banned.append(first)
+    assert banned[0] == plain[0]
+    with pytest.raises(ConfigError, match="banned tokens"):
+        options = TextOptions(max_tokens=3, banned=(model.config.vocab_size,))
+        generate(model, params, prompts, options)

@@ -65,7 +65,7 @@ def logits_of(model, params, row):
     return np.asarray(forward(model, params, *padded([row], 16, left=False))[0, : len(row)])
 
 
-@pytest.mark.variants(3)
+@pytest.mark.variants(2)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_rows_behind_a_prefix_continue_as_whole_rows(flavour):
     model, params = case(flavour)
@@ -79,7 +79,7 @@ def test_rows_behind_a_prefix_continue_as_whole_rows(flavour):
     np.testing.assert_allclose(made.logprobs, whole.logprobs, atol=1e-5)
 
 
-@pytest.mark.variants(3)
+@pytest.mark.variants(2)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_continuations_behind_a_prefix_score_as_whole_rows(flavour):
     model, params = case(flavour)
@@ -128,10 +128,12 @@ def test_virtual_tokens_stand_at_the_beginning_of_a_prefix():
     tokens, valid = padded(ROWS, 6)
     shared = prefix_of(model, params, PREFIX)
     assert int(shared.length) == 3 + len(PREFIX)
+    assert int(prefix_of(model, params, []).length) == 3
     made = generate(model, params, Prompts(tokens=tokens, valid=valid), options, shared=shared)
     assert made.tokens.tolist() == whole.tokens.tolist()
 
 
+@pytest.mark.slow
 def test_samples_of_a_prompt_are_those_of_repeated_prompts():
     model, params = case("rope")
     keys = jax.random.split(jax.random.key(3), 6)

@@ -218,6 +218,24 @@ def test_one_gather_a_step_under_jit(tokenizer):
     assert after.tolist() == [stop.table.shape[0] - 1, 0]
 
 
+def test_tables_of_few_shapes_stop_at_the_same_tokens(tokenizer):
+    rng = np.random.default_rng(0)
+    shapes = set()
+    for strings in (["b"], ["ab", "ba"], ["User:", "Stop!"]):
+        plain = np.asarray(StopStrings.build(tokenizer, strings).table)
+        padded = StopStrings.build(tokenizer, strings, few_shapes=True)
+        wide = np.asarray(padded.table)
+        shapes.add(wide.shape[0])
+        assert padded.strings == tuple(strings) and wide.shape[1] == plain.shape[1]
+        letters = tokenizer.convert_tokens_to_ids(list("abUser:Stop!"))
+        for _ in range(20):
+            walk = rng.choice(letters, 30)
+            ours, theirs = _states(wide, walk), _states(plain, walk)
+            stopped = [state == len(plain) - 1 for state in theirs]
+            assert [state == len(wide) - 1 for state in ours] == stopped
+    assert shapes == {8, 16}
+
+
 @pytest.mark.parametrize("strings", [[], ["a", ""]])
 def test_no_string_or_an_empty_one_is_refused(strings):
     with pytest.raises(

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from jaxrec.core import ConfigError
-from jaxrec.kernels import SharedHistory, beam_attention, beam_attention_choice
+from jaxrec.kernels import (
+    SharedHistory,
+    beam_attention,
+    beam_attention_choice,
+    history_attention,
+    merge_parts,
+)
 from jaxrec.kernels.beam_attention_triton import pieces_of
 from jaxrec.nn import ScoreTerms
 
@@ -332,3 +338,39 @@ def test_triton_equals_the_xla_form_on_a_gpu(case, dtype, tolerance):
             )
             found, expected = found.astype(jnp.float32), expected.astype(jnp.float32)
             np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("implementation", ["xla", *_KERNELS])
+def test_parts_of_a_history_merge_into_one_softmax(implementation):
+    # Two users and beams of different masks; the softmax of all keys by numpy, in float64.
+    query, key, value, valid, *_ = _by_beam(_case("less than a block"))
+    valid = valid.at[:, :, 0].set(True).at[:, :, 4].set(True)
+
+    run = functools.partial(
+        history_attention, implementation=implementation, interpret=implementation != "xla"
+    )
+
+    def attend(part):
+        keys, values, seen = key[:, :, part], value[:, :, part], valid[:, :, part]
+        return jax.jit(run)(query, SharedHistory(key=keys, value=values, valid=seen))
+
+    found = merge_parts([attend(slice(None, 4)), attend(slice(4, None))])
+    batch, beams, heads, size = query.shape
+    groups = key.shape[1]
+    rows = np.asarray(query, np.float64).reshape(batch, beams, groups, -1, size)
+    logits = np.einsum("bkgrh,bgsh->bkgrs", rows, np.asarray(key, np.float64))
+    logits = np.where(np.asarray(valid)[:, :, None, None], logits, -np.inf)
+    weights = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    expected = np.einsum("bkgrs,bgsh->bkgrh", weights, np.asarray(value, np.float64))
+    np.testing.assert_allclose(found, expected.reshape(query.shape), atol=2e-5)
+    whole = attend(slice(None))
+    lse = np.logaddexp.reduce(logits, axis=-1).reshape(batch, beams, heads)
+    np.testing.assert_allclose(whole.lse, lse, atol=2e-5)
+
+
+def test_a_history_alone_takes_no_mask_besides_its_own():
+    query, key, value, valid, *_ = _case("less than a block")
+    history = SharedHistory(key=key, value=value, valid=valid)
+    terms = ScoreTerms(allowed=jnp.ones((1, 3, 7), bool))
+    with pytest.raises(ConfigError, match=r"narrow history\.valid"):
+        history_attention(query, history, terms)

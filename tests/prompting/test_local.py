@@ -2,7 +2,10 @@
 
 import collections
 import dataclasses
+import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -30,15 +33,20 @@ def local(parts):
     return LocalModel(*parts)
 
 
+@functools.partial(jax.jit, static_argnames="model")
+def forward(model, params, *inputs):
+    return model.apply(params, *inputs)
+
+
 def token_logprobs(parts, tokens):
     """Log-probabilities of all tokens after each token of a row, by one plain forward pass."""
-    import jax
-    import jax.numpy as jnp
-
     model, params, _ = parts
-    row = jnp.asarray([tokens], jnp.int32)
-    logits = model.apply(params, row, jnp.ones(row.shape, bool))
-    return np.asarray(jax.nn.log_softmax(logits[0], axis=-1), np.float64)
+    # One shape for all rows; no token sees the padding behind it.
+    row = np.zeros((1, 64), np.int32)
+    row[0, : len(tokens)] = tokens
+    logits = forward(model, params, jnp.asarray(row), jnp.arange(64)[None] < len(tokens))
+    logits = np.asarray(logits, np.float64)[0, : len(tokens)]
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
 
 def plain_score(parts, prompt, continuation):
@@ -90,6 +98,17 @@ def test_a_prefix_is_read_once(parts):
     assert usage[1].usage.shared_tokens == local.count_tokens([DEMONSTRATIONS + "one word"])[0]
 
 
+def test_scored_texts_take_no_place_in_the_memory(parts):
+    local = LocalModel(*parts, prefixes=1, context=40)
+    prompt, options = [DEMONSTRATIONS + "x"], GenerateOptions(max_tokens=2)
+    local.generate(prompt, options)
+    local.score_text(["many other words, and one text of more than forty bytes " * 2])
+    usage = local.generate(prompt, options)[0].usage
+    assert usage.shared_tokens == usage.prompt_tokens - 1
+    local.forget()
+    assert local.generate(prompt, options)[0].usage.shared_tokens == 0
+
+
 def test_a_growing_prompt_is_read_as_a_whole_one(parts):
     grown, fresh = LocalModel(*parts), LocalModel(*parts)
     prompt, options = DEMONSTRATIONS, GenerateOptions(max_tokens=5)
@@ -128,6 +147,7 @@ def test_another_seed_draws_anew(local):
     assert local.generate(["one"], SAMPLED)[0].texts != local.generate(["one"], other)[0].texts
 
 
+@pytest.mark.slow
 def test_draws_have_the_models_probabilities(parts):
     # 4,000 draws of one token against the softmax at that temperature.
     local = LocalModel(*parts, batch_size=500)
@@ -217,10 +237,8 @@ def test_an_empty_prompt_is_the_begin_token(parts, local):
     )
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_scores_and_writes_after_what_its_encoder_reads():
-    import jax
-    import jax.numpy as jnp
-
     tokenizer = train_unigram(["one word and another"] * 3, 400)
     model = EncoderDecoder(tiny_model(len(tokenizer)))
     params = random_params(model)
@@ -231,7 +249,7 @@ def test_an_encoder_decoder_scores_and_writes_after_what_its_encoder_reads():
         for text, score in zip(row, scores, strict=True):
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
             read = jnp.asarray([[tokenizer.pad_token_id, *tokens[:-1]]])
-            every = model.apply(params, source, source >= 0, read, read >= 0)
+            every = forward(model, params, source, source >= 0, read, read >= 0)
             logprobs = jax.nn.log_softmax(every[0])[jnp.arange(len(tokens)), jnp.asarray(tokens)]
             assert score.logprob == pytest.approx(float(logprobs.sum()), abs=1e-4)
             assert score.tokens == len(tokens)
@@ -248,7 +266,7 @@ def test_an_encoder_decoder_scores_and_writes_after_what_its_encoder_reads():
         (lambda model: model.generate("one", GenerateOptions()), "got one text"),
         (lambda model: model.score(["one"], []), "1 prompts need 1 rows"),
         (lambda model: model.score(["one"], ["two"]), "a list is needed, got a text"),
-        (lambda model: model.score(["one"], [["a", ""]]), "continuation 1 .* is empty"),
+        (lambda model: model.score(["one"], [["a", ""]]), "continuation 1 of prompt 0 is empty"),
         (lambda model: model.score_text("one"), "got one text"),
     ],
 )
@@ -296,3 +314,30 @@ def test_directories_are_opened_and_named(parts, tmp_path):
     encoder = ModelSpec("encoder", model.config)
     with pytest.raises(ConfigError, match="kind 'encoder' writes no text"):
         LocalModel.of(Opened(model=Pretrained(spec=encoder, params=params), tokenizer=tokenizer))
+
+
+def test_the_virtual_tokens_of_a_tuned_prompt_stand_before_every_prompt(parts):
+    model, params, tokenizer = parts
+    prompt = jnp.asarray(np.random.default_rng(0).normal(size=(5, 16)), jnp.float32)
+    tuned = {**params, "tuned": {"embedding": {"prompt": prompt}}}
+    local = LocalModel(model, tuned, tokenizer)
+    # So short a prompt shares nothing but them.
+    reply = local.generate(["one"], GenerateOptions(max_tokens=5))[0]
+    expected = complete(model, tuned, tokenizer, ["one"], TextOptions(max_tokens=5))
+    assert [reply.text] == expected
+    # The likeliest token after a prompt is the one that is written.
+    first = local.generate(["one"], GenerateOptions(max_tokens=1))[0].text
+    assert local.score(["one"], [[first]])[0][0].greedy
+
+
+@pytest.mark.slow
+def test_many_continuations_of_a_prompt_are_divided_into_rows(parts):
+    local = LocalModel(*parts)
+    words = [f" word{number}" for number in range(200)]
+    many = local.score(["and one", "another"], [words, words[:3]])
+    assert [len(row) for row in many] == [200, 3]
+    for place in (0, 77, 199):
+        own = parts[2]("and one")["input_ids"]
+        whole = parts[2]("and one" + words[place])["input_ids"]
+        expected = plain_score(parts, own, whole[len(own) :])[0]
+        assert many[0][place].logprob == pytest.approx(expected, abs=1e-4)

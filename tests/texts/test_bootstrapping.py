@@ -6,6 +6,7 @@ import pytest
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import Instruction, read_instructions
 from jaxrec.decode import Completion
+from jaxrec.prompting import Reply
 from jaxrec.texts import (
     SeedTask,
     alpaca_instruct,
@@ -80,13 +81,31 @@ ANSWERS = {
 }
 
 
-class Scripted:
+class Writer:
+    """A language model that only writes: what a function makes of prompts and options."""
+
+    name, context = "writer", None
+
+    def __init__(self, write):
+        self.write = write
+
+    def generate(self, prompts, options):
+        return [
+            made
+            if isinstance(made, Reply)
+            else Reply(texts=(made.text,), truncated=(made.truncated,))
+            for made in self.write(prompts, options)
+        ]
+
+
+class Scripted(Writer):
     """Plays the script, request by request, and records what it was asked."""
 
     def __init__(self, place=0, fail_at=None):
+        super().__init__(self.play)
         self.place, self.fail_at, self.asked = place, fail_at, []
 
-    def __call__(self, prompts, settings):
+    def play(self, prompts, settings):
         self.asked.append((prompts, settings))
         if self.fail_at is not None and len(self.asked) > self.fail_at:
             raise KeyboardInterrupt
@@ -204,7 +223,7 @@ def test_alpaca_asks_for_whole_tasks_and_filters_them(tmp_path):
         asked.append((prompts, settings))
         return [Completion(text, truncated=True)]
 
-    made = alpaca_instruct(SEEDS, generate, tmp_path, count=2, prompts=1)
+    made = alpaca_instruct(SEEDS, Writer(generate), tmp_path, count=2, prompts=1)
     assert [(r.instruction, r.input, r.output) for r in made] == [
         ("Suggest a name for my cat.", "", "Coal"),
         ("Order these words by length.", "bb a", "a bb"),
@@ -266,13 +285,29 @@ def test_a_loop_that_gets_nowhere_and_one_with_other_seeds_are_errors(tmp_path):
         return [Completion("") for _ in prompts]
 
     with pytest.raises(DataError, match="20 requests in a row gave no new instruction, after 0 of"):
-        self_instruct(SEEDS, silent, tmp_path, count=2)
+        self_instruct(SEEDS, Writer(silent), tmp_path, count=2)
     with pytest.raises(ConfigError, match="begun with other seed tasks"):
-        self_instruct(SEEDS[:-1], silent, tmp_path, count=2)
+        self_instruct(SEEDS[:-1], Writer(silent), tmp_path, count=2)
     with pytest.raises(ConfigError, match="shows 8 seed tasks"):
-        self_instruct(SEEDS[:7], silent, tmp_path / "few", count=2)
-    with pytest.raises(DataError, match="gave 0 completions for 5 prompts"):
-        self_instruct(SEEDS, lambda prompts, settings: [], tmp_path / "none", count=2)
+        self_instruct(SEEDS[:7], Writer(silent), tmp_path / "few", count=2)
+    with pytest.raises(DataError, match="writer gave 0 replies to 5 prompts"):
+        nobody = Writer(lambda prompts, settings: [])
+        self_instruct(SEEDS, nobody, tmp_path / "none", count=2)
+
+
+def test_an_answer_of_a_service_that_cannot_be_used_is_counted(tmp_path):
+    script = Scripted()
+
+    def broken_at_first(prompts, settings):
+        if not script.asked:
+            script.asked.append(None)
+            return [Reply(texts=("",), failure="it is no JSON object")]
+        return script.play(prompts, settings)
+
+    records = self_instruct(SEEDS, Writer(broken_at_first), tmp_path, count=1, prompts=1)
+    assert records
+    counts = rejections(tmp_path / "instructions.jsonl")
+    assert counts["no answer: it is no JSON object"] == 1
 
 
 def test_a_damaged_line_is_named(tmp_path):

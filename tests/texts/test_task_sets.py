@@ -10,6 +10,7 @@ from jaxrec.texts import (
     STYLES,
     TaskSet,
     held_out_instances,
+    occupation_preferences,
     occupation_tasks,
     read_task_set,
     reverse,
@@ -234,6 +235,27 @@ def test_occupations_are_asked_by_title_and_by_description(tmp_path):
     path.write_text("Code\tTitle\n1\tBakers\n")
     with pytest.raises(DataError, match="line 2 has no Title or no Description"):
         occupation_tasks(path)
+
+
+def test_a_rule_prefers_the_description_of_the_occupation_that_is_asked_for(tmp_path):
+    path = tmp_path / "data.txt"
+    rows = [f"Bakers {n}\tMix {n} and bake." for n in range(60)] + ["Cooks\tMix 1 and bake."]
+    path.write_text("\n".join(["Title\tDescription", *rows]))
+    right = dict(row.split("\t") for row in rows)
+    found = occupation_preferences((0.1, 0.2), rejected=3, seed=1, path=path)
+    titles, _ = occupation_tasks(path)
+    for part, numbers in split_rows(titles.rows, (0.1, 0.2), seed=1).items():
+        asked = [record.prompt for record in found[part]]
+        names = [titles.rows[n]["title"] for n in numbers]
+        assert asked == [f"Describe the occupation {name}." for name in names]
+        texts = {right[name] for name in names}
+        for name, record in zip(names, found[part], strict=True):
+            assert record.answers[0] == right[name] and record.ranks == (1, 2, 2, 2)
+            assert set(record.answers[1:]) <= texts - {right[name]}
+            assert len(set(record.answers)) == 4
+    assert found == occupation_preferences((0.1, 0.2), rejected=3, seed=1, path=path)
+    with pytest.raises(DataError, match=r"the part valid has \d descriptions .* to 20 others"):
+        occupation_preferences((0.1, 0.2), rejected=20, path=path)
 
 
 @pytest.mark.slow

@@ -168,3 +168,14 @@ def test_quant_says_in_its_help_which_data_it_needs(command, capsys):
     with pytest.raises(SystemExit):
         command["main"](["quant", "--help"])
     assert "GSM8K" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_prompts_behind_common_tokens_agree_with_both_ways_of_hugging_face(command, capsys):
+    pytest.importorskip("torch")
+    words = "prompting --queries 3 --common 60 --max-tokens 4 --width 64 --depth 1 --repeats 1"
+    command["main"](words.split(" "))
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (record["agree"], record["agree_tuned"]) == (1.0, 1.0)
+    assert record["ratio"] > 0 and record["common_tokens"] >= 60
+    assert (record["queries"], record["max_tokens"]) == (3, 4)

@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("levels", [2, 3])
-def test_rollouts_and_updates_agree_with_generate_and_pytorch(command, capsys, levels):
+def test_rollouts_and_updates_agree_with_the_trainer_of_trl(command, capsys, levels):
     words = f"rollouts --batch 3 --group 4 --items 60 --size 8 --levels {levels} --history 5"
     command["main"]([*words.split(), "--repeats", "1", "--threads", "0"])
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]

@@ -44,8 +44,8 @@ class Chase:
     def values(self):
         return {"target": self.target}
 
-    def note(self):
-        return f"target {self.target:.1f}"
+    def note(self, values):
+        return f"target {values['target']:.1f}"
 
 
 def init(_):

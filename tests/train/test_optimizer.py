@@ -10,6 +10,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxrec.core import ConfigError
 from jaxrec.core.mesh import MeshConfig, make_mesh
 from jaxrec.peft import Adapter, Lora
 from jaxrec.train import TrainConfig, make_optimizer
@@ -62,6 +63,61 @@ def test_adafactor_is_that_of_optax_without_parameter_scaling():
         assert np.abs(found[0][name] - params[name]).max() > 0.1
 
 
+def walk(optimizer, start, gradients):
+    """The parameters after each step."""
+    params, state, places = start, optimizer.init(start), []
+    for gradient in gradients:
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = jax.jit(optimizer.update)(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        places.append(np.asarray(params["kernel"]))
+    return places
+
+
+# Gradients about as large as the epsilon, where its place matters.
+GRADIENTS = [
+    {"kernel": jnp.asarray(1e-3 * np.random.default_rng(n).normal(size=(3, 4)), jnp.float32)}
+    for n in range(12)
+]
+START = {"kernel": jnp.ones((3, 4))}
+ADAM = dataclasses.replace(
+    CONFIG, lr=0.1, schedule="constant", warmup_steps=0, weight_decay=0.0, eps=1e-3, beta2=0.999
+)
+
+
+def test_adam_of_tensorflow_adds_epsilon_outside_of_the_bias_correction():
+    ours = walk(make_optimizer(dataclasses.replace(ADAM, adam="tensorflow")), START, GRADIENTS)
+    w, m, v = np.ones((3, 4)), np.zeros((3, 4)), np.zeros((3, 4))
+    for t, (gradient, place) in enumerate(zip(GRADIENTS, ours, strict=True), start=1):
+        g = np.asarray(gradient["kernel"], np.float64)
+        # `ApplyAdam` of TensorFlow 1.
+        m += (g - m) * (1 - 0.9)
+        v += (g**2 - v) * (1 - 0.999)
+        w -= 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-3)
+        np.testing.assert_allclose(place, w, atol=1e-6)
+    plain = walk(make_optimizer(ADAM), START, GRADIENTS)
+    # Early steps are much shorter than those of Optax, and later ones less so.
+    lengths = [
+        [np.abs(places[n] - places[n - 1]).max() for n in (1, 11)] for places in (ours, plain)
+    ]
+    assert np.abs(ours[0] - 1).max() < 0.1 * np.abs(plain[0] - 1).max()
+    assert lengths[0][0] / lengths[1][0] < lengths[0][1] / lengths[1][1] < 1
+
+
+def test_the_usual_adam_is_that_of_optax():
+    for decay in (0.0, 0.3):
+        config = dataclasses.replace(ADAM, weight_decay=decay)
+        expected = walk(optax.adamw(0.1, b2=0.999, eps=1e-3, weight_decay=decay), START, GRADIENTS)
+        np.testing.assert_allclose(
+            walk(make_optimizer(config), START, GRADIENTS), expected, rtol=1e-6
+        )
+
+
+def test_a_form_of_adam_is_refused_for_another_optimizer():
+    with pytest.raises(ConfigError, match="tensorflow is a form of AdamW, and"):
+        dataclasses.replace(ADAM, adam="tensorflow", optimizer="adafactor")
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_matrices_of_tuning_decay_and_its_biases_do_not(optimizer):
     ones = jnp.ones((2, 2))
@@ -86,12 +142,14 @@ def test_matrices_of_tuning_decay_and_its_biases_do_not(optimizer):
         np.testing.assert_array_equal(leaf, 0 * leaf)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
-def test_a_moment_lies_where_its_parameter_does(optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "adam"), [("adamw", "optax"), ("adamw", "tensorflow"), ("adafactor", "optax")]
+)
+def test_a_moment_lies_where_its_parameter_does(optimizer, adam):
     mesh = make_mesh(MeshConfig())
     place = NamedSharding(mesh, PartitionSpec("data"))
     kernel = jax.ShapeDtypeStruct((4, 4), jnp.float32, sharding=place)
-    made = make_optimizer(dataclasses.replace(CONFIG, optimizer=optimizer))
+    made = make_optimizer(dataclasses.replace(CONFIG, optimizer=optimizer, adam=adam))
     params = {"update": Lora(a=kernel, b=kernel)}
     found = state_shapes(made, params, mesh)
     assert jax.tree.structure(found) == jax.tree.structure(jax.eval_shape(made.init, params))

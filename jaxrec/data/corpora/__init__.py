@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Rejected as Rejected,
         Source as Source,
         find_files as find_files,
+        form_of as form_of,
         read_documents as read_documents,
         read_file as read_file,
     )
@@ -91,6 +92,12 @@ if TYPE_CHECKING:
         make_stages as make_stages,
         rule_stages as rule_stages,
         through as through,
+    )
+    from jaxrec.data.corpora.texts import (
+        Texts as Texts,
+        find_text as find_text,
+        left_out as left_out,
+        read_texts as read_texts,
     )
     from jaxrec.data.corpora.vocabulary import (
         encode_documents as encode_documents,

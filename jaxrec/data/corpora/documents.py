@@ -126,7 +126,7 @@ def find_files(source: Source, option: str = "--source.paths") -> list[tuple[str
             raise DataError(f"{option} has an empty path {word!r}; give . for this directory")
         path = Path(word).expanduser()
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and _form(p)]
+            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and form_of(p)]
             matches = [(p.relative_to(path).as_posix(), p) for p in inside]
             missing = "this directory has no files of text, JSON lines or Parquet"
         elif any(mark in word for mark in "*?["):
@@ -151,10 +151,15 @@ def find_files(source: Source, option: str = "--source.paths") -> list[tuple[str
     return found
 
 
-def read_documents(source: Source) -> Iterator[Read]:
+def read_documents(source: Source, append: Sequence[str] = ()) -> Iterator[Read]:
     r"""Yield the documents of all files of a source, in order, with bad rows as `Rejected`.
 
     The text column of every file is found before the first document is yielded.
+
+    Args:
+      source: the files and how to read them.
+      append: further columns of JSON lines and Parquet whose texts follow that of the text column,
+        each on a new line.
 
     Raises:
       DataError: a file is missing or damaged, or has no text column.
@@ -169,7 +174,7 @@ def read_documents(source: Source) -> Iterator[Read]:
       Rejected(id='a.jsonl#1', reason='empty')
       Rejected(id='a.jsonl#2', reason='no text column')
     """
-    readers = [_reader(name, path, source) for name, path in find_files(source)]
+    readers = [_reader(name, path, source, append) for name, path in find_files(source)]
     return itertools.chain.from_iterable(reader() for reader in readers)
 
 
@@ -187,34 +192,41 @@ def read_file(path: Path, source: Source, *, name: str = "") -> Iterator[Read]:
     return _reader(name or path.name, path, source)()
 
 
-def _form(path: Path) -> Form | None:
-    """The form that a file's ending names: text is one document a file; None if unknown."""
+def form_of(path: Path) -> Form | None:
+    """Return the form that a file's ending names: text is one document a file; None if unknown.
+
+    Example:
+      >>> form_of(Path("crawl.jsonl.gz")), form_of(Path("film.mp4"))
+      ('json_lines', None)
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     last = suffixes[-1] if suffixes else ""
     return _SUFFIXES.get(last, "file" if last in _TEXT_SUFFIXES else None)
 
 
-def _reader(name: str, path: Path, source: Source) -> Callable[[], Iterator[Read]]:
+def _reader(
+    name: str, path: Path, source: Source, append: Sequence[str] = ()
+) -> Callable[[], Iterator[Read]]:
     """Check a file, and return the function that yields its documents."""
-    form = source.form if source.form != "auto" else _form(path) or "file"
+    form = source.form if source.form != "auto" else form_of(path) or "file"
     make: Callable[[Any], Any]
     if form == "parquet":
         column = _parquet_column(path, source)
-        wanted = dict.fromkeys((column, *source.keep))
+        wanted = dict.fromkeys((column, *append, *source.keep))
         # The names of all columns are checked now, the rows when they are read.
         files.check_names(path, parquet.column_names(path), wanted)
 
         def rows() -> Iterator[Any]:
             return parquet.read_rows(path, list(wanted))
 
-        make = _record_maker(column, source.keep)
+        make = _record_maker((column, *append), source.keep)
     elif form == "json_lines":
-        column = _json_column(path, source)
+        column = _json_column(path, source, append)
 
         def rows() -> Iterator[Any]:
             return _lines(path)
 
-        make = _json_maker(_record_maker(column, source.keep))
+        make = _json_maker(_record_maker((column, *append), source.keep))
     else:
         contents.read_head(path, 1)  # a missing file is an error before any work
         split = _SPLITTERS[form]
@@ -236,17 +248,22 @@ def _reader(name: str, path: Path, source: Source) -> Callable[[], Iterator[Read
     return read
 
 
-def _record_maker(column: str, keep: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
+def _record_maker(
+    columns: Sequence[str], keep: Sequence[str]
+) -> Callable[[Mapping[str, Any]], Any]:
     """Return a function from a record to (text, meta), or to the reason why it is no document."""
 
     def make(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | str:
-        if column not in record:
-            return "no text column"
-        text = record[column]
-        if text is None:
-            return "empty"
-        if not isinstance(text, str):
-            return "text is no string"
+        parts = []
+        for column in columns:
+            if column not in record:
+                return "no text column"
+            if record[column] is None:
+                return "empty"
+            if not isinstance(record[column], str):
+                return "text is no string"
+            parts.append(record[column])
+        text = "\n".join(parts)
         fault = _fault(text)
         kept = {name: record[name] for name in keep if name in record}
         return fault or (text, kept)
@@ -384,8 +401,10 @@ def _parquet_column(path: Path, source: Source) -> str:
     return _choose(path, parquet.text_columns(path), parquet.column_names(path))
 
 
-def _json_column(path: Path, source: Source) -> str:
+def _json_column(path: Path, source: Source, append: Sequence[str] = ()) -> str:
     """Return the text column of a file of JSON lines, looked for in its first records.
+
+    The columns to append must be there too.
 
     A file whose first lines are no records is read with the usual name, so that each line is
     counted as what it is.
@@ -402,11 +421,9 @@ def _json_column(path: Path, source: Source) -> str:
             texts |= {name: None for name, value in record.items() if isinstance(value, str)}
     if not names:
         return source.column or TEXT_COLUMNS[0]
-    if not source.column:
-        return _choose(path, texts, names)
-    if source.column not in names:
-        files.check_names(path, list(names), [source.column])
-    return source.column
+    given = [source.column] if source.column else []
+    files.check_names(path, list(names), [*given, *append])
+    return source.column or _choose(path, texts, names)
 
 
 def _choose(path: Path, texts: Iterable[str], names: Iterable[str]) -> str:

@@ -47,6 +47,7 @@ FACTS = SystemFacts(
         "code by code, with a beam search that can only reach items that exist."
     ),
     tags=("generative-retrieval",),
+    score="reward",
     python="""\
 from pathlib import Path
 from jaxrec.runs import load_codes

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
         PpoConfig as PpoConfig,
         PpoDataConfig as PpoDataConfig,
         PpoEvalConfig as PpoEvalConfig,
+        RewardRunConfig as RewardRunConfig,
     )
 else:
     from jaxrec.core import attach

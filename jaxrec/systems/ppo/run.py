@@ -17,11 +17,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.align import PpoTask, Reward, Rollouts, over_optimized
+from jaxrec.align import POLICY, PpoTask, Rollouts, over_optimized
 from jaxrec.core import ConfigError, DataError, is_writer
 from jaxrec.data import TokenRows, instruction_batches
+from jaxrec.data.corpora import left_out
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
-from jaxrec.models import CausalLM
+from jaxrec.models import CausalLM, Opened
 from jaxrec.objectives import language_loss
 from jaxrec.peft import Tuning, size_of
 from jaxrec.runs import (
@@ -29,15 +30,16 @@ from jaxrec.runs import (
     check_run,
     create_run,
     is_run,
+    open_any,
     read_parts,
     run_identity,
     write_summary,
 )
 from jaxrec.systems.ppo.config import PpoConfig
 from jaxrec.systems.ppo.policy import Policy
-from jaxrec.systems.ppo.rules import make_reward
+from jaxrec.systems.ppo.rewards import Rewards, Scored, check_models
 from jaxrec.systems.ppo.texts import Corpus, cut_prompts, load_corpus, tokenize, windows
-from jaxrec.texts import TextModel, tuned as tuned_text
+from jaxrec.texts import TextModel, open_tuned, tuned as tuned_text
 from jaxrec.train import Plan, Start, Validation, fit
 
 CONFIG = PpoConfig
@@ -52,6 +54,7 @@ FACTS = SystemFacts(
     has_ids=False,
     recommends=False,
     variants=("start",),
+    score="score",
 )
 INSTEAD = {
     "rank": "PPO is measured by the reward of what its policy writes; see jaxrec eval",
@@ -91,10 +94,16 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
         f"{corpus.name}: {len(corpus.train):,} documents of {len(data.train):,} tokens to train "
         f"on, {len(corpus.held):,} held out"
     )
+    if corpus.rejected:
+        print(left_out(corpus.rejected))
     policy = Policy.of(config, text)
     # Everything that can be wrong with prompts, reward and text is found before any training.
-    tasks = {part: _task(config, policy, data, part) for part in ("train", "valid", "test")}
-    gold, text_batches = _gold(config, policy), _text_batches(config, data)
+    prompts = {part: _prompts(config, data, part) for part in ("train", "valid", "test")}
+    rewards = Rewards.of(config, text, np.concatenate([*prompts.values()]))
+    if not new:
+        check_models(config, rewards, directory)
+    tasks = {part: _task(config, policy, rewards, given) for part, given in prompts.items()}
+    gold, text_batches = rewards.gold, _text_batches(config, data)
     plans = _plans(config, policy, data)
     for name, plan in plans.items():
         print(f"{name}:\n{plan}")
@@ -103,7 +112,7 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
         return
     if new:
         text.save(directory)
-        create_run(config, corpus, None, directory)
+        create_run(config, Scored(corpus, rewards.checksums), None, directory)
     owner = run_identity(directory)
     if _PRETRAIN in plans:
         _pretrain(config, policy, data, plans[_PRETRAIN], directory)
@@ -129,7 +138,7 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
     result = fit(
         plan,
         rollouts,
-        Validation(measure, "gold" if config.gold else "reward"),
+        Validation(measure, "gold" if config.has_gold else "reward"),
         directory,
         start=Start(
             params=lambda: policy.begin(start), frozen=policy.frozen, base=text.base, run=owner
@@ -154,15 +163,17 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     data, policy = _read(corpus, text), Policy.of(config, text)
     plan = _plans(config, policy, data)["ppo"]
     start = _start(config, policy, directory)
+    prompts = _prompts(config, data, "test")
+    rewards = Rewards.of(config, text, prompts)
+    check_models(config, rewards, directory)
     task = dataclasses.replace(
-        _task(config, policy, data, "test"), reference=policy.reference(start, plan)
+        _task(config, policy, rewards, prompts), reference=policy.reference(start, plan)
     )
-    gold = _gold(config, policy)
     trained = policy.trained(config, directory, run_identity(directory))
     key = jax.random.key(config.train.seed)
     measured = {
-        "model": task.measure(trained, key, gold),
-        "start": task.measure(policy.variables(policy.begin(start)), key, gold),
+        "model": task.measure(trained, key, rewards.gold),
+        "start": task.measure(policy.variables(policy.begin(start)), key, rewards.gold),
     }
     rows = {name: _row(values, config.eval.resamples) for name, values in measured.items()}
     rows["model"]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
@@ -171,9 +182,10 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     return {
         "heading": (
             f"{corpus.name}: {config.eval.test_prompts} held-out prompts of {config.prompt} "
-            f"tokens, responses of at most {config.ppo.response} tokens, reward {config.reward}"
+            f"tokens, responses of at most {config.ppo.response} tokens, reward "
+            f"{rewards.reward.name}"
         ),
-        "protocol": dict(corpus.describe()) | {"reward": config.reward},
+        "protocol": dict(corpus.describe()) | {"reward": rewards.reward.name},
         "rows": rows,
         "comparisons": [],
         "values": {name: own[name].tolist() for name in ("score", "kl", "reward")},
@@ -181,9 +193,18 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     }
 
 
+def open_model(config: PpoConfig, directory: Path) -> Opened:
+    """See `System`: the policy, without its value network. The corpus is not needed."""
+    text = TextModel.load(config.tune, config.model, directory, config.pretrain.seed)
+    trained = Policy.of(config, text).trained(config, directory, run_identity(directory))
+    base = open_any(Path(config.tune.base)) if config.tune.base else None
+    return open_tuned(config.tune, text, trained[POLICY], base)
+
+
 def report(config: PpoConfig, directory: Path) -> RunParts:
     """See `System`."""
-    facts = dataclasses.replace(FACTS, metric="gold") if config.gold else FACTS
+    metric = "gold" if config.has_gold else FACTS.metric
+    facts = dataclasses.replace(FACTS, metric=metric, kl_budget=config.ppo.kl_budget)
     return read_parts(config, directory, facts)
 
 
@@ -276,8 +297,8 @@ def _start(config: PpoConfig, policy: Policy, directory: Path) -> Callable[[], A
     return functools.partial(policy.text.trained, place, config.pretrain, owner)
 
 
-def _task(config: PpoConfig, policy: Policy, data: Data, part: str) -> PpoTask:
-    """The prompts of one part, with the policy and the reward; it has no reference yet."""
+def _prompts(config: PpoConfig, data: Data, part: str) -> np.ndarray:
+    """The prompts of one part: `[N, P]` tokens."""
     counts = {
         "train": config.prompts,
         "valid": config.eval.valid_prompts,
@@ -286,26 +307,21 @@ def _task(config: PpoConfig, policy: Policy, data: Data, part: str) -> PpoTask:
     tokens = data.train if part == "train" else data.held
     # Validation and test draw with seeds of their own from the same documents.
     seed = [*counts].index(part)
-    prompts = cut_prompts(tokens, counts[part], config.prompt, seed)
+    return cut_prompts(tokens, counts[part], config.prompt, seed)
+
+
+def _task(config: PpoConfig, policy: Policy, rewards: Rewards, prompts: np.ndarray) -> PpoTask:
+    """Prompts with the policy and the reward; there is no reference yet."""
     return PpoTask(
         actor=policy.actor,
         reference=None,
         prompts=prompts,
         valid=np.ones(prompts.shape, bool),
-        reward=_reward(config.reward, policy),
+        reward=rewards.reward,
         settings=config.ppo,
         ends=_ends(config.end, policy.text.tokenizer),
         pad=policy.text.tokenizer.pad_token_id or 0,
     )
-
-
-def _reward(rule: Any, policy: Policy) -> Reward:
-    text = policy.text
-    return make_reward(rule, text.tokenizer, text.spec.config.vocab_size)
-
-
-def _gold(config: PpoConfig, policy: Policy) -> Reward | None:
-    return _reward(config.gold, policy) if config.gold else None
 
 
 def _ends(end: str, tokenizer: Any) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import DataError
-from jaxrec.data import TokenRows, read_texts
+from jaxrec.data import TokenRows
+from jaxrec.data.corpora import Source, find_text, form_of, read_texts
 from jaxrec.systems.ppo.config import PpoDataConfig
 
 _BETWEEN = "\n\n"
@@ -26,11 +27,13 @@ class Corpus:
       name: what they are called.
       train: texts of the first documents.
       held: texts of the last ones.
+      rejected: number of documents left out, by reason.
     """
 
     name: str
     train: Sequence[str]
     held: Sequence[str]
+    rejected: Mapping[str, int]
 
     def describe(self) -> Mapping[str, object]:
         """Say what the run is measured on: JSON-able."""
@@ -62,14 +65,29 @@ def load_corpus(config: PpoDataConfig) -> Corpus:
       >>> load_corpus(PpoDataConfig(path=str(path), held_out=0.4)).held
       ['three']
     """
-    documents = read_texts(config.path, config.fields)
+    path = find_text(config.path)
+    form = form_of(path)
+    if form in ("json_lines", "parquet"):
+        column, *append = config.fields
+        source = Source(paths=(str(path),), form=form, column=column)
+        texts = read_texts(source, config.name, append)
+        documents = texts.documents
+    else:
+        texts = read_texts(Source(paths=(str(path),), form="blank_lines"), config.name)
+        # What separates documents is put between them again when they become tokens.
+        documents = [text.removesuffix("\n") for text in texts.documents]
     held = int(len(documents) * config.held_out)
     if not 0 < held < len(documents):
         raise DataError(
             f"{config.path} has {len(documents)} documents, of which data.held_out "
             f"{config.held_out:g} are kept for validation; give a file with more documents"
         )
-    return Corpus(name=config.name, train=documents[:-held], held=documents[-held:])
+    return Corpus(
+        name=config.name,
+        train=documents[:-held],
+        held=documents[-held:],
+        rejected=texts.rejected,
+    )
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> np.ndarray:

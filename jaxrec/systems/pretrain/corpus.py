@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
-from jaxrec.data.corpora import Document, Form, Source, encode_documents, read_documents
+from jaxrec.data.corpora import Form, Source, encode_documents, left_out, read_texts
 from jaxrec.systems.pretrain.config import PretrainDataConfig
 
 Part = Literal["train", "valid", "test"]
@@ -86,10 +85,7 @@ class Corpus:
             f"({facts['train_bytes']:,} bytes), {facts['valid']:,} for validation, "
             f"{facts['test']:,} for test ({facts['source']})"
         )
-        if self.rejected:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.items())
-            text += f"\nleft out: {reasons}"
-        return text
+        return "\n".join(filter(None, (text, left_out(self.rejected))))
 
 
 def load_corpus(config: PretrainDataConfig) -> Corpus:
@@ -107,33 +103,18 @@ def load_corpus(config: PretrainDataConfig) -> Corpus:
       (1, 'line 49')
     """
     source = _source(config)
-    documents, rejected = [], Counter[str]()
-    try:
-        for row in read_documents(source):
-            if isinstance(row, Document):
-                documents.append(row.text)
-            else:
-                rejected[row.reason] += 1
-    except DataError as error:
-        # Settings of a source are settings of the data here.
-        raise DataError(str(error).replace("--source.", "--data.")) from error
-    if not documents:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
-        raise DataError(
-            f"data.name {config.name}: no document in {', '.join(source.paths[:3])} "
-            f"({reasons or 'the files are empty'}); give files of text"
-        )
-    parts = _split(documents, config)
-    for name, texts in parts.items():
-        if not any(text.strip() for text in texts):
+    texts = read_texts(source, config.name)
+    parts = _split(texts.documents, config)
+    for name, part in parts.items():
+        if not any(text.strip() for text in part):
             raise DataError(
-                f"data.name {config.name}: {len(documents)} documents leave no text for the part "
-                f"{name}; give more text, or change --data.valid and --data.test"
+                f"data.name {config.name}: {len(texts.documents)} documents leave no text for the "
+                f"part {name}; give more text, or change --data.valid and --data.test"
             )
     return Corpus(
         name=config.name,
         source=", ".join(source.paths),
-        rejected=dict(sorted(rejected.items())),
+        rejected=texts.rejected,
         **parts,
     )
 

@@ -24,6 +24,7 @@ from jaxrec.align import (
 )
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import endless
+from jaxrec.data.corpora import left_out
 from jaxrec.systems.reward.config import Learned, RewardModelConfig
 from jaxrec.systems.reward.planted import Planted
 
@@ -71,11 +72,6 @@ class Preferences:
         )
         text = f"{self.name}: {shown} ({self.source})"
         return f"{text}\n{left_out(self.rejected)}" if self.rejected else text
-
-
-def left_out(rejected: Mapping[str, int]) -> str:
-    """Say what was left out, in a line."""
-    return "left out: " + ", ".join(f"{count:,} {why}" for why, count in rejected.items())
 
 
 def load_preferences(config: RewardModelConfig) -> Preferences:

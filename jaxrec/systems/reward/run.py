@@ -28,6 +28,7 @@ from jaxrec.core import (
     to_json,
     write_text,
 )
+from jaxrec.data.corpora import left_out
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
 from jaxrec.peft import Tuning, size_of
 from jaxrec.runs import (
@@ -42,7 +43,7 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.reward.config import RewardModelConfig
-from jaxrec.systems.reward.data import Encoded, batches, encode_parts, left_out, load_preferences
+from jaxrec.systems.reward.data import Encoded, batches, encode_parts, load_preferences
 from jaxrec.systems.reward.measure import pair_facts, part_values, score_part
 from jaxrec.systems.reward.network import Network
 from jaxrec.train import Start, Validation, fit

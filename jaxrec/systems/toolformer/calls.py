@@ -3,9 +3,8 @@
 `calls.json` holds every different call with its gain, and the texts that the model is tuned on.
 """
 
-import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -53,7 +52,7 @@ def make_calls(
     annotated = annotate(
         model,
         texts,
-        {tool.name: lambda _, name=tool.name: tool_prompt(name) for tool in TOOLS},
+        {tool.name: _always(tool_prompt(tool.name)) for tool in TOOLS},
         TOOLS,
         SamplingOptions(
             min_probability=calls.min_probability,
@@ -136,6 +135,5 @@ def describe_calls(stored: Stored) -> list[str]:
     return lines
 
 
-def run_options(config: ToolformerConfig) -> dict[str, Any]:
-    """Return the settings of calls as a dictionary, for reports."""
-    return dataclasses.asdict(config.calls)
+def _always(prompt: str) -> Callable[[str], str]:
+    return lambda _: prompt

@@ -50,7 +50,7 @@ from jaxrec.systems.toolformer.calls import (
     next_number,
 )
 from jaxrec.systems.toolformer.config import ToolformerConfig
-from jaxrec.systems.toolformer.data import PAIRS, TOOLS, Corpus, Sum, make_corpus
+from jaxrec.systems.toolformer.data import NUMBERS, TOOLS, Corpus, Sum, make_corpus, tool_prompt
 from jaxrec.texts import TextModel, tuned as tuned_text
 from jaxrec.train import Plan, Start, TrainConfig, Validation, fit
 
@@ -83,13 +83,13 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if not new:
         check_run(config, corpus, directory)
     text = _open(config, directory, corpus)
-    plain, shown = (
+    plain, lists, shown = (
         encode_rows(text.tokenizer, texts, config.length)
-        for texts in ([item.text for item in corpus.plain], corpus.demonstrated)
+        for texts in ([item.text for item in corpus.plain], corpus.lists, corpus.demonstrated)
     )
     print(
-        f"{corpus.name}: {len(plain):,} plain texts and {len(shown):,} with random calls to train "
-        f"on, {len(corpus.annotated):,} to annotate"
+        f"{corpus.name}: {len(plain):,} plain texts, {len(lists):,} lists and {len(shown):,} texts "
+        f"with random calls to train on, {len(corpus.annotated):,} to annotate"
     )
     plans = {
         name: text.plan(
@@ -107,17 +107,19 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, corpus, None, directory)
-    rows = mix_rows(plain, shown, config.plain_share, config.pretrain.seed)
+    others = (config.list_share, config.demonstrated_share)
+    rows = mix_rows((plain, lists, shown), (1 - sum(others), *others), config.pretrain.seed)
     held = [item.text for item in corpus.valid]
 
-    def log_likelihood(params: Any) -> dict[str, float]:
-        losses = text_losses(_marking(config, text, params), held)
-        return {"log_likelihood": -float(losses.mean())}
+    def validate(params: Any) -> dict[str, float]:
+        model = _marking(config, text, params)
+        likelihood = -float(text_losses(model, held).mean())
+        return {"log_likelihood": likelihood, "copied": copied(model, corpus.valid)}
 
     _fit(
         plans[_PRETRAIN],
         rows,
-        Validation(log_likelihood, "log_likelihood"),
+        Validation(validate, "log_likelihood"),
         directory / _PRETRAIN,
         (text.start, run_identity(directory), options.profile),
     )
@@ -125,11 +127,16 @@ def train(config: ToolformerConfig, directory: Path, options: Options) -> None:
     stored = make_calls(config, _marking(config, text, base), corpus.annotated, directory)
     print(*describe_calls(stored), sep="\n")
     if not any(call["kept"] for call in stored["calls"]):
-        raise DataError(
-            f"no call of {len(stored['calls'])} was kept, so there is nothing to tune on; lower "
-            "calls.min_gain, or train longer before (pretrain.steps)"
+        print(
+            "no call helps, so the tuning teaches none; lower calls.min_gain, or train longer "
+            "before (pretrain.steps)"
         )
-    tuning = encode_rows(text.tokenizer, stored["texts"], config.length)
+    marked, unchanged = (
+        encode_rows(text.tokenizer, texts, config.length)
+        for texts in (stored["texts"], [item.text for item in corpus.annotated])
+    )
+    share = config.unchanged_share
+    tuning = mix_rows((unchanged, marked), (share, 1 - share), config.train.seed)
 
     def accuracy(params: Any) -> dict[str, float]:
         right = answered(config, _marking(config, text, params), corpus.valid, TOOLS)
@@ -230,16 +237,20 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], length: int) -> TokenRows:
     )
 
 
-def mix_rows(plain: TokenRows, shown: TokenRows, share: float, seed: int) -> TokenRows:
-    """Mix two kinds of rows so that the first has a share of all of them."""
-    count = len(plain) + len(shown)
-    rng = np.random.default_rng(seed)
-    first = rng.integers(len(plain), size=round(share * count))
-    second = rng.integers(len(shown), size=count - len(first))
+def mix_rows(kinds: Sequence[TokenRows], shares: Sequence[float], seed: int) -> TokenRows:
+    """Mix rows so that each kind has its share: as many rows as all kinds have, drawn at random."""
+    rng, count = np.random.default_rng(seed), sum(map(len, kinds))
+    chosen = [
+        rng.integers(len(rows), size=round(share * count))
+        for rows, share in zip(kinds, shares, strict=True)
+    ]
     return TokenRows(
         **{
             field.name: np.concatenate(
-                [getattr(plain, field.name)[first], getattr(shown, field.name)[second]]
+                [
+                    getattr(rows, field.name)[numbers]
+                    for rows, numbers in zip(kinds, chosen, strict=True)
+                ]
             )
             for field in dataclasses.fields(TokenRows)
         }
@@ -260,6 +271,22 @@ def answered(
     )
     given = [next_number(without_calls(answer.text)) for answer in answers]
     return np.array([float(a == item.answer) for a, item in zip(given, sums, strict=True)])
+
+
+def copied(model: LocalMarkingModel, sums: Sequence[Sum]) -> float:
+    """Return how often a model writes the result of the right call that stands before it.
+
+    A model that does not read results cannot tell which calls help.
+    """
+    questions = [
+        f"{tool_prompt(item.call.name)}{item.question} "
+        f"{dataclasses.replace(item.call, result=item.answer)}"
+        for item in sums
+    ]
+    options = GenerateOptions(max_tokens=6)
+    written = [row[0][0] for row in model.write(questions, options, marker=False)]
+    right = [next_number(t) == item.answer for t, item in zip(written, sums, strict=True)]
+    return float(np.mean(right))
 
 
 def text_losses(model: LocalMarkingModel, texts: Sequence[str]) -> np.ndarray:
@@ -305,8 +332,8 @@ def _fit(
 def _open(config: ToolformerConfig, directory: Path, corpus: Corpus) -> TextModel:
     if is_run(directory):
         return _load(config, directory)
-    texts = [*(item.text for item in corpus.plain), *corpus.demonstrated]
-    words = (MARKER, *PAIRS)
+    texts = [*(item.text for item in corpus.plain), *corpus.lists, *corpus.demonstrated]
+    words = (MARKER, *NUMBERS)
     return tuned_text.from_scratch(
         config.model, texts, config.vocab_size, words, config.pretrain.seed
     )

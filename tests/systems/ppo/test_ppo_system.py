@@ -16,9 +16,11 @@ import pytest
 from jaxrec.align import Episodes, PpoSettings
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import read_texts, train_bpe
+from jaxrec.data import train_bpe
 from jaxrec.models import ModelSpec, Pretrained, save_model
 from jaxrec.peft import TuneConfig
+from jaxrec.prompting import GenerateOptions
+from jaxrec.runs import open_language_model
 from jaxrec.systems.ppo import PpoConfig, PpoDataConfig
 from jaxrec.systems.ppo.rules import make_reward
 from jaxrec.systems.ppo.texts import cut_prompts, load_corpus, windows
@@ -69,41 +71,22 @@ def corpus(tmp_path_factory):
     return place
 
 
-def test_documents_are_lines_of_json_or_separated_by_blank_lines(corpus, tmp_path, monkeypatch):
-    first = read_texts(corpus / "sums.jsonl", ("question", "answer"))[0]
-    assert first.startswith("Add ") and "\nThe sum of them" in first
-    (tmp_path / "poems.txt").write_text("one\n\ntwo\nlines\n\n\n\nthree\n")
-    monkeypatch.setenv("JAXREC_DATA", str(tmp_path))
-    assert read_texts("poems.txt") == ["one", "two\nlines", "three\n"]
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (
-            '{"text": "a"}\n{"txt": "b"}\n',
-            r"line 2 has no text in field 'text', did you mean 'txt'",
-        ),
-        ('{"text": "a"}\n{"text": 3}\n', "line 2 has no text in field 'text'"),
-        ('{"text": "a"}\n\n[]\n', "line 3 is no JSON object"),
-        ('{"text": "a"}\n{"te\n', "line 2 is not JSON"),
-    ],
-)
-def test_a_bad_line_is_named(tmp_path, lines, message):
-    (tmp_path / "bad.jsonl").write_text(lines)
-    with pytest.raises(DataError, match=message):
-        read_texts(tmp_path / "bad.jsonl")
-    with pytest.raises(DataError, match=r"nowhere\.txt was not found .*JAXREC_DATA"):
-        read_texts(tmp_path / "nowhere.txt")
-
-
 def test_the_last_documents_are_held_out(corpus):
     config = PpoDataConfig(path=str(corpus / "sums.jsonl"), held_out=0.25)
     read = load_corpus(config)
     assert (len(read.train), len(read.held)) == (150, 50)
-    assert [*read.train, *read.held] == read_texts(config.path, config.fields)
+    lines = (corpus / "sums.jsonl").read_text().splitlines()
+    wanted = ["{question}\n{answer}".format(**json.loads(line)) for line in lines]
+    assert [*read.train, *read.held] == wanted
     with pytest.raises(DataError, match=r"has 200 documents, of which data\.held_out 0\.001"):
         load_corpus(dataclasses.replace(config, held_out=0.001))
+
+
+def test_a_text_file_holds_documents_between_blank_lines(tmp_path, monkeypatch):
+    (tmp_path / "poems.txt").write_text("one\n\ntwo\nlines\n\n\n\nthree\n")
+    monkeypatch.setenv("JAXREC_DATA", str(tmp_path))
+    read = load_corpus(PpoDataConfig(path="poems.txt", held_out=0.4))
+    assert (read.train, read.held) == (["one", "two\nlines"], ["three"])
 
 
 def test_prompts_are_places_of_the_text_and_windows_cover_it():
@@ -181,6 +164,12 @@ def test_a_run_raises_its_score_and_is_measured(corpus, tmp_path, capsys):
     assert "prompt | response" in capsys.readouterr().out
     assert main(["report", run]) == 0
     assert "PPO on text" in (tmp_path / "run" / "report.html").read_text()
+    # Its policy is a language model, which has learned to write what the reward counts.
+    model = open_language_model(run)
+    options = GenerateOptions(max_tokens=16, n=8, temperature=1.0)
+    texts = model.generate(["Add "], options)[0].texts
+    digits = sum(character.isdigit() for text in texts for character in text)
+    assert digits > 0.5 * sum(map(len, texts)) > 0
 
 
 @pytest.mark.slow
@@ -203,7 +192,29 @@ def test_every_kind_of_setting_trains(corpus, tmp_path, options):
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert ("text_loss" in rows[0]) == ("--end" in options)
     assert (rows[-1]["eos_rate"] > 0) == ("--end" in options)
+    # The first rollout is that of the reference: with LoRA, of the base without the branch.
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-4) and abs(rows[-1]["kl"]) > 1e-3
     assert main(["eval", run]) == 0
+
+
+@pytest.mark.slow
+def test_a_policy_that_repeats_one_digit_is_stopped_by_the_reward_for_different_ones(
+    corpus, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    words = ["--gold", "different_digits", "--ppo.beta", "0", "--train.eval-every", "24"]
+    words += ["--train.steps", "480", "--run-dir", str(run)]
+    assert main(["train", str(corpus / "tiny.py"), *words]) == 0
+    assert "the gold reward fell" in capsys.readouterr().out
+    summary = json.loads((run / "train.json").read_text())
+    rows = [r for r in read_metrics(run / "metrics.jsonl") if "valid/gold" in r]
+    golds, scores = ([row[f"valid/{name}"] for row in rows] for name in ("gold", "score"))
+    assert summary["steps"] < 480 and "the reward rose" in summary["stopped"]
+    best = golds.index(max(golds))
+    assert golds[0] < golds[best] > golds[-1] and scores[-1] > scores[best] + 1
+    assert summary["best_step"] == rows[best]["step"] < summary["steps"]
+    assert main(["report", str(run)]) == 0
+    assert "Score against KL: from " in (run / "report.html").read_text()
 
 
 @pytest.mark.slow

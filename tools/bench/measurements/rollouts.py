@@ -1,12 +1,16 @@
-"""Rollouts of items and GRPO updates against Hugging Face in PyTorch, as trl's trainer does them.
+"""Rollouts of items and GRPO updates against the trainer of trl, in PyTorch.
 
     python tools/bench rollouts [--batch 16] [--group 16] [--repeats 5]
 
-The same small decoder, histories and catalogue on both sides, in one process. A rollout of ours is
-the constrained beam search; theirs is `generate` with `prefix_allowed_tokens_fn`. An update is the
-loss of GRPO, its gradient and AdamW's step: ours reads a history once for all items of its group,
-theirs once for each item, as trl does. Rows agree if both find the same legal items with the same
-log-probabilities, and if their losses are equal over three updates. The goal is a ratio of 5 each.
+The same small decoder, histories, catalogue and rewards on both sides, in one process. A rollout is
+a constrained beam search, the rewards and advantages of its groups, and the log-probabilities of
+the reference. Theirs is made by `trl.GRPOTrainer`, whose hook for rollouts calls `generate` with
+`prefix_allowed_tokens_fn` (see `support.grpo_peer`). An update is the loss of GRPO, its gradient
+and a step of AdamW: ours reads a history once for all items of its group, trl once for each item.
+
+Log-probabilities are over the whole vocabulary, as trl has them. Rows agree if both find the same
+legal items with the same advantages and log-probabilities of the reference, and if losses and
+log-probabilities are equal after three updates. The goal is a ratio of 5 each.
 """
 
 import dataclasses
@@ -94,13 +98,22 @@ class Ours:
         )
         self.state = (self.params, optimizer.init(self.params))
 
+        # Rewards that no two items share, so that groups in another order would be found out.
+        self.table = np.random.default_rng(1).permutation(len(codes)).astype(np.float32) / len(
+            codes
+        )
+        reference, table = self.params, jnp.asarray(self.table)
+
+        def log_probs(params: Any, items: jax.Array) -> jax.Array:
+            words = {"vocabulary": vocabulary, "normalize": "vocabulary"}
+            return item_log_probs(model, params, self.tokens, items, **words)
+
         @jax.jit
         def rollout(params: Any, tokens: jax.Array) -> Any:
             found = beam_search(model, params, self.catalogue, Prompts(tokens=tokens), search)
-            return item_tokens(self.catalogue, found.items), found.scores
-
-        def log_probs(params: Any, items: jax.Array) -> jax.Array:
-            return item_log_probs(model, params, self.tokens, items, vocabulary=vocabulary)
+            items = item_tokens(self.catalogue, found.items)
+            advantages = group_advantages(table[found.items])
+            return items, advantages, log_probs(reference, items)
 
         def loss(params: Any, items: jax.Array, advantages: jax.Array, reference: Any) -> Any:
             new = log_probs(params, items)
@@ -116,26 +129,29 @@ class Ours:
                 updates, moments = optimizer.update(gradient, moments, params)
                 return (optax.apply_updates(params, updates), moments), value
 
-        self.rollout, self.log_probs = rollout, jax.jit(log_probs)
-        self.update = update
+        self.rollout, self.update, self.log_probs = rollout, update, jax.jit(log_probs)
 
     def roll(self) -> Any:
-        """One rollout."""
+        """A rollout: items `[B, G, L]`, advantages `[B, G]`, log-probabilities of the reference."""
         return self.rollout(self.params, self.tokens)
+
+    def step(self, batch: Any) -> jax.Array:
+        """One update on a rollout; the loss before it."""
+        self.state, value = self.update(self.state, *batch)
+        return value
 
 
 def run(options: Options) -> Table:
     """Measure both sides of a rollout and of an update."""
-    require("torch", "transformers")
+    require("torch", "transformers", "trl")
     use_threads(options.threads)
     keep_memory()
-    busy = print_header("torch", "transformers")
+    busy = print_header("torch", "transformers", "trl")
     from support.grpo_peer import GrpoPeer
     from support.peers_decode import Peer
 
     codes = distinct_codes(options.items, options.levels, options.size, "uniform")
     ours = Ours(options, codes)
-    items, scores = jax.device_get(ours.roll())
     peer = Peer(
         ours.spec,
         ours.params,
@@ -145,39 +161,30 @@ def run(options: Options) -> Table:
         options.group,
         "vocabulary",
     )
-    ranked = peer.constrained(scores=True)
-    assert ranked.scores is not None
-    same_items = np.array_equal(ours.vocabulary.tokens(ranked.codes), items)
-    same_scores = bool(np.allclose(ranked.scores, scores, atol=TOLERANCE, rtol=TOLERANCE))
-    rewards = np.random.default_rng(1).random(items.shape[:2]).astype(np.float32)
-    advantages = group_advantages(jnp.asarray(rewards))
-    given = (jnp.asarray(items), advantages)
-    reference = ours.log_probs(ours.params, given[0])
-    theirs = GrpoPeer(
-        peer.model,
-        ours.vocabulary,
-        np.asarray(ours.tokens),
-        items,
-        np.asarray(advantages),
-        SETTINGS,
+    ids = map(tuple, ours.vocabulary.tokens(codes).tolist())
+    theirs = GrpoPeer(peer, dict(zip(ids, ours.table.tolist(), strict=True)), SETTINGS)
+    batch = ours.roll()
+    theirs.roll()
+    names = ("completion_ids", "advantages", "ref_per_token_logps")
+    items, *numbers = [
+        (np.asarray(cells), theirs.rolled(name)) for cells, name in zip(batch, names, strict=True)
+    ]
+    same_rollout = np.array_equal(*items) and all(
+        np.allclose(*pair, atol=TOLERANCE, rtol=TOLERANCE) for pair in numbers
     )
-    flat = np.asarray(reference).reshape(theirs.reference.shape)
-    same_log_probs = bool(np.allclose(theirs.reference.numpy(), flat, atol=TOLERANCE))
-    losses: list[tuple[float, float]] = []
-    rolls = measure({"ours": ours.roll, "trl": peer.constrained}, options.repeats)
-    for _ in range(3):
-        ours.state, value = ours.update(ours.state, *given, reference)
-        losses.append((float(value), theirs.step()))
-    same_losses = bool(np.allclose(*np.transpose(losses), atol=TOLERANCE))
-
-    def step() -> jax.Array:
-        ours.state, value = ours.update(ours.state, *given, reference)
-        return value
-
-    steps = measure({"ours": step, "trl": theirs.step}, options.repeats)
+    rolls = measure({"ours": ours.roll, "trl": theirs.roll}, options.repeats)
+    losses = [(float(ours.step(batch)), theirs.step()) for _ in range(3)]
+    now, before = ours.log_probs(ours.state[0], batch[0]), np.asarray(batch[2])
+    # Without a difference the comparison would say nothing.
+    assert np.abs(now - before).mean() > 10 * TOLERANCE
+    same_update = bool(
+        np.allclose(*np.transpose(losses), rtol=TOLERANCE, atol=TOLERANCE / 100)
+        and np.allclose(now, theirs.log_probs(), atol=TOLERANCE, rtol=TOLERANCE)
+    )
+    steps = measure({"ours": lambda: ours.step(batch), "trl": theirs.step}, options.repeats)
     agree = {
-        "rollout": same_items and same_scores,
-        "update": same_log_probs and same_losses,
+        "rollout": same_rollout,
+        "update": same_update,
     }
     rows = [
         row(name, times, busy, agree[name])

@@ -1,91 +1,141 @@
-"""GRPO over items in PyTorch, as trl's trainer does it: whole sequences, one row for each item.
+"""GRPO over items by the trainer of trl: whole sequences, one row for each item.
 
-A rollout is `generate` with `prefix_allowed_tokens_fn` (see `peers_decode`). An update reads the
-history again for each of the G items, takes the log-probabilities of the completion's tokens, and
-steps AdamW. Where trl normalizes over the vocabulary, this normalizes over the codes of a level, so
-that both sides compute the same loss.
+The trainer is that of trl as it is. Its hook for rollouts calls `generate` with
+`prefix_allowed_tokens_fn` as a beam search (see `peers_decode`), once for each history of a batch,
+as published recommenders do; trl itself would read a history again for each item of its group. The
+rewards, the log-probabilities of policy and reference, the advantages and the loss are trl's. An
+update is its loss, the gradient, and a step of AdamW.
 """
 
+import tempfile
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 
-from jaxrec.ids import IdVocabulary
+from support.peers_decode import Peer
 
 
 class GrpoPeer:
-    """A model of transformers and the groups that it learns from.
+    """The trainer of trl with the weights of a peer of the search.
 
     Args:
-      model: of transformers.
-      vocabulary: tokens of the IDs.
-      tokens: `[B, S]` histories, padded on the left with 0.
-      items: `[B, G, L]` tokens of the items.
-      advantages: `[B, G]`.
+      peer: the model of transformers, its histories and the constraint.
+      table: reward of each item, by the tokens of its ID.
       settings: "lr", "beta2", "eps", "clip", "kl".
     """
 
-    def __init__(
-        self,
-        model: Any,
-        vocabulary: IdVocabulary,
-        tokens: np.ndarray,
-        items: np.ndarray,
-        advantages: np.ndarray,
-        settings: dict[str, float],
-    ):
-        self.model, self.vocabulary, self.settings = model, vocabulary, settings
-        group = items.shape[1]
-        history = torch.from_numpy(np.repeat(tokens, group, axis=0).astype(np.int64))
-        self.answers = torch.from_numpy(items.reshape(-1, items.shape[2]).astype(np.int64))
-        self.rows = torch.cat([history, self.answers], dim=1)
-        seen = torch.cat([history != 0, torch.ones_like(self.answers, dtype=torch.bool)], dim=1)
-        self.mask = seen.long()
-        self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
-        self.advantages = torch.from_numpy(advantages.reshape(-1, 1))
-        with torch.inference_mode():
-            self.reference = self.log_probs().clone()
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            settings["lr"],
-            (0.9, settings["beta2"]),
-            settings["eps"],
+    def __init__(self, peer: Peer, table: dict[tuple[int, ...], float], settings: dict[str, float]):
+        self.peer, self.table = peer, table
+        histories = zip(peer.tokens.tolist(), peer.mask.bool().tolist(), strict=True)
+        self.histories = [
+            [token for token, there in zip(row, seen, strict=True) if there]
+            for row, seen in histories
+        ]
+        with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.trainer = self._trainer(Path(place), settings)
+        settled = peer.model.generation_config
+        self.policy = peer.model = self.trainer.model.train()
+        self.policy.generation_config = settled  # trl lets its tokenizer's tokens end a text
+        self.rows = [
+            {"prompt": str(number)}
+            for number in range(len(self.histories))
+            for _ in range(peer.beams)
+        ]
+        self.trainer.current_gradient_accumulation_steps = 1
+        self.optimizer = self.trainer.create_optimizer()
+        self.batch: dict[str, Any] = {}
+
+    def _trainer(self, place: Path, settings: dict[str, float]) -> Any:
+        import datasets
+        import trl
+
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+        start, group = place / "start", self.peer.beams
+        self.peer.model.save_pretrained(start)  # of which trl reads the policy and the reference
+        config = trl.GRPOConfig(
+            output_dir=str(place),
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            gradient_checkpointing=False,
+            num_generations=group,
+            per_device_train_batch_size=group * len(self.histories),
+            max_completion_length=self.peer.vocabulary.levels,
+            loss_type="grpo",
+            epsilon=settings["clip"],
+            beta=settings["kl"],
+            use_bias_correction_kl=False,  # the KL of the paper, without the ratio as a factor
+            learning_rate=settings["lr"],
+            adam_beta2=settings["beta2"],
+            adam_epsilon=settings["eps"],
             weight_decay=0.0,
         )
+        numbers = [{"prompt": str(number)} for number in range(len(self.histories))]
+        return trl.GRPOTrainer(
+            str(start),
+            self._rewards,
+            args=config,
+            train_dataset=datasets.Dataset.from_list(numbers),
+            processing_class=_tokenizer(self.peer.model.config.vocab_size),
+            rollout_func=self._write,
+        )
 
-    def log_probs(self) -> Any:
-        """Log-probabilities of the codes, `[B G, L]`."""
-        levels = self.vocabulary.levels
-        logits = self.model(
-            input_ids=self.rows,
-            attention_mask=self.mask,
-            position_ids=self.positions,
-            logits_to_keep=levels + 1,
-            use_cache=False,
-        ).logits
-        result = []
-        for level in range(levels):
-            codes = self.vocabulary.level(level)
-            logs = torch.log_softmax(logits[:, level, codes.start : codes.stop], dim=-1)
-            chosen = self.answers[:, level, None] - codes.start
-            result.append(logs.gather(1, chosen)[:, 0])
-        return torch.stack(result, dim=1)
+    def _write(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
+        """The items of each history; a prompt is the number of a history, once for each item."""
+        assert prompts == [row["prompt"] for row in self.rows]
+        found = self.peer.constrained()
+        tokens = self.peer.vocabulary.tokens(found.codes).reshape(-1, found.codes.shape[-1])
+        histories = [self.histories[int(prompt)] for prompt in prompts]
+        return {"prompt_ids": histories, "completion_ids": tokens.tolist(), "logprobs": None}
 
-    def loss(self) -> Any:
-        """The loss of GRPO with one update on a rollout."""
-        new = self.log_probs()
-        ratio = torch.exp(new - new.detach())
-        clip = self.settings["clip"]
-        kept = torch.clamp(ratio, 1 - clip, 1 + clip)
-        losses = -torch.min(ratio * self.advantages, kept * self.advantages)
-        gap = self.reference - new
-        return (losses + self.settings["kl"] * (torch.exp(gap) - gap - 1)).mean(dim=1).mean()
+    def _rewards(self, completion_ids: list[list[int]], **_: Any) -> list[float]:
+        return [self.table[tuple(row)] for row in completion_ids]
+
+    def roll(self) -> dict[str, Any]:
+        """A rollout with its rewards, advantages, and log-probabilities of the reference."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # trl asks the model by an old name
+            self.batch = self.trainer._generate_and_score_completions(self.rows)
+        return self.batch
+
+    def rolled(self, name: str) -> np.ndarray:
+        """A field of the last rollout, `[B, G, ...]`."""
+        cells = self.batch[name].numpy()
+        return cells.reshape(len(self.histories), self.peer.beams, *cells.shape[1:])
+
+    def log_probs(self) -> np.ndarray:
+        """Log-probabilities of the last rollout under the policy as it is now, `[B, G, L]`."""
+        both = [
+            torch.cat([self.batch[f"prompt_{name}"], self.batch[f"completion_{name}"]], dim=1)
+            for name in ("ids", "mask")
+        ]
+        levels = self.peer.vocabulary.levels
+        with torch.no_grad():
+            found = self.trainer._get_per_token_logps_and_entropies(self.policy, *both, levels)[0]
+        return found.numpy().reshape(len(self.histories), self.peer.beams, levels)
 
     def step(self) -> float:
-        """One update; the loss before it."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss()
-        loss.backward()
+        """One update on the last rollout; the loss before it."""
+        loss = self.trainer.compute_loss(self.policy, self.batch)
+        self.trainer.accelerator.backward(loss)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         return loss.item()
+
+
+def _tokenizer(size: int) -> Any:
+    """A tokenizer of `size` words, which only has to exist: prompts are numbers of histories."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {f"t{number}": number for number in range(size)}
+    made = Tokenizer(models.WordLevel(words, unk_token="t0"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="t0", eos_token="t0"
+    )

@@ -1,0 +1,147 @@
+"""Tasks are run: questions, answers, values and figures; nothing wrong passes in silence."""
+
+import dataclasses
+import json
+
+import pytest
+
+from jaxrec.capacity import (
+    Choose,
+    Documents,
+    Metric,
+    Read,
+    Source,
+    StudyOptions,
+    Task,
+    Write,
+    accuracy,
+    ask_documents,
+    run_task,
+)
+from jaxrec.core import ConfigError, DataError
+from jaxrec.prompting import Reply, ScriptedModel
+
+ROWS = tuple({"_id": f"d:{n}", "n": n, "kind": "odd" if n % 2 else "even"} for n in range(20))
+TASK = Task(
+    name="odd",
+    about="Whether a number is odd.",
+    source=Source(files=("d.jsonl",)),
+    ask=lambda d, shown: Choose(f"{shown}Is {d['n']} odd?", (" yes", " no")),
+    measure=lambda d, scores: {"accuracy": accuracy(scores, 1 - d["n"] % 2)},
+    metrics={"accuracy": Metric()},
+    show=lambda d: f"Is {d['n']} odd? {'yes' if d['n'] % 2 else 'no'}\n",
+    groups=("kind",),
+)
+# It takes every number for odd, and is sure of it.
+YES = ScriptedModel(logprob=lambda prompt, text: -0.1 if text == " yes" else -3.0)
+
+
+def run(task=TASK, model=YES, rows=ROWS, shown=(), **options):
+    return ask_documents(model, task, Documents(asked=rows, shown=shown), StudyOptions(**options))
+
+
+def test_figures_are_over_all_documents_and_by_group():
+    found = run()
+    assert (found.documents, found.estimates["accuracy"].value) == (20, 0.5)
+    groups = {value: row["accuracy"].value for value, row in found.groups["kind"].items()}
+    assert groups == {"even": 0.0, "odd": 1.0}
+    assert found.rows[1] == {"id": "d:1", "values": {"accuracy": 1.0}, "answer": [-0.1, -3.0]}
+    # Two options of twenty documents.
+    assert found.usage.calls == 40
+
+
+def test_the_number_of_documents_a_call_changes_no_figure():
+    assert run(batch=3) == run()
+
+
+def test_demonstrations_begin_the_prompt():
+    model = dataclasses.replace(YES, calls=[])
+    found = run(model=model, rows=ROWS[3:4], shown=ROWS[:2])
+    assert model.calls[0].prompt == "Is 0 odd? no\nIs 1 odd? yes\nIs 3 odd?"
+    assert found.shots == 2
+
+
+def test_questions_of_several_kinds_keep_their_order():
+    def ask(document, shown):
+        kinds = (Write(f"w{document['n']}"), Read(f"r{document['n']}"))
+        return kinds[document["n"] % 2]
+
+    seen = []
+    task = dataclasses.replace(
+        TASK, ask=ask, measure=lambda d, a: seen.append((d["n"], a)) or {"accuracy": 1.0}
+    )
+    run(
+        task,
+        ScriptedModel(lambda prompt, _: f"!{prompt}", logprob=lambda _, text: -float(text[1:])),
+        ROWS[:4],
+    )
+    texts = [a.text if isinstance(a, Reply) else a.logprob for _, a in seen]
+    assert texts == ["!w0", -1.0, "!w2", -3.0]
+
+
+def test_answers_that_could_not_be_read_are_counted():
+    class Broken(ScriptedModel):
+        def generate(self, prompts, options):
+            bad = Reply(texts=("",), failure="no JSON")
+            return [bad if n % 5 == 0 else Reply(texts=("x",)) for n in range(len(prompts))]
+
+    task = dataclasses.replace(
+        TASK, ask=lambda d, _: Write("?"), measure=lambda d, a: {"accuracy": float(a.text == "x")}
+    )
+    found = run(task, Broken())
+    assert (found.failures, found.estimates["accuracy"].value) == (4, 0.8)
+
+
+def test_the_result_is_json():
+    found = json.loads(json.dumps(run(rows=ROWS[:1]).to_json(), allow_nan=False))
+    assert found["metrics"]["accuracy"]["stderr"] is None
+    assert found["metrics"]["accuracy"]["count"] == 1
+
+
+def test_a_metric_that_is_not_declared_is_an_error():
+    wrong = dataclasses.replace(TASK, measure=lambda d, a: {"acuracy": 1.0})
+    with pytest.raises(ConfigError, match="measures acuracy, which its metrics do not name"):
+        run(wrong)
+
+
+def test_a_metric_without_values_is_an_error():
+    two = dataclasses.replace(TASK, metrics={"accuracy": Metric(), "rare": Metric()})
+    with pytest.raises(DataError, match="no document has a value of rare"):
+        run(two)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "a/b"}, "letters, digits and the signs"),
+        ({"metrics": {}}, "task odd has no metrics"),
+        ({"show": None, "shots": 2}, "task odd takes no demonstrations, got 2"),
+        ({"shots": -1}, "must not be negative, got -1"),
+    ],
+)
+def test_a_task_is_checked(change, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(TASK, **change)
+
+
+def test_demonstrations_are_refused_before_data_are_read(tmp_path):
+    plain = dataclasses.replace(TASK, show=None)
+    with pytest.raises(ConfigError, match="takes no demonstrations, got 3"):
+        run_task(YES, plain, tmp_path, StudyOptions(shots=3))
+
+
+@pytest.mark.parametrize("name", ["limit", "batch", "resamples"])
+def test_options_are_checked(name):
+    with pytest.raises(ConfigError, match=f"{name} must be at least 1, got 0"):
+        StudyOptions(**{name: 0})
+
+
+def test_equal_options_share_the_point():
+    even = ScriptedModel(logprob=lambda prompt, text: -1.0)
+    assert run(model=even).estimates["accuracy"].value == 0.5
+
+
+def test_groups_of_numbers_stand_in_their_order():
+    rows = [{"_id": "d:1", "n": 1, "size": size} for size in (10, 9, 2, "x", "a")]
+    found = run(dataclasses.replace(TASK, groups=("size",)), rows=rows)
+    assert list(found.groups["size"]) == ["2", "9", "10", "a", "x"]
