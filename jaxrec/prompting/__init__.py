@@ -121,7 +121,7 @@ if TYPE_CHECKING:
         entropy_order as entropy_order,
         global_entropy as global_entropy,
         local_entropy as local_entropy,
-        permutations as permutations,
+        sample_orders as sample_orders,
         write_probes as write_probes,
     )
     from jaxrec.prompting.ordering import (

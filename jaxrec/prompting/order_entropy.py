@@ -44,7 +44,7 @@ class EntropyOrder:
     probes: tuple[str, ...]
 
 
-def permutations(count: int, most: int = 24, seed: int = 0) -> list[tuple[int, ...]]:
+def sample_orders(count: int, most: int = 24, seed: int = 0) -> list[tuple[int, ...]]:
     """Return all permutations, or so many different ones drawn at random.
 
     Args:
@@ -56,7 +56,7 @@ def permutations(count: int, most: int = 24, seed: int = 0) -> list[tuple[int, .
       ConfigError: a number below 1.
 
     Example:
-      >>> len(permutations(3)), len(permutations(6))
+      >>> len(sample_orders(3)), len(sample_orders(6))
       (6, 24)
     """
     if count < 1 or most < 1:
@@ -170,7 +170,7 @@ def entropy_order(
       >>> from jaxrec.prompting import Demonstration, ScriptedModel, Verbalizer, entropy_order
       >>> model = ScriptedModel(  # answers as the last demonstration does
       ...     lambda prompt, sample: f" {len(prompt)}{prompt[7]}",
-      ...     lambda prompt, answer: -0.1 if prompt.split("->")[-2][1] == answer[1] else -2.0,
+      ...     logprob=lambda prompt, answer: float(prompt.split("->")[-2][1] == answer[1]),
       ... )
       >>> f = Verbalizer(query="{input} ->", separator="\n")
       >>> shown = [Demonstration("1", "a"), Demonstration("2", "b")]
@@ -179,7 +179,7 @@ def entropy_order(
     """
     if by not in get_args(Entropy):
         raise ConfigError(f"by must be one of {get_args(Entropy)}, got {by!r}")
-    orders = permutations(len(demonstrations), most, seed)
+    orders = sample_orders(len(demonstrations), most, seed)
     probes = write_probes(model, verbalizer, demonstrations, orders, each=each, seed=seed)
     continuations = [verbalizer.continuation(option) for option in options]
     prompts = [

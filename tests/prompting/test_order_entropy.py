@@ -15,7 +15,7 @@ from jaxrec.prompting import (
     entropy_order,
     global_entropy,
     local_entropy,
-    permutations,
+    sample_orders,
     write_probes,
 )
 
@@ -48,7 +48,7 @@ class Numbers:
 
 
 def test_the_order_with_the_most_even_predictions_wins():
-    model = ScriptedModel(Numbers(), confident)
+    model = ScriptedModel(Numbers(), logprob=confident)
     found = entropy_order(model, F, SHOWN, ["a", "b"])
     assert SHOWN[found.order[1]].answer == "b"
     assert found.probes == ("11", "12", "13", "14", "15", "16")
@@ -61,7 +61,9 @@ def test_local_entropy_prefers_unsure_predictions():
         share = 0.6 if order_of(prompt)[0] == "b" else 0.9
         return math.log(share if answer == " a" else 1 - share)
 
-    found = entropy_order(ScriptedModel(Numbers(), chance), F, SHOWN, ["a", "b"], by="local")
+    found = entropy_order(
+        ScriptedModel(Numbers(), logprob=chance), F, SHOWN, ["a", "b"], by="local"
+    )
     assert SHOWN[found.order[0]].answer == "b"
     assert found.entropies.max() == pytest.approx(entropy([0.6, 0.4]))
 
@@ -76,11 +78,11 @@ def test_entropies_are_those_of_scipy():
 
 
 def test_all_permutations_of_four_are_compared_and_24_different_ones_of_more():
-    assert sorted(permutations(4)) == list(itertools.permutations(range(4)))
-    drawn = permutations(6, seed=3)
+    assert sorted(sample_orders(4)) == list(itertools.permutations(range(4)))
+    drawn = sample_orders(6, seed=3)
     assert len(set(drawn)) == 24
     assert all(sorted(order) == list(range(6)) for order in drawn)
-    assert drawn == permutations(6, seed=3) != permutations(6, seed=4)
+    assert drawn == sample_orders(6, seed=3) != sample_orders(6, seed=4)
 
 
 def test_probes_are_asked_for_where_an_input_would_stand():

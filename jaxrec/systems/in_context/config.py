@@ -35,8 +35,8 @@ class InContextDataConfig:
     groups: Count = 6
     group_words: Count = 3
     shown_words: Count = 2
-    length: Count = 12
-    texts: Count = 32_000
+    length: Count = 9
+    texts: Count = 40_000
     pool: Count = 48
     tasks: Count = 300
     seed: Seed = 0
@@ -125,7 +125,7 @@ class InContextConfig:
     )
     vocab_size: Count = 400
     train: TrainConfig = TrainConfig(
-        steps=1000, batch_size=32, lr=4e-3, warmup_steps=50, weight_decay=0.0, eval_every=500
+        steps=1500, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=1500
     )
     eval: InContextEvalConfig = InContextEvalConfig()
 

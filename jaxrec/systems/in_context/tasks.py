@@ -175,10 +175,10 @@ def make_tasks(config: InContextDataConfig, candidates: int) -> Tasks:
 def _texts(config: InContextDataConfig, words: Words, rng: np.random.Generator) -> list[MarkedText]:
     """Write texts, each with examples of a task of its own, all at once.
 
-    The number of groups differs, from half of the most on.
+    The number of groups differs, from a third of the most on.
     """
     count, length, size = config.texts, config.length, config.group_words
-    groups = rng.integers((config.groups + 1) // 2, config.groups + 1, (count, 1))
+    groups = rng.integers(-(-config.groups // 3), config.groups + 1, (count, 1))
     order = rng.permuted(np.tile(np.arange(config.vocabulary), (count, 1)), axis=1)
     labels = rng.integers(config.labels, size=(count, config.groups))
     group = rng.integers(groups, size=(count, length))

@@ -48,7 +48,7 @@ def test_inputs_have_different_words_of_the_vocabulary(tasks):
             assert answer in tasks.words.labels
 
 
-def test_texts_have_from_half_of_the_groups_to_all_of_them(tasks):
+def test_texts_have_from_a_third_of_the_groups_to_all_of_them(tasks):
     counts = []
     for text in tasks.train:
         groups = []
@@ -57,7 +57,7 @@ def test_texts_have_from_half_of_the_groups_to_all_of_them(tasks):
             groups = [group for group in groups if group not in hit] + [set(words).union(*hit)]
         counts.append(len(groups))
     assert max(counts) <= CONFIG.groups
-    assert np.mean(np.array(counts) >= 3) > 0.9
+    assert np.mean(np.array(counts) >= 2) > 0.9
 
 
 def test_the_pool_has_neighbours_of_the_query_but_not_the_query(tasks):
