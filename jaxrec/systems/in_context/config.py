@@ -95,7 +95,7 @@ class InContextConfig:
       data: the tasks.
       model: shape of the model.
       vocab_size: size of the tokenizer that is trained on the texts.
-      train: training. Checkpoints are ranked by the accuracy with nearest neighbours.
+      train: training. Checkpoints are ranked by the accuracy with the most nearest neighbours.
       eval: measurements.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import is_writer, on_writer
+from jaxrec.core import ConfigError, is_writer, on_writer
 from jaxrec.data import TokenRows, encode_marked, instruction_batches
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval, holm, paired_bootstrap
 from jaxrec.models import Opened
@@ -105,14 +105,17 @@ def train(config: InContextConfig, directory: Path, options: Options) -> None:
 
 
 def encode_rows(text: TextModel, tasks: Tasks) -> TokenRows:
-    """Encode the texts of a run, of which a model learns the answers."""
-    length = text.model.config.max_length
-    encoded = encode_marked(text.tokenizer, tasks.train, length)
-    text.model.config.check_length(
-        max(map(len, text.tokenizer([row.text for row in tasks.train])["input_ids"])) + 1,
-        "the longest text",
-        "raise --model.max-length",
-    )
+    """Encode the texts of a run, of which a model learns the answers.
+
+    Raises:
+      ConfigError: a text is longer than the model reads.
+    """
+    encoded = encode_marked(text.tokenizer, tasks.train, text.model.config.max_length)
+    if encoded.cut or encoded.rejected:
+        raise ConfigError(
+            f"--data.length {len(tasks.train[0].spans)} examples do not fit in --model.max-length "
+            f"{text.model.config.max_length} tokens; lower the former or raise the latter"
+        )
     lengths = encoded.lengths[:, None]
     valid = np.arange(int(lengths.max()))[None] < lengths
     tokens = np.full(valid.shape, text.tokenizer.eos_token_id, np.int32)
