@@ -117,9 +117,9 @@ def assemble(
     while waiting:
         drafts = {}
         for n in waiting:
-            shown = arrange(kept[n], order, _own_seed(seed, queries[n]))
+            shown = tuple(arrange(kept[n], order, _own_seed(seed, queries[n])))
             text = verbalizer.prompt([ranked[n][place] for place in shown], queries[n])
-            drafts[n] = (text, tuple(shown))
+            drafts[n] = (text, shown)
         counts = model.count_tokens([text for text, _ in drafts.values()])
         for (n, (text, shown)), tokens in zip(drafts.items(), counts, strict=True):
             if limit is None or tokens <= limit:

@@ -33,8 +33,8 @@ class InContextDataConfig:
     vocabulary: Count = 24
     labels: Count = 4
     groups: Count = 6
-    group_words: Count = 3
-    shown_words: Count = 2
+    group_words: Count = 4
+    shown_words: Count = 3
     length: Count = 9
     texts: Count = 40_000
     pool: Count = 48
@@ -118,14 +118,14 @@ class InContextConfig:
         num_heads=2,
         mlp_width=64,
         positions="none",
-        window=3,
+        window=4,
         global_every=2,
         tie_embeddings=False,
         remat="none",
     )
     vocab_size: Count = 400
     train: TrainConfig = TrainConfig(
-        steps=1500, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=1500
+        steps=2000, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=2000
     )
     eval: InContextEvalConfig = InContextEvalConfig()
 

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from jaxrec.prompting import (
+    Demonstration,
     LanguageModel,
     Order,
     assemble,
@@ -44,7 +45,7 @@ def answered(
     Returns:
       `[N]` float64 of 0 and 1.
     """
-    ranked = []
+    ranked: list[list[Demonstration]] = []
     for question in questions:
         if not count:
             ranked.append([])

@@ -1,13 +1,13 @@
 """Made-up tasks that a small model can learn from demonstrations alone.
 
-    besa lumo gold
-    fuma keto red
-    lumo neva
+    besa lumo tiki gold
+    fuma keto rabi red
+    lumo neva besa
 
 A task has a few groups of words, and each group has a label. An input shows some words of one
-group. Groups and labels are drawn anew for each task, so the weights of a model
-cannot know them: only a demonstration with words of the query tells its label. A demonstration of
-another group tells nothing, even if it has the same label.
+group. Groups and labels are drawn anew for each task, so the weights of a model cannot know them:
+only a demonstration with words of the query tells its label. A demonstration of another group tells
+nothing, even if it has the same label.
 
 (Small language models show little in-context learning; those trained on sequences of examples of
 random functions do: Garg et al. 2022, arXiv:2208.01066; Chan et al. 2022, arXiv:2205.05055.)
