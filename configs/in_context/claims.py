@@ -4,11 +4,11 @@ jaxrec sweep prompting/claims --seeds 5
 """
 
 from jaxrec.runs import Sweep
-from jaxrec.systems.in_context import InContextConfig
+from jaxrec.systems.in_context import InContextConfig, InContextDataConfig
 
 
 def get_config() -> InContextConfig:
-    return InContextConfig()
+    return InContextConfig(data=InContextDataConfig(seed=1))
 
 
 def get_sweep() -> Sweep:

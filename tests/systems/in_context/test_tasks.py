@@ -37,7 +37,7 @@ def test_inputs_that_share_a_word_have_one_label_and_others_do_not_tell(tasks):
                 else:
                     same.append(answer == label)
     # Unrelated groups share a label by chance. Examples of a text are not independent.
-    assert abs(np.mean(same) - 1 / CONFIG.labels) < 0.03
+    assert abs(np.mean(same) - 1 / CONFIG.labels) < 0.04
 
 
 def test_inputs_have_different_words_of_the_vocabulary(tasks):
@@ -120,5 +120,5 @@ def test_tasks_that_cannot_be_made_are_refused(settings, message):
 
 
 def test_more_demonstrations_than_a_training_text_has_are_refused():
-    with pytest.raises(ConfigError, match=r"--eval.shots 8 must be below --data.length 8"):
-        InContextConfig(data=InContextDataConfig(length=8))
+    with pytest.raises(ConfigError, match=r"--eval.shots 4 must be below --data.length 4"):
+        InContextConfig(data=InContextDataConfig(length=4))
