@@ -1,6 +1,6 @@
 """What demonstrations a small model learns from: near or random, few or many, useful or not.
 
-jaxrec sweep prompting/claims --seeds 5
+jaxrec sweep in_context/claims --seeds 5
 """
 
 from jaxrec.runs import Sweep

@@ -67,14 +67,14 @@ class InContextEvalConfig:
     """How a model is measured.
 
     Attributes:
-      shots: numbers of demonstrations, k.
+      demonstrations: numbers of demonstrations, k.
       candidates: demonstrations to choose from where one useful one is planted.
       valid_tasks: number of validation tasks that checkpoints are ranked by.
       batch_size: prompts in each call of the model.
       resamples: number of resamples of the bootstrap over tasks.
     """
 
-    shots: tuple[Count, ...] = (1, 2, 4)
+    demonstrations: tuple[Count, ...] = (1, 2, 4)
     candidates: Count = 16
     valid_tasks: Count = 100
     batch_size: Count = 64
@@ -83,8 +83,10 @@ class InContextEvalConfig:
     def __post_init__(self) -> None:
         """Reject numbers out of range."""
         check_ranges(self, "--eval.")
-        if not self.shots or self.candidates < 2:
-            raise ConfigError("--eval.shots needs a number, and --eval.candidates at least 2")
+        if not self.demonstrations or self.candidates < 2:
+            raise ConfigError(
+                "--eval.demonstrations needs a number, and --eval.candidates at least 2"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,16 +127,16 @@ class InContextConfig:
     )
     vocab_size: Count = 400
     train: TrainConfig = TrainConfig(
-        steps=3000, batch_size=64, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=3000
+        steps=2500, batch_size=64, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=2500
     )
     eval: InContextEvalConfig = InContextEvalConfig()
 
     def __post_init__(self) -> None:
         """Reject prompts that are longer than what was trained."""
         check_ranges(self, "--")
-        most = max(self.eval.shots)
+        most = max(self.eval.demonstrations)
         if most >= self.data.length or most > self.data.pool:
             raise ConfigError(
-                f"--eval.shots {most} must be below --data.length {self.data.length}, the number "
+                f"--eval.demonstrations {most} must be below --data.length {self.data.length}, the number "
                 f"of examples of a training text, and at most --data.pool {self.data.pool}"
             )

@@ -88,7 +88,11 @@ def train(config: InContextConfig, directory: Path, options: Options) -> None:
 
     def measure(params: Any) -> dict[str, float]:
         right = answered(
-            _asked(config, text, params), tasks.words, held, max(config.eval.shots), "nearest"
+            _asked(config, text, params),
+            tasks.words,
+            held,
+            max(config.eval.demonstrations),
+            "nearest",
         )
         return {METRIC: float(right.mean())}
 
@@ -144,12 +148,12 @@ def evaluate(
     text = _load(config, directory)
     model = _asked(config, text, _trained(config, text, directory))
     ask = functools.partial(answered, model, tasks.words, tasks.test, seed=config.train.seed)
-    most = max(config.eval.shots)
+    most = max(config.eval.demonstrations)
     values: dict[str, dict[str, np.ndarray]] = {
         MODEL: {METRIC: ask(most, "nearest"), PLANTED: found_planted(model, tasks.test)},
         "no demonstrations": {METRIC: ask(0, "random")},
     }
-    for count in config.eval.shots:
+    for count in config.eval.demonstrations:
         for select in ("random", "nearest"):
             values[f"{select}, k = {count}"] = {METRIC: ask(count, select)}
     for order in ("descending", "random"):
@@ -182,7 +186,7 @@ def _comparisons(
     config: InContextConfig, values: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[dict[str, Any]]:
     """Test the model's row, with nearest neighbours, against each random selection."""
-    names = [f"random, k = {count}" for count in config.eval.shots]
+    names = [f"random, k = {count}" for count in config.eval.demonstrations]
     tests = [
         paired_bootstrap(
             values[MODEL][METRIC], values[name][METRIC], resamples=config.eval.resamples

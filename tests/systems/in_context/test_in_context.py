@@ -21,7 +21,7 @@ from jaxrec.train import TrainConfig
 CONFIG = InContextConfig(
     data=InContextDataConfig(texts=64, tasks=8, length=4),
     train=TrainConfig(steps=2, batch_size=8, warmup_steps=1, eval_every=2),
-    eval=InContextEvalConfig(shots=(1, 2), candidates=3, valid_tasks=8, resamples=50),
+    eval=InContextEvalConfig(demonstrations=(1, 2), candidates=3, valid_tasks=8, resamples=50),
 )
 
 
