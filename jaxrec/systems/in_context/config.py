@@ -137,6 +137,7 @@ class InContextConfig:
         most = max(self.eval.demonstrations)
         if most >= self.data.length or most > self.data.pool:
             raise ConfigError(
-                f"--eval.demonstrations {most} must be below --data.length {self.data.length}, the number "
-                f"of examples of a training text, and at most --data.pool {self.data.pool}"
+                f"--eval.demonstrations {most} must be below --data.length {self.data.length}, the "
+                "number of examples of a training text, and at most --data.pool "
+                f"{self.data.pool}"
             )

@@ -84,16 +84,10 @@ def train(config: InContextConfig, directory: Path, options: Options) -> None:
         return
     if new:
         on_writer(lambda: _begin(config, text, tasks, directory))
-    held = tasks.valid[: config.eval.valid_tasks]
+    held, most = tasks.valid[: config.eval.valid_tasks], max(config.eval.demonstrations)
 
     def measure(params: Any) -> dict[str, float]:
-        right = answered(
-            _asked(config, text, params),
-            tasks.words,
-            held,
-            max(config.eval.demonstrations),
-            "nearest",
-        )
+        right = answered(_asked(config, text, params), tasks.words, held, most, "nearest")
         return {METRIC: float(right.mean())}
 
     result = fit(
