@@ -35,8 +35,8 @@ class InContextDataConfig:
     groups: Count = 6
     group_words: Count = 4
     shown_words: Count = 3
-    length: Count = 5
-    texts: Count = 80_000
+    length: Count = 9
+    texts: Count = 40_000
     pool: Count = 48
     tasks: Count = 300
     seed: Seed = 0
@@ -74,7 +74,7 @@ class InContextEvalConfig:
       resamples: number of resamples of the bootstrap over tasks.
     """
 
-    demonstrations: tuple[Count, ...] = (1, 2, 4)
+    demonstrations: tuple[Count, ...] = (1, 2, 4, 8)
     candidates: Count = 16
     valid_tasks: Count = 100
     batch_size: Count = 64
@@ -127,7 +127,7 @@ class InContextConfig:
     )
     vocab_size: Count = 400
     train: TrainConfig = TrainConfig(
-        steps=2500, batch_size=64, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=2500
+        steps=2000, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.0, eval_every=2000
     )
     eval: InContextEvalConfig = InContextEvalConfig()
 

@@ -120,5 +120,5 @@ def test_tasks_that_cannot_be_made_are_refused(settings, message):
 
 
 def test_more_demonstrations_than_a_training_text_has_are_refused():
-    with pytest.raises(ConfigError, match=r"--eval.demonstrations 4 must be below --data.length 4"):
-        InContextConfig(data=InContextDataConfig(length=4))
+    with pytest.raises(ConfigError, match=r"--eval.demonstrations 8 must be below --data.length 8"):
+        InContextConfig(data=InContextDataConfig(length=8))
