@@ -39,7 +39,7 @@ def test_equal_scores_are_selected_in_the_order_of_the_pool():
 
 def test_a_demonstration_equal_to_the_query_is_left_out():
     (chosen,) = select(POOL, by_hand, [" A  car, a bus and a BIKE"], 3)
-    assert chosen == [0, 5, 1] or 7 not in chosen
+    assert chosen == [0, 5, 2]
 
 
 def test_the_whole_pool_without_the_query_can_be_selected():
