@@ -19,9 +19,10 @@ test, mean and range of 5 trainings with different seeds):
     4   .449 [.337, .500]    .981 [.953, 1.000]
     8   .569 [.377, .667]    .963 [.930, .987]
 
-In every training "nearest" is at least 0.31 above "random" with equal k. With k = 8 some of
-the "nearest" share no word with the query. In other orders these eight reach
-.956 [.910, .980] (nearest first) and .959 [.923, .980] (shuffled).
+With random demonstrations accuracy rises with k in four trainings; with seed 2 it is .337, .330,
+.337 and .377. In every training "nearest" is at least .31 above "random" with equal k. With k = 8
+some of the "nearest" share no word with the query. In other orders these eight reach .956 [.910,
+.980] (nearest first) and .959 [.923, .980] (shuffled).
 
 `planted_found` is .551 [.223, .690]. With seed 0 the median gain of the useful demonstration is
 1.3 nats, but a quarter of them gain .5 or less. Those of others with the right answer gain .3 in
