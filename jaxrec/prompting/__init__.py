@@ -46,6 +46,11 @@ if TYPE_CHECKING:
         reason as reason,
         self_consistency as self_consistency,
     )
+    from jaxrec.prompting.demonstrations import (
+        Demonstration as Demonstration,
+        Verbalizer as Verbalizer,
+        same_input as same_input,
+    )
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,
@@ -76,6 +81,10 @@ if TYPE_CHECKING:
         game24_language_moves as game24_language_moves,
         game24_language_values as game24_language_values,
     )
+    from jaxrec.prompting.informativeness import (
+        gains as gains,
+        most_informative as most_informative,
+    )
     from jaxrec.prompting.language_model import (
         GenerateOptions as GenerateOptions,
         LanguageModel as LanguageModel,
@@ -98,6 +107,28 @@ if TYPE_CHECKING:
         recall_scores as recall_scores,
         remember as remember,
         save_memory as save_memory,
+    )
+    from jaxrec.prompting.option_ranking import (
+        CONTENT_FREE as CONTENT_FREE,
+        OptionScore as OptionScore,
+        calibrate as calibrate,
+        content_free_scores as content_free_scores,
+        option_probabilities as option_probabilities,
+        score_options as score_options,
+    )
+    from jaxrec.prompting.order_entropy import (
+        EntropyOrder as EntropyOrder,
+        entropy_order as entropy_order,
+        global_entropy as global_entropy,
+        local_entropy as local_entropy,
+        sample_orders as sample_orders,
+        write_probes as write_probes,
+    )
+    from jaxrec.prompting.ordering import (
+        Assembled as Assembled,
+        Order as Order,
+        arrange as arrange,
+        assemble as assemble,
     )
     from jaxrec.prompting.pddl import (
         Domain as Domain,
@@ -164,10 +195,24 @@ if TYPE_CHECKING:
         language_reflection as language_reflection,
         run_reflexion as run_reflexion,
     )
+    from jaxrec.prompting.retriever import (
+        Retriever as Retriever,
+        RetrieverOptions as RetrieverOptions,
+        train_retriever as train_retriever,
+    )
     from jaxrec.prompting.scripted import Call as Call, ScriptedModel as ScriptedModel
     from jaxrec.prompting.search_tools import (
         catalogue_tool as catalogue_tool,
         search_tool as search_tool,
+    )
+    from jaxrec.prompting.selection import (
+        Scorer as Scorer,
+        bm25_scores as bm25_scores,
+        encoder_scores as encoder_scores,
+        random_scores as random_scores,
+        select as select,
+        tfidf_scores as tfidf_scores,
+        tfidf_vectors as tfidf_vectors,
     )
     from jaxrec.prompting.service_answers import Prices as Prices, failure_counts as failure_counts
     from jaxrec.prompting.service_requests import (
