@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from jaxrec.capacity import (
     Result,
     StudyOptions,
     Task,
+    ask_about,
     ask_documents,
     check_shots,
     data_directory,
@@ -205,7 +207,7 @@ def _open(path: Path, options: Arguments) -> Any:
 
 def _check_kind(model: Any, task: Task, documents: Documents) -> None:
     """Reject a task whose questions the model cannot answer."""
-    masks = isinstance(task.ask(documents.asked[0], ""), MaskedPair)
+    masks = isinstance(ask_about(task, documents.asked[0], ""), MaskedPair)
     if masks and not isinstance(model, MaskedModel):
         raise ConfigError(
             f"task {task.name} masks tokens, and {model.name} continues texts; choose another "
@@ -258,8 +260,11 @@ def _show(results: Sequence[Result]) -> None:
                 f"{result.first_missing}"
             )
         if result.failures:
+            reasons = Counter(row["failure"] for row in result.rows if "failure" in row)
+            counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
             print(
-                f"{result.task}: {result.failures} answers could not be read; they count as empty"
+                f"{result.task}: answers that could not be read: {result.failures:,} of "
+                f"{result.documents:,}; they count as empty; reasons: {counted:.300}"
             )
 
 
