@@ -174,7 +174,14 @@ def ask_documents(
     with ProgressBar(task.name, len(documents.asked), unit="document") as bar:
         for first in range(0, len(documents.asked), options.batch):
             asked = documents.asked[first : first + options.batch]
-            answers = ask_all(model, [ask_about(task, document, shown) for document in asked])
+            questions = [ask_about(task, document, shown) for document in asked]
+            try:
+                answers = ask_all(model, questions)
+            except ConfigError as error:
+                # The model counts prompts from the first of this call.
+                raise ConfigError(
+                    f"task {task.name}, documents from {asked[0].get(ID)} on: {error}"
+                ) from error
             for document, answer in zip(asked, answers, strict=True):
                 values = values_of(task, document, answer)
                 rows.append({"id": document[ID], "values": values, "answer": answer_json(answer)})

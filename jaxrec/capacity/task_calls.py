@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrec.capacity.documents import ID, Document
 from jaxrec.capacity.task import Task
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, JaxrecError
 
 
 def demonstrations(task: Task, documents: Sequence[Document]) -> str:
@@ -121,6 +121,9 @@ def _named(task: Task, function: str, document: Document) -> Iterator[None]:
         if place in str(error):
             raise
         raise type(error)(f"task {task.name}, {place}: {error}") from error
+    except JaxrecError:
+        # Such as a service that does not answer, which is no fault of the task.
+        raise
     except Exception as error:
         raise DataError(
             f"task {task.name}: {function} fails on {place} with {type(error).__name__}: {error}; "

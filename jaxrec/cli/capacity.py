@@ -224,7 +224,9 @@ def _check_study(out: Path, name: str) -> None:
     """Reject a directory with the study of another model, whose figures would be replaced."""
     path = out / _STUDY
     if path.exists():
-        other = read_json(path, dict[str, str])["model"]
+        other = read_json(path, dict[str, str]).get("model")
+        if other is None:
+            raise DataError(f"{path} does not name a model; restore it, or give another --out")
         if other != name:
             raise ConfigError(
                 f"{out} holds the study of {other}, not of {name}; give another --out"
