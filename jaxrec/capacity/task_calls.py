@@ -17,7 +17,7 @@ from jaxrec.core import ConfigError, DataError, JaxrecError
 
 
 def demonstrations(task: Task, documents: Sequence[Document]) -> str:
-    """Return the text of a task's demonstrations; "" for a task without any.
+    r"""Return the text of a task's demonstrations; "" for a task without any.
 
     Args:
       task: whose `show` is called.
@@ -30,7 +30,7 @@ def demonstrations(task: Task, documents: Sequence[Document]) -> str:
       >>> from jaxrec.capacity.declared import TaskFile, make_task
       >>> sums = TaskFile(name="sums", kind="write", files=("s.csv",), prompt="{a} =", target="{b}")
       >>> demonstrations(make_task(sums), [{"a": "1 + 1", "b": "2"}])
-      '1 + 1 = 2\\n\\n'
+      '1 + 1 = 2\n\n'
     """
     texts = []
     for document in documents if task.show else ():

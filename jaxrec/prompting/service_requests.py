@@ -125,8 +125,8 @@ class Requester:
         address = getattr(getattr(reason, "request", None), "url", "the service")
         raise ServiceError(
             f"no answer from {address} after {self._options.retries + 1} attempts; the last one "
-            f"failed with {type(reason).__name__}: {reason}; check the address, try again later, or "
-            "raise retries or timeout"
+            f"failed with {type(reason).__name__}: {reason}; check the address, try again later, "
+            "or raise retries or timeout"
         ) from reason
 
     def _take_turn(self) -> None:
@@ -145,8 +145,8 @@ class Requester:
         status, code = error.status_code, str(getattr(error, "code", None))
         if code == "context_length_exceeded":
             raise ConfigError(
-                f"a prompt is too long for {request['model']}: {error}; shorten it, such as by fewer "
-                "demonstrations, or ask for fewer tokens"
+                f"a prompt is too long for {request['model']}: {error}; shorten it, such as by "
+                "fewer demonstrations, or ask for fewer tokens"
             ) from error
         if code in _FINAL or not (status in _AGAIN or status >= 500):
             raise ServiceError(

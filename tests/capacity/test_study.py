@@ -210,5 +210,5 @@ def test_a_service_that_does_not_answer_is_no_fault_of_the_task():
     def measure(document, answer):
         raise ResourceError("no answer")
 
-    with pytest.raises(ResourceError, match="^no answer$"):
+    with pytest.raises(ResourceError, match=r"^no answer$"):
         run(dataclasses.replace(TASK, measure=measure))

@@ -332,5 +332,5 @@ def test_an_address_without_http_is_rejected_before_a_request(address):
 def test_a_service_that_is_not_there_is_named_by_its_address():
     options = EndpointOptions(kind="completions", requests=RequestOptions(retries=0))
     model = EndpointModel("m", base_url="http://127.0.0.1:1/v1", api_key="none", options=options)
-    with pytest.raises(ServiceError, match="no answer from http://127.0.0.1:1/v1/completions"):
+    with pytest.raises(ServiceError, match=r"no answer from http://127.0.0.1:1/v1/completions"):
         model.generate(["a"], OPTIONS)
