@@ -132,6 +132,7 @@ if TYPE_CHECKING:
         letters_document as letters_document,
     )
     from jaxrec.capacity.task import Task as Task, check_shots as check_shots
+    from jaxrec.capacity.task_calls import ask_about as ask_about
     from jaxrec.capacity.tool_questions import (
         ToolReply as ToolReply,
         WriteWithTools as WriteWithTools,

@@ -5,6 +5,7 @@ Texts are templates with the names of fields in braces, such as "Question: {ques
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +114,13 @@ def read_task_file(path: Path) -> Task:
       '1 + 1 ='
     """
     values = read_json(path, dict[str, Any], missing="check the path", fix="correct it")
+    known = [field.name for field in dataclasses.fields(TaskFile)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"{path}: unknown setting {name!r:.60}{nearest(name, known)}; settings: "
+                f"{', '.join(known)}"
+            )
     try:
         return make_task(from_dict(TaskFile, values, ""))
     except TypeError as error:
@@ -121,7 +129,9 @@ def read_task_file(path: Path) -> Task:
             f"{path}: {str(error).partition('() ')[2]}; name, kind and files are needed"
         ) from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        # Settings are checked as options of the command line, which a file spells otherwise.
+        spelled = re.sub(r"^--[\w-]+", lambda m: m[0][2:].replace("-", "_"), str(error))
+        raise ConfigError(f"{path}: {spelled}") from error
 
 
 def make_task(settings: TaskFile) -> Task:

@@ -16,6 +16,7 @@ from jaxrec.capacity.documents import ID, Document, Documents, read_documents
 from jaxrec.capacity.estimates import Estimate, estimate
 from jaxrec.capacity.questions import ask_all
 from jaxrec.capacity.task import Task, check_shots
+from jaxrec.capacity.task_calls import ask_about, demonstrations, values_of
 from jaxrec.core import ConfigError, DataError, ProgressBar
 from jaxrec.prompting import LanguageModel, Reply, Score, TextScore, Usage
 
@@ -68,7 +69,8 @@ class Result:
       groups: for each field the figures by its values.
       missing: for each field the number of documents without it, which are left out.
       first_missing: the first of them; "" for none.
-      rows: for each document its "id", its "values" and its "answer".
+      rows: for each document its "id", its "values" and its "answer", and the "failure" of an
+        answer that could not be read.
       failures: number of documents with an answer that could not be read; such an answer counts
         as an empty text.
       usage: what the answers cost.
@@ -160,21 +162,33 @@ def ask_documents(
       options: number of documents a call, and resamples.
 
     Raises:
-      ConfigError: what the model rejects.
-      DataError: a metric that the task does not declare, or one that no document has.
+      ConfigError: what the model rejects, a metric that the task does not declare, or a function
+        of the task that returns no question or no numbers.
+      DataError: a field of groups or a metric that no document has, or a function of the task
+        that fails on a document.
     """
-    shown = "".join(task.show(document) for document in documents.shown) if task.show else ""
+    _check_groups(task, documents.asked)
+    shown = demonstrations(task, documents.shown)
     rows: list[dict[str, Any]] = []
     usage, failures = Usage(), 0
     with ProgressBar(task.name, len(documents.asked), unit="document") as bar:
         for first in range(0, len(documents.asked), options.batch):
             asked = documents.asked[first : first + options.batch]
-            answers = ask_all(model, [task.ask(document, shown) for document in asked])
+            questions = [ask_about(task, document, shown) for document in asked]
+            try:
+                answers = ask_all(model, questions)
+            except ConfigError as error:
+                # The model counts prompts from the first of this call.
+                raise ConfigError(
+                    f"task {task.name}, documents from {asked[0].get(ID)} on: {error}"
+                ) from error
             for document, answer in zip(asked, answers, strict=True):
-                values = _values(task, document, answer)
+                values = values_of(task, document, answer)
                 rows.append({"id": document[ID], "values": values, "answer": answer_json(answer)})
                 usage = usage + usage_of(answer)
-                failures += _failed(answer)
+                if failure := failure_of(answer):
+                    rows[-1]["failure"] = failure
+                    failures += 1
             bar.update(len(rows))
     estimates = _estimates(task, rows, options)
     absent = [name for name in task.metrics if name not in estimates]
@@ -201,16 +215,15 @@ def ask_documents(
     )
 
 
-def _values(task: Task, document: Document, answer: Any) -> dict[str, Any]:
-    """The values of a document, checked: a name that is not declared would never be reported."""
-    values = dict(task.measure(document, answer))
-    unknown = [name for name in values if name not in task.metrics]
-    if unknown:
-        raise ConfigError(
-            f"task {task.name} measures {', '.join(unknown)}, which its metrics do not name; "
-            f"metrics: {', '.join(task.metrics)}"
-        )
-    return values
+def _check_groups(task: Task, documents: Sequence[Document]) -> None:
+    """Reject a field of groups that no document has, whose figures would stand under no name."""
+    for field in task.groups:
+        if documents and not any(field in document for document in documents):
+            fields = ", ".join(name for name in documents[0] if name != ID)
+            raise DataError(
+                f"task {task.name}: no document has the field {field!r} of groups; fields of the "
+                f"first: {fields}"
+            )
 
 
 def usage_of(answer: Any) -> Usage:
@@ -246,11 +259,18 @@ def answer_json(answer: Any) -> Any:
     return answer if isinstance(answer, int | float | str) else None
 
 
-def _failed(answer: Any) -> bool:
-    """Whether a reply, or a part of the answer, could not be read."""
+def failure_of(answer: Any) -> str | None:
+    """Return why a reply, or the first such part of an answer, could not be read; None if it could.
+
+    Example:
+      >>> from jaxrec.prompting import Reply
+      >>> failure_of([Reply(texts=(" 4",)), Reply(texts=("",), failure="no_json")])
+      'no_json'
+    """
     if isinstance(answer, list | tuple):
-        return any(map(_failed, answer))
-    return getattr(answer, "failure", None) is not None
+        return next(filter(None, map(failure_of, answer)), None)
+    failure = getattr(answer, "failure", None)
+    return None if failure is None else str(failure)
 
 
 def _estimates(

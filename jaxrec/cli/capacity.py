@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from jaxrec.capacity import (
     Result,
     StudyOptions,
     Task,
+    ask_about,
     ask_documents,
     check_shots,
     data_directory,
@@ -205,7 +207,7 @@ def _open(path: Path, options: Arguments) -> Any:
 
 def _check_kind(model: Any, task: Task, documents: Documents) -> None:
     """Reject a task whose questions the model cannot answer."""
-    masks = isinstance(task.ask(documents.asked[0], ""), MaskedPair)
+    masks = isinstance(ask_about(task, documents.asked[0], ""), MaskedPair)
     if masks and not isinstance(model, MaskedModel):
         raise ConfigError(
             f"task {task.name} masks tokens, and {model.name} continues texts; choose another "
@@ -222,7 +224,9 @@ def _check_study(out: Path, name: str) -> None:
     """Reject a directory with the study of another model, whose figures would be replaced."""
     path = out / _STUDY
     if path.exists():
-        other = read_json(path, dict[str, str])["model"]
+        other = read_json(path, dict[str, str]).get("model")
+        if other is None:
+            raise DataError(f"{path} does not name a model; restore it, or give another --out")
         if other != name:
             raise ConfigError(
                 f"{out} holds the study of {other}, not of {name}; give another --out"
@@ -258,8 +262,11 @@ def _show(results: Sequence[Result]) -> None:
                 f"{result.first_missing}"
             )
         if result.failures:
+            reasons = Counter(row["failure"] for row in result.rows if "failure" in row)
+            counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
             print(
-                f"{result.task}: {result.failures} answers could not be read; they count as empty"
+                f"{result.task}: answers that could not be read: {result.failures:,} of "
+                f"{result.documents:,}; they count as empty; reasons: {counted:.300}"
             )
 
 

@@ -43,7 +43,7 @@ def read_json_rows(
     lines = [line for line in text.split("\n") if line.strip()]
     try:
         whole = (len(lines) > 1 and lines[0].strip() == "{") or text.lstrip().startswith("[")
-        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+        rows = json.loads(text) if whole else _rows_of_lines(text)
         if isinstance(rows, dict):
             rows = rows.get(_EXAMPLES) if isinstance(rows.get(_EXAMPLES), list) else [rows]
     except (ValueError, RecursionError) as error:  # also numbers of too many digits
@@ -56,7 +56,20 @@ def read_json_rows(
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise DataError(
-                f"{path}: record {number} is {type(row).__name__}, not an object with the fields "
+                f"{path}: record {number} is {type(row).__name__}, not an object with "
                 f"{', '.join(fields)}"
             )
+    return rows
+
+
+def _rows_of_lines(text: str) -> list[Any]:
+    """The values of JSON lines; an error names the line of the file."""
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
     return rows

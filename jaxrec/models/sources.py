@@ -153,6 +153,8 @@ def open_source(path: str | os.PathLike[str]) -> WeightSource:
         return Llama2cSource(path)
     if path.is_dir():
         return SafetensorsSource(path)
+    if not path.exists():
+        raise DataError(f"{path} is not a checkpoint: nothing exists there; check the path")
     raise DataError(
         f"{path} is not a checkpoint; give a directory with config.json and {SINGLE}, a .gguf "
         "file, or a llama2.c .bin file"

@@ -19,6 +19,7 @@ from jaxrec.prompting.agent_types import (
     Executor,
     Feedback,
     Observation,
+    Plan,
     Planner,
     Refinement,
     Refiner,
@@ -138,7 +139,7 @@ def run_agent(
 
     Raises:
       ConfigError: a world with states that are not hashable, or that returns something else than
-        an `Observation`.
+        an `Observation`; or a planner that returns something else than a `Plan`.
 
     Example:
       >>> from jaxrec.prompting import AgentParts, GridWorld, Plan, run_agent
@@ -221,6 +222,11 @@ class _Loop:
         """Ask for a plan, and for a critique of it."""
         view = self.view(state)
         plan = self.parts.planner(view)
+        if not isinstance(plan, Plan):
+            raise ConfigError(
+                f"the planner must return a Plan, got {plan!r:.60}; return Plan(('first step',)), "
+                "or Plan(()) if there is no plan"
+            )
         self.record("plan", steps=list(plan.steps), usage=dataclasses.asdict(plan.usage))
         state = dataclasses.replace(
             state, plan=plan.steps, plans=state.plans + 1, usage=state.usage + plan.usage

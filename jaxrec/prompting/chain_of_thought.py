@@ -89,6 +89,12 @@ class ChainSettings:
         check_kind(self.kind)
         check_ranges(self, "")
         object.__setattr__(self, "exemplars", tuple(self.exemplars))
+        for number, exemplar in enumerate(self.exemplars):
+            if not isinstance(exemplar, Exemplar):
+                raise ConfigError(
+                    f"exemplar {number} must be an Exemplar, got {exemplar!r:.60}; write "
+                    "Exemplar(question, rationale, answer)"
+                )
         if self.rationale:
             for number, exemplar in enumerate(self.exemplars):
                 if not exemplar.rationale.strip():

@@ -81,7 +81,7 @@ class EndpointModel:
       requester: sends requests; tests replace its clock. None to make one of the options.
 
     Raises:
-      ConfigError: the package `openai` or a key is missing.
+      ConfigError: the package `openai` or a key is missing, or the address is none.
 
     Example:
       A model that vLLM serves on this machine; making it asks nothing:
@@ -103,6 +103,11 @@ class EndpointModel:
         count: Callable[[Sequence[str]], list[int]] | None = None,
         requester: Requester | None = None,
     ) -> None:
+        if base_url is not None and not base_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"the address of the service must begin with http:// or https://, got "
+                f"{base_url!r}; give one such as http://localhost:8000/v1"
+            )
         try:
             import openai
         except ImportError as error:
@@ -120,7 +125,8 @@ class EndpointModel:
         except openai.OpenAIError as error:
             raise ConfigError(
                 f"the client of the service cannot be made: {error}; give api_key, or set the "
-                "environment variable OPENAI_API_KEY"
+                "environment variable OPENAI_API_KEY (any text, such as none, for a service "
+                "without keys)"
             ) from error
         self.name = model if name is None else name
         self.context = options.context
@@ -207,7 +213,8 @@ class EndpointModel:
         if self._options.kind != "completions":
             raise ConfigError(
                 "a chat has no log-probabilities of a prompt, which scores need; set "
-                "EndpointOptions(kind='completions') if the service offers completions"
+                "EndpointOptions(kind='completions') or --endpoint-kind completions if the service "
+                "offers completions"
             )
         request = {"model": self._model, "prompt": text, "echo": True, "logprobs": 1}
         # Many services refuse to write no token at all.

@@ -63,7 +63,13 @@ class ScriptedModel:
         return [len(text.split()) for text in texts]
 
     def generate(self, prompts: Sequence[str], options: GenerateOptions) -> list[Reply]:
-        """See `LanguageModel`."""
+        """See `LanguageModel`.
+
+        Raises:
+          ConfigError: one text in the place of a list.
+        """
+        if isinstance(prompts, str):
+            raise ConfigError(f"expected a list of texts, got one text: [{prompts[:20]!r}]")
         replies = []
         for prompt in prompts:
             whole = [self.answer(prompt, sample) for sample in range(options.n)]

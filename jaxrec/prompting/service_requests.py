@@ -122,10 +122,11 @@ class Requester:
                     return text
             if attempt < self._options.retries:
                 self._sleep(wait)
+        address = getattr(getattr(reason, "request", None), "url", "the service")
         raise ServiceError(
-            f"no answer from the service after {self._options.retries + 1} attempts; the last one "
-            f"failed with {type(reason).__name__}: {reason}; try again later, or raise retries or "
-            "timeout"
+            f"no answer from {address} after {self._options.retries + 1} attempts; the last one "
+            f"failed with {type(reason).__name__}: {reason}; check the address, try again later, "
+            "or raise retries or timeout"
         ) from reason
 
     def _take_turn(self) -> None:
@@ -143,7 +144,10 @@ class Requester:
         """Return how long to wait before another attempt; raise if none can help."""
         status, code = error.status_code, str(getattr(error, "code", None))
         if code == "context_length_exceeded":
-            raise ConfigError(f"a prompt is too long for {request['model']}: {error}") from error
+            raise ConfigError(
+                f"a prompt is too long for {request['model']}: {error}; shorten it, such as by "
+                "fewer demonstrations, or ask for fewer tokens"
+            ) from error
         if code in _FINAL or not (status in _AGAIN or status >= 500):
             raise ServiceError(
                 f"the service refuses the request with status {status}: {error}; check the "

@@ -96,13 +96,15 @@ class TokenRules:
         if most < 1:
             raise ConfigError(
                 f"{what}: a continuation of {room} tokens leaves no room for a prompt in the "
-                f"model's context of {self.context} tokens; ask for fewer tokens"
+                f"model's context of {self.context} tokens; ask for fewer "
+                "tokens, or give a larger context"
             )
         if self.overflow == "refuse":
             raise ConfigError(
                 f"{what} has {len(tokens)} tokens, and a continuation of {room} tokens leaves room "
                 f"for {most} in the model's context of {self.context}; shorten it, or open the "
-                'model with overflow="cut" to drop the first tokens of long prompts'
+                'model with overflow="cut" (--overflow cut) to drop the first tokens of long '
+                "prompts"
             )
         begins = tokens[0] == self.tokenizer.bos_token_id and most > 1
         return [tokens[0], *tokens[len(tokens) - most + 1 :]] if begins else tokens[-most:]

@@ -89,7 +89,9 @@ def test_a_read_text_is_the_task_of_wikitext(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "chose"}, "kind must be"),
+        ({"kind": "chose"}, "(?<!-)kind must be"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+        ({"colour": 3}, "unknown setting 'colour'; settings: name, kind, files, about, prompt"),
         ({"optoins": []}, "unknown setting 'optoins', did you mean 'options'"),
         ({"options": []}, "needs either options or options_field"),
         ({"options_field": "all"}, "needs either options or options_field"),

@@ -18,7 +18,7 @@ from jaxrec.capacity import (
     ask_documents,
     run_task,
 )
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, ResourceError
 from jaxrec.prompting import Reply, ScriptedModel
 
 ROWS = tuple({"_id": f"d:{n}", "n": n, "kind": "odd" if n % 2 else "even"} for n in range(20))
@@ -145,3 +145,70 @@ def test_groups_of_numbers_stand_in_their_order():
     rows = [{"_id": "d:1", "n": 1, "size": size} for size in (10, 9, 2, "x", "a")]
     found = run(dataclasses.replace(TASK, groups=("size",)), rows=rows)
     assert list(found.groups["size"]) == ["2", "9", "10", "a", "x"]
+
+
+def fails(*_):
+    return {}["q"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"ask": fails}, DataError, "task odd: ask fails on d:0 with KeyError: 'q'"),
+        ({"measure": fails}, DataError, "task odd: measure fails on d:0 with KeyError: 'q'"),
+        ({"show": fails}, DataError, "task odd: show fails on d:0 with KeyError: 'q'"),
+        ({"ask": lambda d, s: None}, ConfigError, "ask returns None, which is no question"),
+        ({"ask": lambda d, s: "Is it?"}, ConfigError, "ask returns 'Is it.', which is no"),
+        ({"ask": lambda d, s: Choose("", ("a",))}, ConfigError, "task odd, d:0: options must be"),
+        ({"measure": lambda d, a: None}, ConfigError, "measure returns None; return the values"),
+        ({"measure": lambda d, a: {"accuracy": "x"}}, ConfigError, "accuracy of d:0 is 'x'"),
+        (
+            {"groups": ("kid",)},
+            DataError,
+            "no document has the field 'kid' of groups; fields .*n, k",
+        ),
+    ],
+)
+def test_a_function_of_a_task_that_fails_is_named_with_its_document(change, kind, message):
+    with pytest.raises(kind, match=message):
+        run(dataclasses.replace(TASK, **change), shown=ROWS[:1])
+
+
+def test_the_reason_of_an_answer_that_could_not_be_read_stands_in_its_row():
+    class Broken:
+        name, context = "broken", None
+
+        def generate(self, prompts, options):
+            return [Reply(texts=("",), failure="no JSON") for _ in prompts]
+
+    task = dataclasses.replace(
+        TASK, ask=lambda d, shown: Write("1 ="), measure=lambda d, reply: {"accuracy": 0.0}
+    )
+    found = run(task, Broken(), ROWS[:2])
+    assert (found.failures, [row["failure"] for row in found.rows]) == (2, ["no JSON"] * 2)
+
+
+def test_a_prompt_that_the_model_rejects_is_named_with_its_task_and_document():
+    class Short:
+        name, context = "short", 8
+
+        def generate(self, prompts, options):
+            if "4" in prompts[0]:
+                raise ConfigError("prompt 0 has 9 tokens")
+            return [Reply(texts=("",)) for _ in prompts]
+
+    task = dataclasses.replace(
+        TASK,
+        ask=lambda d, shown: Write(f"{d['n']}"),
+        measure=lambda d, reply: {"accuracy": 0.0},
+    )
+    with pytest.raises(ConfigError, match="task odd, documents from d:4 on: prompt 0 has 9 tokens"):
+        run(task, Short(), batch=2)
+
+
+def test_a_service_that_does_not_answer_is_no_fault_of_the_task():
+    def measure(document, answer):
+        raise ResourceError("no answer")
+
+    with pytest.raises(ResourceError, match=r"^no answer$"):
+        run(dataclasses.replace(TASK, measure=measure))

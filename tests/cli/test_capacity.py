@@ -218,6 +218,9 @@ def test_a_directory_keeps_the_study_of_one_model(place, capsys, tmp_path):
     model = [str(place / "models" / "cat"), *map(str, words), "--context", "64"]
     assert main(["capacity", *model, "--data", str(place / "data")]) == 2
     assert "holds the study of cat-" in capsys.readouterr().err
+    (tmp_path / "study.json").write_text("{}")
+    assert main(["capacity", *model, "--data", str(place / "data")]) == 3
+    assert "study.json does not name a model" in capsys.readouterr().err
 
 
 def test_a_model_behind_a_service_is_asked(place, capsys, tmp_path, monkeypatch):

@@ -398,3 +398,9 @@ def test_worlds_and_parts_that_cannot_work_are_refused():
         language_planner(ScriptedModel(), "", GenerateOptions(), take=0)
     with pytest.raises(ConfigError, match="n must be 1, got 2"):
         language_planner(ScriptedModel(), "", GenerateOptions(n=2, temperature=1.0))
+
+
+@pytest.mark.parametrize("plan", ["down", None, ("down",)])
+def test_a_planner_must_return_a_plan(plan):
+    with pytest.raises(ConfigError, match="the planner must return a Plan, got"):
+        run_agent(GridWorld(("SG",)), "Reach G.", AgentParts(planner=lambda view: plan), Budget())

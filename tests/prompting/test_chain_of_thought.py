@@ -224,3 +224,8 @@ def test_sampling_that_makes_no_sense_is_rejected(change, message):
 def test_one_text_instead_of_a_list_is_rejected():
     with pytest.raises(ConfigError, match="questions must be a list of texts"):
         reason(scripted(" 5"), ASKED, ChainSettings(kind="number"))
+
+
+def test_an_exemplar_that_is_a_text_is_rejected():
+    with pytest.raises(ConfigError, match="exemplar 1 must be an Exemplar, got 'Q: 1"):
+        ChainSettings(kind="number", exemplars=(SHOWN[0], "Q: 1 + 1? A: 2"))

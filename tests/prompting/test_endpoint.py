@@ -321,3 +321,16 @@ def test_a_failed_question_ends_those_that_wait():
     with refused as (url, asked), pytest.raises(ServiceError):
         model_of(url).generate(["?"] * 50, OPTIONS)
     assert len(asked) < 50
+
+
+@pytest.mark.parametrize("address", ["localhost:8000/v1", "", "ftp://a/v1"])
+def test_an_address_without_http_is_rejected_before_a_request(address):
+    with pytest.raises(ConfigError, match=f"must begin with http.*got '{address}'"):
+        EndpointModel("m", base_url=address, api_key="none")
+
+
+def test_a_service_that_is_not_there_is_named_by_its_address():
+    options = EndpointOptions(kind="completions", requests=RequestOptions(retries=0))
+    model = EndpointModel("m", base_url="http://127.0.0.1:1/v1", api_key="none", options=options)
+    with pytest.raises(ServiceError, match=r"no answer from http://127.0.0.1:1/v1/completions"):
+        model.generate(["a"], OPTIONS)

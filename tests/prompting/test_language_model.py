@@ -55,5 +55,7 @@ def test_a_script_is_cut_like_a_model_and_remembers_what_it_was_asked():
     assert model.calls[0] == Call(kind="generate", prompt="a", answer=reply.texts)
     with pytest.raises(ConfigError, match="1 prompts need 1 rows"):
         model.score(["a"], [])
+    with pytest.raises(ConfigError, match="expected a list of texts, got one text"):
+        model.generate("abc", GenerateOptions())
     with pytest.raises(ConfigError, match="has no logprob function"):
         ScriptedModel().score(["a"], [["b"]])

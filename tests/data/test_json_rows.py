@@ -1,0 +1,20 @@
+"""Files of JSON records; errors name the place in the file."""
+
+import pytest
+
+from jaxrec.core import DataError
+from jaxrec.data import read_json_rows
+
+
+def test_an_error_names_the_line_of_the_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n{"a":\n')
+    with pytest.raises(DataError, match=r"\(line 3, column 6: Expecting value\); give"):
+        read_json_rows(path, "tests", ["a"])
+
+
+def test_a_record_that_is_no_object_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n[2]\n')
+    with pytest.raises(DataError, match="record 1 is list, not an object with a, b"):
+        read_json_rows(path, "tests", ["a", "b"])
