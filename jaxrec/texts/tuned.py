@@ -119,6 +119,26 @@ def from_scratch(
     return _begin(shape, tokenizer, seed)
 
 
+def reads_text(tokenizer: Any) -> bool:
+    """Whether a tokenizer can encode words that are not tokens.
+
+    The tokenizer of a recommender that was trained from scratch has item IDs alone, and no token
+    for what is unknown.
+
+    Args:
+      tokenizer: of transformers.
+
+    Example:
+      >>> reads_text(train_bpe(["a film"], 260))
+      True
+    """
+    try:
+        tokenizer(["a film"])
+    except Exception:  # the tokenizers library raises no narrower type
+        return False
+    return True
+
+
 def from_base(tune: TuneConfig, seed: int) -> TextModel:
     """Read a text model and add the parameters that its tuning trains.
 
@@ -133,6 +153,12 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
             f"tune.base {tune.base} is a model of kind {spec.kind}"
             f"{'' if opened.tokenizer else ' without a tokenizer'}; it must be a causal language "
             "model with a tokenizer beside it"
+        )
+    if not reads_text(opened.tokenizer):
+        raise ConfigError(
+            f"tune.base {tune.base} has a tokenizer that cannot read text, such as that of a "
+            "recommender trained from scratch, which knows only item IDs; give a text model as "
+            "tune.base"
         )
     params = opened.model.params
     base = f"{tune.base} (sha256 {checksum(params)})"

@@ -98,7 +98,8 @@ def load_preferences(config: PreferenceConfig) -> Preferences:
             total = sum(map(len, parts.values()))
             raise DataError(
                 f"data.name {config.name}: {total} prompts with a preferred answer leave none for "
-                f"the part {name}; give more preferences, or change --data.valid and --data.test"
+                f"the part {name}; give more preferences, or change --data.seed, --data.valid "
+                "or --data.test"
             )
     return Preferences(
         name=config.name, source=source, parts=parts, rejected=dict(sorted(rejected.items()))
