@@ -99,8 +99,8 @@ def load_preferences(config: PreferenceConfig) -> Preferences:
             lost = ", ".join(f"{count:,} {what}" for what, count in sorted(rejected.items()))
             raise DataError(
                 f"data.name {config.name}: {total} prompts with a preferred answer leave none for "
-                f"the part {name}{f' (left out: {lost})' if lost else ''}; give more preferences, or change --data.seed, --data.valid "
-                "or --data.test"
+                f"the part {name}{f' (left out: {lost})' if lost else ''}; give more preferences, "
+                "or change --data.seed, --data.valid or --data.test"
             )
     return Preferences(
         name=config.name, source=source, parts=parts, rejected=dict(sorted(rejected.items()))
