@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules, make_mesh
+from jaxrec.core import ConfigError, DataError, MeshConfig, ShardingRules, make_mesh
 from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe
 from jaxrec.models import CausalLM, ModelSpec, TransformerConfig, checksum, init_function
 from jaxrec.peft import TuneConfig, start, variables
@@ -146,6 +146,11 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
       ConfigError: the base is not a causal model, or has no tokenizer beside it.
       DataError: there is no model at `tune.base`.
     """
+    if not Path(tune.base).exists():
+        raise DataError(
+            f"tune.base {tune.base} does not exist; train that run first, or give the directory of "
+            "another run or model"
+        )
     opened = open_any(Path(tune.base))
     spec = opened.model.spec
     if spec.kind != "causal" or opened.tokenizer is None:

@@ -129,6 +129,9 @@ def test_a_recommender_without_text_is_refused_as_the_start_of_a_text_model(
     assert main(["train", "align/dpo_text", "--tune.base", str(place / "run"), *words]) == 2
     message = capsys.readouterr().err
     assert f"tune.base {place / 'run'} has a tokenizer that cannot read text" in message
+    assert main(["train", "align/dpo_text", "--tune.base", str(place / "nowhere"), *words]) == 3
+    message = capsys.readouterr().err
+    assert f"tune.base {place / 'nowhere'} does not exist; train that run first" in message
     assert not (place / "new").exists()
 
 
