@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxrec.core import ConfigError, DataError, MeshConfig, ShardingRules, make_mesh
 from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe
-from jaxrec.models import CausalLM, ModelSpec, TransformerConfig, checksum, init_function
+from jaxrec.models import CausalLM, ModelSpec, Opened, TransformerConfig, checksum, init_function
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import open_any
@@ -139,6 +139,20 @@ def reads_text(tokenizer: Any) -> bool:
     return True
 
 
+def open_base(tune: TuneConfig) -> Opened:
+    """Open the run or model that a tuning starts from.
+
+    Raises:
+      DataError: there is nothing at `tune.base`; otherwise see `open_any`.
+    """
+    if not Path(tune.base).exists():
+        raise DataError(
+            f"tune.base {tune.base} does not exist; train that run first, or give the directory of "
+            "another run or model"
+        )
+    return open_any(Path(tune.base))
+
+
 def from_base(tune: TuneConfig, seed: int) -> TextModel:
     """Read a text model and add the parameters that its tuning trains.
 
@@ -146,12 +160,7 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
       ConfigError: the base is not a causal model, or has no tokenizer beside it.
       DataError: there is no model at `tune.base`.
     """
-    if not Path(tune.base).exists():
-        raise DataError(
-            f"tune.base {tune.base} does not exist; train that run first, or give the directory of "
-            "another run or model"
-        )
-    opened = open_any(Path(tune.base))
+    opened = open_base(tune)
     spec = opened.model.spec
     if spec.kind != "causal" or opened.tokenizer is None:
         raise ConfigError(
