@@ -225,8 +225,8 @@ def total_reward(group: ItemGroup, parts: Sequence[tuple[float, ItemReward]]) ->
       parts: weights and reward functions, at least one.
 
     Raises:
-      ConfigError: there is no reward, or a function returns another shape than `[B, G]`. Shapes are
-        known while the function is traced, so this is raised before any work.
+      ConfigError: there is no reward, or a function returns nothing or another shape than `[B, G]`.
+        Shapes are known while the function is traced, so this is raised before any work.
 
     Example:
       >>> some = ItemGroup(
@@ -242,9 +242,12 @@ def total_reward(group: ItemGroup, parts: Sequence[tuple[float, ItemReward]]) ->
         raise ConfigError("there is no reward; give at least one with a weight")
     total = jnp.zeros(group.items.shape, jnp.float32)
     for weight, function in parts:
-        reward = jnp.asarray(function(group))
+        name = getattr(function, "__name__", repr(function))
+        returned = function(group)
+        if returned is None:
+            raise ConfigError(f"the reward {name} returned nothing; return one number per item")
+        reward = jnp.asarray(returned)
         if reward.shape != total.shape:
-            name = getattr(function, "__name__", repr(function))
             raise ConfigError(
                 f"the reward {name} returned shape {reward.shape}, and {total.shape[0]} users with "
                 f"{total.shape[1]} items each need {total.shape}; return one number per item"

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxrec.core import ConfigError, MeshConfig, ShardingRules, make_mesh
+from jaxrec.core import ConfigError, DataError, MeshConfig, ShardingRules, make_mesh
 from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe
-from jaxrec.models import CausalLM, ModelSpec, TransformerConfig, checksum, init_function
+from jaxrec.models import CausalLM, ModelSpec, Opened, TransformerConfig, checksum, init_function
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import open_any
@@ -119,6 +119,40 @@ def from_scratch(
     return _begin(shape, tokenizer, seed)
 
 
+def reads_text(tokenizer: Any) -> bool:
+    """Whether a tokenizer can encode words that are not tokens.
+
+    The tokenizer of a recommender that was trained from scratch has item IDs alone, and no token
+    for what is unknown.
+
+    Args:
+      tokenizer: of transformers.
+
+    Example:
+      >>> reads_text(train_bpe(["a film"], 260))
+      True
+    """
+    try:
+        tokenizer(["a film"])
+    except Exception:  # the tokenizers library raises no narrower type
+        return False
+    return True
+
+
+def open_base(tune: TuneConfig) -> Opened:
+    """Open the run or model that a tuning starts from.
+
+    Raises:
+      DataError: there is nothing at `tune.base`; otherwise see `open_any`.
+    """
+    if not Path(tune.base).exists():
+        raise DataError(
+            f"tune.base {tune.base} does not exist; train that run first, or give the directory of "
+            "another run or model"
+        )
+    return open_any(Path(tune.base))
+
+
 def from_base(tune: TuneConfig, seed: int) -> TextModel:
     """Read a text model and add the parameters that its tuning trains.
 
@@ -126,13 +160,19 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
       ConfigError: the base is not a causal model, or has no tokenizer beside it.
       DataError: there is no model at `tune.base`.
     """
-    opened = open_any(Path(tune.base))
+    opened = open_base(tune)
     spec = opened.model.spec
     if spec.kind != "causal" or opened.tokenizer is None:
         raise ConfigError(
             f"tune.base {tune.base} is a model of kind {spec.kind}"
             f"{'' if opened.tokenizer else ' without a tokenizer'}; it must be a causal language "
             "model with a tokenizer beside it"
+        )
+    if not reads_text(opened.tokenizer):
+        raise ConfigError(
+            f"tune.base {tune.base} has a tokenizer that cannot read text, such as that of a "
+            "recommender trained from scratch, which knows only item IDs; give a text model as "
+            "tune.base"
         )
     params = opened.model.params
     base = f"{tune.base} (sha256 {checksum(params)})"

@@ -247,6 +247,12 @@ def test_a_reward_of_another_shape_is_refused_before_any_work(case):
     with pytest.raises(ConfigError, match=r"the reward one_per_user returned shape \(4,\)"):
         roll(case, prompts, options, parts=[(1.0, one_per_user)])
 
+    def forgotten(group):
+        pass
+
+    with pytest.raises(ConfigError, match="the reward forgotten returned nothing"):
+        roll(case, prompts, options, parts=[(1.0, forgotten)])
+
 
 def test_negatives_are_different_and_never_barred():
     weights, drawn = np.array([0, 0, 90, 0, 5, 0]), []

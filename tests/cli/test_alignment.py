@@ -107,6 +107,34 @@ def test_a_start_that_is_no_run_of_this_system_or_has_other_ids_is_refused(
     assert not (place / "new").exists()
 
 
+def test_a_setting_that_is_refused_leaves_no_run_that_bars_the_corrected_command(
+    tiny_run, tmp_path, capsys
+):
+    place = tiny_run(tmp_path)
+    words = ["--align.method", "dpo", "--tune.base", str(place / "run")]
+    assert train(place, "new", *words, "--align.negatives", "99") == 2
+    assert "align.negatives 99 is too much" in capsys.readouterr().err
+    assert not (place / "new" / "config.json").exists()
+    assert train(place, "new", *words, "--align.negatives", "2", *SHORT) == 0
+
+
+def test_a_recommender_without_text_is_refused_as_the_start_of_a_text_model(
+    tiny_run, tmp_path, capsys
+):
+    place = tiny_run(tmp_path)
+    records = place / "pairs.jsonl"
+    lines = [{"prompt": f"q{n}", "chosen": "yes", "rejected": "no"} for n in range(200)]
+    records.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["--data.name", "mine", "--data.records", str(records), "--run-dir", str(place / "new")]
+    assert main(["train", "align/dpo_text", "--tune.base", str(place / "run"), *words]) == 2
+    message = capsys.readouterr().err
+    assert f"tune.base {place / 'run'} has a tokenizer that cannot read text" in message
+    assert main(["train", "align/dpo_text", "--tune.base", str(place / "nowhere"), *words]) == 3
+    message = capsys.readouterr().err
+    assert f"tune.base {place / 'nowhere'} does not exist; train that run first" in message
+    assert not (place / "new").exists()
+
+
 def group_words(place):
     return [
         *("--tune.base", str(place / "run"), "--align.method", "dr_grpo"),

@@ -96,9 +96,11 @@ def load_preferences(config: PreferenceConfig) -> Preferences:
     for name, part in parts.items():
         if not len(part):
             total = sum(map(len, parts.values()))
+            lost = ", ".join(f"{count:,} {what}" for what, count in sorted(rejected.items()))
             raise DataError(
                 f"data.name {config.name}: {total} prompts with a preferred answer leave none for "
-                f"the part {name}; give more preferences, or change --data.valid and --data.test"
+                f"the part {name}{f' (left out: {lost})' if lost else ''}; give more preferences, "
+                "or change --data.seed, --data.valid or --data.test"
             )
     return Preferences(
         name=config.name, source=source, parts=parts, rejected=dict(sorted(rejected.items()))

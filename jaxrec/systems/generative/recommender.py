@@ -96,6 +96,9 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
     codes = item_ids.fit_ids(config.ids, dataset, text)
     check_items(config, item_ids.item_rows(codes, dataset))
     shapes_of(config, codes)
+    if config.align.method != "none":
+        # Before anything is written, so that the corrected command can use the same directory.
+        aligned.check_aligned(config, codes, dataset)
     if not write:
         return codes
     if text is not None:
@@ -146,7 +149,6 @@ def plan_training(config: Config, dataset: Dataset, codes: ItemCodes) -> Plan:
     """
     model, words = make_model(config, codes), vocabulary(config, codes)
     if config.align.method != "none":
-        aligned.check_aligned(config, codes, dataset)
         batches = [aligned.batch_shapes(config, codes)]
         return _planned(config, codes, batches, aligned.make_loss(config, codes))
 

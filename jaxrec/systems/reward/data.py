@@ -105,9 +105,11 @@ def load_preferences(config: RewardModelConfig) -> Preferences:
     parts = split_prompts(whole.take(useful), shares, data.seed)
     for name, part in parts.items():
         if not len(part) and shares[name]:
+            lost = ", ".join(f"{count:,} {what}" for what, count in sorted(rejected.items()))
             raise DataError(
                 f"data.name {data.name}: {len(useful)} prompts with {_WANTED[config.learn]} leave "
-                f"none for the part {name}; give more feedback, or change its share --data.{name}"
+                f"none for the part {name}{f' (left out: {lost})' if lost else ''}; give more "
+                "feedback, or change --data.valid, --data.test, --data.gold or --data.seed"
             )
     return Preferences(
         name=data.name,

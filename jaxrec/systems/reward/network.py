@@ -23,7 +23,7 @@ from jaxrec.core import ConfigError, MeshConfig, ShardingRules, make_mesh
 from jaxrec.models import ModelSpec, ScalarHead, checksum
 from jaxrec.objectives import Loss
 from jaxrec.peft import variables
-from jaxrec.runs import is_run, open_any
+from jaxrec.runs import is_run
 from jaxrec.systems.reward.config import RewardModelConfig
 from jaxrec.texts import TextModel, tuned as tuned_text
 from jaxrec.train import (
@@ -134,7 +134,7 @@ def _read(tree: Any) -> Any:
 def _from_base(config: RewardModelConfig) -> TextModel:
     """Read the base: a decoder with any tuning, or an encoder that is trained as a whole."""
     tune = config.tune
-    opened = open_any(Path(tune.base))
+    opened = tuned_text.open_base(tune)
     spec, params = opened.model.spec, opened.model.params["params"]
     if spec.kind not in ("encoder", "masked"):
         return tuned_text.from_base(tune, config.train.seed)
