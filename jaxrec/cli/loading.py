@@ -174,7 +174,7 @@ def load_stages(path: Path, final: Any, *, quick: bool = False) -> dict[str, Any
     Example:
       >>> from jaxrec.cli.configs import find_config
       >>> list(load_stages(find_config("domain/jobs"), None))
-      ['pretrain']
+      ['pretrain', 'instruct']
     """
     module = _run_file(path)
     found = _call(module, path, "get_stages") if hasattr(module, "get_stages") else {}
