@@ -89,6 +89,11 @@ class Result:
     failures: int
     usage: Usage
 
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Metrics whose figure is no finite number, such as a ratio whose denominator is 0."""
+        return tuple(n for n, found in self.estimates.items() if not math.isfinite(found.value))
+
     def to_json(self) -> dict[str, Any]:
         """Return everything but the rows as JSON values; a figure that is no number is null."""
         figures = {name: _json(value) for name, value in self.estimates.items()}
@@ -243,19 +248,25 @@ def usage_of(answer: Any) -> Usage:
 def answer_json(answer: Any) -> Any:
     """Return what a model answered as JSON values, without what it cost; None for other objects.
 
+    JSON has no infinite numbers and no NaN; these are texts such as "-inf".
+
     Example:
       >>> from jaxrec.prompting import Reply, Score
       >>> answer_json(Reply(texts=(" 4",))), answer_json((Score(logprob=-1.0), Score(logprob=-2.0)))
       ([' 4'], [-1.0, -2.0])
+      >>> answer_json(Score(logprob=-math.inf))
+      '-inf'
     """
     if isinstance(answer, Reply):
         return list(answer.texts)
     if isinstance(answer, Score):
-        return answer.logprob
+        return answer_json(answer.logprob)
     if isinstance(answer, TextScore):
-        return {"logprob": answer.logprob, "tokens": len(answer.logprobs)}
+        return {"logprob": answer_json(answer.logprob), "tokens": len(answer.logprobs)}
     if isinstance(answer, list | tuple):
         return [answer_json(part) for part in answer]
+    if isinstance(answer, float) and not math.isfinite(answer):
+        return str(answer)
     return answer if isinstance(answer, int | float | str) else None
 
 

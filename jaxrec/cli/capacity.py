@@ -146,7 +146,7 @@ def run(arguments: Sequence[str]) -> None:
     results = []
     for task, found in zip(tasks, documents, strict=True):
         results.append(ask_documents(model, task, found, study))
-        rows = "".join(json.dumps(row) + "\n" for row in results[-1].rows)
+        rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in results[-1].rows)
         write_text(out / "values" / f"{task.name}.jsonl", rows)
     result = {"model": model.name, "tasks": {r.task: r.to_json() for r in results}}
     write_text(out / "result.json", to_json(result))
@@ -260,6 +260,11 @@ def _show(results: Sequence[Result]) -> None:
             print(
                 f"{result.task}: {count} documents without {field} are left out, such as "
                 f"{result.first_missing}"
+            )
+        if result.undefined:
+            print(
+                f"{result.task}: {', '.join(result.undefined)}: no number comes out, such as where "
+                "a ratio divides by 0; the value is null in the JSON line"
             )
         if result.failures:
             reasons = Counter(row["failure"] for row in result.rows if "failure" in row)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 
+import numpy as np
 import pytest
 
 from jaxrec.capacity import (
@@ -16,6 +18,8 @@ from jaxrec.capacity import (
     Write,
     accuracy,
     ask_documents,
+    ratio_of,
+    result_page,
     run_task,
 )
 from jaxrec.core import ConfigError, DataError, ResourceError
@@ -212,3 +216,40 @@ def test_a_service_that_does_not_answer_is_no_fault_of_the_task():
 
     with pytest.raises(ResourceError, match=r"^no answer$"):
         run(dataclasses.replace(TASK, measure=measure))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, (1.0, -math.inf), np.float32("nan")])
+def test_a_value_that_is_not_finite_is_an_error_that_names_task_metric_and_document(value):
+    task = dataclasses.replace(
+        TASK, measure=lambda d, a: {"accuracy": value if d["n"] == 7 else 1.0}
+    )
+    with pytest.raises(DataError, match="task odd: the accuracy of d:7 is .* which is not finite"):
+        run(task)
+
+
+def test_a_ratio_that_divides_by_zero_is_named_and_is_null():
+    task = dataclasses.replace(
+        TASK,
+        measure=lambda d, a: {"accuracy": 1.0, "rate": (0.0, 0.0)},
+        metrics={"accuracy": Metric(), "rate": Metric(ratio_of)},
+    )
+    found = run(task)
+    assert found.undefined == ("rate",)
+    written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert written["metrics"]["rate"]["value"] is None
+    assert "denominator is 0: rate." in result_page("m", [found])
+    assert "denominator" not in result_page("m", [run()])
+
+
+def test_rows_are_json_whatever_the_numbers_are():
+    never = ScriptedModel(logprob=lambda prompt, text: -math.inf if text == " no" else -1.0)
+    task = dataclasses.replace(
+        TASK,
+        measure=lambda d, a: {"accuracy": np.float32(0.5), "rate": np.array([1, 2])},
+        metrics={"accuracy": Metric(), "rate": Metric(ratio_of)},
+    )
+    found = run(task, never)
+    row = json.loads(json.dumps(found.rows[0], allow_nan=False))
+    assert row["values"] == {"accuracy": 0.5, "rate": [1.0, 2.0]}
+    assert row["answer"] == [-1.0, "-inf"]
+    assert found.estimates["rate"].value == 0.5
