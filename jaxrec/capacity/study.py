@@ -64,7 +64,7 @@ class Result:
       about: one line about it.
       documents: number of documents that the model was asked about.
       shots: number of demonstrations.
-      estimates: figures by metric.
+      estimates: figures by metric; none if no answer could be read.
       better: for each metric "higher", "lower" or "neither".
       groups: for each field the figures by its values.
       missing: for each field the number of documents without it, which are left out.
@@ -72,7 +72,7 @@ class Result:
       rows: for each document its "id", its "values" and its "answer", and the "failure" of an
         answer that could not be read.
       failures: number of documents with an answer that could not be read; such an answer counts
-        as an empty text.
+        as an empty text beside others that could be read.
       usage: what the answers cost.
     """
 
@@ -88,6 +88,11 @@ class Result:
     rows: Sequence[Mapping[str, Any]]
     failures: int
     usage: Usage
+
+    @property
+    def unread(self) -> bool:
+        """Whether no answer could be read, so that there are no figures."""
+        return not self.estimates
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -175,7 +180,7 @@ def ask_documents(
     _check_groups(task, documents.asked)
     shown = demonstrations(task, documents.shown)
     rows: list[dict[str, Any]] = []
-    usage, failures = Usage(), 0
+    usage, failures, readable = Usage(), 0, False
     with ProgressBar(task.name, len(documents.asked), unit="document") as bar:
         for first in range(0, len(documents.asked), options.batch):
             asked = documents.asked[first : first + options.batch]
@@ -191,13 +196,15 @@ def ask_documents(
                 values = values_of(task, document, answer)
                 rows.append({"id": document[ID], "values": values, "answer": answer_json(answer)})
                 usage = usage + usage_of(answer)
+                readable = readable or not _unread(answer)
                 if failure := failure_of(answer):
                     rows[-1]["failure"] = failure
                     failures += 1
             bar.update(len(rows))
-    estimates = _estimates(task, rows, options)
+    # Figures of empty texts alone would look like those of a model that is always wrong.
+    estimates = _estimates(task, rows, options) if readable else {}
     absent = [name for name in task.metrics if name not in estimates]
-    if absent:
+    if readable and absent:
         raise DataError(
             f"task {task.name}: no document has a value of {', '.join(absent)}; give the task more "
             "documents"
@@ -210,7 +217,8 @@ def ask_documents(
         estimates=estimates,
         better={name: metric.better for name, metric in task.metrics.items()},
         groups={
-            field: _grouped(task, field, documents.asked, rows, options) for field in task.groups
+            field: _grouped(task, field, documents.asked, rows, options)
+            for field in (task.groups if readable else ())
         },
         missing=documents.missing,
         first_missing=documents.first_missing,
@@ -282,6 +290,13 @@ def failure_of(answer: Any) -> str | None:
         return next(filter(None, map(failure_of, answer)), None)
     failure = getattr(answer, "failure", None)
     return None if failure is None else str(failure)
+
+
+def _unread(answer: Any) -> bool:
+    """Whether nothing of an answer could be read."""
+    if isinstance(answer, list | tuple) and answer:
+        return all(map(_unread, answer))
+    return failure_of(answer) is not None
 
 
 def _estimates(

@@ -12,6 +12,7 @@ from jaxrec.capacity import (
     Documents,
     Metric,
     Read,
+    Several,
     Source,
     StudyOptions,
     Task,
@@ -253,3 +254,21 @@ def test_rows_are_json_whatever_the_numbers_are():
     assert row["values"] == {"accuracy": 0.5, "rate": [1.0, 2.0]}
     assert row["answer"] == [-1.0, "-inf"]
     assert found.estimates["rate"].value == 0.5
+
+
+def test_a_task_of_which_no_answer_could_be_read_has_no_figures():
+    class Broken(ScriptedModel):
+        def generate(self, prompts, options):
+            return [Reply(texts=("",), failure="no JSON") for _ in prompts]
+
+    def ask(document, shown):
+        return Several((Write("a"), Write("b") if document["n"] else Read("a b")))
+
+    task = dataclasses.replace(TASK, ask=ask, measure=lambda d, a: {"accuracy": 0.0})
+    broken = Broken(logprob=lambda prompt, word: -1.0)
+    found = run(task, broken, ROWS[1:])
+    assert found.unread and (found.failures, found.estimates, found.groups) == (19, {}, {})
+    assert "None of the 19 answers could be read" in result_page("m", [found])
+    # A part of one answer is enough for figures.
+    found = run(task, broken)
+    assert not found.unread and found.estimates["accuracy"].count == 20
