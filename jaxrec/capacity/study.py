@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.capacity.documents import ID, Document, Documents, read_documents
+from jaxrec.capacity.documents import ID, Document, Documents, field_names, read_documents
 from jaxrec.capacity.estimates import Estimate, estimate
 from jaxrec.capacity.questions import ask_all
 from jaxrec.capacity.task import Task, check_shots
@@ -232,10 +232,9 @@ def _check_groups(task: Task, documents: Sequence[Document]) -> None:
     """Reject a field of groups that no document has, whose figures would stand under no name."""
     for field in task.groups:
         if documents and not any(field in document for document in documents):
-            fields = ", ".join(name for name in documents[0] if name != ID)
             raise DataError(
                 f"task {task.name}: no document has the field {field!r} of groups; fields of the "
-                f"first: {fields}"
+                f"first: {field_names(documents[0])}"
             )
 
 
