@@ -286,9 +286,9 @@ def _task(
 
     def prepare(documents: list[Document], directory: Path) -> list[Document]:
         """Check the right answers before the model is asked anything."""
-        for document in documents if check else ():
+        for document in documents:
             # Documents without a field are left out and counted where they are read.
-            if all(document.get(field) not in (None, "") for field in needed):
+            if check and all(document.get(field) not in (None, "") for field in needed):
                 check(document)
         return documents
 

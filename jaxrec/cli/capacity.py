@@ -195,7 +195,7 @@ def _service(options: Arguments) -> EndpointModel:
             "--overflow is about models that are opened here; a service has its own rule, so leave "
             "it out"
         )
-    given = {"timeout": options.timeout, "retries": options.retries}
+    given: dict[str, Any] = {"timeout": options.timeout, "retries": options.retries}
     requests = RequestOptions(**{name: v for name, v in given.items() if v is not None})
     settings = EndpointOptions(
         kind=options.endpoint_kind, context=options.context, requests=requests

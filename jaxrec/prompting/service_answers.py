@@ -165,7 +165,9 @@ def _echo(body: Any, text: str, start: int) -> list[_Token]:
         said = choice.get("logprobs")
         if not isinstance(said, dict):
             raise _Unusable("its logprobs are missing or empty")
-        columns = [said.get(name) for name in ("tokens", "token_logprobs", "text_offset")]
+        columns: list[Any] = [
+            said.get(name) for name in ("tokens", "token_logprobs", "text_offset")
+        ]
         if not all(isinstance(column, list) for column in columns):
             raise _Unusable("its logprobs lack tokens, token_logprobs or text_offset")
         best = said.get("top_logprobs") or [None] * len(columns[0])

@@ -120,6 +120,7 @@ def test_a_metric_without_values_is_an_error():
     [
         ({"name": "a/b"}, "letters, digits and the signs"),
         ({"metrics": {}}, "task odd has no metrics"),
+        ({"metrics": {"a": ratio_of}}, "task odd: the metric a must be a Metric, got <function"),
         ({"show": None, "shots": 2}, "task odd takes no demonstrations, got 2"),
         ({"shots": -1}, "must not be negative, got -1"),
     ],
