@@ -217,7 +217,7 @@ def _open(path: Path, options: Arguments) -> Any:
             raise ConfigError(f"{path} is an encoder, which has no --context; leave it out")
         name = f"{path.resolve().stem}-{checksum(opened.model.params)[:12]}"
         return MaskedModel.of(opened, name)
-    # Beyond it the likelihoods mean nothing, even where the model computes them.
+    # Many models compute likelihoods at positions that they were not trained on.
     longest = opened.model.spec.config.max_length
     if options.context is not None and options.context > longest:
         raise ConfigError(
