@@ -20,11 +20,11 @@ was chosen by (`--first-seed 1 --seeds 2`, 2026-11-30, test, means and 95 % inte
 and over seeds):
 
     kept_right           useless_kept         right_kept            sampled_right
-    .988 [.979, .996]    .001 [.000, .002]    .924 [.906, .940]     .212 [.198, .226]
+    .989 [.980, .996]    .001 [.000, .002]    .920 [.902, .937]     .211 [.198, .226]
 
     row                       accuracy             by seed      loss
-    tuned, with tools         .943 [.885, .990]    .910 .975
-    tuned, without tools      .007 [.000, .018]    .000 .015    1.480 [1.465, 1.496]
+    tuned, with tools         .938 [.880, .985]    .905 .970
+    tuned, without tools      .007 [.000, .020]    .005 .010    1.482 [1.467, 1.497]
     untuned, with tools       .013 [.003, .022]    .000 .025
     untuned, without tools    .003 [.000, .007]    .000 .005    1.522 [1.514, 1.530]
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.capacity.documents import ID, Document, Source, find_files
+from jaxrec.capacity.documents import ID, Document, Source, field_names, find_files
 from jaxrec.capacity.estimates import Metric
 from jaxrec.capacity.questions import Write
 from jaxrec.capacity.task import Task
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import files, read_json_rows
+from jaxrec.data import read_json_rows
 from jaxrec.eval import exact_match, normalize_answer, token_f1
 from jaxrec.prompting import Bm25, GenerateOptions, Reply
 
@@ -49,7 +49,7 @@ def right_answers(document: Document) -> tuple[str, ...]:
         raise DataError(
             f"{document.get(ID, 'a document')} has no right answer; expected the field answers or "
             "answer with a text, a list of texts, or value and aliases; got "
-            f"{files.listed(document)}"
+            f"{field_names(document)}"
         )
     return tuple(dict.fromkeys(texts))
 

@@ -222,7 +222,8 @@ def _choose(s: TaskFile) -> Task:
             "accuracy_by_length": accuracy(scores, right, lengths),
         }
 
-    return _task(s, fields, ask, show, measure, ("accuracy", "accuracy_by_length"))
+    names = ("accuracy", "accuracy_by_length")
+    return _task(s, fields, ask, show, measure, names, check=answer)
 
 
 def _write(s: TaskFile) -> Task:
@@ -258,7 +259,7 @@ def _write(s: TaskFile) -> Task:
     def measure(document: Document, reply: Reply) -> Mapping[str, Any]:
         return _overlaps(s.metrics, reply.text.strip(), targets(document))
 
-    return _task(s, fields, ask, show, measure, s.metrics)
+    return _task(s, fields, ask, show, measure, s.metrics, check=targets)
 
 
 def _read(s: TaskFile) -> Task:
@@ -278,11 +279,23 @@ def _task(
     show: Callable[[Document], str] | None,
     measure: Callable[[Document, Any], Mapping[str, Any]],
     metrics: tuple[str, ...],
+    *,
+    check: Callable[[Document], Any] | None = None,
 ) -> Task:
+    needed = tuple(dict.fromkeys(fields))
+
+    def prepare(documents: list[Document], directory: Path) -> list[Document]:
+        """Check the right answers before the model is asked anything."""
+        for document in documents:
+            # Documents without a field are left out and counted where they are read.
+            if check and all(document.get(field) not in (None, "") for field in needed):
+                check(document)
+        return documents
+
     return Task(
         name=s.name,
         about=s.about or f"{s.kind} on {', '.join(s.files)}",
-        source=Source(files=s.files, fields=tuple(dict.fromkeys(fields)), held_out=s.held_out),
+        source=Source(files=s.files, fields=needed, prepare=prepare, held_out=s.held_out),
         ask=ask,
         measure=measure,
         metrics={name: _metric(name) for name in metrics},

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, JaxrecError
 from jaxrec.data import files, read_json_rows
 
 Document = Mapping[str, Any]
+Prepare = Callable[[list[Document], Path], Sequence[Document]]
 
 # Field that every document gets: its file below the data directory and its number in it, from 1.
 ID = "_id"
@@ -51,7 +52,7 @@ class Source:
     files: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     make: Callable[[], Sequence[Document]] | None = None
-    prepare: Callable[[list[Document], Path], Sequence[Document]] | None = None
+    prepare: Prepare | None = None
     held_out: int | None = None
 
     def __post_init__(self) -> None:
@@ -192,7 +193,9 @@ def read_documents(
         if source.prepare is not None:
             rows = [
                 {ID: f"{name}:{number}", **row}
-                for number, row in enumerate(source.prepare(list(rows), directory), start=1)
+                for number, row in enumerate(
+                    _prepared(source.prepare, rows, directory, (str(path), f"{name}:")), start=1
+                )
             ]
         whole = []
         for row in rows:
@@ -206,7 +209,7 @@ def read_documents(
         if not whole:
             raise DataError(
                 f"{path}: none of {len(rows)} documents has the fields {', '.join(source.fields)}; "
-                f"fields of the first: {files.listed(rows[0]) if rows else 'none'}"
+                f"fields of the first: {field_names(rows[0]) if rows else 'none'}"
             )
         start = _first_asked(path, len(whole), len(shown), source.held_out, shots)
         shown += whole[:start]
@@ -217,6 +220,36 @@ def read_documents(
         missing={field: count for field, count in missing.items() if count},
         first_missing=first,
     )
+
+
+def field_names(document: Document) -> str:
+    """Return the fields of a document as an error message lists them, without our own.
+
+    Example:
+      >>> field_names({"_id": "birds.jsonl:1", "animal": "emu", "flies": False})
+      'animal, flies'
+    """
+    return files.listed(name for name in document if name != ID)
+
+
+def _prepared(
+    prepare: Prepare, rows: Sequence[Document], directory: Path, names: tuple[str, str]
+) -> Sequence[Document]:
+    """Prepare the documents of a file; every error has the file or a document by its name."""
+    path, _ = names
+    try:
+        return prepare(list(rows), directory)
+    except (ConfigError, DataError) as error:
+        if any(name in str(error) for name in names):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+    except JaxrecError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{path}: the documents cannot be prepared: {type(error).__name__}: {error}; correct "
+            "the file, or the function prepare of the task's Source"
+        ) from error
 
 
 def _parts(source: Source, directory: Path) -> Iterator[tuple[Path | str, str, Sequence[Document]]]:

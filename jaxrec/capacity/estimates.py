@@ -11,7 +11,7 @@ Shapes: `N` documents, `K` sums, `R` resamples.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from jaxrec.eval import bits_per_byte, perplexity
 
 # A figure of the sums [K] over a number of documents.
 OfSums = Callable[[np.ndarray, int], float]
+Better = Literal["higher", "lower", "neither"]
 
 # Largest number of resampled counts in memory.
 _CHUNK = 2**22
@@ -73,13 +74,28 @@ class Metric:
       of: figure of the sums of the documents' values.
       better: whether a model with a higher or a lower figure is better; "neither" for a bias.
 
+    Raises:
+      ConfigError: `of` is no function, or `better` is none of the three words.
+
     Example:
       >>> Metric(perplexity_of, "lower").of(np.array([-2.0, 2.0]), 1) == np.e
       True
     """
 
     of: OfSums = mean_of
-    better: Literal["higher", "lower", "neither"] = "higher"
+    better: Better = "higher"
+
+    def __post_init__(self) -> None:
+        if not callable(self.of):
+            raise ConfigError(
+                f"the figure of a Metric must be a function of sums and of the number of documents "
+                f"such as mean_of, got {self.of!r:.60}; leave it out for a mean, and give the "
+                'direction by its name: Metric(better="lower")'
+            )
+        if self.better not in get_args(Better):
+            raise ConfigError(
+                f"better must be one of {', '.join(get_args(Better))}, got {self.better!r:.60}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

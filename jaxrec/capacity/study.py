@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.capacity.documents import ID, Document, Documents, read_documents
+from jaxrec.capacity.documents import ID, Document, Documents, field_names, read_documents
 from jaxrec.capacity.estimates import Estimate, estimate
 from jaxrec.capacity.questions import ask_all
 from jaxrec.capacity.task import Task, check_shots
@@ -64,7 +64,7 @@ class Result:
       about: one line about it.
       documents: number of documents that the model was asked about.
       shots: number of demonstrations.
-      estimates: figures by metric.
+      estimates: figures by metric; none if no answer could be read.
       better: for each metric "higher", "lower" or "neither".
       groups: for each field the figures by its values.
       missing: for each field the number of documents without it, which are left out.
@@ -72,7 +72,7 @@ class Result:
       rows: for each document its "id", its "values" and its "answer", and the "failure" of an
         answer that could not be read.
       failures: number of documents with an answer that could not be read; such an answer counts
-        as an empty text.
+        as an empty text beside others that could be read.
       usage: what the answers cost.
     """
 
@@ -88,6 +88,16 @@ class Result:
     rows: Sequence[Mapping[str, Any]]
     failures: int
     usage: Usage
+
+    @property
+    def unread(self) -> bool:
+        """Whether no answer could be read, so that there are no figures."""
+        return not self.estimates
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Metrics whose figure is no finite number, such as a ratio whose denominator is 0."""
+        return tuple(n for n, found in self.estimates.items() if not math.isfinite(found.value))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the rows as JSON values; a figure that is no number is null."""
@@ -170,7 +180,7 @@ def ask_documents(
     _check_groups(task, documents.asked)
     shown = demonstrations(task, documents.shown)
     rows: list[dict[str, Any]] = []
-    usage, failures = Usage(), 0
+    usage, failures, readable = Usage(), 0, False
     with ProgressBar(task.name, len(documents.asked), unit="document") as bar:
         for first in range(0, len(documents.asked), options.batch):
             asked = documents.asked[first : first + options.batch]
@@ -186,13 +196,15 @@ def ask_documents(
                 values = values_of(task, document, answer)
                 rows.append({"id": document[ID], "values": values, "answer": answer_json(answer)})
                 usage = usage + usage_of(answer)
+                readable = readable or not _unread(answer)
                 if failure := failure_of(answer):
                     rows[-1]["failure"] = failure
                     failures += 1
             bar.update(len(rows))
-    estimates = _estimates(task, rows, options)
+    # Figures of empty texts alone would look like those of a model that is always wrong.
+    estimates = _estimates(task, rows, options) if readable else {}
     absent = [name for name in task.metrics if name not in estimates]
-    if absent:
+    if readable and absent:
         raise DataError(
             f"task {task.name}: no document has a value of {', '.join(absent)}; give the task more "
             "documents"
@@ -205,7 +217,8 @@ def ask_documents(
         estimates=estimates,
         better={name: metric.better for name, metric in task.metrics.items()},
         groups={
-            field: _grouped(task, field, documents.asked, rows, options) for field in task.groups
+            field: _grouped(task, field, documents.asked, rows, options)
+            for field in (task.groups if readable else ())
         },
         missing=documents.missing,
         first_missing=documents.first_missing,
@@ -219,10 +232,9 @@ def _check_groups(task: Task, documents: Sequence[Document]) -> None:
     """Reject a field of groups that no document has, whose figures would stand under no name."""
     for field in task.groups:
         if documents and not any(field in document for document in documents):
-            fields = ", ".join(name for name in documents[0] if name != ID)
             raise DataError(
                 f"task {task.name}: no document has the field {field!r} of groups; fields of the "
-                f"first: {fields}"
+                f"first: {field_names(documents[0])}"
             )
 
 
@@ -243,19 +255,25 @@ def usage_of(answer: Any) -> Usage:
 def answer_json(answer: Any) -> Any:
     """Return what a model answered as JSON values, without what it cost; None for other objects.
 
+    JSON has no infinite numbers and no NaN; these are texts such as "-inf".
+
     Example:
       >>> from jaxrec.prompting import Reply, Score
       >>> answer_json(Reply(texts=(" 4",))), answer_json((Score(logprob=-1.0), Score(logprob=-2.0)))
       ([' 4'], [-1.0, -2.0])
+      >>> answer_json(Score(logprob=-math.inf))
+      '-inf'
     """
     if isinstance(answer, Reply):
         return list(answer.texts)
     if isinstance(answer, Score):
-        return answer.logprob
+        return answer_json(answer.logprob)
     if isinstance(answer, TextScore):
-        return {"logprob": answer.logprob, "tokens": len(answer.logprobs)}
+        return {"logprob": answer_json(answer.logprob), "tokens": len(answer.logprobs)}
     if isinstance(answer, list | tuple):
         return [answer_json(part) for part in answer]
+    if isinstance(answer, float) and not math.isfinite(answer):
+        return str(answer)
     return answer if isinstance(answer, int | float | str) else None
 
 
@@ -271,6 +289,13 @@ def failure_of(answer: Any) -> str | None:
         return next(filter(None, map(failure_of, answer)), None)
     failure = getattr(answer, "failure", None)
     return None if failure is None else str(failure)
+
+
+def _unread(answer: Any) -> bool:
+    """Whether nothing of an answer could be read."""
+    if isinstance(answer, list | tuple) and answer:
+        return all(map(_unread, answer))
+    return failure_of(answer) is not None
 
 
 def _estimates(

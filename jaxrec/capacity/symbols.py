@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.capacity.documents import Document, Source
+from jaxrec.capacity.documents import ID, Document, Source, field_names
 from jaxrec.capacity.estimates import Metric
 from jaxrec.capacity.questions import Write
 from jaxrec.capacity.task import Task
@@ -78,7 +78,8 @@ def _of_lengths(
     """The demonstrations, which have two names, and each document in one of the lengths in turn."""
     if len(documents) <= _SHOTS:
         raise DataError(
-            f"{len(documents)} questions are too few; {_SHOTS} are demonstrations, give more"
+            f"{len(documents)} documents with a question are too few; {_SHOTS} are "
+            "demonstrations, give more"
         )
     rows = [(document, 2) for document in documents[:_SHOTS]]
     rows += [(d, LENGTHS[n % len(LENGTHS)]) for n, d in enumerate(documents[_SHOTS:])]
@@ -90,12 +91,26 @@ def _of_lengths(
 
 def _examples(documents: Sequence[Document]) -> list[Document]:
     """The questions of BIG-bench's form, which may be one object with all examples."""
-    return [
-        part
-        for document in documents
-        for part in document.get("examples", (document,))
-        if part.get("question")
-    ]
+    parts = [part for document in documents for part in _parts(document)]
+    found = [part for part in parts if part.get("question")]
+    if not found:
+        raise DataError(
+            f"none of {len(parts)} documents has the field question; fields of the first: "
+            f"{field_names(parts[0]) if parts else 'none'}; take the file of zero-shot chain of "
+            "thought"
+        )
+    return found
+
+
+def _parts(document: Document) -> Sequence[Document]:
+    """The examples of a document, or the document itself."""
+    found = document.get("examples", (document,))
+    if not isinstance(found, list | tuple) or not all(isinstance(part, dict) for part in found):
+        raise DataError(
+            f"{document.get(ID)}: examples must be a list of objects, got {found!r:.60}; take the "
+            "file of zero-shot chain of thought"
+        )
+    return found
 
 
 def _letters(documents: list[Document], directory: Path) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ class Task:
       groups: names of fields; the metrics are also reported for the documents with each value.
 
     Raises:
-      ConfigError: no metrics, a name that is no file name, or demonstrations without `show`.
+      ConfigError: no metrics, one that is no `Metric`, a name that is no file name, or
+        demonstrations without `show`.
 
     Example:
       >>> from jaxrec.capacity import Choose, accuracy
@@ -68,6 +69,12 @@ class Task:
             )
         if not self.metrics:
             raise ConfigError(f"task {self.name} has no metrics; name at least one")
+        for name, metric in self.metrics.items():
+            if not isinstance(metric, Metric):
+                raise ConfigError(
+                    f"task {self.name}: the metric {name} must be a Metric, got {metric!r:.60}; "
+                    "write Metric() for a mean, or Metric(function)"
+                )
         check_shots(self, self.shots)
 
 

@@ -78,7 +78,7 @@ def values_of(task: Task, document: Document, answer: Any) -> dict[str, Any]:
     Raises:
       ConfigError: a metric that the task does not declare would never be reported, or the values
         are no numbers.
-      DataError: `measure` fails on the document.
+      DataError: `measure` fails on the document, or a value is not finite.
 
     Example:
       >>> from jaxrec.capacity.declared import TaskFile, make_task
@@ -100,15 +100,22 @@ def values_of(task: Task, document: Document, answer: Any) -> dict[str, Any]:
             f"task {task.name} measures {', '.join(map(str, unknown))}, which its metrics do not "
             f"name; metrics: {', '.join(task.metrics)}"
         )
+    plain: dict[str, Any] = {}
     for name, value in values.items():
+        what = f"task {task.name}: the {name} of {document.get(ID)} is {value!r:.60}"
         try:
-            np.asarray(value, np.float64)
+            numbers = np.asarray(value, np.float64)
         except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"task {task.name}: the {name} of {document.get(ID)} is {value!r:.60}; return a "
-                "number, or a list of numbers"
-            ) from error
-    return dict(values)
+            raise ConfigError(f"{what}; return a number, or a list of numbers") from error
+        # One such value would make the whole figure no number.
+        if not np.isfinite(numbers).all():
+            raise DataError(
+                f"{what}, which is not finite; correct the task, or leave the metric out of "
+                "documents that it does not apply to"
+            )
+        # Numbers of NumPy are no JSON.
+        plain[name] = value if isinstance(value, int | float) else numbers.tolist()
+    return plain
 
 
 @contextlib.contextmanager

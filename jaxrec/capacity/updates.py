@@ -19,12 +19,16 @@ def compare_results(before: Result, after: Result, metric: str) -> Retention:
 
     Raises:
       ConfigError: results of different tasks, or a metric that the task does not have.
-      DataError: the two models were asked about different documents, or about none with the metric.
+      DataError: the two models were asked about different documents, or about none with the metric,
+        or no answer of one could be read.
     """
     if before.task != after.task:
         raise ConfigError(
             f"the results are of different tasks, {before.task} and {after.task}; give two of one"
         )
+    for result, when in ((before, "before"), (after, "after")):
+        if result.unread:
+            raise DataError(f"no answer of the model {when} the update could be read; ask it again")
     if metric not in before.estimates:
         raise ConfigError(
             f"task {before.task} has no metric {metric!r}; metrics: {', '.join(before.estimates)}"

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrec.capacity.choices import accuracy
-from jaxrec.capacity.documents import Document, Source
+from jaxrec.capacity.documents import Document, Source, field_names
 from jaxrec.capacity.estimates import Metric
 from jaxrec.capacity.questions import Choose, Several
 from jaxrec.capacity.task import Task
@@ -75,7 +75,7 @@ def _sentences(documents: list[Document], directory: Path) -> list[Document]:
         if not all((occupation, participant, answer, sentence)) or answer not in ("0", "1"):
             raise DataError(
                 f"{document['_id']} is no template of Winogender, which has the columns "
-                f"{', '.join(_COLUMNS)}; got {files.listed(document)}"
+                f"{', '.join(_COLUMNS)}; got {field_names(document)}"
             )
         if occupation not in women:
             raise DataError(

@@ -37,6 +37,8 @@ from jaxrec.core import (
     ConfigError,
     Count,
     DataError,
+    Positive,
+    ResourceError,
     Seed,
     Whole,
     check_writable,
@@ -51,6 +53,7 @@ from jaxrec.prompting import (
     EndpointOptions,
     LocalModel,
     Overflow,
+    RequestOptions,
     StoredModel,
     Usage,
 )
@@ -77,6 +80,8 @@ class Arguments:
         then the service's name of the model, and OPENAI_API_KEY holds the key.
       endpoint_kind: how the service is asked. Only completions have likelihoods, which all tasks
         but those that write need.
+      timeout: seconds until a request to the service without an answer is given up; 60 by default.
+      retries: further attempts after a request to the service fails; 5 by default.
       context: most tokens of a prompt and its continuation, and length of the windows in which
         texts are read; by default the model's own.
       overflow: refuse prompts that are longer than the context, or cut their beginning.
@@ -94,6 +99,8 @@ class Arguments:
     out: Path | None = None
     endpoint: str = ""
     endpoint_kind: Literal["completions", "chat"] = "completions"
+    timeout: Positive | None = None
+    retries: Whole | None = None
     context: Count | None = None
     overflow: Overflow = "refuse"
     batch: Count = 128
@@ -109,6 +116,7 @@ def run(arguments: Sequence[str]) -> None:
       ConfigError: no model, an unknown task, demonstrations for a task without them, or a directory
         that holds the study of another model.
       DataError: data of a task are missing or damaged, or there is no model.
+      ResourceError: a service does not answer, or no answer to a task could be read.
     """
     options = parse(Arguments, list(arguments), prog="jaxrec capacity")
     if options.list:
@@ -146,7 +154,7 @@ def run(arguments: Sequence[str]) -> None:
     results = []
     for task, found in zip(tasks, documents, strict=True):
         results.append(ask_documents(model, task, found, study))
-        rows = "".join(json.dumps(row) + "\n" for row in results[-1].rows)
+        rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in results[-1].rows)
         write_text(out / "values" / f"{task.name}.jsonl", rows)
     result = {"model": model.name, "tasks": {r.task: r.to_json() for r in results}}
     write_text(out / "result.json", to_json(result))
@@ -159,6 +167,7 @@ def run(arguments: Sequence[str]) -> None:
     print(f"{usage.calls:,} questions: {read:,} tokens read, {written:,} written{paid}")
     print(f"page: {quoted(out / 'report.html')}")
     print(json.dumps(result))
+    _check_read(results)
 
 
 def _tasks(words: Sequence[str]) -> list[Task]:
@@ -186,18 +195,35 @@ def _service(options: Arguments) -> EndpointModel:
             "--overflow is about models that are opened here; a service has its own rule, so leave "
             "it out"
         )
-    settings = EndpointOptions(kind=options.endpoint_kind, context=options.context)
+    given: dict[str, Any] = {"timeout": options.timeout, "retries": options.retries}
+    requests = RequestOptions(**{name: v for name, v in given.items() if v is not None})
+    settings = EndpointOptions(
+        kind=options.endpoint_kind, context=options.context, requests=requests
+    )
     return EndpointModel(options.model, base_url=options.endpoint, options=settings)
 
 
 def _open(path: Path, options: Arguments) -> Any:
     """The model as one that continues texts, or that fills in masked tokens."""
+    for name in ("timeout", "retries"):
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"--{name} is about requests to a service, and {path} is opened here; leave it "
+                "out, or give --endpoint"
+            )
     opened = open_any(path)
     if opened.model.spec.kind == "masked":
         if options.context is not None:
             raise ConfigError(f"{path} is an encoder, which has no --context; leave it out")
         name = f"{path.resolve().stem}-{checksum(opened.model.params)[:12]}"
         return MaskedModel.of(opened, name)
+    # Many models compute likelihoods at positions that they were not trained on.
+    longest = opened.model.spec.config.max_length
+    if options.context is not None and options.context > longest:
+        raise ConfigError(
+            f"--context {options.context} is larger than the context of {path}, which is "
+            f"{longest} tokens; give at most {longest}, or leave it out"
+        )
     model = LocalModel.at(opened, path, None, context=options.context, overflow=options.overflow)
     if options.context is not None:
         # Texts that are read in other windows have other likelihoods.
@@ -245,6 +271,8 @@ def _facts(options: Arguments) -> dict[str, str]:
 def _show(results: Sequence[Result]) -> None:
     table = Table("task", "metric", "value", "standard error", "95 % interval", "documents")
     for result in results:
+        if result.unread:
+            table.add_row(result.task, "no answer could be read", "", "", "", "0")
         for place, (name, found) in enumerate(result.estimates.items()):
             table.add_row(
                 result.task if place == 0 else "",
@@ -261,13 +289,38 @@ def _show(results: Sequence[Result]) -> None:
                 f"{result.task}: {count} documents without {field} are left out, such as "
                 f"{result.first_missing}"
             )
-        if result.failures:
-            reasons = Counter(row["failure"] for row in result.rows if "failure" in row)
-            counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
+        if result.undefined:
+            print(
+                f"{result.task}: {', '.join(result.undefined)}: no number comes out, such as where "
+                "a ratio divides by 0; the value is null in the JSON line"
+            )
+        if result.failures and not result.unread:
             print(
                 f"{result.task}: answers that could not be read: {result.failures:,} of "
-                f"{result.documents:,}; they count as empty; reasons: {counted:.300}"
+                f"{result.documents:,}; they count as empty; reasons: {_reasons(result)}"
             )
+
+
+def _reasons(result: Result) -> str:
+    """Why answers could not be read, the most frequent reason first."""
+    reasons = Counter(row["failure"] for row in result.rows if "failure" in row)
+    counted = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
+    return f"{counted:.300}"
+
+
+def _check_read(results: Sequence[Result]) -> None:
+    """Reject a study in which the model gave no answer that can be read to some task."""
+    unread = [result for result in results if result.unread]
+    if unread:
+        raise ResourceError(
+            "; ".join(
+                f"{result.task}: none of {result.documents:,} answers could be read "
+                f"({_reasons(result)})"
+                for result in unread
+            )
+            + "; there are no figures of it; check the model, its address and --endpoint-kind, and "
+            "give the same command again, which asks these questions again"
+        )
 
 
 def _list(data: Path | None) -> None:

@@ -18,6 +18,7 @@ FREE_BYTES = 1 << 26  # what every packed file may unpack to, however small it i
 MOST_RATIO = 200  # larger ones may unpack to this multiple of their size; tables reach about 20
 MOST_BYTES = 1 << 35  # and to no more than this
 _BLOCK = 1 << 20
+_HEAD = 64  # bytes that tell what a file is
 _GZIP = b"\x1f\x8b"
 
 
@@ -35,10 +36,11 @@ def read_bytes(path: Path) -> bytes:
     """Return the contents of a file, decompressed if it is gzipped.
 
     Raises:
-        DataError: the file is missing, no regular file, unreadable, truncated or corrupted, or it
-            unpacks to more than `unpack_limit` allows.
+        DataError: the file is missing, no regular file, unreadable, truncated or corrupted, it is
+            called `.gz` and is not gzipped, or it unpacks to more than `unpack_limit` allows.
     """
     raw = _raw(path)
+    _check_name(raw, path)
     return b"".join(_unpacked(io.BytesIO(raw), len(raw), path)) if raw[:2] == _GZIP else raw
 
 
@@ -48,7 +50,8 @@ def open_stream(path: Path) -> io.BufferedReader:
     Reading raises DataError where the file is damaged, or unpacks to more than `unpack_limit`.
 
     Raises:
-        DataError: the file is missing, no regular file or unreadable.
+        DataError: the file is missing, no regular file or unreadable, or it is called `.gz` and is
+            not gzipped.
 
     Example:
         >>> import tempfile
@@ -58,7 +61,9 @@ def open_stream(path: Path) -> io.BufferedReader:
         ...     list(file)
         [b'one\n', b'two']
     """
-    packed = _raw(path, 2) == _GZIP
+    head = _raw(path, _HEAD)
+    _check_name(head, path)
+    packed = head[:2] == _GZIP
     file = path.open("rb")
     return io.BufferedReader(_Unpacked(file, path), _BLOCK) if packed else file
 
@@ -173,6 +178,16 @@ def check_text(raw: bytes, path: Path) -> None:
             f"{path}: line {line}: a NUL character, as in binary files; give a file of text, or "
             "convert it to UTF-8"
         )
+
+
+def _check_name(raw: bytes, path: Path) -> None:
+    """Reject a file that is not what its name says; an error of its parser would mislead."""
+    if path.suffix == ".gz" and raw and raw[:2] != _GZIP:
+        kind = kind_of(raw) or (
+            f"is not gzipped (it begins with {raw[:12]!r}); download it again, or leave .gz out of "
+            "its name"
+        )
+        raise DataError(f"{path}: the file is called .gz, but it {kind}")
 
 
 def _raw(path: Path, count: int = -1) -> bytes:

@@ -1,8 +1,9 @@
 """Answers of language models on disk: one JSON line each, only ever appended.
 
-A process that is killed leaves at most one incomplete line, which is skipped: its question is asked
-again. Processes that share a file take turns under a lock of the kernel, and the first answer to a
-question counts, so that all of them go on with the same one.
+A process that is killed leaves at most one incomplete line at the end. The next one removes it and
+asks its question again. A damaged line anywhere else is an error. Processes that share a file take
+turns under a lock of the kernel, and the first answer to a question counts, so that all of them go
+on with the same one.
 """
 
 import contextlib
@@ -81,7 +82,7 @@ class AnswerFile:
       path: the file; it need not exist.
 
     Raises:
-      DataError: the file is something else.
+      DataError: the file is something else, or a line before the last one is damaged.
       ResourceError: the file cannot be read.
 
     Example:
@@ -98,7 +99,8 @@ class AnswerFile:
         self.path = path
         self.contexts: dict[str, int | None] = {}
         self._answers: dict[str, Answer] = {}
-        self._end = 0
+        # Bytes and lines that are read.
+        self._end = self._lines = 0
         self.refresh()
 
     def __len__(self) -> int:
@@ -113,7 +115,7 @@ class AnswerFile:
         """Read what has been appended since the last call.
 
         Raises:
-          DataError: the file is something else, or shorter than before.
+          DataError: the file is something else, damaged, or shorter than before.
           ResourceError: the file cannot be read.
         """
         try:
@@ -169,16 +171,15 @@ class AnswerFile:
     def _write(self, file: BinaryIO, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        size = os.fstat(file.fileno()).st_size
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        if not size:
+        if not self._end:
             text = json.dumps(_FORMAT) + "\n" + text
-        elif size > self._end:
-            # What a killed process left of a line is closed, so that ours stands alone.
-            text = "\n" + text
+        # What a killed process left of a line goes; nobody else writes under the lock.
+        file.truncate(self._end)
         file.write(text.encode())
         file.flush()
-        self._end = size + len(text.encode())
+        self._end += len(text.encode())
+        self._lines += text.count("\n")
 
     def _read(self, file: BinaryIO) -> None:
         size = os.fstat(file.fileno()).st_size
@@ -186,26 +187,38 @@ class AnswerFile:
             raise DataError(f"{self.path} is shorter than before; other programs must not edit it")
         file.seek(self._end)
         lines = file.read(size - self._end).split(b"\n")
-        if not self._end and size and (len(lines) == 1 or _parsed(lines[0]) != _FORMAT):
+        if len(lines) == 1 and json.dumps(_FORMAT).encode().startswith(lines[0]):
+            # Nothing new, or the beginning of the first line alone.
+            return
+        if not self._end and (len(lines) == 1 or _parsed(lines[0]) != _FORMAT):
             raise DataError(
                 f"{self.path} is no file of answers: its first line must be {json.dumps(_FORMAT)}; "
                 "give the path of another file or of a new one"
             )
         # The last piece is empty, or a line that is not complete yet.
         for line in lines[:-1]:
+            number = self._lines + 1
+            try:
+                if number > 1:
+                    self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(
+                    f"{self.path}: line {number} is damaged and holds no answer: "
+                    f"{line[:60].decode(errors='replace')!r}; remove this line, and its question "
+                    "is asked again"
+                ) from error
             self._end += len(line) + 1
-            self._take(_parsed(line))
+            self._lines = number
 
     def _take(self, row: Any) -> None:
-        """Keep the answer of a line; a line that a killed process left incomplete has none."""
-        with contextlib.suppress(KeyError, TypeError, AttributeError):
-            if row["kind"] == "model":
-                self.contexts[row["model"]] = row["context"]
-                return
-            key = Question(row["model"], row["kind"], row["asked"]).key
-            answer = _answer(row["kind"], row["answer"])
-            if key not in self._answers or _failed(self._answers[key]):
-                self._answers[key] = answer
+        """Keep the answer of a line."""
+        if row["kind"] == "model":
+            self.contexts[row["model"]] = row["context"]
+            return
+        key = Question(row["model"], row["kind"], row["asked"]).key
+        answer = _answer(row["kind"], row["answer"])
+        if key not in self._answers or _failed(self._answers[key]):
+            self._answers[key] = answer
 
 
 def _parsed(line: bytes) -> Any:

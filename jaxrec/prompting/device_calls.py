@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.core import count_done
 from jaxrec.decode import (
     GREEDY,
     Completion,
@@ -64,25 +65,55 @@ class DeviceCalls:
         prompts: Sequence[str],
         shared: SharedPrefix | None,
         options: GenerateOptions,
-        numbers: range,
+        *,
+        batch_size: int,
+        banned: tuple[int, ...] = (),
     ) -> list[list[tuple[Completion, int]]]:
-        """Write some continuations of each prompt.
+        """Write `options.n` continuations of each prompt.
+
+        The draws of a continuation depend on the seed, its prompt and its number alone.
 
         Args:
           rows: tokens of each prompt behind the shared prefix, at least one.
           prompts: the texts, which seed the draws.
           shared: what all prompts begin with; None for nothing.
           options: how prompts are continued.
-          numbers: which of the continuations.
+          batch_size: most continuations a call of the device.
+          banned: tokens that are never written.
 
         Returns:
           The continuations of each prompt, each with its number of tokens.
         """
-        tokens, valid = _padded(rows, left=True)
+        written: list[list[tuple[Completion, int]]] = [[] for _ in rows]
+        calls = -(-options.n // batch_size)
+        samples = -(-options.n // calls)
+        for chosen in batches([len(row) for row in rows], max(1, batch_size // samples)):
+            own, asked = [rows[place] for place in chosen], [prompts[place] for place in chosen]
+            for first in range(0, options.n, samples):
+                numbers = range(first, first + samples)
+                made = self._write(own, asked, shared, options, numbers, banned)
+                for place, completions in zip(chosen, made, strict=True):
+                    written[place] += completions[: options.n - len(written[place])]
+            count_done(len(chosen))
+        return written
+
+    def _write(
+        self,
+        rows: Sequence[Sequence[int]],
+        prompts: Sequence[str],
+        shared: SharedPrefix | None,
+        options: GenerateOptions,
+        numbers: range,
+        banned: tuple[int, ...],
+    ) -> list[list[tuple[Completion, int]]]:
+        """Write the continuations with these numbers of each prompt with one call."""
+        tokens, valid = padded(rows, left=True)
         stop = self._stop(options.stop)
         # A few sizes for all limits, so that another limit compiles nothing.
         wide = TextOptions(
-            max_tokens=bucket(options.max_tokens), presence_penalty=options.presence_penalty
+            max_tokens=bucket(options.max_tokens),
+            presence_penalty=options.presence_penalty,
+            banned=banned,
         )
         wide = with_ends(wide, self._model, self._tokenizer)
         sampling = _sampling(options)
@@ -134,7 +165,7 @@ class DeviceCalls:
             start = with_ends(TextOptions(max_tokens=1), self._model, self._tokenizer).start or 0
             first = written_tokens(self._model, virtual_of(self._params), start).tolist()
             rows = [first] * len(prompts)
-            tokens, valid = _padded(prompts, left=False)
+            tokens, valid = padded(prompts, left=False)
             source = Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid))
         batch = jax.tree.map(jnp.asarray, Continuations.build(rows, parts, bucket(len(rows), 1)))
         logprobs, greedy = jax.device_get(
@@ -199,8 +230,14 @@ def continuation_rows(parts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[
     yield row
 
 
-def _padded(rows: Sequence[Sequence[int]], *, left: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Pad rows to a power of two, and add empty ones up to a power of two: `[B, T]` each."""
+def padded(rows: Sequence[Sequence[int]], *, left: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Pad rows to a power of two, and add empty ones up to a power of two: `[B, T]` each.
+
+    Example:
+      >>> tokens, valid = padded([[1, 2, 3], [4]], left=True)
+      >>> tokens.shape, valid.sum(axis=1).tolist()
+      ((2, 16), [3, 1])
+    """
     tokens = np.zeros((bucket(len(rows), 1), bucket(max(map(len, rows)))), np.int32)
     valid = np.zeros(tokens.shape, bool)
     for place, row in enumerate(rows):

@@ -54,7 +54,7 @@ def extract(text: str, kind: AnswerKind, rule: AnswerRule = "first") -> str | No
       The answer, or None if the text holds none.
 
     Raises:
-      ConfigError: an unknown kind or rule.
+      ConfigError: an unknown kind or rule, or no text.
 
     Example:
       >>> extract("She pays $1,234.50.", "number"), extract("It is (C).", "choice")
@@ -65,6 +65,7 @@ def extract(text: str, kind: AnswerKind, rule: AnswerRule = "first") -> str | No
       True
     """
     check_kind(kind)
+    _check_text(text)
     if rule not in ANSWER_RULES:
         raise ConfigError(
             f"no rule {rule!r}{nearest(rule, ANSWER_RULES)}; rules: {', '.join(ANSWER_RULES)}"
@@ -106,6 +107,7 @@ def canonical(answer: str, kind: AnswerKind) -> str:
       ('1000', 'yes')
     """
     check_kind(kind)
+    _check_text(answer)
     candidates = _CANDIDATES[kind](answer)
     if len(candidates) != 1:
         raise ConfigError(
@@ -124,10 +126,14 @@ def gsm8k_strict(text: str) -> str | None:
       The number without commas, dollar signs and a final dot, which its exact match ignores; None
       if there is none.
 
+    Raises:
+      ConfigError: no text.
+
     Example:
       >>> gsm8k_strict("48 / 2 = 24\n#### 1,024."), gsm8k_strict("The answer is 24.")
       ('1024', None)
     """
+    _check_text(text)
     found = _STRICT.search(text)
     return _ignore(found.group(1)) if found else None
 
@@ -142,12 +148,24 @@ def gsm8k_flexible(text: str) -> str | None:
     Returns:
       The number without commas, dollar signs and a final dot; None if there is none.
 
+    Raises:
+      ConfigError: no text.
+
     Example:
       >>> gsm8k_flexible("So she pays $1,024."), gsm8k_flexible("no idea")
       ('1024', None)
     """
+    _check_text(text)
     found = list(_FLEXIBLE.finditer(text))
     return _ignore(found[-1].group()) if found else None
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise ConfigError(
+            f"an answer is read out of a text, got {text!r:.60}; give the text that the model "
+            "wrote, such as reply.text"
+        )
 
 
 def _ignore(text: str) -> str:

@@ -57,17 +57,17 @@ def game24_start(numbers: Sequence[int]) -> Game24State:
     """Return the puzzle before the first step.
 
     Args:
-      numbers: whole numbers from 1 on, usually four.
+      numbers: four whole numbers from 1 on.
 
     Raises:
-      ConfigError: no numbers, or one that is no whole number from 1 on.
+      ConfigError: not four numbers, or one that is no whole number from 1 on.
 
     Example:
       >>> game24_start([4, 5, 6, 10]).terms
       ('4', '5', '6', '10')
     """
-    if not numbers or any(type(one) is not int or one < 1 for one in numbers):
-        raise ConfigError(f"numbers must be whole numbers from 1 on, got {list(numbers)}")
+    if len(numbers) != 4 or any(type(one) is not int or one < 1 for one in numbers):
+        raise ConfigError(f"numbers must be four whole numbers from 1 on, got {list(numbers)}")
     return Game24State(
         numbers=tuple(numbers),
         left=tuple(map(Fraction, numbers)),
@@ -86,8 +86,8 @@ def game24_moves(state: Game24State) -> tuple[Game24State, ...]:
       States whose steps differ, in a fixed order; () after the answer.
 
     Example:
-      >>> [after.lines[-1] for after in game24_moves(game24_start([6, 4]))][:3]
-      ['6 + 4 = 10 (left: 10)', '6 * 4 = 24 (left: 24)', '6 - 4 = 2 (left: 2)']
+      >>> [after.lines[-1] for after in game24_moves(game24_start([6, 4, 1, 1]))][:2]
+      ['6 + 4 = 10 (left: 1 1 10)', '6 * 4 = 24 (left: 1 1 24)']
     """
     if state.answer:
         return ()
@@ -119,8 +119,8 @@ def game24_step(state: Game24State, first: int, second: int, sign: str) -> Game2
       The state, whose result is the last number that is left; None for a division by zero.
 
     Example:
-      >>> game24_step(game24_start([8, 3]), 0, 1, "/").left
-      (Fraction(8, 3),)
+      >>> game24_step(game24_start([8, 3, 1, 2]), 0, 1, "/").left[-1]
+      Fraction(8, 3)
     """
     a, b = state.left[first], state.left[second]
     result = _operate(a, b, sign)
@@ -165,8 +165,8 @@ def game24_exact_moves(states: Sequence[Game24State]) -> Expansion[Game24State]:
     """Expand states by all legal steps, for `breadth_first` and `depth_first`.
 
     Example:
-      >>> len(game24_exact_moves([game24_start([6, 4])]).children[0])
-      6
+      >>> len(game24_exact_moves([game24_start([4, 5, 6, 10])]).children[0])
+      36
     """
     return Expansion(tuple(game24_moves(state) for state in states))
 
@@ -175,7 +175,7 @@ def game24_exact_values(states: Sequence[Game24State]) -> Values:
     """Value states by whether 24 can be reached: 20 ("sure") if it can, and 0 if it cannot.
 
     Example:
-      >>> game24_exact_values([game24_start([6, 4]), game24_start([6, 5])]).values
+      >>> game24_exact_values([game24_start([4, 5, 6, 10]), game24_start([1, 1, 1, 1])]).values
       (20.0, 0.0)
     """
     sure = GAME24_VALUES["sure"]

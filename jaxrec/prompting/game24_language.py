@@ -71,11 +71,11 @@ def game24_language_moves(model: LanguageModel, options: GenerateOptions) -> Exp
 
     Example:
       >>> from jaxrec.prompting import GenerateOptions, ScriptedModel, game24_start
-      >>> said = "6 * 4 = 24 (left: 24)" + chr(10) + "6 + 4 = 11 (left: 11)"
+      >>> said = "10 - 4 = 6 (left: 5 6 6)" + chr(10) + "6 + 4 = 11 (left: 5 10 11)"
       >>> expand = game24_language_moves(ScriptedModel(lambda p, n: said), GenerateOptions())
-      >>> found = expand([game24_start([6, 4])])
+      >>> found = expand([game24_start([4, 5, 6, 10])])
       >>> [state.lines for state in found.children[0]], found.dropped
-      ([('6 * 4 = 24 (left: 24)',)], 1)
+      ([('10 - 4 = 6 (left: 5 6 6)',)], 1)
     """
 
     def expand(states: Sequence[Game24State]) -> Expansion[Game24State]:
@@ -108,7 +108,7 @@ def game24_language_values(model: LanguageModel, options: GenerateOptions) -> Ev
     Example:
       >>> from jaxrec.prompting import GenerateOptions, ScriptedModel, game24_start
       >>> values = game24_language_values(ScriptedModel(lambda p, n: "likely"), GenerateOptions())
-      >>> values([game24_start([6, 4])]).values
+      >>> values([game24_start([4, 5, 6, 10])]).values
       (1.0,)
     """
 

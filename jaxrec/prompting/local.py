@@ -144,22 +144,13 @@ class LocalModel:
         rows = self._rules.prompts(prompts, options.max_tokens)
         distinct = dict(zip(prompts, rows, strict=True))
         texts, tokens = list(distinct), list(distinct.values())
-        written: dict[str, list[tuple[Completion, int]]] = {text: [] for text in texts}
+        written: dict[str, list[tuple[Completion, int]]] = {}
         reused = dict.fromkeys(texts, 0)
-        calls = -(-options.n // self._batch_size)
-        samples = -(-options.n // calls)
-        width = max(1, self._batch_size // samples)
         call_cost = _CALL + _STEP * options.max_tokens
         for shared, length, group in self._shared(tokens, reused, texts, call_cost):
-            for chosen in batches([len(tokens[row]) - length for row in group], width):
-                own = [tokens[group[place]][length:] for place in chosen]
-                asked = [texts[group[place]] for place in chosen]
-                for first in range(0, options.n, samples):
-                    numbers = range(first, first + samples)
-                    made = self._calls.write(own, asked, shared, options, numbers)
-                    for text, completions in zip(asked, made, strict=True):
-                        written[text] += completions[: options.n - len(written[text])]
-                count_done(len(chosen))
+            own, asked = [tokens[row][length:] for row in group], [texts[row] for row in group]
+            made = self._calls.write(own, asked, shared, options, batch_size=self._batch_size)
+            written |= dict(zip(asked, made, strict=True))
         replies, seen = [], set()
         for prompt, row in zip(prompts, rows, strict=True):
             again = prompt in seen

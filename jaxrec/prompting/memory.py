@@ -150,20 +150,33 @@ def remember(
       The old records followed by the new ones.
 
     Raises:
-      DataError: vectors of another width or number, or importance out of range.
-      ConfigError: numbers of texts and points that differ.
+      DataError: a text without characters, vectors of another width or number, or importance that
+        is no number from 0 to 10.
+      ConfigError: one text in place of a list, or lengths of texts and importance that differ.
 
     Example:
       >>> embed = fit_tfidf(["a heist film", "rain in Paris"])
       >>> len(remember((), ["a film", "rain"], [8, 2], 0.0, embed))
       2
     """
+    for name, values in (("texts", texts), ("importance", importance)):
+        if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+            raise ConfigError(f"{name} must be a list, got {values!r:.60}; give [{values!r:.20}]")
     if len(texts) != len(importance):
         raise ConfigError(
-            f"{len(texts)} texts need {len(texts)} numbers of importance, got {len(importance)}"
+            f"texts and importance must have one length, got {len(texts)} and {len(importance)}; "
+            "give one importance for each text"
         )
     if not len(texts):
         return memory
+    # Checked before they are embedded, whose errors are about words.
+    for place, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"texts[{place}] must be a text with characters, got {text!r:.60}")
+    points = [float(one) if isinstance(one, np.number) else one for one in importance]
+    for place, one in enumerate(points):
+        if not _is_number(one) or not 0 <= one <= 10:
+            raise DataError(f"importance[{place}] must be a number from 0 to 10, got {one!r:.60}")
     vectors = _embedded(embed, texts, memory)
     return memory + tuple(
         MemoryRecord(
@@ -171,9 +184,9 @@ def remember(
             vector=tuple(map(float, vector)),
             created=float(now),
             read=float(now),
-            importance=float(points),
+            importance=float(one),
         )
-        for text, vector, points in zip(texts, vectors, importance, strict=True)
+        for text, vector, one in zip(texts, vectors, points, strict=True)
     )
 
 
@@ -284,6 +297,7 @@ def fit_tfidf(texts: Sequence[str]) -> Embed:
       A function from N texts to vectors `[N, D]`, D being the number of words.
 
     Raises:
+      ConfigError: one text in place of a list.
       DataError: texts without words.
 
     Example:
@@ -292,13 +306,17 @@ def fit_tfidf(texts: Sequence[str]) -> Embed:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if isinstance(texts, str):
+        raise ConfigError(f"texts must be a list, got {texts!r:.60}; give [{texts!r:.20}]")
     vectorizer = TfidfVectorizer()
     try:
         vectorizer.fit(texts)
     except ValueError as error:
-        raise DataError(f"no words to weigh in {len(texts)} texts; give texts with words") from (
-            error
-        )
+        first = f", such as {texts[0]!r:.60}" if len(texts) else ""
+        raise DataError(
+            f"there are no words to weigh in {len(texts)} texts{first}; a word has at least two "
+            "letters or digits, so give texts with such words"
+        ) from error
     return lambda asked: vectorizer.transform(asked).toarray()
 
 
@@ -354,11 +372,12 @@ def load_memory(path: str | os.PathLike[str]) -> tuple[MemoryRecord, ...]:
 def _embedded(embed: Embed, texts: Sequence[str], memory: Sequence[MemoryRecord]) -> np.ndarray:
     """Vectors of texts, of the width of those in the memory."""
     vectors = np.asarray(embed(texts), float)
-    width = len(memory[0].vector) if memory else vectors.shape[-1]
-    if vectors.shape != (len(texts), width):
+    width: int | str = len(memory[0].vector) if memory else "width"
+    wrong = vectors.ndim != 2 or len(vectors) != len(texts)
+    if wrong or (memory and vectors.shape[1] != width):
         raise DataError(
-            f"embed gave an array {list(vectors.shape)} for {len(texts)} texts, expected "
-            f"{[len(texts), width]}; use the function that the memory was made with"
+            f"embed gave an array of shape {list(vectors.shape)} for {len(texts)} texts, expected "
+            f"[{len(texts)}, {width}]; use the function that the memory was made with"
         )
     if not np.isfinite(vectors).all():
         raise DataError("embed gave a vector that is not finite; check its input and its weights")

@@ -162,8 +162,14 @@ def _echo(body: Any, text: str, start: int) -> list[_Token]:
     """Return the tokens of an echo that end after character `start` of the text."""
     try:
         (choice,) = _choices(body, 1)
-        said = choice["logprobs"]
-        columns = [said[name] for name in ("tokens", "token_logprobs", "text_offset")]
+        said = choice.get("logprobs")
+        if not isinstance(said, dict):
+            raise _Unusable("its logprobs are missing or empty")
+        columns: list[Any] = [
+            said.get(name) for name in ("tokens", "token_logprobs", "text_offset")
+        ]
+        if not all(isinstance(column, list) for column in columns):
+            raise _Unusable("its logprobs lack tokens, token_logprobs or text_offset")
         best = said.get("top_logprobs") or [None] * len(columns[0])
         found = []
         for token, logprob, offset, top in zip(*columns, best, strict=True):
@@ -173,8 +179,10 @@ def _echo(body: Any, text: str, start: int) -> list[_Token]:
                 found.append(
                     _Token(None if logprob is None else float(logprob), token == likeliest)
                 )
-    except (_Unusable, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _without_logprobs(f"{type(error).__name__}: {error}") from error
+    except _Unusable as error:
+        raise _without_logprobs(str(error)) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _without_logprobs("the parts of its logprobs have wrong types or lengths") from error
     return found
 
 

@@ -38,7 +38,7 @@ class StoredModel:
 
     Raises:
       ConfigError: a chunk below 1.
-      DataError: the file is something else.
+      DataError: the file is something else, or one of its lines is damaged.
       ResourceError: the file cannot be written.
 
     Example:
@@ -149,7 +149,7 @@ class ReplayedModel:
 
     Raises:
       ConfigError: no model of this name, or several and no name.
-      DataError: no file there, or one that is something else.
+      DataError: no file there, one that is something else, or a damaged line.
 
     Example:
       >>> import tempfile

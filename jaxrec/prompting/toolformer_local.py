@@ -9,7 +9,7 @@ Shapes: `B` rows, `T` tokens, `V` tokens of the vocabulary.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.decode import Prompts, Sampling, StopStrings, TextOptions, bucket, generate
 from jaxrec.models import CausalLM
 from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.prompting.device_calls import DeviceCalls, batches, padded
 from jaxrec.prompting.language_model import GenerateOptions
 from jaxrec.prompting.toolformer_model import MARKER, Reading
 
@@ -106,7 +106,8 @@ class LocalMarkingModel:
         rows = [[*a, *b] for a, b in zip(before, after, strict=True)]
         readings: list[Reading | None] = [None] * len(rows)
         marker = jnp.int32(self.marker_token)
-        for chosen, tokens, valid in _batches(rows, self.batch_size, left=False):
+        for chosen in batches([len(row) for row in rows], self.batch_size):
+            tokens, valid = padded([rows[number] for number in chosen], left=False)
             scores = _read(self.model, self.params, jnp.asarray(tokens), jnp.asarray(valid), marker)
             own, marked, ranks = (np.asarray(part) for part in scores)
             for place, number in enumerate(chosen):
@@ -121,43 +122,21 @@ class LocalMarkingModel:
     def write(
         self, prompts: Sequence[str], options: GenerateOptions, *, marker: bool
     ) -> list[list[tuple[str, bool]]]:
-        """See `MarkingModel`. A draw depends on the seed and on the prompts of the call."""
-        tokenizer = self.tokenizer
-        stop = None
-        if options.stop:
-            stop = StopStrings.build(tokenizer, options.stop, self.model.config.vocab_size)
-        ends = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
-        limits = TextOptions(
-            max_tokens=options.max_tokens,
-            eos=tuple(dict.fromkeys((*ends, *self.model.config.end_tokens))) or None,
-            banned=() if marker else (self.marker_token,),
-        )
-        top_p = None if options.top_p == 1 or not options.temperature else options.top_p
-        top_k = options.top_k if options.temperature else None
-        sampling = Sampling(temperature=options.temperature, top_k=top_k, top_p=top_p)
+        """See `MarkingModel`.
+
+        The draws of a continuation depend on the seed, its prompt and its number alone, so equal
+        prompts get equal continuations.
+        """
         rows = [[self.first_token, *ids] for ids in self._encode(prompts)]
-        rows = [row for row in rows for _ in range(options.n)]
-        texts = [("", False)] * len(rows)
-        key = jax.random.key(options.seed)
-        for batch, (chosen, tokens, valid) in enumerate(_batches(rows, self.batch_size, left=True)):
-            made = generate(
-                self.model,
-                self.params,
-                Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid)),
-                limits,
-                sampling=sampling,
-                key=None if sampling.greedy else jax.random.fold_in(key, batch),
-                stop=None if stop is None else stop.table,
-            )
-            written, lengths = np.asarray(made.tokens), np.asarray(made.lengths)
-            for place, number in enumerate(chosen):
-                ids = written[place, : lengths[place]].tolist()
-                ended = ids[-1] in limits.ends
-                whole = tokenizer.decode(ids[:-1] if ended else ids)
-                text = whole if stop is None else stop.cut(whole)
-                full = len(ids) == options.max_tokens and not ended and text == whole
-                texts[number] = text, full
-        return [texts[first : first + options.n] for first in range(0, len(texts), options.n)]
+        banned = () if marker else (self.marker_token,)
+        made = self._calls.write(
+            rows, prompts, None, options, batch_size=self.batch_size, banned=banned
+        )
+        return [[(found.text, found.truncated) for found, _ in row] for row in made]
+
+    @functools.cached_property
+    def _calls(self) -> DeviceCalls:
+        return DeviceCalls(self.model, self.params, self.tokenizer)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
@@ -192,20 +171,3 @@ def _hidden(
     module: CausalLM, tokens: jax.Array, positions: jax.Array, context: SelfContext
 ) -> jax.Array:
     return module.hidden(tokens, positions, context, deterministic=True)[0]
-
-
-def _batches(
-    rows: Sequence[Sequence[int]], batch_size: int, *, left: bool
-) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
-    """Yield rows of similar length: numbers, tokens and validity `[B, T]`, padded on one side."""
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    for first in range(0, len(rows), batch_size):
-        chosen = order[first : first + batch_size]
-        height = min(bucket(len(chosen), 1), batch_size)
-        tokens = np.zeros((height, bucket(len(rows[chosen[-1]]))), np.int32)
-        valid = np.zeros(tokens.shape, bool)
-        for place, row in enumerate(chosen):
-            part = slice(-len(rows[row]), None) if left else slice(len(rows[row]))
-            tokens[place, part] = rows[row]
-            valid[place, part] = True
-        yield chosen, tokens, valid

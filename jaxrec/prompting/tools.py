@@ -106,7 +106,8 @@ def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Tool
                 text, failure = f"error: {tool.name} returned no text", EXCEPTION
         except ToolError as error:
             text, failure = f"error: {error}", error.failure
-        except Exception as error:
+        # A tool that calls `exit()` ends itself, not the program.
+        except (Exception, SystemExit) as error:
             text, failure = f"error: {type(error).__name__}: {error}", EXCEPTION
     return ToolOutput(text if len(text) <= most else f"{text[:most]}...", failure)
 

@@ -135,7 +135,28 @@ def test_a_missing_setting_is_named(tmp_path):
         ({"answer": "anser"}, "none of 3 documents has the fields anser, animal|animal, anser"),
     ],
 )
-def test_documents_that_do_not_fit_are_named(change, message, tmp_path):
-    model = ScriptedModel(logprob=lambda prompt, text: -1.0)
+def test_documents_that_do_not_fit_are_named_before_the_model_is_asked(change, message, tmp_path):
+    model = ScriptedModel(logprob=lambda prompt, text: -1.0, calls=[])
     with pytest.raises(DataError, match=message):
         run(tmp_path, BIRDS | change, model, rows=ROWS)
+    assert model.calls == []
+
+
+def test_right_texts_that_do_not_fit_are_named_before_the_model_is_asked(tmp_path):
+    settings = {"name": "write", "kind": "write", "files": ["birds.jsonl"], "prompt": "{animal}:"}
+    model = ScriptedModel(lambda prompt, _: " it cannot", calls=[])
+    rows = [ROWS[0], ROWS[1] | {"all": "it cannot"}]
+    with pytest.raises(DataError, match=r"birds\.jsonl:2: all must be a list of texts, got 'it"):
+        run(tmp_path, settings | {"targets_field": "all"}, model, rows=rows)
+    assert model.calls == []
+
+
+def test_a_document_without_an_answer_is_left_out_and_counted(tmp_path):
+    model = ScriptedModel(logprob=lambda prompt, text: -1.0)
+    rows = [*ROWS[:2], {"animal": "kiwi", "size": "small"}]
+    found = run(tmp_path, BIRDS, model, rows=rows)
+    assert (found.documents, found.missing, found.first_missing) == (
+        2,
+        {"answer": 1},
+        "birds.jsonl:3",
+    )

@@ -143,3 +143,39 @@ def test_documents_may_be_made_by_rule(tmp_path):
         read_documents(Source(make=lambda: [{}], fields=("q",)), tmp_path)
     with pytest.raises(ConfigError, match="give make"):
         Source()
+
+
+def test_the_fields_that_a_message_lists_are_those_of_the_file(tmp_path):
+    write(tmp_path / "d.jsonl", FORMS["d.jsonl"])
+    with pytest.raises(DataError, match=r"none of 6 documents has the fields x; .* first: q, a$"):
+        read_documents(Source(files=("d.jsonl",), fields=("x",)), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.csv"])
+def test_a_file_that_is_called_gz_and_is_not_gzipped_is_named(name, tmp_path):
+    (tmp_path / f"{name}.gz").write_text(FORMS[name])
+    with pytest.raises(
+        DataError, match=rf"{name}\.gz: the file is called \.gz, but it is not gzip"
+    ):
+        read_documents(Source(files=(name,)), tmp_path)
+
+
+def fails(documents, directory):
+    raise KeyError("animal")
+
+
+def refuses(documents, directory):
+    raise DataError("there are no animals")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (fails, "d.jsonl: the documents cannot be prepared: KeyError: 'animal'"),
+        (refuses, "d.jsonl: there are no animals"),
+    ],
+)
+def test_documents_that_cannot_be_prepared_are_named_by_their_file(prepare, message, tmp_path):
+    write(tmp_path / "d.jsonl", FORMS["d.jsonl"])
+    with pytest.raises(DataError, match=message):
+        read_documents(Source(files=("d.jsonl",), prepare=prepare), tmp_path)

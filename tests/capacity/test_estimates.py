@@ -62,3 +62,16 @@ def test_values_are_checked():
         estimate(Metric(), [1.0, (1.0, 2.0)])
     with pytest.raises(ConfigError, match="resamples must be at least 1"):
         estimate(Metric(), [1.0], resamples=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((5,), "must be a function of sums .* got 5"),
+        (("lower",), "must be a function of sums .* got 'lower'"),
+        ((ratio_of, "less"), "better must be one of higher, lower, neither, got 'less'"),
+    ],
+)
+def test_a_metric_is_checked_when_it_is_made(given, message):
+    with pytest.raises(ConfigError, match=message):
+        Metric(*given)

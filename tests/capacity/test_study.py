@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 
+import numpy as np
 import pytest
 
 from jaxrec.capacity import (
@@ -10,12 +12,15 @@ from jaxrec.capacity import (
     Documents,
     Metric,
     Read,
+    Several,
     Source,
     StudyOptions,
     Task,
     Write,
     accuracy,
     ask_documents,
+    ratio_of,
+    result_page,
     run_task,
 )
 from jaxrec.core import ConfigError, DataError, ResourceError
@@ -115,6 +120,7 @@ def test_a_metric_without_values_is_an_error():
     [
         ({"name": "a/b"}, "letters, digits and the signs"),
         ({"metrics": {}}, "task odd has no metrics"),
+        ({"metrics": {"a": ratio_of}}, "task odd: the metric a must be a Metric, got <function"),
         ({"show": None, "shots": 2}, "task odd takes no demonstrations, got 2"),
         ({"shots": -1}, "must not be negative, got -1"),
     ],
@@ -212,3 +218,58 @@ def test_a_service_that_does_not_answer_is_no_fault_of_the_task():
 
     with pytest.raises(ResourceError, match=r"^no answer$"):
         run(dataclasses.replace(TASK, measure=measure))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, (1.0, -math.inf), np.float32("nan")])
+def test_a_value_that_is_not_finite_is_an_error_that_names_task_metric_and_document(value):
+    task = dataclasses.replace(
+        TASK, measure=lambda d, a: {"accuracy": value if d["n"] == 7 else 1.0}
+    )
+    with pytest.raises(DataError, match=r"task odd: the accuracy of d:7 is .* not finite"):
+        run(task)
+
+
+def test_a_ratio_that_divides_by_zero_is_named_and_is_null():
+    task = dataclasses.replace(
+        TASK,
+        measure=lambda d, a: {"accuracy": 1.0, "rate": (0.0, 0.0)},
+        metrics={"accuracy": Metric(), "rate": Metric(ratio_of)},
+    )
+    found = run(task)
+    assert found.undefined == ("rate",)
+    written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert written["metrics"]["rate"]["value"] is None
+    assert "denominator is 0: rate." in result_page("m", [found])
+    assert "denominator" not in result_page("m", [run()])
+
+
+def test_rows_are_json_whatever_the_numbers_are():
+    never = ScriptedModel(logprob=lambda prompt, text: -math.inf if text == " no" else -1.0)
+    task = dataclasses.replace(
+        TASK,
+        measure=lambda d, a: {"accuracy": np.float32(0.5), "rate": np.array([1, 2])},
+        metrics={"accuracy": Metric(), "rate": Metric(ratio_of)},
+    )
+    found = run(task, never)
+    row = json.loads(json.dumps(found.rows[0], allow_nan=False))
+    assert row["values"] == {"accuracy": 0.5, "rate": [1.0, 2.0]}
+    assert row["answer"] == [-1.0, "-inf"]
+    assert found.estimates["rate"].value == 0.5
+
+
+def test_a_task_of_which_no_answer_could_be_read_has_no_figures():
+    class Broken(ScriptedModel):
+        def generate(self, prompts, options):
+            return [Reply(texts=("",), failure="no JSON") for _ in prompts]
+
+    def ask(document, shown):
+        return Several((Write("a"), Write("b") if document["n"] else Read("a b")))
+
+    task = dataclasses.replace(TASK, ask=ask, measure=lambda d, a: {"accuracy": 0.0})
+    broken = Broken(logprob=lambda prompt, word: -1.0)
+    found = run(task, broken, ROWS[1:])
+    assert found.unread and (found.failures, found.estimates, found.groups) == (19, {}, {})
+    assert "None of the 19 answers could be read" in result_page("m", [found])
+    # A part of one answer is enough for figures.
+    found = run(task, broken)
+    assert not found.unread and found.estimates["accuracy"].count == 20

@@ -84,9 +84,21 @@ def test_a_text_without_answer_is_unparsed(real_data):
     assert (result.estimates["accuracy"].value, result.estimates["unparsed"].value) == (0.0, 1.0)
 
 
-def test_a_file_of_other_questions_is_rejected(tmp_path):
-    (tmp_path / "last-letters").mkdir()
-    path = tmp_path / "last-letters" / "last_letters.json"
-    path.write_text(json.dumps({"examples": [{"question": "Who?", "answer": "x"}] * 9}))
-    with pytest.raises(DataError, match="names"):
-        read_documents(TASKS["last_letters"].source, tmp_path)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"examples": [{"question": "Who?", "answer": "x"}] * 9}, "9 questions hold 0 names"),
+        ({"quest": "Who?"}, "none of 1 documents has the field question; .* first: quest;"),
+        ({"examples": [{"q": "Who?"}] * 2}, "none of 2 documents has the field question; .*: q;"),
+        ({"examples": {"1": "Who?"}}, "examples must be a list of objects"),
+        ([{"examples": ["Who?"]}], "examples must be a list of objects"),
+        ([["Who?"]], "record 0 is list, not an object"),
+    ],
+)
+@pytest.mark.parametrize("name", list(FILES))
+def test_a_file_of_other_questions_is_rejected_by_its_name(name, content, message, tmp_path):
+    path = tmp_path / "last-letters" / FILES[name]
+    path.parent.mkdir()
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"{path.parent.name}/{path.name}:.*({message})"):
+        read_documents(TASKS[name].source, tmp_path)

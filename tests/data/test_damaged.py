@@ -151,3 +151,24 @@ def test_gzip_of_several_members_is_one_file(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(DataError, match="corrupted gzip file"):
         contents.read_bytes(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"user,item\nu,1\n",
+            r"x\.csv\.gz: the file is called \.gz, but it is not gzipped .*b'user",
+        ),
+        (
+            b"<html><body>Log in</body></html>",
+            "is a web page; download the data",
+        ),
+    ],
+)
+def test_a_file_that_is_called_gz_and_is_not_gzipped_is_named(tmp_path, content, message):
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(content)
+    for open_it in (contents.read_bytes, contents.open_stream, read):
+        with pytest.raises(DataError, match=message):
+            open_it(path)

@@ -282,10 +282,31 @@ def test_scores_are_those_of_the_echoed_tokens():
     assert request["echo"] is True and request["logprobs"] == 1
 
 
-@pytest.mark.parametrize("body", [chat("x"), {"choices": [{"text": "x", "logprobs": None}]}, "no"])
-def test_a_service_without_log_probabilities_is_an_error_that_says_so(body):
+def said(logprobs):
+    return {"choices": [{"text": "x", "logprobs": logprobs}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (chat("x"), "its logprobs are missing or empty"),
+        (said(None), "its logprobs are missing or empty"),
+        (said({"content": []}), "its logprobs lack tokens, token_logprobs or text_offset"),
+        (
+            said({"tokens": ["a", " b"], "token_logprobs": [None], "text_offset": [0, 1]}),
+            "have wrong types or lengths",
+        ),
+        (
+            said({"tokens": ["a", " b"], "token_logprobs": [0, "x"], "text_offset": [0, 1]}),
+            "have wrong types or lengths",
+        ),
+        ("no", "it is no JSON object"),
+    ],
+)
+def test_a_service_without_log_probabilities_is_an_error_that_says_why(body, why):
     with service(lambda *_: body) as (url, _):
-        with pytest.raises(ConfigError, match="no log-probabilities of an echoed prompt"):
+        message = rf"no log-probabilities of an echoed prompt, which scores need \([\w, ]*{why}\)"
+        with pytest.raises(ConfigError, match=message):
             model_of(url, kind="completions").score(["a"], [[" b"]])
         with pytest.raises(ConfigError, match="kind='completions'"):
             model_of(url).score(["a"], [[" b"]])

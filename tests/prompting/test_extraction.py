@@ -135,3 +135,19 @@ def test_a_right_answer_is_written_like_an_extracted_one():
 def test_an_unknown_rule_is_rejected():
     with pytest.raises(ConfigError, match=r"no rule 'few-shot', did you mean 'few_shot'"):
         extract("7", "number", "few-shot")
+
+
+@pytest.mark.parametrize("text", [None, 7, b"7", ["7"]])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: extract(text, "number"),
+        lambda text: extract(text, "letters", "few_shot"),
+        lambda text: canonical(text, "number"),
+        gsm8k_strict,
+        gsm8k_flexible,
+    ],
+)
+def test_what_is_no_text_is_rejected_by_its_value(read, text):
+    with pytest.raises(ConfigError, match=f"out of a text, got {re.escape(repr(text))}; give"):
+        read(text)

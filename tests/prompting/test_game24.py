@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from fractions import Fraction
 
 import pytest
@@ -11,6 +12,7 @@ from jaxrec.prompting import (
     GAME24_VALUES,
     BreadthOptions,
     DepthOptions,
+    Game24State,
     GenerateOptions,
     ScriptedModel,
     Values,
@@ -97,11 +99,17 @@ def test_depth_first_finds_a_solution_exactly_where_brute_force_does():
     assert 4 <= outcomes.count("exhausted") <= 15
 
 
+def short(numbers):
+    """A state with fewer than four numbers, such as is left after some steps."""
+    left, terms = tuple(map(Fraction, numbers)), tuple(map(str, numbers))
+    return Game24State(numbers=tuple(numbers), left=left, terms=terms)
+
+
 def test_depth_first_finds_the_same_without_any_values():
     alike = lambda states: Values((1.0,) * len(states))  # noqa: E731
     for numbers, solvable in (([3, 8, 1], True), ([1, 1, 1], False), ([2, 3, 4], True)):
         found = depth_first(
-            game24_start(numbers),
+            short(numbers),
             game24_exact_moves,
             alike,
             lambda state: state.solved,
@@ -111,7 +119,7 @@ def test_depth_first_finds_the_same_without_any_values():
 
 
 def test_moves_are_all_pairs_and_operations():
-    moves = game24_moves(game24_start([2, 5, 7]))
+    moves = game24_moves(short([2, 5, 7]))
     pairs = {(2, 5): 7, (2, 7): 5, (5, 7): 2}
     expected = set()
     for (a, b), other in pairs.items():
@@ -122,7 +130,7 @@ def test_moves_are_all_pairs_and_operations():
             value = {"+": f + s, "-": f - s, "*": f * s, "/": f / s}[sign]
             expected.add(f"{first} {sign} {second} = {value} (left: {other} {value})")
     assert {state.lines[-1] for state in moves} == expected and len(moves) == 18
-    zero = next(state for state in game24_moves(game24_start([4, 4])) if state.left == (0,))
+    zero = next(state for state in game24_moves(short([4, 4])) if state.left == (0,))
     assert zero.lines == ("4 - 4 = 0 (left: 0)",)
     answered = game24_moves(zero)[0]
     assert answered.answer == "(4 - 4)" and game24_moves(answered) == ()
@@ -202,9 +210,14 @@ def test_a_model_that_names_good_steps_is_followed_and_bad_steps_are_dropped():
     assert found.usage.calls == len(model.calls) == 4 + 2 + 2 + 1
 
 
+@pytest.mark.parametrize("numbers", [[], [6, 4], [1, 2, 3, 4, 5], [1, 2, 3, 0], [1, 2, 3, 4.0]])
+def test_numbers_that_are_no_puzzle_are_refused(numbers):
+    shown = re.escape(str(numbers))
+    with pytest.raises(ConfigError, match=f"must be four whole numbers from 1 on, got {shown}"):
+        game24_start(numbers)
+
+
 def test_puzzles_that_cannot_be_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"whole numbers from 1 on, got \[1, 0\]"):
-        game24_start([1, 0])
     path = tmp_path / "24.csv"
     path.write_text("Rank,Puzzle\n1,1 1 4 6\n")
     with pytest.raises(DataError, match="no column 'Puzzles'; columns: Rank, Puzzle"):

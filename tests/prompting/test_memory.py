@@ -105,8 +105,10 @@ def test_tfidf_vectors_are_those_of_scikit_learn():
     only = RecallOptions(recency=0.0, importance=0.0)
     scores = recall_scores(memory, "rain film", 0.0, fit_tfidf(texts), only)
     np.testing.assert_allclose(scores, minmax_scale(cosines[:, 0]))
-    with pytest.raises(DataError, match="no words to weigh in 1 texts"):
+    with pytest.raises(DataError, match=r"no words to weigh in 1 texts, such as '...'; a word"):
         fit_tfidf(["..."])
+    with pytest.raises(ConfigError, match="texts must be a list, got 'rain'"):
+        fit_tfidf("rain")
 
 
 def test_memories_survive_a_file(tmp_path):
@@ -148,9 +150,34 @@ def test_bad_calls_are_refused():
         recall(memory, "north", 5.0, embed, count=0)
     with pytest.raises(ConfigError, match="weights of RecallOptions are all 0"):
         RecallOptions(recency=0.0, importance=0.0, relevance=0.0)
-    with pytest.raises(ConfigError, match="2 texts need 2 numbers of importance, got 1"):
-        remember((), ["north", "east"], [5], 0.0, embed)
-    with pytest.raises(DataError, match=r"array \[1, 3\] for 1 texts, expected \[1, 2\]"):
+    with pytest.raises(DataError, match=r"array of shape \[1, 3\] for 1 texts, expected \[1, 2\]"):
         recall(memory, "north", 5.0, lambda texts: np.ones((1, 3)))
     with pytest.raises(DataError, match="not finite"):
         remember(memory, ["north"], [5], 4.0, lambda texts: np.full((1, 2), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("texts", "importance", "kind", "message"),
+    [
+        (["north", "east"], [5], ConfigError, "must have one length, got 2 and 1"),
+        (["..."], [5, 5], ConfigError, "must have one length, got 1 and 2"),
+        ("...", [5, 5], ConfigError, r"texts must be a list, got '...'; give \['...'\]"),
+        (["north"], 5, ConfigError, r"importance must be a list, got 5; give \[5\]"),
+        (["north", " "], [5, 5], DataError, r"texts\[1\] must be a text with characters, got ' '"),
+        ([None], [5], DataError, r"texts\[0\] must be a text with characters, got None"),
+        (["north"], ["x"], DataError, r"importance\[0\] must be a number from 0 to 10, got 'x'"),
+        (["north"], [10.5], DataError, r"importance\[0\] must be .* got 10.5"),
+    ],
+)
+def test_what_cannot_be_remembered_is_named_before_it_is_embedded(texts, importance, kind, message):
+    def fails(texts):
+        raise AssertionError("asked for vectors")
+
+    with pytest.raises(kind, match=message):
+        remember((), texts, importance, 0.0, fails)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (1, 2), (2, 2, 1)])
+def test_vectors_of_a_wrong_shape_are_rejected(shape):
+    with pytest.raises(DataError, match=r"for 2 texts, expected \[2, width\]"):
+        remember((), ["a", "b"], np.array([5, 5]), 0.0, lambda texts: np.ones(shape))

@@ -146,16 +146,52 @@ def test_an_incomplete_line_is_asked_again_and_harms_nothing_else(tmp_path):
         asked = len(script.calls)
         assert study(StoredModel(script, path)) == first
         assert len(script.calls) == asked
-    garbage = [
-        b"{}\n",
-        b"[1]\n",
-        b'{"kind": "score", "model": "scripted", "asked": 3}\n',
-        b"\xff\n",
-    ]
-    path.write_bytes(whole + b"".join(garbage))
-    asked = len(script.calls)
-    assert study(StoredModel(script, path)) == first
-    assert len(script.calls) == asked
+        # Every line is whole again.
+        assert all(map(json.loads, path.read_text().splitlines()))
+
+
+def test_a_file_with_a_part_of_its_first_line_is_begun_again(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    first = study(StoredModel(scripted(), path))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
+    assert study(StoredModel(scripted(), path)) == first
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"{}",
+        b"[1]",
+        b"",
+        b"\xff",
+        b'{"kind": "score", "model": "scripted", "asked": 3}',
+        b'{"model": "scripted", "kind": "count", "asked": {}, "answer": "x"}',
+    ],
+)
+def test_a_damaged_line_before_the_last_one_is_an_error_with_its_number(tmp_path, damage):
+    path = tmp_path / "answers.jsonl"
+    first = study(StoredModel(scripted(), path))
+    lines = path.read_bytes().split(b"\n")
+    lines.insert(4, damage)
+    path.write_bytes(b"\n".join(lines))
+    for read in (lambda: StoredModel(scripted(), path), lambda: ReplayedModel(path)):
+        with pytest.raises(DataError, match=r"answers\.jsonl: line 5 is damaged .* remove this"):
+            read()
+    del lines[4]
+    path.write_bytes(b"\n".join(lines))
+    assert study(ReplayedModel(path)) == first
+
+
+def test_a_line_that_is_damaged_during_a_study_has_its_number_too(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    stored = StoredModel(scripted(), path)
+    stored.generate(["a", "b"], OPTIONS)
+    with path.open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(DataError, match="line 5 is damaged"):
+        stored.generate(["c"], OPTIONS)
 
 
 @pytest.mark.parametrize("text", ["user,item\n1,2\n", '{"format": "other"}\n', "no end"])

@@ -1,5 +1,7 @@
 """A decoder reads and writes for Toolformer as the same weights do in Hugging Face's library."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +119,18 @@ def test_a_tokenizer_that_cuts_the_marker_is_rejected(pair):
 def test_prefixes_and_texts_must_be_as_many(pair):
     with pytest.raises(ConfigError, match="1 texts need as many prefixes, got 2"):
         pair[0].read(["", ""], ["a"])
+
+
+def test_a_draw_depends_on_its_prompt_and_its_number_alone(pair):
+    ours, _, _ = pair
+    sampled = GenerateOptions(max_tokens=8, n=3, temperature=2.0, seed=3)
+    (alone,) = ours.write([TEXTS[0]], sampled, marker=False)
+    together = ours.write([PREFIXES[2], TEXTS[2], TEXTS[0], "two two"], sampled, marker=False)
+    assert together[2] == alone
+    assert len(set(alone)) == 3
+    wide = dataclasses.replace(ours, batch_size=64)
+    assert wide.write([PREFIXES[2], TEXTS[0]], sampled, marker=False)[1] == alone
+    one = dataclasses.replace(sampled, n=1)
+    assert ours.write([TEXTS[0]], one, marker=False) == [alone[:1]]
+    other = dataclasses.replace(sampled, seed=4)
+    assert ours.write([TEXTS[0]], other, marker=False) != [alone]

@@ -1,6 +1,7 @@
 """Tools answer or fail by name, and never end the program that uses them."""
 
 import datetime
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def broken(_):
 
 
 BROKEN = Tool("Broken", "Fails.", broken)
+LEAVES = Tool("Leaves", "Ends the program.", lambda _: sys.exit("bye"))
 SILENT = Tool("Silent", "Returns nothing.", lambda _: None)
 LONG = Tool("Long", "Returns a long text.", lambda _: "x" * 5000)
 
@@ -43,6 +45,7 @@ LONG = Tool("Long", "Returns a long text.", lambda _: "x" * 5000)
             ToolOutput("error: division by zero", "division_by_zero"),
         ),
         (ToolCall("Broken", ""), ToolOutput("error: RuntimeError: out of order", "exception")),
+        (ToolCall("Leaves", ""), ToolOutput("error: SystemExit: bye", "exception")),
         (ToolCall("Silent", ""), ToolOutput("error: Silent returned no text", "exception")),
         (
             ToolCall("Calculater", "1"),
@@ -51,7 +54,15 @@ LONG = Tool("Long", "Returns a long text.", lambda _: "x" * 5000)
     ],
 )
 def test_every_call_gives_an_observation(call, observation):
-    assert use_tool([CALCULATOR, BROKEN, SILENT], call) == observation
+    assert use_tool([CALCULATOR, BROKEN, LEAVES, SILENT], call) == observation
+
+
+def test_whoever_runs_the_program_can_interrupt_a_tool():
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        use_tool([Tool("Waits", "Waits.", interrupted)], ToolCall("Waits", ""))
 
 
 def test_a_long_observation_is_cut():
