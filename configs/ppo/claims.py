@@ -8,7 +8,8 @@ reward is 10 times the share of digits in a response of 16 characters. The metri
 best checkpoint on 256 held-out prompts: `score`, `start_score` before PPO, and `kl`, the divergence
 of a whole response from the pre-trained model in nats.
 
-Cost: 9.4 CPU minutes for both rows. Result on 2026-11-30, seed 0, intervals over prompts:
+Cost: 2 min 20 s for both rows on two idle cores, 3.7 CPU minutes. Result on 2026-11-30, seed 0,
+intervals over prompts:
 
     row         start_score         score               kl
     beta 0.05   .83 [.66, 1.03]     9.12                15.3
