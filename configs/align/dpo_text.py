@@ -21,7 +21,7 @@ from jaxrec.train import TrainConfig
 
 def get_config() -> DpoConfig:
     return DpoConfig(
-        # The shares and the seed of the start, so that it has not learned any test prompt.
+        # The start has the same split, so it was not trained on the test prompts.
         data=PreferenceConfig(name="occupations", valid=0.05, test=0.1),
         frame="plain",
         beta=0.1,

@@ -3,7 +3,7 @@
     jaxrec sweep prompting/claims --seeds 5
 
 A model of 0.1 M parameters is trained on texts of nine examples, each of a random function of its
-own, and then asked about 300 functions that it has not seen. "random" and "nearest" (by TF-IDF) say
+own, and then asked about 300 new functions. "random" and "nearest" (by TF-IDF) say
 how its k demonstrations are selected from the 48 of a function. `planted_found` is the share of
 queries for which the gain in log-probability is highest for the one demonstration of 16 that says
 anything about the query; more than half of the others have the right answer too.

@@ -33,9 +33,11 @@ def demonstrations(task: Task, documents: Sequence[Document]) -> str:
       '1 + 1 = 2\n\n'
     """
     texts = []
-    for document in documents if task.show else ():
+    if task.show is None:
+        return ""
+    for document in documents:
         with _named(task, "show", document):
-            texts.append(task.show(document))  # type: ignore[misc]
+            texts.append(task.show(document))
     return "".join(texts)
 
 

@@ -33,7 +33,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jaxrec.core.errors import ConfigError, ResourceError
 from jaxrec.core.ranges import Count, Positive, check_ranges
@@ -87,7 +87,7 @@ class Outcome:
         otherwise what it was stopped for.
       message: the error, or what was refused; "" for "ok".
       stdout: its standard output, cut at `Limits.output`.
-      stderr: its standard error, likewise, with the traceback.
+      stderr: its standard error with the traceback, cut at the same length.
       cut: whether one of the two is cut.
       seconds: wall time, with the start of the interpreter.
       guards: the guards that the system granted.
@@ -261,7 +261,7 @@ def _read(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the whole group of a process that has not been waited for, so that its number holds."""
+    """Kill a process and all processes of its group; it must not have been waited for yet."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -303,7 +303,7 @@ def _ending(
 ) -> tuple[Ending, str]:
     if ran.timed_out:
         return "timeout", f"the program took more than {limits.seconds} seconds"
-    endings: tuple[Ending, ...] = Ending.__args__  # type: ignore[attr-defined]
+    endings: tuple[Ending, ...] = get_args(Ending)
     for record in records:
         for ending in endings:
             if record.get("kind") == ending:

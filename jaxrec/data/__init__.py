@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         Source as Source,
         Windows as Windows,
         endless as endless,
+        epoch_batches as epoch_batches,
         host_rows as host_rows,
         pad_left as pad_left,
         padded_batches as padded_batches,

@@ -134,6 +134,47 @@ def endless(
     return steps.map(batch).to_iter_dataset(options)
 
 
+def epoch_batches(
+    count: int,
+    take: Callable[[np.ndarray], dict[str, np.ndarray]],
+    *,
+    batch_size: int,
+    seed: int,
+    shard: tuple[int, int] = (0, 1),
+) -> "grain.IterDataset[dict[str, np.ndarray]]":
+    """Make endless, seeded, resumable batches: every row once an epoch, in a new order.
+
+    Args:
+      count: number of rows; a batch of more rows has some several times.
+      take: returns the arrays of the rows with these numbers.
+      batch_size: rows of a batch, over all processes.
+      seed: seed of the orders.
+      shard: number of this process, and how many there are.
+
+    Raises:
+      ConfigError: the batch does not divide over the processes.
+
+    Example:
+      >>> batches = epoch_batches(4, lambda rows: {"rows": rows}, batch_size=4, seed=0)
+      >>> sorted(next(iter(batches))["rows"].tolist())
+      [0, 1, 2, 3]
+    """
+    number, many = shard
+    if batch_size % many:
+        raise ConfigError(f"train.batch_size {batch_size} does not divide over {many} processes")
+    own = batch_size // many
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        places = step * batch_size + number * own + np.arange(own)
+        orders = {
+            epoch: np.random.default_rng([seed, epoch]).permutation(count)
+            for epoch in np.unique(places // count).tolist()
+        }
+        return take(np.array([orders[p // count][p % count] for p in places.tolist()]))
+
+    return endless(batch, batch_size, threads=0)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
     """The endless stream of windows, indexed by position.

@@ -134,7 +134,7 @@ def _bleu(sums: np.ndarray) -> float:
 
 
 def _chrf_counts(text: str, references: list[str]) -> np.ndarray:
-    """Numbers of n-grams of the text, of the best reference, and of those that both have."""
+    """Counts of n-grams: in the text, in the best reference, and in both."""
     rows = [_ngram_counts(text, reference) for reference in references]
     # Of equal references the first counts, as in sacreBLEU.
     return max(rows, key=_chrf)

@@ -276,7 +276,8 @@ def translate_plan(
       One sentence for each step, and what they have cost.
 
     Raises:
-      DataError: the answer has not one line for each step; `describe_plan` needs no model.
+      DataError: the number of lines in the answer is not the number of steps; `describe_plan`
+        describes a plan without a model.
 
     Example:
       >>> from jaxrec.prompting import ScriptedModel

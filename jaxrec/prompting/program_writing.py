@@ -206,12 +206,12 @@ def write_program(
 def score_program(
     program: WrittenProgram, hidden_tests: Callable[[], str], runner: Runner
 ) -> ProgramScore:
-    """Measure a program by tests that its model has not seen.
+    """Run the hidden tests of a program: those that the model did not see when it wrote it.
 
     Args:
       program: what `write_program` made; it is not changed any more.
       hidden_tests: reads the tests, as Python text that raises an error where the program is wrong;
-        it is called once.
+          it is called once.
       runner: runs the program and the tests together.
 
     Returns:

@@ -174,7 +174,7 @@ def _seconds(header: str | None) -> float | None:
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Reject a value that is not one of those that are allowed.
+    """Reject a value that is not allowed.
 
     Raises:
       ConfigError: it is not.

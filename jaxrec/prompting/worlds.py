@@ -3,7 +3,7 @@
 import dataclasses
 
 from jaxrec.core import ConfigError
-from jaxrec.prompting.agent_types import Observation
+from jaxrec.prompting.agent_types import Observation, WorldStatus
 from jaxrec.prompting.pddl import Atom, Domain, Problem, show_atom
 from jaxrec.prompting.pddl_validation import read_step, validate_plan
 
@@ -54,12 +54,12 @@ class GridWorld:
         if cell == "#":
             fault = f"There is a wall at row {row}, column {column}."
             return Observation(state=state, fault=fault)
-        status = {"G": "success", "O": "failure"}.get(cell, "running")
+        ends: dict[str, WorldStatus] = {"G": "success", "O": "failure"}
         seen = f"There is a pit at row {row}, column {column}." if cell == "O" else ""
         return Observation(
             state=(row, column),
             text=seen or f"You are at row {row}, column {column}.",
-            status=status,  # type: ignore[arg-type]
+            status=ends.get(cell, "running"),
         )
 
     def render(self, state: tuple[int, int]) -> str:

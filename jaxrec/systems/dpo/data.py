@@ -8,7 +8,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +24,11 @@ from jaxrec.align import (
     read_preferences,
     split_prompts,
 )
-from jaxrec.core import ConfigError, DataError, nearest
-from jaxrec.data import Instruction, MarkedText, encode_marked, endless
+from jaxrec.core import DataError, nearest
+from jaxrec.data import Instruction, MarkedText, encode_marked
 from jaxrec.data.corpora import left_out
 from jaxrec.systems.dpo.config import DpoConfig, PreferenceConfig
 from jaxrec.texts import mark, occupation_preferences
-
-if TYPE_CHECKING:
-    import grain
 
 # The length of rows is rounded up to a multiple of this.
 _MULTIPLE = 8
@@ -299,33 +296,3 @@ def _arranged(
         prompt=np.array([number for number, _ in chosen]),
         rows=tuple(row for row, _ in pairs),
     )
-
-
-def batches(
-    examples: Examples, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
-) -> "grain.IterDataset[dict[str, np.ndarray]]":
-    """Return endless, seeded, resumable batches: every example once an epoch, in a new order.
-
-    Args:
-      examples: what to draw from; a batch of more examples has some several times.
-      batch_size: examples of a batch, over all processes.
-      seed: seed of the orders.
-      shard: number of this process, and how many there are.
-
-    Raises:
-      ConfigError: the batch does not divide over the processes.
-    """
-    number, many = shard
-    if batch_size % many:
-        raise ConfigError(f"train.batch_size {batch_size} does not divide over {many} processes")
-    own, count = batch_size // many, len(examples)
-
-    def batch(step: int) -> dict[str, np.ndarray]:
-        places = step * batch_size + number * own + np.arange(own)
-        orders = {
-            epoch: np.random.default_rng([seed, epoch]).permutation(count)
-            for epoch in np.unique(places // count).tolist()
-        }
-        return examples.take(np.array([orders[p // count][p % count] for p in places.tolist()]))
-
-    return endless(batch, batch_size, threads=0)

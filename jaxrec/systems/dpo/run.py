@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxrec.align import answer_log_probs
 from jaxrec.core import ConfigError, batch_shard, batch_sharding, is_writer, on_writer, replicated
-from jaxrec.data import Instruction
+from jaxrec.data import Instruction, epoch_batches
 from jaxrec.data.corpora import left_out
 from jaxrec.decode import TextOptions, complete
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval, holm, paired_bootstrap
@@ -38,7 +38,7 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.dpo.config import DpoConfig
-from jaxrec.systems.dpo.data import Examples, batches, encode_parts, load_preferences
+from jaxrec.systems.dpo.data import Examples, encode_parts, load_preferences
 from jaxrec.systems.dpo.measure import (
     implicit_values,
     likelihood_values,
@@ -108,8 +108,12 @@ def train(config: DpoConfig, directory: Path, options: Options) -> None:
         on_writer(lambda: create_run(config, preferences, None, directory))
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     settings = config.train
-    stream = batches(
-        parts["train"], batch_size=settings.batch_size, seed=settings.seed, shard=shard
+    stream = epoch_batches(
+        len(parts["train"]),
+        parts["train"].take,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        shard=shard,
     )
 
     def validate(params: Any) -> dict[str, float]:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,14 +22,10 @@ from jaxrec.align import (
     read_feedback,
     split_prompts,
 )
-from jaxrec.core import ConfigError, DataError
-from jaxrec.data import endless
+from jaxrec.core import DataError
 from jaxrec.data.corpora import left_out
 from jaxrec.systems.reward.config import Learned, RewardModelConfig
 from jaxrec.systems.reward.planted import Planted
-
-if TYPE_CHECKING:
-    import grain
 
 # The length of rows is rounded up to a multiple of this.
 _MULTIPLE = 8
@@ -268,33 +264,3 @@ def _arranged(
         present=present,
         rows=tuple(row for row, _ in pairs),
     )
-
-
-def batches(
-    encoded: Encoded, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
-) -> "grain.IterDataset[dict[str, np.ndarray]]":
-    """Return endless, seeded, resumable batches: every prompt once an epoch, in a new order.
-
-    Args:
-      encoded: what to draw from; a batch of more prompts has some several times.
-      batch_size: prompts of a batch, over all processes.
-      seed: seed of the orders.
-      shard: number of this process, and how many there are.
-
-    Raises:
-      ConfigError: the batch does not divide over the processes.
-    """
-    number, many = shard
-    if batch_size % many:
-        raise ConfigError(f"train.batch_size {batch_size} does not divide over {many} processes")
-    own, count = batch_size // many, len(encoded)
-
-    def batch(step: int) -> dict[str, np.ndarray]:
-        places = step * batch_size + number * own + np.arange(own)
-        orders = {
-            epoch: np.random.default_rng([seed, epoch]).permutation(count)
-            for epoch in np.unique(places // count).tolist()
-        }
-        return encoded.take(np.array([orders[p // count][p % count] for p in places.tolist()]))
-
-    return endless(batch, batch_size, threads=0)

@@ -28,6 +28,7 @@ from jaxrec.core import (
     to_json,
     write_text,
 )
+from jaxrec.data import epoch_batches
 from jaxrec.data.corpora import left_out
 from jaxrec.eval import RunParts, SystemFacts, bootstrap_interval
 from jaxrec.peft import Tuning, size_of
@@ -43,7 +44,7 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.reward.config import RewardModelConfig
-from jaxrec.systems.reward.data import Encoded, batches, encode_parts, load_preferences
+from jaxrec.systems.reward.data import Encoded, encode_parts, load_preferences
 from jaxrec.systems.reward.measure import pair_facts, part_values, score_part
 from jaxrec.systems.reward.network import Network
 from jaxrec.train import Start, Validation, fit
@@ -122,7 +123,10 @@ def train(config: RewardModelConfig, directory: Path, options: Options) -> None:
             continue
         # The models differ in their prompts, their order and their head.
         own = 2 * seed + (name == GOLD)
-        stream = batches(parts[part], batch_size=config.train.batch_size, seed=own, shard=shard)
+        encoded = parts[part]
+        stream = epoch_batches(
+            len(encoded), encoded.take, batch_size=config.train.batch_size, seed=own, shard=shard
+        )
         result = fit(
             plan,
             iter(stream),

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jaxrec.align import append_feedback
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import epoch_batches
 from jaxrec.models import ModelSpec, Pretrained, ScalarHead, TransformerConfig, save_model
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import Options, load_run, offered
@@ -23,7 +24,7 @@ from jaxrec.systems.reward import (
     RewardEvalConfig,
     RewardModelConfig,
 )
-from jaxrec.systems.reward.data import batches, encode_parts, load_preferences
+from jaxrec.systems.reward.data import encode_parts, load_preferences
 from jaxrec.systems.reward.measure import part_values
 from jaxrec.systems.reward.network import Network, make_loss
 from jaxrec.systems.reward.run import evaluate, open_reward, train
@@ -121,7 +122,9 @@ def test_the_loss_is_ln_2_under_a_head_of_zeros_also_with_ties_and_padding(place
     config = tiny()
     network = Network.open(load_run(place / "run"), place / "run", [])
     parts, _ = encode_parts(config, network.text.tokenizer, load_preferences(config))
-    batch = next(iter(batches(parts["train"], batch_size=8, seed=0)))
+    batch = next(
+        iter(epoch_batches(len(parts["train"]), parts["train"].take, batch_size=8, seed=0))
+    )
     # A tie in one prompt, and a third answer that is missing in another.
     batch["wins"][0] = [[0, 1 / 3, 1 / 3], [0, 0, 0], [0, 0, 0]]
     batch["wins"][1, 2], batch["wins"][1, :, 2] = 0, 0
