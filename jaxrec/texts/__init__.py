@@ -49,6 +49,11 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         prompt_of as prompt_of,
     )
+    from jaxrec.texts.grounding import (
+        Grounded as Grounded,
+        Grounding as Grounding,
+        grounding_shares as grounding_shares,
+    )
     from jaxrec.texts.instruction_prompts import (
         SeedTask as SeedTask,
         class_prompt as class_prompt,
@@ -101,6 +106,14 @@ if TYPE_CHECKING:
         plan_prompts as plan_prompts,
     )
     from jaxrec.texts.questions import Questions as Questions
+    from jaxrec.texts.repair import (
+        AGAIN as AGAIN,
+        AnswerForm as AnswerForm,
+        Illegal as Illegal,
+        Refined as Refined,
+        RepairOptions as RepairOptions,
+        refine as refine,
+    )
     from jaxrec.texts.sources import (
         NO as NO,
         YES as YES,
