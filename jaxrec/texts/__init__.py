@@ -4,6 +4,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.texts import clicks as clicks, tuned as tuned
+    from jaxrec.texts.answer_forms import (
+        candidate_list_form as candidate_list_form,
+        rating_form as rating_form,
+        sentence_form as sentence_form,
+        title_list_form as title_list_form,
+        word_form as word_form,
+    )
     from jaxrec.texts.answer_kinds import (
         Answerer as Answerer,
         AnswerKind as AnswerKind,

@@ -164,8 +164,8 @@ def candidate_list_form(
     r"""A list of some candidates, best first, one a line; read as their item numbers `[K]`.
 
     A title counts as written in the catalogue, up to `eval.plain_title`. The rules read a list of
-    Python, drop lines around the list, correct titles to the nearest candidate, drop others and
-    repeated ones and those beyond `most`, and at last look for candidates in running text.
+    Python, drop lines around the list, look for candidates in running text, correct titles to the
+    nearest candidate, and drop other titles, repeated ones, and those beyond `most`.
 
     Args:
       grounding: the catalogue.
@@ -215,17 +215,22 @@ def candidate_list_form(
         return _as_lines(titles[:most]) if titles else text
 
     def running(text: str) -> str:
-        return _as_lines([grounding.titles[item] for item in mentioned(text)[:most]])
+        items = mentioned(text)
+        return _as_lines([grounding.titles[item] for item in items[:most]]) if items else text
 
-    return AnswerForm(read=read, rules=(python_list, listed_lines, corrected, running))
+    def sentence(text: str) -> str:
+        # A whole sentence may be near some title.
+        return text if "\n" in text.strip() or _ITEM.match(text) else running(text)
+
+    return AnswerForm(read=read, rules=(python_list, listed_lines, sentence, corrected, running))
 
 
 def python_list(text: str) -> str:
-    """Turn a list in square brackets, as Python or JSON writes it, into lines.
+    r"""Turn a list in square brackets, as Python or JSON writes it, into lines.
 
     Example:
       >>> python_list('Sure: ["Alien", "Heat"]')
-      '1. Alien\\n2. Heat'
+      '1. Alien\n2. Heat'
     """
     match = _LIST.search(text)
     if match is None:
@@ -240,11 +245,11 @@ def python_list(text: str) -> str:
 
 
 def listed_lines(text: str) -> str:
-    """Keep the numbered or bulleted lines where there are some.
+    r"""Keep the numbered or bulleted lines where there are some.
 
     Example:
-      >>> listed_lines("Here you are:\\n1. Alien\\n2. Heat\\nEnjoy!")
-      '1. Alien\\n2. Heat'
+      >>> listed_lines("Here you are:\n1. Alien\n2. Heat\nEnjoy!")
+      '1. Alien\n2. Heat'
     """
     lines = [line for line in text.splitlines() if _ITEM.match(line)]
     return "\n".join(lines) if lines else text
@@ -256,9 +261,9 @@ def _mention(grounding: Grounding, candidates: np.ndarray) -> Callable[[str], li
     for item in candidates.tolist():
         dated = split_year(natural_title(grounding.titles[item]))
         written.setdefault(dated.title.casefold(), []).append(item)
-    # The longest title first: "Alien 3" is no mention of "Alien".
+    # The longest title first, and no number behind it: "Alien 3" is no mention of "Alien".
     names = sorted((name for name in written if name), key=lambda name: -len(name))
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w|\s*\d)")
 
     def mentioned(text: str) -> list[int]:
         said = dict.fromkeys(pattern.findall(text.casefold()))

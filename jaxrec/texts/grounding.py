@@ -112,16 +112,23 @@ class Grounding:
         Raises:
           ConfigError: not one array of items for each text.
         """
+        found = self.by_string(texts, among)
+        far = [n for n, one in enumerate(found) if one.how == "missing" and texts[n].strip()]
+        if far and self.threshold <= 1:
+            cosines = self._cosines([texts[n] for n in far])
+            for n, row in zip(far, cosines, strict=True):
+                found[n] = self._by_vector(texts[n], row, None if among is None else among[n])
+        return found
+
+    def by_string(
+        self, texts: Sequence[str], among: Sequence[np.ndarray] | None = None
+    ) -> list[Grounded]:
+        """Look up N texts by their normalized strings alone; see `find`."""
         if among is not None and len(among) != len(texts):
             raise ConfigError(f"{len(texts)} texts need as many arrays of items, got {len(among)}")
-        sets = [None if among is None else set(among[n].tolist()) for n in range(len(texts))]
-        found = [self._by_string(text, held) for text, held in zip(texts, sets, strict=True)]
-        far = [n for n, one in enumerate(found) if one is None and plain_title(texts[n])]
-        cosines = self._cosines([texts[n] for n in far]) if far and self.threshold <= 1 else None
-        rows = {} if cosines is None else dict(zip(far, cosines, strict=True))
         return [
-            self._by_vector(texts[n], rows.get(n), sets[n]) if one is None else one
-            for n, one in enumerate(found)
+            self._by_string(text, None if among is None else set(among[n].tolist()))
+            for n, text in enumerate(texts)
         ]
 
     def duplicates(self, items: np.ndarray | None = None) -> list[tuple[int, ...]]:
@@ -140,8 +147,7 @@ class Grounding:
             groups.setdefault((self._plain[item], self._years[item]), []).append(item)
         return [tuple(group) for group in groups.values() if len(group) > 1]
 
-    def _by_string(self, text: str, held: set[int] | None) -> Grounded | None:
-        """The item of a title's string, an ambiguity, or None."""
+    def _by_string(self, text: str, held: set[int] | None) -> Grounded:
         dated = split_year(text)
         for groups in (self._by_title, self._by_part):
             items = [
@@ -152,16 +158,14 @@ class Grounding:
                 items = same or items
             if items:
                 return _settled(text, items, "title", 1.0)
-        return None
+        return Grounded(text=text, item=-1, how="missing", similarity=0.0)
 
-    def _by_vector(self, text: str, cosines: Any, held: set[int] | None) -> Grounded:
-        if cosines is None:
-            return Grounded(text=text, item=-1, how="missing", similarity=0.0)
+    def _by_vector(self, text: str, cosines: np.ndarray, held: np.ndarray | None) -> Grounded:
         numbers = _numbers(plain_title(text))
         able = self._numbers == numbers
         if held is not None:
             inside = np.zeros(len(able), bool)
-            inside[list(held)] = True
+            inside[held] = True
             able &= inside
         scores = np.where(able, cosines, -1.0)
         best = float(scores.max())

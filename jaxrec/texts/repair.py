@@ -19,7 +19,8 @@ import numpy as np
 
 from jaxrec.core import ConfigError, check_ranges
 from jaxrec.data import Template, holes
-from jaxrec.prompting import GenerateOptions, LanguageModel, Reply, Usage
+from jaxrec.prompting import GenerateOptions, LanguageModel, Reply
+from jaxrec.texts.asked import AskTotals, ask_model
 
 T = TypeVar("T")
 
@@ -126,8 +127,8 @@ class Refined(Generic[T]):
       failed: `[N]` bool, where the model gave no answer that could be read at all, such as after an
         error of a service; such a prompt is not asked again.
       faults: what was wrong with first answers, with counts.
-      usage: what the first questions cost.
-      more: what all further questions cost.
+      first: what the first questions took.
+      more: what all further questions took.
     """
 
     values: list[T | None]
@@ -138,8 +139,8 @@ class Refined(Generic[T]):
     rounds: np.ndarray
     failed: np.ndarray
     faults: Counter[str]
-    usage: Usage
-    more: Usage
+    first: AskTotals
+    more: AskTotals
 
     def compliance(self) -> dict[str, float]:
         """Shares of legal answers before and after, further questions a prompt, and failures.
@@ -164,6 +165,8 @@ def refine(
     forms: Sequence[AnswerForm[T]],
     generate: GenerateOptions,
     options: RepairOptions = RepairOptions(),
+    *,
+    title: str = "ask",
 ) -> Refined[T]:
     r"""Ask prompts until each answer is legal, or the rounds are over.
 
@@ -173,8 +176,10 @@ def refine(
       forms: what each answer must look like.
       generate: how answers are written; one continuation each.
       options: of the repair.
+      title: of the progress bar.
 
     Raises:
+      ServiceError: a service that fails to answer several prompts in a row, see `ask_model`.
       ConfigError: no prompts, not one form for each, several continuations, or a prompt that is
         longer than the model reads. A further question that is too long is not asked.
 
@@ -203,11 +208,10 @@ def refine(
     texts, faults = [""] * count, [""] * count
     obeyed, ruled, legal, failed = (np.zeros(count, bool) for _ in range(4))
     rounds = np.zeros(count, np.int64)
-    paid, first_faults = [Usage(), Usage()], Counter[str]()
+    first_faults = Counter[str]()
 
     def take(n: int, reply: Reply, turn: int) -> None:
         """Read the answer of a round to prompt `n`."""
-        paid[min(turn, 1)] += reply.usage
         texts[n] = reply.text
         if reply.failure is not None:
             failed[n] = True
@@ -226,8 +230,10 @@ def refine(
         else:
             values[n], legal[n] = value, True
 
-    for n, reply in enumerate(model.generate(prompts, generate)):
+    replies, first = ask_model(model, prompts, generate, title=title)
+    for n, reply in enumerate(replies):
         take(n, reply, 0)
+    more = AskTotals()
     asked = [{prompt} for prompt in prompts]
     for turn in range(1, options.rounds + 1):
         further = {
@@ -242,8 +248,12 @@ def refine(
         further = _fitting(model, further, generate.max_tokens)
         if not further:
             break
-        for n, reply in zip(further, model.generate(list(further.values()), generate), strict=True):
-            asked[n].add(further[n])
+        replies, totals = ask_model(
+            model, list(further.values()), generate, title=f"{title}, round {turn}"
+        )
+        more += totals
+        for (n, text), reply in zip(further.items(), replies, strict=True):
+            asked[n].add(text)
             rounds[n] += 1
             take(n, reply, turn)
     return Refined(
@@ -255,8 +265,8 @@ def refine(
         rounds=rounds,
         failed=failed,
         faults=first_faults,
-        usage=paid[0],
-        more=paid[1],
+        first=first,
+        more=more,
     )
 
 

@@ -88,7 +88,9 @@ def test_vectors_of_another_encoder_are_used():
 
 
 def test_shares_add_up_and_bad_catalogues_are_rejected():
-    shares = grounding_shares(Grounding(TITLES).find(["Alien", "the shawshank redemtion", "Sabrina", "Nothing"]))
+    shares = grounding_shares(
+        Grounding(TITLES).find(["Alien", "the shawshank redemtion", "Sabrina", "Nothing"])
+    )
     assert sum(shares.values()) == 1.0 and shares["hallucinated"] == 0.25
     with pytest.raises(DataError, match="item 1 has no title"):
         Grounding(["a", " "])

@@ -44,9 +44,9 @@ def test_compliance_and_costs_are_those_of_a_script(needed, rounds, rules):
             assert refined.legal[n] == (wanted <= rounds)
             assert refined.rounds[n] == min(wanted, rounds)
         assert (refined.values[n] is None) == (not refined.legal[n])
-    assert len(model.calls) == refined.usage.calls + refined.more.calls
-    assert refined.usage.calls == len(needed)
-    assert refined.more.calls == refined.rounds.sum() <= rounds * len(needed)
+    assert len(model.calls) == refined.first.usage.calls + refined.more.usage.calls
+    assert refined.first.prompts == len(needed)
+    assert refined.more.prompts == refined.rounds.sum() <= rounds * len(needed)
 
 
 def test_a_model_that_never_obeys_is_asked_no_question_twice():
@@ -85,7 +85,7 @@ def test_a_failure_is_no_illegal_answer_and_a_long_question_is_not_asked():
     assert refined.failed.tolist() == [True, False]
     assert refined.legal.tolist() == refined.obeyed.tolist() == [False, False]
     assert refined.rounds.tolist() == [0, 0]
-    assert refined.faults.total() == 1 and refined.more == Usage()
+    assert refined.faults.total() == 1 and refined.more.prompts == 0
 
 
 def test_what_was_wrong_is_told_with_the_answer():
