@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         OneOfCandidates as OneOfCandidates,
         Rating as Rating,
     )
+    from jaxrec.texts.answering import AskedAnswerer as AskedAnswerer
     from jaxrec.texts.asked import (
         AskTotals as AskTotals,
         OptionScores as OptionScores,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
+    from jaxrec.texts.facts import Facts as Facts, factual_shares as factual_shares
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
         Frame as Frame,

@@ -17,7 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from jaxrec.core import ConfigError, check_ranges
+from jaxrec.core import ConfigError, Whole, check_ranges
 from jaxrec.data import Template, holes
 from jaxrec.prompting import GenerateOptions, LanguageModel, Reply
 from jaxrec.texts.asked import AskTotals, ask_model
@@ -97,13 +97,11 @@ class RepairOptions:
     """
 
     rules: bool = True
-    rounds: int = 2
+    rounds: Whole = 2
     again: str = AGAIN
 
     def __post_init__(self) -> None:
         check_ranges(self, "--repair.")
-        if self.rounds < 0:
-            raise ConfigError(f"--repair.rounds must be at least 0, got {self.rounds}")
         Template(name="repair.again", source=self.again, target="")
         unknown = sorted(holes(self.again) - _HOLES)
         if unknown or "prompt" not in holes(self.again):

@@ -1,0 +1,308 @@
+"""What a model answers to the questions of a study, measured beside conventional baselines.
+
+Intervals are percentile bootstraps that resample users with all of their questions. Rankings of
+candidates are called `hr@10|99`, after their number of other candidates, because they cannot be
+compared with rankings of the whole catalogue.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrec.baselines import biases, item_means
+from jaxrec.eval import (
+    ParsedRatings,
+    bootstrap_interval,
+    list_metrics,
+    ranking_metrics,
+    slope_over_slots,
+    tied_blocks,
+)
+from jaxrec.items import text as item_text
+from jaxrec.prompting import LanguageModel
+from jaxrec.runs import counting_scores
+from jaxrec.systems.chatgpt.config import ChatGptConfig
+from jaxrec.systems.chatgpt.study import AskedTask, Study
+from jaxrec.texts import (
+    AnswerOptions,
+    AskedAnswerer,
+    AskTotals,
+    CatalogueItem,
+    Choice,
+    FreeText,
+    Grounding,
+    OneOfCandidates,
+    Questions,
+    candidate_metrics,
+    factual_shares,
+    grounding_shares,
+    rating_form,
+    sentence_form,
+)
+
+# Tokens of an answer that is a number, and of one word of a text with its space.
+_SHORT, _WORD_TOKENS = 8, 3
+# Resamples of metrics that are no means, such as BLEU: each takes a measurement.
+_COSTLY = 200
+PROBE_METRIC = "ndcg@10"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+      metrics: by name.
+      intervals: low and high of the metrics that have one.
+      values: one value a question of the metrics that are means.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as reports store it."""
+        return {
+            "metrics": dict(self.metrics),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+        }
+
+
+def open_grounding(config: ChatGptConfig, titles: Sequence[str]) -> Grounding:
+    """The catalogue in which written titles are looked up.
+
+    Raises:
+      ConfigError: the encoder of the config does not exist.
+    """
+    setting = config.grounding.encoder
+    vectors = None
+    if setting:
+        encoder = item_text.encoder_of(setting, "grounding.encoder")
+
+        def vectors(texts: Sequence[str]) -> np.ndarray:
+            return item_text.encode(texts, encoder)
+
+    return Grounding(titles, config.grounding.threshold, vectors)
+
+
+def room_of(config: ChatGptConfig, asked: AskedTask) -> int:
+    """Most tokens of an answer to a task."""
+    answer = asked.task.answer
+    if isinstance(answer, CatalogueItem | OneOfCandidates):
+        return config.list_tokens
+    if isinstance(answer, FreeText) and answer.parse is None:
+        return _WORD_TOKENS * config.words
+    return _SHORT
+
+
+def measure_model(
+    study: Study, name: str, model: LanguageModel, questions: Questions, grounding: Grounding
+) -> tuple[Row, AskTotals]:
+    """Ask the questions of a task, and measure the answers.
+
+    Returns:
+      Metrics with compliance, shares of grounded titles and tokens a question; and what it took.
+
+    Raises:
+      ServiceError: the service of a model fails; what it has answered is kept.
+    """
+    config, asked = study.config, study.asked[name]
+    task, room = asked.task, room_of(study.config, asked)
+    options = _options(config, room)
+    answerer = AskedAnswerer(
+        model=model,
+        grounding=grounding,
+        list_tokens=config.list_tokens,
+        stop=config.stop,
+        repair=config.repair,
+        form=_text_form(config, asked),
+        title=name,
+    )
+    answers = task.answer.answer(answerer, questions, options)
+    row = measured(study, name, answers, questions)
+    (refined,) = answerer.refined
+    totals = refined.first + refined.more
+    metrics = dict(row.metrics) | refined.compliance()
+    if answerer.grounded:
+        metrics |= grounding_shares(answerer.grounded[0])
+    if isinstance(task.answer, CatalogueItem | OneOfCandidates):
+        metrics["listed"] = float((np.asarray(answers) >= 0).sum(axis=1).mean())
+    if name == "explanation" and study.data.facts is not None:
+        facts = study.data.facts
+        metrics |= factual_shares(
+            [
+                facts.check(text, datum.item)
+                for text, datum in zip(answers, questions.data, strict=True)
+            ]
+        )
+    metrics |= {
+        "tokens": totals.tokens / len(questions),
+        "cost": totals.usage.cost / len(questions),
+    }
+    return dataclasses.replace(row, metrics=metrics), totals
+
+
+def _text_form(config: ChatGptConfig, asked: AskedTask) -> Any:
+    """What a written answer must look like; the parser of a task reads it once more."""
+    answer = asked.task.answer
+    if not isinstance(answer, FreeText):
+        return None
+    if answer.parse is None:
+        return sentence_form(config.words)
+    numbers = rating_form()
+    return dataclasses.replace(numbers, read=_as_text(numbers.read))
+
+
+def _as_text(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader that gives the text of a number back."""
+
+    def again(text: str) -> Any:
+        value = read(text)
+        return f"{value:g}" if isinstance(value, float) else value
+
+    return again
+
+
+def measured(study: Study, name: str, answers: Any, questions: Questions) -> Row:
+    """Metrics of answers with intervals over users."""
+    config, task = study.config, study.asked[name].task
+    options = _options(config, 1)
+    mark = f"|{config.candidates - 1}" if isinstance(task.answer, OneOfCandidates) else ""
+    if isinstance(task.answer, CatalogueItem | OneOfCandidates):
+        found = list_metrics(answers, questions.targets, config.eval.ks)
+        return _row_of_values(
+            {metric + mark: value for metric, value in found.items()}, config.eval.resamples
+        )
+    metrics = task.metric.measure(answers, questions, options)
+    intervals = _resampled(
+        lambda rows: task.metric.measure(_take(answers, rows), _part(questions, rows), options),
+        questions.users,
+        min(config.eval.resamples, _COSTLY),
+    )
+    values = {}
+    if isinstance(task.answer, Choice):
+        values["accuracy"] = (answers.argmax(axis=1) == questions.answers).astype(np.float64)
+    return Row(metrics=metrics, intervals=intervals, values=values)
+
+
+def measure_baselines(study: Study, name: str, questions: Questions) -> dict[str, Row]:
+    """Conventional baselines on the questions of a task, by name."""
+    config, data, task = study.config, study.data, study.asked[name].task
+    if isinstance(task.answer, CatalogueItem | OneOfCandidates):
+        rows = {}
+        for baseline in config.eval.baselines:
+            scores = counting_scores(baseline, data.dataset, questions.seen)
+            rows[baseline] = _ranked(config, task.answer, scores, questions)
+        return rows
+    table, split = data.dataset.interactions, data.ratings
+    if name == "rating":
+        assert split is not None
+        numbers = [datum.row for datum in questions.data]
+        predicted = {
+            "mean rating": np.full(len(numbers), questions.default),
+            "item mean": item_means(table, split.train)[numbers],
+            "user and item bias": biases(table, split.train)[numbers],
+        }
+        return {one: measured(study, name, values, questions) for one, values in predicted.items()}
+    if name == "summary":
+        texts = [" ".join(fields["review"].split()[: config.words]) for fields in questions.fields]
+        return {"beginning of the review": measured(study, name, texts, questions)}
+    if name == "explanation":
+        texts = [fields["hint"] for fields in questions.fields]
+        return {"the hint alone": measured(study, name, texts, questions)}
+    return {}
+
+
+def _ranked(config: ChatGptConfig, answer: Any, scores: np.ndarray, questions: Questions) -> Row:
+    """Metrics of scores `[N, I]` with ties averaged: of the candidates, or of all unseen items."""
+    if isinstance(answer, OneOfCandidates):
+        offered = np.take_along_axis(scores, questions.candidates, axis=1)
+        found = candidate_metrics(offered, questions.data, config.eval.ks)
+        mark = f"|{config.candidates - 1}"
+    else:
+        seen = np.zeros(scores.shape, bool)
+        for row, items in zip(seen, questions.seen, strict=True):
+            row[items] = True
+        block = tied_blocks(scores, questions.targets, seen)
+        found, mark = ranking_metrics(block, config.eval.ks), ""
+    found = {metric + mark: values for metric, values in found.items() if metric != "mrr"}
+    return _row_of_values(found, config.eval.resamples)
+
+
+def probe(study: Study, model: LanguageModel, grounding: Grounding) -> tuple[Row, AskTotals]:
+    """Measure the probed task with the truth in each slot, and the slope over the slots.
+
+    Returns:
+      "slope" of NDCG@10 with its interval, "first" and "last", its means with the truth in the
+      first and in the last slot; and what it took.
+    """
+    config, columns, totals = study.config, [], AskTotals()
+    for asked in study.probe.values():
+        questions = asked.prompted(model, room_of(config, asked))
+        row, took = measure_model(study, asked.task.name, model, questions, grounding)
+        columns.append(row.values[f"{PROBE_METRIC}|{config.candidates - 1}"])
+        totals += took
+    bias = slope_over_slots(
+        np.stack(columns, axis=1),
+        np.array(list(study.probe)),
+        candidates=config.candidates,
+        resamples=config.eval.resamples,
+    )
+    ends = {"slope": (bias.low, bias.high)}
+    metrics = {"slope": bias.slope, "first": bias.means[0], "last": bias.means[-1]}
+    return Row(metrics=metrics, intervals=ends), totals
+
+
+def _row_of_values(values: Mapping[str, np.ndarray], resamples: int) -> Row:
+    found = {name: bootstrap_interval(v, resamples=resamples) for name, v in values.items()}
+    return Row(
+        metrics={name: one.mean for name, one in found.items()},
+        intervals={name: (one.low, one.high) for name, one in found.items()},
+        values=values,
+    )
+
+
+def _resampled(
+    measure: Callable[[np.ndarray], Mapping[str, float]],
+    users: np.ndarray,
+    resamples: int,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of any metrics, by resampling users with all of their rows."""
+    groups = [np.flatnonzero(users == user) for user in np.unique(users)]
+    rng = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        chosen = rng.integers(0, len(groups), len(groups))
+        for name, value in measure(np.concatenate([groups[n] for n in chosen])).items():
+            drawn.setdefault(name, []).append(value)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    # A resample in which all questions have one answer has no AUC.
+    return {
+        name: tuple(np.quantile(finite, tails).tolist())
+        for name, values in drawn.items()
+        if len(finite := np.array(values)[np.isfinite(values)])
+    }
+
+
+def _take(answers: Any, rows: np.ndarray) -> Any:
+    if isinstance(answers, ParsedRatings):
+        return ParsedRatings(*(column[rows] for column in answers))
+    if isinstance(answers, list):
+        return [answers[row] for row in rows.tolist()]
+    return answers[rows]
+
+
+def _part(questions: Questions, rows: np.ndarray) -> Questions:
+    data, prompts, fields = (
+        [column[row] for row in rows.tolist()]
+        for column in (questions.data, questions.prompts, questions.fields)
+    )
+    return Questions(data=data, prompts=prompts, fields=fields, default=questions.default)
+
+
+def _options(config: ChatGptConfig, room: int) -> AnswerOptions:
+    return AnswerOptions(beams=config.top, filter_seen=True, max_tokens=room, ks=config.eval.ks)
