@@ -171,4 +171,6 @@ def _slope(sums: np.ndarray) -> np.ndarray:
     n, x, y, xx, xy = sums
     spread = n * xx - x * x
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(spread > 1e-12 * n * n, (n * xy - x * y) / spread, np.nan)
+        slope = np.where(spread > 1e-12 * n * n, (n * xy - x * y) / spread, np.nan)
+    # A metric that does not depend on the slot has the slope 0, not what rounding leaves of it.
+    return np.where(np.abs(slope) < 1e-12, 0.0, slope)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         target_places as target_places,
         write_candidate_sets as write_candidate_sets,
     )
+    from jaxrec.texts.chat_model import ChatModel as ChatModel
     from jaxrec.texts.chats import (
         CHAT_TEMPLATE as CHAT_TEMPLATE,
         ROLES as ROLES,

@@ -257,15 +257,15 @@ def listed_lines(text: str) -> str:
 
 def _mention(grounding: Grounding, candidates: np.ndarray) -> Callable[[str], list[int]]:
     """A function from a text to the candidates that it mentions, in their order there."""
-    written: dict[str, list[int]] = {}
-    for item in candidates.tolist():
-        dated = split_year(natural_title(grounding.titles[item]))
-        written.setdefault(dated.title.casefold(), []).append(item)
-    # The longest title first, and no number behind it: "Alien 3" is no mention of "Alien".
-    names = sorted((name for name in written if name), key=lambda name: -len(name))
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w|\s*\d)")
 
     def mentioned(text: str) -> list[int]:
+        written: dict[str, list[int]] = {}
+        for item in candidates.tolist():
+            dated = split_year(natural_title(grounding.titles[item]))
+            written.setdefault(dated.title.casefold(), []).append(item)
+        # The longest title first, and no number behind it: "Alien 3" is no mention of "Alien".
+        names = sorted((name for name in written if name), key=lambda name: -len(name))
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w|\s*\d)")
         said = dict.fromkeys(pattern.findall(text.casefold()))
         return [written[name][0] for name in said if len(written[name]) == 1]
 

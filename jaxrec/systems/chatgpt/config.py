@@ -19,7 +19,7 @@ from jaxrec.runs import BaselinesConfig, Stage, check_counting
 from jaxrec.systems.chatgpt.wordings import WORDINGS
 from jaxrec.texts import AskedModelConfig, RepairOptions
 
-Planted = Literal["", "neutral", "position", "malformed", "stubborn"]
+Planted = Literal["", "neutral", "position", "malformed", "stubborn", "misspelled"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,9 @@ class PlantedConfig:
     Attributes:
       script: "neutral" ranks candidates by popularity, "position" by their place in the prompt for
         a share of the users, "malformed" answers illegally until it is told what is wrong often
-        enough, "stubborn" never obeys; "" for a real model.
-      share: of the users, or of the answers, that the planted fault concerns.
+        enough, "stubborn" never obeys, "misspelled" makes errors in titles and makes some up; ""
+        for a real model.
+      share: of the users, the answers or the titles that the planted fault concerns.
       complaints: most complaints until "malformed" obeys.
     """
 

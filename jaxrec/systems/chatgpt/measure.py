@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.baselines import biases, item_means
+from jaxrec.data import review_text
 from jaxrec.eval import (
     ParsedRatings,
     bootstrap_interval,
@@ -25,6 +26,7 @@ from jaxrec.prompting import LanguageModel
 from jaxrec.runs import counting_scores
 from jaxrec.systems.chatgpt.config import ChatGptConfig
 from jaxrec.systems.chatgpt.study import AskedTask, Study
+from jaxrec.systems.chatgpt.tasks import is_text
 from jaxrec.texts import (
     AnswerOptions,
     AskedAnswerer,
@@ -93,7 +95,7 @@ def room_of(config: ChatGptConfig, asked: AskedTask) -> int:
     answer = asked.task.answer
     if isinstance(answer, CatalogueItem | OneOfCandidates):
         return config.list_tokens
-    if isinstance(answer, FreeText) and answer.parse is None:
+    if is_text(asked.task):
         return _WORD_TOKENS * config.words
     return _SHORT
 
@@ -122,6 +124,9 @@ def measure_model(
         title=name,
     )
     answers = task.answer.answer(answerer, questions, options)
+    if is_text(task):
+        # References are lower-cased words with spaces between them.
+        answers = [review_text(text) for text in answers]
     row = measured(study, name, answers, questions)
     (refined,) = answerer.refined
     totals = refined.first + refined.more
@@ -142,6 +147,8 @@ def measure_model(
         "tokens": totals.tokens / len(questions),
         "cost": totals.usage.cost / len(questions),
     }
+    # Shares of nothing, such as of titles where no answer lists one, are left out.
+    metrics = {metric: value for metric, value in metrics.items() if np.isfinite(value)}
     return dataclasses.replace(row, metrics=metrics), totals
 
 
@@ -150,7 +157,7 @@ def _text_form(config: ChatGptConfig, asked: AskedTask) -> Any:
     answer = asked.task.answer
     if not isinstance(answer, FreeText):
         return None
-    if answer.parse is None:
+    if is_text(asked.task):
         return sentence_form(config.words)
     numbers = rating_form()
     return dataclasses.replace(numbers, read=_as_text(numbers.read))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxrec.eval import split_year
 from jaxrec.prompting import ScriptedModel
 from jaxrec.systems.chatgpt.config import PlantedConfig
 from jaxrec.systems.chatgpt.data import ChatData
@@ -22,6 +23,8 @@ from jaxrec.texts import CatalogueItem, Choice, Datum, FreeText, OneOfCandidates
 # One long line of words that no form accepts. Each complaint adds a word to its front.
 _HESITATION, _RAMBLE = "Hm", "let me think about it for a while because it is not easy " * 6
 _LETTERS = "bcdfghjk"
+# Share of the titles with a fault that are made up; the others are misspelled.
+_INVENTED = 0.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +55,8 @@ def planted_model(
         task, datum = known[first].task, known[first].datum
         by_place = config.script == "position" and _draw(str(datum.user), "place") < config.share
         legal = _legal(task, datum, data, counts, by_place)
+        if config.script == "misspelled" and "\n" in legal:
+            return "\n".join(_misspelled(line, first, config.share) for line in legal.split("\n"))
         if config.script not in ("malformed", "stubborn") or _draw(first, "fault") >= config.share:
             return legal
         if config.script == "stubborn":
@@ -104,6 +109,20 @@ def _legal(task: ChatTask, datum: Datum, data: ChatData, counts: np.ndarray, by_
     if task.answer.parse is not None:
         return str(1 + int(_draw(str((datum.user, datum.item)), "stars") * 5))
     return "I like it a lot"
+
+
+def _misspelled(line: str, first: str, share: float) -> str:
+    """A numbered title without one of its letters, or a title that no film has."""
+    drawn, key = _draw(first, line), f"{first}{line}"
+    number, title = line.split(" ", 1)
+    if drawn < share * _INVENTED:
+        word = "".join(_LETTERS[int(_draw(key, str(n)) * 8)] for n in range(9))
+        return f"{number} {word.title()} Qvx"
+    if drawn < share:
+        name = split_year(title).title
+        place = int(_draw(key, "place") * len(name))
+        return f"{number} {name[:place]}{name[place + 1 :]}"
+    return line
 
 
 def _draw(text: str, what: str) -> float:

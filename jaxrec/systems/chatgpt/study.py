@@ -15,12 +15,11 @@ from jaxrec.eval import place_targets, probe_slots
 from jaxrec.prompting import Demonstration, LanguageModel, Verbalizer, assemble
 from jaxrec.systems.chatgpt.config import ChatGptConfig
 from jaxrec.systems.chatgpt.data import ChatData, load_chat_data
-from jaxrec.systems.chatgpt.tasks import ChatTask, chat_tasks
+from jaxrec.systems.chatgpt.tasks import ChatTask, chat_tasks, is_text
 from jaxrec.systems.chatgpt.wordings import WORDINGS, read_wordings
 from jaxrec.texts import (
     CatalogueItem,
     Datum,
-    FreeText,
     OneOfCandidates,
     Questions,
     ask,
@@ -180,7 +179,7 @@ def demonstrations(
             continue
         answer = demonstrated_answer(task, data, datum, rng)
         # A demonstration that is too long itself would teach the model to break the format.
-        if _is_text(task) and len(answer.split()) > data.words:
+        if is_text(task) and len(answer.split()) > data.words:
             continue
         drawn[datum.user] = Demonstration(task.templates[0].ask(task.fields(datum, data)), answer)
         if len(drawn) == count:
@@ -214,10 +213,6 @@ def as_lines(data: ChatData, items: Sequence[int]) -> str:
     """The titles of the first items as a legal list."""
     titles = [data.names.items[item] for item in items[: data.top]]
     return "\n".join(f"{place}. {title}" for place, title in enumerate(titles, 1))
-
-
-def _is_text(task: ChatTask) -> bool:
-    return isinstance(task.answer, FreeText) and task.answer.parse is None
 
 
 def _mean_rating(data: ChatData) -> float:

@@ -45,6 +45,11 @@ def _task(name: str, source: Source[ChatData], answer: AnswerKind, metric: Metri
     )
 
 
+def is_text(task: ChatTask) -> bool:
+    """Whether the answer is a text for people to read."""
+    return isinstance(task.answer, FreeText) and task.answer.parse is None
+
+
 TASKS: Mapping[str, ChatTask] = {
     task.name: task
     for task in (
