@@ -92,7 +92,7 @@ def _wordy(task: ChatTask, legal: str) -> str:
     assert isinstance(task.answer, FreeText)
     if task.answer.parse is not None:
         return f"I would say {legal} out of 5 stars."
-    return f'"{legal}. {_RAMBLE}"'
+    return f"{legal}\n{_RAMBLE}"
 
 
 def _legal(task: ChatTask, datum: Datum, data: ChatData, counts: np.ndarray, by_place: bool) -> str:
@@ -102,7 +102,9 @@ def _legal(task: ChatTask, datum: Datum, data: ChatData, counts: np.ndarray, by_
         return as_lines(data, order.tolist())
     if isinstance(task.answer, CatalogueItem):
         order = np.lexsort((np.arange(len(counts)), -counts))
-        return as_lines(data, order[~np.isin(order, np.asarray(datum.history))].tolist())
+        # Like any model, a script knows no more of a history than the prompt shows.
+        shown = np.asarray(datum.history)[-data.max_items :]
+        return as_lines(data, order[~np.isin(order, shown)].tolist())
     if isinstance(task.answer, Choice):
         return WORDS[int(_draw(str((datum.user, datum.asked)), "word") * len(WORDS))]
     assert isinstance(task.answer, FreeText)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxrec.core import DataError
 from jaxrec.data import Template
 from jaxrec.eval import place_targets, probe_slots
-from jaxrec.prompting import Demonstration, LanguageModel, Verbalizer, assemble
+from jaxrec.prompting import Demonstration, LanguageModel, Verbalizer, assemble, normal_input
 from jaxrec.systems.chatgpt.config import ChatGptConfig
 from jaxrec.systems.chatgpt.data import ChatData, load_chat_data
 from jaxrec.systems.chatgpt.tasks import ChatTask, chat_tasks, is_text
@@ -146,7 +146,11 @@ def ask_task(config: ChatGptConfig, data: ChatData, task: ChatTask) -> AskedTask
     common = {name: questions.fields[0][name] for name in names}
     start = Template(name=f"{template.name} (task)", source=template.instruction, target="")
     verbalizer = Verbalizer(query="{input}", answer=" {answer}", instruction=start.ask(common))
-    pool = demonstrations(task, data, config.shots + 1, rng) if config.shots else []
+    pool = (
+        demonstrations(task, data, config.shots + 1, rng, without=questions.prompts)
+        if config.shots
+        else []
+    )
     shown = [
         [demonstration for user, demonstration in pool if user != datum.user][: config.shots]
         for datum in examples
@@ -155,7 +159,12 @@ def ask_task(config: ChatGptConfig, data: ChatData, task: ChatTask) -> AskedTask
 
 
 def demonstrations(
-    task: ChatTask, data: ChatData, count: int, rng: np.random.Generator
+    task: ChatTask,
+    data: ChatData,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    without: Sequence[str] = (),
 ) -> list[tuple[int, Demonstration]]:
     """Draw training data of different users as demonstrations.
 
@@ -164,6 +173,7 @@ def demonstrations(
       data: of the study.
       count: number of them.
       rng: of the draw.
+      without: inputs of the questions, none of which may be demonstrated.
 
     Returns:
       Pairs of a user's number and a demonstration.
@@ -173,6 +183,7 @@ def demonstrations(
     """
     stream = task.source.training(data)
     drawn: dict[int, Demonstration] = {}
+    asked = {normal_input(text) for text in without}
     for place in rng.permutation(stream.size).tolist():
         datum = stream.draw(place, rng)
         if datum.user in drawn:
@@ -181,7 +192,9 @@ def demonstrations(
         # A demonstration that is too long itself would teach the model to break the format.
         if is_text(task) and len(answer.split()) > data.words:
             continue
-        drawn[datum.user] = Demonstration(task.templates[0].ask(task.fields(datum, data)), answer)
+        text = task.templates[0].ask(task.fields(datum, data))
+        if normal_input(text) not in asked:
+            drawn[datum.user] = Demonstration(text, answer)
         if len(drawn) == count:
             return list(drawn.items())
     raise DataError(

@@ -1,0 +1,25 @@
+"""Sequential and direct recommendation of beauty products by a language model, on P5's split.
+
+    jaxrec train chatgpt/beauty --model.endpoint URL --model.name NAME
+    jaxrec eval runs/chatgpt-beauty
+
+The three forms of sequential recommendation and the direct one, for 100 of 22,363 users; free
+titles are looked up among 12,101 products. The published split has neither ratings nor reviews. With
+them (`--data.from-file reviews_Beauty_5.json.gz --reviews reviews_Beauty_5.json.gz`), `--tasks` takes
+rating, explanation and summary too.
+
+Cost: nothing is trained; 500 questions, those with a hundred candidates of about 3,000 tokens.
+"""
+
+from jaxrec.data import DataConfig
+from jaxrec.systems.chatgpt import ChatGptConfig, DomainConfig, GroundingConfig
+
+
+def get_config() -> ChatGptConfig:
+    return ChatGptConfig(
+        data=DataConfig(name="amazon-beauty"),
+        domain=DomainConfig(thing="product", things="products", used="bought"),
+        tasks=("sequential", "sequential_choose", "sequential_yesno", "direct"),
+        grounding=GroundingConfig(duplicates="mark"),
+        list_tokens=400,
+    )
