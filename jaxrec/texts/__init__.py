@@ -66,7 +66,11 @@ if TYPE_CHECKING:
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
-    from jaxrec.texts.facts import Facts as Facts, factual_shares as factual_shares
+    from jaxrec.texts.facts import (
+        RELATIONS as RELATIONS,
+        Facts as Facts,
+        factual_shares as factual_shares,
+    )
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
         Frame as Frame,

@@ -17,6 +17,7 @@ from jaxrec.data.interactions import SEPARATOR
 from jaxrec.eval import Triple, Verdicts, find_entities, judge_statements
 
 _YEAR = "year"
+RELATIONS = ("genres", "categories", _YEAR)
 _SAID_YEAR = re.compile(r"(?<![\w-])((?:18|19|20)\d\d)(?!\w)")
 
 
@@ -49,7 +50,7 @@ class Facts:
         cls,
         items: ItemTable,
         titles: Sequence[str],
-        relations: Sequence[str] = ("genres", "categories", _YEAR),
+        relations: Sequence[str] = RELATIONS,
     ) -> "Facts":
         """Read the facts out of a catalogue.
 

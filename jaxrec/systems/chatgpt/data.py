@@ -17,7 +17,7 @@ from jaxrec.data import (
 )
 from jaxrec.eval import natural_title, split_year
 from jaxrec.systems.chatgpt.config import ChatGptConfig, DomainConfig
-from jaxrec.texts import Datum, Facts, Grounding, Names, PromptData, held_out, render
+from jaxrec.texts import RELATIONS, Datum, Facts, Grounding, Names, PromptData, held_out, render
 
 # Between titles, which may have commas.
 SEPARATOR = "; "
@@ -32,7 +32,7 @@ class ChatData(PromptData):
       top: number of items that an answer lists.
       words: most words of a text.
       rated: for each user the rows of their training ratings, oldest first.
-      facts: what the catalogue says of items; None where prompts do not tell it.
+      facts: what the catalogue says of items; None if it says nothing.
     """
 
     domain: DomainConfig
@@ -106,6 +106,12 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
             if config.reviews
             else synthetic_reviews(interactions)
         )
+    fields = interactions.items.fields
+    facts = (
+        Facts.of(interactions.items, titles)
+        if config.facts or any(name in fields for name in RELATIONS)
+        else None
+    )
     return ChatData(
         dataset=dataset,
         names=Names(
@@ -119,7 +125,7 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
         top=config.top,
         words=config.words,
         rated=rated,
-        facts=Facts.of(interactions.items, titles) if config.facts else None,
+        facts=facts,
     )
 
 

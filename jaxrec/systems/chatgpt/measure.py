@@ -30,13 +30,13 @@ from jaxrec.systems.chatgpt.tasks import is_text
 from jaxrec.texts import (
     AnswerOptions,
     AskedAnswerer,
-    AskTotals,
     CatalogueItem,
     Choice,
     FreeText,
     Grounding,
     OneOfCandidates,
     Questions,
+    Refined,
     candidate_metrics,
     factual_shares,
     grounding_shares,
@@ -102,11 +102,12 @@ def room_of(config: ChatGptConfig, asked: AskedTask) -> int:
 
 def measure_model(
     study: Study, name: str, model: LanguageModel, questions: Questions, grounding: Grounding
-) -> tuple[Row, AskTotals]:
+) -> tuple[Row, Refined[Any]]:
     """Ask the questions of a task, and measure the answers.
 
     Returns:
-      Metrics with compliance, shares of grounded titles and tokens a question; and what it took.
+      Metrics with compliance, shares of grounded titles and tokens a question; and the answers with
+      what they took.
 
     Raises:
       ServiceError: the service of a model fails; what it has answered is kept.
@@ -126,7 +127,10 @@ def measure_model(
     answers = task.answer.answer(answerer, questions, options)
     if is_text(task):
         # References are lower-cased words with spaces between them.
-        answers = [review_text(text) for text in answers]
+        answers = [
+            _comparable(text, fields)
+            for text, fields in zip(answers, questions.fields, strict=True)
+        ]
     row = measured(study, name, answers, questions)
     (refined,) = answerer.refined
     totals = refined.first + refined.more
@@ -149,7 +153,29 @@ def measure_model(
     }
     # Shares of nothing, such as of titles where no answer lists one, are left out.
     metrics = {metric: value for metric, value in metrics.items() if np.isfinite(value)}
-    return dataclasses.replace(row, metrics=metrics), totals
+    return dataclasses.replace(row, metrics=metrics), refined
+
+
+def _comparable(text: str, fields: Mapping[str, str]) -> str:
+    """A text as references are written; the hint is one word, even with a hyphen."""
+    hint = fields.get("hint", "")
+    words = review_text(text)
+    return words.replace(review_text(hint), hint) if hint else words
+
+
+def overall(config: ChatGptConfig, taken: Sequence[Refined[Any]]) -> Row:
+    """Compliance and costs over all questions of a study."""
+    columns = {
+        "compliance_before": np.concatenate([one.obeyed for one in taken]),
+        "compliance_rules": np.concatenate([one.ruled for one in taken]),
+        "compliance": np.concatenate([one.legal for one in taken]),
+        "rounds": np.concatenate([one.rounds for one in taken]),
+        "failed": np.concatenate([one.failed for one in taken]),
+    }
+    return _row_of_values(
+        {name: column.astype(np.float64) for name, column in columns.items()},
+        config.eval.resamples,
+    )
 
 
 def _text_form(config: ChatGptConfig, asked: AskedTask) -> Any:
@@ -239,19 +265,21 @@ def _ranked(config: ChatGptConfig, answer: Any, scores: np.ndarray, questions: Q
     return _row_of_values(found, config.eval.resamples)
 
 
-def probe(study: Study, model: LanguageModel, grounding: Grounding) -> tuple[Row, AskTotals]:
+def probe(
+    study: Study, model: LanguageModel, grounding: Grounding
+) -> tuple[Row, list[Refined[Any]]]:
     """Measure the probed task with the truth in each slot, and the slope over the slots.
 
     Returns:
       "slope" of NDCG@10 with its interval, "first" and "last", its means with the truth in the
-      first and in the last slot; and what it took.
+      first and in the last slot; and the answers with what they took.
     """
-    config, columns, totals = study.config, [], AskTotals()
+    config, columns, taken = study.config, [], []
     for asked in study.probe.values():
         questions = asked.prompted(model, room_of(config, asked))
-        row, took = measure_model(study, asked.task.name, model, questions, grounding)
+        row, refined = measure_model(study, asked.task.name, model, questions, grounding)
         columns.append(row.values[f"{PROBE_METRIC}|{config.candidates - 1}"])
-        totals += took
+        taken.append(refined)
     bias = slope_over_slots(
         np.stack(columns, axis=1),
         np.array(list(study.probe)),
@@ -260,7 +288,7 @@ def probe(study: Study, model: LanguageModel, grounding: Grounding) -> tuple[Row
     )
     ends = {"slope": (bias.low, bias.high)}
     metrics = {"slope": bias.slope, "first": bias.means[0], "last": bias.means[-1]}
-    return Row(metrics=metrics, intervals=ends), totals
+    return Row(metrics=metrics, intervals=ends), taken
 
 
 def _row_of_values(values: Mapping[str, np.ndarray], resamples: int) -> Row:

@@ -23,13 +23,14 @@ from typing import Any
 from jaxrec.core import to_json, write_text
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.prompting import LanguageModel
-from jaxrec.runs import Options, check_run, create_run, is_run, read_parts
+from jaxrec.runs import MODEL, Options, check_run, create_run, is_run, read_parts
 from jaxrec.systems.chatgpt.config import ChatGptConfig
 from jaxrec.systems.chatgpt.measure import (
     Row,
     measure_baselines,
     measure_model,
     open_grounding,
+    overall,
     probe,
     room_of,
 )
@@ -37,7 +38,6 @@ from jaxrec.systems.chatgpt.planted import planted_model
 from jaxrec.systems.chatgpt.study import Study, prepare
 from jaxrec.texts import AskTotals, Questions, open_asked_model
 
-MODEL, PROBE = "model", "position"
 ANSWERS = "answers.jsonl"
 CONFIG = ChatGptConfig
 FACTS = SystemFacts(
@@ -47,7 +47,7 @@ FACTS = SystemFacts(
         "behaviour and the format of the answer."
     ),
     tags=("prompt-based-recommendation", "zero-shot"),
-    metric="ndcg@10",
+    metric="compliance",
     has_ids=False,
     recommends=False,
 )
@@ -89,34 +89,33 @@ def evaluate(config: ChatGptConfig, directory: Path, *, baselines: Sequence[str]
     check_run(config, study, directory)
     model, questions = open_model_of(study, directory)
     grounding = open_grounding(config, study.data.names.items)
-    rows: dict[str, Row] = {}
     tables: dict[str, dict[str, Row]] = {}
-    totals = AskTotals()
+    taken = []
     for name, asked in questions.items():
-        rows[name], took = measure_model(study, name, model, asked, grounding)
-        totals += took
+        row, refined = measure_model(study, name, model, asked, grounding)
+        tables[name] = {MODEL: row}
+        taken.append(refined)
         if baselines:
-            tables[name] = measure_baselines(study, name, asked)
+            tables[name] |= measure_baselines(study, name, asked)
+    whole = overall(config, taken)
+    main = whole.to_json()
     if study.probe:
-        rows[PROBE], took = probe(study, model, grounding)
-        totals += took
-    main = {
-        "metrics": {f"{n}/{m}": v for n, row in rows.items() for m, v in row.metrics.items()},
-        "intervals": {
-            f"{n}/{m}": list(ends) for n, row in rows.items() for m, ends in row.intervals.items()
-        },
-        "parameters": 0,
-    }
+        bias, probed = probe(study, model, grounding)
+        main = {part: main[part] | bias.to_json()[part] for part in main}
+        taken += probed
+    totals = sum((one.first + one.more for one in taken), AskTotals())
+    main["metrics"] |= {"tokens": totals.tokens / totals.prompts}
     return {
-        "rows": {MODEL: main},
+        "rows": {MODEL: main | {"parameters": 0}},
         "comparisons": [],
         "tables": {
             name: {"rows": {one: row.to_json() for one, row in table.items()}}
             for name, table in tables.items()
-            if table
         },
         "values": {
-            f"{n}/{m}": v.tolist() for n, row in rows.items() for m, v in row.values.items()
+            f"{name}/{metric}": values.tolist()
+            for name, table in tables.items()
+            for metric, values in table[MODEL].values.items()
         },
         "protocol": study.describe(),
         "heading": (
@@ -124,7 +123,7 @@ def evaluate(config: ChatGptConfig, directory: Path, *, baselines: Sequence[str]
             f"{config.shots} demonstrations"
         ),
         "totals": totals.to_json(),
-        "lines": [line for name in rows for line in _lines(name, rows[name], tables.get(name, {}))],
+        "lines": [line for name, table in tables.items() for line in _lines(name, table)],
     }
 
 
@@ -154,10 +153,10 @@ def _prompted(study: Study, model: LanguageModel) -> dict[str, Questions]:
     }
 
 
-def _lines(name: str, row: Row, table: Mapping[str, Row]) -> list[str]:
+def _lines(name: str, table: Mapping[str, Row]) -> list[str]:
     """A task as text: the model's row and those of its baselines."""
     lines = [f"{name}:"]
-    for system, one in {MODEL: row, **table}.items():
+    for system, one in table.items():
         shown = []
         for metric, value in one.metrics.items():
             if metric.startswith("mrr"):

@@ -47,6 +47,13 @@ def _measure(config, directory, baselines=()):
     return run.evaluate(config, directory, baselines=baselines)
 
 
+def _flat(report, part="metrics"):
+    """The model's rows of all tables, and its main row, as "TABLE/METRIC"."""
+    tables = {name: table["rows"]["model"][part] for name, table in report["tables"].items()}
+    tables["all"] = report["rows"]["model"][part]
+    return {f"{name}/{metric}": v for name, row in tables.items() for metric, v in row.items()}
+
+
 def _planted(config, script, **settings):
     return dataclasses.replace(config, planted=PlantedConfig(script=script, **settings))
 
@@ -61,7 +68,7 @@ def _hits(study, name, order, k):
 
 def test_metrics_are_those_of_the_lists_that_the_script_gives(config, tmp_path):
     report = _measure(config, tmp_path)
-    found = report["rows"]["model"]["metrics"]
+    found = _flat(report)
     study = prepare(config)
     train = study.data.dataset.split.train
     counts = np.bincount(train.item, minlength=study.data.dataset.num_items)
@@ -95,31 +102,31 @@ def test_the_probe_finds_the_slope_that_is_planted_and_none_without_bias(config,
         eval=dataclasses.replace(config.eval, probe_slots=4, test_instances=0, resamples=200),
     )
     report = _measure(probed, tmp_path / "neutral")
-    found, ends = (report["rows"]["model"][part] for part in ("metrics", "intervals"))
-    assert found["position/slope"] == 0.0 and ends["position/slope"] == [0.0, 0.0]
+    found, ends = _flat(report), _flat(report, "intervals")
+    assert found["all/slope"] == 0.0 and ends["all/slope"] == [0.0, 0.0]
     neutral = np.array(report["values"]["sequential_choose/ndcg@10|18"])
     report = _measure(_planted(probed, "position", share=share), tmp_path / "biased")
-    found, ends = (report["rows"]["model"][part] for part in ("metrics", "intervals"))
+    found, ends = _flat(report), _flat(report, "intervals")
     # A list in the order of the prompt has the truth at its slot.
     slots = np.array([0, 6, 12, 18])
     listed = np.where(slots < 10, 1 / np.log2(slots + 2), 0.0)
     pure = linregress(slots / 18, listed).slope
     if share == 1.0:
-        assert found["position/slope"] == pytest.approx(pure)
-        assert (found["position/first"], found["position/last"]) == (1.0, 0.0)
+        assert found["all/slope"] == pytest.approx(pure)
+        assert (found["all/first"], found["all/last"]) == (1.0, 0.0)
     else:
         # Users with the planted fault are the others than those whose metric does not move.
-        moved = (found["position/first"] - found["position/last"]) / 1.0
-        assert found["position/slope"] == pytest.approx(moved * pure)
+        moved = (found["all/first"] - found["all/last"]) / 1.0
+        assert found["all/slope"] == pytest.approx(moved * pure)
         assert 0.2 < moved < 0.8 and neutral.mean() < 1.0
-    assert ends["position/slope"][1] < 0
+    assert ends["all/slope"][1] < 0
 
 
 def test_malformed_answers_end_at_100_percent_and_stubborn_ones_count(config, tmp_path):
-    neutral = _measure(config, tmp_path / "neutral")["rows"]["model"]["metrics"]
+    neutral = _flat(_measure(config, tmp_path / "neutral"))
     broken = _planted(config, "malformed", share=0.7, complaints=2)
     report = _measure(broken, tmp_path / "broken")
-    found = report["rows"]["model"]["metrics"]
+    found = _flat(report)
     for name in config.tasks:
         before, ruled, after = (
             found[f"{name}/{part}"]
@@ -127,13 +134,14 @@ def test_malformed_answers_end_at_100_percent_and_stubborn_ones_count(config, tm
         )
         assert before < ruled < after == 1.0
         assert 1.0 - ruled <= found[f"{name}/rounds"] <= 2 * (1.0 - ruled)
+    assert found["all/compliance"] == 1.0 > found["all/compliance_rules"]
     # Repaired answers are the answers that the script gives without the fault.
     for metric, value in neutral.items():
         if metric.split("/")[1].partition("@")[0] in ("hr", "ndcg", "rmse", "accuracy", "rougeL"):
             assert found[metric] == pytest.approx(value)
     # Without further questions, only rules repair.
     once = dataclasses.replace(broken, repair=RepairOptions(rounds=0))
-    ruled = _measure(once, tmp_path / "once")["rows"]["model"]["metrics"]
+    ruled = _flat(_measure(once, tmp_path / "once"))
     for name in config.tasks:
         assert ruled[f"{name}/compliance"] == found[f"{name}/compliance_rules"]
 
@@ -141,7 +149,7 @@ def test_malformed_answers_end_at_100_percent_and_stubborn_ones_count(config, tm
 def test_a_model_that_never_obeys_gets_the_declared_values_and_ends(config, tmp_path):
     stubborn = _planted(config, "stubborn")
     report = _measure(stubborn, tmp_path, baselines=("popularity",))
-    found = report["rows"]["model"]["metrics"]
+    found = _flat(report)
     rows = report["tables"]["rating"]["rows"]
     assert found["rating/rmse"] == rows["mean rating"]["metrics"]["rmse"]
     assert found["rating/parsed"] == 0.0
@@ -155,7 +163,7 @@ def test_a_model_that_never_obeys_gets_the_declared_values_and_ends(config, tmp_
 
 def test_misspelled_titles_are_grounded_and_made_up_ones_are_counted(config, tmp_path):
     planted = dataclasses.replace(_planted(config, "misspelled", share=0.6), tasks=("sequential",))
-    found = _measure(planted, tmp_path)["rows"]["model"]["metrics"]
+    found = _flat(_measure(planted, tmp_path))
     study = prepare(planted)
     known = {plain_title(title) for title in study.data.names.items}
     model, questions = run.open_model_of(study, tmp_path)
