@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import ItemTable
-from jaxrec.data.interactions import SEPARATOR
+from jaxrec.data import SEPARATOR, ItemTable
 from jaxrec.eval import Triple, Verdicts, find_entities, judge_statements
 
 _YEAR = "year"
