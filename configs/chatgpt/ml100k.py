@@ -3,13 +3,14 @@
     jaxrec train chatgpt/ml100k --model.path PATH
     jaxrec eval runs/chatgpt-ml100k
 
-PATH is a run, a directory of Hugging Face or a GGUF file. `--model.endpoint URL --model.name NAME`
-asks a service instead, `--shots 3` adds three demonstrations to each prompt, and `--eval.probe-slots
-5` measures position bias. Reviews are synthetic, because MovieLens has none; explanations and
-summaries only show that the mechanism works.
+PATH is a run, a directory of Hugging Face or a GGUF file, and `--model.chat` asks it in its chat
+template. `--model.endpoint URL --model.name NAME` asks a service instead. `--shots 3` adds three
+demonstrations to each prompt, and `--eval.probe-slots 5` measures position bias. Reviews are
+synthetic, because MovieLens has none; explanations and summaries only show that the mechanism
+works.
 
-Cost: nothing is trained. 100 users and rows make 800 questions of about 530 tokens on average, of
-which rankings of a hundred candidates have 1,300. `chatgpt/claims` has figures.
+Cost: nothing is trained. 100 users and rows make 800 questions of 284 tokens of GPT-2 on average;
+those with a hundred candidates have 835. `chatgpt/claims` has figures.
 """
 
 from jaxrec.systems.chatgpt import ChatGptConfig, GroundingConfig

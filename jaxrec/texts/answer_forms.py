@@ -25,8 +25,6 @@ _ITEM = re.compile(r"^\s*(?:\d+\s*[.)]|[-*•](?=\s))\s*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s")
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
 _QUOTES = "\"'“”‘’"
-# Characters that a title never needs more of; longer lines are sentences.
-_LONGEST = 120
 
 
 def rating_form(low: float = 1.0, high: float = 5.0) -> AnswerForm[float]:
@@ -118,7 +116,7 @@ def sentence_form(most_words: int) -> AnswerForm[str]:
     )
 
 
-def title_list_form(most: int) -> AnswerForm[list[str]]:
+def title_list_form(most: int, longest: int = 120) -> AnswerForm[list[str]]:
     r"""A list of different titles, one a line, of any catalogue or none.
 
     The rules read a list of Python, drop lines around the list, and drop repeated titles and those
@@ -126,6 +124,7 @@ def title_list_form(most: int) -> AnswerForm[list[str]]:
 
     Args:
       most: most titles of a list.
+      longest: most characters of a title; longer lines are sentences.
 
     Raises:
       ConfigError: `most` below 1.
@@ -145,14 +144,14 @@ def title_list_form(most: int) -> AnswerForm[list[str]]:
         if len(titles) > most:
             return Illegal(f"it has {len(titles)} titles, and at most {most} are wanted")
         for title in titles:
-            if len(title) > _LONGEST:
+            if len(title) > longest:
                 return Illegal(f"{_shown(title)} is no title")
         again = _repeated([title.casefold() for title in titles])
         return titles if again is None else Illegal(f"{titles[again]!r} is there twice")
 
     def shorter(text: str) -> str:
         titles = {title.casefold(): title for title in reversed(read_titles(text))}
-        kept = [title for title in reversed(titles.values()) if len(title) <= _LONGEST]
+        kept = [title for title in reversed(titles.values()) if len(title) <= longest]
         return _as_lines(kept[:most])
 
     return AnswerForm(read=read, rules=(python_list, listed_lines, shorter))

@@ -92,7 +92,9 @@ class AskedAnswerer:
                 [] if value is None else value.tolist() for value in self._ask(prompts, forms)
             ]
         else:
-            free = self._ask(prompts, [title_list_form(beams)] * len(prompts))
+            # An invented title may be somewhat longer than those of the catalogue.
+            longest = 20 + max(map(len, self.grounding.titles))
+            free = self._ask(prompts, [title_list_form(beams, longest)] * len(prompts))
             titles = [value or [] for value in free]
             found = self.grounding.find([title for row in titles for title in row])
             self.grounded.append(found)

@@ -7,7 +7,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.eval import invented_titles, plain_title
+from jaxrec.data import DataConfig, load_dataset
+from jaxrec.eval import invented_titles, plain_title, split_year
 from jaxrec.texts import Grounding, grounding_shares
 
 TITLES = [
@@ -98,3 +99,32 @@ def test_shares_add_up_and_bad_catalogues_are_rejected():
         Grounding([])
     with pytest.raises(ConfigError, match="threshold must be above 0"):
         Grounding(["a"], 0.0)
+
+
+@pytest.mark.slow
+def test_errors_are_grounded_and_other_films_are_not(real_data):
+    """Half of the films as a catalogue: errors in its titles, and the titles of the others."""
+    data = load_dataset(DataConfig(from_file=str(real_data("ml-100k"))))
+    titles = data.interactions.items.labels()
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(titles))
+    kept, other = order[len(order) // 2 :], order[: len(order) // 2]
+    films = Grounding([titles[item] for item in kept])
+
+    def mistyped(title):
+        name = split_year(title).title
+        place = int(rng.integers(1, max(2, len(name) - 1)))
+        kinds = (
+            name[:place] + name[place + 1 :],
+            name[:place] + name[place : place + 2][::-1] + name[place + 2 :],
+            name[:place] + name[place - 1] + name[place:],
+        )
+        return kinds[int(rng.integers(3))]
+
+    found = films.find([mistyped(titles[item]) for item in kept])
+    right = np.mean([one.item == place for place, one in enumerate(found)])
+    wrong = np.mean([one.item not in (place, -1) for place, one in enumerate(found)])
+    held = {plain_title(titles[item]) for item in kept}
+    absent = [titles[item] for item in other if plain_title(titles[item]) not in held]
+    taken = np.mean([one.item >= 0 for one in films.find(absent)])
+    assert right > 0.8 and wrong < 0.01 and taken < 0.05
