@@ -221,12 +221,21 @@ def measured(study: Study, name: str, answers: Any, questions: Questions) -> Row
     return Row(metrics=metrics, intervals=intervals, values=values)
 
 
-def measure_baselines(study: Study, name: str, questions: Questions) -> dict[str, Row]:
-    """Conventional baselines on the questions of a task, by name."""
+def measure_baselines(
+    study: Study, name: str, questions: Questions, baselines: Sequence[str]
+) -> dict[str, Row]:
+    """Conventional baselines on the questions of a task, by name.
+
+    Args:
+      study: with the data that they are fitted on.
+      name: of the task.
+      questions: of the task.
+      baselines: counting baselines for tasks that rank; other tasks have baselines of their own.
+    """
     config, data, task = study.config, study.data, study.asked[name].task
     if isinstance(task.answer, CatalogueItem | OneOfCandidates):
         rows = {}
-        for baseline in config.eval.baselines:
+        for baseline in baselines:
             scores = counting_scores(baseline, data.dataset, questions.seen)
             rows[baseline] = _ranked(config, task.answer, scores, questions)
         return rows
@@ -286,9 +295,12 @@ def probe(
         candidates=config.candidates,
         resamples=config.eval.resamples,
     )
-    ends = {"slope": (bias.low, bias.high)}
-    metrics = {"slope": bias.slope, "first": bias.means[0], "last": bias.means[-1]}
-    return Row(metrics=metrics, intervals=ends), taken
+    ends = _row_of_values({"first": columns[0], "last": columns[-1]}, config.eval.resamples)
+    row = Row(
+        metrics={"slope": bias.slope, **ends.metrics},
+        intervals={"slope": (bias.low, bias.high), **ends.intervals},
+    )
+    return row, taken
 
 
 def _row_of_values(values: Mapping[str, np.ndarray], resamples: int) -> Row:

@@ -96,7 +96,7 @@ def evaluate(config: ChatGptConfig, directory: Path, *, baselines: Sequence[str]
         tables[name] = {MODEL: row}
         taken.append(refined)
         if baselines:
-            tables[name] |= measure_baselines(study, name, asked)
+            tables[name] |= measure_baselines(study, name, asked, baselines)
     whole = overall(config, taken)
     main = whole.to_json()
     if study.probe:
@@ -104,7 +104,6 @@ def evaluate(config: ChatGptConfig, directory: Path, *, baselines: Sequence[str]
         main = {part: main[part] | bias.to_json()[part] for part in main}
         taken += probed
     totals = sum((one.first + one.more for one in taken), AskTotals())
-    main["metrics"] |= {"tokens": totals.tokens / totals.prompts}
     return {
         "rows": {MODEL: main | {"parameters": 0}},
         "comparisons": [],

@@ -85,6 +85,11 @@ class Study:
         texts = [[one.verbalizer.instruction, one.questions.prompts] for one in tasks]
         return {
             **self.data.dataset.describe(),
+            "ranking": (
+                f"lists of {self.data.top} free titles, or of {self.data.top} of "
+                f"{self.data.candidates} candidates"
+            ),
+            "seen_items": "removed",
             "stage": self.config.eval.stage,
             "questions": {name: len(one.questions) for name, one in self.asked.items()},
             "probe_questions": sum(len(one.questions) for one in self.probe.values()),
