@@ -1,6 +1,6 @@
 """Sequential and direct recommendation of beauty products by a language model, on P5's split.
 
-    jaxrec train chatgpt/beauty --model.endpoint URL --model.name NAME
+    jaxrec train chatgpt/beauty --asked.endpoint URL --asked.name NAME
     jaxrec eval runs/chatgpt-beauty
 
 The three forms of sequential recommendation and the direct one, for 100 of 22,363 users; free

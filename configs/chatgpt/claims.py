@@ -31,7 +31,7 @@ def get_sweep() -> Sweep:
         unprobed,
         tasks=SMALL,
         planted=PlantedConfig(),
-        model=AskedModelConfig(
+        asked=AskedModelConfig(
             path="models/smollm2.gguf", name="SmolLM2-135M", chat=True, batch_size=12
         ),
         repair=RepairOptions(rounds=1),

@@ -1,10 +1,10 @@
 """The five tasks of "Is ChatGPT a good recommender?" on MovieLens-100K, for any language model.
 
-    jaxrec train chatgpt/ml100k --model.path PATH
+    jaxrec train chatgpt/ml100k --asked.path PATH
     jaxrec eval runs/chatgpt-ml100k
 
-PATH is a run, a directory of Hugging Face or a GGUF file, and `--model.chat` asks it in its chat
-template. `--model.endpoint URL --model.name NAME` asks a service instead. `--shots 3` adds three
+PATH is a run, a directory of Hugging Face or a GGUF file, and `--asked.chat` asks it in its chat
+template. `--asked.endpoint URL --asked.name NAME` asks a service instead. `--shots 3` adds three
 demonstrations to each prompt, and `--eval.probe-slots 5` measures position bias. Reviews are
 synthetic, because MovieLens has none; explanations and summaries only show that the mechanism
 works.

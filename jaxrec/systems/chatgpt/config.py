@@ -123,7 +123,7 @@ class ChatGptConfig:
         0 for none.
       words: most words of an explanation or a summary.
       facts: prepend what the catalogue says about the item to prompts for explanations.
-      model: the language model.
+      asked: the language model.
       planted: a script in its place.
       list_tokens: most tokens of an answer that is a list.
       stop: strings that end an answer. A chat model that greets first needs none.
@@ -151,7 +151,7 @@ class ChatGptConfig:
     shots: Whole = 0
     words: Count = 20
     facts: bool = False
-    model: AskedModelConfig = AskedModelConfig()
+    asked: AskedModelConfig = AskedModelConfig()
     planted: PlantedConfig = PlantedConfig()
     list_tokens: Count = 200
     stop: tuple[str, ...] = ("\n\n",)
@@ -185,8 +185,8 @@ class ChatGptConfig:
             raise ConfigError(
                 "--eval.probe-slots probes the task sequential_choose; add it to --tasks"
             )
-        if self.planted.script and self.model.given:
+        if self.planted.script and self.asked.given:
             raise ConfigError(
                 f"--planted.script {self.planted.script} stands in place of a model; leave out "
-                "--model"
+                "--asked"
             )

@@ -71,9 +71,9 @@ def train(config: ChatGptConfig, directory: Path, options: Options) -> None:
     if study.probe:
         count = sum(len(asked.questions) for asked in study.probe.values())
         print(f"probe of position bias: {count:,} questions more")
-    if not config.planted.script and not config.model.recorded:
+    if not config.planted.script and not config.asked.recorded:
         # A model that cannot be opened is found before anything is written.
-        open_asked_model(config.model)
+        open_asked_model(config.asked)
     if is_run(directory):
         check_run(config, study, directory)
     if options.dry:
@@ -135,7 +135,7 @@ def open_model_of(study: Study, directory: Path) -> tuple[LanguageModel, dict[st
     """
     config = study.config
     if not config.planted.script:
-        model = open_asked_model(config.model, directory / ANSWERS)
+        model = open_asked_model(config.asked, directory / ANSWERS)
         return model, _prompted(study, model)
     # A script reads no tokens, so it gets the whole prompts of any model without a limit.
     blank = planted_model(config.planted, study.data, [])

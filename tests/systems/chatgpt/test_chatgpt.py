@@ -231,7 +231,7 @@ def test_a_study_resumes_after_a_failing_service_and_counts_nothing_twice(
         config,
         planted=PlantedConfig(),
         tasks=("rating", "sequential_yesno"),
-        model=AskedModelConfig(endpoint="http://localhost:1/v1", name="x"),
+        asked=AskedModelConfig(endpoint="http://localhost:1/v1", name="x"),
     )
     monkeypatch.setattr(
         run,
@@ -289,7 +289,7 @@ def test_settings_that_cannot_be_asked_are_rejected_before_any_work(config, tmp_
     with pytest.raises(ConfigError, match="candidates is 29"):
         run.train(replace(config, candidates=29), tmp_path / "run", Options())
     with pytest.raises(ConfigError, match="stands in place of a model"):
-        replace(config, model=AskedModelConfig(path="x"))
+        replace(config, asked=AskedModelConfig(path="x"))
     with pytest.raises(ConfigError, match="no language model is named"):
         run.train(replace(config, planted=PlantedConfig()), tmp_path / "run", Options())
     assert not (tmp_path / "run").exists()
