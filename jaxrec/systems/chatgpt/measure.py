@@ -210,7 +210,7 @@ def measured(study: Study, name: str, answers: Any, questions: Questions) -> Row
             {metric + mark: value for metric, value in found.items()}, config.eval.resamples
         )
     metrics = task.metric.measure(answers, questions, options)
-    intervals = _resampled(
+    intervals = user_intervals(
         lambda rows: task.metric.measure(_take(answers, rows), _part(questions, rows), options),
         questions.users,
         min(config.eval.resamples, _COSTLY),
@@ -312,13 +312,20 @@ def _row_of_values(values: Mapping[str, np.ndarray], resamples: int) -> Row:
     )
 
 
-def _resampled(
+def user_intervals(
     measure: Callable[[np.ndarray], Mapping[str, float]],
     users: np.ndarray,
     resamples: int,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of any metrics, by resampling users with all of their rows."""
+    """Percentile intervals of any metrics, by resampling users with all of their rows.
+
+    Args:
+      measure: from the numbers of rows, some of them several times, to metrics by name.
+      users: `[N]` the user of each row.
+      resamples: number of resamples.
+      level: confidence level.
+    """
     groups = [np.flatnonzero(users == user) for user in np.unique(users)]
     rng = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {}

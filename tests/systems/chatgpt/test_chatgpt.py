@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import linregress
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.eval import natural_title, plain_title
+from jaxrec.eval import bootstrap_interval, natural_title, plain_title
+from jaxrec.models import find_sentence_encoder
 from jaxrec.prompting import ScriptedModel, ServiceError, StoredModel
 from jaxrec.runs import Options, make_quick, with_seed
 from jaxrec.systems.chatgpt import (
@@ -18,6 +19,7 @@ from jaxrec.systems.chatgpt import (
     PlantedConfig,
     run,
 )
+from jaxrec.systems.chatgpt.measure import open_grounding, user_intervals
 from jaxrec.systems.chatgpt.study import prepare
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.texts import AskedModelConfig, RepairOptions
@@ -318,3 +320,37 @@ def test_a_seed_draws_other_users_and_a_quick_study_asks_few(config):
     one, other = (prepare(with_seed(config, seed)).asked["sequential"].questions for seed in (0, 1))
     assert one.users.tolist() != other.users.tolist()
     assert make_quick(config).eval.test_instances == 5
+
+
+def test_intervals_resample_users_with_all_of_their_rows():
+    rng = np.random.default_rng(0)
+    users = rng.permutation(np.repeat(np.arange(40), 5))
+    values = rng.normal(0, 1, 40)[users] + rng.normal(0, 0.1, 200)
+
+    def measure(rows):
+        return {"mean": values[rows].mean(), "rms": np.sqrt(np.mean(values[rows] ** 2))}
+
+    found = user_intervals(measure, users, 3000)
+    # Each user has equally many rows, so the mean is that of the users' means.
+    means = np.array([values[users == user].mean() for user in range(40)])
+    wanted = bootstrap_interval(means, resamples=3000)
+    np.testing.assert_allclose(found["mean"], [wanted.low, wanted.high], atol=0.02)
+    squares = np.array([np.mean(values[users == user] ** 2) for user in range(40)])
+    wanted = bootstrap_interval(squares, resamples=3000)
+    np.testing.assert_allclose(found["rms"], np.sqrt([wanted.low, wanted.high]), atol=0.02)
+
+
+@pytest.mark.slow
+def test_a_sentence_encoder_grounds_what_letters_do_not(config):
+    encoder = find_sentence_encoder()
+    if encoder is None:
+        pytest.skip("no sentence encoder on this machine; see docs/guides/text_models.md")
+    titles = ["The Attorney", "Space Travellers", "A Cat"]
+    letters = open_grounding(config, titles)
+    assert letters.find(["The Lawyer"])[0].how == "missing"
+    grounding = dataclasses.replace(config.grounding, encoder=str(encoder), threshold=0.6)
+    meaning = open_grounding(dataclasses.replace(config, grounding=grounding), titles)
+    assert meaning.find(["The Lawyer"])[0].item == 0
+    wrong = dataclasses.replace(grounding, encoder="nowhere")
+    with pytest.raises(ConfigError, match=r"grounding.encoder is 'nowhere'"):
+        open_grounding(dataclasses.replace(config, grounding=wrong), titles)
