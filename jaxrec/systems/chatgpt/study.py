@@ -60,6 +60,14 @@ class AskedTask:
         else:
             made = assemble(model, self.verbalizer, self.shown, inputs, room=room)
             prompts = [one.text for one in made]
+            fewer = sum(
+                len(one.shown) < len(row) for one, row in zip(made, self.shown, strict=True)
+            )
+            if fewer:
+                print(
+                    f"{self.task.name}: {fewer:,} of {len(made):,} prompts show fewer "
+                    f"demonstrations, because the model reads {model.context:,} tokens"
+                )
         return dataclasses.replace(self.questions, prompts=prompts)
 
 

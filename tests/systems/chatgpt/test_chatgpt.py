@@ -211,6 +211,16 @@ def test_prompts_hold_no_target_and_demonstrations_are_of_the_training_part(conf
                 assert {line.removeprefix("1. ") for line in first} <= train
 
 
+def test_demonstrations_that_do_not_fit_are_left_out_aloud(config, capsys):
+    asked = prepare(dataclasses.replace(config, shots=2, tasks=("rating",))).asked["rating"]
+    longest = max(len(text.split()) for text in asked.questions.prompts)
+    prompts = asked.prompted(ScriptedModel(context=longest + 40), 10).prompts
+    assert {text.count("Answer:") for text in prompts} <= {1, 2}
+    assert "12 of 12 prompts show fewer demonstrations" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="without any demonstration"):
+        asked.prompted(ScriptedModel(context=20), 10)
+
+
 def test_the_order_of_a_direct_prompt_tells_nothing(config):
     study = prepare(config)
     for text in study.asked["direct"].questions.prompts:
