@@ -1,4 +1,38 @@
-"""CLAIMS"""
+"""What the study of an asked model finds: planted faults, and a small language model.
+
+    jaxrec sweep chatgpt/claims --only neutral position half_position malformed stubborn misspelled
+    jaxrec sweep chatgpt/claims --only smollm2 smollm2_facts
+
+Scripts stand in place of a language model, so it is known what has to be found. "neutral" ranks by
+popularity, "position" lists candidates in the order of the prompt, and "half_position" does so for
+half of the users. "malformed" breaks the format in .6 of its answers, half of them in a way that
+only a further question repairs; "stubborn" never obeys. Of the titles of "misspelled" .3 have a
+typing error and .1 are made up.
+
+The goals: the probe finds the planted slope and none in "neutral", and the repair loop ends at
+100 % legal answers. Both are reached (2026-11-30, MovieLens-100K, test, 100 users and rows a task,
+95 % intervals over users or questions):
+
+    slope of NDCG@10 from the first of 100 slots to the last    first slot    last slot
+    neutral           .000 [ .000,  .000]                       .226          .226
+    position         -.805 [-.805, -.805]                      1.000          .000
+    half_position    -.346 [-.427, -.266]                       .545          .115
+
+A list in the order of the prompt has NDCG@10 1, 0, 0, 0, 0 with the truth in slots 0, 25, 50, 74
+and 99, whose line has the slope -.805. In "half_position" 43 of 100 users have the fault.
+
+    legal answers    before              after the rules     at the end             questions more
+    malformed        .378 [.346, .411]   .688 [.652, .719]   1.000 [1.000, 1.000]   .465 a prompt
+    stubborn         .000                .000                 .000                  2.000
+
+"malformed" has the metrics of "neutral" after its repair, and "stubborn" has the RMSE of the mean
+rating, 1.112, which stands in for a rating that cannot be read. Of the titles of "misspelled" .633
+are found by their string, .214 by their vector, and .153 count as hallucinations: those that are
+made up, and a sixth of those with an error. Errors in articles and punctuation change no title.
+
+Cost: 1.5 CPU minutes.
+
+"""
 
 import dataclasses
 
@@ -11,7 +45,8 @@ from jaxrec.systems.chatgpt import (
 )
 from jaxrec.texts import AskedModelConfig, RepairOptions
 
-SMALL = ("rating", "sequential", "sequential_choose", "sequential_yesno", "explanation", "summary")
+# A hundred candidates cost a small model on a CPU more than all of these together.
+SMALL = ("rating", "sequential", "explanation", "summary", "sequential_yesno")
 
 
 def get_config() -> ChatGptConfig:
