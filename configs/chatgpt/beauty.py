@@ -5,8 +5,8 @@
 
 The three forms of sequential recommendation and the direct one, for 100 of 22,363 users; free
 titles are looked up among 12,101 products. The published split has neither ratings nor reviews.
-With a file of reviews, given to `--data.from-file` and to `--reviews`, `--tasks` takes rating,
-explanation and summary too.
+With a folder of Amazon's reviews and metadata as `--data.from-file`, and its file of reviews as
+`--reviews`, `--tasks` takes rating, explanation and summary too.
 
 Cost: nothing is trained; 500 questions, those with a hundred candidates of 2,205 tokens of GPT-2 on
 average. It has not been run.

@@ -28,7 +28,7 @@ and 99, whose line has the slope -.805. In "half_position" 43 of 100 users have 
 "malformed" has the metrics of "neutral" after its repair, and "stubborn" has the RMSE of the mean
 rating, 1.112, which stands in for a rating that cannot be read. Of the titles of "misspelled" .633
 are found by their string, .214 by their vector, and .153 count as hallucinations: those that are
-made up, and a sixth of those with an error. Errors in articles and punctuation change no title.
+made up, and some of those with an error. Errors in articles and punctuation change no title.
 
 Cost: 1.5 CPU minutes.
 

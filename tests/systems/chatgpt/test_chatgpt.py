@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import linregress
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import DataConfig
 from jaxrec.eval import bootstrap_interval, natural_title, plain_title
 from jaxrec.models import find_sentence_encoder
 from jaxrec.prompting import ScriptedModel, ServiceError, StoredModel
@@ -16,12 +17,13 @@ from jaxrec.systems.chatgpt import (
     WORDINGS,
     ChatGptConfig,
     ChatGptEvalConfig,
+    DomainConfig,
     PlantedConfig,
     run,
 )
 from jaxrec.systems.chatgpt.measure import open_grounding, user_intervals
 from jaxrec.systems.chatgpt.study import prepare
-from jaxrec.testing import tiny_config, write_tiny_csv
+from jaxrec.testing import tiny_config, tiny_interactions, write_tiny_csv
 from jaxrec.texts import AskedModelConfig, RepairOptions
 
 LISTS = ("sequential", "sequential_choose", "direct")
@@ -364,3 +366,42 @@ def test_a_sentence_encoder_grounds_what_letters_do_not(config):
     wrong = dataclasses.replace(grounding, encoder="nowhere")
     with pytest.raises(ConfigError, match=r"grounding.encoder is 'nowhere'"):
         open_grounding(dataclasses.replace(config, grounding=wrong), titles)
+
+
+def test_a_folder_of_amazon_reviews_gives_all_tasks(config, tmp_path):
+    data = tiny_interactions()
+    rows = [
+        {
+            "reviewerID": str(data.user_ids[user]),
+            "asin": str(data.items.ids[item]),
+            "overall": float(rating),
+            "unixReviewTime": int(time),
+            "summary": f"Headline {row}",
+            "reviewText": f"This lipstick is nice, number {row}. I use it daily.",
+        }
+        for row, (user, item, rating, time) in enumerate(
+            zip(data.user, data.item, data.rating, data.time, strict=True)
+        )
+    ]
+    reviews = tmp_path / "reviews_Beauty_5.json"
+    reviews.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items = [
+        {"asin": str(key), "title": f"Lipstick {key}", "categories": [["Beauty"]]}
+        for key in data.items.ids
+    ]
+    meta = tmp_path / "meta_Beauty.json"
+    meta.write_text("".join(json.dumps(item) + "\n" for item in items))
+    beauty = dataclasses.replace(
+        config,
+        data=DataConfig(name="beauty", from_file=str(tmp_path), min_count=0),
+        reviews=str(reviews),
+        domain=DomainConfig(thing="product", things="products", used="bought"),
+    )
+    study = prepare(beauty)
+    (first, *_) = study.asked["explanation"].questions.prompts
+    assert "Lipstick i0" in first and "mention lipstick" in first
+    fields = study.asked["summary"].questions.fields[0]
+    assert fields["review"].startswith("this lipstick is nice , number")
+    assert fields["headline"].startswith("headline ")
+    rating = study.asked["rating"].questions
+    assert "a product" not in rating.prompts[0] and len(set(rating.stars.tolist())) > 1
