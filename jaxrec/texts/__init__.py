@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from jaxrec.texts.facts import (
         RELATIONS as RELATIONS,
         Facts as Facts,
+        factual_form as factual_form,
         factual_shares as factual_shares,
     )
     from jaxrec.texts.frames import (

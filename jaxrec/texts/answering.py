@@ -32,7 +32,7 @@ class AskedAnswerer:
       list_tokens: most tokens of a list.
       stop: strings that end an answer.
       repair: how illegal answers are repaired.
-      form: what `write` wants; None for any text.
+      forms: what `write` wants of the answer to each of its prompts; empty for any text.
       title: of the progress bar.
       refined: what the repair loop counted, one entry for each call.
       grounded: the titles of free lists, and what they mean, one entry for each call.
@@ -54,7 +54,7 @@ class AskedAnswerer:
     list_tokens: int = 200
     stop: tuple[str, ...] = ("\n\n",)
     repair: RepairOptions = RepairOptions()
-    form: AnswerForm[str] | None = None
+    forms: Sequence[AnswerForm[str]] = ()
     title: str = "ask"
     refined: list[Refined[Any]] = dataclasses.field(default_factory=list, init=False)
     grounded: list[list[Grounded]] = dataclasses.field(default_factory=list, init=False)
@@ -122,15 +122,15 @@ class AskedAnswerer:
         return np.where(np.arange(len(texts)) == np.array(numbers)[:, None], 0.0, -1.0)
 
     def write(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
-        """Ask for texts of the wanted form; an illegal one is "".
+        """Ask for texts of the wanted forms; an illegal one is "".
 
         Raises:
-          ConfigError: fewer than 1 token.
+          ConfigError: fewer than 1 token, or forms for another number of prompts.
         """
         if max_tokens < 1:
             raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}")
-        form = self.form or AnswerForm(read=lambda text: text)
-        values = self._ask(prompts, [form] * len(prompts), tokens=max_tokens)
+        forms = self.forms or [AnswerForm(read=lambda text: text)] * len(prompts)
+        values = self._ask(prompts, forms, tokens=max_tokens)
         return ["" if value is None else value for value in values]
 
     def _ask(

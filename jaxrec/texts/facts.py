@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import SEPARATOR, ItemTable
 from jaxrec.eval import Triple, Verdicts, find_entities, judge_statements
+from jaxrec.texts.repair import AnswerForm, Illegal
 
 _YEAR = "year"
 RELATIONS = ("genres", "categories", _YEAR)
@@ -102,7 +103,8 @@ class Facts:
 
         A value that only the item's own title says is no statement.
         """
-        rest = text.lower().replace(self.titles[item].lower(), " ")
+        title = re.escape(self.titles[item].lower())
+        rest = re.sub(rf"(?<!\w){title}(?!\w)", " ", text.lower())
         said = {
             (str(item), name, value)
             for value in find_entities(rest, self._relation)
@@ -120,6 +122,13 @@ class Facts:
         """
         return judge_statements(self.stated(text, item), self.triples([item]))
 
+    def contradictions(self, text: str, item: int) -> list[tuple[str, str]]:
+        """Pairs of a relation and a value that a text states and the catalogue contradicts."""
+        own = self.triples([item])
+        known = {name for _, name, _ in own}
+        wrong = {(name, value) for _, name, value in self.stated(text, item) - own}
+        return sorted((name, value) for name, value in wrong if name in known)
+
     @functools.cached_property
     def _relation(self) -> dict[str, str]:
         """Relation of each value in lower case, years excepted."""
@@ -130,6 +139,37 @@ class Facts:
             if name != _YEAR
             for value in values
         }
+
+
+def factual_form(form: AnswerForm[str], facts: Facts, item: int) -> AnswerForm[str]:
+    """A form that also rejects what contradicts the facts of an item, so that it is asked again.
+
+    Args:
+      form: what a text must look like otherwise.
+      facts: of the catalogue.
+      item: the item that the text is about.
+
+    Example:
+      >>> from jaxrec.texts import Facts, factual_form, sentence_form
+      >>> genres = [{"genres": ("Horror",)}, {"genres": ("Drama",)}]
+      >>> facts = Facts(by_item=genres, titles=["Alien", "Paris"])
+      >>> form = factual_form(sentence_form(9), facts, 0)
+      >>> form.read("A fine drama.").fault
+      'it says drama, and the genres of Alien are Horror'
+    """
+
+    def read(text: str) -> str | Illegal:
+        value = form.read(text)
+        if isinstance(value, Illegal):
+            return value
+        wrong = facts.contradictions(value, item)
+        if not wrong:
+            return value
+        name, said = wrong[0]
+        own = ", ".join(facts.by_item[item][name])
+        return Illegal(f"it says {said}, and the {name} of {facts.titles[item]} are {own}")
+
+    return AnswerForm(read=read, rules=form.rules)
 
 
 def factual_shares(verdicts: Sequence[Verdicts]) -> dict[str, float]:

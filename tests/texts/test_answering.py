@@ -57,10 +57,12 @@ def test_words_become_scores_and_an_illegal_word_is_the_last_one():
 
 def test_texts_have_the_wanted_form_or_are_empty():
     answer = {"a": "One two three four. Five.", "b": "1 2 3 4 5 6 7"}
-    answerer = _answerer(answer, form=sentence_form(4), repair=RepairOptions(rounds=0))
+    answerer = _answerer(answer, forms=[sentence_form(4)] * 2, repair=RepairOptions(rounds=0))
     assert answerer.write(["a", "b"], 20) == ["One two three four.", ""]
     with pytest.raises(ConfigError, match="at least 1"):
         answerer.write(["a"], 0)
+    with pytest.raises(ConfigError, match="2 forms need a list of as many prompts"):
+        answerer.write(["a"], 20)
 
 
 def test_a_chat_model_reads_turns_and_counts_their_marks():

@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ItemTable
 from jaxrec.eval import Verdicts
-from jaxrec.texts import Facts, factual_shares
+from jaxrec.prompting import GenerateOptions, ScriptedModel
+from jaxrec.texts import Facts, factual_form, factual_shares, refine, sentence_form
 
 GENRES = ["Drama", "Film-Noir", "Sci-Fi", "Horror"]
 
@@ -66,6 +67,21 @@ def test_a_corrupted_graph_lowers_the_precision():
     assert shares[0]["factual_precision"] == 1.0 > shares[1]["factual_precision"] > 0
     assert shares[0]["factual_coverage"] == 1.0
     assert np.isnan(factual_shares([])["factual_precision"])
+
+
+def test_a_text_that_contradicts_the_catalogue_is_asked_for_again():
+    facts = _facts([(["Drama"], "1950"), (["Horror"], "1960")])
+    form = factual_form(sentence_form(8), facts, 0)
+    assert form.read("A drama of 1950.") == "A drama of 1950."
+    assert form.read("A horror film.").fault == "it says horror, and the genres of Film 0 are Drama"
+    assert facts.contradictions("horror of 1951", 0) == [("genres", "horror"), ("year", "1951")]
+    script = ScriptedModel(
+        lambda prompt, sample: (
+            "A drama." if "the genres of Film 0 are Drama" in prompt else "Horror!"
+        )
+    )
+    refined = refine(script, ["Why?"], [form], GenerateOptions())
+    assert refined.values == ["A drama."] and refined.rounds.tolist() == [1]
 
 
 def test_a_catalogue_without_facts_is_rejected():

@@ -123,6 +123,7 @@ class ChatGptConfig:
         0 for none.
       words: most words of an explanation or a summary.
       facts: prepend what the catalogue says about the item to prompts for explanations.
+      check_facts: an explanation that contradicts the catalogue is illegal, and asked for again.
       asked: the language model.
       planted: a script in its place.
       list_tokens: most tokens of an answer that is a list.
@@ -151,6 +152,7 @@ class ChatGptConfig:
     shots: Whole = 0
     words: Count = 20
     facts: bool = False
+    check_facts: bool = False
     asked: AskedModelConfig = AskedModelConfig()
     planted: PlantedConfig = PlantedConfig()
     list_tokens: Count = 200

@@ -109,7 +109,7 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
     fields = interactions.items.fields
     facts = (
         Facts.of(interactions.items, titles)
-        if config.facts or any(name in fields for name in RELATIONS)
+        if config.facts or config.check_facts or any(name in fields for name in RELATIONS)
         else None
     )
     return ChatData(

@@ -38,6 +38,7 @@ from jaxrec.texts import (
     Questions,
     Refined,
     candidate_metrics,
+    factual_form,
     factual_shares,
     grounding_shares,
     rating_form,
@@ -121,7 +122,7 @@ def measure_model(
         list_tokens=config.list_tokens,
         stop=config.stop,
         repair=config.repair,
-        form=_text_form(config, asked),
+        forms=_text_forms(study, name, questions),
         title=name,
     )
     answers = task.answer.answer(answerer, questions, options)
@@ -178,15 +179,19 @@ def overall(config: ChatGptConfig, taken: Sequence[Refined[Any]]) -> Row:
     )
 
 
-def _text_form(config: ChatGptConfig, asked: AskedTask) -> Any:
-    """What a written answer must look like; the parser of a task reads it once more."""
-    answer = asked.task.answer
-    if not isinstance(answer, FreeText):
-        return None
-    if is_text(asked.task):
-        return sentence_form(config.words)
-    numbers = rating_form()
-    return dataclasses.replace(numbers, read=_as_text(numbers.read))
+def _text_forms(study: Study, name: str, questions: Questions) -> list[Any]:
+    """What written answers must look like; the parser of a task reads them once more."""
+    task = study.asked[name].task
+    if not isinstance(task.answer, FreeText):
+        return []
+    if not is_text(task):
+        numbers = rating_form()
+        return [dataclasses.replace(numbers, read=_as_text(numbers.read))] * len(questions)
+    sentence = sentence_form(study.config.words)
+    facts = study.data.facts
+    if name != "explanation" or not study.config.check_facts or facts is None:
+        return [sentence] * len(questions)
+    return [factual_form(sentence, facts, datum.item) for datum in questions.data]
 
 
 def _as_text(read: Callable[[str], Any]) -> Callable[[str], Any]:
