@@ -46,7 +46,7 @@ from jaxrec.systems.chatgpt import (
 from jaxrec.texts import AskedModelConfig, RepairOptions
 
 # A hundred candidates cost a small model on a CPU more than all of these together.
-SMALL = ("rating", "sequential", "explanation", "summary", "sequential_yesno")
+SMALL = ("rating", "sequential")
 
 
 def get_config() -> ChatGptConfig:

@@ -107,8 +107,9 @@ def measure_model(
     """Ask the questions of a task, and measure the answers.
 
     Returns:
-      Metrics with compliance, shares of grounded titles and tokens a question; and the answers with
-      what they took.
+      Metrics with compliance, shares of grounded titles, among them those that the user has already
+      met, which count as no recommendation, and tokens a question; and the answers with what they
+      took.
 
     Raises:
       ServiceError: the service of a model fails; what it has answered is kept.
@@ -137,7 +138,11 @@ def measure_model(
     totals = refined.first + refined.more
     metrics = dict(row.metrics) | refined.compliance()
     if answerer.grounded:
-        metrics |= grounding_shares(answerer.grounded[0])
+        found = answerer.grounded[0]
+        metrics |= grounding_shares(found)
+        owners = [n for n, value in enumerate(refined.values) for _ in value or ()]
+        met = [one.item in questions.seen[n] for one, n in zip(found, owners, strict=True)]
+        metrics["already_met"] = float(np.mean(met)) if met else float("nan")
     if isinstance(task.answer, CatalogueItem | OneOfCandidates):
         metrics["listed"] = float((np.asarray(answers) >= 0).sum(axis=1).mean())
     if name == "explanation" and study.data.facts is not None:

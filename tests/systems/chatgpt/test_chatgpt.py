@@ -91,6 +91,8 @@ def test_metrics_are_those_of_the_lists_that_the_script_gives(config, tmp_path):
             assert found[f"{name}/hr@{k}|11"] == _hits(study, name, popular, k)
     assert all(found[f"{name}/compliance_before"] == 1.0 for name in study.asked)
     assert found["sequential/by_title"] == 1.0
+    # The script lists ten films that the prompt does not show, and some are older ones of the user.
+    assert found["sequential/already_met"] == pytest.approx(1 - found["sequential/listed"] / 10)
     totals = report["totals"]
     assert totals["prompts"] == sum(len(one.questions) for one in study.asked.values())
     values = report["values"]["sequential_choose/hr@1|11"]
