@@ -1,7 +1,7 @@
 """What the study of an asked model finds: planted faults, and a small language model.
 
     jaxrec sweep chatgpt/claims --only neutral position half_position malformed stubborn misspelled
-    jaxrec sweep chatgpt/claims --only smollm2 smollm2_facts
+    jaxrec sweep chatgpt/claims
 
 Scripts stand in place of a language model, so it is known what has to be found. "neutral" ranks by
 popularity, "position" lists candidates in the order of the prompt, and "half_position" does so for
@@ -30,8 +30,25 @@ rating, 1.112, which stands in for a rating that cannot be read. Of the titles o
 are found by their string, .214 by their vector, and .153 count as hallucinations: those that are
 made up, and some of those with an error. Errors in articles and punctuation change no title.
 
-Cost: 1.5 CPU minutes.
+"smollm2" is SmolLM2-135M-Instruct without demonstrations, asked in its chat template about 12 ratings
+and 12 users; its weights are `models/smollm2.gguf`. Beside it are the baselines on the same
+questions:
 
+    rating                RMSE                    next film    HR@10
+    smollm2               2.275 [1.539, 3.021]    smollm2      .000 [.000, .000]
+    mean rating           1.196 [ .758, 1.612]    popularity   .167 [.000, .417]
+    item mean             1.094 [ .623, 1.480]    item_knn     .083 [.000, .250]
+    user and item bias    1.052 [ .674, 1.411]    markov       .333 [.083, .583]
+
+It knows the format better than the task. Of its 24 answers .750 [.583, .917] are legal, .833 [.667,
+.958] after the rules and after one further question, which repairs nothing. It gives 1 star in every
+legal rating. Of the titles that it lists .905 are films of the prompt's own history, which are no
+recommendation, and .095 are made up. That it is asked in its chat template was chosen on validation
+ratings and summaries; nothing else was tuned. Twelve users tell no more than that it is far from a
+recommender.
+
+Cost: 1.5 CPU minutes for the scripts; 4 CPU minutes for 28 questions to "smollm2", half of them
+compilation. Two more tasks of a hundred candidates would take it over 10 minutes.
 """
 
 import dataclasses
@@ -45,7 +62,6 @@ from jaxrec.systems.chatgpt import (
 )
 from jaxrec.texts import AskedModelConfig, RepairOptions
 
-# A hundred candidates cost a small model on a CPU more than all of these together.
 SMALL = ("rating", "sequential")
 
 
@@ -88,7 +104,6 @@ def get_sweep() -> Sweep:
                 PlantedConfig(script="misspelled", share=0.4),
             ),
             "smollm2": real,
-            "smollm2_facts": dataclasses.replace(real, tasks=("explanation",), facts=True),
         },
         metrics=(),
         all_rows=True,

@@ -19,7 +19,8 @@ from jaxrec.texts.repair import AnswerForm, Illegal
 from jaxrec.texts.strict_parsers import read_rating
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
-_STARS = re.compile(r"(?<![\w.,/-])(\d+(?:\.\d+)?)(?![\w-])(?!\.\d)")
+# A number behind a bracket is the beginning of a year, where an answer is cut short.
+_STARS = re.compile(r"(?<![\w.,/(-])(\d+(?:\.\d+)?)(?![\w-])(?!\.\d)")
 _SCALE = re.compile(r"(?:/|\bout of\b)\s*\d+", re.IGNORECASE)
 _ITEM = re.compile(r"^\s*(?:\d+\s*[.)]|[-*•](?=\s))\s*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s")

@@ -32,6 +32,7 @@ CANDIDATES = np.array([0, 1, 3, 4])
         ("between 3 and 4", None),
         ("35", None),
         ("-4", None),
+        ("The Silence of the Lambs (1", None),
         ("1980s films are great", None),
         ("", None),
     ],
