@@ -34,6 +34,7 @@ measurement, most of them for 3,000 sampled chains.
 import dataclasses
 
 from jaxrec.models import TransformerConfig
+from jaxrec.nn import RopeScaling
 from jaxrec.runs import Sweep
 from jaxrec.systems.last_letters import LettersConfig, LettersDataConfig, LettersEvalConfig
 from jaxrec.train import TrainConfig
@@ -41,21 +42,26 @@ from jaxrec.train import TrainConfig
 
 def get_config() -> LettersConfig:
     return LettersConfig(
-        data=LettersDataConfig(words=4, longest=8),
+        data=LettersDataConfig(words=4, longest=8, train_questions=60_000),
+        # Local blocks see the order of the last 32 letters. Global ones find by content alone: this
+        # scaling makes their rotary angles 0, so they know no distances that could be untrained.
         model=TransformerConfig(
             width=128,
-            depth=3,
+            depth=4,
             num_heads=4,
-            mlp_width=256,
-            positions="relative",
-            relative_distance=64,
+            mlp_width=128,
+            positions="rope",
+            rope_scaling=RopeScaling(kind="linear", factor=1e9),
+            local_theta=100.0,
+            window=32,
+            global_every=2,
             qk_norm=True,
             remat="none",
         ),
         train=TrainConfig(
-            steps=1200, batch_size=16, lr=5e-3, warmup_steps=50, weight_decay=0.01, eval_every=300
+            steps=2000, batch_size=16, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=500
         ),
-        eval=LettersEvalConfig(valid_instances=64, samples=5, max_tokens=160, batch_size=200),
+        eval=LettersEvalConfig(valid_instances=64, samples=5, max_tokens=256, batch_size=200),
     )
 
 

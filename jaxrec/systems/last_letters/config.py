@@ -23,6 +23,8 @@ class LettersDataConfig:
       train_letters: most letters of a name in training. Held-out questions have names of at most
         seven letters. With longer names in training, the distances between the parts of a step in
         longer questions are learned too.
+      given_letters: most letters that a question in training gives as found already. Half of them
+        give none.
       published: file of published questions with real names, "" for none. A relative path is looked
         up below JAXREC_DATA too. A measurement leaves out a file that does not exist, and says so.
       seed: seed of names and questions.
@@ -32,7 +34,8 @@ class LettersDataConfig:
     words: Count = 4
     longest: Count = 8
     train_questions: Count = 30_000
-    train_letters: Count = 11
+    train_letters: Count = 9
+    given_letters: Count = 7
     published: str = "last-letters/last_letters.json"
     seed: Seed = 0
 

@@ -10,6 +10,14 @@ Every step of the reasoning copies a name together with the word before it, and 
 found so far with one more. A model finds the next name behind the one that it has just written, so
 it needs no count of names, and the question mark tells it to stop. The reasoning therefore consists
 of the same local operations for any number of names.
+
+Half of the questions in training give letters that are found already:
+
+    Q: Letters so far: qz. Last letters of Mira Tok?
+    A: of Mira: qza. Mira Tok?: qzak. The answer is qzak.
+
+Without them the number of letters would tell the number of the step, and the fourth of at most four
+steps is always the last one. A model that counts steps in this way fails in longer questions.
 """
 
 import dataclasses
@@ -35,7 +43,7 @@ from jaxrec.systems.last_letters.config import (
 
 _QUOTED = re.compile(r'"([^"]+)"')
 # A question of training has names of at least so many different letters.
-_FEWEST_LETTERS = 3
+_FEWEST_LETTERS = 6
 # Parts of a measurement.
 TRAINED, LONGER, PUBLISHED = "trained", "longer", "published"
 
@@ -60,8 +68,12 @@ def make_name(
     return "".join(alphabet[letter] for letter in letters.tolist()).capitalize()
 
 
-def last_letters(names: Sequence[str]) -> Exemplar:
+def last_letters(names: Sequence[str], given: str = "") -> Exemplar:
     """The question about these names, with its reasoning and its answer.
+
+    Args:
+      names: whose last letters are asked for.
+      given: letters that the question says are found already; the answer begins with them.
 
     Raises:
       DataError: no names, or an empty one.
@@ -69,17 +81,20 @@ def last_letters(names: Sequence[str]) -> Exemplar:
     Example:
       >>> last_letters(["Mira", "Tok"]).rationale
       'of Mira: a. Mira Tok?: ak.'
+      >>> last_letters(["Tok"], "ab").question, last_letters(["Tok"], "ab").rationale
+      ('Letters so far: ab. Last letters of Tok?', 'of Tok?: abk.')
     """
     if not names or not all(names):
         raise DataError(f"a question needs names that have letters, got {list(names)}")
-    answer = "".join(name[-1].lower() for name in names)
+    answer = given + "".join(name[-1].lower() for name in names)
     words = ["of", *names]
     words[-1] += "?"
     steps = [
         f"{before} {name}: {answer[:place]}."
-        for place, (before, name) in enumerate(itertools.pairwise(words), start=1)
+        for place, (before, name) in enumerate(itertools.pairwise(words), start=len(given) + 1)
     ]
-    return Exemplar(f"Last letters {' '.join(words)}", " ".join(steps), answer)
+    found = f"Letters so far: {given}. " if given else ""
+    return Exemplar(f"{found}Last letters {' '.join(words)}", " ".join(steps), answer)
 
 
 def read_names(path: str) -> list[list[str]] | None:
@@ -175,7 +190,7 @@ def prepare(config: LettersConfig) -> Letters:
         LONGER: _draw(rng, (data.words + 1, data.longest), measured.test_instances, known),
     }
     valid = _draw(rng, (1, data.words), measured.valid_instances, known)
-    train = _draw(rng, (1, data.words), data.train_questions, known, varied=data.train_letters)
+    train = _draw(rng, (1, data.words), data.train_questions, known, varied=data)
     missing = _add_published(test, data, measured.test_instances)
     return Letters(train=train, valid=valid, test=test, name=data.name, missing=missing)
 
@@ -197,7 +212,7 @@ def _draw(
     count: int,
     known: set[tuple[str, ...]],
     *,
-    varied: int = 0,
+    varied: LettersDataConfig | None = None,
 ) -> list[Exemplar]:
     """Draw questions that are not known.
 
@@ -206,27 +221,31 @@ def _draw(
       lengths: fewest and most names.
       count: number of questions.
       known: names of other questions. Those of held-out questions are added.
-      varied: most letters of a name in questions to learn; 0 for held-out questions. Each question
+      varied: how questions to learn differ from held-out ones; None for the latter. Each question
         to learn has letters of an alphabet of its own. In small ones letters repeat, so that
         copying needs more context than the letter before.
     """
     made: list[Exemplar] = []
     while len(made) < count:
         size = int(rng.integers(lengths[0], lengths[1] + 1))
-        alphabet = ascii_lowercase
-        if varied:
+        alphabet, longest, given = ascii_lowercase, HELD_OUT_LETTERS, ""
+        if varied is not None:
             different = int(rng.integers(_FEWEST_LETTERS, len(alphabet) + 1))
             alphabet = "".join(rng.permutation(list(alphabet))[:different].tolist())
+            longest = varied.train_letters
+            if rng.integers(2):
+                letters = int(rng.integers(1, varied.given_letters + 1))
+                given = "".join(rng.choice(list(alphabet), letters).tolist())
         names: list[str] = []
         while len(names) < size:
-            name = make_name(rng, varied or HELD_OUT_LETTERS, alphabet)
+            name = make_name(rng, longest, alphabet)
             if name not in names:
                 names.append(name)
         if tuple(names) in known:
             continue
-        if not varied:
+        if varied is None:
             known.add(tuple(names))
-        made.append(last_letters(names))
+        made.append(last_letters(names, given))
     return made
 
 
