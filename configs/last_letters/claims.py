@@ -59,9 +59,11 @@ def get_config() -> LettersConfig:
             remat="none",
         ),
         train=TrainConfig(
-            steps=2000, batch_size=16, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=500
+            steps=1600, batch_size=8, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=800
         ),
-        eval=LettersEvalConfig(valid_instances=64, samples=5, max_tokens=256, batch_size=200),
+        eval=LettersEvalConfig(
+            valid_instances=64, test_instances=100, samples=5, max_tokens=256, batch_size=100
+        ),
     )
 
 
