@@ -27,6 +27,7 @@ from jaxrec.prompting.agent_types import (
     World,
 )
 from jaxrec.prompting.language_model import Usage
+from jaxrec.prompting.parts import returned
 
 Record = dict[str, Any]
 _BUDGET = Budget()
@@ -238,12 +239,8 @@ class _Loop:
     def plan(self, state: _State) -> _State:
         """Ask for a plan, and for a critique of it."""
         view = self.view(state)
-        plan = self.parts.planner(view)
-        if not isinstance(plan, Plan):
-            raise ConfigError(
-                f"the planner must return a Plan, got {plan!r:.60}; return Plan(('first step',)), "
-                "or Plan(()) if there is no plan"
-            )
+        fix = "return Plan(('first step',)), or Plan(()) if there is no plan"
+        plan = returned(self.parts.planner(view), Plan, "the planner", fix)
         self.record("plan", steps=list(plan.steps), usage=dataclasses.asdict(plan.usage))
         state = dataclasses.replace(
             state, plan=plan.steps, plans=state.plans + 1, usage=state.usage + plan.usage
@@ -325,11 +322,7 @@ class _Loop:
         return observation, False
 
     def comment(self, state: _State, comment: Comment, by: str) -> _State:
-        if not isinstance(comment, Comment):
-            raise ConfigError(
-                f"{by} must return a Comment, got {comment!r:.60}; return Comment() if there is "
-                "nothing to say"
-            )
+        returned(comment, Comment, by, "return Comment() if there is nothing to say")
         usage = dataclasses.asdict(comment.usage)
         self.record("comment", by=by, text=comment.text, refine=comment.refine, usage=usage)
         return dataclasses.replace(state, usage=state.usage + comment.usage)
@@ -345,12 +338,9 @@ class _Loop:
           failed: why there is no way on from here; "" if there may be one.
           undo: whether the comment concerns the last action, which backtracking undoes.
         """
-        refinement = self.parts.refine(self.view(state), comment)
-        if not isinstance(refinement, Refinement):
-            raise ConfigError(
-                f"refine must return a Refinement, got {refinement!r:.60}; return "
-                "Refinement('reason') to make a new plan"
-            )
+        fix = "return Refinement('reason') to make a new plan"
+        said = self.parts.refine(self.view(state), comment)
+        refinement = returned(said, Refinement, "refine", fix)
         usage = dataclasses.asdict(refinement.usage)
         self.record("refine", how=refinement.how, note=refinement.note, usage=usage)
         state = dataclasses.replace(state, plan=(), usage=state.usage + refinement.usage)
