@@ -394,7 +394,7 @@ def _noted(state: _State, note: str) -> _State:
     return dataclasses.replace(state, scratchpad=(*state.scratchpad, note)) if note else state
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 

@@ -196,7 +196,7 @@ def deadline_hooks(seconds: float) -> dict[str, list[Callable[[Any], None]]]:
                     )
 
         kind = type(stream)
-        timed = object.__new__(type(kind.__name__, (kind,), {"__iter__": pieces}))
+        timed: Any = object.__new__(type(kind.__name__, (kind,), {"__iter__": pieces}))
         timed.__dict__.update(stream.__dict__)
         response.stream = timed
 
