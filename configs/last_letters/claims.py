@@ -27,6 +27,22 @@ names with errors, it mostly answers questions of five names with four letters, 
 replies do not end. Training probably varies positions and numbers of names too little. Because
 `accuracy_longer` is 0, direct answers cannot be .20 worse.
 
+Two other forms of reasoning do not reach the goal either (2026-11-30, seed 0, accuracy on questions
+made with another seed, 50 and 32 of each length; 9 CPU minutes of training each). Both repeat the
+word before each name and the letters so far, "Mira Tok: ak. Tok Belas?: aks.", so that the next
+name stands behind the one just written. Blocks with a window of 32 characters have rotary
+positions, and the blocks between them have none.
+
+    names in a question                              4      5       6
+    800 steps of 16 rows                            .88    .00       -
+    1,600 steps of 8 rows, half of the questions
+    give up to 7 letters that are found already     .69      -     .00
+
+In the first form the model counts: the fourth step, always the last one in training, takes the last
+name even if there are five. Given letters hide the number of the step. The reasoning then goes on
+beyond four steps, but it copies wrong letters in questions of four names too: the loss is still .10
+nats a character, so this form needs a longer training than was tried.
+
 Cost: 0.5 M parameters, 1,200 steps of 7.6 GFLOP in products, 3.8 CPU minutes; 8 CPU minutes for the
 measurement, most of them for 3,000 sampled chains.
 """
@@ -34,7 +50,6 @@ measurement, most of them for 3,000 sampled chains.
 import dataclasses
 
 from jaxrec.models import TransformerConfig
-from jaxrec.nn import RopeScaling
 from jaxrec.runs import Sweep
 from jaxrec.systems.last_letters import LettersConfig, LettersDataConfig, LettersEvalConfig
 from jaxrec.train import TrainConfig
@@ -42,28 +57,21 @@ from jaxrec.train import TrainConfig
 
 def get_config() -> LettersConfig:
     return LettersConfig(
-        data=LettersDataConfig(words=4, longest=8, train_questions=60_000),
-        # Local blocks see the order of the last 32 letters. Global ones find by content alone: this
-        # scaling makes their rotary angles 0, so they know no distances that could be untrained.
+        data=LettersDataConfig(words=4, longest=8),
         model=TransformerConfig(
             width=128,
-            depth=4,
+            depth=3,
             num_heads=4,
-            mlp_width=128,
-            positions="rope",
-            rope_scaling=RopeScaling(kind="linear", factor=1e9),
-            local_theta=100.0,
-            window=32,
-            global_every=2,
+            mlp_width=256,
+            positions="relative",
+            relative_distance=64,
             qk_norm=True,
             remat="none",
         ),
         train=TrainConfig(
-            steps=1600, batch_size=8, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=800
+            steps=1200, batch_size=16, lr=5e-3, warmup_steps=50, weight_decay=0.01, eval_every=300
         ),
-        eval=LettersEvalConfig(
-            valid_instances=64, test_instances=100, samples=5, max_tokens=256, batch_size=100
-        ),
+        eval=LettersEvalConfig(valid_instances=64, samples=5, max_tokens=160, batch_size=200),
     )
 
 

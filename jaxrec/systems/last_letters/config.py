@@ -7,9 +7,6 @@ from jaxrec.core import ConfigError, Count, Positive, Seed, Whole, check_ranges
 from jaxrec.models import TransformerConfig
 from jaxrec.train import TrainConfig
 
-# Most letters of a name in validation and in tests.
-HELD_OUT_LETTERS = 7
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LettersDataConfig:
@@ -20,11 +17,6 @@ class LettersDataConfig:
       words: most names of a question in training; each number from 1 on is equally frequent.
       longest: most names of a question in the test of longer questions, which begin at `words` + 1.
       train_questions: number of questions to learn.
-      train_letters: most letters of a name in training. Held-out questions have names of at most
-        seven letters. With longer names in training, the distances between the parts of a step in
-        longer questions are learned too.
-      given_letters: most letters that a question in training gives as found already. Half of them
-        give none.
       published: file of published questions with real names, "" for none. A relative path is looked
         up below JAXREC_DATA too. A measurement leaves out a file that does not exist, and says so.
       seed: seed of names and questions.
@@ -34,8 +26,6 @@ class LettersDataConfig:
     words: Count = 4
     longest: Count = 8
     train_questions: Count = 30_000
-    train_letters: Count = 9
-    given_letters: Count = 7
     published: str = "last-letters/last_letters.json"
     seed: Seed = 0
 
@@ -46,11 +36,6 @@ class LettersDataConfig:
             raise ConfigError(
                 f"data.longest {self.longest} must be above data.words {self.words}, so that there "
                 "are questions longer than those of training"
-            )
-        if self.train_letters < HELD_OUT_LETTERS:
-            raise ConfigError(
-                f"data.train_letters {self.train_letters} must be at least {HELD_OUT_LETTERS}, "
-                "the most letters of a name in validation and tests"
             )
 
 

@@ -1,28 +1,15 @@
 """Questions about last letters, with made-up names and the reasoning that spells them.
 
     Q: Last letters of Mira Tok Belas?
-    A: of Mira: a. Mira Tok: ak. Tok Belas?: aks. The answer is aks.
+    A: Mira: a. Tok: k. Belas: s. The answer is aks.
 
 The task is that of Wei et al. 2022, arXiv:2201.11903, section 5. The names are random letters,
-and those of a question are all different.
-
-Every step of the reasoning copies a name together with the word before it, and then the letters
-found so far with one more. A model finds the next name behind the one that it has just written, so
-it needs no count of names, and the question mark tells it to stop. The reasoning therefore consists
-of the same local operations for any number of names.
-
-Half of the questions in training give letters that are found already:
-
-    Q: Letters so far: qz. Last letters of Mira Tok?
-    A: of Mira: qza. Mira Tok?: qzak. The answer is qzak.
-
-Without them the number of letters would tell the number of the step, and the fourth of at most four
-steps is always the last one. A model that counts steps in this way fails in longer questions.
+and those of a question are all different. Every step of the reasoning copies a name and says its
+last letter, so the reasoning has the same form for any number of names.
 """
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -35,66 +22,41 @@ import numpy as np
 from jaxrec.core import DataError, read_json
 from jaxrec.data import MarkedText
 from jaxrec.prompting import ChainSettings, Exemplar
-from jaxrec.systems.last_letters.config import (
-    HELD_OUT_LETTERS,
-    LettersConfig,
-    LettersDataConfig,
-)
+from jaxrec.systems.last_letters.config import LettersConfig, LettersDataConfig
 
 _QUOTED = re.compile(r'"([^"]+)"')
-# A question of training has names of at least so many different letters.
-_FEWEST_LETTERS = 6
 # Parts of a measurement.
 TRAINED, LONGER, PUBLISHED = "trained", "longer", "published"
 
 
-def make_name(
-    rng: np.random.Generator, longest: int = HELD_OUT_LETTERS, alphabet: str = ascii_lowercase
-) -> str:
-    """Make a name of at least two letters.
-
-    Args:
-      rng: draws the letters.
-      longest: most letters of a name.
-      alphabet: letters that names consist of.
+def make_name(rng: np.random.Generator) -> str:
+    """Make a name of two to seven letters.
 
     Example:
       >>> import numpy as np
-      >>> name = make_name(np.random.default_rng(0), alphabet="ab")
-      >>> name.istitle(), set(name.lower()) <= {"a", "b"}
-      (True, True)
+      >>> name = make_name(np.random.default_rng(0))
+      >>> name.istitle() and name.isalpha()
+      True
     """
-    letters = rng.integers(len(alphabet), size=int(rng.integers(2, longest + 1)))
-    return "".join(alphabet[letter] for letter in letters.tolist()).capitalize()
+    letters = rng.integers(len(ascii_lowercase), size=int(rng.integers(2, 8)))
+    return "".join(ascii_lowercase[letter] for letter in letters.tolist()).capitalize()
 
 
-def last_letters(names: Sequence[str], given: str = "") -> Exemplar:
+def last_letters(names: Sequence[str]) -> Exemplar:
     """The question about these names, with its reasoning and its answer.
-
-    Args:
-      names: whose last letters are asked for.
-      given: letters that the question says are found already; the answer begins with them.
 
     Raises:
       DataError: no names, or an empty one.
 
     Example:
       >>> last_letters(["Mira", "Tok"]).rationale
-      'of Mira: a. Mira Tok?: ak.'
-      >>> last_letters(["Tok"], "ab").question, last_letters(["Tok"], "ab").rationale
-      ('Letters so far: ab. Last letters of Tok?', 'of Tok?: abk.')
+      'Mira: a. Tok: k.'
     """
     if not names or not all(names):
         raise DataError(f"a question needs names that have letters, got {list(names)}")
-    answer = given + "".join(name[-1].lower() for name in names)
-    words = ["of", *names]
-    words[-1] += "?"
-    steps = [
-        f"{before} {name}: {answer[:place]}."
-        for place, (before, name) in enumerate(itertools.pairwise(words), start=len(given) + 1)
-    ]
-    found = f"Letters so far: {given}. " if given else ""
-    return Exemplar(f"{found}Last letters {' '.join(words)}", " ".join(steps), answer)
+    ends = [name[-1].lower() for name in names]
+    steps = [f"{name}: {end}." for name, end in zip(names, ends, strict=True)]
+    return Exemplar(f"Last letters of {' '.join(names)}?", " ".join(steps), "".join(ends))
 
 
 def read_names(path: str) -> list[list[str]] | None:
@@ -190,7 +152,7 @@ def prepare(config: LettersConfig) -> Letters:
         LONGER: _draw(rng, (data.words + 1, data.longest), measured.test_instances, known),
     }
     valid = _draw(rng, (1, data.words), measured.valid_instances, known)
-    train = _draw(rng, (1, data.words), data.train_questions, known, varied=data)
+    train = _draw(rng, (1, data.words), data.train_questions, known, repeat=True)
     missing = _add_published(test, data, measured.test_instances)
     return Letters(train=train, valid=valid, test=test, name=data.name, missing=missing)
 
@@ -212,40 +174,22 @@ def _draw(
     count: int,
     known: set[tuple[str, ...]],
     *,
-    varied: LettersDataConfig | None = None,
+    repeat: bool = False,
 ) -> list[Exemplar]:
-    """Draw questions that are not known.
-
-    Args:
-      rng: draws them.
-      lengths: fewest and most names.
-      count: number of questions.
-      known: names of other questions. Those of held-out questions are added.
-      varied: how questions to learn differ from held-out ones; None for the latter. Each question
-        to learn has letters of an alphabet of its own. In small ones letters repeat, so that
-        copying needs more context than the letter before.
-    """
+    """Draw questions that are not known; those that may not repeat become known."""
     made: list[Exemplar] = []
     while len(made) < count:
         size = int(rng.integers(lengths[0], lengths[1] + 1))
-        alphabet, longest, given = ascii_lowercase, HELD_OUT_LETTERS, ""
-        if varied is not None:
-            different = int(rng.integers(_FEWEST_LETTERS, len(alphabet) + 1))
-            alphabet = "".join(rng.permutation(list(alphabet))[:different].tolist())
-            longest = varied.train_letters
-            if rng.integers(2):
-                letters = int(rng.integers(1, varied.given_letters + 1))
-                given = "".join(rng.choice(list(alphabet), letters).tolist())
         names: list[str] = []
         while len(names) < size:
-            name = make_name(rng, longest, alphabet)
+            name = make_name(rng)
             if name not in names:
                 names.append(name)
         if tuple(names) in known:
             continue
-        if varied is None:
+        if not repeat:
             known.add(tuple(names))
-        made.append(last_letters(names, given))
+        made.append(last_letters(names))
     return made
 
 

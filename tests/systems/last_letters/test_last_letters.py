@@ -1,6 +1,5 @@
 """Last letters end to end: the questions, the texts that are learned, the measurement."""
 
-import itertools
 import json
 
 import numpy as np
@@ -95,8 +94,7 @@ def test_a_run_does_not_need_the_published_questions(finished, capsys):
 
 def test_reasoning_ends_at_the_answer():
     exemplar = last_letters(["Elon", "Mira", "TOK"])
-    assert exemplar.question == "Last letters of Elon Mira TOK?"
-    assert exemplar.rationale == "of Elon: n. Elon Mira: na. Mira TOK?: nak."
+    assert exemplar.rationale == "Elon: n. Mira: a. TOK: k."
     text = exemplar.text(rationale=True)
     assert extract(text, "letters", "few_shot") == exemplar.answer == "nak"
 
@@ -106,32 +104,6 @@ def test_answers_are_the_last_letters_of_the_names():
         names = names_of(exemplar)
         assert exemplar.answer == "".join(name[-1] for name in names).lower()
         assert len(set(names)) == len(names)
-
-
-def test_each_step_repeats_two_words_of_the_question_and_adds_a_letter():
-    for exemplar in prepare(small()).train:
-        words = exemplar.question.split()[2:]
-        steps = [step.split(": ") for step in exemplar.rationale.removesuffix(".").split(". ")]
-        assert [pair for pair, _ in steps] == [" ".join(p) for p in itertools.pairwise(words)]
-        assert [len(letters) for _, letters in steps] == list(range(1, len(words)))
-        assert all(exemplar.answer.startswith(letters) for _, letters in steps)
-
-
-def test_only_training_has_long_names_and_small_alphabets():
-    prepared = prepare(small(train_letters=11))
-    longest = [max(map(len, names_of(exemplar))) for exemplar in prepared.train]
-    of_four = [names_of(exemplar) for exemplar in prepared.train if len(exemplar.answer) == 4]
-    assert max(longest) == 11
-    assert min(len(set("".join(names).lower())) for names in of_four) == 3
-    held = [*prepared.valid, *(e for part in prepared.test.values() for e in part)]
-    assert max(len(name) for exemplar in held for name in names_of(exemplar)) == 7
-    assert min(len(name) for exemplar in held for name in names_of(exemplar)) == 2
-
-
-def test_held_out_questions_do_not_depend_on_training():
-    one, other = (prepare(small(train_letters=n, train_questions=9)) for n in (7, 11))
-    assert one.train != other.train
-    assert (one.valid, one.test) == (other.valid, other.test)
 
 
 def test_lengths_are_those_of_each_part():
@@ -162,7 +134,7 @@ def test_the_model_learns_what_follows_the_prompt(rationale):
     settings = settings_of(LettersConfig(rationale=rationale))
     text = marked(last_letters(["Mira", "Tok"]), settings)
     assert text.text[: text.spans[0][0]] == "Q: Last letters of Mira Tok?\nA:"
-    reasoning = " of Mira: a. Mira Tok?: ak." if rationale else ""
+    reasoning = " Mira: a. Tok: k." if rationale else ""
     assert text.answers == [f"{reasoning} The answer is ak."]
 
 
@@ -201,7 +173,6 @@ def test_damaged_published_questions_are_rejected(tmp_path, held, message):
             lambda: LettersDataConfig(words=4, longest=4),
             "data.longest 4 must be above data.words 4",
         ),
-        (lambda: LettersDataConfig(train_letters=6), "data.train_letters 6 must be at least 7"),
         (lambda: LettersEvalConfig(samples=1), "eval.samples 1 leaves nothing to vote on"),
         (lambda: LettersEvalConfig(top_k=0), "--eval.top-k must be at least 1"),
     ],
