@@ -32,8 +32,8 @@ is shared. Cost: 4.4 CPU minutes in all.
 The measure itself is fair: an exact reader of these prompts finds every planted demonstration. Two
 ways to a higher figure were tried on the validation tasks, with seed 0 and 6,000 steps (3.4 CPU
 minutes). Longer training alone reaches .730: one demonstration then gives the right label to .993
-of the queries, but a quarter of the useful ones gain .54 nats or less, and half of the others with
-the right answer .44 or more. Subtracting from each gain its mean over three inputs that share no
+of the queries, but a quarter of the useful ones gain .54 nats or less, and a twentieth of the
+others with the right answer .66 or more. Subtracting from each gain its mean over three inputs that share no
 word with the demonstration does not help: on 150 of these tasks it lowers the share from .693 to
 .647. What is missing is certainty: only one in nine answers of a training text follows a single
 demonstration.
