@@ -31,8 +31,8 @@ are found by their string, .214 by their vector, and .153 count as hallucination
 made up, and some of those with an error. Errors in articles and punctuation change no title.
 
 "smollm2" is SmolLM2-135M-Instruct without demonstrations, asked in its chat template about 12
-ratings and 12 users, without further questions; its weights are `models/smollm2.gguf`. Beside it are
-the baselines on the same questions:
+ratings and 12 users, without further questions; its weights are `models/smollm2.gguf`. Beside it
+are the baselines on the same questions:
 
     rating                RMSE                    next film    HR@10
     smollm2               2.005 [1.357, 2.625]    smollm2      .000 [.000, .000]
@@ -41,11 +41,11 @@ the baselines on the same questions:
     user and item bias    1.052 [ .674, 1.411]    markov       .333 [.083, .583]
 
 It knows the format better than the task. Of its 24 answers .750 [.583, .917] are legal, and .792
-[.625, .917] after the rules. It gives 1 star in every legal rating; the others count as the mean. Of
-the titles that it lists .905 are films of the prompt's own history, which are no recommendation, and
-.095 are made up. Twelve users tell no more than that. The chat template was chosen on validation
-ratings and summaries. One answer here, "The Silence of the Lambs (1", showed that a rule took a year
-that is cut short for a rating; without that correction the RMSE is 2.275.
+[.625, .917] after the rules. It gives 1 star in every legal rating; the others count as the mean.
+Of the titles that it lists .905 are films of the prompt's own history, which are no recommendation,
+and .095 are made up. Twelve users tell no more than that. The chat template was chosen on
+validation ratings and summaries. One answer here, "The Silence of the Lambs (1", showed that a rule
+took a year that is cut short for a rating; without that correction the RMSE is 2.275.
 
 Cost: 1.5 CPU minutes for the scripts, 3 CPU minutes for 24 questions to "smollm2", most of them
 compilation. The tasks with a hundred candidates would take it over 10 minutes and were not run.
