@@ -1,0 +1,22 @@
+"""LLM4RS on MovieLens-100K: a small decoder from scratch that is tuned to rank five candidates.
+
+jaxrec train llm4rs/ml100k
+jaxrec eval runs/llm4rs-ml100k
+"""
+
+from jaxrec.models import TransformerConfig
+from jaxrec.systems.llm4rs import AskConfig, InstancesConfig, Llm4rsConfig, PromptConfig
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> Llm4rsConfig:
+    return Llm4rsConfig(
+        instances=InstancesConfig(seed=99),
+        prompt=PromptConfig(quoted=True),
+        draws=1,
+        model=TransformerConfig(width=64, depth=2, num_heads=4, dropout=0.0, max_length=256),
+        train=TrainConfig(
+            steps=900, batch_size=24, lr=4e-3, warmup_steps=50, ema_decay=0.98, eval_every=300
+        ),
+        eval=AskConfig(),
+    )
