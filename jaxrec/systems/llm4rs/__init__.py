@@ -8,11 +8,9 @@ if TYPE_CHECKING:
         ask_form as ask_form,
         random_level as random_level,
     )
-    from jaxrec.systems.llm4rs.baselines import (
-        BASELINES as BASELINES,
-        baseline_scores as baseline_scores,
-    )
+    from jaxrec.systems.llm4rs.baselines import baseline_scores as baseline_scores
     from jaxrec.systems.llm4rs.config import (
+        BASELINES as BASELINES,
         AskConfig as AskConfig,
         InstancesConfig as InstancesConfig,
         Llm4rsConfig as Llm4rsConfig,

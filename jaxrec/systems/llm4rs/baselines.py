@@ -140,7 +140,7 @@ def _ncf(rated: Rated, data: Sequence[Datum], seed: int) -> np.ndarray:
     return ncf_ratings.scores(params, _users(data), _candidates(data), _NCF)
 
 
-BASELINES: dict[str, Callable[[Rated, Sequence[Datum], int], np.ndarray]] = {
+_SCORES: dict[str, Callable[[Rated, Sequence[Datum], int], np.ndarray]] = {
     "popularity": _popularity,
     "likes": _likes,
     "item-mean": _item_mean,
@@ -175,11 +175,11 @@ def baseline_scores(name: str, rated: Rated, data: Sequence[Datum], seed: int = 
       >>> baseline_scores("popularity", rated, [one]).tolist()
       [[2.0, 1.0]]
     """
-    if name not in BASELINES:
+    if name not in _SCORES:
         raise ConfigError(
-            f"no baseline {name!r}{nearest(name, BASELINES)}; baselines: {', '.join(BASELINES)}"
+            f"no baseline {name!r}{nearest(name, _SCORES)}; baselines: {', '.join(_SCORES)}"
         )
-    return np.asarray(BASELINES[name](rated, data, seed), np.float64)
+    return np.asarray(_SCORES[name](rated, data, seed), np.float64)
 
 
 def _candidates(data: Sequence[Datum]) -> np.ndarray:

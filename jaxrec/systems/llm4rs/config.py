@@ -31,6 +31,8 @@ HOLES = {
 }
 # Those that it must have: without them all prompts of an instance would be equal.
 _NEEDED = {"point": ("candidate",), "pair": ("first", "second"), "list": ("candidates",)}
+# See `baseline_scores`.
+BASELINES = ("popularity", "likes", "item-mean", "item-knn", "mf", "ncf")
 # Demonstrations come from so many instances, as published.
 POOL = 5
 
@@ -40,8 +42,9 @@ class InstancesConfig:
     """How instances are made of ratings: a history, and candidates of which the user likes one.
 
     Attributes:
-      file: file of instances of your own, see `texts.read_candidate_sets`; "" builds them. The
-        other settings but `candidates` are then not read.
+      file: file of instances of your own, see `texts.read_candidate_sets`; "" builds them. With a
+        file, the other settings still say how validation instances and training texts are made of
+        the ratings outside it.
       history: number of liked items before the target that a prompt shows.
       candidates: number of items to rank.
       threshold: a user likes an item with this rating or a higher one. Clicks are ratings of 1 and
@@ -64,14 +67,11 @@ class InstancesConfig:
     def __post_init__(self) -> None:
         """Reject settings that leave a user without candidates or without a history."""
         check_ranges(self, "--instances.")
-        if self.file:
-            for field in dataclasses.fields(self):
-                value = getattr(self, field.name)
-                if field.name not in ("file", "candidates") and value != field.default:
-                    raise ConfigError(
-                        f"--instances.{field.name.replace('_', '-')} {value} is not read with "
-                        f"--instances.file {self.file}; leave one of them out"
-                    )
+        if self.file and self.targets != InstancesConfig.targets:
+            raise ConfigError(
+                f"--instances.targets {self.targets} is not read with --instances.file "
+                f"{self.file}; leave one of them out"
+            )
         if self.min_negatives < self.candidates - 1:
             raise ConfigError(
                 f"--instances.min-negatives {self.min_negatives} is less than the "
@@ -174,6 +174,12 @@ class AskConfig:
             if not given or len(set(given)) < len(given) or set(given) - set(allowed):
                 raise ConfigError(
                     f"--eval.{name} must be different ones of {', '.join(allowed)}, got {given}"
+                )
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise ConfigError(
+                    f"no baseline {name!r}{nearest(name, BASELINES)}; baselines: "
+                    f"{', '.join(BASELINES)}"
                 )
         if self.shuffles == 1:
             raise ConfigError("--eval.shuffles 1 has no spread; give 0, or at least 2")

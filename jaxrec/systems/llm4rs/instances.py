@@ -131,6 +131,12 @@ def build_instances(
       (2, 5, True)
     """
     split = _split(data, config)
+    if not split:
+        raise DataError(
+            f"no user of {data.name} has {config.min_positives} items rated "
+            f"{config.threshold:g} or higher and {config.min_negatives} others; lower "
+            "--instances.min-positives or --instances.min-negatives"
+        )
     rng = np.random.default_rng(config.seed)
     sets = [
         _instance(user, positives, negatives[:-1], negatives[-1:], back, config, rng)
@@ -162,12 +168,6 @@ def _split(data: Interactions, config: InstancesConfig) -> Split:
         )
         if len(positives) >= config.min_positives and len(negatives) >= config.min_negatives:
             split.append((int(data.user[begin]), positives, negatives))
-    if not split:
-        raise DataError(
-            f"no user of {data.name} has {config.min_positives} items rated "
-            f"{config.threshold:g} or higher and {config.min_negatives} others; lower "
-            "--instances.min-positives or --instances.min-negatives"
-        )
     return split
 
 

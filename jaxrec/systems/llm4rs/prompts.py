@@ -164,6 +164,7 @@ class Prompter:
             others = list(range(len(np.asarray(datum.candidates))))
             others.remove(target)
             others = rng.permutation(others).tolist()
+            places: tuple[int, ...]
             if form == "point":
                 rating = _SHOWN_RATINGS[self.config.shots][number]
                 places, answer = ((target if rating > 3 else others[0]),), str(rating)

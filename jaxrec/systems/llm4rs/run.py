@@ -239,7 +239,9 @@ def _words(config: Llm4rsConfig, prompter: Prompter) -> tuple[list[str], list[st
 
 def _shape(config: Llm4rsConfig, prompter: Prompter) -> TransformerConfig:
     """The shape of a model from scratch: it has no logits for what it only reads."""
-    return dataclasses.replace(config.model, read_only=len(_words(config, prompter)[1]))
+    read = len(_words(config, prompter)[1])
+    # The tokenizer, which decides the size of the vocabulary, comes later.
+    return dataclasses.replace(config.model, vocab_size=read + config.vocab_size, read_only=read)
 
 
 def _load(config: Llm4rsConfig, prompter: Prompter, directory: Path) -> TextModel:
