@@ -16,7 +16,7 @@ def get_config() -> Llm4rsConfig:
         draws=1,
         model=TransformerConfig(width=64, depth=2, num_heads=4, dropout=0.0, max_length=256),
         train=TrainConfig(
-            steps=900, batch_size=24, lr=4e-3, warmup_steps=50, ema_decay=0.98, eval_every=300
+            steps=1200, batch_size=16, lr=4e-3, warmup_steps=50, ema_decay=0.98, eval_every=400
         ),
-        eval=AskConfig(),
+        eval=AskConfig(valid_instances=150),
     )

@@ -84,7 +84,9 @@ def fit(
 
     def step(carry: tuple[Any, Any], batch: Mapping[str, jax.Array]) -> tuple[Any, None]:
         params, state = carry
-        updates, state = optimizer.update(jax.grad(error)(params, batch), state, params)
+        gradient = jax.grad(error)(params, batch)
+        with jax.numpy_dtype_promotion("standard"):  # Optax needs it
+            updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), None
 
     @jax.jit
