@@ -16,9 +16,9 @@ from jaxrec.texts import Datum, Questions
 from jaxrec.train import TrainConfig
 
 # Chosen by validation instances of MovieLens-100K.
-_MF_WIDTH, _MF_REGULARIZATION = 20, 0.1
+_MF_WIDTH, _MF_REGULARIZATION = 20, 0.12
 _NCF = NeuMfConfig(width=8, layers=2, train=TrainConfig(batch_size=512, lr=2e-3))
-_NCF_EPOCHS, _NCF_DECAY = 20, 1.0
+_NCF_EPOCHS, _NCF_DECAY = 10, 0.3
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -102,7 +102,43 @@ def measure(
             f"model is its {first} answers"
         ),
     }
-    return report | {"lines": _lines(found, tables, first)}
+    lines = [*published_table(rows, settings.forms), *_lines(found, tables)]
+    return report | {"lines": lines}
+
+
+def published_table(rows: Mapping[str, Mapping[str, Any]], forms: Sequence[str]) -> list[str]:
+    r"""Write NDCG@3 and MRR@3 as the paper does, with the forms beside each other.
+
+    Args:
+      rows: of the report, by name.
+      forms: of the model.
+
+    Returns:
+      Lines of a Markdown table.
+
+    Example:
+      >>> row = {"metrics": {"ndcg@3": 0.5, "mrr@3": 0.4}}
+      >>> print("\n".join(published_table({"random": row, "list-wise, free": row}, ["list"])))
+      | NDCG@3 (MRR@3) | list-wise | any |
+      |---|---|---|
+      | random |  | .5000 (.4000) |
+      | free | .5000 (.4000) |  |
+    """
+
+    def cell(name: str) -> str:
+        metrics = rows[name]["metrics"] if name in rows else {}
+        if not metrics:
+            return ""
+        return "{:.4f} ({:.4f})".format(metrics[METRIC], metrics["mrr@3"]).replace("0.", ".")
+
+    kinds = dict.fromkeys(name.split(", ")[1] for name in rows if "-wise, " in name)
+    others = [name for name in rows if "-wise, " not in name and name != ORACLE]
+    titles = [f"{form}-wise" for form in forms]
+    lines = [["NDCG@3 (MRR@3)", *titles, "any"]]
+    lines += [[name, *("" for _ in forms), cell(name)] for name in others]
+    lines += [[kind, *(cell(f"{title}, {kind}") for title in titles), ""] for kind in kinds]
+    head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return [head, "|---" * len(lines[0]) + "|", *body]
 
 
 def _count(data: Sequence[Datum]) -> int:
@@ -244,7 +280,7 @@ def _curve(config: Llm4rsConfig, rated: Rated, data: Sequence[Datum]) -> dict[st
     return rows
 
 
-def _lines(found: Mapping[str, Answered], tables: Mapping[str, Any], first: str) -> list[str]:
+def _lines(found: Mapping[str, Answered], tables: Mapping[str, Any]) -> list[str]:
     lines = ["metrics average over tied candidates; intervals by a bootstrap over users"]
     for name, answered in found.items():
         totals = answered.totals
