@@ -1,6 +1,6 @@
 """What a small model that is tuned to rank reaches on LLM4RS, beside baselines of the same ratings.
 
-    jaxrec sweep llm4rs/claims --seeds 1
+jaxrec sweep llm4rs/claims --seeds 1
 """
 
 from jaxrec.models import TransformerConfig
@@ -16,9 +16,9 @@ def get_config() -> Llm4rsConfig:
         draws=1,
         model=TransformerConfig(width=64, depth=2, num_heads=4, dropout=0.0, max_length=256),
         train=TrainConfig(
-            steps=1200, batch_size=16, lr=4e-3, warmup_steps=50, ema_decay=0.98, eval_every=400
+            steps=1500, batch_size=16, lr=4e-3, warmup_steps=50, ema_decay=0.98, eval_every=500
         ),
-        eval=AskConfig(valid_instances=150),
+        eval=AskConfig(curve=(0.01, 0.1, 0.4, 1.0), valid_instances=150),
     )
 
 

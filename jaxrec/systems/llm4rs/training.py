@@ -35,7 +35,8 @@ def training_texts(
       forms: for each of them, every liked item gives `draws` texts.
       history: most liked items that a text shows.
       candidates: number of candidates of a list; users with fewer negatives give no lists.
-      draws: see `forms`. The point-wise form gives a text about the item and one about a negative.
+      draws: see `forms`. Half of the point-wise texts ask about the item, and half about a
+        negative; a quarter of the pairs are two negatives.
       seed: of everything that is drawn.
 
     Raises:
@@ -104,12 +105,12 @@ def _questions(
         if not others:
             return
         for form in forms:
-            for draw in range(draws):
+            for _ in range(draws):
                 size = {"point": 1, "pair": 2, "list": candidates - 1}[form]
                 if len(others) < size:
                     continue
                 negatives = [others[n] for n in _drawn(len(others), size, rng)]
-                rated = _asked_about(form, liked[place], negatives, draw)
+                rated = _asked_about(form, liked[place], negatives, rng)
                 rated = [rated[n] for n in _drawn(len(rated), len(rated), rng)]
                 answer = _answer(form, [rating for _, rating in rated], rng)
                 if answer is None:
@@ -125,13 +126,15 @@ def _drawn(count: int, size: int, rng: np.random.Generator) -> list[int]:
     return rng.random(count).argsort()[:size].tolist()
 
 
-def _asked_about(form: Form, target: tuple[int, float], negatives: Rated, draw: int) -> Rated:
+def _asked_about(
+    form: Form, target: tuple[int, float], negatives: Rated, rng: np.random.Generator
+) -> Rated:
     """Choose the items of a text."""
     if form == "point":
-        return [target] if draw % 2 == 0 else negatives
+        return [target] if rng.random() < 0.5 else negatives
     if form == "pair":
-        # One text in three compares two negatives, as most pairs of an instance do.
-        return negatives if draw % 3 == 2 else [target, negatives[0]]
+        # Some texts compare two negatives, as most pairs of an instance do.
+        return negatives if rng.random() < 0.25 else [target, negatives[0]]
     return [target, *negatives]
 
 

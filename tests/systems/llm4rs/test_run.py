@@ -133,7 +133,7 @@ def test_what_cannot_be_trained_or_measured_is_named(config, tmp_path):
     with pytest.raises(ConfigError, match="longer than --max-length 8"):
         run.train(short, tmp_path / "a", Options())
     few = dataclasses.replace(
-        config, instances=dataclasses.replace(config.instances, min_negatives=8)
+        config, instances=dataclasses.replace(config.instances, min_negatives=12)
     )
     with pytest.raises(DataError, match=r"no user of .* has"):
         run.train(few, tmp_path / "b", Options())
