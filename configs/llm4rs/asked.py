@@ -18,7 +18,7 @@ from jaxrec.texts import AskedModelConfig
 def get_config() -> Llm4rsConfig:
     return Llm4rsConfig(
         instances=InstancesConfig(seed=99),
-        prompt=PromptConfig(shots=1),
+        prompt=PromptConfig(demonstrations=1),
         asked=AskedModelConfig(path="models/smollm2"),
         eval=AskConfig(test_instances=100, shuffles=0),
     )

@@ -4,7 +4,7 @@
     jaxrec eval runs/llm4rs-lora
 
 PATH is a causal language model with its tokenizer: a GGUF file, a directory of Hugging Face or one
-that `jaxrec import-hf` wrote. `jaxrec train llm4rs/lora --tune.base PATH --dry-run` prints the cost.
+that `jaxrec import-hf` wrote. The option `--dry-run` of the first command prints the cost.
 """
 
 from jaxrec.peft import TuneConfig

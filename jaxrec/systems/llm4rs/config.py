@@ -90,7 +90,7 @@ class PromptConfig:
 
     Attributes:
       domain: decides the words for items and for what users do with them.
-      shots: number of demonstrations in front of a query, at most 5; 0 for none.
+      demonstrations: number of demonstrations in front of a query, at most 5; 0 for none.
       quoted: write titles in quotation marks. A model from scratch has each quoted title as one
         token.
       role: begin a prompt by the sentence that names the domain.
@@ -106,7 +106,7 @@ class PromptConfig:
     """
 
     domain: Domain = "movies"
-    shots: Annotated[int, Range(0, POOL)] = 0
+    demonstrations: Annotated[int, Range(0, POOL)] = 0
     quoted: bool = False
     role: bool = True
     point: str = ""
@@ -208,7 +208,7 @@ class Llm4rsConfig:
 
     Example:
       >>> from jaxrec.systems.llm4rs import Llm4rsConfig, PromptConfig
-      >>> Llm4rsConfig(prompt=PromptConfig(domain="books", shots=1)).instances.candidates
+      >>> Llm4rsConfig(prompt=PromptConfig(domain="books", demonstrations=1)).instances.candidates
       5
     """
 

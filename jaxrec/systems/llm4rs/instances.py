@@ -85,12 +85,12 @@ def load_instances(config: Llm4rsConfig) -> Instances:
         valid = _validation(sets, split, config.eval.valid_instances, settings)
     else:
         sets, valid = build_instances(data, settings, config.eval.valid_instances)
-    pool = sets[:POOL] if config.prompt.shots else []
+    pool = sets[:POOL] if config.prompt.demonstrations else []
     test = sets[len(pool) :]
-    if len(test) < 1 or len(pool) < config.prompt.shots:
+    if len(test) < 1 or len(pool) < config.prompt.demonstrations:
         raise DataError(
             f"{len(sets)} instances leave none to ask about beside {POOL} for demonstrations; give "
-            "more instances, or set --prompt.shots 0"
+            "more instances, or set --prompt.demonstrations 0"
         )
     if config.eval.test_instances:
         test = test[: config.eval.test_instances]

@@ -87,10 +87,10 @@ class Prompter:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.pool) < self.config.shots:
+        if len(self.pool) < self.config.demonstrations:
             raise DataError(
-                f"{self.config.shots} demonstrations need as many instances, and the pool has "
-                f"{len(self.pool)}; lower --prompt.shots"
+                f"{self.config.demonstrations} demonstrations need as many instances, and the pool "
+                f"has {len(self.pool)}; lower --prompt.demonstrations"
             )
 
     def prompts(self, form: Form, datum: Datum) -> list[str]:
@@ -158,7 +158,7 @@ class Prompter:
 
     def _demonstrations(self, form: Form) -> list[str]:
         shown = []
-        for number, datum in enumerate(self.pool[: self.config.shots]):
+        for number, datum in enumerate(self.pool[: self.config.demonstrations]):
             rng = np.random.default_rng([self.seed, number])
             target = int(target_places([datum])[0])
             others = list(range(len(np.asarray(datum.candidates))))
@@ -166,7 +166,7 @@ class Prompter:
             others = rng.permutation(others).tolist()
             places: tuple[int, ...]
             if form == "point":
-                rating = _SHOWN_RATINGS[self.config.shots][number]
+                rating = _SHOWN_RATINGS[self.config.demonstrations][number]
                 places, answer = ((target if rating > 3 else others[0]),), str(rating)
             elif form == "pair":
                 # The right answers alternate.

@@ -98,8 +98,8 @@ def measure(
         "protocol": dict(instances.describe()) | {"prompt": dataclasses.asdict(config.prompt)},
         "heading": (
             f"{instances.data.name}: {len(data):,} instances of {len(set(_users(data))):,} users, "
-            f"{_count(data)} candidates, {config.prompt.shots} demonstrations; the row of the "
-            f"model is its {first} answers"
+            f"{_count(data)} candidates, {config.prompt.demonstrations} demonstrations; the row of "
+            f"the model is its {first} answers"
         ),
     }
     lines = [*published_table(rows, settings.forms), *_lines(found, tables)]

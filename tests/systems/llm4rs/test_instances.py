@@ -106,7 +106,7 @@ def test_no_candidate_of_a_user_is_learned_or_fitted(tmp_path):
 
 def test_demonstrations_come_from_instances_that_are_not_asked_about(tmp_path):
     plain = load_instances(config(tmp_path))
-    shown = load_instances(config(tmp_path, prompt=PromptConfig(shots=1)))
+    shown = load_instances(config(tmp_path, prompt=PromptConfig(demonstrations=1)))
     assert not plain.pool and len(shown.pool) == 5
     assert len(shown.test) == len(plain.test) - 5
     assert pairs(shown.pool) | pairs(shown.test) == pairs(plain.test)
@@ -147,7 +147,7 @@ def test_a_file_with_wrong_candidates_is_rejected_before_any_work(tmp_path, wron
         (lambda: InstancesConfig(min_positives=2), "min-positives 2 must be above"),
         (lambda: InstancesConfig(candidates=1), "--instances.candidates"),
         (lambda: InstancesConfig(file="x", targets=3), "--instances.targets 3 is not read with"),
-        (lambda: PromptConfig(shots=6), "--prompt.shots"),
+        (lambda: PromptConfig(demonstrations=6), "--prompt.demonstrations"),
         (lambda: PromptConfig(list="{histroy} {candidates}"), "did you mean 'history'"),
         (lambda: PromptConfig(pair="{first}?"), "does not have {second}"),
         (lambda: PromptConfig(point="{0}"), "hole '0'"),

@@ -59,8 +59,8 @@ def test_a_domain_changes_the_words_of_all_forms(domain, words):
 
 
 def test_ratings_of_demonstrations_are_the_published_ones_and_fit_their_item():
-    for shots, ratings in ((1, [3]), (2, [1, 5]), (3, [1, 3, 5]), (4, [1, 2, 4, 5])):
-        text = prompter(POOL, shots=shots).begin("point")
+    for demonstrations, ratings in ((1, [3]), (2, [1, 5]), (3, [1, 3, 5]), (4, [1, 2, 4, 5])):
+        text = prompter(POOL, demonstrations=demonstrations).begin("point")
         shown = [line for line in text.split("\n") if line.startswith("Output")]
         assert shown == [f"Output: The rating is {rating}." for rating in ratings]
         asked = [line for line in text.split("\n") if line.startswith("Input")]
@@ -69,13 +69,13 @@ def test_ratings_of_demonstrations_are_the_published_ones_and_fit_their_item():
 
 
 def test_pair_and_list_demonstrations_show_the_target_first():
-    pairs = prompter(POOL, shots=4).begin("pair")
+    pairs = prompter(POOL, demonstrations=4).begin("pair")
     letters = [line[-2] for line in pairs.split("\n") if line.startswith("Output")]
     assert letters == ["A", "B", "A", "B"]
     asked = [line for line in pairs.split("\n") if line.startswith("Input")]
     for line, letter, datum in zip(asked, letters, POOL, strict=True):
         assert f"({letter}) {TITLES[datum.item]}" in line
-    lists = prompter(POOL, shots=2).begin("list")
+    lists = prompter(POOL, demonstrations=2).begin("list")
     for line in lists.split("\n"):
         if line.startswith("Output"):
             order = line.removeprefix("Output: The answer index is ").rstrip(".").split()
@@ -83,12 +83,12 @@ def test_pair_and_list_demonstrations_show_the_target_first():
 
 
 def test_a_query_follows_role_and_demonstrations():
-    many = prompter(POOL, shots=2)
+    many = prompter(POOL, demonstrations=2)
     (text,) = many.prompts("list", ONE)
     assert text.startswith("You recommend movies.\nInput: ") and text.count("Input: ") == 3
     assert text.endswith(many.query("list", ONE, (0, 1, 2)))
     with pytest.raises(DataError, match="2 demonstrations need as many instances"):
-        prompter(POOL[:1], shots=2)
+        prompter(POOL[:1], demonstrations=2)
 
 
 def test_a_training_text_is_the_query_with_its_answer_marked():

@@ -25,7 +25,9 @@ def config(tmp_path_factory):
         prompt=PromptConfig(quoted=True),
         train=TrainConfig(steps=4, batch_size=4, eval_every=4, warmup_steps=1),
         model=TransformerConfig(width=16, depth=1, num_heads=2, max_length=256),
-        eval=AskConfig(valid_instances=4, shuffles=2, resamples=50, curve=(0.5, 1.0)),
+        eval=AskConfig(
+            valid_instances=4, test_instances=6, shuffles=2, resamples=50, curve=(0.5, 1.0)
+        ),
     )
 
 
