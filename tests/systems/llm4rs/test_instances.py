@@ -176,9 +176,11 @@ def test_too_few_ratings_are_named(tmp_path):
         load_instances(config(tmp_path, instances=InstancesConfig()))
 
 
-# The figures of the reference, NDCG@3, and the seed whose draws of negatives come near them: over
-# seeds the figures have a standard deviation of .006.
+# Figures of an independent implementation, NDCG@3. Its draws of the three random negatives are not
+# known, and over seeds the figures have a standard deviation of .006. The seed is the first one with
+# which the three counts agree; neighbors and factors did not decide it.
 REFERENCE = {"popularity": 0.4551, "likes": 0.4913, "item-mean": 0.5621}
+REFEREES = REFERENCE | {"item-knn": 0.5562, "mf": 0.5916}
 SEED = 99
 
 
@@ -188,7 +190,7 @@ def test_movielens_gives_the_published_number_of_instances_and_figures(real_data
     test = instances.test
     assert (len(test), len({datum.user for datum in test})) == (1430, 715)
     rated = Rated.of(instances.data, instances.fit, instances.threshold)
-    for name, wanted in REFERENCE.items():
+    for name, wanted in REFEREES.items():
         found = candidate_metrics(baseline_scores(name, rated, test), test)["ndcg@3"].mean()
         assert found == pytest.approx(wanted, abs=0.002), name
 
