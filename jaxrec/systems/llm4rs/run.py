@@ -22,8 +22,9 @@ from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened, TransformerConfig
 from jaxrec.objectives import language_loss
 from jaxrec.peft import TuneConfig, Tuning, size_of
-from jaxrec.prompting import LanguageModel, LocalModel
+from jaxrec.prompting import LocalModel
 from jaxrec.runs import (
+    MODEL,
     Options,
     check_run,
     create_run,
@@ -149,15 +150,12 @@ def evaluate(config: Llm4rsConfig, directory: Path, *, baselines: Sequence[str])
     check_run(config, instances, directory)
     prompter = make_prompter(config, instances)
     if config.asked.given:
-        model: LanguageModel = open_asked_model(config.asked, directory / "answers.jsonl")
-        parameters = 0
-    else:
-        text = _load(config, prompter, directory)
-        model = _local(text, text.variables(_trained(config, text, directory)))
-        parameters = size_of(Tuning(text.trainable, text.frozen)).total
-    report = measure(config, model, prompter, instances, baselines)
-    if parameters:
-        report["rows"]["model"]["parameters"] = parameters
+        model = open_asked_model(config.asked, directory / "answers.jsonl")
+        return measure(config, model, prompter, instances, baselines)
+    text = _load(config, prompter, directory)
+    own = _local(text, text.variables(_trained(config, text, directory)))
+    report = measure(config, own, prompter, instances, baselines)
+    report["rows"][MODEL]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
     return report
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models import TransformerConfig
-from jaxrec.prompting import ScriptedModel
+from jaxrec.prompting import LocalModel, ScriptedModel
 from jaxrec.runs import Options, evaluate_run, load_run
 from jaxrec.systems.llm4rs import AskConfig, InstancesConfig, Llm4rsConfig, PromptConfig, run
 from jaxrec.systems.llm4rs.table import measure
@@ -38,8 +38,19 @@ def trained(config, tmp_path_factory):
     return directory
 
 
-def test_a_run_has_every_form_beside_its_baselines(config, trained):
-    report = evaluate_run(config, trained)
+def letters(prompt, _):
+    """Answer every form."""
+    if "rate" in prompt:
+        return " 3.5" if "Film 01" in prompt.split("rate")[1] else " 2"
+    return " E C A B D" if "(E)" in prompt else " A"
+
+
+def test_the_table_has_every_form_beside_its_baselines(config):
+    instances = run.load_instances(config)
+    shares = {" 1": -2.0, " 2": -1.0, " 3": -1.5, " 4": -1.0, " 5": -3.0, " A": -1.0, " B": -2.0}
+    model = ScriptedModel(letters, logprob=lambda prompt, text: shares.get(text, -4.0))
+    prompter = run.make_prompter(config, instances)
+    report = measure(config, model, prompter, instances, config.eval.baselines)
     rows = report["rows"]
     forms = {
         f"{form}-wise, {answers}" for form in config.eval.forms for answers in config.eval.answers
@@ -121,7 +132,16 @@ def test_a_model_is_asked_as_it_is_and_its_answers_are_stored(config, trained, t
     )
     run.train(asked, tmp_path / "asked", Options())
     rows = evaluate_run(asked, tmp_path / "asked", [])["rows"]
-    own = evaluate_run(config, trained, [])["rows"]
+    listed = dataclasses.replace(config.eval, forms=("list",), shuffles=0, curve=())
+    opened = run.open_model(config, trained)
+    instances = run.load_instances(config)
+    own = measure(
+        dataclasses.replace(config, eval=listed),
+        LocalModel.of(opened),
+        run.make_prompter(config, instances),
+        instances,
+        [],
+    )["rows"]
     assert rows["model"]["metrics"]["ndcg@3"] == own["model"]["metrics"]["ndcg@3"]
     assert (tmp_path / "asked" / "answers.jsonl").exists()
     again = evaluate_run(asked, tmp_path / "asked", [])["rows"]
