@@ -3,6 +3,8 @@
 jaxrec sweep llm4rs/claims --seeds 1
 """
 
+import dataclasses
+
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import Sweep
 from jaxrec.systems.llm4rs import AskConfig, InstancesConfig, Llm4rsConfig, PromptConfig
@@ -23,4 +25,12 @@ def get_config() -> Llm4rsConfig:
 
 
 def get_sweep() -> Sweep:
-    return Sweep(variants={"tuned": get_config()}, metrics=("ndcg@3",), all_rows=True)
+    config = get_config()
+    longer = dataclasses.replace(
+        config,
+        shortened=0.5,
+        train=dataclasses.replace(config.train, steps=2600, eval_every=1300),
+    )
+    return Sweep(
+        variants={"tuned": config, "shortened": longer}, metrics=("ndcg@3",), all_rows=True
+    )

@@ -10,6 +10,7 @@ from jaxrec.core import (
     PositiveShare,
     Range,
     Seed,
+    Share,
     Whole,
     check_ranges,
     nearest,
@@ -196,6 +197,8 @@ class Llm4rsConfig:
       asked: a language model that is asked as it is. Without one, the run trains its own.
       draws: number of training texts of each form for every liked item, with negatives and orders
         drawn anew.
+      shortened: share of the training texts whose history is cut to a random length, see
+        `training_texts`.
       max_length: most tokens of a training text.
       train: training. Checkpoints are ranked by NDCG@3 on validation instances.
       tune: `base` is the text model to start from; "" starts from scratch with `model`'s shape.
@@ -219,6 +222,7 @@ class Llm4rsConfig:
     prompt: PromptConfig = PromptConfig()
     asked: AskedModelConfig = AskedModelConfig()
     draws: Count = 1
+    shortened: Share = 0.0
     max_length: Count = 512
     train: TrainConfig = TrainConfig(steps=1000)
     tune: TuneConfig = TuneConfig()

@@ -199,6 +199,7 @@ def _encoded(
         history=config.instances.history,
         candidates=config.instances.candidates,
         draws=config.draws,
+        shortened=config.shortened,
         seed=config.train.seed,
     )
     seed = config.train.seed

@@ -25,6 +25,7 @@ def training_texts(
     history: int,
     candidates: int,
     draws: int,
+    shortened: float = 0.0,
     seed: int,
 ) -> list[MarkedText]:
     """Write the training texts.
@@ -37,6 +38,8 @@ def training_texts(
       candidates: number of candidates of a list; users with fewer negatives give no lists.
       draws: see `forms`. Half of the point-wise texts ask about the item, and half about a
         negative; a quarter of the pairs are two negatives.
+      shortened: share of the texts whose history is cut to a random length, perhaps 0. They teach
+        what a title says by itself, which a small model does not learn soon beside a history.
       seed: of everything that is drawn.
 
     Raises:
@@ -63,7 +66,7 @@ def training_texts(
         prompter.text(form, datum, places, answer)
         for user, liked, others in _by_user(instances)
         for form, datum, places, answer in _questions(
-            user, liked, others, forms, history, candidates, draws, rng
+            user, liked, others, forms, history, candidates, draws, shortened, rng
         )
     ]
     if not texts:
@@ -97,11 +100,11 @@ def _questions(
     history: int,
     candidates: int,
     draws: int,
+    shortened: float,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Form, Datum, tuple[int, ...], str]]:
     """Yield form, instance, places and answer of every text of a user."""
     for place in range(1, len(liked)):
-        shown = np.array([item for item, _ in liked[max(place - history, 0) : place]])
         if not others:
             return
         for form in forms:
@@ -116,6 +119,10 @@ def _questions(
                 if answer is None:
                     continue
                 items = np.array([item for item, _ in rated])
+                cut = shortened > 0 and rng.random() < shortened
+                length = int(rng.integers(history + 1)) if cut else history
+                before = liked[max(place - length, 0) : place]
+                shown = np.array([item for item, _ in before], np.int32)
                 datum = Datum(user=user, history=shown, candidates=items)
                 yield form, datum, tuple(range(len(items))), answer
 
