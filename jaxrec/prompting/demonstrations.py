@@ -145,6 +145,7 @@ def normal_input(text: str) -> str:
     """Return an input without capital letters and superfluous white space, to compare it.
 
     Example:
+      >>> from jaxrec.prompting import normal_input
       >>> normal_input("A  film ")
       'a film'
     """

@@ -24,13 +24,14 @@ from jaxrec.prompting import (
     StoredModel,
 )
 from jaxrec.runs import language_model_of, open_any
+from jaxrec.texts.chat_model import ChatModel
 
 # Settings that only a service reads, and those that only a model that is opened here reads.
 _SERVICE = (
     *("kind", "system_message", "timeout", "retries", "at_once", "per_minute"),
     *("prompt_price", "completion_price", "stored_price"),
 )
-_OPENED = ("overflow", "dtype", "batch_size")
+_OPENED = ("overflow", "dtype", "batch_size", "chat")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class AskedModelConfig:
       overflow: refuse prompts that are longer than the context, or cut their beginning.
       dtype: type of the parameters of a checkpoint.
       batch_size: most continuations in each call of the device.
+      chat: whether a model of a path reads each prompt as the turn of a user, in the chat template
+        of its tokenizer.
       kind: how the service is asked. Only completions have likelihoods, which answers restricted to
         the legal ones need.
       system_message: message of the system before each prompt of a chat; "" for none.
@@ -83,6 +86,7 @@ class AskedModelConfig:
     overflow: Overflow = "refuse"
     dtype: Dtype = "float32"
     batch_size: Count = 32
+    chat: bool = False
     kind: Literal["chat", "completions"] = "chat"
     system_message: str = ""
     timeout: Positive = 60.0
@@ -188,8 +192,9 @@ def _open_service(config: AskedModelConfig) -> EndpointModel:
 
 def _open_path(config: AskedModelConfig) -> LanguageModel:
     path = Path(config.path)
-    return language_model_of(
-        open_any(path, None, config.dtype),
+    opened = open_any(path, None, config.dtype)
+    model = language_model_of(
+        opened,
         path,
         name=config.name or None,
         context=config.context or None,
@@ -197,3 +202,7 @@ def _open_path(config: AskedModelConfig) -> LanguageModel:
         overflow=config.overflow,
         batch_size=config.batch_size,
     )
+    if not config.chat:
+        return model
+    assert opened.tokenizer is not None
+    return ChatModel(model, opened.tokenizer)
