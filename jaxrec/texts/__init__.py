@@ -33,7 +33,14 @@ if TYPE_CHECKING:
         split_chats as split_chats,
         strip_contacts as strip_contacts,
     )
-    from jaxrec.texts.datum import Datum as Datum
+    from jaxrec.texts.conversations import (
+        OTHER_SAYINGS as OTHER_SAYINGS,
+        SAYINGS as SAYINGS,
+        Conversations as Conversations,
+        converse as converse,
+        render_conversation as render_conversation,
+    )
+    from jaxrec.texts.datum import Datum as Datum, Turn as Turn, TurnKind as TurnKind
     from jaxrec.texts.exported import (
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
@@ -49,6 +56,7 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         prompt_of as prompt_of,
     )
+    from jaxrec.texts.genres import Genres as Genres
     from jaxrec.texts.instruction_prompts import (
         SeedTask as SeedTask,
         class_prompt as class_prompt,

@@ -173,6 +173,10 @@ class RatingErrors:
 class TextOverlap:
     """BLEU and ROUGE of texts against the field that they should be, and the share with its hint.
 
+    Overlaps alone do not tell a model that writes one sentence for all from one that explains, so
+    "distinct" is the number of different texts divided by that of all (the unique sentence ratio of
+    Li et al., Generate Neural Template Explanations for Recommendation, CIKM 2020).
+
     Attributes:
       field: name of the field that holds the reference.
 
@@ -190,10 +194,10 @@ class TextOverlap:
     def measure(
         self, answers: Sequence[str], questions: Questions, options: AnswerOptions
     ) -> dict[str, float]:
-        """All overlaps; "says_hint" where the data have hints."""
+        """All overlaps; the share of different texts; "says_hint" where the data have hints."""
         wanted = [fields[self.field] for fields in questions.fields]
-        metrics = {"bleu4": bleu(answers, wanted), "bleu2": bleu(answers, wanted, 2)}
-        metrics |= rouge(answers, wanted)
+        metrics = {f"bleu{order}": bleu(answers, wanted, order) for order in (4, 2, 1)}
+        metrics |= rouge(answers, wanted) | {"distinct": len(set(answers)) / len(answers)}
         if all("hint" in fields for fields in questions.fields):
             hints = [fields["hint"] for fields in questions.fields]
             metrics["says_hint"] = float(says(answers, hints).mean())

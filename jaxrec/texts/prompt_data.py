@@ -7,12 +7,14 @@ pairs of the other tasks.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from jaxrec.core import ConfigError, check_numbers, present
 from jaxrec.data import Dataset, Reviews, RowSplit, ratings
 from jaxrec.texts.datum import Datum
+from jaxrec.texts.genres import Genres
 from jaxrec.texts.names import Names
 
 
@@ -49,6 +51,15 @@ class PromptData:
                 raise ConfigError(
                     f"there are {len(named)} names for {count} {kind}; give one name for each"
                 )
+
+    @functools.cached_property
+    def genres(self) -> Genres:
+        """The genres of the items.
+
+        Raises:
+          DataError: the items have none.
+        """
+        return Genres.read(self.dataset.interactions.items)
 
 
 def render(datum: Datum, data: PromptData) -> dict[str, str]:

@@ -18,7 +18,7 @@ from jaxrec.texts.datum import Datum
 from jaxrec.texts.prompt_data import PromptData, draw_others, eval_candidates
 
 Unit = Literal["user", "row"]
-Need = Literal["ratings", "reviews", "candidates"]
+Need = Literal["ratings", "reviews", "candidates", "genres"]
 D = TypeVar("D", contravariant=True)
 # Numbers of the two answers of yes-or-no questions in their `Choice`.
 YES, NO = 0, 1

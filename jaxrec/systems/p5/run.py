@@ -66,7 +66,7 @@ from jaxrec.systems.p5 import serving, tables
 from jaxrec.systems.p5.config import P5Config
 from jaxrec.systems.p5.questions import METRIC, tasks_of, validate, validation
 from jaxrec.systems.p5.tasks import ANYONE, TASKS
-from jaxrec.systems.p5.tested import Tested, rank_main
+from jaxrec.systems.p5.tested import UNSEEN, Tested, rank_main
 from jaxrec.texts import (
     PromptData,
     Prompted,
@@ -327,6 +327,6 @@ FACTS = SystemFacts(
     ),
     tags=("prompt-based-recommendation",),
     metric=METRIC,
-    variants=(tables.UNSEEN, tables.FREE, tables.ALONE, tables.ANSWER),
+    variants=(UNSEEN, tables.FREE, tables.SHUFFLED, tables.ALONE, tables.ANSWER),
 )
 INSTEAD = {"open_adapter": "P5 trains all parameters; use jaxrec export --to hf"}
