@@ -45,6 +45,13 @@ if TYPE_CHECKING:
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
+    from jaxrec.texts.facts import (
+        Described as Described,
+        Facts as Facts,
+        render_facts as render_facts,
+        state as state,
+        statements as statements,
+    )
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
         Frame as Frame,
@@ -76,11 +83,13 @@ if TYPE_CHECKING:
     from jaxrec.texts.made_up import toy_tasks as toy_tasks
     from jaxrec.texts.metrics import (
         ChoiceMetrics as ChoiceMetrics,
+        FactShares as FactShares,
         GapAuc as GapAuc,
         ListMetrics as ListMetrics,
         Metric as Metric,
         RatingErrors as RatingErrors,
         TextOverlap as TextOverlap,
+        fact_shares as fact_shares,
     )
     from jaxrec.texts.names import (
         Names as Names,

@@ -17,7 +17,7 @@ from jaxrec.eval import auc_by_user, pooled_auc_by_user, share_by_user
 from jaxrec.runs import MODEL, Measured, baseline_table
 from jaxrec.systems.p5.questions import options_of
 from jaxrec.systems.p5.tested import UNSEEN, Tested
-from jaxrec.texts import Datum, GivenStar, PromptData, TextTask
+from jaxrec.texts import Datum, GivenStar, PromptData, TextTask, held_out
 
 P5Task = TextTask[PromptData]
 # Training examples on which a rule's threshold, and the commonest answer, are chosen.
@@ -122,15 +122,25 @@ def rules(
         return tuple(scores)
 
     found = {"commonest answer": of(np.zeros(len(counts))), "popularity": of(counts)}
-    if data.ratings is not None:
-        interactions, rated = data.dataset.interactions, data.ratings.train
+    interactions, rated = data.dataset.interactions, _rated(data)
+    if len(rated):
         near = isinstance(task.source, GivenStar)
-        means = np.zeros(len(counts))
-        means[interactions.item] = item_means(interactions, rated)
+        # An item that nobody has rated in training has the mean of all ratings.
+        means = np.full(len(counts), interactions.rating[rated].mean())
+        known = np.isin(interactions.item, interactions.item[rated])
+        means[interactions.item[known]] = item_means(interactions, rated)[known]
         found["item mean"] = of(means, near=near)
         if task.source.unit == "row":
             found["user and item bias"] = of(biases(interactions, rated), by_row=True, near=near)
     return found
+
+
+def _rated(data: PromptData) -> np.ndarray:
+    """Rows whose ratings a rule may read: those of the training, none without ratings."""
+    if data.ratings is not None:
+        return data.ratings.train
+    known = np.isfinite(data.dataset.interactions.rating) & ~held_out(data.dataset)
+    return np.flatnonzero(known)
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:

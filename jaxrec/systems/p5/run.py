@@ -68,6 +68,7 @@ from jaxrec.systems.p5.questions import METRIC, tasks_of, validate, validation
 from jaxrec.systems.p5.tasks import ANYONE, TASKS
 from jaxrec.systems.p5.tested import UNSEEN, Tested, rank_main
 from jaxrec.texts import (
+    Facts,
     PromptData,
     Prompted,
     TextTask,
@@ -145,6 +146,7 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
         max_items=config.max_items,
         candidates=config.candidates,
         max_targets=config.max_targets,
+        facts=Facts.read(dataset.interactions.items) if "facts" in needs else None,
     )
 
 

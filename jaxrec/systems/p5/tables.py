@@ -31,6 +31,7 @@ from jaxrec.runs import MODEL, Measured, baseline_table, measure_baselines, tabl
 from jaxrec.systems.p5.choices import choice_table
 from jaxrec.systems.p5.conversation import conversation_tables
 from jaxrec.systems.p5.decoding import ANSWER_TOKENS, answer_rates
+from jaxrec.systems.p5.factual import facts_table
 from jaxrec.systems.p5.questions import held_out_questions, mean_rating, options_of
 from jaxrec.systems.p5.tasks import ranks_catalogue
 from jaxrec.systems.p5.tested import UNSEEN, Tested, rank_all
@@ -39,6 +40,7 @@ from jaxrec.texts import (
     CatalogueItem,
     Choice,
     Conversations,
+    Described,
     OneOf,
     OneOfCandidates,
     Pairs,
@@ -292,6 +294,8 @@ def measure(tested: Tested, directory: Path, baselines: Sequence[str]) -> dict[s
             rankings[title], plain[f"{name}, order of the candidates"] = candidate_table(
                 tested, task
             )
+        elif isinstance(task.source, Described):
+            rankings[f"{name}, items never described"] = facts_table(tested, task)
         elif isinstance(task.answer, Choice):
             rankings[name] = choice_table(tested, task)
         elif isinstance(task.answer, Rating):

@@ -1,8 +1,9 @@
-"""P5's five families and the conversation as fourteen tasks, each of them one record.
+"""P5's five families, conversations and facts as sixteen tasks, each of them one record.
 
 Together they are the seven tasks of generative recommendation (Li et al., Large Language Models for
 Generative Recommendation, 2023, arXiv:2309.01157): rating, top-N (straightforward or one of the
-candidates), sequential, explanation, review, review summary and conversation.
+candidates), sequential, explanation, review, review summary and conversation. Two more describe an
+item, with and without its facts in the prompt.
 
 The wordings are our own. The published ones are of the same kinds, and differ in number and words.
 The last wording of each task is kept from training. It only uses words that the others use, because
@@ -20,6 +21,8 @@ from jaxrec.texts import (
     ChoiceMetrics,
     Conversations,
     Datum,
+    Described,
+    FactShares,
     FreeText,
     GivenStar,
     ListMetrics,
@@ -38,6 +41,7 @@ from jaxrec.texts import (
     make_templates,
     render,
     render_conversation,
+    render_facts,
 )
 
 # What prompts call a user whom they do not name.
@@ -265,9 +269,35 @@ _CONVERSATION = (
     ),
 )
 
+_FACTS = (
+    _task(
+        "about",
+        Described(),
+        FreeText("about"),
+        FactShares("about"),
+        seen=("what is {item} ?", "describe {item}", "tell me what {item} is"),
+        unseen=("describe what {item} is",),
+        selects=False,
+        write=render_facts,
+    ),
+    _task(
+        "about_facts",
+        Described(),
+        FreeText("about"),
+        FactShares("about"),
+        seen=(
+            "{facts} . what is {item} ?",
+            "facts : {facts} . describe {item}",
+            "tell me what {item} is . facts : {facts}",
+        ),
+        unseen=("describe {item} . facts : {facts}",),
+        write=render_facts,
+    ),
+)
+
 TASKS: dict[str, TextTask[PromptData]] = {
     task.name: task
-    for task in (*_SEQUENTIAL, *_DIRECT, *_RATING, *_EXPLANATION, *_REVIEW, *_CONVERSATION)
+    for task in (*_SEQUENTIAL, *_DIRECT, *_RATING, *_EXPLANATION, *_REVIEW, *_CONVERSATION, *_FACTS)
 }
 
 

@@ -1,0 +1,23 @@
+"""Facts of a catalogue in prompts: what a small T5 says of films it has never described.
+
+    jaxrec train p5/facts
+    jaxrec eval runs/p5-facts
+"""
+
+from jaxrec.runs import SampledEvalConfig
+from jaxrec.systems.p5 import P5Config
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> P5Config:
+    return P5Config(
+        max_items=8,
+        max_targets=50,
+        history_users=False,
+        tasks=("about_facts", "about", "sequential"),
+        rows=(32, 16, 16),
+        groups=1,
+        text_tokens=1000,
+        train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=750),
+        eval=SampledEvalConfig(ks=(1, 5, 10), baselines=("popularity",), valid_users=300),
+    )
