@@ -97,7 +97,8 @@ def commonest(data: PromptData, task: P5Task) -> str:
     items = [stream.draw(place, rng).item for place in range(stream.size)]
     counts = Counter(pair for item in items for pair in data.facts.of_item[item])
     best: dict[str, tuple[str, str]] = {}
-    for pair, _ in counts.most_common():
+    # Of equally common values the first in the alphabet.
+    for pair, _ in sorted(counts.items(), key=lambda counted: (-counted[1], counted[0])):
         best.setdefault(pair[0], pair)
     return state([best[relation] for relation in sorted(best)])
 
