@@ -2,6 +2,9 @@
 
 data set -> item IDs -> prompts of every task -> T5 with whole words -> items, stars, words, text
 
+The tasks are those of P5, conversations, and descriptions of items with their facts. Together they
+cover the seven tasks of generative recommendation; the guide "Tasks as text" lists them.
+
 Sources: Geng et al., RecSys 2022, arXiv:2203.13366; Hua et al., SIGIR-AP 2023, arXiv:2305.06569; Xu
 et al., SIGIR 2024, arXiv:2306.11134.
 
