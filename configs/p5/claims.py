@@ -9,8 +9,16 @@ of their tables.
 from jaxrec.cli.configs import find_config
 from jaxrec.cli.loading import load_config_file
 from jaxrec.runs import Sweep
+from jaxrec.systems.p5 import P5Config
+
+
+def get_config() -> P5Config:
+    """The seven tasks from one checkpoint."""
+    return load_config_file(find_config("p5/seven"))
 
 
 def get_sweep() -> Sweep:
-    variants = {name: load_config_file(find_config(f"p5/{name}")) for name in ("seven", "facts")}
-    return Sweep(variants=variants, all_rows=True)
+    return Sweep(
+        variants={"seven": get_config(), "facts": load_config_file(find_config("p5/facts"))},
+        all_rows=True,
+    )

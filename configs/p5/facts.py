@@ -11,13 +11,10 @@ from jaxrec.train import TrainConfig
 
 def get_config() -> P5Config:
     return P5Config(
-        max_items=8,
-        max_targets=50,
-        history_users=False,
-        tasks=("about_facts", "about", "sequential"),
-        rows=(32, 16, 16),
+        tasks=("about_facts", "about"),
+        rows=(48, 16),
         groups=1,
         text_tokens=1000,
-        train=TrainConfig(steps=1500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=750),
-        eval=SampledEvalConfig(ks=(1, 5, 10), baselines=("popularity",), valid_users=300),
+        train=TrainConfig(steps=2500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=500),
+        eval=SampledEvalConfig(ks=(1, 5, 10), baselines=("popularity", "markov"), valid_users=300),
     )

@@ -189,6 +189,7 @@ SHOWN = {
         "mc1",
         "mc2",
         "judge_statements",
+        "list_rates",
         "find_entities",
         "agreement",
         "invented_titles",
@@ -288,6 +289,9 @@ SHOWN = {
         "read_rating",
         "read_choice",
         "read_order",
+        "Conversations",
+        "converse",
+        "Facts",
     ),
     "testing": ("tiny_interactions", "tiny_config"),
 }

@@ -46,6 +46,22 @@ class Conversations:
       inner: gives the user, the history and the target.
       most: largest number of turns; training conversations have 1 to that many, those of an
         evaluation have all of them.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.data import Dataset, leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> from jaxrec.texts import Conversations, Names, PromptData
+      >>> interactions = tiny_interactions()
+      >>> dataset = Dataset(interactions, leave_one_out(interactions))
+      >>> users, items = interactions.user_ids.tolist(), interactions.items.labels()
+      >>> names = Names(users=users, items=items, separator=", ")
+      >>> data = PromptData(
+      ...     dataset=dataset, names=names, ratings=None, reviews=None, max_items=2, candidates=5
+      ... )
+      >>> (datum,) = Conversations(most=2).held_out(data, "test", np.array([3]))
+      >>> [turn.kind for turn in datum.turns]
+      ['genre', 'rejection']
     """
 
     inner: Prefixes = Prefixes()

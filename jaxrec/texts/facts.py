@@ -43,9 +43,9 @@ class Facts:
       >>> from jaxrec.texts import Facts
       >>> facts = Facts.read(tiny_interactions().items)
       >>> facts.of_item[6]
-      (('has_genre', 'horror'), ('released_in', '1956'))
+      (('has_genre', 'comedy'), ('released_in', '1956'))
       >>> facts.sentence(6)
-      'a film of horror from 1956'
+      'a film of comedy from 1956'
     """
 
     of_item: tuple[tuple[tuple[str, str], ...], ...]

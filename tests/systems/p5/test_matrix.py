@@ -14,6 +14,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrec.cli.configs import find_config
+from jaxrec.cli.loading import load_config_file
 from jaxrec.data import encode_examples, load_dataset, ratings
 from jaxrec.eval import parse_ratings
 from jaxrec.ids import RqVaeConfig
@@ -188,6 +190,13 @@ def _check_scheme(csv, name, tasks):
         assert last < 0.8 * first, f"{task} under {name}: {first:.3f} -> {last:.3f}"
         _check_round_trip(parts, task)
     return config, parts, after
+
+
+def test_the_config_of_the_seven_tasks_trains_them_all_with_a_wording_to_spare():
+    config = load_config_file(find_config("p5/seven"))
+    assert set(SEVEN) <= set(config.tasks)
+    for name in config.tasks:
+        assert set(TASKS[name].wordings) == {"seen", "unseen"}
 
 
 def test_seven_tasks_are_learned_by_one_checkpoint(csv):
