@@ -15,6 +15,6 @@ def get_config() -> P5Config:
         rows=(48, 16),
         groups=1,
         text_tokens=1000,
-        train=TrainConfig(steps=2500, batch_size=64, lr=2e-3, ema_decay=0.995, eval_every=500),
+        train=TrainConfig(steps=1000, batch_size=64, lr=2e-3, ema_decay=0.99, eval_every=500),
         eval=SampledEvalConfig(ks=(1, 5, 10), baselines=("popularity", "markov"), valid_users=300),
     )

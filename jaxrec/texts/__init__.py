@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         render_facts as render_facts,
         state as state,
         statements as statements,
+        tell as tell,
     )
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,

@@ -45,6 +45,8 @@ class Datum:
       rating: number of the answer among `data.ratings.TEXTS`; -1 for none.
       answer: number of the right answer among the answers of a `Choice`; -1 for none.
       turns: what the seeker of a conversation has said so far, oldest first.
+      told: numbers of the facts in `Facts.pairs` that the prompt tells of the item; () for those
+        that the graph holds.
 
     Example:
       >>> import numpy as np
@@ -65,6 +67,7 @@ class Datum:
     rating: int = -1
     answer: int = -1
     turns: tuple[Turn, ...] = ()
+    told: tuple[int, ...] = ()
 
     @property
     def rejected(self) -> list[int]:

@@ -1,13 +1,19 @@
 """Facts of a catalogue as a knowledge graph: told in prompts, read back from texts, and checked.
 
 The triples are (item, has_genre, genre) and (item, released_in, year), read from the items' fields.
-No interaction enters them, so they hold nothing of a held-out item's user. A model that is shown
-the facts of the item in question need not remember them, and a text that states facts can be
-checked against the graph, statement by statement (Ji et al., Survey of Hallucination in Natural
-Language Generation, arXiv:2202.03629).
+No interaction enters them, so they hold nothing of a held-out item's user. A text that states facts
+can be checked against the graph, statement by statement (Ji et al., Survey of Hallucination in
+Natural Language Generation, arXiv:2202.03629).
+
+A model that is only shown true facts learns them by heart, with the item as the cue, and does not
+learn to read: it fails on items that it has never described. Training therefore tells other facts
+of an item each time, most of them false, and the answer follows the prompt (Longpre et al.,
+Entity-Based Knowledge Conflicts in Question Answering, arXiv:2109.05052; Li et al., Large Language
+Models with Controllable Working Memory, arXiv:2211.05110).
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from typing import ClassVar
@@ -74,23 +80,22 @@ class Facts:
             )
         )
 
+    @functools.cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All (relation, value) pairs of the graph, in alphabetical order."""
+        return tuple(sorted({pair for pairs in self.of_item for pair in pairs}))
+
+    @functools.cached_property
+    def _values(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(v for r, v in self.pairs if r == name) for name in _TOLD}
+
     def values(self, relation: str) -> tuple[str, ...]:
         """All values of a relation, in alphabetical order."""
-        return tuple(sorted({v for pairs in self.of_item for r, v in pairs if r == relation}))
+        return self._values[relation]
 
     def triples(self, item: int) -> list[Triple]:
         """The triples of an item, whose subject is its number."""
         return [(str(item), relation, value) for relation, value in self.of_item[item]]
-
-    def told(self, item: int, name: str) -> str:
-        """The facts of an item as prompts tell them.
-
-        Example:
-          >>> Facts(((("has_genre", "drama"), ("released_in", "1994")),)).told(0, "Ran")
-          'Ran has genre drama , Ran is from 1994'
-        """
-        pairs = self.of_item[item]
-        return _BETWEEN.join(_TOLD[relation].format(name=name, value=v) for relation, v in pairs)
 
     def sentence(self, item: int) -> str:
         """The facts of an item as a text states them, which `statements` reads back."""
@@ -131,23 +136,43 @@ class Facts:
         if not 0 <= share <= 1:
             raise ConfigError(f"the share of corrupted facts must lie in 0 to 1, got {share}")
         rng = np.random.default_rng(seed)
-        known = {relation: self.values(relation) for relation in _TOLD}
-        rows = []
-        for pairs in self.of_item:
-            row: list[tuple[str, str]] = []
-            for relation, value in pairs:
-                if rng.random() < share:
-                    barred = {v for r, v in (*pairs, *row) if r == relation}
-                    false = [v for v in known[relation] if v not in barred]
-                    if not false:
-                        raise DataError(
-                            f"every value of {relation} is true for some item, so none is false; "
-                            "corrupt a graph with more values"
-                        )
-                    value = false[int(rng.integers(len(false)))]
-                row.append((relation, value))
-            rows.append(tuple(row))
-        return Facts(tuple(rows))
+        return Facts(tuple(self.falsified(n, share, rng) for n in range(len(self.of_item))))
+
+    def falsified(
+        self, item: int, share: float, rng: np.random.Generator
+    ) -> tuple[tuple[str, str], ...]:
+        """The facts of an item, each replaced with a probability `share`, as in `corrupted`.
+
+        Raises:
+          DataError: a relation has no value that is false for the item.
+        """
+        row: list[tuple[str, str]] = []
+        for relation, value in self.of_item[item]:
+            if rng.random() < share:
+                barred = {v for r, v in (*self.of_item[item], *row) if r == relation}
+                false = [v for v in self.values(relation) if v not in barred]
+                if not false:
+                    raise DataError(
+                        f"every value of {relation} is true for item {item}, so none is false; "
+                        "give items with more values"
+                    )
+                value = false[int(rng.integers(len(false)))]
+            row.append((relation, value))
+        return tuple(row)
+
+
+def tell(pairs: Sequence[tuple[str, str]], name: str) -> str:
+    """Write facts as prompts tell them.
+
+    Args:
+      pairs: (relation, value) pairs.
+      name: of the item that they are about.
+
+    Example:
+      >>> tell([("has_genre", "drama"), ("released_in", "1994")], "Ran")
+      'Ran has genre drama , Ran is from 1994'
+    """
+    return _BETWEEN.join(_TOLD[relation].format(name=name, value=v) for relation, v in pairs)
 
 
 def state(pairs: Sequence[tuple[str, str]]) -> str:
@@ -187,23 +212,31 @@ class Described:
     Attributes:
       valid: share of the items that validations are about.
       test: share of the items that the test is about.
+      false: probability that training tells a false fact in the place of a true one; 0 for a task
+        whose prompts tell none.
     """
 
     valid: float = 0.1
     test: float = 0.2
+    false: float = 0.0
     unit: ClassVar[Unit] = "item"
     needs: ClassVar[frozenset[Need]] = frozenset({"genres", "facts"})
 
     def training(self, data: PromptData) -> Stream:
-        """The items that no evaluation is about.
+        """The items that no evaluation is about, each time with other facts.
 
         Raises:
           DataError: the data have no facts.
         """
-        items = self._items(data)[2]
+        items, facts = self._items(data)[2], facts_of(data)
+        number = {pair: place for place, pair in enumerate(facts.pairs)}
 
         def draw(datum: int, rng: np.random.Generator) -> Datum:
-            return Datum(item=int(items[datum]))
+            item = int(items[datum])
+            if not self.false:
+                return Datum(item=item)
+            pairs = facts.falsified(item, self.false, rng)
+            return Datum(item=item, told=tuple(number[pair] for pair in pairs))
 
         return Stream(len(items), draw)
 
@@ -212,7 +245,7 @@ class Described:
         return self._items(data)[0 if stage == "valid" else 1]
 
     def held_out(self, data: PromptData, stage: Stage, units: np.ndarray) -> list[Datum]:
-        """The items themselves."""
+        """The items themselves, with the facts of the graph."""
         return [Datum(item=item) for item in units.tolist()]
 
     def _items(self, data: PromptData) -> list[np.ndarray]:
@@ -242,14 +275,14 @@ def render_facts(datum: Datum, data: PromptData) -> dict[str, str]:
 
     Returns:
       The fields of `render`, "facts" as prompts tell them, and "about", the sentence that states
-      them.
+      them: those that the datum tells, or else those of the graph.
 
     Raises:
       DataError: the data have no facts.
     """
     facts = facts_of(data)
-    name = data.names.items[datum.item]
+    pairs = [facts.pairs[n] for n in datum.told] if datum.told else facts.of_item[datum.item]
     return render(datum, data) | {
-        "facts": close_up(facts.told(datum.item, name)),
-        "about": facts.sentence(datum.item),
+        "facts": close_up(tell(pairs, data.names.items[datum.item])),
+        "about": state(pairs),
     }

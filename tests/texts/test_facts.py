@@ -111,7 +111,7 @@ def test_facts_that_cannot_be_told_or_falsified_are_refused():
     one = Facts.read(_table([(["war"], "1990")]))
     with pytest.raises(ConfigError, match=r"must lie in 0 to 1, got 1\.5"):
         one.corrupted(1.5)
-    with pytest.raises(DataError, match="every value of has_genre is true"):
+    with pytest.raises(DataError, match="every value of has_genre is true for item 0"):
         one.corrupted(1.0)
 
 
@@ -136,15 +136,21 @@ def test_items_of_an_evaluation_are_never_described_in_training(data):
     train = {stream.draw(place, rng).item for place in range(stream.size)}
     assert (len(valid), len(test), len(train)) == (3, 6, 21)
     assert valid | test | train == set(range(30))
-    shown = training_stream(TASKS["about_facts"].fit(data.names), data)
-    told = {shown.example(0, place) for place in range(3 * shown.size)}
-    for item in valid | test:
-        assert not any(f"<a_{item}>" in source for source, _ in told)
-    for source, target in told:
-        (item,) = {int(part.split(">")[0]) for part in source.split("<a_")[1:]}
-        assert target == data.facts.sentence(item)
-        assert f"<a_{item}> has genre {data.facts.of_item[item][0][1]}" in source
-        assert f"<a_{item}> is from {1950 + item}" in source
+    for name in ("about", "about_facts"):
+        shown = training_stream(TASKS[name].fit(data.names), data)
+        told = {shown.example(0, place) for place in range(20 * shown.size)}
+        for item in valid | test:
+            assert not any(f"<a_{item}>" in source for source, _ in told)
+        true = []
+        for source, target in told:
+            (item,) = {int(part.split(">")[0]) for part in source.split("<a_")[1:]}
+            (_, genre), (_, year) = statements(target)
+            true += [pair in data.facts.of_item[item] for pair in statements(target)]
+            if name == "about_facts":
+                # The answer is what the prompt tells, true or false.
+                assert f"<a_{item}> has genre {genre} ," in source
+                assert f"<a_{item}> is from {year}" in source
+        assert np.mean(true) == (1.0 if name == "about" else pytest.approx(0.2, abs=0.05))
 
 
 def test_a_prompt_tells_the_graph_that_it_is_given(data):

@@ -282,7 +282,7 @@ _FACTS = (
     ),
     _task(
         "about_facts",
-        Described(),
+        Described(false=0.8),
         FreeText("about"),
         FactShares("about"),
         seen=(

@@ -50,7 +50,7 @@ def _config(path, steps):
             activation="relu", gated=False,
         ),
         train=TrainConfig(
-            steps=steps, batch_size=64, lr=5e-3, warmup_steps=20, eval_every=steps
+            steps=steps, batch_size=64, lr=5e-3, warmup_steps=20, eval_every=max(steps // 4, 1)
         ),
         decode=SearchConfig(beams=10, batch_size=64),
         eval=SampledEvalConfig(baselines=(), resamples=200),
@@ -59,7 +59,7 @@ def _config(path, steps):
 
 @pytest.mark.slow
 def test_facts_in_the_prompt_are_read_and_false_ones_are_believed(tmp_path):
-    config = _config(_write(tmp_path), steps=600)
+    config = _config(_write(tmp_path), steps=400)
     p5.train(config, tmp_path / "run", Options())
     tested = p5.load(config, tmp_path / "run")
     table = facts_table(tested, tested.tasks["about_facts"])
