@@ -78,7 +78,7 @@ def _config(csv, name, tasks):
         groups=1,
         candidates=12,
         item_names=names,
-        text_tokens=500,
+        text_tokens=600,
         data=tiny_config(csv).data,
         ids=ids,
         model=TransformerConfig(
