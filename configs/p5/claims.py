@@ -3,7 +3,13 @@
     jaxrec sweep p5/claims --seeds 1
 
 The variants are the configs `p5/seven` and `p5/facts`, and a row of the JSON line is a row of one
-of their tables.
+of their tables. What they should show: no answer of a search over the trie is made up, with any
+task; one of 20 candidates is found more often than by popularity; Recall@10 of conversations rises
+with the turns; statements about unseen films are true in at least 95 % with facts in the prompt, in
+at most 80 % without, and in fewer where half of the facts shown are false.
+
+Cost: 10 CPU minutes of training and about as long for the tables. Not run to its end yet; validation
+figures stand in the headers of the two configs.
 """
 
 from jaxrec.cli.configs import find_config
