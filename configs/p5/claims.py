@@ -8,8 +8,8 @@ task; one of 20 candidates is found more often than by popularity; Recall@10 of 
 with the turns; statements about unseen films are true in at least 95 % with facts in the prompt, in
 at most 80 % without, and in fewer where half of the facts shown are false.
 
-Cost: 10 CPU minutes of training and about as long for the tables. Not run to its end yet; validation
-figures stand in the headers of the two configs.
+Cost: 10 CPU minutes of training and about as long for the tables. Not run to its end yet; the
+headers of the two configs have validation figures.
 """
 
 from jaxrec.cli.configs import find_config
