@@ -7,8 +7,8 @@ Two tasks: a film is described with its genres and year told in the prompt, and 
 the films are kept for the test and a tenth for validation. In training four facts of five are
 false, drawn anew for each prompt, because true facts alone are learned by heart and not read.
 
-Cost: about 3 CPU minutes. Validation on 2026-11-30 after 500 of 1,000 steps, seed 0: with facts in
-the prompt, all statements about unseen films are true, and 98.9 % of the facts are stated. The test
+Cost: about 3 CPU minutes. Validation on 2026-11-30 after 1,000 steps, seed 0: with facts in
+the prompt, all statements about unseen films are true, and 99.2 % of the facts are stated. The test
 is not measured. On 300 made-up films, 10 % of them with a title that names another genre
 (`tests/systems/p5/test_factual.py`), the share of statements about unseen films that are true is
 1.00 in the validation with facts in the prompt, and was .45 when training told true facts alone;
