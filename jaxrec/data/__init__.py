@@ -26,6 +26,11 @@ if TYPE_CHECKING:
         check as check,
         verdict as verdict,
     )
+    from jaxrec.data.click_records import (
+        ClickRecords as ClickRecords,
+        Wording as Wording,
+        read_click_records as read_click_records,
+    )
     from jaxrec.data.clicks import (
         ClickWindows as ClickWindows,
         click_windows as click_windows,

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
-from jaxrec.data.json_rows import read_json_rows
+from jaxrec.data.json_rows import read_json_rows, record_line
 from jaxrec.data.marked import MarkedText, encode_marked
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ WITHOUT_INPUT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes "
     "the request.\n\n### Instruction:\n{instruction}\n\n### Response:"
 )
-_FIELDS = ("instruction", "input", "output")
+FIELDS = ("instruction", "input", "output")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
       [Instruction(instruction='Say hi.', input='', output='Hi.')]
     """
     path = Path(path)
-    rows = read_json_rows(path, "instructions", _FIELDS)
+    rows = read_json_rows(path, "instructions", FIELDS)
     return [record for number, row in enumerate(rows) for record in _records(path, number, row)]
 
 
@@ -97,19 +97,29 @@ def _records(path: Path, number: int, row: Mapping[str, Any]) -> list[Instructio
             {"instruction": row.get("instruction")} | (part if isinstance(part, dict) else {})
             for part in row["instances"]
         ]
-        return [_record(path, number, part) for part in parts]
-    return [_record(path, number, row)]
+        return [as_record(path, number, part) for part in parts]
+    return [as_record(path, number, row)]
 
 
-def _record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
+def as_record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
+    """Check the fields of a record that was read from a file.
+
+    Args:
+      path: the file, for messages.
+      number: place of the record in the file, for messages.
+      row: its fields; "input" may be missing.
+
+    Raises:
+      DataError: a field is missing or not a text; the message names the file and the line.
+    """
     row = {"input": "", **row}
-    for name in _FIELDS:
+    for name in FIELDS:
         if not isinstance(row.get(name), str):
             raise DataError(
                 f"{path}: field {name!r} of record {number} must be a text, got "
-                f"{files.shown(row.get(name))}"
+                f"{files.shown(row.get(name))} (line {record_line(path, number)})"
             )
-    return Instruction(*(row[name] for name in _FIELDS))
+    return Instruction(*(row[name] for name in FIELDS))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     )
     from jaxrec.eval.clicks import (
         auc_by_user as auc_by_user,
+        auc_interval as auc_interval,
         click_metrics as click_metrics,
         paired_auc as paired_auc,
         pooled_auc as pooled_auc,
+        pooled_auc_by_user as pooled_auc_by_user,
         within_user_auc as within_user_auc,
     )
     from jaxrec.eval.code import pass_at_k as pass_at_k

@@ -128,6 +128,36 @@ def click_metrics(
     )
 
 
+def auc_interval(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    users: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """The AUC over all examples with its interval over users, also where none has both labels.
+
+    The arguments are those of `click_metrics`.
+
+    Raises:
+      DataError: the errors of `pooled_auc`.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, users = np.array([1, 0, 1, 0]), np.arange(4)
+      >>> auc_interval(labels, np.array([0.9, 0.8, 0.3, 0.2]), users, resamples=20).mean
+      0.75
+    """
+    auc = pooled_auc(labels, scores)
+    drawn = [rows for _, rows in _draws(users, resamples, seed)]
+    both = [rows for rows in drawn if len(np.unique(labels[rows])) == 2]
+    pooled = [pooled_auc(labels[rows], scores[rows]) for rows in both]
+    ends = np.quantile(pooled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(auc, *map(float, ends))
+
+
 def paired_auc(
     labels: np.ndarray,
     scores: np.ndarray,
@@ -207,12 +237,8 @@ def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> Us
       >>> values.auc.tolist(), values.within_user.tolist()
       ([0.75, 0.75], [1.0, 1.0])
     """
-    auc, within = pooled_auc(labels, scores), within_user_auc(labels, scores, users)
-    names, user = np.unique(users, return_inverse=True)
-    liked = np.asarray(labels).astype(bool)
-    part = np.zeros(len(scores))
-    part[liked] = (_share_below(scores[~liked], scores[liked]) - auc) / liked.sum()
-    part[~liked] = (1 - _share_below(scores[liked], scores[~liked]) - auc) / (~liked).sum()
+    within = within_user_auc(labels, scores, users)
+    names = np.unique(users)
     inside = np.zeros(len(names))
     by_user = _within(labels, scores, users)
     total = sum(count for _, count in by_user.values())
@@ -221,9 +247,35 @@ def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> Us
             own, count = by_user[name]
             inside[at] = count * (own - within) / total
     return UserValues(
-        auc=auc + len(names) * np.bincount(user, part, minlength=len(names)),
+        auc=pooled_auc_by_user(labels, scores, users),
         within_user=within + len(names) * inside,
     )
+
+
+def pooled_auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Spread the AUC over all examples over the users, as `auc_by_user` does: `[U]`.
+
+    Args:
+      labels: `[N]` bool or 0/1.
+      scores: `[N]`.
+      users: `[N]`, the user of each example.
+
+    Raises:
+      DataError: the errors of `pooled_auc`.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, users = np.array([1, 0, 1, 0]), np.array([0, 1, 2, 2])
+      >>> pooled_auc_by_user(labels, np.array([0.9, 0.8, 0.3, 0.2]), users).tolist()
+      [1.125, 0.375, 0.75]
+    """
+    auc = pooled_auc(labels, scores)
+    names, user = np.unique(users, return_inverse=True)
+    liked = np.asarray(labels).astype(bool)
+    part = np.zeros(len(scores))
+    part[liked] = (_share_below(scores[~liked], scores[liked]) - auc) / liked.sum()
+    part[~liked] = (1 - _share_below(scores[liked], scores[~liked]) - auc) / (~liked).sum()
+    return auc + len(names) * np.bincount(user, part, minlength=len(names))
 
 
 def _share_below(scores: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ def language_loss(
         tokens as targets; the first token of a row is never a target. An encoder-decoder also needs
         "source" `[B, S]` int32 and "source_valid" `[B, S]` bool. A decoder also takes "prefix"
         `[B, T]` bool, tokens that attend to one another in both directions, and "segments" `[B, T]`
-        int32, numbers of the texts that are packed into a row.
+        int32, numbers of the texts that are packed into a row, and "scales" `[B, T]` float32, what
+        the embeddings of the tokens are multiplied by.
       key: dropout key; None for a deterministic pass.
 
     Returns:
@@ -46,7 +47,7 @@ def language_loss(
     weights = batch["weights"][:, 1:] * real.astype(jnp.float32)
     rngs = None if key is None else {"dropout": key}
     settled = key is None
-    segments, prefix = batch.get("segments"), batch.get("prefix")
+    segments, prefix, scale = (batch.get(name) for name in ("segments", "prefix", "scales"))
     if segments is not None:
         # The first token of a text is not predicted from the text before it.
         same = segments[:, 1:] == segments[:, :-1]
@@ -65,7 +66,10 @@ def language_loss(
                 inputs, positions, context, memory, source_valid, deterministic=settled
             )
         else:
-            hidden, _ = module.hidden(inputs, positions, context, deterministic=settled)
+            scales = None if scale is None else scale[:, :-1]
+            hidden, _ = module.hidden(
+                inputs, positions, context, deterministic=settled, scales=scales
+            )
         return module.loss(hidden, targets, weights)
 
     total = model.apply(params, method=run, rngs=rngs)

@@ -1,0 +1,92 @@
+"""Questions as tokens, with the path that each token belongs to.
+
+... Paths: user 1 liked "Alien", which user 2 disliked. user 3 liked ...   ### Response:Yes.
+0 0 0      1 1    1     1      1 1     1 1    1       1 2    2 2             0 0 0       0 0
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.data import Instruction, TokenRows, encode_instructions
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PathRows(TokenRows):
+    """Texts as tokens, padded on the right to one length.
+
+    Attributes:
+      paths: `[N, T]` int32, number of the path that a token belongs to, from 1; 0 for none.
+    """
+
+    paths: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
+        """Return rows as a batch: {"tokens", "valid", "weights", "paths"}."""
+        return {**super().take(rows), "paths": self.paths[rows]}
+
+
+def encode_paths(
+    tokenizer: Any,
+    records: Sequence[Instruction],
+    paths: Sequence[Sequence[str]],
+    max_length: int,
+    *,
+    on_prompt: bool = False,
+) -> PathRows:
+    """Tokenize questions, and find the tokens of their paths.
+
+    Args:
+      tokenizer: of transformers, with a fast backend and an end-of-text token.
+      records: N questions with their answers.
+      paths: the texts of the paths of each question, which its input has in this order, joined by
+        one space.
+      max_length: most tokens of a text.
+      on_prompt: learn the prompt too.
+
+    Raises:
+      ConfigError: a text has more tokens than that. Unlike other instructions it is not shortened,
+        because it would lose its paths.
+
+    Example:
+      >>> from jaxrec.data import Instruction, train_bpe
+      >>> from jaxrec.systems.glrec import encode_paths
+      >>> tokenizer = train_bpe(["Paths: a b. c d."], 260)
+      >>> records = [Instruction("Go.", "Paths: ab. cd.", "Yes.")]
+      >>> rows = encode_paths(tokenizer, records, [["ab.", "cd."]], 500)
+      >>> [tokenizer.decode(rows.tokens[0][rows.paths[0] == n]) for n in (1, 2)]
+      ['ab.', ' cd.']
+    """
+    rows = encode_instructions(tokenizer, records, max_length, on_prompt=on_prompt)
+    numbers = np.zeros(rows.tokens.shape, np.int32)
+    lengths = rows.valid.sum(axis=1)
+    encoded = tokenizer(
+        [record.prompt + record.output for record in records], return_offsets_mapping=True
+    )
+    for row, (record, texts) in enumerate(zip(records, paths, strict=True)):
+        offsets = np.array(encoded["offset_mapping"][row]).reshape(-1, 2)
+        # The end-of-text token is not among them.
+        if len(offsets) > lengths[row]:
+            raise ConfigError(
+                f"a question has {len(offsets) + 1} tokens, and max_length is {max_length}, so it "
+                "would lose its paths; raise max_length, or lower paths.count"
+            )
+        if not texts:
+            continue
+        begin = record.prompt.index(" ".join(texts))
+        for number, text in enumerate(texts, start=1):
+            end = begin + len(text)
+            # A token that begins with the space before a path belongs to that path.
+            inside = (offsets[:, 1] > begin) & (offsets[:, 0] < end)
+            numbers[row, : len(offsets)][inside] = number
+            begin = end + 1
+    return PathRows(
+        tokens=rows.tokens,
+        valid=rows.valid,
+        weights=rows.weights,
+        answer=rows.answer,
+        paths=numbers,
+    )
