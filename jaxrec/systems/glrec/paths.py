@@ -27,6 +27,8 @@ import numpy as np
 
 from jaxrec.systems.glrec.graph import BehaviorGraph
 
+# What joins the two halves of a sentence, about an item and about a user.
+JOINTS = (", which ", ", who ")
 MetaPath = Literal["user-item-user", "item-user-item", "user-item"]
 
 
@@ -226,8 +228,8 @@ def path_text(path: Path, users: Sequence[str], items: Sequence[str], verbs: Seq
     verb = [verbs[kind] for kind in path.kinds]
     if path.shape == "user-item-user":
         item, other = rest
-        return f"{users[first]} {verb[0]} {items[item]}, which {users[other]} {verb[1]}."
+        return f"{users[first]} {verb[0]} {items[item]}{JOINTS[0]}{users[other]} {verb[1]}."
     if path.shape == "item-user-item":
         user, item = rest
-        return f"{users[user]}, who {verb[0]} {items[first]}, {verb[1]} {items[item]}."
+        return f"{users[user]}{JOINTS[1]}{verb[0]} {items[first]}, {verb[1]} {items[item]}."
     return f"{users[first]} {verb[0]} {items[rest[0]]}."

@@ -17,7 +17,7 @@ from jaxrec.core import DataError
 from jaxrec.data import ClickWindows, Instruction, Interactions, Template
 from jaxrec.systems.glrec.config import GlrecConfig
 from jaxrec.systems.glrec.graph import build_graph
-from jaxrec.systems.glrec.paths import Path, PathFinder, Question, path_text
+from jaxrec.systems.glrec.paths import JOINTS, Path, PathFinder, Question, path_text
 from jaxrec.systems.glrec.planted import planted_paths
 from jaxrec.texts import (
     PUBLISHED,
@@ -42,6 +42,9 @@ _PAIR = Template(
     target="{answer}",
 )
 _WORD = re.compile(r"\w+")
+# Stands for what a prompt fills in; no text has it.
+_HOLE = "\0"
+_BETWEEN = " \n,.?"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,6 +138,17 @@ class Writer:
         source = "\n".join([*head, f"{{paths}}{question}"])
         target = "{answer} {said}" if self.config.say_item else "{answer}"
         return dataclasses.replace(plain, source=source, target=target)
+
+    @functools.cached_property
+    def phrases(self) -> list[str]:
+        """The parts of a prompt that all questions share.
+
+        They are tokens of a model from scratch, which makes its texts less than half as long.
+        """
+        fields = dict.fromkeys(self.template.holes, _HOLE) | {"kind": self.config.kind}
+        parts = self.template.instruct(fields).prompt.split(_HOLE)
+        joints = ["Paths: ", ", ", *JOINTS] if self.config.paths.count else [", "]
+        return [*(part for part in parts if part.strip(_BETWEEN)), *joints]
 
     def questions(self, windows: ClickWindows, seed: int) -> PathQuestions:
         """Make the questions of some windows and find their paths.

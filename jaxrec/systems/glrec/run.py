@@ -253,7 +253,7 @@ def _open(
         text = tuned_text.from_base(config.tune, config.train.seed)
     else:
         records = [record for part in sets for record in writer.records(part, answered=True)]
-        words = [*quoted(writer.parts.titles), *writer.users]
+        words = [*quoted(writer.parts.titles), *writer.users, *writer.phrases]
         if config.form == "pair":
             words += [answer.removesuffix(".") for answer in writer.answers]
         text = tuned_text.from_scratch(
@@ -318,6 +318,12 @@ def _gaps(
 ) -> np.ndarray:
     """How much more the model expects the first answer than the second: `[N]`."""
     shared, answers = differing_tokens(text.tokenizer, *writer.answers)
+    given = rows.tokens[np.arange(len(rows)), rows.answer + shared]
+    if not np.isin(given, answers).all():
+        raise ConfigError(
+            f"the tokenizer cuts the answers {writer.answers} in these questions differently than "
+            "after other prompts; choose answers of whole words"
+        )
     return answer_gaps(
         text.model,
         variables,
