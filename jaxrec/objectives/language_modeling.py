@@ -30,8 +30,10 @@ def language_loss(
         tokens as targets; the first token of a row is never a target. An encoder-decoder also needs
         "source" `[B, S]` int32 and "source_valid" `[B, S]` bool. A decoder also takes "prefix"
         `[B, T]` bool, tokens that attend to one another in both directions, and "segments" `[B, T]`
-        int32, numbers of the texts that are packed into a row, and "scales" `[B, T]` float32, what
-        the embeddings of the tokens are multiplied by.
+        int32, numbers of the texts that are packed into a row, "scales" `[B, T]` float32, what the
+        embeddings of the tokens are multiplied by, and "scored" `[B, K]` int32, positions of the
+        only tokens that are targets, filled up with 0. Where answers are short, these save the
+        logits of all other tokens.
       key: dropout key; None for a deterministic pass.
 
     Returns:
@@ -70,7 +72,14 @@ def language_loss(
             hidden, _ = module.hidden(
                 inputs, positions, context, deterministic=settled, scales=scales
             )
+        if scored is not None:
+            hidden = jnp.take_along_axis(hidden, scored[..., None], axis=1)
         return module.loss(hidden, targets, weights)
 
+    if (scored := batch.get("scored")) is not None:
+        # The state before a token predicts it; a 0 fills a row up.
+        weights = jnp.take_along_axis(weights, jnp.maximum(scored - 1, 0), axis=1) * (scored > 0)
+        scored = jnp.maximum(scored - 1, 0)
+        targets = jnp.take_along_axis(targets, scored, axis=1)
     total = model.apply(params, method=run, rngs=rngs)
     return Loss(total=total, weight=weights.sum(), parts={})

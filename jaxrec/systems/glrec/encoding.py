@@ -20,13 +20,16 @@ class PathRows(TokenRows):
 
     Attributes:
       paths: `[N, T]` int32, number of the path that a token belongs to, from 1; 0 for none.
+      scored: `[N, K]` int32, positions of the tokens to learn, filled up with 0.
     """
 
     paths: np.ndarray
+    scored: np.ndarray
 
     def take(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
-        """Return rows as a batch: {"tokens", "valid", "weights", "paths"}."""
-        return {**super().take(rows), "paths": self.paths[rows]}
+        """Return rows as a batch: {"tokens", "valid", "weights", "paths", "scored"}."""
+        more = {"paths": self.paths[rows], "scored": self.scored[rows]}
+        return {**super().take(rows), **more}
 
 
 def encode_paths(
@@ -89,4 +92,14 @@ def encode_paths(
         weights=rows.weights,
         answer=rows.answer,
         paths=numbers,
+        scored=_positions(rows.weights > 0),
     )
+
+
+def _positions(marks: np.ndarray) -> np.ndarray:
+    """Where rows are marked, `[N, T]` bool, as positions `[N, K]` filled up with 0."""
+    counts = marks.sum(axis=1)
+    filled = np.arange(int(counts.max()))[None] < counts[:, None]
+    positions = np.zeros(filled.shape, np.int32)
+    positions[filled] = np.nonzero(marks)[1]
+    return positions
