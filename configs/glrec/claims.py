@@ -14,14 +14,14 @@ from jaxrec.train import TrainConfig
 def get_config() -> GlrecConfig:
     """The row "ranked"."""
     return GlrecConfig(
-        shots=12000,
+        shots=8000,
         order="ranked",
         vocab_size=400,
-        model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.1),
+        model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.0),
         train=TrainConfig(
-            steps=400, batch_size=32, lr=3e-3, warmup_steps=20, ema_decay=0.99, eval_every=100
+            steps=600, batch_size=32, lr=3e-3, warmup_steps=20, ema_decay=0.99, eval_every=200
         ),
-        eval=GlrecEvalConfig(valid_windows=600, test_windows=1500),
+        eval=GlrecEvalConfig(valid_windows=1000, test_windows=1500),
     )
 
 

@@ -64,8 +64,10 @@ if TYPE_CHECKING:
     from jaxrec.data.instructions import (
         Instruction as Instruction,
         TokenRows as TokenRows,
+        check_encoded as check_encoded,
         encode_instructions as encode_instructions,
         instruction_batches as instruction_batches,
+        pad_rows as pad_rows,
         read_instructions as read_instructions,
     )
     from jaxrec.data.interactions import (

@@ -17,7 +17,7 @@ import numpy as np
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
 from jaxrec.data.json_rows import read_json_rows, record_line
-from jaxrec.data.marked import MarkedText, encode_marked
+from jaxrec.data.marked import MarkedText, TokenTexts, encode_marked
 
 if TYPE_CHECKING:
     import grain
@@ -183,6 +183,21 @@ def encode_instructions(
       'Hi.</s>'
     """
     encoded = encode_marked(tokenizer, [example.marked for example in examples], max_length)
+    check_encoded(encoded, examples, max_length)
+    return pad_rows(encoded, tokenizer.eos_token_id, on_prompt=on_prompt, multiple=multiple)
+
+
+def check_encoded(encoded: TokenTexts, examples: Sequence[Instruction], max_length: int) -> None:
+    """Reject records whose answers were left out because they do not fit.
+
+    Args:
+      encoded: what `encode_marked` returned for the records.
+      examples: the records.
+      max_length: most tokens of a text.
+
+    Raises:
+      ConfigError: an answer is longer than `max_length`.
+    """
     if encoded.rejected:
         kept = set(encoded.source.tolist())
         lost = next(example for n, example in enumerate(examples) if n not in kept)
@@ -190,10 +205,30 @@ def encode_instructions(
             f"the answer {lost.output[:40]!r} and one token before it do not fit, and max_length "
             f"is {max_length}; raise it"
         )
+
+
+def pad_rows(
+    encoded: TokenTexts, padding: int, *, on_prompt: bool = False, multiple: int = 32
+) -> TokenRows:
+    """Pad texts of different lengths on the right.
+
+    Args:
+      encoded: N texts, from `encode_marked`.
+      padding: the token that fills rows up.
+      on_prompt: learn the prompts too, and not only what is marked.
+      multiple: the length of the longest text is rounded up to a multiple of this.
+
+    Example:
+      >>> from jaxrec.data import MarkedText, encode_marked, pad_rows, train_bpe
+      >>> tokenizer = train_bpe(["2 + 2 = 4"], 270)
+      >>> encoded = encode_marked(tokenizer, [MarkedText("2 + 2 = 4", ((8, 9),))], 16)
+      >>> pad_rows(encoded, tokenizer.pad_token_id).tokens.shape
+      (1, 32)
+    """
     lengths = encoded.lengths[:, None]
     length = -(-int(lengths.max()) // multiple) * multiple
     valid = np.arange(length)[None] < lengths
-    tokens = np.full(valid.shape, tokenizer.eos_token_id, np.int32)
+    tokens = np.full(valid.shape, padding, np.int32)
     tokens[valid] = encoded.tokens
     learned = np.zeros(valid.shape, bool)
     learned[valid] = encoded.learned

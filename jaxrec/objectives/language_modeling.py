@@ -78,8 +78,9 @@ def language_loss(
 
     if (scored := batch.get("scored")) is not None:
         # The state before a token predicts it; a 0 fills a row up.
-        weights = jnp.take_along_axis(weights, jnp.maximum(scored - 1, 0), axis=1) * (scored > 0)
+        filled = (scored > 0).astype(jnp.float32)
         scored = jnp.maximum(scored - 1, 0)
+        weights = jnp.take_along_axis(weights, scored, axis=1) * filled
         targets = jnp.take_along_axis(targets, scored, axis=1)
     total = model.apply(params, method=run, rngs=rngs)
     return Loss(total=total, weight=weights.sum(), parts={})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data import Instruction, TokenRows, encode_instructions
+from jaxrec.data import Instruction, TokenRows, check_encoded, encode_marked, pad_rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,28 +63,26 @@ def encode_paths(
       >>> [tokenizer.decode(rows.tokens[0][rows.paths[0] == n]) for n in (1, 2)]
       ['ab.', ' cd.']
     """
-    rows = encode_instructions(tokenizer, records, max_length, on_prompt=on_prompt)
+    marked = [record.marked for record in records]
+    encoded = encode_marked(tokenizer, marked, max_length, with_places=True)
+    check_encoded(encoded, records, max_length)
+    assert encoded.places is not None
+    if encoded.cut:
+        raise ConfigError(
+            f"{encoded.cut:,} of {len(records):,} questions have more than {max_length} tokens "
+            "(max_length), so they would lose their paths; raise max_length, or lower paths.count"
+        )
+    rows = pad_rows(encoded, tokenizer.eos_token_id, on_prompt=on_prompt)
     numbers = np.zeros(rows.tokens.shape, np.int32)
-    lengths = rows.valid.sum(axis=1)
-    encoded = tokenizer(
-        [record.prompt + record.output for record in records], return_offsets_mapping=True
-    )
     for row, (record, texts) in enumerate(zip(records, paths, strict=True)):
-        offsets = np.array(encoded["offset_mapping"][row]).reshape(-1, 2)
-        # The end-of-text token is not among them.
-        if len(offsets) > lengths[row]:
-            raise ConfigError(
-                f"a question has {len(offsets) + 1} tokens, and max_length is {max_length}, so it "
-                "would lose its paths; raise max_length, or lower paths.count"
-            )
         if not texts:
             continue
+        starts, ends = encoded.places[slice(*encoded.starts[row : row + 2])].T
         begin = record.prompt.index(" ".join(texts))
         for number, text in enumerate(texts, start=1):
             end = begin + len(text)
             # A token that begins with the space before a path belongs to that path.
-            inside = (offsets[:, 1] > begin) & (offsets[:, 0] < end)
-            numbers[row, : len(offsets)][inside] = number
+            numbers[row, : len(starts)][(ends > begin) & (starts < end)] = number
             begin = end + 1
     return PathRows(
         tokens=rows.tokens,

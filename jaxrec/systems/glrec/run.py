@@ -56,6 +56,8 @@ from jaxrec.texts import (
 )
 
 METRIC = "mean_auc"
+# Questions that the tokenizer of a model from scratch is trained on.
+_SAMPLE = 2000
 
 CONFIG = GlrecConfig
 FACTS = SystemFacts(
@@ -252,7 +254,9 @@ def _open(
     if config.tune.base:
         text = tuned_text.from_base(config.tune, config.train.seed)
     else:
-        records = [record for part in sets for record in writer.records(part, answered=True)]
+        # A sample has all words: those of titles and users are tokens of their own.
+        some = sets[0].take(np.arange(min(len(sets[0]), _SAMPLE)))
+        records = writer.records(some, answered=True)
         words = [*quoted(writer.parts.titles), *writer.users, *writer.phrases]
         if config.form == "pair":
             words += [answer.removesuffix(".") for answer in writer.answers]

@@ -123,7 +123,7 @@ def test_tokens_of_a_path_are_those_of_its_text(writer):
         found = [tokenizer.decode(rows.tokens[row][rows.paths[row] == n]) for n in (1, 2, 3)]
         assert [text.strip() for text in found] == paths
     assert rows.take(np.array([1]))["paths"].shape == (1, rows.tokens.shape[1])
-    with pytest.raises(ConfigError, match="max_length is 40, so it would lose its paths"):
+    with pytest.raises(ConfigError, match=r"20 of 20 questions have more than 40 tokens"):
         encode_paths(tokenizer, records, texts, 40)
 
 

@@ -1,6 +1,8 @@
 """The behaviour graph and its paths: held-out edges are in none, and the best users come first."""
 
+import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -260,3 +262,57 @@ def test_users_are_called_by_their_fields_and_wrong_fields_are_named():
 def test_settings_that_contradict_one_another_are_named(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_a_table_of_a_recruiting_site_gives_paths_in_its_own_words(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["candidate,job,event"]
+    for candidate in range(40):
+        for job in rng.permutation(12)[:8].tolist():
+            rows.append(f"c{candidate},j{job},{rng.choice(['viewed', 'messaged', 'interviewed'])}")
+    path = tmp_path / "events.csv"
+    path.write_text("\n".join(rows) + "\n")
+    config = GlrecConfig(
+        data=ClickDataConfig(
+            name="jobs",
+            from_file=str(path),
+            user_column="candidate",
+            item_column="job",
+            rating_column="event",
+            rating_levels=("viewed", "messaged", "interviewed"),
+            min_count=0,
+        ),
+        history=3,
+        threshold=0.0,
+        kind="job",
+        paths=PathsConfig(
+            bounds=(0.0, 1.0),
+            verbs=("viewed", "messaged about", "interviewed for"),
+            user_text="candidate {id}",
+        ),
+    )
+    parts = load_parts(config)
+    events = {tuple(row.split(",")[:2]): row.split(",")[2] for row in rows[1:]}
+    writer = make_writer(config, parts)
+    questions = writer.questions(parts.test, 0)
+    said = {"viewed": "viewed", "messaged about": "messaged", "interviewed for": "interviewed"}
+    pattern = re.compile(r'candidate (c\d+) ([a-z ]+) "(j\d+)", which candidate (c\d+) ([a-z ]+)\.')
+    count = 0
+    for text in (text for texts in writer.texts(questions) for text in texts):
+        one, first, job, other, second = pattern.fullmatch(text).groups()
+        assert said[first] == events[one, job] and said[second] == events[other, job]
+        count += 1
+    assert count > 20
+    for user, job, label in zip(parts.test.user, parts.test.target, parts.test.label, strict=True):
+        event = events[str(parts.data.user_ids[user]), parts.titles[job]]
+        assert label == (event != "viewed")
+    with pytest.raises(DataError, match=r"row \d+: column 'event' has 'interviewed', which is none"):
+        load_parts(
+            dataclasses.replace(
+                config, data=dataclasses.replace(config.data, rating_levels=("viewed", "messaged"))
+            )
+        )
+    with pytest.raises(ConfigError, match=r"rating_levels .* has a text twice"):
+        dataclasses.replace(config.data, rating_levels=("viewed", "viewed"))
+    with pytest.raises(ConfigError, match=r"rating_levels .* give data.rating_column"):
+        dataclasses.replace(config.data, rating_column="")
