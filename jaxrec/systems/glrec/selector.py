@@ -47,7 +47,7 @@ def path_weights(variables: Any, batch: Mapping[str, Any], count: int) -> jax.Ar
     means = jnp.where(sizes > 0, means, -jnp.inf)
     # Without any path all means are -inf, whose softmax is no number.
     means = jnp.where((sizes > 0).any(axis=1, keepdims=True), means, 0)
-    return jax.nn.softmax(means) * (sizes > 0)
+    return jax.nn.softmax(means) * (sizes > 0).astype(means.dtype)
 
 
 def path_scales(
