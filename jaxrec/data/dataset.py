@@ -133,8 +133,9 @@ def with_name(config: DataConfig, name: str) -> DataConfig:
     Example:
       >>> with_name(DataConfig(name="mine", from_file="x.csv", user_column="who"), "ml-1m")
       DataConfig(name='ml-1m', from_file='', user_column='user', item_column='item', \
-time_column='', rating_column='', rating_levels=(), item_table='', item_id_column='item', min_count=5, \
-sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', drop_repeats='none')
+time_column='', rating_column='', rating_levels=(), item_table='', item_id_column='item', \
+min_count=5, sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', \
+drop_repeats='none')
     """
     of_files = (
         "from_file", "user_column", "item_column", "time_column", "rating_column", "rating_levels",

@@ -10,17 +10,24 @@ import pytest
 
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
-from jaxrec.data import Instruction, encode_instructions, train_bpe
-from jaxrec.decode import answer_gaps, answer_tokens
+from jaxrec.data import (
+    Instruction,
+    encode_instructions,
+    load_tokenizer,
+    save_tokenizer,
+    train_bpe,
+)
+from jaxrec.decode import answer_gaps, answer_tokens, differing_tokens
 from jaxrec.models import CausalLM, TransformerConfig
 from jaxrec.nn import SelfContext, attention_mask, positions_of
-from jaxrec.runs import load_run
-from jaxrec.systems.glrec import encode_paths
+from jaxrec.runs import load_run, run_identity
+from jaxrec.systems.glrec import encode_paths, run as glrec
 from jaxrec.systems.glrec.measure import control_scores, order_spread
 from jaxrec.systems.glrec.questions import make_writer
 from jaxrec.systems.glrec.run import load_parts
 from jaxrec.systems.glrec.selector import path_scales, path_weights
 from jaxrec.testing import random_params
+from jaxrec.testing.peers import make_peer
 from jaxrec.texts import click_prompts
 
 CONFIG = """
@@ -174,14 +181,12 @@ def test_scaled_embeddings_are_those_of_a_model_with_that_scale():
 
 
 def test_answers_that_begin_alike_are_compared_where_they_differ():
-    from jaxrec.decode import differing_tokens
-
     records = [Instruction("Choose.", "a or b?", answer) for answer in ("[A].", "[B].")]
     tokenizer = train_bpe(["x"], 260)
     rows = encode_instructions(tokenizer, records, 400)
     shared, tokens = differing_tokens(tokenizer, "[A].", "[B].")
     assert (shared, tokenizer.decode(list(tokens))) == (1, "AB")
-    with pytest.raises(ConfigError, match="begins '.A..' and '.B..' with the same token"):
+    with pytest.raises(ConfigError, match=r"begins '.A..' and '.B..' with the same token"):
         answer_tokens(tokenizer, "[A].", "[B].")
     model = CausalLM(TransformerConfig(vocab_size=len(tokenizer), width=16, max_length=400))
     params = random_params(model)
@@ -273,3 +278,81 @@ def test_the_answers_follow_the_rule_after_training(config_file, tmp_path):
         rows = json.loads((run / "eval.json").read_text())["rows"]
         assert rows["model"]["metrics"]["auc"] > 0.95
         assert rows["untuned"]["metrics"]["auc"] < 0.8
+
+
+def write_files(directory, writer, users=True):
+    """The questions of a run as files of records; `users` False leaves one record of each user."""
+    words = []
+    for part in ("train", "valid", "test"):
+        windows = getattr(writer.parts, part)
+        if not users:
+            windows = windows.take(np.unique(windows.user, return_index=True)[1])
+        records = click_prompts(windows, writer.parts.titles)
+        path = directory / f"{part}.json"
+        path.write_text(json.dumps([vars(record) for record in records]))
+        words += [f"--data.{part}-file", str(path)]
+    return [*words, "--data.from-file", "", "--data.rating-column", "", "--data.time-column", ""]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("users", [True, False])
+@pytest.mark.parametrize("system", ["glrec", "tallrec"])
+def test_files_of_questions_train_and_are_measured(
+    system, users, config_file, writer, tmp_path, capsys
+):
+    words = [*write_files(tmp_path, writer, users), "--shots", "0"]
+    file = config_file
+    if system == "tallrec":
+        text = file.read_text().replace("glrec", "tallrec").replace("GlrecConfig", "TallrecConfig")
+        text = text.replace("GlrecEvalConfig", "ClickEvalConfig").replace(", PathsConfig", "")
+        file = tmp_path / "tallrec.py"
+        file.write_text(text.replace("order_windows=6, orders=3, ", ""))
+    run = tmp_path / "run"
+    assert main(["train", str(file), "--run-dir", str(run), *words]) == 0
+    assert main(["eval", str(run), "--no-baselines"]) == 0
+    report = json.loads((run / "eval.json").read_text())
+    assert ("within_user_auc" in report["rows"]["model"]["metrics"]) == users
+    assert report["protocol"]["dataset"] == "train.json"
+    # Titles are tokens of their own.
+    tokenizer = load_tokenizer(run / "tokenizer")
+    assert len(tokenizer('"i3"', add_special_tokens=False)["input_ids"]) == 1
+    assert main(["recommend", str(run), "--user", "1"]) == 2
+    # A file that has changed since is another data set.
+    valid = tmp_path / "valid.json"
+    valid.write_text(valid.read_text().replace('"Yes."}', '"No."}', 1))
+    assert main(["eval", str(run)]) == 3
+    assert "was trained on other data" in capsys.readouterr().err
+
+
+def test_a_wrong_file_is_refused_before_any_work(config_file, writer, tmp_path, capsys):
+    words = write_files(tmp_path, writer)
+    path = tmp_path / "valid.json"
+    records = json.loads(path.read_text())
+    records[1]["output"] = "Maybe"
+    path.write_text("\n".join(json.dumps(record) for record in records))
+    run = tmp_path / "run"
+    assert main(["train", str(config_file), "--run-dir", str(run), *words]) == 3
+    error = capsys.readouterr().err
+    assert "valid.json, line 2: record 1 has the output 'Maybe'" in error
+    assert not run.exists()
+
+
+@pytest.mark.slow
+def test_lora_trains_the_selector_beside_its_updates(config_file, tmp_path):
+    pytest.importorskip("transformers")
+    base, run = tmp_path / "base", tmp_path / "run"
+    tokenizer = train_bpe(["Will the user enjoy the movie? Yes. No."] * 5, 300)
+    model = make_peer("llama", base)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(base)
+    save_tokenizer(tokenizer, base)
+    lora = ["--tune.method", "lora", "--tune.base", str(base), "--tune.rank", "2"]
+    lora += ["--tune.targets", "query", "value", "--max-length", "1500", "--train.lr", "0.05"]
+    assert main(["train", str(config_file), "--run-dir", str(run), *lora]) == 0
+    assert main(["eval", str(run)]) == 0
+    config = load_run(run)
+    text = glrec._load(config, run)
+    trained = text.trained(run, config.train, run_identity(run))
+    assert set(trained) == {"tuned", "selector"}
+    assert np.abs(np.array(trained["selector"]["vector"])).max() > 0
+    assert main(["export", str(run), "--to", "peft", "--out", str(tmp_path / "peft")]) == 2

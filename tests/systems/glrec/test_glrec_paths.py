@@ -306,7 +306,9 @@ def test_a_table_of_a_recruiting_site_gives_paths_in_its_own_words(tmp_path):
     for user, job, label in zip(parts.test.user, parts.test.target, parts.test.label, strict=True):
         event = events[str(parts.data.user_ids[user]), parts.titles[job]]
         assert label == (event != "viewed")
-    with pytest.raises(DataError, match=r"row \d+: column 'event' has 'interviewed', which is none"):
+    with pytest.raises(
+        DataError, match=r"row \d+: column 'event' has 'interviewed', which is none"
+    ):
         load_parts(
             dataclasses.replace(
                 config, data=dataclasses.replace(config.data, rating_levels=("viewed", "messaged"))
