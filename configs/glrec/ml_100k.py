@@ -1,6 +1,9 @@
-"""draft
+"""GLRec's questions on MovieLens-100K (Wu et al., AAAI 2024), by a small decoder from scratch.
 
-jaxrec train glrec/ml_100k
+    jaxrec train glrec/ml_100k
+    jaxrec eval runs/glrec-ml_100k
+
+TBD
 """
 
 from jaxrec.models import TransformerConfig
@@ -10,11 +13,11 @@ from jaxrec.train import TrainConfig
 
 def get_config() -> GlrecConfig:
     return GlrecConfig(
-        shots=24000,
+        shots=12000,
         vocab_size=400,
-        model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.0),
+        model=TransformerConfig(width=64, depth=2, num_heads=2, dropout=0.1),
         train=TrainConfig(
-            steps=800, batch_size=32, lr=3e-3, warmup_steps=20, ema_decay=0.99, eval_every=200
+            steps=600, batch_size=32, lr=3e-3, warmup_steps=20, ema_decay=0.99, eval_every=100
         ),
-        eval=GlrecEvalConfig(valid_windows=600, test_windows=1500),
+        eval=GlrecEvalConfig(valid_windows=1000, test_windows=1500),
     )

@@ -61,7 +61,7 @@ def encode_paths(
       >>> records = [Instruction("Go.", "Paths: ab. cd.", "Yes.")]
       >>> rows = encode_paths(tokenizer, records, [["ab.", "cd."]], 500)
       >>> [tokenizer.decode(rows.tokens[0][rows.paths[0] == n]) for n in (1, 2)]
-      ['ab.', ' cd.']
+      ['ab.', 'cd.']
     """
     marked = [record.marked for record in records]
     encoded = encode_marked(tokenizer, marked, max_length, with_places=True)

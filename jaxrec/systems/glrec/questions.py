@@ -261,7 +261,7 @@ def user_texts(data: Interactions, template: str) -> list[str]:
       >>> from jaxrec.systems.glrec import user_texts
       >>> from jaxrec.testing import tiny_interactions
       >>> user_texts(tiny_interactions(users=2), "user {id}")
-      ['user 1', 'user 2']
+      ['user u000', 'user u001']
     """
     named = Template(name="paths.user_text", source=template, target="")
     columns: Mapping[str, Sequence[str]] = {
