@@ -204,7 +204,9 @@ def evaluate(config: GlrecConfig, directory: Path, *, baselines: Sequence[str]) 
 
 def report(config: GlrecConfig, directory: Path) -> RunParts:
     """See `System`."""
-    return read_parts(config, directory, FACTS)
+    parts = read_parts(config, directory, FACTS)
+    # Files of questions are not the data set that `data.name` means.
+    return dataclasses.replace(parts, about="", homepage="") if config.data.from_records else parts
 
 
 def open_model(config: GlrecConfig, directory: Path) -> Opened:

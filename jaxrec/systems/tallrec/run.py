@@ -246,7 +246,9 @@ def like_probabilities(
 
 def report(config: TallrecConfig, directory: Path) -> RunParts:
     """See `System`."""
-    return read_parts(config, directory, FACTS)
+    parts = read_parts(config, directory, FACTS)
+    # Files of questions are not the data set that `data.name` means.
+    return dataclasses.replace(parts, about="", homepage="") if config.data.from_records else parts
 
 
 def open_model(config: TallrecConfig, directory: Path) -> Opened:
