@@ -1,6 +1,36 @@
 """GLRec's claims (Wu et al., AAAI 2024) on MovieLens-100K as a stand-in for candidates and jobs.
 
-jaxrec sweep glrec/claims --seeds 1
+    jaxrec sweep glrec/claims --seeds 1
+
+Users stand for candidates and movies for jobs, and the paths are user-movie-user: two other users
+who rated the movie asked about, one like-minded pair of them in each path. The rows train the same
+model for the same number of steps. "no paths" has TALLRec's prompt. "ranked" has three paths, the
+most agreeing users first; "shuffle", "selector" and "hybrid" treat its dependence on their order.
+"planted" has made-up paths, of which one tells the answer. `order_std` is the standard deviation of
+P("Yes.") over all orders of the paths of a question, and `planted_first` the share of questions
+whose telling path the selector weighs most.
+
+Cost: 2 CPU minutes a row, 12 for the sweep.
+Result on 2026-11-30, seed 0, 1,500 test questions of 95 users, intervals over users:
+
+    row                      auc                 within_user_auc     order_std
+    no paths                 .715 [.679, .747]   .647 [.610, .685]
+    ranked                   .732 [.693, .766]   .672 [.625, .714]   .030 [.027, .033]
+    shuffle                  .721 [.683, .756]   .671 [.628, .712]   .021 [.018, .024]
+    liked titles             .710 [.670, .745]   .630 [.589, .671]
+    item mean + liked titles .723 [.684, .756]   .689 [.646, .727]
+    likes in the paths       .702 [.665, .737]   .676 [.634, .713]
+    likes in the graph       .720 [.681, .759]   .725 [.687, .760]
+
+With paths the AUC within users is higher by .025 [.002, .048]. The AUC over all questions is higher
+by .017 [-.001, .035], an interval that includes 0. On validation the gains are .069 and .044.
+Shuffling lowers the spread over orders by 30 % and costs .011 [.001, .022] of the AUC; its best
+checkpoint is an early one, whose answers are less certain, which is part of the gain. The share of
+likes that the whole graph knows of an item beats all models within users: three paths say a part
+of it.
+
+Settings were chosen by validation in four short runs with "ranked": blocks that see all tokens
+(mean AUC .699) instead of a window of 16 (.674), lr 3e-3 and not 1.5e-3 with more dropout (.674).
 """
 
 import dataclasses

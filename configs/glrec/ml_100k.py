@@ -3,7 +3,12 @@
     jaxrec train glrec/ml_100k
     jaxrec eval runs/glrec-ml_100k
 
-TBD
+Three paths stand in each prompt, "user 21 liked "Alien (1979)", which user 646 disliked." The model
+is trained on two random orders of them and has a path selector. Each title and each user is one
+token, and so is each part of the prompt that all questions share. Settings and results are those of
+the row "hybrid" of `glrec/claims`.
+
+Cost: 2 CPU minutes.
 """
 
 from jaxrec.models import TransformerConfig
