@@ -6,7 +6,8 @@
 Three paths stand in each prompt, "user 21 liked "Alien (1979)", which user 646 disliked." The model
 is trained on two random orders of them and has a path selector. Each title and each user is one
 token, and so is each part of the prompt that all questions share. Settings and results are those of
-the row "hybrid" of `glrec/claims`.
+the row "hybrid" of `glrec/claims`: on 1,500 test questions of 95 users, seed 0, AUC .721 [.682,
+.755] over all and .670 [.627, .710] within users (measured on 2026-11-30).
 
 Cost: 2 CPU minutes.
 """
