@@ -36,8 +36,8 @@ The rows "selector" and "planted" are not measured yet. In a short run of "plant
 chance 33 %; the claim is 80 %.
 
 Settings were chosen by validation in four short runs of "ranked", which differ in several settings
-at once: mean AUC .699 with 12,000 questions and blocks that see all tokens, .663 and .674 with 6,000
-questions and a window of 16 tokens, .674 with lr 1.5e-3 and more dropout and weight decay.
+at once: mean AUC .699 with 12,000 questions and blocks that see all tokens, .663 and .674 with
+6,000 questions and a window of 16 tokens, .674 with lr 1.5e-3 and more dropout and weight decay.
 """
 
 import dataclasses
