@@ -23,6 +23,7 @@ from jaxrec.baselines.item_table import (
     DISLIKED,
     FIXED,
     LIKED,
+    UNKNOWN,
     Kind,
     SequentialModel,
     history_tokens,
@@ -78,7 +79,8 @@ class Clicks:
     @classmethod
     def of(cls, windows: ClickWindows) -> "Clicks":
         """Convert click windows to examples."""
-        feedback = np.where(windows.liked, LIKED, DISLIKED).astype(np.int32)
+        opinions = np.where(windows.liked, LIKED, DISLIKED)
+        feedback = np.where(windows.history < 0, UNKNOWN, opinions).astype(np.int32)
         return cls(
             history=windows.history, feedback=feedback, target=windows.target, label=windows.label
         )

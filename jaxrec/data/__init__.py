@@ -26,6 +26,11 @@ if TYPE_CHECKING:
         check as check,
         verdict as verdict,
     )
+    from jaxrec.data.click_records import (
+        ClickRecords as ClickRecords,
+        Wording as Wording,
+        read_click_records as read_click_records,
+    )
     from jaxrec.data.clicks import (
         ClickWindows as ClickWindows,
         click_windows as click_windows,
@@ -59,8 +64,10 @@ if TYPE_CHECKING:
     from jaxrec.data.instructions import (
         Instruction as Instruction,
         TokenRows as TokenRows,
+        check_encoded as check_encoded,
         encode_instructions as encode_instructions,
         instruction_batches as instruction_batches,
+        pad_rows as pad_rows,
         read_instructions as read_instructions,
     )
     from jaxrec.data.interactions import (

@@ -25,7 +25,8 @@ class ClickWindows:
 
     Attributes:
       user: `[N]` int32 user numbers.
-      history: `[N, H]` int32 item numbers, oldest first.
+      history: `[N, H]` int32 item numbers, oldest first; shorter ones are padded on the left with
+        -1.
       liked: `[N, H]` bool, which items of the history the user liked.
       target: `[N]` int32, the item after the history.
       label: `[N]` bool, whether the user liked the target.

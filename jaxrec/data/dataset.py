@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxrec.core import DataError, Seed, Whole, check_ranges, on_writer
+from jaxrec.core import ConfigError, DataError, Seed, Whole, check_ranges, on_writer
 from jaxrec.data.filters import k_core, sample_users
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.loading import load
@@ -29,6 +29,8 @@ class DataConfig:
         of the file, and rejects a table with a column such as timestamp in another order;
         "file-order" reads the order of the file in any case.
       rating_column: column of ratings in a table; "" for none.
+      rating_levels: texts of that column, the lowest first, if it holds no numbers, such as
+        "messaged" and "interviewed"; they become the ratings 0, 1 and so on.
       item_table: table with item texts; "" for none.
       item_id_column: column of item IDs in the item table.
       delimiter: separator of a text table: a character, "::" or "tab"; "" finds it.
@@ -55,6 +57,7 @@ class DataConfig:
     item_column: str = "item"
     time_column: str = ""
     rating_column: str = ""
+    rating_levels: tuple[str, ...] = ()
     item_table: str = ""
     item_id_column: str = "item"
     min_count: Whole = 5
@@ -68,7 +71,12 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Reject numbers out of range, and a delimiter that is none."""
         check_ranges(self, "--data.")
-        Columns(delimiter=self.delimiter)
+        Columns(delimiter=self.delimiter, rating_levels=self.rating_levels)
+        if self.rating_levels and not self.rating_column:
+            raise ConfigError(
+                f"data.rating_levels {self.rating_levels} are of a column, and there is none; give "
+                "data.rating_column"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,12 +133,13 @@ def with_name(config: DataConfig, name: str) -> DataConfig:
     Example:
       >>> with_name(DataConfig(name="mine", from_file="x.csv", user_column="who"), "ml-1m")
       DataConfig(name='ml-1m', from_file='', user_column='user', item_column='item', \
-time_column='', rating_column='', item_table='', item_id_column='item', min_count=5, \
-sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', drop_repeats='none')
+time_column='', rating_column='', rating_levels=(), item_table='', item_id_column='item', \
+min_count=5, sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', \
+drop_repeats='none')
     """
     of_files = (
-        "from_file", "user_column", "item_column", "time_column", "rating_column", "item_table",
-        "item_id_column", "delimiter",
+        "from_file", "user_column", "item_column", "time_column", "rating_column", "rating_levels",
+        "item_table", "item_id_column", "delimiter",
     )  # fmt: skip
     default = DataConfig()
     plain: dict[str, Any] = {field: getattr(default, field) for field in of_files}
@@ -144,6 +153,7 @@ def columns_of(config: DataConfig) -> Columns:
         item=config.item_column,
         time=config.time_column or None,
         rating=config.rating_column or None,
+        rating_levels=config.rating_levels,
         delimiter=config.delimiter,
         item_table=Path(config.item_table) if config.item_table else None,
         item_id=config.item_id_column,

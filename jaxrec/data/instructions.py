@@ -16,8 +16,8 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import files
-from jaxrec.data.json_rows import read_json_rows
-from jaxrec.data.marked import MarkedText, encode_marked
+from jaxrec.data.json_rows import read_json_rows, record_line
+from jaxrec.data.marked import MarkedText, TokenTexts, encode_marked
 
 if TYPE_CHECKING:
     import grain
@@ -31,7 +31,7 @@ WITHOUT_INPUT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes "
     "the request.\n\n### Instruction:\n{instruction}\n\n### Response:"
 )
-_FIELDS = ("instruction", "input", "output")
+FIELDS = ("instruction", "input", "output")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
       [Instruction(instruction='Say hi.', input='', output='Hi.')]
     """
     path = Path(path)
-    rows = read_json_rows(path, "instructions", _FIELDS)
+    rows = read_json_rows(path, "instructions", FIELDS)
     return [record for number, row in enumerate(rows) for record in _records(path, number, row)]
 
 
@@ -97,19 +97,29 @@ def _records(path: Path, number: int, row: Mapping[str, Any]) -> list[Instructio
             {"instruction": row.get("instruction")} | (part if isinstance(part, dict) else {})
             for part in row["instances"]
         ]
-        return [_record(path, number, part) for part in parts]
-    return [_record(path, number, row)]
+        return [as_record(path, number, part) for part in parts]
+    return [as_record(path, number, row)]
 
 
-def _record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
+def as_record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
+    """Check the fields of a record that was read from a file.
+
+    Args:
+      path: the file, for messages.
+      number: place of the record in the file, for messages.
+      row: its fields; "input" may be missing.
+
+    Raises:
+      DataError: a field is missing or not a text; the message names the file and the line.
+    """
     row = {"input": "", **row}
-    for name in _FIELDS:
+    for name in FIELDS:
         if not isinstance(row.get(name), str):
             raise DataError(
                 f"{path}: field {name!r} of record {number} must be a text, got "
-                f"{files.shown(row.get(name))}"
+                f"{files.shown(row.get(name))} (line {record_line(path, number)})"
             )
-    return Instruction(*(row[name] for name in _FIELDS))
+    return Instruction(*(row[name] for name in FIELDS))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -173,6 +183,21 @@ def encode_instructions(
       'Hi.</s>'
     """
     encoded = encode_marked(tokenizer, [example.marked for example in examples], max_length)
+    check_encoded(encoded, examples, max_length)
+    return pad_rows(encoded, tokenizer.eos_token_id, on_prompt=on_prompt, multiple=multiple)
+
+
+def check_encoded(encoded: TokenTexts, examples: Sequence[Instruction], max_length: int) -> None:
+    """Reject records whose answers were left out because they do not fit.
+
+    Args:
+      encoded: what `encode_marked` returned for the records.
+      examples: the records.
+      max_length: most tokens of a text.
+
+    Raises:
+      ConfigError: an answer is longer than `max_length`.
+    """
     if encoded.rejected:
         kept = set(encoded.source.tolist())
         lost = next(example for n, example in enumerate(examples) if n not in kept)
@@ -180,10 +205,30 @@ def encode_instructions(
             f"the answer {lost.output[:40]!r} and one token before it do not fit, and max_length "
             f"is {max_length}; raise it"
         )
+
+
+def pad_rows(
+    encoded: TokenTexts, padding: int, *, on_prompt: bool = False, multiple: int = 32
+) -> TokenRows:
+    """Pad texts of different lengths on the right.
+
+    Args:
+      encoded: N texts, from `encode_marked`.
+      padding: the token that fills rows up.
+      on_prompt: learn the prompts too, and not only what is marked.
+      multiple: the length of the longest text is rounded up to a multiple of this.
+
+    Example:
+      >>> from jaxrec.data import MarkedText, encode_marked, pad_rows, train_bpe
+      >>> tokenizer = train_bpe(["2 + 2 = 4"], 270)
+      >>> encoded = encode_marked(tokenizer, [MarkedText("2 + 2 = 4", ((8, 9),))], 16)
+      >>> pad_rows(encoded, tokenizer.pad_token_id).tokens.shape
+      (1, 32)
+    """
     lengths = encoded.lengths[:, None]
     length = -(-int(lengths.max()) // multiple) * multiple
     valid = np.arange(length)[None] < lengths
-    tokens = np.full(valid.shape, tokenizer.eos_token_id, np.int32)
+    tokens = np.full(valid.shape, padding, np.int32)
     tokens[valid] = encoded.tokens
     learned = np.zeros(valid.shape, bool)
     learned[valid] = encoded.learned

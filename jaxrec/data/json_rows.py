@@ -73,3 +73,33 @@ def _rows_of_lines(text: str) -> list[Any]:
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
     return rows
+
+
+def record_line(path: str | os.PathLike[str], number: int) -> int:
+    r"""The line, counted from 1, on which a record of a file begins, for messages about it.
+
+    Args:
+      path: a file that `read_json_rows` has read.
+      number: place of the record among those that it returned.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = pathlib.Path(directory) / "rows.json"
+      ...     _ = path.write_text('[\n  {"a": 1},\n  {\n    "a": 2\n  }\n]\n')
+      ...     record_line(path, 1)
+      3
+    """
+    text = files.decode(files.read_bytes(Path(path)), Path(path))
+    # Records begin after "[" in a list, and after the name "examples" in BIG-bench's form.
+    place = max(text.find("[", text.find(f'"{_EXAMPLES}"')), 0) if _is_list(text) else -1
+    reader = json.JSONDecoder()
+    for _ in range(number + 1):
+        place = text.index("{", place + 1)
+        begin = place
+        place = reader.raw_decode(text, place)[1] - 1
+    return text.count("\n", 0, begin) + 1
+
+
+def _is_list(text: str) -> bool:
+    return text.lstrip().startswith("[") or f'"{_EXAMPLES}"' in text.partition("[")[0]

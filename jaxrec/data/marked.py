@@ -68,6 +68,9 @@ class TokenTexts:
       source: `[N]` int64, number of each text among those that were given.
       cut: number of texts that were longer than allowed and were shortened.
       rejected: number of texts that were left out because no answer fits.
+      places: `[M, 2]` int32, begin and end of each token in the characters of its text; -1 for an
+        added end-of-text token, and for all tokens of a text that was cut. None if they were not
+        asked for.
     """
 
     tokens: np.ndarray
@@ -76,6 +79,7 @@ class TokenTexts:
     source: np.ndarray
     cut: int = 0
     rejected: int = 0
+    places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -91,7 +95,9 @@ class TokenTexts:
         return self.tokens[place], self.learned[place]
 
 
-def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) -> TokenTexts:
+def encode_marked(
+    tokenizer: Any, texts: Sequence[MarkedText], max_length: int, *, with_places: bool = False
+) -> TokenTexts:
     """Tokenize texts and find the tokens of their answers.
 
     A text that is too long is shortened so that no answer is cut. A text with one answer at its end
@@ -103,6 +109,7 @@ def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) 
       tokenizer: of transformers, with a fast backend and an end-of-text token.
       texts: N texts.
       max_length: most tokens of a text.
+      with_places: also return where each token stands in its text.
 
     Raises:
       ConfigError: the tokenizer is slow or has no end-of-text token.
@@ -125,6 +132,7 @@ def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) 
         )
     rows: list[np.ndarray] = []
     marks: list[np.ndarray] = []
+    places: list[np.ndarray] = []
     source, cut = [], 0
     for first in range(0, len(texts), _CHUNK):
         chunk = texts[first : first + _CHUNK]
@@ -138,6 +146,8 @@ def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) 
             if shorter is None:
                 continue
             cut += len(shorter[0]) < len(tokens)
+            if with_places:
+                places.append(_places(offsets, len(tokens), len(shorter[0])))
             rows.append(shorter[0])
             marks.append(shorter[1])
             source.append(first + place)
@@ -149,6 +159,7 @@ def encode_marked(tokenizer: Any, texts: Sequence[MarkedText], max_length: int) 
         source=np.array(source, np.int64),
         cut=cut,
         rejected=len(texts) - len(rows),
+        places=np.concatenate([np.zeros((0, 2), np.int32), *places]) if with_places else None,
     )
 
 
@@ -224,6 +235,14 @@ def _learned(text: MarkedText, offsets: np.ndarray) -> np.ndarray:
         else:
             learned[first:] |= starts[first:] < end
     return learned
+
+
+def _places(offsets: np.ndarray, whole: int, kept: int) -> np.ndarray:
+    """Where the tokens of a text stand; -1 for an added end, and for all of a shortened text."""
+    places = np.full((kept, 2), -1, np.int32)
+    if kept == whole:
+        places[: len(offsets)] = offsets
+    return places
 
 
 def _shorten(

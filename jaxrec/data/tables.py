@@ -30,6 +30,8 @@ class Columns:
             file, and rejects a table with a column of times in another order. "file-order" reads
             the order of the file in any case.
         rating: column of ratings; None for no ratings.
+        rating_levels: texts of that column, the lowest first, which become 0, 1 and so on; () for a
+            column of numbers.
         delimiter: separator of fields in a text file; "" finds it.
         item_table: file with item texts, a table in any form; None for no texts.
         item_id: column of item IDs in `item_table`.
@@ -37,7 +39,7 @@ class Columns:
             own name.
 
     Raises:
-        ConfigError: `delimiter` is no separator.
+        ConfigError: `delimiter` is no separator, or a level of ratings stands twice.
 
     Example:
         >>> Columns(user="uid", item="sku", time="when").rating is None
@@ -48,6 +50,7 @@ class Columns:
     item: str = "item"
     time: str | None = None
     rating: str | None = None
+    rating_levels: tuple[str, ...] = ()
     delimiter: str = ""
     item_table: Path | None = None
     item_id: str = "item"
@@ -59,6 +62,8 @@ class Columns:
             delimiter_of(self.delimiter)
         except ValueError as error:
             raise ConfigError(f"data.delimiter: {error}") from error
+        if len(set(self.rating_levels)) < len(self.rating_levels):
+            raise ConfigError(f"data.rating_levels {self.rating_levels} has a text twice")
 
     def given(self) -> dict[str, str]:
         """Return the roles whose column was named: those that differ from the defaults."""
@@ -116,7 +121,7 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
     if columns.user == columns.item:
         raise ConfigError(f"{path}: users and items are both read from column {columns.user!r}")
     if columns.rating:
-        kinds[columns.rating] = "float"
+        kinds[columns.rating] = "text" if columns.rating_levels else "float"
     if time:
         kinds[time] = "moment"
     if len(kinds) < 2 + bool(columns.rating) + bool(time):
@@ -131,7 +136,7 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
         table[columns.user],
         table[columns.item],
         time=to_times(table[time], time, path) if time else None,
-        rating=table[columns.rating] if columns.rating else None,
+        rating=_ratings(path, table[columns.rating], columns) if columns.rating else None,
         name=name or path.name.split(".")[0],
         source=str(path),
         time_unit="s" if time else "order",
@@ -159,6 +164,24 @@ def unread_times(names: Sequence[str], columns: Columns) -> str | None:
     """Return a column that looks like times and that has no role, or None."""
     taken = (columns.user, columns.item, columns.rating)
     return next((name for name in names if name not in taken and is_time_name(name)), None)
+
+
+def _ratings(path: Path, values: np.ndarray, columns: Columns) -> np.ndarray:
+    """Ratings as numbers: as they are, or the places of texts among the levels.
+
+    Raises:
+        DataError: a text that is no level.
+    """
+    if not columns.rating_levels:
+        return values
+    number = {level: place for place, level in enumerate(columns.rating_levels)}
+    for row, value in enumerate(values.tolist()):
+        if value not in number:
+            raise DataError(
+                f"{path}: row {row + 1}: column {columns.rating!r} has {files.shown(value)}, which "
+                f"is none of --data.rating-levels {' '.join(columns.rating_levels)}"
+            )
+    return np.array([number[value] for value in values.tolist()], np.float64)
 
 
 def _check_order(path: Path, user: np.ndarray, texts: np.ndarray, name: str) -> None:

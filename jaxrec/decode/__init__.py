@@ -9,7 +9,11 @@ if TYPE_CHECKING:
         score_answers as score_answers,
         write_answers as write_answers,
     )
-    from jaxrec.decode.answers import answer_gaps as answer_gaps, answer_tokens as answer_tokens
+    from jaxrec.decode.answers import (
+        answer_gaps as answer_gaps,
+        answer_tokens as answer_tokens,
+        differing_tokens as differing_tokens,
+    )
     from jaxrec.decode.batching import (
         LengthGroup as LengthGroup,
         bucket as bucket,

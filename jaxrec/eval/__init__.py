@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.eval.clicks import (
         auc_by_user as auc_by_user,
+        auc_interval as auc_interval,
         click_metrics as click_metrics,
         paired_auc as paired_auc,
         pooled_auc as pooled_auc,

@@ -128,6 +128,36 @@ def click_metrics(
     )
 
 
+def auc_interval(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    users: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """The AUC over all examples with its interval over users, also where none has both labels.
+
+    The arguments are those of `click_metrics`.
+
+    Raises:
+      DataError: the errors of `pooled_auc`.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, users = np.array([1, 0, 1, 0]), np.arange(4)
+      >>> auc_interval(labels, np.array([0.9, 0.8, 0.3, 0.2]), users, resamples=20).mean
+      0.75
+    """
+    auc = pooled_auc(labels, scores)
+    drawn = [rows for _, rows in _draws(users, resamples, seed)]
+    both = [rows for rows in drawn if len(np.unique(labels[rows])) == 2]
+    pooled = [pooled_auc(labels[rows], scores[rows]) for rows in both]
+    ends = np.quantile(pooled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(auc, *map(float, ends))
+
+
 def paired_auc(
     labels: np.ndarray,
     scores: np.ndarray,

@@ -53,6 +53,7 @@ class CausalLM(nn.Module):
         context: Context,
         cache: Any = None,
         deterministic: bool = True,
+        scales: jax.Array | None = None,
     ) -> tuple[jax.Array, KeyValue]:
         """Return the states of the last layer, and the keys and values of these tokens.
 
@@ -63,11 +64,12 @@ class CausalLM(nn.Module):
           cache: pytree whose leaves have a leading axis of `depth`, passed to the context layer by
             layer; None if the context needs no cache.
           deterministic: False to apply dropout (needs a "dropout" key).
+          scales: `[B, T]` float32, what the embeddings are multiplied by; None for 1.
 
         Returns:
           `[B, T, D]` states after the final norm, and `[depth, B, T, G, H]` keys and values.
         """
-        x = self.embedding(tokens, positions, None, deterministic)
+        x = self.embedding(tokens, positions, None, deterministic, scales=scales)
         slots = virtual_slots(tokens, self.config.vocab_size)
         return self.decoder(x, positions, context, cache, deterministic=deterministic, slots=slots)
 

@@ -48,6 +48,7 @@ class Embedding(nn.Module):
         types: jax.Array | None = None,
         deterministic: bool = True,
         words: jax.Array | None = None,
+        scales: jax.Array | None = None,
     ) -> jax.Array:
         """Return the vectors of tokens, `[B, T, D]`.
 
@@ -59,6 +60,8 @@ class Embedding(nn.Module):
           deterministic: False to apply dropout (needs a "dropout" key).
           words: `[B, T]` int32 from `word_numbers`, or None; numbers beyond the end of the table of
             words read its last row.
+          scales: `[B, T]` float32, what the vectors of the token table are multiplied by; None for
+            1.
         """
         c = self.config
         slots, real = virtual_slots(tokens, c.vocab_size), tokens
@@ -70,6 +73,8 @@ class Embedding(nn.Module):
             down, up = update.factors()
             x = x + (jnp.take(down, real, axis=0) @ up).astype(x.dtype)
         x = x * c.embedding_scale
+        if scales is not None:
+            x = x * scales[..., None].astype(x.dtype)
         if (prompt := tuned(self, "prompt")) is not None:
             x = put_virtual(slots, prompt, x)
         if c.positions == "learned":

@@ -30,7 +30,10 @@ def language_loss(
         tokens as targets; the first token of a row is never a target. An encoder-decoder also needs
         "source" `[B, S]` int32 and "source_valid" `[B, S]` bool. A decoder also takes "prefix"
         `[B, T]` bool, tokens that attend to one another in both directions, and "segments" `[B, T]`
-        int32, numbers of the texts that are packed into a row.
+        int32, numbers of the texts that are packed into a row, "scales" `[B, T]` float32, what the
+        embeddings of the tokens are multiplied by, and "scored" `[B, K]` int32, positions of the
+        only tokens that are targets, filled up with 0. Where answers are short, these save the
+        logits of all other tokens.
       key: dropout key; None for a deterministic pass.
 
     Returns:
@@ -48,7 +51,7 @@ def language_loss(
     weights = batch["weights"][:, 1:] * real.astype(jnp.float32)
     rngs = None if key is None else {"dropout": key}
     settled = key is None
-    segments, prefix = batch.get("segments"), batch.get("prefix")
+    segments, prefix, scale = (batch.get(name) for name in ("segments", "prefix", "scales"))
     if segments is not None:
         # The first token of a text is not predicted from the text before it.
         same = segments[:, 1:] == segments[:, :-1]
@@ -67,8 +70,19 @@ def language_loss(
                 inputs, positions, context, memory, source_valid, deterministic=settled
             )
         else:
-            hidden, _ = module.hidden(inputs, positions, context, deterministic=settled)
+            scales = None if scale is None else scale[:, :-1]
+            hidden, _ = module.hidden(
+                inputs, positions, context, deterministic=settled, scales=scales
+            )
+        if scored is not None:
+            hidden = jnp.take_along_axis(hidden, scored[..., None], axis=1)
         return module.loss(hidden, targets, weights)
 
+    if (scored := batch.get("scored")) is not None:
+        # The state before a token predicts it; a 0 fills a row up.
+        filled = (scored > 0).astype(jnp.float32)
+        scored = jnp.maximum(scored - 1, 0)
+        weights = jnp.take_along_axis(weights, scored, axis=1) * filled
+        targets = jnp.take_along_axis(targets, scored, axis=1)
     total = model.apply(params, method=run, rngs=rngs)
     return Loss(total=total, weight=weights.sum(), parts={})

@@ -67,6 +67,26 @@ if TYPE_CHECKING:
         split_chats as split_chats,
         strip_contacts as strip_contacts,
     )
+    from jaxrec.texts.click_data import (
+        ClickDataConfig as ClickDataConfig,
+        ClickParts as ClickParts,
+        ClickSplit as ClickSplit,
+        as_click_data as as_click_data,
+        load_click_parts as load_click_parts,
+        measure_clicks as measure_clicks,
+    )
+    from jaxrec.texts.click_runs import ClickStage as ClickStage, train_stages as train_stages
+    from jaxrec.texts.click_tasks import (
+        CLICK as CLICK,
+        CLICK_ANSWERS as CLICK_ANSWERS,
+        PUBLISHED as PUBLISHED,
+        SWAPPED as SWAPPED,
+        ClickData as ClickData,
+        click_prompts as click_prompts,
+        quoted as quoted,
+        render_window as render_window,
+        window_datum as window_datum,
+    )
     from jaxrec.texts.conversations import (
         OTHER_SAYINGS as OTHER_SAYINGS,
         SAYINGS as SAYINGS,

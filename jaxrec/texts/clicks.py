@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -20,7 +20,15 @@ from jaxrec.baselines import (
 )
 from jaxrec.core import ConfigError, nearest
 from jaxrec.data import ClickWindows
-from jaxrec.eval import auc_by_user, click_metrics, holm, paired_auc, pooled_auc
+from jaxrec.eval import (
+    auc_by_user,
+    auc_interval,
+    click_metrics,
+    holm,
+    paired_auc,
+    pooled_auc,
+    pooled_auc_by_user,
+)
 from jaxrec.items import encode
 from jaxrec.models import find_sentence_encoder
 from jaxrec.train import TrainConfig, Validation
@@ -43,6 +51,35 @@ _LIKED_WEIGHT = 0.05
 # Below this many training windows, baselines train for a fixed number of steps: the validation
 # windows would outnumber those that they learn from.
 _FEW = 1000
+
+
+class Labelled(Protocol):
+    """Questions with their answers."""
+
+    @property
+    def label(self) -> np.ndarray:
+        """`[N]` bool."""
+
+    @property
+    def user(self) -> np.ndarray:
+        """`[N]` user numbers."""
+
+
+def both_labels(labels: np.ndarray, users: np.ndarray) -> bool:
+    """Whether some user has examples of both labels, so that an AUC within users is defined.
+
+    Args:
+      labels: `[N]` bool.
+      users: `[N]`.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.texts import clicks
+      >>> clicks.both_labels(np.array([True, False]), np.array([0, 1]))
+      False
+    """
+    pairs = np.unique(np.stack([users, labels.astype(users.dtype)]), axis=1)
+    return pairs.shape[1] > len(np.unique(users))
 
 
 def check(name: str) -> None:
@@ -153,14 +190,15 @@ def baseline(
     return scores(result.params, test)
 
 
-def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int) -> dict[str, Any]:
+def table(systems: Mapping[str, np.ndarray], test: Labelled, resamples: int) -> dict[str, Any]:
     """Compute the AUC of every system, and the first one's difference to the others: JSON-able.
 
     "values" has one value per user of the first system, by metric; see `eval.auc_by_user`.
 
     Args:
       systems: scores `[N]` by name; the first is the model.
-      test: the windows.
+      test: the windows, or other questions with labels and users. If no user has both labels, the
+        table has the AUC over all questions alone.
       resamples: number of resamples of the bootstrap over users.
 
     Example:
@@ -173,9 +211,13 @@ def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int)
       1.0
     """
     rows = {}
+    within = both_labels(test.label, test.user)
     for name, scores in systems.items():
-        both = click_metrics(test.label, scores, test.user, resamples=resamples)
-        metrics = {"auc": both.auc, "within_user_auc": both.within_user}
+        if within:
+            both = click_metrics(test.label, scores, test.user, resamples=resamples)
+            metrics = {"auc": both.auc, "within_user_auc": both.within_user}
+        else:
+            metrics = {"auc": auc_interval(test.label, scores, test.user, resamples=resamples)}
         rows[name] = {
             "metrics": {metric: value.mean for metric, value in metrics.items()},
             "intervals": {metric: [value.low, value.high] for metric, value in metrics.items()},
@@ -196,6 +238,8 @@ def table(systems: Mapping[str, np.ndarray], test: ClickWindows, resamples: int)
         }
         for name, paired, p in zip(others, tests, holm([t.p for t in tests]), strict=True)
     ]
-    own = auc_by_user(test.label, systems[model], test.user)
-    values = {"auc": own.auc.tolist(), "within_user_auc": own.within_user.tolist()}
+    values = {"auc": pooled_auc_by_user(test.label, systems[model], test.user).tolist()}
+    if within:
+        own = auc_by_user(test.label, systems[model], test.user)
+        values["within_user_auc"] = own.within_user.tolist()
     return {"rows": rows, "comparisons": comparisons, "values": values}

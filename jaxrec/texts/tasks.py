@@ -1,8 +1,8 @@
 """A text task is one record: its data, how they are written, what an answer is, how it is measured.
 
 A new task is a new record in the file of its system; the code that trains and measures tasks reads
-the records and knows no task by its name. P5's tasks are in `systems/p5/tasks.py`, TALLRec's in
-`systems/tallrec/tasks.py`.
+the records and knows no task by its name. P5's tasks are in `systems/p5/tasks.py`, the one of
+TALLRec and GLRec in `texts/click_tasks.py`.
 """
 
 import dataclasses
@@ -160,12 +160,12 @@ def training_stream(task: TextTask[D], data: D) -> Task:
 
     Example:
       >>> from jaxrec.data import click_windows
-      >>> from jaxrec.systems.tallrec import CLICK, ClickData
       >>> from jaxrec.testing import tiny_interactions
-      >>> from jaxrec.texts import training_stream
+      >>> from jaxrec.texts import CLICK, ClickData, quoted, training_stream
       >>> data = tiny_interactions()
       >>> windows = {"train": click_windows(data, history=3)}
-      >>> stream = training_stream(CLICK, ClickData(windows=windows, titles=data.items.labels()))
+      >>> names = quoted(data.items.labels())
+      >>> stream = training_stream(CLICK, ClickData(windows=windows, names=names))
       >>> stream.example(seed=0, place=0)[1]
       'No.'
     """

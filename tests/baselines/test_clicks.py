@@ -18,6 +18,7 @@ from jaxrec.baselines.item_table import DISLIKED, LIKED, UNKNOWN
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.baselines.sequential import make_model, scores
 from jaxrec.core import DataError
+from jaxrec.data import ClickWindows
 from jaxrec.eval.clicks import pooled_auc
 from jaxrec.train import TrainConfig, Validation
 
@@ -164,3 +165,14 @@ def test_no_examples_are_refused(tmp_path):
     none = Clicks(**examples(4).take(np.arange(0)))
     with pytest.raises(DataError, match="no examples to train on"):
         fit_clicks(CONFIGS["gru4rec"], none, ITEMS, Validation(lambda p: {}), tmp_path)
+
+
+def test_padding_of_short_histories_has_no_opinion():
+    windows = ClickWindows(
+        user=np.zeros(1, np.int32),
+        history=np.array([[-1, 4, 7]], np.int32),
+        liked=np.array([[False, True, False]]),
+        target=np.array([2], np.int32),
+        label=np.array([True]),
+    )
+    assert Clicks.of(windows).feedback.tolist() == [[UNKNOWN, LIKED, DISLIKED]]

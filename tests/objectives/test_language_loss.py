@@ -139,3 +139,23 @@ def test_gradient_at_prompt_tokens_is_zero():
 def _states(model, tokens, valid):
     context = SelfContext(attention_mask(valid), causal=True)
     return model.hidden(tokens, positions_of(valid), context)[0]
+
+
+def test_scored_positions_and_scales_of_one_change_nothing():
+    config = TransformerConfig(vocab_size=20, width=16, depth=1, num_heads=2)
+    model = CausalLM(config)
+    params = random_params(model)
+    rng = np.random.default_rng(0)
+    tokens = jnp.asarray(rng.integers(20, size=(3, 9)), jnp.int32)
+    weights = np.zeros((3, 9), np.float32)
+    scored = np.zeros((3, 2), np.int32)
+    # The first token is never a target; the last row has one target alone.
+    for row, places in enumerate(([4, 8], [1, 2], [0, 5])):
+        weights[row, places] = rng.random(2)
+        scored[row, : sum(p > 0 for p in places)] = [p for p in places if p]
+    batch = {"tokens": tokens, "valid": tokens >= 0, "weights": jnp.asarray(weights)}
+    more = {"scored": jnp.asarray(scored), "scales": jnp.ones(tokens.shape)}
+    whole, some = (language_loss(model, params, part, None) for part in (batch, batch | more))
+    np.testing.assert_allclose(some.total, whole.total, rtol=1e-5)
+    np.testing.assert_allclose(some.weight, whole.weight, rtol=1e-6)
+    assert float(whole.weight) > 0

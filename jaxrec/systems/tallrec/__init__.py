@@ -11,12 +11,6 @@ if TYPE_CHECKING:
         like_probabilities as like_probabilities,
         load_windows as load_windows,
     )
-    from jaxrec.systems.tallrec.tasks import (
-        ANSWERS as ANSWERS,
-        CLICK as CLICK,
-        ClickData as ClickData,
-        click_prompts as click_prompts,
-    )
 else:
     from jaxrec.core import attach
 

@@ -1,13 +1,12 @@
 """A TALLRec run as one frozen value."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from jaxrec.core import ConfigError, Count, Number, Whole, check_ranges
-from jaxrec.data import DataConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.texts import clicks as click_table
+from jaxrec.texts import ClickDataConfig, ClickSplit, as_click_data, clicks as click_table
 from jaxrec.train import TrainConfig
 
 
@@ -39,9 +38,9 @@ class TallrecConfig:
     """A run of TALLRec.
 
     Attributes:
-      data: interactions with ratings.
+      data: interactions with ratings, or files of questions.
       split: "published" takes the last 10,000 windows, "users" takes all windows and splits them by
-        users.
+        users. Files are split already, and `history` and `threshold` are of ratings too.
       history: number of items of a window before the one asked about.
       threshold: an item is liked if its rating is above this.
       kind: what an item is called.
@@ -72,8 +71,8 @@ class TallrecConfig:
 
     system: ClassVar[str] = "jaxrec.systems.tallrec"
 
-    data: DataConfig = DataConfig(min_count=0)
-    split: Literal["published", "users"] = "published"
+    data: ClickDataConfig = ClickDataConfig(min_count=0)
+    split: ClickSplit = "published"
     history: Count = 10
     threshold: Number = 3.0
     kind: str = "movie"
@@ -92,6 +91,7 @@ class TallrecConfig:
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
+        object.__setattr__(self, "data", as_click_data(self.data))
         check_ranges(self, "--")
         for name in self.eval.baselines:
             click_table.check(name)

@@ -12,26 +12,20 @@ split this number alone has an AUC of .726.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError
 from jaxrec.data import (
     ClickWindows,
     Instruction,
-    Interactions,
     TokenRows,
-    click_windows,
     encode_instructions,
-    instruction_batches,
-    load_interactions,
-    published_split,
     random_parts,
     read_instructions,
-    split_users,
 )
 from jaxrec.decode import answer_gaps, answer_tokens
 from jaxrec.eval import RunParts, SystemFacts
@@ -49,28 +43,27 @@ from jaxrec.runs import (
     open_any,
     read_parts,
     run_identity,
-    write_summary,
 )
 from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
-from jaxrec.systems.tallrec.tasks import (
-    ANSWERS,
-    CLICK,
+from jaxrec.texts import (
     PUBLISHED,
     SWAPPED,
-    ClickData,
-    click_prompts,
-)
-from jaxrec.texts import (
-    AnswerOptions,
+    Choice,
+    ClickParts,
+    ClickStage,
     TextModel,
-    ask,
+    click_prompts,
     clicks as click_table,
+    load_click_parts,
+    measure_clicks,
     open_tuned,
     open_tuned_adapter,
+    quoted,
+    train_stages,
     tuned as tuned_text,
 )
-from jaxrec.train import Start, TrainConfig, Validation, fit
+from jaxrec.train import TrainConfig
 
 METRIC = "mean_auc"
 
@@ -94,32 +87,6 @@ INSTEAD = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Windows:
-    """The data of a run.
-
-    Attributes:
-      train: windows to train on.
-      valid: windows that rank checkpoints.
-      test: windows that are measured.
-      titles: of all items.
-      data: the interactions that the windows were cut from.
-    """
-
-    train: ClickWindows
-    valid: ClickWindows
-    test: ClickWindows
-    titles: list[str]
-    data: Interactions
-
-    def describe(self) -> Mapping[str, object]:
-        """Say what the run is measured on: JSON-able."""
-        counts = {name: len(getattr(self, name)) for name in ("train", "valid", "test")}
-        users = len(np.unique(self.test.user))
-        facts = {"dataset": self.data.name, "source": self.data.source, "test_users": users}
-        return facts | counts | {"fingerprint": self.data.fingerprint()}
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
     """One training: its texts, and the questions that rank its checkpoints.
 
@@ -136,42 +103,28 @@ class Stage:
     config: TrainConfig
 
 
-def load_windows(config: TallrecConfig) -> Windows:
-    """Read the data, cut the windows, and draw those to train on if there are to be few.
+def load_windows(config: TallrecConfig) -> ClickParts:
+    """Read the data, and draw the windows to train on if there are to be few.
 
     Raises:
       DataError: the data have no such windows, or none on which an AUC within users is defined.
       ConfigError: more shots than windows.
     """
-    data = load_interactions(config.data)
-    windows = click_windows(data, config.history, config.threshold)
-    cut = published_split if config.split == "published" else split_users
-    train, valid, test = cut(windows)
-    if config.shots > len(train):
-        raise ConfigError(
-            f"shots is {config.shots}, and there are only {len(train):,} training windows; lower it"
-        )
-    if config.shots:
-        rng = np.random.default_rng(config.train.seed)
-        train = train.take(rng.choice(len(train), config.shots, replace=False))
-    valid = click_table.spread(valid, config.eval.valid_windows)
-    test = click_table.spread(test, config.eval.test_windows)
-    for name, part in (("valid", valid), ("test", test)):
-        pairs = np.unique(np.stack([part.user, part.label]), axis=1)
-        if pairs.shape[1] == len(np.unique(part.user)):
-            raise DataError(
-                f"none of {pairs.shape[1]} users in {len(part)} {name} windows likes some of the "
-                f"items asked about and dislikes others, so there is no AUC within users; set "
-                f"threshold {config.threshold:g} between their ratings, or take more windows "
-                f"(eval.{name}_windows)"
-            )
-    return Windows(train=train, valid=valid, test=test, titles=data.items.labels(), data=data)
+    return load_click_parts(
+        config.data,
+        split=config.split,
+        history=config.history,
+        threshold=config.threshold,
+        shots=config.shots,
+        seed=config.train.seed,
+        valid_windows=config.eval.valid_windows,
+        test_windows=config.eval.test_windows,
+    )
 
 
 def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     """See `System`."""
     windows = load_windows(config)
-    valid = windows.valid
     facts = windows.describe()
     print(
         f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
@@ -182,46 +135,35 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     new = not is_run(directory)
     if not new:
         check_run(config, windows, directory)
-    plans = []
-    for stage in stages:
-        rows = _encode(config, text, stage.records)
-        example = rows.take(np.zeros(stage.config.batch_size, int))
-        plan = text.plan(functools.partial(language_loss, text.model), example, stage.config)
-        print(f"{stage.name}: {len(rows):,} texts of at most {rows.tokens.shape[1]} tokens")
-        print(plan)
-        plan.memory.check()
-        plans.append((stage, rows, _encode(config, text, stage.held), plan))
-    if options.dry:
-        return
-    if new:
-        text.save(directory)
-        create_run(config, windows, None, directory)
-    data = ClickData(windows={"valid": valid}, titles=windows.titles, kind=config.kind)
-    examples = CLICK.source.held_out(data, "valid", CLICK.source.units(data, "valid"))
-    questions = ask(CLICK, CLICK.template(PUBLISHED), data, examples)
+
+    def begin() -> None:
+        if new:
+            text.save(directory)
+            create_run(config, windows, None, directory)
 
     def measure(held: TokenRows, params: Any) -> dict[str, float]:
         gaps = _gaps(config, text, params, held)
-        return CLICK.metric.measure(gaps, questions, AnswerOptions())
+        return measure_clicks(windows.valid.label, windows.valid.user, gaps)
 
-    start: Callable[[], Any] = text.start
-    owner = run_identity(directory)
-    for stage, rows, held, plan in plans:
-        batches = instruction_batches(
-            rows, batch_size=stage.config.batch_size, seed=stage.config.seed
+    encoded = [
+        ClickStage(
+            name=stage.name,
+            rows=_encode(config, text, stage.records),
+            held=_encode(config, text, stage.held),
+            config=stage.config,
         )
-        place = directory if stage is stages[-1] else directory / stage.name
-        result = fit(
-            plan,
-            iter(batches),
-            Validation(functools.partial(measure, held), METRIC, (len(held), "question")),
-            place,
-            start=Start(params=start, frozen=text.frozen, base=text.base, run=owner),
-            title=stage.name,
-            profile=options.profile,
-        )
-        start = functools.partial(text.trained, place, stage.config, owner)
-    write_summary(directory, result, trained_parameters=plan.size.trainable)
+        for stage in stages
+    ]
+    train_stages(
+        text,
+        encoded,
+        directory,
+        loss=functools.partial(language_loss, text.model),
+        measure=measure,
+        metric=METRIC,
+        options=options,
+        begin=begin,
+    )
 
 
 def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
@@ -229,15 +171,16 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
     windows = load_windows(config)
     check_run(config, windows, directory)
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    prompts = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
-    rows = {name: _encode(config, text, prompts(template=name)) for name in (PUBLISHED, SWAPPED)}
+    prompts = functools.partial(_prompts, config, windows, windows.test)
+    rows = {name: _encode(config, text, prompts(template=name)) for name in windows.templates}
     trained = _trained(config, text, directory)
     untuned = text.variables(text.start())
     systems = {
         "model": _gaps(config, text, trained, rows[PUBLISHED]),
-        "answers in the other order": _gaps(config, text, trained, rows[SWAPPED]),
         "untuned": _gaps(config, text, untuned, rows[PUBLISHED]),
     }
+    if SWAPPED in rows:
+        systems["answers in the other order"] = _gaps(config, text, trained, rows[SWAPPED])
     systems |= click_table.controls(windows.train, windows.test)
     for name in baselines:
         systems[name] = click_table.baseline(
@@ -250,10 +193,11 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
             directory,
         )
     facts = windows.describe()
+    split = "split by files" if config.data.from_records else f"{config.split} split"
     report = click_table.table(systems, windows.test, config.eval.resamples)
     report["rows"]["model"]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
     heading = (
-        f"{facts['dataset']}, {config.split} split, {facts['train']:,} windows trained on; test: "
+        f"{facts['dataset']}, {split}, {facts['train']:,} windows trained on; test: "
         f"{facts['test']:,} windows of {facts['test_users']} users"
     )
     lines = ["AUC by the gap of the answers' logits; intervals by a bootstrap over test users"]
@@ -265,6 +209,11 @@ def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest)
 
     This takes one prompt per item, so it suits small catalogues or fast devices.
     """
+    if config.data.from_records:
+        raise ConfigError(
+            "this run was trained on files of questions, which do not say what a user rated, so "
+            "there is nothing to recommend from; train on ratings"
+        )
     windows = load_windows(config)
     check_run(config, windows, directory)
     user, history = serving.known_items(windows.data, request)
@@ -297,7 +246,9 @@ def like_probabilities(
 
 def report(config: TallrecConfig, directory: Path) -> RunParts:
     """See `System`."""
-    return read_parts(config, directory, FACTS)
+    parts = read_parts(config, directory, FACTS)
+    # Files of questions are not the data set that `data.name` means.
+    return dataclasses.replace(parts, about="", homepage="") if config.data.from_records else parts
 
 
 def open_model(config: TallrecConfig, directory: Path) -> Opened:
@@ -328,12 +279,12 @@ def _trained(config: TallrecConfig, text: TextModel, directory: Path) -> Any:
 
 def _gaps(config: TallrecConfig, text: TextModel, variables: Any, rows: TokenRows) -> np.ndarray:
     """How much more the model expects yes than no after each question: `[N]`."""
-    answers = answer_tokens(text.tokenizer, *ANSWERS.texts)
+    answers = answer_tokens(text.tokenizer, *config.data.answers)
     return answer_gaps(text.model, variables, rows, answers, batch_size=config.eval.batch_size)
 
 
 def _open(
-    config: TallrecConfig, directory: Path, windows: Windows, stages: list[Stage]
+    config: TallrecConfig, directory: Path, windows: ClickParts, stages: list[Stage]
 ) -> TextModel:
     """Open the model of an existing run, or make the one that a new run begins with."""
     seed = config.train.seed
@@ -342,15 +293,15 @@ def _open(
     if config.tune.base:
         return tuned_text.from_base(config.tune, seed)
     texts = [record.prompt + record.output for stage in stages for record in stage.records]
-    words = [f'"{title}"' for title in windows.titles]
+    words = quoted(windows.titles)
     return tuned_text.from_scratch(config.model, texts, config.vocab_size, words, seed)
 
 
-def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
+def _stages(config: TallrecConfig, windows: ClickParts) -> list[Stage]:
     """List the trainings of a run; the last asks about whole histories and parts of them."""
     rng = np.random.default_rng(config.train.seed)
     count, history = windows.train.history.shape
-    prompts = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
+    prompts = functools.partial(_prompts, config, windows)
     held = prompts(windows.valid)
     questions = prompts(windows.train)
     for _ in range(config.parts):
@@ -366,6 +317,26 @@ def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
         first = read_instructions(config.instructions)
         stages.insert(0, Stage(name="instruct", records=first, held=held, config=config.instruct))
     return stages
+
+
+def _prompts(
+    config: TallrecConfig,
+    windows: ClickParts,
+    part: ClickWindows,
+    *,
+    kept: np.ndarray | None = None,
+    template: str = PUBLISHED,
+) -> list[Instruction]:
+    """Write windows of a part as questions, in the wording of the data."""
+    return click_prompts(
+        part,
+        windows.titles,
+        kept=kept,
+        kind=config.kind,
+        template=windows.templates[template],
+        answers=Choice(config.data.answers),
+        names=windows.names,
+    )
 
 
 def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) -> TokenRows:

@@ -22,8 +22,7 @@ from jaxrec.systems.generative.config import EvalConfig
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.systems.tallrec.run import like_probabilities, load_windows
-from jaxrec.systems.tallrec.tasks import click_prompts
-from jaxrec.texts import clicks as click_table
+from jaxrec.texts import click_prompts, clicks as click_table
 from jaxrec.texts.tuned import TextModel
 
 CONFIG = """

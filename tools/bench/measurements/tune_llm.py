@@ -28,13 +28,8 @@ from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import open_any
-from jaxrec.systems.tallrec import (
-    ANSWERS,
-    ClickEvalConfig,
-    TallrecConfig,
-    click_prompts,
-    load_windows,
-)
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
+from jaxrec.texts import CLICK_ANSWERS, click_prompts
 from jaxrec.train import TrainConfig, make_plan, start_state
 
 LAYERS = ("query", "value")
@@ -126,7 +121,7 @@ def run(options: Options) -> Table:
     valid, titles = windows.valid, windows.titles
     rows = encode_instructions(opened.tokenizer, click_prompts(windows.train, titles), LENGTH)
     asked = encode_instructions(opened.tokenizer, click_prompts(valid, titles), LENGTH)
-    answers = answer_tokens(opened.tokenizer, *ANSWERS.texts)
+    answers = answer_tokens(opened.tokenizer, *CLICK_ANSWERS.texts)
     print(
         f"{len(rows)} questions to learn, of {rows.tokens.shape[1]} tokens; {len(asked)} held out"
     )

@@ -11,9 +11,18 @@ import pytest
 from jaxrec.core import ConfigError
 from jaxrec.data import Interactions, click_windows, load, published_split, random_parts
 from jaxrec.eval import pooled_auc, within_user_auc
-from jaxrec.systems.tallrec.tasks import CLICK, PUBLISHED, SWAPPED, ClickData, click_prompts
 from jaxrec.testing import tiny_interactions
-from jaxrec.texts import AnswerOptions, ask, training_stream
+from jaxrec.texts import (
+    CLICK,
+    PUBLISHED,
+    SWAPPED,
+    AnswerOptions,
+    ClickData,
+    ask,
+    click_prompts,
+    quoted,
+    training_stream,
+)
 
 DIGESTS = {
     "whole": "ce38c0c32497d44d",
@@ -104,7 +113,7 @@ def test_titles_that_two_items_share_change_no_label_and_no_score():
     scores = np.random.default_rng(0).normal(size=len(windows))
     measured = []
     for names in (titles, shared):
-        clicks = ClickData(windows={"test": windows}, titles=names)
+        clicks = ClickData(windows={"test": windows}, names=quoted(names))
         examples = CLICK.source.held_out(clicks, "test", CLICK.source.units(clicks, "test"))
         questions = ask(CLICK, CLICK.template(PUBLISHED), clicks, examples)
         assert [datum.asked for datum in questions.data] == windows.target.tolist()
@@ -119,7 +128,7 @@ def test_titles_that_two_items_share_change_no_label_and_no_score():
 def test_the_training_stream_asks_about_every_training_window_once():
     data = few()
     windows = click_windows(data, history=2)
-    clicks = ClickData(windows={"train": windows}, titles=data.items.labels(), kind="book")
+    clicks = ClickData(windows={"train": windows}, names=quoted(data.items.labels()), kind="book")
     stream = training_stream(CLICK, clicks)
     records = click_prompts(windows, data.items.labels(), kind="book")
     assert sorted(stream.example(0, place) for place in range(2)) == sorted(

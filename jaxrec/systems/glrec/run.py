@@ -1,0 +1,355 @@
+"""GLRec: a language model reads paths of the behaviour graph (Wu et al., AAAI 2024).
+
+interactions -> graph without held-out edges -> paths of a question -> sentences in its prompt ->
+next-token loss -> gap of the answers' logits
+
+The prompt is TALLRec's with one line of paths, which say what users with similar opinions think of
+the item asked about. A model that reads several paths in a fixed order learns from their places, so
+its answer depends on the order. Two remedies are the paper's: training on shuffled orders, and a
+selector that scales the embeddings of each path by a learned weight.
+
+No path holds a held-out edge: the graph is built without them. No path leads through the user
+asked about either, so the edge that a training question asks about is in none of its paths.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.data import Instruction
+from jaxrec.decode import answer_gaps, differing_tokens
+from jaxrec.eval import RunParts, SystemFacts
+from jaxrec.models import Opened
+from jaxrec.objectives import language_loss
+from jaxrec.peft import TuneConfig, Tuning, size_of
+from jaxrec.runs import (
+    Options,
+    check_run,
+    create_run,
+    is_run,
+    open_any,
+    read_parts,
+    run_identity,
+)
+from jaxrec.systems.glrec import measure as measures, selector
+from jaxrec.systems.glrec.config import GlrecConfig
+from jaxrec.systems.glrec.encoding import PathRows, encode_paths
+from jaxrec.systems.glrec.questions import PathQuestions, Writer, make_writer
+from jaxrec.texts import (
+    ClickParts,
+    ClickStage,
+    TextModel,
+    clicks as click_table,
+    load_click_parts,
+    measure_clicks,
+    open_tuned,
+    open_tuned_adapter,
+    quoted,
+    train_stages,
+    tuned as tuned_text,
+)
+
+METRIC = "mean_auc"
+# Questions that the tokenizer of a model from scratch is trained on.
+_SAMPLE = 2000
+
+CONFIG = GlrecConfig
+FACTS = SystemFacts(
+    name="GLRec",
+    summary=(
+        "A language model reads which items a user liked, and paths of the behaviour graph that "
+        "lead to an item, and answers whether the user will like it."
+    ),
+    tags=("prompt-based-recommendation",),
+    metric=METRIC,
+    has_ids=False,
+    variants=("untuned",),
+)
+INSTEAD = {
+    "rank": "GLRec is measured by its answers about single items or pairs; see jaxrec eval",
+    "recommend": "GLRec answers about single items or pairs; see jaxrec eval",
+    "fit_ids": "GLRec calls items by their titles",
+}
+
+
+def load_parts(config: GlrecConfig) -> ClickParts:
+    """Read the data, and draw the windows to train on if there are to be few.
+
+    Raises:
+      DataError: the data have no such windows, or none on which an AUC is defined.
+      ConfigError: more shots than windows.
+    """
+    return load_click_parts(
+        config.data,
+        split=config.split,
+        history=config.history,
+        threshold=config.threshold,
+        shots=config.shots,
+        seed=config.train.seed,
+        valid_windows=config.eval.valid_windows,
+        test_windows=config.eval.test_windows,
+    )
+
+
+def train(config: GlrecConfig, directory: Path, options: Options) -> None:
+    """See `System`."""
+    parts = load_parts(config)
+    writer = make_writer(config, parts)
+    facts = parts.describe()
+    print(
+        f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
+        f"validation, {facts['test']:,} of {facts['test_users']} users for test; a graph of "
+        f"{len(writer.finder.graph):,} edges"
+    )
+    questions = writer.questions(parts.train, config.train.seed)
+    held = writer.questions(parts.valid, 0)
+    sets = _training_sets(config, questions)
+    new = not is_run(directory)
+    text = _open(config, directory, writer, sets)
+    if not new:
+        check_run(config, parts, directory)
+
+    def begin() -> None:
+        if new:
+            text.save(directory)
+            create_run(config, parts, None, directory)
+
+    def measure(rows: Any, params: Any) -> dict[str, float]:
+        return measure_clicks(held.label, held.user, _gaps(config, text, params, writer, rows))
+
+    answered = _rows(config, text, writer, sets, answered=True)
+    stages = [
+        ClickStage(
+            name="train",
+            rows=answered,
+            held=_rows(config, text, writer, [held]),
+            config=config.train,
+        )
+    ]
+    if config.title_steps:
+        bare = [questions.without_context()]
+        stages.insert(
+            0,
+            ClickStage(
+                name="titles",
+                rows=_rows(config, text, writer, bare, answered=True),
+                held=_rows(config, text, writer, [held.without_context()]),
+                config=_with_steps(config),
+            ),
+        )
+    train_stages(
+        text,
+        stages,
+        directory,
+        loss=_loss(config, text),
+        measure=measure,
+        metric=METRIC,
+        options=options,
+        begin=begin,
+    )
+
+
+def evaluate(config: GlrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
+    """See `System`: AUC beside the controls, the spread over orders, and the selector's choice."""
+    assert not baselines  # the config has no setting for them
+    parts = load_parts(config)
+    check_run(config, parts, directory)
+    writer = make_writer(config, parts)
+    text = _load(config, directory)
+    trained = _trained(config, text, directory)
+    asked = writer.questions(parts.test, 0)
+
+    def answers(variables: Any, questions: PathQuestions) -> np.ndarray:
+        rows = _rows(config, text, writer, [questions])
+        return _gaps(config, text, variables, writer, rows)
+
+    systems = {
+        "model": answers(trained, asked),
+        "untuned": answers(text.variables(text.start()), asked),
+    }
+    finder = writer.finder
+    systems |= measures.control_scores(parts.train, asked, finder.graph, finder.liked_from)
+    report = click_table.table(systems, asked, config.eval.resamples)
+    report["rows"]["model"]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
+    count = min(config.eval.order_windows, len(asked))
+    some = asked.take(np.linspace(0, len(asked) - 1, count).astype(int))
+    if any(len(paths) > 1 for paths in some.paths):
+        gaps = functools.partial(answers, trained)
+        spread = measures.order_spread(some, gaps, config.eval.orders)
+        measures.add_by_user(report, "order_std", spread, some.user)
+    if config.paths.planted and config.selects:
+        first = _first_choices(config, text, writer, trained, asked)
+        right = (first == asked.telling).astype(float)
+        measures.add_by_user(report, "planted_first", right, asked.user)
+    facts = parts.describe()
+    split = "split by files" if config.data.from_records else f"{config.split} split"
+    what = "pairs" if config.form == "pair" else "questions"
+    heading = (
+        f"{facts['dataset']}, {split}, {facts['train']:,} windows trained on; test: "
+        f"{len(asked):,} {what} of {len(np.unique(asked.user))} users, "
+        f"{np.mean([len(paths) for paths in asked.paths]):.1f} paths each"
+    )
+    lines = [
+        "AUC by the gap of the answers' logits; intervals by a bootstrap over test users",
+        "order_std: standard deviation of P(first answer) over orders of the paths",
+    ]
+    return report | {"heading": heading, "protocol": dict(facts), "lines": lines}
+
+
+def report(config: GlrecConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    parts = read_parts(config, directory, FACTS)
+    # Files of questions are not the data set that `data.name` means.
+    return dataclasses.replace(parts, about="", homepage="") if config.data.from_records else parts
+
+
+def open_model(config: GlrecConfig, directory: Path) -> Opened:
+    """See `System`."""
+    _check_exportable(config)
+    return open_tuned(config.tune, *_opened(config, directory))
+
+
+def open_adapter(config: GlrecConfig, directory: Path) -> tuple[Opened, dict[str, Any], TuneConfig]:
+    """See `System`."""
+    _check_exportable(config)
+    return open_tuned_adapter(config.tune, *_opened(config, directory))
+
+
+def _check_exportable(config: GlrecConfig) -> None:
+    if config.selects:
+        raise ConfigError(
+            f"order {config.order} has a path selector, which scales embeddings and which no "
+            "plain model can hold; train with order shuffle or ranked to export the run"
+        )
+
+
+def _opened(config: GlrecConfig, directory: Path) -> tuple[TextModel, Any, Opened | None]:
+    """Return the text model of a trained run, its variables, and the base if it has one."""
+    check_run(config, load_parts(config), directory)
+    text = _load(config, directory)
+    base = open_any(Path(config.tune.base)) if config.tune.base else None
+    return text, _trained(config, text, directory), base
+
+
+def _load(config: GlrecConfig, directory: Path) -> TextModel:
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    return selector.with_selector(text) if config.selects else text
+
+
+def _trained(config: GlrecConfig, text: TextModel, directory: Path) -> Any:
+    """Return the model's variables at the best checkpoint of the last stage."""
+    return text.variables(text.trained(directory, config.train, run_identity(directory)))
+
+
+def _open(
+    config: GlrecConfig, directory: Path, writer: Writer, sets: Sequence[PathQuestions]
+) -> TextModel:
+    """Open the model of an existing run, or make the one that a new run begins with."""
+    if is_run(directory):
+        return _load(config, directory)
+    if config.tune.base:
+        text = tuned_text.from_base(config.tune, config.train.seed)
+    else:
+        # A sample has all words: those of titles and users are tokens of their own.
+        some = sets[0].take(np.arange(min(len(sets[0]), _SAMPLE)))
+        records = writer.records(some, answered=True)
+        words = [*quoted(writer.parts.titles), *writer.users, *writer.phrases]
+        if config.form == "pair":
+            words += [answer.removesuffix(".") for answer in writer.answers]
+        text = tuned_text.from_scratch(
+            config.model,
+            [record.prompt + record.output for record in records],
+            config.vocab_size,
+            words,
+            config.train.seed,
+        )
+    return selector.with_selector(text) if config.selects else text
+
+
+def _training_sets(config: GlrecConfig, questions: PathQuestions) -> list[PathQuestions]:
+    """The training questions: in the ranked order, or once in each of several random orders."""
+    rng = np.random.default_rng(config.train.seed)
+    if not config.copies:
+        return [questions]
+    return [questions.reordered(rng) for _ in range(config.copies)]
+
+
+def _with_steps(config: GlrecConfig) -> Any:
+    return dataclasses.replace(config.train, steps=config.title_steps)
+
+
+def _rows(
+    config: GlrecConfig,
+    text: TextModel,
+    writer: Writer,
+    sets: Sequence[PathQuestions],
+    *,
+    answered: bool = False,
+) -> PathRows:
+    """Questions as tokens; `answered` as training reads them."""
+    records: list[Instruction] = []
+    texts: list[list[str]] = []
+    for questions in sets:
+        records += writer.records(questions, answered=answered)
+        texts += writer.texts(questions)
+    on_prompt = config.on_prompt
+    return encode_paths(text.tokenizer, records, texts, config.max_length, on_prompt=on_prompt)
+
+
+def _most(config: GlrecConfig) -> int:
+    """Most paths of a prompt."""
+    return max(config.paths.count, 1) * (2 if config.form == "pair" else 1)
+
+
+def _scale(config: GlrecConfig) -> Callable[[Any, Any], jax.Array] | None:
+    if not config.selects:
+        return None
+    return functools.partial(selector.path_scales, count=_most(config), strength=config.strength)
+
+
+def _loss(config: GlrecConfig, text: TextModel) -> Any:
+    if not config.selects:
+        return functools.partial(language_loss, text.model)
+    return functools.partial(selector.selected_loss, text.model, _most(config), config.strength)
+
+
+def _gaps(
+    config: GlrecConfig, text: TextModel, variables: Any, writer: Writer, rows: PathRows
+) -> np.ndarray:
+    """How much more the model expects the first answer than the second: `[N]`."""
+    shared, answers = differing_tokens(text.tokenizer, *writer.answers)
+    given = rows.tokens[np.arange(len(rows)), rows.answer + shared]
+    if not np.isin(given, answers).all():
+        raise ConfigError(
+            f"the tokenizer cuts the answers {writer.answers} in these questions differently than "
+            "after other prompts; choose answers of whole words"
+        )
+    return answer_gaps(
+        text.model,
+        variables,
+        rows,
+        answers,
+        batch_size=config.eval.batch_size,
+        shared=shared,
+        scale=_scale(config),
+    )
+
+
+def _first_choices(
+    config: GlrecConfig,
+    text: TextModel,
+    writer: Writer,
+    variables: Any,
+    questions: PathQuestions,
+) -> np.ndarray:
+    """The path of each question that the selector gives most weight: `[N]`."""
+    rows = _rows(config, text, writer, [questions])
+    weights = functools.partial(selector.path_weights, count=_most(config))
+    batch = rows.take(slice(None))
+    return np.asarray(jax.jit(weights)(variables, batch)).argmax(axis=1)
