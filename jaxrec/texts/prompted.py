@@ -34,6 +34,7 @@ from jaxrec.decode import (
     complete,
     length_groups,
     score_answers,
+    score_candidates,
     write_answers,
 )
 from jaxrec.ids import ItemCodes
@@ -237,6 +238,37 @@ class Prompted:
         answers = Answers.of_texts(self.tokenizer, texts, len(self.tokenizer))
         read = self._read(prompts)
         return score_answers(self.model, self.params, answers, read, **self._call)
+
+    def score_items(
+        self,
+        prompts: Sequence[str],
+        candidates: np.ndarray,
+        written: Sequence[str] = (),
+    ) -> np.ndarray:
+        """Score some items as the answer to each prompt, without a search.
+
+        Args:
+          prompts: N texts.
+          candidates: `[N, C]` item numbers.
+          written: N texts that the model has written before the item; none by default.
+
+        Returns:
+          `[N, C]` float64 log-probabilities, sums over the `items.lengths` tokens of each item.
+
+        Raises:
+          ConfigError: candidates or written texts for another number of prompts.
+          DataError: a candidate outside the catalogue.
+        """
+        rows = [row.ids[:-1] for row in self.tokenizer.backend_tokenizer.encode_batch(list(written))]
+        return score_candidates(
+            self.model,
+            self.params,
+            self.items,
+            self._read(prompts),
+            candidates,
+            written=rows,
+            **self._call,
+        )
 
     def write(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Answer each prompt with text, token by token, each time with the likeliest one."""
