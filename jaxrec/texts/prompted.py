@@ -259,14 +259,15 @@ class Prompted:
           ConfigError: candidates or written texts for another number of prompts.
           DataError: a candidate outside the catalogue.
         """
-        rows = [row.ids[:-1] for row in self.tokenizer.backend_tokenizer.encode_batch(list(written))]
+        encoded = self.tokenizer.backend_tokenizer.encode_batch(list(written))
         return score_candidates(
             self.model,
             self.params,
             self.items,
             self._read(prompts),
             candidates,
-            written=rows,
+            # Without the end of the text, because it goes on.
+            written=[row.ids[:-1] for row in encoded],
             **self._call,
         )
 

@@ -58,6 +58,7 @@ from jaxrec.runs import (
     run_identity,
     write_summary,
 )
+from jaxrec.systems.instructrec import measure
 from jaxrec.systems.instructrec.config import InstructRecConfig
 from jaxrec.systems.instructrec.instructions import instruct_data, mix, one_token_each, tasks_of
 from jaxrec.systems.instructrec.tasks import InstructData, InstructTask
@@ -268,6 +269,7 @@ FACTS = SystemFacts(
     ),
     tags=("prompt-based-recommendation",),
     metric=METRIC,
+    variants=measure.VARIANTS,
     has_ids=False,
 )
 INSTEAD = {

@@ -1,4 +1,4 @@
-"""A model that follows instructions, and its scores of candidates under each kind of instruction."""
+"""A model that follows instructions, and how it scores candidates under each kind of them."""
 
 import dataclasses
 import functools
