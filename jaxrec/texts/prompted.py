@@ -141,6 +141,31 @@ class Prompted:
             batch_size=batch_size,
         )
 
+    @classmethod
+    def of_base(
+        cls, shape: TransformerConfig, tokenizer: Any, names: Names, batch_size: int = 128
+    ) -> "Prompted":
+        """Make a model without parameters that has the vocabulary of a pretrained one.
+
+        Args:
+          shape: of the pretrained model.
+          tokenizer: of the pretrained model.
+          names: of the items, written as text.
+          batch_size: see the class.
+
+        Raises:
+          DataError: two items are written alike, so an answer could mean either.
+        """
+        check_writable(names)
+        return cls(
+            model=EncoderDecoder(shape),
+            params=None,
+            tokenizer=tokenizer,
+            items=Answers.of_texts(tokenizer, names.items, shape.vocab_size),
+            variables={},
+            batch_size=batch_size,
+        )
+
     def init(self, key: jax.Array) -> Any:
         """Draw the initial parameters, with their axis names."""
         tokens = jnp.zeros((1, 2), jnp.int32)

@@ -17,6 +17,7 @@ from jaxrec.core import (
 )
 from jaxrec.data import DataConfig
 from jaxrec.models import TransformerConfig
+from jaxrec.peft import TuneConfig
 from jaxrec.runs import COUNTING, RankConfig, SampledEvalConfig
 from jaxrec.systems.instructrec.tasks import TASKS
 from jaxrec.texts import find_tasks
@@ -135,7 +136,9 @@ class InstructRecConfig:
       text_tokens: size of the text vocabulary.
       data: interactions and their split.
       model: shape of the encoder-decoder; its vocabulary follows from the tokenizer.
-      train: training. Checkpoints are ranked by HR@1 of P1-I0-T2 on validation candidates.
+      tune: `base` is a pretrained encoder-decoder, all of whose parameters are trained further; ""
+        starts from random ones with `model`'s shape. A base writes items by their titles.
+      train: training. Checkpoints are ranked by NDCG@5 of P1-I0-T2 on validation candidates.
       sasrec: the baseline.
       decode: which items a ranking of the whole catalogue leaves out; it selects the checkpoint of
         the baseline.
@@ -176,6 +179,7 @@ class InstructRecConfig:
         gated=False,
         dropout=0.2,
     )
+    tune: TuneConfig = TuneConfig()
     train: TrainConfig = TrainConfig(
         batch_size=sum(ROWS.values()), steps=2500, lr=2e-3, ema_decay=0.998, eval_every=500
     )
@@ -200,6 +204,16 @@ class InstructRecConfig:
             raise ConfigError(
                 f"rows {self.rows} must be one number for each of {len(self.tasks)} tasks, and add "
                 f"up to train.batch_size {self.train.batch_size}"
+            )
+        if self.tune.method != "full":
+            raise ConfigError(
+                f"tune.method {self.tune.method} trains a part of the parameters, and InstructRec "
+                "trains all of them; set tune.method full"
+            )
+        if self.tune.base and self.item_names != "titles":
+            raise ConfigError(
+                f"item_names {self.item_names} gives each title a token, which tune.base "
+                f"{self.tune.base} does not have; set item_names titles"
             )
         if self.model.read_only:
             raise ConfigError(

@@ -10,14 +10,14 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from jaxrec.runs import MODEL, Measured, baseline_table, fit_baseline, protocol_of, table_lines
 from jaxrec.runs.baselines import Score
 from jaxrec.systems.instructrec.candidates import hard_sets, random_sets, score_candidates
-from jaxrec.systems.instructrec.config import Normalization
+from jaxrec.systems.instructrec.config import HardBy, Normalization
 from jaxrec.systems.instructrec.grammar import PRIOR
 from jaxrec.systems.instructrec.tasks import with_wrong_wishes
 from jaxrec.systems.instructrec.tested import SEQUENTIAL, Rank, Tested, in_groups
@@ -58,7 +58,8 @@ def measure(tested: Tested, directory: Path, baselines: Sequence[str]) -> dict[s
     tables["normalization"] = main.rows(_normalizations(tested), baselines=False)
     few = [MODEL, RIGHT, WRONG]
     for by in config.eval.hard:
-        hard = _Table(tested, hard_sets(data, "test", config.candidates, by), fitted)
+        sets = hard_sets(data, "test", config.candidates, cast(HardBy, by))
+        hard = _Table(tested, sets, fitted)
         tables[f"hard negatives by {by}"] = hard.rows(
             {name: rank for name, rank in _kinds(tested).items() if name in few}
         )

@@ -94,7 +94,7 @@ class Reader:
         for asked in _matches(template.source, source, accepts):
             for answered in _matches(template.target, target, accepts):
                 fields = asked | answered
-                items = {
+                items: dict[str, tuple[int, ...]] = {
                     hole: tuple(self._listed(fields[hole]) or ())
                     for hole in ("items", "item", "asked", "candidates")
                     if hole in fields

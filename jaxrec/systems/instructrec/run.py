@@ -10,9 +10,10 @@ An intention is made of the genres of the very item that is to be found. A row w
 therefore measures how well a query is followed, as in search. Only rows without one are
 recommendation.
 
-It differs from the publication in three ways. The model is small and trained from scratch. No
-language model writes preferences and intentions: templates write them from genres and ratings. And
-by default each title is one token, see `item_names`.
+It differs from the publication in three ways. The model is small and trained from scratch, unless
+`tune.base` names a pretrained encoder-decoder. No language model writes preferences and intentions:
+templates write them from genres and ratings. And by default each title is one token, see
+`item_names`.
 
 `System` describes the functions of this module.
 """
@@ -58,7 +59,7 @@ from jaxrec.runs import (
     run_identity,
     write_summary,
 )
-from jaxrec.systems.instructrec import measure
+from jaxrec.systems.instructrec import base, measure
 from jaxrec.systems.instructrec.config import InstructRecConfig
 from jaxrec.systems.instructrec.instructions import instruct_data, mix, one_token_each, tasks_of
 from jaxrec.systems.instructrec.tasks import InstructData, InstructTask
@@ -144,18 +145,32 @@ def _open_run(
     if known:
         tokenizer = load_tokenizer(directory / "tokenizer")
     else:
-        corpus = [*mixture.corpus(_CORPUS), *data.names.items]
-        tokenizer = make_tokenizer(corpus, data.names, codes, config.text_tokens)
+        if config.tune.base:
+            tokenizer = base.open_base(config).tokenizer
+        else:
+            corpus = [*mixture.corpus(_CORPUS), *data.names.items]
+            tokenizer = make_tokenizer(corpus, data.names, codes, config.text_tokens)
         if write:
             save_tokenizer(tokenizer, directory / "tokenizer")
             create_run(config, dataset, None, directory)
-    prompted = Prompted.build(config.model, tokenizer, data.names, codes, config.eval.batch_size)
+    names, size = data.names, config.eval.batch_size
+    prompted = (
+        Prompted.of_base(config.model, tokenizer, names, size)
+        if config.tune.base
+        else Prompted.build(config.model, tokenizer, names, codes, size)
+    )
     groups = group_tasks(mixture, tokenizer, config.groups, sample=128, targets=True)
     return Parts(data=data, tasks=tasks, mixture=mixture, groups=groups, prompted=prompted)
 
 
+def resolve(config: InstructRecConfig) -> InstructRecConfig:
+    """See `System`."""
+    return base.resolve(config)
+
+
 def train(config: InstructRecConfig, directory: Path, options: Options) -> None:
     """See `System`."""
+    config = base.resolve(config)
     dataset = load_dataset(config.data)
     print(dataset)
     parts = open_run(config, dataset, directory, write=not options.dry)
@@ -193,7 +208,7 @@ def _fit(
         iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
         Validation(validate, METRIC, (len(units), "user")),
         directory,
-        start=Start(run=run_identity(directory)),
+        start=Start(params=base.first_params(config), run=run_identity(directory)),
         measure=count_tokens,
         profile=profile,
     )
@@ -225,8 +240,6 @@ def evaluate(
     config: InstructRecConfig, directory: Path, *, baselines: Sequence[str]
 ) -> dict[str, Any]:
     """See `System`: candidates of the test items, by every kind of instruction."""
-    from jaxrec.systems.instructrec import measure
-
     return measure.measure(load(config, directory), directory, baselines)
 
 

@@ -19,7 +19,9 @@ from jaxrec.systems.instructrec.wishes import Wishes
 from jaxrec.texts import (
     NO,
     YES,
+    Answerer,
     AnswerKind,
+    AnswerOptions,
     Asked,
     CatalogueItem,
     Choice,
@@ -33,6 +35,7 @@ from jaxrec.texts import (
     OneOfCandidates,
     Prefixes,
     PromptData,
+    Questions,
     Source,
     Stream,
     TextOverlap,
@@ -207,6 +210,11 @@ class Chain(FreeText):
         """The preference first."""
         return f"{{{self.field}}} {SO} {{item}}"
 
+    def answer(self, model: Answerer, questions: Questions, options: AnswerOptions) -> list[str]:
+        """What the model writes before the item."""
+        texts = model.write(questions.prompts, options.max_tokens)
+        return [text.partition(f" {SO}")[0].strip() for text in texts]
+
 
 def _swapped(
     name: str, field: str, seen: Sequence[str], intention: Intention = "I0"
@@ -245,9 +253,10 @@ def _variations() -> Iterable[InstructTask]:
         ("describe someone who watched {items}", "history : {items} describe someone :"),
     )
     chain = Chain("likes")
-    for intention, wants in (("I0", ""), ("I1", "and wants {wish} "), ("I2", "and wants {wish} ")):
+    wants: dict[Intention, str] = {"I0": "", "I1": "and wants {wish} ", "I2": "and wants {wish} "}
+    for intention, wish in wants.items():
         name = f"chain-P1-{intention}"
-        text = f"someone watched {{items}} {wants}first describe someone , then recommend a film"
+        text = f"someone watched {{items}} {wish}first describe someone , then recommend a film"
         yield _task(
             name,
             Prefixes(),

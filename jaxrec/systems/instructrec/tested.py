@@ -96,11 +96,11 @@ class Tested:
     def by_thought(self, task: str, sets: Sequence[Datum]) -> np.ndarray:
         """Let the model write a preference, and score candidates as what follows: `[N, C]`."""
         questions = self._ask(task, sets)
-        thoughts = [
-            f"{text.partition(f' {SO}')[0].strip()} {SO}"
-            for text in self.prompted.write(questions.prompts, _THOUGHT)
-        ]
-        scores = self.prompted.score_items(questions.prompts, questions.candidates, thoughts)
+        thoughts = self.tasks[task].answer.answer(
+            self.prompted, questions, AnswerOptions(max_tokens=_THOUGHT)
+        )
+        written = [f"{thought} {SO}" for thought in thoughts]
+        scores = self.prompted.score_items(questions.prompts, questions.candidates, written)
         return self._normalized(scores, questions.candidates)
 
     def _ask(self, task: str, sets: Sequence[Datum], wording: str = "seen") -> Questions:

@@ -109,7 +109,9 @@ def test_the_last_of_several_ratings_counts():
 
 
 def test_wishes_say_genres_and_what_they_have_in_common():
-    genres = ["Crime | Thriller | Horror"] * 10 + ["unknown"] * 5 + [""] * 5 + ["Jazz and Blues"] * 10
+    genres = (
+        ["Crime | Thriller | Horror"] * 10 + ["unknown"] * 5 + [""] * 5 + ["Jazz and Blues"] * 10
+    )
     wishes = Wishes.of(_dataset(genres=genres))
     assert wishes.specific(0) == "crime and horror and thriller"
     assert wishes.vague(0) == "something tense and scary"
