@@ -15,8 +15,9 @@ from jaxrec.runs import Options, RecommendRequest
 from jaxrec.systems.instructrec import InstructRecConfig, InstructRecEvalConfig, run
 from jaxrec.systems.instructrec.candidates import hard_sets, random_sets
 from jaxrec.systems.instructrec.measure import RIGHT, WRONG
-from jaxrec.systems.instructrec.tested import SEQUENTIAL, in_groups
-from jaxrec.texts import Datum, candidate_metrics
+from jaxrec.systems.instructrec.tested import SEQUENTIAL, Tested, in_groups
+from jaxrec.testing import random_params
+from jaxrec.texts import AnswerOptions, Datum, candidate_metrics
 from jaxrec.train import TrainConfig
 
 TASKS = {
@@ -81,6 +82,7 @@ def trained(tmp_path_factory):
     return config, directory / "run", report
 
 
+@pytest.mark.slow
 def test_the_right_intention_helps_and_a_wrong_one_harms(trained):
     _, _, report = trained
     rows = {name: row["metrics"]["hr@1|5"] for name, row in report["rows"].items()}
@@ -95,8 +97,9 @@ def test_the_right_intention_helps_and_a_wrong_one_harms(trained):
     assert "gain_hr@1|5" not in report["rows"]["model"]["metrics"]
 
 
+@pytest.mark.slow
 def test_a_report_has_all_tables_and_is_json(trained):
-    config, _, report = trained
+    _, _, report = trained
     assert list(report["tables"]) == [
         "5 random negatives", "normalization", "hard negatives by cooccurrence",
         "hard negatives by popularity", "10 candidates", "other tasks",
@@ -116,9 +119,16 @@ def test_a_report_has_all_tables_and_is_json(trained):
     assert 0 <= report["tables"]["other tasks"]["P1-I0-T0"]["accuracy"] <= 1
 
 
-def test_scores_of_candidates_are_those_of_the_search_over_all_items(trained):
-    config, directory, _ = trained
-    tested = run.load(config, directory)
+def test_scores_of_candidates_are_those_of_the_search_over_all_items(tmp_path):
+    config = _config(_write_planted(tmp_path))
+    parts = run.open_run(config, load_dataset(config.data), tmp_path / "run", write=False)
+    params = random_params(parts.prompted.model, scale=0.3)
+    tested = Tested(
+        config=config,
+        data=parts.data,
+        tasks=parts.tasks,
+        prompted=parts.prompted.with_params(parts.prompted.join(params)),
+    )
     sets = random_sets(tested.data, "test", 6, np.arange(10))
     scores = tested.by_title(SEQUENTIAL, sets)
     questions = tested._ask(SEQUENTIAL, sets)
@@ -132,18 +142,20 @@ def test_scores_of_candidates_are_those_of_the_search_over_all_items(trained):
     np.testing.assert_allclose(prior, scores - tested.prior[questions.candidates])
 
 
+@pytest.mark.slow
 def test_a_chain_of_thought_writes_a_preference_and_then_scores(trained):
     config, directory, _ = trained
     tested = run.load(config, directory)
     sets = random_sets(tested.data, "test", 6, np.arange(6))
     questions = tested._ask("chain-P1-I0", sets)
     texts = tested.tasks["chain-P1-I0"].answer.answer(
-        tested.prompted, questions, dataclasses.replace(run.measure.AnswerOptions(), max_tokens=16)
+        tested.prompted, questions, AnswerOptions(max_tokens=16)
     )
     assert all(text.startswith("likes ") and " so" not in text for text in texts)
     assert tested.by_thought("chain-P1-I0", sets).shape == (6, 6)
 
 
+@pytest.mark.slow
 def test_recommendations_are_new_to_the_user(trained):
     config, directory, _ = trained
     found = run.recommend(config, directory, RecommendRequest("u3", top=5))
@@ -243,7 +255,7 @@ def test_more_candidates_than_new_items_and_items_without_genres_are_refused(tmp
     bare = dataclasses.replace(data, item_table="")
     with pytest.raises(DataError, match="intentions are made of the item field 'genres'"):
         run.open_run(_config(bare), load_dataset(bare), tmp_path / "run", write=False)
-    with pytest.raises(DataError, match="tune.base nowhere does not exist"):
+    with pytest.raises(DataError, match=r"tune\.base nowhere does not exist"):
         tune = dataclasses.replace(config.tune, base="nowhere")
         run.train(
             dataclasses.replace(config, tune=tune, item_names="titles"), tmp_path / "r", Options()

@@ -99,7 +99,7 @@ def test_without_ratings_everything_is_liked():
 
 
 def test_the_last_of_several_ratings_counts():
-    items = {name: {"genres": genre} for name, genre in zip("abc", ("War", "Drama", "War"))}
+    items = {"a": {"genres": "War"}, "b": {"genres": "Drama"}, "c": {"genres": "War"}}
     data = Interactions.from_columns(
         user=list("uuuuu"), item=list("abbca"), rating=[5, 5, 5, 5, 1], time=range(5), items=items
     )
@@ -142,7 +142,7 @@ def test_a_wrong_wish_shares_no_word_with_the_right_one():
 
 
 def test_items_without_genres_are_refused():
-    with pytest.raises(DataError, match="no value in the field|no item has a value"):
+    with pytest.raises(DataError, match="no item has a value"):
         Wishes.of(_dataset(genres=[""] * 30))
     with pytest.raises(DataError, match=r"'genre', which the items do not have, did you mean"):
         Wishes.of(_dataset(), field="genre")
