@@ -144,7 +144,7 @@ def test_groups_by_targets_keep_long_answers_among_themselves(tokenizer):
         )
         for n, (source, target) in enumerate(shapes)
     )
-    mixture = Mixture(tasks, (5, 1, 3, 1, 2, 1), 0)
+    mixture = Mixture(tasks, (5, 1, 3, 1, 5, 1), 0)
     by_source = group_tasks(mixture, tokenizer, 2, sample=20)
     groups = group_tasks(mixture, tokenizer, 2, sample=20, targets=True)
 
