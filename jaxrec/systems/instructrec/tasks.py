@@ -131,8 +131,9 @@ class Writer:
 
     Example:
       >>> from jaxrec.systems.instructrec import TASKS
-      >>> TASKS["P2-I1-T2"].render
-      Writer(shown=frozenset({'likes', 'wish', 'item'}), intention='I1')
+      >>> writer = TASKS["P2-I1-T2"].render
+      >>> sorted(writer.shown), writer.intention
+      (['item', 'likes', 'wish'], 'I1')
     """
 
     shown: frozenset[str]
