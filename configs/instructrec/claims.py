@@ -1,6 +1,6 @@
 """What instructions are worth on MovieLens-100K: intentions, normalization, hard negatives, groups.
 
-    jaxrec sweep instructrec/claims --seeds 1
+jaxrec sweep instructrec/claims --seeds 1
 """
 
 import dataclasses

@@ -30,7 +30,6 @@ from jaxrec.decode.text_beam import beam_generate
 from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
 from jaxrec.models import EncoderDecoder
 
-
 # Most tokens of the candidates that one row holds; a longer row costs its square.
 _ROW = 128
 

@@ -12,10 +12,15 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.data import DataConfig, load_dataset
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import Options, RecommendRequest
-from jaxrec.systems.instructrec import InstructRecConfig, InstructRecEvalConfig, run
+from jaxrec.systems.instructrec import (
+    InstructRecConfig,
+    InstructRecEvalConfig,
+    run,
+    tested as tested_runs,
+)
 from jaxrec.systems.instructrec.candidates import hard_sets, random_sets
 from jaxrec.systems.instructrec.measure import RIGHT, WRONG
-from jaxrec.systems.instructrec.tested import SEQUENTIAL, Tested, in_groups
+from jaxrec.systems.instructrec.tested import SEQUENTIAL, in_groups
 from jaxrec.testing import random_params
 from jaxrec.texts import AnswerOptions, Datum, candidate_metrics
 from jaxrec.train import TrainConfig
@@ -55,7 +60,7 @@ def _config(data, steps=200, **changes):
         tasks=tuple(TASKS),
         rows=tuple(TASKS.values()),
         candidates=6,
-        text_tokens=400,
+        text_tokens=480,
         data=data,
         model=TransformerConfig(
             width=32, depth=1, num_heads=2, positions="relative", activation="relu", gated=False
@@ -123,7 +128,7 @@ def test_scores_of_candidates_are_those_of_the_search_over_all_items(tmp_path):
     config = _config(_write_planted(tmp_path))
     parts = run.open_run(config, load_dataset(config.data), tmp_path / "run", write=False)
     params = random_params(parts.prompted.model, scale=0.3)
-    tested = Tested(
+    tested = tested_runs.Tested(
         config=config,
         data=parts.data,
         tasks=parts.tasks,
