@@ -3,8 +3,8 @@
     jaxrec train instructrec/ml_100k
     jaxrec eval runs/instructrec-ml_100k
 
-Half of each batch asks for the next title after a history of ten; the other rows are spread over
-all other instructions. Each title is one token. Genres are the intentions.
+Almost half of each batch asks for the next title after a history of ten. The other rows are spread
+over all other instructions. Each title is one token. Genres are the intentions.
 
 Cost: 16 TFLOP in products, 10.4 CPU minutes to train; 5 CPU minutes to measure, of which 2 train
 SASRec. `instructrec/claims` has the result on the test items. On the validation items, with 9

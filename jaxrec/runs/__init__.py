@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.runs import compare as compare
     from jaxrec.runs.baselines import (
+        Score as Score,
         fit_baseline as fit_baseline,
         measure_baseline as measure_baseline,
         measure_baselines as measure_baselines,

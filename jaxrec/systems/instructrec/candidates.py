@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrec.data import Dataset
-from jaxrec.runs import Stage, fit_baseline, ranking_batches
-from jaxrec.runs.baselines import Score
+from jaxrec.runs import Score, Stage, fit_baseline, ranking_batches
 from jaxrec.systems.instructrec.config import HardBy
 from jaxrec.texts import Datum, Prefixes, PromptData, eval_candidates
 

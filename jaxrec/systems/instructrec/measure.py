@@ -14,8 +14,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxrec.runs import MODEL, Measured, baseline_table, fit_baseline, protocol_of, table_lines
-from jaxrec.runs.baselines import Score
+from jaxrec.runs import (
+    MODEL,
+    Measured,
+    Score,
+    baseline_table,
+    fit_baseline,
+    protocol_of,
+    table_lines,
+)
 from jaxrec.systems.instructrec.candidates import hard_sets, random_sets, score_candidates
 from jaxrec.systems.instructrec.config import HardBy, Normalization
 from jaxrec.systems.instructrec.grammar import PRIOR
