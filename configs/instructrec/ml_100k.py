@@ -1,4 +1,4 @@
-"""InstructRec on MovieLens-100K: 33 kinds of instruction, by one small encoder-decoder from scratch.
+"""InstructRec on MovieLens-100K: 33 kinds of instruction, by a small encoder-decoder from scratch.
 
     jaxrec train instructrec/ml_100k
     jaxrec eval runs/instructrec-ml_100k
