@@ -205,6 +205,11 @@ class InstructRecConfig:
                 f"rows {self.rows} must be one number for each of {len(self.tasks)} tasks, and add "
                 f"up to train.batch_size {self.train.batch_size}"
             )
+        if 0 < self.eval.many <= self.candidates:
+            raise ConfigError(
+                f"eval.many {self.eval.many} must be above candidates {self.candidates}, the size "
+                "of its groups, or 0 for no large sets"
+            )
         if self.tune.method != "full":
             raise ConfigError(
                 f"tune.method {self.tune.method} trains a part of the parameters, and InstructRec "

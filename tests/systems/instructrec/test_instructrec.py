@@ -236,6 +236,7 @@ def test_titles_are_written_in_words_and_namesakes_differ(tmp_path):
         ({"tasks": (SEQUENTIAL, "P1-I0-T4")}, "no task 'P1-I0-T4' in tasks, did you mean"),
         ({"tune": {"method": "lora"}}, "trains a part of the parameters"),
         ({"tune": {"base": "somewhere"}}, "set item_names titles"),
+        ({"eval": {"many": 6}}, r"eval\.many 6 must be above candidates 6"),
         ({"eval": {"hard": ("near",)}}, "no hard negatives 'near'"),
         ({"eval": {"baselines": ("gru4rec",)}}, "eval.baselines of InstructRec"),
     ],
@@ -254,7 +255,7 @@ def test_settings_that_contradict_one_another_are_refused(changes, words):
 
 def test_more_candidates_than_new_items_and_items_without_genres_are_refused(tmp_path):
     data = _write_planted(tmp_path)
-    config = _config(data, candidates=20)
+    config = _config(data, candidates=20, eval=InstructRecEvalConfig(many=0))
     with pytest.raises(ConfigError, match="candidates is 20, and a user has met 9 of 24"):
         run.open_run(config, load_dataset(data), tmp_path / "run", write=False)
     bare = dataclasses.replace(data, item_table="")
