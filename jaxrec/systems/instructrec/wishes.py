@@ -1,9 +1,9 @@
 """Preferences and intentions in words, made of genres.
 
 An explicit preference (P2) is a sentence about the genres that a user likes and dislikes. It reads
-the films before the one to be found, and their ratings. An intention is a few
-words about the film to be found, so it is a query and not something that a recommender knows: the
-specific one (I2) says all of its genres, the vague one (I1) says what genres have in common.
+the films before the one to be found, and their ratings. An intention is a few words about the film
+to be found itself, so it is a query and not something that a recommender knows: the specific one
+(I2) says up to three of its genres, the vague one (I1) what these have in common with others.
 """
 
 import dataclasses
