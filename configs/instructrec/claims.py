@@ -44,7 +44,8 @@ SASRec's interval. It is not above SASRec or co-occurrence counts: with hard neg
 candidates, both are better than the model. A title that is one token has no length, so its mean
 equals its sum. Questions for yes or no are learned badly (AUC .57), with 8 rows of a batch of 256.
 
-The row "titles" is not measured yet.
+The row "titles" is trained and not measured yet. Its validation HR@1 is .370, that of "tokens"
+.568.
 
 Cost: 10.4 CPU minutes for the training of "tokens", 5 for its measurement with SASRec.
 """
