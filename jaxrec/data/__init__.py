@@ -132,6 +132,7 @@ if TYPE_CHECKING:
     from jaxrec.data.reviews import (
         Reviews as Reviews,
         read_reviews as read_reviews,
+        review_text as review_text,
         synthetic_reviews as synthetic_reviews,
     )
     from jaxrec.data.sequences import read_sequences as read_sequences

@@ -96,6 +96,16 @@ def synthetic_reviews(interactions: Interactions, field: str = "genres") -> Revi
     return Reviews(**texts, synthetic=True)
 
 
+def review_text(text: str) -> str:
+    """Write a text as reviews are written here, so that both can be compared word by word.
+
+    Example:
+      >>> review_text("It's GREAT, really!")
+      "it's great , really !"
+    """
+    return " ".join(_WORDS.findall(text.lower()))
+
+
 def read_reviews(path: Path, interactions: Interactions) -> Reviews:
     """Read the texts of Amazon reviews for interactions that were read from the same file.
 
@@ -127,7 +137,7 @@ def read_reviews(path: Path, interactions: Interactions) -> Reviews:
                 f"{path}: review {row + 1} has user and item {record_ids(records[row])}, but its "
                 f"interaction has {named}; give the file that the interactions were read from"
             )
-        title, text = (" ".join(_WORDS.findall(t.lower())) for t in record_texts(records[row]))
+        title, text = map(review_text, record_texts(records[row]))
         known = [w for w in text.split() if len(w) >= _SHORTEST and w in features[item]]
         hint = known[0] if known else ""
         sentences = [part for part in _END.split(text) if hint and hint in part.split()]

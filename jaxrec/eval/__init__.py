@@ -66,6 +66,12 @@ if TYPE_CHECKING:
         bits_per_byte as bits_per_byte,
         perplexity as perplexity,
     )
+    from jaxrec.eval.position_bias import (
+        PositionBias as PositionBias,
+        place_targets as place_targets,
+        probe_slots as probe_slots,
+        slope_over_slots as slope_over_slots,
+    )
     from jaxrec.eval.preferences import (
         CalibrationBin as CalibrationBin,
         calibration_error as calibration_error,
@@ -121,6 +127,13 @@ if TYPE_CHECKING:
         summary_scores as summary_scores,
     )
     from jaxrec.eval.text import bleu as bleu, rouge as rouge, says as says
+    from jaxrec.eval.titles import (
+        DatedTitle as DatedTitle,
+        natural_title as natural_title,
+        plain_title as plain_title,
+        split_year as split_year,
+        without_brackets as without_brackets,
+    )
     from jaxrec.eval.translation import (
         TranslationMetric as TranslationMetric,
         corpus_score as corpus_score,

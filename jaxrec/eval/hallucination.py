@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from jaxrec.core import DataError
-from jaxrec.eval.answers import normalize_answer, token_f1
+from jaxrec.eval.answers import token_f1
+from jaxrec.eval.titles import plain_title
 
 Triple = tuple[str, str, str]
-_YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,8 +137,8 @@ def agreement(
 def invented_titles(titles: Sequence[str], catalogue: Iterable[str]) -> list[bool]:
     """Whether each generated title is missing from a catalogue.
 
-    Case, punctuation, articles, extra spaces and a year in parentheses at the end do not count; see
-    `normalize_answer`. A trailing article, as in "Matrix, The (1999)", therefore does not either.
+    Titles are compared by their `plain_title`, so case, accents, punctuation, articles and a year
+    in brackets at the end do not count.
 
     Args:
       titles: what a model recommends.
@@ -151,11 +151,7 @@ def invented_titles(titles: Sequence[str], catalogue: Iterable[str]) -> list[boo
       >>> invented_titles(["the matrix", "Matrix 9"], ["Matrix, The (1999)", "Alien (1979)"])
       [False, True]
     """
-    held = {_plain_title(title) for title in catalogue}
+    held = {plain_title(title) for title in catalogue}
     if not held:
         raise DataError("the catalogue is empty; give at least one title that exists")
-    return [_plain_title(title) not in held for title in titles]
-
-
-def _plain_title(title: str) -> str:
-    return normalize_answer(_YEAR.sub("", title))
+    return [plain_title(title) not in held for title in titles]

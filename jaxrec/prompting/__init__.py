@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from jaxrec.prompting.demonstrations import (
         Demonstration as Demonstration,
         Verbalizer as Verbalizer,
+        normal_input as normal_input,
         same_input as same_input,
     )
     from jaxrec.prompting.endpoint import (

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from jaxrec.runs import compare as compare
     from jaxrec.runs.baselines import (
         Score as Score,
+        counting_scores as counting_scores,
         fit_baseline as fit_baseline,
         measure_baseline as measure_baseline,
         measure_baselines as measure_baselines,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,
+        DescribedData as DescribedData,
         check_run as check_run,
         create_run as create_run,
         is_run as is_run,

@@ -22,6 +22,7 @@ from jaxrec.baselines import (
 from jaxrec.core import Interrupted, JaxrecError, is_out_of_memory
 from jaxrec.data import Dataset, training_source
 from jaxrec.eval import average
+from jaxrec.ids import pad_items
 from jaxrec.items import text as item_text
 from jaxrec.runs.config import METRIC, TEXTUAL, TRAINED
 from jaxrec.runs.directory import run_identity
@@ -31,6 +32,9 @@ from jaxrec.train import FitResult, Start, Validation
 
 # From a batch of `ranking_batches` to scores of all items, `[B, I]`.
 Score = Callable[[Mapping[str, np.ndarray]], jax.Array]
+
+# Histories that are scored at once.
+_SCORED = 128
 
 _COUNTING = {
     "popularity": popularity,
@@ -101,13 +105,47 @@ def fit_baseline(
     """
     if name in TRAINED:
         return _fit_trained(name, config, dataset, directory)
-    module = _COUNTING[name]
     known = dataset.split.train.sequences() if histories is None else histories
-    params = module.fit(known, dataset.num_items)
+    return _fit_counting(name, known, dataset.num_items), 0
+
+
+def _fit_counting(name: str, known: Sequence[np.ndarray], num_items: int) -> Score:
+    module = _COUNTING[name]
+    params = module.fit(known, num_items)
     # A sparse table is read on the host.
     sparse = any(scipy.sparse.issparse(value) for value in params.values())
-    scores = module.scores if sparse else jax.jit(module.scores)
-    return functools.partial(scores, params), 0
+    return functools.partial(module.scores if sparse else jax.jit(module.scores), params)
+
+
+def counting_scores(name: str, dataset: Dataset, histories: Sequence[np.ndarray]) -> np.ndarray:
+    """Fit a counting baseline on the training interactions, and score all items after histories.
+
+    Args:
+      name: name of the baseline, from `COUNTING`.
+      dataset: its data.
+      histories: N arrays of item numbers, oldest first.
+
+    Returns:
+      `[N, I]` float64.
+
+    Example:
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> counting_scores("popularity", dataset, [np.array([3]), np.array([1, 2])]).shape
+      (2, 14)
+    """
+    score = _fit_counting(name, dataset.split.train.sequences(), dataset.num_items)
+    longest = max((len(history) for history in histories), default=1)
+    rows = pad_items(histories, max(longest, 1))
+    # One shape for all parts, so that a baseline on the device is compiled once.
+    parts = []
+    for first in range(0, len(rows), _SCORED):
+        part = rows[first : first + _SCORED]
+        filled = np.pad(part, ((0, _SCORED - len(part)), (0, 0)), constant_values=-1)
+        parts.append(np.asarray(score({"history": filled}), np.float64)[: len(part)])
+    return np.concatenate(parts)
 
 
 def measure_baselines(

@@ -66,16 +66,20 @@ class Compared:
 def with_seed(config: Any, seed: int) -> Any:
     """Return the config with another seed for all stages of its training and for its IDs.
 
+    A config of a system that trains nothing has a setting `seed` of its own, which is replaced too.
+
     Example:
       >>> from jaxrec.systems.sasrec import SasrecRunConfig
       >>> with_seed(SasrecRunConfig(), 7).train.seed
       7
     """
-    changed = {
+    changed: dict[str, Any] = {
         field.name: dataclasses.replace(value, seed=seed)
         for field in dataclasses.fields(config)
         if isinstance(value := getattr(config, field.name), TrainConfig | IdConfig)
     }
+    if hasattr(config, "seed"):
+        changed["seed"] = seed
     return dataclasses.replace(config, **changed)
 
 

@@ -4,6 +4,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.texts import clicks as clicks, tuned as tuned
+    from jaxrec.texts.answer_forms import (
+        candidate_list_form as candidate_list_form,
+        rating_form as rating_form,
+        sentence_form as sentence_form,
+        title_list_form as title_list_form,
+        word_form as word_form,
+    )
     from jaxrec.texts.answer_kinds import (
         Answerer as Answerer,
         AnswerKind as AnswerKind,
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
         OneOfCandidates as OneOfCandidates,
         Rating as Rating,
     )
+    from jaxrec.texts.answering import AskedAnswerer as AskedAnswerer
     from jaxrec.texts.asked import (
         AskTotals as AskTotals,
         OptionScores as OptionScores,
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
         target_places as target_places,
         write_candidate_sets as write_candidate_sets,
     )
+    from jaxrec.texts.chat_model import ChatModel as ChatModel
     from jaxrec.texts.chats import (
         CHAT_TEMPLATE as CHAT_TEMPLATE,
         ROLES as ROLES,
@@ -57,6 +66,12 @@ if TYPE_CHECKING:
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
+    from jaxrec.texts.facts import (
+        RELATIONS as RELATIONS,
+        Facts as Facts,
+        factual_form as factual_form,
+        factual_shares as factual_shares,
+    )
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
         Frame as Frame,
@@ -67,6 +82,11 @@ if TYPE_CHECKING:
         mark as mark,
         plain_text as plain_text,
         prompt_of as prompt_of,
+    )
+    from jaxrec.texts.grounding import (
+        Grounded as Grounded,
+        Grounding as Grounding,
+        grounding_shares as grounding_shares,
     )
     from jaxrec.texts.instruction_prompts import (
         SeedTask as SeedTask,
@@ -120,6 +140,14 @@ if TYPE_CHECKING:
         plan_prompts as plan_prompts,
     )
     from jaxrec.texts.questions import Questions as Questions
+    from jaxrec.texts.repair import (
+        AGAIN as AGAIN,
+        AnswerForm as AnswerForm,
+        Illegal as Illegal,
+        Refined as Refined,
+        RepairOptions as RepairOptions,
+        refine as refine,
+    )
     from jaxrec.texts.sources import (
         NO as NO,
         YES as YES,

@@ -24,18 +24,21 @@ from jaxrec.prompting import (
     StoredModel,
 )
 from jaxrec.runs import language_model_of, open_any
+from jaxrec.texts.chat_model import ChatModel
 
 # Settings that only a service reads, and those that only a model that is opened here reads.
 _SERVICE = (
     *("kind", "system_message", "timeout", "retries", "at_once", "per_minute"),
     *("prompt_price", "completion_price", "stored_price"),
 )
-_OPENED = ("overflow", "dtype", "batch_size")
+_OPENED = ("overflow", "dtype", "batch_size", "chat")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AskedModelConfig:
     """A language model that is asked: one of a path, an address or a recording.
+
+    Systems call this setting `asked`, as error messages do.
 
     Attributes:
       path: a run, a model directory, a checkpoint of Hugging Face, or a GGUF file.
@@ -50,6 +53,8 @@ class AskedModelConfig:
       overflow: refuse prompts that are longer than the context, or cut their beginning.
       dtype: type of the parameters of a checkpoint.
       batch_size: most continuations in each call of the device.
+      chat: whether a model of a path reads each prompt as the turn of a user, in the chat template
+        of its tokenizer.
       kind: how the service is asked. Only completions have likelihoods, which answers restricted to
         the legal ones need.
       system_message: message of the system before each prompt of a chat; "" for none.
@@ -81,6 +86,7 @@ class AskedModelConfig:
     overflow: Overflow = "refuse"
     dtype: Dtype = "float32"
     batch_size: Count = 32
+    chat: bool = False
     kind: Literal["chat", "completions"] = "chat"
     system_message: str = ""
     timeout: Positive = 60.0
@@ -93,24 +99,24 @@ class AskedModelConfig:
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
-        check_ranges(self, "--model.")
+        check_ranges(self, "--asked.")
         sources = [name for name in ("path", "endpoint", "recorded") if getattr(self, name)]
         if len(sources) > 1:
             raise ConfigError(
-                f"--model.{sources[0]} {getattr(self, sources[0])} and --model.{sources[1]} "
+                f"--asked.{sources[0]} {getattr(self, sources[0])} and --asked.{sources[1]} "
                 f"{getattr(self, sources[1])} are two models, and one is asked; leave one out"
             )
         if not self.endpoint:
-            self._unread(_SERVICE, "an --model.endpoint")
+            self._unread(_SERVICE, "an --asked.endpoint")
         elif not self.name:
             raise ConfigError(
-                f"--model.endpoint {self.endpoint} needs the service's name of the model; give "
-                "--model.name"
+                f"--asked.endpoint {self.endpoint} needs the service's name of the model; give "
+                "--asked.name"
             )
         if not self.path:
-            self._unread(_OPENED, "a --model.path")
+            self._unread(_OPENED, "a --asked.path")
         if self.recorded:
-            self._unread(("context", "answers"), "a --model.path or an --model.endpoint")
+            self._unread(("context", "answers"), "a --asked.path or an --asked.endpoint")
 
     @property
     def given(self) -> bool:
@@ -122,7 +128,7 @@ class AskedModelConfig:
             value = getattr(self, field.name)
             if field.name in names and value != field.default:
                 raise ConfigError(
-                    f"--model.{field.name.replace('_', '-')} {value} is read only with {needed}; "
+                    f"--asked.{field.name.replace('_', '-')} {value} is read only with {needed}; "
                     "leave it out"
                 )
 
@@ -146,12 +152,12 @@ def open_asked_model(config: AskedModelConfig, answers: Path | None = None) -> L
     Example:
       >>> open_asked_model(AskedModelConfig())  # doctest: +ELLIPSIS
       Traceback (most recent call last):
-      jaxrec.core.errors.ConfigError: no language model is named; give --model.path, ...
+      jaxrec.core.errors.ConfigError: no language model is named; give --asked.path, ...
     """
     if not config.given:
         raise ConfigError(
-            "no language model is named; give --model.path, --model.endpoint with --model.name, or "
-            "--model.recorded"
+            "no language model is named; give --asked.path, --asked.endpoint with --asked.name, or "
+            "--asked.recorded"
         )
     if config.recorded:
         return ReplayedModel(config.recorded, config.name or None)
@@ -186,12 +192,17 @@ def _open_service(config: AskedModelConfig) -> EndpointModel:
 
 def _open_path(config: AskedModelConfig) -> LanguageModel:
     path = Path(config.path)
-    return language_model_of(
-        open_any(path, None, config.dtype),
+    opened = open_any(path, None, config.dtype)
+    model = language_model_of(
+        opened,
         path,
         name=config.name or None,
         context=config.context or None,
-        option="--model.context",
+        option="--asked.context",
         overflow=config.overflow,
         batch_size=config.batch_size,
     )
+    if not config.chat:
+        return model
+    assert opened.tokenizer is not None
+    return ChatModel(model, opened.tokenizer)

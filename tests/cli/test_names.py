@@ -57,7 +57,10 @@ def test_a_path_and_a_name_give_the_same_config_and_run_directory():
         ("tigre", ["configs of tiger: tiger/beauty, tiger/ml100k"]),
         (
             "zzz",
-            ["; folders of configs: align, corpus, domain, dpo, generative, gptrec, ", ", vqrec"],
+            [
+                "; folders of configs: align, chatgpt, corpus, domain, dpo, generative, gptrec, ",
+                ", vqrec",
+            ],
         ),
         ("tests", ["tests is a directory, and a config is needed: its name"]),
         ("absent/tiger/beautty.py", ["no config file absent/tiger/beautty.py", "no config files"]),
