@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         click_metrics as click_metrics,
         paired_auc as paired_auc,
         pooled_auc as pooled_auc,
+        pooled_auc_by_user as pooled_auc_by_user,
+        share_by_user as share_by_user,
         within_user_auc as within_user_auc,
     )
     from jaxrec.eval.code import pass_at_k as pass_at_k
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         find_entities as find_entities,
         invented_titles as invented_titles,
         judge_statements as judge_statements,
+        list_rates as list_rates,
         set_overlap as set_overlap,
     )
     from jaxrec.eval.judgements import (

@@ -207,12 +207,8 @@ def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> Us
       >>> values.auc.tolist(), values.within_user.tolist()
       ([0.75, 0.75], [1.0, 1.0])
     """
-    auc, within = pooled_auc(labels, scores), within_user_auc(labels, scores, users)
-    names, user = np.unique(users, return_inverse=True)
-    liked = np.asarray(labels).astype(bool)
-    part = np.zeros(len(scores))
-    part[liked] = (_share_below(scores[~liked], scores[liked]) - auc) / liked.sum()
-    part[~liked] = (1 - _share_below(scores[liked], scores[~liked]) - auc) / (~liked).sum()
+    within = within_user_auc(labels, scores, users)
+    names = np.unique(users)
     inside = np.zeros(len(names))
     by_user = _within(labels, scores, users)
     total = sum(count for _, count in by_user.values())
@@ -221,9 +217,75 @@ def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> Us
             own, count = by_user[name]
             inside[at] = count * (own - within) / total
     return UserValues(
-        auc=auc + len(names) * np.bincount(user, part, minlength=len(names)),
-        within_user=within + len(names) * inside,
+        auc=pooled_auc_by_user(labels, scores, users), within_user=within + len(names) * inside
     )
+
+
+def pooled_auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Spread the AUC over all examples over the users: see `auc_by_user`, of which it is one half.
+
+    It is defined where no user has both kinds of label, too.
+
+    Args:
+      labels: `[N]` bool or 0/1.
+      scores: `[N]`.
+      users: `[N]`, the user of each example.
+
+    Returns:
+      `[U]` in the order of the sorted users.
+
+    Raises:
+      DataError: the errors of `pooled_auc`.
+
+    Example:
+      >>> import numpy as np
+      >>> labels, users = np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])
+      >>> pooled_auc_by_user(labels, np.array([0.9, 0.4, 0.5, 0.1]), users).tolist()
+      [0.75, 0.75]
+    """
+    auc = pooled_auc(labels, scores)
+    names, user = np.unique(users, return_inverse=True)
+    liked = np.asarray(labels).astype(bool)
+    part = np.zeros(len(scores))
+    part[liked] = (_share_below(scores[~liked], scores[liked]) - auc) / liked.sum()
+    part[~liked] = (1 - _share_below(scores[liked], scores[~liked]) - auc) / (~liked).sum()
+    return auc + len(names) * np.bincount(user, part, minlength=len(names))
+
+
+def share_by_user(right: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Spread the share of right answers over the users: one value per user, whose mean it is.
+
+    Users with more examples count for more: the value of a user is
+
+      value_u = share + U n_u (share_u - share) / N,
+
+    with n_u of the N examples, as in `auc_by_user`.
+
+    Args:
+      right: `[N]` bool.
+      users: `[N]`, the user of each example.
+
+    Returns:
+      `[U]` in the order of the sorted users.
+
+    Raises:
+      DataError: no examples, or another number of users.
+
+    Example:
+      >>> import numpy as np
+      >>> share_by_user(np.array([True, True, False, True]), np.array([0, 0, 0, 1])).tolist()
+      [0.625, 0.875]
+    """
+    right = np.asarray(right, np.float64)
+    if not len(right) or right.shape != np.shape(users):
+        raise DataError(
+            f"{len(right)} answers of {len(users)} users; give the user of each answer, and at "
+            "least one"
+        )
+    names, user = np.unique(users, return_inverse=True)
+    share = right.mean()
+    part = np.bincount(user, right - share, minlength=len(names))
+    return share + len(names) * part / len(right)
 
 
 def _share_below(scores: np.ndarray, bounds: np.ndarray) -> np.ndarray:

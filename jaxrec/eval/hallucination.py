@@ -13,6 +13,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+import numpy as np
+
 from jaxrec.core import DataError
 from jaxrec.eval.answers import token_f1
 from jaxrec.eval.titles import plain_title
@@ -155,3 +157,56 @@ def invented_titles(titles: Sequence[str], catalogue: Iterable[str]) -> list[boo
     if not held:
         raise DataError("the catalogue is empty; give at least one title that exists")
     return [plain_title(title) not in held for title in titles]
+
+
+def list_rates(
+    items: np.ndarray,
+    histories: Sequence[np.ndarray],
+    allowed: Sequence[np.ndarray] | None = None,
+    written: np.ndarray | None = None,
+) -> dict[str, float]:
+    """How many answers of generated lists are no item, not allowed, seen before or said twice.
+
+    Args:
+      items: `[N, K]` item numbers, best first; -1 for an answer that is no item.
+      histories: N arrays of the items that each user has met.
+      allowed: N arrays of the items that each question allows; None for the whole catalogue.
+      written: `[N, K]` bool, which places hold an answer; None for all.
+
+    Returns:
+      "compliance": share of the questions whose first answer is an item that it allows.
+      "hallucination": share of all answers that are no item. "repeats": share of all answers that
+      are in the history. "duplicates": share of all answers that the same list has before.
+
+    Raises:
+      DataError: no answers, or another number of histories, allowed items or places.
+
+    Example:
+      >>> import numpy as np
+      >>> list_rates(np.array([[3, -1, 3, 5]]), [np.array([5])])
+      {'compliance': 1.0, 'hallucination': 0.25, 'repeats': 0.25, 'duplicates': 0.25}
+    """
+    written = np.ones(items.shape, bool) if written is None else written
+    sizes = {len(items), len(histories), len(items if allowed is None else allowed)}
+    if len(sizes) > 1 or written.shape != items.shape or not written.any():
+        raise DataError(
+            f"lists of shape {items.shape} with {len(histories)} histories; give one history and "
+            "one set of allowed items for each list, and at least one answer"
+        )
+    legal = repeats = duplicates = invented = 0
+    for row, history in enumerate(histories):
+        said = items[row][written[row]].tolist()
+        known = [item for item in said if item >= 0]
+        met = set(history.tolist())
+        invented += len(said) - len(known)
+        repeats += sum(item in met for item in known)
+        duplicates += len(known) - len(set(known))
+        first = said[0] if said else -1
+        legal += first >= 0 and (allowed is None or first in allowed[row].tolist())
+    total = int(written.sum())
+    return {
+        "compliance": legal / len(items),
+        "hallucination": invented / total,
+        "repeats": repeats / total,
+        "duplicates": duplicates / total,
+    }

@@ -46,6 +46,12 @@ if TYPE_CHECKING:
         target_places as target_places,
         write_candidate_sets as write_candidate_sets,
     )
+    from jaxrec.texts.catalogue_facts import (
+        RELATIONS as RELATIONS,
+        CatalogueFacts as CatalogueFacts,
+        factual_form as factual_form,
+        factual_shares as factual_shares,
+    )
     from jaxrec.texts.chat_model import ChatModel as ChatModel
     from jaxrec.texts.chats import (
         CHAT_TEMPLATE as CHAT_TEMPLATE,
@@ -61,16 +67,25 @@ if TYPE_CHECKING:
         split_chats as split_chats,
         strip_contacts as strip_contacts,
     )
-    from jaxrec.texts.datum import Datum as Datum
+    from jaxrec.texts.conversations import (
+        OTHER_SAYINGS as OTHER_SAYINGS,
+        SAYINGS as SAYINGS,
+        Conversations as Conversations,
+        converse as converse,
+        render_conversation as render_conversation,
+    )
+    from jaxrec.texts.datum import Datum as Datum, Turn as Turn, TurnKind as TurnKind
     from jaxrec.texts.exported import (
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
     from jaxrec.texts.facts import (
-        RELATIONS as RELATIONS,
+        Described as Described,
         Facts as Facts,
-        factual_form as factual_form,
-        factual_shares as factual_shares,
+        render_facts as render_facts,
+        state as state,
+        statements as statements,
+        tell as tell,
     )
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
@@ -83,6 +98,7 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         prompt_of as prompt_of,
     )
+    from jaxrec.texts.genres import Genres as Genres
     from jaxrec.texts.grounding import (
         Grounded as Grounded,
         Grounding as Grounding,
@@ -107,11 +123,13 @@ if TYPE_CHECKING:
     from jaxrec.texts.made_up import toy_tasks as toy_tasks
     from jaxrec.texts.metrics import (
         ChoiceMetrics as ChoiceMetrics,
+        FactShares as FactShares,
         GapAuc as GapAuc,
         ListMetrics as ListMetrics,
         Metric as Metric,
         RatingErrors as RatingErrors,
         TextOverlap as TextOverlap,
+        fact_shares as fact_shares,
     )
     from jaxrec.texts.names import (
         Names as Names,

@@ -5,8 +5,28 @@ Rendering it as text is the last step before the tokenizer, so ground truth is a
 """
 
 import dataclasses
+from typing import Literal, NamedTuple
 
 import numpy as np
+
+TurnKind = Literal["genre", "example", "rejection"]
+
+
+class Turn(NamedTuple):
+    """What a seeker says in one turn of a conversation.
+
+    Attributes:
+      kind: a genre that is wanted, an example of what was liked, or a rejection of a
+        recommendation.
+      number: of the genre in `Genres.names`, or of the item.
+
+    Example:
+      >>> Turn("rejection", 7).number
+      7
+    """
+
+    kind: TurnKind
+    number: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,6 +45,9 @@ class Datum:
       star: stars that the prompt or the answer says; 0 for none.
       rating: number of the answer among `data.ratings.TEXTS`; -1 for none.
       answer: number of the right answer among the answers of a `Choice`; -1 for none.
+      turns: what the seeker of a conversation has said so far, oldest first.
+      told: numbers of the facts in `Facts.pairs` that the prompt tells of the item; () for those
+        that the graph holds.
 
     Example:
       >>> import numpy as np
@@ -45,3 +68,10 @@ class Datum:
     star: int = 0
     rating: int = -1
     answer: int = -1
+    turns: tuple[Turn, ...] = ()
+    told: tuple[int, ...] = ()
+
+    @property
+    def rejected(self) -> list[int]:
+        """The items that the seeker of a conversation has rejected."""
+        return [turn.number for turn in self.turns if turn.kind == "rejection"]

@@ -1,200 +1,288 @@
-"""Facts of a catalogue as triples: what prompts can say of items, and what texts get wrong.
+"""Facts of a catalogue as a knowledge graph: told in prompts, read back from texts, and checked.
 
-A catalogue is a small knowledge graph, (item, relation, value), of genres and years. Its facts
-stand before a prompt, and the statements of an answer are checked against them (Ji et al., Survey
-of Hallucination in Natural Language Generation, arXiv:2202.03629, section 5). It is made of the
-items' fields alone, so it knows nothing of users.
+The triples are (item, has_genre, genre) and (item, released_in, year), read from the items' fields.
+No interaction enters them, so they hold nothing of a held-out item's user. A text that states facts
+can be checked against the graph, statement by statement (Ji et al., Survey of Hallucination in
+Natural Language Generation, arXiv:2202.03629).
+
+A model that is only shown true facts learns them by heart, with the item as the cue, and does not
+learn to read: it fails on items that it has never described. Training therefore tells other facts
+of an item each time, most of them false, and the answer follows the prompt (Longpre et al.,
+Entity-Based Knowledge Conflicts in Question Answering, arXiv:2109.05052; Li et al., Large Language
+Models with Controllable Working Memory, arXiv:2211.05110).
 """
 
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import SEPARATOR, ItemTable
-from jaxrec.eval import Triple, Verdicts, find_entities, judge_statements
-from jaxrec.texts.repair import AnswerForm, Illegal
+from jaxrec.data import ItemTable
+from jaxrec.eval import Triple, Verdicts, judge_statements
+from jaxrec.runs import Stage
+from jaxrec.texts.datum import Datum
+from jaxrec.texts.genres import Genres
+from jaxrec.texts.names import close_up
+from jaxrec.texts.prompt_data import PromptData, render
+from jaxrec.texts.sources import Need, Stream, Unit
 
-_YEAR = "year"
-RELATIONS = ("genres", "categories", _YEAR)
-_SAID_YEAR = re.compile(r"(?<![\w-])((?:18|19|20)\d\d)(?!\w)")
+HAS_GENRE, RELEASED_IN = "has_genre", "released_in"
+_BETWEEN = " , "
+_TOLD = {HAS_GENRE: "{name} has genre {value}", RELEASED_IN: "{name} is from {value}"}
+_SENTENCE = re.compile(r"a film(?: of (?P<genres>.+?))?(?: from (?P<year>\d{4}))?")
+_YEAR = re.compile(r"\d{4}")
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Facts:
-    """The triples of a catalogue.
+    """A knowledge graph of items.
 
     Attributes:
-      by_item: for each item the values of each relation, such as {"genres": ("Drama",)}.
-      titles: what the items are called.
+      of_item: (relation, value) pairs of each item.
 
     Example:
-      >>> import numpy as np
-      >>> from jaxrec.data import ItemTable
+      >>> from jaxrec.testing import tiny_interactions
       >>> from jaxrec.texts import Facts
-      >>> column = lambda *texts: np.array(texts, dtype=object)
-      >>> fields = {"title": column("Alien", "Heat"), "genres": column("Horror | Sci-Fi", "Crime")}
-      >>> facts = Facts.of(ItemTable(np.array(["1", "2"]), fields), ["Alien", "Heat"])
-      >>> facts.text([0])
-      'Alien: genres Horror, Sci-Fi.'
-      >>> facts.check("A crime story with horror.", 0)
-      Verdicts(supported=1, contradicted=1, unverifiable=0)
+      >>> facts = Facts.read(tiny_interactions().items)
+      >>> facts.of_item[6]
+      (('has_genre', 'comedy'), ('released_in', '1956'))
+      >>> facts.sentence(6)
+      'a film of comedy from 1956'
     """
 
-    by_item: Sequence[Mapping[str, tuple[str, ...]]]
-    titles: Sequence[str]
+    of_item: tuple[tuple[tuple[str, str], ...], ...]
 
     @classmethod
-    def of(
-        cls,
-        items: ItemTable,
-        titles: Sequence[str],
-        relations: Sequence[str] = RELATIONS,
-    ) -> "Facts":
-        """Read the facts out of a catalogue.
-
-        Args:
-          items: the catalogue.
-          titles: what its items are called.
-          relations: fields of the items; those that the catalogue lacks are left out.
+    def read(cls, items: ItemTable) -> "Facts":
+        """Read genres (or categories), and the year of items that have one of four digits.
 
         Raises:
-          DataError: the catalogue has none of the fields.
-          ConfigError: other numbers of titles and items.
+          DataError: the items have no genres, or one that a sentence could not be read back with.
         """
-        if len(titles) != len(items):
-            raise ConfigError(f"{len(titles)} titles for {len(items)} items; give one for each")
-        known = [name for name in relations if name in items.fields]
-        if not known:
-            raise DataError(
-                f"the items have none of the fields {', '.join(relations)}, so there are no facts; "
-                f"their fields: {', '.join(items.fields) or 'none'}"
-            )
-        columns = {name: items.fields[name].tolist() for name in known}
+        genres = Genres.read(items)
+        for name in genres.names:
+            if _BETWEEN in name or re.search(r" from \d{4}$", name):
+                raise DataError(
+                    f"the genre {name!r} cannot be told from two facts in a sentence; rename it"
+                )
+        years = items.fields.get("year", np.full(len(items), "")).tolist()
         return cls(
-            by_item=[
-                {name: _values(texts[item]) for name, texts in columns.items() if texts[item]}
-                for item in range(len(items))
-            ],
-            titles=list(titles),
+            tuple(
+                (
+                    *((HAS_GENRE, genres.names[number]) for number in numbers.tolist()),
+                    *(((RELEASED_IN, year),) if _YEAR.fullmatch(year) else ()),
+                )
+                for numbers, year in zip(genres.of_item, years, strict=True)
+            )
         )
 
-    def triples(self, items: Iterable[int]) -> set[Triple]:
-        """The triples of some items, with their numbers as subjects and values in lower case."""
-        return {
-            (str(item), name, value.lower())
-            for item in items
-            for name, values in self.by_item[item].items()
-            for value in values
-        }
-
-    def text(self, items: Iterable[int]) -> str:
-        """The facts of some items in a sentence each, which stand before a prompt."""
-        sentences = []
-        for item in items:
-            parts = [f"{name} {', '.join(values)}" for name, values in self.by_item[item].items()]
-            if parts:
-                sentences.append(f"{self.titles[item]}: {'; '.join(parts)}.")
-        return " ".join(sentences)
-
-    def stated(self, text: str, item: int) -> set[Triple]:
-        """What a text about an item states: the values of the catalogue that it says, and years.
-
-        A value that only the item's own title says is no statement.
-        """
-        title = re.escape(self.titles[item].lower())
-        rest = re.sub(rf"(?<!\w){title}(?!\w)", " ", text.lower())
-        said = {
-            (str(item), name, value)
-            for value in find_entities(rest, self._relation)
-            for name in [self._relation[value]]
-        }
-        if any(_YEAR in known for known in self.by_item):
-            said |= {(str(item), _YEAR, year) for year in _SAID_YEAR.findall(rest)}
-        return said
-
-    def check(self, text: str, item: int) -> Verdicts:
-        """Compare the statements of a text about an item with its facts.
-
-        The catalogue lists all values of its relations, so a value that an item lacks is
-        contradicted, unless nothing at all is known of the relation.
-        """
-        return judge_statements(self.stated(text, item), self.triples([item]))
-
-    def contradictions(self, text: str, item: int) -> list[tuple[str, str]]:
-        """Pairs of a relation and a value that a text states and the catalogue contradicts."""
-        own = self.triples([item])
-        known = {name for _, name, _ in own}
-        wrong = {(name, value) for _, name, value in self.stated(text, item) - own}
-        return sorted((name, value) for name, value in wrong if name in known)
+    @functools.cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All (relation, value) pairs of the graph, in alphabetical order."""
+        return tuple(sorted({pair for pairs in self.of_item for pair in pairs}))
 
     @functools.cached_property
-    def _relation(self) -> dict[str, str]:
-        """Relation of each value in lower case, years excepted."""
-        return {
-            value.lower(): name
-            for known in self.by_item
-            for name, values in known.items()
-            if name != _YEAR
-            for value in values
-        }
+    def _values(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(v for r, v in self.pairs if r == name) for name in _TOLD}
+
+    def values(self, relation: str) -> tuple[str, ...]:
+        """All values of a relation, in alphabetical order."""
+        return self._values[relation]
+
+    def triples(self, item: int) -> list[Triple]:
+        """The triples of an item, whose subject is its number."""
+        return [(str(item), relation, value) for relation, value in self.of_item[item]]
+
+    def sentence(self, item: int) -> str:
+        """The facts of an item as a text states them, which `statements` reads back."""
+        return state(self.of_item[item])
+
+    def judge(self, text: str, item: int) -> Verdicts:
+        """Compare what a text says of an item with the graph.
+
+        Example:
+          >>> facts = Facts(((("has_genre", "drama"), ("released_in", "1994")),))
+          >>> facts.judge("a film of drama , war from 1995", 0)
+          Verdicts(supported=1, contradicted=1, unverifiable=1)
+        """
+        said = [(str(item), relation, value) for relation, value in statements(text)]
+        return judge_statements(said, self.triples(item), functional={RELEASED_IN})
+
+    def checked(self, text: str, item: int) -> str:
+        """A text without the statements that the graph does not hold; "" if nothing is left.
+
+        Example:
+          >>> facts = Facts(((("has_genre", "drama"), ("released_in", "1994")),))
+          >>> facts.checked("a film of drama , war from 1995", 0)
+          'a film of drama'
+        """
+        return state([pair for pair in statements(text) if pair in self.of_item[item]])
+
+    def corrupted(self, share: float, seed: int = 0) -> "Facts":
+        """The graph with a share of its facts replaced by false ones of the same relations.
+
+        Args:
+          share: probability of each fact, from 0 to 1.
+          seed: of the draws.
+
+        Raises:
+          ConfigError: a share outside 0 to 1.
+          DataError: a relation has no value that is false for some item.
+        """
+        if not 0 <= share <= 1:
+            raise ConfigError(f"the share of corrupted facts must lie in 0 to 1, got {share}")
+        rng = np.random.default_rng(seed)
+        return Facts(tuple(self.falsified(n, share, rng) for n in range(len(self.of_item))))
+
+    def falsified(
+        self, item: int, share: float, rng: np.random.Generator
+    ) -> tuple[tuple[str, str], ...]:
+        """The facts of an item, each replaced with a probability `share`, as in `corrupted`.
+
+        Raises:
+          DataError: a relation has no value that is false for the item.
+        """
+        row: list[tuple[str, str]] = []
+        for relation, value in self.of_item[item]:
+            if rng.random() < share:
+                barred = {v for r, v in (*self.of_item[item], *row) if r == relation}
+                false = [v for v in self.values(relation) if v not in barred]
+                if not false:
+                    raise DataError(
+                        f"every value of {relation} is true for item {item}, so none is false; "
+                        "give items with more values"
+                    )
+                value = false[int(rng.integers(len(false)))]
+            row.append((relation, value))
+        return tuple(row)
 
 
-def factual_form(form: AnswerForm[str], facts: Facts, item: int) -> AnswerForm[str]:
-    """A form that also rejects what contradicts the facts of an item, so that it is asked again.
+def tell(pairs: Sequence[tuple[str, str]], name: str) -> str:
+    """Write facts as prompts tell them.
 
     Args:
-      form: what a text must look like otherwise.
-      facts: of the catalogue.
-      item: the item that the text is about.
+      pairs: (relation, value) pairs.
+      name: of the item that they are about.
 
     Example:
-      >>> from jaxrec.texts import Facts, factual_form, sentence_form
-      >>> genres = [{"genres": ("Horror",)}, {"genres": ("Drama",)}]
-      >>> facts = Facts(by_item=genres, titles=["Alien", "Paris"])
-      >>> form = factual_form(sentence_form(9), facts, 0)
-      >>> form.read("A fine drama.").fault
-      'it says drama, and the genres of Alien are Horror'
+      >>> tell([("has_genre", "drama"), ("released_in", "1994")], "Ran")
+      'Ran has genre drama , Ran is from 1994'
+    """
+    return _BETWEEN.join(_TOLD[relation].format(name=name, value=v) for relation, v in pairs)
+
+
+def state(pairs: Sequence[tuple[str, str]]) -> str:
+    """Write facts as a sentence; "" for none.
+
+    Example:
+      >>> state([("has_genre", "drama"), ("released_in", "1994")])
+      'a film of drama from 1994'
+    """
+    genres = _BETWEEN.join(value for relation, value in pairs if relation == HAS_GENRE)
+    years = [value for relation, value in pairs if relation == RELEASED_IN]
+    text = "a film" + (f" of {genres}" if genres else "") + "".join(f" from {y}" for y in years)
+    return text if pairs else ""
+
+
+def statements(text: str) -> list[tuple[str, str]]:
+    """Read the facts that a sentence states, each once; none of a sentence of another form.
+
+    Example:
+      >>> statements("a film of drama , war from 1994")
+      [('has_genre', 'drama'), ('has_genre', 'war'), ('released_in', '1994')]
+      >>> statements("drama , I think")
+      []
+    """
+    match = _SENTENCE.fullmatch(text.strip())
+    if match is None:
+        return []
+    genres = match["genres"].split(_BETWEEN) if match["genres"] else []
+    years = [(RELEASED_IN, match["year"])] if match["year"] else []
+    return list(dict.fromkeys([*((HAS_GENRE, name.strip()) for name in genres), *years]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """A datum is an item with facts; items of an evaluation are never described in training.
+
+    Attributes:
+      valid: share of the items that validations are about.
+      test: share of the items that the test is about.
+      false: probability that training tells a false fact in the place of a true one; 0 for a task
+        whose prompts tell none.
     """
 
-    def read(text: str) -> str | Illegal:
-        value = form.read(text)
-        if isinstance(value, Illegal):
-            return value
-        wrong = facts.contradictions(value, item)
-        if not wrong:
-            return value
-        name, said = wrong[0]
-        own = ", ".join(facts.by_item[item][name])
-        return Illegal(f"it says {said}, and the {name} of {facts.titles[item]} are {own}")
+    valid: float = 0.1
+    test: float = 0.2
+    false: float = 0.0
+    unit: ClassVar[Unit] = "item"
+    needs: ClassVar[frozenset[Need]] = frozenset({"genres", "facts"})
 
-    return AnswerForm(read=read, rules=form.rules)
+    def training(self, data: PromptData) -> Stream:
+        """The items that no evaluation is about, each time with other facts.
+
+        Raises:
+          DataError: the data have no facts.
+        """
+        items, facts = self._items(data)[2], facts_of(data)
+        number = {pair: place for place, pair in enumerate(facts.pairs)}
+
+        def draw(datum: int, rng: np.random.Generator) -> Datum:
+            item = int(items[datum])
+            if not self.false:
+                return Datum(item=item)
+            pairs = facts.falsified(item, self.false, rng)
+            return Datum(item=item, told=tuple(number[pair] for pair in pairs))
+
+        return Stream(len(items), draw)
+
+    def units(self, data: PromptData, stage: Stage) -> np.ndarray:
+        """The items of a stage."""
+        return self._items(data)[0 if stage == "valid" else 1]
+
+    def held_out(self, data: PromptData, stage: Stage, units: np.ndarray) -> list[Datum]:
+        """The items themselves, with the facts of the graph."""
+        return [Datum(item=item) for item in units.tolist()]
+
+    def _items(self, data: PromptData) -> list[np.ndarray]:
+        """The items of validation, test and training, ascending."""
+        known = np.flatnonzero([bool(pairs) for pairs in facts_of(data).of_item])
+        order = np.random.default_rng(0).permutation(known)
+        ends = np.round(np.cumsum([self.valid, self.test]) * len(known)).astype(int)
+        return [np.sort(part) for part in np.split(order, ends)]
 
 
-def factual_shares(verdicts: Sequence[Verdicts]) -> dict[str, float]:
-    """Shares over all statements of texts, and the share of texts that state something.
+def facts_of(data: PromptData) -> Facts:
+    """The facts of the data.
+
+    Raises:
+      DataError: they have none.
+    """
+    if data.facts is None:
+        raise DataError(
+            f"{data.dataset.interactions.name} has no facts, and a task asks for them; leave the "
+            "task out, or give items with genres"
+        )
+    return data.facts
+
+
+def render_facts(datum: Datum, data: PromptData) -> dict[str, str]:
+    """Write a datum as `render` does, with the facts of its item.
 
     Returns:
-      "factual_precision", supported by all statements; "contradicted", contradicted ones by all;
-      "factual_coverage", texts with a statement by all texts. nan where nothing is stated.
+      The fields of `render`, "facts" as prompts tell them, and "about", the sentence that states
+      them: those that the datum tells, or else those of the graph.
 
-    Example:
-      >>> from jaxrec.eval import Verdicts
-      >>> one = Verdicts(supported=1, contradicted=1, unverifiable=0)
-      >>> factual_shares([one, Verdicts(supported=0, contradicted=0, unverifiable=0)])
-      {'factual_precision': 0.5, 'contradicted': 0.5, 'factual_coverage': 0.5}
+    Raises:
+      DataError: the data have no facts.
     """
-    total = sum(one.total for one in verdicts)
-    nan = float("nan")
-    return {
-        "factual_precision": sum(o.supported for o in verdicts) / total if total else nan,
-        "contradicted": sum(o.contradicted for o in verdicts) / total if total else nan,
-        "factual_coverage": (
-            sum(o.total > 0 for o in verdicts) / len(verdicts) if len(verdicts) else nan
-        ),
+    facts = facts_of(data)
+    pairs = [facts.pairs[n] for n in datum.told] if datum.told else facts.of_item[datum.item]
+    return render(datum, data) | {
+        "facts": close_up(tell(pairs, data.names.items[datum.item])),
+        "about": state(pairs),
     }
-
-
-def _values(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in str(text).split(SEPARATOR) if part.strip())

@@ -20,9 +20,11 @@ from jaxrec.eval import (
     rating_errors,
     rouge,
     says,
+    set_overlap,
     within_user_auc,
 )
 from jaxrec.texts.answer_kinds import AnswerOptions
+from jaxrec.texts.facts import statements
 from jaxrec.texts.questions import Questions
 
 
@@ -173,6 +175,10 @@ class RatingErrors:
 class TextOverlap:
     """BLEU and ROUGE of texts against the field that they should be, and the share with its hint.
 
+    Overlaps alone do not tell a model that writes one sentence for all from one that explains, so
+    "distinct" is the number of different texts divided by that of all (the unique sentence ratio of
+    Li et al., Generate Neural Template Explanations for Recommendation, CIKM 2020).
+
     Attributes:
       field: name of the field that holds the reference.
 
@@ -190,10 +196,10 @@ class TextOverlap:
     def measure(
         self, answers: Sequence[str], questions: Questions, options: AnswerOptions
     ) -> dict[str, float]:
-        """All overlaps; "says_hint" where the data have hints."""
+        """All overlaps; the share of different texts; "says_hint" where the data have hints."""
         wanted = [fields[self.field] for fields in questions.fields]
-        metrics = {"bleu4": bleu(answers, wanted), "bleu2": bleu(answers, wanted, 2)}
-        metrics |= rouge(answers, wanted)
+        metrics = {f"bleu{order}": bleu(answers, wanted, order) for order in (4, 2, 1)}
+        metrics |= rouge(answers, wanted) | {"distinct": len(set(answers)) / len(answers)}
         if all("hint" in fields for fields in questions.fields):
             hints = [fields["hint"] for fields in questions.fields]
             metrics["says_hint"] = float(says(answers, hints).mean())
@@ -202,3 +208,61 @@ class TextOverlap:
     def score(self, metrics: Mapping[str, float]) -> float:
         """ROUGE-L."""
         return metrics["rougeL"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FactShares:
+    """Share of the statements of texts that are facts, and share of the facts that are stated.
+
+    The sentence that a text should be says which facts there are. A text without a statement has
+    no facts right.
+
+    Attributes:
+      field: name of the field that holds the right sentence.
+
+    Example:
+      >>> from jaxrec.texts import AnswerOptions, Datum, FactShares, Questions
+      >>> asked = Questions(
+      ...     data=[Datum()], prompts=[""], fields=[{"about": "a film of war from 1994"}]
+      ... )
+      >>> FactShares("about").measure(["a film of war , drama"], asked, AnswerOptions())
+      {'precision': 0.5, 'coverage': 0.5, 'readable': 1.0}
+    """
+
+    field: str
+    shown: ClassVar[tuple[str, ...]] = ("precision", "coverage")
+
+    def measure(
+        self, answers: Sequence[str], questions: Questions, options: AnswerOptions
+    ) -> dict[str, float]:
+        """Means over texts, and the share of texts with a statement."""
+        said = [statements(text) for text in answers]
+        true = [statements(fields[self.field]) for fields in questions.fields]
+        return average(fact_shares(said, true))
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """Precision."""
+        return metrics["precision"]
+
+
+def fact_shares(
+    said: Sequence[Sequence[tuple[str, str]]], true: Sequence[Sequence[tuple[str, str]]]
+) -> dict[str, np.ndarray]:
+    """Compare statements with facts, text by text: [N] each of precision, coverage and readable.
+
+    Args:
+      said: N lists of statements.
+      true: N lists of facts, at least one each.
+
+    Example:
+      >>> found = fact_shares([[("released_in", "1994")], []], [[("released_in", "1995")]] * 2)
+      >>> {name: values.tolist() for name, values in found.items()}
+      {'precision': [0.0, 0.0], 'coverage': [0.0, 0.0], 'readable': [1.0, 0.0]}
+    """
+    overlaps = [set_overlap(mine, facts) for mine, facts in zip(said, true, strict=True)]
+    right, stated, held = np.array(overlaps, np.float64).T
+    return {
+        "precision": right / np.maximum(stated, 1),
+        "coverage": right / held,
+        "readable": (stated > 0).astype(np.float64),
+    }

@@ -7,13 +7,19 @@ pairs of the other tasks.
 """
 
 import dataclasses
+import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxrec.core import ConfigError, check_numbers, present
 from jaxrec.data import Dataset, Reviews, RowSplit, ratings
 from jaxrec.texts.datum import Datum
+from jaxrec.texts.genres import Genres
 from jaxrec.texts.names import Names
+
+if TYPE_CHECKING:
+    from jaxrec.texts.facts import Facts
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,6 +35,7 @@ class PromptData:
       candidates: number of items that a prompt offers, the target among them.
       max_targets: prompts with a history ask for this many most recent training interactions of
         each user; 0 for all.
+      facts: of the items; None where no task tells any.
     """
 
     dataset: Dataset
@@ -38,6 +45,7 @@ class PromptData:
     max_items: int
     candidates: int
     max_targets: int = 0
+    facts: "Facts | None" = None
 
     def __post_init__(self) -> None:
         """Reject names of other data."""
@@ -49,6 +57,15 @@ class PromptData:
                 raise ConfigError(
                     f"there are {len(named)} names for {count} {kind}; give one name for each"
                 )
+
+    @functools.cached_property
+    def genres(self) -> Genres:
+        """The genres of the items.
+
+        Raises:
+          DataError: the items have none.
+        """
+        return Genres.read(self.dataset.interactions.items)
 
 
 def render(datum: Datum, data: PromptData) -> dict[str, str]:

@@ -59,9 +59,13 @@ class Questions:
 
     @property
     def seen(self) -> list[np.ndarray]:
-        """N arrays of the items of the histories."""
+        """N arrays of the items of the histories, and of those that a seeker has rejected."""
         empty = np.zeros(0, np.int32)
-        return [empty if datum.history is None else datum.history for datum in self.data]
+        histories = [empty if datum.history is None else datum.history for datum in self.data]
+        return [
+            np.append(history, datum.rejected).astype(np.int32) if datum.turns else history
+            for history, datum in zip(histories, self.data, strict=True)
+        ]
 
     @functools.cached_property
     def candidates(self) -> np.ndarray:

@@ -17,8 +17,8 @@ from jaxrec.runs import Stage
 from jaxrec.texts.datum import Datum
 from jaxrec.texts.prompt_data import PromptData, draw_others, eval_candidates
 
-Unit = Literal["user", "row"]
-Need = Literal["ratings", "reviews", "candidates"]
+Unit = Literal["user", "row", "item"]
+Need = Literal["ratings", "reviews", "candidates", "genres", "facts"]
 D = TypeVar("D", contravariant=True)
 # Numbers of the two answers of yes-or-no questions in their `Choice`.
 YES, NO = 0, 1
@@ -42,7 +42,7 @@ class Source(Protocol, Generic[D]):
 
     @property
     def unit(self) -> Unit:
-        """What an evaluation counts: users or rows."""
+        """What an evaluation counts: users, rows or items."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -56,7 +56,7 @@ class Source(Protocol, Generic[D]):
         """
 
     def units(self, data: D, stage: Stage) -> np.ndarray:
-        """Numbers of the users, or of the rows, that an evaluation may ask about."""
+        """Numbers of the users, the rows or the items that an evaluation may ask about."""
 
     def held_out(self, data: D, stage: Stage, units: np.ndarray) -> list[Datum]:
         """Data of an evaluation about some units; no generator, so they are always the same."""

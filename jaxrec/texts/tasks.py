@@ -15,6 +15,7 @@ from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data import Dataset, Fields, Instruction, Task, Template, holes
 from jaxrec.texts.answer_kinds import Answerer, AnswerKind, AnswerOptions
 from jaxrec.texts.datum import Datum
+from jaxrec.texts.genres import Genres
 from jaxrec.texts.metrics import Metric
 from jaxrec.texts.names import Names, fit_templates
 from jaxrec.texts.questions import Questions
@@ -254,7 +255,8 @@ def check_data(dataset: Dataset, tasks: Sequence[TextTask[Any]], candidates: int
     """Check that a data set has what tasks need, before any work.
 
     Raises:
-      DataError: a task needs ratings of whole stars, and there are others.
+      DataError: a task needs ratings of whole stars, and there are others; or it needs genres, and
+        the items have none.
       ConfigError: some user leaves fewer items than there are candidates to draw.
     """
     interactions = dataset.interactions
@@ -264,6 +266,8 @@ def check_data(dataset: Dataset, tasks: Sequence[TextTask[Any]], candidates: int
             f"task {rated[0]!r} needs ratings of 1 to 5 whole stars, and {interactions.name} has "
             "others or none; leave the task out, or give data.rating_column"
         )
+    if any("genres" in task.source.needs for task in tasks):
+        Genres.read(interactions.items)
     # All but the target are new to the user, who has met the training items and both targets.
     met = max(len(np.unique(history)) for history in dataset.split.history("test")) + 1
     offers = any("candidates" in task.source.needs for task in tasks)

@@ -10,9 +10,11 @@ from jaxrec.eval.clicks import (
     click_metrics,
     paired_auc,
     pooled_auc,
+    pooled_auc_by_user,
+    share_by_user,
     within_user_auc,
 )
-from jaxrec.eval.significance import paired_bootstrap
+from jaxrec.eval.significance import bootstrap_interval, paired_bootstrap
 
 
 def drawn(seed=0):
@@ -136,3 +138,36 @@ def test_a_test_of_the_values_is_the_paired_bootstrap_of_the_auc_itself():
     found = paired_bootstrap(*both, resamples=2000)
     assert found.difference == pytest.approx(exact.difference)
     np.testing.assert_allclose([found.low, found.high], [exact.low, exact.high], atol=0.01)
+
+
+def test_values_of_users_have_the_pooled_auc_and_the_accuracy_as_their_means():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 300)
+    scores = np.round(labels * 0.4 + rng.normal(size=300), 1)  # with ties
+    users = rng.integers(0, 25, 300) * 3
+    values = pooled_auc_by_user(labels, scores, users)
+    assert len(values) == len(np.unique(users))
+    assert values.mean() == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    np.testing.assert_allclose(values, auc_by_user(labels, scores, users).auc)
+    right = (scores > 0) == labels
+    assert share_by_user(right, users).mean() == pytest.approx(right.mean(), abs=1e-12)
+    # With equally many examples of each user, the values are the users' own shares.
+    even = np.repeat(np.arange(25), 12)
+    shares = [right[even == user].mean() for user in range(25)]
+    np.testing.assert_allclose(share_by_user(right, even), shares)
+    with pytest.raises(DataError, match="give the user of each answer"):
+        share_by_user(right, users[:-1])
+    with pytest.raises(DataError, match="AUC needs both labels"):
+        pooled_auc_by_user(np.ones(300), scores, users)
+
+
+def test_an_interval_over_users_covers_what_a_bootstrap_over_users_says():
+    rng = np.random.default_rng(5)
+    users = np.repeat(np.arange(80), rng.integers(1, 9, 80))
+    taste = rng.normal(size=80)[users]
+    labels = (taste + rng.normal(size=len(users)) > 0).astype(int)
+    scores = taste + rng.normal(size=len(users))
+    found = bootstrap_interval(pooled_auc_by_user(labels, scores, users))
+    wanted = click_metrics(labels, scores, users, resamples=400).auc
+    assert found.mean == pytest.approx(wanted.mean)
+    assert found.high - found.low == pytest.approx(wanted.high - wanted.low, rel=0.2)

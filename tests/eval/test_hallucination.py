@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 from sklearn.metrics import precision_score, recall_score
 
 from jaxrec.core import DataError
@@ -10,6 +11,7 @@ from jaxrec.eval import (
     find_entities,
     invented_titles,
     judge_statements,
+    list_rates,
     set_overlap,
 )
 
@@ -72,3 +74,50 @@ def test_titles_are_found_in_their_usual_spellings():
     assert invented_titles(["Matrix 2", "2001", ""], catalogue) == [True] * 3
     with pytest.raises(DataError, match="empty"):
         invented_titles(["Matrix"], [])
+
+
+ITEMS = st.integers(-1, 5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_rates_of_lists_count_every_answer_once(drawn):
+    count, width = drawn.draw(st.integers(1, 4)), drawn.draw(st.integers(1, 4))
+    matrix = st.lists(st.lists(ITEMS, min_size=width, max_size=width), min_size=count)
+    items = np.array(drawn.draw(matrix)[:count])
+    histories = [np.array(drawn.draw(st.lists(st.integers(0, 5))), int) for _ in items]
+    allowed = None
+    if drawn.draw(st.booleans()):
+        allowed = [np.array(drawn.draw(st.lists(st.integers(0, 5))), int) for _ in items]
+    written = np.array([[drawn.draw(st.booleans()) for _ in row] for row in items])
+    written[0, 0] = True
+    found = list_rates(items, histories, allowed, written)
+    answers = [
+        (row, place, int(items[row, place]))
+        for row in range(count)
+        for place in range(width)
+        if written[row, place]
+    ]
+    share = 1 / len(answers)
+    invented = [a for a in answers if a[2] == -1]
+    seen = [a for a in answers if a[2] >= 0 and a[2] in histories[a[0]]]
+    twice = [
+        a for a in answers if a[2] >= 0 and any(b[0] == a[0] and b[2] == a[2] and b[1] < a[1]
+                                                for b in answers)
+    ]  # fmt: skip
+    firsts = [next((a[2] for a in answers if a[0] == row), -1) for row in range(count)]
+    legal = [
+        item >= 0 and (allowed is None or item in allowed[row]) for row, item in enumerate(firsts)
+    ]
+    assert found["hallucination"] == pytest.approx(len(invented) * share)
+    assert found["repeats"] == pytest.approx(len(seen) * share)
+    assert found["duplicates"] == pytest.approx(len(twice) * share)
+    assert found["compliance"] == pytest.approx(sum(legal) / count)
+
+
+def test_rates_of_lists_need_an_answer_and_a_history_for_each_list():
+    nothing = np.zeros((1, 2), bool)
+    with pytest.raises(DataError, match="at least one answer"):
+        list_rates(np.array([[1, 2]]), [np.array([3])], written=nothing)
+    with pytest.raises(DataError, match=r"shape \(1, 2\) with 2 histories"):
+        list_rates(np.array([[1, 2]]), [np.array([3]), np.array([3])])

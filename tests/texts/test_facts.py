@@ -1,92 +1,166 @@
-"""Facts of a catalogue, and statements that agree with them or do not."""
+"""Facts: sentences that state them, statements read back, graphs that are corrupted on purpose."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import ItemTable
-from jaxrec.eval import Verdicts
-from jaxrec.prompting import GenerateOptions, ScriptedModel
-from jaxrec.texts import Facts, factual_form, factual_shares, refine, sentence_form
+from jaxrec.data import Dataset, ItemTable, leave_one_out
+from jaxrec.ids import simple
+from jaxrec.systems.p5 import TASKS
+from jaxrec.testing import tiny_interactions
+from jaxrec.texts import (
+    AnswerOptions,
+    Described,
+    Facts,
+    FactShares,
+    PromptData,
+    ask,
+    fact_shares,
+    make_names,
+    state,
+    statements,
+    training_stream,
+)
 
-GENRES = ["Drama", "Film-Noir", "Sci-Fi", "Horror"]
+WORD = st.text("abof'-", min_size=1, max_size=4)
+GENRE = st.one_of(WORD, st.tuples(WORD, st.sampled_from(["of", "from", "b"])).map(" ".join))
+GRAPH = st.lists(
+    st.tuples(
+        st.lists(GENRE, max_size=4, unique=True),
+        st.one_of(st.just(""), st.integers(1000, 9999).map(str)),
+    ),
+    min_size=1,
+    max_size=5,
+).filter(lambda rows: any(genres for genres, _ in rows))
 
 
-def _facts(rows):
-    fields = {
-        "title": np.array([f"Film {n}" for n in range(len(rows))], dtype=object),
+def _table(rows):
+    columns = {
         "genres": np.array([" | ".join(genres) for genres, _ in rows], dtype=object),
         "year": np.array([year for _, year in rows], dtype=object),
     }
-    return Facts.of(
-        ItemTable(np.array([str(n) for n in range(len(rows))]), fields), fields["title"]
-    )
+    return ItemTable(np.array([str(n) for n in range(len(rows))]), columns)
 
 
-@given(
-    st.lists(
-        st.tuples(st.lists(st.sampled_from(GENRES), unique=True), st.sampled_from(["1950", ""])),
-        min_size=2,
-        max_size=4,
-    ),
-    st.lists(st.sampled_from(GENRES), unique=True),
-)
-@settings(deadline=None)
-def test_statements_are_judged_as_sets_say(rows, said):
-    facts = _facts(rows)
-    known = {genre for genres, _ in rows for genre in genres}
-    text = f"a film of {', '.join(said)}" if said else "a film"
-    found = facts.check(text.lower(), 0)
-    stated, own = set(said) & known, set(rows[0][0])
-    assert found.supported == len(stated & own)
-    # Nothing can be contradicted where nothing is known.
-    assert (found.contradicted if own else found.unverifiable) == len(stated - own)
-    assert found.total == len(stated)
+@settings(max_examples=100, deadline=None)
+@given(GRAPH)
+def test_what_a_sentence_states_is_read_back(rows):
+    facts = Facts.read(_table(rows))
+    for item, (genres, year) in enumerate(rows):
+        wanted = [("has_genre", genre) for genre in genres]
+        wanted += [("released_in", year)] if year else []
+        assert list(facts.of_item[item]) == wanted
+        sentence = facts.sentence(item)
+        assert statements(sentence) == wanted
+        assert facts.checked(sentence, item) == sentence
+        verdicts = facts.judge(sentence, item)
+        assert (verdicts.supported, verdicts.total) == (len(wanted), len(wanted))
 
 
-def test_years_are_statements_and_titles_are_not():
-    facts = _facts([(["Drama"], "1950"), (["Horror"], "1960")])
-    assert facts.check("A film of 1950, a drama.", 0) == Verdicts(
-        supported=2, contradicted=0, unverifiable=0
-    )
-    assert facts.check("It is from 1951 and runs 1950s jokes", 0).contradicted == 1
-    table = ItemTable(np.array(["1"]), {"genres": np.array(["Drama"], dtype=object)})
-    named = Facts.of(table, ["Family Drama"])
-    assert named.check("Family Drama is long.", 0).total == 0
-
-
-def test_a_corrupted_graph_lowers_the_precision():
-    right = _facts([(["Drama"], "1950"), (["Horror"], "1960")])
-    wrong = _facts([(["Horror"], "1951"), (["Drama"], "1960")])
-    texts = [right.text([0]), right.text([1])]
-    shares = [
-        factual_shares([facts.check(text, item) for item, text in enumerate(texts)])
-        for facts in (right, wrong)
-    ]
-    assert shares[0]["factual_precision"] == 1.0 > shares[1]["factual_precision"] > 0
-    assert shares[0]["factual_coverage"] == 1.0
-    assert np.isnan(factual_shares([])["factual_precision"])
-
-
-def test_a_text_that_contradicts_the_catalogue_is_asked_for_again():
-    facts = _facts([(["Drama"], "1950"), (["Horror"], "1960")])
-    form = factual_form(sentence_form(8), facts, 0)
-    assert form.read("A drama of 1950.") == "A drama of 1950."
-    assert form.read("A horror film.").fault == "it says horror, and the genres of Film 0 are Drama"
-    assert facts.contradictions("horror of 1951", 0) == [("genres", "horror"), ("year", "1951")]
-    script = ScriptedModel(
-        lambda prompt, sample: (
-            "A drama." if "the genres of Film 0 are Drama" in prompt else "Horror!"
+@settings(max_examples=100, deadline=None)
+@given(GRAPH, st.lists(GENRE, max_size=4, unique=True), st.integers(1000, 9999))
+def test_only_what_the_graph_holds_is_left_of_a_text(rows, genres, year):
+    facts = Facts.read(_table(rows))
+    said = [("has_genre", genre) for genre in genres] + [("released_in", str(year))]
+    text = state(said)
+    for item, held in enumerate(facts.of_item):
+        true = set(said) & set(held)
+        assert set(statements(facts.checked(text, item))) == true
+        verdicts = facts.judge(text, item)
+        assert verdicts.supported == len(true)
+        # A film has one year, but may have any number of genres.
+        years = {value for relation, value in held if relation == "released_in"}
+        assert verdicts.contradicted == bool(years and str(year) not in years)
+        shares = fact_shares([statements(text)], [list(held) or said])
+        assert shares["precision"][0] == pytest.approx(
+            (len(true) if held else len(said)) / len(said)
         )
+
+
+@pytest.mark.parametrize("text", ["", "drama", "a film", "a film drama", "film of drama", "a"])
+def test_a_text_of_another_form_states_nothing(text):
+    assert statements(text) == []
+    assert Facts(((("has_genre", "drama"),),)).checked(text, 0) == ""
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 5))
+def test_a_corrupted_fact_is_false_and_of_its_relation(share, seed):
+    facts = Facts.read(tiny_interactions().items)
+    other = facts.corrupted(share, seed)
+    for before, after in zip(facts.of_item, other.of_item, strict=True):
+        assert [relation for relation, _ in before] == [relation for relation, _ in after]
+        for old, new in zip(before, after, strict=True):
+            assert new == old or new not in before
+            assert new[1] in facts.values(new[0])
+    changed = [a != b for x, y in zip(facts.of_item, other.of_item, strict=True)
+               for a, b in zip(x, y, strict=True)]  # fmt: skip
+    assert abs(np.mean(changed) - share) < 0.35
+    assert share not in (0, 1) or np.mean(changed) == share
+
+
+def test_facts_that_cannot_be_told_or_falsified_are_refused():
+    with pytest.raises(DataError, match="no field genres or categories"):
+        Facts.read(ItemTable(np.array(["a"])))
+    for genre in ("war , drama", "tales from 1990"):
+        with pytest.raises(DataError, match="rename it"):
+            Facts.read(_table([([genre], "")]))
+    one = Facts.read(_table([(["war"], "1990")]))
+    with pytest.raises(ConfigError, match=r"must lie in 0 to 1, got 1\.5"):
+        one.corrupted(1.5)
+    with pytest.raises(DataError, match="every value of has_genre is true for item 0"):
+        one.corrupted(1.0)
+
+
+@pytest.fixture(scope="module")
+def data():
+    interactions = tiny_interactions()
+    return PromptData(
+        dataset=Dataset(interactions, leave_one_out(interactions)),
+        names=make_names("tokens", "tokens", simple.independent(30), 40),
+        ratings=None,
+        reviews=None,
+        max_items=4,
+        candidates=6,
+        facts=Facts.read(interactions.items),
     )
-    refined = refine(script, ["Why?"], [form], GenerateOptions())
-    assert refined.values == ["A drama."] and refined.rounds.tolist() == [1]
 
 
-def test_a_catalogue_without_facts_is_rejected():
-    table = ItemTable(np.array(["1"]), {"colour": np.array(["red"], dtype=object)})
-    with pytest.raises(DataError, match="none of the fields genres, categories, year"):
-        Facts.of(table, ["x"])
-    with pytest.raises(ConfigError, match="2 titles for 1 items"):
-        Facts.of(table, ["x", "y"])
+def test_items_of_an_evaluation_are_never_described_in_training(data):
+    source = Described()
+    valid, test = (set(source.units(data, stage).tolist()) for stage in ("valid", "test"))
+    stream, rng = source.training(data), np.random.default_rng(0)
+    train = {stream.draw(place, rng).item for place in range(stream.size)}
+    assert (len(valid), len(test), len(train)) == (3, 6, 21)
+    assert valid | test | train == set(range(30))
+    for name in ("about", "about_facts"):
+        shown = training_stream(TASKS[name].fit(data.names), data)
+        told = {shown.example(0, place) for place in range(20 * shown.size)}
+        for item in valid | test:
+            assert not any(f"<a_{item}>" in source for source, _ in told)
+        true = []
+        for source, target in told:
+            (item,) = {int(part.split(">")[0]) for part in source.split("<a_")[1:]}
+            (_, genre), (_, year) = statements(target)
+            true += [pair in data.facts.of_item[item] for pair in statements(target)]
+            if name == "about_facts":
+                # The answer is what the prompt tells, true or false.
+                assert f"<a_{item}> has genre {genre} ," in source
+                assert f"<a_{item}> is from {year}" in source
+        assert np.mean(true) == (1.0 if name == "about" else pytest.approx(0.2, abs=0.05))
+
+
+def test_a_prompt_tells_the_graph_that_it_is_given(data):
+    task = TASKS["about_facts"].fit(data.names)
+    false = dataclasses.replace(data, facts=data.facts.corrupted(1.0))
+    examples = task.source.held_out(data, "test", task.source.units(data, "test"))
+    one, other = (ask(task, task.wordings["seen"], d, examples) for d in (data, false))
+    right = [fields["about"] for fields in one.fields]
+    assert FactShares("about").measure(right, one, AnswerOptions())["precision"] == 1.0
+    assert FactShares("about").measure(right, other, AnswerOptions())["precision"] == 0.0
+    assert all(a != b for a, b in zip(one.prompts, other.prompts, strict=True))
+    with pytest.raises(DataError, match="has no facts, and a task asks for them"):
+        training_stream(task, dataclasses.replace(data, facts=None))

@@ -17,7 +17,16 @@ from jaxrec.data import (
 )
 from jaxrec.eval import natural_title, split_year
 from jaxrec.systems.chatgpt.config import ChatGptConfig, DomainConfig
-from jaxrec.texts import RELATIONS, Datum, Facts, Grounding, Names, PromptData, held_out, render
+from jaxrec.texts import (
+    RELATIONS,
+    CatalogueFacts,
+    Datum,
+    Grounding,
+    Names,
+    PromptData,
+    held_out,
+    render,
+)
 
 # Between titles, which may have commas.
 SEPARATOR = "; "
@@ -39,7 +48,7 @@ class ChatData(PromptData):
     top: int
     words: int
     rated: Sequence[np.ndarray]
-    facts: Facts | None
+    facts: CatalogueFacts | None
 
 
 def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
@@ -108,7 +117,7 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
         )
     fields = interactions.items.fields
     facts = (
-        Facts.of(interactions.items, titles)
+        CatalogueFacts.of(interactions.items, titles)
         if config.facts or config.check_facts or any(name in fields for name in RELATIONS)
         else None
     )

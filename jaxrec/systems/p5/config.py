@@ -16,8 +16,8 @@ from jaxrec.data import DataConfig
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import SampledEvalConfig, SearchConfig, check_counting
-from jaxrec.systems.p5.tasks import TASKS
-from jaxrec.texts import CatalogueItem, Writing, find_tasks
+from jaxrec.systems.p5.tasks import TASKS, ranks_catalogue
+from jaxrec.texts import Writing, find_tasks
 from jaxrec.train import TrainConfig
 
 
@@ -65,7 +65,7 @@ class P5Config:
     @property
     def ranks(self) -> bool:
         """Whether a task ranks the whole catalogue, which `System.rank` needs."""
-        return any(isinstance(TASKS[task].answer, CatalogueItem) for task in self.tasks)
+        return any(ranks_catalogue(TASKS[task]) for task in self.tasks)
 
     max_items: Count = 20
     max_targets: Whole = 0

@@ -2,6 +2,9 @@
 
 data set -> item IDs -> prompts of every task -> T5 with whole words -> items, stars, words, text
 
+The tasks are those of P5, conversations, and descriptions of items with their facts. Together they
+cover the seven tasks of generative recommendation; the guide "Tasks as text" lists them.
+
 Sources: Geng et al., RecSys 2022, arXiv:2203.13366; Hua et al., SIGIR-AP 2023, arXiv:2305.06569; Xu
 et al., SIGIR 2024, arXiv:2306.11134.
 
@@ -66,8 +69,9 @@ from jaxrec.systems.p5 import serving, tables
 from jaxrec.systems.p5.config import P5Config
 from jaxrec.systems.p5.questions import METRIC, tasks_of, validate, validation
 from jaxrec.systems.p5.tasks import ANYONE, TASKS
-from jaxrec.systems.p5.tested import Tested, rank_main
+from jaxrec.systems.p5.tested import UNSEEN, Tested, rank_main
 from jaxrec.texts import (
+    Facts,
     PromptData,
     Prompted,
     TextTask,
@@ -145,6 +149,7 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
         max_items=config.max_items,
         candidates=config.candidates,
         max_targets=config.max_targets,
+        facts=Facts.read(dataset.interactions.items) if "facts" in needs else None,
     )
 
 
@@ -327,6 +332,6 @@ FACTS = SystemFacts(
     ),
     tags=("prompt-based-recommendation",),
     metric=METRIC,
-    variants=(tables.UNSEEN, tables.FREE, tables.ALONE, tables.ANSWER),
+    variants=(UNSEEN, tables.FREE, tables.SHUFFLED, tables.ALONE, tables.ANSWER),
 )
 INSTEAD = {"open_adapter": "P5 trains all parameters; use jaxrec export --to hf"}

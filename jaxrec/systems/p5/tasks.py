@@ -1,9 +1,16 @@
-"""P5's five families as twelve tasks, each of them one record.
+"""P5's five families, conversations and facts as sixteen tasks, each of them one record.
+
+Together they are the seven tasks of generative recommendation (Li et al., Large Language Models for
+Generative Recommendation, 2023, arXiv:2309.01157): rating, top-N (straightforward or one of the
+candidates), sequential, explanation, review, review summary and conversation. Two more describe an
+item, with and without its facts in the prompt.
 
 The wordings are our own. The published ones are of the same kinds, and differ in number and words.
 The last wording of each task is kept from training. It only uses words that the others use, because
 a model that is not pretrained knows no others.
 """
+
+from collections.abc import Callable
 
 from jaxrec.eval import parse_ratings
 from jaxrec.texts import (
@@ -12,6 +19,10 @@ from jaxrec.texts import (
     CatalogueItem,
     Choice,
     ChoiceMetrics,
+    Conversations,
+    Datum,
+    Described,
+    FactShares,
     FreeText,
     GivenStar,
     ListMetrics,
@@ -29,6 +40,8 @@ from jaxrec.texts import (
     TextTask,
     make_templates,
     render,
+    render_conversation,
+    render_facts,
 )
 
 # What prompts call a user whom they do not name.
@@ -47,11 +60,12 @@ def _task(
     unseen: tuple[str, ...],
     validated_by: str = "",
     selects: bool = True,
+    write: Callable[[Datum, PromptData], dict[str, str]] = render,
 ) -> TextTask[PromptData]:
     return TextTask(
         name=name,
         source=source,
-        render=render,
+        render=write,
         templates=make_templates(name, answer, seen, unseen),
         answer=answer,
         metric=metric,
@@ -205,6 +219,21 @@ _EXPLANATION = (
 
 _REVIEW = (
     _task(
+        "review",
+        RatedRows(reviews=("text",)),
+        FreeText("review"),
+        TextOverlap("review"),
+        seen=(
+            "write the review of {item} by {user}",
+            "{user} gives {item} {star} stars and writes :",
+            "write a review of {item} for {user} , mention {hint}",
+            "{user} rated {item} {star} , write a review and use {hint}",
+        ),
+        unseen=("write a review of {item} by {user} and use {hint}",),
+        # The wording that says most: the stars and a hint.
+        validated_by="review-4",
+    ),
+    _task(
         "review_title",
         RatedRows(reviews=("text", "title")),
         FreeText("headline"),
@@ -224,6 +253,58 @@ _REVIEW = (
     ),
 )
 
+_CONVERSATION = (
+    _task(
+        "conversation",
+        Conversations(),
+        CatalogueItem(),
+        ListMetrics(),
+        seen=(
+            "{user} says {turns} system :",
+            "recommend something to {user} who says {turns}",
+            "{user} : {turns} what do we recommend ?",
+        ),
+        unseen=("{user} says {reworded} what do we recommend ?",),
+        write=render_conversation,
+    ),
+)
+
+_FACTS = (
+    _task(
+        "about",
+        Described(),
+        FreeText("about"),
+        FactShares("about"),
+        seen=("what is {item} ?", "describe {item}", "tell me what {item} is"),
+        unseen=("describe what {item} is",),
+        selects=False,
+        write=render_facts,
+    ),
+    _task(
+        "about_facts",
+        Described(false=0.8),
+        FreeText("about"),
+        FactShares("about"),
+        seen=(
+            "{facts} . what is {item} ?",
+            "facts : {facts} . describe {item}",
+            "tell me what {item} is . facts : {facts}",
+        ),
+        unseen=("describe {item} . facts : {facts}",),
+        write=render_facts,
+    ),
+)
+
 TASKS: dict[str, TextTask[PromptData]] = {
-    task.name: task for task in (*_SEQUENTIAL, *_DIRECT, *_RATING, *_EXPLANATION, *_REVIEW)
+    task.name: task
+    for task in (*_SEQUENTIAL, *_DIRECT, *_RATING, *_EXPLANATION, *_REVIEW, *_CONVERSATION, *_FACTS)
 }
+
+
+def ranks_catalogue(task: TextTask[PromptData]) -> bool:
+    """Whether a task ranks the whole catalogue by what a user has done, as `System.rank` needs.
+
+    A conversation tells of the target itself, so its lists are no match for those of a system that
+    only sees the history.
+    """
+    return isinstance(task.answer, CatalogueItem) and isinstance(task.source, (Prefixes, Pairs))

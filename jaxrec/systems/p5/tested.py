@@ -11,8 +11,11 @@ from jaxrec.eval import list_metrics
 from jaxrec.runs import Measured
 from jaxrec.systems.p5.config import P5Config
 from jaxrec.systems.p5.questions import held_out_questions, options_of
-from jaxrec.systems.p5.tasks import TASKS
-from jaxrec.texts import CatalogueItem, Datum, PromptData, Prompted, Questions, TextTask, ask
+from jaxrec.systems.p5.tasks import TASKS, ranks_catalogue
+from jaxrec.texts import Datum, PromptData, Prompted, Questions, TextTask, ask
+
+# Row of a model that is asked in words that training has not seen.
+UNSEEN = "model, unseen wording"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,9 +75,9 @@ def first_ranking(tested: Tested) -> TextTask[PromptData]:
       ConfigError: the run has no such task.
     """
     for task in tested.tasks.values():
-        if isinstance(task.answer, CatalogueItem):
+        if ranks_catalogue(task):
             return task
-    able = [name for name, task in TASKS.items() if isinstance(task.answer, CatalogueItem)]
+    able = [name for name, task in TASKS.items() if ranks_catalogue(task)]
     raise ConfigError(
         f"no task of {', '.join(tested.tasks)} ranks the whole catalogue; train one of "
         f"{', '.join(able)} too"
