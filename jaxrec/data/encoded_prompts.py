@@ -100,7 +100,9 @@ class Group:
     target: int
 
 
-def group_tasks(mixture: Mixture, tokenizer: Any, groups: int, sample: int = 512) -> list[Group]:
+def group_tasks(
+    mixture: Mixture, tokenizer: Any, groups: int, sample: int = 512, *, targets: bool = False
+) -> list[Group]:
     """Put tasks of similar length together, so that few shapes hold little padding.
 
     Args:
@@ -109,6 +111,8 @@ def group_tasks(mixture: Mixture, tokenizer: Any, groups: int, sample: int = 512
       groups: the largest number of groups.
       sample: number of places of each task whose lengths are measured. A text that is more than a
         few tokens longer than the longest of them is cut, see `encode_texts`.
+      targets: group by the lengths of the targets too, for tasks whose answers are one token among
+        tasks that write sentences. By default only padding of the sources counts.
 
     Raises:
       ConfigError: no groups.
@@ -122,11 +126,15 @@ def group_tasks(mixture: Mixture, tokenizer: Any, groups: int, sample: int = 512
         )
         longest = batch["source_valid"].sum(axis=1).max(), batch["valid"].sum(axis=1).max() - 1
         lengths.append((_rounded(int(longest[0]) + 2), int(longest[1]) + 1))
-    order = sorted(range(len(lengths)), key=lambda task: lengths[task])
+    order = sorted(
+        range(len(lengths)), key=lambda task: lengths[task][::-1] if targets else lengths[task]
+    )
 
     def cells(parts: Sequence[Sequence[int]]) -> int:
+        sides = (0, 1) if targets else (0,)
         return sum(
-            max(lengths[task][0] for task in part) * sum(mixture.rows[task] for task in part)
+            sum(max(lengths[task][side] for task in part) for side in sides)
+            * sum(mixture.rows[task] for task in part)
             for part in parts
         )
 

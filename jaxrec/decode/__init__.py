@@ -7,6 +7,7 @@ if TYPE_CHECKING:
         Answers as Answers,
         choose_answers as choose_answers,
         score_answers as score_answers,
+        score_candidates as score_candidates,
         write_answers as write_answers,
     )
     from jaxrec.decode.answers import (

@@ -9,6 +9,7 @@ prompt.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.core import ConfigError, count_done
+from jaxrec.core import ConfigError, check_numbers, count_done
 from jaxrec.data import encode_texts
 from jaxrec.decode.batching import row_batches
 from jaxrec.decode.beam import search_items
+from jaxrec.decode.continuations import Continuations, score_continuations
 from jaxrec.decode.generation import TextOptions
 from jaxrec.decode.history import ReadOptions, read_histories
 from jaxrec.decode.options import ANY_ITEM, Catalogue, Request, SearchOptions
@@ -27,6 +29,9 @@ from jaxrec.decode.prompts import Prompts
 from jaxrec.decode.text_beam import beam_generate
 from jaxrec.ids import IdVocabulary, ItemCodes, ItemIndex
 from jaxrec.models import EncoderDecoder
+
+# Most tokens of the candidates that one row holds; a longer row costs its square.
+_ROW = 128
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +83,16 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of each answer, an end token included: `[A]`."""
+        end = self.catalogue.vocabulary.end
+        full = self.tokens.shape[1]
+        if end is None:
+            return np.full(len(self), full)
+        ended = self.tokens == end
+        return np.where(ended.any(axis=1), ended.argmax(axis=1) + 1, full)
 
     def look_up(self, tokens: np.ndarray, lengths: np.ndarray, end: int) -> np.ndarray:
         """Return which answer each text is, `[...]` int32; -1 for a text that is no answer.
@@ -183,6 +198,87 @@ def score_answers(
     table = np.full((len(prompts.tokens), len(answers)), -np.inf, np.float32)
     np.put_along_axis(table, items, scores, axis=1)
     return table
+
+
+def score_candidates(
+    model: EncoderDecoder,
+    params: Any,
+    answers: Answers,
+    prompts: Prompts,
+    candidates: np.ndarray,
+    *,
+    written: Sequence[Sequence[int]] = (),
+    batch_size: int = 128,
+    start: int = 0,
+) -> np.ndarray:
+    """Return the log-probability of some answers to each prompt, other ones for every prompt.
+
+    The tokens of each candidate are scored as they stand, with no search.
+
+    Args:
+      model: its encoder reads the prompts.
+      params: its variables.
+      answers: what may be given.
+      prompts: `[N, S]` tokens.
+      candidates: `[N, C]` numbers of answers.
+      written: N lists of tokens that the decoder has written before the answer; none by default.
+      batch_size: rows a call. A row holds a prompt with as many of its candidates as fit.
+      start: first token of the decoder.
+
+    Returns:
+      `[N, C]` float64 sums over the `answers.lengths` tokens of each candidate.
+
+    Raises:
+      ConfigError: candidates or written tokens for another number of prompts.
+      DataError: a candidate that is no answer.
+
+    Example:
+      >>> from jaxrec.data import encode_texts, train_unigram
+      >>> from jaxrec.models import TransformerConfig
+      >>> from jaxrec.testing import random_params
+      >>> tokenizer = train_unigram(["yes", "no"], 400, words=["yes", "no"])
+      >>> config = TransformerConfig(vocab_size=len(tokenizer), width=8, depth=1, num_heads=1)
+      >>> model = EncoderDecoder(config)
+      >>> answers = Answers.of_texts(tokenizer, ["yes", "no"], len(tokenizer))
+      >>> prompts = Prompts(tokens=jnp.asarray(encode_texts(tokenizer, ["no"])[0]))
+      >>> scores = score_candidates(
+      ...     model, random_params(model), answers, prompts, np.array([[1, 0, 1]])
+      ... )
+      >>> bool(scores[0, 0] == scores[0, 2])
+      True
+    """
+    count = len(prompts.tokens)
+    if len(candidates) != count or (len(written) and len(written) != count):
+        raise ConfigError(
+            f"{len(candidates)} rows of candidates and {len(written)} of written tokens for "
+            f"{count} prompts; give one of each, or no written tokens"
+        )
+    check_numbers(candidates, len(answers), "candidates", missing=False)
+    tokens, valid = np.asarray(prompts.tokens), np.asarray(prompts.mask)
+    longest = int(answers.lengths[candidates].max(initial=1))
+    size = max(1, _ROW // longest)
+    rows = [
+        (prompt, slice(first, first + size))
+        for prompt in range(count)
+        for first in range(0, candidates.shape[1], size)
+    ]
+    scores = np.zeros(candidates.shape, np.float64)
+    for chosen in row_batches(len(rows), batch_size):
+        batch = [rows[row] for row in chosen]
+        shown = [candidates[prompt, part].tolist() for prompt, part in batch]
+        parts = [[answers.tokens[c, : answers.lengths[c]].tolist() for c in row] for row in shown]
+        before = [[start, *(written[prompt] if len(written) else ())] for prompt, _ in batch]
+        own = [prompt for prompt, _ in batch]
+        source = Prompts(tokens=jnp.asarray(tokens[own]), valid=jnp.asarray(valid[own]))
+        made = jax.tree.map(jnp.asarray, Continuations.build(before, parts, len(batch)))
+        logprobs, _ = score_continuations(model, params, made, None, source)
+        table = np.asarray(logprobs, np.float64)
+        for place, (prompt, part) in enumerate(batch):
+            ends = np.cumsum([0, *map(len, parts[place])])
+            scores[prompt, part] = np.add.reduceat(table[place, : ends[-1]], ends[:-1])
+        # A prompt is done with its last row; the last batch repeats one.
+        count_done(len({prompt for prompt, part in batch if part.stop >= candidates.shape[1]}))
+    return scores
 
 
 def write_answers(

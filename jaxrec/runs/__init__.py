@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.runs import compare as compare
     from jaxrec.runs.baselines import (
+        Score as Score,
         counting_scores as counting_scores,
+        fit_baseline as fit_baseline,
         measure_baseline as measure_baseline,
         measure_baselines as measure_baselines,
         rank_by_scores as rank_by_scores,

@@ -73,14 +73,40 @@ def measure_baseline(
       (12, 10)
     """
     started = time.monotonic()
-    score: Score
-    if name in TRAINED:
-        score, parameters = _fit_trained(name, config, dataset, directory)
-    else:
-        known = dataset.split.train.sequences() if histories is None else histories
-        score, parameters = _fit_counting(name, known, dataset.num_items), 0
+    score, parameters = fit_baseline(name, config, dataset, directory, histories)
     fitted = time.monotonic()
     return rank_by_scores(score, config, dataset, parameters, fitted - started)
+
+
+def fit_baseline(
+    name: str,
+    config: Any,
+    dataset: Dataset,
+    directory: Path,
+    histories: Sequence[np.ndarray] | None = None,
+) -> tuple[Score, int]:
+    """Fit one baseline on the training interactions, or read a trained one from its checkpoint.
+
+    The arguments are those of `measure_baseline`.
+
+    Returns:
+      What maps a batch of `ranking_batches` to scores of all items, `[B, I]`, and the number of the
+      baseline's parameters.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> from jaxrec.data import leave_one_out
+      >>> from jaxrec.testing import tiny_interactions
+      >>> data = tiny_interactions(users=12, items=14)
+      >>> dataset = Dataset(data, leave_one_out(data))
+      >>> score, parameters = fit_baseline("popularity", SasrecRunConfig(), dataset, Path("unused"))
+      >>> score({"history": np.array([[3]])}).shape, parameters
+      ((1, 14), 0)
+    """
+    if name in TRAINED:
+        return _fit_trained(name, config, dataset, directory)
+    known = dataset.split.train.sequences() if histories is None else histories
+    return _fit_counting(name, known, dataset.num_items), 0
 
 
 def _fit_counting(name: str, known: Sequence[np.ndarray], num_items: int) -> Score:

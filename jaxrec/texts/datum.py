@@ -40,6 +40,7 @@ class Datum:
       item: the item that the example is about, or that is to be found; -1 for none.
       candidates: [A] item numbers to choose from.
       asked: the item that a yes-or-no question asks about; -1 for none.
+      wished: the item whose categories an intention in the prompt tells; -1 for none.
       row: row of the interactions; -1 for none.
       star: stars that the prompt or the answer says; 0 for none.
       rating: number of the answer among `data.ratings.TEXTS`; -1 for none.
@@ -62,6 +63,7 @@ class Datum:
     item: int = -1
     candidates: np.ndarray | None = None
     asked: int = -1
+    wished: int = -1
     row: int = -1
     star: int = 0
     rating: int = -1

@@ -120,7 +120,7 @@ def check_writable(names: Names) -> None:
 
 
 def fit_templates(templates: Sequence[Template], names: Names) -> tuple[Template, ...]:
-    """Adapt the sources of templates to the names.
+    """Adapt templates to the names.
 
     Prompts with a history call their user `names.anyone`, where that is set. No space stands before
     names that are tokens of their own, because the space would become a token.
@@ -139,12 +139,14 @@ def fit_templates(templates: Sequence[Template], names: Names) -> tuple[Template
             text.replace(f"{{{_USERS}}}", names.anyone) if "items" in holes(text) else text
             for text in sources
         ]
+    targets = [template.target for template in templates]
     for hole, written in ((_USERS, names.users), (_ITEMS, names.items)):
-        if is_token(written[0]):
-            sources = [re.sub(rf" (?={{(?:{hole})}})", "", text) for text in sources]
+        if written and is_token(written[0]):
+            space = re.compile(rf" (?={{(?:{hole})}})")
+            sources, targets = ([space.sub("", t) for t in texts] for texts in (sources, targets))
     return tuple(
-        dataclasses.replace(template, source=source)
-        for template, source in zip(templates, sources, strict=True)
+        dataclasses.replace(template, source=source, target=target)
+        for template, source, target in zip(templates, sources, targets, strict=True)
     )
 
 

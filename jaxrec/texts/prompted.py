@@ -34,6 +34,7 @@ from jaxrec.decode import (
     complete,
     length_groups,
     score_answers,
+    score_candidates,
     write_answers,
 )
 from jaxrec.ids import ItemCodes
@@ -140,6 +141,31 @@ class Prompted:
             batch_size=batch_size,
         )
 
+    @classmethod
+    def of_base(
+        cls, shape: TransformerConfig, tokenizer: Any, names: Names, batch_size: int = 128
+    ) -> "Prompted":
+        """Make a model without parameters that has the vocabulary of a pretrained one.
+
+        Args:
+          shape: of the pretrained model.
+          tokenizer: of the pretrained model.
+          names: of the items, written as text.
+          batch_size: see the class.
+
+        Raises:
+          DataError: two items are written alike, so an answer could mean either.
+        """
+        check_writable(names)
+        return cls(
+            model=EncoderDecoder(shape),
+            params=None,
+            tokenizer=tokenizer,
+            items=Answers.of_texts(tokenizer, names.items, shape.vocab_size),
+            variables={},
+            batch_size=batch_size,
+        )
+
     def init(self, key: jax.Array) -> Any:
         """Draw the initial parameters, with their axis names."""
         tokens = jnp.zeros((1, 2), jnp.int32)
@@ -237,6 +263,38 @@ class Prompted:
         answers = Answers.of_texts(self.tokenizer, texts, len(self.tokenizer))
         read = self._read(prompts)
         return score_answers(self.model, self.params, answers, read, **self._call)
+
+    def score_items(
+        self,
+        prompts: Sequence[str],
+        candidates: np.ndarray,
+        written: Sequence[str] = (),
+    ) -> np.ndarray:
+        """Score some items as the answer to each prompt, without a search.
+
+        Args:
+          prompts: N texts.
+          candidates: `[N, C]` item numbers.
+          written: N texts that the model has written before the item; none by default.
+
+        Returns:
+          `[N, C]` float64 log-probabilities, sums over the `items.lengths` tokens of each item.
+
+        Raises:
+          ConfigError: candidates or written texts for another number of prompts.
+          DataError: a candidate outside the catalogue.
+        """
+        encoded = self.tokenizer.backend_tokenizer.encode_batch(list(written))
+        return score_candidates(
+            self.model,
+            self.params,
+            self.items,
+            self._read(prompts),
+            candidates,
+            # Without the end of the text, because it goes on.
+            written=[row.ids[:-1] for row in encoded],
+            **self._call,
+        )
 
     def write(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Answer each prompt with text, token by token, each time with the likeliest one."""

@@ -120,9 +120,15 @@ class Pairs(_OfUsers):
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """Adds candidates: the item of the inner source among items that are new to its user."""
+    """Adds candidates: the item of the inner source among items that are new to its user.
+
+    Attributes:
+      inner: gives the item.
+      count: number of candidates; 0 for that of the data.
+    """
 
     inner: Prefixes | Pairs
+    count: int = 0
     unit: ClassVar[Unit] = "user"
     needs: ClassVar[frozenset[Need]] = frozenset({"candidates"})
 
@@ -132,7 +138,8 @@ class OneOf:
 
         def draw(datum: int, rng: np.random.Generator) -> Datum:
             one = stream.draw(datum, rng)
-            others = draw_others(met[one.user], data.candidates - 1, data.dataset.num_items, rng)
+            count = (self.count or data.candidates) - 1
+            others = draw_others(met[one.user], count, data.dataset.num_items, rng)
             return dataclasses.replace(one, candidates=rng.permutation(np.append(others, one.item)))
 
         return Stream(stream.size, draw)
@@ -143,7 +150,7 @@ class OneOf:
 
     def held_out(self, data: PromptData, stage: Stage, units: np.ndarray) -> list[Datum]:
         """The target among candidates that the user never met, held-out items included."""
-        candidates = eval_candidates(data.dataset, stage, data.candidates, seed=0)
+        candidates = eval_candidates(data.dataset, stage, self.count or data.candidates, seed=0)
         return [
             dataclasses.replace(one, candidates=candidates[one.user])
             for one in self.inner.held_out(data, stage, units)

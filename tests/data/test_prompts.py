@@ -1,5 +1,6 @@
 """Templates, tasks and their batches."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -130,6 +131,29 @@ def test_groups_are_the_least_padded_of_all_ways(tokenizer):
 
     assert found == min(cells(labels) for labels in itertools.product(range(3), repeat=5))
     assert sorted(t for g in groups for t in g.tasks) == [0, 1, 2, 3, 4]
+
+
+def test_groups_by_targets_keep_long_answers_among_themselves(tokenizer):
+    """The least padding of sources and targets together, of all ways that keep targets in order."""
+    shapes = [(0, 0), (0, 60), (16, 0), (16, 60), (30, 0), (30, 60)]
+    tasks = tuple(
+        _task(
+            f"t{n}",
+            [dataclasses.replace(BOUGHT, target="{number}" + " long" * target)],
+            extra=" long" * source,
+        )
+        for n, (source, target) in enumerate(shapes)
+    )
+    mixture = Mixture(tasks, (5, 1, 3, 1, 5, 1), 0)
+    by_source = group_tasks(mixture, tokenizer, 2, sample=20)
+    groups = group_tasks(mixture, tokenizer, 2, sample=20, targets=True)
+
+    def cells(parts):
+        return sum((g.source + g.target) * sum(mixture.rows[t] for t in g.tasks) for g in parts)
+
+    assert [set(group.tasks) for group in groups] == [{0, 2, 4}, {1, 3, 5}]
+    assert cells(groups) < cells(by_source)
+    assert groups[0].target < groups[1].target
 
 
 def test_batches_hold_each_tasks_rows_and_resume(tokenizer):

@@ -17,6 +17,7 @@ from jaxrec.decode import (
     SearchOptions,
     choose_answers,
     score_answers,
+    score_candidates,
     write_answers,
 )
 from jaxrec.ids import ItemCodes
@@ -103,6 +104,51 @@ def test_the_best_ids_are_those_of_brute_force(case):
     np.put_along_axis(allowed, items[:, 1:4], True, axis=1)
     kept, _ = choose_answers(*ask, _options(3), Request(allowed=allowed))
     np.testing.assert_array_equal(kept, items[:, 1:4])
+
+
+def test_candidates_of_each_prompt_have_the_probabilities_of_brute_force(case):
+    answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
+    ends = [case.tokenizer(text)["input_ids"] for text in TEXTS]
+    assert answers.lengths.tolist() == [len(row) for row in ends]
+    every = _brute_force(case, ends)
+    # More candidates than one row holds, some of them twice.
+    rng = np.random.default_rng(0)
+    candidates = rng.integers(len(TEXTS), size=(len(case.tokens), 60))
+    ask = (case.model, case.params, answers, case.prompts)
+    found = score_candidates(*ask, candidates, batch_size=4)
+    np.testing.assert_allclose(found, np.take_along_axis(every, candidates, axis=1), atol=1e-4)
+
+    # What is written before an answer is a condition: P(b | a) = P(a b) / P(a).
+    before = [case.tokenizer(text)["input_ids"][:-1] for text in ("no", "yes", "me", "it", "no")]
+    # One call for all rows, because each length is compiled.
+    table = _brute_force(case, [*before, *([*own, *row] for own in before for row in ends)])
+    places, size = np.arange(len(before)), len(ends)
+    alone = table[places, places]
+    both = table[:, len(before) :].reshape(len(before), len(before), size)[places, places]
+    order = np.tile(np.arange(len(TEXTS)), (len(before), 1))
+    found = score_candidates(*ask, order, written=before, batch_size=4)
+    np.testing.assert_allclose(found, both - alone[:, None], atol=1e-4)
+
+    codes = np.array([[0, 1], [0, 3], [1, 0]], np.int32)
+    first = len(case.tokenizer) - 7
+    ids = Answers.of_codes(ItemCodes(codes=codes, sizes=(3, 4), scheme="random"), first)
+    assert ids.lengths.tolist() == [2, 2, 2]
+    found = score_candidates(case.model, case.params, ids, case.prompts, order[:, :3])
+    rows = codes + np.array([[first, first + 3]])
+    np.testing.assert_allclose(found, _brute_force(case, rows.tolist()), atol=1e-4)
+
+
+def test_candidates_that_are_no_answers_or_of_other_prompts_are_refused(case):
+    answers = Answers.of_texts(case.tokenizer, TEXTS, len(case.tokenizer))
+    ask = (case.model, case.params, answers, case.prompts)
+    with pytest.raises(DataError, match="candidates"):
+        score_candidates(*ask, np.full((5, 2), len(TEXTS)))
+    with pytest.raises(DataError, match="candidates"):
+        score_candidates(*ask, np.full((5, 2), -1))
+    with pytest.raises(ConfigError, match="5 prompts"):
+        score_candidates(*ask, np.zeros((4, 2), int))
+    with pytest.raises(ConfigError, match="2 of written tokens"):
+        score_candidates(*ask, np.zeros((5, 2), int), written=[[1], [2]])
 
 
 def test_a_free_search_that_is_wide_enough_ranks_answers_as_brute_force_does():

@@ -1,0 +1,291 @@
+"""InstructRec: recommendation as following instructions, by one encoder-decoder.
+
+histories, ratings, genres -> instructions of the grammar -> encoder-decoder -> likelihood of titles
+
+(Zhang et al. 2023, arXiv:2305.07001.) An instruction says what is known of a user (preference),
+what they want now (intention), and what is asked (task); `grammar.py` has its templates. Candidates
+are ranked by the likelihood of their names as the answer.
+
+An intention is made of the genres of the very item that is to be found. A row with an intention
+therefore measures how well a query is followed, as in search. Only rows without one are
+recommendation.
+
+It differs from the publication in three ways. The model is small and trained from scratch, unless
+`tune.base` names a pretrained encoder-decoder. No language model writes preferences and intentions:
+templates write them from genres and ratings. And by default each title is one token, see
+`item_names`.
+
+`System` describes the functions of this module.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.core import (
+    batch_shard,
+    batch_sharding,
+    describe_shardings,
+    is_writer,
+    make_mesh,
+    on_writer,
+)
+from jaxrec.data import (
+    Dataset,
+    Group,
+    Mixture,
+    group_tasks,
+    load_dataset,
+    load_tokenizer,
+    prompt_batches,
+    save_tokenizer,
+)
+from jaxrec.eval import RunParts, SystemFacts
+from jaxrec.runs import (
+    Options,
+    Recommendations,
+    RecommendRequest,
+    check_run,
+    create_run,
+    is_run,
+    known_items,
+    listed,
+    read_parts,
+    read_training,
+    run_identity,
+    write_summary,
+)
+from jaxrec.systems.instructrec import base, measure
+from jaxrec.systems.instructrec.config import InstructRecConfig
+from jaxrec.systems.instructrec.instructions import instruct_data, mix, one_token_each, tasks_of
+from jaxrec.systems.instructrec.tasks import InstructData, InstructTask
+from jaxrec.systems.instructrec.tested import METRIC, SEQUENTIAL, Tested, validation_score
+from jaxrec.texts import (
+    Datum,
+    Prompted,
+    ask,
+    check_data,
+    count_tokens,
+    make_tokenizer,
+    plan_prompts,
+    validation_units,
+)
+from jaxrec.train import (
+    FitResult,
+    Plan,
+    Start,
+    Validation,
+    check_batch,
+    fit,
+    load_params,
+    make_optimizer,
+    make_shapes,
+)
+
+# Number of instructions of each task that the tokenizer is trained on.
+_CORPUS = 300
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Parts:
+    """A run without its parameters.
+
+    Attributes:
+      data: what its instructions are made of.
+      tasks: its tasks by name, worded for its names.
+      mixture: their training streams.
+      groups: which tasks share a length.
+      prompted: the model, its tokenizer and its items.
+    """
+
+    data: InstructData
+    tasks: dict[str, InstructTask]
+    mixture: Mixture
+    groups: list[Group]
+    prompted: Prompted
+
+
+def open_run(
+    config: InstructRecConfig, dataset: Dataset, directory: Path, *, write: bool = True
+) -> Parts:
+    """Fit and save the tokenizer of a new run, or check and read that of an old one.
+
+    Args:
+      config: of the run.
+      dataset: its data.
+      directory: of the run.
+      write: save what a new run needs; without it nothing is written.
+
+    Raises:
+      ConfigError: the settings contradict the data, or the run in the directory has others.
+      DataError: the run in the directory has other data, or the data lack genres.
+    """
+    if write and jax.process_count() > 1:
+        on_writer(lambda: _open_run(config, dataset, directory, write=True))
+    return _open_run(config, dataset, directory, write=write)
+
+
+def _open_run(
+    config: InstructRecConfig, dataset: Dataset, directory: Path, *, write: bool
+) -> Parts:
+    codes = one_token_each(dataset)
+    known = is_run(directory)
+    if known:
+        check_run(config, dataset, directory)
+    else:
+        check_batch(config.train, make_mesh(config.mesh), config.sharding)
+    data = instruct_data(config, dataset, codes)
+    tasks = tasks_of(config, data)
+    check_data(dataset, list(tasks.values()), max(config.candidates, config.eval.many))
+    mixture = mix(config, tasks, data)
+    if known:
+        tokenizer = load_tokenizer(directory / "tokenizer")
+    else:
+        if config.tune.base:
+            tokenizer = base.open_base(config).tokenizer
+        else:
+            corpus = [*mixture.corpus(_CORPUS), *data.names.items]
+            tokenizer = make_tokenizer(corpus, data.names, codes, config.text_tokens)
+        if write:
+            save_tokenizer(tokenizer, directory / "tokenizer")
+            create_run(config, dataset, None, directory)
+    names, size = data.names, config.eval.batch_size
+    prompted = (
+        Prompted.of_base(config.model, tokenizer, names, size)
+        if config.tune.base
+        else Prompted.build(config.model, tokenizer, names, codes, size)
+    )
+    groups = group_tasks(mixture, tokenizer, config.groups, sample=128, targets=True)
+    return Parts(data=data, tasks=tasks, mixture=mixture, groups=groups, prompted=prompted)
+
+
+def resolve(config: InstructRecConfig) -> InstructRecConfig:
+    """See `System`."""
+    return base.resolve(config)
+
+
+def train(config: InstructRecConfig, directory: Path, options: Options) -> None:
+    """See `System`."""
+    config = base.resolve(config)
+    dataset = load_dataset(config.data)
+    print(dataset)
+    parts = open_run(config, dataset, directory, write=not options.dry)
+    if options.show_shardings:
+        shapes = jax.eval_shape(parts.prompted.init, jax.random.key(0))
+        print(describe_shardings(shapes, make_mesh(config.mesh), config.sharding))
+    plan = plan_prompts(
+        parts.prompted, parts.mixture, parts.groups, config.train, config.mesh, config.sharding
+    )
+    print(plan)
+    plan.memory.check()
+    if options.dry:
+        return
+    result = _fit(config, parts, plan, directory, options.profile)
+    if is_writer():
+        write_summary(directory, result, trained_parameters=plan.size.trainable)
+
+
+def _fit(
+    config: InstructRecConfig, parts: Parts, plan: Plan, directory: Path, profile: bool
+) -> FitResult:
+    """Train below `directory`, or continue a training that was cut short."""
+    task, users = parts.tasks[SEQUENTIAL], config.eval.validated(parts.data.dataset.num_users)
+    units = validation_units(task, parts.data, users=users, seed=config.train.seed)
+    prompted = parts.prompted
+    shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
+
+    def validate(params: Any) -> dict[str, float]:
+        model = prompted.with_params(params)
+        tested = Tested(config=config, data=parts.data, tasks=parts.tasks, prompted=model)
+        return validation_score(tested, units)
+
+    return fit(
+        plan,
+        iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
+        Validation(validate, METRIC, (len(units), "user")),
+        directory,
+        start=Start(params=base.first_params(config), run=run_identity(directory)),
+        measure=count_tokens,
+        profile=profile,
+    )
+
+
+def load(config: InstructRecConfig, directory: Path) -> Tested:
+    """Open a run with the parameters of its best checkpoint.
+
+    Raises:
+      ConfigError: the run in the directory has other settings.
+      DataError: the run is not trained yet, damaged, or has other data.
+    """
+    parts = open_run(config, load_dataset(config.data), directory)
+    prompted, mesh = parts.prompted, make_mesh(config.mesh)
+    optimizer = make_optimizer(config.train)
+    target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
+    params, _ = load_params(directory / "checkpoints", target, run=run_identity(directory))
+    return Tested(
+        config=config,
+        data=parts.data,
+        tasks=parts.tasks,
+        prompted=prompted.with_params(prompted.join(params)),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        seconds=read_training(directory)["seconds"],
+    )
+
+
+def evaluate(
+    config: InstructRecConfig, directory: Path, *, baselines: Sequence[str]
+) -> dict[str, Any]:
+    """See `System`: candidates of the test items, by every kind of instruction."""
+    return measure.measure(load(config, directory), directory, baselines)
+
+
+def recommend(
+    config: InstructRecConfig, directory: Path, request: RecommendRequest
+) -> Recommendations:
+    """See `System`: the likeliest titles of the whole catalogue after the user's history."""
+    tested = load(config, directory)
+    data, task = tested.data, tested.tasks[SEQUENTIAL]
+    user, history = known_items(data.dataset, request)
+    questions = ask(
+        task, task.wordings["seen"], data, [Datum(user=user, history=np.asarray(history))]
+    )
+    items, scores = tested.prompted.recommend(
+        questions.prompts,
+        beams=request.top,
+        excluded=None if request.include_seen else questions.seen,
+    )
+    return listed(
+        request,
+        data.dataset.interactions.items.labels(),
+        history,
+        items[0],
+        scores[0],
+        score="log-probability of each title",
+    )
+
+
+def report(config: InstructRecConfig, directory: Path) -> RunParts:
+    """See `System`."""
+    return read_parts(config, directory, FACTS)
+
+
+CONFIG = InstructRecConfig
+FACTS = SystemFacts(
+    name="InstructRec",
+    summary=(
+        "One encoder-decoder follows instructions that state a preference, an intention and a "
+        "task, and ranks candidates by the likelihood of their titles."
+    ),
+    tags=("prompt-based-recommendation",),
+    metric=METRIC,
+    variants=measure.VARIANTS,
+    has_ids=False,
+)
+INSTEAD = {
+    "rank": "InstructRec ranks candidates, which is another protocol; see jaxrec eval",
+    "fit_ids": "InstructRec writes titles and fits no IDs",
+}
