@@ -4,6 +4,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.objectives.contrastive import info_nce as info_nce, semi_synthetic as semi_synthetic
+    from jaxrec.objectives.crf import (
+        Crf as Crf,
+        constrain_crf as constrain_crf,
+        crf_log_marginals as crf_log_marginals,
+        crf_log_partition as crf_log_partition,
+        crf_loss as crf_loss,
+        crf_marginals as crf_marginals,
+        crf_score as crf_score,
+        has_legal_path as has_legal_path,
+        init_crf as init_crf,
+        partial_crf_loss as partial_crf_loss,
+        viterbi as viterbi,
+    )
     from jaxrec.objectives.denoisers import (
         MIXTURES as MIXTURES,
         Denoiser as Denoiser,
