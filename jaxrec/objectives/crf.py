@@ -108,7 +108,7 @@ def crf_log_partition(crf: Crf, emissions: jax.Array, mask: jax.Array) -> jax.Ar
       >>> import jax.numpy as jnp
       >>> free = Crf(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
       >>> mask = jnp.array([[True, True, False]])
-      >>> crf_log_partition(free, jnp.zeros((1, 3, 2)), mask).round(4).tolist()  # ln 2²
+      >>> print(crf_log_partition(free, jnp.zeros((1, 3, 2)), mask).round(4))  # ln 2²
       [1.3863]
     """
     return _forward(crf, emissions, mask)[1]
@@ -168,7 +168,7 @@ def crf_loss(crf: Crf, emissions: jax.Array, tags: jax.Array, mask: jax.Array) -
       >>> free = Crf(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
       >>> mask = jnp.array([[True, True]])
       >>> loss = crf_loss(free, jnp.zeros((1, 2, 2)), jnp.array([[0, 1]]), mask)
-      >>> loss.round(4).tolist()  # one of four sequences
+      >>> print(loss.round(4))  # one of four sequences
       [1.3863]
     """
     return crf_log_partition(crf, emissions, mask) - crf_score(crf, emissions, tags, mask)
@@ -181,7 +181,7 @@ def partial_crf_loss(
 
     ln Z(all sequences) - ln Z(those with an allowed tag at every token). A token of unknown tag
     allows every tag: with unknown tags alone the loss is 0. With one tag for each token it is
-    `crf_loss`. (Effland and Collins, TACL 2021, section 3.)
+    `crf_loss`. (Effland and Collins, TACL 2021.)
 
     Args:
       crf: parameters.
@@ -198,7 +198,7 @@ def partial_crf_loss(
       >>> free = Crf(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
       >>> mask, zeros = jnp.array([[True, True]]), jnp.zeros((1, 2, 2))
       >>> allowed = jnp.array([[[True, True], [True, False]]])  # unknown, then tag 0
-      >>> partial_crf_loss(free, zeros, allowed, mask).round(4).tolist()  # two of four sequences
+      >>> print(partial_crf_loss(free, zeros, allowed, mask).round(4))  # two of four sequences
       [0.6931]
       >>> partial_crf_loss(free, zeros, jnp.ones((1, 2, 2), bool), mask).tolist()
       [0.0]
@@ -253,8 +253,9 @@ def crf_log_marginals(crf: Crf, emissions: jax.Array, mask: jax.Array) -> jax.Ar
       >>> import jax.numpy as jnp
       >>> free = Crf(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
       >>> mask = jnp.array([[True, True]])
-      >>> crf_log_marginals(free, jnp.zeros((1, 2, 2)), mask).round(4).tolist()
-      [[[-0.6931, -0.6931], [-0.6931, -0.6931]]]
+      >>> print(crf_log_marginals(free, jnp.zeros((1, 2, 2)), mask)[0].round(4))
+      [[-0.6931 -0.6931]
+       [-0.6931 -0.6931]]
     """
     emissions = emissions.astype(jnp.float32)
     forward, total = _forward(crf, emissions, mask)
