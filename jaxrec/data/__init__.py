@@ -149,6 +149,16 @@ if TYPE_CHECKING:
         time_quantile as time_quantile,
     )
     from jaxrec.data.tables import Columns as Columns, read_table as read_table
+    from jaxrec.data.tags import (
+        OUTSIDE as OUTSIDE,
+        UNKNOWN as UNKNOWN,
+        Scheme as Scheme,
+        Span as Span,
+        TagSet as TagSet,
+        repair_tags as repair_tags,
+        spans_of_tags as spans_of_tags,
+        tags_of_spans as tags_of_spans,
+    )
     from jaxrec.data.tfds_store import (
         item_sequences as item_sequences,
         open_data_source as open_data_source,
