@@ -51,6 +51,11 @@ if TYPE_CHECKING:
         group_tasks as group_tasks,
         prompt_batches as prompt_batches,
     )
+    from jaxrec.data.esco import (
+        LinkedSentence as LinkedSentence,
+        read_linked_sentences as read_linked_sentences,
+        read_skill_labels as read_skill_labels,
+    )
     from jaxrec.data.filters import (
         k_core as k_core,
         keep_users as keep_users,
@@ -93,6 +98,10 @@ if TYPE_CHECKING:
         read_movielens_csv as read_movielens_csv,
     )
     from jaxrec.data.numeric import read_numbers as read_numbers
+    from jaxrec.data.occupations import (
+        Occupation as Occupation,
+        read_occupations as read_occupations,
+    )
     from jaxrec.data.packing import (
         Packing as Packing,
         pack as pack,
@@ -129,6 +138,11 @@ if TYPE_CHECKING:
         vocabulary_size as vocabulary_size,
         word_starts as word_starts,
     )
+    from jaxrec.data.resumes import (
+        Resume as Resume,
+        read_resumes as read_resumes,
+        word_places as word_places,
+    )
     from jaxrec.data.reviews import (
         Reviews as Reviews,
         read_reviews as read_reviews,
@@ -149,6 +163,15 @@ if TYPE_CHECKING:
         time_quantile as time_quantile,
     )
     from jaxrec.data.tables import Columns as Columns, read_table as read_table
+    from jaxrec.data.tagged import (
+        SKILLSPAN_KINDS as SKILLSPAN_KINDS,
+        Illegal as Illegal,
+        TaggedText as TaggedText,
+        TaggedTexts as TaggedTexts,
+        drop_repeated_texts as drop_repeated_texts,
+        read_conll as read_conll,
+        read_skillspan as read_skillspan,
+    )
     from jaxrec.data.tags import (
         OUTSIDE as OUTSIDE,
         UNKNOWN as UNKNOWN,
