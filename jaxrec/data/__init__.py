@@ -43,6 +43,11 @@ if TYPE_CHECKING:
         with_name as with_name,
     )
     from jaxrec.data.description import describe as describe
+    from jaxrec.data.distant_labels import (
+        DistantLabels as DistantLabels,
+        Matcher as Matcher,
+        Unmatched as Unmatched,
+    )
     from jaxrec.data.download import cache_dir as cache_dir
     from jaxrec.data.encoded_prompts import (
         Group as Group,
@@ -80,6 +85,13 @@ if TYPE_CHECKING:
         id_tokens as id_tokens,
     )
     from jaxrec.data.json_rows import read_json_rows as read_json_rows
+    from jaxrec.data.lexicon import (
+        Lexicon as Lexicon,
+        count_phrases as count_phrases,
+        filter_lexicon as filter_lexicon,
+        normalize_word as normalize_word,
+        phrase_pmi as phrase_pmi,
+    )
     from jaxrec.data.loading import DATASETS as DATASETS, Known as Known, load as load, read as read
     from jaxrec.data.marked import (
         MarkedText as MarkedText,
@@ -197,6 +209,7 @@ if TYPE_CHECKING:
         train_bpe as train_bpe,
         train_unigram as train_unigram,
     )
+    from jaxrec.data.word_tokens import WordRows as WordRows, encode_words as encode_words
 else:
     from jaxrec.core import attach
 

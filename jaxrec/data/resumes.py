@@ -18,8 +18,9 @@ from jaxrec.data.contents import unpack_limit
 from jaxrec.data.tagged import TaggedText
 from jaxrec.data.tags import Span
 
-# A word may have dots, hyphens and the like inside, and end in + or #: node.js, C++, C#.
-_WORD = re.compile(r"\w+(?:[-+#&.'’/@]+\w+)*[+#]*|[^\w\s]")
+# A word may begin with a dot, have dots, hyphens and the like inside, and end in + or #: .NET,
+# node.js, C++, C#.
+_WORD = re.compile(r"(?:(?<![\w.])\.(?=[A-Za-z]))?\w+(?:[-+#&.'’/@]+\w+)*[+#]*|[^\w\s]")
 
 
 @dataclasses.dataclass(frozen=True)

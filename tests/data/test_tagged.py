@@ -1,10 +1,9 @@
 """Readers of tagged texts: CoNLL, SkillSpan, ESCO, resumes and occupations."""
 
 import gzip
+import itertools
 import json
-import os
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -20,13 +19,6 @@ from jaxrec.data import (
     read_skillspan,
     word_places,
 )
-
-
-def real(*parts):
-    path = Path(os.environ.get("JAXREC_DATA", "../shared/data"), *parts)
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set JAXREC_DATA to a directory with it")
-    return path
 
 
 def write(folder, name, text):
@@ -191,7 +183,7 @@ def test_words_cover_every_letter_and_mark():
     for text in ("C++/C# and .NET, e-mail me@x.org!", "naïve (café) – 5%", ""):
         places = word_places(text)
         assert "".join(text[a:b] for a, b in places) == "".join(text.split())
-        assert all(a[1] <= b[0] for a, b in zip(places, places[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(places))
 
 
 def test_an_occupation_without_description_names_its_line(tmp_path):
@@ -202,18 +194,18 @@ def test_an_occupation_without_description_names_its_line(tmp_path):
         read_occupations(write(tmp_path, "e.txt", "Title\tDescription\n"))
 
 
-def test_the_real_skillspan_has_as_many_spans_as_its_b_tags():
-    path = real("skillspan", "dev.json.gz")
+def test_the_real_skillspan_has_as_many_spans_as_its_b_tags(real_data):
+    path = real_data("skillspan") / "dev.json.gz"
     found = read_skillspan(path)
-    raw = [json.loads(line) for line in gzip.open(path, "rt")]
+    raw = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     for kind in ("skill", "knowledge"):
         begun = sum(row[f"tags_{kind}"].count("B") for row in raw)
         assert sum(len(text.of_kind(kind)) for text in found.texts) == begun > 1000
     assert found.repaired == 0 and len(found) == 3174
 
 
-def test_the_real_sayfullina_has_illegal_tags_that_are_counted():
-    path = real("sayfullina", "sayfullina_test.conll")
+def test_the_real_sayfullina_has_illegal_tags_that_are_counted(real_data):
+    path = real_data("sayfullina") / "sayfullina_test.conll"
     with pytest.raises(DataError, match="I-skill after O"):
         read_conll(path)
     found = read_conll(path, illegal="repair")
@@ -221,15 +213,15 @@ def test_the_real_sayfullina_has_illegal_tags_that_are_counted():
     assert sum(len(text.spans) for text in found.texts) == 1857 and found.repaired == 8
 
 
-def test_the_other_real_sets_are_read_completely():
-    sentences = read_linked_sentences(real("esco-skills", "tech_validation_annotations.csv"))
+def test_the_other_real_sets_are_read_completely(real_data):
+    sentences = read_linked_sentences(real_data("esco-skills") / "tech_validation_annotations.csv")
     assert sentences[0].links == (
         ("javascript", "JavaScript"),
         ("reactjs", ""),
         ("java", "Java (computer programming)"),
     )
-    assert len(read_skill_labels(real("esco-skills", "skills_en_label.txt.gz"))) == 13896
-    resumes = read_resumes(real("resume-ner-dotin", "set_aside_test_v2_50cvs.zip"))
+    assert len(read_skill_labels(real_data("esco-skills") / "skills_en_label.txt.gz")) == 13896
+    resumes = read_resumes(real_data("resume-ner-dotin") / "set_aside_test_v2_50cvs.zip")
     assert len(resumes) == 50 and sum(len(resume.labels) for resume in resumes) == 2543
     assert sum(len(resume.tagged().spans) for resume in resumes) > 2500
-    assert len(read_occupations(real("onet-occupations", "Occupation Data.txt"))) == 1110
+    assert len(read_occupations(real_data("onet-occupations") / "Occupation Data.txt")) == 1110
