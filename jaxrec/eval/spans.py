@@ -40,21 +40,28 @@ class SpanMatches:
             "f1": 2 * right / (predicted + gold) if predicted + gold else 0.0,
         }
 
-    def f1_values(self) -> np.ndarray:
-        """One value per text whose mean is exactly F1, for a bootstrap over texts.
+    def values(self) -> dict[str, np.ndarray]:
+        """One value per text whose mean is exactly each score, for a bootstrap over texts.
 
-        F1 = 2 Σ r / Σ n is a ratio of sums, with n = predicted + gold. The values are those of its
-        linear expansion, F1 + (2 r_s - F1 n_s) / mean(n). A bootstrap of their mean is that of F1
-        up to terms of second order (the delta method), and paired tests may use them too.
+        Every score is a ratio of sums, Σ a / Σ b; for F1, a = 2 right and b = predicted + gold. The
+        values are those of its linear expansion, q + (a_s - q b_s) / mean(b) with the ratio q. A
+        bootstrap of their mean is that of the score up to terms of second order (the delta method).
+        Paired tests may use them too.
 
         Returns:
-          `[S]` float64.
+          `[S]` float64 of "precision", "recall" and "f1".
         """
-        total = self.predicted + self.gold
-        f1 = self.scores()["f1"]
-        if not total.sum():
-            return np.zeros(len(total))
-        return f1 + (2 * self.right - f1 * total) / total.mean()
+        ratios = {
+            "precision": (self.right, self.predicted),
+            "recall": (self.right, self.gold),
+            "f1": (2 * self.right, self.predicted + self.gold),
+        }
+        found = {}
+        for name, (above, below) in ratios.items():
+            score = self.scores()[name]
+            mean = below.mean() if below.any() else 1.0
+            found[name] = score + (above - score * below) / mean
+        return found
 
     def __add__(self, other: "SpanMatches") -> "SpanMatches":
         """Matches of two kinds of spans on the same texts, together."""

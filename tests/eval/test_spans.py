@@ -52,7 +52,7 @@ def test_scores_are_those_of_seqeval_in_strict_mode(seed):
 
 def test_no_spans_at_all_score_zero():
     assert set(match_spans([[]], [[]]).scores().values()) == {0.0}
-    assert match_spans([[]], [[]]).f1_values().tolist() == [0.0]
+    assert all(v.tolist() == [0.0] for v in match_spans([[]], [[]]).values().values())
 
 
 def test_spans_count_once_and_kinds_add_up():
@@ -70,10 +70,15 @@ def test_the_interval_of_the_values_is_near_that_of_resampled_ratios():
     gold, predicted = rng.poisson(1.0, 1500), rng.poisson(1.0, 1500)
     right = rng.binomial(np.minimum(gold, predicted), 0.7)
     matches = SpanMatches(right, predicted, gold)
-    values = matches.f1_values()
-    np.testing.assert_allclose(values.mean(), matches.scores()["f1"], rtol=1e-12)
-    interval = bootstrap_interval(values, resamples=2000)
     rows = rng.integers(1500, size=(2000, 1500))
-    ratios = 2 * right[rows].sum(axis=1) / (predicted + gold)[rows].sum(axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    np.testing.assert_allclose([interval.low, interval.high], [low, high], atol=0.004)
+    sums = {"right": right[rows].sum(axis=1), "all": (predicted + gold)[rows].sum(axis=1)}
+    ratios = {
+        "f1": 2 * sums["right"] / sums["all"],
+        "precision": sums["right"] / predicted[rows].sum(axis=1),
+        "recall": sums["right"] / gold[rows].sum(axis=1),
+    }
+    for name, values in matches.values().items():
+        np.testing.assert_allclose(values.mean(), matches.scores()[name], rtol=1e-12)
+        interval = bootstrap_interval(values, resamples=2000)
+        low, high = np.quantile(ratios[name], [0.025, 0.975])
+        np.testing.assert_allclose([interval.low, interval.high], [low, high], atol=0.004)

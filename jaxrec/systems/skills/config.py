@@ -53,7 +53,7 @@ class SkillDataConfig:
             )
         if not 0 < self.valid < 1:
             raise ConfigError(
-                f"data.valid {self.valid} must be above 0 and below 1, to leave texts for both parts"
+                f"data.valid {self.valid} must be in (0, 1), so that both parts have texts"
             )
 
 
@@ -85,10 +85,11 @@ class DistantConfig:
     def __post_init__(self) -> None:
         """Reject settings that would be ignored."""
         check_ranges(self, "--distant.")
-        if not self.coverage and self != DistantConfig(seed=self.seed):
+        changed = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        if not self.coverage and changed:
             raise ConfigError(
-                "--distant.coverage is 0, so gold labels are used and the other settings of "
-                "--distant are not; set it above 0"
+                f"--distant.coverage is 0, so gold labels are used and --distant.{changed[0]} is "
+                "ignored; set the coverage above 0"
             )
 
 

@@ -1,7 +1,7 @@
 """Texts as rows of states: the encoder's lower layers computed once, and batches of equal length.
 
-Shapes: `N` rows, `T` tokens, `W` words, `D` width, `K` kinds, `C` tags. A batch has room for as many
-words as tokens, because a word has at least one.
+Shapes: `N` rows, `T` tokens, `W` words, `D` width, `K` kinds, `C` tags. A batch has room for as
+many words as tokens, because a word has at least one.
 """
 
 import contextlib
