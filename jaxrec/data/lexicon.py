@@ -1,9 +1,10 @@
 """A lexicon of phrases of one kind, and which of them are safe: by frequency and association.
 
-A phrase that a corpus does not have often enough says little, and is dropped. A phrase of several
-words that occurs about as often as its parts meet by chance is no term, and is uncertain. The
-measure is pointwise mutual information (Church and Hanks, Computational Linguistics 1990), here the
-least one over all ways to cut a phrase in two.
+A phrase that a corpus does not have often enough says little, and is dropped. A phrase that is very
+frequent is mostly meant otherwise, and is uncertain. A phrase of several words that occurs about as
+often as its parts meet by chance is no term, and is uncertain too. The measure is pointwise mutual
+information (Church and Hanks, Computational Linguistics 1990), here the least one over all ways to
+cut a phrase in two.
 """
 
 import dataclasses
@@ -18,8 +19,9 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.data.resumes import word_places
 
 Phrase = tuple[str, ...]
-# Punctuation at the ends of a word, but not the dot of .NET, the + of C++ or the # of C#.
-_EDGES = re.compile(r"^[^\w.+#]+(?=.)|(?<=.)[^\w+#]+$")
+# Punctuation at the ends of a word, but not the dot of .NET, the + of C++, the # of C#, or what
+# marks a word that stands for a name, such as <ORGANIZATION>.
+_EDGES = re.compile(r"^[^\w.+#<]+(?=.)|(?<=.)[^\w+#>]+$")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,14 +116,18 @@ def filter_lexicon(
     texts: Iterable[Sequence[str]],
     *,
     min_count: int = 1,
+    max_count: int = 0,
     min_pmi: float = -math.inf,
 ) -> Lexicon:
-    """Drop rare phrases, and make phrases uncertain whose words belong together too little.
+    """Drop rare phrases, and make phrases uncertain that are too frequent, or no terms.
+
+    A phrase that is everywhere is rarely meant as a term: "design" is a skill in few of its places.
 
     Args:
       lexicon: phrases.
       texts: words of each text of a corpus.
       min_count: fewest occurrences of a phrase that stays. Occurrences may overlap.
+      max_count: most occurrences of a certain phrase; 0 for no limit.
       min_pmi: least `phrase_pmi` of a certain phrase, in nats.
 
     Raises:
@@ -143,7 +149,11 @@ def filter_lexicon(
             f"no phrase of the lexicon of {lexicon.kind} occurs {min_count} times in the texts; "
             "lower the count, or give another lexicon"
         )
-    weak = {phrase for phrase in kept if phrase_pmi(phrase, counts, total) < min_pmi}
+    weak = {
+        phrase
+        for phrase in kept
+        if (max_count and counts[phrase] > max_count) or phrase_pmi(phrase, counts, total) < min_pmi
+    }
     return Lexicon(
         lexicon.kind,
         frozenset((lexicon.certain & kept) - weak),

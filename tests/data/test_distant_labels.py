@@ -71,7 +71,7 @@ def test_labels_equal_a_search_of_all_matches(words, certain, uncertain, partial
 
 
 def test_the_longest_of_the_phrases_at_a_place_is_matched_however_words_are_written():
-    lexicon = Lexicon.of("k", ["project management", "management of change", "C++", ".NET"])
+    lexicon = Lexicon.of("k", ["project management", "management of change", "C++", ".NET", "java"])
     words = ["Project", "Management,", "of", "change", "in", "c++", ";", "(.Net)"]
     assert Matcher.of([lexicon], partial=0).label(words).spans == (
         Span(0, 2, "k"),
@@ -105,9 +105,10 @@ def pmi_by_counting(phrase, texts):
     ),
     phrases=phrase_sets(1),
     least=st.integers(1, 2),
+    most=st.integers(1, 3),
     bound=st.floats(-1, 1),
 )
-def test_the_filter_equals_counting_of_all_runs(texts, phrases, least, bound):
+def test_the_filter_equals_counting_of_all_runs(texts, phrases, least, most, bound):
     def occurrences(p):
         return sum(t[i : i + len(p)] == p for t in texts for i in range(len(t)))
 
@@ -127,6 +128,9 @@ def test_the_filter_equals_counting_of_all_runs(texts, phrases, least, bound):
     found = filter_lexicon(lexicon, texts, min_count=least, min_pmi=bound)
     weak = {p for p, value in measured.items() if value < bound}
     assert (found.certain, found.uncertain) == (kept - weak, weak)
+    frequent = {p for p in kept if occurrences(p) > most}
+    found = filter_lexicon(lexicon, texts, min_count=least, max_count=most)
+    assert (found.certain, found.uncertain) == (kept - frequent, frequent)
 
 
 def test_a_smaller_sample_is_a_part_of_a_larger_one():

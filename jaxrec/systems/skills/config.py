@@ -67,8 +67,10 @@ class DistantConfig:
       lexicons: files of phrases, one for each kind, such as ESCO's labels; () takes the phrases
         from the training texts, which simulates a lexicon of known coverage.
       min_count: fewest occurrences of a phrase in the training texts.
+      max_count: phrases that occur more often are uncertain; 0 for no limit.
       min_pmi: phrases of several words whose words belong together less than this (in nats, see
-        `phrase_pmi`) are uncertain, and so are the labels of their words.
+        `phrase_pmi`) are uncertain.
+      uncertain: words of uncertain phrases are of "unknown" label, or "outside" of all skills.
       partial: fewest words of a partial match, whose labels are uncertain; 0 for no such matches.
       unmatched: words without a match are "outside" of all skills, or of "unknown" label.
       seed: of the draw of the lexicon.
@@ -77,7 +79,9 @@ class DistantConfig:
     coverage: Share = 0.0
     lexicons: tuple[str, ...] = ()
     min_count: Count = 1
+    max_count: Whole = 0
     min_pmi: Number = -100.0
+    uncertain: Unmatched = "unknown"
     partial: Whole = 0
     unmatched: Unmatched = "outside"
     seed: Seed = 0

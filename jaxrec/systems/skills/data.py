@@ -131,9 +131,15 @@ def make_lexicons(config: SkillsConfig, texts: Sequence[TaggedText]) -> list[Lex
             lexicon = Lexicon.of(kind, [p for text in texts for p in text.phrases(kind)])
         lexicon = lexicon.sample(distant.coverage, distant.seed)
         words = [text.words for text in texts]
-        found.append(
-            filter_lexicon(lexicon, words, min_count=distant.min_count, min_pmi=distant.min_pmi)
+        kept = filter_lexicon(
+            lexicon,
+            words,
+            min_count=distant.min_count,
+            max_count=distant.max_count,
+            min_pmi=distant.min_pmi,
         )
+        known = distant.uncertain == "unknown"
+        found.append(kept if known else Lexicon(kind, kept.certain))
     return found
 
 
@@ -179,6 +185,37 @@ def label_texts(
     return [
         TAGS.allowed(np.stack([_numbers(layer) for layer in layers], axis=1)) for layers in tags
     ]
+
+
+def open_cut_spans(allowed: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Make the words of spans unknown that are cut at the edge of a row.
+
+    A row that ends inside a span has no legal sequence, and neither has the next one. The tags of
+    the words at such an edge become unknown, up to the first word that begins or ends there.
+
+    Args:
+      allowed: `[N, W, K, C]` bool, labels of rows.
+      present: `[N, W]` bool.
+
+    Returns:
+      A copy, `[N, W, K, C]` bool.
+    """
+    allowed = allowed.copy()
+    _, starts, ends = TAGS.legal
+    for row, layer in np.ndindex(len(allowed), allowed.shape[2]):
+        labels = allowed[row, present[row], layer]
+        count = len(labels)
+        for places, edge, stop in (
+            (range(count), starts, ends),
+            (range(count - 1, -1, -1), ends, starts),
+        ):
+            # The first word after the edge says whether a span is cut.
+            for place in places if count and not (labels[places[0]] & edge).any() else ():
+                last = (labels[place] & stop).any()
+                allowed[row, place, layer] = True
+                if last:
+                    break
+    return allowed
 
 
 def _numbers(tags: Sequence[str]) -> np.ndarray:

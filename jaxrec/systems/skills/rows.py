@@ -79,7 +79,7 @@ class Rows:
         *,
         batch_size: int,
         seed: int,
-        shard: tuple[int, int],
+        shard: tuple[int, int] = (0, 1),
     ) -> Any:
         """Endless, seeded, resumable batches of training, each of one length.
 

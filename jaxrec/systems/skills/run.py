@@ -34,7 +34,13 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.skills.config import SkillsConfig
-from jaxrec.systems.skills.data import label_texts, load_texts, make_lexicons, matched_spans
+from jaxrec.systems.skills.data import (
+    label_texts,
+    load_texts,
+    make_lexicons,
+    matched_spans,
+    open_cut_spans,
+)
 from jaxrec.systems.skills.measure import (
     METRIC,
     make_validation,
@@ -85,7 +91,8 @@ def train(config: SkillsConfig, directory: Path, options: Options) -> None:
     )
     if rows.words.shortened:
         print(f"{rows.words.shortened} words are longer than a row and lose tokens")
-    labels = {"allowed": rows.words.spread(allowed, True)}
+    whole = rows.words.spread(allowed, True)
+    labels = {"allowed": open_cut_spans(whole, rows.words.present)}
     validation = Validation(make_validation(config, opened.tagger, valid, held_out), METRIC)
     plan = _plan(config, opened, rows, labels, 0)
     print(f"{len(rows):,} rows of at most {rows.lengths[-1]} tokens")

@@ -1,0 +1,52 @@
+"""What a CRF gives with full labels, and what helps with the labels of half a lexicon: SkillSpan.
+
+    jaxrec sweep skillspan/claims --seeds 1
+"""
+
+import dataclasses
+
+from jaxrec.runs import Sweep
+from jaxrec.systems.skills import (
+    DistantConfig,
+    SkillLossConfig,
+    SkillsConfig,
+    StudentConfig,
+)
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> SkillsConfig:
+    return SkillsConfig(
+        train=TrainConfig(
+            steps=240,
+            batch_size=8,
+            lr=5e-4,
+            warmup_steps=24,
+            schedule="linear",
+            weight_decay=0.01,
+            eval_every=80,
+            log_every=20,
+        )
+    )
+
+
+def get_sweep() -> Sweep:
+    full = get_config()
+    words = dataclasses.replace(full.tagger, crf=False)
+    naive = dataclasses.replace(full, distant=DistantConfig(coverage=0.5))
+    ratio = dataclasses.replace(
+        full,
+        distant=DistantConfig(coverage=0.5, partial=2, unmatched="unknown"),
+        loss=SkillLossConfig(ratio=1.0, shares=(0.1, 0.06), margin=0.02),
+    )
+    student = dataclasses.replace(ratio, student=StudentConfig(rounds=1, steps=100, lr=2e-4))
+    return Sweep(
+        variants={
+            "crf": full,
+            "words": dataclasses.replace(full, tagger=words),
+            "naive": naive,
+            "ratio": ratio,
+            "student": student,
+        },
+        metrics=("f1",),
+    )
