@@ -24,10 +24,12 @@ from jaxrec.systems.skills import (
     TaggerConfig,
 )
 from jaxrec.systems.skills.data import (
+    TAGS,
     label_texts,
     load_texts,
     make_lexicons,
     matched_spans,
+    open_cut_spans,
     spans_of_numbers,
 )
 from jaxrec.systems.skills.network import begin, make_loss, make_tagger, predict, score
@@ -65,8 +67,8 @@ def write_texts(path, count, seed):
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("skills")
     write_tiny_encoder(folder / "encoder", max_length=24)
-    write_texts(folder / "train.json", 60, 0)
-    write_texts(folder / "test.json", 15, 1)
+    write_texts(folder / "train.json", 160, 0)
+    write_texts(folder / "test.json", 30, 1)
     return folder
 
 
@@ -103,8 +105,12 @@ def trained(place, cache):
         place,
         distant=DistantConfig(coverage=1.0, partial=2, unmatched="unknown"),
         loss=SkillLossConfig(ratio=1.0, shares=(0.4, 0.2), contrast=0.1),
-        student=StudentConfig(rounds=1, steps=15, threshold=0.8, lr=1e-3),
+        student=StudentConfig(rounds=1, steps=50, threshold=0.8, lr=1e-3),
+        train=TrainConfig(
+            steps=200, batch_size=8, lr=1e-2, warmup_steps=0, eval_every=100, log_every=50
+        ),
     )
+    config = dataclasses.replace(config, tagger=dataclasses.replace(config.tagger, buckets=1))
     train(config, place / "run", Options())
     return place / "run"
 
@@ -130,8 +136,8 @@ def test_the_parts_share_no_text_and_repeats_are_counted(place):
     texts = load_texts(tiny(place).data)
     parts = [{text.words for text in part} for part in texts.parts.values()]
     assert all(not a & b for a, b in itertools.combinations(parts, 2))
-    assert len(texts.parts["train"]) + len(texts.parts["valid"]) + texts.dropped == 60
-    assert len(texts.parts["test"]) == 15
+    assert len(texts.parts["train"]) + len(texts.parts["valid"]) + texts.dropped == 160
+    assert len(texts.parts["test"]) == 30
 
 
 def test_distant_labels_are_those_of_the_lexicon_and_gold_ones_those_of_the_spans(place):
@@ -150,6 +156,7 @@ def test_distant_labels_are_those_of_the_lexicon_and_gold_ones_those_of_the_span
         make_lexicons(tiny(place, distant=DistantConfig(coverage=0.1)), [text])
 
 
+@pytest.mark.slow
 def test_rows_hold_the_states_of_the_encoder_whatever_their_padding(place, cache):
     config = tiny(place)
     encoder = SentenceEncoder.load(place / "encoder")
@@ -168,6 +175,17 @@ def test_rows_hold_the_states_of_the_encoder_whatever_their_padding(place, cache
         batch = {name: x[None] for name, x in rows.row(0, length, {}).items()}
         vectors = score(tagger, variables, batch).vectors
         np.testing.assert_allclose(vectors[0, :2], whole[0, rows.words.first[0, :2]], atol=1e-5)
+
+
+def test_spans_that_a_row_cuts_become_unknown_and_others_stay():
+    o, b, i, e, s = range(5)
+    rows = [[i, e, o, b], [b, i, i, i], [s, b, e, o], [i, i, i, i], [o, o, b, b]]
+    present = np.ones((5, 4), bool)
+    present[4, 3] = False
+    found = open_cut_spans(TAGS.allowed(np.array(rows))[:, :, None], present)[:, :, 0]
+    everything = found.all(axis=2).astype(int).tolist()
+    assert everything == [[1, 1, 0, 1], [1, 1, 1, 1], [0] * 4, [1] * 4, [0, 0, 1, 0]]
+    assert (found[2].argmax(axis=1) == rows[2]).all()
 
 
 def test_an_epoch_has_every_row_once(place, cache):
@@ -198,6 +216,7 @@ def batch_of(place, config):
     return tagger, variables, {k: np.stack([row[k] for row in batch]) for k in batch[0]}
 
 
+@pytest.mark.slow
 def test_without_a_crf_the_loss_is_the_cross_entropy_of_words(place, cache):
     config = tiny(place)
     config = dataclasses.replace(config, tagger=dataclasses.replace(config.tagger, crf=False))
@@ -213,6 +232,7 @@ def test_without_a_crf_the_loss_is_the_cross_entropy_of_words(place, cache):
     assert (tags[batch["present"]] == best[batch["present"]]).all()
 
 
+@pytest.mark.slow
 def test_with_a_crf_predictions_are_legal_and_terms_add_up(place, cache):
     config = tiny(place)
     tagger, variables, batch = batch_of(place, config)
@@ -248,6 +268,7 @@ def test_a_teacher_replaces_labels_unless_no_legal_sequence_is_left():
     assert unknown.allowed.sum(axis=3)[..., 0].tolist() == [[5, 5], [5, 1]]
 
 
+@pytest.mark.slow
 def test_a_run_on_distant_labels_with_a_student_learns_the_planted_spans(trained):
     config = load_run(trained)
     report = evaluate(config, trained, baselines=())
@@ -260,6 +281,7 @@ def test_a_run_on_distant_labels_with_a_student_learns_the_planted_spans(trained
         assert low <= metrics[name] <= high
 
 
+@pytest.mark.slow
 def test_spans_of_plain_texts_have_their_place_and_their_exact_chance(trained, place):
     config = load_run(trained)
     texts = ["ab  x y!", " ", "x yy cd"]
@@ -289,6 +311,7 @@ def test_spans_of_plain_texts_have_their_place_and_their_exact_chance(trained, p
         tag(config, trained, ["", " "])
 
 
+@pytest.mark.slow
 def test_the_command_tags_a_file_and_ends_with_counts(trained, tmp_path, capsys):
     file = tmp_path / "texts.txt"
     file.write_text("x y ab\n\nab cd\n")
@@ -309,6 +332,7 @@ def test_the_command_tags_a_file_and_ends_with_counts(trained, tmp_path, capsys)
     assert "holds no texts" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_tests_its_variants_by_text(place, cache):
     config = tiny(place)
     short = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=2))
