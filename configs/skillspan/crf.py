@@ -1,6 +1,6 @@
 """Skills and knowledge in job advertisements: a CRF over MiniLM's upper layers, on SkillSpan.
 
-    jaxrec train skillspan/crf
+jaxrec train skillspan/crf
 """
 
 from jaxrec.systems.skills import SkillsConfig
