@@ -172,7 +172,7 @@ class StudentConfig:
     threshold: Share = 0.9
     replace: Replacement = "teacher"
     soft: NotNegative = 1.0
-    steps: Count = 200
+    steps: Count = 100
     lr: Positive = 1e-4
 
     def __post_init__(self) -> None:
