@@ -22,6 +22,7 @@ from jaxrec.models import SentenceEncoder, lower_states
 # Changes whenever other code would compute other states, so that old ones are not read.
 _VERSION = 1
 _CELLS = 4096  # tokens in each call of the lower layers
+_ENOUGH = 32  # rows that pay for the compilation of another length
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -146,7 +147,7 @@ def make_rows(
       texts: words of each text.
       layers: number of upper layers, which are not computed here.
       max_length: most tokens of a row.
-      buckets: most lengths of rows.
+      buckets: most lengths of rows; few rows have one length.
 
     Raises:
       ConfigError: the encoder cannot be cut there, or reads fewer tokens.
@@ -168,8 +169,12 @@ def make_rows(
         with contextlib.suppress(ResourceError, OSError):
             if is_writer():
                 write_bytes(place, stream.getvalue())
-    sizes = words.valid.sum(axis=1)
-    return Rows(words=words, states=states, lengths=bucket_lengths(sizes, buckets))
+    return Rows(words=words, states=states, lengths=_lengths(words.valid.sum(axis=1), buckets))
+
+
+def _lengths(sizes: np.ndarray, most: int) -> tuple[int, ...]:
+    """Lengths to which rows are padded: fewer than `most` for few rows."""
+    return bucket_lengths(sizes, min(most, max(1, len(sizes) // _ENOUGH)))
 
 
 def _compute(encoder: SentenceEncoder, words: WordRows, layers: int) -> np.ndarray:
@@ -177,7 +182,7 @@ def _compute(encoder: SentenceEncoder, words: WordRows, layers: int) -> np.ndarr
     starts = np.concatenate([[0], np.cumsum(sizes)])
     states = np.zeros((int(sizes.sum()), encoder.width), np.float32)
     order = np.argsort(sizes, kind="stable")
-    lengths = bucket_lengths(sizes, 8)
+    lengths = _lengths(sizes, 8)
     place = np.searchsorted(lengths, sizes[order])
     with ProgressBar("encode texts", len(words), "row") as bar:
         done = 0
