@@ -374,3 +374,40 @@ def test_missing_encoders_and_kinds_are_errors_before_any_work(place, tmp_path, 
         load_texts(empty)
     assert not (tmp_path / "run").exists()
     assert offered(config, "tag") is tag
+
+
+def test_lexicons_may_come_from_files_and_frequent_phrases_are_uncertain(place, tmp_path):
+    files = []
+    for kind, lines in (("skill", "x y\nx yy\nab\tK1\n"), ("knowledge", "yy\n")):
+        (tmp_path / f"{kind}.txt").write_text(lines)
+        files.append(str(tmp_path / f"{kind}.txt"))
+    texts = [TaggedText(tuple(words.split())) for words in ("ab x y", "x y yy", "x yy x y")]
+    distant = DistantConfig(coverage=1.0, lexicons=tuple(files), max_count=2)
+    skill, knowledge = make_lexicons(tiny(place, distant=distant), texts)
+    assert skill.certain == {("x", "yy"), ("ab",)} and skill.uncertain == {("x", "y")}
+    assert knowledge.certain == {("yy",)}
+    known = dataclasses.replace(distant, uncertain="outside")
+    assert not make_lexicons(tiny(place, distant=known), texts)[0].uncertain
+    (tmp_path / "skill.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"skill\.txt holds no skills"):
+        make_lexicons(tiny(place, distant=distant), texts)
+
+
+def test_texts_may_come_in_columns(tmp_path):
+    for part, word in (("train", "a"), ("test", "b")):
+        lines = [f"{word}{n}\tO\nx\tB-Skill\ny\tI-Skill\n" for n in range(10)]
+        (tmp_path / f"{part}.conll").write_text("\n".join(lines) + "\nz\tI-Skill\n")
+    config = SkillDataConfig(
+        name="columns",
+        format="conll",
+        train=str(tmp_path / "train.conll"),
+        test=str(tmp_path / "test.conll"),
+        kinds=("skill",),
+        valid=0.3,
+    )
+    with pytest.raises(DataError, match=r"train\.conll: line 41: .*I-skill after O"):
+        load_texts(config)
+    texts = load_texts(dataclasses.replace(config, illegal="repair"))
+    assert texts.repaired == 2 and texts.dropped == 1  # the last text is in both files
+    assert [len(part) for part in texts.parts.values()] == [7, 3, 11]
+    assert texts.describe()["skill_spans"] == 11
