@@ -2,23 +2,23 @@
 
     jaxrec sweep skillspan/claims --seeds 1
 
-The rows `crf` and `words` learn from gold spans, with a CRF and with each word on its own. The other
-rows learn from distant labels: the lexicon has half of the different phrases of the training texts,
-without those that occur more than 20 times. `naive` takes every word without a match for outside.
-`ratio` takes it for unknown, and holds the expected share of words inside spans near that of the
-validation texts. `student` adds a student, whose labels its teacher, the model of `ratio`, corrects.
-Goals: `f1` of `crf` is at least .50 and at least that of `words`; `ratio` and `student` are at least
-.05 above `naive`. `f1` is strict and counts skills and knowledge together.
+The rows `crf` and `words` learn from gold spans, with a CRF and with each word on its own. The
+other rows learn from distant labels: the lexicon has half of the different phrases of the training
+texts, without those that occur more than 20 times. `naive` takes every word without a match for
+outside. `ratio` takes it for unknown, and holds the expected share of words inside spans near that
+of the validation texts. `student` adds a student, whose labels its teacher, the model of `ratio`,
+corrects. Goals: `f1` of `crf` is at least .50 and at least that of `words`; `ratio` and `student`
+are at least .05 above `naive`. `f1` is strict and counts skills and knowledge together.
 
-Training texts that are repeated, or that the test file has too, are left out (999 of 4,800). 570 of
-the others are for validation, by which the settings are chosen.
+Training texts that are repeated, or that the test file has too, are left out (999 of 4,800). 570
+of the others are for validation, by which the settings are chosen.
 
-NOT MEASURED YET: the goals. On 2026-11-30, seed 0, `crf` has a validation `f1` of .319 after 80 steps,
-.408 after 160 and .453 after 240 (skills .387, knowledge .493; precision .494, recall .418). It still
-rises at the last step, so more steps are the first thing to try for the goal of .50. The distant
-labels have a precision of .699 and a recall of .432 against the gold spans of the training texts.
-Cost: 2.2 CPU minutes for `crf`, of which .8 compute the states of the frozen layers once for all
-rows; about 9 CPU minutes for all rows.
+NOT MEASURED YET: the goals. On 2026-11-30, seed 0, `crf` has a validation `f1` of .319 after 80
+steps, .408 after 160 and .453 after 240 (skills .387, knowledge .493; precision .494, recall
+.418). It still rises at the last step, so more steps are the first thing to try for the goal of
+.50. The distant labels have a precision of .699 and a recall of .432 against the gold spans of the
+training texts. Cost: 2.2 CPU minutes for `crf`, of which .8 compute the states of the frozen
+layers once for all rows; about 9 CPU minutes for all rows.
 """
 
 import dataclasses
