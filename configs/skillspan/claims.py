@@ -18,7 +18,7 @@ steps, .408 after 160 and .453 after 240 (skills .387, knowledge .493; precision
 .418). It still rises at the last step, so more steps are the first thing to try for the goal of
 .50. The distant labels have a precision of .699 and a recall of .432 against the gold spans of the
 training texts. Cost: 2.2 CPU minutes for `crf`, of which .8 compute the states of the frozen
-layers once for all rows; about 9 CPU minutes for all rows.
+layers once for all rows; an estimated 9 CPU minutes for all rows.
 """
 
 import dataclasses
