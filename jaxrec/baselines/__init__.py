@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         item_knn as item_knn,
         markov as markov,
         mf_als as mf_als,
+        mf_ratings as mf_ratings,
+        ncf_ratings as ncf_ratings,
         pairwise as pairwise,
         popularity as popularity,
         sequential as sequential,

@@ -40,8 +40,10 @@ def language_loss(
     """
     tokens, valid = batch["tokens"], batch["valid"]
     inputs, seen = tokens[:, :-1], valid[:, :-1]
-    # Virtual tokens (see `nn.kernel`) have numbers above the vocabulary and are never targets.
-    real = valid[:, 1:] & (tokens[:, 1:] < model.config.vocab_size)
+    # Virtual tokens (see `nn.kernel`) have numbers above the vocabulary and are never targets, and
+    # neither are tokens that are only read, which have no logit.
+    written = model.config.vocab_size - model.config.read_only
+    real = valid[:, 1:] & (tokens[:, 1:] < written)
     targets = jnp.where(real, tokens[:, 1:], 0)
     weights = batch["weights"][:, 1:] * real.astype(jnp.float32)
     rngs = None if key is None else {"dropout": key}

@@ -37,6 +37,8 @@ _OPENED = ("overflow", "dtype", "batch_size")
 class AskedModelConfig:
     """A language model that is asked: one of a path, an address or a recording.
 
+    Systems call this setting `asked`, as error messages do.
+
     Attributes:
       path: a run, a model directory, a checkpoint of Hugging Face, or a GGUF file.
       endpoint: address of an OpenAI-compatible service, such as http://localhost:8000/v1. The
@@ -93,24 +95,24 @@ class AskedModelConfig:
 
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
-        check_ranges(self, "--model.")
+        check_ranges(self, "--asked.")
         sources = [name for name in ("path", "endpoint", "recorded") if getattr(self, name)]
         if len(sources) > 1:
             raise ConfigError(
-                f"--model.{sources[0]} {getattr(self, sources[0])} and --model.{sources[1]} "
+                f"--asked.{sources[0]} {getattr(self, sources[0])} and --asked.{sources[1]} "
                 f"{getattr(self, sources[1])} are two models, and one is asked; leave one out"
             )
         if not self.endpoint:
-            self._unread(_SERVICE, "an --model.endpoint")
+            self._unread(_SERVICE, "an --asked.endpoint")
         elif not self.name:
             raise ConfigError(
-                f"--model.endpoint {self.endpoint} needs the service's name of the model; give "
-                "--model.name"
+                f"--asked.endpoint {self.endpoint} needs the service's name of the model; give "
+                "--asked.name"
             )
         if not self.path:
-            self._unread(_OPENED, "a --model.path")
+            self._unread(_OPENED, "a --asked.path")
         if self.recorded:
-            self._unread(("context", "answers"), "a --model.path or an --model.endpoint")
+            self._unread(("context", "answers"), "a --asked.path or an --asked.endpoint")
 
     @property
     def given(self) -> bool:
@@ -122,7 +124,7 @@ class AskedModelConfig:
             value = getattr(self, field.name)
             if field.name in names and value != field.default:
                 raise ConfigError(
-                    f"--model.{field.name.replace('_', '-')} {value} is read only with {needed}; "
+                    f"--asked.{field.name.replace('_', '-')} {value} is read only with {needed}; "
                     "leave it out"
                 )
 
@@ -146,12 +148,12 @@ def open_asked_model(config: AskedModelConfig, answers: Path | None = None) -> L
     Example:
       >>> open_asked_model(AskedModelConfig())  # doctest: +ELLIPSIS
       Traceback (most recent call last):
-      jaxrec.core.errors.ConfigError: no language model is named; give --model.path, ...
+      jaxrec.core.errors.ConfigError: no language model is named; give --asked.path, ...
     """
     if not config.given:
         raise ConfigError(
-            "no language model is named; give --model.path, --model.endpoint with --model.name, or "
-            "--model.recorded"
+            "no language model is named; give --asked.path, --asked.endpoint with --asked.name, or "
+            "--asked.recorded"
         )
     if config.recorded:
         return ReplayedModel(config.recorded, config.name or None)
@@ -191,7 +193,7 @@ def _open_path(config: AskedModelConfig) -> LanguageModel:
         path,
         name=config.name or None,
         context=config.context or None,
-        option="--model.context",
+        option="--asked.context",
         overflow=config.overflow,
         batch_size=config.batch_size,
     )

@@ -106,6 +106,22 @@ def test_tokens_above_the_vocabulary_are_no_targets():
     )
 
 
+def test_tokens_that_are_only_read_are_no_targets_and_get_no_probability():
+    torch = pytest.importorskip("torch")
+    model = CausalLM(dataclasses.replace(CONFIG, read_only=6))
+    batch = _batch()
+    assert (batch["tokens"] >= 17).any()
+    params = random_params(model)
+    found = language_loss(model, params, jax.tree.map(jnp.asarray, batch), None)
+    # The same parameters without the restriction: the softmax is over the first 17 tokens alone.
+    logits = CausalLM(CONFIG).apply(params, batch["tokens"], batch["valid"])[..., :17]
+    written = batch | {"weights": batch["weights"] * (batch["tokens"] < 17)}
+    written["tokens"] = np.minimum(batch["tokens"], 16)
+    np.testing.assert_allclose(found.total, _by_torch(torch, logits, written), rtol=1e-5)
+    weight = (written["weights"] * batch["valid"])[:, 1:].sum()
+    np.testing.assert_allclose(found.weight, weight, rtol=1e-6)
+
+
 def test_gradient_at_prompt_tokens_is_zero():
     model, batch = CausalLM(CONFIG), jax.tree.map(jnp.asarray, _batch())
     params = random_params(model)

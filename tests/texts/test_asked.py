@@ -162,11 +162,11 @@ def test_an_address_opens_a_service_with_its_prices(monkeypatch):
     [
         ({"path": "a", "endpoint": "b", "name": "c"}, "are two models"),
         ({"endpoint": "http://x"}, "needs the service's name"),
-        ({"path": "a", "prompt_price": 1.0}, "--model.prompt-price 1.0 is read only with an"),
-        ({"endpoint": "http://x", "name": "m", "batch_size": 2}, "--model.batch-size 2 is read"),
-        ({"recorded": "x", "context": 5}, "--model.context 5 is read only with"),
-        ({"recorded": "x", "answers": "y"}, "--model.answers y is read only with"),
-        ({"timeout": 0.0}, "--model.timeout"),
+        ({"path": "a", "prompt_price": 1.0}, "--asked.prompt-price 1.0 is read only with an"),
+        ({"endpoint": "http://x", "name": "m", "batch_size": 2}, "--asked.batch-size 2 is read"),
+        ({"recorded": "x", "context": 5}, "--asked.context 5 is read only with"),
+        ({"recorded": "x", "answers": "y"}, "--asked.answers y is read only with"),
+        ({"timeout": 0.0}, "--asked.timeout"),
     ],
 )
 def test_settings_that_contradict_one_another_are_named(settings, message):
