@@ -36,7 +36,8 @@ def make(requirements: list[list[str]], name: str, folder: str = ".venv") -> Pat
         venv.create(place, with_pip=True)
     for arguments in requirements:
         print("installing", *arguments, flush=True)
-        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet"]
+        # The older way to build a package, which pip leaves at 25.3, fails for seqeval.
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--use-pep517"]
         subprocess.run([*pip, *arguments], cwd=ROOT, check=True)
     stamp.write_text(digest)
     return programs

@@ -27,6 +27,7 @@ OFFERS = (
     "open_model",
     "open_adapter",
     "open_reward",
+    "tag",
 )
 
 

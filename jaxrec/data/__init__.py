@@ -48,6 +48,11 @@ if TYPE_CHECKING:
         with_name as with_name,
     )
     from jaxrec.data.description import describe as describe
+    from jaxrec.data.distant_labels import (
+        DistantLabels as DistantLabels,
+        Matcher as Matcher,
+        Unmatched as Unmatched,
+    )
     from jaxrec.data.download import cache_dir as cache_dir
     from jaxrec.data.encoded_prompts import (
         Group as Group,
@@ -55,6 +60,11 @@ if TYPE_CHECKING:
         encode_texts as encode_texts,
         group_tasks as group_tasks,
         prompt_batches as prompt_batches,
+    )
+    from jaxrec.data.esco import (
+        LinkedSentence as LinkedSentence,
+        read_linked_sentences as read_linked_sentences,
+        read_skill_labels as read_skill_labels,
     )
     from jaxrec.data.filters import (
         k_core as k_core,
@@ -82,6 +92,13 @@ if TYPE_CHECKING:
         id_tokens as id_tokens,
     )
     from jaxrec.data.json_rows import read_json_rows as read_json_rows
+    from jaxrec.data.lexicon import (
+        Lexicon as Lexicon,
+        count_phrases as count_phrases,
+        filter_lexicon as filter_lexicon,
+        normalize_word as normalize_word,
+        phrase_pmi as phrase_pmi,
+    )
     from jaxrec.data.loading import DATASETS as DATASETS, Known as Known, load as load, read as read
     from jaxrec.data.marked import (
         MarkedText as MarkedText,
@@ -100,6 +117,10 @@ if TYPE_CHECKING:
         read_movielens_csv as read_movielens_csv,
     )
     from jaxrec.data.numeric import read_numbers as read_numbers
+    from jaxrec.data.occupations import (
+        Occupation as Occupation,
+        read_occupations as read_occupations,
+    )
     from jaxrec.data.packing import (
         Packing as Packing,
         pack as pack,
@@ -136,6 +157,11 @@ if TYPE_CHECKING:
         vocabulary_size as vocabulary_size,
         word_starts as word_starts,
     )
+    from jaxrec.data.resumes import (
+        Resume as Resume,
+        read_resumes as read_resumes,
+        word_places as word_places,
+    )
     from jaxrec.data.reviews import (
         Reviews as Reviews,
         read_reviews as read_reviews,
@@ -157,6 +183,25 @@ if TYPE_CHECKING:
         time_quantile as time_quantile,
     )
     from jaxrec.data.tables import Columns as Columns, read_table as read_table
+    from jaxrec.data.tagged import (
+        SKILLSPAN_KINDS as SKILLSPAN_KINDS,
+        Illegal as Illegal,
+        TaggedText as TaggedText,
+        TaggedTexts as TaggedTexts,
+        drop_repeated_texts as drop_repeated_texts,
+        read_conll as read_conll,
+        read_skillspan as read_skillspan,
+    )
+    from jaxrec.data.tags import (
+        OUTSIDE as OUTSIDE,
+        UNKNOWN as UNKNOWN,
+        Scheme as Scheme,
+        Span as Span,
+        TagSet as TagSet,
+        repair_tags as repair_tags,
+        spans_of_tags as spans_of_tags,
+        tags_of_spans as tags_of_spans,
+    )
     from jaxrec.data.tfds_store import (
         item_sequences as item_sequences,
         open_data_source as open_data_source,
@@ -172,6 +217,7 @@ if TYPE_CHECKING:
         train_bpe as train_bpe,
         train_unigram as train_unigram,
     )
+    from jaxrec.data.word_tokens import WordRows as WordRows, encode_words as encode_words
 else:
     from jaxrec.core import attach
 

@@ -126,6 +126,7 @@ if TYPE_CHECKING:
         holm as holm,
         paired_bootstrap as paired_bootstrap,
     )
+    from jaxrec.eval.spans import SpanMatches as SpanMatches, match_spans as match_spans
     from jaxrec.eval.summaries import (
         SUMMARY_METRICS as SUMMARY_METRICS,
         summary_scores as summary_scores,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.items import ids as ids, text as text
     from jaxrec.items.config import IdConfig as IdConfig
+    from jaxrec.items.encoding import cache_file as cache_file
     from jaxrec.items.ids import fit_ids as fit_ids, item_rows as item_rows
     from jaxrec.items.text import encode as encode
 else:

@@ -64,6 +64,11 @@ if TYPE_CHECKING:
         save_model as save_model,
     )
     from jaxrec.models.tables import Table as Table
+    from jaxrec.models.upper_layers import (
+        UpperLayers as UpperLayers,
+        cut_encoder as cut_encoder,
+        lower_states as lower_states,
+    )
     from jaxrec.models.vocabulary import extend_vocabulary as extend_vocabulary, untie as untie
     from jaxrec.models.words import (
         WORDS as WORDS,

@@ -3,7 +3,24 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.objectives.contrastive import info_nce as info_nce, semi_synthetic as semi_synthetic
+    from jaxrec.objectives.contrastive import (
+        info_nce as info_nce,
+        semi_synthetic as semi_synthetic,
+        supervised_contrast as supervised_contrast,
+    )
+    from jaxrec.objectives.crf import (
+        Crf as Crf,
+        constrain_crf as constrain_crf,
+        crf_log_marginals as crf_log_marginals,
+        crf_log_partition as crf_log_partition,
+        crf_loss as crf_loss,
+        crf_marginals as crf_marginals,
+        crf_score as crf_score,
+        has_legal_path as has_legal_path,
+        init_crf as init_crf,
+        partial_crf_loss as partial_crf_loss,
+        viterbi as viterbi,
+    )
     from jaxrec.objectives.denoisers import (
         MIXTURES as MIXTURES,
         Denoiser as Denoiser,
@@ -61,6 +78,15 @@ if TYPE_CHECKING:
         span_counts as span_counts,
         span_lengths as span_lengths,
         span_mask as span_mask,
+    )
+    from jaxrec.objectives.tagging import (
+        Replacement as Replacement,
+        entity_ratio as entity_ratio,
+        entity_ratio_loss as entity_ratio_loss,
+        is_confident as is_confident,
+        replace_confident as replace_confident,
+        sharpen_labels as sharpen_labels,
+        soft_label_loss as soft_label_loss,
     )
     from jaxrec.objectives.token_noise import (
         delete_tokens as delete_tokens,

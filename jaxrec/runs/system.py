@@ -34,6 +34,7 @@ _COMMANDS = {
     "rank": "jaxrec compare",
     "recommend": "jaxrec recommend",
     "report": "jaxrec report",
+    "tag": "jaxrec skills",
     "fit_ids": "jaxrec ids",
     "open_model": "jaxrec export --to hf",
     "open_adapter": "jaxrec export --to peft",
@@ -107,6 +108,9 @@ class System(Protocol):
 
     def report(self, config: Any, directory: Path) -> "RunParts":
         """Read what the page and the model card of a run show; see `read_parts`."""
+
+    def tag(self, config: Any, directory: Path, texts: Sequence[str]) -> Sequence[Sequence[Any]]:
+        """Tag texts by a trained run: the spans of each, with kind, place and probability."""
 
     def fit_ids(self, config: Any, directory: Path) -> "tuple[Dataset, ItemCodes]":
         """Fit and save the item IDs of a new run, or check and read those of an existing one."""

@@ -5,8 +5,6 @@ Templates ask for the title of a description, and reversed ones for a descriptio
 rule prefers the description of the occupation that is asked for to that of another one.
 """
 
-import csv
-import io
 import os
 from pathlib import Path
 
@@ -14,11 +12,10 @@ import numpy as np
 
 from jaxrec.align import Feedback, make_preference
 from jaxrec.core import DataError
-from jaxrec.data import Template, files
+from jaxrec.data import Template, read_occupations
 from jaxrec.texts.task_sets import TaskSet, split_rows
 
 FILE = Path("onet-occupations") / "Occupation Data.txt"
-_TITLE, _DESCRIPTION = "Title", "Description"
 _TITLES = (
     "Which occupation is this?\n{description}",
     "{description}\nName the occupation.",
@@ -130,15 +127,7 @@ def _occupations(path: str | os.PathLike[str] | None) -> list[dict[str, str]]:
                 "directory of your data"
             )
         path = Path(root).expanduser() / FILE
-    path = Path(path)
-    table = io.StringIO(files.decode(files.read_bytes(path), path), newline="")
-    rows = []
-    for number, row in enumerate(csv.DictReader(table, delimiter="\t"), start=2):
-        title, description = row.get(_TITLE), row.get(_DESCRIPTION)
-        if not title or not description:
-            raise DataError(
-                f"{path}: line {number} has no {_TITLE} or no {_DESCRIPTION}; give O*NET's "
-                '"Occupation Data.txt"'
-            )
-        rows.append({"title": title.strip(), "description": description.strip()})
-    return rows
+    return [
+        {"title": occupation.title, "description": occupation.description}
+        for occupation in read_occupations(path)
+    ]

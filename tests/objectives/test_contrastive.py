@@ -1,11 +1,11 @@
-"""InfoNCE against sums written out in NumPy and PyTorch; statistics of semi-synthetic IDs."""
+"""Contrastive losses against sums written out in NumPy and PyTorch; semi-synthetic IDs."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.objectives import info_nce, semi_synthetic
+from jaxrec.objectives import info_nce, semi_synthetic, supervised_contrast
 
 M, D, TAU = 7, 5, 0.07
 
@@ -109,3 +109,38 @@ def test_no_share_changes_nothing_and_keys_differ():
     np.testing.assert_array_equal(semi_synthetic(codes, sizes, 0.0, jax.random.key(0)), codes)
     one, other = (semi_synthetic(codes, sizes, 1.0, jax.random.key(n)) for n in (0, 1))
     assert (np.asarray(one) != np.asarray(other)).any()
+
+
+def supervised_by_loops(vectors, labels, counts, temperature):
+    """The published equation, term by term, in float64."""
+    units = vectors.astype(np.float64)
+    units = units / np.linalg.norm(units, axis=1, keepdims=True)
+    losses = np.zeros(len(labels))
+    for k in np.flatnonzero(counts):
+        others = [o for o in np.flatnonzero(counts) if o != k]
+        same = [l for l in others if labels[l] == labels[k]]
+        below = sum(np.exp(units[k] @ units[o] / temperature) for o in others)
+        for l in same:
+            losses[k] -= np.log(np.exp(units[k] @ units[l] / temperature) / below) / len(same)
+    return losses
+
+
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_supervised_contrast_is_the_published_equation(temperature):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(9, 4)).astype(np.float32)
+    labels = np.array([0, 1, 0, 1, 1, 0, 2, 0, 1])  # one label occurs once
+    counts = np.array([1, 1, 1, 1, 1, 1, 1, 0, 0], bool)
+    arrays = [jnp.asarray(x) for x in (vectors, labels, counts)]
+    found = supervised_contrast(*arrays, temperature)
+    expected = supervised_by_loops(vectors, labels, counts, temperature)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert found[6] == 0.0 and not found[7:].any()
+
+
+def test_supervised_contrast_of_vectors_without_length_has_a_finite_gradient():
+    labels, counts = jnp.array([0, 0, 1]), jnp.array([True, True, True])
+    gradient = jax.grad(lambda v: supervised_contrast(v, labels, counts).sum())(jnp.zeros((3, 2)))
+    assert np.isfinite(gradient).all()
+    alone = supervised_contrast(jnp.ones((1, 2)), jnp.array([0]), jnp.array([True]))
+    assert alone.tolist() == [0.0]
