@@ -66,6 +66,7 @@ class TaskSet:
       rows: the data: texts by field, and perhaps "options", a list of texts.
       templates: some of them seen in training; the others measure unseen wordings.
       cluster: name of a group of similar tasks, which are held out together.
+      words: texts that a tokenizer from scratch keeps as one token each, such as quoted titles.
 
     Raises:
       DataError: no data, or a datum without a field that a template asks for, or with an empty
@@ -90,6 +91,7 @@ class TaskSet:
     rows: Sequence[Row]
     templates: tuple[Template, ...]
     cluster: str = ""
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject data and templates that do not fit each other, before any work."""

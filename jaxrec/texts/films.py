@@ -1,0 +1,213 @@
+"""Yes/no questions about users and films, made of ratings, each in several wordings.
+
+All questions are about a click window: films that a user liked and disliked, and one more film.
+Some ask about the user's taste, one of them for the opposite, and others about the film alone. So
+only the wording tells a model what is asked, which is what the study of prompts needs. The windows
+are those of users without a window in TALLRec's published split, so a model that learned them has
+seen nobody whom `systems.tallrec` trains on or measures.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from jaxrec.core import DataError
+from jaxrec.data import (
+    ClickWindows,
+    DataConfig,
+    Interactions,
+    Template,
+    click_windows,
+    load_interactions,
+    published_split,
+)
+from jaxrec.texts.task_sets import Row, TaskSet
+
+YES, NO = "Yes.", "No."
+HISTORY = 10
+CLUSTER = "films"
+
+# What the model reads of a window, in three forms; {asked} is the film in question.
+_WINDOWS = (
+    "User Preference: {liked}\nUser Unpreference: {disliked}\nTarget: {asked}",
+    "Liked: {liked}\nDisliked: {disliked}\nFilm: {asked}",
+    "A user enjoyed {liked} and did not enjoy {disliked}.\nThe film in question is {asked}.",
+)
+_ALONE = ("Target: {asked}", "Film: {asked}", "The film in question is {asked}.")
+# Wordings of each task; the last one is unseen.
+_WORDINGS: Mapping[str, Sequence[str]] = {
+    "like": (
+        "Predict if this person enjoys the film.",
+        "Would the film please the user?",
+        "Decide from the history whether the film fits the taste of the user.",
+        "Say if the rating of the film is high.",
+        "Tell whether this is a good recommendation.",
+    ),
+    "dislike": (
+        "Predict if this person rejects the film.",
+        "Would the film disappoint the user?",
+        "Decide from the history whether the film is against the taste of the user.",
+        "Say if the rating of the film is low.",
+        "Tell whether this is a bad recommendation.",
+    ),
+    "popular": (
+        "Predict if people enjoy the film.",
+        "Would the film please an audience?",
+        "Decide without a history whether the film is good.",
+        "Say if viewers give the film a high rating.",
+        "Tell whether the film is a good one.",
+    ),
+    "genre": (
+        "Predict if the film counts as {genre}.",
+        "Does the film belong to {genre}?",
+        "Decide from the title whether {genre} is a genre of the film.",
+        "Say if the genre of the film is {genre}.",
+        "Tell whether this is a film of the genre {genre}.",
+    ),
+    "year": (
+        "Predict if the film was made before {year}.",
+        "Is the film older than {year}?",
+        "Decide from the title whether the film came out before {year}.",
+        "Say if the year of the film is below {year}.",
+        "Tell whether this is a film from before {year}.",
+    ),
+    "seen": (
+        "Predict if the film stands in the lists.",
+        "Do the lists name the film?",
+        "Decide from the history whether the user has rated the film already.",
+        "Say if the film is one of those above it.",
+        "Tell whether this is a film of the history.",
+    ),
+}
+FILM_TASKS = tuple(f"films-{name}" for name in _WORDINGS)
+
+
+def film_tasks(
+    count: int, seed: int, data: Interactions | None = None, history: int = HISTORY
+) -> list[TaskSet]:
+    """Make the tasks: liked, disliked, popular, of a genre, before a year, in the history.
+
+    Args:
+      count: number of windows of each task, drawn without replacement; fewer if there are fewer.
+      seed: of the draws.
+      data: ratings of films with titles, genres and years; None for MovieLens-100K.
+      history: H, films that a window shows.
+
+    Raises:
+      DataError: the films have no titles, years or genres, or all users have a window in the
+        published split.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxrec.data import ClickWindows
+      >>> from jaxrec.texts.films import window_fields
+      >>> window = ClickWindows(
+      ...     user=np.array([0]), history=np.array([[0, 1]]), liked=np.array([[True, False]]),
+      ...     target=np.array([2]), label=np.array([True]),
+      ... )
+      >>> window_fields(window, 0, ["Alien", "Brazil", "Cats"])
+      {'liked': '"Alien"', 'disliked': '"Brazil"', 'asked': '"Cats"'}
+    """
+    data = load_interactions(DataConfig(min_count=0)) if data is None else data
+    for name in ("title", "year", "genres"):
+        if name not in data.items.fields:
+            raise DataError(
+                f"questions about films need the item field {name!r}, and {data.name} has "
+                f"{', '.join(data.items.fields) or 'no fields'}; give films with it"
+            )
+    windows = _others(click_windows(data, history))
+    titles = data.items.labels()
+    genres, years = data.items.fields["genres"], data.items.fields["year"]
+    known = sorted({genre for text in genres for genre in text.split(" | ") if genre})
+
+    def genre_row(rng: np.random.Generator, row: int) -> Row:
+        own = [genre for genre in genres[windows.target[row]].split(" | ") if genre]
+        right = bool(own) and bool(rng.integers(2))
+        pool = own if right else [genre for genre in known if genre not in own]
+        return {"genre": pool[int(rng.integers(len(pool)))].lower(), "answer": _answer(right)}
+
+    def year_row(rng: np.random.Generator, row: int) -> Row:
+        text = years[windows.target[row]]
+        year = int(text) if text.isdigit() else 0
+        asked = 1930 + 10 * int(rng.integers(8)) if not year else year + int(rng.integers(-20, 21))
+        return {"year": str(asked // 10 * 10), "answer": _answer(year < asked // 10 * 10)}
+
+    def seen_row(rng: np.random.Generator, row: int) -> Row:
+        right = bool(rng.integers(2))
+        shown = titles[int(rng.choice(windows.history[row]))]
+        # A user may rate two films of one title.
+        asked = shown if right else titles[windows.target[row]]
+        inside = asked in {titles[item] for item in windows.history[row].tolist()}
+        return {"asked": f'"{asked}"', "answer": _answer(inside)}
+
+    draws: Mapping[str, Callable[[np.random.Generator, int], Row]] = {
+        "like": lambda rng, row: {"answer": _answer(windows.label[row])},
+        "dislike": lambda rng, row: {"answer": _answer(not windows.label[row])},
+        "popular": lambda rng, row: {"answer": _answer(windows.label[row])},
+        "genre": genre_row,
+        "year": year_row,
+        "seen": seen_row,
+    }
+    words = tuple(dict.fromkeys(f'"{title}"' for title in titles))
+    made = []
+    for number, (name, wordings) in enumerate(_WORDINGS.items()):
+        rng = np.random.default_rng([seed, number])
+        chosen = rng.permutation(len(windows))[:count].tolist()
+        rows = [window_fields(windows, row, titles) | draws[name](rng, row) for row in chosen]
+        made.append(
+            TaskSet(
+                name=f"films-{name}",
+                cluster=CLUSTER,
+                rows=rows,
+                templates=_templates(name, wordings),
+                words=words,
+            )
+        )
+    return made
+
+
+def window_fields(windows: ClickWindows, row: int, titles: Sequence[str]) -> dict[str, str]:
+    """Write a window: the quoted titles of liked and disliked films, and of the film asked about.
+
+    Args:
+      windows: N windows.
+      row: number of the window.
+      titles: of all films.
+    """
+    pairs = list(zip(windows.history[row].tolist(), windows.liked[row].tolist(), strict=True))
+    liked, disliked = (
+        ", ".join(f'"{titles[item]}"' for item, like in pairs if like == side) or "nothing"
+        for side in (True, False)
+    )
+    return {"liked": liked, "disliked": disliked, "asked": f'"{titles[windows.target[row]]}"'}
+
+
+def _others(windows: ClickWindows) -> ClickWindows:
+    """The windows of users who have none in the published split."""
+    published = np.unique(np.concatenate([part.user for part in published_split(windows)]))
+    others = windows.take(~np.isin(windows.user, published))
+    if not len(others):
+        raise DataError(
+            "all users have a window in the published split, so none is left for questions about "
+            "films; give more users"
+        )
+    return others
+
+
+def _templates(name: str, wordings: Sequence[str]) -> tuple[Template, ...]:
+    forms = _ALONE if name == "popular" else _WINDOWS
+    return tuple(
+        Template(
+            name=f"{name}-{number}-{form}",
+            instruction=wording,
+            source=source,
+            target="{answer}",
+            seen=number < len(wordings),
+        )
+        for number, wording in enumerate(wordings, start=1)
+        for form, source in enumerate(forms, start=1)
+    )
+
+
+def _answer(right: bool | np.bool_) -> str:
+    return YES if right else NO
