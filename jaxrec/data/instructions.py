@@ -139,6 +139,33 @@ class TokenRows:
             "weights": self.weights[rows],
         }
 
+    def with_virtual(self, vocab_size: int, count: int) -> "TokenRows":
+        """Put virtual tokens, which are never targets, in front of every text.
+
+        Args:
+          vocab_size: V of the model; virtual tokens are V ... V + P - 1.
+          count: P, as `peft.virtual_of` counts them in a tuned model.
+
+        Example:
+          >>> import numpy as np
+          >>> cells = np.array([[5, 6]])
+          >>> rows = TokenRows(tokens=cells, valid=cells > 0, weights=cells > 5, answer=cells[:, 0])
+          >>> rows.with_virtual(vocab_size=10, count=3).tokens.tolist()
+          [[10, 11, 12, 5, 6]]
+        """
+        shape = (len(self), count)
+        virtual = np.broadcast_to(vocab_size + np.arange(count, dtype=np.int32)[None], shape)
+
+        def joined(front: np.ndarray, back: np.ndarray) -> np.ndarray:
+            return np.concatenate([front.astype(back.dtype), back], axis=1)
+
+        return TokenRows(
+            tokens=joined(virtual, self.tokens),
+            valid=joined(np.ones(shape), self.valid),
+            weights=joined(np.zeros(shape), self.weights),
+            answer=self.answer + count,
+        )
+
 
 def encode_instructions(
     tokenizer: Any,

@@ -153,7 +153,7 @@ def film_tasks(
     for number, (name, wordings) in enumerate(_WORDINGS.items()):
         rng = np.random.default_rng([seed, number])
         chosen = rng.permutation(len(windows))[:count].tolist()
-        rows = [window_fields(windows, row, titles) | draws[name](rng, row) for row in chosen]
+        rows = [{**window_fields(windows, row, titles), **draws[name](rng, row)} for row in chosen]
         made.append(
             TaskSet(
                 name=f"films-{name}",

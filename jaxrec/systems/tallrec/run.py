@@ -53,6 +53,13 @@ from jaxrec.runs import (
 )
 from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
+from jaxrec.systems.tallrec.prompt_search import (
+    FILE as PROMPT_FILE,
+    most_instructions,
+    read_instruction,
+    reworded,
+    search_prompt,
+)
 from jaxrec.systems.tallrec.tasks import (
     ANSWERS,
     CLICK,
@@ -63,6 +70,7 @@ from jaxrec.systems.tallrec.tasks import (
 )
 from jaxrec.texts import (
     AnswerOptions,
+    Questions,
     TextModel,
     ask,
     clicks as click_table,
@@ -177,6 +185,9 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
         f"validation, {facts['test']:,} of {facts['test_users']} users for test"
     )
+    if config.search.method != "none":
+        _search(config, directory, windows, options)
+        return
     stages = _stages(config, windows)
     text = _open(config, directory, windows, stages)
     new = not is_run(directory)
@@ -196,9 +207,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     if new:
         text.save(directory)
         create_run(config, windows, None, directory)
-    data = ClickData(windows={"valid": valid}, titles=windows.titles, kind=config.kind)
-    examples = CLICK.source.held_out(data, "valid", CLICK.source.units(data, "valid"))
-    questions = ask(CLICK, CLICK.template(PUBLISHED), data, examples)
+    questions = _questions(config, valid, windows.titles)
 
     def measure(held: TokenRows, params: Any) -> dict[str, float]:
         gaps = _gaps(config, text, params, held)
@@ -224,20 +233,73 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
+def _questions(config: TallrecConfig, windows: ClickWindows, titles: list[str]) -> Questions:
+    """What a metric needs to know of windows."""
+    data = ClickData(windows={"valid": windows}, titles=titles, kind=config.kind)
+    examples = CLICK.source.held_out(data, "valid", CLICK.source.units(data, "valid"))
+    return ask(CLICK, CLICK.template(PUBLISHED), data, examples)
+
+
+def _search(config: TallrecConfig, directory: Path, windows: Windows, options: Options) -> None:
+    """Search for the instruction instead of training; a search that has ended is only checked."""
+    new = not is_run(directory)
+    if not new:
+        check_run(config, windows, directory)
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    few = click_table.spread(windows.train, config.search.windows)
+    prompts = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
+    base = text.untuned()
+
+    def measure(part: ClickWindows, instruction: str) -> dict[str, float]:
+        rows = _encode(config, text, reworded(prompts(part), instruction))
+        gaps = _gaps(config, text, base, rows)
+        return CLICK.metric.measure(gaps, _questions(config, part, windows.titles), AnswerOptions())
+
+    most = most_instructions(config.search)
+    print(
+        f"search of {config.search.method}: at most {most:,} instructions on {len(few):,} training "
+        f"windows, and {config.search.finalists} on {len(windows.valid):,} for validation"
+    )
+    if options.dry:
+        _encode(config, text, prompts(windows.valid))
+        return
+    if new:
+        text.save(directory)
+        create_run(config, windows, None, directory)
+    elif (directory / PROMPT_FILE).exists():
+        print(f"{directory} has its instruction already: {read_instruction(directory)}")
+        return
+    found = search_prompt(
+        config.search,
+        text,
+        prompts(windows.train),
+        lambda instruction: measure(few, instruction)[METRIC],
+        lambda instruction: measure(windows.valid, instruction),
+        METRIC,
+        max_length=config.max_length,
+        seed=config.train.seed,
+    )
+    found.save(directory)
+    print(f"{found.tried} instructions; {METRIC} {found.valid[METRIC]:.4f} on validation:")
+    print(found.instruction)
+
+
 def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`: AUC pooled and within users, beside the controls."""
     windows = load_windows(config)
     check_run(config, windows, directory)
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
     prompts = functools.partial(click_prompts, windows.test, windows.titles, kind=config.kind)
-    rows = {name: _encode(config, text, prompts(template=name)) for name in (PUBLISHED, SWAPPED)}
     trained = _trained(config, text, directory)
-    untuned = text.variables(text.start())
+    own = _instruction(config, directory)
     systems = {
-        "model": _gaps(config, text, trained, rows[PUBLISHED]),
-        "answers in the other order": _gaps(config, text, trained, rows[SWAPPED]),
-        "untuned": _gaps(config, text, untuned, rows[PUBLISHED]),
+        "model": _gaps(config, text, trained, _encode(config, text, reworded(prompts(), own)))
     }
+    if not own:
+        swapped = _encode(config, text, prompts(template=SWAPPED))
+        systems["answers in the other order"] = _gaps(config, text, trained, swapped)
+    bare = _encode(config, text, prompts(), virtual=False)
+    systems["untuned"] = _gaps(config, text, text.untuned(), bare)
     systems |= click_table.controls(windows.train, windows.test)
     for name in baselines:
         systems[name] = click_table.baseline(
@@ -251,7 +313,11 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
         )
     facts = windows.describe()
     report = click_table.table(systems, windows.test, config.eval.resamples)
-    report["rows"]["model"]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
+    row = report["rows"]["model"]
+    row["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
+    if config.tune.base:
+        searched = config.search.method != "none"
+        row["metrics"]["tuned_percent"] = 0.0 if searched else text.tuned_percent
     heading = (
         f"{facts['dataset']}, {config.split} split, {facts['train']:,} windows trained on; test: "
         f"{facts['test']:,} windows of {facts['test_users']} users"
@@ -290,8 +356,9 @@ def like_probabilities(
       DataError: the run is not trained yet, or damaged.
     """
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    rows = _encode(config, text, click_prompts(windows, titles, kind=config.kind))
     trained = _trained(config, text, directory)
+    asked = click_prompts(windows, titles, kind=config.kind)
+    rows = _encode(config, text, reworded(asked, _instruction(config, directory)))
     return 1 / (1 + np.exp(-_gaps(config, text, trained, rows)))
 
 
@@ -309,6 +376,11 @@ def open_adapter(
     config: TallrecConfig, directory: Path
 ) -> tuple[Opened, dict[str, Any], TuneConfig]:
     """See `System`."""
+    if config.search.method != "none":
+        raise ConfigError(
+            f"{directory} searched for an instruction and changed no parameter, so there is no "
+            f"adapter; its instruction is in {directory / PROMPT_FILE}"
+        )
     return open_tuned_adapter(config.tune, *_load(config, directory))
 
 
@@ -322,8 +394,15 @@ def _load(config: TallrecConfig, directory: Path) -> tuple[TextModel, Any, Opene
 
 
 def _trained(config: TallrecConfig, text: TextModel, directory: Path) -> Any:
-    """Return the model's variables at the best checkpoint of the last stage."""
+    """Return the model's variables at the best checkpoint of the last stage, or as they were."""
+    if config.search.method != "none":
+        return text.untuned()
     return text.variables(text.trained(directory, config.train, run_identity(directory)))
+
+
+def _instruction(config: TallrecConfig, directory: Path) -> str:
+    """The instruction of a run; "" for the published one."""
+    return config.instruction if config.search.method == "none" else read_instruction(directory)
 
 
 def _gaps(config: TallrecConfig, text: TextModel, variables: Any, rows: TokenRows) -> np.ndarray:
@@ -350,7 +429,11 @@ def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
     """List the trainings of a run; the last asks about whole histories and parts of them."""
     rng = np.random.default_rng(config.train.seed)
     count, history = windows.train.history.shape
-    prompts = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
+    write = functools.partial(click_prompts, titles=windows.titles, kind=config.kind)
+
+    def prompts(part: ClickWindows, **options: Any) -> list[Instruction]:
+        return reworded(write(part, **options), config.instruction)
+
     held = prompts(windows.valid)
     questions = prompts(windows.train)
     for _ in range(config.parts):
@@ -368,7 +451,15 @@ def _stages(config: TallrecConfig, windows: Windows) -> list[Stage]:
     return stages
 
 
-def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) -> TokenRows:
-    return encode_instructions(
+def _encode(
+    config: TallrecConfig, text: TextModel, records: list[Instruction], *, virtual: bool = True
+) -> TokenRows:
+    """Tokenize questions, behind the virtual tokens of a tuned prefix or prompt."""
+    rows = encode_instructions(
         text.tokenizer, records, config.max_length, on_prompt=config.on_prompt
     )
+    shape = text.model.config
+    rows = rows.with_virtual(shape.vocab_size, text.virtual if virtual else 0)
+    length = rows.tokens.shape[1]
+    shape.check_length(length, "questions", "lower max_length or tune.virtual_tokens")
+    return rows
