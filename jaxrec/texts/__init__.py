@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
-    from jaxrec.texts.films import FILM_TASKS as FILM_TASKS, film_tasks as film_tasks
+    from jaxrec.texts.films import film_tasks as film_tasks
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
         Frame as Frame,

@@ -2,9 +2,11 @@
 
 All questions are about a click window: films that a user liked and disliked, and one more film.
 Some ask about the user's taste, one of them for the opposite, and others about the film alone. So
-only the wording tells a model what is asked, which is what the study of prompts needs. The windows
-are those of users without a window in TALLRec's published split, so a model that learned them has
-seen nobody whom `systems.tallrec` trains on or measures.
+only the wording tells a model what is asked, which is what the study of prompts needs. One more
+task writes a list of films, each with the answer of one user.
+
+The windows are those of users without a window in TALLRec's published split, so a model that
+learned them has seen nobody whom `systems.tallrec` trains on or measures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +26,7 @@ from jaxrec.data import (
 from jaxrec.texts.task_sets import Row, TaskSet
 
 YES, NO = "Yes.", "No."
-HISTORY = 10
+HISTORY, LISTED = 10, 24
 CLUSTER = "films"
 
 # What the model reads of a window, in three forms; {asked} is the film in question.
@@ -64,37 +66,33 @@ _WORDINGS: Mapping[str, Sequence[str]] = {
         "Say if the genre of the film is {genre}.",
         "Tell whether this is a film of the genre {genre}.",
     ),
-    "year": (
-        "Predict if the film was made before {year}.",
-        "Is the film older than {year}?",
-        "Decide from the title whether the film came out before {year}.",
-        "Say if the year of the film is below {year}.",
-        "Tell whether this is a film from before {year}.",
-    ),
-    "seen": (
-        "Predict if the film stands in the lists.",
-        "Do the lists name the film?",
-        "Decide from the history whether the user has rated the film already.",
-        "Say if the film is one of those above it.",
-        "Tell whether this is a film of the history.",
-    ),
 }
-FILM_TASKS = tuple(f"films-{name}" for name in _WORDINGS)
+# A list of answers of one user, from which a model learns much in few tokens.
+_LISTS = (
+    "Write which films one user likes.",
+    "Predict the answers of a person about several films.",
+    "List films, and for each of them whether the user likes it.",
+)
 
 
 def film_tasks(
-    count: int, seed: int, data: Interactions | None = None, history: int = HISTORY
+    count: int,
+    seed: int,
+    data: Interactions | None = None,
+    history: int = HISTORY,
+    listed: int = LISTED,
 ) -> list[TaskSet]:
-    """Make the tasks: liked, disliked, popular, of a genre, before a year, in the history.
+    """Make the tasks: liked, disliked, popular, of a genre, and a list of films with answers.
 
     Args:
       count: number of windows of each task, drawn without replacement; fewer if there are fewer.
       seed: of the draws.
-      data: ratings of films with titles, genres and years; None for MovieLens-100K.
+      data: ratings of films with titles and genres; None for MovieLens-100K.
       history: H, films that a window shows.
+      listed: number of films in a list.
 
     Raises:
-      DataError: the films have no titles, years or genres, or all users have a window in the
+      DataError: the films have no titles or genres, or all users have a window in the
         published split.
 
     Example:
@@ -109,7 +107,7 @@ def film_tasks(
       {'liked': '"Alien"', 'disliked': '"Brazil"', 'asked': '"Cats"'}
     """
     data = load_interactions(DataConfig(min_count=0)) if data is None else data
-    for name in ("title", "year", "genres"):
+    for name in ("title", "genres"):
         if name not in data.items.fields:
             raise DataError(
                 f"questions about films need the item field {name!r}, and {data.name} has "
@@ -117,7 +115,7 @@ def film_tasks(
             )
     windows = _others(click_windows(data, history))
     titles = data.items.labels()
-    genres, years = data.items.fields["genres"], data.items.fields["year"]
+    genres = data.items.fields["genres"]
     known = sorted({genre for text in genres for genre in text.split(" | ") if genre})
 
     def genre_row(rng: np.random.Generator, row: int) -> Row:
@@ -126,27 +124,11 @@ def film_tasks(
         pool = own if right else [genre for genre in known if genre not in own]
         return {"genre": pool[int(rng.integers(len(pool)))].lower(), "answer": _answer(right)}
 
-    def year_row(rng: np.random.Generator, row: int) -> Row:
-        text = years[windows.target[row]]
-        year = int(text) if text.isdigit() else 0
-        asked = 1930 + 10 * int(rng.integers(8)) if not year else year + int(rng.integers(-20, 21))
-        return {"year": str(asked // 10 * 10), "answer": _answer(year < asked // 10 * 10)}
-
-    def seen_row(rng: np.random.Generator, row: int) -> Row:
-        right = bool(rng.integers(2))
-        shown = titles[int(rng.choice(windows.history[row]))]
-        # A user may rate two films of one title.
-        asked = shown if right else titles[windows.target[row]]
-        inside = asked in {titles[item] for item in windows.history[row].tolist()}
-        return {"asked": f'"{asked}"', "answer": _answer(inside)}
-
     draws: Mapping[str, Callable[[np.random.Generator, int], Row]] = {
         "like": lambda rng, row: {"answer": _answer(windows.label[row])},
         "dislike": lambda rng, row: {"answer": _answer(not windows.label[row])},
         "popular": lambda rng, row: {"answer": _answer(windows.label[row])},
         "genre": genre_row,
-        "year": year_row,
-        "seen": seen_row,
     }
     words = tuple(dict.fromkeys(f'"{title}"' for title in titles))
     made = []
@@ -163,6 +145,21 @@ def film_tasks(
                 words=words,
             )
         )
+    lists = _others(click_windows(data, listed - 1))
+    rng = np.random.default_rng([seed, len(made)])
+    chosen = rng.permutation(len(lists))[:count].tolist()
+    made.append(
+        TaskSet(
+            name="films-list",
+            cluster=CLUSTER,
+            rows=[{"list": _list(lists, row, titles)} for row in chosen],
+            templates=tuple(
+                Template(name=f"list-{n}", source=text, target="{list}", seen=n < len(_LISTS))
+                for n, text in enumerate(_LISTS, start=1)
+            ),
+            words=words,
+        )
+    )
     return made
 
 
@@ -180,6 +177,14 @@ def window_fields(windows: ClickWindows, row: int, titles: Sequence[str]) -> dic
         for side in (True, False)
     )
     return {"liked": liked, "disliked": disliked, "asked": f'"{titles[windows.target[row]]}"'}
+
+
+def _list(windows: ClickWindows, row: int, titles: Sequence[str]) -> str:
+    """All films of a window, each with the user's answer."""
+    items = [*windows.history[row].tolist(), int(windows.target[row])]
+    likes = [*windows.liked[row].tolist(), bool(windows.label[row])]
+    pairs = zip(items, likes, strict=True)
+    return " ".join(f'"{titles[item]}" {_answer(like)}' for item, like in pairs)
 
 
 def _others(windows: ClickWindows) -> ClickWindows:

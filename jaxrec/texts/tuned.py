@@ -1,6 +1,7 @@
 """A causal text model that a run tunes: a pretrained one, or a small one from scratch."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,20 +67,27 @@ class TextModel:
         """The module."""
         return self.spec.build()
 
+    @functools.cached_property
+    def kept(self) -> Any:
+        """Shapes of what training changes or adds and what is kept of it, without axis names.
+
+        Networks that compute a prefix or prompt are dropped after training.
+        """
+        trained = dict(nn.meta.unbox(self.trainable))
+        if TUNED in trained:
+            trained[TUNED] = jax.eval_shape(without_networks, trained[TUNED])
+        return trained
+
     @property
     def virtual(self) -> int:
         """P, number of virtual tokens that stand in front of every text; 0 for none."""
-        return virtual_of({"params": {}, **self.trainable}).read
+        return virtual_of({"params": {}, **self.kept}).read
 
     @property
     def tuned_percent(self) -> float:
-        """Parameters that a run changes or adds and keeps, in percent of those of the base."""
-        kept = dict(nn.meta.unbox(self.trainable))
-        if TUNED in kept:
-            # Networks of a prefix or prompt are dropped after training.
-            kept[TUNED] = jax.eval_shape(without_networks, kept[TUNED])
+        """Parameters that are changed or added and kept, in percent of those of the base."""
         base = Tuning(self.trainable.get("params", {}), self.frozen or {})
-        return 100 * size_of(Tuning(kept, {})).trainable / size_of(base).total
+        return 100 * size_of(Tuning(self.kept, {})).trainable / size_of(base).total
 
     def plan(self, loss: Any, example: Any, config: TrainConfig) -> Plan:
         """Plan a training step; see `make_plan`."""

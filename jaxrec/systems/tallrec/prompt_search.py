@@ -198,7 +198,7 @@ def _replace_tokens(
     before = records[0].prompt.partition(start)[0]
     first, tokens = _places(tokenizer, before, start, records[0].prompt)
     span = slice(first, first + len(tokens))
-    if not (rows.tokens[:, span] == np.asarray(tokens)[None]).all():
+    if not np.array_equal(rows.tokens[:, span], np.tile(tokens, (len(rows), 1))):
         raise ConfigError(
             f"some texts are longer than max_length {max_length} and lose their instruction; "
             "raise it, or show fewer items of the history"
@@ -245,17 +245,18 @@ def _allowed(tokenizer: Any, vocab: int) -> np.ndarray:
     return allowed
 
 
-def most_instructions(config: SearchConfig) -> int:
-    """The largest number of instructions that a search measures on training windows.
+def most_instructions(config: SearchConfig) -> tuple[int, int]:
+    """The largest numbers of instructions that training and validation windows measure.
 
     Example:
       >>> from jaxrec.systems.tallrec import SearchConfig
       >>> most_instructions(SearchConfig(method="wordings", begin=10, rounds=2, keep=3, variants=4))
-      35
+      (35, 5)
     """
     given = max(len(config.texts), 1)
+    if config.method == "given":
+        return 0, given
     if config.method == "wordings":
-        return given + config.begin + config.rounds * config.keep * config.variants
-    if config.method == "tokens":
-        return given + config.steps * (config.candidates + 1)
-    return 0
+        most = given + config.begin + config.rounds * config.keep * config.variants
+        return most, config.finalists
+    return given + config.steps * (config.candidates + 1), config.finalists + 1

@@ -255,10 +255,10 @@ def _search(config: TallrecConfig, directory: Path, windows: Windows, options: O
         gaps = _gaps(config, text, base, rows)
         return CLICK.metric.measure(gaps, _questions(config, part, windows.titles), AnswerOptions())
 
-    most = most_instructions(config.search)
+    ranked, chosen = most_instructions(config.search)
     print(
-        f"search of {config.search.method}: at most {most:,} instructions on {len(few):,} training "
-        f"windows, and {config.search.finalists} on {len(windows.valid):,} for validation"
+        f"search of {config.search.method}: at most {ranked:,} instructions on {len(few):,} "
+        f"training windows, and {chosen:,} on {len(windows.valid):,} for validation"
     )
     if options.dry:
         _encode(config, text, prompts(windows.valid))

@@ -1,0 +1,97 @@
+"""Soft and hard prompts beside LoRA and full tuning, at equal data."""
+
+import dataclasses
+
+from jaxrec.models import TransformerConfig
+from jaxrec.peft import TuneConfig
+from jaxrec.runs import Sweep
+from jaxrec.systems.instruct import (
+    InstructConfig,
+    InstructDataConfig,
+    InstructEvalConfig,
+    WritingConfig,
+)
+from jaxrec.systems.tallrec import ClickEvalConfig, SearchConfig, TallrecConfig
+from jaxrec.train import TrainConfig
+
+START = "runs/prompt_tuning-base"
+# Written before anything was measured, and in no wording that the base has learned.
+HAND_WRITTEN = (
+    "Will the user like the target movie? Answer yes or no.",
+    "You are a movie expert. Judge whether the user is going to love the target movie.",
+    "Based on what the user liked and disliked before, say whether the movie suits the user.",
+    "Recommend the movie to the user or not?",
+    "Answer Yes. if the user gives the target movie four or five stars, and No. otherwise.",
+)
+
+
+def get_start() -> InstructConfig:
+    """A small decoder that has learned other questions about films, of other users."""
+    return InstructConfig(
+        data=InstructDataConfig(
+            name="films", tasks=("films",), film_rows=8000, valid_share=0.02, test_share=0.02
+        ),
+        writing=WritingConfig(frame="alpaca", per_datum=1, cap=8000, max_length=256),
+        model=TransformerConfig(width=64, depth=3, num_heads=4, dropout=0.1),
+        vocab_size=1000,
+        # Greedy answers tell little of what a prompt can get out of the model, so the last step is
+        # taken.
+        train=TrainConfig(
+            steps=800, batch_size=24, lr=3e-3, warmup_steps=50, weight_decay=0.05, eval_every=800
+        ),
+        eval=InstructEvalConfig(valid_instances=100, test_instances=100, max_tokens=4),
+    )
+
+
+def get_config() -> TallrecConfig:
+    return TallrecConfig(
+        shots=512,
+        on_prompt=False,
+        tune=TuneConfig(method="prompt", base=START, virtual_tokens=20),
+        train=TrainConfig(
+            steps=150,
+            batch_size=32,
+            lr=1e-2,
+            warmup_steps=10,
+            weight_decay=0.0,
+            eval_every=50,
+        ),
+        eval=ClickEvalConfig(baselines=()),
+    )
+
+
+def get_sweep() -> Sweep:
+    soft = get_config()
+
+    def tuned(lr: float, **settings: object) -> TallrecConfig:
+        tune = TuneConfig(base=START, **settings)  # type: ignore[arg-type]
+        return dataclasses.replace(soft, tune=tune, train=dataclasses.replace(soft.train, lr=lr))
+
+    def searched(method: str, texts: tuple[str, ...] = ()) -> TallrecConfig:
+        search = SearchConfig(method=method, texts=texts, steps=60, rounds=2)  # type: ignore[arg-type]
+        return dataclasses.replace(soft, tune=TuneConfig(base=START), search=search)
+
+    written = {f"hand-written {n}": (text,) for n, text in enumerate(HAND_WRITTEN, start=1)}
+    return Sweep(
+        variants={
+            "untuned": searched("given"),
+            **{name: searched("given", texts) for name, texts in written.items()},
+            "best hand-written": searched("given", HAND_WRITTEN),
+            "found wording": searched("wordings", HAND_WRITTEN),
+            "found tokens": searched("tokens", HAND_WRITTEN),
+            "soft prompt": soft,
+            "p-tuning": tuned(
+                1e-2,
+                method="prompt",
+                prompt_encoder="lstm",
+                prompt_init="random",
+                virtual_tokens=20,
+            ),
+            "prefix": tuned(1e-2, method="prefix", virtual_tokens=8),
+            "lora": tuned(3e-3, method="lora", rank=4),
+            "full": tuned(1e-3, method="full"),
+        },
+        against="untuned",
+        metrics=("auc", "within_user_auc"),
+        starts={START: get_start()},
+    )
