@@ -29,17 +29,17 @@ def get_start() -> InstructConfig:
     """A small decoder that has learned other questions about films, of other users."""
     return InstructConfig(
         data=InstructDataConfig(
-            name="films", tasks=("films",), film_rows=8000, valid_share=0.02, test_share=0.02
+            name="films", tasks=("films",), film_rows=6000, valid_share=0.02, test_share=0.02
         ),
-        writing=WritingConfig(frame="alpaca", per_datum=1, cap=8000, max_length=256),
-        model=TransformerConfig(width=64, depth=3, num_heads=4, dropout=0.1),
+        writing=WritingConfig(frame="alpaca", per_datum=1, cap=6000, max_length=256),
+        model=TransformerConfig(width=64, depth=2, num_heads=4),
         vocab_size=1000,
         # Greedy answers tell little of what a prompt can get out of the model, so the last step is
         # taken.
         train=TrainConfig(
-            steps=800, batch_size=24, lr=3e-3, warmup_steps=50, weight_decay=0.05, eval_every=800
+            steps=500, batch_size=24, lr=4e-3, warmup_steps=30, weight_decay=0.05, eval_every=500
         ),
-        eval=InstructEvalConfig(valid_instances=100, test_instances=100, max_tokens=4),
+        eval=InstructEvalConfig(valid_instances=60, test_instances=100, max_tokens=4),
     )
 
 

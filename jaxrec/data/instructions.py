@@ -38,6 +38,11 @@ _FIELDS = ("instruction", "input", "output")
 class Instruction:
     """One record; `input` is "" where the instruction needs none.
 
+    Attributes:
+      instruction, input, output: the three texts.
+      learned: where the parts of the output begin and end that a model learns to write, if it only
+        reads the rest; empty for all of it.
+
     Example:
       >>> from jaxrec.data import Instruction
       >>> print(Instruction("Add.", "1 2", "3").prompt[-52:])
@@ -53,6 +58,7 @@ class Instruction:
     instruction: str
     input: str
     output: str
+    learned: tuple[tuple[int, int], ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -63,8 +69,9 @@ class Instruction:
     @property
     def marked(self) -> MarkedText:
         """The framed text with its answer, which is what a model learns to write."""
-        text = self.prompt + self.output
-        return MarkedText(text, ((len(self.prompt), len(text)),))
+        text, begin = self.prompt + self.output, len(self.prompt)
+        spans = self.learned or ((0, len(self.output)),)
+        return MarkedText(text, tuple((begin + first, begin + last) for first, last in spans))
 
 
 def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:

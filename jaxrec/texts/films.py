@@ -23,7 +23,7 @@ from jaxrec.data import (
     load_interactions,
     published_split,
 )
-from jaxrec.texts.task_sets import Row, TaskSet
+from jaxrec.texts.task_sets import TaskSet
 
 YES, NO = "Yes.", "No."
 HISTORY, LISTED = 10, 24
@@ -31,11 +31,15 @@ CLUSTER = "films"
 
 # What the model reads of a window, in three forms; {asked} is the film in question.
 _WINDOWS = (
-    "User Preference: {liked}\nUser Unpreference: {disliked}\nTarget: {asked}",
+    "User Preference: {liked}\nUser Unpreference: {disliked}\nWhat about the target movie {asked}?",
     "Liked: {liked}\nDisliked: {disliked}\nFilm: {asked}",
     "A user enjoyed {liked} and did not enjoy {disliked}.\nThe film in question is {asked}.",
 )
-_ALONE = ("Target: {asked}", "Film: {asked}", "The film in question is {asked}.")
+_ALONE = (
+    "What about the target movie {asked}?",
+    "Film: {asked}",
+    "The film in question is {asked}.",
+)
 # Wordings of each task; the last one is unseen.
 _WORDINGS: Mapping[str, Sequence[str]] = {
     "like": (
@@ -59,13 +63,6 @@ _WORDINGS: Mapping[str, Sequence[str]] = {
         "Say if viewers give the film a high rating.",
         "Tell whether the film is a good one.",
     ),
-    "genre": (
-        "Predict if the film counts as {genre}.",
-        "Does the film belong to {genre}?",
-        "Decide from the title whether {genre} is a genre of the film.",
-        "Say if the genre of the film is {genre}.",
-        "Tell whether this is a film of the genre {genre}.",
-    ),
 }
 # A list of answers of one user, from which a model learns much in few tokens.
 _LISTS = (
@@ -82,18 +79,17 @@ def film_tasks(
     history: int = HISTORY,
     listed: int = LISTED,
 ) -> list[TaskSet]:
-    """Make the tasks: liked, disliked, popular, of a genre, and a list of films with answers.
+    """Make the tasks: liked, disliked, popular, and a list of films with answers.
 
     Args:
       count: number of windows of each task, drawn without replacement; fewer if there are fewer.
       seed: of the draws.
-      data: ratings of films with titles and genres; None for MovieLens-100K.
+      data: ratings of films; None for MovieLens-100K.
       history: H, films that a window shows.
       listed: number of films in a list.
 
     Raises:
-      DataError: the films have no titles or genres, or all users have a window in the
-        published split.
+      DataError: there are too few windows for the published split, or it has one of every user.
 
     Example:
       >>> import numpy as np
@@ -107,35 +103,25 @@ def film_tasks(
       {'liked': '"Alien"', 'disliked': '"Brazil"', 'asked': '"Cats"'}
     """
     data = load_interactions(DataConfig(min_count=0)) if data is None else data
-    for name in ("title", "genres"):
-        if name not in data.items.fields:
-            raise DataError(
-                f"questions about films need the item field {name!r}, and {data.name} has "
-                f"{', '.join(data.items.fields) or 'no fields'}; give films with it"
-            )
     windows = _others(click_windows(data, history))
     titles = data.items.labels()
-    genres = data.items.fields["genres"]
-    known = sorted({genre for text in genres for genre in text.split(" | ") if genre})
-
-    def genre_row(rng: np.random.Generator, row: int) -> Row:
-        own = [genre for genre in genres[windows.target[row]].split(" | ") if genre]
-        right = bool(own) and bool(rng.integers(2))
-        pool = own if right else [genre for genre in known if genre not in own]
-        return {"genre": pool[int(rng.integers(len(pool)))].lower(), "answer": _answer(right)}
-
-    draws: Mapping[str, Callable[[np.random.Generator, int], Row]] = {
-        "like": lambda rng, row: {"answer": _answer(windows.label[row])},
-        "dislike": lambda rng, row: {"answer": _answer(not windows.label[row])},
-        "popular": lambda rng, row: {"answer": _answer(windows.label[row])},
-        "genre": genre_row,
+    answers: Mapping[str, Callable[[bool], bool]] = {
+        "like": bool,
+        "dislike": lambda liked: not liked,
+        "popular": bool,
     }
     words = tuple(dict.fromkeys(f'"{title}"' for title in titles))
     made = []
     for number, (name, wordings) in enumerate(_WORDINGS.items()):
         rng = np.random.default_rng([seed, number])
         chosen = rng.permutation(len(windows))[:count].tolist()
-        rows = [{**window_fields(windows, row, titles), **draws[name](rng, row)} for row in chosen]
+        rows = [
+            {
+                **window_fields(windows, row, titles),
+                "answer": _answer(answers[name](bool(windows.label[row]))),
+            }
+            for row in chosen
+        ]
         made.append(
             TaskSet(
                 name=f"films-{name}",
@@ -158,6 +144,7 @@ def film_tasks(
                 for n, text in enumerate(_LISTS, start=1)
             ),
             words=words,
+            learned=r"(Yes|No)\.",
         )
     )
     return made
@@ -180,11 +167,11 @@ def window_fields(windows: ClickWindows, row: int, titles: Sequence[str]) -> dic
 
 
 def _list(windows: ClickWindows, row: int, titles: Sequence[str]) -> str:
-    """All films of a window, each with the user's answer."""
+    """All films of a window, each with the user's answer behind a colon, as in Alpaca's frame."""
     items = [*windows.history[row].tolist(), int(windows.target[row])]
     likes = [*windows.liked[row].tolist(), bool(windows.label[row])]
     pairs = zip(items, likes, strict=True)
-    return " ".join(f'"{titles[item]}" {_answer(like)}' for item, like in pairs)
+    return " ".join(f'"{titles[item]}":{_answer(like)}' for item, like in pairs)
 
 
 def _others(windows: ClickWindows) -> ClickWindows:
