@@ -48,16 +48,9 @@ from jaxrec.core import (
     write_text,
 )
 from jaxrec.models import checksum
-from jaxrec.prompting import (
-    EndpointModel,
-    EndpointOptions,
-    LocalModel,
-    Overflow,
-    RequestOptions,
-    StoredModel,
-    Usage,
-)
-from jaxrec.runs import open_any
+from jaxrec.prompting import LanguageModel, Overflow, StoredModel, Usage
+from jaxrec.runs import language_model_of, open_any
+from jaxrec.texts import AskedModelConfig, open_asked_model
 
 _STUDY = "study.json"
 
@@ -188,7 +181,7 @@ def _tasks(words: Sequence[str]) -> list[Task]:
     return tasks or find_tasks([])
 
 
-def _service(options: Arguments) -> EndpointModel:
+def _service(options: Arguments) -> LanguageModel:
     """The model behind an address."""
     if options.overflow != "refuse":
         raise ConfigError(
@@ -196,11 +189,14 @@ def _service(options: Arguments) -> EndpointModel:
             "it out"
         )
     given: dict[str, Any] = {"timeout": options.timeout, "retries": options.retries}
-    requests = RequestOptions(**{name: v for name, v in given.items() if v is not None})
-    settings = EndpointOptions(
-        kind=options.endpoint_kind, context=options.context, requests=requests
+    config = AskedModelConfig(
+        endpoint=options.endpoint,
+        name=options.model,
+        kind=options.endpoint_kind,
+        context=options.context or 0,
+        **{name: value for name, value in given.items() if value is not None},
     )
-    return EndpointModel(options.model, base_url=options.endpoint, options=settings)
+    return open_asked_model(config)
 
 
 def _open(path: Path, options: Arguments) -> Any:
@@ -217,18 +213,9 @@ def _open(path: Path, options: Arguments) -> Any:
             raise ConfigError(f"{path} is an encoder, which has no --context; leave it out")
         name = f"{path.resolve().stem}-{checksum(opened.model.params)[:12]}"
         return MaskedModel.of(opened, name)
-    # Many models compute likelihoods at positions that they were not trained on.
-    longest = opened.model.spec.config.max_length
-    if options.context is not None and options.context > longest:
-        raise ConfigError(
-            f"--context {options.context} is larger than the context of {path}, which is "
-            f"{longest} tokens; give at most {longest}, or leave it out"
-        )
-    model = LocalModel.at(opened, path, None, context=options.context, overflow=options.overflow)
-    if options.context is not None:
-        # Texts that are read in other windows have other likelihoods.
-        model.name += f"-context{options.context}"
-    return model
+    return language_model_of(
+        opened, path, context=options.context, option="--context", overflow=options.overflow
+    )
 
 
 def _check_kind(model: Any, task: Task, documents: Documents) -> None:

@@ -94,10 +94,7 @@ if TYPE_CHECKING:
         TextScore as TextScore,
         Usage as Usage,
     )
-    from jaxrec.prompting.local import (
-        LocalModel as LocalModel,
-        open_language_model as open_language_model,
-    )
+    from jaxrec.prompting.local import LocalModel as LocalModel
     from jaxrec.prompting.memory import (
         MemoryRecord as MemoryRecord,
         Recalled as Recalled,

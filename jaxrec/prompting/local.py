@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, count_done
 from jaxrec.decode import Completion, LanguageModel as DeviceModel, SharedPrefix, prefix_groups
-from jaxrec.models import CausalLM, Dtype, EncoderDecoder, Opened, checksum, open_model
+from jaxrec.models import CausalLM, EncoderDecoder, Opened, checksum
 from jaxrec.peft import virtual_of
 from jaxrec.prompting.device_calls import DeviceCalls, TokenScores, batches, continuation_rows
 from jaxrec.prompting.language_model import GenerateOptions, Reply, Score, TextScore, Usage
@@ -272,46 +272,6 @@ class LocalModel:
             for (row, _), score in zip(rows, made, strict=True):
                 found[row] += score
         return found
-
-
-def open_language_model(
-    path: Path | str,
-    *,
-    name: str | None = None,
-    dtype: Dtype = "float32",
-    tokenizer: Path | None = None,
-    **options: Any,
-) -> LocalModel:
-    """Open a model directory, a Hugging Face checkpoint or a GGUF file as a `LanguageModel`.
-
-    Args:
-      path: what `models.open_model` takes; `runs.open_language_model` opens runs too.
-      name: see `LocalModel`; None for the file's name and the first digits of the checksum.
-      dtype: type of a checkpoint's parameters.
-      tokenizer: directory or llama2.c file of a tokenizer; None for the one beside the model.
-      **options: further arguments of `LocalModel`.
-
-    Raises:
-      ConfigError: a model that writes no text, or one without a tokenizer.
-      DataError: no model there, or a damaged file.
-
-    Example:
-      >>> import tempfile
-      >>> from jaxrec.data import save_tokenizer, train_bpe
-      >>> from jaxrec.models import ModelSpec, Pretrained, save_model
-      >>> from jaxrec.prompting import open_language_model
-      >>> from jaxrec.testing import random_params, tiny_model
-      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
-      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
-      >>> directory = Path(tempfile.mkdtemp()) / "tiny"
-      >>> save_model(Pretrained(spec=spec, params=random_params(spec.build())), directory)
-      >>> save_tokenizer(tokenizer, directory)
-      >>> model = open_language_model(directory, overflow="cut")
-      >>> model.context, model.name.startswith("tiny-")
-      (64, True)
-    """
-    path = Path(path)
-    return LocalModel.at(open_model(path, dtype=dtype, tokenizer=tokenizer), path, name, **options)
 
 
 def _reply(

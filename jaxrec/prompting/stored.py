@@ -35,6 +35,9 @@ class StoredModel:
       path: the file; it need not exist.
       chunk: most questions that are asked at once. A process that is killed loses at most so many
         answers.
+      recorded_usage: the first time that this object gives an answer of an earlier process, it
+        reports what the answer cost then. So the total of a study does not depend on interruptions.
+        By default a stored answer costs nothing.
 
     Raises:
       ConfigError: a chunk below 1.
@@ -52,12 +55,21 @@ class StoredModel:
       1
     """
 
-    def __init__(self, model: LanguageModel, path: Path | str, *, chunk: int = 64) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        path: Path | str,
+        *,
+        chunk: int = 64,
+        recorded_usage: bool = False,
+    ) -> None:
         if chunk < 1:
             raise ConfigError(f"chunk must be at least 1, got {chunk}")
         self._model, self._chunk = model, chunk
         self._file = AnswerFile(Path(path))
         self._file.note_model(model.name, model.context)
+        # Questions whose cost was reported already, where that of stored answers is reported.
+        self._reported: set[str] | None = set() if recorded_usage else None
 
     @property
     def name(self) -> str:
@@ -136,7 +148,14 @@ class StoredModel:
         for question in questions:
             # What was asked twice in this call was paid once.
             answer = fresh.pop(question.key, None)
-            answers.append(_free(self._file.get(question)) if answer is None else answer)
+            if answer is None:
+                answer = self._file.get(question)
+                known = self._reported is None or question.key in self._reported
+                answer = _free(answer) if known else answer
+            if self._reported is not None:
+                self._reported.add(question.key)
+            assert answer is not None
+            answers.append(answer)
         return answers
 
 

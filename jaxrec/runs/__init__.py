@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.runs.measured import Measured as Measured
     from jaxrec.runs.opened import (
+        language_model_of as language_model_of,
         open_any as open_any,
         open_language_model as open_language_model,
         open_reward as open_reward,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxrec.core import ConfigError
 from jaxrec.models import Dtype, Kind, Opened, open_model
 from jaxrec.prompting import LocalModel
 from jaxrec.runs.directory import is_run, load_run
@@ -74,7 +75,45 @@ def open_language_model(
       (64, True)
     """
     path = Path(path)
-    return LocalModel.at(open_any(path, None, dtype, tokenizer), path, name, **options)
+    return language_model_of(open_any(path, None, dtype, tokenizer), path, name=name, **options)
+
+
+def language_model_of(
+    opened: Opened,
+    path: Path,
+    *,
+    name: str | None = None,
+    context: int | None = None,
+    option: str = "context",
+    **options: Any,
+) -> LocalModel:
+    """Make a language model of what `open_any` opened at a path.
+
+    Args:
+      opened: the model and its tokenizer.
+      path: where it was opened.
+      name: see `open_language_model`. A context of one's own stands in a name that is not given,
+        because prompts that are cut elsewhere have other answers.
+      context: most tokens of a prompt and its continuation; None for the model's own limit.
+      option: what messages call the context.
+      **options: `overflow`, `batch_size` and `prefixes` of `prompting.LocalModel`.
+
+    Raises:
+      ConfigError: a model that writes no text, one without a tokenizer, or a context beyond the
+        positions that the model was trained on.
+    """
+    if context is not None:
+        # Many models compute likelihoods at positions that they were not trained on.
+        longest = opened.model.spec.config.max_length
+        if context > longest:
+            raise ConfigError(
+                f"{option} {context} is larger than the context of {path}, which is {longest} "
+                f"tokens; give at most {longest}, or leave it out"
+            )
+    model = LocalModel.at(opened, path, name, context=context, **options)
+    if context is not None and name is None:
+        model.name += f"-context{context}"
+    return model
 
 
 def open_reward(path: Path, *, gold: bool = False) -> "RewardModel":

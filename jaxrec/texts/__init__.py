@@ -14,10 +14,29 @@ if TYPE_CHECKING:
         OneOfCandidates as OneOfCandidates,
         Rating as Rating,
     )
+    from jaxrec.texts.asked import (
+        AskTotals as AskTotals,
+        OptionScores as OptionScores,
+        Replies as Replies,
+        ask_model as ask_model,
+        score_model as score_model,
+    )
+    from jaxrec.texts.asked_model import (
+        AskedModelConfig as AskedModelConfig,
+        open_asked_model as open_asked_model,
+    )
     from jaxrec.texts.bootstrapping import (
         alpaca_instruct as alpaca_instruct,
         rejections as rejections,
         self_instruct as self_instruct,
+    )
+    from jaxrec.texts.candidate_sets import (
+        candidate_metrics as candidate_metrics,
+        check_candidate_sets as check_candidate_sets,
+        read_candidate_sets as read_candidate_sets,
+        shuffle_candidates as shuffle_candidates,
+        target_places as target_places,
+        write_candidate_sets as write_candidate_sets,
     )
     from jaxrec.texts.chats import (
         CHAT_TEMPLATE as CHAT_TEMPLATE,
@@ -115,6 +134,14 @@ if TYPE_CHECKING:
         Source as Source,
         Stream as Stream,
         Unit as Unit,
+    )
+    from jaxrec.texts.strict_parsers import (
+        LETTERS as LETTERS,
+        order_scores as order_scores,
+        read_choice as read_choice,
+        read_order as read_order,
+        read_rating as read_rating,
+        without_lead as without_lead,
     )
     from jaxrec.texts.task_sets import (
         MOST_EXAMPLES as MOST_EXAMPLES,

@@ -15,7 +15,8 @@ from jaxrec.core import ConfigError
 from jaxrec.data import train_bpe
 from jaxrec.models import ModelSpec, Pretrained, export_model, import_model
 from jaxrec.models.gguf import GgufSource
-from jaxrec.prompting import LocalModel, StoredModel, open_language_model
+from jaxrec.prompting import LocalModel, StoredModel
+from jaxrec.runs import open_language_model
 from jaxrec.testing import random_params, tiny_model
 
 # The tasks as lm-eval defines them, on local files.

@@ -14,7 +14,7 @@ from jaxrec.core import CompileCounter, ConfigError
 from jaxrec.data import save_tokenizer, train_bpe, train_unigram
 from jaxrec.decode import TextOptions, complete
 from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Opened, Pretrained, save_model
-from jaxrec.prompting import GenerateOptions, LocalModel, open_language_model
+from jaxrec.prompting import GenerateOptions, LocalModel
 from jaxrec.testing import random_params, tiny_model
 
 DEMONSTRATIONS = "one word and another. " * 3
@@ -301,16 +301,17 @@ def test_directories_are_opened_and_named(parts, tmp_path):
     spec = ModelSpec("causal", model.config)
     save_model(Pretrained(spec=spec, params=params), directory)
     with pytest.raises(ConfigError, match="needs a tokenizer"):
-        open_language_model(directory)
+        runs.open_language_model(directory)
     save_tokenizer(tokenizer, directory)
-    opened = open_language_model(directory, context=40, batch_size=4)
+    opened = runs.open_language_model(directory, context=40, batch_size=4)
     assert opened.name.startswith("tiny-") and opened.context == 40
-    assert open_language_model(directory, name="mine").name == "mine"
+    assert opened.name.endswith("-context40")
+    with pytest.raises(ConfigError, match="context 9999 is larger than the context of"):
+        runs.open_language_model(directory, context=9999)
+    assert runs.open_language_model(directory, name="mine").name == "mine"
     options = GenerateOptions(max_tokens=4)
     expected = LocalModel(*parts).generate(["one word"], options)
     assert opened.generate(["one word"], options) == expected
-    # Runs are opened by the room of runs, which also opens everything else.
-    assert runs.open_language_model(directory).name == opened.name
     encoder = ModelSpec("encoder", model.config)
     with pytest.raises(ConfigError, match="kind 'encoder' writes no text"):
         LocalModel.of(Opened(model=Pretrained(spec=encoder, params=params), tokenizer=tokenizer))

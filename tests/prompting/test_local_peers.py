@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxrec.data import save_tokenizer, train_bpe
-from jaxrec.prompting import GenerateOptions, TokenRules, open_language_model
+from jaxrec.prompting import GenerateOptions, TokenRules
+from jaxrec.runs import open_language_model
 from jaxrec.testing import PEERS, make_peer
 
 SHOTS = "one word and another. " * 4
