@@ -14,7 +14,7 @@ from jaxrec.systems.instruct import (
 from jaxrec.systems.tallrec import ClickEvalConfig, SearchConfig, TallrecConfig
 from jaxrec.train import TrainConfig
 
-START = "runs/prompt_tuning-base"
+LISTS, START = "runs/prompt_tuning-lists", "runs/prompt_tuning-base"
 # Written before anything was measured, and in no wording that the base has learned.
 HAND_WRITTEN = (
     "Will the user like the target movie? Answer yes or no.",
@@ -25,21 +25,37 @@ HAND_WRITTEN = (
 )
 
 
-def get_start() -> InstructConfig:
-    """A small decoder that has learned other questions about films, of other users."""
+def get_lists() -> InstructConfig:
+    """A small decoder from scratch that learns mostly lists of films with answers."""
     return InstructConfig(
         data=InstructDataConfig(
-            name="films", tasks=("films",), film_rows=6000, valid_share=0.02, test_share=0.02
+            name="films",
+            tasks=("films",),
+            film_rows=2000,
+            film_lists=8000,
+            valid_share=0.02,
+            test_share=0.02,
         ),
-        writing=WritingConfig(frame="alpaca", per_datum=1, cap=6000, max_length=256),
+        writing=WritingConfig(frame="alpaca", cap=8000, max_length=256),
         model=TransformerConfig(width=64, depth=2, num_heads=4),
         vocab_size=1000,
         # Greedy answers tell little of what a prompt can get out of the model, so the last step is
         # taken.
         train=TrainConfig(
-            steps=500, batch_size=24, lr=4e-3, warmup_steps=30, weight_decay=0.05, eval_every=500
+            steps=400, batch_size=24, lr=4e-3, warmup_steps=30, weight_decay=0.05, eval_every=400
         ),
-        eval=InstructEvalConfig(valid_instances=60, test_instances=100, max_tokens=4),
+        eval=InstructEvalConfig(valid_instances=16, test_instances=100, max_tokens=4),
+    )
+
+
+def get_start() -> InstructConfig:
+    """The same decoder, which then learns mostly questions about films, of other users."""
+    lists = get_lists()
+    return dataclasses.replace(
+        lists,
+        data=dataclasses.replace(lists.data, film_rows=8000, film_lists=1000),
+        tune=TuneConfig(base=LISTS),
+        train=dataclasses.replace(lists.train, steps=800, eval_every=800, lr=3e-3),
     )
 
 
@@ -56,7 +72,7 @@ def get_config() -> TallrecConfig:
             weight_decay=0.0,
             eval_every=50,
         ),
-        eval=ClickEvalConfig(baselines=()),
+        eval=ClickEvalConfig(baselines=(), valid_windows=500),
     )
 
 
@@ -68,7 +84,17 @@ def get_sweep() -> Sweep:
         return dataclasses.replace(soft, tune=tune, train=dataclasses.replace(soft.train, lr=lr))
 
     def searched(method: str, texts: tuple[str, ...] = ()) -> TallrecConfig:
-        search = SearchConfig(method=method, texts=texts, steps=60, rounds=2)  # type: ignore[arg-type]
+        search = SearchConfig(
+            method=method,  # type: ignore[arg-type]
+            texts=texts,
+            windows=256,
+            begin=12,
+            rounds=2,
+            variants=3,
+            steps=50,
+            candidates=8,
+            batch_size=48,
+        )
         return dataclasses.replace(soft, tune=TuneConfig(base=START), search=search)
 
     written = {f"hand-written {n}": (text,) for n, text in enumerate(HAND_WRITTEN, start=1)}
@@ -93,5 +119,5 @@ def get_sweep() -> Sweep:
         },
         against="untuned",
         metrics=("auc", "within_user_auc"),
-        starts={START: get_start()},
+        starts={LISTS: get_lists(), START: get_start()},
     )

@@ -74,6 +74,7 @@ _LISTS = (
 
 def film_tasks(
     count: int,
+    lists: int,
     seed: int,
     data: Interactions | None = None,
     history: int = HISTORY,
@@ -82,7 +83,8 @@ def film_tasks(
     """Make the tasks: liked, disliked, popular, and a list of films with answers.
 
     Args:
-      count: number of windows of each task, drawn without replacement; fewer if there are fewer.
+      count: number of windows of each kind of question, drawn without replacement.
+      lists: number of lists, drawn without replacement.
       seed: of the draws.
       data: ratings of films; None for MovieLens-100K.
       history: H, films that a window shows.
@@ -131,14 +133,14 @@ def film_tasks(
                 words=words,
             )
         )
-    lists = _others(click_windows(data, listed - 1))
+    longer = _others(click_windows(data, listed - 1))
     rng = np.random.default_rng([seed, len(made)])
-    chosen = rng.permutation(len(lists))[:count].tolist()
+    chosen = rng.permutation(len(longer))[:lists].tolist()
     made.append(
         TaskSet(
             name="films-list",
             cluster=CLUSTER,
-            rows=[{"list": _list(lists, row, titles)} for row in chosen],
+            rows=[{"list": _list(longer, row, titles)} for row in chosen],
             templates=tuple(
                 Template(name=f"list-{n}", source=text, target="{list}", seen=n < len(_LISTS))
                 for n, text in enumerate(_LISTS, start=1)

@@ -28,7 +28,8 @@ class InstructDataConfig:
       chats: paths of files of chats, see `texts.read_chats`.
       held_out_tasks: names of tasks, or of clusters of tasks, that are measured and not trained.
       toy_rows: number of data of each toy task.
-      film_rows: number of data of each task about films.
+      film_rows: number of questions of each task about films.
+      film_lists: number of lists of films with answers.
       valid_share: share of the data that ranks checkpoints.
       test_share: share of the data that is measured.
       chat_prefix: chats whose prompts agree in so many first characters are duplicates.
@@ -43,6 +44,7 @@ class InstructDataConfig:
     held_out_tasks: tuple[str, ...] = ()
     toy_rows: Count = 1000
     film_rows: Count = 4000
+    film_lists: Count = 4000
     valid_share: Rate = 0.05
     test_share: Rate = 0.1
     chat_prefix: Count = 200

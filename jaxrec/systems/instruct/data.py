@@ -171,7 +171,7 @@ def _tasks(data: InstructDataConfig) -> list[TaskSet]:
         elif name == OCCUPATIONS:
             tasks += occupation_tasks()
         elif name == FILMS:
-            tasks += film_tasks(data.film_rows, data.seed)
+            tasks += film_tasks(data.film_rows, data.film_lists, data.seed)
         else:
             tasks.append(read_task_set(name))
     names = [task.name for task in tasks]
