@@ -127,11 +127,12 @@ def search_prompt(
     rank: Callable[[str], float],
     validate: Callable[[str], Mapping[str, float]],
     metric: str,
+    directory: Path,
     *,
     max_length: int,
     seed: int,
-) -> Found:
-    """Search for an instruction as the config says.
+) -> None:
+    """Search for an instruction as the config says, and write it; one that is there is kept.
 
     Args:
       config: the search.
@@ -140,6 +141,7 @@ def search_prompt(
       rank: scores an instruction on training windows; higher is better.
       validate: measures an instruction on validation windows.
       metric: of `validate`, by which the choice is made.
+      directory: of the run.
       max_length: most tokens of a text.
       seed: of draws.
 
@@ -147,6 +149,9 @@ def search_prompt(
       ConfigError: the model is no decoder with plain parameters, or a text loses its instruction
         because it is too long.
     """
+    if (directory / FILE).exists():
+        print(f"{directory} has its instruction already: {read_instruction(directory)}")
+        return
     began = time.monotonic()
     published = train[0].instruction
     given = list(dict.fromkeys(config.texts or (published,)))
@@ -175,13 +180,15 @@ def search_prompt(
         ranked, tried = given, len(given)
     measured = {instruction: dict(validate(instruction)) for instruction in ranked}
     best = max(measured, key=lambda instruction: measured[instruction][metric])
-    return Found(
+    found = Found(
         instruction=best,
         valid=measured[best],
         tried=tried,
         finalists={instruction: m[metric] for instruction, m in measured.items()},
         seconds=time.monotonic() - began,
     )
+    found.save(directory)
+    print(f"{tried} instructions; {metric} {found.valid[metric]:.4f} on validation:\n{best}")
 
 
 def _replace_tokens(
@@ -245,18 +252,28 @@ def _allowed(tokenizer: Any, vocab: int) -> np.ndarray:
     return allowed
 
 
-def most_instructions(config: SearchConfig) -> tuple[int, int]:
-    """The largest numbers of instructions that training and validation windows measure.
+def describe_search(config: SearchConfig, train: int, valid: int) -> str:
+    """Say how many instructions a search measures at most, and on how many windows.
+
+    Args:
+      config: the search.
+      train: number of training windows that rank instructions.
+      valid: number of validation windows.
 
     Example:
       >>> from jaxrec.systems.tallrec import SearchConfig
-      >>> most_instructions(SearchConfig(method="wordings", begin=10, rounds=2, keep=3, variants=4))
-      (35, 5)
+      >>> describe_search(SearchConfig(method="wordings", begin=10, rounds=2), 256, 500)
+      'search of wordings: at most 43 instructions on 256 training windows, 5 on 500 for validation'
     """
     given = max(len(config.texts), 1)
+    ranked, chosen = given, config.finalists
     if config.method == "given":
-        return 0, given
-    if config.method == "wordings":
-        most = given + config.begin + config.rounds * config.keep * config.variants
-        return most, config.finalists
-    return given + config.steps * (config.candidates + 1), config.finalists + 1
+        ranked, chosen = 0, given
+    elif config.method == "wordings":
+        ranked += config.begin + config.rounds * config.keep * config.variants
+    else:
+        ranked, chosen = given + config.steps * (config.candidates + 1), config.finalists + 1
+    return (
+        f"search of {config.method}: at most {ranked:,} instructions on {train:,} training "
+        f"windows, {chosen:,} on {valid:,} for validation"
+    )

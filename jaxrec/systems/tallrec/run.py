@@ -55,7 +55,7 @@ from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.systems.tallrec.prompt_search import (
     FILE as PROMPT_FILE,
-    most_instructions,
+    describe_search,
     read_instruction,
     reworded,
     search_prompt,
@@ -255,33 +255,24 @@ def _search(config: TallrecConfig, directory: Path, windows: Windows, options: O
         gaps = _gaps(config, text, base, rows)
         return CLICK.metric.measure(gaps, _questions(config, part, windows.titles), AnswerOptions())
 
-    ranked, chosen = most_instructions(config.search)
-    print(
-        f"search of {config.search.method}: at most {ranked:,} instructions on {len(few):,} "
-        f"training windows, and {chosen:,} on {len(windows.valid):,} for validation"
-    )
+    print(describe_search(config.search, len(few), len(windows.valid)))
     if options.dry:
         _encode(config, text, prompts(windows.valid))
         return
     if new:
         text.save(directory)
         create_run(config, windows, None, directory)
-    elif (directory / PROMPT_FILE).exists():
-        print(f"{directory} has its instruction already: {read_instruction(directory)}")
-        return
-    found = search_prompt(
+    search_prompt(
         config.search,
         text,
         prompts(windows.train),
         lambda instruction: measure(few, instruction)[METRIC],
         lambda instruction: measure(windows.valid, instruction),
         METRIC,
+        directory,
         max_length=config.max_length,
         seed=config.train.seed,
     )
-    found.save(directory)
-    print(f"{found.tried} instructions; {METRIC} {found.valid[METRIC]:.4f} on validation:")
-    print(found.instruction)
 
 
 def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:

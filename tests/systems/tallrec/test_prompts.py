@@ -23,7 +23,7 @@ from jaxrec.systems.tallrec.prompt_search import (
     _allowed,
     _places,
     _replace_tokens,
-    most_instructions,
+    describe_search,
     read_instruction,
     reworded,
     search_prompt,
@@ -184,32 +184,39 @@ def test_a_search_ends_with_a_text_and_is_not_done_again(base, method, capsys):
     assert (directory / "prompt.json").read_text() == before
 
 
-def _search(method, texts, **settings):
+def _search(directory, method, texts, **settings):
     """A search whose training data like long texts, and whose validation likes short ones."""
     train = [Instruction("published", "x", "Yes.")]
-    return search_prompt(
+    search_prompt(
         SearchConfig(method=method, texts=texts, **settings),
         None,
         train,
         lambda text: float(len(text)),
         lambda text: {"auc": -float(len(text))},
         "auc",
+        directory,
         max_length=100,
         seed=0,
     )
+    return json.loads((directory / "prompt.json").read_text())
 
 
-def test_training_data_rank_and_validation_chooses():
-    assert _search("given", ()).instruction == "published"
-    assert _search("given", ("one", "two words")).instruction == "one"
-    found = _search("wordings", ("a", "b" * 300), begin=8, finalists=3)
-    assert len(found.finalists) == 3
-    assert "b" * 300 in found.finalists
-    assert "a" not in found.finalists
-    assert found.instruction == min(found.finalists, key=len)
-    assert found.valid == {"auc": -float(len(found.instruction))}
+def test_training_data_rank_and_validation_chooses(tmp_path):
+    assert _search(tmp_path / "a", "given", ())["instruction"] == "published"
+    found = _search(tmp_path / "b", "given", ("one", "two words"))
+    assert (found["instruction"], found["tried"]) == ("one", 2)
+    # What is there is not searched for again.
+    assert _search(tmp_path / "b", "given", ("x",)) == found
+    found = _search(tmp_path / "c", "wordings", ("a", "b" * 300), begin=8, finalists=3)
+    assert len(found["finalists"]) == 3
+    assert "b" * 300 in found["finalists"]
+    assert "a" not in found["finalists"]
+    assert found["instruction"] == min(found["finalists"], key=len)
+    assert found["valid"] == {"auc": -float(len(found["instruction"]))}
     most = SearchConfig(method="wordings", texts=("a", "b"), begin=8)
-    assert 8 < found.tried <= most_instructions(most)[0]
+    assert 8 < found["tried"] <= 2 + 8 + most.rounds * most.keep * most.variants
+    assert f"at most {2 + 8 + 3 * 4 * 4} instructions on 7" in describe_search(most, 7, 9)
+    assert json.loads((tmp_path / "c" / "train.json").read_text())["trained_parameters"] == 0
 
 
 def test_the_grammar_asks_about_a_user_and_an_item_without_holes():
@@ -279,5 +286,5 @@ def test_a_dry_search_says_its_cost_and_writes_nothing(base, capsys):
     config = dataclasses.replace(config, tune=TuneConfig(base=str(base.run)), search=search)
     tallrec.train(config, base.place / "dry", Options(dry=True))
     out = capsys.readouterr().out
-    assert "at most 21 instructions on 10 training windows, and 6 on 10 for validation" in out
+    assert "at most 21 instructions on 10 training windows, 6 on 10 for validation" in out
     assert not (base.place / "dry").exists()
