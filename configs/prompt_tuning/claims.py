@@ -1,4 +1,28 @@
-"""Soft and hard prompts beside LoRA and full tuning, at equal data."""
+"""Soft and hard prompts beside LoRA and full tuning, at equal data.
+
+    jaxrec sweep prompt_tuning/claims --seeds 1
+
+Two trainings make the base, unless runs/prompt_tuning-base is there: a small decoder learns lists
+of films with the answers of one user, and then questions about films in several wordings. Its users
+are not among those below. All rows then answer TALLRec's questions, of the published split and with
+the same 512 training windows:
+
+- "untuned": the base with TALLRec's instruction, and "hand-written 1" to "hand-written 5": the base
+  with another instruction. "best hand-written" is the one of these that validation prefers.
+- "found wording" and "found tokens": the base with an instruction that a search has found, among
+  paraphrases or by replacing tokens (AutoPrompt). The search begins with the hand-written ones.
+- "soft prompt", "p-tuning" and "prefix": the base with virtual tokens; "lora" and "full": a tuned
+  base. `tuned_percent` is what each of them keeps, in percent of the base's parameters.
+
+The goals: "soft prompt" and "p-tuning" keep below 1 % and are above "untuned" in the paired test;
+"found wording" or "found tokens" has at least the AUC of "best hand-written".
+
+The sweep has not been measured, so whether it reaches these goals is unknown. Learning rates and
+numbers of steps are first guesses and not tuned by validation.
+
+Planned cost: 1,200 steps of 13 GFLOP in products for the base, and 150 smaller ones for each of the
+five tunings.
+"""
 
 import dataclasses
 

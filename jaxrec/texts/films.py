@@ -83,7 +83,8 @@ def film_tasks(
     """Make the tasks: liked, disliked, popular, and a list of films with answers.
 
     Args:
-      count: number of windows of each kind of question, drawn without replacement.
+      count: number of windows of each kind of question, drawn without replacement; a quarter of
+        it for questions about dislikes.
       lists: number of lists, drawn without replacement.
       seed: of the draws.
       data: ratings of films; None for MovieLens-100K.
@@ -116,7 +117,10 @@ def film_tasks(
     made = []
     for number, (name, wordings) in enumerate(_WORDINGS.items()):
         rng = np.random.default_rng([seed, number])
-        chosen = rng.permutation(len(windows))[:count].tolist()
+        # As many questions with the opposite answer would cancel out what the others teach, and a
+        # small model would learn neither for a long time.
+        most = max(count // 4, 1) if name == "dislike" else count
+        chosen = rng.permutation(len(windows))[:most].tolist()
         rows = [
             {
                 **window_fields(windows, row, titles),

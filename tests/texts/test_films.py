@@ -50,7 +50,7 @@ def test_the_answers_are_those_of_a_user_outside_the_published_split(films):
     parts = published_split(click_windows(data))
     published = set(np.unique(np.concatenate([part.user for part in parts])).tolist())
     for name, yes in (("films-like", "Yes."), ("films-dislike", "No."), ("films-popular", "Yes.")):
-        assert len(tasks[name].rows) == COUNT
+        assert len(tasks[name].rows) == (COUNT // 4 if name == "films-dislike" else COUNT)
         for row in tasks[name].rows[:60]:
             asked = row["asked"].strip('"'), row["answer"] == yes
             pairs = _pairs(row)

@@ -28,7 +28,7 @@ class InstructDataConfig:
       chats: paths of files of chats, see `texts.read_chats`.
       held_out_tasks: names of tasks, or of clusters of tasks, that are measured and not trained.
       toy_rows: number of data of each toy task.
-      film_rows: number of questions of each task about films.
+      film_rows: number of questions of each task about films, see `film_tasks`.
       film_lists: number of lists of films with answers.
       valid_share: share of the data that ranks checkpoints.
       test_share: share of the data that is measured.
