@@ -27,6 +27,22 @@ names with errors, it mostly answers questions of five names with four letters, 
 replies do not end. Training probably varies positions and numbers of names too little. Because
 `accuracy_longer` is 0, direct answers cannot be .20 worse.
 
+Two other forms of reasoning do not reach the goal either (2026-11-30, seed 0, accuracy on questions
+made with another seed, 50 and 32 of each length; 9 CPU minutes of training each). Both repeat the
+word before each name and the letters so far, "Mira Tok: ak. Tok Belas?: aks.", so that the next
+name stands behind the one just written. Blocks with a window of 32 characters have rotary
+positions, and the blocks between them have none.
+
+    names in a question                              4      5       6
+    800 steps of 16 rows                            .88    .00       -
+    1,600 steps of 8 rows, half of the questions
+    give up to 7 letters that are found already     .69      -     .00
+
+In the first form the model counts: the fourth step, always the last one in training, takes the last
+name even if there are five. Given letters hide the number of the step. The reasoning then goes on
+beyond four steps, but it copies wrong letters in questions of four names too: the loss is still .10
+nats a character, so this form needs a longer training than was tried.
+
 Cost: 0.5 M parameters, 1,200 steps of 7.6 GFLOP in products, 3.8 CPU minutes; 8 CPU minutes for the
 measurement, most of them for 3,000 sampled chains.
 """

@@ -245,7 +245,7 @@ def _prepared(
         raise type(error)(f"{path}: {error}") from error
     except JaxrecError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(
             f"{path}: the documents cannot be prepared: {type(error).__name__}: {error}; correct "
             "the file, or the function prepare of the task's Source"

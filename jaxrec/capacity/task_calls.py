@@ -133,7 +133,8 @@ def _named(task: Task, function: str, document: Document) -> Iterator[None]:
     except JaxrecError:
         # Such as a service that does not answer, which is no fault of the task.
         raise
-    except Exception as error:
+    # A function that calls `exit()` would end the study without figures and without error.
+    except (Exception, SystemExit) as error:
         raise DataError(
             f"task {task.name}: {function} fails on {place} with {type(error).__name__}: {error}; "
             "correct this document or the task"

@@ -240,8 +240,8 @@ def _guarded(path: Path, module: ModuleType, action: Callable[[], Any]) -> Any:
         raise ConfigError(f"{_place(path, error)}: {_explain(error, module)[:_LONGEST]}") from error
     except SystemExit as error:
         raise ConfigError(
-            f"{_place(path, error)}: the file exits with {error.code!r} in place of returning a "
-            "config; remove the call of sys.exit()"
+            f"{_place(path, error)}: the file exits with {error.code!r}; remove the call of "
+            "sys.exit()"
         ) from error
     except SyntaxError as error:
         line = f":{error.lineno}" if _is_of(error.filename, path) else ""

@@ -60,6 +60,8 @@ def shown(hint: Any) -> str:
     """
     if typing.is_typeddict(hint) or typing.get_origin(hint) is dict:
         return "an object"
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     plain = isinstance(hint, type) and not typing.get_args(hint)
     return hint.__name__ if plain else str(hint).replace("typing.", "")
 

@@ -1,6 +1,7 @@
 """Settings as nested frozen dataclasses: list their names, check types, build them from JSON."""
 
 import dataclasses
+import functools
 import typing
 from typing import Any, TypeVar
 
@@ -60,7 +61,7 @@ def from_dict(kind: type[T], values: dict[str, Any], prefix: str) -> T:
     if not isinstance(values, dict):
         where = prefix.rstrip(".") or kind.__name__
         raise ConfigError(f"{where} must be settings by name, got {values!r:.60}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(typing.cast(Any, kind))
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     arguments = {}
     for name, value in values.items():
@@ -102,8 +103,14 @@ def check_types(config: Any, prefix: str = "--") -> None:
     check_ranges(config, prefix)
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _check_types(config: Any, prefix: str) -> None:
-    hints = typing.get_type_hints(type(config))
+    kind: Any = type(config)
+    hints = _hints(kind)
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         if dataclasses.is_dataclass(value) and isinstance(value, hint):

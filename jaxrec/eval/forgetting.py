@@ -7,7 +7,7 @@ arXiv:2303.18223, section 7.1.2: knowledge recency).
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def recency(right: Sequence[float], dates: Sequence[object], cutoff: object) -> 
       cutoff: last date of the training data, in the same form.
 
     Raises:
-      DataError: no facts, other numbers, or dates of different kinds.
+      DataError: no facts, other numbers, or dates of different kinds or dates without an order.
 
     Example:
       >>> recency([1, 1, 0, 1], [2019, 2020, 2021, 2022], cutoff=2020)
@@ -63,7 +63,7 @@ def recency(right: Sequence[float], dates: Sequence[object], cutoff: object) -> 
     kinds = {type(date).__name__ for date in (*dates, cutoff)}
     if len(kinds) > 1:
         raise DataError(f"the dates and the cut-off must have one type, got {sorted(kinds)}")
-    early = np.array([not date > cutoff for date in dates])  # type: ignore[operator]
+    early = np.array([not _is_after(date, cutoff) for date in dates])
     before, after = _mean(values[early]), _mean(values[~early])
     return Recency(before, after, before - after)
 
@@ -97,6 +97,23 @@ def _rights(values: Sequence[float], name: str) -> np.ndarray:
     if found.ndim != 1 or not found.size or not np.isfinite(found).all():
         raise DataError(f"{name} must be finite numbers of shape [N], got {values!r:.80}")
     return found
+
+
+def _is_after(date: Any, cutoff: Any) -> bool:
+    """Whether a date is later, where the two can be compared at all."""
+    try:
+        if date > cutoff:
+            return True
+        if date <= cutoff:
+            return False
+        reason = "neither is it later nor not"
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    raise DataError(
+        f"the date {date!r:.40} ({type(date).__name__}) cannot be compared with the cut-off "
+        f"{cutoff!r:.40}: {reason}; give finite numbers, dates, or ISO texts such as "
+        '"2024-05-31"'
+    )
 
 
 def _mean(values: np.ndarray) -> float:

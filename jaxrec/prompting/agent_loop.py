@@ -27,6 +27,7 @@ from jaxrec.prompting.agent_types import (
     World,
 )
 from jaxrec.prompting.language_model import Usage
+from jaxrec.prompting.parts import returned
 
 Record = dict[str, Any]
 _BUDGET = Budget()
@@ -43,6 +44,9 @@ class AgentParts:
       refine: says what to do about a comment that asks for a refinement.
       execute: takes actions.
 
+    Raises:
+      ConfigError: a part that is no function.
+
     Example:
       >>> from jaxrec.prompting import AgentParts, Plan
       >>> parts = AgentParts(planner=lambda view: Plan(("right",)))
@@ -55,6 +59,19 @@ class AgentParts:
     feedback: tuple[Feedback, ...] = (world_feedback,)
     refine: Refiner = by_reasoning
     execute: Executor = act
+
+    def __post_init__(self) -> None:
+        """Reject parts that are no functions, such as one function in the place of several."""
+        if callable(self.feedback):
+            raise ConfigError("feedback must be a tuple of functions, got one; write (function,)")
+        object.__setattr__(self, "feedback", tuple(self.feedback))
+        parts = {"planner": self.planner, "refine": self.refine, "execute": self.execute}
+        if self.critic is not None:
+            parts["critic"] = self.critic
+        parts |= {f"feedback {place}": part for place, part in enumerate(self.feedback)}
+        for name, part in parts.items():
+            if not callable(part):
+                raise ConfigError(f"{name} must be a function, got {part!r:.60}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,7 +156,8 @@ def run_agent(
 
     Raises:
       ConfigError: a world with states that are not hashable, or that returns something else than
-        an `Observation`; or a planner that returns something else than a `Plan`.
+        an `Observation`; or a part that returns something else than its `Plan`, `Comment` or
+        `Refinement`.
 
     Example:
       >>> from jaxrec.prompting import AgentParts, GridWorld, Plan, run_agent
@@ -221,12 +239,8 @@ class _Loop:
     def plan(self, state: _State) -> _State:
         """Ask for a plan, and for a critique of it."""
         view = self.view(state)
-        plan = self.parts.planner(view)
-        if not isinstance(plan, Plan):
-            raise ConfigError(
-                f"the planner must return a Plan, got {plan!r:.60}; return Plan(('first step',)), "
-                "or Plan(()) if there is no plan"
-            )
+        fix = "return Plan(('first step',)), or Plan(()) if there is no plan"
+        plan = returned(self.parts.planner(view), Plan, "the planner", fix)
         self.record("plan", steps=list(plan.steps), usage=dataclasses.asdict(plan.usage))
         state = dataclasses.replace(
             state, plan=plan.steps, plans=state.plans + 1, usage=state.usage + plan.usage
@@ -297,7 +311,8 @@ class _Loop:
         """What comes of an action, and whether it raised an error."""
         try:
             observation = self.parts.execute(self.world, state, action)
-        except Exception as error:
+        # An action that calls `exit()` ends itself, not the program.
+        except (Exception, SystemExit) as error:
             return Observation(state=state, fault=_words(error)), True
         if not isinstance(observation, Observation):
             raise ConfigError(
@@ -307,6 +322,7 @@ class _Loop:
         return observation, False
 
     def comment(self, state: _State, comment: Comment, by: str) -> _State:
+        returned(comment, Comment, by, "return Comment() if there is nothing to say")
         usage = dataclasses.asdict(comment.usage)
         self.record("comment", by=by, text=comment.text, refine=comment.refine, usage=usage)
         return dataclasses.replace(state, usage=state.usage + comment.usage)
@@ -322,7 +338,9 @@ class _Loop:
           failed: why there is no way on from here; "" if there may be one.
           undo: whether the comment concerns the last action, which backtracking undoes.
         """
-        refinement = self.parts.refine(self.view(state), comment)
+        fix = "return Refinement('reason') to make a new plan"
+        said = self.parts.refine(self.view(state), comment)
+        refinement = returned(said, Refinement, "refine", fix)
         usage = dataclasses.asdict(refinement.usage)
         self.record("refine", how=refinement.how, note=refinement.note, usage=usage)
         state = dataclasses.replace(state, plan=(), usage=state.usage + refinement.usage)
@@ -376,7 +394,7 @@ def _noted(state: _State, note: str) -> _State:
     return dataclasses.replace(state, scratchpad=(*state.scratchpad, note)) if note else state
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 

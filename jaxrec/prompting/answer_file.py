@@ -239,15 +239,37 @@ def _line(question: Question, answer: Answer) -> dict[str, Any]:
 
 
 def _answer(kind: str, plain: Any) -> Answer:
+    """Make an answer of its JSON value; raises ValueError, KeyError or TypeError if it is none."""
     if kind == "count":
-        return int(plain)
-    values = {**plain, "usage": Usage(**plain["usage"])}
+        if type(plain) is not int:
+            raise ValueError("no number of tokens")
+        return plain
+    usage = Usage(**plain["usage"])
+    if not all(_is_number(value) for value in vars(usage).values()):
+        raise ValueError("costs must be numbers")
+    values = {**plain, "usage": usage}
     if kind == "score":
-        return Score(**values)
+        score = Score(**values)
+        if not _is_number(score.logprob) or not _is_number(score.tokens):
+            raise ValueError("a score must be a number")
+        return score
     if kind == "score_text":
-        return TextScore(**{**values, "logprobs": tuple(values["logprobs"])})
-    lists = {name: tuple(values[name]) for name in ("texts", "truncated")}
-    return Reply(**{**values, **lists})
+        text = TextScore(**{**values, "logprobs": tuple(values["logprobs"])})
+        if not all(map(_is_number, text.logprobs)):
+            raise ValueError("scores must be numbers")
+        return text
+    if kind != "generate":
+        raise ValueError("an unknown kind of question")
+    reply = Reply(**{**values, **{name: tuple(values[name]) for name in ("texts", "truncated")}})
+    if not reply.texts or len(reply.texts) != len(reply.truncated):
+        raise ValueError("each text needs one mark")
+    if not all(isinstance(text, str) for text in reply.texts):
+        raise ValueError("continuations must be texts")
+    return reply
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _failed(answer: Answer) -> bool:

@@ -17,7 +17,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from jaxrec.core import ConfigError, Count, check_ranges
+from jaxrec.core import ConfigError, Count, check_types
 from jaxrec.prompting.extraction import ANSWER_TRIGGER, AnswerKind, AnswerRule, check_kind, extract
 from jaxrec.prompting.language_model import GenerateOptions, LanguageModel, Reply, Usage
 
@@ -69,8 +69,8 @@ class ChainSettings:
       stop: strings that end what the model writes, such as the beginning of another question.
 
     Raises:
-      ConfigError: an unknown kind, a limit below 1, or exemplars without a rationale where they
-        should show one.
+      ConfigError: an unknown kind, a value of another type, a limit below 1, or exemplars without a
+        rationale where they should show one.
 
     Example:
       >>> ChainSettings(kind="number").reasoning_tokens
@@ -87,7 +87,12 @@ class ChainSettings:
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
-        check_ranges(self, "")
+        if isinstance(self.exemplars, Exemplar):
+            raise ConfigError("exemplars must be a tuple, got one Exemplar; write (exemplar,)")
+        if isinstance(self.stop, str):
+            raise ConfigError(f"stop must be a tuple of strings, got one: ({self.stop!r},)")
+        if isinstance(self.stop, list):
+            object.__setattr__(self, "stop", tuple(self.stop))
         object.__setattr__(self, "exemplars", tuple(self.exemplars))
         for number, exemplar in enumerate(self.exemplars):
             if not isinstance(exemplar, Exemplar):
@@ -95,6 +100,9 @@ class ChainSettings:
                     f"exemplar {number} must be an Exemplar, got {exemplar!r:.60}; write "
                     "Exemplar(question, rationale, answer)"
                 )
+        check_types(self, "")
+        # Rejects stop strings that end every text.
+        GenerateOptions(stop=self.stop)
         if self.rationale:
             for number, exemplar in enumerate(self.exemplars):
                 if not exemplar.rationale.strip():
@@ -321,6 +329,9 @@ def sampled_chains(
     """
     if isinstance(questions, str):
         raise ConfigError(f"questions must be a list of texts, got one: [{questions[:40]!r}]")
+    for number, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise ConfigError(f"questions[{number}] must be a text, got {question!r:.60}")
     prompts = [settings.prompt(question) for question in questions]
     first = model.generate(prompts, options)
     second: list[list[Reply | None]] = [[None] * len(reply.texts) for reply in first]

@@ -8,7 +8,7 @@ instruction I, k demonstrations, and the query x, all written by one verbalizer 
 import dataclasses
 from collections.abc import Sequence
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, check_types
 
 _INPUT, _ANSWER = "{input}", "{answer}"
 
@@ -18,7 +18,7 @@ class Demonstration:
     """An input x of a task and its answer y.
 
     Raises:
-      DataError: an empty answer.
+      DataError: an empty answer, or an input or answer that is no text.
 
     Example:
       >>> from jaxrec.prompting import Demonstration
@@ -30,6 +30,9 @@ class Demonstration:
     answer: str
 
     def __post_init__(self) -> None:
+        for name, text in (("input", self.input), ("answer", self.answer)):
+            if not isinstance(text, str):
+                raise DataError(f"the {name} of a demonstration must be a text, got {text!r:.60}")
         if not self.answer.strip():
             raise DataError(
                 f"the demonstration with the input {self.input[:40]!r} has no answer; remove it"
@@ -66,6 +69,7 @@ class Verbalizer:
     instruction: str = ""
 
     def __post_init__(self) -> None:
+        check_types(self, "")
         for name, text, field in (
             ("query", self.query, _INPUT),
             ("answer", self.answer, _ANSWER),

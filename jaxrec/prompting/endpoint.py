@@ -11,7 +11,13 @@ from typing import Any, Literal, TypeVar, get_args
 from jaxrec.core import ConfigError, Count, check_ranges, count_done
 from jaxrec.prompting.language_model import GenerateOptions, Reply, Score, TextScore
 from jaxrec.prompting.service_answers import Prices, read_reply, read_score, read_text_score
-from jaxrec.prompting.service_requests import Requester, RequestOptions, ServiceError, one_of
+from jaxrec.prompting.service_requests import (
+    Requester,
+    RequestOptions,
+    ServiceError,
+    deadline_hooks,
+    one_of,
+)
 
 Kind = Literal["chat", "completions"]
 LimitName = Literal["max_tokens", "max_completion_tokens"]
@@ -119,6 +125,10 @@ class EndpointModel:
                 base_url=base_url,
                 api_key=api_key,
                 timeout=options.requests.timeout,
+                http_client=openai.DefaultHttpxClient(
+                    timeout=options.requests.timeout,
+                    event_hooks=deadline_hooks(options.requests.timeout),
+                ),
                 # Retries are ours: they know the rate limit.
                 max_retries=0,
             )

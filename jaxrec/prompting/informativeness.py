@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.prompting.demonstrations import Demonstration, Verbalizer, same_input
-from jaxrec.prompting.language_model import LanguageModel
+from jaxrec.prompting.language_model import LanguageModel, check_logprobs
 
 
 def gains(
@@ -38,7 +38,8 @@ def gains(
 
     Raises:
       ConfigError: lists of different lengths.
-      DataError: a labelled input among its own candidates.
+      DataError: a labelled input among its own candidates, or an answer whose log-probability is
+        not finite.
 
     Cost: one prompt with one demonstration for each candidate, and one without for each input.
 
@@ -62,7 +63,15 @@ def gains(
         prompts.append(verbalizer.prompt([], example.input))
         prompts += [verbalizer.prompt([candidate], example.input) for candidate in row]
         answers += [answer] * (len(row) + 1)
-    flat = np.array([row[0].logprob for row in model.score(prompts, answers)], np.float64)
+    scores = model.score(prompts, answers)
+    check_logprobs(scores, prompts)
+    flat = np.array([row[0].logprob for row in scores], np.float64)
+    if not np.isfinite(flat).all():
+        place = int(np.isfinite(flat).argmin())
+        raise DataError(
+            f"the answer {answers[place][0]!r} has no chance after the prompt that ends with "
+            f"{prompts[place][-60:]!r}, so a gain cannot be computed"
+        )
     found, place = [], 0
     for row in candidates:
         found.append(flat[place + 1 : place + 1 + len(row)] - flat[place])

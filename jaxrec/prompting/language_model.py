@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from jaxrec.core import ConfigError
+import numpy as np
+
+from jaxrec.core import ConfigError, DataError, Seed, check_types
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,8 @@ class GenerateOptions:
         against repetition.
 
     Raises:
-      ConfigError: a value out of range, or several continuations at temperature 0, which would all
-        be equal.
+      ConfigError: a value of another type or out of range, or several continuations at temperature
+        0, which would all be equal.
 
     Example:
       >>> GenerateOptions(max_tokens=5, stop=("\n",)).n
@@ -76,13 +78,19 @@ class GenerateOptions:
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float = 1.0
-    seed: int = 0
+    seed: Seed = 0
     presence_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             raise ConfigError(f"stop must be a tuple of strings, got one: ({self.stop!r},)")
-        object.__setattr__(self, "stop", tuple(self.stop))
+        if isinstance(self.stop, list):
+            object.__setattr__(self, "stop", tuple(self.stop))
+        for field in dataclasses.fields(self):
+            # NumPy's numbers are Python's from here on, so that they can be stored as JSON.
+            if isinstance(value := getattr(self, field.name), np.generic):
+                object.__setattr__(self, field.name, value.item())
+        check_types(self, "")
         if not all(self.stop):
             raise ConfigError('stop contains "", which would end every text at once; remove it')
         for name, least in (("max_tokens", 1), ("n", 1)):
@@ -161,6 +169,28 @@ class TextScore:
     def logprob(self) -> float:
         """Log-probability of the text in nats."""
         return math.fsum(self.logprobs)
+
+
+def check_logprobs(scores: Sequence[Sequence[Score]], prompts: Sequence[str]) -> None:
+    """Reject log-probabilities that are not numbers, which would win or lose every comparison.
+
+    Args:
+      scores: a row for each prompt.
+      prompts: what was asked, for the message.
+
+    Raises:
+      DataError: the message names the prompt and the place of the continuation.
+
+    Example:
+      >>> check_logprobs([[Score(logprob=-1.0)]], ["2 + 2 ="])
+    """
+    for prompt, row in zip(prompts, scores, strict=True):
+        for place, score in enumerate(row):
+            if math.isnan(score.logprob):
+                raise DataError(
+                    f"the log-probability of continuation {place} after the prompt that ends with "
+                    f"{prompt[-60:]!r} is not a number; check the weights of the model"
+                )
 
 
 class LanguageModel(Protocol):

@@ -21,7 +21,7 @@ from jaxrec.peft import virtual_of
 from jaxrec.prompting.device_calls import DeviceCalls, TokenScores, batches, continuation_rows
 from jaxrec.prompting.language_model import GenerateOptions, Reply, Score, TextScore, Usage
 from jaxrec.prompting.prefix_memory import LEAST, PrefixMemory
-from jaxrec.prompting.tokenized import Overflow, TokenRules
+from jaxrec.prompting.tokenized import Overflow, TokenRules, check_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -205,8 +205,7 @@ class LocalModel:
                 f"{self.name} is an encoder-decoder and scores no text without a prompt; call "
                 "score with prompts and continuations"
             )
-        if isinstance(texts, str):
-            raise ConfigError(f"expected a list of texts, got one text: [{texts[:20]!r}]")
+        check_texts(texts)
         windows = [list(self._rules.windows(text)) for text in texts]
         flat = [window for row in windows for window in row]
         contexts, parts = [list(w.context) for w in flat], [[list(w.scored)] for w in flat]
@@ -316,5 +315,5 @@ def _check(
     if overflow not in get_args(Overflow):
         raise ConfigError(f"overflow must be one of {get_args(Overflow)}, got {overflow!r}")
     for name, value in (("batch_size", batch_size), ("prefixes", prefixes)):
-        if value < 1:
-            raise ConfigError(f"{name} must be at least 1, got {value}")
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} must be at least 1, a whole number, got {value!r}")

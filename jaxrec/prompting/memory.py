@@ -152,7 +152,8 @@ def remember(
     Raises:
       DataError: a text without characters, vectors of another width or number, or importance that
         is no number from 0 to 10.
-      ConfigError: one text in place of a list, or lengths of texts and importance that differ.
+      ConfigError: one text in place of a list, lengths of texts and importance that differ, or a
+        time that is no number.
 
     Example:
       >>> embed = fit_tfidf(["a heist film", "rain in Paris"])
@@ -167,6 +168,7 @@ def remember(
             f"texts and importance must have one length, got {len(texts)} and {len(importance)}; "
             "give one importance for each text"
         )
+    _check_time(now)
     if not len(texts):
         return memory
     # Checked before they are embedded, whose errors are about words.
@@ -213,7 +215,7 @@ def recall(
       which those that were returned were read now.
 
     Raises:
-      ConfigError: a count below 1, or a time before a memory.
+      ConfigError: a count below 1, a question that is no text, or a time before a memory.
       DataError: a vector of another width than those of the memories, or not finite.
 
     Source: Park et al. 2023, arXiv:2304.03442, section 4.1.
@@ -225,8 +227,10 @@ def recall(
       >>> found[0].record.text, [record.read for record in memory]
       ('a heist film', [24.0, 0.0])
     """
-    if count < 1:
-        raise ConfigError(f"count must be at least 1, got {count}")
+    if not isinstance(count, int) or count < 1:
+        raise ConfigError(f"count must be a whole number of at least 1, got {count!r}")
+    if not isinstance(question, str):
+        raise ConfigError(f"the question must be a text, got {question!r:.60}")
     if not memory:
         return (), ()
     scores = recall_scores(memory, question, now, embed, options)
@@ -269,7 +273,8 @@ def recall_scores(
       [1.0, 2.0]
     """
     read = np.array([record.read for record in memory])
-    if not math.isfinite(now) or now < read.max():
+    _check_time(now)
+    if now < read.max():
         raise ConfigError(
             f"now is {now} hours, but a memory was read at {read.max()}; give a time that is not "
             "before it"
@@ -382,6 +387,11 @@ def _embedded(embed: Embed, texts: Sequence[str], memory: Sequence[MemoryRecord]
     if not np.isfinite(vectors).all():
         raise DataError("embed gave a vector that is not finite; check its input and its weights")
     return vectors
+
+
+def _check_time(now: float) -> None:
+    if not isinstance(now, int | float | np.number) or not math.isfinite(now):
+        raise ConfigError(f"now must be a finite number of hours, got {now!r:.60}")
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

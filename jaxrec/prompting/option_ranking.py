@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.prompting.demonstrations import Demonstration, Verbalizer
-from jaxrec.prompting.language_model import LanguageModel
+from jaxrec.prompting.language_model import LanguageModel, check_logprobs
 
 OptionScore = Literal["sum", "mean", "pmi"]
 # The inputs without content of Zhao et al. 2021, section 5.
@@ -44,8 +44,10 @@ def score_options(
       `[B, O]` float64; the largest is the answer.
 
     Raises:
-      ConfigError: fewer than two options, equal ones, an unknown score, or a neutral prompt that is
-        missing or not used.
+      ConfigError: one text in the place of prompts, fewer than two options, equal ones, an unknown
+        score, or a neutral prompt that is missing or not used.
+      DataError: a log-probability that is not a number, or an option without a chance after the
+        neutral prompt.
 
     Cost: one pass over each prompt and over each option after it.
 
@@ -61,12 +63,15 @@ def score_options(
         raise ConfigError(f"by must be one of {get_args(OptionScore)}, got {by!r}")
     if isinstance(options, str) or len(set(options)) < max(2, len(options)):
         raise ConfigError(f"options must be at least two different texts, got {options!r}")
+    if isinstance(prompts, str):
+        raise ConfigError(f"prompts must be a list of texts, got one: [{prompts[:40]!r}]")
     if (by == "pmi") != (neutral is not None):
         raise ConfigError(
             f"by={by!r} and neutral={neutral!r} do not fit: pmi needs a neutral prompt, such as "
             '"Answer:", and the other scores do not use one'
         )
     rows = model.score(prompts, [options] * len(prompts))
+    check_logprobs(rows, prompts)
     sums = np.array([[score.logprob for score in row] for row in rows], np.float64)
     sums = sums.reshape(len(prompts), len(options))
     if by == "mean":
@@ -74,7 +79,8 @@ def score_options(
         return sums / tokens.reshape(sums.shape)
     if neutral is not None:
         (before,) = model.score([neutral], [options])
-        return sums - np.array([[score.logprob for score in before]])
+        check_logprobs([before], [neutral])
+        return calibrate(sums, np.array([score.logprob for score in before]))
     return sums
 
 
@@ -149,7 +155,8 @@ def calibrate(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
       `[B, O]` float64; the largest is the answer.
 
     Raises:
-      DataError: other shapes, or an option that has no chance after a query without content.
+      DataError: other shapes, scores that are not numbers, or an option that has no chance after a
+        query without content.
 
     Example:
       >>> scores = np.log([[0.6, 0.4]])
@@ -164,4 +171,6 @@ def calibrate(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
         )
     if not np.isfinite(content_free).all():
         raise DataError("an option has no chance after a query without content; remove it")
+    if np.isnan(scores).any():
+        raise DataError(f"{np.isnan(scores).sum()} scores of options are not numbers")
     return scores - content_free.reshape(-1, scores.shape[1])

@@ -151,5 +151,5 @@ def _limit(model: LanguageModel, room: int, budget: int | None) -> int | None:
 
 
 def _own_seed(seed: int, query: str) -> int:
-    digest = hashlib.sha256(f"{seed}:{query}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{query}".encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")

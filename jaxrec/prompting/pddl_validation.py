@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from jaxrec.core import DataError, nearest
+from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data import files
 from jaxrec.prompting.pddl import Atom, Domain, Problem, Schema, bind, show_atom
 
@@ -47,6 +47,9 @@ def validate_plan(domain: Domain, problem: Problem, plan: Iterable[Atom]) -> Val
     Returns:
       Whether the plan is valid, and otherwise which step fails for which condition.
 
+    Raises:
+      ConfigError: a step that is no tuple of names.
+
     Example:
       >>> from jaxrec.prompting import read_domain, read_problem
       >>> lamps = read_domain('''(define (domain lamps) (:predicates (lit ?x))
@@ -58,6 +61,14 @@ def validate_plan(domain: Domain, problem: Problem, plan: Iterable[Atom]) -> Val
       >>> validate_plan(lamps, problem, [("light", "a")] * 2).reason
       'step 2, (light a): (lit a) must be false and is true'
     """
+    plan = tuple(plan)
+    for place, step in enumerate(plan):
+        names = isinstance(step, tuple | list) and all(isinstance(part, str) for part in step)
+        if not names:
+            raise ConfigError(
+                f"step {place + 1} of the plan must be a tuple of names such as ('light', 'a'), "
+                f"got {step!r:.60}; `read_plan` reads plans out of a text"
+            )
     state = problem.init
     for place, step in enumerate(plan):
         where = f"step {place + 1}, {show_atom(step)}"

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from jaxrec.core import ConfigError, Count, check_ranges, nearest
 from jaxrec.prompting.language_model import GenerateOptions, LanguageModel, Usage
+from jaxrec.prompting.parts import returned
 
 Strategy = Literal["none", "last_attempt", "reflexion", "both"]
 
@@ -175,6 +176,9 @@ def run_reflexion(
     Returns:
       All attempts.
 
+    Raises:
+      ConfigError: a part returns something else than its `Attempt` or `Verdict`.
+
     Source: Shinn et al. 2023, arXiv:2303.11366, algorithm 1.
 
     Example:
@@ -198,13 +202,15 @@ def run_reflexion(
                 context, last_attempt=last.attempt.text, last_signal=last.verdict.signal
             )
         context = dataclasses.replace(context, lessons=lessons)
-        attempt = actor(context)
+        attempt = returned(actor(context), Attempt, "the actor", "return Attempt(text)")
         usage += attempt.usage
-        verdict = evaluator(attempt)
+        fix = "return Verdict(success, signal)"
+        verdict = returned(evaluator(attempt), Verdict, "the evaluator", fix)
         lesson = Attempt("")
         reflects = options.strategy in ("reflexion", "both") and number + 1 < options.trials
         if reflects and not verdict.success:
             lesson = reflection(attempt, verdict, lessons)
+            returned(lesson, Attempt, "the reflection", "return Attempt(lesson)")
             usage += lesson.usage
         kept = lesson.text.strip()
         trials.append(Trial(context=context, attempt=attempt, verdict=verdict, lesson=kept))

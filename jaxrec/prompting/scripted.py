@@ -66,13 +66,15 @@ class ScriptedModel:
         """See `LanguageModel`.
 
         Raises:
-          ConfigError: one text in the place of a list.
+          ConfigError: one text in the place of a list, or an answer that is no text.
         """
         if isinstance(prompts, str):
             raise ConfigError(f"expected a list of texts, got one text: [{prompts[:20]!r}]")
         replies = []
         for prompt in prompts:
             whole = [self.answer(prompt, sample) for sample in range(options.n)]
+            if not all(isinstance(text, str) for text in whole):
+                raise ConfigError(f"the scripted answers must be texts, got {whole!r:.60}")
             cut = [_cut(text, options) for text in whole]
             usage = Usage(
                 calls=1,

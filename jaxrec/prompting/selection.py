@@ -58,8 +58,8 @@ def select(
         raise ConfigError(f"leaks must be one of {get_args(Leaks)}, got {leaks!r}")
     if isinstance(queries, str):
         raise ConfigError(f"expected a list of queries, got one text: [{queries[:20]!r}]")
-    if count < 1:
-        raise ConfigError(f"count must be at least 1, got {count}")
+    if not isinstance(count, int) or count < 1:
+        raise ConfigError(f"count must be a whole number of at least 1, got {count!r}")
     known = np.array([normal_input(demonstration.input) for demonstration in pool], object)
     same = np.array([known == normal_input(query) for query in queries], bool)
     same = same.reshape(len(queries), len(pool))
@@ -77,7 +77,10 @@ def select(
         )
     if not len(queries):
         return []
-    scores = np.array(score(queries), np.float64)
+    try:
+        scores = np.array(score(queries), np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"scores of demonstrations must be an array of numbers: {error}") from error
     if scores.shape != same.shape:
         raise ConfigError(
             f"scores of {len(queries)} queries and {len(pool)} demonstrations must have the shape "
@@ -98,10 +101,15 @@ def random_scores(inputs: Sequence[str], seed: int) -> Scorer:
       inputs: of the N demonstrations.
       seed: seed of the draws, at least 0.
 
+    Raises:
+      ConfigError: a seed below 0.
+
     Example:
       >>> random_scores(["a", "b"], 0)(["one query"]).shape
       (1, 2)
     """
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {seed}")
 
     def score(queries: Sequence[str]) -> np.ndarray:
         rows = [np.random.default_rng([seed, _number(query)]) for query in queries]
@@ -237,4 +245,5 @@ def _unit(vectors: np.ndarray, count: int) -> np.ndarray:
 
 def _number(text: str) -> int:
     """A number of a text that is the same in every process."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big")

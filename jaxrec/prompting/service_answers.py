@@ -175,6 +175,8 @@ def _echo(body: Any, text: str, start: int) -> list[_Token]:
         for token, logprob, offset, top in zip(*columns, best, strict=True):
             # The token that the service had to write itself begins after the text.
             if start < offset + len(token) and offset < len(text):
+                if logprob is not None and not float(logprob) < math.inf:
+                    raise _Unusable(f"the log-probability {logprob} of a token is no number")
                 likeliest = max(top, key=top.get) if top else None
                 found.append(
                     _Token(None if logprob is None else float(logprob), token == likeliest)

@@ -7,10 +7,11 @@ the same moment ("full jitter" spreads them the most; half of the wait is kept h
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jaxrec.core import (
@@ -45,7 +46,7 @@ class RequestOptions:
     """How requests are sent.
 
     Attributes:
-      timeout: seconds until an attempt without an answer is given up.
+      timeout: seconds until an attempt without a complete answer is given up.
       retries: further attempts after the first one fails.
       backoff: seconds before the first retry; each further one waits twice as long.
       longest_wait: most seconds between two attempts.
@@ -162,6 +163,44 @@ class Requester:
         # Drawn from the request, so that no state is shared among threads.
         digest = hashlib.sha256(f"{attempt} {request}".encode(errors="surrogatepass")).digest()
         return wait * (0.5 + digest[0] / 510)
+
+
+def deadline_hooks(seconds: float) -> dict[str, list[Callable[[Any], None]]]:
+    """Hooks of an HTTP client that end an answer which arrives too slowly as a time-out.
+
+    The time-out of the client itself begins anew with every byte, so a service that sends one byte
+    now and then would be waited for without end.
+
+    Args:
+      seconds: from the request to the end of its answer.
+
+    Returns:
+      `event_hooks` of `openai.DefaultHttpxClient`.
+    """
+
+    def begin(request: Any) -> None:
+        request.extensions["jaxrec_deadline"] = time.monotonic() + seconds
+
+    def limit(response: Any) -> None:
+        stream, deadline = response.stream, response.request.extensions["jaxrec_deadline"]
+        # Of the library httpx, or of the one that newer versions of openai use.
+        library = importlib.import_module(type(response).__module__.partition(".")[0])
+
+        def pieces(_: Any) -> Iterator[bytes]:
+            for piece in stream:
+                yield piece
+                if time.monotonic() > deadline:
+                    raise library.ReadTimeout(
+                        f"the answer was not complete after {seconds} seconds",
+                        request=response.request,
+                    )
+
+        kind = type(stream)
+        timed: Any = object.__new__(type(kind.__name__, (kind,), {"__iter__": pieces}))
+        timed.__dict__.update(stream.__dict__)
+        response.stream = timed
+
+    return {"request": [begin], "response": [limit]}
 
 
 def _seconds(header: str | None) -> float | None:

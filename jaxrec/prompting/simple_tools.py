@@ -24,10 +24,17 @@ def calendar_tool(today: datetime.date) -> Tool:
     Args:
       today: the date that it says, so that a study can be repeated.
 
+    Raises:
+      ConfigError: something else than a date.
+
     Example:
       >>> calendar_tool(datetime.date(2023, 1, 30)).run("")
       'Today is Monday, January 30, 2023.'
     """
+    if not isinstance(today, datetime.date):
+        raise ConfigError(
+            f"today must be a date, got {today!r:.60}; give datetime.date(2023, 1, 30)"
+        )
     # Not `strftime`, whose words depend on the locale.
     text = (
         f"Today is {_DAYS[today.weekday()]}, {_MONTHS[today.month - 1]} {today.day}, {today.year}."
@@ -94,7 +101,11 @@ def recommender_tool(
         history = [title.strip() for title in text.split(separator) if title.strip()]
         if not history:
             raise ToolError("no_history", f"name at least one title, separated by {separator!r}")
-        titles = list(recommend(history))
+        found = recommend(history)
+        # One text would be a list of its letters.
+        titles = [] if isinstance(found, str) else list(found)
+        if isinstance(found, str) or not all(isinstance(title, str) for title in titles):
+            raise TypeError(f"the recommender must return a list of titles, got {found!r:.60}")
         if not titles:
             raise ToolError("no_recommendation", "there is nothing to recommend for these titles")
         return f"{separator} ".join(titles)

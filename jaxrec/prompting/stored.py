@@ -40,7 +40,7 @@ class StoredModel:
         By default a stored answer costs nothing.
 
     Raises:
-      ConfigError: a chunk below 1.
+      ConfigError: a chunk that is no whole number of at least 1.
       DataError: the file is something else, or one of its lines is damaged.
       ResourceError: the file cannot be written.
 
@@ -63,8 +63,8 @@ class StoredModel:
         chunk: int = 64,
         recorded_usage: bool = False,
     ) -> None:
-        if chunk < 1:
-            raise ConfigError(f"chunk must be at least 1, got {chunk}")
+        if not isinstance(chunk, int) or chunk < 1:
+            raise ConfigError(f"chunk must be a whole number of at least 1, got {chunk!r}")
         self._model, self._chunk = model, chunk
         self._file = AnswerFile(Path(path))
         self._file.note_model(model.name, model.context)
@@ -141,6 +141,11 @@ class StoredModel:
         for first in range(0, len(rows), self._chunk):
             chunk = rows[first : first + self._chunk]
             made = ask([item for _, item in chunk])
+            if len(made) != len(chunk):
+                raise DataError(
+                    f"the model {self.name} gave {len(made)} answers to {len(chunk)} questions; "
+                    "it must give one to each"
+                )
             asked = [question for question, _ in chunk]
             kept = self._file.append(list(zip(asked, made, strict=True)))
             fresh |= {question.key: answer for question, answer in zip(asked, kept, strict=True)}

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.decode import encode_prompts
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class TokenRules:
 
         Raises:
           ConfigError: a single string, or a tokenizer that does not belong to the model.
+          DataError: something else than a text, or half a character.
         """
-        if isinstance(texts, str):
-            raise ConfigError(f"expected a list of texts, got one text: [{texts[:20]!r}]")
+        check_texts(texts)
         return encode_prompts(self.tokenizer, texts, self.vocab_size, keep_eos=self.encoder)
 
     def prompts(self, texts: Sequence[str], room: int) -> list[list[int]]:
@@ -120,7 +120,9 @@ class TokenRules:
 
         Raises:
           ConfigError: an empty continuation, or a text in the place of a row.
+          DataError: see `check_texts`.
         """
+        check_texts(prompts)
         for number, row in enumerate(continuations):
             if isinstance(row, str):
                 raise ConfigError(f"continuations of prompt {number}: a list is needed, got a text")
@@ -129,6 +131,7 @@ class TokenRules:
                     f"continuation {list(row).index('')} of prompt {number} is empty and has no "
                     "tokens to score; leave it out"
                 )
+            check_texts(row)
         both = list(zip(prompts, continuations, strict=True))
         if self.encoder:
             read = self.encode(prompts)
@@ -152,6 +155,7 @@ class TokenRules:
 
     def plain(self, text: str) -> list[int]:
         """Return the tokens of a text alone, without any that the tokenizer adds."""
+        check_texts([text])
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def windows(self, text: str) -> Iterator[Window]:
@@ -181,3 +185,28 @@ class TokenRules:
                 "tokenizer.bos_token and tokenizer.eos_token"
             )
         return [self.start]
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Reject what no tokenizer reads.
+
+    Raises:
+      ConfigError: one text in the place of a list.
+      DataError: something else than a text, or half a character, as damaged files contain; the
+        message names it.
+
+    Example:
+      >>> check_texts(["a film"])
+    """
+    if isinstance(texts, str):
+        raise ConfigError(f"expected a list of texts, got one text: [{texts[:20]!r}]")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {number} must be a text, got {text!r:.60}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"text {number} has half a character, {text[error.start]!r}, at place "
+                f"{error.start}, which no tokenizer reads; remove it"
+            ) from error

@@ -32,7 +32,7 @@ class ToolCall:
       result: text that it returned; None before it is run.
 
     Raises:
-      ConfigError: a name with other characters.
+      ConfigError: a name with other characters, or a part that is no text.
 
     Example:
       >>> str(ToolCall("Calculator", "2 + 3", "5")), str(ToolCall("Calendar", ""))
@@ -44,6 +44,9 @@ class ToolCall:
     result: str | None = None
 
     def __post_init__(self) -> None:
+        for part, text in (("name", self.name), ("input", self.input), ("result", self.result)):
+            if not isinstance(text, str) and not (part == "result" and text is None):
+                raise ConfigError(f"the {part} of a call must be a text, got {text!r:.60}")
         if not _NAME.fullmatch(self.name):
             raise ConfigError(
                 f"the name of a tool must be letters, digits and underscores, got {self.name!r}"

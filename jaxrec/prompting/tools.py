@@ -41,7 +41,7 @@ class Tool:
       run: function of the input that returns a text, or raises a `ToolError`.
 
     Raises:
-      ConfigError: a name that calls cannot have, or no description.
+      ConfigError: a name that calls cannot have, no description, or no function.
 
     Example:
       >>> Tool("Upper", "Returns its input in capital letters.", str.upper).run("abc")
@@ -54,8 +54,12 @@ class Tool:
 
     def __post_init__(self) -> None:
         ToolCall(self.name, "")
-        if not self.description.strip():
+        if not isinstance(self.description, str) or not self.description.strip():
             raise ConfigError(f"the tool {self.name} needs a description, which models read")
+        if not callable(self.run):
+            raise ConfigError(
+                f"the tool {self.name} needs a function of its input, got {self.run!r:.60}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +89,7 @@ def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Tool
       most: characters of an observation; what is longer is cut and ends with "...".
 
     Raises:
-      ConfigError: two tools with one name.
+      ConfigError: two tools with one name, something else than a call, or `most` below 1.
 
     Example:
       >>> upper = Tool("Upper", "Returns its input in capital letters.", str.upper)
@@ -94,6 +98,12 @@ def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Tool
       >>> use_tool([upper], ToolCall("Uper", "abc"))
       ToolOutput(text="error: no tool 'Uper', did you mean 'Upper'?", failure='unknown_tool')
     """
+    if not isinstance(call, ToolCall):
+        raise ConfigError(
+            f"expected a ToolCall, got {call!r:.60}; `find_calls` reads calls out of a text"
+        )
+    if most < 1:
+        raise ConfigError(f"most must be at least 1, got {most}")
     named = tools_by_name(tools)
     tool = named.get(call.name)
     if tool is None:
@@ -105,7 +115,8 @@ def use_tool(tools: Sequence[Tool], call: ToolCall, *, most: int = 2000) -> Tool
             if not isinstance(text, str):
                 text, failure = f"error: {tool.name} returned no text", EXCEPTION
         except ToolError as error:
-            text, failure = f"error: {error}", error.failure
+            # Without a name it would look like an answer.
+            text, failure = f"error: {error}", str(error.failure or EXCEPTION)
         # A tool that calls `exit()` ends itself, not the program.
         except (Exception, SystemExit) as error:
             text, failure = f"error: {type(error).__name__}: {error}", EXCEPTION

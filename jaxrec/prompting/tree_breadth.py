@@ -13,9 +13,14 @@ import numpy as np
 
 from jaxrec.core import ConfigError, Count, DataError, Seed, check_ranges, nearest
 from jaxrec.prompting.language_model import Usage
+from jaxrec.prompting.parts import returned
 
 S = TypeVar("S", bound=Hashable)
 Selection = Literal["greedy", "sample"]
+
+
+EXPANSION_FIX = "return Expansion(rows), with one tuple of children for each state"
+VALUES_FIX = "return Values(numbers), with one number for each state"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +138,7 @@ def breadth_first(
       The kept states of the last level, and everything on the way.
 
     Raises:
+      ConfigError: `expand` or `evaluate` returns something else than `Expansion` or `Values`.
       DataError: `expand` or `evaluate` gives another number of rows or values than states, or a
         value that is negative or not finite.
 
@@ -150,7 +156,7 @@ def breadth_first(
     levels: list[BreadthLevel[S]] = []
     usage = Usage()
     for _ in range(options.steps):
-        expansion = expand(kept)
+        expansion = returned(expand(kept), Expansion, "expand", EXPANSION_FIX)
         usage += expansion.usage
         if len(expansion.children) != len(kept):
             raise DataError(
@@ -160,7 +166,9 @@ def breadth_first(
         states = tuple(child for row in expansion.children for child in row)
         first = {state: place for place, state in reversed(list(enumerate(states)))}
         distinct = tuple(dict.fromkeys(states))
-        valued = evaluate(distinct) if distinct else Values(())
+        valued = Values(())
+        if distinct:
+            valued = returned(evaluate(distinct), Values, "evaluate", VALUES_FIX)
         usage += valued.usage
         check_values(valued.values, len(distinct))
         of_state = dict(zip(distinct, valued.values, strict=True))

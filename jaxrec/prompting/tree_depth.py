@@ -10,7 +10,17 @@ from typing import Generic, Literal
 
 from jaxrec.core import Count, DataError, NotNegative, check_ranges
 from jaxrec.prompting.language_model import Usage
-from jaxrec.prompting.tree_breadth import Evaluate, Expand, S, Values, check_values
+from jaxrec.prompting.parts import returned
+from jaxrec.prompting.tree_breadth import (
+    EXPANSION_FIX,
+    VALUES_FIX,
+    Evaluate,
+    Expand,
+    Expansion,
+    S,
+    Values,
+    check_values,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +109,7 @@ def depth_first(
       The path to the first solution, or why there is none.
 
     Raises:
-      DataError: see `breadth_first`.
+      ConfigError, DataError: see `breadth_first`.
 
     Source: Yao et al. 2023, arXiv:2305.10601.
 
@@ -160,7 +170,7 @@ def _children(
     state: S, expand: Expand[S], evaluate: Evaluate[S], options: DepthOptions, tally: _Tally
 ) -> list[S]:
     """The children that may be entered, the best last."""
-    expansion = expand((state,))
+    expansion = returned(expand((state,)), Expansion, "expand", EXPANSION_FIX)
     tally.usage += expansion.usage
     tally.dropped += expansion.dropped
     if len(expansion.children) != 1:
@@ -179,7 +189,7 @@ def _children(
 
 
 def _value(evaluate: Evaluate[S], states: tuple[S, ...], tally: _Tally) -> tuple[float, ...]:
-    valued: Values = evaluate(states)
+    valued = returned(evaluate(states), Values, "evaluate", VALUES_FIX)
     tally.usage += valued.usage
     check_values(valued.values, len(states))
     return valued.values

@@ -30,6 +30,8 @@ _LOOSE = "~"
 _SIGNS = str.maketrans({"x": "*", "X": "*", "×": "*", "·": "*", "÷": "/", "−": "-"})
 # Deeper brackets are not what anybody writes, and each level costs a call.
 _DEPTH = 20
+# Longer numbers are repetitions and no arithmetic. Python refuses to read 4,300 digits.
+_DIGITS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ def arithmetic_steps(text: str) -> list[Step]:
       text: a reasoning.
 
     Returns:
-      The steps: first those that GSM8K's marks hold, then the others in the order of the text.
+      The steps: first those that GSM8K's marks hold, then the others in the order of the text. An
+      equation with a number of more than 1,000 digits is no step.
 
     Example:
       >>> [(step.text, step.correct) for step in arithmetic_steps("So 3 x 4 = 12, 12 + 5 = 18.")]
@@ -237,7 +240,7 @@ class _Parser:
             return value
         if token == "-" and self.next() not in ("+", "-", ""):
             return -self.factor()
-        if not token or not (token[-1].isdigit() or token.endswith("%")):
+        if len(token) > _DIGITS or not (token[-1:].isdigit() or token.endswith("%")):
             raise _NotAnExpressionError
         return Fraction(token.rstrip("%")) / (100 if token.endswith("%") else 1)
 

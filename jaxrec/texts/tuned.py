@@ -26,7 +26,7 @@ from jaxrec.peft import (
     without_networks,
 )
 from jaxrec.quant import CodebookConfig, quantize_params
-from jaxrec.runs import open_any
+from jaxrec.runs import DescribedData, create_run, open_any, run_identity
 from jaxrec.train import (
     Plan,
     TrainConfig,
@@ -125,6 +125,29 @@ class TextModel:
         if not self.base:
             save_tokenizer(self.tokenizer, directory / _TOKENIZER)
 
+    def create_run(self, config: Any, data: DescribedData, directory: Path) -> None:
+        """Create the directory of a run that begins with this model, see `runs.create_run`.
+
+        Args:
+          config: of the run.
+          data: what the run is trained and measured on.
+          directory: of the run.
+
+        Raises:
+          ConfigError: the directory's name is not UTF-8.
+          ResourceError: it cannot be written.
+        """
+        self.save(directory)
+        create_run(config, data, None, directory)
+
+    def best(self, directory: Path, config: TrainConfig) -> Any:
+        """Read the variables of a run's best checkpoint, as the module's `apply` takes them.
+
+        Raises:
+          DataError: see `trained`.
+        """
+        return self.variables(self.trained(directory, config, run_identity(directory)))
+
     @classmethod
     def load(
         cls, tune: TuneConfig, shape: TransformerConfig, directory: Path, seed: int
@@ -136,6 +159,15 @@ class TextModel:
         """
         if tune.base:
             return from_base(tune, seed)
+        return cls.load_scratch(shape, directory, seed)
+
+    @classmethod
+    def load_scratch(cls, shape: TransformerConfig, directory: Path, seed: int) -> "TextModel":
+        """Open the model that a run without a base began with.
+
+        Raises:
+          DataError: the run's tokenizer is missing or damaged.
+        """
         return _begin(shape, load_tokenizer(directory / _TOKENIZER), seed)
 
 

@@ -157,12 +157,17 @@ def fails(*_):
     return {}["q"]
 
 
+def leaves(*_):
+    raise SystemExit(0)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
         ({"ask": fails}, DataError, "task odd: ask fails on d:0 with KeyError: 'q'"),
         ({"measure": fails}, DataError, "task odd: measure fails on d:0 with KeyError: 'q'"),
         ({"show": fails}, DataError, "task odd: show fails on d:0 with KeyError: 'q'"),
+        ({"ask": leaves}, DataError, "task odd: ask fails on d:0 with SystemExit: 0"),
         ({"ask": lambda d, s: None}, ConfigError, "ask returns None, which is no question"),
         ({"ask": lambda d, s: "Is it?"}, ConfigError, "ask returns 'Is it.', which is no"),
         ({"ask": lambda d, s: Choose("", ("a",))}, ConfigError, "task odd, d:0: options must be"),

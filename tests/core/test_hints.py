@@ -32,7 +32,7 @@ class Outer(TypedDict):
         ([1, "b"], list[int], "x[1] must be int, got 'b'"),
         ({"a": {"b": 1}}, dict[str, dict[str, str]], "x['a']['b'] must be str, got 1"),
         ([], dict[str, str], "x must be an object, got []"),
-        (True, Literal[1, 2], "x must be Literal[1, 2], got True"),
+        (True, Literal[1, 2], "x must be one of 1, 2, got True"),
         (1.0, Literal[1, 2], None),
         ({"name": "n", "inner": {"size": 1}, "more": 0}, Outer, None),
         ({"name": "n", "inner": {}}, Outer, "x['inner'] has no 'size'"),

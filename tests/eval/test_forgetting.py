@@ -1,5 +1,6 @@
 """Accuracy on both sides of a date, and what an update keeps."""
 
+import datetime
 import math
 
 import numpy as np
@@ -42,6 +43,35 @@ def test_an_update_without_effect_retains_all_and_learns_nothing():
     found = retention([1, 0, 1], [1, 0, 1])
     assert tuple(found) == (1.0, 0.0, 0.0)
     assert math.isnan(retention([0, 0], [1, 1]).retained)
+
+
+@pytest.mark.parametrize(
+    ("dates", "cutoff", "message"),
+    [
+        (
+            [{}],
+            {},
+            r"the date \{\} \(dict\) cannot be compared with the cut-off \{\}: '>' not supp",
+        ),
+        ([None], None, r"the date None \(NoneType\) cannot be compared"),
+        ([{1}], {2}, r"the date \{1\} \(set\) cannot .* neither is it later nor not"),
+        (
+            [2020.0, math.nan],
+            2020.0,
+            r"the date nan \(float\) cannot be compared .* finite numbers",
+        ),
+        ([2020.0, 2021.0], math.nan, "cannot be compared with the cut-off nan"),
+        ([np.datetime64("NaT")], np.datetime64("2020-01-01"), r"NaT.* \(datetime64\) cannot"),
+        (
+            [datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)],
+            datetime.datetime(2020, 1, 1),
+            "can't compare offset-naive and offset-aware datetimes",
+        ),
+    ],
+)
+def test_dates_without_an_order_are_named(dates, cutoff, message):
+    with pytest.raises(DataError, match=message):
+        recency([1] * len(dates), dates, cutoff=cutoff)
 
 
 def test_what_does_not_fit_is_rejected():

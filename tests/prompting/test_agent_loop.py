@@ -404,3 +404,44 @@ def test_worlds_and_parts_that_cannot_work_are_refused():
 def test_a_planner_must_return_a_plan(plan):
     with pytest.raises(ConfigError, match="the planner must return a Plan, got"):
         run_agent(GridWorld(("SG",)), "Reach G.", AgentParts(planner=lambda view: plan), Budget())
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"critic": lambda view, plan: True},
+            r"critic must return a Comment, got True; return Comm",
+        ),
+        ({"feedback": (lambda *seen: None,)}, "feedback 0 must return a Comment, got None"),
+        ({"refine": lambda view, comment: None}, "refine must return a Refinement, got None"),
+    ],
+)
+def test_parts_must_return_what_the_loop_reads(parts, message):
+    into_a_wall = AgentParts(planner=lambda view: Plan(("left",)), **parts)
+    with pytest.raises(ConfigError, match=message):
+        run_agent(GridWorld(("SG",)), "Reach G.", into_a_wall)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"feedback": world_feedback}, r"feedback must be a tuple of functions.*\(function,\)"),
+        ({"feedback": ("look",)}, "feedback 0 must be a function, got 'look'"),
+        ({"planner": Plan(())}, "planner must be a function, got Plan"),
+        ({"critic": "strict"}, "critic must be a function, got 'strict'"),
+    ],
+)
+def test_parts_are_functions(parts, message):
+    with pytest.raises(ConfigError, match=message):
+        AgentParts(**({"planner": lambda view: Plan(())} | parts))
+
+
+def test_an_action_that_exits_ends_itself_alone():
+    def leave(world, state, action):
+        raise SystemExit(3)
+
+    parts = AgentParts(planner=lambda view: Plan(("right",)), execute=leave)
+    result = run_agent(GridWorld(("SG",)), "", parts, Budget(repeats=0))
+    assert (result.status, result.errors) == ("failure", 2)
+    assert result.records[2]["fault"] == "SystemExit: 3"

@@ -197,6 +197,15 @@ def test_samples_are_drawn_as_published():
     [
         ({"kind": "numbers"}, "no kind of answer 'numbers', did you mean 'number'"),
         ({"reasoning_tokens": 0}, "reasoning_tokens must be at least 1, got 0"),
+        (
+            {"exemplars": SHOWN[0]},
+            r"exemplars must be a tuple, got one Exemplar; write \(exemplar,\)",
+        ),
+        ({"stop": "\n"}, "stop must be a tuple of strings, got one"),
+        ({"stop": ("",)}, "would end every text at once"),
+        ({"stop": None}, "stop must be"),
+        ({"trigger": None}, "trigger must be str, got None"),
+        ({"rationale": "no"}, "rationale must be bool, got 'no'"),
         ({"exemplars": (Exemplar("Which?", "", "7"),)}, r"exemplar 0 \('Which\?'\) has no ration"),
     ],
 )
@@ -224,6 +233,11 @@ def test_sampling_that_makes_no_sense_is_rejected(change, message):
 def test_one_text_instead_of_a_list_is_rejected():
     with pytest.raises(ConfigError, match="questions must be a list of texts"):
         reason(scripted(" 5"), ASKED, ChainSettings(kind="number"))
+
+
+def test_a_question_that_is_no_text_is_named():
+    with pytest.raises(ConfigError, match=r"questions\[1\] must be a text, got 5"):
+        reason(scripted(" 5"), [ASKED, 5], ChainSettings(kind="number"))
 
 
 def test_an_exemplar_that_is_a_text_is_rejected():

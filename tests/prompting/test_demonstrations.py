@@ -70,6 +70,7 @@ def test_no_input_leaves_a_space_before_the_answer():
         ({"query": "{input} {input}:"}, "query must contain"),
         ({"answer": " "}, "answer must contain"),
         ({"separator": ""}, "separator"),
+        ({"query": None}, "query must be str, got None"),
         ({"query": "{input}", "answer": "{answer}"}, "run into one another"),
     ],
 )
@@ -87,3 +88,9 @@ def test_a_query_among_its_own_demonstrations_is_refused(query):
 def test_a_demonstration_needs_an_answer():
     with pytest.raises(DataError, match="has no answer"):
         Demonstration("Alien", " ")
+
+
+@pytest.mark.parametrize(("given", "name"), [((5, "a"), "input"), (("a", 5), "answer")])
+def test_demonstrations_are_texts(given, name):
+    with pytest.raises(DataError, match=f"the {name} of a demonstration must be a text, got 5"):
+        Demonstration(*given)

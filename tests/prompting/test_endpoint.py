@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import math
 import threading
 
 import pytest
@@ -176,6 +177,43 @@ def test_a_service_that_does_not_answer_in_time_is_asked_again():
     assert len(asked) == 2
 
 
+def test_an_answer_that_drips_in_is_given_up():
+    """Each byte arrives in time, but the whole answer does not."""
+    body, asked = json.dumps(chat("4")).encode(), []
+
+    class Dripping(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                for place in range(len(body)):
+                    self.wfile.write(body[place : place + 1])
+                    self.wfile.flush()
+                    stopped.wait(0.1)
+
+        def log_message(self, *_):
+            pass
+
+    stopped = threading.Event()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        model = model_of(url, requests=RequestOptions(at_once=1, timeout=0.5, retries=1))
+        with pytest.raises(ServiceError, match=r"after 2 attempts; .* APITimeoutError"):
+            model.generate(["2 + 2 ="], OPTIONS)
+    finally:
+        stopped.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert len(asked) == 2
+
+
 def test_a_service_that_is_not_there_is_an_error():
     with service(lambda *_: chat("")) as (url, _):
         pass
@@ -299,6 +337,10 @@ def said(logprobs):
         (
             said({"tokens": ["a", " b"], "token_logprobs": [0, "x"], "text_offset": [0, 1]}),
             "have wrong types or lengths",
+        ),
+        (
+            said({"tokens": ["a", " b"], "token_logprobs": [0, math.nan], "text_offset": [0, 1]}),
+            "the log-probability nan of a token is no number",
         ),
         ("no", "it is no JSON object"),
     ],

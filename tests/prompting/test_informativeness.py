@@ -87,3 +87,12 @@ def test_labelled_inputs_are_needed_and_must_differ_from_the_pool():
 def test_each_labelled_input_needs_candidates():
     with pytest.raises(ConfigError, match="need 1 lists"):
         gains(ScriptedModel(), F, [], [Demonstration("x", "1")])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(math.nan, "is not a number"), (-math.inf, "' 2' has no chance after")]
+)
+def test_gains_are_finite(value, message):
+    model = ScriptedModel(logprob=lambda prompt, answer: value)
+    with pytest.raises(DataError, match=message):
+        gains(model, F, [[Demonstration("x", "1")]], [Demonstration("y", "2")])

@@ -1,7 +1,10 @@
 """The protocol: options out of range, sums of costs, and the scripted model as an example of it."""
 
+import dataclasses
+import json
 import math
 
+import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError
@@ -22,11 +25,26 @@ from jaxrec.prompting import Call, GenerateOptions, ScriptedModel, TextScore, Us
         ({"presence_penalty": math.inf}, "presence_penalty must be a finite number"),
         ({"stop": "\n"}, "stop must be a tuple of strings"),
         ({"stop": ("a", "")}, "would end every text at once"),
+        ({"stop": (5,)}, r"stop must be tuple\[str, \.\.\.\], got \(5,\)"),
+        ({"stop": None}, "stop must be .* got None"),
+        ({"max_tokens": 1.5}, "max_tokens must be int, got 1.5"),
+        ({"max_tokens": "5"}, "max_tokens must be int, got '5'"),
+        ({"max_tokens": True}, "max_tokens must be int, got True"),
+        ({"temperature": "hot"}, "temperature must be float, got 'hot'"),
+        ({"top_k": 2.5}, "top_k must be int | None, got 2.5"),
+        ({"seed": -1}, "seed must be at least 0, got -1|seed must be in"),
+        ({"seed": 1.5}, "seed must be int, got 1.5"),
     ],
 )
 def test_options_out_of_range_are_errors(options, message):
     with pytest.raises(ConfigError, match=message):
         GenerateOptions(**options)
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    options = GenerateOptions(seed=np.int64(3), temperature=np.float32(0.5), stop=["a"])
+    assert (options.seed, options.temperature, options.stop) == (3, 0.5, ("a",))
+    assert json.dumps(dataclasses.asdict(options))
 
 
 def test_costs_add_up():
@@ -57,5 +75,7 @@ def test_a_script_is_cut_like_a_model_and_remembers_what_it_was_asked():
         model.score(["a"], [])
     with pytest.raises(ConfigError, match="expected a list of texts, got one text"):
         model.generate("abc", GenerateOptions())
+    with pytest.raises(ConfigError, match=r"answers must be texts, got \[5\]"):
+        ScriptedModel(lambda prompt, sample: 5).generate(["a"], GenerateOptions())
     with pytest.raises(ConfigError, match="has no logprob function"):
         ScriptedModel().score(["a"], [["b"]])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrec import runs
-from jaxrec.core import CompileCounter, ConfigError
+from jaxrec.core import CompileCounter, ConfigError, DataError
 from jaxrec.data import save_tokenizer, train_bpe, train_unigram
 from jaxrec.decode import TextOptions, complete
 from jaxrec.models import CausalLM, EncoderDecoder, ModelSpec, Opened, Pretrained, save_model
@@ -280,6 +280,7 @@ def test_wrong_questions_are_errors(local, call, message):
     [
         ({"overflow": "drop"}, "overflow must be one of"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 1.5}, "batch_size must be at least 1, a whole number, got 1.5"),
         ({"prefixes": 0}, "prefixes must be at least 1"),
         ({"context": 0}, "context must be at least 1"),
     ],
@@ -342,3 +343,22 @@ def test_many_continuations_of_a_prompt_are_divided_into_rows(parts):
         whole = parts[2]("and one" + words[place])["input_ids"]
         expected = plain_score(parts, own, whole[len(own) :])[0]
         assert many[0][place].logprob == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ab\ud800", r"text 0 has half a character, '\\ud800', at place 2"),
+        (5, "text 0 must be a text, got 5"),
+    ],
+)
+def test_what_no_tokenizer_reads_is_named(local, text, message):
+    for call in (
+        lambda: local.generate([text], GenerateOptions(max_tokens=1)),
+        lambda: local.score([text], [["a"]]),
+        lambda: local.score(["a"], [[text]]),
+        lambda: local.score_text([text]),
+        lambda: local.count_tokens([text]),
+    ):
+        with pytest.raises(DataError, match=message):
+            call()

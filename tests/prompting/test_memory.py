@@ -146,7 +146,7 @@ def test_bad_calls_are_refused():
     memory = remember((), ["north"], [5], 4.0, embed)
     with pytest.raises(ConfigError, match=r"now is 3.0 hours, but a memory was read at 4.0"):
         recall(memory, "north", 3.0, embed)
-    with pytest.raises(ConfigError, match="count must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="count must be a whole number of at least 1, got 0"):
         recall(memory, "north", 5.0, embed, count=0)
     with pytest.raises(ConfigError, match="weights of RecallOptions are all 0"):
         RecallOptions(recency=0.0, importance=0.0, relevance=0.0)
@@ -181,3 +181,26 @@ def test_what_cannot_be_remembered_is_named_before_it_is_embedded(texts, importa
 def test_vectors_of_a_wrong_shape_are_rejected(shape):
     with pytest.raises(DataError, match=r"for 2 texts, expected \[2, width\]"):
         remember((), ["a", "b"], np.array([5, 5]), 0.0, lambda texts: np.ones(shape))
+
+
+@pytest.mark.parametrize("now", ["noon", None, float("nan")])
+def test_a_time_is_a_number(now):
+    with pytest.raises(ConfigError, match="now must be a finite number of hours, got"):
+        remember((), ["north"], [5], now, lambda texts: np.ones((len(texts), 2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": 1.5}, "count must be a whole number of at least 1, got 1.5"),
+        ({"question": 5}, "the question must be a text, got 5"),
+        ({"now": None}, "now must be a finite number of hours, got None"),
+    ],
+)
+def test_questions_of_other_types_are_named(change, message):
+    def embed(texts):
+        return np.ones((len(texts), 2))
+
+    asked = {"question": "north", "now": 1.0, "embed": embed} | change
+    with pytest.raises(ConfigError, match=message):
+        recall(remember((), ["north"], [5], 0.0, embed), **asked)

@@ -123,6 +123,7 @@ def test_content_free_scores_average_normalized_probabilities():
         ({"by": "product"}, "by must be one of"),
         ({"by": "pmi"}, "do not fit"),
         ({"neutral": "c"}, "do not fit"),
+        ({"prompts": "a"}, "prompts must be a list of texts, got one"),
     ],
 )
 def test_unusable_options_are_refused(settings, message):
@@ -142,3 +143,20 @@ def test_contents_are_needed():
 def test_unusable_calibrations_are_refused(free, message):
     with pytest.raises(DataError, match=message):
         calibrate(np.zeros((1, 2)), np.array(free))
+
+
+def test_scores_that_are_no_numbers_are_never_compared():
+    broken = ScriptedModel(logprob=lambda prompt, option: np.nan if option == " b" else -1.0)
+    with pytest.raises(
+        DataError, match="continuation 1 after the prompt that ends with 'Q:' is not"
+    ):
+        score_options(broken, ["Q:"], [" a", " b"])
+    with pytest.raises(DataError, match="2 scores of options are not numbers"):
+        calibrate(np.array([[np.nan, np.nan]]), np.zeros(2))
+
+
+def test_an_option_without_a_chance_ranks_last_and_cannot_be_neutral():
+    closed = ScriptedModel(logprob=lambda prompt, option: -np.inf if option == " b" else -1.0)
+    assert score_options(closed, ["Q:"], [" a", " b"]).tolist() == [[-1.0, -np.inf]]
+    with pytest.raises(DataError, match="has no chance"):
+        score_options(closed, ["Q:"], [" a", " b"], "pmi", neutral="A:")

@@ -360,3 +360,13 @@ def test_plans_are_read_in_the_forms_of_planners():
     )
     with pytest.raises(DataError, match="line 2 of the plan is no step: 'stack a on b'"):
         read_plan("(pickup a)\nstack a on b")
+
+
+@pytest.mark.parametrize("plan", ["pickup a", ["pickup a"], [5], [("pickup", 5)]])
+def test_a_plan_that_is_no_list_of_names_is_an_error(plan):
+    domain = read_domain(DOMAIN)
+    goal = (
+        "(define (problem p) (:domain blocks) (:objects a) (:init (arm-empty)) (:goal (clear a)))"
+    )
+    with pytest.raises(ConfigError, match="step 1 of the plan must be a tuple of names"):
+        validate_plan(domain, read_problem(goal, domain), plan)

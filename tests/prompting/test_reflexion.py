@@ -233,3 +233,21 @@ def test_tests_are_read_by_their_syntax():
     body = read_program('    return "x"', ProgramTask("def f():\n", "f"))
     assert body == 'def f():\n    return "x"'
     assert read_tests("assert f('\\d') == 1", "f") == ("assert f('\\\\d') == 1",)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("actor", "blue", r"the actor must return an Attempt, got 'blue'; return Attempt\(text\)"),
+        ("evaluator", False, "the evaluator must return a Verdict, got False"),
+        ("reflection", "a lesson", "the reflection must return an Attempt, got 'a lesson'"),
+    ],
+)
+def test_parts_must_return_what_the_trials_read(part, value, message):
+    returns = {
+        "actor": Attempt("red"),
+        "evaluator": Verdict(False, "no"),
+        "reflection": Attempt("lesson"),
+    } | {part: value}
+    with pytest.raises(ConfigError, match=message):
+        run_reflexion(*(lambda *seen, name=name: returns[name] for name in returns))

@@ -112,7 +112,9 @@ def test_no_queries_need_no_scores():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"count": 0}, ConfigError, "count must be at least 1"),
+        ({"count": 0}, ConfigError, "count must be a whole number of at least 1, got 0"),
+        ({"count": 1.5}, ConfigError, "count must be a whole number of at least 1, got 1.5"),
+        ({"score": lambda queries: [["a"] * 8]}, DataError, "must be an array of numbers"),
         ({"queries": "car"}, ConfigError, "expected a list of queries"),
         ({"leaks": "keep"}, ConfigError, "leaks must be one of"),
         ({"score": lambda queries: np.zeros((1, 2))}, ConfigError, "must have the shape"),
@@ -135,3 +137,9 @@ def test_a_pool_without_words_is_refused(make, inputs):
 def test_vectors_that_do_not_belong_to_the_texts_are_refused():
     with pytest.raises(DataError, match="one finite vector to each of 2 texts"):
         encoder_scores(["a", "b"], lambda texts: np.zeros((1, 2)))
+
+
+def test_random_scores_take_any_text_and_a_seed_from_zero_on():
+    assert random_scores(["a"], 0)(["\ud800"]).shape == (1, 1)
+    with pytest.raises(ConfigError, match="seed must be at least 0, got -1"):
+        random_scores(["a"], -1)

@@ -32,6 +32,16 @@ def scripted(**more):
     )
 
 
+def _line(kind, answer):
+    row = {"model": "scripted", "kind": kind, "asked": {}, "answer": answer}
+    return json.dumps(row).encode()
+
+
+def _generated(**change):
+    """A line of a generated answer, with something else in one place."""
+    return _line("generate", {"texts": ["a"], "truncated": [False], "usage": {}} | change)
+
+
 def study(model):
     """Everything that a model can be asked, and the answers without their costs."""
     sampled = GenerateOptions(max_tokens=9, n=2, temperature=0.5)
@@ -168,6 +178,13 @@ def test_a_file_with_a_part_of_its_first_line_is_begun_again(tmp_path):
         b"\xff",
         b'{"kind": "score", "model": "scripted", "asked": 3}',
         b'{"model": "scripted", "kind": "count", "asked": {}, "answer": "x"}',
+        b'{"model": "scripted", "kind": "counts", "asked": {}, "answer": 5}',
+        _generated(texts=[5]),
+        _generated(texts=[]),
+        _generated(texts=["a", "b"]),
+        _generated(usage={"calls": "one"}),
+        _line(kind="score", answer={"logprob": "x", "usage": {}}),
+        _line(kind="score_text", answer={"logprobs": [""], "usage": {}}),
     ],
 )
 def test_a_damaged_line_before_the_last_one_is_an_error_with_its_number(tmp_path, damage):
@@ -282,5 +299,14 @@ def test_wrong_questions_are_errors(tmp_path):
             model.generate("a", OPTIONS)
         with pytest.raises(ConfigError, match="1 prompts need 1 rows"):
             model.score(["a"], [])
-    with pytest.raises(ConfigError, match="chunk must be at least 1"):
+    with pytest.raises(ConfigError, match="chunk must be a whole number of at least 1"):
         StoredModel(scripted(), tmp_path / "answers.jsonl", chunk=0)
+
+
+def test_a_model_that_leaves_out_answers_is_named(tmp_path):
+    class Silent(ScriptedModel):
+        def generate(self, prompts, options):
+            return []
+
+    with pytest.raises(DataError, match="the model scripted gave 0 answers to 1 questions"):
+        StoredModel(Silent(), tmp_path / "answers.jsonl").generate(["a"], OPTIONS)

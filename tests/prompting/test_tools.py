@@ -196,3 +196,40 @@ def test_scores_are_those_of_the_formula():
 
 def test_equal_documents_are_found_in_their_order():
     assert [number for number, _ in Bm25(["x", "a b", "b a", "a b"]).search("a", 2)] == [1, 2]
+
+
+def test_a_failure_without_a_name_is_no_answer():
+    def fails(text):
+        raise ToolError("", "no reason")
+
+    found = use_tool([Tool("Odd", "Fails.", fails)], ToolCall("Odd", ""))
+    assert not found.ok
+    assert count_failures([found]) == {"exception": 1}
+
+
+@pytest.mark.parametrize("titles", ["Heat 2", ["Heat 2", 5]])
+def test_a_recommender_returns_titles(titles):
+    found = use_tool([recommender_tool(lambda history: titles)], ToolCall("Recommend", "Heat"))
+    assert found.failure == "exception"
+    assert "the recommender must return a list of titles, got" in found.text
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Tool("a", None, str.upper), "the tool a needs a description"),
+        (lambda: Tool("a", "b", "upper"), "the tool a needs a function of its input, got 'upper'"),
+        (lambda: use_tool([CALCULATOR], "[Calculator(1)]"), "expected a ToolCall.*find_calls"),
+        (
+            lambda: use_tool([CALCULATOR], ToolCall("Calculator", "1"), most=0),
+            "most must be at lea",
+        ),
+        (lambda: calendar_tool("2023-01-30"), "today must be a date, got '2023-01-30'"),
+        (lambda: ToolCall("f", 5), "the input of a call must be a text, got 5"),
+        (lambda: ToolCall("f", "", 5), "the result of a call must be a text, got 5"),
+        (lambda: ToolCall(None, ""), "the name of a call must be a text, got None"),
+    ],
+)
+def test_tools_and_calls_of_other_types_are_named(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()

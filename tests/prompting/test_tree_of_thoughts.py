@@ -277,3 +277,23 @@ def test_a_text_is_written_by_proposals_and_values():
     assert found.levels[0].values == (0.0, 3.0, 0.0) and found.best == ("one two\n",)
     with pytest.raises(ConfigError, match=r"got 'proposal', did you mean 'propose'\?"):
         text_expand(model, str, GenerateOptions(), "proposal")
+
+
+@pytest.mark.parametrize("search", ["breadth", "depth"])
+def test_parts_of_a_search_must_return_what_it_reads(search):
+    def run(expand, evaluate):
+        if search == "breadth":
+            return breadth_first("", expand, evaluate, BreadthOptions(steps=1))
+        return depth_first("", expand, evaluate, lambda text: False, DepthOptions())
+
+    def children(states):
+        return Expansion(tuple((state + "a",) for state in states))
+
+    with pytest.raises(
+        ConfigError, match=r"expand must return an Expansion, got .* Expansion\(rows"
+    ):
+        run(lambda states: [["a"]], lambda states: Values((1.0,) * len(states)))
+    with pytest.raises(
+        ConfigError, match=r"evaluate must return a Values, got \[1.0\]; return Val"
+    ):
+        run(children, lambda states: [1.0] * len(states))

@@ -164,3 +164,10 @@ def test_the_solutions_of_gsm8k_verify():
     assert 0.99 < sum(steps) / len(steps) < 1
     wrong = [text.replace("+", "-") for text in texts if "+" in text]
     assert sum(verifies(text) is True for text in wrong) < 0.05 * len(wrong)
+
+
+def test_a_number_of_thousands_of_digits_is_no_step():
+    # Python's own limit for reading a number is 4,300 digits, and a model may repeat one for long.
+    long = "9" * 5000
+    assert found(f"{long} * 2 = 4. 2 + 2 = {long}. 1 + 1 = 2.") == [("1+1=2", True)]
+    assert found(f"<<{long}+1=2>>") == []

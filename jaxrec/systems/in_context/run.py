@@ -26,7 +26,6 @@ from jaxrec.runs import (
     MODEL,
     Options,
     check_run,
-    create_run,
     is_run,
     read_parts,
     run_identity,
@@ -70,7 +69,7 @@ def train(config: InContextConfig, directory: Path, options: Options) -> None:
         )
     else:
         check_run(config, tasks, directory)
-        text = _load(config, directory)
+        text = TextModel.load_scratch(config.model, directory, config.train.seed)
     rows = encode_rows(text, tasks)
     print(f"{tasks.name}: {len(rows):,} texts of {rows.tokens.shape[1]} tokens")
     plan = text.plan(
@@ -83,7 +82,7 @@ def train(config: InContextConfig, directory: Path, options: Options) -> None:
     if options.dry:
         return
     if new:
-        on_writer(lambda: _begin(config, text, tasks, directory))
+        on_writer(lambda: text.create_run(config, tasks, directory))
     held, most = tasks.valid[: config.eval.valid_tasks], max(config.eval.demonstrations)
 
     def measure(params: Any) -> dict[str, float]:
@@ -139,8 +138,8 @@ def evaluate(
     del baselines  # the config has no setting for them, so there are none
     tasks = _tasks(config)
     check_run(config, tasks, directory)
-    text = _load(config, directory)
-    model = _asked(config, text, _trained(config, text, directory))
+    text = TextModel.load_scratch(config.model, directory, config.train.seed)
+    model = _asked(config, text, text.best(directory, config.train))
     ask = functools.partial(answered, model, tasks.words, tasks.test, seed=config.train.seed)
     most = max(config.eval.demonstrations)
     values: dict[str, dict[str, np.ndarray]] = {
@@ -207,25 +206,12 @@ def report(config: InContextConfig, directory: Path) -> RunParts:
 
 def open_model(config: InContextConfig, directory: Path) -> Opened:
     """See `System`."""
-    text = _load(config, directory)
-    return open_tuned(TuneConfig(), text, _trained(config, text, directory), None)
+    text = TextModel.load_scratch(config.model, directory, config.train.seed)
+    return open_tuned(TuneConfig(), text, text.best(directory, config.train), None)
 
 
 def _tasks(config: InContextConfig) -> Tasks:
     return make_tasks(config.data, config.eval.candidates)
-
-
-def _begin(config: InContextConfig, text: TextModel, tasks: Tasks, directory: Path) -> None:
-    text.save(directory)
-    create_run(config, tasks, None, directory)
-
-
-def _load(config: InContextConfig, directory: Path) -> TextModel:
-    return TextModel.load(TuneConfig(), config.model, directory, config.train.seed)
-
-
-def _trained(config: InContextConfig, text: TextModel, directory: Path) -> Any:
-    return text.variables(text.trained(directory, config.train, run_identity(directory)))
 
 
 def _asked(config: InContextConfig, text: TextModel, variables: Any) -> LocalModel:

@@ -35,14 +35,13 @@ from jaxrec.prompting import (
 from jaxrec.runs import (
     Options,
     check_run,
-    create_run,
     is_run,
     read_parts,
     run_identity,
     write_summary,
 )
 from jaxrec.systems.last_letters.config import LettersConfig
-from jaxrec.systems.last_letters.questions import TRAINED, Letters, marked, prepare, settings_of
+from jaxrec.systems.last_letters.questions import TRAINED, marked, prepare, settings_of
 from jaxrec.texts import TextModel, open_tuned, tuned as tuned_text
 from jaxrec.train import Start, Validation, fit
 
@@ -81,7 +80,7 @@ def train(config: LettersConfig, directory: Path, options: Options) -> None:
         text = tuned_text.from_scratch(config.model, sample, _VOCABULARY, (), config.train.seed)
     else:
         check_run(config, prepared, directory)
-        text = _load(config, directory)
+        text = TextModel.load_scratch(config.model, directory, config.train.seed)
     longest = max(len(t.text) for t in texts) + 1  # characters, and the end of the text
     encoded = encode_marked(text.tokenizer, texts, longest)
     text.model.config.check_length(longest, "the longest text", "raise --model.max-length")
@@ -103,7 +102,7 @@ def train(config: LettersConfig, directory: Path, options: Options) -> None:
     if options.dry:
         return
     if new:
-        on_writer(lambda: _begin(config, text, prepared, directory))
+        on_writer(lambda: text.create_run(config, prepared, directory))
 
     def measure(params: Any) -> dict[str, float]:
         model = _asked(config, text, params)
@@ -126,11 +125,6 @@ def train(config: LettersConfig, directory: Path, options: Options) -> None:
         write_summary(directory, result, trained_parameters=plan.size.trainable)
 
 
-def _begin(config: LettersConfig, text: TextModel, prepared: Letters, directory: Path) -> None:
-    text.save(directory)
-    create_run(config, prepared, None, directory)
-
-
 def _count(batch: Mapping[str, np.ndarray]) -> tuple[int, int]:
     return int(batch["valid"].sum()), batch["valid"].size
 
@@ -139,8 +133,8 @@ def evaluate(config: LettersConfig, directory: Path, *, baselines: Sequence[str]
     """See `System`: share of right answers by part, greedily and by self-consistency."""
     prepared, settings = prepare(config), settings_of(config)
     check_run(config, prepared, directory)
-    text = _load(config, directory)
-    model = _asked(config, text, _trained(config, text, directory))
+    text = TextModel.load_scratch(config.model, directory, config.train.seed)
+    model = _asked(config, text, text.best(directory, config.train))
     scores: dict[str, dict[str, np.ndarray]] = {MODEL: {}}
     lines = []
     for part, exemplars in prepared.test.items():
@@ -189,16 +183,8 @@ def report(config: LettersConfig, directory: Path) -> RunParts:
 
 def open_model(config: LettersConfig, directory: Path) -> Opened:
     """See `System`."""
-    text = _load(config, directory)
-    return open_tuned(TuneConfig(), text, _trained(config, text, directory), None)
-
-
-def _load(config: LettersConfig, directory: Path) -> TextModel:
-    return TextModel.load(TuneConfig(), config.model, directory, config.train.seed)
-
-
-def _trained(config: LettersConfig, text: TextModel, directory: Path) -> Any:
-    return text.variables(text.trained(directory, config.train, run_identity(directory)))
+    text = TextModel.load_scratch(config.model, directory, config.train.seed)
+    return open_tuned(TuneConfig(), text, text.best(directory, config.train), None)
 
 
 def _asked(config: LettersConfig, text: TextModel, variables: Any) -> LocalModel:
