@@ -66,12 +66,7 @@ def show(report: Mapping[str, Any]) -> None:
     facts = [name for name in _FACTS if any(name in row for row in report["rows"].values())]
     table = Table("system", *names, *(name.replace("_", " ") for name in facts))
     for name, row in report["rows"].items():
-        cells = [
-            "{:.4f} [{:.3f}, {:.3f}]".format(row["metrics"][metric], *row["intervals"][metric])
-            if metric in row["metrics"]
-            else ""
-            for metric in names
-        ]
+        cells = [_cell(row, metric) for metric in names]
         shown = [_FACTS[fact].format(row[fact]) if fact in row else "" for fact in facts]
         table.add_row(name, *cells, *shown)
     Console(width=max(Console().width, 150)).print(table)
@@ -82,3 +77,13 @@ def show(report: Mapping[str, Any]) -> None:
         )
     for line in report["lines"]:
         print(line)
+
+
+def _cell(row: Mapping[str, Any], metric: str) -> str:
+    """A metric with its interval, if it has one; "" for a metric that the row does not have."""
+    if metric not in row["metrics"]:
+        return ""
+    mean = f"{row['metrics'][metric]:.4f}"
+    if metric not in row["intervals"]:
+        return mean
+    return "{} [{:.3f}, {:.3f}]".format(mean, *row["intervals"][metric])

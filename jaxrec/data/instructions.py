@@ -38,6 +38,11 @@ FIELDS = ("instruction", "input", "output")
 class Instruction:
     """One record; `input` is "" where the instruction needs none.
 
+    Attributes:
+      instruction, input, output: the three texts.
+      learned: where the parts of the output begin and end that a model learns to write, if it only
+        reads the rest; empty for all of it.
+
     Example:
       >>> from jaxrec.data import Instruction
       >>> print(Instruction("Add.", "1 2", "3").prompt[-52:])
@@ -53,6 +58,7 @@ class Instruction:
     instruction: str
     input: str
     output: str
+    learned: tuple[tuple[int, int], ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -63,8 +69,9 @@ class Instruction:
     @property
     def marked(self) -> MarkedText:
         """The framed text with its answer, which is what a model learns to write."""
-        text = self.prompt + self.output
-        return MarkedText(text, ((len(self.prompt), len(text)),))
+        text, begin = self.prompt + self.output, len(self.prompt)
+        spans = self.learned or ((0, len(self.output)),)
+        return MarkedText(text, tuple((begin + first, begin + last) for first, last in spans))
 
 
 def read_instructions(path: str | os.PathLike[str]) -> list[Instruction]:
@@ -148,6 +155,33 @@ class TokenRows:
             "valid": self.valid[rows],
             "weights": self.weights[rows],
         }
+
+    def with_virtual(self, vocab_size: int, count: int) -> "TokenRows":
+        """Put virtual tokens, which are never targets, in front of every text.
+
+        Args:
+          vocab_size: V of the model; virtual tokens are V ... V + P - 1.
+          count: P, as `peft.virtual_of` counts them in a tuned model.
+
+        Example:
+          >>> import numpy as np
+          >>> cells = np.array([[5, 6]])
+          >>> rows = TokenRows(tokens=cells, valid=cells > 0, weights=cells > 5, answer=cells[:, 0])
+          >>> rows.with_virtual(vocab_size=10, count=3).tokens.tolist()
+          [[10, 11, 12, 5, 6]]
+        """
+        shape = (len(self), count)
+        virtual = np.broadcast_to(vocab_size + np.arange(count, dtype=np.int32)[None], shape)
+
+        def joined(front: np.ndarray, back: np.ndarray) -> np.ndarray:
+            return np.concatenate([front.astype(back.dtype), back], axis=1)
+
+        return TokenRows(
+            tokens=joined(virtual, self.tokens),
+            valid=joined(np.ones(shape), self.valid),
+            weights=joined(np.zeros(shape), self.weights),
+            answer=self.answer + count,
+        )
 
 
 def encode_instructions(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.peft.merging import merged as merged
     from jaxrec.peft.prefix import PrefixNetwork as PrefixNetwork
+    from jaxrec.peft.prompt_encoder import PromptNetwork as PromptNetwork
     from jaxrec.peft.several import combine as combine, route as route
     from jaxrec.peft.tuning import (
         Size as Size,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         size_of as size_of,
         start as start,
         variables as variables,
+        without_networks as without_networks,
     )
     from jaxrec.peft.virtual import (
         Prepended as Prepended,

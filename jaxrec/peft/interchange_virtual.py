@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.models import ModelSpec, TransformerConfig
+from jaxrec.peft.prompt_encoder import PromptNetwork
 
 
 class VirtualSettings(TypedDict):
@@ -35,8 +36,17 @@ _PREFIX = "blocks/attention/prefix"
 
 
 def write_prompt(spec: ModelSpec, prompt: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Convert a prompt `[P, D]` to PEFT's settings and tensors."""
+    """Convert a prompt `[P, D]` to PEFT's settings and tensors.
+
+    Raises:
+      ConfigError: the model reads prompts differently from PEFT, or the prompt is still a network.
+    """
     _check_pooling(spec)
+    if isinstance(prompt, PromptNetwork):
+        raise ConfigError(
+            "the prompt is a PromptNetwork, not vectors; a prompt is saved without the network "
+            "that it was trained with, see peft.without_networks"
+        )
     rows = np.ascontiguousarray(prompt, np.float32)
     c = spec.config
     settings = _settings(rows, c.width, c.num_heads, c.depth, 1)

@@ -124,12 +124,3 @@ def init(
 def _uniform(key: jax.Array, shape: tuple[int, ...], inputs: int) -> jax.Array:
     bound = inputs**-0.5
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-
-
-def export(tuned: Any) -> Any:
-    """Replace the prefix networks of a `TUNED` tree by the tables that a model reads."""
-    return jax.tree.map(
-        lambda node: node.table() if isinstance(node, PrefixNetwork) else node,
-        tuned,
-        is_leaf=lambda node: isinstance(node, PrefixNetwork),
-    )

@@ -28,7 +28,7 @@ def init(key: jax.Array, boxed: Any, count: int, start: jax.Array | None = None)
     Returns:
       The `TUNED` tree, float32 and boxed with its axis names.
     """
-    path, shape = _table(boxed)
+    path, shape = table_path(boxed)
     if start is None:
         own = key_of(key, path)
         start = jax.random.uniform(own, (count, shape[1]), minval=-0.5, maxval=0.5)
@@ -65,13 +65,20 @@ def vectors(
         chosen = jax.random.choice(key, tokens, (count,), replace=False)
     else:
         chosen = jnp.tile(tokens, -(-count // len(tokens)))[:count]
-    path, _ = _table(params)
+    path, _ = table_path(params)
     table = flatten_dict(params["params"], sep="/")[f"{path}/table"]
     return jnp.take(table, chosen, axis=0).astype(jnp.float32) * spec.config.embedding_scale
 
 
-def _table(variables: Any) -> tuple[str, tuple[int, ...]]:
-    """Return the path of the embedding and the shape of its table."""
+def table_path(variables: Any) -> tuple[str, tuple[int, ...]]:
+    """Return the path of a model's embedding and the shape of its table, `[V, D]`.
+
+    Args:
+      variables: variables or shapes of the model, with their boxes or without.
+
+    Raises:
+      ConfigError: the model has no embedding.
+    """
     for path, leaf in flatten_dict(nn.meta.unbox(variables)["params"], sep="/").items():
         if path.endswith("embedding/table"):
             return path.removesuffix("/table"), leaf.shape

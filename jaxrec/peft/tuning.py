@@ -18,13 +18,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError, Count, Positive, Rate, Whole, check_ranges, nearest
 from jaxrec.nn import TUNED, KernelSpec, StoredKernel, kernel_specs
-from jaxrec.peft import adapter, lora, prefix, prompt
+from jaxrec.peft import adapter, lora, prefix, prompt, prompt_encoder
 from jaxrec.peft.names import find
 
 Method = Literal["full", "lora", "qlora", "adapter", "prefix", "prompt"]
 Placement = Literal["houlsby", "pfeiffer"]
 PromptInit = Literal["random", "vocabulary", "text"]
+PromptEncoder = prompt_encoder.Encoder
 Quantize = Callable[[Any, dict[str, KernelSpec]], Any]
+# They compute what a model reads, and only during training.
+_NETWORKS = (prefix.PrefixNetwork, prompt_encoder.PromptNetwork)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,10 @@ class TuneConfig:
       prompt_init: a prompt starts from "random" uniform numbers, from embeddings of frequent tokens
         of the "vocabulary", or from the embeddings of `prompt_text` ("text").
       prompt_text: initial text of a prompt; only with prompt_init "text".
+      prompt_encoder: P-tuning's network, which computes the prompt during training: "lstm", "mlp",
+        or "none" to train the vectors themselves. The network reads what `prompt_init` says, where
+        "random" means standard normal numbers. Only with method "prompt".
+      prompt_hidden: hidden width of that network; 0 for the width that the paper gives it.
 
     Raises:
       ConfigError: a value out of range, or values that contradict one another.
@@ -72,10 +79,17 @@ class TuneConfig:
     prefix_encoder: bool = False
     prompt_init: PromptInit = "vocabulary"
     prompt_text: str = ""
+    prompt_encoder: PromptEncoder = "none"
+    prompt_hidden: Whole = 0
 
     def __post_init__(self) -> None:
         """Reject values out of range and settings that the method cannot use."""
-        choices = {"method": Method, "placement": Placement, "prompt_init": PromptInit}
+        choices = {
+            "method": Method,
+            "placement": Placement,
+            "prompt_init": PromptInit,
+            "prompt_encoder": PromptEncoder,
+        }
         for name, literal in choices.items():
             value, known = getattr(self, name), get_args(literal)
             if value not in known:
@@ -88,6 +102,11 @@ class TuneConfig:
             raise ConfigError(
                 f"tune.prompt_text {self.prompt_text!r} and tune.prompt_init {self.prompt_init!r} "
                 "contradict each other; give a text if and only if prompt_init is text"
+            )
+        if self.method != "prompt" and self.prompt_encoder != "none":
+            raise ConfigError(
+                f"tune.prompt_encoder {self.prompt_encoder} computes the vectors of a prompt, and "
+                f"tune.method is {self.method}; set tune.method prompt, or tune.prompt_encoder none"
             )
         if self.method == "full" and self.also:
             raise ConfigError(
@@ -229,6 +248,15 @@ def _tuned(
     if config.method == "prefix":
         count, hidden = config.virtual_tokens, config.prefix_hidden
         return prefix.init(key, boxed, count, hidden, config.prefix_encoder)
+    if config.method == "prompt" and config.prompt_encoder != "none":
+        return prompt_encoder.init(
+            key,
+            boxed,
+            config.virtual_tokens,
+            config.prompt_encoder,
+            config.prompt_hidden,
+            prompt_start,
+        )
     if config.method == "prompt":
         return prompt.init(key, boxed, config.virtual_tokens, prompt_start)
     return {}
@@ -237,7 +265,7 @@ def _tuned(
 def variables(trainable: Any, frozen: Any) -> Any:
     """Join the two trees of a tuning into the variables that `Module.apply` takes.
 
-    A prefix network is replaced by the table that it computes.
+    The network of a prefix or prompt is replaced by the table that it computes.
 
     Args:
       trainable: `Tuning.trainable` without boxes.
@@ -249,7 +277,20 @@ def variables(trainable: Any, frozen: Any) -> Any:
       {'params': {'norm': {'scale': 2.0}, 'up': {'kernel': 3.0}}}
     """
     joined = _join(trainable, frozen)
-    return {**joined, TUNED: prefix.export(joined[TUNED])} if TUNED in joined else joined
+    return {**joined, TUNED: without_networks(joined[TUNED])} if TUNED in joined else joined
+
+
+def without_networks(tuned: Any) -> Any:
+    """Replace the networks in a `TUNED` tree by the prefixes and prompts that they compute.
+
+    Args:
+      tuned: the tree, without boxes.
+    """
+    return jax.tree.map(
+        lambda node: node.table() if isinstance(node, _NETWORKS) else node,
+        tuned,
+        is_leaf=lambda node: isinstance(node, _NETWORKS),
+    )
 
 
 def _join(left: Any, right: Any) -> Any:

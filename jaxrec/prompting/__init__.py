@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         game24_language_moves as game24_language_moves,
         game24_language_values as game24_language_values,
     )
+    from jaxrec.prompting.grammar import Derivation as Derivation, Grammar as Grammar
     from jaxrec.prompting.informativeness import (
         gains as gains,
         most_informative as most_informative,
@@ -289,10 +290,25 @@ if TYPE_CHECKING:
         DepthResult as DepthResult,
         depth_first as depth_first,
     )
+    from jaxrec.prompting.trigger_search import (
+        TriggerModel as TriggerModel,
+        TriggerOptions as TriggerOptions,
+        TriggerStep as TriggerStep,
+        replacement_scores as replacement_scores,
+        search_triggers as search_triggers,
+    )
     from jaxrec.prompting.verification import (
         Step as Step,
         arithmetic_steps as arithmetic_steps,
         verifies as verifies,
+    )
+    from jaxrec.prompting.wording_search import (
+        GrammarParaphrases as GrammarParaphrases,
+        ModelParaphrases as ModelParaphrases,
+        Paraphrases as Paraphrases,
+        Wording as Wording,
+        WordingOptions as WordingOptions,
+        search_wordings as search_wordings,
     )
     from jaxrec.prompting.worlds import GridWorld as GridWorld, PddlWorld as PddlWorld
 else:

@@ -37,7 +37,8 @@ class Sweep:
       starts: configs of runs that the variants start from, by their directories, as the variants'
         settings (`tune.base`) name them. A start that is not trained yet is trained before the
         variants, once for each seed: a seed that is not the one in its config has a directory of
-        its own, `DIRECTORY-SEED`, and the variants with that seed start from there.
+        its own, `DIRECTORY-SEED`, and the variants with that seed start from there. A start may
+        itself begin with one that is listed before it.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 
@@ -207,9 +208,9 @@ def run_sweep(
     rows: dict[str, list[dict[str, Row]]] = {name: [] for name in sweep.variants}
     protocol: Mapping[str, Any] | None = None
     for seed in seeds:
-        bases = {}
+        bases: dict[str, str] = {}
         for base, config in sweep.starts.items():
-            seeded = with_seed(config, seed)
+            seeded = _starting_from(bases, with_seed(config, seed))
             bases[base] = base if seeded == config else f"{base}-{seed}"
             train_start(Path(bases[base]), seeded, quick=quick)
         for name, config in sweep.variants.items():

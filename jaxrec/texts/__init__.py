@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         statements as statements,
         tell as tell,
     )
+    from jaxrec.texts.films import film_tasks as film_tasks
     from jaxrec.texts.frames import (
         FRAMES as FRAMES,
         Frame as Frame,

@@ -16,6 +16,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,9 @@ class TaskSet:
       rows: the data: texts by field, and perhaps "options", a list of texts.
       templates: some of them seen in training; the others measure unseen wordings.
       cluster: name of a group of similar tasks, which are held out together.
+      words: texts that a tokenizer from scratch keeps as one token each, such as quoted titles.
+      learned: pattern of the parts of an answer that a model learns to write, if it only reads the
+        rest; "" for whole answers.
 
     Raises:
       DataError: no data, or a datum without a field that a template asks for, or with an empty
@@ -90,6 +94,8 @@ class TaskSet:
     rows: Sequence[Row]
     templates: tuple[Template, ...]
     cluster: str = ""
+    words: tuple[str, ...] = ()
+    learned: str = ""
 
     def __post_init__(self) -> None:
         """Reject data and templates that do not fit each other, before any work."""
@@ -167,7 +173,9 @@ class TaskSet:
             fields[OPTIONS] = "\n- ".join(["OPTIONS:", *listed])
         else:
             template = _without_options(template)
-        return template.instruct(fields)
+        record = template.instruct(fields)
+        spans = re.finditer(self.learned, record.output) if self.learned else ()
+        return dataclasses.replace(record, learned=tuple(part.span() for part in spans))
 
 
 def _without_options(template: Template) -> Template:

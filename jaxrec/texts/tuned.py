@@ -1,17 +1,30 @@
 """A causal text model that a run tunes: a pretrained one, or a small one from scratch."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jaxrec.core import ConfigError, DataError, MeshConfig, ShardingRules, make_mesh
 from jaxrec.data import load_tokenizer, save_tokenizer, train_bpe
 from jaxrec.models import CausalLM, ModelSpec, Opened, TransformerConfig, checksum, init_function
-from jaxrec.peft import TuneConfig, start, variables
+from jaxrec.nn import TUNED
+from jaxrec.peft import (
+    TuneConfig,
+    Tuning,
+    prompt,
+    size_of,
+    start,
+    variables,
+    virtual_of,
+    without_networks,
+)
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import DescribedData, create_run, open_any, run_identity
 from jaxrec.train import (
@@ -25,6 +38,8 @@ from jaxrec.train import (
 )
 
 _TOKENIZER = "tokenizer"
+# A prompt starts from tokens among the most frequent ones (Lester et al. 2021, section 3.1).
+_FREQUENT = 5000
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,6 +67,28 @@ class TextModel:
         """The module."""
         return self.spec.build()
 
+    @functools.cached_property
+    def kept(self) -> Any:
+        """Shapes of what training changes or adds and what is kept of it, without axis names.
+
+        Networks that compute a prefix or prompt are dropped after training.
+        """
+        trained = dict(nn.meta.unbox(self.trainable))
+        if TUNED in trained:
+            trained[TUNED] = jax.eval_shape(without_networks, trained[TUNED])
+        return trained
+
+    @property
+    def virtual(self) -> int:
+        """P, number of virtual tokens that stand in front of every text; 0 for none."""
+        return virtual_of({"params": {}, **self.kept}).read
+
+    @property
+    def tuned_percent(self) -> float:
+        """Parameters that are changed or added and kept, in percent of those of the base."""
+        base = Tuning(self.trainable.get("params", {}), self.frozen or {})
+        return 100 * size_of(Tuning(self.kept, {})).trainable / size_of(base).total
+
     def plan(self, loss: Any, example: Any, config: TrainConfig) -> Plan:
         """Plan a training step; see `make_plan`."""
         join = all_trained if self.frozen is None else variables
@@ -60,6 +97,11 @@ class TextModel:
     def variables(self, trainable: Any) -> Any:
         """Join trained and frozen parameters as the module's `apply` takes them."""
         return trainable if self.frozen is None else variables(trainable, self.frozen)
+
+    def untuned(self) -> Any:
+        """The variables of the model before its tuning, without any parameters that it adds."""
+        joined = self.variables(self.start())
+        return {name: tree for name, tree in joined.items() if name != TUNED}
 
     def trained(self, directory: Path, config: TrainConfig, run: Mapping[str, str]) -> Any:
         """Read the trained parameters of the best checkpoint below `directory`.
@@ -212,7 +254,15 @@ def from_base(tune: TuneConfig, seed: int) -> TextModel:
     def quantize(params: Any, specs: Any) -> Any:
         return quantize_params(params, specs, CodebookConfig(), free=True)
 
-    tuning = start(jax.random.key(seed), spec.shapes(), params, tune, quantize=quantize)
+    key = jax.random.key(seed)
+    tuning = start(
+        key,
+        spec.shapes(),
+        params,
+        tune,
+        quantize=quantize,
+        prompt_start=_prompt_start(tune, opened, jax.random.fold_in(key, 1)),
+    )
     arrays = nn.meta.unbox(tuning.trainable)
     shapes = jax.eval_shape(lambda: tuning.trainable)
     # Training donates the arrays that it begins with, so each start gets a copy.
@@ -235,6 +285,28 @@ def _begin(shape: TransformerConfig, tokenizer: Any, seed: int) -> TextModel:
         trainable=jax.eval_shape(init, key),
         start=lambda: nn.meta.unbox(jax.jit(init)(key)),
         frozen=None,
+    )
+
+
+def _prompt_start(tune: TuneConfig, opened: Opened, key: jax.Array) -> jax.Array | None:
+    """Return the vectors that a prompt starts from; None if it starts from random numbers."""
+    if tune.method != "prompt" or tune.prompt_init == "random":
+        return None
+    model, tokenizer = opened.model, opened.tokenizer
+    random = tune.prompt_init == "vocabulary"
+    if random:
+        # Tokenizers number their tokens roughly by decreasing frequency.
+        frequent = np.arange(min(_FREQUENT, model.spec.config.vocab_size))
+        tokens = np.setdiff1d(frequent, tokenizer.all_special_ids)
+    else:
+        tokens = np.asarray(tokenizer.encode(tune.prompt_text, add_special_tokens=False))
+    return prompt.vectors(
+        key,
+        model.spec,
+        model.params,
+        tune.virtual_tokens,
+        jnp.asarray(tokens, jnp.int32),
+        random,
     )
 
 

@@ -1,6 +1,7 @@
 """`jaxrec sweep`: it resumes, ends with its table as JSON, and takes systems that do not rank."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -180,6 +181,19 @@ def test_a_run_that_variants_start_from_is_trained_once_a_seed_and_must_stay_as_
     assert main(["sweep", *map(str, words)]) == 2
     error = capsys.readouterr().err
     assert f"the sweep starts from {start}: " in error and "gain was 9.0 and is 8.0" in error
+
+
+def test_a_start_may_begin_with_another_start_of_the_same_seed(guess, tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    starts = f"""variants=variants, starts={{
+        {str(first)!r}: GuessConfig(gain=9.0),
+        {str(second)!r}: GuessConfig(base={str(first)!r}),
+    }}"""
+    guess.write_text(guess.read_text().replace("variants=variants", starts))
+    sweep(capsys, guess, "--seeds", "2", "--run-dir", tmp_path / "out")
+    for second_place, first_place in ((second, first), (f"{second}-1", f"{first}-1")):
+        config = json.loads((Path(second_place) / "config.json").read_text())
+        assert config["base"] == str(first_place)
 
 
 def test_without_values_per_user_there_is_no_test(guess, tmp_path, capsys):

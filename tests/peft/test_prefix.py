@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.core import ConfigError
 from jaxrec.nn import SelfContext, attention_mask, positions_of
-from jaxrec.peft import PrefixNetwork, TuneConfig, prefix, variables, virtual_of
+from jaxrec.peft import PrefixNetwork, TuneConfig, prefix, variables, virtual_of, without_networks
 from jaxrec.testing.tuned import SPECS, tuned_case
 
 pytestmark = pytest.mark.slow
@@ -115,7 +115,7 @@ def test_the_exported_table_is_what_the_network_makes(name):
     trainable, frozen = case.tuning(config, 0.1)
     network = flatten_dict(trainable["tuned"])[_node(case)]
     assert isinstance(network, PrefixNetwork)
-    table = prefix.export(trainable["tuned"])
+    table = without_networks(trainable["tuned"])
     key, value = flatten_dict(table)[_node(case)]
     c = case.spec.config
     shape = (c.depth, P, c.kv_heads, c.head_width)

@@ -11,8 +11,9 @@ from jaxrec.texts import FRAMES, Frame, Style, check_styles
 from jaxrec.train import TrainConfig
 
 _LEAST_VOCABULARY = 256 + len(BPE_TOKENS)  # bytes and special tokens
-# Names of known tasks, among paths of descriptions: those that are made up, and O*NET's.
-TOY, OCCUPATIONS = "toy", "occupations"
+# Names of known tasks, among paths of descriptions: those that are made up, O*NET's, and those of
+# rated films.
+TOY, OCCUPATIONS, FILMS = "toy", "occupations", "films"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,17 +22,19 @@ class InstructDataConfig:
 
     Attributes:
       name: what the data are called.
-      tasks: "toy" for the tasks of `toy_tasks`, "occupations" for those of `occupation_tasks`, and
-        paths of task descriptions.
+      tasks: "toy" for the tasks of `toy_tasks`, "occupations" for those of `occupation_tasks`,
+        "films" for those of `film_tasks`, and paths of task descriptions.
       records: paths of files of instructions, see `data.read_instructions`.
       chats: paths of files of chats, see `texts.read_chats`.
       held_out_tasks: names of tasks, or of clusters of tasks, that are measured and not trained.
       toy_rows: number of data of each toy task.
+      film_rows: number of questions of each task about films, see `film_tasks`.
+      film_lists: number of lists of films with answers.
       valid_share: share of the data that ranks checkpoints.
       test_share: share of the data that is measured.
       chat_prefix: chats whose prompts agree in so many first characters are duplicates.
       chats_per_user: most chats of a user.
-      seed: of the split and of the toy tasks.
+      seed: of the split, of the toy tasks and of the tasks about films.
     """
 
     name: str = "instructions"
@@ -40,6 +43,8 @@ class InstructDataConfig:
     chats: tuple[str, ...] = ()
     held_out_tasks: tuple[str, ...] = ()
     toy_rows: Count = 1000
+    film_rows: Count = 4000
+    film_lists: Count = 4000
     valid_share: Rate = 0.05
     test_share: Rate = 0.1
     chat_prefix: Count = 200

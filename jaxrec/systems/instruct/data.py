@@ -15,11 +15,18 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data import read_instructions
-from jaxrec.systems.instruct.config import OCCUPATIONS, TOY, InstructConfig, InstructDataConfig
+from jaxrec.systems.instruct.config import (
+    FILMS,
+    OCCUPATIONS,
+    TOY,
+    InstructConfig,
+    InstructDataConfig,
+)
 from jaxrec.texts import (
     Instance,
     TaskSet,
     answer_of,
+    film_tasks,
     filter_chats,
     held_out_instances,
     occupation_tasks,
@@ -48,6 +55,7 @@ class Prepared:
       plain: the training data as plain text, without instructions.
       counts: what was left out of the sources, and why.
       name: of the data.
+      words: texts that a tokenizer from scratch keeps as one token each.
     """
 
     train: Mapping[str, list[Instance]]
@@ -56,6 +64,7 @@ class Prepared:
     plain: list[str]
     counts: Mapping[str, int]
     name: str
+    words: tuple[str, ...] = ()
 
     @property
     def everything(self) -> list[Instance]:
@@ -101,7 +110,9 @@ def prepare(config: InstructConfig) -> Prepared:
     plain: list[str] = []
     counts: dict[str, int] = {}
     shares, most = (data.valid_share, data.test_share), config.eval.test_instances
+    words: dict[str, None] = {}
     for task in _tasks(data):
+        words |= dict.fromkeys(task.words)
         parts = split_rows(task.rows, shares, data.seed)
         if _held_out(task, data.held_out_tasks):
             rows = np.arange(len(task.rows))
@@ -147,6 +158,7 @@ def prepare(config: InstructConfig) -> Prepared:
         plain=plain,
         counts=counts,
         name=data.name,
+        words=tuple(words),
     )
 
 
@@ -158,6 +170,8 @@ def _tasks(data: InstructDataConfig) -> list[TaskSet]:
             tasks += toy_tasks(data.toy_rows, data.seed)
         elif name == OCCUPATIONS:
             tasks += occupation_tasks()
+        elif name == FILMS:
+            tasks += film_tasks(data.film_rows, data.film_lists, data.seed)
         else:
             tasks.append(read_task_set(name))
     names = [task.name for task in tasks]

@@ -365,7 +365,7 @@ def _open(config: InstructConfig, directory: Path, prepared: Prepared) -> TextMo
         else plain_text(record)
         for record in records
     ]
-    text = tuned_text.from_scratch(config.model, texts, config.vocab_size, (), seed)
+    text = tuned_text.from_scratch(config.model, texts, config.vocab_size, prepared.words, seed)
     text.tokenizer.chat_template = CHAT_TEMPLATE
     return text
 

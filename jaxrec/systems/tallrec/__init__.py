@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.systems.tallrec.config import (
         ClickEvalConfig as ClickEvalConfig,
+        SearchConfig as SearchConfig,
         TallrecConfig as TallrecConfig,
     )
     from jaxrec.systems.tallrec.run import (

@@ -46,6 +46,13 @@ from jaxrec.runs import (
 )
 from jaxrec.systems.tallrec import serving
 from jaxrec.systems.tallrec.config import TallrecConfig
+from jaxrec.systems.tallrec.prompt_search import (
+    FILE as PROMPT_FILE,
+    describe_search,
+    read_instruction,
+    reworded,
+    search_prompt,
+)
 from jaxrec.texts import (
     PUBLISHED,
     SWAPPED,
@@ -130,6 +137,9 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
         f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
         f"validation, {facts['test']:,} of {facts['test_users']} users for test"
     )
+    if config.search.method != "none":
+        _search(config, directory, windows, options)
+        return
     stages = _stages(config, windows)
     text = _open(config, directory, windows, stages)
     new = not is_run(directory)
@@ -166,21 +176,56 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     )
 
 
+def _search(config: TallrecConfig, directory: Path, windows: ClickParts, options: Options) -> None:
+    """Search for the instruction instead of training; a search that has ended is only checked."""
+    new = not is_run(directory)
+    if not new:
+        check_run(config, windows, directory)
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    few = click_table.spread(windows.train, config.search.windows)
+    prompts = functools.partial(_prompts, config, windows)
+    base = text.untuned()
+
+    def measure(part: ClickWindows, instruction: str) -> dict[str, float]:
+        rows = _encode(config, text, reworded(prompts(part), instruction))
+        return measure_clicks(part.label, part.user, _gaps(config, text, base, rows))
+
+    print(describe_search(config.search, len(few), len(windows.valid)))
+    if options.dry:
+        _encode(config, text, prompts(windows.valid))
+        return
+    if new:
+        text.save(directory)
+        create_run(config, windows, None, directory)
+    search_prompt(
+        config.search,
+        text,
+        prompts(windows.train),
+        lambda instruction: measure(few, instruction)[METRIC],
+        lambda instruction: measure(windows.valid, instruction),
+        METRIC,
+        directory,
+        max_length=config.max_length,
+        seed=config.train.seed,
+    )
+
+
 def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`: AUC pooled and within users, beside the controls."""
     windows = load_windows(config)
     check_run(config, windows, directory)
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
     prompts = functools.partial(_prompts, config, windows, windows.test)
-    rows = {name: _encode(config, text, prompts(template=name)) for name in windows.templates}
     trained = _trained(config, text, directory)
-    untuned = text.variables(text.start())
+    own = _instruction(config, directory)
     systems = {
-        "model": _gaps(config, text, trained, rows[PUBLISHED]),
-        "untuned": _gaps(config, text, untuned, rows[PUBLISHED]),
+        "model": _gaps(config, text, trained, _encode(config, text, reworded(prompts(), own)))
     }
-    if SWAPPED in rows:
-        systems["answers in the other order"] = _gaps(config, text, trained, rows[SWAPPED])
+    if not own and SWAPPED in windows.templates:
+        swapped = _encode(config, text, prompts(template=SWAPPED))
+        systems["answers in the other order"] = _gaps(config, text, trained, swapped)
+    bare = _encode(config, text, prompts(), virtual=False)
+    systems["untuned"] = _gaps(config, text, text.untuned(), bare)
     systems |= click_table.controls(windows.train, windows.test)
     for name in baselines:
         systems[name] = click_table.baseline(
@@ -195,7 +240,11 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
     facts = windows.describe()
     split = "split by files" if config.data.from_records else f"{config.split} split"
     report = click_table.table(systems, windows.test, config.eval.resamples)
-    report["rows"]["model"]["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
+    row = report["rows"]["model"]
+    row["parameters"] = size_of(Tuning(text.trainable, text.frozen)).total
+    if config.tune.base:
+        searched = config.search.method != "none"
+        row["metrics"]["tuned_percent"] = 0.0 if searched else text.tuned_percent
     heading = (
         f"{facts['dataset']}, {split}, {facts['train']:,} windows trained on; test: "
         f"{facts['test']:,} windows of {facts['test_users']} users"
@@ -239,8 +288,9 @@ def like_probabilities(
       DataError: the run is not trained yet, or damaged.
     """
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    rows = _encode(config, text, click_prompts(windows, titles, kind=config.kind))
     trained = _trained(config, text, directory)
+    asked = click_prompts(windows, titles, kind=config.kind)
+    rows = _encode(config, text, reworded(asked, _instruction(config, directory)))
     return 1 / (1 + np.exp(-_gaps(config, text, trained, rows)))
 
 
@@ -260,6 +310,11 @@ def open_adapter(
     config: TallrecConfig, directory: Path
 ) -> tuple[Opened, dict[str, Any], TuneConfig]:
     """See `System`."""
+    if config.search.method != "none":
+        raise ConfigError(
+            f"{directory} searched for an instruction and changed no parameter, so there is no "
+            f"adapter; its instruction is in {directory / PROMPT_FILE}"
+        )
     return open_tuned_adapter(config.tune, *_load(config, directory))
 
 
@@ -273,8 +328,15 @@ def _load(config: TallrecConfig, directory: Path) -> tuple[TextModel, Any, Opene
 
 
 def _trained(config: TallrecConfig, text: TextModel, directory: Path) -> Any:
-    """Return the model's variables at the best checkpoint of the last stage."""
+    """Return the model's variables at the best checkpoint of the last stage, or as they were."""
+    if config.search.method != "none":
+        return text.untuned()
     return text.variables(text.trained(directory, config.train, run_identity(directory)))
+
+
+def _instruction(config: TallrecConfig, directory: Path) -> str:
+    """The instruction of a run; "" for the published one."""
+    return config.instruction if config.search.method == "none" else read_instruction(directory)
 
 
 def _gaps(config: TallrecConfig, text: TextModel, variables: Any, rows: TokenRows) -> np.ndarray:
@@ -301,7 +363,10 @@ def _stages(config: TallrecConfig, windows: ClickParts) -> list[Stage]:
     """List the trainings of a run; the last asks about whole histories and parts of them."""
     rng = np.random.default_rng(config.train.seed)
     count, history = windows.train.history.shape
-    prompts = functools.partial(_prompts, config, windows)
+
+    def prompts(part: ClickWindows, kept: np.ndarray | None = None) -> list[Instruction]:
+        return reworded(_prompts(config, windows, part, kept=kept), config.instruction)
+
     held = prompts(windows.valid)
     questions = prompts(windows.train)
     for _ in range(config.parts):
@@ -339,7 +404,15 @@ def _prompts(
     )
 
 
-def _encode(config: TallrecConfig, text: TextModel, records: list[Instruction]) -> TokenRows:
-    return encode_instructions(
+def _encode(
+    config: TallrecConfig, text: TextModel, records: list[Instruction], *, virtual: bool = True
+) -> TokenRows:
+    """Tokenize questions, behind the virtual tokens of a tuned prefix or prompt."""
+    rows = encode_instructions(
         text.tokenizer, records, config.max_length, on_prompt=config.on_prompt
     )
+    shape = text.model.config
+    rows = rows.with_virtual(shape.vocab_size, text.virtual if virtual else 0)
+    length = rows.tokens.shape[1]
+    shape.check_length(length, "questions", "lower max_length or tune.virtual_tokens")
+    return rows
