@@ -50,9 +50,9 @@ def check_candidate_sets(
       >>> from jaxrec.texts import Datum, check_candidate_sets
       >>> good = Datum(user=0, history=np.array([4]), candidates=np.array([1, 2]), item=2)
       >>> check_candidate_sets([good], candidates=2, num_items=5)
-      >>> check_candidate_sets([good], candidates=3, num_items=5)
+      >>> check_candidate_sets([good], candidates=3, num_items=5)  # doctest: +ELLIPSIS
       Traceback (most recent call last):
-      jaxrec.core.errors.DataError: candidate set 0 has 2 candidates, and each must have 3; add or remove some
+      jaxrec.core.errors.DataError: candidate set 0 has 2 candidates, and each must have 3; ...
     """
     if not data:
         raise DataError(f"there is no {what}; give at least one")
@@ -258,9 +258,7 @@ def read_candidate_sets(
                 item=_number(row["target"], known_items, f"{where}, target"),
             )
         )
-    check_candidate_sets(
-        data, candidates, len(items), what=f"{path}: candidate set", ids=items.ids
-    )
+    check_candidate_sets(data, candidates, len(items), what=f"{path}: candidate set", ids=items.ids)
     return data
 
 

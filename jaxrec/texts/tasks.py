@@ -134,7 +134,7 @@ def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[T
     """Look tasks up by their names.
 
     Raises:
-      ConfigError: an unknown name; the message names the nearest one.
+      ConfigError: an unknown name, of which the message names the nearest one, or one twice.
 
     Example:
       >>> from jaxrec.systems.p5 import TASKS
@@ -148,6 +148,8 @@ def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[T
             raise ConfigError(
                 f"no task {name!r} in tasks{nearest(name, known)}; known: {', '.join(known)}"
             )
+        if known[name] in tasks:
+            raise ConfigError(f"tasks has {name!r} twice; leave one out")
         tasks.append(known[name])
     return tasks
 

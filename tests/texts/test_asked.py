@@ -108,7 +108,7 @@ def test_a_service_without_a_usable_answer_stops_the_study_after_one_batch(tmp_p
 
     pages, service = PROMPTS, Page()
     model = StoredModel(service, tmp_path / "answers.jsonl", recorded_usage=True)
-    with pytest.raises(ServiceError, match="none of the first 5 of 10 .*: it is no JSON; check"):
+    with pytest.raises(ServiceError, match="none of the first 5 of 10 questions"):
         ask_model(model, PROMPTS, OPTIONS, batch=5)
     assert len(service.asked) == 5
     # As many as are allowed to fail stop nothing, and neither do those after a usable answer.

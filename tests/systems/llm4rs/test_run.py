@@ -157,9 +157,7 @@ def test_a_model_that_cannot_be_opened_is_named_before_anything_is_written(confi
         (AskedModelConfig(recorded=str(tmp_path / "none")), DataError),
     ):
         with pytest.raises(error, match="none"):
-            run.train(
-                dataclasses.replace(config, asked=asked), tmp_path / "run", Options(dry=dry)
-            )
+            run.train(dataclasses.replace(config, asked=asked), tmp_path / "run", Options(dry=dry))
     assert not (tmp_path / "run").exists()
 
 
