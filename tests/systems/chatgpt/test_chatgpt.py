@@ -322,7 +322,7 @@ def test_settings_that_cannot_be_asked_are_rejected_before_any_work(config, tmp_
             replace(config, tasks=("rating",), **changed)
     with pytest.raises(ConfigError, match="share 0.5 is read only with a"):
         PlantedConfig(share=0.5)
-    with pytest.raises(ConfigError, match="threshold must be in"):
+    with pytest.raises(ConfigError, match="grounding"):
         GroundingConfig(threshold=1.5)
     with pytest.raises(ConfigError, match="thing is empty"):
         DomainConfig(thing=" ")
