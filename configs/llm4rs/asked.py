@@ -5,7 +5,7 @@
 
 PATH is a run, a model directory, a checkpoint of Hugging Face or a GGUF file. A service is given by
 `--asked.path "" --asked.endpoint ADDRESS --asked.name MODEL --eval.answers free`. Training only
-checks the settings; the evaluation asks.
+checks the settings and opens the model; the evaluation asks.
 
 Cost with SmolLM2-135M, 100 instances: 1,600 prompts of about 200 tokens for each kind of answers,
 170 TFLOP in products. Its figures are unknown.

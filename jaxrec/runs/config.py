@@ -106,7 +106,8 @@ class BaselinesConfig:
       resamples: number of bootstrap resamples of the users.
 
     Raises:
-      ConfigError: an unknown baseline, cut-offs without 10, or a number out of range.
+      ConfigError: an unknown baseline, cut-offs without 10, something twice, or a number out of
+        range.
 
     Example:
       >>> BaselinesConfig(baselines=("popularity",)).ks
@@ -125,6 +126,12 @@ class BaselinesConfig:
                 raise ConfigError(
                     f"no baseline {name!r} in eval.baselines{nearest(name, known)}; "
                     f"known: {', '.join(known)}"
+                )
+        for setting in ("ks", "baselines"):
+            given = getattr(self, setting)
+            if len(set(given)) < len(given):
+                raise ConfigError(
+                    f"--eval.{setting} has something twice, got {given}; leave one out"
                 )
         if 10 not in self.ks:
             raise ConfigError(f"--eval.ks must include 10, got {self.ks}")

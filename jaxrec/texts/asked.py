@@ -2,8 +2,8 @@
 
 Questions go to the model in batches. A service that refuses a batch or does not answer is asked
 again, one question at a time. A question that fails even so is counted, and the study goes on. When
-several in a row fail, the service is taken for broken and the study stops; with stored answers the
-same command resumes it.
+several in a row fail, or none of the first ones has a usable answer, the service is taken for
+broken and the study stops; with stored answers the same command resumes it.
 """
 
 import collections
@@ -101,7 +101,8 @@ def ask_model(
       options: how they are continued.
       batch: number of prompts in each call of the model.
       most_failures: number of prompts in a row that a service may fail to answer. Such a prompt
-        gets a reply with a `failure`.
+        gets a reply with a `failure`. A study also stops where more than so many questions have
+        been asked and none has a usable answer, as at an address that is no service.
       title: of the progress bar.
 
     Returns:
@@ -109,7 +110,7 @@ def ask_model(
 
     Raises:
       ConfigError: a batch below 1, a negative number of failures, or what the model rejects.
-      ServiceError: more questions in a row failed than are allowed.
+      ServiceError: more questions in a row failed than are allowed, or no answer is usable.
 
     Example:
       >>> from jaxrec.prompting import GenerateOptions, ScriptedModel
@@ -126,7 +127,10 @@ def ask_model(
         texts, cut = ("",) * options.n, (False,) * options.n
         return Reply(texts=texts, truncated=cut, usage=Usage(calls=1), failure=reason)
 
-    replies = _in_batches(ask, prompts, failed, batch, most_failures, title)
+    def unusable(reply: Reply) -> str | None:
+        return reply.failure
+
+    replies = _in_batches(ask, prompts, failed, unusable, batch, most_failures, title)
     reasons = collections.Counter(r.failure for r in replies if r.failure is not None)
     usage = sum((reply.usage for reply in replies), Usage())
     return Replies(replies, AskTotals(prompts=len(prompts), failures=dict(reasons), usage=usage))
@@ -185,8 +189,11 @@ def score_model(
     def failed(question: tuple[str, Sequence[str]], reason: str) -> tuple[np.ndarray, Usage, str]:
         return np.full(len(question[1]), np.nan), Usage(calls=1), reason
 
+    def unusable(answer: tuple[np.ndarray, Usage, str]) -> str | None:
+        return answer[2] or None
+
     pairs = list(zip(prompts, options, strict=True))
-    found = _in_batches(ask, pairs, failed, batch, most_failures, title)
+    found = _in_batches(ask, pairs, failed, unusable, batch, most_failures, title)
     reasons = collections.Counter(reason for _, _, reason in found if reason)
     usage = sum((usage for _, usage, _ in found), Usage())
     totals = AskTotals(prompts=len(prompts), failures=dict(reasons), usage=usage)
@@ -200,11 +207,15 @@ def _in_batches(
     ask: Callable[[Sequence[Question]], list[Answer]],
     questions: Sequence[Question],
     failed: Callable[[Question, str], Answer],
+    unusable: Callable[[Answer], str | None],
     batch: int,
     most_failures: int,
     title: str,
 ) -> list[Answer]:
-    """Ask questions in batches, and one by one where a batch fails."""
+    """Ask questions in batches, and one by one where a batch fails.
+
+    `unusable` says why an answer cannot be used; None for one that can.
+    """
     if isinstance(questions, str):
         raise ConfigError(f"expected a list of texts, got one text: [{questions[:20]!r}]")
     if batch < 1 or most_failures < 0:
@@ -213,7 +224,7 @@ def _in_batches(
             f"{most_failures}"
         )
     answers: list[Answer] = []
-    in_a_row = 0
+    in_a_row, usable = 0, False
     with ProgressBar(title, len(questions), unit="prompt") as bar:
         for first in range(0, len(questions), batch):
             chunk = questions[first : first + batch]
@@ -235,5 +246,12 @@ def _in_batches(
                                 "and the same command asks the rest"
                             ) from error
                         answers.append(failed(question, str(error)))
+            usable = usable or any(unusable(one) is None for one in answers[first:])
+            if not usable and len(answers) > most_failures:
+                raise ServiceError(
+                    f"none of the first {len(answers)} of {len(questions)} questions has a usable "
+                    f"answer: {unusable(answers[-1])}; check the address and the model's name, and "
+                    "the same command asks them again"
+                )
             bar.update(len(answers))
     return answers

@@ -115,8 +115,10 @@ class AskedModelConfig:
             )
         if not self.path:
             self._unread(_OPENED, "a --asked.path")
-        if self.recorded:
+        if not self.path and not self.endpoint:
             self._unread(("context", "answers"), "a --asked.path or an --asked.endpoint")
+        if not self.given:
+            self._unread(("name",), "a --asked.path, an --asked.endpoint or --asked.recorded")
 
     @property
     def given(self) -> bool:

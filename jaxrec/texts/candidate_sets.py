@@ -24,7 +24,12 @@ _FIELDS = ("user", "history", "candidates", "target")
 
 
 def check_candidate_sets(
-    data: Sequence[Datum], candidates: int, num_items: int, *, what: str = "candidate set"
+    data: Sequence[Datum],
+    candidates: int,
+    num_items: int,
+    *,
+    what: str = "candidate set",
+    ids: np.ndarray | None = None,
 ) -> None:
     """Check that every datum offers so many different items, the target among them.
 
@@ -33,44 +38,58 @@ def check_candidate_sets(
       candidates: A, number of items that each of them must offer.
       num_items: I, number of items of the catalogue.
       what: what messages call a datum.
+      ids: what messages call the items; None for their numbers.
 
     Raises:
       DataError: no data; another number of candidates, two equal ones, or one that is no item; a
-        target that is not among them; or a history with a number that is no item, or with the
-        target. The message names the datum.
+        target that is not among them; a history with a number that is no item, or with the target;
+        or a datum that says the same as one before. The message names the datum.
 
     Example:
       >>> import numpy as np
       >>> from jaxrec.texts import Datum, check_candidate_sets
       >>> good = Datum(user=0, history=np.array([4]), candidates=np.array([1, 2]), item=2)
       >>> check_candidate_sets([good], candidates=2, num_items=5)
-      >>> check_candidate_sets([good], candidates=3, num_items=5)
+      >>> check_candidate_sets([good], candidates=3, num_items=5)  # doctest: +ELLIPSIS
       Traceback (most recent call last):
-      jaxrec.core.errors.DataError: candidate set 0 has 2 candidates, and each must have 3
+      jaxrec.core.errors.DataError: candidate set 0 has 2 candidates, and each must have 3; ...
     """
     if not data:
         raise DataError(f"there is no {what}; give at least one")
+    names = np.arange(num_items) if ids is None else ids
+    first: dict[tuple[int, int, bytes, frozenset[int]], int] = {}
     for number, datum in enumerate(data):
         where = f"{what} {number}"
         shown = np.zeros(0, int) if datum.candidates is None else np.asarray(datum.candidates)
         if shown.shape != (candidates,):
-            raise DataError(f"{where} has {shown.size} candidates, and each must have {candidates}")
+            raise DataError(
+                f"{where} has {shown.size} candidates, and each must have {candidates}; add or "
+                "remove some"
+            )
         history = np.zeros(0, int) if datum.history is None else np.asarray(datum.history)
         check_numbers(shown, num_items, f"{where}, candidates", missing=False)
         check_numbers(history, num_items, f"{where}, history", missing=False)
         items, counts = np.unique(shown, return_counts=True)
         if (counts > 1).any():
-            raise DataError(f"{where} offers item {items[counts.argmax()]} twice; leave one out")
+            twice = names[items[counts.argmax()]]
+            raise DataError(f"{where} offers item {twice} twice; leave one out")
         if datum.item not in shown:
+            target = names[datum.item] if 0 <= datum.item < num_items else datum.item
             raise DataError(
-                f"{where} has the target {datum.item}, which is not among its candidates "
-                f"{shown.tolist()}; add it"
+                f"{where} has the target {target}, which is not among its candidates "
+                f"{', '.join(map(str, names[shown]))}; add it"
             )
         if datum.item in history:
             raise DataError(
-                f"{where} shows its target {datum.item} in the history, which tells the answer; "
-                "leave it out"
+                f"{where} shows its target {names[datum.item]} in the history, which tells the "
+                "answer; leave it out"
             )
+        key = (datum.user, datum.item, history.astype(np.int64).tobytes(), frozenset(items))
+        if key in first:
+            raise DataError(
+                f"{where} says the same as {first[key]}, so it would count twice; leave one out"
+            )
+        first[key] = number
 
 
 def target_places(data: Sequence[Datum]) -> np.ndarray:
@@ -239,7 +258,7 @@ def read_candidate_sets(
                 item=_number(row["target"], known_items, f"{where}, target"),
             )
         )
-    check_candidate_sets(data, candidates, len(items), what=f"{path}: candidate set")
+    check_candidate_sets(data, candidates, len(items), what=f"{path}: candidate set", ids=items.ids)
     return data
 
 

@@ -134,7 +134,7 @@ def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[T
     """Look tasks up by their names.
 
     Raises:
-      ConfigError: an unknown name; the message names the nearest one.
+      ConfigError: an unknown name, of which the message names the nearest one, or one twice.
 
     Example:
       >>> from jaxrec.systems.p5 import TASKS
@@ -148,6 +148,8 @@ def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[T
             raise ConfigError(
                 f"no task {name!r} in tasks{nearest(name, known)}; known: {', '.join(known)}"
             )
+        if known[name].name in [task.name for task in tasks]:
+            raise ConfigError(f"tasks has {name!r} twice; leave one out")
         tasks.append(known[name])
     return tasks
 
@@ -251,7 +253,12 @@ def validation_units(task: TextTask[Any], data: Any, *, users: int, seed: int) -
     return np.sort(np.random.default_rng(seed).permutation(units)[:most])
 
 
-def check_data(dataset: Dataset, tasks: Sequence[TextTask[Any]], candidates: int) -> None:
+def check_data(
+    dataset: Dataset,
+    tasks: Sequence[TextTask[Any]],
+    candidates: int,
+    setting: str = "candidates",
+) -> None:
     """Check that a data set has what tasks need, before any work.
 
     Raises:
@@ -273,6 +280,6 @@ def check_data(dataset: Dataset, tasks: Sequence[TextTask[Any]], candidates: int
     offers = any("candidates" in task.source.needs for task in tasks)
     if offers and candidates - 1 > dataset.num_items - met:
         raise ConfigError(
-            f"candidates is {candidates}, and a user has met {met} of {dataset.num_items} items; "
+            f"{setting} is {candidates}, and a user has met {met} of {dataset.num_items} items; "
             f"lower it to {max(dataset.num_items - met + 1, 1)}"
         )

@@ -95,6 +95,28 @@ def test_a_study_stops_when_the_service_is_gone_and_resumes_without_counting_twi
     assert (totals.usage, totals.prompts) == (whole.usage, whole.prompts)
 
 
+def test_a_service_without_a_usable_answer_stops_the_study_after_one_batch(tmp_path):
+    class Page(Service):
+        """An address that sends a page in place of answers to some prompts."""
+
+        def generate(self, prompts, options):
+            replies = super().generate(prompts, options)
+            return [
+                Reply(texts=("",), failure="it is no JSON") if prompt in pages else reply
+                for prompt, reply in zip(prompts, replies, strict=True)
+            ]
+
+    pages, service = PROMPTS, Page()
+    model = StoredModel(service, tmp_path / "answers.jsonl", recorded_usage=True)
+    with pytest.raises(ServiceError, match="none of the first 5 of 10 questions"):
+        ask_model(model, PROMPTS, OPTIONS, batch=5)
+    assert len(service.asked) == 5
+    # As many as are allowed to fail stop nothing, and neither do those after a usable answer.
+    assert ask_model(model, PROMPTS[:3], OPTIONS).totals.failed == 3
+    pages = PROMPTS[1:]
+    assert ask_model(model, PROMPTS, OPTIONS, batch=1).totals.failed == 9
+
+
 def test_equal_prompts_are_paid_once_also_across_calls(tmp_path):
     service = Service()
     model = StoredModel(service, tmp_path / "answers.jsonl", recorded_usage=True)
@@ -167,6 +189,8 @@ def test_an_address_opens_a_service_with_its_prices(monkeypatch):
         ({"recorded": "x", "context": 5}, "--asked.context 5 is read only with"),
         ({"recorded": "x", "answers": "y"}, "--asked.answers y is read only with"),
         ({"timeout": 0.0}, "--asked.timeout"),
+        ({"name": "m"}, "--asked.name m is read only with"),
+        ({"answers": "y"}, "--asked.answers y is read only with"),
     ],
 )
 def test_settings_that_contradict_one_another_are_named(settings, message):

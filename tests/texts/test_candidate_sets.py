@@ -38,7 +38,9 @@ def one(**changed):
         (one(candidates=[0, 1, 2, 3, 12]), "row 4 holds 12, which is not in 0..11"),
         (one(candidates=[0, 1, 2, 3, -1]), "holds -1"),
         (one(candidates=[0, 1, 1, 3, 4]), "offers item 1 twice"),
-        (one(item=7), "target 7, which is not among its candidates"),
+        (one(item=7), "target 7, which is not among its candidates 0, 1, 2, 3, 4; add it"),
+        (one(item=-1), "target -1, which is not among its candidates"),
+        (one(candidates=[4, 3, 2, 1, 0]), "set 1 says the same as 0"),
         (one(history=[3]), "shows its target 3 in the history"),
         (one(history=[99]), "history: row 0 holds 99"),
         (Datum(item=3), "set 1 has 0 candidates"),
@@ -47,6 +49,11 @@ def one(**changed):
 def test_what_is_no_candidate_set_is_rejected_with_its_number(wrong, message):
     with pytest.raises(DataError, match=message.replace(".", r"\.")):
         check_candidate_sets([one(), wrong], 5, 12)
+
+
+def test_sets_that_differ_in_anything_do_not_repeat_each_other():
+    others = [one(user=0), one(history=[8, 9]), one(candidates=[0, 1, 2, 3, 5]), one(item=4)]
+    check_candidate_sets([one(), *others], 5, 12)
 
 
 def test_no_sets_are_rejected():
@@ -71,6 +78,11 @@ def test_a_file_gives_back_what_was_written(tmp_path):
         ({"candidates": ["10", "11", "12", "13", "nothing"]}, "'nothing' is not an ID of the data"),
         ({"candidates": "10"}, "candidates must be a list"),
         ({"candidates": ["10", "11"]}, "has 2 candidates"),
+        # Messages name items as the file does.
+        ({"candidates": [10, 11, 13, 14, 14]}, "offers item 14 twice"),
+        ({"target": 15}, "target 15, which is not among its candidates 10, 11, 12, 13, 14"),
+        ({"history": [13]}, "shows its target 13 in the history"),
+        ({}, "set 1 says the same as 0, so it would count twice"),
         ({"user": "w"}, "user: 'w' is not an ID"),
         ({"target": True}, "True is not an ID"),
         ({"history": None}, "history must be a list"),

@@ -347,6 +347,8 @@ def test_what_data_cannot_give_is_refused_before_any_work(data):
         check_data(data.dataset, [choose], 20)
     with pytest.raises(ConfigError, match=r"no task 'ratings' in tasks.*did you mean 'rating'"):
         find_tasks(["ratings"], TASKS)
+    with pytest.raises(ConfigError, match="tasks has 'rating' twice; leave one out"):
+        find_tasks(["rating", "sequential", "rating"], TASKS)
     unrated = dataclasses.replace(data, ratings=None)
     with pytest.raises(DataError, match="has no ratings, and a task asks for them"):
         training_stream(rating, unrated)

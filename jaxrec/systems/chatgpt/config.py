@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from jaxrec.core import (
     ConfigError,
     Count,
-    Positive,
+    PositiveShare,
     Range,
     Seed,
     Share,
@@ -15,6 +15,7 @@ from jaxrec.core import (
     nearest,
 )
 from jaxrec.data import DataConfig
+from jaxrec.prompting import GenerateOptions
 from jaxrec.runs import BaselinesConfig, Stage, check_counting
 from jaxrec.systems.chatgpt.wordings import WORDINGS
 from jaxrec.texts import AskedModelConfig, RepairOptions
@@ -36,19 +37,25 @@ class DomainConfig:
     things: str = "films"
     used: str = "watched"
 
+    def __post_init__(self) -> None:
+        """Reject empty words, which leave a gap in every prompt."""
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name).strip():
+                raise ConfigError(f"--domain.{field.name} is empty; give a word")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GroundingConfig:
     """How written titles are mapped to items, see `texts.Grounding`.
 
     Attributes:
-      threshold: least cosine of a title that is found by its vector.
+      threshold: least cosine of a title that is found by its vector, at most 1.
       encoder: directory of a sentence encoder; "" for TF-IDF of the letters.
       duplicates: what to do with titles that several items have. "error" rejects them, and "mark"
         adds the original ID to them.
     """
 
-    threshold: Positive = 0.7
+    threshold: PositiveShare = 0.7
     encoder: str = ""
     duplicates: Literal["error", "mark"] = "error"
 
@@ -75,8 +82,14 @@ class PlantedConfig:
     complaints: Count = 2
 
     def __post_init__(self) -> None:
-        """Reject numbers out of range."""
+        """Reject numbers out of range, and those that nothing reads."""
         check_ranges(self, "--planted.")
+        for name in ("share", "complaints"):
+            value = getattr(self, name)
+            if not self.script and value != getattr(PlantedConfig, name):
+                raise ConfigError(
+                    f"--planted.{name} {value} is read only with a --planted.script; leave it out"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,6 +186,20 @@ class ChatGptConfig:
                 )
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ConfigError(f"--tasks must name different tasks, at least one, got {self.tasks}")
+        # What a model would reject is rejected before any work.
+        GenerateOptions(stop=self.stop)
+        texts = ("explanation", "summary")
+        for given, about in (
+            ("--facts" if self.facts else "", texts[:1]),
+            ("--check-facts" if self.check_facts else "", texts[:1]),
+            (f"--reviews {self.reviews}" if self.reviews else "", texts),
+        ):
+            if given and not set(about) & set(self.tasks):
+                tasks = f"the task{'s' * (len(about) > 1)} {' and '.join(about)}"
+                raise ConfigError(
+                    f"{given} is about {tasks}, and --tasks has {', '.join(self.tasks)}; leave it "
+                    "out"
+                )
         if self.top > self.candidates or self.top < max(self.eval.ks):
             raise ConfigError(
                 f"--top {self.top} must be at most --candidates {self.candidates}, and at least "

@@ -16,6 +16,7 @@ word is "no", and a text is empty.
 `System` describes the functions of this module.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def train(config: ChatGptConfig, directory: Path, options: Options) -> None:
     if study.probe:
         count = sum(len(asked.questions) for asked in study.probe.values())
         print(f"probe of position bias: {count:,} questions more")
-    if not config.planted.script and not config.asked.recorded:
+    if not config.planted.script:
         # A model that cannot be opened is found before anything is written.
-        open_asked_model(config.asked)
+        open_asked_model(dataclasses.replace(config.asked, answers=""))
     if is_run(directory):
         check_run(config, study, directory)
     if options.dry:

@@ -210,9 +210,11 @@ def demonstrations(
             drawn[datum.user] = Demonstration(text, answer)
         if len(drawn) == count:
             return list(drawn.items())
+    longer = f", or raise --words {data.words}" if is_text(task) else ""
     raise DataError(
         f"--shots {count - 1} needs demonstrations of task {task.name!r} from {count} users, "
         f"because no user is shown to themselves, and the training part has {len(drawn)}; lower it"
+        + longer
     )
 
 

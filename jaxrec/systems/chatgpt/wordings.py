@@ -111,6 +111,21 @@ WORDINGS: Mapping[str, Wording] = {
 }
 
 
+# What a prompt must tell, by one of these holes: all prompts of a task would be equal without it.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "rating": ("item", "title"),
+    "sequential": ("items", "unordered"),
+    "sequential_choose": ("candidates",),
+    "sequential_yesno": ("asked",),
+    "direct": ("candidates",),
+    "explanation": ("item", "title"),
+    "summary": ("review",),
+}
+# The data of a question also have these about its target, which is what these tasks ask for.
+_TELLING = ("item", "title", "facts")
+_HIDDEN = ("sequential", "sequential_choose", "sequential_yesno", "direct")
+
+
 def read_wordings(path: Path) -> dict[str, Wording]:
     """Read wordings from a JSON file; what it leaves out stays as it is.
 
@@ -123,7 +138,8 @@ def read_wordings(path: Path) -> dict[str, Wording]:
 
     Raises:
       DataError: the file cannot be read, or is something else.
-      ConfigError: an unknown task or part, or a brace that is no hole.
+      ConfigError: an unknown task or part, a brace that is no hole, or a wording that does not tell
+        what is asked about, or tells the answer.
 
     Example:
       >>> import json, tempfile
@@ -132,7 +148,7 @@ def read_wordings(path: Path) -> dict[str, Wording]:
       >>> read_wordings(path)["summary"].task
       'Sum up.'
     """
-    given = read_json(path)
+    given = read_json(path, missing="check --wordings", fix="correct it")
     if not isinstance(given, dict) or not all(isinstance(part, dict) for part in given.values()):
         raise DataError(f"{path} must hold an object of objects, one for each task")
     wordings = dict(WORDINGS)
@@ -150,4 +166,20 @@ def read_wordings(path: Path) -> dict[str, Wording]:
                     f"them a text: {', '.join(parts)}"
                 )
         wordings[task] = dataclasses.replace(wordings[task], **changed)
+        _check_holes(path, task, wordings[task])
     return wordings
+
+
+def _check_holes(path: Path, task: str, wording: Wording) -> None:
+    """Reject a wording that asks about nothing, or tells its answer."""
+    found = wording.template(task, "").holes
+    needed = _NEEDED[task]
+    if not found & set(needed):
+        holes = " or ".join(f"{{{hole}}}" for hole in needed)
+        raise ConfigError(f"{path}: the wording of {task} does not have {holes}; add it")
+    for hole in _TELLING if task in _HIDDEN else ():
+        if hole in found:
+            raise ConfigError(
+                f"{path}: the wording of {task} shows {{{hole}}}, which tells the answer; take it "
+                "out"
+            )

@@ -64,6 +64,11 @@ class PathsConfig:
                 f"paths.verbs {self.verbs} must be {len(self.bounds) + 1} texts, one for each type "
                 f"of edge that paths.bounds {self.bounds} divide"
             )
+        if len(set(self.verbs)) < len(self.verbs):
+            raise ConfigError(
+                f"paths.verbs {self.verbs} call different types of edges the same; give each one a "
+                "verb of its own"
+            )
         Template(name="paths.user_text", source=self.user_text, target="")
 
     def liked_from(self, threshold: float) -> int:
@@ -174,6 +179,8 @@ class GlrecConfig:
         """Reject settings that contradict one another."""
         object.__setattr__(self, "data", as_click_data(self.data))
         check_ranges(self, "--")
+        if not self.kind.strip():
+            raise ConfigError("kind is empty; give what an item is called, such as movie")
         if self.data.from_records:
             if self.paths.count and len(self.paths.verbs) != 2:
                 raise ConfigError(

@@ -140,7 +140,8 @@ def _open_run(
         check_batch(config.train, make_mesh(config.mesh), config.sharding)
     data = instruct_data(config, dataset, codes)
     tasks = tasks_of(config, data)
-    check_data(dataset, list(tasks.values()), max(config.candidates, config.eval.many))
+    for setting, count in (("candidates", config.candidates), ("eval.many", config.eval.many)):
+        check_data(dataset, list(tasks.values()), count, setting)
     mixture = mix(config, tasks, data)
     if known:
         tokenizer = load_tokenizer(directory / "tokenizer")

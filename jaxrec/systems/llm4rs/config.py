@@ -168,13 +168,19 @@ class AskConfig:
     resamples: Count = 1000
 
     def __post_init__(self) -> None:
-        """Reject empty and repeated choices."""
+        """Reject unknown, empty and repeated choices."""
         check_ranges(self, "--eval.")
         for name, allowed in (("forms", get_args(Form)), ("answers", get_args(Answers))):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given) or set(given) - set(allowed):
                 raise ConfigError(
                     f"--eval.{name} must be different ones of {', '.join(allowed)}, got {given}"
+                )
+        for setting in ("baselines", "curve"):
+            given = getattr(self, setting)
+            if len(set(given)) < len(given):
+                raise ConfigError(
+                    f"--eval.{setting} has something twice, got {given}; leave one out"
                 )
         for name in self.baselines:
             if name not in BASELINES:

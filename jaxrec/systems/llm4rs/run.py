@@ -84,6 +84,8 @@ def train(config: Llm4rsConfig, directory: Path, options: Options) -> None:
     if not new:
         check_run(config, instances, directory)
     if config.asked.given:
+        # A model that cannot be opened is found before anything is written.
+        open_asked_model(dataclasses.replace(config.asked, answers=""))
         if not options.dry and new:
             create_run(config, instances, None, directory)
         if not options.dry:

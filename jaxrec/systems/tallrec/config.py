@@ -77,7 +77,9 @@ class SearchConfig:
                 f"{nearest(self.method, get_args(Search))}"
             )
         if isinstance(self.texts, str) or not all(text.strip() for text in self.texts):
-            raise ConfigError(f"search.texts must be a tuple of non-empty texts, got {self.texts}")
+            raise ConfigError(
+                f"search.texts must be a tuple of non-empty texts, got {self.texts!r}"
+            )
         if self.texts and self.method == "none":
             raise ConfigError(
                 "search.texts has no effect without a search; set search.method given, wordings "

@@ -18,6 +18,7 @@ from jaxrec.systems.chatgpt import (
     ChatGptConfig,
     ChatGptEvalConfig,
     DomainConfig,
+    GroundingConfig,
     PlantedConfig,
     run,
 )
@@ -280,17 +281,24 @@ def test_wordings_are_replaced_and_wrong_ones_are_named(config, tmp_path):
     for given, words in (
         ({"rating": {"form": "Write {colour}."}}, "asks for {colour}, which the data do not give"),
         ({"rating": {"task": "Think of {item}."}}, "asks for {item}"),
-        ({"rating": {"behaviour": "{star}?"}}, "shows {star}, which is the answer"),
+        ({"rating": {"behaviour": "{item}: {star}?"}}, "shows {star}, which is the answer"),
         ({"ratings": {}}, "did you mean 'rating'"),
         ({"rating": {"from": "x"}}, "did you mean 'form'"),
         ({"rating": {"form": " "}}, "is empty"),
         ({"rating": {"form": "{"}}, "brace"),
+        ({"rating": {"behaviour": "How many?"}}, "rating does not have {item} or {title}; add it"),
+        ({"sequential_choose": {"behaviour": "{items}"}}, "does not have {candidates}"),
+        ({"sequential": {"form": "After {title}?"}}, "shows {title}, which tells the answer"),
+        ({"direct": {"form": "{facts}"}}, "shows {facts}, which tells the answer"),
     ):
         file.write_text(json.dumps(given))
         with pytest.raises(ConfigError, match=words.replace("{", r"\{").replace("}", r"\}")):
             prepare(tuned)
     file.write_text("[]")
     with pytest.raises(DataError, match="object of objects"):
+        prepare(tuned)
+    file.unlink()
+    with pytest.raises(DataError, match="is missing; check --wordings"):
         prepare(tuned)
 
 
@@ -304,6 +312,31 @@ def test_settings_that_cannot_be_asked_are_rejected_before_any_work(config, tmp_
         run.train(replace(config, shots=1000), tmp_path / "run", Options())
     with pytest.raises(ConfigError, match="candidates is 29"):
         run.train(replace(config, candidates=29), tmp_path / "run", Options())
+    for changed, message in (
+        ({"facts": True}, "--facts is about the task explanation"),
+        ({"check_facts": True}, "--check-facts is about the task explanation"),
+        ({"reviews": "x"}, "--reviews x is about the tasks explanation and summary"),
+        ({"stop": ("",)}, "stop contains"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            replace(config, tasks=("rating",), **changed)
+    with pytest.raises(ConfigError, match="share 0.5 is read only with a"):
+        PlantedConfig(share=0.5)
+    with pytest.raises(ConfigError, match="grounding"):
+        GroundingConfig(threshold=1.5)
+    with pytest.raises(ConfigError, match="thing is empty"):
+        DomainConfig(thing=" ")
+    with pytest.raises(ConfigError, match="baselines has something twice"):
+        replace(config.eval, baselines=("popularity", "popularity"))
+    with pytest.raises(DataError, match="no recording"):
+        recorded = AskedModelConfig(recorded=str(tmp_path / "none"))
+        run.train(
+            replace(config, planted=PlantedConfig(), asked=recorded), tmp_path / "run", Options()
+        )
+    with pytest.raises(DataError, match="; lower it, or raise --words"):
+        run.train(
+            replace(config, tasks=("explanation",), words=1, shots=1), tmp_path / "run", Options()
+        )
     with pytest.raises(ConfigError, match="stands in place of a model"):
         replace(config, asked=AskedModelConfig(path="x"))
     with pytest.raises(ConfigError, match="no language model is named"):

@@ -245,6 +245,8 @@ def test_users_are_called_by_their_fields_and_wrong_fields_are_named():
         (lambda: PathsConfig(shapes=("user-item", "user-item")), "different shapes"),
         (lambda: PathsConfig(bounds=(4.0, 3.0), verbs=("a", "b", "c")), "ascending ratings"),
         (lambda: PathsConfig(verbs=("liked",)), "must be 2 texts"),
+        (lambda: PathsConfig(verbs=("liked", "liked")), "call different types of edges the same"),
+        (lambda: GlrecConfig(kind=" "), "kind is empty"),
         (lambda: PathsConfig(overlap=1.5), "--paths.overlap"),
         (lambda: PathsConfig(user_text="user {}"), "must be the name of a field"),
         (lambda: GlrecConfig(threshold=3.5), "do not have the threshold 3.5"),

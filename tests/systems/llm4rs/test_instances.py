@@ -154,6 +154,8 @@ def test_a_file_with_wrong_candidates_is_rejected_before_any_work(tmp_path, wron
         (lambda: AskConfig(forms=("list", "list")), "--eval.forms must be different"),
         (lambda: AskConfig(answers=()), "--eval.answers must be different"),
         (lambda: AskConfig(shuffles=1), "--eval.shuffles 1"),
+        (lambda: AskConfig(baselines=("mf", "mf")), "--eval.baselines has something twice"),
+        (lambda: AskConfig(curve=(0.1, 0.1)), "--eval.curve has something twice"),
         (
             lambda: Llm4rsConfig(asked=AskedModelConfig(endpoint="http://x", name="m")),
             "a chat has no likelihoods",

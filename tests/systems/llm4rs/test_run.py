@@ -150,6 +150,17 @@ def test_a_model_is_asked_as_it_is_and_its_answers_are_stored(config, trained, t
         run.open_model(asked, tmp_path / "asked")
 
 
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_model_that_cannot_be_opened_is_named_before_anything_is_written(config, tmp_path, dry):
+    for asked, error in (
+        (AskedModelConfig(path=str(tmp_path / "none")), DataError),
+        (AskedModelConfig(recorded=str(tmp_path / "none")), DataError),
+    ):
+        with pytest.raises(error, match="none"):
+            run.train(dataclasses.replace(config, asked=asked), tmp_path / "run", Options(dry=dry))
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_cannot_be_trained_or_measured_is_named(config, tmp_path):
     short = dataclasses.replace(config, max_length=8)
     with pytest.raises(ConfigError, match="longer than --max-length 8"):
