@@ -65,8 +65,12 @@ def get_config() -> GlrecConfig:
 
 def get_sweep() -> Sweep:
     ranked = get_config()
-    orders = ("ranked", "shuffle", "hybrid", "selector")
-    variants = {name: dataclasses.replace(ranked, order=name) for name in orders}
+    variants = {
+        "ranked": ranked,
+        "shuffle": dataclasses.replace(ranked, order="shuffle"),
+        "hybrid": dataclasses.replace(ranked, order="hybrid"),
+        "selector": dataclasses.replace(ranked, order="selector"),
+    }
     none = dataclasses.replace(ranked, paths=PathsConfig(count=0))
     planted = dataclasses.replace(ranked, order="hybrid", paths=PathsConfig(planted=True))
     return Sweep(

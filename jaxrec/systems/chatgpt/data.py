@@ -41,14 +41,14 @@ class ChatData(PromptData):
       top: number of items that an answer lists.
       words: most words of a text.
       rated: for each user the rows of their training ratings, oldest first.
-      facts: what the catalogue says of items; None if it says nothing.
+      said: what the catalogue says of items; None if it says nothing.
     """
 
     domain: DomainConfig
     top: int
     words: int
     rated: Sequence[np.ndarray]
-    facts: CatalogueFacts | None
+    said: CatalogueFacts | None
 
 
 def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
@@ -134,7 +134,7 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
         top=config.top,
         words=config.words,
         rated=rated,
-        facts=facts,
+        said=facts,
     )
 
 
@@ -167,6 +167,6 @@ def render_chat(datum: Datum, data: ChatData) -> Mapping[str, str]:
             )
             or "none"
         )
-    if data.facts is not None and datum.item >= 0:
-        fields["facts"] = data.facts.text([datum.item])
+    if data.said is not None and datum.item >= 0:
+        fields["facts"] = data.said.text([datum.item])
     return fields

@@ -145,8 +145,8 @@ def measure_model(
         metrics["already_met"] = float(np.mean(met)) if met else float("nan")
     if isinstance(task.answer, CatalogueItem | OneOfCandidates):
         metrics["listed"] = float((np.asarray(answers) >= 0).sum(axis=1).mean())
-    if name == "explanation" and study.data.facts is not None:
-        facts = study.data.facts
+    if name == "explanation" and study.data.said is not None:
+        facts = study.data.said
         metrics |= factual_shares(
             [
                 facts.check(text, datum.item)
@@ -193,7 +193,7 @@ def _text_forms(study: Study, name: str, questions: Questions) -> list[Any]:
         numbers = rating_form()
         return [dataclasses.replace(numbers, read=_as_text(numbers.read))] * len(questions)
     sentence = sentence_form(study.config.words)
-    facts = study.data.facts
+    facts = study.data.said
     if name != "explanation" or not study.config.check_facts or facts is None:
         return [sentence] * len(questions)
     return [factual_form(sentence, facts, datum.item) for datum in questions.data]
