@@ -142,7 +142,7 @@ def find_tasks(names: Iterable[str], known: Mapping[str, TextTask[D]]) -> list[T
       >>> [task.templates[0].source for task in find_tasks(["straightforward"], TASKS)]
       ['what should {user} watch ?']
     """
-    tasks = []
+    tasks: list[TextTask[D]] = []
     for name in names:
         if name not in known:
             raise ConfigError(

@@ -320,7 +320,7 @@ def test_settings_that_cannot_be_asked_are_rejected_before_any_work(config, tmp_
     ):
         with pytest.raises(ConfigError, match=message):
             replace(config, tasks=("rating",), **changed)
-    with pytest.raises(ConfigError, match="share 0.5 is read only with a"):
+    with pytest.raises(ConfigError, match=r"--planted\.share 0\.5 is read only with a"):
         PlantedConfig(share=0.5)
     with pytest.raises(ConfigError, match="grounding"):
         GroundingConfig(threshold=1.5)
