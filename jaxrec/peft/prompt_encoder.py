@@ -96,6 +96,7 @@ class PromptNetwork:
         """P and D, the shape of the prompt."""
         return tuple(self.embedding.shape)
 
+    @jax.jit
     def table(self) -> jax.Array:
         """Compute the prompt, `[P, D]`."""
         x = self.embedding
