@@ -17,11 +17,25 @@ the same 512 training windows:
 The goals: "soft prompt" and "p-tuning" keep below 1 % and are above "untuned" in the paired test;
 "found wording" or "found tokens" has at least the AUC of "best hand-written".
 
-The sweep has not been measured, so whether it reaches these goals is unknown. Learning rates and
-numbers of steps are first guesses and not tuned by validation.
+Result on 2026-11-30, seed 0: 1,000 test questions of 16 users, intervals over users. The goals are
+reached: "soft prompt" is above "untuned" by .136 [.090, .183] of the AUC, "p-tuning" by .150
+[.105, .195], and "found wording" has .701 where "best hand-written" has .698.
 
-Planned cost: 1,200 steps of 13 GFLOP in products for the base, and 150 smaller ones for each of the
-five tunings.
+    row                  auc                 within_user_auc     tuned_percent
+    untuned              .544 [.469, .603]   .517 [.447, .575]
+    best hand-written    .698 [.633, .763]   .678 [.616, .746]
+    found wording        .701 [.633, .769]   .675 [.611, .745]
+    found tokens         .644 [.573, .716]   .628 [.584, .670]
+    soft prompt          .681 [.628, .734]   .674 [.620, .739]      .424
+    p-tuning             .694 [.633, .754]   .668 [.615, .730]      .424
+    prefix               .612 [.468, .718]   .607 [.522, .671]      .678
+    lora                 .720 [.649, .788]   .691 [.626, .764]      .678
+    full                 .712 [.649, .771]   .702 [.640, .773]    100
+
+The hand-written instructions lie between .450 and .698, so the wording decides more than the method
+of tuning. Learning rates and numbers of steps are first guesses and not tuned by validation.
+
+Cost: 26 CPU minutes, of which the base takes about half.
 """
 
 import dataclasses
