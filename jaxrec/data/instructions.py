@@ -34,7 +34,7 @@ WITHOUT_INPUT = (
 FIELDS = ("instruction", "input", "output")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Instruction:
     """One record; `input` is "" where the instruction needs none.
 
@@ -55,10 +55,10 @@ class Instruction:
       ### Response:
     """
 
-    instruction: str
-    input: str
-    output: str
-    learned: tuple[tuple[int, int], ...] = ()
+    instruction: str = dataclasses.field(kw_only=False)
+    input: str = dataclasses.field(kw_only=False)
+    output: str = dataclasses.field(kw_only=False)
+    learned: tuple[tuple[int, int], ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def prompt(self) -> str:

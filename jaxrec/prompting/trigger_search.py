@@ -57,7 +57,7 @@ class TriggerOptions:
         check_ranges(self, "")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TriggerStep:
     """A prompt that was kept.
 
@@ -211,7 +211,7 @@ def search_triggers(
     params, table = model.params, model.table
     rng = np.random.default_rng(options.seed)
     tokens = tuple(int(token) for token in start)
-    kept = [TriggerStep(0, tokens, float("nan"), float("nan"))]
+    kept = [TriggerStep(step=0, tokens=tokens, before=float("nan"), after=float("nan"))]
     for step in range(1, options.steps + 1):
         place = int(rng.integers(count))
         now = jnp.asarray(tokens, jnp.int32)
@@ -226,7 +226,11 @@ def search_triggers(
         best = int(losses.argmin())
         if losses[best] < losses[0]:
             tokens = prompts[best]
-            kept.append(TriggerStep(step, tokens, float(losses[0]), float(losses[best])))
+            kept.append(
+                TriggerStep(
+                    step=step, tokens=tokens, before=float(losses[0]), after=float(losses[best])
+                )
+            )
     return kept
 
 

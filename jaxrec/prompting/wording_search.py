@@ -31,7 +31,7 @@ class Paraphrases(Protocol):
         """Up to `count` paraphrases of a text; none if there is nothing to say of it."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class WordingOptions:
     """How long a search is, and how wide.
 
@@ -164,11 +164,11 @@ def search_wordings(
       ConfigError: there is no wording to begin with.
 
     Example:
-      >>> rules = {"start": ["{say} {what}."], "say": ["Say", "Tell"], "what": ["why", "who"]}
+      >>> rules = {"start": ["{say} {what}."], "say": ["Say", "Tell"], "what": ["why", "whom"]}
       >>> def longest(texts):
       ...     return np.array([len(text) for text in texts])
       >>> search_wordings(longest, GrammarParaphrases(Grammar(rules)), [], WordingOptions())[0].text
-      'Tell why.'
+      'Tell whom.'
     """
     rng = np.random.default_rng(options.seed)
     tried: dict[str, Wording] = {}

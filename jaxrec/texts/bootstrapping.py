@@ -258,8 +258,7 @@ def _instances(
         if not pairs:
             pairs = [(Instruction(text, "", ""), "no instance")]
         rows += [
-            dataclasses.asdict(record) | {"classes": classes[n], "reason": reason}
-            for record, reason in pairs
+            _texts(record) | {"classes": classes[n], "reason": reason} for record, reason in pairs
         ]
     return rows
 
@@ -285,12 +284,16 @@ def _failed(reply: Reply) -> list[Candidate]:
     return [Candidate(instruction="", reason=f"no answer: {reply.failure}")]
 
 
+def _texts(record: Instruction) -> dict[str, str]:
+    return {name: getattr(record, name) for name in ("instruction", "input", "output")}
+
+
 def _finish(
     directory: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]
 ) -> list[Instruction]:
     """Write the records that are kept, and return them."""
     records = [Instruction(row["instruction"], row["input"], row["output"]) for row in rows]
-    lines = [json.dumps(dataclasses.asdict(record)) + "\n" for record in records]
+    lines = [json.dumps(_texts(record)) + "\n" for record in records]
     write_text(Path(directory) / "records.jsonl", "".join(lines))
     return records
 
@@ -306,7 +309,7 @@ def _begin(
         )
     if prompts < 1:
         raise ConfigError(f"prompts must be at least 1, got {prompts}")
-    texts = [[dataclasses.asdict(i) for i in task.instances] for task in seeds]
+    texts = [[_texts(i) for i in task.instances] for task in seeds]
     return {"how": how, "seed": seed, "prompts": prompts, "seeds": texts}
 
 

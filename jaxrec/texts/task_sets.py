@@ -68,8 +68,7 @@ class TaskSet:
       templates: some of them seen in training; the others measure unseen wordings.
       cluster: name of a group of similar tasks, which are held out together.
       words: texts that a tokenizer from scratch keeps as one token each, such as quoted titles.
-      learned: pattern of the parts of an answer that a model learns to write, if it only reads the
-        rest; "" for whole answers.
+      learned: pattern of the parts of an answer that a model learns; "" for whole answers.
 
     Raises:
       DataError: no data, or a datum without a field that a template asks for, or with an empty

@@ -44,7 +44,7 @@ class PathsConfig:
 
     count: Whole = 3
     shapes: tuple[MetaPath, ...] = ("user-item-user",)
-    bounds: tuple[float, ...] = (3.0,)
+    bounds: tuple[Number, ...] = (3.0,)
     verbs: tuple[str, ...] = ("disliked", "liked")
     overlap: Share = 0.3
     user_text: str = "user {id}"

@@ -77,7 +77,7 @@ CELLS = tuple(
 PRIOR = Cell("P0", "I0", "T2")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Wording:
     """A coarse template: one sentence for a preference and a question, with a wish or without.
 
@@ -93,9 +93,9 @@ class Wording:
       ['P0-I1-T2', 'P0-I2-T2']
     """
 
-    preference: Preference
-    question: Question
-    text: str
+    preference: Preference = dataclasses.field(kw_only=False)
+    question: Question = dataclasses.field(kw_only=False)
+    text: str = dataclasses.field(kw_only=False)
     seen: bool = True
 
     @property

@@ -18,7 +18,7 @@ from jaxrec.texts import Names, check_writable
 Accepts = Callable[[str], bool]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
     """What an instruction with its answer says.
 
@@ -99,7 +99,7 @@ class Reader:
                     for hole in ("items", "item", "asked", "candidates")
                     if hole in fields
                 }
-                yield Reading(task.name, template.name, fields, items)
+                yield Reading(task=task.name, template=template.name, fields=fields, items=items)
 
     def _accepts(self, intention: str) -> dict[str, Accepts]:
         """What each hole may hold."""
