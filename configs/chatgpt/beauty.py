@@ -9,7 +9,7 @@ With a folder of Amazon's reviews and metadata as `--data.from-file`, and its fi
 `--reviews`, `--tasks` takes rating, explanation and summary too.
 
 Cost: nothing is trained; 500 questions, those with a hundred candidates of 2,205 tokens of GPT-2 on
-average. It has not been run.
+average. It has no measured figures yet.
 """
 
 from jaxrec.data import DataConfig

@@ -46,7 +46,7 @@ SASRec's interval. It is not above SASRec or co-occurrence counts: with hard neg
 candidates, both are better than the model. A title that is one token has no length, so its mean
 equals its sum. Questions for yes or no are learned badly (AUC .57), with 8 rows of a batch of 256.
 
-The row "titles" has not learned to follow instructions in its 1,200 steps. The right intention
+After 1,200 steps the model of the row "titles" does not follow instructions. The right intention
 changes its HR@1 by .000 [-.004, +.004] and a wrong one by -.001 [-.005, +.003], and it is little
 above popularity. So its normalizations are compared on a weak model, where the mean over tokens
 has the highest HR@1, by +.014 [-.017, +.045] above the sum.

@@ -118,8 +118,8 @@ class ClickParts:
       train: windows to train on.
       valid: windows that rank checkpoints.
       test: windows that are measured.
-      asked: users and items of all validation and test windows, also of those that are not
-        measured: `[N]` each.
+      asked: users and items of all validation and test windows, `[N]` each. Windows that
+        `valid_windows` and `test_windows` leave out are included.
       titles: of all items.
       names: how prompts write the items.
       data: what the windows were cut from; for files, the opinions that training records state, 1

@@ -195,8 +195,8 @@ def converse(
 ) -> list[np.ndarray]:
     """Let seekers talk with a recommender, which answers each of their turns with a list.
 
-    A rejection rejects the best item of the last list that is not the target and that the seeker
-    has not rejected before. So a seeker never rejects what they are looking for, and every
+    A rejection names the best item of the last list, except the target and items that the seeker
+    rejected earlier. So a seeker never rejects what they are looking for, and every
     conversation goes on until its plan ends: the lists of a turn are comparable with those of
     another turn.
 

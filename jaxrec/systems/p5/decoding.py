@@ -79,7 +79,7 @@ def item_rates(
       num_items: I.
 
     Raises:
-      DataError: the search found an item that there is not.
+      DataError: the search returned an unknown item.
     """
     check_numbers(items, num_items, "items of a search")
     chosen: Sequence[np.ndarray] | None = None

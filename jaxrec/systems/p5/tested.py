@@ -14,7 +14,7 @@ from jaxrec.systems.p5.questions import held_out_questions, options_of
 from jaxrec.systems.p5.tasks import TASKS, ranks_catalogue
 from jaxrec.texts import Datum, PromptData, Prompted, Questions, TextTask, ask
 
-# Row of a model that is asked in words that training has not seen.
+# Row of a model that is asked in wordings that were kept out of training.
 UNSEEN = "model, unseen wording"
 
 

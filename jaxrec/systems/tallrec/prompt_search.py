@@ -80,7 +80,7 @@ class Found:
       instruction: its text.
       valid: its metrics on the validation windows.
       tried: number of instructions that were measured on training windows.
-      finalists: score by validation of those that the choice was among.
+      finalists: validation score of each instruction that validation chose from.
       seconds: that the search took.
     """
 
@@ -101,7 +101,7 @@ def read_instruction(directory: Path) -> str:
     """Read the instruction that a search found.
 
     Raises:
-      DataError: the search has not ended, or its file is damaged.
+      DataError: the search is unfinished, or its file is damaged.
     """
     fix = "finish it by the jaxrec train command that began it"
     return read_json(directory / FILE, _File, missing=fix, fix=fix)["instruction"]
