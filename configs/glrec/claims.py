@@ -10,7 +10,7 @@ most agreeing users first; "shuffle", "selector" and "hybrid" treat its dependen
 P("Yes.") over all orders of the paths of a question, and `planted_first` the share of questions
 whose telling path the selector weighs most.
 
-Cost: 2 CPU minutes a row, 12 for the sweep.
+Cost: 14 CPU minutes for the sweep, 2 to 3 a row.
 Result on 2026-11-30, seed 0, 1,500 test questions of 95 users, intervals over users:
 
     row                      auc                 within_user_auc     order_std

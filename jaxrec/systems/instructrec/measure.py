@@ -7,6 +7,7 @@ row "model", user by user.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -205,8 +206,7 @@ def _grouped(tested: Tested) -> dict[str, Rank]:
     for name in (MODEL, RIGHT, WRONG, SHOWN):
         task, wrong = _TITLES[name]
         if task in tested.tasks:
-            rank = _by_title(tested, task, wrong)
-            kinds[name] = lambda sets, rank=rank: in_groups(rank, sets, size)  # type: ignore[misc]
+            kinds[name] = functools.partial(in_groups, _by_title(tested, task, wrong), size=size)
     kinds["model, all at once"] = _by_title(tested, SEQUENTIAL, False)
     return kinds
 

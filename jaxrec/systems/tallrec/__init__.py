@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrec.systems.tallrec.config import (
         ClickEvalConfig as ClickEvalConfig,
+        Search as Search,
         SearchConfig as SearchConfig,
         TallrecConfig as TallrecConfig,
     )
