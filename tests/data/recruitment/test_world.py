@@ -113,6 +113,15 @@ def test_interviews_are_calibrated(world, outcome, planted):
     assert 0.3 < y.mean() < 0.7
 
 
+def test_salaries_lie_around_what_the_texts_tell(world):
+    mean, deviation = world.expected_salaries()
+    salaries = np.log([job.salary for job in world.recruitment.jobs])
+    gap = (salaries - mean) / deviation
+    assert gap.mean() == pytest.approx(0, abs=4 / math.sqrt(len(gap)))
+    assert (gap**2).mean() == pytest.approx(1, abs=4 * math.sqrt(2.5 / len(gap)))
+    assert world.options.salary_noise < deviation.mean() < 0.9 * salaries.std()
+
+
 def test_an_interview_follows_its_match(world):
     met = {(m.person, m.job): m for m in world.recruitment.matches}
     for interview in world.recruitment.interviews:
