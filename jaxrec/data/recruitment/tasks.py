@@ -58,6 +58,9 @@ class _Tables:
 
     def __init__(self, recruitment: Recruitment, options: TaskOptions) -> None:
         self.data, self.options = recruitment, options
+        for event in (*recruitment.matches, *recruitment.interviews):
+            recruitment.resume(event.person)
+            recruitment.job(event.job)
 
     def make(self, name: str) -> Task:
         makers: dict[str, Callable[[], Task]] = {

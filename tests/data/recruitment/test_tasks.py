@@ -216,6 +216,11 @@ def test_a_task_without_records_is_an_error_that_names_it():
     )
     with pytest.raises(DataError, match="no job has the ID '77'"):
         recruitment_tasks(lost, TaskOptions(names=("interview_result",)))
+    lost = dataclasses.replace(
+        lost, interviews=(), matches=(Match(person="ghost", job="0", matched=True),)
+    )
+    with pytest.raises(DataError, match="no resume has the ID 'ghost'"):
+        recruitment_tasks(lost, TaskOptions(names=("salary",)))
 
 
 @pytest.mark.parametrize(
