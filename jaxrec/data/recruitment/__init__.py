@@ -6,6 +6,7 @@ Importing the package loads none of it; each name is imported when it is first u
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.data.recruitment import sentences as sentences
     from jaxrec.data.recruitment.adapters import (
         jobs_of_occupations as jobs_of_occupations,
         resumes_of_texts as resumes_of_texts,
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
         Draws as Draws,
         Structure as Structure,
         make_structure as make_structure,
+    )
+    from jaxrec.data.recruitment.tagging_rows import (
+        named_skills as named_skills,
+        tagged_words as tagged_words,
     )
     from jaxrec.data.recruitment.task import (
         Task as Task,

@@ -16,8 +16,10 @@ from jaxrec.data.recruitment import (
     Recruitment,
     Resume,
     TaskOptions,
+    named_skills,
     recruitment_tasks,
     statistics_table,
+    tagged_words,
     task_statistics,
 )
 
@@ -161,6 +163,16 @@ def split(skill):
     from jaxrec.data import word_places
 
     return [skill[a:b] for a, b in word_places(skill)]
+
+
+def test_of_skills_that_overlap_the_longer_is_tagged():
+    skills = ["learning", "machine learning", "learning tools of trade", "SQL", "sql "]
+    words, tags = tagged_words("Machine learning tools of SQL; learning", skills)
+    assert words == ("Machine", "learning", "tools", "of", "SQL", ";", "learning")
+    assert tags == ("B-skill", "E-skill", "O", "O", "S-skill", "O", "S-skill")
+    _, tags = tagged_words("Machine learning tools of trade", skills)
+    assert tags == ("O", "B-skill", "I-skill", "I-skill", "E-skill")
+    assert named_skills("Machine learning", skills) == ("learning", "machine learning")
 
 
 def records(jobs):

@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from jaxrec.core import DataError
-from jaxrec.data.recruitment import SENIORITIES, Job, WorldOptions, recruitment_world
+from jaxrec.data.recruitment import SENIORITIES, Job, WorldOptions, recruitment_world, sentences
 
 
 def plain_logit(world, person, job):
@@ -120,6 +120,65 @@ def test_salaries_lie_around_what_the_texts_tell(world):
     assert gap.mean() == pytest.approx(0, abs=4 / math.sqrt(len(gap)))
     assert (gap**2).mean() == pytest.approx(1, abs=4 * math.sqrt(2.5 / len(gap)))
     assert world.options.salary_noise < deviation.mean() < 0.9 * salaries.std()
+
+
+def test_impressions_in_the_text_decide_result_and_level(world):
+    """The probabilities follow from the words alone."""
+    good = ["in depth", "hard questions were right", "not only the surface"]
+    bad = ["not explain the subject in depth", "questions were not right", "surface only"]
+    data = world.recruitment
+    seen = {}
+    for interview in data.interviews:
+        text = interview.assessment
+        impressions = tuple(
+            any(sentence in text for sentence in aspect[0]) for aspect in sentences.ASPECTS
+        )
+        assert impressions[0] == (any(x in text for x in good) and not any(x in text for x in bad))
+        grade = SENIORITIES.index(data.resume(interview.person).seniority)
+        seen.setdefault(impressions, set()).add(round(interview.probability, 9))
+        depth = 0.7 if impressions[0] else -0.7
+        expected = special.expit(1.1 * (grade - 1.6) + depth)
+        assert interview.level_probability == pytest.approx(expected, abs=1e-9)
+    assert len(seen) == 32 and all(len(values) == 1 for values in seen.values())
+    weights = dict(zip(("all", "none"), ((True,) * 5, (False,) * 5), strict=True))
+    assert max(seen[weights["all"]]) > 0.9 > 0.1 > max(seen[weights["none"]])
+
+
+def test_class_probabilities_use_what_the_texts_say_and_nothing_else(world):
+    data, structure = world.recruitment, world.structure
+    catalogue = structure.catalogue
+    for of, records in (("jobs", data.jobs[:500]), ("resumes", data.resumes[:500])):
+        texts = [record.text() for record in records]
+        title = [
+            next((n for n, name in enumerate(catalogue.occupations) if name in text), -1)
+            for text in texts
+        ]
+        written = [f"{record.salary:,.0f}" in text
+                   for record, text in zip(records, texts, strict=True)]  # fmt: skip
+        assert 0.65 < np.mean(written) <= 1 and 0.1 < np.mean(np.array(title) >= 0) < 0.4
+        expected = structure.posterior(
+            np.array([[catalogue.skills.index(s) for s in record.skills] for record in records]),
+            np.array(title),
+            np.array([SENIORITIES.index(record.seniority) for record in records]),
+            np.where(written, [record.salary for record in records], np.nan),
+        )
+        found = world.class_probabilities("occupation", of)[: len(records)]
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+        assert all(skill.casefold() in text.casefold()
+                   for record, text in zip(records, texts, strict=True)
+                   for skill in record.skills)  # fmt: skip
+
+
+def test_people_apply_mostly_for_related_jobs(world):
+    data = world.recruitment
+    pairs = [(data.resume(m.person), data.job(m.job)) for m in data.matches]
+    share = [
+        np.mean([getattr(p, level) == getattr(j, level) for p, j in pairs])
+        for level in ("occupation", "category", "industry")
+    ]
+    # 35 % and 30 % at least, and a quarter of the category's jobs are of the own occupation.
+    assert 0.35 < share[0] < 0.5 and 0.62 < share[1] < 0.75 and 0.76 < share[2] < 0.9
+    assert len({(m.person, m.job) for m in data.matches}) == len(data.matches)
 
 
 def test_an_interview_follows_its_match(world):
