@@ -1,5 +1,6 @@
 """The words of a text and the BIOES tags of the skills that it names."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from jaxrec.data import Span, normalize_word, tags_of_spans, word_places
@@ -43,13 +44,21 @@ def named_skills(text: str, skills: Iterable[str]) -> tuple[str, ...]:
     return tuple(skill for skill in dict.fromkeys(skills) if skill in found)
 
 
+# Texts repeat few words and skills many times.
+_normal = functools.lru_cache(1 << 16)(normalize_word)
+
+
+@functools.lru_cache(1 << 16)
+def _phrase(skill: str) -> tuple[str, ...]:
+    return tuple(normalize_word(skill[a:b]) for a, b in word_places(skill))
+
+
 def _places(words: Sequence[str], skills: Iterable[str]) -> dict[tuple[int, int], str]:
     """The skill at every place, begin and end in words; places may overlap."""
-    normal = [normalize_word(word) for word in words]
+    normal = [_normal(word) for word in words]
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for skill in skills:
-        phrase = tuple(normalize_word(skill[a:b]) for a, b in word_places(skill))
-        if phrase:
+        if phrase := _phrase(skill):
             by_first.setdefault(phrase[0], []).append((phrase, skill))
     return {
         (start, start + len(phrase)): skill

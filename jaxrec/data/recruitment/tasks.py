@@ -152,6 +152,17 @@ class _Tables:
         ]
         return self._classification("resume_understanding", rows)
 
+    @functools.cached_property
+    def _interview_skills(self) -> list[tuple[str, ...]]:
+        """The skills of job or person that each assessment names."""
+        return [
+            named_skills(
+                one.assessment,
+                (*self.data.job(one.job).skills, *self.data.resume(one.person).skills),
+            )
+            for one in self.data.interviews
+        ]
+
     def _interviews(
         self,
         name: str,
@@ -159,18 +170,16 @@ class _Tables:
         label: Callable[[Interview], tuple[str, float]],
     ) -> Task:
         rows = []
-        for interview in self.data.interviews:
-            person, job = self.data.resume(interview.person), self.data.job(interview.job)
-            text = interview.assessment
+        for interview, skills in zip(self.data.interviews, self._interview_skills, strict=True):
             name_of_class, probability = label(interview)
             rows.append(
                 Example(
-                    part=self._people.part[person.id],
-                    text=text,
+                    part=self._people.part[interview.person],
+                    text=interview.assessment,
                     label=name_of_class,
-                    skills=named_skills(text, (*job.skills, *person.skills)),
-                    person=person.id,
-                    job=job.id,
+                    skills=skills,
+                    person=interview.person,
+                    job=interview.job,
                     probability=probability,
                 )
             )
