@@ -319,7 +319,6 @@ SHOWN = {
         "grounding_shares",
         "Conversations",
         "converse",
-        "CatalogueFacts",
         "Facts",
     ),
     "testing": ("tiny_interactions", "tiny_config"),

@@ -76,6 +76,7 @@ from jaxrec.texts import (
     Prompted,
     TextTask,
     check_data,
+    check_readable,
     count_tokens,
     find_tasks,
     held_out,
@@ -149,7 +150,7 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
         max_items=config.max_items,
         candidates=config.candidates,
         max_targets=config.max_targets,
-        facts=Facts.read(dataset.interactions.items) if "facts" in needs else None,
+        facts=check_readable(Facts.read(dataset.interactions.items)) if "facts" in needs else None,
     )
 
 
