@@ -258,6 +258,12 @@ def test_users_are_called_by_their_fields_and_wrong_fields_are_named():
             lambda: GlrecConfig(form="pair", paths=PathsConfig(planted=True)),
             "needs form point",
         ),
+        (
+            lambda: GlrecConfig(order="ranked", shuffles=3),
+            "--shuffles 3 is not read with --order ranked; leave it out",
+        ),
+        (lambda: GlrecConfig(order="selector", shuffles=3), "--shuffles 3 is not read"),
+        (lambda: GlrecConfig(order="shuffle", strength=0.2), "set --order selector or hybrid"),
         (lambda: GlrecEvalConfig(orders=0), "--eval.orders must be at least 1"),
     ],
 )
