@@ -65,7 +65,7 @@ def ratings(draw):
     return interactions(draw(st.lists(row, min_size=4, max_size=60)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=ratings(), share=st.floats(0, 0.7), seed=st.integers(0, 99))
 def test_no_path_holds_a_held_out_edge_or_the_edge_asked_about(data, share, seed):
     rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_no_path_holds_a_held_out_edge_or_the_edge_asked_about(data, share, seed
             assert set(path.edges()) <= every - pairs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=ratings(), seed=st.integers(0, 99))
 def test_paths_are_those_of_a_search_over_all_triples(data, seed):
     """A search by brute force over a dense matrix finds the same item-user-item paths."""
@@ -139,7 +139,7 @@ def test_users_who_agree_more_come_first_and_pairs_of_them_make_a_path():
     assert finder(graph, count=0).find(question) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=ratings(), overlap=st.sampled_from([0.0, 0.3, 0.6]), seed=st.integers(0, 9))
 def test_paths_that_are_kept_differ_and_those_that_are_dropped_do_not(data, overlap, seed):
     rng = np.random.default_rng(seed)
