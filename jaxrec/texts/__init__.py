@@ -170,6 +170,13 @@ if TYPE_CHECKING:
         held_out as held_out,
         render as render,
     )
+    from jaxrec.texts.prompt_runs import (
+        PromptParts as PromptParts,
+        load_trained as load_trained,
+        open_once as open_once,
+        plan_parts as plan_parts,
+        train_parts as train_parts,
+    )
     from jaxrec.texts.prompted import (
         Prompted as Prompted,
         count_tokens as count_tokens,
