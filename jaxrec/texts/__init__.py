@@ -69,7 +69,12 @@ if TYPE_CHECKING:
         load_click_parts as load_click_parts,
         measure_clicks as measure_clicks,
     )
-    from jaxrec.texts.click_runs import ClickStage as ClickStage, train_stages as train_stages
+    from jaxrec.texts.click_runs import (
+        ClickStage as ClickStage,
+        begin_run as begin_run,
+        load_click_run as load_click_run,
+        train_stages as train_stages,
+    )
     from jaxrec.texts.click_tasks import (
         CLICK as CLICK,
         CLICK_ANSWERS as CLICK_ANSWERS,

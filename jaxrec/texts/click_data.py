@@ -150,6 +150,14 @@ class ClickParts:
         facts = {"dataset": self.data.name, "source": self.data.source, "test_users": users}
         return facts | counts | {"fingerprint": self.digest or self.data.fingerprint()}
 
+    def __str__(self) -> str:
+        """What a command says before it trains."""
+        facts = self.describe()
+        return (
+            f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
+            f"validation, {facts['test']:,} of {facts['test_users']} users for test"
+        )
+
 
 def measure_clicks(labels: np.ndarray, users: np.ndarray, gaps: np.ndarray) -> dict[str, float]:
     """The metrics of `GapAuc`; without an AUC within users, "mean_auc" is the AUC over all.

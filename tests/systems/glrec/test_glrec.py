@@ -25,11 +25,10 @@ from jaxrec.runs import load_run, run_identity
 from jaxrec.systems.glrec import encode_paths, run as glrec
 from jaxrec.systems.glrec.measure import control_scores, order_spread
 from jaxrec.systems.glrec.questions import make_writer
-from jaxrec.systems.glrec.run import load_parts
 from jaxrec.systems.glrec.selector import path_scales, path_weights
 from jaxrec.testing import random_params
 from jaxrec.testing.peers import make_peer
-from jaxrec.texts import click_prompts
+from jaxrec.texts import click_prompts, load_click_run
 
 CONFIG = """
 from jaxrec.models import TransformerConfig
@@ -82,7 +81,7 @@ def finished(config_file):
 @pytest.fixture(scope="module")
 def writer(finished):
     config = load_run(finished)
-    return make_writer(config, load_parts(config))
+    return make_writer(config, load_click_run(config))
 
 
 def test_a_run_is_measured_beside_its_controls_and_over_orders(finished):
@@ -203,7 +202,7 @@ def test_answers_that_begin_alike_are_compared_where_they_differ():
 
 def test_pairs_ask_about_a_liked_and_another_item_of_one_user(finished):
     config = dataclasses.replace(load_run(finished), form="pair", say_item=True)
-    parts = load_parts(config)
+    parts = load_click_run(config)
     pair = make_writer(config, parts)
     questions = pair.questions(parts.test, 0)
     opinions = {
@@ -248,7 +247,7 @@ def test_the_spread_over_orders_is_that_of_all_permutations(writer):
 def test_planted_paths_tell_the_answer_in_one_place_that_moves_with_the_order(finished):
     old = load_run(finished)
     config = dataclasses.replace(old, paths=dataclasses.replace(old.paths, planted=True))
-    planted = make_writer(config, load_parts(config))
+    planted = make_writer(config, load_click_run(config))
     questions = planted.questions(planted.parts.train, 0)
     moved = questions.reordered(np.random.default_rng(0))
     tellers, others = set(), set()

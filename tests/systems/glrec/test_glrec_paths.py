@@ -25,9 +25,8 @@ from jaxrec.systems.glrec import (
     words_of,
 )
 from jaxrec.systems.glrec.questions import make_writer
-from jaxrec.systems.glrec.run import load_parts
 from jaxrec.testing import write_tiny_csv
-from jaxrec.texts import ClickDataConfig
+from jaxrec.texts import ClickDataConfig, load_click_run
 
 SHAPES = ("user-item-user", "item-user-item", "user-item")
 NONE = (np.zeros(0, np.int32), np.zeros(0, np.int32))
@@ -211,7 +210,7 @@ def test_no_path_of_a_run_holds_an_edge_that_validation_or_test_ask_about(shape,
         paths=PathsConfig(shapes=(shape,)),
         eval=GlrecEvalConfig(valid_windows=10, test_windows=10),
     )  # fmt: skip
-    parts = load_parts(config)
+    parts = load_click_run(config)
     # Windows that are not measured are held out too.
     windows = click_windows(parts.data, 3)
     others = ~np.isin(windows.user, np.unique(parts.train.user))
@@ -299,7 +298,7 @@ def test_a_table_of_a_recruiting_site_gives_paths_in_its_own_words(tmp_path):
             user_text="candidate {id}",
         ),
     )
-    parts = load_parts(config)
+    parts = load_click_run(config)
     events = {tuple(row.split(",")[:2]): row.split(",")[2] for row in rows[1:]}
     writer = make_writer(config, parts)
     questions = writer.questions(parts.test, 0)
@@ -317,7 +316,7 @@ def test_a_table_of_a_recruiting_site_gives_paths_in_its_own_words(tmp_path):
     with pytest.raises(
         DataError, match=r"row \d+: column 'event' has 'interviewed', which is none"
     ):
-        load_parts(
+        load_click_run(
             dataclasses.replace(
                 config, data=dataclasses.replace(config.data, rating_levels=("viewed", "messaged"))
             )
