@@ -167,7 +167,7 @@ def open_asked_model(config: AskedModelConfig, answers: Path | None = None) -> L
     stored = Path(config.answers) if config.answers else answers
     if stored is None:
         return model
-    # What a service answered beside a failing request is lost, and asked again.
+    # What a service answered to a process that was killed meanwhile is lost, and asked again.
     chunk = config.at_once if config.endpoint else 64
     return StoredModel(model, stored, chunk=chunk, recorded_usage=True)
 
