@@ -57,7 +57,8 @@ def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
       duplicates: "error", or "mark" to add the original ID to titles that several items have.
 
     Raises:
-      DataError: an item without a title, or equal titles that are not marked.
+      DataError: items without titles, or equal titles that are not marked. A single item without
+        a title is called by its ID.
 
     Example:
       >>> titles = np.array(["Kiss, The", "The Kiss", "Heat"], dtype=object)
@@ -66,7 +67,7 @@ def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
     """
     if "title" not in items.fields:
         raise DataError(
-            "the items have no titles, and prompts are written with them; give data.item_table"
+            "the items have no titles, and prompts are written with them; give --data.item-table"
         )
     titles = [natural_title(title) for title in items.labels()]
     equal = Grounding(titles).duplicates()

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.core import ConfigError
 from jaxrec.data import (
     ClickWindows,
     Instruction,
     TokenRows,
-    encode_instructions,
+    check_encoded,
+    encode_marked,
+    pad_rows,
     random_parts,
     read_instructions,
 )
@@ -20,6 +23,9 @@ from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.systems.tallrec.prompt_search import read_instruction, reworded
 from jaxrec.texts import PUBLISHED, Choice, ClickParts, TextModel, click_prompts
 from jaxrec.train import TrainConfig
+
+# The stage on instructions of any kind, which may be longer than questions.
+INSTRUCT = "instruct"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +66,7 @@ def stages_of(config: TallrecConfig, windows: ClickParts) -> list[Stage]:
         stages.insert(0, Stage(name="titles", records=records, held=alone, config=settings))
     if config.instructions:
         first = read_instructions(config.instructions)
-        stages.insert(0, Stage(name="instruct", records=first, held=held, config=config.instruct))
+        stages.insert(0, Stage(name=INSTRUCT, records=first, held=held, config=config.instruct))
     return stages
 
 
@@ -85,12 +91,33 @@ def prompts_of(
 
 
 def encode(
-    config: TallrecConfig, text: TextModel, records: list[Instruction], *, virtual: bool = True
+    config: TallrecConfig,
+    text: TextModel,
+    records: list[Instruction],
+    *,
+    virtual: bool = True,
+    cut: bool = False,
 ) -> TokenRows:
-    """Tokenize questions, behind the virtual tokens of a tuned prefix or prompt."""
-    rows = encode_instructions(
-        text.tokenizer, records, config.max_length, on_prompt=config.on_prompt
-    )
+    """Tokenize questions, behind the virtual tokens of a tuned prefix or prompt.
+
+    Args:
+      config: of the run.
+      text: the text model.
+      records: questions or instructions.
+      virtual: whether the virtual tokens stand before them.
+      cut: shorten texts of more than `max_length` tokens at their front.
+
+    Raises:
+      ConfigError: a text has more than `max_length` tokens, and is not to be cut.
+    """
+    encoded = encode_marked(text.tokenizer, [one.marked for one in records], config.max_length)
+    if encoded.cut and not cut:
+        raise ConfigError(
+            f"{encoded.cut:,} of {len(records):,} questions have more than --max-length "
+            f"{config.max_length} tokens; raise it, or lower --history"
+        )
+    check_encoded(encoded, records, config.max_length)
+    rows = pad_rows(encoded, text.tokenizer.eos_token_id, on_prompt=config.on_prompt)
     shape = text.model.config
     rows = rows.with_virtual(shape.vocab_size, text.virtual if virtual else 0)
     length = rows.tokens.shape[1]

@@ -43,6 +43,7 @@ from jaxrec.systems.tallrec.prompt_search import (
     search_prompt,
 )
 from jaxrec.systems.tallrec.questions import (
+    INSTRUCT,
     Stage,
     encode,
     instruction_of,
@@ -105,7 +106,7 @@ def train(config: TallrecConfig, directory: Path, options: Options) -> None:
     encoded = [
         ClickStage(
             name=stage.name,
-            rows=encode(config, text, stage.records),
+            rows=encode(config, text, stage.records, cut=stage.name == INSTRUCT),
             held=encode(config, text, stage.held),
             config=stage.config,
         )

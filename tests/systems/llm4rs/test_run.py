@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import ItemTable
 from jaxrec.models import TransformerConfig
 from jaxrec.prompting import LocalModel, ScriptedModel
 from jaxrec.runs import Options, evaluate_run, load_run
@@ -167,6 +168,16 @@ def test_a_model_that_cannot_be_opened_is_named_before_anything_is_written(confi
         with pytest.raises(error, match="none"):
             run.train(dataclasses.replace(config, asked=asked), tmp_path / "run", Options(dry=dry))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pretrained_model_is_not_asked_about_items_without_titles(config, instances):
+    bare = ItemTable(instances.data.items.ids)
+    instances = dataclasses.replace(instances, data=dataclasses.replace(instances.data, items=bare))
+    # A model from scratch learns the IDs.
+    assert run.make_prompter(config, instances).titles[0] == str(bare.ids[0])
+    asked = dataclasses.replace(config, asked=AskedModelConfig(path="somewhere"))
+    with pytest.raises(DataError, match=r"have no titles, .* give --data.item-table"):
+        run.make_prompter(asked, instances)
 
 
 def test_what_cannot_be_trained_or_measured_is_named(config, tmp_path):
