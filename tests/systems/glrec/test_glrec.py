@@ -321,7 +321,7 @@ def test_files_of_questions_train_and_are_measured(
     assert main(["recommend", str(run), "--user", "1"]) == 2
     # A file that has changed since is another data set.
     valid = tmp_path / "valid.json"
-    valid.write_text(valid.read_text().replace('"Yes."}', '"No."}', 1))
+    valid.write_text(valid.read_text().replace('"output": "Yes."', '"output": "No."', 1))
     assert main(["eval", str(run)]) == 3
     assert "was trained on other data" in capsys.readouterr().err
 
