@@ -20,47 +20,10 @@ from jaxrec.prompting import (
     StoredModel,
     failure_counts,
 )
+from jaxrec.testing import scripted_service as service
 
 openai = pytest.importorskip("openai")
 OPTIONS = GenerateOptions(max_tokens=5)
-
-
-@contextlib.contextmanager
-def service(answer):
-    """Serve `answer(request, number)`: a body, (status, body) or (status, body, headers)."""
-    asked, lock = [], threading.Lock()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                asked.append((self.path, request))
-                number = len(asked) - 1
-            made = answer(request, number)
-            status, body, *headers = made if isinstance(made, tuple) else (200, made)
-            text = (body if isinstance(body, str) else json.dumps(body)).encode()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.send_response(status)
-                for name, value in (headers[0] if headers else {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class Clock:
