@@ -244,13 +244,6 @@ def load_click_parts(
         else _of_ratings(config, split, history, threshold)
     )
     train = parts.train
-    if len(np.unique(train.label)) < 2:
-        where = config.train_file if config.from_records else parts.data.name
-        raise DataError(
-            f"all {len(train):,} training questions of {where} have one answer, so there is "
-            "nothing to learn; give both answers"
-            + ("" if config.from_records else f", or another threshold than {threshold:g}")
-        )
     if shots > len(train):
         raise ConfigError(
             f"shots is {shots}, and there are only {len(train):,} training windows; lower it"
@@ -274,6 +267,12 @@ def load_click_parts(
                 f"users; set threshold {threshold:g} between their ratings, or take more windows "
                 f"(eval.{name}_windows)"
             )
+    if len(np.unique(parts.train.label)) < 2:
+        where = config.train_file if config.from_records else parts.data.name
+        raise DataError(
+            f"all {len(parts.train):,} training questions of {where} have one answer, so there is "
+            "nothing to learn; give questions with both answers"
+        )
     return dataclasses.replace(parts, train=train, valid=valid, test=test)
 
 

@@ -53,21 +53,6 @@ def test_training_questions_with_one_answer_are_refused(answer, tmp_path):
         _load(tmp_path, train=_records([answer] * 3))
 
 
-def test_ratings_on_one_side_of_the_threshold_are_refused(tmp_path):
-    rows = [f"u{user},i{item},5,{item}" for user in range(20) for item in range(8)]
-    path = tmp_path / "ratings.csv"
-    path.write_text("\n".join(["user,item,stars,when", *rows]) + "\n")
-    with pytest.raises(DataError, match=r"have one answer.* or another threshold than 3"):
-        load_click_parts(
-            ClickDataConfig(
-                name="mine", from_file=str(path), rating_column="stars", time_column="when",
-                min_count=0,
-            ),
-            split="users", history=3, threshold=3.0, shots=0, seed=0,
-            valid_windows=0, test_windows=0,
-        )  # fmt: skip
-
-
 def test_questions_that_training_asks_too_are_counted(tmp_path):
     assert str(_load(tmp_path)).endswith("2 of 2 users for test")
     train = _records(["Yes.", "No.", "Yes."])
