@@ -324,7 +324,6 @@ SHOWN = {
         "grounding_shares",
         "Conversations",
         "converse",
-        "CatalogueFacts",
         "Facts",
     ),
     "testing": ("tiny_interactions", "tiny_config"),

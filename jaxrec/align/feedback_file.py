@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from jaxrec.align.feedback import Feedback
-from jaxrec.core import ConfigError, DataError, ResourceError, nearest
+from jaxrec.core import ConfigError, DataError, ResourceError, nearest, unique_keys
 from jaxrec.data import files
 
 # How every line of `Feedback.line` begins.
@@ -137,7 +137,7 @@ def _is_json(line: bytes) -> bool:
 
 def _is_feedback(line: bytes) -> bool:
     try:
-        Feedback.of(json.loads(line))
+        Feedback.of(json.loads(line, object_pairs_hook=unique_keys))
     except (ValueError, RecursionError, DataError):
         return False
     return True

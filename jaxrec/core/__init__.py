@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.core.faces import attach as attach
     from jaxrec.core.files import (
+        RepeatedKey as RepeatedKey,
         check_file as check_file,
         check_name as check_name,
         check_writable as check_writable,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         read_json as read_json,
         to_json as to_json,
         to_json_rows as to_json_rows,
+        unique_keys as unique_keys,
         write_bytes as write_bytes,
         write_text as write_text,
     )

@@ -8,6 +8,7 @@ import re
 import secrets
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,7 +228,8 @@ def read_json(
       fix: ends the message about a damaged file.
 
     Raises:
-      DataError: the file is missing, is no plain file, is damaged, or holds something else.
+      DataError: the file is missing, is no plain file, is damaged, has an object with a key twice,
+        or holds something else.
 
     Example:
       >>> import tempfile
@@ -241,16 +243,41 @@ def read_json(
     """
     check_file(path, missing=True)
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=unique_keys)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{path} is missing; {missing}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); {fix}") from error
+    except RepeatedKey as error:
+        raise DataError(f"{path}: {error}; {fix}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}); {fix}") from error
     if problem := mismatch(value, expected, ""):
         raise DataError(f"{path}: {problem}; {fix}")
     return value
+
+
+class RepeatedKey(ValueError):
+    """A JSON object has a key twice."""
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, as `object_pairs_hook` of `json`, which keeps the last of equal keys.
+
+    Raises:
+      RepeatedKey: a key is in the object twice.
+
+    Example:
+      >>> json.loads('{"item": 1, "item": 2}', object_pairs_hook=unique_keys)
+      Traceback (most recent call last):
+      jaxrec.core.files.RepeatedKey: key 'item' is in the object twice
+    """
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise RepeatedKey(f"key {twice!r:.60} is in the object twice")
+    return record
 
 
 def to_json(value: Any) -> str:

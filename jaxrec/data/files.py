@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxrec.core import DataError, nearest
+from jaxrec.core import DataError, nearest, unique_keys
 from jaxrec.data.columns import check_no_header
 from jaxrec.data.contents import decode as decode, read_bytes as read_bytes
 from jaxrec.data.hints import number_hint, time_hint
@@ -427,23 +427,10 @@ def read_json_lines(
 
 def _parse_record(line: str, fallback: Callable[[str], Any] | None) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=once)
+        return json.loads(line, object_pairs_hook=unique_keys)
     except json.JSONDecodeError:
         if fallback is None:
             raise
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python warns of escapes such as \\d in a literal
         return fallback(line)
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; `json` would keep the last of two values with one key.
-
-    Raises:
-        ValueError: a key is in the object twice.
-    """
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"key {shown(twice)} is in the object twice")
-    return record

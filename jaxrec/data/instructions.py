@@ -117,9 +117,15 @@ def as_record(path: Path, number: int, row: Mapping[str, Any]) -> Instruction:
       row: its fields; "input" may be missing.
 
     Raises:
-      DataError: a field is missing or not a text; the message names the file and the line.
+      DataError: a field is missing or not a text, or there is nothing to answer; the message names
+        the file and the line.
     """
     row = {"input": "", **row}
+    if row.get("instruction") == row["input"] == "":
+        raise DataError(
+            f"{path}: record {number} has neither an instruction nor an input (line "
+            f"{record_line(path, number)}); give one, or leave the record out"
+        )
     for name in FIELDS:
         if not isinstance(row.get(name), str):
             raise DataError(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, RepeatedKey, unique_keys
 from jaxrec.data import files
 
 _EXAMPLES = "examples"
@@ -26,8 +26,8 @@ def read_json_rows(
       fields: names that a record should have, for messages; they are not checked here.
 
     Raises:
-      DataError: the file is missing, empty or not JSON, or a record is not an object; the message
-        names the record.
+      DataError: the file is missing, empty or not JSON, a record is not an object, or an object has
+        a key twice; the message names the record.
 
     Example:
       >>> import pathlib, tempfile
@@ -43,9 +43,11 @@ def read_json_rows(
     lines = [line for line in text.split("\n") if line.strip()]
     try:
         whole = (len(lines) > 1 and lines[0].strip() == "{") or text.lstrip().startswith("[")
-        rows = json.loads(text) if whole else _rows_of_lines(text)
+        rows = _value(text) if whole else _rows_of_lines(text)
         if isinstance(rows, dict):
             rows = rows.get(_EXAMPLES) if isinstance(rows.get(_EXAMPLES), list) else [rows]
+    except RepeatedKey as error:
+        raise DataError(f"{path}: {error}; keep one of the values") from error
     except (ValueError, RecursionError) as error:  # also numbers of too many digits
         raise DataError(
             f"{path} cannot be read as {what} ({error}); give a JSON list, or JSON lines, of "
@@ -69,10 +71,16 @@ def _rows_of_lines(text: str) -> list[Any]:
         if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
+            rows.append(_value(line))
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
+        except RepeatedKey as error:
+            raise RepeatedKey(f"line {number}: {error}") from error
     return rows
+
+
+def _value(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=unique_keys)
 
 
 def record_line(path: str | os.PathLike[str], number: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, unique_keys
 from jaxrec.data import files
 from jaxrec.data.columns import natural_order
 from jaxrec.data.interactions import Interactions, ItemTable
@@ -127,7 +127,9 @@ def _item_texts(directory: Path) -> dict[str, dict[str, str]]:
 
 def _read_items(path: Path) -> dict[str, dict[str, str]]:
     try:
-        items: Any = json.loads(files.decode(files.read_bytes(path), path))
+        items: Any = json.loads(
+            files.decode(files.read_bytes(path), path), object_pairs_hook=unique_keys
+        )
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: not valid JSON ({reason}); download it again") from error

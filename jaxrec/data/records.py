@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import DataError, unique_keys
 from jaxrec.data import files
 from jaxrec.data.parquet import as_text, id_text, id_type_fault
 
@@ -112,7 +112,7 @@ def _whole(text: str, path: Path) -> list[Any] | dict[str, dict[str, Any]] | Non
     if start not in ("[", "{") or (start == "{" and _is_record(text)):
         return None
     try:
-        value = json.loads(text, object_pairs_hook=files.once)
+        value = json.loads(text, object_pairs_hook=unique_keys)
     except (json.JSONDecodeError, RecursionError):
         return _objects(text) if start == "{" else None
     except ValueError as error:
@@ -140,7 +140,7 @@ def _is_wrapped(value: Any) -> bool:
 
 def _objects(text: str) -> list[dict[str, Any]] | None:
     """Return objects that follow one another and are spread over lines, or None."""
-    decoder, found, place = json.JSONDecoder(object_pairs_hook=files.once), [], 0
+    decoder, found, place = json.JSONDecoder(object_pairs_hook=unique_keys), [], 0
     text = text.rstrip()
     while place < len(text):
         try:

@@ -75,11 +75,17 @@ def synthetic_reviews(interactions: Interactions, field: str = "genres") -> Revi
     fields = interactions.items.fields
     if field not in fields:
         known = ", ".join(fields) or "none"
-        raise DataError(f"no item field {field!r}{nearest(field, fields)}; fields: {known}")
+        raise DataError(
+            f"no item field {field!r}{nearest(field, fields)}; fields: {known}; synthetic reviews "
+            "are made of it: give a file of reviews, or leave out the tasks that need them"
+        )
     stars = interactions.rating
     if not np.isin(stars, list(_MOODS)).all():
         other = stars[~np.isin(stars, list(_MOODS))][0]
-        raise DataError(f"synthetic reviews need ratings of 1 to 5 whole stars, got {other}")
+        raise DataError(
+            f"synthetic reviews need ratings of 1 to 5 whole stars, got {other}; give such ratings "
+            "(--data.rating-column) or a file of reviews, or leave out the tasks that need them"
+        )
     names = [[name.lower() for name in text.split(SEPARATOR) if name] for text in fields[field]]
     texts: dict[str, list[str]] = {"title": [], "text": [], "explanation": [], "hint": []}
     columns = (interactions.user, interactions.item, stars)

@@ -261,18 +261,30 @@ class EndpointModel:
     def _at_once(
         self, ask: Callable[[Question], Answer], questions: Sequence[Question]
     ) -> list[Answer]:
-        """Ask all questions, some at the same time; the first error ends the call."""
+        """Ask all questions, some at the same time; the first error ends the call.
+
+        Raises:
+          ServiceError: of the first question that failed, with the answers to others.
+        """
         if isinstance(questions, str):
             raise ConfigError(f"expected a list of texts, got one text: [{questions[:20]!r}]")
-        answers = []
+        answers: list[Answer] = []
         with ThreadPoolExecutor(self._options.requests.at_once) as pool:
             waiting = [pool.submit(ask, question) for question in questions]
             try:
                 for future in waiting:
                     answers.append(future.result())
                     count_done(1)
+            except ServiceError as error:
+                # Those that were not sent yet cost nothing. Those that were sent are paid.
+                pool.shutdown(wait=True, cancel_futures=True)
+                error.answered = {
+                    question: future.result()
+                    for question, future in zip(questions, waiting, strict=True)
+                    if not future.cancelled() and future.exception() is None
+                }
+                raise
             except BaseException:
-                # Questions that were not sent yet cost nothing.
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return answers

@@ -11,6 +11,7 @@ import importlib
 import json
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,11 +35,17 @@ _FINAL = ("insufficient_quota", "billing_hard_limit_reached")
 class ServiceError(ResourceError):
     """A service refuses a request, or does not answer after all attempts.
 
+    Attributes:
+      answered: what the service did answer in the same call, by question: a text, or a text with
+        its continuation. A `StoredModel` keeps these answers.
+
     Example:
       >>> from jaxrec.prompting import ServiceError
       >>> str(ServiceError("the service does not answer"))
       'the service does not answer'
     """
+
+    answered: Mapping[Any, Any] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from jaxrec.prompting.language_model import (
     TextScore,
     Usage,
 )
+from jaxrec.prompting.service_requests import ServiceError
 
 Item = TypeVar("Item")
 
@@ -34,7 +35,7 @@ class StoredModel:
       model: the model that answers what the file does not.
       path: the file; it need not exist.
       chunk: most questions that are asked at once. A process that is killed loses at most so many
-        answers.
+        answers. Where a question fails, the answers to the others are kept.
       recorded_usage: the first time that this object gives an answer of an earlier process, it
         reports what the answer cost then. So the total of a study does not depend on interruptions.
         By default a stored answer costs nothing.
@@ -70,6 +71,8 @@ class StoredModel:
         self._file.note_model(model.name, model.context)
         # Questions whose cost was reported already, where that of stored answers is reported.
         self._reported: set[str] | None = set() if recorded_usage else None
+        # Questions answered by this process in a call that failed, so that nobody knows their cost.
+        self._unreported: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -140,7 +143,14 @@ class StoredModel:
         rows = list(missing.values())
         for first in range(0, len(rows), self._chunk):
             chunk = rows[first : first + self._chunk]
-            made = ask([item for _, item in chunk])
+            try:
+                made = ask([item for _, item in chunk])
+            except ServiceError as error:
+                told = error.answered
+                had = [(asked, told[item]) for asked, item in chunk if item in told]
+                self._file.append(had)
+                self._unreported |= {question.key for question, _ in had} | fresh.keys()
+                raise
             if len(made) != len(chunk):
                 raise DataError(
                     f"the model {self.name} gave {len(made)} answers to {len(chunk)} questions; "
@@ -156,7 +166,9 @@ class StoredModel:
             if answer is None:
                 answer = self._file.get(question)
                 known = self._reported is None or question.key in self._reported
-                answer = _free(answer) if known else answer
+                unpaid = known and question.key not in self._unreported
+                answer = _free(answer) if unpaid else answer
+            self._unreported.discard(question.key)
             if self._reported is not None:
                 self._reported.add(question.key)
             assert answer is not None

@@ -14,7 +14,7 @@ import socket
 from importlib import resources
 from typing import Any
 
-from jaxrec.core import ConfigError, DataError, ResourceError, quoted
+from jaxrec.core import ConfigError, DataError, ResourceError, quoted, unique_keys
 from jaxrec.serve.labeling import Labeling
 
 _LARGEST = 1 << 20
@@ -97,7 +97,7 @@ def make_app(study: Labeling, host: str = "127.0.0.1") -> Any:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(body, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise DataError(f"the answer is not JSON ({error})") from error
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         write_tiny_run as write_tiny_run,
     )
     from jaxrec.testing.sentences import write_tiny_encoder as write_tiny_encoder
+    from jaxrec.testing.service import scripted_service as scripted_service
 else:
     from jaxrec.core import attach
 

@@ -46,12 +46,6 @@ if TYPE_CHECKING:
         target_places as target_places,
         write_candidate_sets as write_candidate_sets,
     )
-    from jaxrec.texts.catalogue_facts import (
-        RELATIONS as RELATIONS,
-        CatalogueFacts as CatalogueFacts,
-        factual_form as factual_form,
-        factual_shares as factual_shares,
-    )
     from jaxrec.texts.chat_model import ChatModel as ChatModel
     from jaxrec.texts.chats import (
         CHAT_TEMPLATE as CHAT_TEMPLATE,
@@ -75,7 +69,12 @@ if TYPE_CHECKING:
         load_click_parts as load_click_parts,
         measure_clicks as measure_clicks,
     )
-    from jaxrec.texts.click_runs import ClickStage as ClickStage, train_stages as train_stages
+    from jaxrec.texts.click_runs import (
+        ClickStage as ClickStage,
+        begin_run as begin_run,
+        load_click_run as load_click_run,
+        train_stages as train_stages,
+    )
     from jaxrec.texts.click_tasks import (
         CLICK as CLICK,
         CLICK_ANSWERS as CLICK_ANSWERS,
@@ -95,17 +94,21 @@ if TYPE_CHECKING:
         render_conversation as render_conversation,
     )
     from jaxrec.texts.datum import Datum as Datum, Turn as Turn, TurnKind as TurnKind
+    from jaxrec.texts.described import Described as Described, render_facts as render_facts
     from jaxrec.texts.exported import (
         open_tuned as open_tuned,
         open_tuned_adapter as open_tuned_adapter,
     )
-    from jaxrec.texts.facts import (
-        Described as Described,
-        Facts as Facts,
-        render_facts as render_facts,
+    from jaxrec.texts.fact_sentences import (
+        describe as describe,
         state as state,
         statements as statements,
         tell as tell,
+    )
+    from jaxrec.texts.facts import Facts as Facts, check_readable as check_readable
+    from jaxrec.texts.factual_answers import (
+        factual_form as factual_form,
+        factual_shares as factual_shares,
     )
     from jaxrec.texts.films import film_tasks as film_tasks
     from jaxrec.texts.frames import (
@@ -171,6 +174,13 @@ if TYPE_CHECKING:
         eval_candidates as eval_candidates,
         held_out as held_out,
         render as render,
+    )
+    from jaxrec.texts.prompt_runs import (
+        PromptParts as PromptParts,
+        load_trained as load_trained,
+        open_once as open_once,
+        plan_parts as plan_parts,
+        train_parts as train_parts,
     )
     from jaxrec.texts.prompted import (
         Prompted as Prompted,

@@ -125,6 +125,19 @@ class AskedModelConfig:
         """Whether a model is named at all."""
         return bool(self.path or self.endpoint or self.recorded)
 
+    def check_counted(self) -> None:
+        """Reject a limit of tokens for a service, for systems that count the tokens of prompts.
+
+        Raises:
+          ConfigError: a context for a service, whose tokenizer is unknown.
+        """
+        if self.endpoint and self.context:
+            raise ConfigError(
+                f"--asked.context {self.context} limits the tokens of prompts, and the tokenizer "
+                f"of the service {self.endpoint} is unknown; leave it out: the service refuses "
+                "prompts that are too long"
+            )
+
     def _unread(self, names: tuple[str, ...], needed: str) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -167,7 +180,7 @@ def open_asked_model(config: AskedModelConfig, answers: Path | None = None) -> L
     stored = Path(config.answers) if config.answers else answers
     if stored is None:
         return model
-    # What a service answered beside a failing request is lost, and asked again.
+    # What a service answered to a process that was killed meanwhile is lost, and asked again.
     chunk = config.at_once if config.endpoint else 64
     return StoredModel(model, stored, chunk=chunk, recorded_usage=True)
 

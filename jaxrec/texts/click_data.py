@@ -5,7 +5,8 @@ files of instruction records -> the same windows, with the wording of the files
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -150,6 +151,36 @@ class ClickParts:
         facts = {"dataset": self.data.name, "source": self.data.source, "test_users": users}
         return facts | counts | {"fingerprint": self.digest or self.data.fingerprint()}
 
+    def __str__(self) -> str:
+        """What a command says before it trains."""
+        facts = self.describe()
+        return (
+            f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
+            f"validation, {facts['test']:,} of {facts['test_users']} users for test"
+            + "".join(f"; {doubt}" for doubt in self._doubts())
+        )
+
+    def _doubts(self) -> Iterator[str]:
+        """What a reader of the figures should know: no error, because it may be meant so."""
+        counts = Counter(self.titles)
+        shared = [title for title in self.titles if counts[title] > 1]
+        if shared:
+            yield (
+                f"prompts cannot tell {len(shared)} items apart that share their titles, such as "
+                f"{shared[0]!r}"
+            )
+        known = _questions(self.train)
+        for name in ("valid", "test"):
+            again = len(known & _questions(getattr(self, name)))
+            if again:
+                yield f"{again:,} {name} questions are also asked in training"
+
+
+def _questions(windows: ClickWindows) -> set[bytes]:
+    """The different questions of windows with a history, which alone are those of one user."""
+    rows = np.column_stack([windows.history, windows.liked, windows.target])
+    return {row.tobytes() for row in rows[(windows.history >= 0).any(axis=1)]}
+
 
 def measure_clicks(labels: np.ndarray, users: np.ndarray, gaps: np.ndarray) -> dict[str, float]:
     """The metrics of `GapAuc`; without an AUC within users, "mean_auc" is the AUC over all.
@@ -202,8 +233,9 @@ def load_click_parts(
       test_windows: number of test windows, spread evenly over users; 0 for all.
 
     Raises:
-      DataError: the data have no such windows, or an AUC is not defined on them: of ratings none
-        within users, of files none at all; or a file is damaged, see `read_click_records`.
+      DataError: the data have no such windows, all training windows have one answer, or an AUC is
+        not defined on them: of ratings none within users, of files none at all; or a file is
+        damaged, see `read_click_records`.
       ConfigError: more shots than windows.
     """
     parts = (
@@ -235,6 +267,12 @@ def load_click_parts(
                 f"users; set threshold {threshold:g} between their ratings, or take more windows "
                 f"(eval.{name}_windows)"
             )
+    if len(np.unique(parts.train.label)) < 2:
+        where = config.train_file if config.from_records else parts.data.name
+        raise DataError(
+            f"all {len(parts.train):,} training questions of {where} have one answer, so there is "
+            "nothing to learn; give questions with both answers"
+        )
     return dataclasses.replace(parts, train=train, valid=valid, test=test)
 
 

@@ -1,40 +1,26 @@
-"""Facts of a catalogue as a knowledge graph: told in prompts, read back from texts, and checked.
+"""The facts of a catalogue as a knowledge graph, and what texts state of them.
 
 The triples are (item, has_genre, genre) and (item, released_in, year), read from the items' fields.
 No interaction enters them, so they hold nothing of a held-out item's user. A text that states facts
 can be checked against the graph, statement by statement (Ji et al., Survey of Hallucination in
-Natural Language Generation, arXiv:2202.03629).
-
-A model that is only shown true facts learns them by heart, with the item as the cue, and does not
-learn to read: it fails on items that it has never described. Training therefore tells other facts
-of an item each time, most of them false, and the answer follows the prompt (Longpre et al.,
-Entity-Based Knowledge Conflicts in Question Answering, arXiv:2109.05052; Li et al., Large Language
-Models with Controllable Working Memory, arXiv:2211.05110).
+Natural Language Generation, arXiv:2202.03629, section 5).
 """
 
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterable
 
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ItemTable
-from jaxrec.eval import Triple, Verdicts, judge_statements
-from jaxrec.runs import Stage
-from jaxrec.texts.datum import Datum
-from jaxrec.texts.genres import Genres
-from jaxrec.texts.names import close_up
-from jaxrec.texts.prompt_data import PromptData, render
-from jaxrec.texts.sources import Need, Stream, Unit
+from jaxrec.eval import Triple, Verdicts, find_entities, judge_statements
+from jaxrec.texts.fact_sentences import BETWEEN, HAS_GENRE, RELEASED_IN, state, statements
+from jaxrec.texts.genres import GENRE_FIELDS, split_genres
 
-HAS_GENRE, RELEASED_IN = "has_genre", "released_in"
-_BETWEEN = " , "
-_TOLD = {HAS_GENRE: "{name} has genre {value}", RELEASED_IN: "{name} is from {value}"}
-_SENTENCE = re.compile(r"a film(?: of (?P<genres>.+?))?(?: from (?P<year>\d{4}))?")
 _YEAR = re.compile(r"\d{4}")
+_SAID_YEAR = re.compile(r"(?<![\w-])((?:18|19|20)\d\d)(?!\w)")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +28,8 @@ class Facts:
     """A knowledge graph of items.
 
     Attributes:
-      of_item: (relation, value) pairs of each item.
+      of_item: (relation, value) pairs of each item, genres in lower case.
+      kind: name of the item field that lists the genres.
 
     Example:
       >>> from jaxrec.testing import tiny_interactions
@@ -55,30 +42,38 @@ class Facts:
     """
 
     of_item: tuple[tuple[tuple[str, str], ...], ...]
+    kind: str = GENRE_FIELDS[0]
+
+    @classmethod
+    def find(cls, items: ItemTable) -> "Facts | None":
+        """Read genres (or categories) and years of four digits; None where no item has any."""
+        kind = next((name for name in GENRE_FIELDS if name in items.fields), GENRE_FIELDS[0])
+        genres = items.fields.get(kind, np.full(len(items), "")).tolist()
+        years = items.fields.get("year", np.full(len(items), "")).tolist()
+        of_item = tuple(
+            (
+                *((HAS_GENRE, name) for name in split_genres(listed)),
+                *(((RELEASED_IN, year),) if _YEAR.fullmatch(year) else ()),
+            )
+            for listed, year in zip(genres, years, strict=True)
+        )
+        return cls(of_item, kind) if any(of_item) else None
 
     @classmethod
     def read(cls, items: ItemTable) -> "Facts":
-        """Read genres (or categories), and the year of items that have one of four digits.
+        """Read the facts of items that have some, as `find` does.
 
         Raises:
-          DataError: the items have no genres, or one that a sentence could not be read back with.
+          DataError: no item has a genre, a category or a year.
         """
-        genres = Genres.read(items)
-        for name in genres.names:
-            if _BETWEEN in name or re.search(r" from \d{4}$", name):
-                raise DataError(
-                    f"the genre {name!r} cannot be told from two facts in a sentence; rename it"
-                )
-        years = items.fields.get("year", np.full(len(items), "")).tolist()
-        return cls(
-            tuple(
-                (
-                    *((HAS_GENRE, genres.names[number]) for number in numbers.tolist()),
-                    *(((RELEASED_IN, year),) if _YEAR.fullmatch(year) else ()),
-                )
-                for numbers, year in zip(genres.of_item, years, strict=True)
+        facts = cls.find(items)
+        if facts is None:
+            raise DataError(
+                "there are no facts: no item has a value in one of the fields "
+                f"{', '.join((*GENRE_FIELDS, 'year'))}; "
+                f"their fields: {', '.join(items.fields) or 'none'}"
             )
-        )
+        return facts
 
     @functools.cached_property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -87,7 +82,9 @@ class Facts:
 
     @functools.cached_property
     def _values(self) -> dict[str, tuple[str, ...]]:
-        return {name: tuple(v for r, v in self.pairs if r == name) for name in _TOLD}
+        return {
+            name: tuple(v for r, v in self.pairs if r == name) for name in (HAS_GENRE, RELEASED_IN)
+        }
 
     def values(self, relation: str) -> tuple[str, ...]:
         """All values of a relation, in alphabetical order."""
@@ -101,16 +98,44 @@ class Facts:
         """The facts of an item as a text states them, which `statements` reads back."""
         return state(self.of_item[item])
 
-    def judge(self, text: str, item: int) -> Verdicts:
-        """Compare what a text says of an item with the graph.
+    def mentioned(self, text: str, item: int, title: str) -> list[tuple[str, str]]:
+        """Read what a free text about an item states: genres of the catalogue, and years.
+
+        A value that only the item's own title says is no statement. What a sentence of `state`
+        says is read by `statements` instead, exactly.
 
         Example:
-          >>> facts = Facts(((("has_genre", "drama"), ("released_in", "1994")),))
-          >>> facts.judge("a film of drama , war from 1995", 0)
+          >>> facts = Facts(((("has_genre", "war"),), (("has_genre", "drama"),)))
+          >>> facts.mentioned("War and Peace is a drama.", 0, "War and Peace")
+          [('has_genre', 'drama')]
+        """
+        rest = re.sub(rf"(?<!\w){re.escape(title.lower())}(?!\w)", " ", text.lower())
+        said = {(HAS_GENRE, value) for value in find_entities(rest, self.values(HAS_GENRE))}
+        if self.values(RELEASED_IN):
+            said |= {(RELEASED_IN, year) for year in _SAID_YEAR.findall(rest)}
+        return sorted(said)
+
+    def judge(self, said: Iterable[tuple[str, str]], item: int) -> Verdicts:
+        """Compare statements about an item with the graph.
+
+        A catalogue lists all genres of an item, so one that the item lacks is contradicted, unless
+        the graph holds no genre of the item at all. The same holds for years.
+
+        Args:
+          said: (relation, value) pairs, such as those of `statements` and `mentioned`.
+          item: that they are about.
+
+        Example:
+          >>> facts = Facts(((("has_genre", "drama"),), (("has_genre", "war"),)))
+          >>> facts.judge(statements("a film of drama , war from 1995"), 0)
           Verdicts(supported=1, contradicted=1, unverifiable=1)
         """
-        said = [(str(item), relation, value) for relation, value in statements(text)]
-        return judge_statements(said, self.triples(item), functional={RELEASED_IN})
+        stated = [(str(item), relation, value) for relation, value in said]
+        return judge_statements(stated, self.triples(item))
+
+    def contradicted(self, said: Iterable[tuple[str, str]], item: int) -> list[tuple[str, str]]:
+        """Statements about an item that the graph contradicts, as `judge` counts them."""
+        return [pair for pair in said if self.judge([pair], item).contradicted]
 
     def checked(self, text: str, item: int) -> str:
         """A text without the statements that the graph does not hold; "" if nothing is left.
@@ -136,7 +161,8 @@ class Facts:
         if not 0 <= share <= 1:
             raise ConfigError(f"the share of corrupted facts must lie in 0 to 1, got {share}")
         rng = np.random.default_rng(seed)
-        return Facts(tuple(self.falsified(n, share, rng) for n in range(len(self.of_item))))
+        rows = (self.falsified(n, share, rng) for n in range(len(self.of_item)))
+        return dataclasses.replace(self, of_item=tuple(rows))
 
     def falsified(
         self, item: int, share: float, rng: np.random.Generator
@@ -161,128 +187,15 @@ class Facts:
         return tuple(row)
 
 
-def tell(pairs: Sequence[tuple[str, str]], name: str) -> str:
-    """Write facts as prompts tell them.
-
-    Args:
-      pairs: (relation, value) pairs.
-      name: of the item that they are about.
-
-    Example:
-      >>> tell([("has_genre", "drama"), ("released_in", "1994")], "Ran")
-      'Ran has genre drama , Ran is from 1994'
-    """
-    return _BETWEEN.join(_TOLD[relation].format(name=name, value=v) for relation, v in pairs)
-
-
-def state(pairs: Sequence[tuple[str, str]]) -> str:
-    """Write facts as a sentence; "" for none.
-
-    Example:
-      >>> state([("has_genre", "drama"), ("released_in", "1994")])
-      'a film of drama from 1994'
-    """
-    genres = _BETWEEN.join(value for relation, value in pairs if relation == HAS_GENRE)
-    years = [value for relation, value in pairs if relation == RELEASED_IN]
-    text = "a film" + (f" of {genres}" if genres else "") + "".join(f" from {y}" for y in years)
-    return text if pairs else ""
-
-
-def statements(text: str) -> list[tuple[str, str]]:
-    """Read the facts that a sentence states, each once; none of a sentence of another form.
-
-    Example:
-      >>> statements("a film of drama , war from 1994")
-      [('has_genre', 'drama'), ('has_genre', 'war'), ('released_in', '1994')]
-      >>> statements("drama , I think")
-      []
-    """
-    match = _SENTENCE.fullmatch(text.strip())
-    if match is None:
-        return []
-    genres = match["genres"].split(_BETWEEN) if match["genres"] else []
-    years = [(RELEASED_IN, match["year"])] if match["year"] else []
-    return list(dict.fromkeys([*((HAS_GENRE, name.strip()) for name in genres), *years]))
-
-
-@dataclasses.dataclass(frozen=True)
-class Described:
-    """A datum is an item with facts; items of an evaluation are never described in training.
-
-    Attributes:
-      valid: share of the items that validations are about.
-      test: share of the items that the test is about.
-      false: probability that training tells a false fact in the place of a true one; 0 for a task
-        whose prompts tell none.
-    """
-
-    valid: float = 0.1
-    test: float = 0.2
-    false: float = 0.0
-    unit: ClassVar[Unit] = "item"
-    needs: ClassVar[frozenset[Need]] = frozenset({"genres", "facts"})
-
-    def training(self, data: PromptData) -> Stream:
-        """The items that no evaluation is about, each time with other facts.
-
-        Raises:
-          DataError: the data have no facts.
-        """
-        items, facts = self._items(data)[2], facts_of(data)
-        number = {pair: place for place, pair in enumerate(facts.pairs)}
-
-        def draw(datum: int, rng: np.random.Generator) -> Datum:
-            item = int(items[datum])
-            if not self.false:
-                return Datum(item=item)
-            pairs = facts.falsified(item, self.false, rng)
-            return Datum(item=item, told=tuple(number[pair] for pair in pairs))
-
-        return Stream(len(items), draw)
-
-    def units(self, data: PromptData, stage: Stage) -> np.ndarray:
-        """The items of a stage."""
-        return self._items(data)[0 if stage == "valid" else 1]
-
-    def held_out(self, data: PromptData, stage: Stage, units: np.ndarray) -> list[Datum]:
-        """The items themselves, with the facts of the graph."""
-        return [Datum(item=item) for item in units.tolist()]
-
-    def _items(self, data: PromptData) -> list[np.ndarray]:
-        """The items of validation, test and training, ascending."""
-        known = np.flatnonzero([bool(pairs) for pairs in facts_of(data).of_item])
-        order = np.random.default_rng(0).permutation(known)
-        ends = np.round(np.cumsum([self.valid, self.test]) * len(known)).astype(int)
-        return [np.sort(part) for part in np.split(order, ends)]
-
-
-def facts_of(data: PromptData) -> Facts:
-    """The facts of the data.
+def check_readable(facts: Facts) -> Facts:
+    """Return facts that `statements` reads back from their sentences.
 
     Raises:
-      DataError: they have none.
+      DataError: a genre that a sentence could not be read back with.
     """
-    if data.facts is None:
-        raise DataError(
-            f"{data.dataset.interactions.name} has no facts, and a task asks for them; leave the "
-            "task out, or give items with genres"
-        )
-    return data.facts
-
-
-def render_facts(datum: Datum, data: PromptData) -> dict[str, str]:
-    """Write a datum as `render` does, with the facts of its item.
-
-    Returns:
-      The fields of `render`, "facts" as prompts tell them, and "about", the sentence that states
-      them: those that the datum tells, or else those of the graph.
-
-    Raises:
-      DataError: the data have no facts.
-    """
-    facts = facts_of(data)
-    pairs = [facts.pairs[n] for n in datum.told] if datum.told else facts.of_item[datum.item]
-    return render(datum, data) | {
-        "facts": close_up(tell(pairs, data.names.items[datum.item])),
-        "about": state(pairs),
-    }
+    for name in facts.values(HAS_GENRE):
+        if BETWEEN in name or re.search(r" from \d{4}$", name):
+            raise DataError(
+                f"the genre {name!r} cannot be told from two facts in a sentence; rename it"
+            )
+    return facts

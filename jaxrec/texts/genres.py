@@ -45,10 +45,7 @@ class Genres:
                 f"the items have no field {' or '.join(GENRE_FIELDS)}, which a conversation names; "
                 f"their fields: {', '.join(items.fields) or 'none'}"
             )
-        rows = [
-            list(dict.fromkeys(name.lower() for name in text.split(SEPARATOR) if name))
-            for text in items.fields[field].tolist()
-        ]
+        rows = [split_genres(text) for text in items.fields[field].tolist()]
         names = sorted({name for row in rows for name in row})
         if not names:
             raise DataError(f"the item field {field!r} is empty for all items; give genres")
@@ -62,3 +59,13 @@ class Genres:
         for item, row in enumerate(self.of_item):
             table[item, row] = True
         return table
+
+
+def split_genres(text: str) -> list[str]:
+    """Split the field of an item into its genres in lower case, each once.
+
+    Example:
+      >>> split_genres("Drama | Comedy | drama")
+      ['drama', 'comedy']
+    """
+    return list(dict.fromkeys(name.lower() for name in text.split(SEPARATOR) if name))

@@ -24,7 +24,7 @@ from jaxrec.eval import (
     within_user_auc,
 )
 from jaxrec.texts.answer_kinds import AnswerOptions
-from jaxrec.texts.facts import statements
+from jaxrec.texts.fact_sentences import statements
 from jaxrec.texts.questions import Questions
 
 

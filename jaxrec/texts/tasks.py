@@ -279,7 +279,8 @@ def check_data(
     met = max(len(np.unique(history)) for history in dataset.split.history("test")) + 1
     offers = any("candidates" in task.source.needs for task in tasks)
     if offers and candidates - 1 > dataset.num_items - met:
+        most = dataset.num_items - met + 1
         raise ConfigError(
             f"{setting} is {candidates}, and a user has met {met} of {dataset.num_items} items; "
-            f"lower it to {max(dataset.num_items - met + 1, 1)}"
+            + (f"lower it to {most}" if most > 1 else "give more items, or leave this user out")
         )

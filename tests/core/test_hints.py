@@ -59,6 +59,7 @@ def test_the_part_that_differs_is_named(value: Any, hint: Any, problem):
         (b'{"size": ' + b"9" * 5000 + b"}", "is not valid JSON"),
         (b"[]", "the content must be an object, got"),
         (b"null", "the content must be an object, got None"),
+        (b'{"size": 1, "size": 2}', "key 'size' is in the object twice"),
         (b"{}", "the content has no 'size'"),
         (b'{"size": NaN}', "'size' must be int, got nan"),
         (b'{"size": 1e999}', "'size' must be int, got inf"),

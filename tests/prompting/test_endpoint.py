@@ -17,49 +17,13 @@ from jaxrec.prompting import (
     Requester,
     RequestOptions,
     ServiceError,
+    StoredModel,
     failure_counts,
 )
+from jaxrec.testing import scripted_service as service
 
 openai = pytest.importorskip("openai")
 OPTIONS = GenerateOptions(max_tokens=5)
-
-
-@contextlib.contextmanager
-def service(answer):
-    """Serve `answer(request, number)`: a body, (status, body) or (status, body, headers)."""
-    asked, lock = [], threading.Lock()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                asked.append((self.path, request))
-                number = len(asked) - 1
-            made = answer(request, number)
-            status, body, *headers = made if isinstance(made, tuple) else (200, made)
-            text = (body if isinstance(body, str) else json.dumps(body)).encode()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.send_response(status)
-                for name, value in (headers[0] if headers else {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class Clock:
@@ -384,6 +348,42 @@ def test_a_failed_question_ends_those_that_wait():
     with refused as (url, asked), pytest.raises(ServiceError):
         model_of(url).generate(["?"] * 50, OPTIONS)
     assert len(asked) < 50
+
+
+@pytest.mark.parametrize("recorded_usage", [True, False])
+@pytest.mark.parametrize("kind", ["chat", "completions"])
+def test_answers_beside_a_failing_request_are_kept_and_paid_once(kind, recorded_usage, tmp_path):
+    answered, usage = [], {"prompt_tokens": 5, "completion_tokens": 1}
+
+    def answer(request, number):
+        if number % 3 == 2:
+            return 500, {"error": {"message": "busy"}}
+        answered.append(json.dumps(request))
+        return (chat("yes") if kind == "chat" else echo(request, number)) | {"usage": usage}
+
+    def ask(model):
+        if kind == "chat":
+            return model.generate([f"p{n}" for n in range(10)], OPTIONS)
+        return [score for row in model.score(["a ", "b "], [list("vwxyz")] * 2) for score in row]
+
+    with service(answer) as (url, asked):
+        options = {"kind": kind, "requests": RequestOptions(at_once=4, retries=0)}
+        options["prices"] = Prices(prompt=1e6, completion=0)
+        model = StoredModel(
+            model_of(url, **options), tmp_path / "a.jsonl", chunk=4, recorded_usage=recorded_usage
+        )
+        failures = 0
+        while True:
+            try:
+                found = ask(model)
+                break
+            except ServiceError as error:
+                failures += 1
+                assert "busy" in str(error)
+    assert failures > 1 and len(answered) == len(set(answered)) == 10
+    assert len(asked) > 10
+    # What was paid in the calls that failed is reported with the answers.
+    assert sum(one.usage.cost for one in found) == 50
 
 
 @pytest.mark.parametrize("address", ["localhost:8000/v1", "", "ftp://a/v1"])

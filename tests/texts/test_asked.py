@@ -16,6 +16,8 @@ from jaxrec.prompting import (
     StoredModel,
     Usage,
 )
+from jaxrec.systems.chatgpt import ChatGptConfig
+from jaxrec.systems.llm4rs import Llm4rsConfig
 from jaxrec.testing import random_params, tiny_model
 from jaxrec.texts import AskedModelConfig, ask_model, open_asked_model, score_model
 
@@ -196,6 +198,18 @@ def test_an_address_opens_a_service_with_its_prices(monkeypatch):
 def test_settings_that_contradict_one_another_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
         AskedModelConfig(**settings)
+
+
+def test_a_limit_of_tokens_that_nobody_can_count_is_named_before_any_work():
+    service = {"endpoint": "http://x", "name": "m", "context": 500}
+    with pytest.raises(
+        ConfigError, match=r"--asked.context 500 .* of the service http://x is unkn"
+    ):
+        ChatGptConfig(asked=AskedModelConfig(**service))
+    with pytest.raises(ConfigError, match=r"--asked.context 500 limits"):
+        Llm4rsConfig(asked=AskedModelConfig(**service, kind="completions"))
+    # A model that is opened here counts its tokens itself.
+    AskedModelConfig(path="a", context=500).check_counted()
 
 
 def test_no_model_and_no_recording_are_named(tmp_path):

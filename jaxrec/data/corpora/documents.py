@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from jaxrec.core import ConfigError, DataError, check_file, nearest
+from jaxrec.core import ConfigError, DataError, RepeatedKey, check_file, nearest, unique_keys
 from jaxrec.data import contents, files, parquet
 
 Form = Literal["auto", "file", "blank_lines", "end_marks", "wikitext", "json_lines", "parquet"]
@@ -276,9 +276,11 @@ def _json_maker(make: Callable[[Mapping[str, Any]], Any]) -> Callable[[bytes | N
         if line is None:
             return "too long"
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=unique_keys)
         except UnicodeDecodeError:
             return "not UTF-8"
+        except RepeatedKey:
+            return "a key twice"
         except (ValueError, RecursionError):
             return "not JSON"
         return make(record) if isinstance(record, dict) else "not a JSON object"

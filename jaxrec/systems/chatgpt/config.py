@@ -178,6 +178,7 @@ class ChatGptConfig:
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
         check_ranges(self, "--")
+        self.asked.check_counted()
         for task in self.tasks:
             if task not in WORDINGS:
                 raise ConfigError(

@@ -18,12 +18,12 @@ from jaxrec.data import (
 from jaxrec.eval import natural_title, split_year
 from jaxrec.systems.chatgpt.config import ChatGptConfig, DomainConfig
 from jaxrec.texts import (
-    RELATIONS,
-    CatalogueFacts,
     Datum,
+    Facts,
     Grounding,
     Names,
     PromptData,
+    describe,
     held_out,
     render,
 )
@@ -41,14 +41,12 @@ class ChatData(PromptData):
       top: number of items that an answer lists.
       words: most words of a text.
       rated: for each user the rows of their training ratings, oldest first.
-      said: what the catalogue says of items; None if it says nothing.
     """
 
     domain: DomainConfig
     top: int
     words: int
     rated: Sequence[np.ndarray]
-    said: CatalogueFacts | None
 
 
 def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
@@ -59,7 +57,8 @@ def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
       duplicates: "error", or "mark" to add the original ID to titles that several items have.
 
     Raises:
-      DataError: an item without a title, or equal titles that are not marked.
+      DataError: items without titles, or equal titles that are not marked. A single item without
+        a title is called by its ID.
 
     Example:
       >>> titles = np.array(["Kiss, The", "The Kiss", "Heat"], dtype=object)
@@ -68,7 +67,7 @@ def unique_titles(items: ItemTable, duplicates: str) -> list[str]:
     """
     if "title" not in items.fields:
         raise DataError(
-            "the items have no titles, and prompts are written with them; give data.item_table"
+            "the items have no titles, and prompts are written with them; give --data.item-table"
         )
     titles = [natural_title(title) for title in items.labels()]
     equal = Grounding(titles).duplicates()
@@ -115,12 +114,8 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
             if config.reviews
             else synthetic_reviews(interactions)
         )
-    fields = interactions.items.fields
-    facts = (
-        CatalogueFacts.of(interactions.items, titles)
-        if config.facts or config.check_facts or any(name in fields for name in RELATIONS)
-        else None
-    )
+    told = config.facts or config.check_facts
+    facts = (Facts.read if told else Facts.find)(interactions.items)
     return ChatData(
         dataset=dataset,
         names=Names(
@@ -134,7 +129,7 @@ def load_chat_data(config: ChatGptConfig, needs: frozenset[str]) -> ChatData:
         top=config.top,
         words=config.words,
         rated=rated,
-        said=facts,
+        facts=facts,
     )
 
 
@@ -167,6 +162,7 @@ def render_chat(datum: Datum, data: ChatData) -> Mapping[str, str]:
             )
             or "none"
         )
-    if data.said is not None and datum.item >= 0:
-        fields["facts"] = data.said.text([datum.item])
+    if data.facts is not None and datum.item >= 0:
+        known = data.facts.of_item[datum.item]
+        fields["facts"] = describe(known, data.names.items[datum.item], data.facts.kind)
     return fields

@@ -145,12 +145,13 @@ def measure_model(
         metrics["already_met"] = float(np.mean(met)) if met else float("nan")
     if isinstance(task.answer, CatalogueItem | OneOfCandidates):
         metrics["listed"] = float((np.asarray(answers) >= 0).sum(axis=1).mean())
-    if name == "explanation" and study.data.said is not None:
-        facts = study.data.said
+    facts, titles = study.data.facts, study.data.names.items
+    if name == "explanation" and facts is not None:
+        about = [datum.item for datum in questions.data]
         metrics |= factual_shares(
             [
-                facts.check(text, datum.item)
-                for text, datum in zip(answers, questions.data, strict=True)
+                facts.judge(facts.mentioned(text, item, titles[item]), item)
+                for text, item in zip(answers, about, strict=True)
             ]
         )
     metrics |= {
@@ -193,10 +194,11 @@ def _text_forms(study: Study, name: str, questions: Questions) -> list[Any]:
         numbers = rating_form()
         return [dataclasses.replace(numbers, read=_as_text(numbers.read))] * len(questions)
     sentence = sentence_form(study.config.words)
-    facts = study.data.said
+    facts, titles = study.data.facts, study.data.names.items
     if name != "explanation" or not study.config.check_facts or facts is None:
         return [sentence] * len(questions)
-    return [factual_form(sentence, facts, datum.item) for datum in questions.data]
+    about = [datum.item for datum in questions.data]
+    return [factual_form(sentence, facts, item, titles[item]) for item in about]
 
 
 def _as_text(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -132,8 +132,8 @@ class GlrecConfig:
       order: the order of the paths of a prompt. "ranked" puts the most agreeing users first.
         "shuffle" trains on each question in `shuffles` random orders. "selector" is ranked with the
         path soft selector, "hybrid" is both.
-      shuffles: number of orders of each question, with "shuffle" and "hybrid".
-      strength: λ of the selector.
+      shuffles: number of orders of each question, only with "shuffle" and "hybrid".
+      strength: λ of the selector, only with "selector" and "hybrid".
       say_item: let the model also learn to write the item after the answer.
       on_prompt: learn the prompts too, and not only the answers.
       max_length: most tokens of a prompt with its answer.
@@ -194,6 +194,16 @@ class GlrecConfig:
                 f"order {self.order} is of several paths, and paths.count is {self.paths.count}; "
                 "set order ranked, or raise paths.count"
             )
+        for name, read, orders in (
+            ("shuffles", bool(self.copies), "shuffle or hybrid"),
+            ("strength", self.selects, "selector or hybrid"),
+        ):
+            value = getattr(self, name)
+            if not read and value != getattr(GlrecConfig, name):
+                raise ConfigError(
+                    f"--{name} {value} is not read with --order {self.order}; leave it out, or set "
+                    f"--order {orders}"
+                )
         if self.paths.planted and (self.paths.count < 2 or self.form == "pair"):
             raise ConfigError(
                 "paths.planted needs form point and a paths.count of at least 2, so that one of "

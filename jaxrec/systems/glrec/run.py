@@ -31,7 +31,6 @@ from jaxrec.peft import TuneConfig, Tuning, size_of
 from jaxrec.runs import (
     Options,
     check_run,
-    create_run,
     is_run,
     open_any,
     read_parts,
@@ -42,11 +41,10 @@ from jaxrec.systems.glrec.config import GlrecConfig
 from jaxrec.systems.glrec.encoding import PathRows, encode_paths
 from jaxrec.systems.glrec.questions import PathQuestions, Writer, make_writer
 from jaxrec.texts import (
-    ClickParts,
     ClickStage,
     TextModel,
     clicks as click_table,
-    load_click_parts,
+    load_click_run,
     measure_clicks,
     open_tuned,
     open_tuned_adapter,
@@ -78,47 +76,15 @@ INSTEAD = {
 }
 
 
-def load_parts(config: GlrecConfig) -> ClickParts:
-    """Read the data, and draw the windows to train on if there are to be few.
-
-    Raises:
-      DataError: the data have no such windows, or none on which an AUC is defined.
-      ConfigError: more shots than windows.
-    """
-    return load_click_parts(
-        config.data,
-        split=config.split,
-        history=config.history,
-        threshold=config.threshold,
-        shots=config.shots,
-        seed=config.train.seed,
-        valid_windows=config.eval.valid_windows,
-        test_windows=config.eval.test_windows,
-    )
-
-
 def train(config: GlrecConfig, directory: Path, options: Options) -> None:
     """See `System`."""
-    parts = load_parts(config)
+    parts = load_click_run(config)
     writer = make_writer(config, parts)
-    facts = parts.describe()
-    print(
-        f"{facts['dataset']}: {facts['train']:,} windows to train on, {facts['valid']:,} for "
-        f"validation, {facts['test']:,} of {facts['test_users']} users for test; a graph of "
-        f"{len(writer.finder.graph):,} edges"
-    )
+    print(f"{parts}; a graph of {len(writer.finder.graph):,} edges")
     questions = writer.questions(parts.train, config.train.seed)
     held = writer.questions(parts.valid, 0)
     sets = _training_sets(config, questions)
-    new = not is_run(directory)
     text = _open(config, directory, writer, sets)
-    if not new:
-        check_run(config, parts, directory)
-
-    def begin() -> None:
-        if new:
-            text.save(directory)
-            create_run(config, parts, None, directory)
 
     def measure(rows: Any, params: Any) -> dict[str, float]:
         return measure_clicks(held.label, held.user, _gaps(config, text, params, writer, rows))
@@ -147,18 +113,19 @@ def train(config: GlrecConfig, directory: Path, options: Options) -> None:
         text,
         stages,
         directory,
+        config=config,
+        parts=parts,
         loss=_loss(config, text),
         measure=measure,
         metric=METRIC,
         options=options,
-        begin=begin,
     )
 
 
 def evaluate(config: GlrecConfig, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
     """See `System`: AUC beside the controls, the spread over orders, and the selector's choice."""
     assert not baselines  # the config has no setting for them
-    parts = load_parts(config)
+    parts = load_click_run(config)
     check_run(config, parts, directory)
     writer = make_writer(config, parts)
     text = _load(config, directory)
@@ -231,7 +198,7 @@ def _check_exportable(config: GlrecConfig) -> None:
 
 def _opened(config: GlrecConfig, directory: Path) -> tuple[TextModel, Any, Opened | None]:
     """Return the text model of a trained run, its variables, and the base if it has one."""
-    check_run(config, load_parts(config), directory)
+    check_run(config, load_click_run(config), directory)
     text = _load(config, directory)
     base = open_any(Path(config.tune.base)) if config.tune.base else None
     return text, _trained(config, text, directory), base

@@ -18,30 +18,20 @@ templates write them from genres and ratings. And by default each title is one t
 `System` describes the functions of this module.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxrec.core import (
-    batch_shard,
-    batch_sharding,
-    describe_shardings,
-    is_writer,
     make_mesh,
-    on_writer,
 )
 from jaxrec.data import (
     Dataset,
-    Group,
-    Mixture,
     group_tasks,
     load_dataset,
     load_tokenizer,
-    prompt_batches,
     save_tokenizer,
 )
 from jaxrec.eval import RunParts, SystemFacts
@@ -55,58 +45,34 @@ from jaxrec.runs import (
     known_items,
     listed,
     read_parts,
-    read_training,
-    run_identity,
-    write_summary,
 )
 from jaxrec.systems.instructrec import base, measure
 from jaxrec.systems.instructrec.config import InstructRecConfig
 from jaxrec.systems.instructrec.instructions import instruct_data, mix, one_token_each, tasks_of
-from jaxrec.systems.instructrec.tasks import InstructData, InstructTask
+from jaxrec.systems.instructrec.tasks import InstructData
 from jaxrec.systems.instructrec.tested import METRIC, SEQUENTIAL, Tested, validation_score
 from jaxrec.texts import (
     Datum,
     Prompted,
+    PromptParts,
     ask,
     check_data,
-    count_tokens,
+    load_trained,
     make_tokenizer,
-    plan_prompts,
+    open_once,
+    train_parts,
     validation_units,
 )
 from jaxrec.train import (
-    FitResult,
-    Plan,
-    Start,
     Validation,
     check_batch,
-    fit,
-    load_params,
-    make_optimizer,
-    make_shapes,
 )
 
 # Number of instructions of each task that the tokenizer is trained on.
 _CORPUS = 300
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Parts:
-    """A run without its parameters.
-
-    Attributes:
-      data: what its instructions are made of.
-      tasks: its tasks by name, worded for its names.
-      mixture: their training streams.
-      groups: which tasks share a length.
-      prompted: the model, its tokenizer and its items.
-    """
-
-    data: InstructData
-    tasks: dict[str, InstructTask]
-    mixture: Mixture
-    groups: list[Group]
-    prompted: Prompted
+Parts = PromptParts[InstructData]
 
 
 def open_run(
@@ -124,14 +90,10 @@ def open_run(
       ConfigError: the settings contradict the data, or the run in the directory has others.
       DataError: the run in the directory has other data, or the data lack genres.
     """
-    if write and jax.process_count() > 1:
-        on_writer(lambda: _open_run(config, dataset, directory, write=True))
-    return _open_run(config, dataset, directory, write=write)
+    return open_once(lambda write: _open_run(config, dataset, directory, write), write)
 
 
-def _open_run(
-    config: InstructRecConfig, dataset: Dataset, directory: Path, *, write: bool
-) -> Parts:
+def _open_run(config: InstructRecConfig, dataset: Dataset, directory: Path, write: bool) -> Parts:
     codes = one_token_each(dataset)
     known = is_run(directory)
     if known:
@@ -175,44 +137,20 @@ def train(config: InstructRecConfig, directory: Path, options: Options) -> None:
     dataset = load_dataset(config.data)
     print(dataset)
     parts = open_run(config, dataset, directory, write=not options.dry)
-    if options.show_shardings:
-        shapes = jax.eval_shape(parts.prompted.init, jax.random.key(0))
-        print(describe_shardings(shapes, make_mesh(config.mesh), config.sharding))
-    plan = plan_prompts(
-        parts.prompted, parts.mixture, parts.groups, config.train, config.mesh, config.sharding
-    )
-    print(plan)
-    plan.memory.check()
-    if options.dry:
-        return
-    result = _fit(config, parts, plan, directory, options.profile)
-    if is_writer():
-        write_summary(directory, result, trained_parameters=plan.size.trainable)
+    task, users = parts.tasks[SEQUENTIAL], config.eval.validated(dataset.num_users)
 
+    def validates() -> Validation:
+        units = validation_units(task, parts.data, users=users, seed=config.train.seed)
 
-def _fit(
-    config: InstructRecConfig, parts: Parts, plan: Plan, directory: Path, profile: bool
-) -> FitResult:
-    """Train below `directory`, or continue a training that was cut short."""
-    task, users = parts.tasks[SEQUENTIAL], config.eval.validated(parts.data.dataset.num_users)
-    units = validation_units(task, parts.data, users=users, seed=config.train.seed)
-    prompted = parts.prompted
-    shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
+        def validate(params: Any) -> dict[str, float]:
+            model = parts.prompted.with_params(params)
+            tested = Tested(config=config, data=parts.data, tasks=parts.tasks, prompted=model)
+            return validation_score(tested, units)
 
-    def validate(params: Any) -> dict[str, float]:
-        model = prompted.with_params(params)
-        tested = Tested(config=config, data=parts.data, tasks=parts.tasks, prompted=model)
-        return validation_score(tested, units)
+        return Validation(validate, METRIC, (len(units), "user"))
 
-    return fit(
-        plan,
-        iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
-        Validation(validate, METRIC, (len(units), "user")),
-        directory,
-        start=Start(params=base.first_params(config), run=run_identity(directory)),
-        measure=count_tokens,
-        profile=profile,
-    )
+    first = base.first_params(config)
+    train_parts(config, parts, directory, options, validation=validates, first=first)
 
 
 def load(config: InstructRecConfig, directory: Path) -> Tested:
@@ -223,18 +161,8 @@ def load(config: InstructRecConfig, directory: Path) -> Tested:
       DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
-    prompted, mesh = parts.prompted, make_mesh(config.mesh)
-    optimizer = make_optimizer(config.train)
-    target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
-    params, _ = load_params(directory / "checkpoints", target, run=run_identity(directory))
-    return Tested(
-        config=config,
-        data=parts.data,
-        tasks=parts.tasks,
-        prompted=prompted.with_params(prompted.join(params)),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        seconds=read_training(directory)["seconds"],
-    )
+    trained = load_trained(config, parts, directory)
+    return Tested(config=config, data=parts.data, tasks=parts.tasks, **vars(trained))
 
 
 def evaluate(

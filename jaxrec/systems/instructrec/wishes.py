@@ -85,12 +85,16 @@ class Wishes:
         if field not in fields:
             raise DataError(
                 f"{data.name}: intentions are made of the item field {field!r}, which the items do "
-                f"not have{nearest(field, fields)}; fields: {', '.join(fields) or 'none'}"
+                f"not have{nearest(field, fields)}; fields: {', '.join(fields) or 'none'}; give "
+                "--genre-field another one, or --data.item-table a table with genres"
             )
         lists = [_listed(text) for text in fields[field].tolist()]
         genres = tuple(sorted({genre for row in lists for genre in row}))
         if not genres:
-            raise DataError(f"{data.name}: no item has a value in the field {field!r}")
+            raise DataError(
+                f"{data.name}: no item has a value in the field {field!r}, of which intentions are "
+                "made; give --genre-field another one, or fill it in"
+            )
         number = {genre: place for place, genre in enumerate(genres)}
         has = np.zeros((len(lists), len(genres)), bool)
         for item, row in enumerate(lists):

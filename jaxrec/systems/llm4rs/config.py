@@ -239,6 +239,7 @@ class Llm4rsConfig:
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
         check_ranges(self, "--")
+        self.asked.check_counted()
         if self.asked.given and self.tune.base:
             raise ConfigError(
                 f"--tune.base {self.tune.base} is tuned, and the model of --asked is asked as it "

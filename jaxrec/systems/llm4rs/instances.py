@@ -68,7 +68,7 @@ def load_instances(config: Llm4rsConfig) -> Instances:
 
     Raises:
       DataError: data without ratings, no user with enough of them, a file of instances that is not
-        valid, or fewer instances than demonstrations need.
+        valid or has one without a history, or fewer instances than demonstrations need.
     """
     data = load_interactions(config.data)
     if np.isnan(data.rating).any():
@@ -81,6 +81,12 @@ def load_instances(config: Llm4rsConfig) -> Instances:
         sets = read_candidate_sets(
             Path(settings.file), data.items, data.user_ids, settings.candidates
         )
+        for number, datum in enumerate(sets):
+            if not len(np.asarray(datum.history)):
+                raise DataError(
+                    f"{settings.file}: candidate set {number} has an empty history, so its prompts "
+                    "say nothing of the user; give at least one item, or leave the set out"
+                )
         split = _split(data, settings)
         valid = _validation(sets, split, config.eval.valid_instances, settings)
     else:

@@ -179,8 +179,17 @@ def open_adapter(
 
 
 def make_prompter(config: Llm4rsConfig, instances: Instances) -> Prompter:
-    """Make what writes a run's prompts."""
+    """Make what writes a run's prompts.
+
+    Raises:
+      DataError: a pretrained model would be asked about items without titles.
+    """
     items = instances.data.items
+    if "title" not in items.fields and (config.asked.given or config.tune.base):
+        raise DataError(
+            f"the items of {instances.data.name} have no titles, and a pretrained model knows "
+            "items by their titles; give --data.item-table a table with a column title"
+        )
     titles = items.fields.get("title", items.ids)
     named = [
         clean_title(title) or str(key)

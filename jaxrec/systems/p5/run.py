@@ -20,24 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxrec.core import (
-    batch_shard,
-    batch_sharding,
-    describe_shardings,
-    is_writer,
     make_mesh,
-    on_writer,
 )
 from jaxrec.data import (
     Dataset,
-    Group,
     Mixture,
     group_tasks,
     load_dataset,
     load_tokenizer,
-    prompt_batches,
     random_split,
     read_reviews,
     save_tokenizer,
@@ -61,9 +52,6 @@ from jaxrec.runs import (
     load_codes,
     protocol_of,
     read_parts,
-    read_training,
-    run_identity,
-    write_summary,
 )
 from jaxrec.systems.p5 import serving, tables
 from jaxrec.systems.p5.config import P5Config
@@ -74,49 +62,28 @@ from jaxrec.texts import (
     Facts,
     PromptData,
     Prompted,
-    TextTask,
+    PromptParts,
     check_data,
-    count_tokens,
+    check_readable,
     find_tasks,
     held_out,
+    load_trained,
     make_names,
     make_tokenizer,
-    plan_prompts,
+    open_once,
+    train_parts,
     training_stream,
 )
 from jaxrec.train import (
-    FitResult,
-    Plan,
-    Start,
     Validation,
     check_batch,
-    fit,
-    load_params,
-    make_optimizer,
-    make_shapes,
 )
 
 # Number of prompts of each task that the tokenizer is trained on.
 _CORPUS = 2000
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Parts:
-    """A run without its parameters.
-
-    Attributes:
-      data: the data of its prompts.
-      tasks: its tasks by name, worded for its names.
-      mixture: their training streams.
-      groups: which tasks share a length.
-      prompted: the model, its tokenizer and its items.
-    """
-
-    data: PromptData
-    tasks: dict[str, TextTask[PromptData]]
-    mixture: Mixture
-    groups: list[Group]
-    prompted: Prompted
+Parts = PromptParts[PromptData]
 
 
 def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptData:
@@ -149,7 +116,7 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
         max_items=config.max_items,
         candidates=config.candidates,
         max_targets=config.max_targets,
-        facts=Facts.read(dataset.interactions.items) if "facts" in needs else None,
+        facts=check_readable(Facts.read(dataset.interactions.items)) if "facts" in needs else None,
     )
 
 
@@ -166,12 +133,10 @@ def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool
       ConfigError: the settings contradict the data, or the run in the directory has others.
       DataError: the run in the directory has other data, or the data lack what a task needs.
     """
-    if write and jax.process_count() > 1:
-        on_writer(lambda: _open_run(config, dataset, directory, write=True))
-    return _open_run(config, dataset, directory, write=write)
+    return open_once(lambda write: _open_run(config, dataset, directory, write), write)
 
 
-def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool) -> Parts:
+def _open_run(config: P5Config, dataset: Dataset, directory: Path, write: bool) -> Parts:
     known = is_run(directory)
     if known:
         check_run(config, dataset, directory)
@@ -201,59 +166,21 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: boo
     return Parts(data=data, tasks=tasks, mixture=mixture, groups=groups, prompted=prompted)
 
 
-def plan_training(config: P5Config, parts: Parts) -> Plan:
-    """Compile the training step of a run.
-
-    Raises:
-      ConfigError, ResourceError: see `plan_prompts`.
-    """
-    return plan_prompts(
-        parts.prompted, parts.mixture, parts.groups, config.train, config.mesh, config.sharding
-    )
-
-
-def fit_model(
-    config: P5Config, parts: Parts, plan: Plan, directory: Path, profile: bool = False
-) -> FitResult:
-    """Train below `directory`, or continue a training that was cut short.
-
-    Raises:
-      ConfigError, DataError, ResourceError: see `fit`.
-    """
-    plan.memory.check()
-    prompted, questions = parts.prompted, validation(config, parts.data)
-    shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
-    return fit(
-        plan,
-        iter(prompt_batches(parts.mixture, parts.groups, prompted.tokenizer, shard)),
-        Validation(
-            lambda params: validate(prompted.with_params(params), questions, config),
-            METRIC,
-            (sum(len(asked.prompts) for asked in questions.values()), "question"),
-        ),
-        directory,
-        start=Start(run=run_identity(directory)),
-        measure=count_tokens,
-        profile=profile,
-    )
-
-
 def train(config: P5Config, directory: Path, options: Options) -> None:
     """See `System`."""
     dataset = load_dataset(config.data)
     print(dataset)
     parts = open_run(config, dataset, directory, write=not options.dry)
-    if options.show_shardings:
-        shapes = jax.eval_shape(parts.prompted.init, jax.random.key(0))
-        print(describe_shardings(shapes, make_mesh(config.mesh), config.sharding))
-    plan = plan_training(config, parts)
-    print(plan)
-    if options.dry:
-        plan.memory.check()
-        return
-    result = fit_model(config, parts, plan, directory, options.profile)
-    if is_writer():
-        write_summary(directory, result, trained_parameters=plan.size.trainable)
+
+    def validates() -> Validation:
+        questions = validation(config, parts.data)
+        return Validation(
+            lambda params: validate(parts.prompted.with_params(params), questions, config),
+            METRIC,
+            (sum(len(asked.prompts) for asked in questions.values()), "question"),
+        )
+
+    train_parts(config, parts, directory, options, validation=validates)
 
 
 def load(config: P5Config, directory: Path) -> Tested:
@@ -264,19 +191,8 @@ def load(config: P5Config, directory: Path) -> Tested:
       DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
-    prompted, mesh = parts.prompted, make_mesh(config.mesh)
-    optimizer = make_optimizer(config.train)
-    target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
-    place, run = directory / "checkpoints", run_identity(directory)
-    params, _ = load_params(place, target, run=run)
-    return Tested(
-        config=config,
-        data=parts.data,
-        tasks=parts.tasks,
-        prompted=prompted.with_params(prompted.join(params)),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        seconds=read_training(directory)["seconds"],
-    )
+    trained = load_trained(config, parts, directory)
+    return Tested(config=config, data=parts.data, tasks=parts.tasks, **vars(trained))
 
 
 def evaluate(config: P5Config, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:

@@ -9,10 +9,7 @@ if TYPE_CHECKING:
         SearchConfig as SearchConfig,
         TallrecConfig as TallrecConfig,
     )
-    from jaxrec.systems.tallrec.run import (
-        like_probabilities as like_probabilities,
-        load_windows as load_windows,
-    )
+    from jaxrec.systems.tallrec.serving import like_probabilities as like_probabilities
 else:
     from jaxrec.core import attach
 

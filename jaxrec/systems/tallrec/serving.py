@@ -1,9 +1,21 @@
 """A trained TALLRec run in use: questions about a whole catalogue."""
 
+from pathlib import Path
+
 import numpy as np
 
+from jaxrec.core import ConfigError
 from jaxrec.data import ClickWindows, Interactions
-from jaxrec.runs import RecommendRequest, find_user
+from jaxrec.runs import Recommendations, RecommendRequest, best_of_all, check_run, find_user
+from jaxrec.systems.tallrec.config import TallrecConfig
+from jaxrec.systems.tallrec.prompt_search import reworded
+from jaxrec.systems.tallrec.questions import (
+    encode,
+    instruction_of,
+    trained_variables,
+    yes_gaps,
+)
+from jaxrec.texts import TextModel, click_prompts, load_click_run
 
 
 def known_items(data: Interactions, request: RecommendRequest) -> tuple[int, np.ndarray]:
@@ -49,3 +61,53 @@ def catalogue_windows(
         target=np.arange(count, dtype=np.int32),
         label=np.zeros(count, bool),
     )
+
+
+def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
+    """Ask about every item of the catalogue, and rank the items by P(yes).
+
+    This takes one prompt per item, so it suits small catalogues or fast devices.
+
+    Args:
+      config: the config of a trained run.
+      directory: of the run.
+      request: who asks.
+
+    Raises:
+      ConfigError: the run was trained on files, or there is no such user.
+      DataError: the run is not trained yet, or damaged.
+    """
+    if config.data.from_records:
+        raise ConfigError(
+            "this run was trained on files of questions, which do not say what a user rated, so "
+            "there is nothing to recommend from; train on ratings"
+        )
+    windows = load_click_run(config)
+    check_run(config, windows, directory)
+    user, history = known_items(windows.data, request)
+    questions = catalogue_windows(windows.data, user, config.history, config.threshold)
+    likely = like_probabilities(config, directory, questions, windows.titles)
+    return best_of_all(
+        request, windows.titles, history, likely, "probability that the user likes it"
+    )
+
+
+def like_probabilities(
+    config: TallrecConfig, directory: Path, windows: ClickWindows, titles: list[str]
+) -> np.ndarray:
+    """Return the probability that each window's user likes its target: `[N]`.
+
+    Args:
+      config: the config of a trained run.
+      directory: of the run.
+      windows: N windows; their labels are not read.
+      titles: of all items that the windows number.
+
+    Raises:
+      DataError: the run is not trained yet, or damaged.
+    """
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    trained = trained_variables(config, text, directory)
+    asked = click_prompts(windows, titles, kind=config.kind)
+    rows = encode(config, text, reworded(asked, instruction_of(config, directory)))
+    return 1 / (1 + np.exp(-yes_gaps(config, text, trained, rows)))

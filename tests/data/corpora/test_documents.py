@@ -83,9 +83,10 @@ def test_a_document_beyond_the_limit_is_rejected_and_its_neighbours_are_kept(
 def test_bad_lines_of_json_are_counted_by_reason(write):
     rows = [{"text": "a"}, {"text": None}, {"text": 3}, {"other": "x"}, {"text": "\ud800"}]
     raw = "\n".join(map(json.dumps, rows)).encode() + b'\n\n{"text": \n[1]\n{"text": "\xff"}\n'
+    raw += b'{"text": "a", "text": "b"}\n'
     assert texts(write("a.jsonl", raw)) == [
         *("a", "empty", "text is no string", "no text column", "half a character"),
-        *("not JSON", "not a JSON object", "not UTF-8"),
+        *("not JSON", "not a JSON object", "not UTF-8", "a key twice"),
     ]
 
 

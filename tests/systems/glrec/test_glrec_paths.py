@@ -25,9 +25,8 @@ from jaxrec.systems.glrec import (
     words_of,
 )
 from jaxrec.systems.glrec.questions import make_writer
-from jaxrec.systems.glrec.run import load_parts
 from jaxrec.testing import write_tiny_csv
-from jaxrec.texts import ClickDataConfig
+from jaxrec.texts import ClickDataConfig, load_click_run
 
 SHAPES = ("user-item-user", "item-user-item", "user-item")
 NONE = (np.zeros(0, np.int32), np.zeros(0, np.int32))
@@ -65,7 +64,7 @@ def ratings(draw):
     return interactions(draw(st.lists(row, min_size=4, max_size=60)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=ratings(), share=st.floats(0, 0.7), seed=st.integers(0, 99))
 def test_no_path_holds_a_held_out_edge_or_the_edge_asked_about(data, share, seed):
     rng = np.random.default_rng(seed)
@@ -87,7 +86,7 @@ def test_no_path_holds_a_held_out_edge_or_the_edge_asked_about(data, share, seed
             assert set(path.edges()) <= every - pairs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=ratings(), seed=st.integers(0, 99))
 def test_paths_are_those_of_a_search_over_all_triples(data, seed):
     """A search by brute force over a dense matrix finds the same item-user-item paths."""
@@ -139,7 +138,7 @@ def test_users_who_agree_more_come_first_and_pairs_of_them_make_a_path():
     assert finder(graph, count=0).find(question) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=ratings(), overlap=st.sampled_from([0.0, 0.3, 0.6]), seed=st.integers(0, 9))
 def test_paths_that_are_kept_differ_and_those_that_are_dropped_do_not(data, overlap, seed):
     rng = np.random.default_rng(seed)
@@ -211,7 +210,7 @@ def test_no_path_of_a_run_holds_an_edge_that_validation_or_test_ask_about(shape,
         paths=PathsConfig(shapes=(shape,)),
         eval=GlrecEvalConfig(valid_windows=10, test_windows=10),
     )  # fmt: skip
-    parts = load_parts(config)
+    parts = load_click_run(config)
     # Windows that are not measured are held out too.
     windows = click_windows(parts.data, 3)
     others = ~np.isin(windows.user, np.unique(parts.train.user))
@@ -258,6 +257,12 @@ def test_users_are_called_by_their_fields_and_wrong_fields_are_named():
             lambda: GlrecConfig(form="pair", paths=PathsConfig(planted=True)),
             "needs form point",
         ),
+        (
+            lambda: GlrecConfig(order="ranked", shuffles=3),
+            "--shuffles 3 is not read with --order ranked; leave it out",
+        ),
+        (lambda: GlrecConfig(order="selector", shuffles=3), "--shuffles 3 is not read"),
+        (lambda: GlrecConfig(order="shuffle", strength=0.2), "set --order selector or hybrid"),
         (lambda: GlrecEvalConfig(orders=0), "--eval.orders must be at least 1"),
     ],
 )
@@ -293,7 +298,7 @@ def test_a_table_of_a_recruiting_site_gives_paths_in_its_own_words(tmp_path):
             user_text="candidate {id}",
         ),
     )
-    parts = load_parts(config)
+    parts = load_click_run(config)
     events = {tuple(row.split(",")[:2]): row.split(",")[2] for row in rows[1:]}
     writer = make_writer(config, parts)
     questions = writer.questions(parts.test, 0)
@@ -311,7 +316,7 @@ def test_a_table_of_a_recruiting_site_gives_paths_in_its_own_words(tmp_path):
     with pytest.raises(
         DataError, match=r"row \d+: column 'event' has 'interviewed', which is none"
     ):
-        load_parts(
+        load_click_run(
             dataclasses.replace(
                 config, data=dataclasses.replace(config.data, rating_levels=("viewed", "messaged"))
             )

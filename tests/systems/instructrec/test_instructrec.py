@@ -258,6 +258,22 @@ def test_more_candidates_than_new_items_and_items_without_genres_are_refused(tmp
     config = _config(data, candidates=20, eval=InstructRecEvalConfig(many=0))
     with pytest.raises(ConfigError, match="candidates is 20, and a user has met 9 of 24"):
         run.open_run(config, load_dataset(data), tmp_path / "run", write=False)
+    every = ["user,item,rating,time", *(f"u0,i{n},4,{n}" for n in range(4))]
+    (tmp_path / "every.csv").write_text("\n".join(every) + "\n")
+    (tmp_path / "genres.csv").write_text("item,genres\n" + "".join(f"i{n},a\n" for n in range(4)))
+    whole = DataConfig(
+        name="every",
+        from_file=str(tmp_path / "every.csv"),
+        item_table=str(tmp_path / "genres.csv"),
+        min_count=0,
+    )
+    with pytest.raises(ConfigError, match="has met 4 of 4 items; give more items"):
+        run.open_run(
+            dataclasses.replace(config, data=whole),
+            load_dataset(whole),
+            tmp_path / "r",
+            write=False,
+        )
     bare = dataclasses.replace(data, item_table="")
     with pytest.raises(DataError, match="intentions are made of the item field 'genres'"):
         run.open_run(_config(bare), load_dataset(bare), tmp_path / "run", write=False)

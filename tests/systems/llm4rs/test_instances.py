@@ -140,6 +140,17 @@ def test_a_file_with_wrong_candidates_is_rejected_before_any_work(tmp_path, wron
         load_instances(config(tmp_path, instances=InstancesConfig(file=str(path))))
 
 
+def test_a_file_with_an_empty_history_is_rejected_before_any_work(tmp_path):
+    built = load_instances(config(tmp_path))
+    path = tmp_path / "sets.jsonl"
+    write_candidate_sets(path, built.test, built.data.items, built.data.user_ids)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[2]["history"] = []
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=r"sets.jsonl: candidate set 2 has an empty history"):
+        load_instances(config(tmp_path, instances=InstancesConfig(file=str(path))))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.core import ConfigError, DataError
+from jaxrec.data import ItemTable
 from jaxrec.models import TransformerConfig
 from jaxrec.prompting import LocalModel, ScriptedModel
 from jaxrec.runs import Options, evaluate_run, load_run
@@ -26,9 +27,14 @@ def config(tmp_path_factory):
         train=TrainConfig(steps=4, batch_size=4, eval_every=4, warmup_steps=1),
         model=TransformerConfig(width=16, depth=1, num_heads=2, max_length=256),
         eval=AskConfig(
-            valid_instances=4, test_instances=6, shuffles=2, resamples=50, curve=(0.5, 1.0)
+            valid_instances=2, test_instances=6, shuffles=2, resamples=10, curve=(0.5, 1.0)
         ),
     )
+
+
+@pytest.fixture(scope="module")
+def instances(config):
+    return run.load_instances(config)
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +51,25 @@ def letters(prompt, _):
     return " E C A B D" if "(E)" in prompt else " A"
 
 
-def test_the_table_has_every_form_beside_its_baselines(config):
-    instances = run.load_instances(config)
+# The network takes longer to fit than all other baselines.
+@pytest.mark.parametrize(
+    "network", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["quick", "all"]
+)
+def test_the_table_has_every_form_beside_its_baselines(network, config, instances):
+    baselines = [name for name in config.eval.baselines if network or name != "ncf"]
+    if not network:
+        config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, curve=()))
     shares = {" 1": -2.0, " 2": -1.0, " 3": -1.5, " 4": -1.0, " 5": -3.0, " A": -1.0, " B": -2.0}
     model = ScriptedModel(letters, logprob=lambda prompt, text: shares.get(text, -4.0))
     prompter = run.make_prompter(config, instances)
-    report = measure(config, model, prompter, instances, config.eval.baselines)
+    report = measure(config, model, prompter, instances, baselines)
     rows = report["rows"]
     forms = {
         f"{form}-wise, {answers}" for form in config.eval.forms for answers in config.eval.answers
     }
     # The first of them is the row of the model.
     assert set(rows) == {
-        "model", "random", "oracle", *config.eval.baselines, *forms - {"list-wise, constrained"}
+        "model", "random", "oracle", *baselines, *forms - {"list-wise, constrained"}
     }  # fmt: skip
     assert rows["random"]["metrics"]["ndcg@3"] == pytest.approx(0.42619, abs=1e-5)
     assert rows["random"]["metrics"]["mrr@3"] == pytest.approx(0.36667, abs=1e-5)
@@ -74,18 +86,17 @@ def test_the_table_has_every_form_beside_its_baselines(config):
             assert per == pytest.approx(1000 * gain / row["metrics"]["tokens"]), name
             over = row["metrics"]["ndcg@3"] - rows["item-mean"]["metrics"]["ndcg@3"]
             assert row["metrics"]["over_item_mean"] == pytest.approx(over), name
-    assert set(report["tables"]["training data"]["rows"]) == {
-        "mf, 50 %", "mf, 100 %", "ncf, 50 %", "ncf, 100 %"
-    }  # fmt: skip
-    whole = report["tables"]["training data"]["rows"]["mf, 100 %"]["metrics"]
-    assert whole == rows["mf"]["metrics"]
     assert len(report["values"]["ndcg@3"]) == report["protocol"]["test_users"]
+    if network:
+        shares = report["tables"]["training data"]["rows"]
+        assert set(shares) == {"mf, 50 %", "mf, 100 %", "ncf, 50 %", "ncf, 100 %"}
+        assert shares["mf, 100 %"]["metrics"] == rows["mf"]["metrics"]
 
 
-def test_a_title_and_each_fixed_piece_are_one_token_that_is_only_read(config, trained):
+def test_a_title_and_each_fixed_piece_are_one_token_that_is_only_read(config, trained, instances):
     opened = run.open_model(config, trained)
-    prompter = run.make_prompter(config, run.load_instances(config))
-    (text,) = prompter.prompts("list", run.load_instances(config).test[0])
+    prompter = run.make_prompter(config, instances)
+    (text,) = prompter.prompts("list", instances.test[0])
     # Role and beginning, two titles with a comma, the middle, five marks and titles, the end.
     assert len(opened.tokenizer(text)["input_ids"]) <= 1 + 3 + 1 + 10 + 1
     size = opened.model.spec.config
@@ -97,8 +108,7 @@ def test_a_title_and_each_fixed_piece_are_one_token_that_is_only_read(config, tr
     assert load_run(trained) == config
 
 
-def test_a_model_that_prefers_a_place_is_found_out(config):
-    instances = run.load_instances(config)
+def test_a_model_that_prefers_a_place_is_found_out(config, instances):
     prompter = run.make_prompter(config, instances)
     first = ScriptedModel(lambda prompt, _: " A B C D E")
     asked = dataclasses.replace(
@@ -122,7 +132,7 @@ def test_a_model_that_prefers_a_place_is_found_out(config):
     assert fair["rows"]["model"]["metrics"]["compliance"] == 1.0
 
 
-def test_a_model_is_asked_as_it_is_and_its_answers_are_stored(config, trained, tmp_path):
+def test_a_model_is_asked_as_it_is_and_its_answers_are_stored(config, trained, instances, tmp_path):
     asked = dataclasses.replace(
         config,
         asked=AskedModelConfig(path=str(trained)),
@@ -134,7 +144,6 @@ def test_a_model_is_asked_as_it_is_and_its_answers_are_stored(config, trained, t
     rows = evaluate_run(asked, tmp_path / "asked", [])["rows"]
     listed = dataclasses.replace(config.eval, forms=("list",), shuffles=0, curve=())
     opened = run.open_model(config, trained)
-    instances = run.load_instances(config)
     own = measure(
         dataclasses.replace(config, eval=listed),
         LocalModel.of(opened),
@@ -159,6 +168,16 @@ def test_a_model_that_cannot_be_opened_is_named_before_anything_is_written(confi
         with pytest.raises(error, match="none"):
             run.train(dataclasses.replace(config, asked=asked), tmp_path / "run", Options(dry=dry))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pretrained_model_is_not_asked_about_items_without_titles(config, instances):
+    bare = ItemTable(instances.data.items.ids)
+    instances = dataclasses.replace(instances, data=dataclasses.replace(instances.data, items=bare))
+    # A model from scratch learns the IDs.
+    assert run.make_prompter(config, instances).titles[0] == str(bare.ids[0])
+    asked = dataclasses.replace(config, asked=AskedModelConfig(path="somewhere"))
+    with pytest.raises(DataError, match=r"have no titles, .* give --data.item-table"):
+        run.make_prompter(asked, instances)
 
 
 def test_what_cannot_be_trained_or_measured_is_named(config, tmp_path):

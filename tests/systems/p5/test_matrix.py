@@ -27,7 +27,7 @@ from jaxrec.systems.p5 import TASKS, P5Config, run as p5
 from jaxrec.systems.p5.decoding import item_rates
 from jaxrec.systems.p5.questions import held_out_questions, options_of
 from jaxrec.testing import tiny_config, write_tiny_csv
-from jaxrec.texts import CatalogueItem, Choice, FreeText, OneOfCandidates, Rating
+from jaxrec.texts import CatalogueItem, Choice, FreeText, OneOfCandidates, Rating, plan_parts
 from jaxrec.train import TrainConfig, make_state
 
 GRID = {"levels": 2, "size": 8, "dim": 8, "text_encoder": "tfidf"}
@@ -97,7 +97,7 @@ def _trained(config):
     """A run's parts, and its model before and after the training."""
     dataset = load_dataset(config.data)
     parts = p5.open_run(config, dataset, Path("unused"), write=False)
-    plan = p5.plan_training(config, parts)
+    plan = plan_parts(config, parts)
     state = make_state(plan.init, plan.optimizer, plan.mesh, plan.rules, plan.config)
     before = parts.prompted.with_params(parts.prompted.join(jax.device_get(state.params)))
     (group,) = parts.groups

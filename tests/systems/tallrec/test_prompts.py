@@ -28,7 +28,7 @@ from jaxrec.systems.tallrec.prompt_search import (
     reworded,
     search_prompt,
 )
-from jaxrec.texts import tuned as tuned_text
+from jaxrec.texts import click_prompts, load_click_run, tuned as tuned_text
 
 CONFIG = """
 from jaxrec.data import DataConfig
@@ -126,8 +126,8 @@ def test_soft_prompts_train_and_the_base_is_the_untuned_model(base, options, kep
     assert percent == pytest.approx(100 * (kept or total) / total)
     # The row of the untuned model is that of the base, without any virtual token.
     config = load_run(directory)
-    windows = tallrec.load_windows(config)
-    prompts = tallrec.click_prompts(windows.test, windows.titles)
+    windows = load_click_run(config)
+    prompts = click_prompts(windows.test, windows.titles)
     plain = encode_instructions(text.tokenizer, prompts, config.max_length)
     answers = answer_tokens(text.tokenizer, "Yes.", "No.")
     gaps = answer_gaps(text.model, text.untuned(), plain, answers)
@@ -152,8 +152,8 @@ def test_a_given_text_is_measured_without_training(base):
     assert not (directory / "checkpoints").exists()
     # The same figure by hand, of the base with these words.
     config, text = load_run(directory), _text(base)
-    windows = tallrec.load_windows(config)
-    prompts = reworded(tallrec.click_prompts(windows.test, windows.titles), found["instruction"])
+    windows = load_click_run(config)
+    prompts = reworded(click_prompts(windows.test, windows.titles), found["instruction"])
     assert prompts[0].instruction == found["instruction"]
     plain = encode_instructions(text.tokenizer, prompts, config.max_length)
     answers = answer_tokens(text.tokenizer, "Yes.", "No.")

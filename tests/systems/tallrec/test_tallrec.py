@@ -19,10 +19,10 @@ from jaxrec.runs.directory import load_run
 from jaxrec.runs.sweep_rows import Row
 from jaxrec.runs.sweep_table import sweep_report
 from jaxrec.systems.generative.config import EvalConfig
-from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import TallrecConfig
-from jaxrec.systems.tallrec.run import like_probabilities, load_windows
-from jaxrec.texts import click_prompts, clicks as click_table
+from jaxrec.systems.tallrec.questions import stages_of
+from jaxrec.systems.tallrec.serving import like_probabilities
+from jaxrec.texts import click_prompts, clicks as click_table, load_click_run
 from jaxrec.texts.tuned import TextModel
 
 CONFIG = """
@@ -86,7 +86,7 @@ def test_controls_stand_beside_the_model(finished):
 
 def test_the_values_per_user_are_those_of_the_model_on_the_test_windows(finished):
     report = json.loads((finished / "eval.json").read_text())
-    test = load_windows(load_run(finished)).test
+    test = load_click_run(load_run(finished)).test
     for metric, value in report["rows"]["model"]["metrics"].items():
         assert len(report["values"][metric]) == len(np.unique(test.user))
         assert np.mean(report["values"][metric]) == pytest.approx(value)
@@ -112,7 +112,7 @@ def test_the_sweep_of_few_examples_tests_metrics_that_have_a_value_per_user(fini
 
 def test_probabilities_of_a_like_do_not_read_the_labels(finished):
     config = load_run(finished)
-    parts = load_windows(config)
+    parts = load_click_run(config)
     shown = parts.test.take(slice(0, 6))
     hidden = dataclasses.replace(shown, label=~shown.label)
     both = [like_probabilities(config, finished, part, parts.titles) for part in (shown, hidden)]
@@ -148,8 +148,8 @@ def test_all_stages_leave_their_checkpoints_and_a_finished_run_stays_as_it_is(
 
 def test_stages_ask_what_their_names_say(config_file):
     config = runpy.run_path(str(config_file))["get_config"]()
-    parts = load_windows(config)
-    first, titles, last = tallrec._stages(config, parts)
+    parts = load_click_run(config)
+    first, titles, last = stages_of(config, parts)
     assert [first.name, titles.name, last.name] == ["instruct", "titles", "train"]
     assert len(first.records) == 3
     assert len(last.records) == 2 * len(titles.records) == 2 * len(parts.train)
@@ -223,7 +223,7 @@ def test_controls_are_those_computed_by_hand():
 
 def test_the_control_has_its_published_figures_on_the_movie_split(real_data, monkeypatch):
     monkeypatch.setenv("JAXREC_DATA", str(real_data("ml-100k").parent))
-    parts = load_windows(TallrecConfig())
+    parts = load_click_run(TallrecConfig())
     liked = {name: getattr(parts, name).liked.sum(1) for name in ("valid", "test")}
     assert round(pooled_auc(parts.valid.label, liked["valid"]), 4) == 0.6890
     assert round(pooled_auc(parts.test.label, liked["test"]), 4) == 0.7260

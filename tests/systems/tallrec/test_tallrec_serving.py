@@ -10,13 +10,16 @@ from jaxrec.core import ConfigError
 from jaxrec.data.clicks import ClickWindows
 from jaxrec.data.dataset import DataConfig
 from jaxrec.data.tokenizers import save_tokenizer, train_bpe
+from jaxrec.decode import answer_tokens
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
 from jaxrec.runs.requests import RecommendRequest
 from jaxrec.runs.system import Options
 from jaxrec.systems.tallrec import run as tallrec
 from jaxrec.systems.tallrec.config import ClickEvalConfig, TallrecConfig
+from jaxrec.systems.tallrec.questions import encode
 from jaxrec.testing.peers import make_peer
+from jaxrec.texts import click_prompts, load_click_run
 from jaxrec.train import TrainConfig
 
 torch = pytest.importorskip("torch")
@@ -79,7 +82,7 @@ def test_a_model_from_scratch_is_exported_with_its_tokenizer(ratings, tmp_path, 
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
     compare(config, run, theirs, tokenizer)
     # Titles are tokens of their own there too.
-    title = tallrec.load_windows(config).titles[0]
+    title = load_click_run(config).titles[0]
     assert len(tokenizer(f'"{title}"', add_special_tokens=False)["input_ids"]) == 1
     assert main(["export", str(run), "--to", "peft", "--out", str(tmp_path / "peft")]) == 2
     assert "trained all parameters" in capsys.readouterr().err
@@ -115,7 +118,7 @@ def test_a_lora_run_is_exported_merged_and_as_an_adapter(ratings, tmp_path, caps
 
 def test_recommended_is_what_is_most_probably_liked_of_all_items(ratings, tmp_path, capsys):
     config = trained(ratings, tmp_path)
-    parts = tallrec.load_windows(config)
+    parts = load_click_run(config)
     data = parts.data
     user = 7
     mine = np.flatnonzero(data.user == user)
@@ -133,9 +136,9 @@ def test_recommended_is_what_is_most_probably_liked_of_all_items(ratings, tmp_pa
         label=np.array([True]),
     )
     text, variables, _ = tallrec._load(config, tmp_path)
-    (prompt,) = tallrec.click_prompts(asked, parts.titles)
-    rows = tallrec._encode(config, text, [prompt])
-    yes, no = tallrec.answer_tokens(text.tokenizer, "Yes.", "No.")
+    (prompt,) = click_prompts(asked, parts.titles)
+    rows = encode(config, text, [prompt])
+    yes, no = answer_tokens(text.tokenizer, "Yes.", "No.")
     logits = text.model.apply(variables, rows.tokens, rows.tokens >= 0)[0, rows.answer[0] - 1]
     odds = np.exp(np.array(logits)[[yes, no]])
     assert answer.items[0].score == pytest.approx(odds[0] / odds.sum(), abs=1e-5)

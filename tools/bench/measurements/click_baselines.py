@@ -18,8 +18,8 @@ from support.header import print_header
 from support.table import Table
 
 from jaxrec.eval import click_metrics
-from jaxrec.systems.tallrec import TallrecConfig, load_windows
-from jaxrec.texts import clicks as click_table
+from jaxrec.systems.tallrec import TallrecConfig
+from jaxrec.texts import clicks as click_table, load_click_run
 from jaxrec.train import TrainConfig
 
 
@@ -59,7 +59,7 @@ def scores_of(
 ) -> tuple[click_table.ClickWindows, dict[str, np.ndarray]]:
     """The test windows, and their scores by the controls and by each trained baseline."""
     config = dataclasses.replace(TallrecConfig(), shots=shots, train=TrainConfig(seed=seed))
-    windows = load_windows(config)
+    windows = load_click_run(config)
     train, valid, test = windows.train, windows.valid, windows.test
     scores = click_table.controls(train, test)
     with tempfile.TemporaryDirectory() as directory:

@@ -28,8 +28,8 @@ from jaxrec.objectives import Loss, language_loss
 from jaxrec.peft import TuneConfig, start, variables
 from jaxrec.quant import CodebookConfig, quantize_params
 from jaxrec.runs import open_any
-from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig, load_windows
-from jaxrec.texts import CLICK_ANSWERS, click_prompts
+from jaxrec.systems.tallrec import ClickEvalConfig, TallrecConfig
+from jaxrec.texts import CLICK_ANSWERS, click_prompts, load_click_run
 from jaxrec.train import TrainConfig, make_plan, start_state
 
 LAYERS = ("query", "value")
@@ -112,7 +112,7 @@ def run(options: Options) -> Table:
     print_header()
     opened = open_any(weights())
     model = opened.model.spec.build()
-    windows = load_windows(
+    windows = load_click_run(
         TallrecConfig(
             shots=options.steps * options.batch,
             eval=ClickEvalConfig(valid_windows=options.examples),
