@@ -6,8 +6,8 @@
 PATH is a causal language model with its tokenizer: a GGUF file, a directory of Hugging Face or one
 that `jaxrec import-hf` wrote. The option `--dry-run` of the first command prints the cost.
 
-Result on 2026-11-30 with SmolLM2-135M-Instruct, 1,000 texts of all forms (250 steps), and 50 test
-instances in the list-wise form; NDCG@3 with intervals over users:
+Result on 2026-11-30 with SmolLM2-135M-Instruct, 1,000 texts of the list-wise form (250 steps), 50
+test instances; NDCG@3 with intervals over users:
 
     constrained    .340 [.233, .451]
     free           .398 [.292, .504]
