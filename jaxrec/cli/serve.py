@@ -126,7 +126,9 @@ def run(arguments: list[str]) -> None:
         print(f"model: {printable(name)}, context {engine.context} tokens")
         if not keys and options.host in ("0.0.0.0", "::"):
             print("everybody who reaches this machine can use it; --api-key-file asks for keys")
-        print(f"http://{shown}:{port}/v1 (end with Ctrl-C; /readyz says when it is ready)", flush=True)
+        print(
+            f"http://{shown}:{port}/v1 (end with Ctrl-C; /readyz says when it is ready)", flush=True
+        )
         batcher.start()
         run_service(app, state, listener, drain)
         batcher.close(timeout=1.0)

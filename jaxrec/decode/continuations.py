@@ -184,8 +184,9 @@ def score_blocks(
       What `score` would return for all N rows.
 
     Example:
-      >>> score_blocks(lambda block: (block[1] + 1,), (jnp.zeros((3, 2)), jnp.arange(3)), 8)[0].shape
-      (3,)
+      >>> rows = jnp.zeros((3, 2)), jnp.arange(3)
+      >>> score_blocks(lambda block: block[1] + 1, rows, vocab_size=8).tolist()
+      [1, 2, 3]
     """
     count = flat[1].shape[0]
     size = max(1, min(_LOGITS // vocab_size, count))

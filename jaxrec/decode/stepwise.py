@@ -118,10 +118,9 @@ def start_rows(
       >>> case = make_case(0, sizes=(6,), share=1.0)
       >>> settings = RowSettings.build([RowSetting(limit=4)] * 3, 3)
       >>> options = StepOptions(capacity=4, chunk=2)
-      >>> state, first = start_rows(case.model, case.params, case.prompts, settings, options=options)
-      >>> state, chunk = advance_rows(
-      ...     case.model, case.params, state, jnp.zeros(3, bool), options=options
-      ... )
+      >>> model, params, nobody = case.model, case.params, jnp.zeros(3, bool)
+      >>> state, first = start_rows(model, params, case.prompts, settings, options=options)
+      >>> state, chunk = advance_rows(model, params, state, nobody, options=options)
       >>> first.lengths.tolist(), chunk.lengths.tolist()
       ([1, 1, 1], [2, 2, 2])
     """

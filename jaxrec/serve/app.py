@@ -1,8 +1,8 @@
 """The application that all services share; routers say what it answers.
 
-    GET /healthz   whether the process runs
-    GET /readyz    whether it takes requests: not before everything is compiled, nor while it ends
-    GET /metrics   counters for Prometheus
+GET /healthz   whether the process runs
+GET /readyz    whether it takes requests: not before everything is compiled, nor while it ends
+GET /metrics   counters for Prometheus
 """
 
 import dataclasses

@@ -224,7 +224,7 @@ class Batcher(Generic[J]):
             while True:
                 while len(running) < self._options.at_once and (found := self._take(not running)):
                     bucket, jobs = found
-                    running.append((self._engine.run(bucket, jobs), jobs))
+                    running.append((self._steps(bucket, jobs), jobs))
                 if not running:
                     return
                 steps, jobs = running.popleft()
@@ -238,6 +238,10 @@ class Batcher(Generic[J]):
                 self._queues.clear()
             for job in (*left, *(job for _, jobs in running for job in jobs)):
                 job.fail(Closed("the service could not start; its log says why"))
+
+    def _steps(self, bucket: Hashable, jobs: Sequence[J]) -> Iterator[None]:
+        """Run a batch; whatever the engine raises, it raises in a step."""
+        yield from self._engine.run(bucket, jobs)
 
     def _advance(self, steps: Iterator[None], jobs: Sequence[J]) -> bool:
         """Run one chunk; return whether there is another. An error is one of this batch alone."""
@@ -278,4 +282,3 @@ class Batcher(Generic[J]):
                 oldest = min(ages.values(), default=None)
                 left = None if oldest is None else oldest + self._options.wait - now
                 self._changed.wait(left)
-

@@ -307,7 +307,10 @@ def _tokens_of(engine: TextEngine, asked: Asked, most: int) -> tuple[list[list[i
         )
     try:
         prompts = [_chat_text(engine, asked)] if asked.chat else list(asked.prompts)
-        rows = [_row(engine, prompt, place) for place, prompt in enumerate(prompts)]
+        rows = [
+            _row(engine, prompt, "the chat" if asked.chat else f"prompt {place}")
+            for place, prompt in enumerate(prompts)
+        ]
     except RequestError:
         raise
     except JaxrecError as error:
@@ -319,38 +322,36 @@ def _tokens_of(engine: TextEngine, asked: Asked, most: int) -> tuple[list[list[i
     return rows, texts
 
 
-def _row(engine: TextEngine, prompt: str | tuple[int, ...], place: int) -> list[int]:
+def _row(engine: TextEngine, prompt: str | tuple[int, ...], what: str) -> list[int]:
     if not isinstance(prompt, str):
         wrong = [token for token in prompt if not 0 <= token < engine.vocab_size]
         if wrong:
             raise RequestError(
-                f"prompt {place} has the token {shown(wrong[0])}, and the model has tokens from 0 "
-                f"to {engine.vocab_size - 1}",
+                f"{what} has the token {shown(wrong[0])}, and the model has tokens from 0 to "
+                f"{engine.vocab_size - 1}",
                 param="prompt",
             )
         row = list(prompt)
     else:
-        longest = engine.texts.longest * engine.context
-        if len(prompt) > longest:
+        if len(prompt) > engine.texts.longest * engine.context:
             # Not worth the time of the tokenizer.
-            raise _too_long(engine, f"prompt {place} has {len(prompt)} characters")
+            raise _too_long(engine, f"{what} has {len(prompt)} characters")
         row = engine.rules.encode([prompt])[0]
         if not row and engine.rules.start is None:
             raise RequestError(
-                f"prompt {place} is empty, and the model has no token to begin with; give it some "
-                "text",
+                f"{what} is empty, and the model has no token to begin with; give it some text",
                 param="prompt",
             )
         row = row or [engine.rules.start or 0]
     if len(row) > engine.most_prompt:
-        raise _too_long(engine, f"prompt {place} has {len(row)} tokens")
+        raise _too_long(engine, f"{what} has {len(row)} tokens")
     return row
 
 
 def _too_long(engine: TextEngine, what: str) -> RequestError:
     return RequestError(
         f"{what}, and a prompt has at most {engine.most_prompt} tokens here; shorten it",
-        param="prompt",
+        param="messages" if what.startswith("the chat") else "prompt",
         code="context_length_exceeded",
     )
 

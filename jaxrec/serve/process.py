@@ -56,9 +56,7 @@ class ServiceServer(uvicorn.Server):
       False
     """
 
-    def __init__(
-        self, app: Any, state: ServiceState, drain: DrainOptions = DrainOptions()
-    ) -> None:
+    def __init__(self, app: Any, state: ServiceState, drain: DrainOptions = DrainOptions()) -> None:
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -110,4 +108,3 @@ def run_service(
     server = ServiceServer(app, state, drain)
     with listener:
         server.run(sockets=[listener])
-

@@ -63,11 +63,11 @@ def shown(value: Any) -> str:
 
 
 def to_body(content: Any) -> bytes:
-    """Write JSON in ASCII: a text may hold half a character, which UTF-8 cannot encode.
+    r"""Write JSON in ASCII: a text may hold half a character, which UTF-8 cannot encode.
 
     Example:
       >>> to_body({"text": "é"})
-      b'{"text":"\\\\u00e9"}'
+      b'{"text":"\\u00e9"}'
     """
     return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
@@ -125,7 +125,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
       {'n': 1}
     """
     try:
-        value = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_object)
+        value = json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_object)
     except RecursionError as error:
         raise RequestError("the body is JSON of too many levels; send a flatter one") from error
     except json.JSONDecodeError as error:
@@ -133,7 +133,9 @@ def parse_body(body: bytes) -> dict[str, Any]:
             f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except UnicodeDecodeError as error:
-        raise RequestError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise RequestError(
+            f"the body is not UTF-8: {error.reason} at byte {error.start}"
+        ) from error
     except ValueError as error:
         # A whole number of thousands of digits; Python's message advises how to allow it.
         raise RequestError("the body has a number with too many digits") from error

@@ -33,7 +33,11 @@ def case():
     model = CausalLM(tiny_model(VOCAB))
     tokens = np.random.default_rng(0).integers(1, VOCAB, (4, WIDTH)).astype(np.int32)
     valid = np.arange(WIDTH)[None] >= np.array([0, 2, 5, WIDTH])[:, None]
-    return model, random_params(model), Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid))
+    return (
+        model,
+        random_params(model),
+        Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid)),
+    )
 
 
 def run(case, settings, chunk=4, ends=(), ended=None):

@@ -45,7 +45,7 @@ def tiny_text():
 
     tokenizer = train_bpe(["one word and another, über 你好"] * 3, vocab_size=290)
     tokenizer.chat_template = CHAT_TEMPLATE
-    config = dataclasses.replace(tiny_model(len(tokenizer)), max_length=96)
+    config = dataclasses.replace(tiny_model(len(tokenizer)), max_length=128)
     spec = ModelSpec("causal", config)
     model = Pretrained(spec=spec, params=random_params(spec.build(), scale=0.3))
     return Opened(model=model, tokenizer=tokenizer)
@@ -57,7 +57,7 @@ def serving_text(opened, *, shapes=None, batching=None, drain=None, engine=None,
     from jaxrec import serve
 
     shapes = shapes or serve.TextShapes(
-        prompt_lengths=(48,), answer_lengths=(24,), batch_sizes=(4,), chunk=4
+        prompt_lengths=(64,), answer_lengths=(24,), batch_sizes=(4,), chunk=4
     )
     engine = engine or serve.TextEngine(opened, shapes)
     metrics, log = serve.Metrics(), []
