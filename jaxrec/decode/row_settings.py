@@ -8,6 +8,7 @@ Shapes: `B` rows, `V` tokens of the vocabulary.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,14 +56,14 @@ class RowSettings:
       alternatives: `[B]` int32.
     """
 
-    key: jax.Array | np.ndarray
-    limit: jax.Array | np.ndarray
-    temperature: jax.Array | np.ndarray
-    top_k: jax.Array | np.ndarray
-    top_p: jax.Array | np.ndarray
-    presence_penalty: jax.Array | np.ndarray
-    frequency_penalty: jax.Array | np.ndarray
-    alternatives: jax.Array | np.ndarray
+    key: jax.Array
+    limit: jax.Array
+    temperature: jax.Array
+    top_k: jax.Array
+    top_p: jax.Array
+    presence_penalty: jax.Array
+    frequency_penalty: jax.Array
+    alternatives: jax.Array
 
     @classmethod
     def build(cls, rows: Sequence[RowSetting], count: int) -> "RowSettings":
@@ -74,14 +75,13 @@ class RowSettings:
         """
         filled = [*rows, *[RowSetting(limit=0)] * (count - len(rows))]
         kinds = {"key": np.uint32, "limit": np.int32, "top_k": np.int32, "alternatives": np.int32}
-        return cls(
-            **{
-                field.name: np.array(
-                    [getattr(row, field.name) for row in filled], kinds.get(field.name, np.float32)
-                )
-                for field in dataclasses.fields(cls)
-            }
-        )
+        arrays: dict[str, Any] = {
+            field.name: np.array(
+                [getattr(row, field.name) for row in filled], kinds.get(field.name, np.float32)
+            )
+            for field in dataclasses.fields(cls)
+        }
+        return cls(**arrays)
 
 
 def choose_tokens(

@@ -227,9 +227,9 @@ class Batcher(Generic[J]):
                     running.append((self._steps(bucket, jobs), jobs))
                 if not running:
                     return
-                steps, jobs = running.popleft()
-                if self._advance(steps, jobs):
-                    running.append((steps, jobs))
+                batch = running.popleft()
+                if self._advance(*batch):
+                    running.append(batch)
         except Exception as error:
             # Nothing that a request does reaches this line.
             with self._changed:

@@ -161,7 +161,7 @@ class _Answering:
     def _make_rows(self, tokens: Sequence[list[int]], texts: Sequence[str]) -> list[TextRow]:
         asked, engine = self._asked, self._service.engine
         seed = secrets.randbits(63) if asked.seed is None else asked.seed
-        rows = []
+        rows: list[TextRow] = []
         for place, prompt in enumerate(tokens):
             limit = _limit(engine, asked, len(prompt))
             scored = asked.echo and asked.logprobs is not None
