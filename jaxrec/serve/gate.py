@@ -184,7 +184,9 @@ class _Exchange:
     async def send(self, message: dict[str, Any]) -> None:
         """Send a part of the answer; the first one gets the headers of all answers."""
         if message["type"] == "http.response.start":
-            await self._drop_body()
+            # Whoever is told to have been too slow has nothing more to send.
+            if message["status"] != 408:
+                await self._drop_body()
             self.status = message["status"]
             more = [
                 (b"x-request-id", self.request_id.encode()),

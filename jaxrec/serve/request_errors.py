@@ -1,13 +1,17 @@
 """Errors of requests, in the form of OpenAI's service, and bodies of requests as JSON."""
 
 import asyncio
+import collections
 import json
+import reprlib
 from typing import Any
 
 from jaxrec.core import JaxrecError, printable
 
 # Most characters of a value that a message repeats.
 _SHOWN = 60
+# Bodies of fewer bytes are parsed at once.
+_SMALL = 1 << 16
 
 
 class RequestError(JaxrecError):
@@ -56,9 +60,12 @@ def shown(value: Any) -> str:
 
     Example:
       >>> shown("a" * 100)[-6:]
-      "aaa..."
+      'aaa...'
+      >>> shown(list(range(10)))
+      '[0, 1, 2, 3, 4, 5, ...]'
     """
-    text = printable(repr(value))
+    # A value may have megabytes, of which little is shown.
+    text = printable(repr(value[: 2 * _SHOWN]) if isinstance(value, str) else reprlib.repr(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
@@ -111,7 +118,10 @@ async def read_body(request: Any, most: int, seconds: float) -> dict[str, Any]:
         raise RequestError(
             f"the body did not arrive within {seconds:g} seconds", status=408
         ) from error
-    return parse_body(bytes(body))
+    if len(body) < _SMALL:
+        return parse_body(bytes(body))
+    # Other requests go on meanwhile.
+    return await asyncio.to_thread(parse_body, bytes(body))
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def _no_constant(name: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = collections.Counter(name for name, _ in pairs)
+        twice = counts.most_common(1)[0][0]
         raise RequestError(f"the body has the name {shown(twice)} twice in one object")
     return made

@@ -25,6 +25,11 @@ def send(service, path, body, *, method="POST", headers=(), kind="application/js
         connection.close()
 
 
+def connected(service):
+    host, port = service.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)))
+
+
 def refused(service, body, *words, status=400, path="/v1/completions", param=None, **options):
     """Check that a request is refused with words, in the form of OpenAI's errors."""
     raw = json.dumps(body).encode() if isinstance(body, dict) else body
@@ -174,14 +179,53 @@ def test_other_methods_types_and_hosts_are_refused(text_service):
     assert status == 200
 
 
-def test_a_client_that_stops_in_its_body_blocks_nobody(text_service):
-    host, port = text_service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as half:
+def test_a_client_that_stops_in_its_body_blocks_nobody(tiny_text, text_service, serve_text):
+    options = {"engine": text_service.engine, "body_seconds": 0.3}
+    with serve_text(tiny_text, **options) as service, connected(service) as half:
         half.sendall(
             b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
         )
-        assert send(text_service, "/v1/completions", json.dumps(GOOD))[0] == 200
+        assert send(service, "/v1/completions", json.dumps(GOOD))[0] == 200
+        half.settimeout(10)
+        assert half.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_may_ask_before_it_sends_a_body(text_service):
+    with connected(text_service) as asking:
+        asking.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100000000\r\n\r\n"
+        )
+        asking.settimeout(10)
+        assert asking.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_error_in_the_middle_of_a_stream_is_an_event(tiny_text, text_service, serve_text):
+    engine = text_service.engine
+    run = engine.run
+
+    def fail_later(bucket, jobs):
+        steps = run(bucket, jobs)
+        yield next(steps)
+        raise RuntimeError("secret")
+
+    with serve_text(tiny_text, engine=engine) as service:
+        engine.run = fail_later
+        try:
+            body = json.dumps(GOOD | {"stream": True, "max_tokens": 20, "prompt": "one word"})
+            connection = http.client.HTTPConnection(service.url.removeprefix("http://"))
+            connection.request(
+                "POST", "/v1/completions", body, {"Content-Type": "application/json"}
+            )
+            events = connection.getresponse().read().decode().split("\n\n")
+            connection.close()
+        finally:
+            engine.run = run
+    *_, failure, done, rest = events
+    assert (done, rest) == ("data: [DONE]", "")
+    assert json.loads(failure.removeprefix("data: "))["error"]["type"] == "server_error"
+    assert "secret" not in failure
 
 
 def test_a_full_queue_says_try_again(tiny_text, text_service, serve_text):
