@@ -48,8 +48,8 @@ class Arguments:
     context: Count | None = None
     dtype: Dtype = "float32"
     prompt_lengths: tuple[Count, ...] = ()
-    answer_lengths: tuple[Count, ...] = (32, 256)
-    batch_sizes: tuple[Count, ...] = (1, 4, 16)
+    answer_lengths: tuple[Count, ...] = (256,)
+    batch_sizes: tuple[Count, ...] = (1, 8)
     wait: NotNegative = 0.005
     queue: Count = 1024
     at_once: Count = 4
@@ -83,6 +83,7 @@ def run(arguments: list[str]) -> None:
             TextShapes,
             completions_router,
             listen,
+            log_ready,
             make_service,
             read_keys,
             run_service,
@@ -106,7 +107,7 @@ def run(arguments: list[str]) -> None:
     with listen(options.host, options.port) as listener:
         engine = TextEngine(open_any(options.run, None, options.dtype), shapes)
         metrics = Metrics()
-        batcher = Batcher(engine, batching, observe=metrics.batch)
+        batcher = Batcher(engine, batching, observe=metrics.batch, begun=log_ready)
         state = ServiceState(
             lambda: batcher.ready, service_options, metrics, lambda: batcher.failure is not None
         )

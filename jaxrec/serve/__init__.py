@@ -22,7 +22,12 @@ if TYPE_CHECKING:
         TextService as TextService,
         completions_router as completions_router,
     )
-    from jaxrec.serve.gate import Gate as Gate, log_line as log_line
+    from jaxrec.serve.gate import (
+        Gate as Gate,
+        describe as describe,
+        log_line as log_line,
+        log_ready as log_ready,
+    )
     from jaxrec.serve.labeling import Compare as Compare, Labeling as Labeling
     from jaxrec.serve.labeling_app import listen as listen, make_app as make_app, serve as serve
     from jaxrec.serve.labeling_tasks import (

@@ -109,6 +109,7 @@ class Batcher(Generic[J]):
       options: see `BatchingOptions`.
       observe: called with the number of jobs of each batch, and how many seconds the oldest of them
         has waited.
+      begun: called once everything is compiled, with the seconds that it took.
       clock: returns seconds.
 
     Example:
@@ -136,10 +137,11 @@ class Batcher(Generic[J]):
         options: BatchingOptions = BatchingOptions(),
         *,
         observe: Callable[[int, float], None] = _nothing,
+        begun: Callable[[float], None] = lambda seconds: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._options = engine, options
-        self._observe, self._clock = observe, clock
+        self._observe, self._begun, self._clock = observe, begun, clock
         # Jobs of each bucket with the times of their arrival, oldest first.
         self._queues: dict[Hashable, collections.deque[tuple[float, J]]] = {}
         self._changed = threading.Condition()
@@ -219,8 +221,10 @@ class Batcher(Generic[J]):
     def _work(self) -> None:
         running: collections.deque[tuple[Iterator[None], Sequence[J]]] = collections.deque()
         try:
+            began = self._clock()
             self._engine.warm_up()
             self._ready = True
+            self._begun(self._clock() - began)
             while True:
                 while len(running) < self._options.at_once and (found := self._take(not running)):
                     bucket, jobs = found

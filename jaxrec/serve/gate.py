@@ -36,6 +36,11 @@ def log_line(record: dict[str, Any]) -> None:
     print(json.dumps(record, ensure_ascii=True), file=sys.stderr, flush=True)
 
 
+def log_ready(seconds: float) -> None:
+    """Write the line that says that everything is compiled."""
+    log_line({"time": round(time.time(), 3), "event": "ready", "seconds": round(seconds, 1)})
+
+
 def describe(error: BaseException) -> str:
     """Name an error and its place for a log, without its message, which may quote a prompt.
 

@@ -6,6 +6,8 @@ with exit code 0. A second signal ends it at once.
 """
 
 import dataclasses
+import json
+import logging
 import socket
 import threading
 from typing import Any
@@ -14,6 +16,7 @@ import uvicorn
 
 from jaxrec.core import NotNegative, Positive, check_ranges
 from jaxrec.serve.app import ServiceState
+from jaxrec.serve.gate import describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,33 @@ class DrainOptions:
         check_ranges(self, "drain.")
 
 
+class JsonFormatter(logging.Formatter):
+    """Writes what uvicorn logs as JSON lines, like those of requests.
+
+    Example:
+      >>> record = logging.LogRecord("uvicorn", logging.WARNING, "", 0, "no %s", ("way",), None)
+      >>> json.loads(JsonFormatter().format(record))["message"]
+      'no way'
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; of an exception only its type and place, as it may quote a prompt."""
+        line = {"time": round(record.created, 3), "event": record.levelname.lower()}
+        line["message"] = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = describe(record.exc_info[1])
+        return json.dumps(line)
+
+
+_LOGS: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": f"{__name__}.{JsonFormatter.__name__}"}},
+    "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "loggers": {"uvicorn": {"handlers": ["json"], "level": "WARNING", "propagate": False}},
+}
+
+
 class ServiceServer(uvicorn.Server):
     """A uvicorn server that drains.
 
@@ -59,6 +89,7 @@ class ServiceServer(uvicorn.Server):
     def __init__(self, app: Any, state: ServiceState, drain: DrainOptions = DrainOptions()) -> None:
         config = uvicorn.Config(
             app,
+            log_config=_LOGS,
             log_level="warning",
             access_log=False,
             server_header=False,

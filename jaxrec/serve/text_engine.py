@@ -5,8 +5,11 @@ number of rows is rounded up to one of a few as well. Everything else about a re
 """
 
 import dataclasses
+import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -31,6 +34,9 @@ from jaxrec.models import EncoderDecoder, Opened
 from jaxrec.peft import virtual_of
 from jaxrec.prompting import TokenRules
 from jaxrec.serve.written_text import TextWriter, TokenTexts, WrittenToken
+
+# Most programs that are compiled at the same time.
+_COMPILERS = 4
 
 Finish = Literal["stop", "length"]
 
@@ -59,8 +65,8 @@ class TextShapes:
     """
 
     prompt_lengths: tuple[Count, ...] = ()
-    answer_lengths: tuple[Count, ...] = (32, 256)
-    batch_sizes: tuple[Count, ...] = (1, 4, 16)
+    answer_lengths: tuple[Count, ...] = (256,)
+    batch_sizes: tuple[Count, ...] = (1, 8)
     chunk: Count = 8
     context: Count | None = None
 
@@ -159,7 +165,8 @@ class TextEngine:
       >>> tokenizer = train_bpe(["one word"], vocab_size=300)
       >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
       >>> model = Pretrained(spec=spec, params=random_params(spec.build()))
-      >>> engine = TextEngine(Opened(model=model, tokenizer=tokenizer), TextShapes(chunk=4))
+      >>> shapes = TextShapes(answer_lengths=(32, 128))
+      >>> engine = TextEngine(Opened(model=model, tokenizer=tokenizer), shapes)
       >>> engine.bucket_of(tokens=5, limit=20, scored=False)
       Bucket(width=64, room=32)
     """
@@ -227,14 +234,22 @@ class TextEngine:
 
     def warm_up(self) -> None:
         """Compile the programs of all buckets and batch sizes, see `Engine`."""
-        for rows in sorted(self._shapes.batch_sizes):
-            for width in self._widths:
-                if self.reads_prompts:
-                    self._score(Bucket(width, 0), *self._arrays([], width, rows))
-                for room in self._rooms:
-                    bucket = Bucket(width, room)
-                    state, _ = self._begin(bucket, *self._arrays([], width, rows))
-                    jax.block_until_ready(self._advance(bucket, state, np.zeros(rows, bool)))
+        rooms = (0, *self._rooms) if self.reads_prompts else self._rooms
+        buckets = [Bucket(width, room) for width in self._widths for room in rooms]
+
+        def compile_one(case: tuple[int, Bucket]) -> None:
+            rows, bucket = case
+            arrays = self._arrays([], bucket.width, rows)
+            if not bucket.room:
+                jax.block_until_ready(self._score(bucket, *arrays))
+                return
+            state, _ = self._begin(bucket, *arrays)
+            jax.block_until_ready(self._advance(bucket, state, np.zeros(rows, bool)))
+
+        # Programs are compiled side by side where there are cores for it.
+        workers = max(1, min(_COMPILERS, (os.cpu_count() or 1) // 2))
+        with ThreadPoolExecutor(workers, thread_name_prefix="compiler") as pool:
+            list(pool.map(compile_one, itertools.product(self._shapes.batch_sizes, buckets)))
 
     def run(self, bucket: Any, jobs: Sequence[TextRow]) -> Iterator[None]:
         """Write the texts of a batch and deliver them piece by piece, see `Engine`."""

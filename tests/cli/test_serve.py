@@ -108,5 +108,6 @@ def test_sigterm_loses_no_request(directory):
         process.wait()
     assert [len(answer["choices"]) for answer in answers] == [64] * 8
     lines = [json.loads(line) for line in log.splitlines()]
-    assert [line["status"] for line in lines] == [200] * 8
+    assert lines[0]["event"] == "ready"
+    assert [line["status"] for line in lines[1:]] == [200] * 8
     assert process.returncode == 0

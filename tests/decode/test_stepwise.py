@@ -100,15 +100,14 @@ def peer(sampling, limit):
 
 def test_rows_with_settings_of_their_own_write_what_generate_writes(case):
     settings = [settings_of(kind, row, limit=9 - row) for row, kind in enumerate(KINDS)]
-    for chunk in (1, 4):
-        rows = run(case, settings, chunk=chunk, ends=(3,))
-        assert rows[3] == []  # a row without a prompt
-        for row, kind in enumerate(KINDS[:3]):
-            made = peer(kind, 9 - row)
-            count = made.lengths[row]
-            assert [token for token, _ in rows[row]] == made.tokens[row, :count].tolist()
-            scores = [score for _, score in rows[row]]
-            np.testing.assert_allclose(scores, made.logprobs[row, :count], atol=1e-5)
+    rows = run(case, settings, ends=(3,))
+    assert rows[3] == []  # a row without a prompt
+    for row, kind in enumerate(KINDS[:3]):
+        made = peer(kind, 9 - row)
+        count = made.lengths[row]
+        assert [token for token, _ in rows[row]] == made.tokens[row, :count].tolist()
+        scores = [score for _, score in rows[row]]
+        np.testing.assert_allclose(scores, made.logprobs[row, :count], atol=1e-5)
 
 
 def test_top_k_and_top_p_together_draw_what_generate_draws(case):

@@ -1,6 +1,7 @@
 """Completions and chats by the client of OpenAI, against the same model without a service."""
 
 import concurrent.futures
+import functools
 import itertools
 import json
 import time
@@ -115,14 +116,18 @@ def test_a_stream_comes_in_several_pieces(client):
     assert len({piece.id for piece in pieces}) == 1
 
 
+@functools.partial(jax.jit, static_argnames="model")
+def apply(model, params, row, valid):
+    return model.apply(params, row, valid)
+
+
 def forward(tiny_text, tokens):
     """Log-probabilities of all tokens after each token, by one plain forward pass."""
     model = tiny_text.model.spec.build()
     row = np.zeros((1, 64), np.int32)
     row[0, : len(tokens)] = tokens
     valid = np.arange(64)[None] < len(tokens)
-    apply = jax.jit(model.apply)
-    logits = np.asarray(apply(tiny_text.model.params, row, valid), np.float64)[0]
+    logits = np.asarray(apply(model, tiny_text.model.params, row, valid), np.float64)[0]
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
 

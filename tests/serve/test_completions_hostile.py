@@ -278,6 +278,10 @@ def test_an_error_in_a_batch_is_a_500_without_its_message(
     with serve_text(tiny_text, engine=engine) as service:
         monkeypatch.setattr(engine, "run", run)
         refused(service, GOOD, "its log has the request's ID", status=500)
+        # The line is written after the answer.
+        deadline = time.monotonic() + 10
+        while not service.log and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert service.log[-1]["error"].startswith("RuntimeError at ")
         monkeypatch.undo()
         assert send(service, "/v1/completions", json.dumps(GOOD))[0] == 200
