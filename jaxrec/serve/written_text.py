@@ -40,8 +40,10 @@ class TokenTexts:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
-        self._tokenizer = tokenizer
         self._bytes = token_bytes(tokenizer)
+        # Names are asked for while another thread tokenizes.
+        bare = [token for token, raw in enumerate(self._bytes) if not raw]
+        self._names = dict(zip(bare, map(str, tokenizer.convert_ids_to_tokens(bare)), strict=True))
         self.longest = max(map(len, self._bytes), default=1)
         self.first_space = drop_first_space(tokenizer, " ") == ""
 
@@ -53,15 +55,11 @@ class TokenTexts:
         r"""Return a text for a token on its own, such as "bytes:\xe2" for a part of a character."""
         raw = self.raw(token)
         if not raw:
-            return str(self._tokenizer.convert_ids_to_tokens(token)) if self.known(token) else ""
+            return self._names.get(token, "")
         try:
             return raw.decode()
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
-
-    def known(self, token: int) -> bool:
-        """Whether the tokenizer has the token; tables of models may be longer."""
-        return token < len(self._bytes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import itertools
 import json
+import socket
 import time
 
 import jax
@@ -228,6 +229,23 @@ def test_a_client_that_goes_frees_its_rows(client, text_service):
         time.sleep(0.01)
     assert text_service.batcher.waiting == 0
     assert ask(client, "one", max_tokens=1).choices[0].finish_reason
+
+
+def test_a_client_that_does_not_wait_frees_its_rows(text_service):
+    host, port = text_service.url.removeprefix("http://").split(":")
+    body = json.dumps({"model": "tiny", "prompt": "one", "max_tokens": 24, "n": 120}).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: impatient\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + body)
+        while not text_service.batcher.waiting:
+            time.sleep(0.001)
+    deadline = time.monotonic() + 10
+    while not (mine := [r for r in text_service.log if r["request"] == "impatient"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert mine[0]["status"] == 499 and mine[0]["completion_tokens"] < 120 * 24
+    assert text_service.batcher.waiting == 0
 
 
 def test_logs_have_counts_and_no_prompts(client, text_service):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError
+from jaxrec.core import CompileCounter, ConfigError
 from jaxrec.data import train_bpe, train_unigram
 from jaxrec.decode import RowSetting
 from jaxrec.models import ModelSpec, Opened, Pretrained
@@ -55,6 +55,26 @@ def test_buckets_and_their_limits():
     assert engine.bucket_of(20, 1, scored=True) == Bucket(32, 0)
     assert engine.bucket_of(20, 2, scored=True) == Bucket(32, 16)
     assert (engine.most_prompt, engine.most_tokens, engine.context) == (32, 16, 64)
+
+
+def test_nothing_compiles_after_the_warm_up():
+    # A chunk of its own makes programs that no other test has.
+    shapes = dataclasses.replace(SHAPES, chunk=3)
+    engine = TextEngine(opened("causal", train_bpe(["one word"], 280)), shapes)
+    engine.warm_up()
+    with CompileCounter() as counter:
+        for stop, scored in (((), False), (("e",), False), ((), True)):
+            assert len(texts(write(engine, stop=stop, scored=scored))) == 2
+        for limit in (0, 1):
+            tokens, heard = engine.rules.encode(["one"])[0], []
+            bucket = engine.bucket_of(len(tokens), limit, scored=True)
+            setting = RowSetting(limit=limit, temperature=0.5, top_p=0.5, top_k=3)
+            row = TextRow(
+                tokens=tokens, setting=setting, bucket=bucket, deliver=heard.append, scored=True
+            )
+            assert list(engine.run(bucket, [row])) == []
+            assert (heard[-1].written, heard[-1].finish) == (limit, "length")
+    assert counter.programs == []
 
 
 def test_what_cannot_be_served_is_refused():
