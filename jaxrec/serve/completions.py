@@ -64,7 +64,26 @@ class TextService:
 
 
 def completions_router(service: TextService) -> APIRouter:
-    """Make the routes of a text model."""
+    """Make the routes of a text model, for `make_service`.
+
+    Args:
+      service: the model, its queue and its names.
+
+    Example:
+      >>> from jaxrec.data import train_bpe
+      >>> from jaxrec.models import ModelSpec, Opened, Pretrained
+      >>> from jaxrec.testing import random_params, tiny_model
+      >>> tokenizer = train_bpe(["one word"], vocab_size=300)
+      >>> spec = ModelSpec("causal", tiny_model(len(tokenizer)))
+      >>> model = Pretrained(spec=spec, params=random_params(spec.build()))
+      >>> engine = TextEngine(Opened(model=model, tokenizer=tokenizer))
+      >>> batcher = Batcher(engine)
+      >>> state = ServiceState(lambda: batcher.ready)
+      >>> names = ("tiny",)
+      >>> service = TextService(engine=engine, batcher=batcher, state=state, names=names)
+      >>> [route.path for route in completions_router(service).routes][:2]
+      ['/v1/completions', '/v1/chat/completions']
+    """
     router = APIRouter()
     created = int(time.time())
     # Tokenizers are not made for several threads at once, and must not block the loop of events.
