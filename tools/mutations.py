@@ -319,4 +319,70 @@ METRICS = (
     ),
 )
 
-MUTATIONS = (*MODEL, *TRAINING, *DATA, *DECODING, *METRICS)
+SERVING = (
+    Mutation(
+        name="stepwise: a row that the host ended goes on",
+        file="jaxrec/decode/stepwise.py",
+        old="done=state.done | ended)",
+        new="done=state.done)",
+        tests=("tests/decode/test_stepwise.py",),
+    ),
+    Mutation(
+        name="stepwise: rows share one limit",
+        file="jaxrec/decode/stepwise.py",
+        old=">= settings.limit)",
+        new=">= settings.limit.max())",
+        tests=("tests/decode/test_stepwise.py",),
+    ),
+    Mutation(
+        name="row settings: top-p ignores top-k",
+        file="jaxrec/decode/row_settings.py",
+        old="share = jnp.where(jnp.arange(size)[None] < most, share, 0.0)",
+        new="share = jnp.exp(ordered - jax.nn.logsumexp(ordered, axis=-1, keepdims=True))",
+        tests=("tests/decode/test_stepwise.py",),
+    ),
+    Mutation(
+        name="row settings: greedy rows draw beside others",
+        file="jaxrec/decode/row_settings.py",
+        old="return jnp.where(drawn, token.astype(jnp.int32), best)",
+        new="return token.astype(jnp.int32)",
+        tests=("tests/decode/test_stepwise.py",),
+    ),
+    Mutation(
+        name="written text: the beginning of a stop string is released",
+        file="jaxrec/serve/written_text.py",
+        old="len(self.text) - self._held()",
+        new="len(self.text)",
+        tests=("tests/serve/test_written_text.py",),
+    ),
+    Mutation(
+        name="batching: a cancelled job stays in the queue",
+        file="jaxrec/serve/batching.py",
+        old="if not entry[1].cancelled]",
+        new="if entry[1]]",
+        tests=("tests/serve/test_batching.py",),
+    ),
+    Mutation(
+        name="batching: no job waits for company",
+        file="jaxrec/serve/batching.py",
+        old="if now - since >= self._options.wait\n",
+        new="if now >= since\n",
+        tests=("tests/serve/test_batching.py",),
+    ),
+    Mutation(
+        name="gate: any key opens",
+        file="jaxrec/serve/gate.py",
+        old="or digest not in self._keys:",
+        new="or not digest:",
+        tests=("tests/serve/test_completions_hostile.py",),
+    ),
+    Mutation(
+        name="completions: offsets begin at the answer",
+        file="jaxrec/serve/openai_answers.py",
+        old="*(start + token.offset for token in written),",
+        new="*(token.offset for token in written),",
+        tests=("tests/serve/test_completions.py",),
+    ),
+)
+
+MUTATIONS = (*MODEL, *TRAINING, *DATA, *DECODING, *METRICS, *SERVING)

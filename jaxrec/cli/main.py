@@ -20,6 +20,7 @@ COMMANDS = {
     "capacity": "measure what a language model can do, task by task",
     "scaling": "fit scaling laws to trainings, and plan the size for a budget",
     "recommend": "recommend items to a user of a run",
+    "serve": "serve a text model over HTTP, in the protocol of OpenAI",
     "skills": "find skills in the texts of a file, by a trained tagger",
     "report": "write the report of a run as one HTML file",
     "import-hf": "convert weights of Hugging Face, GGUF or llama2.c to a model directory",

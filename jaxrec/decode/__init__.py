@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.decode.continuations import (
         Continuations as Continuations,
+        score_blocks as score_blocks,
         score_continuations as score_continuations,
     )
     from jaxrec.decode.generation import (
@@ -82,6 +83,12 @@ if TYPE_CHECKING:
     )
     from jaxrec.decode.prompts import Prompts as Prompts
     from jaxrec.decode.recommend import ListStrategy as ListStrategy, Recommender as Recommender
+    from jaxrec.decode.row_settings import (
+        RowSetting as RowSetting,
+        RowSettings as RowSettings,
+        choose_tokens as choose_tokens,
+        filter_rows as filter_rows,
+    )
     from jaxrec.decode.sampled import Draws as Draws, sample_items as sample_items
     from jaxrec.decode.sampling import (
         GREEDY as GREEDY,
@@ -90,8 +97,18 @@ if TYPE_CHECKING:
         sample as sample,
     )
     from jaxrec.decode.search import Recommendations as Recommendations
+    from jaxrec.decode.stepwise import (
+        MOST_ALTERNATIVES as MOST_ALTERNATIVES,
+        StepOptions as StepOptions,
+        StepState as StepState,
+        WrittenChunk as WrittenChunk,
+        advance_rows as advance_rows,
+        score_prompts as score_prompts,
+        start_rows as start_rows,
+    )
     from jaxrec.decode.stop import (
         StopStrings as StopStrings,
+        drop_first_space as drop_first_space,
         stop_table as stop_table,
         token_bytes as token_bytes,
     )

@@ -9,7 +9,7 @@ Shapes: `B` rows, `T` tokens of a row, `J` scored tokens of a row, `V` tokens of
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -164,19 +164,39 @@ def _scores(
         return picked - jax.nn.logsumexp(logits, axis=1), jnp.argmax(logits, axis=1) == wanted
 
     flat = states.reshape(-1, states.shape[-1]), targets.reshape(-1)
+    logprobs, greedy = score_blocks(score, flat, model.config.vocab_size)
+    return logprobs.reshape(targets.shape), greedy.reshape(targets.shape)
+
+
+def score_blocks(
+    score: Callable[[tuple[jax.Array, jax.Array]], Any],
+    flat: tuple[jax.Array, jax.Array],
+    vocab_size: int,
+) -> Any:
+    """Apply a function of states `[N, D]` and targets `[N]` in blocks whose logits fit in memory.
+
+    Args:
+      score: computes logits `[block, V]`, and returns arrays `[block, ...]`.
+      flat: states and targets.
+      vocab_size: V.
+
+    Returns:
+      What `score` would return for all N rows.
+
+    Example:
+      >>> rows = jnp.zeros((3, 2)), jnp.arange(3)
+      >>> score_blocks(lambda block: block[1] + 1, rows, vocab_size=8).tolist()
+      [1, 2, 3]
+    """
     count = flat[1].shape[0]
-    size = max(1, min(_LOGITS // model.config.vocab_size, count))
+    size = max(1, min(_LOGITS // vocab_size, count))
     blocks = -(-count // size)
     if blocks == 1:
-        logprobs, greedy = score(flat)
-        return logprobs.reshape(targets.shape), greedy.reshape(targets.shape)
+        return score(flat)
     free = blocks * size - count
     cut = (
         jnp.pad(flat[0], ((0, free), (0, 0))).reshape(blocks, size, -1),
         jnp.pad(flat[1], (0, free)).reshape(blocks, size),
     )
-    logprobs, greedy = jax.lax.map(score, cut)
-    return (
-        logprobs.reshape(-1)[:count].reshape(targets.shape),
-        greedy.reshape(-1)[:count].reshape(targets.shape),
-    )
+    found = jax.lax.map(score, cut)
+    return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:count], found)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         normal_input as normal_input,
         same_input as same_input,
     )
+    from jaxrec.prompting.device_calls import draw_key as draw_key
     from jaxrec.prompting.endpoint import (
         EndpointModel as EndpointModel,
         EndpointOptions as EndpointOptions,

@@ -258,6 +258,22 @@ def _keys(seed: int, prompts: Sequence[str], numbers: range, rows: int) -> jax.A
     data = np.zeros((rows, len(numbers), 2), np.uint32)
     for place, prompt in enumerate(prompts):
         for sample, number in enumerate(numbers):
-            digest = hashlib.sha256(f"{seed} {number} {prompt}".encode(errors="surrogatepass"))
-            data[place, sample] = np.frombuffer(digest.digest()[:8], np.uint32)
+            data[place, sample] = draw_key(seed, number, prompt)
     return jax.random.wrap_key_data(jnp.asarray(data.reshape(-1, 2)), impl="threefry2x32")
+
+
+def draw_key(seed: int, number: int, prompt: str) -> tuple[int, int]:
+    """Return the two words of the random key of a continuation, by its content.
+
+    Args:
+      seed: of the request.
+      number: of the continuation among those of the prompt.
+      prompt: the text.
+
+    Example:
+      >>> draw_key(0, 0, "one") == draw_key(0, 1, "one")
+      False
+    """
+    digest = hashlib.sha256(f"{seed} {number} {prompt}".encode(errors="surrogatepass"))
+    first, second = np.frombuffer(digest.digest()[:8], np.uint32)
+    return int(first), int(second)

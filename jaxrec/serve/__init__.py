@@ -1,14 +1,69 @@
-"""Services over HTTP: the page on which labelers give feedback."""
+"""Services over HTTP: text models in OpenAI's protocol, and the page for labelers."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.serve.app import (
+        ServiceOptions as ServiceOptions,
+        ServiceState as ServiceState,
+        as_request_error as as_request_error,
+        make_service as make_service,
+        read_keys as read_keys,
+    )
+    from jaxrec.serve.batching import (
+        Batcher as Batcher,
+        BatchingOptions as BatchingOptions,
+        Closed as Closed,
+        Engine as Engine,
+        Job as Job,
+        QueueFull as QueueFull,
+    )
+    from jaxrec.serve.completions import (
+        TextService as TextService,
+        completions_router as completions_router,
+    )
+    from jaxrec.serve.gate import (
+        Gate as Gate,
+        describe as describe,
+        log_line as log_line,
+        log_ready as log_ready,
+    )
     from jaxrec.serve.labeling import Compare as Compare, Labeling as Labeling
-    from jaxrec.serve.labeling_app import make_app as make_app, serve as serve
+    from jaxrec.serve.labeling_app import listen as listen, make_app as make_app, serve as serve
     from jaxrec.serve.labeling_tasks import (
         LabelTask as LabelTask,
         Question as Question,
         read_tasks as read_tasks,
+    )
+    from jaxrec.serve.metrics import Metrics as Metrics
+    from jaxrec.serve.openai_requests import (
+        Asked as Asked,
+        read_chat as read_chat,
+        read_completion as read_completion,
+    )
+    from jaxrec.serve.process import (
+        DrainOptions as DrainOptions,
+        ServiceServer as ServiceServer,
+        run_service as run_service,
+    )
+    from jaxrec.serve.request_errors import (
+        RequestError as RequestError,
+        parse_body as parse_body,
+        read_body as read_body,
+        shown as shown,
+        to_body as to_body,
+    )
+    from jaxrec.serve.text_engine import (
+        Bucket as Bucket,
+        Piece as Piece,
+        TextEngine as TextEngine,
+        TextRow as TextRow,
+        TextShapes as TextShapes,
+    )
+    from jaxrec.serve.written_text import (
+        TextWriter as TextWriter,
+        TokenTexts as TokenTexts,
+        WrittenToken as WrittenToken,
     )
 else:
     from jaxrec.core import attach

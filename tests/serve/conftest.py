@@ -1,8 +1,10 @@
-"""A labeling page that is served by a thread of the test."""
+"""Services that are served by threads of the test: a labeling page, and a tiny text model."""
 
 import contextlib
+import dataclasses
 import threading
 import time
+import types
 
 import pytest
 
@@ -31,3 +33,82 @@ def serving():
             listener.close()
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def tiny_text():
+    """A tiny decoder with a tokenizer and a chat template, opened."""
+    from jaxrec.data import train_bpe
+    from jaxrec.models import ModelSpec, Opened, Pretrained
+    from jaxrec.testing import random_params, tiny_model
+    from jaxrec.texts import CHAT_TEMPLATE
+
+    tokenizer = train_bpe(["one word and another, über 你好"] * 3, vocab_size=290)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    config = dataclasses.replace(tiny_model(len(tokenizer)), max_length=128)
+    spec = ModelSpec("causal", config)
+    model = Pretrained(spec=spec, params=random_params(spec.build(), scale=0.3))
+    return Opened(model=model, tokenizer=tokenizer)
+
+
+@contextlib.contextmanager
+def serving_text(opened, *, shapes=None, batching=None, drain=None, engine=None, **options):
+    """Serve a text model as "tiny"; yield its address, its parts and the log."""
+    from jaxrec import serve
+
+    shapes = shapes or serve.TextShapes(
+        prompt_lengths=(64,), answer_lengths=(24,), batch_sizes=(4,), chunk=4
+    )
+    engine = engine or serve.TextEngine(opened, shapes)
+    metrics, log = serve.Metrics(), []
+    batcher = serve.Batcher(engine, batching or serve.BatchingOptions(), observe=metrics.batch)
+    state = serve.ServiceState(lambda: batcher.ready, serve.ServiceOptions(**options), metrics)
+    metrics.watch_queue(lambda: batcher.waiting)
+    service = serve.TextService(engine=engine, batcher=batcher, state=state, names=("tiny",))
+    app = serve.make_service([serve.completions_router(service)], state, log=log.append)
+    server = serve.ServiceServer(app, state, drain or serve.DrainOptions(0.0, 20.0))
+    listener = serve.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    batcher.start()
+    try:
+        while not (server.started and (batcher.ready or batcher.failure)):
+            time.sleep(0.005)
+        yield types.SimpleNamespace(
+            url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            engine=engine,
+            batcher=batcher,
+            state=state,
+            server=server,
+            thread=thread,
+            log=log,
+        )
+    finally:
+        if not state.ending:
+            server.end()
+        thread.join()
+        batcher.close()
+        listener.close()
+
+
+@pytest.fixture(scope="session")
+def text_service(tiny_text):
+    """The tiny model, served to all tests of the session."""
+    pytest.importorskip("prometheus_client", reason="needs the extra serve")
+    with serving_text(tiny_text) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def serve_text():
+    """The context manager that serves a text model of the test's own."""
+    pytest.importorskip("prometheus_client", reason="needs the extra serve")
+    return serving_text
+
+
+@pytest.fixture
+def client(text_service):
+    """The client of OpenAI, without retries."""
+    openai = pytest.importorskip("openai", reason="needs the extra openai")
+    with openai.OpenAI(base_url=f"{text_service.url}/v1", api_key="none", max_retries=0) as client:
+        yield client

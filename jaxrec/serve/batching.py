@@ -1,0 +1,288 @@
+"""Dynamic batching: requests of many clients share calls of the device.
+
+Jobs wait in a queue, at most so long for company; those of one bucket (one shape) become a batch.
+One thread owns the device. Several batches may run at the same time: the thread advances them in
+turn, a chunk each, so that a long answer does not block a short one.
+"""
+
+import collections
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from jaxrec.core import Count, NotNegative, ResourceError, check_ranges
+
+
+class Job(Protocol):
+    """One row of a batch, from a client that waits for it.
+
+    Attributes:
+      cancelled: whether nobody waits any longer. It leaves the queue; an engine ends its row.
+    """
+
+    cancelled: bool
+
+    @property
+    def bucket(self) -> Hashable:
+        """Which jobs it can share a call with."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Tell the client that there will be no answer."""
+        ...
+
+
+J = TypeVar("J", bound=Job)
+JOB = TypeVar("JOB", bound=Job, contravariant=True)
+
+
+class Engine(Protocol[JOB]):
+    """What runs batches; all its methods are called in the thread that owns the device."""
+
+    def warm_up(self) -> None:
+        """Compile the programs of all buckets."""
+        ...
+
+    def most(self, bucket: Hashable) -> int:
+        """Return the most jobs of a batch."""
+        ...
+
+    def run(self, bucket: Hashable, jobs: Sequence[JOB]) -> Iterator[None]:
+        """Run a batch and tell its clients; each step of the iterator is one chunk of work."""
+        ...
+
+
+class QueueFull(ResourceError):
+    """More jobs wait than the queue holds; the client should try again later.
+
+    Example:
+      >>> str(QueueFull("8 requests wait"))
+      '8 requests wait'
+    """
+
+
+class Closed(ResourceError):
+    """The service takes no more jobs, because it ends or could not begin.
+
+    Example:
+      >>> str(Closed("the service ends"))
+      'the service ends'
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchingOptions:
+    """How jobs wait and share calls.
+
+    Attributes:
+      wait: most seconds that a job waits for company while the device could run it.
+      queue: most jobs that wait; further ones are refused.
+      at_once: most batches that run in turn. Each holds a cache of its own on the device.
+
+    Raises:
+      ConfigError: a value out of range.
+
+    Example:
+      >>> BatchingOptions(wait=0.01).queue
+      1024
+    """
+
+    wait: NotNegative = 0.005
+    queue: Count = 1024
+    at_once: Count = 4
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "batching.")
+
+
+def _nothing(rows: int, waited: float) -> None:
+    return None
+
+
+class Batcher(Generic[J]):
+    """A queue of jobs, and the thread that runs them.
+
+    Args:
+      engine: runs batches.
+      options: see `BatchingOptions`.
+      observe: called with the number of jobs of each batch, and how many seconds the oldest of them
+        has waited.
+      begun: called once everything is compiled, with the seconds that it took.
+      clock: returns seconds.
+
+    Example:
+      >>> class Greeter:
+      ...     def warm_up(self): ...
+      ...     def most(self, bucket): return 8
+      ...     def run(self, bucket, jobs):
+      ...         for job in jobs: job.heard.set()
+      ...         yield
+      >>> class Greeting:
+      ...     cancelled, bucket = False, 0
+      ...     def __init__(self): self.heard = threading.Event()
+      ...     def fail(self, error): raise error
+      >>> batcher, job = Batcher(Greeter()), Greeting()
+      >>> batcher.start()
+      >>> batcher.submit([job])
+      >>> job.heard.wait(10)
+      True
+      >>> batcher.close()
+    """
+
+    def __init__(
+        self,
+        engine: Engine[J],
+        options: BatchingOptions = BatchingOptions(),
+        *,
+        observe: Callable[[int, float], None] = _nothing,
+        begun: Callable[[float], None] = lambda seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine, self._options = engine, options
+        self._observe, self._begun, self._clock = observe, begun, clock
+        # Jobs of each bucket with the times of their arrival, oldest first.
+        self._queues: dict[Hashable, collections.deque[tuple[float, J]]] = {}
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._ready = self._closing = False
+        self._failure: Exception | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything is compiled and jobs are taken."""
+        return self._ready and not self._closing and self._failure is None
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the thread has ended by itself; None while all is well."""
+        return self._failure
+
+    @property
+    def waiting(self) -> int:
+        """Number of jobs in the queue."""
+        with self._changed:
+            return self._count()
+
+    def start(self) -> None:
+        """Start the thread, which first compiles everything; jobs may be submitted meanwhile."""
+        self._thread.start()
+
+    def submit(self, jobs: Sequence[J]) -> None:
+        """Put jobs into the queue, all or none.
+
+        Raises:
+          QueueFull: there is no room for all of them.
+          Closed: no more jobs are taken.
+        """
+        with self._changed:
+            if self._closing or self._failure is not None:
+                raise Closed(
+                    "the service takes no more requests, because it "
+                    + ("is ending" if self._failure is None else "could not start")
+                    + "; try another one"
+                )
+            waiting = self._count()
+            if waiting + len(jobs) > self._options.queue:
+                raise QueueFull(
+                    f"{waiting} requests wait, and {len(jobs)} more do not fit into the queue of "
+                    f"{self._options.queue}; try again later"
+                )
+            now = self._clock()
+            for job in jobs:
+                self._queues.setdefault(job.bucket, collections.deque()).append((now, job))
+            self._changed.notify()
+
+    def cancel(self, jobs: Sequence[J]) -> None:
+        """Take jobs out of the queue; the rows of those that run already end at the next chunk."""
+        with self._changed:
+            for job in jobs:
+                job.cancelled = True
+            for bucket in {job.bucket for job in jobs} & set(self._queues):
+                left = [entry for entry in self._queues[bucket] if not entry[1].cancelled]
+                self._queues[bucket] = collections.deque(left)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Finish all jobs that were taken, take no more, and end the thread.
+
+        Args:
+          timeout: most seconds to wait; jobs that are not finished then get no answer.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _count(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def _work(self) -> None:
+        running: collections.deque[tuple[Iterator[None], Sequence[J]]] = collections.deque()
+        try:
+            began = self._clock()
+            self._engine.warm_up()
+            self._ready = True
+            self._begun(self._clock() - began)
+            while True:
+                while len(running) < self._options.at_once and (found := self._take(not running)):
+                    bucket, jobs = found
+                    running.append((self._steps(bucket, jobs), jobs))
+                if not running:
+                    return
+                batch = running.popleft()
+                if self._advance(*batch):
+                    running.append(batch)
+        except Exception as error:
+            # Nothing that a request does reaches this line.
+            with self._changed:
+                self._failure = error
+                left = [job for queue in self._queues.values() for _, job in queue]
+                self._queues.clear()
+            for job in (*left, *(job for _, jobs in running for job in jobs)):
+                job.fail(Closed("the service could not start; its log says why"))
+
+    def _steps(self, bucket: Hashable, jobs: Sequence[J]) -> Iterator[None]:
+        """Run a batch; whatever the engine raises, it raises in a step."""
+        yield from self._engine.run(bucket, jobs)
+
+    def _advance(self, steps: Iterator[None], jobs: Sequence[J]) -> bool:
+        """Run one chunk; return whether there is another. An error is one of this batch alone."""
+        try:
+            next(steps)
+        except StopIteration:
+            return False
+        except Exception as error:
+            for job in jobs:
+                job.fail(error)
+            return False
+        return True
+
+    def _take(self, may_wait: bool) -> tuple[Hashable, list[J]] | None:
+        """Return the next batch; None if there is none yet, or never again if it may wait."""
+        with self._changed:
+            while True:
+                ages = {bucket: queue[0][0] for bucket, queue in self._queues.items() if queue}
+                now = self._clock()
+                ready = {
+                    bucket: since
+                    for bucket, since in ages.items()
+                    if now - since >= self._options.wait
+                    or self._closing
+                    or len(self._queues[bucket]) >= self._engine.most(bucket)
+                }
+                if ready:
+                    bucket = min(ready, key=ready.__getitem__)
+                    queue = self._queues[bucket]
+                    count = min(len(queue), self._engine.most(bucket))
+                    jobs = [queue.popleft()[1] for _ in range(count)]
+                    if not queue:
+                        del self._queues[bucket]
+                    self._observe(count, now - ready[bucket])
+                    return bucket, jobs
+                if not may_wait or (self._closing and not ages):
+                    return None
+                oldest = min(ages.values(), default=None)
+                left = None if oldest is None else oldest + self._options.wait - now
+                self._changed.wait(left)
