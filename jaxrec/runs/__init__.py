@@ -48,6 +48,12 @@ if TYPE_CHECKING:
         check_baselines as check_baselines,
         evaluate_run as evaluate_run,
     )
+    from jaxrec.runs.kept import (
+        Kept as Kept,
+        keep_data as keep_data,
+        kept_of as kept_of,
+        read_kept as read_kept,
+    )
     from jaxrec.runs.measured import Measured as Measured
     from jaxrec.runs.opened import (
         language_model_of as language_model_of,
