@@ -79,6 +79,17 @@ if TYPE_CHECKING:
         make_quick as make_quick,
         marked as marked,
     )
+    from jaxrec.runs.ranker import (
+        Asked as Asked,
+        Ranker as Ranker,
+        RowBatch as RowBatch,
+        ScoringRanker as ScoringRanker,
+        check_scores as check_scores,
+        check_top as check_top,
+        mask_of as mask_of,
+        open_kept as open_kept,
+        row_batches as row_batches,
+    )
     from jaxrec.runs.requests import (
         Recommendations as Recommendations,
         RecommendedItem as RecommendedItem,

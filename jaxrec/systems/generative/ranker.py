@@ -1,0 +1,130 @@
+"""A trained run as a ranker: what `jaxrec.open` needs of the generative recommender."""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.decode import Recommender, bucket
+from jaxrec.ids import IdVocabulary
+from jaxrec.runs import Asked, check_scores, load_codes, row_batches
+from jaxrec.systems.generative.config import Config
+from jaxrec.systems.generative.new_items import AddedItem, added_items, with_new_items
+from jaxrec.systems.generative.recommender import load_recommender
+
+# Histories are read at the full length, or at these parts of it.
+_PARTS = (8, 4, 2, 1)
+# Fewest items of a history for which programs are compiled.
+_SHORTEST = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class GenerativeRanker:
+    """See `Ranker`.
+
+    Attributes:
+      recommender: the model, its IDs and its search.
+      user_tokens: number of tokens to which users are hashed; 0 if histories begin with BOS.
+    """
+
+    recommender: Recommender
+    user_tokens: int = 0
+    meaning: str = "log-probability of each ID"
+
+    @property
+    def num_items(self) -> int:
+        """I, new items included."""
+        return self.recommender.codes.num_items
+
+    @property
+    def codes(self) -> np.ndarray:
+        """`[I, L]` int32, the IDs of all items."""
+        return self.recommender.codes.codes
+
+    def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Ranker`.
+
+        A list within the run's `decode.beams` is the beginning of the list that `jaxrec eval`
+        measures. For longer ones the search is as wide as the list.
+        """
+        base = self.recommender
+        beams = base.beams if top <= base.beams else min(bucket(top), self.num_items)
+        return self._search(dataclasses.replace(base, beams=beams), asked, top)
+
+    def scores(self, asked: Asked, items: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """See `Ranker`: log-probabilities over all codes of each level.
+
+        The search is limited to the items and as wide as there are items, so it reaches all.
+        """
+        most = max((len(np.unique(row)) for row in items), default=0)
+        beams = min(bucket(most, 8), self.num_items)
+        base = dataclasses.replace(
+            self.recommender, beams=beams, strategy="beam", normalize="codes"
+        )
+        only = dataclasses.replace(asked, excluded=None, allowed=items)
+        found, scores = self._search(base, only, beams)
+        result = []
+        for wanted, have, values in zip(items, found, scores, strict=True):
+            place = {item: at for at, item in enumerate(have.tolist())}
+            result.append(values[[place[item] for item in wanted.tolist()]])
+        return result
+
+    def with_items(self, added: Sequence[AddedItem]) -> "GenerativeRanker":
+        """The ranker with further new items, which are numbered after all others."""
+        return dataclasses.replace(self, recommender=with_new_items(self.recommender, added))
+
+    @functools.cached_property
+    def _widths(self) -> list[int]:
+        longest = self.recommender.max_items
+        return sorted({min(max(-(-longest // part), _SHORTEST), longest) for part in _PARTS})
+
+    def _search(
+        self, base: Recommender, asked: Asked, top: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        starts = self._starts(asked)
+        items = np.full((len(asked), top), -1, np.int32)
+        scores = np.full((len(asked), top), -np.inf, np.float32)
+        lengths = [len(history) for history in asked.histories]
+        for batch in row_batches(lengths, self._widths, base.batch_size, base.devices):
+            part, rows = asked.take(batch.rows), batch.rows[: batch.count]
+            search = dataclasses.replace(
+                base, max_items=batch.width, batch_size=len(batch.rows)
+            )
+            found = search.recommend(
+                part.histories,
+                part.excluded,
+                starts=None if starts is None else starts[batch.rows],
+                allowed=part.allowed,
+            )
+            items[rows], scores[rows] = (x[: batch.count, :top] for x in found)
+        check_scores(scores)
+        return items, scores
+
+    def _starts(self, asked: Asked) -> np.ndarray | None:
+        """The tokens that histories begin with; see `model.start_tokens`."""
+        if not self.user_tokens:
+            return None
+        users = asked.users
+        if users is None or not all(users):
+            raise ConfigError(
+                f"this model reads who the user is (user_tokens {self.user_tokens}); give users, "
+                "or name the users of the histories: histories={'ann': [...]}"
+            )
+        first = IdVocabulary(sizes=(1,)).num_special
+        hashed = [first + zlib.crc32(user.encode()) % self.user_tokens for user in users]
+        return np.array(hashed, np.int32)
+
+
+def open_ranker(config: Config, directory: Path) -> GenerativeRanker:
+    """Load the best checkpoint of a run, and the items that were added to it.
+
+    Raises:
+      DataError: not trained yet, damaged, or of a base that has changed since.
+    """
+    recommender = load_recommender(config, load_codes(directory), directory)
+    recommender = with_new_items(recommender, added_items(directory))
+    return GenerativeRanker(recommender=recommender, user_tokens=config.user_tokens)
