@@ -12,6 +12,11 @@ if TYPE_CHECKING:
         measure_baselines as measure_baselines,
         rank_by_scores as rank_by_scores,
     )
+    from jaxrec.runs.changes import (
+        Changes as Changes,
+        read_changes as read_changes,
+        write_changes as write_changes,
+    )
     from jaxrec.runs.compare import Compared as Compared, with_seed as with_seed
     from jaxrec.runs.config import (
         COUNTING as COUNTING,

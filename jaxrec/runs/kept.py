@@ -10,6 +10,7 @@ the same two tables from the data.
 import dataclasses
 import functools
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,10 +173,10 @@ def read_kept(directory: Path) -> Kept | None:
       >>> kept.histories(np.array([3]))[0].tolist() == data.history(3).tolist()
       True
     """
-    folder = directory / FOLDER
-    if not folder.is_dir():
+    items, users = (directory / FOLDER / f"{name}.parquet" for name in ("items", "users"))
+    if not items.exists() and not users.exists():
         return None
-    return _read(folder / "items.parquet", folder / "users.parquet")
+    return _read(items, users)
 
 
 def kept_of(data: Any) -> Kept | None:
@@ -281,7 +282,7 @@ def _lists(column: Any) -> list[np.ndarray]:
     offsets, values = _array(column.offsets), _array(column.values)
     return [
         values[start:end].astype(np.int32, copy=False)
-        for start, end in zip(offsets[:-1], offsets[1:], strict=True)
+        for start, end in itertools.pairwise(offsets.tolist())
     ]
 
 

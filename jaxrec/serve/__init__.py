@@ -1,4 +1,4 @@
-"""Services over HTTP: the page on which labelers give feedback."""
+"""Trained runs in use: one object that recommends, and the page for labelers over HTTP."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
         Question as Question,
         read_tasks as read_tasks,
     )
+    from jaxrec.serve.lists import Lists as Lists
+    from jaxrec.serve.names import ItemNames as ItemNames
+    from jaxrec.serve.opening import open_recommender as open_recommender
+    from jaxrec.serve.recommender import Histories as Histories, OpenRecommender as OpenRecommender
 else:
     from jaxrec.core import attach
 

@@ -3,17 +3,24 @@
 import dataclasses
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.decode import Recommender, bucket
 from jaxrec.ids import IdVocabulary
-from jaxrec.runs import Asked, check_scores, load_codes, row_batches
+from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
 from jaxrec.systems.generative.config import Config
-from jaxrec.systems.generative.new_items import AddedItem, added_items, with_new_items
+from jaxrec.systems.generative.new_items import (
+    AddedItem,
+    NewItem,
+    added_items,
+    coded_items,
+    with_new_items,
+)
 from jaxrec.systems.generative.recommender import load_recommender
 
 # Histories are read at the full length, or at these parts of it.
@@ -29,10 +36,12 @@ class GenerativeRanker:
     Attributes:
       recommender: the model, its IDs and its search.
       user_tokens: number of tokens to which users are hashed; 0 if histories begin with BOS.
+      added: items that the training did not know, which have the last numbers.
     """
 
     recommender: Recommender
     user_tokens: int = 0
+    added: tuple[AddedItem, ...] = ()
     meaning: str = "log-probability of each ID"
 
     @property
@@ -73,27 +82,19 @@ class GenerativeRanker:
             result.append(values[[place[item] for item in wanted.tolist()]])
         return result
 
-    def with_items(self, added: Sequence[AddedItem]) -> "GenerativeRanker":
-        """The ranker with further new items, which are numbered after all others."""
-        return dataclasses.replace(self, recommender=with_new_items(self.recommender, added))
-
     @functools.cached_property
     def _widths(self) -> list[int]:
         longest = self.recommender.max_items
         return sorted({min(max(-(-longest // part), _SHORTEST), longest) for part in _PARTS})
 
-    def _search(
-        self, base: Recommender, asked: Asked, top: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _search(self, base: Recommender, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         starts = self._starts(asked)
         items = np.full((len(asked), top), -1, np.int32)
         scores = np.full((len(asked), top), -np.inf, np.float32)
         lengths = [len(history) for history in asked.histories]
         for batch in row_batches(lengths, self._widths, base.batch_size, base.devices):
             part, rows = asked.take(batch.rows), batch.rows[: batch.count]
-            search = dataclasses.replace(
-                base, max_items=batch.width, batch_size=len(batch.rows)
-            )
+            search = dataclasses.replace(base, max_items=batch.width, batch_size=len(batch.rows))
             found = search.recommend(
                 part.histories,
                 part.excluded,
@@ -126,5 +127,44 @@ def open_ranker(config: Config, directory: Path) -> GenerativeRanker:
       DataError: not trained yet, damaged, or of a base that has changed since.
     """
     recommender = load_recommender(config, load_codes(directory), directory)
-    recommender = with_new_items(recommender, added_items(directory))
-    return GenerativeRanker(recommender=recommender, user_tokens=config.user_tokens)
+    added = added_items(directory)
+    return GenerativeRanker(
+        recommender=with_new_items(recommender, added),
+        user_tokens=config.user_tokens,
+        added=tuple(added),
+    )
+
+
+def add_items(
+    config: Config,
+    directory: Path,
+    kept: Kept,
+    ranker: GenerativeRanker,
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[GenerativeRanker, list[dict[str, Any]]]:
+    """Give new items free IDs; see `System.add_items`, and `new_items.add_items` for the errors.
+
+    Of the row of an item, "users" are the users that have it, "met" how often it occurred together
+    with other items, and every other value that is no "item" is a text.
+    """
+    items = [
+        NewItem(
+            item=str(row["item"]),
+            texts={
+                name: str(value)
+                for name, value in row.items()
+                if name not in ("item", "users", "met") and value not in (None, "")
+            },
+            users=[str(user) for user in row.get("users") or ()],
+            met={str(item): float(count) for item, count in dict(row.get("met") or {}).items()},
+        )
+        for row in rows
+    ]
+    codes = load_codes(directory)
+    new = coded_items(config, kept.dataset(), codes, ranker.added, items, directory)
+    wider = dataclasses.replace(
+        ranker,
+        recommender=with_new_items(ranker.recommender, new),
+        added=(*ranker.added, *new),
+    )
+    return wider, [dataclasses.asdict(one) for one in new]
