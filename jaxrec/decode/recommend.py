@@ -59,6 +59,8 @@ class Recommender:
       draws: how "sample" draws items.
       next_beams: beam width of "next_k" for each item; at most the number of items.
       prefix: whether the items of a decoder's history see one another in both directions.
+      mask_excluded: turn lists of excluded items into masks over all items, which share one program
+        whatever the lengths of the lists; None does so where the lengths differ much.
       num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
       mesh: devices that share the users of a call, and on which the parameters lie; None for one
         device.
@@ -99,6 +101,7 @@ class Recommender:
     draws: Draws = Draws()
     next_beams: int = 8
     prefix: bool = False
+    mask_excluded: bool | None = None
     num_special: int = 2
     mesh: Mesh | None = None
     rules: ShardingRules = ShardingRules()
@@ -181,11 +184,10 @@ class Recommender:
         lengths = [0] * len(tokens) if excluded is None else [len(row) for row in excluded]
         groups = length_groups(lengths, self.batch_size, self.devices)
         # One program for masks of any length costs less than one program for each length.
-        masked = (
-            len(groups) > 1
-            and self.strategy != "next_k"
-            and len(tokens) * self.index.num_items <= _MASKED
-        )
+        masked = self.mask_excluded
+        if masked is None:
+            small = len(tokens) * self.index.num_items <= _MASKED
+            masked = len(groups) > 1 and self.strategy != "next_k" and small
         if masked:
             groups = length_groups([0] * len(tokens), self.batch_size, self.devices)
         for group in groups:

@@ -30,8 +30,8 @@ from jaxrec.runs.kept import Kept, kept_of, read_kept
 
 # Most scores of a batch: 0.25 GB.
 _SCORES = 1 << 26
-# Users of a batch grow by this factor, so that four programs serve calls of 1 to 256 users.
-_STEP = 4
+# Sizes of batches grow by this factor, so that three programs serve calls of 1 to 256 users.
+_STEP = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,7 +116,7 @@ class RowBatch:
 def row_batches(
     lengths: Sequence[int] | np.ndarray, widths: Sequence[int], most: int, multiple: int = 1
 ) -> Iterator[RowBatch]:
-    """Batch rows of similar length in few shapes: at most 5 sizes for each of the widths.
+    """Batch rows of similar length in few shapes: at most 3 sizes for each of the widths.
 
     Args:
       lengths: `[U]` lengths of the rows; what is longer than the last width is cut.
@@ -294,10 +294,10 @@ def check_top(top: int, num_items: int) -> None:
 
 
 def _powers(longest: int) -> list[int]:
-    """Widths of lists of excluded items: powers of four from 16 to the first that is enough."""
+    """Widths of lists of excluded items: each eight times the last, up to one that is enough."""
     widths = [16]
     while widths[-1] < longest:
-        widths.append(4 * widths[-1])
+        widths.append(8 * widths[-1])
     widths[-1] = bucket(max(longest, 1))
     return sorted(set(widths))
 

@@ -70,6 +70,20 @@ class ItemNames:
         )
 
     @functools.cached_property
+    def arrow_ids(self) -> Any:
+        """The original IDs as an Arrow array."""
+        import pyarrow as pa
+
+        return pa.array(self.ids.tolist(), pa.string())
+
+    @functools.cached_property
+    def arrow_labels(self) -> Any:
+        """What to show a reader as an Arrow array."""
+        import pyarrow as pa
+
+        return pa.array(self.labels.tolist(), pa.string())
+
+    @functools.cached_property
     def _by_id(self) -> dict[str, int]:
         return {str(name): number for number, name in enumerate(self.ids.tolist())}
 

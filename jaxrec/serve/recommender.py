@@ -102,28 +102,47 @@ class OpenRecommender:
         """
         check_top(top, len(self.names))
         who, read = self._rows(users, histories)
-        removed = self._removed
         only = self._per_row(allowed, len(read), "allowed")
         out = self._per_row(exclude, len(read), "exclude")
-        if only is not None:
-            only = [np.setdiff1d(row, removed) for row in only]
-            for number, row in enumerate(only):
-                if not len(row):
-                    raise ConfigError(
-                        f"allowed, row {number}: there are no items left to recommend; give at "
-                        "least one that was not removed, or None for all items"
-                    )
-        excluded = None
-        if not seen or out is not None or len(removed):
-            parts = [[] if seen else [row] for row in read]
-            excluded = [
-                np.concatenate([*own, [] if out is None else out[number], removed]).astype(np.int32)
-                for number, own in enumerate(parts)
-            ]
-        asked = Asked(histories=read, users=who, excluded=excluded, allowed=only)
-        numbers, scores = self.ranker.best(asked, top)
+        asked = Asked(histories=read, users=who, excluded=out, allowed=only)
+        numbers, scores = self.best(asked, top, seen=seen)
         shown = who if users is not None or isinstance(histories, Mapping) else None
         return Lists.of(self.names, shown, numbers, scores, self.ranker.meaning)
+
+    def best(self, asked: Asked, top: int, *, seen: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Recommend by item numbers, without names; see `Ranker.best`.
+
+        Args:
+          asked: U rows. Items of the histories, unless they are `seen` too, and items that were
+            removed are excluded besides.
+          top: K.
+          seen: see `recommend`.
+
+        Raises:
+          ConfigError: a row is allowed no item that is left.
+        """
+        removed, only, out = self._removed, asked.allowed, asked.excluded
+        if only is not None and len(removed):
+            only = [np.setdiff1d(row, removed) for row in only]
+        for number, row in enumerate(only or ()):
+            if not len(row):
+                raise ConfigError(
+                    f"allowed, row {number}: there are no items left to recommend; give at least "
+                    "one that was not removed, or None for all items"
+                )
+        excluded = None
+        if not seen or out is not None or len(removed):
+            excluded = [
+                np.concatenate(
+                    [
+                        *([] if seen else [history]),
+                        *([] if out is None else [out[number]]),
+                        removed,
+                    ]
+                ).astype(np.int32)
+                for number, history in enumerate(asked.histories)
+            ]
+        return self.ranker.best(dataclasses.replace(asked, excluded=excluded, allowed=only), top)
 
     def score(self, histories: Histories, items: Names) -> np.ndarray:
         """Score items after histories, whether they would be recommended or not.

@@ -23,10 +23,11 @@ from jaxrec.systems.generative.new_items import (
 )
 from jaxrec.systems.generative.recommender import load_recommender
 
-# Histories are read at the full length, or at these parts of it.
-_PARTS = (8, 4, 2, 1)
-# Fewest items of a history for which programs are compiled.
-_SHORTEST = 4
+# Short histories are read at this part of the full length. Every further length would be further
+# programs to compile, which takes seconds each.
+_SHORT = 4
+# Most users times items for which excluded items are given as masks, of any number of items.
+_MASKED = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,7 +86,7 @@ class GenerativeRanker:
     @functools.cached_property
     def _widths(self) -> list[int]:
         longest = self.recommender.max_items
-        return sorted({min(max(-(-longest // part), _SHORTEST), longest) for part in _PARTS})
+        return sorted({-(-longest // _SHORT), longest})
 
     def _search(self, base: Recommender, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         starts = self._starts(asked)
@@ -94,7 +95,15 @@ class GenerativeRanker:
         lengths = [len(history) for history in asked.histories]
         for batch in row_batches(lengths, self._widths, base.batch_size, base.devices):
             part, rows = asked.take(batch.rows), batch.rows[: batch.count]
-            search = dataclasses.replace(base, max_items=batch.width, batch_size=len(batch.rows))
+            size = len(batch.rows)
+            # Excluded items as masks share one program; only a very large catalogue has none.
+            masked = base.strategy != "next_k" and size * self.num_items <= _MASKED
+            search = dataclasses.replace(
+                base,
+                max_items=batch.width,
+                batch_size=size,
+                mask_excluded=masked or None,
+            )
             found = search.recommend(
                 part.histories,
                 part.excluded,
