@@ -19,7 +19,7 @@ templates write them from genres and ratings. And by default each title is one t
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,16 @@ from jaxrec.data import (
     Group,
     Mixture,
     group_tasks,
+    holes,
     load_dataset,
     load_tokenizer,
     prompt_batches,
     save_tokenizer,
 )
 from jaxrec.eval import RunParts, SystemFacts
+from jaxrec.ids import ItemCodes
 from jaxrec.runs import (
+    Kept,
     Options,
     Recommendations,
     RecommendRequest,
@@ -66,7 +69,9 @@ from jaxrec.systems.instructrec.tasks import InstructData, InstructTask
 from jaxrec.systems.instructrec.tested import METRIC, SEQUENTIAL, Tested, validation_score
 from jaxrec.texts import (
     Datum,
+    Names,
     Prompted,
+    PromptRanker,
     ask,
     check_data,
     count_tokens,
@@ -154,14 +159,19 @@ def _open_run(
         if write:
             save_tokenizer(tokenizer, directory / "tokenizer")
             create_run(config, dataset, None, directory)
-    names, size = data.names, config.eval.batch_size
-    prompted = (
-        Prompted.of_base(config.model, tokenizer, names, size)
-        if config.tune.base
-        else Prompted.build(config.model, tokenizer, names, codes, size)
-    )
+    prompted = _prompted(config, tokenizer, data.names, codes)
     groups = group_tasks(mixture, tokenizer, config.groups, sample=128, targets=True)
     return Parts(data=data, tasks=tasks, mixture=mixture, groups=groups, prompted=prompted)
+
+
+def _prompted(
+    config: InstructRecConfig, tokenizer: Any, names: Names, codes: ItemCodes
+) -> Prompted:
+    """The model without parameters."""
+    size = config.eval.batch_size
+    if config.tune.base:
+        return Prompted.of_base(config.model, tokenizer, names, size)
+    return Prompted.build(config.model, tokenizer, names, codes, size)
 
 
 def resolve(config: InstructRecConfig) -> InstructRecConfig:
@@ -223,14 +233,24 @@ def load(config: InstructRecConfig, directory: Path) -> Tested:
       DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
-    prompted, mesh = parts.prompted, make_mesh(config.mesh)
-    optimizer = make_optimizer(config.train)
+    return _trained(config, parts.data, parts.tasks, parts.prompted, directory)
+
+
+def _trained(
+    config: InstructRecConfig,
+    data: InstructData,
+    tasks: Mapping[str, InstructTask],
+    prompted: Prompted,
+    directory: Path,
+) -> Tested:
+    """Read the parameters of the best checkpoint."""
+    mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.train)
     target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
     params, _ = load_params(directory / "checkpoints", target, run=run_identity(directory))
     return Tested(
         config=config,
-        data=parts.data,
-        tasks=parts.tasks,
+        data=data,
+        tasks=tasks,
         prompted=prompted.with_params(prompted.join(params)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         seconds=read_training(directory)["seconds"],
@@ -266,6 +286,30 @@ def recommend(
         items[0],
         scores[0],
         score="log-probability of each title",
+    )
+
+
+def open_ranker(config: InstructRecConfig, directory: Path, kept: Kept) -> PromptRanker:
+    """See `System`: the likeliest titles of the whole catalogue after a history."""
+    dataset = kept.dataset()
+    codes = one_token_each(dataset)
+    data = instruct_data(config, dataset, codes)
+    prompted = _prompted(config, load_tokenizer(directory / "tokenizer"), data.names, codes)
+    tested = _trained(config, data, tasks_of(config, data), prompted, directory)
+    task = tested.tasks[SEQUENTIAL]
+    template = task.wordings["seen"]
+
+    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> list[str]:
+        asked = [Datum(user=u, history=h) for u, h in zip(users, histories, strict=True)]
+        return ask(task, template, data, asked).prompts
+
+    return PromptRanker(
+        prompted=tested.prompted,
+        write=write,
+        kept=kept,
+        reads_user="user" in holes(template.source),
+        beams=1,
+        meaning="log-probability of each title",
     )
 
 

@@ -16,7 +16,7 @@ Held-out items are left out of the rating and review prompts of the training too
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ from jaxrec.items import ids as item_ids, text as item_text
 from jaxrec.models import Opened
 from jaxrec.runs import (
     TEST_FILE,
+    Kept,
     Measured,
     Options,
     Recommendations,
@@ -72,8 +73,10 @@ from jaxrec.systems.p5.tasks import ANYONE, TASKS
 from jaxrec.systems.p5.tested import UNSEEN, Tested, rank_main
 from jaxrec.texts import (
     Facts,
+    Names,
     PromptData,
     Prompted,
+    PromptRanker,
     TextTask,
     check_data,
     count_tokens,
@@ -138,12 +141,9 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
             if config.reviews
             else synthetic_reviews(dataset.interactions)
         )
-    names = make_names(config.item_names, config.user_names, codes, dataset.num_users)
-    if not config.history_users:
-        names = dataclasses.replace(names, anyone=ANYONE)
     return PromptData(
         dataset=dataset,
-        names=names,
+        names=names_of(config, codes, dataset.num_users),
         ratings=ratings,
         reviews=reviews,
         max_items=config.max_items,
@@ -151,6 +151,12 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
         max_targets=config.max_targets,
         facts=Facts.read(dataset.interactions.items) if "facts" in needs else None,
     )
+
+
+def names_of(config: P5Config, codes: ItemCodes, num_users: int) -> Names:
+    """What the prompts of a run call users and items."""
+    names = make_names(config.item_names, config.user_names, codes, num_users)
+    return names if config.history_users else dataclasses.replace(names, anyone=ANYONE)
 
 
 def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool = True) -> Parts:
@@ -264,19 +270,48 @@ def load(config: P5Config, directory: Path) -> Tested:
       DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
-    prompted, mesh = parts.prompted, make_mesh(config.mesh)
-    optimizer = make_optimizer(config.train)
+    return _trained(config, parts.data, parts.tasks, parts.prompted, directory)
+
+
+def _trained(
+    config: P5Config,
+    data: PromptData,
+    tasks: Mapping[str, TextTask[PromptData]],
+    prompted: Prompted,
+    directory: Path,
+) -> Tested:
+    """Read the parameters of the best checkpoint."""
+    mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.train)
     target = make_shapes(prompted.init, optimizer, mesh, config.sharding, config.train)
     place, run = directory / "checkpoints", run_identity(directory)
     params, _ = load_params(place, target, run=run)
     return Tested(
         config=config,
-        data=parts.data,
-        tasks=parts.tasks,
+        data=data,
+        tasks=tasks,
         prompted=prompted.with_params(prompted.join(params)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         seconds=read_training(directory)["seconds"],
     )
+
+
+def open_ranker(config: P5Config, directory: Path, kept: Kept) -> PromptRanker:
+    """See `System`: the first task that ranks the whole catalogue, in a wording of the training."""
+    dataset, codes = kept.dataset(), load_codes(directory)
+    names = names_of(config, codes, dataset.num_users)
+    # A prompt about a history tells no ratings, reviews or facts.
+    data = PromptData(
+        dataset=dataset,
+        names=names,
+        ratings=None,
+        reviews=None,
+        max_items=config.max_items,
+        candidates=config.candidates,
+    )
+    tokenizer = load_tokenizer(directory / "tokenizer")
+    prompted = Prompted.build(config.model, tokenizer, names, codes, config.decode.batch_size)
+    tested = _trained(config, data, tasks_of(config, data), prompted, directory)
+    return serving.ranker(tested, kept)
 
 
 def evaluate(config: P5Config, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
@@ -334,4 +369,7 @@ FACTS = SystemFacts(
     metric=METRIC,
     variants=(UNSEEN, tables.FREE, tables.SHUFFLED, tables.ALONE, tables.ANSWER),
 )
-INSTEAD = {"open_adapter": "P5 trains all parameters; use jaxrec export --to hf"}
+INSTEAD = {
+    "open_adapter": "P5 trains all parameters; use jaxrec export --to hf",
+    "add_items": "P5 names items by the IDs of its training; train it again with the new items",
+}
