@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,
         DescribedData as DescribedData,
+        check_files as check_files,
         check_run as check_run,
         create_run as create_run,
         is_run as is_run,

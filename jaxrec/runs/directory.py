@@ -191,8 +191,18 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             f"{directory} was trained on other data: fingerprint {then[:12]}, now {now[:12]}; "
             "restore the data, or give another --run-dir"
         )
-    files, now_files = begun.get("files", {}), _checksums(directory)
-    for name, checksum in files.items():
+    check_files(directory)
+
+
+def check_files(directory: Path) -> None:
+    """Check that a run has the item IDs and text vectors that it began with.
+
+    Raises:
+      DataError: a file is gone or has changed.
+    """
+    begun = read_json(directory / "env.json", Environment)
+    now_files = _checksums(directory)
+    for name, checksum in begun.get("files", {}).items():
         if now_files.get(name) != checksum:
             state = "has changed" if name in now_files else "is gone"
             raise DataError(

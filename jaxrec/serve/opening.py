@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jaxrec.runs import load_run, offered, open_kept, read_changes
+from jaxrec.runs import check_files, load_run, offered, open_kept, read_changes
 from jaxrec.serve.names import ItemNames
 from jaxrec.serve.recommender import OpenRecommender
 
@@ -32,6 +32,7 @@ def open_recommender(path: str | os.PathLike[str]) -> OpenRecommender:
     directory = Path(path)
     config = load_run(directory)
     begin = offered(config, "open_ranker")
+    check_files(directory)
     kept = open_kept(config, directory)
     changes = read_changes(directory)
     names = ItemNames.of(kept.items, kept.name).more(
