@@ -244,8 +244,8 @@ def _files(data: Interactions) -> dict[str, bytes]:
 def _read(items: Any, users: Any) -> Kept:
     table, parquet = (_open(source) for source in (items, users))
     wanted = ((table, items, {_ITEM}), (parquet, users, {_USER, _HISTORY}))
-    for file, source, columns in wanted:
-        if missing := columns - set(file.schema_arrow.names):
+    for file, source, names in wanted:
+        if missing := names - set(file.schema_arrow.names):
             raise DataError(f"{source} lacks the column {min(missing)!r}; {_FIX}")
     rows = _guarded(items, table.read)
     columns = {

@@ -17,7 +17,7 @@ _SHORTEST = 32
 _MASKED = 1 << 24
 
 # From user numbers, -1 for nobody, and histories to prompts.
-WritePrompts = Callable[[Sequence[int], Sequence[np.ndarray]], list[str]]
+WritePrompts = Callable[[Sequence[int], Sequence[np.ndarray]], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,7 +52,7 @@ class PromptRanker:
         scores = np.full((len(asked), top), -np.inf, np.float32)
         prompts = self._prompts(asked)
         tokens = self.prompted.tokenizer.backend_tokenizer
-        lengths = [len(row.ids) for row in tokens.encode_batch_fast(prompts)]
+        lengths = [len(row.ids) for row in tokens.encode_batch_fast(list(prompts))]
         widths = [_SHORTEST]
         while widths[-1] < max(lengths, default=0):
             widths.append(2 * widths[-1])
@@ -81,7 +81,7 @@ class PromptRanker:
             check_scores(row)
         return found
 
-    def _prompts(self, asked: Asked) -> list[str]:
+    def _prompts(self, asked: Asked) -> Sequence[str]:
         named = list(asked.users) if asked.users is not None else [""] * len(asked)
         if not self.reads_user:
             return self.write([-1] * len(asked), asked.histories)

@@ -299,7 +299,7 @@ def open_ranker(config: InstructRecConfig, directory: Path, kept: Kept) -> Promp
     task = tested.tasks[SEQUENTIAL]
     template = task.wordings["seen"]
 
-    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> list[str]:
+    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> Sequence[str]:
         asked = [Datum(user=u, history=h) for u, h in zip(users, histories, strict=True)]
         return ask(task, template, data, asked).prompts
 

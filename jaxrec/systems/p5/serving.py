@@ -55,7 +55,7 @@ def ranker(tested: Tested, kept: Kept) -> PromptRanker:
     task = first_ranking(tested)
     template = task.wordings["seen"]
 
-    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> list[str]:
+    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> Sequence[str]:
         data = [Datum(user=u, history=history) for u, history in zip(users, histories, strict=True)]
         return ask(task, template, tested.data, data).prompts
 

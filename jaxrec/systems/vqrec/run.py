@@ -329,8 +329,9 @@ def open_ranker(config: VqRecConfig, directory: Path, kept: Kept) -> ScoringRank
     def load(place: Path, train: TrainConfig, objective: Objective, frozen: Any = None) -> Any:
         # The shapes of parameters do not depend on the items, so the sources' model loads too.
         network, start = _model(config, codes, train, objective), Start(frozen=frozen, run=owner)
-        given = {"text": text, "codes": codes, "start": start}
-        return sequential.load_sequential(network, count, place, **given)
+        return sequential.load_sequential(
+            network, count, place, text=text, codes=codes, start=start
+        )
 
     held = None
     if config.hold_body and config.sources:
