@@ -1,5 +1,6 @@
 """`jaxrec.open`: a run recommends from its directory alone, what the commands recommend."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 
 import jaxrec
+from jaxrec.cli.main import main
 from jaxrec.core import CompileCounter, ConfigError, DataError
 from jaxrec.data import Dataset, Interactions, leave_one_out, load_dataset
 from jaxrec.runs import RecommendRequest, keep_data, offered, read_kept, row_batches
 from jaxrec.serve import ItemNames
-from jaxrec.testing import tiny_interactions
+from jaxrec.testing import tiny_config, tiny_interactions
 
 from .runs import generative_run, sasrec_run, without_data
 
@@ -235,3 +237,53 @@ def test_users_that_models_read_must_be_named(tmp_path):
     history = model.names.ids[model.kept.histories(model.kept.find(["u003"]))[0]]
     named = model.recommend(histories={"u003": history.tolist()})
     assert named.items.tolist() == model.recommend(users=["u003"]).items.tolist()
+
+
+@pytest.mark.variants(1)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"architecture": "encoder_decoder", "user_tokens": 5, "legal": True}],
+    ids=["causal", "encoder_decoder"],
+)
+def test_an_export_gives_the_lists_of_its_run(settings, tmp_path, monkeypatch):
+    settings = dict(settings)
+    config = tiny_config("tiny.csv")
+    if settings.pop("legal", False):
+        settings["decode"] = dataclasses.replace(config.decode, normalize="legal")
+        settings["model"] = dataclasses.replace(
+            config.model,
+            positions="relative",
+            activation="relu",
+            gated=False,
+            query_scale=1.0,
+            logit_scale=0.25,
+        )
+    _, path = generative_run(tmp_path, **settings)
+    run = jaxrec.open(path)
+    out = tmp_path / "export"
+    assert main(["export", str(path), "--to", "hf", "--out", str(out)]) == 0
+    shutil.rmtree(path)
+    model = jaxrec.open(out)
+    read = {"ann": ["i003", "Film 007 (1957)"], "bob": ["i012"]}
+    ours = model.recommend(histories=read, top=8)
+    theirs = run.recommend(histories=read, top=8)
+    assert ours.items.tolist() == theirs.items.tolist()
+    assert ours.titles.tolist() == theirs.titles.tolist()
+    np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="is an export, which knows no users"):
+        model.recommend(users=["u003"])
+    for change in (lambda: model.add_items([{"item": "x"}]), model.save):
+        with pytest.raises(ConfigError, match="is an export"):
+            change()
+    import huggingface_hub
+
+    def fetch(name):
+        if name != "ann/films":
+            raise ValueError("no such repository")
+        return str(out)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    again = jaxrec.open("hf://ann/films").recommend(histories=read, top=8)
+    assert again.items.tolist() == ours.items.tolist()
+    with pytest.raises(DataError, match=r"hf://ann/books cannot be fetched .no such repository"):
+        jaxrec.open("hf://ann/books")
