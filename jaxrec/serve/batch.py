@@ -110,6 +110,16 @@ def recommend_all(model: OpenRecommender, options: BatchOptions, out: Path) -> B
         directory that holds something else, or was begun with other settings. Nothing is written.
       DataError: a file that is missing, malformed or damaged.
       ResourceError: the shards cannot be written, or another process writes there.
+
+    Example:
+      >>> import tempfile
+      >>> from jaxrec.testing import four_films
+      >>> out = Path(tempfile.mkdtemp()) / "lists"
+      >>> recommend_all(four_films(), BatchOptions(users="all", top=1, shard_users=1), out)
+      Batch(users=2, shards=2, written=2)
+      >>> from pyarrow import parquet
+      >>> parquet.read_table(out, columns=["user", "title"]).to_pylist()
+      [{'user': 'ann', 'title': 'Fargo'}, {'user': 'bob', 'title': 'Alien'}]
     """
     check_top(options.top, len(model.names))
     limits = [_read_items(model, path) for path in (options.allowed, options.exclude)]

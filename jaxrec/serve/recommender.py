@@ -33,26 +33,13 @@ class OpenRecommender:
       changes: items that were added and removed, saved or not.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxrec.data import ItemTable
-      >>> from jaxrec.runs import ScoringRanker
-      >>> table = ItemTable(
-      ...     np.array(["7", "9", "12"]), {"title": np.array(["Alien", "Heat", "Fargo"], object)}
-      ... )
-      >>> def score(variables, batch):  # the same scores for everybody
-      ...     return jnp.tile(variables, (len(batch["history"]), 1))
-      >>> model = OpenRecommender(
-      ...     directory=Path("runs/a"),
-      ...     ranker=ScoringRanker(
-      ...         score=score, variables=jnp.array([0.1, 0.3, 0.2]), num_items=3, max_items=5
-      ...     ),
-      ...     names=ItemNames.of(table, "films"),
-      ... )
-      >>> lists = model.recommend(histories=[["Alien"], ["9"]], top=2)
+      >>> from jaxrec.testing import four_films
+      >>> model = four_films()  # of a run: jaxrec.open("runs/a")
+      >>> lists = model.recommend(histories=[["Alien"], ["9", "Fargo"]], top=2)
       >>> lists.titles.tolist()
-      [['Heat', 'Fargo'], ['Fargo', 'Alien']]
+      [['Heat', 'Brazil'], ['Brazil', 'Alien']]
       >>> lists.items[0].tolist(), [round(float(x), 1) for x in lists.scores[0]]
-      (['9', '12'], [0.3, 0.2])
+      (['9', '50'], [0.4, 0.3])
       >>> lists.to_pandas().columns.tolist()
       ['row', 'rank', 'item', 'title', 'score']
     """
@@ -99,6 +86,14 @@ class OpenRecommender:
             items; a `top` above the number of items; lists of nothing, or of another number than
             there are rows.
           DataError: scores that are not numbers.
+
+        Example:
+          >>> from jaxrec.testing import four_films
+          >>> four_films().recommend(users=["ann", "bob"], top=1).titles.tolist()
+          [['Fargo'], ['Alien']]
+          >>> shelf = ["Alien", "Fargo"]
+          >>> four_films().recommend(users=["bob"], allowed=shelf, top=2, seen=True).titles.tolist()
+          [['Fargo', 'Alien']]
         """
         check_top(top, len(self.names))
         who, read = self._rows(users, histories)
@@ -159,10 +154,9 @@ class OpenRecommender:
           DataError: scores that are not numbers.
 
         Example:
-          >>> import jaxrec
-          >>> jaxrec.open("nowhere").score([["7"]], ["9", "12"])  # doctest: +ELLIPSIS
-          Traceback (most recent call last):
-          jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
+          >>> from jaxrec.testing import four_films
+          >>> four_films().score([["Alien"]], ["Heat", "12"]).round(1).tolist()
+          [[0.4..., 0.2...]]
         """
         who, read = self._rows(None, histories)
         wanted = self._per_row(items, len(read), "items")
@@ -186,10 +180,10 @@ class OpenRecommender:
             the system makes an ID of.
 
         Example:
-          >>> import jaxrec
-          >>> model = jaxrec.open("nowhere")  # doctest: +ELLIPSIS
+          >>> from jaxrec.testing import four_films
+          >>> four_films().add_items([{"item": "99", "title": "Ran"}])  # doctest: +ELLIPSIS
           Traceback (most recent call last):
-          jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
+          jaxrec.core.errors.ConfigError: four_films is an export, which cannot code new items; ...
         """
         rows = rows_of(table)
         if self.config is None or self.kept is None:
@@ -209,6 +203,13 @@ class OpenRecommender:
 
         Raises:
           ConfigError: an unknown item, or no item would be left.
+
+        Example:
+          >>> from jaxrec.testing import four_films
+          >>> model = four_films()
+          >>> model.remove_items(["Heat"])
+          >>> model.recommend(histories=[["Alien"]], top=2).titles.tolist()
+          [['Brazil', 'Fargo']]
         """
         removed = [str(self.names.ids[n]) for n in self.names.numbers(items, "remove_items")]
         every = tuple(dict.fromkeys((*self.changes.removed, *removed)))
