@@ -19,7 +19,15 @@ from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
 from jaxrec.core import ConfigError, Count, printable, quoted
 from jaxrec.data import load_interactions
-from jaxrec.runs import Recommendations, RecommendRequest, offered, some_users
+from jaxrec.runs import (
+    Recommendations,
+    RecommendRequest,
+    listed,
+    offered,
+    read_kept,
+    some_users,
+    system_of,
+)
 
 # Users that are listed, and the fewest interactions of one whose items can be split.
 _LISTED, _FEWEST = 20, 3
@@ -68,13 +76,34 @@ def run(arguments: list[str]) -> None:
     if options.history:
         _after_history(options)
         return
-    recommend = offered(config, "recommend")
+    opens = hasattr(system_of(config), "open_ranker")
+    recommend = None if opens else offered(config, "recommend")
     if options.user is None:
         list_users(config, options.run)
         return
     request = RecommendRequest(options.user, options.top, options.include_seen)
-    show(recommend(config, options.run, request), options.top)
+    answer = recommend(config, options.run, request) if recommend else _answer(options, request)
+    show(answer, options.top)
     print(f"next: jaxrec report {quoted(options.run)}")
+
+
+def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
+    """Recommend to a user by the run alone."""
+    from jaxrec.serve import open_recommender
+
+    model = open_recommender(options.run)
+    lists = model.recommend(users=[request.user], top=request.top, seen=request.include_seen)
+    assert model.kept is not None
+    (history,) = model.kept.histories(model.kept.find([request.user]))
+    return listed(
+        request,
+        model.names.labels.tolist(),
+        history,
+        lists.numbers[0],
+        lists.scores[0],
+        score=lists.meaning,
+        codes=getattr(model.ranker, "codes", None),
+    )
 
 
 def _check(options: Arguments) -> None:
@@ -129,11 +158,16 @@ def _to_many(options: Arguments) -> None:
 
 def list_users(config: Any, directory: Path) -> None:
     """Print how many users the data of a run have, and some of them."""
-    data = load_interactions(config.data)
-    # A run that drops users with few interactions knows only the others.
-    users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
-    listed = printable(", ".join(some_users(users, _LISTED)))
-    print(f"{data.name}: {len(users):,} users, such as {listed}")
+    kept = read_kept(directory)
+    if kept is not None:
+        users, name = kept.user_ids, kept.name
+    else:
+        data = load_interactions(config.data)
+        # A run that drops users with few interactions knows only the others.
+        users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
+        name = data.name
+    some = printable(", ".join(some_users(users, _LISTED)))
+    print(f"{name}: {len(users):,} users, such as {some}")
     print(f"next: jaxrec recommend {quoted(directory)} --user {quoted(str(users[0]))}")
 
 

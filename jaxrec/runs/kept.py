@@ -71,7 +71,7 @@ class Kept:
             some = ", ".join(self.user_ids[:3].tolist())
             raise ConfigError(
                 f"no user {user!r} in {self.name}{near or ';'} it has {self.num_users:,} users, "
-                f"such as {some}; give their items as histories to recommend to somebody else"
+                f"such as {some}; for somebody else, give their items as a history"
             )
         return np.array(rows, np.int64)
 

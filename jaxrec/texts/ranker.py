@@ -31,6 +31,7 @@ class PromptRanker:
       reads_user: whether prompts name the user.
       beams: width of the search for lists that are not longer.
       meaning: what scores are.
+      codes: `[I, L]` item IDs; None without any.
     """
 
     prompted: Prompted
@@ -39,6 +40,7 @@ class PromptRanker:
     reads_user: bool
     beams: int
     meaning: str
+    codes: np.ndarray | None = None
 
     @property
     def num_items(self) -> int:

@@ -13,6 +13,7 @@ from jaxrec.core import ConfigError
 from jaxrec.decode import Recommender, bucket
 from jaxrec.ids import IdVocabulary, pad_items
 from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
+from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.new_items import (
     AddedItem,
@@ -21,7 +22,6 @@ from jaxrec.systems.generative.new_items import (
     coded_items,
     with_new_items,
 )
-from jaxrec.systems.generative.recommender import load_recommender
 
 # Short histories are read at this part of the full length. Every further length would be further
 # programs to compile, which takes seconds each.
@@ -150,7 +150,7 @@ def open_ranker(config: Config, directory: Path) -> GenerativeRanker:
     Raises:
       DataError: not trained yet, damaged, or of a base that has changed since.
     """
-    recommender = load_recommender(config, load_codes(directory), directory)
+    recommender = generative.load_recommender(config, load_codes(directory), directory)
     added = added_items(directory)
     return GenerativeRanker(
         recommender=with_new_items(recommender, added),

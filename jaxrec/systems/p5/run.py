@@ -311,7 +311,7 @@ def open_ranker(config: P5Config, directory: Path, kept: Kept) -> PromptRanker:
     tokenizer = load_tokenizer(directory / "tokenizer")
     prompted = Prompted.build(config.model, tokenizer, names, codes, config.decode.batch_size)
     tested = _trained(config, data, tasks_of(config, data), prompted, directory)
-    return serving.ranker(tested, kept)
+    return serving.ranker(tested, kept, codes.codes)
 
 
 def evaluate(config: P5Config, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:

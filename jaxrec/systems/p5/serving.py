@@ -42,12 +42,13 @@ def recommend(tested: Tested, codes: Any, request: RecommendRequest) -> Recommen
     )
 
 
-def ranker(tested: Tested, kept: Kept) -> PromptRanker:
+def ranker(tested: Tested, kept: Kept, codes: np.ndarray) -> PromptRanker:
     """Rank by the task and wording that `recommend` asks.
 
     Args:
       tested: a trained run.
       kept: its users.
+      codes: `[I, L]` item IDs.
 
     Raises:
       ConfigError: no task ranks the whole catalogue.
@@ -66,6 +67,7 @@ def ranker(tested: Tested, kept: Kept) -> PromptRanker:
         reads_user="user" in holes(template.source),
         beams=min(tested.config.decode.beams, tested.prompted.num_items),
         meaning="log-probability of each ID",
+        codes=codes,
     )
 
 
