@@ -167,6 +167,43 @@ class OpenRecommender:
             row[: len(values)] = values
         return result
 
+    def explain(self, history: Names | Mapping[str, Names], item: Any) -> Lists:
+        """Say which items of a history speak for an item: how far its score falls without each.
+
+        Each item of the history is left out in turn, so this asks the model once for each of them.
+
+        Args:
+          history: one list of items, oldest first; or a mapping with it from the name of a user.
+          item: ID or title of the item.
+
+        Returns:
+          One list of the items of the history, those that speak most for the item first. A negative
+          number says that the score rises without the item.
+
+        Raises:
+          ConfigError: see `recommend`; or a history without items.
+
+        Example:
+          >>> from jaxrec.testing import four_films
+          >>> lists = four_films().explain(["Alien", "Heat"], "Fargo")  # reads no history
+          >>> lists.titles.tolist(), lists.scores.tolist()
+          ([['Alien', 'Heat']], [[0.0, 0.0]])
+        """
+        who, read = self._rows(None, history if isinstance(history, Mapping) else [history])
+        if len(read) != 1 or not len(read[0]):
+            raise ConfigError(f"explain takes one history with items, got {history!r}")
+        (whole,), places = read, range(len(read[0]))
+        asked = Asked(
+            histories=[whole, *(np.delete(whole, place) for place in places)],
+            users=None if who is None else who * (len(whole) + 1),
+        )
+        wanted = [self.names.numbers([item], "item")] * len(asked)
+        full, *without = (row[0] for row in self.ranker.scores(asked, wanted))
+        falls = np.array([full - left for left in without], np.float32)
+        order = np.argsort(-falls, kind="stable")
+        meaning = "how far the score falls without this item of the history"
+        return Lists.of(self.names, who, whole[order][None], falls[order][None], meaning)
+
     def add_items(self, table: Any) -> None:
         """Let the model recommend items that its training did not know; `save` keeps them.
 

@@ -28,16 +28,21 @@ def run(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def model(run):
+    return jaxrec.open(run)
+
+
 def table(out):
     return parquet.read_table(out).to_pandas()
 
 
-def expected(run, users, top, **options):
-    frame = jaxrec.open(run).recommend(users=users, top=top, **options).to_pandas()
+def expected(model, users, top, **options):
+    frame = model.recommend(users=users, top=top, **options).to_pandas()
     return frame[["user", "rank", "item", "title"]].to_dict("list")
 
 
-def test_all_users_get_the_lists_of_the_object(run, tmp_path, capsys):
+def test_all_users_get_the_lists_of_the_object(run, model, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["recommend", str(run), "--users", "all", "--out", str(out), "--top", "5"]
     assert main([*words, "--shard-users", "16"]) == 0
@@ -51,7 +56,7 @@ def test_all_users_get_the_lists_of_the_object(run, tmp_path, capsys):
     ]
     found = table(out)
     users = [f"u{n:03d}" for n in range(40)]
-    assert found[["user", "rank", "item", "title"]].to_dict("list") == expected(run, users, 5)
+    assert found[["user", "rank", "item", "title"]].to_dict("list") == expected(model, users, 5)
     # Started again, there is nothing left to do.
     before = {path: path.stat().st_mtime_ns for path in out.glob("part*")}
     assert main([*words, "--shard-users", "16"]) == 0
@@ -84,9 +89,8 @@ def write(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "csv.gz", "jsonl"])
-def test_users_and_histories_are_read_from_every_kind_of_file(run, tmp_path, kind):
+def test_users_and_histories_are_read_from_every_kind_of_file(model, tmp_path, kind):
     path = write(tmp_path / f"users.{kind}", kind)
-    model = jaxrec.open(run)
     done = recommend_all(model, BatchOptions(users=str(path), top=4, shard_users=3), tmp_path / "o")
     assert (done.users, done.shards) == (4, 2)
     found = table(tmp_path / "o")
@@ -99,22 +103,20 @@ def test_users_and_histories_are_read_from_every_kind_of_file(run, tmp_path, kin
     assert lists[1:3] == typed * 2
 
 
-def test_histories_of_nobody_are_numbered_through_all_shards(run, tmp_path):
+def test_histories_of_nobody_are_numbered_through_all_shards(model, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"history": ["i003"]}\n' * 5)
-    recommend_all(
-        jaxrec.open(run), BatchOptions(users=str(path), top=2, shard_users=2), tmp_path / "o"
-    )
+    recommend_all(model, BatchOptions(users=str(path), top=2, shard_users=2), tmp_path / "o")
     assert table(tmp_path / "o")["row"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_limits_come_from_text_files(run, tmp_path):
+def test_limits_come_from_text_files(model, tmp_path):
     (tmp_path / "shelf.txt").write_text("i001\nFilm 002\n\ni007\ni009\n")
     (tmp_path / "out.txt").write_text("i007")
     options = BatchOptions(
         users="all", allowed=str(tmp_path / "shelf.txt"), exclude=str(tmp_path / "out.txt")
     )
-    recommend_all(jaxrec.open(run), options, tmp_path / "o")
+    recommend_all(model, options, tmp_path / "o")
     assert set(table(tmp_path / "o")["item"]) == {"i001", "i002", "i009"}
 
 
@@ -133,17 +135,17 @@ def test_limits_come_from_text_files(run, tmp_path):
         ("a.parquet", "PAR1 nothing", "a.parquet"),
     ],
 )
-def test_wrong_files_are_refused_before_anything_is_written(run, tmp_path, name, text, words):
+def test_wrong_files_are_refused_before_anything_is_written(model, tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     options = BatchOptions(users=str(tmp_path / name), shard_users=1)
     with pytest.raises((ConfigError, DataError), match=words):
-        recommend_all(jaxrec.open(run), options, tmp_path / "out")
+        recommend_all(model, options, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_directories_and_options_are_refused(run, tmp_path, capsys):
+def test_wrong_directories_and_options_are_refused(run, model, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("x")
-    model, options = jaxrec.open(run), BatchOptions(users="all")
+    options = BatchOptions(users="all")
     with pytest.raises(ConfigError, match=r"holds mine\.txt and was not begun by"):
         recommend_all(model, options, tmp_path)
     with pytest.raises(ConfigError, match="is a file; give a directory"):
@@ -163,8 +165,8 @@ def test_wrong_directories_and_options_are_refused(run, tmp_path, capsys):
     assert all(t in shown for t in model.recommend(histories=[["i003", "i004"]], top=3).titles[0])
 
 
-def test_work_that_fails_continues_with_the_shards_that_are_missing(run, tmp_path, monkeypatch):
-    model, options = jaxrec.open(run), BatchOptions(users="all", top=3, shard_users=7)
+def test_work_that_fails_continues_with_the_shards_that_are_missing(model, tmp_path, monkeypatch):
+    options = BatchOptions(users="all", top=3, shard_users=7)
     recommend_all(model, options, tmp_path / "whole")
     computed, left = [], iter([True, True, False])
     original = batches._best
@@ -216,10 +218,10 @@ def test_rows_are_read_in_pieces(tmp_path):
 
     path = tmp_path / "many.jsonl"
     with path.open("w") as file:
-        for n in range(50_000):
+        for n in range(10_000):
             file.write(json.dumps({"user": f"user-{n}" * 8}) + "\n")
     tracemalloc.start()
-    assert sum(1 for _ in read_users(path)) == 50_000
+    assert sum(1 for _ in read_users(path)) == 10_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 5

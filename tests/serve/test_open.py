@@ -35,9 +35,14 @@ def run(request, tmp_path_factory):
     return path, users, answers, seen, histories
 
 
-def test_the_lists_are_those_of_the_command_without_the_data(run):
-    path, users, answers, seen, _ = run
-    model = jaxrec.open(path)
+@pytest.fixture(scope="module")
+def model(run):
+    """The run in use; a test that changes it opens its own."""
+    return jaxrec.open(run[0])
+
+
+def test_the_lists_are_those_of_the_command_without_the_data(run, model):
+    _, users, answers, seen, _ = run
     lists = model.recommend(users=users)
     for row, answer in enumerate(answers):
         assert lists.numbers[row].tolist() == [item.item for item in answer.items]
@@ -54,9 +59,8 @@ def test_the_lists_are_those_of_the_command_without_the_data(run):
     assert again.numbers.tolist() == lists.numbers[[2, 0], :4].tolist()
 
 
-def test_every_item_by_brute_force_and_the_same_scores_for_lists(run):
-    path, _, _, _, histories = run
-    model = jaxrec.open(path)
+def test_every_item_by_brute_force_and_the_same_scores_for_lists(run, model):
+    histories = run[-1]
     everything = model.names.ids.tolist()
     read = [model.names.ids[histories[user]].tolist() for user in ("u003", "u017")]
     # One item at a time has no search to go wrong in.
@@ -77,9 +81,22 @@ def test_every_item_by_brute_force_and_the_same_scores_for_lists(run):
     assert lists.items[1].tolist() in (["i002", "", ""], ["", "", ""])
 
 
-def test_calls_of_any_size_share_few_programs(run):
-    path, *_ = run
-    model = jaxrec.open(path)
+def test_an_explanation_is_what_each_item_of_the_history_changes(model):
+    history = ["i003", "i011", "i020", "i011"]
+    lists = model.explain(history, "Film 007")
+    assert sorted(lists.items[0].tolist()) == sorted(history)
+    whole = model.score([history], ["i007"])[0, 0]
+    falls = [
+        whole - model.score([history[:n] + history[n + 1 :]], ["i007"])[0, 0] for n in range(4)
+    ]
+    np.testing.assert_allclose(lists.scores[0], sorted(falls, reverse=True), atol=1e-5)
+    assert lists.items[0, 0] == history[int(np.argmax(falls))]
+    assert np.ptp(falls) > 1e-3
+    with pytest.raises(ConfigError, match="explain takes one history with items"):
+        model.explain([], "i007")
+
+
+def test_calls_of_any_size_share_few_programs(model):
     users = [f"u{n:03d}" for n in range(40)]
     whole = model.recommend(users=users)
     with CompileCounter() as first:
@@ -91,9 +108,9 @@ def test_calls_of_any_size_share_few_programs(run):
     assert first.count <= 2 and counter.count <= 2
 
 
-def test_frames_have_a_row_for_each_item(run):
-    path, users, answers, *_ = run
-    lists = jaxrec.open(path).recommend(users=users[:2], top=3)
+def test_frames_have_a_row_for_each_item(run, model):
+    _, users, answers, *_ = run
+    lists = model.recommend(users=users[:2], top=3)
     frame = lists.to_pandas()
     assert frame["user"].tolist() == ["u003"] * 3 + ["u017"] * 3
     assert frame["rank"].tolist() == [1, 2, 3] * 2
@@ -117,9 +134,9 @@ def test_frames_have_a_row_for_each_item(run):
         ({"users": ["u003", "u004"], "allowed": [["i001"], []]}, "allowed, row 1"),
     ],
 )
-def test_wrong_calls_are_refused_with_a_fix(run, call, words):
+def test_wrong_calls_are_refused_with_a_fix(model, call, words):
     with pytest.raises(ConfigError, match=words):
-        jaxrec.open(run[0]).recommend(**call)
+        model.recommend(**call)
 
 
 def test_removed_items_stay_away_once_they_are_saved(run, tmp_path):
@@ -229,6 +246,7 @@ def test_batches_hold_every_row_once():
     assert sorted(found) == list(range(500))
 
 
+@pytest.mark.slow
 def test_users_that_models_read_must_be_named(tmp_path):
     _, path = generative_run(tmp_path, user_tokens=7)
     model = jaxrec.open(path)
@@ -239,7 +257,7 @@ def test_users_that_models_read_must_be_named(tmp_path):
     assert named.items.tolist() == model.recommend(users=["u003"]).items.tolist()
 
 
-@pytest.mark.variants(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{}, {"architecture": "encoder_decoder", "user_tokens": 5, "legal": True}],

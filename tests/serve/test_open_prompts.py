@@ -62,7 +62,7 @@ MAKERS = {
 }
 
 
-@pytest.mark.variants(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_prompts_give_the_lists_of_the_command_without_the_data(name, tmp_path):
     config, parts = MAKERS[name](tmp_path)
