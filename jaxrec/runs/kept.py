@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, check_file, nearest, write_bytes
-from jaxrec.data import Dataset, Interactions, ItemTable, leave_one_out, order_ties
+from jaxrec.core import ConfigError, DataError, check_numbers, nearest, write_bytes
+from jaxrec.data import Dataset, Interactions, ItemTable, leave_one_out, order_ties, parquet
 
 FOLDER = "catalogue"
 # Columns of the files; every other column of the items is a text.
@@ -37,11 +37,13 @@ class Kept:
       name: of the data set.
       items: IDs and texts of all items.
       users: a Parquet file with the users and their histories.
+      source: where it is, for messages.
     """
 
     name: str
     items: ItemTable
     users: Any
+    source: Path
 
     @property
     def num_users(self) -> int:
@@ -51,7 +53,8 @@ class Kept:
     @functools.cached_property
     def user_ids(self) -> np.ndarray:
         """`[U]` original IDs of all users, as objects."""
-        return self.users.read(columns=[_USER])[_USER].to_numpy()
+        names = self._guarded(lambda: _whole(self.users.read(columns=[_USER])))[_USER]
+        return names.to_numpy()
 
     @functools.cached_property
     def _rows(self) -> dict[str, int]:
@@ -85,8 +88,10 @@ class Kept:
         group = np.searchsorted(ends, rows, "right") - 1
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(rows)
         for number in np.unique(group).tolist():
-            items = self.users.read_row_group(number, columns=[_HISTORY])[_HISTORY]
-            lists = _lists(items.combine_chunks())
+            table = self._guarded(
+                lambda number=number: _whole(self.users.read_row_group(number, columns=[_HISTORY]))
+            )
+            lists = self._lists(table[_HISTORY].combine_chunks())
             for place in np.flatnonzero(group == number).tolist():
                 found[place] = lists[int(rows[place] - ends[number])]
         return found
@@ -99,21 +104,34 @@ class Kept:
           skip: number of users to leave out at the beginning.
         """
         begun = 0
-        for batch in self.users.iter_batches(size, columns=[_USER, _HISTORY], use_threads=False):
+        batches = self.users.iter_batches(size, columns=[_USER, _HISTORY], use_threads=False)
+        while (batch := self._guarded(lambda: _whole(next(batches, None)))) is not None:
             first, begun = max(skip - begun, 0), begun + len(batch)
             if first < len(batch):
                 part = batch.slice(first)
-                yield part[_USER].to_pylist(), _lists(part[_HISTORY])
+                yield part[_USER].to_pylist(), self._lists(part[_HISTORY])
 
     def _size(self, group: int) -> int:
         return self.users.metadata.row_group(group).num_rows
+
+    def _guarded(self, read: Any) -> Any:
+        return parquet.guarded(self.source, read)
+
+    def _lists(self, column: Any) -> list[np.ndarray]:
+        """The lists of an Arrow column as arrays that share its memory, after a check."""
+        offsets, values = _array(column.offsets), _array(column.values)
+        check_numbers(values, len(self.items), str(self.source), missing=False)
+        return [
+            values[start:end].astype(np.int32, copy=False)
+            for start, end in itertools.pairwise(offsets.tolist())
+        ]
 
     def dataset(self) -> Dataset:
         """Return the data as systems read them: the items, and each user's interactions in order.
 
         Times are only the order of the interactions, and short users who were dropped are absent.
         """
-        table = self.users.read()
+        table = self._guarded(lambda: _whole(self.users.read()))
         lists = table[_HISTORY].combine_chunks()
         counts = np.diff(_array(lists.offsets))
         rating = np.full(int(counts.sum()), np.nan, np.float32)
@@ -220,7 +238,7 @@ def _ordered(data: Any) -> Interactions | None:
 def _files(data: Interactions) -> dict[str, bytes]:
     """The contents of both files, by name."""
     import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow.parquet import write_table
 
     items = {_ITEM: pa.array(data.items.ids.astype(str), pa.string())}
     for name, column in data.items.fields.items():
@@ -236,54 +254,48 @@ def _files(data: Interactions) -> dict[str, bytes]:
     for file, columns in (("items.parquet", items), ("users.parquet", users)):
         table = pa.table(columns).replace_schema_metadata({_NAME: data.name.encode()})
         buffer = io.BytesIO()
-        parquet.write_table(table, buffer, row_group_size=_GROUP, compression="zstd")
+        write_table(table, buffer, row_group_size=_GROUP, compression="zstd")
         contents[file] = buffer.getvalue()
     return contents
 
 
 def _read(items: Any, users: Any) -> Kept:
-    table, parquet = (_open(source) for source in (items, users))
-    wanted = ((table, items, {_ITEM}), (parquet, users, {_USER, _HISTORY}))
-    for file, source, names in wanted:
-        if missing := names - set(file.schema_arrow.names):
-            raise DataError(f"{source} lacks the column {min(missing)!r}; {_FIX}")
-    rows = _guarded(items, table.read)
+    """Read both files, which are paths or the contents of files that were never written."""
+    table, people = (_open(source) for source in (items, users))
+    path, source = (x if isinstance(x, Path) else Path("the catalogue") for x in (items, users))
+    wanted = ((table, path, (_ITEM,)), (people, source, (_USER, _HISTORY)))
+    for file, where, names in wanted:
+        for name in names:
+            if name not in file.schema_arrow.names:
+                raise DataError(f"{where} lacks the column {name!r}; {_FIX}")
+    rows = parquet.guarded(path, lambda: _whole(table.read()))
     columns = {
         name.removeprefix(_TEXT): np.array(rows[name].to_pylist(), object)
         for name in rows.column_names
         if name.startswith(_TEXT)
     }
-    name = (table.schema_arrow.metadata or {}).get(_NAME, b"its data").decode()
-    ids = np.array(rows[_ITEM].to_pylist())
-    return Kept(name=name, items=ItemTable(ids, columns), users=parquet)
+    name = (table.schema_arrow.metadata or {}).get(_NAME, b"its data").decode(errors="replace")
+    ids = np.array([str(item) for item in rows[_ITEM].to_pylist()])
+    kinds = {field.name: str(field.type) for field in people.schema_arrow}
+    if kinds[_USER] != "string" or not kinds[_HISTORY].startswith("list<"):
+        raise DataError(f"{source} holds {kinds} instead of names and lists; {_FIX}")
+    return Kept(name=name, items=ItemTable(ids, columns), users=people, source=source)
 
 
 _FIX = "restore it, or train the run again in another directory"
 
 
 def _open(source: Any) -> Any:
-    from pyarrow import parquet
+    from pyarrow.parquet import ParquetFile
 
-    if isinstance(source, Path):
-        check_file(source)
-    return _guarded(source, lambda: parquet.ParquetFile(source))
+    return parquet.open_file(source) if isinstance(source, Path) else ParquetFile(source)
 
 
-def _guarded(source: Any, read: Any) -> Any:
-    try:
-        return read()
-    except (OSError, ValueError, ArithmeticError) as error:  # Arrow's errors are among these
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{source} is damaged ({reason}); {_FIX}") from error
-
-
-def _lists(column: Any) -> list[np.ndarray]:
-    """The lists of an Arrow column as arrays that share its memory."""
-    offsets, values = _array(column.offsets), _array(column.values)
-    return [
-        values[start:end].astype(np.int32, copy=False)
-        for start, end in itertools.pairwise(offsets.tolist())
-    ]
+def _whole(table: Any) -> Any:
+    """Check a table or batch, because offsets of a damaged file may point anywhere."""
+    if table is not None:
+        table.validate(full=True)
+    return table
 
 
 def _array(column: Any) -> np.ndarray:

@@ -116,7 +116,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Sequence[str] | None]]:
             for batch in reader:
                 for row in batch.to_pylist():
                     yield _text(row.get(USER)), _items(row.get(HISTORY))
-    except ArrowInvalid as error:
+    except (ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); write it again") from error
 
 

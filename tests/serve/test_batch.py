@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +212,31 @@ def test_kills_at_ten_moments_lose_and_repeat_nothing(run, tmp_path):
     names = sorted(path.name for path in out.glob("part*"))
     assert names == [f"part-{n:05}.parquet" for n in range(40)]
     assert table(out).equals(table(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_users(run, tmp_path):
+    script = "import sys; from jaxrec.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    path = shutil.copytree(run, tmp_path / "run") / "catalogue" / "users.parquet"
+    schema, peaks = parquet.read_schema(path), []
+    rng = np.random.default_rng(0)
+    for parts in (1, 10, 100):
+        with parquet.ParquetWriter(path, schema.remove_metadata()) as file:
+            for part in range(parts):
+                items = rng.integers(0, 30, (4096, 10), np.int32).tolist()
+                columns = {"user": [f"{part}-{n}" for n in range(4096)], "items": items}
+                if "ratings" in schema.names:
+                    columns["ratings"] = [[3.0] * 10] * 4096
+                file.write_table(pa.table(columns, schema.remove_metadata()))
+        out = tmp_path / f"out-{parts}"
+        words = ["recommend", str(tmp_path / "run"), "--users", "all", "--out", str(out)]
+        child = subprocess.Popen([sys.executable, "-c", script, *words])
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 0
+        peaks.append(usage.ru_maxrss / 1024)
+    # The lists alone of all users would be 90 MB more, and their histories 20 MB.
+    assert max(peaks) - peaks[0] < 60, peaks
 
 
 def test_rows_are_read_in_pieces(tmp_path):

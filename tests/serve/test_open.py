@@ -187,7 +187,7 @@ def test_what_cannot_be_opened_says_why(run, tmp_path):
     with pytest.raises(DataError, match="no run directory"):
         jaxrec.open(tmp_path / "nothing")
     (path / "catalogue" / "users.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(DataError, match=r"users\.parquet is damaged"):
+    with pytest.raises(DataError, match=r"users\.parquet: not a readable Parquet file"):
         jaxrec.open(path)
     shutil.rmtree(path / "catalogue")
     with pytest.raises(DataError, match="keeps no catalogue of its items, and its data cannot be"):
