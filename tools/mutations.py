@@ -218,9 +218,9 @@ DECODING = (
     Mutation(
         name="search: seen items removed after the top-k",
         file="jaxrec/decode/recommend.py",
-        old="best = self._call(self._put(tokens[rows]), out, int(rows[0]))",
+        old="best = self._call(self._put(tokens[rows]), request, int(rows[0]))",
         new=(
-            "best = self._call(self._put(tokens[rows]), None, int(rows[0]))\n"
+            "best = self._call(self._put(tokens[rows]), Request(), int(rows[0]))\n"
             "                    if out is not None:\n"
             "                        hidden = (best.items[:, :, None] == out[:, None, :]).any(-1)\n"
             "                        kept = jnp.where(hidden, -1, best.items)\n"

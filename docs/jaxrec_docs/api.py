@@ -13,7 +13,7 @@ from jaxrec_docs.public import SHOWN
 
 def pages() -> dict[str, str]:
     """Paths and texts of the pages, one for each room with a face."""
-    rooms = [room for room in dir(jaxrec) if not room.startswith("_")]
+    rooms = [name for name in dir(jaxrec) if isinstance(getattr(jaxrec, name), ModuleType)]
     found = {}
     for room in rooms:
         module = importlib.import_module(f"jaxrec.{room}")

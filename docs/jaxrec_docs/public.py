@@ -305,6 +305,15 @@ SHOWN = {
         "KaplanJoint",
         "KaplanSteps",
     ),
+    "serve": (
+        "open_recommender",
+        "OpenRecommender",
+        "Lists",
+        "ItemNames",
+        "recommend_all",
+        "BatchOptions",
+        "read_users",
+    ),
     "texts": (
         "AskedModelConfig",
         "open_asked_model",

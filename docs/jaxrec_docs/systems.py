@@ -22,6 +22,7 @@ OFFERS = (
     "evaluate",
     "rank",
     "recommend",
+    "open_ranker",
     "report",
     "fit_ids",
     "open_model",

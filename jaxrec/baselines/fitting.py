@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.baselines.item_table import FIXED
-from jaxrec.core import DataError, is_box
+from jaxrec.core import DataError, MeshConfig, ShardingRules, is_box, make_mesh
 from jaxrec.data import endless
 from jaxrec.train import (
     FitResult,
@@ -22,7 +22,10 @@ from jaxrec.train import (
     TrainConfig,
     Validation,
     fit,
+    load_params,
+    make_optimizer,
     make_plan,
+    make_shapes,
 )
 
 
@@ -91,25 +94,7 @@ def plan_baseline(
     Returns:
       The plan, and the arrays of the frozen tree that it takes.
     """
-    start = start or Start()
-    fixed, held = jax.tree.map(jnp.asarray, (dict(problem.fixed), start.frozen or {}))
-    held_names = flatten_dict(held, sep="/")
-
-    def init(key: jax.Array) -> Any:
-        # Only the shapes of the fixed arrays matter here; their values would become constants of
-        # the compiled program.
-        variables: Any = {FIXED: jax.tree.map(jnp.zeros_like, fixed)}
-        values = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), problem.example)
-        made = problem.model.apply(variables, *values, rngs={"params": key}, mutable=["params"])[1]
-        leaves = flatten_dict(made["params"], sep="/")
-        trained = {name: leaf for name, leaf in leaves.items() if name not in held_names}
-        return _replicated(unflatten_dict(trained, sep="/"))
-
-    def join(trained: Any, frozen: Any) -> Any:
-        params = flatten_dict(trained, sep="/") | flatten_dict(frozen["held"], sep="/")
-        return {"params": unflatten_dict(params, sep="/"), FIXED: frozen[FIXED]}
-
-    frozen = {FIXED: fixed, "held": held}
+    init, join, frozen = _trees(problem.model, problem.example, problem.fixed, start)
     shapes = [_shapes(next(iter(problem.batches)))] if problem.shapes is None else problem.shapes
     plan = make_plan(
         init,
@@ -121,6 +106,60 @@ def plan_baseline(
         join=join,
     )
     return plan, frozen
+
+
+def load_baseline(
+    model: nn.Module,
+    example: tuple[Any, ...],
+    fixed: Mapping[str, Any],
+    config: TrainConfig,
+    directory: Path,
+    start: Start | None = None,
+) -> Any:
+    """Read the variables of the best checkpoint of a baseline, without any data.
+
+    Args:
+      model: see `Problem`.
+      example: see `Problem`.
+      fixed: see `Problem`; no checkpoint holds these arrays.
+      config: optimizer and schedule of the training.
+      directory: where it was trained.
+      start: frozen parameters, and hashes that the checkpoint must have.
+
+    Raises:
+      DataError: not trained yet, damaged, or of another model.
+    """
+    start = start or Start()
+    init, join, frozen = _trees(model, example, fixed, start)
+    mesh, rules = make_mesh(MeshConfig()), ShardingRules()
+    target = make_shapes(init, make_optimizer(config), mesh, rules, config)
+    trained, _ = load_params(directory / "checkpoints", target, start.base, start.run)
+    return join(trained, frozen)
+
+
+def _trees(
+    model: nn.Module, example: tuple[Any, ...], fixed: Mapping[str, Any], start: Start | None
+) -> tuple[Callable[[jax.Array], Any], Callable[[Any, Any], Any], Any]:
+    """What a plan takes: how to draw the trainable tree and to join it, and the frozen tree."""
+    start = start or Start()
+    fixed, held = jax.tree.map(jnp.asarray, (dict(fixed), start.frozen or {}))
+    held_names = flatten_dict(held, sep="/")
+
+    def init(key: jax.Array) -> Any:
+        # Only the shapes of the fixed arrays matter here; their values would become constants of
+        # the compiled program.
+        variables: Any = {FIXED: jax.tree.map(jnp.zeros_like, fixed)}
+        values = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
+        made = model.apply(variables, *values, rngs={"params": key}, mutable=["params"])[1]
+        leaves = flatten_dict(made["params"], sep="/")
+        trained = {name: leaf for name, leaf in leaves.items() if name not in held_names}
+        return _replicated(unflatten_dict(trained, sep="/"))
+
+    def join(trained: Any, frozen: Any) -> Any:
+        params = flatten_dict(trained, sep="/") | flatten_dict(frozen["held"], sep="/")
+        return {"params": unflatten_dict(params, sep="/"), FIXED: frozen[FIXED]}
+
+    return init, join, {FIXED: fixed, "held": held}
 
 
 def _shapes(tree: Any) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines.code_table import code_arrays
-from jaxrec.baselines.fitting import Problem, plan_baseline, train_baseline
+from jaxrec.baselines.fitting import Problem, load_baseline, plan_baseline, train_baseline
 from jaxrec.baselines.item_table import (
     FIXED,
     ItemTable,
@@ -104,6 +104,38 @@ def fit_sequential(
     return train_baseline(problem, config.train, validation, directory, start)
 
 
+def load_sequential(
+    config: SequentialConfig,
+    num_items: int,
+    directory: Path,
+    *,
+    text: np.ndarray | None = None,
+    codes: ItemCodes | None = None,
+    start: Start | None = None,
+) -> Any:
+    """Read the variables that `fit_sequential` trained, as `scores` takes them, without any data.
+
+    Args:
+      config: settings of the baseline.
+      num_items: I.
+      directory: where it was trained.
+      text: see `fit_sequential`.
+      codes: see `fit_sequential`.
+      start: frozen parameters, and hashes that the checkpoint must have.
+
+    Raises:
+      DataError: not trained yet, damaged, or of another model.
+    """
+    # Only training reads how often items occur.
+    fixed = fixed_arrays(num_items, np.zeros(num_items), text, codes)
+    model = make_model(config, num_items, kind=kind_of(fixed))
+    return load_baseline(model, _example(config), fixed, config.train, directory, start)
+
+
+def _example(config: SequentialConfig) -> tuple[jax.ShapeDtypeStruct]:
+    return (jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32),)
+
+
 def plan_sequential(
     config: SequentialConfig,
     train_sequences: Source,
@@ -154,7 +186,7 @@ def _problem(
     return Problem(
         title=config.title,
         model=model,
-        example=(jax.ShapeDtypeStruct((1, config.max_items + 1), jnp.int32),),
+        example=_example(config),
         loss=loss,
         batches=batches,
         shapes=shapes,

@@ -74,13 +74,15 @@ def run(arguments: list[str]) -> None:
 
 def _export_model(options: Arguments, opened: "Opened", out: Path) -> str:
     """Write a whole model, and return its family."""
-    from jaxrec.core import to_json_rows
+    from jaxrec.core import to_json, to_json_rows
     from jaxrec.data import begin_with
     from jaxrec.models import export_model
 
     extra = {}
     if opened.items is not None:
         extra["item_ids.json"] = to_json_rows(opened.items)
+    if opened.search is not None:
+        extra["recommender.json"] = to_json(opened.search)
     if opened.readme:
         extra["README.md"] = opened.readme
     if opened.start is not None:

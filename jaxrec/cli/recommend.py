@@ -1,9 +1,14 @@
-"""`jaxrec recommend RUN --user 63 --top 10`: what a trained run recommends to one user.
+"""`jaxrec recommend RUN --user 63 --top 10`: what a trained run recommends.
 
-Without `--user` it lists some users instead.
+    --user 63                       to a user of the run
+    --history "Heat (1995)" 50      to somebody who met these items
+    --users all --out DIR           to all users, or those of a file, as shards of Parquet
+
+Without any of these it lists some users instead.
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +17,17 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import Count, printable, quoted
+from jaxrec.core import ConfigError, Count, printable, quoted
 from jaxrec.data import load_interactions
-from jaxrec.runs import Recommendations, RecommendRequest, offered, some_users
+from jaxrec.runs import (
+    Recommendations,
+    RecommendRequest,
+    listed,
+    offered,
+    read_kept,
+    some_users,
+    system_of,
+)
 
 # Users that are listed, and the fewest interactions of one whose items can be split.
 _LISTED, _FEWEST = 20, 3
@@ -24,41 +37,137 @@ _SHOWN = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Recommend items to a user of a run.
+    """Recommend items to a user of a run, after a typed history, or to many users.
 
     Attributes:
       run: the run directory.
       user: the user's original ID; without one, some users are listed.
+      history: items that somebody met, oldest first: original IDs, or titles that one item has.
+      users: "all" for all users of the run; or a Parquet, CSV or JSON lines file with a column
+        user, or a column history with items, which are separated by "|" in CSV.
+      out: directory for the lists of `users`, as shards of Parquet; the same command continues.
       top: how many items.
-      include_seen: also recommend items that the user's history holds.
+      include_seen: also recommend items that the history holds.
+      allowed: text file with the only items that `users` may get, an ID or title on each line.
+      exclude: text file with items that `users` must not get.
+      shard_users: number of users of each shard.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     user: str | None = None
+    history: tuple[str, ...] = ()
+    users: str = ""
+    out: Path | None = None
     top: Count = 10
     include_seen: bool = False
+    allowed: str = ""
+    exclude: str = ""
+    shard_users: Count = 8192
 
 
 def run(arguments: list[str]) -> None:
     """Print the end of the user's history, and the recommended items with titles and scores."""
     options = parse(Arguments, arguments, prog="jaxrec recommend")
+    _check(options)
     config = read_run(options.run)
-    recommend = offered(config, "recommend")
+    if options.users:
+        _to_many(options)
+        return
+    if options.history:
+        _after_history(options)
+        return
+    opens = hasattr(system_of(config), "open_ranker")
+    recommend = None if opens else offered(config, "recommend")
     if options.user is None:
         list_users(config, options.run)
         return
     request = RecommendRequest(options.user, options.top, options.include_seen)
-    show(recommend(config, options.run, request), options.top)
+    answer = recommend(config, options.run, request) if recommend else _answer(options, request)
+    show(answer, options.top)
     print(f"next: jaxrec report {quoted(options.run)}")
+
+
+def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
+    """Recommend to a user by the run alone."""
+    from jaxrec.serve import open_recommender
+
+    model = open_recommender(options.run)
+    lists = model.recommend(users=[request.user], top=request.top, seen=request.include_seen)
+    assert model.kept is not None
+    (history,) = model.kept.histories(model.kept.find([request.user]))
+    return listed(
+        request,
+        model.names.labels.tolist(),
+        history,
+        lists.numbers[0],
+        lists.scores[0],
+        score=lists.meaning,
+        codes=getattr(model.ranker, "codes", None),
+    )
+
+
+def _check(options: Arguments) -> None:
+    """Reject options that contradict one another."""
+    given = {"--user": options.user, "--history": options.history, "--users": options.users}
+    chosen = [name for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} were given; give one of them")
+    if options.users and options.out is None:
+        raise ConfigError("--users writes files; give a directory for them: --out DIR")
+    if options.users:
+        return
+    for name, value in (
+        ("--out", options.out),
+        ("--allowed", options.allowed),
+        ("--exclude", options.exclude),
+    ):
+        if value:
+            raise ConfigError(f"{name} is read with --users FILE or --users all; give --users too")
+
+
+def _after_history(options: Arguments) -> None:
+    """Print recommendations after a typed history."""
+    from jaxrec.serve import open_recommender
+
+    model = open_recommender(options.run)
+    lists = model.recommend(histories=[options.history], top=options.top, seen=options.include_seen)
+    print(f"top {options.top} after {len(options.history)} items, with the {lists.meaning}:")
+    rows = zip(lists.items[0], lists.titles[0], lists.scores[0], strict=True)
+    for place, (item, title, score) in enumerate(rows, 1):
+        if item:
+            print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {printable(item)}")
+
+
+def _to_many(options: Arguments) -> None:
+    """Write the lists of many users, and print how many as one line of JSON."""
+    from jaxrec.serve import BatchOptions, open_recommender, recommend_all
+
+    assert options.out is not None
+    batch = BatchOptions(
+        users=options.users,
+        top=options.top,
+        include_seen=options.include_seen,
+        allowed=options.allowed,
+        exclude=options.exclude,
+        shard_users=options.shard_users,
+    )
+    done = recommend_all(open_recommender(options.run), batch, options.out)
+    print(f"{done.users:,} users in {done.shards} shards in {printable(str(options.out))}")
+    print(json.dumps(dataclasses.asdict(done)))
 
 
 def list_users(config: Any, directory: Path) -> None:
     """Print how many users the data of a run have, and some of them."""
-    data = load_interactions(config.data)
-    # A run that drops users with few interactions knows only the others.
-    users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
-    listed = printable(", ".join(some_users(users, _LISTED)))
-    print(f"{data.name}: {len(users):,} users, such as {listed}")
+    kept = read_kept(directory)
+    if kept is not None:
+        users, name = kept.user_ids, kept.name
+    else:
+        data = load_interactions(config.data)
+        # A run that drops users with few interactions knows only the others.
+        users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
+        name = data.name
+    some = printable(", ".join(some_users(users, _LISTED)))
+    print(f"{name}: {len(users):,} users, such as {some}")
     print(f"next: jaxrec recommend {quoted(directory)} --user {quoted(str(users[0]))}")
 
 

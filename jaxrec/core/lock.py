@@ -28,8 +28,9 @@ class DirectoryLock:
 
     _held: ClassVar[dict[Path, int]] = {}  # how often this process holds each directory
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, option: str = "--run-dir") -> None:
         self.directory = directory.resolve()
+        self._option = option  # what to change, for messages
         self._path = self.directory / NAME
         self._file: int | None = None
 
@@ -64,7 +65,7 @@ class DirectoryLock:
             except OSError as error:
                 raise ResourceError(
                     f"cannot write in the directory {self.directory}: {error.strerror}; give "
-                    "another --run-dir"
+                    f"another {self._option}"
                 ) from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +74,7 @@ class DirectoryLock:
                 os.close(file)
                 raise ResourceError(
                     f"{self.directory} is in use by {_describe(holder)}; wait for it, stop it, or "
-                    "give another --run-dir"
+                    f"give another {self._option}"
                 ) from error
             # The last holder may have removed the file between the two calls.
             if self._is_at_its_path(file):
@@ -99,8 +100,12 @@ def _describe(holder: bytes) -> str:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, option: str = "--run-dir") -> Iterator[None]:
     """Lock a directory for this run: process 0 holds the lock for all processes of the run.
+
+    Args:
+      directory: it is created if it does not exist.
+      option: what names the directory, for messages.
 
     Raises:
       ResourceError: another run holds the lock. It is raised on every process.
@@ -110,7 +115,7 @@ def locked(directory: Path) -> Iterator[None]:
       >>> with locked(Path(tempfile.mkdtemp()) / "run") as _:
       ...     pass  # no other process can write the run now
     """
-    lock = DirectoryLock(directory)
+    lock = DirectoryLock(directory, option)
     on_writer(lock.__enter__)
     try:
         yield

@@ -27,7 +27,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         DataError: the file is missing or no readable Parquet file.
     """
-    return list(_open(path).schema_arrow.names)
+    return list(open_file(path).schema_arrow.names)
 
 
 def read_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str, np.ndarray]:
@@ -36,14 +36,14 @@ def read_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str, np.nd
     Raises:
         DataError: the file is damaged, a column is missing, or rows are bad; rows count from 1.
     """
-    parquet = _open(path)
+    parquet = open_file(path)
     threads = path.stat().st_size > files.THREADED
     files.check_names(path, list(parquet.schema_arrow.names), kinds)
-    table = _guarded(path, lambda: parquet.read(columns=list(kinds), use_threads=threads))
+    table = guarded(path, lambda: parquet.read(columns=list(kinds), use_threads=threads))
     if not len(table):
         raise DataError(f"{path}: no rows; the file is empty")
     bad = files.BadRows(path, unit="row")
-    result = _guarded(path, lambda: {n: _column(table[n], n, k, bad) for n, k in kinds.items()})
+    result = guarded(path, lambda: {n: _column(table[n], n, k, bad) for n, k in kinds.items()})
     bad.check()
     return result
 
@@ -54,10 +54,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: the file is damaged, or a column is missing.
     """
-    parquet = _open(path)
+    parquet = open_file(path)
     files.check_names(path, list(parquet.schema_arrow.names), columns)
     batches = parquet.iter_batches(_BATCH, columns=list(columns), use_threads=False)
-    while (batch := _guarded(path, lambda: _next_batch(batches))) is not None:
+    while (batch := guarded(path, lambda: _next_batch(batches))) is not None:
         yield from batch
 
 
@@ -81,18 +81,23 @@ def text_columns(path: Path) -> list[str]:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
-    return [field.name for field in _open(path).schema_arrow if is_text(field.type)]
+    return [field.name for field in open_file(path).schema_arrow if is_text(field.type)]
 
 
-def _open(path: Path) -> Any:
+def open_file(path: Path) -> Any:
+    """Open a file as a `pyarrow.parquet.ParquetFile`, after a check of the sizes that it states.
+
+    Raises:
+        DataError: the file is missing or no readable Parquet file.
+    """
     from pyarrow import parquet
 
     check_file(path)
     packed = read_head(path, 2) != _first_bytes(path, 2)
     source: Any = io.BytesIO(read_bytes(path)) if packed else path
     size = len(source.getvalue()) if packed else path.stat().st_size
-    opened = _guarded(path, lambda: parquet.ParquetFile(source))
-    _guarded(path, lambda: _check_sizes(path, size, opened.metadata))
+    opened = guarded(path, lambda: parquet.ParquetFile(source))
+    guarded(path, lambda: _check_sizes(path, size, opened.metadata))
     return opened
 
 
@@ -120,7 +125,7 @@ def _check_sizes(path: Path, size: int, metadata: Any) -> None:
         )
 
 
-def _guarded(path: Path, action: Callable[[], T]) -> T:
+def guarded(path: Path, action: Callable[[], T]) -> T:
     """Run code of pyarrow, which raises many types for damaged files and bad text."""
     try:
         return action()

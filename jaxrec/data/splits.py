@@ -44,7 +44,7 @@ class Split:
     train: Interactions
     valid_target: np.ndarray
     test_target: np.ndarray
-    tie: str = "row"
+    tie: Tie = "row"
     dropped_users: int = 0
 
     def history(self, stage: Literal["valid", "test"]) -> list[np.ndarray]:

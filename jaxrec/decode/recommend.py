@@ -59,6 +59,8 @@ class Recommender:
       draws: how "sample" draws items.
       next_beams: beam width of "next_k" for each item; at most the number of items.
       prefix: whether the items of a decoder's history see one another in both directions.
+      mask_excluded: turn lists of excluded items into masks over all items, which share one program
+        whatever the lengths of the lists; None does so where the lengths differ much.
       num_special: tokens before those of the IDs: PAD and BOS, or a whole text vocabulary.
       mesh: devices that share the users of a call, and on which the parameters lie; None for one
         device.
@@ -99,6 +101,7 @@ class Recommender:
     draws: Draws = Draws()
     next_beams: int = 8
     prefix: bool = False
+    mask_excluded: bool | None = None
     num_special: int = 2
     mesh: Mesh | None = None
     rules: ShardingRules = ShardingRules()
@@ -144,6 +147,7 @@ class Recommender:
         excluded: Sequence[np.ndarray] | None = None,
         progress: Callable[[int], None] = lambda done: None,
         starts: np.ndarray | None = None,
+        allowed: Sequence[np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Generate the best items after each history.
 
@@ -153,49 +157,54 @@ class Recommender:
             item.
           progress: is called with the number of users done.
           starts: `[U]` int32 tokens that the histories begin with; None for BOS.
+          allowed: U arrays of the only items that may be recommended; None for all.
 
         Returns:
           Items `[U, K]` int32 (-1 where fewer items are left than beams), and scores `[U, K]`
           float32.
 
         Raises:
-          ConfigError: another number of lists of excluded items than of histories.
+          ConfigError: another number of lists of excluded or allowed items than of histories.
           DataError: an item outside the catalogue.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
         tokens = write_histories(histories, tokens_of, self.max_items, starts)
-        if excluded is not None:
-            if len(excluded) != len(histories):
+        for what, lists in (("excluded", excluded), ("allowed", allowed)):
+            if lists is None:
+                continue
+            if len(lists) != len(histories):
                 raise ConfigError(
-                    f"{len(excluded)} lists of excluded items for {len(histories)} histories; give "
+                    f"{len(lists)} lists of {what} items for {len(histories)} histories; give "
                     "one list for each"
                 )
-            check_numbers(excluded, self.codes.num_items, "excluded items")
+            check_numbers(lists, self.codes.num_items, f"{what} items")
         items = np.full((len(tokens), self.beams), -1, np.int32)
         scores = np.full((len(tokens), self.beams), -np.inf, np.float32)
         done = 0
         lengths = [0] * len(tokens) if excluded is None else [len(row) for row in excluded]
         groups = length_groups(lengths, self.batch_size, self.devices)
         # One program for masks of any length costs less than one program for each length.
-        masked = (
-            len(groups) > 1
-            and self.strategy != "next_k"
-            and len(tokens) * self.index.num_items <= _MASKED
-        )
+        masked = self.mask_excluded
+        if masked is None:
+            small = len(tokens) * self.index.num_items <= _MASKED
+            masked = len(groups) > 1 and self.strategy != "next_k" and small
         if masked:
             groups = length_groups([0] * len(tokens), self.batch_size, self.devices)
         for group in groups:
             for rows, count in group.batches():
-                out = None
+                out = mask = None
+                if allowed is not None:
+                    mask = _mask([allowed[row] for row in rows], self.index.num_items)
                 if excluded is not None:
                     own = [excluded[row] for row in rows]
-                    out = self._put(
-                        _allowed(own, self.index.num_items)
-                        if masked
-                        else pad_items(own, group.width)
-                    )
+                    if masked:
+                        kept = ~_mask(own, self.index.num_items)
+                        mask = kept if mask is None else mask & kept
+                    else:
+                        out = self._put(pad_items(own, group.width))
+                request = Request(None if mask is None else self._put(mask), out)
                 with self._placed():
-                    best = self._call(self._put(tokens[rows]), out, int(rows[0]))
+                    best = self._call(self._put(tokens[rows]), request, int(rows[0]))
                 gathered = multihost_utils.process_allgather((best.items, best.scores), tiled=True)
                 items[rows[:count]] = gathered[0][:count]
                 scores[rows[:count]] = gathered[1][:count]
@@ -203,15 +212,10 @@ class Recommender:
                 progress(done)
         return items, scores
 
-    def _call(self, read: jax.Array, out: jax.Array | None, first: int) -> Recommendations:
-        """Recommend to one batch of histories, the first of which is user number `first`.
-
-        `out` is what each user must not get, as numbers, or what they may get, as a mask.
-        """
+    def _call(self, read: jax.Array, request: Request, first: int) -> Recommendations:
+        """Recommend to one batch of histories, the first of which is user number `first`."""
         prompts = Prompts(tokens=read, prefix=read != PAD if self.prefix else None)
         given = (self.model, self.params, self.catalogue, prompts)
-        masked = out is not None and out.dtype == jnp.bool_
-        request = Request(allowed=out) if masked else Request(excluded=out)
         if self.strategy == "sample":
             key = jax.random.fold_in(jax.random.key(self.draws.seed), first)
             request = dataclasses.replace(request, key=key)
@@ -236,9 +240,9 @@ class Recommender:
         return sharded(self.mesh, dataclasses.replace(self.rules, sequence=None))
 
 
-def _allowed(excluded: Sequence[np.ndarray], num_items: int) -> np.ndarray:
-    """Return which items are not excluded, `[B, I]` bool."""
-    mask = np.ones((len(excluded), num_items), bool)
-    for row, items in zip(mask, excluded, strict=True):
-        row[present(items)] = False
+def _mask(lists: Sequence[np.ndarray], num_items: int) -> np.ndarray:
+    """Return which items are in each list, `[B, I]` bool."""
+    mask = np.zeros((len(lists), num_items), bool)
+    for row, items in zip(mask, lists, strict=True):
+        row[present(items)] = True
     return mask

@@ -28,6 +28,8 @@ class Opened:
       start: token that every history begins with; None unless the model comes from a run that has
         one for all users.
       readme: how to use an export of the model, in Markdown.
+      search: how items are searched for, JSON-able, so that `jaxrec.open` opens an export; None
+        for a model that it does not open.
     """
 
     model: Pretrained
@@ -35,6 +37,7 @@ class Opened:
     items: list[dict[str, str]] | None = None
     start: int | None = None
     readme: str = ""
+    search: dict[str, Any] | None = None
 
 
 def open_model(

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
         measure_baselines as measure_baselines,
         rank_by_scores as rank_by_scores,
     )
+    from jaxrec.runs.changes import (
+        Changes as Changes,
+        read_changes as read_changes,
+        write_changes as write_changes,
+    )
     from jaxrec.runs.compare import Compared as Compared, with_seed as with_seed
     from jaxrec.runs.config import (
         COUNTING as COUNTING,
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,
         DescribedData as DescribedData,
+        check_files as check_files,
         check_run as check_run,
         create_run as create_run,
         is_run as is_run,
@@ -47,6 +53,12 @@ if TYPE_CHECKING:
         can_evaluate as can_evaluate,
         check_baselines as check_baselines,
         evaluate_run as evaluate_run,
+    )
+    from jaxrec.runs.kept import (
+        Kept as Kept,
+        keep_data as keep_data,
+        kept_of as kept_of,
+        read_kept as read_kept,
     )
     from jaxrec.runs.measured import Measured as Measured
     from jaxrec.runs.opened import (
@@ -72,6 +84,17 @@ if TYPE_CHECKING:
         label_results as label_results,
         make_quick as make_quick,
         marked as marked,
+    )
+    from jaxrec.runs.ranker import (
+        Asked as Asked,
+        Ranker as Ranker,
+        RowBatch as RowBatch,
+        ScoringRanker as ScoringRanker,
+        check_scores as check_scores,
+        check_top as check_top,
+        mask_of as mask_of,
+        open_kept as open_kept,
+        row_batches as row_batches,
     )
     from jaxrec.runs.requests import (
         Recommendations as Recommendations,

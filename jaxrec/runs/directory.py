@@ -1,7 +1,7 @@
 """A run directory: the settings and data of a run, and everything that it produced.
 
-config.json  env.json  ids/  data/  checkpoints/  metrics.jsonl  tb/  train.json  eval.json
-result.json  test.npz  report.html
+config.json  env.json  ids/  catalogue/  data/  checkpoints/  metrics.jsonl  tb/  train.json
+eval.json  result.json  test.npz  report.html
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from jaxrec.data import Dataset
 from jaxrec.ids import ItemCodes
 from jaxrec.items import item_rows
 from jaxrec.runs.config import without_unread
+from jaxrec.runs.kept import keep_data
 from jaxrec.runs.old_names import current
 from jaxrec.runs.system import config_class, short_name
 from jaxrec.train import FitResult
@@ -121,6 +122,7 @@ def create_run(
         assert isinstance(dataset, Dataset)
         codes.save(directory / "ids")
         write_text(directory / "ids" / "item_ids.json", to_json_rows(item_rows(codes, dataset)))
+    keep_data(dataset, directory)
     facts = {"data": dataset.describe(), "files": _checksums(directory)} | environment()
     write_text(directory / "env.json", to_json(facts))
     settings = {"system": short_name(config)} | dataclasses.asdict(config)
@@ -189,8 +191,18 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             f"{directory} was trained on other data: fingerprint {then[:12]}, now {now[:12]}; "
             "restore the data, or give another --run-dir"
         )
-    files, now_files = begun.get("files", {}), _checksums(directory)
-    for name, checksum in files.items():
+    check_files(directory)
+
+
+def check_files(directory: Path) -> None:
+    """Check that a run has the item IDs and text vectors that it began with.
+
+    Raises:
+      DataError: a file is gone or has changed.
+    """
+    begun = read_json(directory / "env.json", Environment)
+    now_files = _checksums(directory)
+    for name, checksum in begun.get("files", {}).items():
         if now_files.get(name) != checksum:
             state = "has changed" if name in now_files else "is gone"
             raise DataError(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from jaxrec.ids import ItemCodes
     from jaxrec.models import Opened
     from jaxrec.peft import TuneConfig
+    from jaxrec.runs.kept import Kept
     from jaxrec.runs.measured import Measured
+    from jaxrec.runs.ranker import Ranker
     from jaxrec.runs.requests import Recommendations, RecommendRequest
 
 PACKAGE = "jaxrec.systems"
@@ -38,6 +40,8 @@ _COMMANDS = {
     "fit_ids": "jaxrec ids",
     "open_model": "jaxrec export --to hf",
     "open_adapter": "jaxrec export --to peft",
+    "open_ranker": "jaxrec.open",
+    "add_items": "adding items to a run",
     "open_reward": "a reward model",
 }
 
@@ -105,6 +109,31 @@ class System(Protocol):
         self, config: Any, directory: Path, request: "RecommendRequest"
     ) -> "Recommendations":
         """Recommend items to one user, given all their interactions, held-out ones included."""
+
+    def open_ranker(self, config: Any, directory: Path, kept: "Kept") -> "Ranker":
+        """Open a trained run for recommendations, given what it keeps of its data; no data."""
+
+    def add_items(
+        self,
+        config: Any,
+        directory: Path,
+        kept: "Kept",
+        ranker: "Ranker",
+        rows: Sequence[Mapping[str, Any]],
+    ) -> "tuple[Ranker, list[dict[str, Any]]]":
+        """Let a ranker know new items, without writing anything.
+
+        Args:
+          config: of the run.
+          directory: of the run.
+          kept: what the run keeps of its data.
+          ranker: what `open_ranker`, or an earlier call, returned.
+          rows: a row for each item: "item", its original ID, and its texts by field.
+
+        Returns:
+          The ranker with the new items, which are numbered after all others, and a row for each of
+          them, see `Changes.added`.
+        """
 
     def report(self, config: Any, directory: Path) -> "RunParts":
         """Read what the page and the model card of a run show; see `read_parts`."""

@@ -1,4 +1,4 @@
-"""Services over HTTP: text models in OpenAI's protocol, and the page for labelers."""
+"""Trained models in use: one object that recommends, services over HTTP, the page for labelers."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,11 @@ if TYPE_CHECKING:
         as_request_error as as_request_error,
         make_service as make_service,
         read_keys as read_keys,
+    )
+    from jaxrec.serve.batch import (
+        Batch as Batch,
+        BatchOptions as BatchOptions,
+        recommend_all as recommend_all,
     )
     from jaxrec.serve.batching import (
         Batcher as Batcher,
@@ -35,17 +40,21 @@ if TYPE_CHECKING:
         Question as Question,
         read_tasks as read_tasks,
     )
+    from jaxrec.serve.lists import Lists as Lists
     from jaxrec.serve.metrics import Metrics as Metrics
+    from jaxrec.serve.names import ItemNames as ItemNames
     from jaxrec.serve.openai_requests import (
         Asked as Asked,
         read_chat as read_chat,
         read_completion as read_completion,
     )
+    from jaxrec.serve.opening import open_recommender as open_recommender
     from jaxrec.serve.process import (
         DrainOptions as DrainOptions,
         ServiceServer as ServiceServer,
         run_service as run_service,
     )
+    from jaxrec.serve.recommender import Histories as Histories, OpenRecommender as OpenRecommender
     from jaxrec.serve.request_errors import (
         RequestError as RequestError,
         parse_body as parse_body,
@@ -60,6 +69,7 @@ if TYPE_CHECKING:
         TextRow as TextRow,
         TextShapes as TextShapes,
     )
+    from jaxrec.serve.user_files import read_users as read_users
     from jaxrec.serve.written_text import (
         TextWriter as TextWriter,
         TokenTexts as TokenTexts,

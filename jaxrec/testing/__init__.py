@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     )
     from jaxrec.testing.devices import run_on_devices as run_on_devices
     from jaxrec.testing.html import Page as Page
+    from jaxrec.testing.opened import four_films as four_films
     from jaxrec.testing.peers import (
         PEERS as PEERS,
         batch as batch,

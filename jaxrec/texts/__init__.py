@@ -189,6 +189,7 @@ if TYPE_CHECKING:
         plan_prompts as plan_prompts,
     )
     from jaxrec.texts.questions import Questions as Questions
+    from jaxrec.texts.ranker import PromptRanker as PromptRanker
     from jaxrec.texts.repair import (
         AGAIN as AGAIN,
         AnswerForm as AnswerForm,

@@ -164,13 +164,13 @@ class TrainedPrompts:
     seconds: float
 
 
-def load_trained(config: PromptRunConfig, parts: PromptParts[D], directory: Path) -> TrainedPrompts:
+def load_trained(config: PromptRunConfig, prompted: Prompted, directory: Path) -> TrainedPrompts:
     """Read the parameters of the best checkpoint of a run.
 
     Raises:
       DataError: the run is not trained yet, or damaged.
     """
-    prompted, optimizer = parts.prompted, make_optimizer(config.train)
+    optimizer = make_optimizer(config.train)
     target = make_shapes(
         prompted.init, optimizer, make_mesh(config.mesh), config.sharding, config.train
     )

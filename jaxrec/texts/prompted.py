@@ -190,8 +190,8 @@ class Prompted:
     def _call(self) -> dict[str, Any]:
         return {"batch_size": self.batch_size, "start": self.tokenizer.pad_token_id}
 
-    def _read(self, prompts: Sequence[str]) -> Prompts:
-        tokens, valid = encode_texts(self.tokenizer, prompts)
+    def _read(self, prompts: Sequence[str], length: int = 0) -> Prompts:
+        tokens, valid = encode_texts(self.tokenizer, prompts, length)
         return Prompts(tokens=jnp.asarray(tokens), valid=jnp.asarray(valid))
 
     def recommend(
@@ -201,6 +201,7 @@ class Prompted:
         beams: int,
         allowed: np.ndarray | None = None,
         excluded: Sequence[np.ndarray] | None = None,
+        length: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the best items for each prompt by an exact search over the trie.
 
@@ -209,6 +210,7 @@ class Prompted:
           beams: K.
           allowed: `[N, I]` bool items that may be found; None for all.
           excluded: N arrays of items that may not be found; None for none.
+          length: tokens to which prompts are padded; 0 for the longest, see `encode_texts`.
 
         Returns:
           `[N, K]` item numbers, best first and -1 in unfilled places, and their log-probabilities.
@@ -217,7 +219,8 @@ class Prompted:
           ConfigError: `allowed` or `excluded` is not about these prompts and items.
           DataError: an item outside the catalogue.
         """
-        options, read = SearchOptions(beams=beams, normalize="vocabulary"), self._read(prompts)
+        options = SearchOptions(beams=beams, normalize="vocabulary")
+        read = self._read(prompts, length)
 
         def choose(read: Prompts, request: Request, size: int) -> tuple[np.ndarray, np.ndarray]:
             call = self._call | {"batch_size": size}

@@ -234,8 +234,8 @@ def test_a_missing_config_file_names_the_nearest(config_file, capsys):
 
 def test_an_unknown_user_and_too_long_a_list_are_named(finished, capsys):
     fails(["recommend", str(finished), "--user", "u9"], capsys, 2, "'u9'", "u000")
-    arguments = ["recommend", str(finished), "--user", "u003", "--top", "11"]
-    fails(arguments, capsys, 2, "--top", "10 beams", "11")
+    arguments = ["recommend", str(finished), "--user", "u003", "--top", "31"]
+    fails(arguments, capsys, 2, "top must lie between 1 and the catalogue's 30 items, got 31")
 
 
 def test_users_are_listed_where_none_is_given(finished, capsys):

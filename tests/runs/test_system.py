@@ -29,12 +29,15 @@ from jaxrec.testing import tiny_interactions
 from jaxrec.train import TrainConfig
 
 OFFERS = {
-    "generative": {"rank", "recommend", "fit_ids", "open_model", "open_adapter"},
+    "generative": {
+        *("rank", "recommend", "fit_ids", "open_model", "open_adapter", "open_ranker", "add_items"),
+    },
     "glrec": {"open_model", "open_adapter"},
-    "p5": {"rank", "recommend", "fit_ids", "open_model"},
-    "sasrec": {"rank", "recommend"},
+    "instructrec": {"recommend", "open_ranker"},
+    "p5": {"rank", "recommend", "fit_ids", "open_model", "open_ranker"},
+    "sasrec": {"rank", "recommend", "open_ranker"},
     "tallrec": {"recommend", "open_model", "open_adapter"},
-    "vqrec": {"rank", "recommend"},
+    "vqrec": {"rank", "recommend", "open_ranker"},
 }
 
 
@@ -43,6 +46,7 @@ def test_every_system_trains_evaluates_and_reports_and_says_what_it_lacks(name):
     config = config_class(name)()
     module = system_of(config)
     functions = {"rank", "recommend", "fit_ids", "open_model", "open_adapter"}
+    functions |= {"open_ranker", "add_items"}
     for function in ("train", "evaluate", "report"):
         assert callable(offered(config, function))
     if name in OFFERS:

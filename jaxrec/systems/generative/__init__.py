@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         EvalConfig as EvalConfig,
         load_config as load_config,
     )
+    from jaxrec.systems.generative.export_ranker import open_export as open_export
     from jaxrec.systems.generative.measure import measure_model as measure_model
     from jaxrec.systems.generative.model import start_tokens as start_tokens
     from jaxrec.systems.generative.new_items import (

@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, nearest, read_json, to_json, write_text
+from jaxrec.core import ConfigError, DataError, nearest
 from jaxrec.data import Dataset, ItemTable, load_dataset
 from jaxrec.decode import Recommender
 from jaxrec.ids import ItemCodes, ItemIndex, encode_items
 from jaxrec.items import ids as item_ids, text as item_text
-from jaxrec.runs import check_run, load_codes
+from jaxrec.runs import check_run, load_codes, read_changes, write_changes
 from jaxrec.systems.generative.config import Config, load_config
-
-_FILE = "new_items.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,17 +84,36 @@ def add_items(directory: Path, items: Sequence[NewItem]) -> list[AddedItem]:
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
     before = added_items(directory)
-    codes = load_codes(directory)
+    after = before + coded_items(config, dataset, load_codes(directory), before, items, directory)
+    rows = tuple(dataclasses.asdict(one) for one in after)
+    write_changes(directory, dataclasses.replace(read_changes(directory), added=rows))
+    return after
+
+
+def coded_items(
+    config: Config,
+    dataset: Dataset,
+    codes: ItemCodes,
+    before: Sequence[AddedItem],
+    items: Sequence[NewItem],
+    directory: Path,
+) -> list[AddedItem]:
+    """Give new items free IDs without saving them; the errors are those of `add_items`.
+
+    Args:
+      config: of the run.
+      dataset: its data, or what the run keeps of them.
+      codes: IDs of the items of the training.
+      before: items that were added earlier.
+      items: the new items.
+      directory: of the run.
+    """
     _check_names(items, [*dataset.interactions.items.ids.tolist(), *(one.item for one in before)])
     new = _encode(config, dataset, with_codes(codes, before), items, directory)
-    labels = _table(items).labels()
-    after = before + [
+    return [
         AddedItem(item=one.item, label=label, code=tuple(code))
-        for one, label, code in zip(items, labels, new.tolist(), strict=True)
+        for one, label, code in zip(items, _table(items).labels(), new.tolist(), strict=True)
     ]
-    rows = [dataclasses.asdict(one) for one in after]
-    write_text(directory / "ids" / _FILE, to_json(rows))
-    return after
 
 
 def added_items(directory: Path) -> list[AddedItem]:
@@ -109,14 +126,13 @@ def added_items(directory: Path) -> list[AddedItem]:
       >>> added_items(Path("nowhere"))
       []
     """
-    path = directory / "ids" / _FILE
-    if not path.exists():
-        return []
+    changes = read_changes(directory)
     try:
-        return [AddedItem(**row | {"code": tuple(row["code"])}) for row in read_json(path)]
+        return [AddedItem(**row | {"code": tuple(row["code"])}) for row in changes.added]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is not what add_items wrote ({error}); delete it and add the items again"
+            f"{changes.source} is not what add_items wrote ({error}); delete it and add the items "
+            "again"
         ) from error
 
 

@@ -11,6 +11,7 @@ from jaxrec.models import LOADERS, Opened, Pretrained
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import check_run, load_codes
 from jaxrec.systems.generative.config import Config, load_config
+from jaxrec.systems.generative.export_ranker import search_settings
 from jaxrec.systems.generative.exported import readme
 from jaxrec.systems.generative.model import origin
 from jaxrec.systems.generative.parameters import adapter, merged_model
@@ -40,7 +41,8 @@ def open_run_model(directory: Path) -> Opened:
     config, codes, rows = _read_run(directory)
     opened = _named(merged_model(config, codes, directory), config, codes, rows)
     kind, family = opened.model.spec.kind, opened.model.family or ""
-    return dataclasses.replace(opened, readme=readme(config, codes, LOADERS[kind], family))
+    text = readme(config, codes, LOADERS[kind], family)
+    return dataclasses.replace(opened, readme=text, search=search_settings(config, codes))
 
 
 def _named(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxrec.peft import TuneConfig
 from jaxrec.runs import (
     MODEL,
     TEST_FILE,
+    Kept,
     Measured,
     Options,
     Recommendations,
@@ -38,6 +39,11 @@ from jaxrec.systems.generative import model, opened, recommender as generative, 
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.measure import measure_model, samples
 from jaxrec.systems.generative.new_items import added_items, with_new_items
+from jaxrec.systems.generative.ranker import (
+    GenerativeRanker,
+    add_items as _add_items,
+    open_ranker as _open_ranker,
+)
 
 CONFIG = Config
 FACTS = SystemFacts(
@@ -180,6 +186,22 @@ def recommend(config: Config, directory: Path, request: RecommendRequest) -> Rec
         score="log-probability of each ID",
         codes=recommender.codes.codes,
     )
+
+
+def open_ranker(config: Config, directory: Path, kept: Kept) -> GenerativeRanker:
+    """See `System`."""
+    return _open_ranker(config, directory)
+
+
+def add_items(
+    config: Config,
+    directory: Path,
+    kept: Kept,
+    ranker: GenerativeRanker,
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[GenerativeRanker, list[dict[str, Any]]]:
+    """See `System`."""
+    return _add_items(config, directory, kept, ranker, rows)
 
 
 def report(config: Config, directory: Path) -> RunParts:

@@ -30,12 +30,15 @@ from jaxrec.core import (
 from jaxrec.data import (
     Dataset,
     group_tasks,
+    holes,
     load_dataset,
     load_tokenizer,
     save_tokenizer,
 )
 from jaxrec.eval import RunParts, SystemFacts
+from jaxrec.ids import ItemCodes
 from jaxrec.runs import (
+    Kept,
     Options,
     Recommendations,
     RecommendRequest,
@@ -53,8 +56,10 @@ from jaxrec.systems.instructrec.tasks import InstructData
 from jaxrec.systems.instructrec.tested import METRIC, SEQUENTIAL, Tested, validation_score
 from jaxrec.texts import (
     Datum,
+    Names,
     Prompted,
     PromptParts,
+    PromptRanker,
     ask,
     check_data,
     load_trained,
@@ -116,14 +121,19 @@ def _open_run(config: InstructRecConfig, dataset: Dataset, directory: Path, writ
         if write:
             save_tokenizer(tokenizer, directory / "tokenizer")
             create_run(config, dataset, None, directory)
-    names, size = data.names, config.eval.batch_size
-    prompted = (
-        Prompted.of_base(config.model, tokenizer, names, size)
-        if config.tune.base
-        else Prompted.build(config.model, tokenizer, names, codes, size)
-    )
+    prompted = _prompted(config, tokenizer, data.names, codes)
     groups = group_tasks(mixture, tokenizer, config.groups, sample=128, targets=True)
     return Parts(data=data, tasks=tasks, mixture=mixture, groups=groups, prompted=prompted)
+
+
+def _prompted(
+    config: InstructRecConfig, tokenizer: Any, names: Names, codes: ItemCodes
+) -> Prompted:
+    """The model without parameters."""
+    size = config.eval.batch_size
+    if config.tune.base:
+        return Prompted.of_base(config.model, tokenizer, names, size)
+    return Prompted.build(config.model, tokenizer, names, codes, size)
 
 
 def resolve(config: InstructRecConfig) -> InstructRecConfig:
@@ -161,7 +171,7 @@ def load(config: InstructRecConfig, directory: Path) -> Tested:
       DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
-    trained = load_trained(config, parts, directory)
+    trained = load_trained(config, parts.prompted, directory)
     return Tested(config=config, data=parts.data, tasks=parts.tasks, **vars(trained))
 
 
@@ -194,6 +204,31 @@ def recommend(
         items[0],
         scores[0],
         score="log-probability of each title",
+    )
+
+
+def open_ranker(config: InstructRecConfig, directory: Path, kept: Kept) -> PromptRanker:
+    """See `System`: the likeliest titles of the whole catalogue after a history."""
+    dataset = kept.dataset()
+    codes = one_token_each(dataset)
+    data = instruct_data(config, dataset, codes)
+    prompted = _prompted(config, load_tokenizer(directory / "tokenizer"), data.names, codes)
+    trained = load_trained(config, prompted, directory)
+    tested = Tested(config=config, data=data, tasks=tasks_of(config, data), **vars(trained))
+    task = tested.tasks[SEQUENTIAL]
+    template = task.wordings["seen"]
+
+    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> Sequence[str]:
+        asked = [Datum(user=u, history=h) for u, h in zip(users, histories, strict=True)]
+        return ask(task, template, data, asked).prompts
+
+    return PromptRanker(
+        prompted=tested.prompted,
+        write=write,
+        kept=kept,
+        reads_user="user" in holes(template.source),
+        beams=1,
+        meaning="log-probability of each title",
     )
 
 

@@ -41,6 +41,7 @@ from jaxrec.items import ids as item_ids, text as item_text
 from jaxrec.models import Opened
 from jaxrec.runs import (
     TEST_FILE,
+    Kept,
     Measured,
     Options,
     Recommendations,
@@ -60,9 +61,11 @@ from jaxrec.systems.p5.tasks import ANYONE, TASKS
 from jaxrec.systems.p5.tested import UNSEEN, Tested, rank_main
 from jaxrec.texts import (
     Facts,
+    Names,
     PromptData,
     Prompted,
     PromptParts,
+    PromptRanker,
     check_data,
     check_readable,
     find_tasks,
@@ -105,12 +108,9 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
             if config.reviews
             else synthetic_reviews(dataset.interactions)
         )
-    names = make_names(config.item_names, config.user_names, codes, dataset.num_users)
-    if not config.history_users:
-        names = dataclasses.replace(names, anyone=ANYONE)
     return PromptData(
         dataset=dataset,
-        names=names,
+        names=names_of(config, codes, dataset.num_users),
         ratings=ratings,
         reviews=reviews,
         max_items=config.max_items,
@@ -118,6 +118,12 @@ def prompt_data(config: P5Config, dataset: Dataset, codes: ItemCodes) -> PromptD
         max_targets=config.max_targets,
         facts=check_readable(Facts.read(dataset.interactions.items)) if "facts" in needs else None,
     )
+
+
+def names_of(config: P5Config, codes: ItemCodes, num_users: int) -> Names:
+    """What the prompts of a run call users and items."""
+    names = make_names(config.item_names, config.user_names, codes, num_users)
+    return names if config.history_users else dataclasses.replace(names, anyone=ANYONE)
 
 
 def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool = True) -> Parts:
@@ -191,8 +197,28 @@ def load(config: P5Config, directory: Path) -> Tested:
       DataError: the run is not trained yet, damaged, or has other data.
     """
     parts = open_run(config, load_dataset(config.data), directory)
-    trained = load_trained(config, parts, directory)
+    trained = load_trained(config, parts.prompted, directory)
     return Tested(config=config, data=parts.data, tasks=parts.tasks, **vars(trained))
+
+
+def open_ranker(config: P5Config, directory: Path, kept: Kept) -> PromptRanker:
+    """See `System`: the first task that ranks the whole catalogue, in a wording of the training."""
+    dataset, codes = kept.dataset(), load_codes(directory)
+    names = names_of(config, codes, dataset.num_users)
+    # A prompt about a history tells no ratings, reviews or facts.
+    data = PromptData(
+        dataset=dataset,
+        names=names,
+        ratings=None,
+        reviews=None,
+        max_items=config.max_items,
+        candidates=config.candidates,
+    )
+    tokenizer = load_tokenizer(directory / "tokenizer")
+    prompted = Prompted.build(config.model, tokenizer, names, codes, config.decode.batch_size)
+    trained = load_trained(config, prompted, directory)
+    tested = Tested(config=config, data=data, tasks=tasks_of(config, data), **vars(trained))
+    return serving.ranker(tested, kept, codes.codes)
 
 
 def evaluate(config: P5Config, directory: Path, *, baselines: Sequence[str]) -> dict[str, Any]:
@@ -250,4 +276,7 @@ FACTS = SystemFacts(
     metric=METRIC,
     variants=(UNSEEN, tables.FREE, tables.SHUFFLED, tables.ALONE, tables.ANSWER),
 )
-INSTEAD = {"open_adapter": "P5 trains all parameters; use jaxrec export --to hf"}
+INSTEAD = {
+    "open_adapter": "P5 trains all parameters; use jaxrec export --to hf",
+    "add_items": "P5 names items by the IDs of its training; train it again with the new items",
+}

@@ -1,12 +1,17 @@
 """A trained P5 run in use: recommendations for one user, and the model as a plain T5."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxrec.core import ConfigError
+from jaxrec.data import holes
 from jaxrec.items import item_rows
 from jaxrec.models import ModelSpec, Opened, Pretrained, fold_scales
-from jaxrec.runs import Recommendations, RecommendRequest, known_items, listed
-from jaxrec.systems.p5.tested import Tested, recommend_items
+from jaxrec.runs import Kept, Recommendations, RecommendRequest, known_items, listed
+from jaxrec.systems.p5.tested import Tested, first_ranking, recommend_items
+from jaxrec.texts import Datum, PromptRanker, ask
 
 
 def recommend(tested: Tested, codes: Any, request: RecommendRequest) -> Recommendations:
@@ -34,6 +39,35 @@ def recommend(tested: Tested, codes: Any, request: RecommendRequest) -> Recommen
         scores[0],
         score="log-probability of each ID",
         codes=codes.codes,
+    )
+
+
+def ranker(tested: Tested, kept: Kept, codes: np.ndarray) -> PromptRanker:
+    """Rank by the task and wording that `recommend` asks.
+
+    Args:
+      tested: a trained run.
+      kept: its users.
+      codes: `[I, L]` item IDs.
+
+    Raises:
+      ConfigError: no task ranks the whole catalogue.
+    """
+    task = first_ranking(tested)
+    template = task.wordings["seen"]
+
+    def write(users: Sequence[int], histories: Sequence[np.ndarray]) -> Sequence[str]:
+        data = [Datum(user=u, history=history) for u, history in zip(users, histories, strict=True)]
+        return ask(task, template, tested.data, data).prompts
+
+    return PromptRanker(
+        prompted=tested.prompted,
+        write=write,
+        kept=kept,
+        reads_user="user" in holes(template.source),
+        beams=min(tested.config.decode.beams, tested.prompted.num_items),
+        meaning="log-probability of each ID",
+        codes=codes,
     )
 
 

@@ -22,10 +22,12 @@ from jaxrec.runs import (
     METRIC,
     MODEL,
     TEST_FILE,
+    Kept,
     Measured,
     Options,
     Recommendations,
     RecommendRequest,
+    ScoringRanker,
     baseline_table,
     check_run,
     create_run,
@@ -64,6 +66,7 @@ INSTEAD = {
     "fit_ids": "SASRec numbers the items and fits no IDs",
     "open_model": _EXPORT,
     "open_adapter": _EXPORT,
+    "add_items": "SASRec has a vector for each item of its training and none for others",
 }
 
 
@@ -96,7 +99,7 @@ def _fit(config: SasrecRunConfig, dataset: Dataset, directory: Path) -> tuple[Fi
     """Train or resume; return the result, and the function from a batch to scores."""
     model = _model(config)
     items = dataset.num_items
-    score = jax.jit(functools.partial(sequential.scores, config=model, num_items=items))
+    score = jax.jit(_scores(config, items))
 
     def validate(params: Any) -> dict[str, float]:
         scored = functools.partial(score, params)
@@ -154,6 +157,18 @@ def recommend(
     return recommend_by_scores(trained.score, trained.dataset, request)
 
 
+def open_ranker(config: SasrecRunConfig, directory: Path, kept: Kept) -> ScoringRanker:
+    """See `System`."""
+    read_training(directory)  # A run that is not trained yet is named before anything is read.
+    items = len(kept.items)
+    return ScoringRanker(
+        score=_scores(config, items),
+        variables=_variables(config, items, directory),
+        num_items=items,
+        max_items=config.model.max_items,
+    )
+
+
 def report(config: SasrecRunConfig, directory: Path) -> RunParts:
     """See `System`."""
     return read_parts(config, directory, FACTS)
@@ -181,8 +196,19 @@ def _load(config: SasrecRunConfig, directory: Path) -> _Trained:
     """
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
-    # Read first, because fitting would train a run that is not trained yet.
     seconds = read_training(directory)["seconds"]
-    result, score = _fit(config, dataset, directory)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
+    variables = _variables(config, dataset.num_items, directory)
+    score = functools.partial(jax.jit(_scores(config, dataset.num_items)), variables)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     return _Trained(dataset=dataset, score=score, parameters=parameters, seconds=seconds)
+
+
+def _scores(config: SasrecRunConfig, items: int) -> Callable[..., jax.Array]:
+    """The function from variables and a batch to scores of all items."""
+    return functools.partial(sequential.scores, config=_model(config), num_items=items)
+
+
+def _variables(config: SasrecRunConfig, items: int, directory: Path) -> Any:
+    """Read the best checkpoint of a run."""
+    start = Start(run=run_identity(directory))
+    return sequential.load_sequential(_model(config), items, directory, start=start)

@@ -86,6 +86,8 @@ FACTS = SystemFacts(
 INSTEAD = {
     "rank": "TALLRec is measured by its answers about single items; see jaxrec eval",
     "fit_ids": "TALLRec calls items by their titles",
+    "open_ranker": "TALLRec asks a question about every item, so it recommends to one user at a "
+    "time: jaxrec recommend RUN --user USER",
 }
 
 

@@ -33,10 +33,12 @@ from jaxrec.runs import (
     MODEL,
     TEST_FILE,
     Domain,
+    Kept,
     Measured,
     Options,
     Recommendations,
     RecommendRequest,
+    ScoringRanker,
     baseline_table,
     check_run,
     create_run,
@@ -75,6 +77,7 @@ INSTEAD = {
     "fit_ids": "VQ-Rec fits its codes, which several items may share, when training begins",
     "open_model": _EXPORT,
     "open_adapter": _EXPORT,
+    "add_items": "add the items to the data, and train from the same sources again",
 }
 
 
@@ -312,6 +315,35 @@ def recommend(config: VqRecConfig, directory: Path, request: RecommendRequest) -
     read_training(directory)
     _, score = fit(config, source, target, directory)
     return recommend_by_scores(score, target.parts[0], request)
+
+
+def open_ranker(config: VqRecConfig, directory: Path, kept: Kept) -> ScoringRanker:
+    """See `System`."""
+    read_training(directory)  # A run that is not trained yet is named before anything is read.
+    count, coded = len(kept.items), config.items == "codes"
+    codes = load_codes(directory) if coded else None
+    # The vectors of the sources' items come first.
+    text = item_text.load_vectors(directory)[-count:] if config.items == "text" else None
+    owner = run_identity(directory)
+
+    def load(place: Path, train: TrainConfig, objective: Objective, frozen: Any = None) -> Any:
+        # The shapes of parameters do not depend on the items, so the sources' model loads too.
+        network, start = _model(config, codes, train, objective), Start(frozen=frozen, run=owner)
+        return sequential.load_sequential(
+            network, count, place, text=text, codes=codes, start=start
+        )
+
+    held = None
+    if config.hold_body and config.sources:
+        first = load(directory / "pretrain", config.pretrain, "contrastive")
+        held = {"body": first["params"]["body"]}
+    model = _model(config, codes, config.train, "cross_entropy")
+    return ScoringRanker(
+        score=functools.partial(sequential.scores, config=model, num_items=count),
+        variables=load(directory, config.train, "cross_entropy", held),
+        num_items=count,
+        max_items=model.max_items,
+    )
 
 
 def report(config: VqRecConfig, directory: Path) -> RunParts:

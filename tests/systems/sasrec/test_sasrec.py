@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import jaxrec
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import DataError, OutOfMemory, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
@@ -73,6 +74,8 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
     row[known] = -np.inf
     assert [item.item for item in answer.items] == np.argsort(-row)[:6].tolist()
     assert len(answer.history) == len(known)
+    opened = jaxrec.open(directory).recommend(users=[user], top=6)
+    assert opened.numbers[0].tolist() == np.argsort(-row)[:6].tolist()
     write_text(directory / "eval.json", to_json(report))
     page = render(sasrec.report(config, directory))
     assert "seen items kept" in page and "The strongest baseline, markov," in page

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import jaxrec
 from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import ConfigError, DataError, to_json, write_text
 from jaxrec.data import leave_one_out
@@ -164,6 +165,8 @@ def test_a_run_keeps_the_vectors_and_codes_that_it_began_with(items, tmp_path, m
     ]
     scores[history] = -np.inf
     np.testing.assert_allclose([row.score for row in answer.items], np.sort(scores)[::-1][:5])
+    lists = jaxrec.open(directory).recommend(users=[request.user], top=5)
+    assert lists.numbers[0].tolist() == [row.item for row in answer.items]
     said = "item texts: encoded by TF-IDF, " in " ".join(report["lines"])
     assert said == (items == "codes")
     with monkeypatch.context() as patch:
@@ -238,3 +241,9 @@ def test_a_transfer_keeps_what_it_holds_and_resumes_whole(real_data, tmp_path, m
     again = average(evaluate(score, rows, (5, 10), TIES))
     assert again["ndcg@10"] == pytest.approx(report["rows"]["model"]["metrics"]["ndcg@10"])
     assert load_run(tmp_path) == config
+    # The run alone gives the same scores, with the body that was held.
+    user = str(target.parts[0].split.train.user_ids[7])
+    answer = vqrec.recommend(config, tmp_path, RecommendRequest(user, 20))
+    lists = jaxrec.open(tmp_path).recommend(users=[user], top=20)
+    assert lists.numbers[0].tolist() == [row.item for row in answer.items]
+    np.testing.assert_allclose(lists.scores[0], [r.score for r in answer.items], rtol=1e-4)

@@ -1,0 +1,82 @@
+"""Open a trained run, an export of one, or an export on the Hub for recommendations."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jaxrec.core import DataError
+from jaxrec.data import ItemTable
+from jaxrec.runs import check_files, is_run, load_run, offered, open_kept, read_changes
+from jaxrec.serve.names import ItemNames
+from jaxrec.serve.recommender import OpenRecommender
+
+# How the name of a repository on the Hub of Hugging Face begins.
+HUB = "hf://"
+
+
+def open_recommender(path: str | os.PathLike[str]) -> OpenRecommender:
+    """Open a trained run by its directory alone; the data that it was trained on are not read.
+
+    `jaxrec.open` is this function.
+
+    Args:
+      path: directory of a run, or of what `jaxrec export RUN --to hf` made of one; or
+        "hf://owner/name" for such an export on the Hub of Hugging Face.
+
+    Returns:
+      The run, ready to recommend. An export knows no users, so it recommends after histories.
+
+    Raises:
+      ConfigError: a run of a system that does not rank the items of a catalogue.
+      DataError: no run there, not trained yet, or damaged; a run of an earlier version, which
+        keeps no catalogue, whose data cannot be read; or a repository that cannot be fetched.
+
+    Example:
+      >>> open_recommender("nowhere")  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
+    """
+    name = os.fspath(path)
+    directory = _fetched(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name)
+    if not is_run(directory) and (directory / "recommender.json").exists():
+        return _opened_export(directory)
+    config = load_run(directory)
+    begin = offered(config, "open_ranker")
+    check_files(directory)
+    kept = open_kept(config, directory)
+    changes = read_changes(directory)
+    names = ItemNames.of(kept.items, kept.name).more(
+        [row["item"] for row in changes.added], [row["label"] for row in changes.added]
+    )
+    ranker = begin(config, directory, kept)
+    return OpenRecommender(
+        directory=directory, ranker=ranker, names=names, kept=kept, config=config, changes=changes
+    )
+
+
+def _opened_export(directory: Path) -> OpenRecommender:
+    # Imported here, because runs of other systems need nothing of it.
+    from jaxrec.systems.generative import open_export
+
+    ranker, rows = open_export(directory)
+    labels = np.array([row["label"] for row in rows], object)
+    table = ItemTable(np.array([row["item"] for row in rows]), {"title": labels})
+    return OpenRecommender(
+        directory=directory, ranker=ranker, names=ItemNames.of(table, str(directory))
+    )
+
+
+def _fetched(repository: str) -> Path:
+    """Return a local copy of a repository of the Hub, fetched unless it is in the cache."""
+    import huggingface_hub  # slow to import
+
+    try:
+        return Path(huggingface_hub.snapshot_download(repository))
+    # Its errors share no base: no network, no such repository, a name that is none.
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{HUB}{repository} cannot be fetched ({reason}); check the name and the network, or "
+            "give the directory of a run or of an export"
+        ) from error

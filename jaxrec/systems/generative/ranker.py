@@ -1,0 +1,194 @@
+"""A trained run as a ranker: what `jaxrec.open` needs of the generative recommender."""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.core import ConfigError
+from jaxrec.decode import Recommender, bucket
+from jaxrec.ids import IdVocabulary, pad_items
+from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
+from jaxrec.systems.generative import recommender as generative
+from jaxrec.systems.generative.config import Config
+from jaxrec.systems.generative.new_items import (
+    AddedItem,
+    NewItem,
+    added_items,
+    coded_items,
+    with_new_items,
+)
+
+# Short histories are read at this part of the full length. Every further length would be further
+# programs to compile, which takes seconds each.
+_SHORT = 4
+# Excluded items are given as lists padded to these lengths, or else as a mask over all items. So
+# three programs serve lists of any length.
+_LISTS = (64, 512)
+# A mask costs as much for so many items of the catalogue as a list for one of its places. (CPU:
+# 0.0047 us for each item, 1.0 us for each place.)
+_PLACE = 200
+# Most users times items of a mask.
+_MASKED = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class GenerativeRanker:
+    """See `Ranker`.
+
+    Attributes:
+      recommender: the model, its IDs and its search.
+      user_tokens: number of tokens to which users are hashed; 0 if histories begin with BOS.
+      added: items that the training did not know, which have the last numbers.
+    """
+
+    recommender: Recommender
+    user_tokens: int = 0
+    added: tuple[AddedItem, ...] = ()
+    meaning: str = "log-probability of each ID"
+
+    @property
+    def num_items(self) -> int:
+        """I, new items included."""
+        return self.recommender.codes.num_items
+
+    @property
+    def codes(self) -> np.ndarray:
+        """`[I, L]` int32, the IDs of all items."""
+        return self.recommender.codes.codes
+
+    def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Ranker`.
+
+        A list within the run's `decode.beams` is the beginning of the list that `jaxrec eval`
+        measures. For longer ones the search is as wide as the list.
+        """
+        base = self.recommender
+        beams = base.beams if top <= base.beams else min(bucket(top), self.num_items)
+        return self._search(dataclasses.replace(base, beams=beams), asked, top)
+
+    def scores(self, asked: Asked, items: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """See `Ranker`: log-probabilities over all codes of each level.
+
+        The search is limited to the items and as wide as there are items, so it reaches all.
+        """
+        most = max((len(np.unique(row)) for row in items), default=0)
+        beams = min(bucket(most, 8), self.num_items)
+        base = dataclasses.replace(
+            self.recommender, beams=beams, strategy="beam", normalize="codes"
+        )
+        only = dataclasses.replace(asked, excluded=None, allowed=items)
+        found, scores = self._search(base, only, beams)
+        result = []
+        for wanted, have, values in zip(items, found, scores, strict=True):
+            place = {item: at for at, item in enumerate(have.tolist())}
+            result.append(values[[place[item] for item in wanted.tolist()]])
+        return result
+
+    @functools.cached_property
+    def _widths(self) -> list[int]:
+        longest = self.recommender.max_items
+        return sorted({-(-longest // _SHORT), longest})
+
+    def _search(self, base: Recommender, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
+        starts = self._starts(asked)
+        items = np.full((len(asked), top), -1, np.int32)
+        scores = np.full((len(asked), top), -np.inf, np.float32)
+        lengths = [len(history) for history in asked.histories]
+        for batch in row_batches(lengths, self._widths, base.batch_size, base.devices):
+            part, rows = asked.take(batch.rows), batch.rows[: batch.count]
+            excluded, masked = self._excluded(part)
+            search = dataclasses.replace(
+                base,
+                max_items=batch.width,
+                batch_size=len(batch.rows),
+                mask_excluded=masked,
+            )
+            found = search.recommend(
+                part.histories,
+                excluded,
+                starts=None if starts is None else starts[batch.rows],
+                allowed=part.allowed,
+            )
+            items[rows], scores[rows] = (x[: batch.count, :top] for x in found)
+        check_scores(scores)
+        return items, scores
+
+    def _excluded(self, part: Asked) -> tuple[Sequence[np.ndarray] | None, bool]:
+        """The excluded items in one of few shapes, and whether they become masks."""
+        if part.excluded is None:
+            return None, False
+        longest = max(map(len, part.excluded))
+        width = next((width for width in _LISTS if longest <= width), None)
+        fits = len(part) * self.num_items <= _MASKED and self.recommender.strategy != "next_k"
+        if fits and (width is None or self.num_items <= _PLACE * width):
+            return part.excluded, True
+        return list(pad_items(part.excluded, width or bucket(longest))), False
+
+    def _starts(self, asked: Asked) -> np.ndarray | None:
+        """The tokens that histories begin with; see `model.start_tokens`."""
+        if not self.user_tokens:
+            return None
+        users = asked.users
+        if users is None or not all(users):
+            raise ConfigError(
+                f"this model reads who the user is (user_tokens {self.user_tokens}); give users, "
+                "or name the users of the histories: histories={'ann': [...]}"
+            )
+        first = IdVocabulary(sizes=(1,)).num_special
+        hashed = [first + zlib.crc32(user.encode()) % self.user_tokens for user in users]
+        return np.array(hashed, np.int32)
+
+
+def open_ranker(config: Config, directory: Path) -> GenerativeRanker:
+    """Load the best checkpoint of a run, and the items that were added to it.
+
+    Raises:
+      DataError: not trained yet, damaged, or of a base that has changed since.
+    """
+    recommender = generative.load_recommender(config, load_codes(directory), directory)
+    added = added_items(directory)
+    return GenerativeRanker(
+        recommender=with_new_items(recommender, added),
+        user_tokens=config.user_tokens,
+        added=tuple(added),
+    )
+
+
+def add_items(
+    config: Config,
+    directory: Path,
+    kept: Kept,
+    ranker: GenerativeRanker,
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[GenerativeRanker, list[dict[str, Any]]]:
+    """Give new items free IDs; see `System.add_items`, and `new_items.add_items` for the errors.
+
+    Of the row of an item, "users" are the users that have it, "met" how often it occurred together
+    with other items, and every other value that is no "item" is a text.
+    """
+    items = [
+        NewItem(
+            item=str(row["item"]),
+            texts={
+                name: str(value)
+                for name, value in row.items()
+                if name not in ("item", "users", "met") and value not in (None, "")
+            },
+            users=[str(user) for user in row.get("users") or ()],
+            met={str(item): float(count) for item, count in dict(row.get("met") or {}).items()},
+        )
+        for row in rows
+    ]
+    codes = load_codes(directory)
+    new = coded_items(config, kept.dataset(), codes, ranker.added, items, directory)
+    wider = dataclasses.replace(
+        ranker,
+        recommender=with_new_items(ranker.recommender, new),
+        added=(*ranker.added, *new),
+    )
+    return wider, [dataclasses.asdict(one) for one in new]
