@@ -31,22 +31,10 @@ from jaxrec.systems.skills import (
     SkillsConfig,
     StudentConfig,
 )
-from jaxrec.train import TrainConfig
 
 
 def get_config() -> SkillsConfig:
-    return SkillsConfig(
-        train=TrainConfig(
-            steps=240,
-            batch_size=8,
-            lr=5e-4,
-            warmup_steps=24,
-            schedule="linear",
-            weight_decay=0.01,
-            eval_every=80,
-            log_every=20,
-        )
-    )
+    return SkillsConfig()
 
 
 def get_sweep() -> Sweep:
@@ -54,7 +42,7 @@ def get_sweep() -> Sweep:
     words = dataclasses.replace(full, tagger=dataclasses.replace(full.tagger, crf=False))
     lexicon = DistantConfig(coverage=0.5, max_count=20, uncertain="outside")
     # Labels of a lexicon are learned by heart in more steps.
-    short = dataclasses.replace(full.train, steps=160)
+    short = dataclasses.replace(full.train, steps=320, warmup_steps=20, eval_every=80)
     naive = dataclasses.replace(full, distant=lexicon, train=short)
     ratio = dataclasses.replace(
         naive,
