@@ -1,6 +1,7 @@
 """What a CRF gives with full labels, and what helps with the labels of half a lexicon: SkillSpan.
 
     jaxrec sweep skillspan/claims --seeds 1
+    jaxrec sweep skillspan/claims --seeds 1 --only naive ratio student    # tests against `naive`
 
 The rows `crf` and `words` learn from gold spans, with a CRF and with each word on its own. The
 other rows learn from distant labels: the lexicon has half of the different phrases of the training
@@ -13,9 +14,31 @@ are at least .05 above `naive`. `f1` is strict and counts skills and knowledge t
 Training texts that are repeated, or that the test file has too, are left out (999 of 4,800). 570
 of the others are for validation, by which the settings are chosen.
 
-Measured on the test file on 2026-11-30, seed 0: `f1` is .512 for `crf`, .407 for `words` and .256
-for `naive`. NOT MEASURED YET on the test file: `ratio` and `student`, whose validation `f1` is .325
-and .324, where `naive` has .268.
+The goals of the CRF are reached. Those of distant labels are missed: both rows are above `naive`,
+but by less than .05 (2026-11-30, seed 0, 3,174 test texts, 95 % intervals over texts):
+
+               f1                  skills   knowledge   precision   recall   validation f1
+    crf        .512 [.485, .540]   .463     .556        .524        .500     .532
+    words      .407 [.382, .434]   .319     .495        .368        .454     .427
+    naive      .256 [.232, .279]   .297     .209        .381        .192     .268
+    ratio      .294 [.273, .316]   .272     .315        .247        .362     .325
+    student    .280 [.259, .302]   .239     .318        .222        .379     .324
+
+    crf - words        +.105 [.084, .125]
+    ratio - naive      +.038 [.017, .059]
+    student - naive    +.024 [.001, .047]
+
+The expected ratio nearly doubles the recall, and precision pays for it: knowledge gains .106 and
+skills lose .025. On validation the goals were reached by .007 and .006. The prior is one reason:
+the validation texts have .133 of their words in skills and .082 in knowledge, the test texts .122
+and .050, so the models mark too many spans. Lower shares were not tried. After 160 of 320 steps
+`naive` has a validation `f1` of .149, and .268 after 240: a comparison that stops early flatters the
+others.
+
+The lexicon's labels have a precision of .699 and a recall of .432 against the gold spans of the
+training texts; on the test texts the lexicon alone has an `f1` of .148. Cost: about 28 CPU minutes:
+6.3 for `crf` and for `words`, 3.4 for `naive`, 2.8 for `ratio`, 5.5 for `student`, and the
+measurements.
 """
 
 import dataclasses
