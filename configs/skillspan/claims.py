@@ -32,8 +32,8 @@ The expected ratio nearly doubles the recall, and precision pays for it: knowled
 skills lose .025. On validation the goals were reached by .007 and .006. The prior is one reason:
 the validation texts have .133 of their words in skills and .082 in knowledge, the test texts .122
 and .050, so the models mark too many spans. Lower shares were not tried. After 160 of 320 steps
-`naive` has a validation `f1` of .149, and .268 after 240: with fewer steps the other rows would look
-better than they are.
+`naive` has a validation `f1` of .149, and .268 after 240: with fewer steps, the other rows would
+look better than they are.
 
 The lexicon's labels have a precision of .699 and a recall of .432 against the gold spans of the
 training texts; on the test texts the lexicon alone has an `f1` of .148. Cost: about 28 CPU minutes:
