@@ -102,6 +102,7 @@ SHOWN = {
         "constrain_crf",
         "crf_log_partition",
         "crf_marginals",
+        "crf_part_terms",
         "viterbi",
         "partial_crf_loss",
         "entity_ratio_loss",

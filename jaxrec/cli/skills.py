@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -24,11 +24,14 @@ from jaxrec.data import files, read_json_rows
 from jaxrec.runs import offered
 
 _FIELD = "text"
+_JSON = (".json", ".jsonl")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Tag the texts of a file.
+
+    Without --out, each span is printed with the number of its line, or of its record.
 
     Attributes:
       run: the run directory of a tagger.
@@ -66,9 +69,8 @@ def run(arguments: list[str]) -> None:
     texts = read_texts(options.file)
     counts: Counter[str] = Counter()
     lines = []
-    for number, (text, spans) in enumerate(
-        zip(texts, tag(config, options.run, texts), strict=True)
-    ):
+    found = tag(config, options.run, list(texts.values()))
+    for (number, text), spans in zip(texts.items(), found, strict=True):
         kept = [span for span in spans if span.probability >= options.least]
         counts.update(span.kind for span in kept)
         record = {_FIELD: text, "spans": [dataclasses.asdict(span) for span in kept]}
@@ -76,7 +78,7 @@ def run(arguments: list[str]) -> None:
         if out is None:
             for span in kept:
                 print(
-                    f"{number + 1:>5}  {span.kind:<10} {span.probability:.2f}  "
+                    f"{number:>5}  {span.kind:<10} {span.probability:.2f}  "
                     f"{printable(' '.join(span.text.split()))}"
                 )
     if out is not None:
@@ -88,11 +90,14 @@ def run(arguments: list[str]) -> None:
     )
 
 
-def read_texts(path: Path) -> list[str]:
+def read_texts(path: Path) -> dict[int, str]:
     r"""Read texts: the lines of a text file that are not empty, or "text" of JSON lines.
 
     Args:
       path: the file, plain or gzipped.
+
+    Returns:
+      The texts by their number in the file, counted from 1: of their line, or of their record.
 
     Raises:
       DataError: no texts, or a record without one.
@@ -102,19 +107,41 @@ def read_texts(path: Path) -> list[str]:
       >>> path = Path(tempfile.mkdtemp()) / "a.txt"
       >>> _ = path.write_text("know Python\n\nlead a team\n")
       >>> read_texts(path)
-      ['know Python', 'lead a team']
+      {1: 'know Python', 3: 'lead a team'}
     """
-    if {".json", ".jsonl"} & set(path.suffixes):
+    ending = path.with_suffix("").suffix if path.suffix.lower() == ".gz" else path.suffix
+    if ending.lower() in _JSON:
         rows = read_json_rows(path, "texts", [_FIELD])
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(row.get(_FIELD), str):
-                raise DataError(
-                    f"{path}: record {number} has no text in {_FIELD!r}, got "
-                    f"{files.shown(row.get(_FIELD))}"
-                )
-        return [row[_FIELD] for row in rows]
-    lines = [line.strip() for line in files.decode(files.read_bytes(path), path).splitlines()]
-    texts = [line for line in lines if line]
+        texts = {number: _text(path, number, row) for number, row in enumerate(rows, start=1)}
+        if not any(map(str.strip, texts.values())):
+            raise DataError(f"{path}: all texts are empty; give records with words in {_FIELD!r}")
+        return texts
+    # Not `splitlines`, which also breaks lines at characters that editors show inside a line.
+    lines = files.decode(files.read_bytes(path), path).split("\n")
+    texts = {n: line.strip() for n, line in enumerate(lines, start=1) if line.strip()}
     if not texts:
         raise DataError(f"{path} holds no texts; give a file with one text a line")
+    first, text = next(iter(texts.items()))
+    if text.startswith(("{", "[{")) and f'"{_FIELD}"' in text:
+        raise DataError(
+            f"{path}: line {first} looks like JSON, and the file would be read as plain text; end "
+            f"its name in {' or '.join(_JSON)}"
+        )
     return texts
+
+
+def _text(path: Path, number: int, row: dict[str, Any]) -> str:
+    """The text of a record."""
+    text = row.get(_FIELD)
+    if not isinstance(text, str):
+        raise DataError(
+            f"{path}: record {number} has no text in {_FIELD!r}, got {files.shown(text)}"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}: record {number}: {_FIELD!r} has half a character (a lone surrogate), "
+            f"{text[error.start]!r}, at place {error.start}; remove it"
+        ) from error
+    return text

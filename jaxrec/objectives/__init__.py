@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         crf_log_partition as crf_log_partition,
         crf_loss as crf_loss,
         crf_marginals as crf_marginals,
+        crf_part_terms as crf_part_terms,
         crf_score as crf_score,
         has_legal_path as has_legal_path,
         init_crf as init_crf,

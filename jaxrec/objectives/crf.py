@@ -135,21 +135,8 @@ def crf_score(crf: Crf, emissions: jax.Array, tags: jax.Array, mask: jax.Array) 
       >>> crf_score(crf, ones, jnp.array([[0, 1]]), jnp.array([[True, True]])).tolist()
       [8.0]
     """
-    emissions, tags = emissions.astype(jnp.float32), jnp.where(mask, tags, 0)
-    # [B, T, C] -> [B, T]
-    own = jnp.take_along_axis(emissions, tags[:, :, None], axis=2)[:, :, 0]
-
-    def step(
-        carry: tuple[jax.Array, jax.Array], inputs: tuple[jax.Array, jax.Array]
-    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        (last, begun), (tag, here) = carry, inputs
-        moved = jnp.where(begun, crf.transitions[last, tag], crf.start[tag])
-        return (jnp.where(here, tag, last), begun | here), jnp.where(here, moved, 0.0)
-
-    first = (jnp.zeros_like(tags[:, 0]), jnp.zeros_like(mask[:, 0]))
-    (last, begun), moved = jax.lax.scan(step, first, (tags.T, mask.T))
-    ended = jnp.where(begun, crf.end[last], 0.0)
-    return jnp.where(mask, own, 0.0).sum(axis=1) + moved.sum(axis=0) + ended
+    steps, last = _steps(crf, emissions.astype(jnp.float32), jnp.where(mask, tags, 0), mask)
+    return steps.sum(axis=1) + jnp.where(mask.any(axis=1), crf.end[last], 0.0)
 
 
 def crf_loss(crf: Crf, emissions: jax.Array, tags: jax.Array, mask: jax.Array) -> jax.Array:
@@ -207,7 +194,11 @@ def partial_crf_loss(
     """
     emissions = emissions.astype(jnp.float32)
     agreeing = jnp.where(allowed, emissions, jnp.float32(FORBIDDEN))
-    return crf_log_partition(crf, emissions, mask) - crf_log_partition(crf, agreeing, mask)
+    # Both partitions in one scan: [2, B, T, C] -> [2, B]
+    totals = jax.vmap(crf_log_partition, (None, 0, None))(
+        crf, jnp.stack([emissions, agreeing]), mask
+    )
+    return totals[0] - totals[1]
 
 
 def has_legal_path(crf: Crf, allowed: jax.Array, mask: jax.Array) -> jax.Array:
@@ -259,18 +250,8 @@ def crf_log_marginals(crf: Crf, emissions: jax.Array, mask: jax.Array) -> jax.Ar
       >>> [round(x, 4) for x in logs[0, 0].tolist()]
       [-0.6931, -0.6931]
     """
-    emissions = emissions.astype(jnp.float32)
     forward, total = _forward(crf, emissions, mask)
-
-    def step(carry: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        scores, here = inputs
-        # [1, C, C'] + [B, 1, C'] -> [B, C]
-        moved = jax.nn.logsumexp(crf.transitions[None] + (scores + carry)[:, None, :], axis=2)
-        return jnp.where(here[:, None], moved, carry), carry
-
-    last = jnp.broadcast_to(crf.end.astype(jnp.float32)[None], emissions[:, 0].shape)
-    _, backward = jax.lax.scan(step, last, _by_token(emissions, mask), reverse=True)
-    logs = forward + jnp.moveaxis(backward, 0, 1) - total[:, None, None]
+    logs = forward + _backward(crf, emissions, mask) - total[:, None, None]
     return jnp.where(mask[:, :, None], logs, 0.0)
 
 
@@ -294,6 +275,44 @@ def crf_marginals(crf: Crf, emissions: jax.Array, mask: jax.Array) -> jax.Array:
     """
     logs = crf_log_marginals(crf, emissions, mask)
     return jnp.where(mask[:, :, None], jnp.exp(logs), 0.0)
+
+
+@jax.jit
+def crf_part_terms(
+    crf: Crf, emissions: jax.Array, tags: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Two terms of each token whose sums are the log-probabilities of all parts of sequences.
+
+    ln P(y_a, ..., y_b) = first[a] + last[b]: the probability that the tokens from a to b have these
+    tags, whatever the others have. One forward-backward pass serves all parts.
+
+    Args:
+      crf: parameters.
+      emissions: `[B, T, C]`.
+      tags: `[B, T]` int, y; tags of skipped tokens are not read.
+      mask: `[B, T]` bool. A part begins and ends at tokens that it keeps.
+
+    Returns:
+      first and last, `[B, T]` float32; 0 at skipped tokens.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> free = Crf(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
+      >>> mask, tags = jnp.ones((1, 3), bool), jnp.array([[0, 1, 1]])
+      >>> first, last = crf_part_terms(free, jnp.zeros((1, 3, 2)), tags, mask)
+      >>> round(float(first[0, 1] + last[0, 2]), 4)  # two tokens: ln 1/4
+      -1.3863
+    """
+    emissions, tags = emissions.astype(jnp.float32), jnp.where(mask, tags, 0)
+    forward, total = _forward(crf, emissions, mask)
+    backward = _backward(crf, emissions, mask)
+    # [B, T, C] -> [B, T]
+    before, after = (
+        jnp.take_along_axis(sums, tags[:, :, None], axis=2)[:, :, 0] for sums in (forward, backward)
+    )
+    path = _steps(crf, emissions, tags, mask)[0].cumsum(axis=1)
+    first, last = before - path, path + after - total[:, None]
+    return jnp.where(mask, first, 0.0), jnp.where(mask, last, 0.0)
 
 
 @jax.jit
@@ -360,6 +379,40 @@ def _forward(crf: Crf, emissions: jax.Array, mask: jax.Array) -> tuple[jax.Array
     (sums, begun), every = jax.lax.scan(step, first, _by_token(emissions, mask))
     total = jax.nn.logsumexp(sums + crf.end[None], axis=1)
     return jnp.moveaxis(every, 0, 1), jnp.where(begun, total, 0.0)
+
+
+def _backward(crf: Crf, emissions: jax.Array, mask: jax.Array) -> jax.Array:
+    """Logarithms of the sums over all ends behind each token and tag, `[B, T, C]`."""
+    emissions = emissions.astype(jnp.float32)
+
+    def step(carry: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        scores, here = inputs
+        # [1, C, C'] + [B, 1, C'] -> [B, C]
+        moved = jax.nn.logsumexp(crf.transitions[None] + (scores + carry)[:, None, :], axis=2)
+        return jnp.where(here[:, None], moved, carry), carry
+
+    last = jnp.broadcast_to(crf.end.astype(jnp.float32)[None], emissions[:, 0].shape)
+    _, backward = jax.lax.scan(step, last, _by_token(emissions, mask), reverse=True)
+    return jnp.moveaxis(backward, 0, 1)
+
+
+def _steps(
+    crf: Crf, emissions: jax.Array, tags: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What each token adds to the score, 0 where skipped, `[B, T]`; and the last tags, `[B]`."""
+
+    def step(
+        carry: tuple[jax.Array, jax.Array], inputs: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        (last, begun), (tag, here) = carry, inputs
+        moved = jnp.where(begun, crf.transitions[last, tag], crf.start[tag])
+        return (jnp.where(here, tag, last), begun | here), moved
+
+    first = (jnp.zeros_like(tags[:, 0]), jnp.zeros_like(mask[:, 0]))
+    (last, _), moved = jax.lax.scan(step, first, (tags.T, mask.T))
+    # [B, T, C] -> [B, T]
+    own = jnp.take_along_axis(emissions, tags[:, :, None], axis=2)[:, :, 0]
+    return jnp.where(mask, own + moved.T, 0.0), last
 
 
 def _by_token(emissions: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

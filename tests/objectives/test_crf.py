@@ -15,6 +15,7 @@ from jaxrec.objectives import (
     crf_log_partition,
     crf_loss,
     crf_marginals,
+    crf_part_terms,
     crf_score,
     has_legal_path,
     init_crf,
@@ -92,6 +93,23 @@ def test_partial_labels_equal_enumeration_of_the_sequences_that_agree(seed, tags
         agree = [all(sets[t, c] for t, c in enumerate(path)) for path in paths]
         expected = log_sum(scores) - log_sum(scores[np.array(agree)])
         np.testing.assert_allclose(loss[row], expected, atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_terms_of_parts_equal_enumeration_of_the_sequences_that_have_them(seed):
+    crf, emissions, mask, rng = random_case(seed, 5)
+    tags = rng.integers(5, size=mask.shape)
+    first, last = crf_part_terms(crf, emissions, jnp.asarray(tags), mask)
+    for row in range(ROWS):
+        keep = np.flatnonzero(mask[row])
+        paths, scores = enumerated(crf, emissions[row], np.asarray(mask[row]))
+        chances = np.exp(scores - log_sum(scores))
+        for a, b in itertools.combinations_with_replacement(range(len(keep)), 2):
+            having = (paths[:, a : b + 1] == tags[row, keep[a : b + 1]]).all(axis=1)
+            found = np.exp(first[row, keep[a]] + last[row, keep[b]])
+            np.testing.assert_allclose(found, chances[having].sum(), rtol=1e-4, atol=1e-7)
+    assert not first[~mask].any() and not last[~mask].any()
 
 
 @pytest.mark.parametrize("seed", range(3))

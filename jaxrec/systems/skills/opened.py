@@ -54,7 +54,9 @@ class Opened:
         base = f"{directory.name} (sha256 {checksum(encoder.model.params)})"
         return cls(encoder=encoder, directory=directory, tagger=tagger, upper=upper, base=base)
 
-    def rows(self, config: SkillsConfig, texts: Sequence[Sequence[str]]) -> Rows:
+    def rows(
+        self, config: SkillsConfig, texts: Sequence[Sequence[str]], *, cached: bool = True
+    ) -> Rows:
         """The rows of texts of words; see `make_rows`."""
         return make_rows(
             self.encoder,
@@ -63,6 +65,7 @@ class Opened:
             layers=config.tagger.layers,
             max_length=config.tagger.max_length,
             buckets=config.tagger.buckets,
+            cached=cached,
         )
 
     def shapes(self) -> Any:

@@ -138,6 +138,7 @@ def make_rows(
     layers: int,
     max_length: int,
     buckets: int,
+    cached: bool = True,
 ) -> Rows:
     """Tokenize texts of words and compute their states, or read these from the cache.
 
@@ -148,6 +149,7 @@ def make_rows(
       layers: number of upper layers, which are not computed here.
       max_length: most tokens of a row.
       buckets: most lengths of rows; few rows have one length.
+      cached: whether the states are read from the cache and kept there.
 
     Raises:
       ConfigError: the encoder cannot be cut there, or reads fewer tokens.
@@ -158,17 +160,15 @@ def make_rows(
     )
     lowered = [[w.lower() if encoder.lowercase else w for w in words] for words in texts]
     words = encode_words(encoder.tokenizer, lowered, max_length)
-    key = [f"states {_VERSION} below {layers} layers, rows of {max_length}"]
-    place = cache_file(directory, key + ["\0".join(row) for row in lowered])
-    states = _read(place, int(words.valid.sum()))
-    if states is None:
+    if cached:
+        key = [f"states {_VERSION} below {layers} layers, rows of {max_length}"]
+        place = cache_file(directory, key + ["\0".join(row) for row in lowered])
+        states = _read(place, int(words.valid.sum()))
+        if states is None:
+            states = _compute(encoder, words, layers)
+            _write(place, states)
+    else:
         states = _compute(encoder, words, layers)
-        stream = io.BytesIO()
-        np.save(stream, states, allow_pickle=False)
-        # A cache that cannot be written costs time and nothing else.
-        with contextlib.suppress(ResourceError, OSError):
-            if is_writer():
-                write_bytes(place, stream.getvalue())
     return Rows(words=words, states=states, lengths=_lengths(words.valid.sum(axis=1), buckets))
 
 
@@ -210,6 +210,15 @@ def _read(place: Path, count: int) -> np.ndarray | None:
         if states.dtype == np.float32 and states.ndim == 2 and len(states) == count:
             return np.asarray(states)
     return None
+
+
+def _write(place: Path, states: np.ndarray) -> None:
+    """Keep states in the cache. One that cannot be written costs time and nothing else."""
+    stream = io.BytesIO()
+    np.save(stream, states, allow_pickle=False)
+    with contextlib.suppress(ResourceError, OSError):
+        if is_writer():
+            write_bytes(place, stream.getvalue())
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

@@ -236,7 +236,10 @@ def tag(config: SkillsConfig, directory: Path, texts: Sequence[str]) -> list[lis
     opened = Opened.of(config)
     variables = opened.trained(config, directory)
     words = [[texts[n][a:b] for a, b in places[n]] for n in full]
-    rows = opened.rows(config, words)
+    # The texts are the user's own: nothing of them is kept, and a cache would grow with each file.
+    rows = opened.rows(config, words, cached=False)
+    if rows.words.shortened:
+        print(f"{rows.words.shortened} words are longer than a row and lose tokens")
     chosen = [texts[number] for number in full]
     spans = tag_texts(
         opened.tagger, variables, rows, chosen, config.data.kinds, config.eval.batch_size

@@ -35,6 +35,7 @@ class Corrected:
       allowed: `[N, W, K, C]` bool.
       soft: `[N, W, K, C]` float32, soft labels.
       sure: `[N, W, K]` bool, where the teacher is confident.
+      share: of the labels of words, those of which the teacher is confident.
       replaced: number of labels that changed.
       kept: number of sequences whose labels stay, because the teacher's leave no legal sequence.
     """
@@ -42,6 +43,7 @@ class Corrected:
     allowed: np.ndarray
     soft: np.ndarray
     sure: np.ndarray
+    share: float
     replaced: int
     kept: int
 
@@ -54,7 +56,7 @@ class Corrected:
         """Say what the teacher changed, in a line."""
         more = f"; {self.kept} sequences keep their labels, to stay legal" if self.kept else ""
         return (
-            f"the teacher is sure of {self.sure.mean():.1%} of the words and changes "
+            f"the teacher is sure of {self.share:.1%} of the words and changes "
             f"{self.replaced:,} labels{more}"
         )
 
@@ -98,4 +100,11 @@ def correct(
         np.stack([np.asarray(part[place]) for part in parts], axis=2) for place in range(3)
     )
     differs = (changed != allowed).any(axis=3) & present[:, :, None]
-    return Corrected(allowed=changed, soft=soft, sure=sure, replaced=int(differs.sum()), kept=kept)
+    return Corrected(
+        allowed=changed,
+        soft=soft,
+        sure=sure,
+        share=float(sure[present].mean()),
+        replaced=int(differs.sum()),
+        kept=kept,
+    )

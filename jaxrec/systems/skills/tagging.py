@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data import word_places
-from jaxrec.objectives import partial_crf_loss
-from jaxrec.systems.skills.data import TAGS, spans_of_numbers
+from jaxrec.objectives import crf_part_terms, viterbi
+from jaxrec.systems.skills.data import spans_of_numbers
 from jaxrec.systems.skills.network import Tagger, predict, score
 from jaxrec.systems.skills.rows import Rows
 
@@ -73,7 +73,7 @@ def tag_texts(
     Args:
       tagger: the module.
       variables: of the tagger.
-      rows: the words of the texts that have any, see `words_of_text`.
+      rows: the words of the texts that have any, see `word_places`.
       texts: as many as the rows were made of.
       kinds: of spans.
       batch_size: rows of full length in a call.
@@ -81,63 +81,51 @@ def tag_texts(
     Returns:
       The spans of each text, by place.
     """
-    tags = predict_rows(tagger, compiled_predict(tagger), variables, rows, batch_size)
-    chances = _span_chances(tagger, variables, rows, tags, batch_size)
-    found = []
-    for text, numbers, logs in zip(
-        texts, rows.words.collect(tags), rows.words.collect(chances), strict=True
-    ):
-        places = word_places(text)
-        spans = []
+    tags, first, last = _tags_and_terms(tagger, variables, rows, batch_size)
+    places = [word_places(text) for text in texts]
+    found: list[list[TaggedSpan]] = [[] for _ in texts]
+    for row, (number, offset) in enumerate(zip(rows.words.text, rows.words.offset, strict=True)):
+        here = rows.words.present[row]
         for layer, kind in enumerate(kinds):
-            for span in spans_of_numbers(numbers[:, layer], kind)[0]:
-                start, end = places[span.start][0], places[span.end - 1][1]
-                spans.append(
+            for span in spans_of_numbers(tags[row, here, layer], kind)[0]:
+                start = places[number][offset + span.start][0]
+                end = places[number][offset + span.end - 1][1]
+                log = first[row, span.start, layer] + last[row, span.end - 1, layer]
+                found[number].append(
                     TaggedSpan(
                         kind=kind,
-                        text=text[start:end],
+                        text=texts[number][start:end],
                         start=start,
                         end=end,
-                        probability=float(np.exp(logs[span.start, layer])),
+                        probability=float(np.exp(min(log, 0.0))),
                     )
                 )
-        found.append(sorted(spans, key=lambda s: (s.start, s.end, s.kind)))
-    return found
+    return [sorted(spans, key=lambda s: (s.start, s.end, s.kind)) for spans in found]
 
 
-def _span_chances(
-    tagger: Tagger, variables: Any, rows: Rows, tags: np.ndarray, batch_size: int
-) -> np.ndarray:
-    """Ln P of the span that begins at each word, `[N, W, K]` float32; 0 where none begins.
+def _tags_and_terms(
+    tagger: Tagger, variables: Any, rows: Rows, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The most probable tags of all rows, as `predict_rows`, and their terms, `[N, W, K]` float32.
 
-    P(span) sums the probabilities of all sequences that have the span's tags: these say where it
-    begins and ends, so that no longer span counts.
+    The log-probability of a span is the first term of its first word plus the last term of its last
+    word: that of its tags, which say where it begins and ends, so that no longer span counts. See
+    `crf_part_terms`.
     """
 
     @jax.jit
-    def compute(variables: Any, batch: Any, allowed: jax.Array) -> jax.Array:
+    def compute(variables: Any, batch: Any) -> tuple[jax.Array, ...]:
         found = score(tagger, variables, batch)
-        losses = jax.vmap(partial_crf_loss, in_axes=(0, 0, 0, None))(
-            found.crf, found.emissions, jnp.moveaxis(allowed, 2, 0), batch["present"]
+        tags, _ = jax.vmap(viterbi, (0, 0, None))(found.crf, found.emissions, batch["present"])
+        terms = jax.vmap(crf_part_terms, (0, 0, 0, None))(
+            found.crf, found.emissions, tags, batch["present"]
         )
-        return -losses.T
+        return tuple(jnp.moveaxis(values, 0, 2) for values in (tags, *terms))
 
-    chances = np.zeros(tags.shape, np.float32)
+    shape = (*rows.words.present.shape, tagger.kinds)
+    results = np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for numbers, batch in rows.in_order(batch_size):
-        spans = {
-            (row, layer): spans_of_numbers(tags[number, rows.words.present[number], layer], "")[0]
-            for row, number in enumerate(numbers.tolist())
-            for layer in range(tagger.kinds)
-        }
-        for turn in range(max((len(found) for found in spans.values()), default=0)):
-            allowed = np.ones((*batch["present"].shape, tagger.kinds, len(TAGS)), bool)
-            for (row, layer), found in spans.items():
-                if turn < len(found):
-                    span = found[turn]
-                    own = tags[numbers[row], span.start : span.end, layer]
-                    allowed[row, span.start : span.end, layer] = TAGS.allowed(own)
-            logs = np.asarray(compute(variables, batch, allowed))
-            for (row, layer), found in spans.items():
-                if turn < len(found):
-                    chances[numbers[row], found[turn].start, layer] = logs[row, layer]
-    return chances
+        for result, values in zip(results, compute(variables, batch), strict=True):
+            width = min(values.shape[1], shape[1])
+            result[numbers, :width] = np.asarray(values)[: len(numbers), :width]
+    return results

@@ -262,6 +262,9 @@ def test_a_teacher_replaces_labels_unless_no_legal_sequence_is_left():
     assert (found.allowed[1] == allowed[1]).all()
     assert (found.replaced, found.kept) == (2, 1) and found.sure.all()
     np.testing.assert_allclose(found.soft.sum(axis=3), 1.0, rtol=1e-5)
+    padded = np.array([[True, True], [True, False]])
+    again = correct(StudentConfig(rounds=1, threshold=0.9), allowed, chances, padded)
+    assert again.share == 1.0 and again.sure.sum() == 3  # padding counts in neither
     unknown = correct(
         StudentConfig(rounds=1, threshold=0.9, replace="unknown"), allowed, chances, present
     )
