@@ -11,10 +11,7 @@ if TYPE_CHECKING:
         RecruitEvalConfig as RecruitEvalConfig,
         RecruitProConfig as RecruitProConfig,
     )
-    from jaxrec.systems.recruitpro.data import (
-        TASKS as TASKS,
-        RecruitmentConfig as RecruitmentConfig,
-    )
+    from jaxrec.systems.recruitpro.data import RecruitmentConfig as RecruitmentConfig
 else:
     from jaxrec.core import attach
 

@@ -11,9 +11,9 @@ from jaxrec.core import (
     Rate,
     Whole,
     check_ranges,
-    nearest,
 )
-from jaxrec.systems.recruitpro.data import TASKS, RecruitmentConfig
+from jaxrec.data.recruitment import TaskOptions, WorldOptions
+from jaxrec.systems.recruitpro.data import WORLD, RecruitmentConfig
 from jaxrec.train import TrainConfig
 
 Form = Literal["cls", "prompt", "skill_prompt"]
@@ -140,8 +140,9 @@ class RecruitProConfig:
 
     Attributes:
       data: where the records come from.
-      tasks: names of the tasks that one encoder learns together, one batch of a task after the
-        other; a single name trains that task alone.
+      world: which world is made up, if the records are.
+      tasks: the tasks that one encoder learns together, one batch of a task after the other, and
+        their splits. A single name trains that task alone.
       encoder: the encoder.
       input: layout of a text.
       auxiliary: the skill sentences and their losses; read with the form "skill_prompt" only.
@@ -154,14 +155,15 @@ class RecruitProConfig:
 
     Example:
       >>> from jaxrec.systems.recruitpro import RecruitProConfig
-      >>> len(RecruitProConfig().tasks)
-      13
+      >>> RecruitProConfig().input.form
+      'skill_prompt'
     """
 
     system: ClassVar[str] = "jaxrec.systems.recruitpro"
 
     data: RecruitmentConfig = RecruitmentConfig()
-    tasks: tuple[str, ...] = TASKS
+    world: WorldOptions = WorldOptions()
+    tasks: TaskOptions = TaskOptions()
     encoder: EncoderConfig = EncoderConfig()
     input: InputConfig = InputConfig()
     auxiliary: AuxiliaryConfig = AuxiliaryConfig()
@@ -180,15 +182,13 @@ class RecruitProConfig:
     eval: RecruitEvalConfig = RecruitEvalConfig()
 
     def __post_init__(self) -> None:
-        """Reject unknown tasks, and settings that the form does not read."""
+        """Reject settings that nothing reads."""
         check_ranges(self, "--")
-        for name in self.tasks:
-            if name not in TASKS:
-                raise ConfigError(
-                    f"--tasks: no task {name!r}{nearest(name, TASKS)}; tasks: {', '.join(TASKS)}"
-                )
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise ConfigError(f"--tasks {' '.join(self.tasks)} must be one or more different names")
+        if self.world != WorldOptions() and self.data.name != WORLD:
+            raise ConfigError(
+                f"--world is read with --data.name {WORLD} only, got {self.data.name}; leave the "
+                "world as it is"
+            )
         if self.input.form != "skill_prompt" and self.auxiliary != OFF:
             raise ConfigError(
                 f"--input.form {self.input.form} has no skill prompt, so --auxiliary is not read; "

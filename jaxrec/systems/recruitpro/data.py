@@ -4,32 +4,28 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 
-from jaxrec.core import check_ranges
-from jaxrec.data.recruitment import Task, TaskRows
-
-TASKS = (
-    "jd_3rd_class",
-    "jd_2nd_class",
-    "jd_1st_class",
-    "re_3rd_class",
-    "re_2nd_class",
-    "re_1st_class",
-    "re_un",
-    "job_eva",
-    "ir_pre",
-    "pj_fit",
-    "jd_recom",
-    "salary",
-    "skills",
+from jaxrec.core import ConfigError
+from jaxrec.data.recruitment import (
+    Task,
+    TaskOptions,
+    TaskRows,
+    WorldOptions,
+    recruitment_tasks,
+    recruitment_world,
 )
+
+WORLD = "recruitment-world"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecruitmentConfig:
-    name: str = "recruitment-world"
+    """Where the records come from.
 
-    def __post_init__(self) -> None:
-        check_ranges(self, "--data.")
+    Attributes:
+      name: "recruitment-world" makes records up; what else the data are called.
+    """
+
+    name: str = WORLD
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,5 +80,20 @@ def _add_rows(digest: "hashlib._Hash", rows: TaskRows) -> None:
         digest.update(value.tobytes() if hasattr(value, "tobytes") else repr(value).encode())
 
 
-def load_tasks(config: RecruitmentConfig, names: tuple[str, ...]) -> TaskData:
-    raise NotImplementedError
+def load_tasks(config: RecruitmentConfig, world: WorldOptions, options: TaskOptions) -> TaskData:
+    """Read or make up the records, and make their task tables.
+
+    Args:
+      config: where the records come from.
+      world: the planted world, if they are made up.
+      options: which tasks there are, and how they are split.
+
+    Raises:
+      ConfigError: no such data.
+      DataError: a task has too few rows, or a file cannot be read.
+    """
+    if config.name != WORLD:
+        raise ConfigError("no data")
+    records = recruitment_world(world).recruitment
+    tasks = recruitment_tasks(records, options)
+    return TaskData(name=config.name, tasks=tuple(tasks.values()))

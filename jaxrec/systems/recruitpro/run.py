@@ -79,7 +79,7 @@ INSTEAD = {
 
 def train(config: RecruitProConfig, directory: Path, options: Options) -> None:
     """See `System`."""
-    data = load_tasks(config.data, config.tasks)
+    data = load_tasks(config.data, config.world, config.tasks)
     print(data)
     new = not is_run(directory)
     if not new:
@@ -160,7 +160,7 @@ def evaluate(
     reach. Intervals are by a bootstrap over rows.
     """
     del baselines  # the config has no setting for them, so there are none
-    data = load_tasks(config.data, config.tasks)
+    data = load_tasks(config.data, config.world, config.tasks)
     check_run(config, data, directory)
     opened = Opened.of(config, data.tasks)
     variables = opened.trained(directory)

@@ -8,7 +8,6 @@ Shapes: `n` rows, `M` documents, `T` tokens, `K` chunks, `W` words.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -273,15 +272,10 @@ class Encoding:
         return tokens
 
 
-@functools.lru_cache(maxsize=8)
-def _tags(names: tuple[str, ...]) -> TagSet:
-    kinds = dict.fromkeys(name[2:] for name in names if name[1:2] == "-")
-    return TagSet(tuple(kinds))
-
-
 def tag_table(task: Task) -> TagSet:
     """The tags of a tagging task, of the kinds that its training rows have."""
-    return _tags(tuple(sorted({tag for tags in task.train.tags for tag in tags})))
+    names = dict.fromkeys(tag for tags in task.train.tags for tag in tags)
+    return TagSet(tuple(sorted({name[2:] for name in names if name[1:2] == "-"})))
 
 
 def _edges(task: Task, bins: int) -> np.ndarray:
