@@ -22,6 +22,10 @@ if TYPE_CHECKING:
         Recruitment as Recruitment,
         Resume as Resume,
     )
+    from jaxrec.data.recruitment.statistics import (
+        statistics_table as statistics_table,
+        task_statistics as task_statistics,
+    )
     from jaxrec.data.recruitment.structure import (
         Draws as Draws,
         Structure as Structure,
@@ -32,6 +36,12 @@ if TYPE_CHECKING:
         TaskKind as TaskKind,
         TaskRows as TaskRows,
     )
+    from jaxrec.data.recruitment.task_options import (
+        TASKS as TASKS,
+        Rare as Rare,
+        TaskOptions as TaskOptions,
+    )
+    from jaxrec.data.recruitment.tasks import recruitment_tasks as recruitment_tasks
     from jaxrec.data.recruitment.world import (
         JobLike as JobLike,
         World as World,
