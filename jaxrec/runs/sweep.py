@@ -40,6 +40,8 @@ class Sweep:
         variants, once for each seed: a seed that is not the one in its config has a directory of
         its own, `DIRECTORY-SEED`, and the variants with that seed start from there. A start may
         itself begin with one that is listed before it.
+      fixed_starts: train the starts once, with the seeds of their configs, for variants of all seeds.
+        Intervals then do not cover other trainings of the starts.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 
@@ -55,6 +57,7 @@ class Sweep:
     metrics: tuple[str, ...] = (METRIC,)
     pairs: tuple[tuple[str, str], ...] = ()
     starts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fixed_starts: bool = False
     all_rows: bool = False
 
     @property
@@ -220,7 +223,8 @@ def run_sweep(
     for seed in seeds:
         bases: dict[str, str] = {}
         for base, config in sweep.starts.items():
-            seeded = _starting_from(bases, with_seed(config, seed))
+            own = config if sweep.fixed_starts else with_seed(config, seed)
+            seeded = _starting_from(bases, own)
             bases[base] = base if seeded == config else f"{base}-{seed}"
             train_start(Path(bases[base]), seeded, quick=quick)
         for name, config in sweep.variants.items():

@@ -41,9 +41,11 @@ class SkillSentences:
         assert self.find is not None
         new = [text for text in dict.fromkeys(texts) if text not in self.known]
         for text, skills in zip(new, self.find(new), strict=True):
-            # A skill counts once, as it is written first.
-            different = {skill.casefold(): skill for skill in reversed(skills)}
-            self.known[text] = ", ".join(reversed(different.values()))
+            different: dict[str, str] = {}
+            for skill in skills:
+                # A skill counts once, as it is written first.
+                different.setdefault(skill.casefold(), skill)
+            self.known[text] = ", ".join(different.values())
         return [self.known[text] for text in texts]
 
 

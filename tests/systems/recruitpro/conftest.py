@@ -1,8 +1,21 @@
-"""Tiny tasks of every kind for a tiny encoder over letters: skills carry the labels."""
+"""A tiny encoder over letters, a tiny config, and planted tasks in place of records."""
 
 import numpy as np
+import pytest
 
 from jaxrec.data.recruitment import Task, TaskRows
+from jaxrec.systems.recruitpro import (
+    AuxiliaryConfig,
+    EncoderConfig,
+    InputConfig,
+    RecruitEvalConfig,
+    RecruitProConfig,
+    run,
+)
+from jaxrec.systems.recruitpro.data import TaskData
+from jaxrec.testing import write_tiny_encoder
+from jaxrec.train import TrainConfig
+
 
 SKILLS = ("aa", "bb", "cc", "dd")
 FILLERS = ("x", "y", "z", "xy", "yz")
@@ -75,14 +88,14 @@ def _tagged(rng, count):
 
 _MADE = {
     "jd_1st_class": ("classification", _classes, ("a", "b")),
-    "pj_fit": ("matching", _pairs, ()),
-    "jd_recom": ("ranking", _ranking, ()),
+    "person_job_fit": ("matching", _pairs, ("unmatched", "matched")),
+    "job_recommendation": ("ranking", _ranking, ()),
     "salary": ("regression", _numbers, ()),
-    "skills": ("tagging", _tagged, ()),
+    "skill_extraction": ("tagging", _tagged, ()),
 }
 
 
-def planted_tasks(names=tuple(_MADE), train=64, held=16, seed=0):
+def _planted(names=tuple(_MADE), train=64, held=16, seed=0):
     """The tasks of some names."""
     found = []
     for name in names:
@@ -101,3 +114,47 @@ def planted_tasks(names=tuple(_MADE), train=64, held=16, seed=0):
             )
         )
     return tuple(found)
+
+
+@pytest.fixture(scope="session")
+def planted_tasks():
+    return _planted
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory):
+    return str(write_tiny_encoder(tmp_path_factory.mktemp("recruitpro") / "encoder"))
+
+
+@pytest.fixture
+def tiny(encoder):
+    def make(**changed):
+        settings = {
+            "encoder": EncoderConfig(base=encoder),
+            "input": InputConfig(
+                slots=(1, 2, 1, 1), text_tokens=16, skill_tokens=6, chunk_tokens=9, chunks=2
+            ),
+            "auxiliary": AuxiliaryConfig(similarity=0.1, comparison=0.1),
+            "pairs": 8,
+            "dropout": 0.0,
+            "train": TrainConfig(
+                steps=40, batch_size=16, lr=5e-3, warmup_steps=0, eval_every=20, log_every=20
+            ),
+            "eval": RecruitEvalConfig(batch_size=16, resamples=20),
+        }
+        return RecruitProConfig(**settings | changed)
+
+    return make
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Give runs the planted tasks of some names."""
+
+    def use(*names):
+        tasks = _planted(names)
+        data = TaskData(name="planted", tasks=tasks)
+        monkeypatch.setattr(run, "load_tasks", lambda *settings: data)
+        return tasks
+
+    return use
