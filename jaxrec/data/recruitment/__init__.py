@@ -6,13 +6,33 @@ Importing the package loads none of it; each name is imported when it is first u
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrec.data.recruitment.adapters import (
+        jobs_of_occupations as jobs_of_occupations,
+        resumes_of_texts as resumes_of_texts,
+        tagging_task as tagging_task,
+    )
     from jaxrec.data.recruitment.catalogue import (
         Catalogue as Catalogue,
         make_catalogue as make_catalogue,
     )
+    from jaxrec.data.recruitment.cleaning import (
+        Cleaned as Cleaned,
+        CleanOptions as CleanOptions,
+        clean_recruitment as clean_recruitment,
+        whiskers as whiskers,
+    )
     from jaxrec.data.recruitment.matching import Traits as Traits, match_logits as match_logits
     from jaxrec.data.recruitment.options import WorldOptions as WorldOptions
     from jaxrec.data.recruitment.parsing import JobReader as JobReader
+    from jaxrec.data.recruitment.reading import (
+        Empty as Empty,
+        Loaded as Loaded,
+        read_interviews as read_interviews,
+        read_jobs as read_jobs,
+        read_matches as read_matches,
+        read_people as read_people,
+        read_recruitment as read_recruitment,
+    )
     from jaxrec.data.recruitment.records import (
         SECTIONS as SECTIONS,
         SENIORITIES as SENIORITIES,
@@ -22,6 +42,7 @@ if TYPE_CHECKING:
         Recruitment as Recruitment,
         Resume as Resume,
     )
+    from jaxrec.data.recruitment.salaries import Salaries as Salaries, read_salary as read_salary
     from jaxrec.data.recruitment.statistics import (
         statistics_table as statistics_table,
         task_statistics as task_statistics,
@@ -47,6 +68,7 @@ if TYPE_CHECKING:
         World as World,
         recruitment_world as recruitment_world,
     )
+    from jaxrec.data.recruitment.writing import write_recruitment as write_recruitment
 else:
     from jaxrec.core import attach
 

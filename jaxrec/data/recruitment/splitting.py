@@ -62,8 +62,10 @@ def split_people(recruitment: Recruitment, valid: float, test: float, seed: int)
       {'b': 0, 'd': 0, 'c': 1, 'a': 2}
     """
     first: dict[str, int] = {}
-    for event in (*recruitment.matches, *recruitment.interviews):
-        first[event.person] = min(event.time, first.get(event.person, event.time))
+    times = [(match.person, match.time) for match in recruitment.matches]
+    times += [(interview.person, interview.time) for interview in recruitment.interviews]
+    for person, time in times:
+        first[person] = min(time, first.get(person, time))
     rng = np.random.default_rng((seed, 1))
     active = [resume.id for resume in recruitment.resumes if resume.id in first]
     active = [active[place] for place in rng.permutation(len(active)).tolist()]
@@ -72,8 +74,8 @@ def split_people(recruitment: Recruitment, valid: float, test: float, seed: int)
     others = [others[place] for place in rng.permutation(len(others)).tolist()]
     part = dict(zip(active, _in_order(len(active), valid, test), strict=True))
     part |= dict(zip(others, _in_order(len(others), valid, test), strict=True))
-    times = [(part[person], time) for person, time in first.items()]
-    begins = [min((t for p, t in times if p >= own), default=0) for own in (VALID, TEST)]
+    starts = [(part[person], time) for person, time in first.items()]
+    begins = [min((t for p, t in starts if p >= own), default=0) for own in (VALID, TEST)]
     known = len(set(first.values())) > 1
     return PeopleSplit(part=part, begins=(begins[0], begins[1]) if known else None)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxrec.data import TagSet
 from jaxrec.data.recruitment.ranking_rows import CandidateJobs
-from jaxrec.data.recruitment.records import Job, Recruitment
+from jaxrec.data.recruitment.records import Interview, Job, Match, Recruitment
 from jaxrec.data.recruitment.row_building import Example, classification, finish
 from jaxrec.data.recruitment.splitting import PARTS, PeopleSplit, split_jobs, split_people
 from jaxrec.data.recruitment.tagging_rows import KIND, named_skills, tagged_words

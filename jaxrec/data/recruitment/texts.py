@@ -121,9 +121,9 @@ def resume_texts(
         years = choices.between(*say.YEARS[seniority])
         degree, school = choices.of(say.DEGREES), choices.of(say.SCHOOLS)
         named = [names[skill] for skill in skills]
-        parts = [
-            listing(part, choices) for part in np.array_split(np.array(named, object), 3)[::-1]
-        ]
+        third, two_thirds = len(named) // 3, 2 * len(named) // 3
+        thirds = (named[:third], named[third:two_thirds], named[two_thirds:])
+        parts = [listing(part, choices) for part in thirds]
         title = _title(structure, int(draws.title[number]), seniority, choices)
         company = choices.of(say.COMPANIES)
         texts = [
