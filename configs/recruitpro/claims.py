@@ -1,6 +1,6 @@
 """RecruitPro against its baselines and ablations.
 
-    jaxrec sweep recruitpro/claims --seeds 5
+jaxrec sweep recruitpro/claims --seeds 5
 """
 
 import dataclasses
@@ -55,11 +55,15 @@ def get_config() -> RecruitProConfig:
 def get_sweep() -> Sweep:
     full = get_config()
     auxiliary = full.auxiliary
-    cls = dataclasses.replace(full, input=dataclasses.replace(full.input, form="cls"), auxiliary=OFF)
+    cls = dataclasses.replace(
+        full, input=dataclasses.replace(full.input, form="cls"), auxiliary=OFF
+    )
     return Sweep(
         variants={
             "recruitpro": full,
-            "p_tuning": dataclasses.replace(full, input=dataclasses.replace(full.input, form="prompt"), auxiliary=OFF),
+            "p_tuning": dataclasses.replace(
+                full, input=dataclasses.replace(full.input, form="prompt"), auxiliary=OFF
+            ),
             "finetuned": cls,
             "scratch": dataclasses.replace(
                 cls, encoder=EncoderConfig(base=BASE, from_scratch=True)

@@ -1,6 +1,6 @@
 """The encoder of RecruitPro: BERT's pre-training on made-up recruitment texts, from scratch.
 
-    jaxrec train recruitpro/pretrain
+jaxrec train recruitpro/pretrain
 """
 
 from jaxrec.data.recruitment import WorldOptions

@@ -81,9 +81,7 @@ def _classes(labels: np.ndarray, chosen: np.ndarray, margin: np.ndarray) -> Scor
     plain = {
         "f1": float(f1_score(labels, chosen, average="weighted", zero_division=0)),
         # Classes that no row has are left out, or every wrong guess would add one with an F1 of 0.
-        "macro_f1": float(
-            f1_score(labels, chosen, average="macro", labels=known, zero_division=0)
-        ),
+        "macro_f1": float(f1_score(labels, chosen, average="macro", labels=known, zero_division=0)),
     }
     if known == [0, 1]:
         plain["auc"] = pooled_auc(labels, margin)

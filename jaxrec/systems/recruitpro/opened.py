@@ -107,9 +107,7 @@ class Opened:
         # Virtual tokens begin where the table ends, which may be longer than the vocabulary.
         size = max(vocabulary_size(base.tokenizer), base.spec.config.vocab_size)
         layout = Layout.of(config.input, reserved, size)
-        most = max(
-            config.input.text_tokens, config.input.chunk_tokens, config.input.skill_tokens
-        )
+        most = max(config.input.text_tokens, config.input.chunk_tokens, config.input.skill_tokens)
         base.spec.config.check_length(
             layout.around + most, "rows of --input", "lower its numbers, or take another encoder"
         )
@@ -157,7 +155,9 @@ class Opened:
             example = jnp.zeros((1, 2), jnp.int32)
             made = jax.jit(self.network.encoder.init)(second, example, example == 0)
             return drawn | {"encoder": nn.meta.unbox(made)["params"]}
-        return drawn | {"encoder": jax.tree.map(lambda x: jnp.array(x, copy=True), self.base.params)}
+        return drawn | {
+            "encoder": jax.tree.map(lambda x: jnp.array(x, copy=True), self.base.params)
+        }
 
     def trained(self, directory: Path) -> Any:
         """The variables of the best checkpoint of a run.

@@ -110,8 +110,9 @@ class Predictor:
             "valid": _joined([side["sizes"] > 0 for side in rows.sides], rows.places),
         }
         scores = [
-            np.asarray(self._pairs(variables, batch["chunks"], batch["valid"], batch["task"]))
-            [:count]
+            np.asarray(self._pairs(variables, batch["chunks"], batch["valid"], batch["task"]))[
+                :count
+            ]
             for count, batch in self._in_order(columns, len(rows), task)
         ]
         return np.concatenate(scores)

@@ -53,9 +53,7 @@ def _rows(count, kind):
 
 def _joint(shard=(0, 1)):
     tables = [_rows(12, "text"), _rows(9, "pair")]
-    return iter(
-        joint_batches(tables, batch_size=6, pairs=4, per_class=2, seed=0, shard=shard)
-    )
+    return iter(joint_batches(tables, batch_size=6, pairs=4, per_class=2, seed=0, shard=shard))
 
 
 def test_batches_of_one_task_resume_and_are_shared_among_processes():
