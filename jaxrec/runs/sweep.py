@@ -40,8 +40,8 @@ class Sweep:
         variants, once for each seed: a seed that is not the one in its config has a directory of
         its own, `DIRECTORY-SEED`, and the variants with that seed start from there. A start may
         itself begin with one that is listed before it.
-      fixed_starts: train the starts once, with the seeds of their configs, for variants of all seeds.
-        Intervals then do not cover other trainings of the starts.
+      fixed_starts: train the starts once, with the seeds of their configs, for the variants of all
+        seeds. Intervals then do not cover other trainings of the starts.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 

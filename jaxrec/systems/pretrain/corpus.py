@@ -103,8 +103,9 @@ def load_corpus(config: PretrainDataConfig) -> Corpus:
       >>> len(corpus.train), corpus.test[0].splitlines()[-1]
       (1, 'line 49')
     """
+    rejected: Mapping[str, int] = {}
     if config.name == WORLD and not config.paths:
-        documents, place, rejected = _world_texts(config), "made up", {}
+        documents, place = _world_texts(config), "made up"
     else:
         source = _source(config)
         texts = read_texts(source, config.name)
@@ -128,7 +129,7 @@ def load_corpus(config: PretrainDataConfig) -> Corpus:
 def _world_texts(config: PretrainDataConfig) -> list[str]:
     """The texts of a planted world of recruitment, each of them once."""
     records = recruitment_world(config.world).recruitment
-    texts = [record.text() for record in (*records.jobs, *records.resumes)]
+    texts = [job.text() for job in records.jobs] + [one.text() for one in records.resumes]
     return list(dict.fromkeys([*texts, *(each.assessment for each in records.interviews)]))
 
 
@@ -140,9 +141,10 @@ def _source(config: PretrainDataConfig) -> Source:
         if Path(config.name).expanduser().exists():
             paths = (_documents_in(config.name),)
             return Source(paths=paths, form=config.form, column=config.column)
+        known = [*CORPORA, WORLD]
         raise DataError(
-            f"no corpus, file or directory {config.name!r}{nearest(config.name, [*CORPORA, WORLD])}; known "
-            f"corpora: {', '.join([*CORPORA, WORLD])}; or give files by --data.paths"
+            f"no corpus, file or directory {config.name!r}{nearest(config.name, known)}; known "
+            f"corpora: {', '.join(known)}; or give files by --data.paths"
         )
     folder, names, form = CORPORA[config.name]
     root = os.environ.get("JAXREC_DATA")

@@ -1,4 +1,4 @@
-"""RecruitPro: one encoder of recruitment texts, adapted to thirteen tasks by skill-aware prompts."""
+"""RecruitPro: one encoder of recruitment texts, adapted to many tasks by skill-aware prompts."""
 
 from typing import TYPE_CHECKING
 

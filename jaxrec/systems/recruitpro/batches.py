@@ -21,8 +21,7 @@ class Balanced:
 
     A batch has `per_class` rows of each of `rows / per_class` classes, or more of each if there are
     fewer classes. Classes are drawn in the order of a permutation, and a new one begins when all
-    were drawn. So are the rows of a class, so that a class with too few rows for a batch has some of
-    them twice.
+    were drawn. So are the rows of a class; a class with too few rows for a batch has some twice.
 
     Attributes:
       labels: `[n]` class of each row.

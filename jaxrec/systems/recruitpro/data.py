@@ -63,8 +63,8 @@ class RecruitmentConfig:
         changed = any(getattr(self, f.name) != f.default for f in dataclasses.fields(self))
         if self.name == WORLD and changed:
             raise ConfigError(
-                f"--data.name {WORLD} makes records up and reads no files, so the other settings of "
-                "--data are ignored; give your data a name of their own"
+                f"--data.name {WORLD} makes records up and reads no files, so no other setting of "
+                "--data is read; give your data a name of their own"
             )
         if self.name != WORLD and not (self.jobs and self.people):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a run opens: the encoder with its tokenizer, the tasks as rows, and the network over both."""
+"""What a run opens: the encoder with its tokenizer, the tasks as rows, and the network."""
 
 import dataclasses
 from collections.abc import Mapping

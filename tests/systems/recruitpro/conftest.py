@@ -16,7 +16,6 @@ from jaxrec.systems.recruitpro.data import TaskData
 from jaxrec.testing import write_tiny_encoder
 from jaxrec.train import TrainConfig
 
-
 SKILLS = ("aa", "bb", "cc", "dd")
 FILLERS = ("x", "y", "z", "xy", "yz")
 

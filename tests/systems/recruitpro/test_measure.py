@@ -104,7 +104,9 @@ def test_spans_are_scored_like_seqeval():
         numbers[row, : len(tags)] = [names.index(tag) for tag in tags]
     rows = TaskRows(words=tuple(("w",) * len(tags) for tags in gold), tags=gold)
     found = _score("tagging", rows, numbers)
-    filled = [[*tags, *["O"] * (len(own) - len(tags))] for own, tags in zip(gold, guessed)]
+    filled = [
+        [*tags, *["O"] * (len(own) - len(tags))] for own, tags in zip(gold, guessed, strict=True)
+    ]
     settings = {"mode": "strict", "scheme": scheme.IOBES}
     for name, function in (
         ("f1", seqeval.f1_score),

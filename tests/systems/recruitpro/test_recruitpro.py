@@ -153,7 +153,7 @@ def test_files_of_ones_own_give_the_same_tasks_as_the_world(tmp_path):
     assert made.describe()["fingerprint"] != read.describe()["fingerprint"]
     lines = (tmp_path / "people.jsonl").read_text().splitlines()
     (tmp_path / "people.jsonl").write_text("\n".join([*lines, '{"id": "p-empty"}']))
-    with pytest.raises(DataError, match="p-empty|line 121"):
+    with pytest.raises(DataError, match=r"p-empty|line 121"):
         load_tasks(config, WorldOptions(), names)
     skipped = load_tasks(dataclasses.replace(config, empty="skip"), WorldOptions(), names)
     assert dict(skipped.counts) == {"empty resume": 1}
