@@ -26,12 +26,12 @@ def get_start() -> PretrainConfig:
         data=PretrainDataConfig(
             name="recruitment-world", world=WorldOptions(jobs=12000, people=6000)
         ),
-        vocab_size=1536,
+        vocab_size=1280,
         objective=ObjectiveConfig(name="mlm_nsp"),
         backbone="encoder",
         length=112,
-        model=flavour("encoder", width=128, depth=3, num_heads=4, mlp_width=512, max_length=120),
-        train=TrainConfig(steps=500, batch_size=32, lr=2e-3, eval_every=500),
+        model=flavour("encoder", width=64, depth=2, num_heads=4, mlp_width=256, max_length=120),
+        train=TrainConfig(steps=1500, batch_size=24, lr=4e-3, eval_every=1500),
     )
 
 
@@ -40,15 +40,15 @@ def get_config() -> RecruitProConfig:
         encoder=EncoderConfig(base=BASE),
         input=InputConfig(text_tokens=96, chunk_tokens=56),
         train=TrainConfig(
-            steps=260,
+            steps=700,
             batch_size=32,
-            lr=1e-3,
-            warmup_steps=26,
+            lr=2e-3,
+            warmup_steps=70,
             schedule="linear",
             weight_decay=0.01,
-            eval_every=130,
+            eval_every=700,
         ),
-        eval=RecruitEvalConfig(valid_rows=100),
+        eval=RecruitEvalConfig(valid_rows=40),
     )
 
 
@@ -85,4 +85,5 @@ def get_sweep() -> Sweep:
         metrics=("accuracy",),
         pairs=(("finetuned", "scratch"),),
         starts={BASE: get_start()},
+        fixed_starts=True,
     )
