@@ -16,6 +16,7 @@ from typing import Any
 
 from fuzz_models import ENTRIES
 from fuzz_planning import ENTRIES as PLANNING
+from fuzz_recruitment import ENTRIES as RECRUITMENT
 
 Folder = Mapping[str, bytes]  # relative path -> contents
 
@@ -322,7 +323,7 @@ READERS = [
     Reader(name="config", samples=_config_samples, read=_read_config),
     *(
         Reader(name=name, samples=samples, read=read)
-        for name, samples, read in (*ENTRIES, *PLANNING)
+        for name, samples, read in (*ENTRIES, *PLANNING, *RECRUITMENT)
     ),
 ]
 

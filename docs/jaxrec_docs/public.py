@@ -45,6 +45,11 @@ SHOWN = {
         "corpora.BlockSource",
         "corpora.remove_personal",
         "corpora.suffix_repeats",
+        "recruitment.recruitment_world",
+        "recruitment.recruitment_tasks",
+        "recruitment.read_jobs",
+        "recruitment.read_people",
+        "recruitment.clean_recruitment",
     ),
     "ids": (
         "pq.fit",

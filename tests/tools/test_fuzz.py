@@ -12,7 +12,7 @@ from jaxrec.core import DataError
 # Readers that import nothing slow; the others are tried by the command.
 QUICK = (
     "csv", "parquet", "gzip", "zip", "json-lines", "amazon", "sequences", "recbole", "movielens",
-    "minionerec", "instructions", "codes",
+    "minionerec", "instructions", "codes", "recruitment",
 )  # fmt: skip
 TOOLS = Path(__file__).parents[2] / "tools"
 

@@ -243,12 +243,9 @@ def _within_whiskers(
     lengths = np.array([len(text(record).split()) for record in records])
     low, high = whiskers(lengths, options.whisker)
     inside = (lengths >= low) & (lengths <= high)
-    for reason, count in (
-        ("too short", (lengths < low).sum()),
-        ("too long", (lengths > high).sum()),
-    ):
-        if count:
-            counts[f"{reason} for the box plot"] += int(count)
+    for reason, outside in (("too short", lengths < low), ("too long", lengths > high)):
+        if outside.any():
+            counts[f"{reason} for the box plot"] += int(outside.sum())
     return [record for record, keep in zip(records, inside.tolist(), strict=True) if keep]
 
 

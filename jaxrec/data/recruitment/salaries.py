@@ -16,6 +16,7 @@ _PLAIN = re.compile(
     r"(?:\s?(?:/|per|a|an|p\.?)\s?(?:year|yr|annum|a)\.?|\s?annually|\s?yearly)?",
     re.IGNORECASE,
 )
+_AMBIGUOUS = re.compile(r"\d{1,3}\.\d{3}")  # 45 in English, 45,000 in German
 
 
 def read_salary(value: Any, *, parse: bool) -> float | None:
@@ -30,14 +31,16 @@ def read_salary(value: Any, *, parse: bool) -> float | None:
       The salary, NaN if the value is empty, and None if it cannot be read.
 
     Example:
-      >>> [read_salary(v, parse=True) for v in (45000, "45,000 EUR", "$45k a year", "n/a", "45.000")]
-      [45000.0, 45000.0, 45000.0, None, None]
+      >>> [read_salary(v, parse=True) for v in (45000, "45,000 EUR", "$45k a year", "45.000")]
+      [45000.0, 45000.0, 45000.0, None]
       >>> read_salary("45,000 EUR", parse=False), read_salary("", parse=False)
       (None, nan)
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and _AMBIGUOUS.fullmatch(value.strip()):
         return None
     try:
         number = float(value) if not (isinstance(value, str) and "_" in value) else math.nan

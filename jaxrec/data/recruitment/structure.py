@@ -129,7 +129,8 @@ class Structure:
                 )
                 & ~own[rows]
             )
-            wrong |= ((part[:, :, None] == part[:, None, :]) & earlier).any(axis=2)
+            repeated = ((part[:, :, None] == part[:, None, :]) & earlier).any(axis=2)
+            wrong |= repeated & ~own[rows]
             skills[rows], again[rows] = part, wrong
             rows = rows[wrong.any(axis=1)]
         return skills

@@ -58,6 +58,11 @@ class _Tables:
 
     def __init__(self, recruitment: Recruitment, options: TaskOptions) -> None:
         self.data, self.options = recruitment, options
+        named = [(match.person, match.job) for match in recruitment.matches]
+        named += [(interview.person, interview.job) for interview in recruitment.interviews]
+        for person, job in named:
+            recruitment.resume(person)
+            recruitment.job(job)
 
     def make(self, name: str) -> Task:
         makers: dict[str, Callable[[], Task]] = {

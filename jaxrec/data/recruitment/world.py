@@ -220,6 +220,25 @@ class World:
         )
         return self.structure.levels(posterior)[_LEVELS.index(level)]
 
+    def expected_salaries(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the texts of all jobs without their salaries tell of the salaries at best.
+
+        Returns:
+          `[jobs]` float64 each: mean and standard deviation of the natural logarithm of the salary
+          given the text. The mean has the smallest squared error of all predictions.
+        """
+        draws = self._jobs
+        posterior = self.structure.posterior(
+            draws.skills, self._job_titles, draws.seniority, np.full(len(draws), np.nan)
+        )
+        occupations = np.arange(posterior.shape[1])
+        pay = self.structure.log_pay(
+            occupations, draws.seniority[:, None], draws.skills[:, None, :]
+        )
+        mean = (posterior * pay).sum(axis=1)
+        spread = (posterior * (pay - mean[:, None]) ** 2).sum(axis=1)
+        return mean, np.sqrt(spread + self.options.salary_noise**2)
+
 
 def recruitment_world(
     options: WorldOptions | None = None,
