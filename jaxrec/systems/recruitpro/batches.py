@@ -19,9 +19,10 @@ from jaxrec.systems.recruitpro.tables import Rows
 class Balanced:
     """An endless stream of the rows of a task, balanced over classes.
 
-    A batch has `per_class` rows of each of `rows / per_class` classes, or more of each if there are
-    fewer classes. Classes are drawn in the order of a permutation, and a new one begins when all
-    were drawn. So are the rows of a class; a class with too few rows for a batch has some twice.
+    A batch has `per_class` rows of each of `rows / per_class` different classes, or more of each if
+    there are fewer classes. The classes of some batches are a permutation of all classes, of which
+    those are left out that do not fill another batch. The rows of a class come from permutations
+    too; a class with too few rows for a batch has some twice.
 
     Attributes:
       labels: `[n]` class of each row.
@@ -52,25 +53,20 @@ class Balanced:
 
     def batch(self, number: int) -> np.ndarray:
         """Rows of a batch by its number: `[rows]`."""
-        chosen = [
-            self._element(len(self.members), number * self.drawn + place, 0)
-            for place in range(self.drawn)
-        ]
+        turn, place = divmod(number, len(self.members) // self.drawn)
+        order = _permutation(self.seed, 0, turn, len(self.members))
+        chosen = order[place * self.drawn : (place + 1) * self.drawn]
         # Rows that do not divide over the classes go to the first ones.
         counts = np.full(self.drawn, self.rows // self.drawn)
         counts[: self.rows % self.drawn] += 1
         most = int(counts.max())
         found: list[int] = []
-        for (label, turn), count in zip(chosen, counts.tolist(), strict=True):
+        for label, count in zip(chosen.tolist(), counts.tolist(), strict=True):
             rows = self.members[label]
-            places = (self._element(len(rows), turn * most + k, 1 + label)[0] for k in range(count))
-            found += [int(rows[place]) for place in places]
+            for k in range(count):
+                again, at = divmod(turn * most + k, len(rows))
+                found.append(int(rows[_permutation(self.seed, 1 + label, again, len(rows))[at]]))
         return np.array(found)
-
-    def _element(self, count: int, place: int, stream: int) -> tuple[int, int]:
-        """The element at a place of endless permutations of a set, and the permutation's number."""
-        turn, at = divmod(place, count)
-        return int(_permutation(self.seed, stream, turn, count)[at]), turn
 
 
 @functools.lru_cache(maxsize=4096)

@@ -127,6 +127,7 @@ def prompt_table(network: PromptNetwork, config: InputConfig, task: jax.Array) -
       task: int32 scalar, number of the task.
 
     Example:
+      >>> from flax import linen as nn
       >>> config = InputConfig(slots=(1, 2, 1, 1))
       >>> network = nn.meta.unbox(init_prompts(jax.random.key(0), config, 4, 8))
       >>> network.embedding.shape, prompt_table(network, config, jnp.int32(3)).shape
