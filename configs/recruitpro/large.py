@@ -4,8 +4,8 @@
     jaxrec train recruitpro/large
     jaxrec eval runs/recruitpro-large
 
-The same stages as `recruitpro/joint`: pre-training on the texts of 200,000 jobs and 100,000 people,
-and thirteen tasks of 100,000 jobs and 50,000 people.
+The same stages as `recruitpro/joint`: pre-training on the texts of 40,000 jobs and 20,000 people,
+and thirteen tasks of 20,000 jobs and 10,000 people.
 
 NOT RUN YET.
 """
@@ -25,7 +25,7 @@ def get_stages() -> dict[str, PretrainConfig]:
     return {
         "pretrain": PretrainConfig(
             data=PretrainDataConfig(
-                name="recruitment-world", world=WorldOptions(jobs=200000, people=100000)
+                name="recruitment-world", world=WorldOptions(jobs=40000, people=20000)
             ),
             vocab_size=8192,
             objective=ObjectiveConfig(name="mlm_nsp"),
@@ -48,7 +48,7 @@ def get_stages() -> dict[str, PretrainConfig]:
 
 def get_config() -> RecruitProConfig:
     return RecruitProConfig(
-        world=WorldOptions(jobs=100000, people=50000),
+        world=WorldOptions(jobs=20000, people=10000),
         encoder=EncoderConfig(base="stage:pretrain"),
         input=InputConfig(text_tokens=136, skill_tokens=40, chunk_tokens=72),
         pairs=64,
