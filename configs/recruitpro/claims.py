@@ -39,10 +39,11 @@ def get_config() -> RecruitProConfig:
     return RecruitProConfig(
         encoder=EncoderConfig(base=BASE),
         input=InputConfig(text_tokens=96, chunk_tokens=56),
+        auxiliary=AuxiliaryConfig(similarity=0.1, comparison=0.5, detach=True),
         train=TrainConfig(
             steps=700,
             batch_size=32,
-            lr=2e-3,
+            lr=1e-3,
             warmup_steps=70,
             schedule="linear",
             weight_decay=0.01,
@@ -60,11 +61,11 @@ def get_sweep() -> Sweep:
     )
     return Sweep(
         variants={
+            "finetuned": cls,
             "recruitpro": full,
             "p_tuning": dataclasses.replace(
                 full, input=dataclasses.replace(full.input, form="prompt"), auxiliary=OFF
             ),
-            "finetuned": cls,
             "scratch": dataclasses.replace(
                 cls, encoder=EncoderConfig(base=BASE, from_scratch=True)
             ),

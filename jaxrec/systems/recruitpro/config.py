@@ -149,6 +149,7 @@ class RecruitProConfig:
       per_class: rows of each class in a batch of a task, as far as the class has them.
       pairs: rows of a batch of the matching form, which has several texts a row.
       dropout: rate on the state that a head reads.
+      gain: factor of the heads' parameters, by which they learn faster than the encoder.
       train: training; `batch_size` counts rows of a batch of single texts. Checkpoints are ranked
         by the mean accuracy over the tasks on validation rows.
       eval: measurements.
@@ -170,6 +171,7 @@ class RecruitProConfig:
     per_class: Count = 2
     pairs: Count = 16
     dropout: Rate = 0.1
+    gain: Positive = 10.0
     train: TrainConfig = TrainConfig(
         steps=600,
         batch_size=32,

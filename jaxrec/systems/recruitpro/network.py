@@ -36,6 +36,7 @@ class Network:
       classes: number of outputs of each task's head: 1 for a number or a match.
       tags: of the tagging task; None without one.
       dropout: rate on the states that heads read.
+      gain: factor of the heads' parameters, by which they learn faster than the encoder.
     """
 
     encoder: Encoder
@@ -45,11 +46,17 @@ class Network:
     classes: tuple[int, ...]
     tags: TagTable | None
     dropout: float = 0.0
+    gain: float = 1.0
 
     @property
     def width(self) -> int:
         """D."""
         return self.encoder.config.width
+
+    @property
+    def _spread(self) -> float:
+        """Inverse variance of the heads' kernels."""
+        return self.width * self.gain**2
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Draw everything but the encoder, boxed with axis names."""
@@ -57,7 +64,7 @@ class Network:
         width, outputs = self.width, max(self.classes)
         tree: dict[str, Any] = {
             "heads": {
-                "kernel": _normal(head, (len(self.kinds), width, outputs), width),
+                "kernel": _normal(head, (len(self.kinds), width, outputs), self._spread),
                 "bias": _boxed(jnp.zeros((len(self.kinds), outputs))),
             }
         }
@@ -71,7 +78,7 @@ class Network:
             first, second = jax.random.split(tag)
             count = len(self.tags.names)
             tree["tags"] = {
-                "kernel": _normal(first, (width, count), width),
+                "kernel": _normal(first, (width, count), self._spread),
                 "bias": _boxed(jnp.zeros(count)),
                 "crf": jax.tree.map(_boxed, init_crf(second, count)),
             }
@@ -127,7 +134,7 @@ class Network:
         bias = jax.lax.dynamic_index_in_dim(heads["bias"], task, keepdims=False)
         counts = jnp.asarray(np.array(self.classes, np.int32))[task]
         known = jnp.arange(kernel.shape[1], dtype=jnp.int32) < counts
-        scores = self.drop(vectors, key) @ kernel + bias[None]
+        scores = jnp.float32(self.gain) * (self.drop(vectors, key) @ kernel + bias[None])
         return jnp.where(known[None], scores, jnp.float32(_NEVER))
 
     def drop(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
@@ -165,7 +172,7 @@ class Network:
         vectors = jnp.take_along_axis(states, first[:, :, None], axis=1)
         head = variables["tags"]
         flat = vectors.reshape(-1, vectors.shape[2]) @ head["kernel"] + head["bias"][None]
-        return flat.reshape(*vectors.shape[:2], -1)
+        return jnp.float32(self.gain) * flat.reshape(*vectors.shape[:2], -1)
 
     def crf(self, variables: Any) -> Crf:
         """The CRF over tags, in which illegal transitions are forbidden."""
@@ -215,6 +222,6 @@ def _boxed(values: jax.Array) -> nn.Partitioned:
     return nn.Partitioned(values.astype(jnp.float32), (None,) * values.ndim)
 
 
-def _normal(key: jax.Array, shape: Sequence[int], inputs: int) -> nn.Partitioned:
+def _normal(key: jax.Array, shape: Sequence[int], inputs: float) -> nn.Partitioned:
     """Draw from a normal distribution with the variance 1 / inputs."""
     return _boxed(jax.random.normal(key, shape) * jnp.float32(inputs**-0.5))

@@ -127,6 +127,7 @@ class Opened:
             classes=tuple(_outputs(task) for task in tasks),
             tags=tagging[0] if tagging else None,
             dropout=config.dropout,
+            gain=config.gain,
         )
         return cls(
             config=config,

@@ -11,6 +11,8 @@ from jaxrec.systems.recruitpro import OFF, AuxiliaryConfig
 from jaxrec.systems.recruitpro.objective import make_loss
 from jaxrec.systems.recruitpro.opened import Opened
 
+GAIN = 3.0
+
 
 @pytest.fixture(scope="module")
 def opened(encoder):
@@ -23,6 +25,7 @@ def opened(encoder):
                 slots=(1, 2, 1, 1), text_tokens=8, skill_tokens=4, chunk_tokens=6, chunks=2
             ),
             dropout=0.0,
+            gain=GAIN,
         ),
         tasks,
     )
@@ -66,7 +69,7 @@ def test_the_loss_of_texts_is_that_of_the_paper(opened, planted_tasks):
     # [CLS] t s s t [MASK] t ...: the mask is at 5 and the skill prompt at 2 and 3.
     assert network.layout.read == 5
     heads = jax.tree.map(np.asarray, variables["heads"])
-    logits = states[:, 5] @ heads["kernel"][0] + heads["bias"][0]
+    logits = GAIN * (states[:, 5] @ heads["kernel"][0] + heads["bias"][0])
     nats = np.log(np.exp(logits).sum(1)) - logits[np.arange(8), batch["labels"]]
     there = batch["skill_sizes"] > 0
     texts = states[:, 2:4].mean(1)[there]
@@ -140,7 +143,7 @@ def test_the_loss_of_pairs_reads_the_lstm_of_torch(opened, planted_tasks):
         for row, present in zip(chunks, batch["sizes"] > 0, strict=True):
             last = lstm(torch.tensor(row[present])[None])[0][0, -1].numpy()
             hidden = np.maximum(last @ parts["dense"].kernel + parts["dense"].bias, 0)
-            scores.append(float((hidden @ kernel + bias)[0]))
+            scores.append(GAIN * float((hidden @ kernel + bias)[0]))
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         torch.tensor(scores), torch.tensor(batch["labels"]).float()
     )
@@ -161,7 +164,7 @@ def test_the_losses_of_numbers_and_of_words(opened, planted_tasks):
     states = _states(network, variables, table, batch["tokens"], batch["sizes"])
     heads = jax.tree.map(np.asarray, variables["heads"])
     guessed = states[:, network.layout.read] @ heads["kernel"][0, :, 0] + heads["bias"][0, 0]
-    expected = ((guessed - batch["values"]) ** 2).mean()
+    expected = ((GAIN * guessed - batch["values"]) ** 2).mean()
     assert float(loss(variables, batch, None).total) / 8 == pytest.approx(expected, rel=1e-4)
 
     batch = run.tables[1]["train"].take(np.arange(8), 1)
@@ -169,7 +172,7 @@ def test_the_losses_of_numbers_and_of_words(opened, planted_tasks):
     states = _states(network, variables, table, batch["tokens"], batch["sizes"])
     vectors = np.take_along_axis(states, batch["first"][..., None], 1)
     head = jax.tree.map(np.asarray, variables["tags"])
-    emissions = torch.tensor(vectors @ head["kernel"] + head["bias"])
+    emissions = torch.tensor(GAIN * (vectors @ head["kernel"] + head["bias"]))
     crf, ours = torchcrf.CRF(5, batch_first=True), network.crf(variables)
     with torch.no_grad():
         crf.transitions.copy_(torch.tensor(np.asarray(ours.transitions)))
