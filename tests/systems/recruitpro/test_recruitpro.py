@@ -149,14 +149,15 @@ def test_files_of_ones_own_give_the_same_tasks_as_the_world(tmp_path):
     read = load_tasks(config, WorldOptions(), names)
     assert [task.name for task in read.tasks] == [task.name for task in made.tasks]
     assert read.tasks[0].classes == made.tasks[0].classes
-    assert len(read.tasks[0].train) == len(made.tasks[0].train)
+    # Cleaning leaves out the few records of unusual lengths, and what names them.
+    assert 0.9 < len(read.tasks[0].train) / len(made.tasks[0].train) <= 1
     assert made.describe()["fingerprint"] != read.describe()["fingerprint"]
     lines = (tmp_path / "people.jsonl").read_text().splitlines()
     (tmp_path / "people.jsonl").write_text("\n".join([*lines, '{"id": "p-empty"}']))
     with pytest.raises(DataError, match=r"p-empty|line 121"):
         load_tasks(config, WorldOptions(), names)
     skipped = load_tasks(dataclasses.replace(config, empty="skip"), WorldOptions(), names)
-    assert dict(skipped.counts) == {"empty resume": 1}
+    assert dict(skipped.counts) == {**read.counts, "empty resume": 1}
     assert "records: 1 empty resume" in str(skipped)
 
 
