@@ -15,6 +15,7 @@ NOT MEASURED YET on its own; `recruitpro/claims` has the same settings. Cost: ab
 from jaxrec.data.recruitment import WorldOptions
 from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.systems.recruitpro import (
+    AuxiliaryConfig,
     EncoderConfig,
     InputConfig,
     RecruitEvalConfig,
@@ -43,10 +44,11 @@ def get_config() -> RecruitProConfig:
     return RecruitProConfig(
         encoder=EncoderConfig(base="stage:pretrain"),
         input=InputConfig(text_tokens=96, chunk_tokens=56),
+        auxiliary=AuxiliaryConfig(similarity=0.1, comparison=0.5, detach=True),
         train=TrainConfig(
             steps=700,
             batch_size=32,
-            lr=2e-3,
+            lr=1e-3,
             warmup_steps=70,
             schedule="linear",
             weight_decay=0.01,

@@ -13,6 +13,7 @@ NOT RUN YET.
 from jaxrec.data.recruitment import WorldOptions
 from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
 from jaxrec.systems.recruitpro import (
+    AuxiliaryConfig,
     EncoderConfig,
     InputConfig,
     RecruitEvalConfig,
@@ -51,6 +52,7 @@ def get_config() -> RecruitProConfig:
         world=WorldOptions(jobs=20000, people=10000),
         encoder=EncoderConfig(base="stage:pretrain"),
         input=InputConfig(text_tokens=136, skill_tokens=40, chunk_tokens=72),
+        auxiliary=AuxiliaryConfig(similarity=0.1, comparison=0.5, detach=True),
         pairs=64,
         train=TrainConfig(
             steps=13000,

@@ -156,8 +156,8 @@ def predict_part(
       predictor: of its network.
       variables: of the network.
       part: "valid" or "test".
-      limit: rows of each task, the first ones; 0 for all. With a limit, tasks without an accuracy
-        are left out if others have one.
+        On "valid", tasks without an accuracy are left out if others have one.
+      limit: rows of each task, the first ones; 0 for all.
     """
     found = {}
     able = [task.kind in ("classification", "matching") for task in opened.tasks]
