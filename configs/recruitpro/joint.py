@@ -9,7 +9,8 @@ alone. For your own records, which four files hold, give `--data.name mine --dat
 --data.people people.jsonl --data.interviews interviews.jsonl --data.matches matches.jsonl`, and
 pre-train on your own texts.
 
-NOT MEASURED YET on its own; `recruitpro/claims` has the same settings. Cost: about 6 CPU minutes.
+`recruitpro/claims` measures the same settings, which are far from enough training for this world.
+Cost: about 7 CPU minutes.
 """
 
 from jaxrec.data.recruitment import WorldOptions

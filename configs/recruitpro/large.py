@@ -7,7 +7,9 @@
 The same stages as `recruitpro/joint`: pre-training on the texts of 40,000 jobs and 20,000 people,
 and thirteen tasks of 20,000 jobs and 10,000 people.
 
-NOT RUN YET.
+NOT RUN YET. Cost by the plans that `--dry-run` prints: 2.5 TFLOP for each of 20,000 steps of
+pre-training, and 1.3 to 2.0 for each of 13,000 steps of the tasks; 75 PFLOP together, which a GPU
+that sustains 150 TFLOP/s computes in 8 minutes.
 """
 
 from jaxrec.data.recruitment import WorldOptions
