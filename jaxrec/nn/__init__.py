@@ -35,6 +35,12 @@ if TYPE_CHECKING:
         tuned as tuned,
         virtual_slots as virtual_slots,
     )
+    from jaxrec.nn.lstm import (
+        Dense as Dense,
+        LstmDirection as LstmDirection,
+        init_dense as init_dense,
+        init_lstm_direction as init_lstm_direction,
+    )
     from jaxrec.nn.masks import attention_mask as attention_mask
     from jaxrec.nn.mlp import ACTIVATIONS as ACTIVATIONS, Mlp as Mlp
     from jaxrec.nn.norms import Norm as Norm

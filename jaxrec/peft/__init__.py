@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     )
     from jaxrec.peft.merging import merged as merged
     from jaxrec.peft.prefix import PrefixNetwork as PrefixNetwork
-    from jaxrec.peft.prompt_encoder import PromptNetwork as PromptNetwork
+    from jaxrec.peft.prompt_encoder import (
+        PromptNetwork as PromptNetwork,
+        make_network as make_network,
+    )
     from jaxrec.peft.several import combine as combine, route as route
     from jaxrec.peft.tuning import (
         Size as Size,

@@ -18,62 +18,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import unflatten_dict
 
+from jaxrec.nn import Dense, LstmDirection, init_dense, init_lstm_direction
 from jaxrec.peft.names import key_of
 from jaxrec.peft.prompt import table_path
 
 Encoder = Literal["none", "lstm", "mlp"]
 _LSTM_LAYERS = 2
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Dense:
-    """An affine map.
-
-    Attributes:
-      kernel: `[inputs, outputs]`.
-      bias: `[outputs]`.
-    """
-
-    kernel: jax.Array
-    bias: jax.Array
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map `[P, inputs]` to `[P, outputs]`."""
-        return x @ self.kernel + self.bias[None]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class LstmDirection:
-    """One direction of a layer of an LSTM; the gates are input, forget, cell and output.
-
-    Attributes:
-      read: `[inputs, 4 E]`.
-      state: `[E, 4 E]`.
-      bias: `[4 E]`, which PyTorch splits into two.
-    """
-
-    read: jax.Array
-    state: jax.Array
-    bias: jax.Array
-
-    def __call__(self, x: jax.Array, reverse: bool) -> jax.Array:
-        """Read `[P, inputs]` from either end: `[P, E]`."""
-        size = self.state.shape[0]
-        start = jnp.zeros(size, x.dtype), jnp.zeros(size, x.dtype)
-
-        def step(
-            carry: tuple[jax.Array, jax.Array], gates: jax.Array
-        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            hidden, cell = carry
-            entry, forget, new, out = jnp.split(gates + hidden @ self.state, 4)
-            cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(entry) * jnp.tanh(new)
-            hidden = jax.nn.sigmoid(out) * jnp.tanh(cell)
-            return (hidden, cell), hidden
-
-        gates = x @ self.read + self.bias[None]
-        return jax.lax.scan(step, start, gates, reverse=reverse)[1]
 
 
 @jax.tree_util.register_dataclass
@@ -142,34 +92,44 @@ def init(
       True
     """
     path, (_, width) = table_path(boxed)
-    keys = iter(jax.random.split(key_of(key, path), 32))
+    network = make_network(key_of(key, path), count, width, kind, hidden, start)
+    return unflatten_dict({f"{path}/prompt": network}, sep="/")
+
+
+def make_network(
+    key: jax.Array,
+    count: int,
+    width: int,
+    kind: Encoder = "lstm",
+    hidden: int = 0,
+    start: jax.Array | None = None,
+) -> PromptNetwork:
+    """Draw the network of a prompt, boxed; see `init` for the initial values.
+
+    Args:
+      key: random key.
+      count: P, number of virtual tokens.
+      width: D of the model.
+      kind: "lstm" or "mlp".
+      hidden: E; 0 for the published width.
+      start: `[P, D]` vectors that the network reads at the start; None for random ones.
+
+    Example:
+      >>> nn.meta.unbox(make_network(jax.random.key(0), 3, 8)).table().shape
+      (3, 8)
+    """
+    keys = iter(jax.random.split(key, 32))
     if start is None:
         start = jax.random.normal(next(keys), (count, width))
     embedding = nn.Partitioned(start.astype(jnp.float32), (None, "embed"))
-    lstm, sizes = [], [width, hidden or width, hidden or width, width]
+    lstm: list[tuple[LstmDirection, LstmDirection]] = []
+    sizes = [width, hidden or width, hidden or width, width]
     if kind == "lstm":
         size = hidden or max(width // 2, 1)
         sizes = [2 * size, 2 * size, width]
         for layer in range(_LSTM_LAYERS):
             inputs = 2 * size if layer else width
-            lstm.append((_direction(keys, inputs, size), _direction(keys, inputs, size)))
-    mlp = tuple(
-        Dense(_uniform(next(keys), (one, two), one), _uniform(next(keys), (two,), one))
-        for one, two in itertools.pairwise(sizes)
-    )
-    network = PromptNetwork(embedding=embedding, lstm=tuple(lstm), mlp=mlp)
-    return unflatten_dict({f"{path}/prompt": network}, sep="/")
-
-
-def _direction(keys: Any, inputs: int, size: int) -> LstmDirection:
-    return LstmDirection(
-        read=_uniform(next(keys), (inputs, 4 * size), size),
-        state=_uniform(next(keys), (size, 4 * size), size),
-        bias=_uniform(next(keys), (4 * size,), size),
-    )
-
-
-def _uniform(key: jax.Array, shape: tuple[int, ...], inputs: int) -> nn.Partitioned:
-    bound = inputs**-0.5
-    values = jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-    return nn.Partitioned(values, (None,) * len(shape))
+            forward, backward = (init_lstm_direction(next(keys), inputs, size) for _ in range(2))
+            lstm.append((forward, backward))
+    mlp = tuple(init_dense(next(keys), one, two) for one, two in itertools.pairwise(sizes))
+    return PromptNetwork(embedding=embedding, lstm=tuple(lstm), mlp=mlp)

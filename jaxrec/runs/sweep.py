@@ -34,11 +34,14 @@ class Sweep:
       variants: the configs by the name of their row, in the order of the table.
       against: the row that all other variants are tested against; "" for the first.
       metrics: metrics of the paired tests. A test needs a value per user from both variants.
+      pairs: further tests, each of a variant against another one than the reference.
       starts: configs of runs that the variants start from, by their directories, as the variants'
         settings (`tune.base`) name them. A start that is not trained yet is trained before the
         variants, once for each seed: a seed that is not the one in its config has a directory of
         its own, `DIRECTORY-SEED`, and the variants with that seed start from there. A start may
         itself begin with one that is listed before it.
+      fixed_starts: train the starts once, with the seeds of their configs, for the variants of all
+        seeds. Intervals then do not cover other trainings of the starts.
       all_rows: measure each variant as `jaxrec eval` does, with baselines and further tables, and
         add all of these rows. A row that is the same for every variant is added once.
 
@@ -52,7 +55,9 @@ class Sweep:
     variants: Mapping[str, Any]
     against: str = ""
     metrics: tuple[str, ...] = (METRIC,)
+    pairs: tuple[tuple[str, str], ...] = ()
     starts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fixed_starts: bool = False
     all_rows: bool = False
 
     @property
@@ -74,7 +79,8 @@ class Sweep:
                 )
         against = self.against if self.against in names else ""
         variants = {name: self.variants[name] for name in names}
-        return dataclasses.replace(self, variants=variants, against=against)
+        pairs = tuple(pair for pair in self.pairs if set(pair) <= set(names))
+        return dataclasses.replace(self, variants=variants, against=against, pairs=pairs)
 
 
 def make_sweep(value: Any) -> Sweep:
@@ -120,6 +126,13 @@ def make_sweep(value: Any) -> Sweep:
             f"against is {value.against!r}, which is no variant"
             f"{nearest(value.against, value.variants)}; variants: {', '.join(value.variants)}"
         )
+    for pair in value.pairs:
+        for name in pair:
+            if name not in value.variants:
+                raise ConfigError(
+                    f"the pair {pair} names {name!r}, which is no variant"
+                    f"{nearest(name, value.variants)}; variants: {', '.join(value.variants)}"
+                )
     first = value.variants[value.reference]
     for name, config in value.variants.items():
         check_alike(first, config, name)
@@ -210,7 +223,8 @@ def run_sweep(
     for seed in seeds:
         bases: dict[str, str] = {}
         for base, config in sweep.starts.items():
-            seeded = _starting_from(bases, with_seed(config, seed))
+            own = config if sweep.fixed_starts else with_seed(config, seed)
+            seeded = _starting_from(bases, own)
             bases[base] = base if seeded == config else f"{base}-{seed}"
             train_start(Path(bases[base]), seeded, quick=quick)
         for name, config in sweep.variants.items():
@@ -227,7 +241,7 @@ def run_sweep(
             jax.clear_caches()
             shown = "  ".join(f"{m} {v:.4f}" for m, v in measured[""].metrics.items())
             print(f"{name}, seed {seed}: {shown}", flush=True)
-    return sweep_report(rows, sweep.reference, sweep.metrics)
+    return sweep_report(rows, sweep.reference, sweep.metrics, sweep.pairs)
 
 
 def _starting_from(bases: Mapping[str, str], config: Any) -> Any:

@@ -13,7 +13,10 @@ from jaxrec.runs.sweep_rows import Row
 
 
 def sweep_report(
-    rows: Mapping[str, Sequence[Mapping[str, Row]]], reference: str, metrics: Sequence[str]
+    rows: Mapping[str, Sequence[Mapping[str, Row]]],
+    reference: str,
+    metrics: Sequence[str],
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Rows and paired tests of a sweep: JSON-able.
 
@@ -25,6 +28,7 @@ def sweep_report(
       rows: for each variant and seed, rows by name, where "" is the model's own.
       reference: the variant that all others are tested against.
       metrics: metrics of the tests.
+      pairs: further tests, of the first variant of each pair against the second.
 
     Returns:
       "rows": name, "metrics", "intervals", "by_seed" and "parameters"; "tests": of `a` minus `b`.
@@ -39,7 +43,10 @@ def sweep_report(
     return {
         "rows": [_over_seeds(name, seeds) for name, seeds in _named(rows)],
         "tests": _tests(
-            {name: [s[""] for s in seeds] for name, seeds in rows.items()}, reference, metrics
+            {name: [s[""] for s in seeds] for name, seeds in rows.items()},
+            reference,
+            metrics,
+            pairs,
         ),
     }
 
@@ -91,22 +98,28 @@ def _values(seeds: Sequence[Row], metric: str) -> np.ndarray:
 
 
 def _tests(
-    variants: Mapping[str, Sequence[Row]], reference: str, metrics: Sequence[str]
+    variants: Mapping[str, Sequence[Row]],
+    reference: str,
+    metrics: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
 ) -> list[dict[str, Any]]:
     """Every variant minus the reference; Holm's correction is over the tests of one metric."""
     found = []
+    wanted = [(name, reference) for name in variants if name != reference]
+    wanted += [pair for pair in pairs if pair not in wanted]
     for metric in metrics:
-        able = [n for n, seeds in variants.items() if all(metric in s.values for s in seeds)]
-        others = [name for name in able if name != reference]
-        if reference not in able or not others:
-            continue
-        base = _values(variants[reference], metric)
-        tests = [crossed_test(_values(variants[name], metric), base) for name in others]
+        values = {
+            name: _values(seeds, metric)
+            for name, seeds in variants.items()
+            if all(metric in seed.values for seed in seeds)
+        }
+        able = [(a, b) for a, b in wanted if a in values and b in values]
+        tests = [crossed_test(values[a], values[b]) for a, b in able]
         adjusted = holm([test.p for test in tests])
         found += [
             {
-                "a": name,
-                "b": reference,
+                "a": a,
+                "b": b,
                 "metric": metric,
                 "difference": test.difference,
                 "low": test.low,
@@ -114,7 +127,7 @@ def _tests(
                 "p": test.p,
                 "p_holm": float(p),
             }
-            for name, test, p in zip(others, tests, adjusted, strict=True)
+            for (a, b), test, p in zip(able, tests, adjusted, strict=True)
         ]
     return found
 
@@ -138,14 +151,14 @@ def sweep_markdown(report: Mapping[str, Any]) -> str:
         for metric in row["metrics"]
         if not metric.startswith("mrr")
     )
-    tests = {(test["a"], test["metric"]): test for test in report["tests"]}
+    tests = {(test["a"], test["b"], test["metric"]): test for test in report["tests"]}
     tested = list(dict.fromkeys((test["metric"], test["b"]) for test in report["tests"]))
     titles = [part for metric, b in tested for part in (f"{metric} minus {b}", "p (Holm)")]
     lines = [["row", *metrics, *titles]]
     for row in report["rows"]:
         cells = [_cell(row, metric) for metric in metrics]
-        for metric, _ in tested:
-            test = tests.get((row["name"], metric))
+        for metric, b in tested:
+            test = tests.get((row["name"], b, metric))
             cells += [_difference(test), _number(test["p_holm"])] if test else ["", ""]
         lines.append([row["name"], *cells])
     head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]

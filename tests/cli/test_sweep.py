@@ -196,6 +196,18 @@ def test_a_start_may_begin_with_another_start_of_the_same_seed(guess, tmp_path, 
         assert config["base"] == str(first_place)
 
 
+def test_a_fixed_start_serves_the_variants_of_all_seeds(guess, tmp_path, capsys):
+    start = tmp_path / "start"
+    started = f"{{n: dataclasses.replace(c, base={str(start)!r}) for n, c in variants.items()}}"
+    starts = f"variants={started}, starts={{{str(start)!r}: GuessConfig()}}, fixed_starts=True"
+    guess.write_text(guess.read_text().replace("variants=variants", starts))
+    _, lines = sweep(capsys, guess, "--seeds", "2", "--run-dir", tmp_path / "out")
+    assert len([line for line in lines if line.endswith("the variants start from")]) == 1
+    for seed in (0, 1):
+        config = json.loads((tmp_path / "out" / f"plain-{seed}" / "config.json").read_text())
+        assert (config["base"], config["train"]["seed"]) == (str(start), seed)
+
+
 def test_without_values_per_user_there_is_no_test(guess, tmp_path, capsys):
     report, _ = sweep(capsys, guess, "--run-dir", tmp_path / "out", "--no-per-user")
     assert report["tests"] == []

@@ -34,6 +34,10 @@ KEPT = dataclasses.replace(CONFIG, decode=dataclasses.replace(CONFIG.decode, fil
         ({"a": VqRecConfig(), "b": VqRecConfig(share=0.2)}, "a share 0.2 of the users"),
         (Sweep(variants={"one": CONFIG}, against="ones"), "against is 'ones'.* did you mean 'one'"),
         (Sweep(variants={"one": CONFIG}, metrics="auc"), "metrics must be"),
+        (
+            Sweep(variants={"one": CONFIG, "two": CONFIG}, pairs=(("two", "tow"),)),
+            "the pair .* names 'tow', which is no variant, did you mean 'two'",
+        ),
     ],
 )
 def test_a_bad_sweep_is_refused_with_the_fix(sweep, words):
@@ -45,6 +49,8 @@ def test_a_part_of_a_sweep_keeps_its_reference_if_that_is_there():
     sweep = Sweep(variants={"a": CONFIG, "b": CONFIG, "c": CONFIG}, against="b")
     assert sweep.only(["c", "b"]).reference == "b"
     assert sweep.only(["c", "a"]).reference == "c"
+    paired = dataclasses.replace(sweep, pairs=(("a", "c"), ("a", "b")))
+    assert paired.only(["c", "a"]).pairs == (("a", "c"),)
     with pytest.raises(ConfigError, match="no variant 'd'"):
         sweep.only(["d"])
 
@@ -135,3 +141,23 @@ def test_the_table_has_its_tests_on_the_right():
     assert head == "| row | ndcg@10 | ndcg@10 minus a | p (Holm) |"
     assert first.endswith("|  |  |")
     assert f"| {b.mean() - a.mean():+.3f}".replace("0.", ".") in second
+
+
+def test_further_pairs_are_tested_and_corrected_together_with_the_others():
+    rng = np.random.default_rng(1)
+    tables = {name: rng.random((2, 40)) + shift for name, shift in (("a", 0), ("b", 0.1), ("c", 0))}
+    rows = {name: per_user(*values) for name, values in tables.items()}
+    report = sweep_report(rows, "a", ["ndcg@10"], [("c", "b"), ("b", "a")])
+    tested = [(test["a"], test["b"]) for test in report["tests"]]
+    # A pair that is tested anyway is tested once.
+    assert tested == [("b", "a"), ("c", "a"), ("c", "b")]
+    for test in report["tests"]:
+        assert test["p"] == crossed_test(tables[test["a"]], tables[test["b"]]).p
+    smallest = min(test["p"] for test in report["tests"])
+    assert min(test["p_holm"] for test in report["tests"]) == pytest.approx(3 * smallest)
+    head, _, *lines = sweep_markdown(report).splitlines()
+    assert head.split(" | ")[2:] == [
+        "ndcg@10 minus a", "p (Holm)", "ndcg@10 minus b", "p (Holm) |"
+    ]  # fmt: skip
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    assert [bool(row[2:3]) for row in cells] == [False, True, True]

@@ -14,10 +14,13 @@ from jaxrec.core import (
     check_ranges,
 )
 from jaxrec.data.corpora import Form
+from jaxrec.data.recruitment import WorldOptions
 from jaxrec.models import TransformerConfig
 from jaxrec.objectives import MIXTURES, Denoiser, Noise, mixture
 from jaxrec.train import TrainConfig
 
+# The name of a corpus that is made up: the texts of a planted world of recruitment.
+WORLD = "recruitment-world"
 Kind = Literal["causal", "prefix", "encoder_decoder", "encoder"]
 Objective = Literal[
     "lm",
@@ -57,7 +60,8 @@ class PretrainDataConfig:
     """The documents to train on, and how they are split.
 
     Attributes:
-      name: a known corpus ("wikitext-2"), or what another one is called.
+      name: a known corpus ("wikitext-2"), or what another one is called. "recruitment-world" makes
+        up the texts of `world`.
       paths: files, directories or patterns to read instead of searching for `name`: text, JSON
         lines or Parquet, plain or gzipped, or the directory of a prepared corpus.
       form: how a text file holds documents; "auto" takes one document a file, or the rows of JSON
@@ -66,9 +70,11 @@ class PretrainDataConfig:
       valid: share of documents for validation.
       test: share of documents for test.
       seed: seed of the split. A corpus of few documents is cut inside the documents instead.
+      world: which world "recruitment-world" is: all its jobs, resumes and interviewers' texts. A
+        world of the same seed and other sizes has other records of the same occupations.
 
     Raises:
-      ConfigError: a share is out of range, or nothing is left to train on.
+      ConfigError: a share is out of range, nothing is left to train on, or a world is not read.
     """
 
     name: str = "wikitext-2"
@@ -78,10 +84,16 @@ class PretrainDataConfig:
     valid: Share = 0.05
     test: Share = 0.1
     seed: Seed = 0
+    world: WorldOptions = WorldOptions()
 
     def __post_init__(self) -> None:
         """Reject a split without training part, or without a part to measure."""
         check_ranges(self, "--data.")
+        if self.world != WorldOptions() and (self.name != WORLD or self.paths):
+            raise ConfigError(
+                f"--data.world is read with --data.name {WORLD} and without --data.paths only, got "
+                f"the name {self.name}; leave the world as it is, or set the name"
+            )
         if not 0 < self.valid + self.test < 1 or not self.valid or not self.test:
             raise ConfigError(
                 f"--data.valid {self.valid} and --data.test {self.test} must both be above 0 and "

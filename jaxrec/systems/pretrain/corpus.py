@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxrec.core import DataError, nearest
 from jaxrec.data.corpora import Form, Source, encode_documents, left_out, read_texts
-from jaxrec.systems.pretrain.config import PretrainDataConfig
+from jaxrec.data.recruitment import recruitment_world
+from jaxrec.systems.pretrain.config import WORLD, PretrainDataConfig
 
 Part = Literal["train", "valid", "test"]
 # Known corpora: folder below JAXREC_DATA, files in it, and how they hold documents.
@@ -102,21 +103,34 @@ def load_corpus(config: PretrainDataConfig) -> Corpus:
       >>> len(corpus.train), corpus.test[0].splitlines()[-1]
       (1, 'line 49')
     """
-    source = _source(config)
-    texts = read_texts(source, config.name)
-    parts = _split(texts.documents, config)
+    rejected: Mapping[str, int] = {}
+    if config.name == WORLD and not config.paths:
+        documents, place = _world_texts(config), "made up"
+    else:
+        source = _source(config)
+        texts = read_texts(source, config.name)
+        documents, rejected = texts.documents, texts.rejected
+        place = ", ".join(source.paths)
+    parts = _split(documents, config)
     for name, part in parts.items():
         if not any(text.strip() for text in part):
             raise DataError(
-                f"data.name {config.name}: {len(texts.documents)} documents leave no text for the "
+                f"data.name {config.name}: {len(documents)} documents leave no text for the "
                 f"part {name}; give more text, or change --data.valid and --data.test"
             )
     return Corpus(
         name=config.name,
-        source=", ".join(source.paths),
-        rejected=texts.rejected,
+        source=place,
+        rejected=rejected,
         **parts,
     )
+
+
+def _world_texts(config: PretrainDataConfig) -> list[str]:
+    """The texts of a planted world of recruitment, each of them once."""
+    records = recruitment_world(config.world).recruitment
+    texts = [job.text() for job in records.jobs] + [one.text() for one in records.resumes]
+    return list(dict.fromkeys([*texts, *(each.assessment for each in records.interviews)]))
 
 
 def _source(config: PretrainDataConfig) -> Source:
@@ -127,9 +141,10 @@ def _source(config: PretrainDataConfig) -> Source:
         if Path(config.name).expanduser().exists():
             paths = (_documents_in(config.name),)
             return Source(paths=paths, form=config.form, column=config.column)
+        known = [*CORPORA, WORLD]
         raise DataError(
-            f"no corpus, file or directory {config.name!r}{nearest(config.name, CORPORA)}; known "
-            f"corpora: {', '.join(CORPORA)}; or give files by --data.paths"
+            f"no corpus, file or directory {config.name!r}{nearest(config.name, known)}; known "
+            f"corpora: {', '.join(known)}; or give files by --data.paths"
         )
     folder, names, form = CORPORA[config.name]
     root = os.environ.get("JAXREC_DATA")

@@ -12,6 +12,7 @@ import pytest
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ReservedTokens, load_tokenizer, train_bpe
+from jaxrec.data.recruitment import WorldOptions, recruitment_world
 from jaxrec.objectives import Denoiser, PairMasking, Pairs, corrupt, longest_text
 from jaxrec.runs import Options, load_run, open_any
 from jaxrec.systems.pretrain import (
@@ -228,6 +229,18 @@ def test_parts_do_not_overlap_and_hold_the_whole_corpus(tmp_path):
         PretrainDataConfig(name="x", paths=(str(path),), test=0.2, valid=0.1, seed=1)
     )
     assert other.test != corpus.test
+
+
+def test_a_planted_world_is_a_corpus_of_its_texts():
+    world = WorldOptions(jobs=300, people=60)
+    corpus = load_corpus(PretrainDataConfig(name="recruitment-world", world=world))
+    records = recruitment_world(world).recruitment
+    texts = {one.text() for one in (*records.jobs, *records.resumes)}
+    texts |= {one.assessment for one in records.interviews}
+    parts = [*corpus.train, *corpus.valid, *corpus.test]
+    assert sorted(parts) == sorted(texts)
+    with pytest.raises(ConfigError, match=r"--data\.world is read with --data\.name recruitment-w"):
+        PretrainDataConfig(name="wikitext-2", world=world)
 
 
 def test_one_document_is_cut_in_three_and_has_no_pairs(tmp_path):
