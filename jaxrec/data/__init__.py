@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         files as files,
         parquet as parquet,
         ratings as ratings,
+        recruitment as recruitment,
     )
     from jaxrec.data.amazon import read_amazon as read_amazon
     from jaxrec.data.buckets import (
