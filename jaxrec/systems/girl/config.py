@@ -44,8 +44,9 @@ class GirlDataConfig:
       gold: share of the people for the second reward model, which the policy never sees.
       prompts: share of the people to whom the policy writes while it learns from the reward.
       job_share: share of the jobs that are recommended, and that no generator has seen.
-      cold: share of the people of the recommendation without any training row.
-      early: share of the recommendation's applications, the earliest ones, to train on.
+      cold: share of the people of the recommendation, those who apply last, without any training
+        row.
+      early: share of the applications of any other of these people, the first ones, to train on.
       held_out: share of each group of people, or of the training rows, for validation.
       seed: of the split.
 
@@ -124,10 +125,15 @@ class GroundingConfig:
       similarity: κ, weight of the similarity between a generated description and a job beside the
         reward of the job for the resume; both are standardized over the jobs.
       descriptions: number of descriptions that are generated for a request.
+      skills: number of skills that are read of a resume from elsewhere, the first ones.
+      occupations: O*NET's "Occupation Data.txt", looked up below JAXREC_DATA too, whose occupations
+        resumes from elsewhere are grounded to; "" for the jobs of the run.
     """
 
     similarity: NotNegative = 1.0
     descriptions: Count = 4
+    skills: Count = 8
+    occupations: str = ""
 
     def __post_init__(self) -> None:
         """Reject numbers out of range."""
@@ -143,12 +149,16 @@ class GirlEvalConfig:
       valid_texts: texts or pairs of each validation of the generator and the reward models.
       batch_size: texts in each call of a model.
       resamples: number of resamples of the bootstrap over people.
+      grounded_people: people for whom jobs are ranked.
+      grounded_jobs: jobs of the recommendation that are ranked for each of them.
     """
 
     valid_prompts: Count = 64
     valid_texts: Count = 256
     batch_size: Count = 64
     resamples: Count = 1000
+    grounded_people: Count = 12
+    grounded_jobs: Count = 200
 
     def __post_init__(self) -> None:
         """Reject numbers out of range."""
@@ -193,8 +203,8 @@ class GirlConfig:
     template: str = "{resume}\nSuitable job:\n"
     base: str = ""
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
-    vocab_size: Count = 1500
-    max_prompt: Count = 192
+    vocab_size: Count = 2000
+    max_prompt: Count = 160
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
     )

@@ -2,11 +2,11 @@
 
     people   generator | reward | gold | prompts | recommendation: warm | cold
     jobs     of the generator and the rewards    | of the recommendation
-    time                                           early: training | late: test
+    time                                           first applications | later ones
 
-Nobody serves for two things, so no description is learned from a match that is predicted later. The
-recommendation is trained on the early applications of warm people, and tested on the late ones of
-warm people, and of cold people, whom the predictors have never seen.
+Nobody serves for two things, so no description is learned from a match that is predicted later.
+Predictors are trained on the first applications of warm people. They are tested on the later ones
+of these people, and on all of cold people, who apply after the others and whom they have not seen.
 """
 
 import dataclasses
@@ -237,28 +237,36 @@ def _rows(
     recommended: set[int],
     config: GirlDataConfig,
 ) -> dict[str, Rows]:
-    """The rows of the recommendation, divided by time, and the late ones by people."""
-    warm, cold = _held_out(people, config.cold)
-    cells = {
-        name: [
-            (match.time, person, job, match.matched)
-            for person in group.tolist()
+    """The rows of the recommendation, divided by people and by time.
+
+    The cold people are those who apply last. Of a warm person, the first applications are learned.
+    """
+    own = {
+        person: sorted(
+            (match.time, job, match.matched)
             for job, match in by_person[person]
             if job in recommended
-        ]
-        for name, group in (("warm", warm), ("cold", cold))
+        )
+        for person in people.tolist()
     }
-    times = [time for part in cells.values() for time, *_ in part]
-    cut = float(np.quantile(times, config.early)) if times else 0.0
-    early = sorted(row for row in cells["warm"] if row[0] <= cut)
+    order = sorted((person for person in own if own[person]), key=lambda person: own[person][0])
+    warm, cold = _held_out(np.array(order, np.int64), config.cold)
+    parts: dict[str, list[tuple[int, int, int, bool]]] = {"train": [], "warm": [], "cold": []}
+    for person in warm.tolist():
+        known = max(1, round(len(own[person]) * config.early))
+        cells = [(time, person, job, hit) for time, job, hit in own[person]]
+        parts["train"] += cells[:known]
+        parts["warm"] += cells[known:]
+    for person in cold.tolist():
+        parts["cold"] += [(time, person, job, hit) for time, job, hit in own[person]]
+    early = sorted(parts["train"])
     learned = len(early) - round(len(early) * config.held_out)
-    parts = {"train": early[:learned], "valid": early[learned:]}
-    parts |= {name: [row for row in part if row[0] > cut] for name, part in cells.items()}
+    parts |= {"train": early[:learned], "valid": early[learned:]}
     return {
         name: Rows(
-            person=np.array([person for _, person, _, _ in part], np.int32),
-            job=np.array([job for _, _, job, _ in part], np.int32),
-            label=np.array([hit for _, _, _, hit in part], np.float32),
+            np.array([person for _, person, _, _ in part], np.int32),
+            np.array([job for _, _, job, _ in part], np.int32),
+            np.array([hit for _, _, _, hit in part], np.float32),
         )
         for name, part in parts.items()
     }

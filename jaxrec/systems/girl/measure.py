@@ -18,13 +18,11 @@ from jaxrec.systems.girl.writing import distinct, form_values, grams
 # Names of rows and metrics.
 PLANTED, RULE = "planted utility", "shared words"
 UTILITY = "utility"
-# People for whom real jobs are ranked.
-_GROUNDED, _TOP = 100, 5
+# Jobs that a list has.
+_TOP = 5
 
 
-def description_values(
-    data: GirlData, found: Descriptions
-) -> dict[str, dict[str, np.ndarray]]:
+def description_values(data: GirlData, found: Descriptions) -> dict[str, dict[str, np.ndarray]]:
     """What the first description of each person is like, `[U]` by source and metric."""
     resumes = [data.resumes[n] for n in found.people.tolist()]
     values = {}
@@ -180,23 +178,24 @@ def recommendation_rows(
 
 
 def grounding_rows(
-    models: Models, data: GirlData, found: Descriptions, kappa: float
+    models: Models, data: GirlData, found: Descriptions
 ) -> dict[str, dict[str, float]]:
     """The mean planted utility of the five best jobs, by how jobs are ranked.
 
-    Jobs are those of the recommendation, people the first ones of it.
+    Some jobs of the recommendation are ranked for its first people, see `GirlEvalConfig`.
 
     Args:
       models: of the run.
       data: of the run.
       found: the descriptions.
-      kappa: weight of the similarity.
     """
-    jobs = data.recommended
+    settings, kappa = models.config.eval, models.config.grounding.similarity
+    rng = np.random.default_rng(0)
+    jobs = np.sort(rng.permutation(data.recommended)[: settings.grounded_jobs])
     texts = [data.jobs[n] for n in jobs.tolist()]
     catalogue = Catalogue([str(n) for n in jobs.tolist()], texts)
     reward = models.reward_model(REWARD)
-    people = found.people[:_GROUNDED].tolist()
+    people = found.people[: settings.grounded_people].tolist()
     prompts = models.writer.texts([data.resumes[n] for n in people])
     sums: dict[str, list[float]] = {}
     for number, (person, prompt) in enumerate(zip(people, prompts, strict=True)):
