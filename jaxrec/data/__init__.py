@@ -92,7 +92,10 @@ if TYPE_CHECKING:
         id_tokenizer as id_tokenizer,
         id_tokens as id_tokens,
     )
-    from jaxrec.data.json_rows import read_json_rows as read_json_rows
+    from jaxrec.data.json_rows import (
+        read_json_rows as read_json_rows,
+        record_line as record_line,
+    )
     from jaxrec.data.lexicon import (
         Lexicon as Lexicon,
         count_phrases as count_phrases,

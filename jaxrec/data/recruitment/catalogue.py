@@ -72,8 +72,11 @@ def make_catalogue(
       (('weave cloth',), 1)
     """
     tree = TREE if occupations is None else _tree(occupations)
-    industries, categories, names = [], [], []
-    category_industry, occupation_category = [], []
+    industries: list[str] = []
+    categories: list[str] = []
+    names: list[str] = []
+    category_industry: list[int] = []
+    occupation_category: list[int] = []
     for industry, inner in tree.items():
         for category, titles in inner.items():
             category_industry.append(len(industries))

@@ -103,8 +103,8 @@ def _parts(text: str) -> dict[str, str]:
     """The text behind each label; the first of two labels of one name counts."""
     marks = list(_LABEL.finditer(text))
     parts: dict[str, str] = {}
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        end = following.start() if following else len(text)
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    for mark, end in zip(marks, ends[: len(marks)], strict=True):
         parts.setdefault(mark[1].lower(), text[mark.end() : end].strip())
     return parts
 

@@ -87,23 +87,26 @@ EXPERIENCES = (
     "Worked as {title} for {company}, mostly on {s}.",
     "{company} employed me as {title}; my part was {s}.",
     "As {title} of {company} I was responsible for {s}.",
+    "Before the project, worked at {company} on {s}, as {title}.",
 )
 PROJECTS = (
     "Took part in a project on {s}.",
     "Led a pilot with {s}.",
     "For a client, delivered {s} within a month.",
     "A study group and I worked on {s}.",
+    "Worked at the project on {s} before {company}, as {title}.",
 )
 EDUCATIONS = (
     "{degree} from {school}.",
     "Studied at {school}, left with a {degree}.",
     "Attended {school} until the {degree}.",
+    "Degree from {school} after the certificate.",
 )
 CERTIFICATES = (
     "Language certificate, level B2.",
     "Driving licence since 2012.",
     "Certificate of the chamber, passed with merit.",
-    "Completed a course at {school} with a certificate.",
+    "Certificate after the degree from {school}.",
     "Badge of the voluntary fire brigade.",
 )
 OBJECTIVES = (
@@ -123,7 +126,8 @@ SCHOOLS = (
     "Riverside Academy", "the Open Institute", "Saint Mary School",
 )  # fmt: skip
 
-# Aspects of an assessment: sentences for a good and for a bad impression, which share their words.
+# Aspects of an assessment: sentences for a good and for a bad impression. Some pairs have the same
+# words in another order, so that counting words is not enough.
 ASPECTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
         (
@@ -133,7 +137,7 @@ ASPECTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ),
         (
             "Does not explain the subject in depth.",
-            "Knows only the surface, not the details.",
+            "Knows the surface only, not the details.",
             "Answers to the hard questions were not right.",
         ),
     ),
@@ -141,12 +145,12 @@ ASPECTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         (
             "Solved the exercise without help.",
             "The exercise was no problem.",
-            "Found the mistake in the exercise at once.",
+            "Found the mistake before the hint.",
         ),
         (
             "Solved the exercise with help at best.",
             "The exercise was a problem.",
-            "Found no mistake in the exercise at once.",
+            "Found the hint before the mistake.",
         ),
     ),
     (
@@ -176,12 +180,12 @@ ASPECTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
         (
             "Would fit the team well.",
-            "Colleagues liked the talk.",
+            "Puts the team before the own interest.",
             "Takes criticism calmly.",
         ),
         (
             "Would not fit the team well.",
-            "Colleagues liked little of the talk.",
+            "Puts the own interest before the team.",
             "Takes criticism, but not calmly.",
         ),
     ),

@@ -121,15 +121,16 @@ def resume_texts(
         years = choices.between(*say.YEARS[seniority])
         degree, school = choices.of(say.DEGREES), choices.of(say.SCHOOLS)
         named = [names[skill] for skill in skills]
-        parts = [
-            listing(part, choices) for part in np.array_split(np.array(named, object), 3)[::-1]
-        ]
+        third, two_thirds = len(named) // 3, 2 * len(named) // 3
+        thirds = (named[:third], named[third:two_thirds], named[two_thirds:])
+        parts = [listing(part, choices) for part in thirds]
         title = _title(structure, int(draws.title[number]), seniority, choices)
+        helper = choices.of(say.GENERIC_TITLES)  # a title in a project tells nothing
         company = choices.of(say.COMPANIES)
         texts = [
             choices.of(say.PROFILES).format(s=parts[0]),
             choices.of(say.EXPERIENCES).format(s=parts[1], title=title, company=company),
-            choices.of(say.PROJECTS).format(s=parts[2]),
+            choices.of(say.PROJECTS).format(s=parts[2], title=helper, company=company),
             choices.of(say.EDUCATIONS).format(degree=degree, school=school),
             choices.of(say.CERTIFICATES).format(school=school),
             choices.of(say.OBJECTIVES).format(wish=f"{draws.salary[number]:,.0f}"),
