@@ -14,7 +14,7 @@ from jaxrec.core import (
     Share,
     check_ranges,
 )
-from jaxrec.data.recruitment import WorldOptions
+from jaxrec.data.recruitment import SECTIONS, WorldOptions
 from jaxrec.models import TransformerConfig
 from jaxrec.train import TrainConfig
 
@@ -36,6 +36,7 @@ class GirlDataConfig:
     Attributes:
       name: what the data are called.
       world: its size, and how hard it is to read.
+      sections: of a resume that are read, beside the basic information; the paper reads one.
       skills: file of ESCO's skills, looked up below JAXREC_DATA too; "" for the built-in list.
       occupations: O*NET's "Occupation Data.txt", looked up in the same way; "" for the built-in
         list.
@@ -56,6 +57,7 @@ class GirlDataConfig:
 
     name: str = "recruitment-world"
     world: WorldOptions = WorldOptions(people=4000, jobs=1500, applications=12, interviews=0.0)
+    sections: tuple[str, ...] = ("profile", "experience", "projects", "objective")
     skills: str = ""
     occupations: str = ""
     generator: Share = 0.35
@@ -83,6 +85,10 @@ class GirlDataConfig:
                     f"--data.{name.replace('_', '-')} {getattr(self, name):g} must be in (0, 1), "
                     "so that both parts have members"
                 )
+        if not self.sections or not set(self.sections) <= set(SECTIONS):
+            raise ConfigError(
+                f"--data.sections {' '.join(self.sections)} must be some of {' '.join(SECTIONS)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,7 +210,7 @@ class GirlConfig:
     base: str = ""
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
     vocab_size: Count = 2000
-    max_prompt: Count = 160
+    max_prompt: Count = 112
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
     )
@@ -262,6 +268,12 @@ class GirlConfig:
             raise ConfigError(
                 f"train.ema_decay {self.train.ema_decay:g} would measure another policy than the "
                 "one that writes; set it to 0"
+            )
+        model = self.model
+        if model.dropout or model.attention_dropout or model.mlp_dropout:
+            raise ConfigError(
+                "--model.dropout, --model.attention-dropout and --model.mlp-dropout have no "
+                "effect, because a policy reads without dropout; set them to 0"
             )
         if not self.base:
             self.model.check_length(

@@ -19,7 +19,7 @@ import numpy as np
 from jaxrec.core import DataError
 from jaxrec.data import read_occupations, read_skill_labels
 from jaxrec.data.corpora import find_text
-from jaxrec.data.recruitment import Match, World, recruitment_world
+from jaxrec.data.recruitment import Match, Resume, World, recruitment_world
 from jaxrec.systems.girl.config import GirlDataConfig
 from jaxrec.systems.girl.predictors import Rows
 
@@ -201,7 +201,7 @@ def divide(world: World, config: GirlDataConfig) -> GirlData:
     return GirlData(
         world=world,
         name=config.name,
-        resumes=[resume.text() for resume in data.resumes],
+        resumes=[_read(resume, config.sections) for resume in data.resumes],
         jobs=[job.text() for job in data.jobs],
         people=people,
         targets=targets,
@@ -209,6 +209,12 @@ def divide(world: World, config: GirlDataConfig) -> GirlData:
         prompts={"train": written, "valid": checked},
         rows=rows,
     )
+
+
+def _read(resume: Resume, sections: Sequence[str]) -> str:
+    """The text of a resume with some of its sections."""
+    chosen = {name: text for name, text in resume.sections.items() if name in sections}
+    return dataclasses.replace(resume, sections=chosen).text()
 
 
 def _held_out(people: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

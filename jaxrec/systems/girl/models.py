@@ -25,7 +25,6 @@ from jaxrec.align import (
     text_reward,
 )
 from jaxrec.core import ConfigError, DataError, read_json
-from jaxrec.data import TokenRows
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import is_run, run_identity
 from jaxrec.systems.girl.config import GirlConfig
@@ -103,13 +102,13 @@ class Models:
         """The identity of the run."""
         return run_identity(self.directory)
 
-    def targets(self, data: GirlData, part: str, most: int = 0) -> TokenRows:
-        """Prompts with the descriptions to learn; the first `most` of them, or all."""
+    def targets(self, data: GirlData, part: str, most: int = 0) -> dict[str, np.ndarray]:
+        """Prompts with the descriptions to learn, see `Writer`; the first `most`, or all."""
         chosen = data.targets[part][: most or None].tolist()
         return self.writer.targets(
             [data.resumes[person] for person, _ in chosen],
             [data.jobs[job] for _, job in chosen],
-            self.config.longest,
+            self.config.ppo.response,
         )
 
     def pairs(self, data: GirlData, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ A prompt is the template with the resume, and a description follows it. Prompt a
 tokenized as one text. The prompt ends with a line break, and no token reaches across it, so the
 tokens of the prompt alone are the first ones of the whole.
 
-Shapes: `N` rows, `P` tokens of a prompt, `T` of a prompt with a description.
+Shapes: `N` rows, `P` tokens of a prompt, `R` of a description.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.align import pad_rows as padded
 from jaxrec.core import ConfigError, DataError
-from jaxrec.data import MarkedText, TokenRows, encode_marked, pad_rows
 from jaxrec.data.corpora import encode_documents
 
 # Lengths of rows are rounded up to a multiple of this.
@@ -89,22 +89,37 @@ class Writer:
             valid[place, length - len(row) :] = True
         return tokens, valid
 
-    def targets(self, resumes: Sequence[str], jobs: Sequence[str], max_length: int) -> TokenRows:
-        """Prompts with descriptions, which are to be learned: `[N, T]`.
+    def targets(
+        self, resumes: Sequence[str], jobs: Sequence[str], response: int
+    ) -> dict[str, np.ndarray]:
+        """Prompts padded on the left, and the descriptions to learn padded on the right.
+
+        Args:
+          resumes: N texts.
+          jobs: their descriptions.
+          response: R, most tokens of a description with the token that ends it.
+
+        Returns:
+          "tokens" and "valid" `[N, P + R]`, and "weights" `[N, R]` float32, 1 for tokens to learn.
 
         Raises:
           ConfigError: a description does not fit.
         """
-        texts = []
-        for prompt, job in zip(self.texts(resumes), jobs, strict=True):
-            texts.append(MarkedText(prompt + job, ((len(prompt), len(prompt) + len(job)),)))
-        encoded = encode_marked(self.tokenizer, texts, max_length)
-        if encoded.cut or encoded.rejected:
+        tokens, valid = self.prompts(resumes)
+        ends = [self.tokenizer.eos_token_id]
+        rows = [row + ends for row in encode_documents(self.tokenizer, jobs)]
+        longest = max(map(len, rows))
+        if longest > response:
             raise ConfigError(
-                f"{encoded.cut + encoded.rejected} of {len(texts)} prompts with descriptions have "
-                f"more than {max_length} tokens; raise --ppo.response"
+                f"a description to learn has {longest} tokens with the one that ends it, and "
+                f"--ppo.response is {response}; raise it"
             )
-        return pad_rows(encoded, self.tokenizer.eos_token_id, multiple=_MULTIPLE)
+        answers, there = padded([np.array(row, np.int32) for row in rows], response)
+        return {
+            "tokens": np.concatenate([tokens, answers], axis=1),
+            "valid": np.concatenate([valid, there], axis=1),
+            "weights": there.astype(np.float32),
+        }
 
 
 def _rounded(length: int) -> int:

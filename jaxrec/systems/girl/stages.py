@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.align import (
+    POLICY,
+    Actor,
     Rollouts,
     normalization,
     over_optimized,
@@ -25,9 +27,9 @@ from jaxrec.align import (
     score_rows,
 )
 from jaxrec.core import is_writer, to_json, write_text
-from jaxrec.data import epoch_batches, instruction_batches
+from jaxrec.data import epoch_batches
 from jaxrec.models import CausalLM, ScalarHead
-from jaxrec.objectives import Loss, language_loss
+from jaxrec.objectives import Loss
 from jaxrec.runs import Options
 from jaxrec.systems.girl.data import GirlData
 from jaxrec.systems.girl.models import GOLD, REWARD, SCALES, SFT, Models, Scale
@@ -84,8 +86,8 @@ class Stages:
     def plans(self) -> dict[str, Plan]:
         """Plan all stages; nothing is computed."""
         models, config = self.models, self.models.config
-        loss = functools.partial(language_loss, models.text.model)
-        example = self.targets["train"].take(np.zeros(config.sft.batch_size, int))
+        example = _taken(self.targets["train"], np.zeros(config.sft.batch_size, int))
+        loss = _target_loss(models.text.model)
         plans = {SFT: models.text.plan(loss, example, config.sft)}
         for name, part in ((REWARD, "train"), (GOLD, "gold")):
             rows = _taken(self.pairs[part], np.zeros(config.reward.batch_size, int))
@@ -107,14 +109,17 @@ class Stages:
 
     def _generator(self, plan: Plan, options: Options) -> None:
         models, config = self.models, self.models.config
-        held = self.targets["valid"].take(slice(None))
-        measure = jax.jit(functools.partial(_token_loss, models.text.model))
+        held, loss = self.targets["valid"], jax.jit(_target_loss(models.text.model))
 
         def evaluate(params: Any) -> dict[str, float]:
-            return {LIKELIHOOD: -float(measure(params, held))}
+            found = loss(params, held, None)
+            return {LIKELIHOOD: -float(found.total / found.weight)}
 
-        batches = instruction_batches(
-            self.targets["train"], batch_size=config.sft.batch_size, seed=config.sft.seed
+        batches = epoch_batches(
+            len(self.targets["train"]["tokens"]),
+            functools.partial(_taken, self.targets["train"]),
+            batch_size=config.sft.batch_size,
+            seed=config.sft.seed,
         )
         fit(
             plan,
@@ -203,6 +208,23 @@ def _taken(pairs: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.
     return {name: cells[chosen] for name, cells in pairs.items()}
 
 
+def _target_loss(model: CausalLM) -> Callable[[Any, Any, Any], Loss]:
+    """The loss of descriptions: a function of variables, a batch of `Writer.targets` and a key.
+
+    Logits are computed of the descriptions alone, as in PPO, and there is no dropout.
+    """
+    actor = Actor(model=model)
+
+    def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array | None) -> Loss:
+        del key
+        weights = batch["weights"]
+        size = weights.shape[1]
+        read = actor.read({POLICY: params}, batch["tokens"], batch["valid"], size, values=False)
+        return Loss(-(weights * read.logprobs).sum(), weights.sum(), {})
+
+    return loss
+
+
 def _pair_loss(head: ScalarHead) -> Callable[[Any, Any, Any], Loss]:
     """The loss of pairs: a function of variables, a batch of `[B, 2, T]` and a dropout key."""
 
@@ -222,8 +244,3 @@ def _rewards(
     """Rewards of the better and the worse job of each pair: `[N, 2]`."""
     tokens, valid = (pairs[name].reshape(-1, pairs[name].shape[2]) for name in ("tokens", "valid"))
     return score_rows(score, params, tokens, valid, batch_size).reshape(-1, 2)
-
-
-def _token_loss(model: CausalLM, params: Any, rows: Mapping[str, jax.Array]) -> jax.Array:
-    loss = language_loss(model, params, rows, None)
-    return loss.total / loss.weight
