@@ -22,6 +22,7 @@ OFFERS = (
     "evaluate",
     "rank",
     "recommend",
+    "recommend_text",
     "report",
     "fit_ids",
     "open_model",

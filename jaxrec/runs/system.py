@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jaxrec.models import Opened
     from jaxrec.peft import TuneConfig
     from jaxrec.runs.measured import Measured
-    from jaxrec.runs.requests import Recommendations, RecommendRequest
+    from jaxrec.runs.requests import Recommendations, RecommendRequest, TextRecommendations
 
 PACKAGE = "jaxrec.systems"
 # The command that needs a function of `System`, as error messages name it.
@@ -33,6 +33,7 @@ _COMMANDS = {
     "evaluate": "jaxrec eval",
     "rank": "jaxrec compare",
     "recommend": "jaxrec recommend",
+    "recommend_text": "jaxrec recommend --resume",
     "report": "jaxrec report",
     "tag": "jaxrec skills",
     "fit_ids": "jaxrec ids",
@@ -105,6 +106,11 @@ class System(Protocol):
         self, config: Any, directory: Path, request: "RecommendRequest"
     ) -> "Recommendations":
         """Recommend items to one user, given all their interactions, held-out ones included."""
+
+    def recommend_text(
+        self, config: Any, directory: Path, text: str, top: int
+    ) -> "TextRecommendations":
+        """Recommend items for a text from elsewhere, such as a resume."""
 
     def report(self, config: Any, directory: Path) -> "RunParts":
         """Read what the page and the model card of a run show; see `read_parts`."""

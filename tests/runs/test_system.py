@@ -30,6 +30,7 @@ from jaxrec.train import TrainConfig
 
 OFFERS = {
     "generative": {"rank", "recommend", "fit_ids", "open_model", "open_adapter"},
+    "girl": {"open_model"},
     "glrec": {"open_model", "open_adapter"},
     "p5": {"rank", "recommend", "fit_ids", "open_model"},
     "sasrec": {"rank", "recommend"},

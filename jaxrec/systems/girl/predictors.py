@@ -171,7 +171,8 @@ def _fit(
             chosen, key = given
             rows = {name: jnp.take(cells, chosen, axis=0) for name, cells in train.items()}
             gradient = jax.grad(loss)(params, rows, key)
-            changes, state = optimizer.update(gradient, state, params)
+            with jax.numpy_dtype_promotion("standard"):  # Optax needs it
+                changes, state = optimizer.update(gradient, state, params)
             return (optax.apply_updates(params, changes), state), None
 
         def epoch(carry: Any, key: jax.Array) -> Any:

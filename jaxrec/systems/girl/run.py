@@ -29,6 +29,7 @@ from jaxrec.peft import TuneConfig, Tuning, size_of
 from jaxrec.runs import (
     MODEL,
     Options,
+    TextRecommendations,
     check_run,
     create_run,
     is_run,
@@ -50,6 +51,7 @@ from jaxrec.systems.girl.descriptions import (
 )
 from jaxrec.systems.girl.models import GOLD, REWARD, Models
 from jaxrec.systems.girl.recommendation import fit_predictors, logits_of
+from jaxrec.systems.girl.requests import answer_text
 from jaxrec.systems.girl.stages import POLICY_METRIC, Stages
 from jaxrec.systems.girl.vectors import open_encoder
 from jaxrec.texts import open_tuned
@@ -90,7 +92,7 @@ def train(config: GirlConfig, directory: Path, options: Options) -> None:
     print(
         f"{len(models.text.tokenizer):,} tokens in the vocabulary; prompts of at most "
         f"{stages.prompts['train'][0].shape[1]} tokens, with descriptions of at most "
-        f"{stages.targets['train'].tokens.shape[1]}"
+        f"{stages.targets['train']['tokens'].shape[1]}"
     )
     plans = stages.plans()
     for name, plan in plans.items():
@@ -231,3 +233,9 @@ def open_reward(config: GirlConfig, directory: Path, *, gold: bool = False) -> R
     """See `System`: the reward of a prompt with a description."""
     read_training(directory)
     return Models.open(config, directory, None).reward_model(GOLD if gold else REWARD)
+
+
+def recommend_text(config: GirlConfig, directory: Path, text: str, top: int) -> TextRecommendations:
+    """See `System`: jobs for a resume, with what the policy wrote on the way to them."""
+    read_training(directory)
+    return answer_text(Models.open(config, directory, None), load_data(config.data), text, top)
