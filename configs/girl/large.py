@@ -55,6 +55,16 @@ def _config(world: WorldOptions) -> GirlConfig:
             weight_decay=0.01,
             eval_every=200,
         ),
+        gold_reward=TrainConfig(
+            steps=800,
+            batch_size=64,
+            lr=2e-4,
+            warmup_steps=50,
+            schedule="linear",
+            weight_decay=0.01,
+            eval_every=200,
+        ),
+        reward_head="sum",
         critic="reward",
         ppo=PpoSettings(
             response=160,

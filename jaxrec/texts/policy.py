@@ -37,7 +37,13 @@ class Policy:
 
     @classmethod
     def of(
-        cls, text: TextModel, settings: PpoSettings, train: TrainConfig, *, separate: bool
+        cls,
+        text: TextModel,
+        settings: PpoSettings,
+        train: TrainConfig,
+        *,
+        separate: bool,
+        summed: bool = False,
     ) -> "Policy":
         """Give a text model a value network.
 
@@ -47,9 +53,10 @@ class Policy:
           train: optimizer of PPO.
           separate: whether the value network is one of its own; otherwise it is a head on the
             states of the policy.
+          summed: of the head of a separate one, see `ScalarHead`.
         """
         model = text.model
-        critic = ScalarHead(model) if separate else None
+        critic = ScalarHead(model, summed=summed) if separate else None
         actor = Actor(model=model, critic=critic, temperature=settings.temperature)
         return cls(text=text, actor=actor, settings=settings, train=train)
 

@@ -43,9 +43,9 @@ class ScoredText:
     head: ScalarHead
 
     @classmethod
-    def of(cls, text: TextModel) -> "ScoredText":
-        """Put a head on a text model."""
-        return cls(text=text, head=ScalarHead(text.spec.build()))
+    def of(cls, text: TextModel, *, summed: bool = False) -> "ScoredText":
+        """Put a head on a text model; see `ScalarHead` for `summed`."""
+        return cls(text=text, head=ScalarHead(text.spec.build(), summed=summed))
 
     def shapes(self) -> Any:
         """Shapes of what is trained, with the names of their axes."""

@@ -184,8 +184,10 @@ class GirlConfig:
       vocab_size: size of the tokenizer of a generator from scratch.
       max_prompt: most tokens of a prompt; longer ones lose tokens of the resume's beginning.
       sft: training of the generator on the jobs that people matched with.
-      reward: training of the reward model and of the gold reward model, which both start from the
-        tuned generator.
+      reward: training of the reward model, which starts from the tuned generator.
+      gold_reward: training of the second reward model, which starts there too.
+      reward_head: whether the reward is the scalar of the "last" token, as in the paper, or the
+        "sum" over all n tokens, divided by √n, which a small model learns from fewer pairs.
       critic: whether the value network starts as the "reward" model, or is a head on the states of
         the policy ("shared"), which costs half as much.
       ppo: settings of PPO.
@@ -223,6 +225,16 @@ class GirlConfig:
         weight_decay=0.01,
         eval_every=50,
     )
+    gold_reward: TrainConfig = TrainConfig(
+        steps=200,
+        batch_size=32,
+        lr=1e-3,
+        warmup_steps=20,
+        schedule="linear",
+        weight_decay=0.01,
+        eval_every=50,
+    )
+    reward_head: Literal["last", "sum"] = "last"
     critic: Literal["reward", "shared"] = "reward"
     ppo: PpoSettings = PpoSettings(
         response=96,

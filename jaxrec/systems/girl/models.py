@@ -31,6 +31,7 @@ from jaxrec.systems.girl.config import GirlConfig
 from jaxrec.systems.girl.data import GirlData, Pair
 from jaxrec.systems.girl.prompts import Writer
 from jaxrec.texts import Policy, ScoredText, TextModel, tuned as tuned_text
+from jaxrec.train import TrainConfig
 
 SFT, REWARD, GOLD = "sft", "reward", "gold"
 SCALES = "reward.json"
@@ -140,13 +141,23 @@ class Models:
     @property
     def scored(self) -> ScoredText:
         """The generator with a scalar head."""
-        return ScoredText.of(self.text)
+        return ScoredText.of(self.text, summed=self.config.reward_head == "sum")
 
     @property
     def policy(self) -> Policy:
         """The generator with a value network."""
         config = self.config
-        return Policy.of(self.text, config.ppo, config.train, separate=config.critic == "reward")
+        return Policy.of(
+            self.text,
+            config.ppo,
+            config.train,
+            separate=config.critic == "reward",
+            summed=config.reward_head == "sum",
+        )
+
+    def training(self, name: str) -> TrainConfig:
+        """The training of a reward model."""
+        return self.config.gold_reward if name == GOLD else self.config.reward
 
     def generator(self) -> Any:
         """The trainable part of the tuned generator.
@@ -163,7 +174,7 @@ class Models:
           DataError: not trained yet, or damaged.
         """
         scale = read_json(self.directory / SCALES, dict[str, Scale])[name]
-        found = self.scored.trained(self.directory / name, self.config.reward, self.owner)
+        found = self.scored.trained(self.directory / name, self.training(name), self.owner)
         out = rescale(found["params"]["out"], scale["gain"], scale["bias"])
         return RewardModel(
             head=self.scored.head,

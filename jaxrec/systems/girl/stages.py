@@ -90,9 +90,9 @@ class Stages:
         loss = _target_loss(models.text.model)
         plans = {SFT: models.text.plan(loss, example, config.sft)}
         for name, part in ((REWARD, "train"), (GOLD, "gold")):
-            rows = _taken(self.pairs[part], np.zeros(config.reward.batch_size, int))
-            scored = models.scored
-            plans[name] = scored.plan(_pair_loss(scored.head), rows, config.reward)
+            scored, training = models.scored, models.training(name)
+            rows = _taken(self.pairs[part], np.zeros(training.batch_size, int))
+            plans[name] = scored.plan(_pair_loss(scored.head), rows, training)
         policy = models.policy
         plans["ppo"] = policy.plan(policy.batch(self.prompts["train"][0].shape[1]))
         return plans
@@ -136,7 +136,8 @@ class Stages:
         models, config = self.models, self.models.config
         pairs, valid = self.pairs[part], self.pairs["valid"]
         # The two models differ in their people, their order and their head.
-        seed = 2 * config.reward.seed + (name == GOLD)
+        training = models.training(name)
+        seed = 2 * training.seed + (name == GOLD)
         score = jax.jit(functools.partial(reward_of, models.scored.head))
 
         def evaluate(params: Any) -> dict[str, float]:
@@ -147,7 +148,7 @@ class Stages:
         stream = epoch_batches(
             len(pairs["tokens"]),
             functools.partial(_taken, pairs),
-            batch_size=config.reward.batch_size,
+            batch_size=training.batch_size,
             seed=seed,
         )
         result = fit(

@@ -43,6 +43,8 @@ def get_config():
         max_prompt=128,
         sft=stage(4),
         reward=stage(2),
+        gold_reward=stage(2),
+        reward_head="sum",
         ppo=PpoSettings(response=112, temperature=1.0, epochs=1, unended_penalty=1.0),
         train=stage(2, max_loss_ratio=0.0),
         critic="reward",
