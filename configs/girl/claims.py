@@ -9,7 +9,13 @@ from jaxrec.align import PpoSettings
 from jaxrec.data.recruitment import WorldOptions
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import Sweep, make_quick
-from jaxrec.systems.girl import GirlConfig, GirlDataConfig, GroundingConfig, MatchConfig
+from jaxrec.systems.girl import (
+    GirlConfig,
+    GirlDataConfig,
+    GirlEvalConfig,
+    GroundingConfig,
+    MatchConfig,
+)
 from jaxrec.train import TrainConfig
 
 
@@ -76,20 +82,21 @@ def _config(people: int) -> GirlConfig:
             unended_penalty=1.0,
         ),
         train=TrainConfig(
-            steps=160,
+            steps=100,
             batch_size=32,
-            lr=3e-4,
+            lr=4e-4,
             warmup_steps=0,
             schedule="linear",
             weight_decay=0.0,
             beta2=0.999,
             eps=1e-5,
-            eval_every=40,
+            eval_every=25,
             log_every=4,
             max_loss_ratio=0.0,
         ),
-        match=MatchConfig(descriptions=3, seeds=5),
+        match=MatchConfig(descriptions=2, seeds=5),
         grounding=GroundingConfig(occupations="onet-occupations/Occupation Data.txt"),
+        eval=GirlEvalConfig(grounded_people=6, grounded_jobs=100),
     )
 
 
