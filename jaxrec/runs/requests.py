@@ -195,7 +195,7 @@ def listed(
       >>> titles, scores = ["Alien", "Heat", "Fargo"], np.array([0.5, 0.25])
       >>> request = RecommendRequest("63", top=1)
       >>> listed(request, titles, history, items, scores, score="score").items
-      (RecommendedItem(item=2, title='Fargo', score=0.5, code=''),)
+      (RecommendedItem(item=2, title='Fargo', score=0.5, code='', reason=''),)
     """
     chosen = [
         RecommendedItem(

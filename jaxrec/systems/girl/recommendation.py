@@ -166,8 +166,8 @@ def calibrated(logits: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np
       >>> rng = np.random.default_rng(0)
       >>> logits = rng.normal(size=4000)
       >>> labels = rng.random(4000) < 1 / (1 + np.exp(-(2 * logits - 1)))
-      >>> calibrated(logits, labels, np.array([0.0, 1.0])).round(1).tolist()
-      [-1.0, 1.0]
+      >>> bool(np.allclose(calibrated(logits, labels, np.array([0.0, 1.0])), [-1, 1], atol=0.2))
+      True
     """
     model = LogisticRegression(C=np.inf)
     model.fit(logits[:, None], labels > 0)

@@ -96,8 +96,8 @@ def scaled(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
     """Subtract a center `[D]` from vectors `[..., D]`, and scale them to the length √D.
 
     Example:
-      >>> scaled(np.array([[3.0, 0.0]]), np.zeros(2)).round(3).tolist()
-      [[1.414, 0.0]]
+      >>> scaled(np.array([[3.0, 0.0, 0.0, 0.0]]), np.zeros(4)).tolist()
+      [[2.0, 0.0, 0.0, 0.0]]
     """
     moved = np.asarray(vectors, np.float64) - center
     lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
