@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.align import PpoTask, Reward, end_scores
@@ -59,7 +60,7 @@ def write(
         rows = np.arange(first, first + batch_size) % count
         kept = min(batch_size, count - first)
         episodes = task.write(variables, rows, jax.random.fold_in(key, number))
-        scored = task.reward.score(episodes, "the descriptions")
+        scored = jnp.asarray(task.reward.score(episodes, "the descriptions"))
         values = {
             "score": np.asarray(end_scores(scored, episodes.ended, task.settings)),
             "kl": np.asarray(episodes.kl),
