@@ -2,7 +2,42 @@
 
     jaxrec sweep girl/claims --seeds 1
 
-PLACEHOLDER
+The run of the row "girl" has four stages. The generator learns to write the job descriptions that
+people matched with, two reward models learn from applications of other people, PPO trains the
+generator on the first of them, and predictors of matches read its descriptions. `utility` is the
+planted logit of a match of a written description. The goals: the reward model is within 3 points
+of the accuracy of the planted utility; PPO raises the gold reward by .5 standard deviations at a KL
+of at most 15; at least 60 % wins over the tuned generator by the planted utility; AUC of base < sft
+<= girl.
+
+Measured on 2026-11-30, seed 0, on 900 people whom no generator has seen, one description each. The
+stages ran one by one with these settings, resumed several times, and the stage of PPO was cut from
+100 to 50 steps while it ran, with the same learning rates. The sweep itself has not been run from
+start to end. These figures are of one seed and without intervals:
+
+    descriptions         utility   gold reward   reward   KL     words   copied
+    sft (start)          -2.55     -.572         .046     0      44.1    .010
+    girl (model)         -2.64     -.554         .126     2.77   44.8    .009
+
+    judge, girl against sft      win    tie    lose
+    planted utility              .480   .000   .520
+    gold reward                  .533   .000   .467
+    shared words                 .476   .008   .517
+
+    accuracy on 726 pairs   reward .663, gold .640, planted utility .888, longer description .479
+
+The generator learned: on 64 people of another part its descriptions share 1.2 of 5.4 skills with
+the resume, and real matched jobs 2.4 of 6. All goals of reward and PPO are missed. The reward model
+is 22.6 points below the planted utility, because 200 steps are too few: on validation its accuracy
+was .586, .688 and .719 after 40, 120 and 200 steps. PPO wrote 13 rollouts, and less than 1 % of its
+ratios were clipped, so that it hardly moved: the gold reward rose by .02 standard deviations.
+The recommendation is not measured yet.
+Settings were chosen on validation: a reward that sums what all tokens say reached .62 after 60
+steps, one that reads the last token .54 after 50 and .65 after 100, and a mean over tokens with a
+learning rate of 5e-3 stayed at .57.
+
+Cost: about 10 CPU minutes on a machine with other load, of which the generator took 3, each reward
+model 1 to 2, PPO 1, and descriptions, predictors and measurement the rest.
 """
 
 from jaxrec.align import PpoSettings
