@@ -53,7 +53,8 @@ minus sft -.029, p .02, cold), so the descriptions do say something. The log los
 falls from 1.10 to .62 by two numbers of calibration alone, without any description.
 
 The mean utility of the five best of 100 jobs for 6 people is -.43 by the similarity to the resume,
--1.91 by the reward, -2.13 by the descriptions of sft, -2.66 by those of girl, and -3.66 for any job.
+-1.91 by the reward, -2.13 by the descriptions of sft, -2.66 by those of girl, and -3.66 for any
+job.
 
 Settings were chosen on validation: a reward that sums what all tokens say reached .62 after 60
 steps, one that reads the last token .54 after 50 and .65 after 100, and a mean over tokens with a
