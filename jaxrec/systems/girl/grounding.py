@@ -16,11 +16,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
 from jaxrec.core import DataError
 from jaxrec.data import Lexicon, Matcher, normalize_word, word_places
-from jaxrec.data.recruitment import Resume
+from jaxrec.data.recruitment import SECTIONS, Resume
+
+# The labels of a description and of a resume say nothing about a job.
+_LABELS = ("title", "salary", "responsibilities", "qualifications")
+_STOP_WORDS = {*ENGLISH_STOP_WORDS, *_LABELS, *SECTIONS}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Catalogue:
     @functools.cached_property
     def _fitted(self) -> tuple[TfidfVectorizer, scipy.sparse.csr_matrix]:
         vectorizer = TfidfVectorizer(
-            sublinear_tf=True, stop_words="english", token_pattern=r"(?u)\b[^\W\d]\w*\b"
+            sublinear_tf=True, stop_words=sorted(_STOP_WORDS), token_pattern=r"(?u)\b[^\W\d]\w*\b"
         )
         return vectorizer, vectorizer.fit_transform(self.texts)
 
