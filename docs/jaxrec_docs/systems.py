@@ -23,6 +23,7 @@ OFFERS = (
     "rank",
     "recommend",
     "open_ranker",
+    "recommend_text",
     "report",
     "fit_ids",
     "open_model",

@@ -2,6 +2,7 @@
 
     --user 63                       to a user of the run
     --history "Heat (1995)" 50      to somebody who met these items
+    --resume FILE                   of jobs to a resume, by a run that reads resumes
     --users all --out DIR           to all users, or those of a file, as shards of Parquet
 
 Without any of these it lists some users instead.
@@ -17,11 +18,12 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import ConfigError, Count, printable, quoted
-from jaxrec.data import load_interactions
+from jaxrec.core import ConfigError, Count, DataError, check_file, printable, quoted
+from jaxrec.data import load_interactions, read_resumes
 from jaxrec.runs import (
     Recommendations,
     RecommendRequest,
+    TextRecommendations,
     listed,
     offered,
     read_kept,
@@ -46,6 +48,8 @@ class Arguments:
       users: "all" for all users of the run; or a Parquet, CSV or JSON lines file with a column
         user, or a column history with items, which are separated by "|" in CSV.
       out: directory for the lists of `users`, as shards of Parquet; the same command continues.
+      resume: a resume to recommend jobs for, in place of a user: a text file, or a labeled resume
+        in XML.
       top: how many items.
       include_seen: also recommend items that the history holds.
       allowed: text file with the only items that `users` may get, an ID or title on each line.
@@ -58,6 +62,7 @@ class Arguments:
     history: tuple[str, ...] = ()
     users: str = ""
     out: Path | None = None
+    resume: Path | None = None
     top: Count = 10
     include_seen: bool = False
     allowed: str = ""
@@ -70,6 +75,11 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec recommend")
     _check(options)
     config = read_run(options.run)
+    if options.resume is not None:
+        recommend_text = offered(config, "recommend_text")
+        text = read_resume(options.resume)
+        show_for_text(recommend_text(config, options.run, text, options.top), options.top)
+        return
     if options.users:
         _to_many(options)
         return
@@ -108,12 +118,19 @@ def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
 
 def _check(options: Arguments) -> None:
     """Reject options that contradict one another."""
-    given = {"--user": options.user, "--history": options.history, "--users": options.users}
+    given = {
+        "--user": options.user,
+        "--history": options.history,
+        "--resume": options.resume,
+        "--users": options.users,
+    }
     chosen = [name for name, value in given.items() if value]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)} were given; give one of them")
     if options.users and options.out is None:
         raise ConfigError("--users writes files; give a directory for them: --out DIR")
+    if options.resume and options.include_seen:
+        raise ConfigError("--include-seen is about histories, and a resume has none; leave it out")
     if options.users:
         return
     for name, value in (
@@ -154,6 +171,58 @@ def _to_many(options: Arguments) -> None:
     done = recommend_all(open_recommender(options.run), batch, options.out)
     print(f"{done.users:,} users in {done.shards} shards in {printable(str(options.out))}")
     print(json.dumps(dataclasses.asdict(done)))
+
+
+def read_resume(path: Path) -> str:
+    """Read the text of a resume.
+
+    Args:
+      path: a text file in UTF-8, or a file that ends in .xml with one labeled resume.
+
+    Raises:
+      DataError: no such file, one that is not text or XML, or an empty one.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "resume.txt"
+      >>> _ = path.write_text("I bake bread.")
+      >>> read_resume(path)
+      'I bake bread.'
+    """
+    if path.suffix == ".xml":
+        return read_resumes(path)[0].text
+    check_file(path)
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not a text in UTF-8 ({error.reason} at byte {error.start}); save the "
+            "resume as plain text"
+        ) from error
+    if not text.strip():
+        raise DataError(f"{path} is empty; give a file with the text of a resume")
+    return text
+
+
+def show_for_text(answer: TextRecommendations, top: int) -> None:
+    """Print what was read and written for a text, and recommendations with their reasons.
+
+    Args:
+      answer: of a system.
+      top: number of items that were asked for.
+    """
+    print("read of the resume:")
+    for line in answer.read.splitlines():
+        print(f"  {printable(line)}")
+    for text in answer.written[:1]:
+        print(f"a suitable job, as the run describes it (1 of {len(answer.written)}):")
+        for line in text.splitlines():
+            print(f"  {printable(line)}")
+    print(f"top {top}, with the {answer.score}:")
+    for place, row in enumerate(answer.items, 1):
+        print(f"  {place:2}. {printable(row.title):<48} {row.score:8.3f}".rstrip())
+        if row.reason:
+            print(f"      {printable(row.reason)}")
 
 
 def list_users(config: Any, directory: Path) -> None:

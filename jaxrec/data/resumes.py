@@ -82,10 +82,10 @@ def word_places(text: str) -> list[tuple[int, int]]:
 
 
 def read_resumes(path: str | os.PathLike[str]) -> list[Resume]:
-    """Read labeled resumes from a directory of XML files or from a zip file, sorted by name.
+    """Read labeled resumes from a directory, a zip file or one XML file, sorted by name.
 
     Args:
-      path: the directory or the zip file.
+      path: the directory, the zip file, or the XML file.
 
     Raises:
       DataError: no resumes, a damaged zip file, XML that cannot be parsed, a label inside another,
@@ -113,6 +113,9 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(file.relative_to(path)), files.read_bytes(file)
         return
     check_file(path)
+    if path.suffix == ".xml":
+        yield path.name, files.read_bytes(path)
+        return
     left = unpack_limit(path.stat().st_size)
     try:
         with zipfile.ZipFile(path) as archive:

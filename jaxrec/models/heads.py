@@ -43,9 +43,13 @@ class ScalarHead(nn.Module):
 
     Attributes:
       backbone: the transformer.
+      summed: whether the number of a token is the sum of those of all n tokens up to it, divided by
+        √n. What a single token tells then reaches the reward at once, and not only through the last
+        state.
     """
 
     backbone: CausalLM | Encoder
+    summed: bool = False
 
     @nn.compact
     def __call__(
@@ -56,7 +60,14 @@ class ScalarHead(nn.Module):
         width = states.shape[-1]
         zeros = nn.initializers.zeros_init()
         layer = Einsum("md,dc->mc", (width, 1), ("embed", "classes"), 1, zeros, name="out")
-        return layer(states.reshape(-1, width)).reshape(states.shape[:2])
+        scalars = layer(states.reshape(-1, width)).reshape(states.shape[:2])
+        if not self.summed:
+            return scalars
+        # The bias is added once, or rewards would depend on the length.
+        bias = layer(jnp.zeros((1, width), jnp.float32))[0, 0]
+        there = valid.astype(jnp.float32)
+        count = jnp.maximum(jnp.cumsum(there, axis=1), 1.0)
+        return jnp.cumsum((scalars - bias) * there, axis=1) / jnp.sqrt(count) + bias
 
 
 class Classifier(nn.Module):

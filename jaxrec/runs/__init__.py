@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         Recommendations as Recommendations,
         RecommendedItem as RecommendedItem,
         RecommendRequest as RecommendRequest,
+        TextRecommendations as TextRecommendations,
         best_of_all as best_of_all,
         find_user as find_user,
         known_items as known_items,

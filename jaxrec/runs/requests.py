@@ -49,12 +49,14 @@ class RecommendedItem:
       title: what to show a reader.
       score: as `Recommendations.score` says; higher is better.
       code: its ID as text, such as "3-12"; "" for a system without IDs.
+      reason: why it is recommended, in a sentence; "" for none.
     """
 
     item: int
     title: str
     score: float
     code: str = ""
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,23 @@ class Recommendations:
 
     user: str
     history: tuple[str, ...]
+    items: tuple[RecommendedItem, ...]
+    score: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextRecommendations:
+    """Recommendations for a text, such as a resume.
+
+    Attributes:
+      read: the text as the system read it.
+      written: what the system wrote on the way to items, such as descriptions of suitable jobs.
+      items: the best items, best first.
+      score: what the scores are.
+    """
+
+    read: str
+    written: tuple[str, ...]
     items: tuple[RecommendedItem, ...]
     score: str
 
@@ -176,7 +195,7 @@ def listed(
       >>> titles, scores = ["Alien", "Heat", "Fargo"], np.array([0.5, 0.25])
       >>> request = RecommendRequest("63", top=1)
       >>> listed(request, titles, history, items, scores, score="score").items
-      (RecommendedItem(item=2, title='Fargo', score=0.5, code=''),)
+      (RecommendedItem(item=2, title='Fargo', score=0.5, code='', reason=''),)
     """
     chosen = [
         RecommendedItem(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxrec.runs.kept import Kept
     from jaxrec.runs.measured import Measured
     from jaxrec.runs.ranker import Ranker
-    from jaxrec.runs.requests import Recommendations, RecommendRequest
+    from jaxrec.runs.requests import Recommendations, RecommendRequest, TextRecommendations
 
 PACKAGE = "jaxrec.systems"
 # The command that needs a function of `System`, as error messages name it.
@@ -35,6 +35,7 @@ _COMMANDS = {
     "evaluate": "jaxrec eval",
     "rank": "jaxrec compare",
     "recommend": "jaxrec recommend",
+    "recommend_text": "jaxrec recommend --resume",
     "report": "jaxrec report",
     "tag": "jaxrec skills",
     "fit_ids": "jaxrec ids",
@@ -134,6 +135,11 @@ class System(Protocol):
           The ranker with the new items, which are numbered after all others, and a row for each of
           them, see `Changes.added`.
         """
+
+    def recommend_text(
+        self, config: Any, directory: Path, text: str, top: int
+    ) -> "TextRecommendations":
+        """Recommend items for a text from elsewhere, such as a resume."""
 
     def report(self, config: Any, directory: Path) -> "RunParts":
         """Read what the page and the model card of a run show; see `read_parts`."""

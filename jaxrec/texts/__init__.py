@@ -168,6 +168,7 @@ if TYPE_CHECKING:
         occupation_preferences as occupation_preferences,
         occupation_tasks as occupation_tasks,
     )
+    from jaxrec.texts.policy import Policy as Policy
     from jaxrec.texts.prompt_data import (
         PromptData as PromptData,
         draw_others as draw_others,
@@ -198,6 +199,7 @@ if TYPE_CHECKING:
         RepairOptions as RepairOptions,
         refine as refine,
     )
+    from jaxrec.texts.scored import ScoredText as ScoredText, scores_of as scores_of
     from jaxrec.texts.sources import (
         NO as NO,
         YES as YES,

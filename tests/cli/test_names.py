@@ -58,7 +58,7 @@ def test_a_path_and_a_name_give_the_same_config_and_run_directory():
         (
             "zzz",
             [
-                "; folders of configs: align, chatgpt, corpus, domain, dpo, generative, glrec, ",
+                "; folders of configs: align, chatgpt, corpus, domain, dpo, generative, girl, ",
                 ", vqrec",
             ],
         ),

@@ -39,6 +39,19 @@ def test_scalars_are_zero_before_training():
     np.testing.assert_array_equal(model.apply(variables, TOKENS, VALID), np.zeros((2, 5)))
 
 
+def test_a_summed_head_adds_up_what_tokens_say_and_its_bias_once():
+    model = ScalarHead(CausalLM(tiny_model()), summed=True)
+    params = random_params(model)
+    plain = ScalarHead(CausalLM(tiny_model())).apply(params, TOKENS, VALID)
+    bias = float(params["params"]["out"]["bias"][0])
+    expected = np.full(plain.shape, bias)
+    for row, there in enumerate(np.asarray(VALID)):
+        for end in range(len(there)):
+            own = [float(plain[row, k]) - bias for k in range(end + 1) if there[k]]
+            expected[row, end] += sum(own) / np.sqrt(max(len(own), 1))
+    np.testing.assert_allclose(model.apply(params, TOKENS, VALID), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("how", ["mean", "first", "last"])
 def test_pooling_reads_valid_tokens_alone(how):
     rng = np.random.default_rng(0)

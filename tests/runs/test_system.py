@@ -32,6 +32,7 @@ OFFERS = {
     "generative": {
         *("rank", "recommend", "fit_ids", "open_model", "open_adapter", "open_ranker", "add_items"),
     },
+    "girl": {"open_model"},
     "glrec": {"open_model", "open_adapter"},
     "instructrec": {"recommend", "open_ranker"},
     "p5": {"rank", "recommend", "fit_ids", "open_model", "open_ranker"},

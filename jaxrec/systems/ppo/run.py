@@ -36,10 +36,9 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.ppo.config import PpoConfig
-from jaxrec.systems.ppo.policy import Policy
 from jaxrec.systems.ppo.rewards import Rewards, Scored, check_models
 from jaxrec.systems.ppo.texts import Corpus, cut_prompts, load_corpus, tokenize, windows
-from jaxrec.texts import TextModel, open_tuned, tuned as tuned_text
+from jaxrec.texts import Policy, TextModel, open_tuned, tuned as tuned_text
 from jaxrec.train import Plan, Start, Validation, fit
 
 CONFIG = PpoConfig
@@ -96,7 +95,7 @@ def train(config: PpoConfig, directory: Path, options: Options) -> None:
     )
     if corpus.rejected:
         print(left_out(corpus.rejected))
-    policy = Policy.of(config, text)
+    policy = _policy(config, text)
     # Everything that can be wrong with prompts, reward and text is found before any training.
     prompts = {part: _prompts(config, data, part) for part in ("train", "valid", "test")}
     rewards = Rewards.of(config, text, np.concatenate([*prompts.values()]))
@@ -160,7 +159,7 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     corpus = load_corpus(config.data)
     check_run(config, corpus, directory)
     text = TextModel.load(config.tune, config.model, directory, config.pretrain.seed)
-    data, policy = _read(corpus, text), Policy.of(config, text)
+    data, policy = _read(corpus, text), _policy(config, text)
     plan = _plans(config, policy, data)["ppo"]
     start = _start(config, policy, directory)
     prompts = _prompts(config, data, "test")
@@ -169,7 +168,7 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
     task = dataclasses.replace(
         _task(config, policy, rewards, prompts), reference=policy.reference(start, plan)
     )
-    trained = policy.trained(config, directory, run_identity(directory))
+    trained = policy.trained(directory, _batch(config, policy), run_identity(directory))
     key = jax.random.key(config.train.seed)
     measured = {
         "model": task.measure(trained, key, rewards.gold),
@@ -196,7 +195,8 @@ def evaluate(config: PpoConfig, directory: Path, *, baselines: Sequence[str]) ->
 def open_model(config: PpoConfig, directory: Path) -> Opened:
     """See `System`: the policy, without its value network. The corpus is not needed."""
     text = TextModel.load(config.tune, config.model, directory, config.pretrain.seed)
-    trained = Policy.of(config, text).trained(config, directory, run_identity(directory))
+    policy = _policy(config, text)
+    trained = policy.trained(directory, _batch(config, policy), run_identity(directory))
     base = open_any(Path(config.tune.base)) if config.tune.base else None
     return open_tuned(config.tune, text, trained[POLICY], base)
 
@@ -243,6 +243,14 @@ def _open(config: PpoConfig, directory: Path, corpus: Corpus) -> TextModel:
     return tuned_text.from_scratch(config.model, corpus.train, config.vocab_size, (), seed)
 
 
+def _policy(config: PpoConfig, text: TextModel) -> Policy:
+    return Policy.of(text, config.ppo, config.train, separate=config.value == "separate")
+
+
+def _batch(config: PpoConfig, policy: Policy) -> Any:
+    return policy.batch(config.prompt, config.window)
+
+
 def _read(corpus: Corpus, text: TextModel) -> Data:
     train, held = (tokenize(text.tokenizer, part) for part in (corpus.train, corpus.held))
     return Data(corpus=corpus, train=train, held=held)
@@ -260,7 +268,7 @@ def _plans(config: PpoConfig, policy: Policy, data: Data) -> dict[str, Plan]:
         example = texts.take(np.zeros(config.pretrain.batch_size, int))
         loss = functools.partial(language_loss, text.model)
         plans[_PRETRAIN] = text.plan(loss, example, config.pretrain)
-    return plans | {"ppo": policy.plan(config, policy.batch(config))}
+    return plans | {"ppo": policy.plan(_batch(config, policy))}
 
 
 def _pretrain(config: PpoConfig, policy: Policy, data: Data, plan: Plan, directory: Path) -> None:

@@ -46,7 +46,8 @@ from jaxrec.runs import (
 from jaxrec.systems.reward.config import RewardModelConfig
 from jaxrec.systems.reward.data import Encoded, encode_parts, load_preferences
 from jaxrec.systems.reward.measure import pair_facts, part_values, score_part
-from jaxrec.systems.reward.network import Network
+from jaxrec.systems.reward.network import make_loss, open_network
+from jaxrec.texts import ScoredText
 from jaxrec.train import Start, Validation, fit
 
 # Checkpoints are ranked by the highest value, and a loss is best if it is low.
@@ -89,7 +90,7 @@ def train(config: RewardModelConfig, directory: Path, options: Options) -> None:
     if not new:
         check_run(config, preferences, directory)
     texts = [text for row in preferences.parts["train"].rows for text in (row.prompt, *row.answers)]
-    network = Network.open(config, directory, texts)
+    network = open_network(config, directory, texts)
     parts, rejected = encode_parts(config, network.text.tokenizer, preferences)
     if rejected:
         print(left_out(rejected))
@@ -98,7 +99,8 @@ def train(config: RewardModelConfig, directory: Path, options: Options) -> None:
         f"{parts['train'].tokens.shape[1]} answers of at most {parts['train'].tokens.shape[2]} "
         "tokens a prompt"
     )
-    plan = network.plan(config, parts["train"].take(np.zeros(config.train.batch_size, int)))
+    example = parts["train"].take(np.zeros(config.train.batch_size, int))
+    plan = network.plan(make_loss(network.head, config), example, config.train)
     print(plan)
     plan.memory.check()
     if options.dry:
@@ -174,7 +176,7 @@ def evaluate(
     del baselines  # the config has no setting for them, so there are none
     preferences = load_preferences(config)
     check_run(config, preferences, directory)
-    network = Network.open(config, directory, [])
+    network = open_network(config, directory, [])
     parts, _ = encode_parts(config, network.text.tokenizer, preferences)
     test, score = parts["test"], jax.jit(functools.partial(reward_of, network.head))
     found: dict[str, np.ndarray] = {}
@@ -252,7 +254,7 @@ def report(config: RewardModelConfig, directory: Path) -> RunParts:
 
 def open_reward(config: RewardModelConfig, directory: Path, *, gold: bool = False) -> RewardModel:
     """See `System`; the feedback is not needed."""
-    network = Network.open(config, directory, [])
+    network = open_network(config, directory, [])
     name = GOLD if gold else MODEL
     scales = read_json(directory / _FILE, dict[str, _Scale])
     if name not in scales:
@@ -268,7 +270,7 @@ def open_reward(config: RewardModelConfig, directory: Path, *, gold: bool = Fals
     )
 
 
-def _trained(config: RewardModelConfig, directory: Path, network: Network, name: str) -> Any:
+def _trained(config: RewardModelConfig, directory: Path, network: ScoredText, name: str) -> Any:
     """The variables of the best checkpoint of a model, before normalization.
 
     Raises:

@@ -26,7 +26,7 @@ from jaxrec.systems.reward import (
 )
 from jaxrec.systems.reward.data import encode_parts, load_preferences
 from jaxrec.systems.reward.measure import part_values
-from jaxrec.systems.reward.network import Network, make_loss
+from jaxrec.systems.reward.network import make_loss, open_network
 from jaxrec.systems.reward.run import evaluate, open_reward, train
 from jaxrec.testing import random_params
 from jaxrec.train import TrainConfig
@@ -120,7 +120,7 @@ def test_a_run_does_not_go_on_with_other_settings_or_feedback(place):
 
 def test_the_loss_is_ln_2_under_a_head_of_zeros_also_with_ties_and_padding(place):
     config = tiny()
-    network = Network.open(load_run(place / "run"), place / "run", [])
+    network = open_network(load_run(place / "run"), place / "run", [])
     parts, _ = encode_parts(config, network.text.tokenizer, load_preferences(config))
     batch = next(
         iter(epoch_batches(len(parts["train"]), parts["train"].take, batch_size=8, seed=0))
@@ -181,7 +181,7 @@ def test_what_cannot_be_learned_is_counted(tmp_path, place, capsys):
         "pairs of equal answers": 1,
         "prompts without a pair of answers of different ranks": 1,
     }
-    tokenizer = Network.open(load_run(place / "run"), place / "run", []).text.tokenizer
+    tokenizer = open_network(load_run(place / "run"), place / "run", []).text.tokenizer
     _, rejected = encode_parts(config, tokenizer, preferences)
     assert rejected == {"prompts that fill the context": 1}
     with pytest.raises(DataError, match="--max-length 4 leaves no prompt in the part"):
@@ -223,7 +223,7 @@ def test_rewards_that_are_not_finite_are_named(place):
 
 def test_ties_of_rewards_count_half_and_share_the_best(place):
     config = tiny()
-    tokenizer = Network.open(load_run(place / "run"), place / "run", []).text.tokenizer
+    tokenizer = open_network(load_run(place / "run"), place / "run", []).text.tokenizer
     parts, _ = encode_parts(config, tokenizer, load_preferences(config))
     test = parts["test"]
     values = part_values(config, np.zeros(test.present.shape, np.float32), test, loss=False)
@@ -237,7 +237,7 @@ def test_ties_of_rewards_count_half_and_share_the_best(place):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["causal", "encoder", "lora"])
 def test_any_backbone_carries_a_reward(place, tmp_path, kind):
-    network = Network.open(load_run(place / "run"), place / "run", [])
+    network = open_network(load_run(place / "run"), place / "run", [])
     shape = TransformerConfig(
         vocab_size=len(network.text.tokenizer), width=16, depth=1, num_heads=2
     )

@@ -1,0 +1,105 @@
+"""Vectors of resumes, jobs and generated descriptions, as predictors and grounding read them.
+
+The encoder is the tuned generator, whose last states are averaged over the tokens of a text, or a
+sentence encoder. Each kind of text is centered, because resumes and jobs differ in wording more
+than in what they are about, and each vector is scaled to the length √D.
+
+Shapes: `N` texts, `D` width of a vector.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.align import pad_rows
+from jaxrec.data.corpora import encode_documents
+from jaxrec.models import CausalLM, SentenceEncoder, pool
+from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.systems.girl.models import Models
+
+
+class Encoder(Protocol):
+    """Maps N texts to `[N, D]` float32."""
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Encode texts."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class MeanStates:
+    """The mean of a language model's last states over the tokens of a text.
+
+    Attributes:
+      model: the language model.
+      params: its variables.
+      tokenizer: of transformers.
+      max_length: most tokens that are read of a text, the first ones.
+    """
+
+    model: CausalLM
+    params: Any
+    tokenizer: Any
+    max_length: int
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Encode texts as `[N, D]`; rows are padded to one length, which compiles once."""
+        # A text without a token has the states of the token that ends texts.
+        rows = [
+            np.array(row[: self.max_length] or [self.tokenizer.eos_token_id], np.int32)
+            for row in encode_documents(self.tokenizer, texts)
+        ]
+        tokens, valid = pad_rows(rows, self.max_length)
+        parts = []
+        for first in range(0, len(tokens), batch_size):
+            chosen = np.arange(first, first + batch_size)
+            chosen[chosen >= len(tokens)] = 0
+            parts.append(_mean_states(self.model, self.params, tokens[chosen], valid[chosen]))
+        return np.concatenate([np.asarray(part) for part in parts])[: len(tokens)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _mean_states(model: CausalLM, params: Any, tokens: jax.Array, valid: jax.Array) -> jax.Array:
+    context = SelfContext(attention_mask(valid), causal=True)
+
+    def run(module: CausalLM) -> jax.Array:
+        return module.hidden(tokens, positions_of(valid), context)[0]
+
+    states = model.apply(params, method=run)
+    return pool(states.astype(jnp.float32), valid, "mean")
+
+
+def open_encoder(models: Models) -> Encoder:
+    """Open the encoder of a run.
+
+    Raises:
+      DataError: the sentence encoder or the tuned generator cannot be read.
+      ConfigError: a sentence encoder of a kind that is not supported.
+    """
+    if models.config.match.encoder:
+        return SentenceEncoder.load(Path(models.config.match.encoder))
+    return MeanStates(
+        model=models.text.model,
+        params=models.text.variables(models.generator()),
+        tokenizer=models.text.tokenizer,
+        max_length=models.config.max_prompt,
+    )
+
+
+def scaled(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """Subtract a center `[D]` from vectors `[..., D]`, and scale them to the length √D.
+
+    Example:
+      >>> scaled(np.array([[3.0, 0.0, 0.0, 0.0]]), np.zeros(4)).tolist()
+      [[2.0, 0.0, 0.0, 0.0]]
+    """
+    moved = np.asarray(vectors, np.float64) - center
+    lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
+    root = np.sqrt(moved.shape[-1])
+    return np.asarray(root * moved / np.maximum(lengths, 1e-12), np.float32)
