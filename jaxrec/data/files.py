@@ -26,6 +26,7 @@ from jaxrec.data.times import parse_time, stack
 Kind = Literal["id", "text", "float", "time", "moment"]
 
 _SHOWN = 3  # bad rows described in a message; the rest are counted
+_KEPT = 10  # bad rows that an error keeps, for `jaxrec data check`
 _NAMES_SHOWN = 12
 # Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
 THREADED = 1 << 26
@@ -47,6 +48,19 @@ def find(directory: Path, *names: str) -> Path | None:
     return None
 
 
+class BadRowsError(DataError):
+    """Some rows of a file are bad, so nothing was loaded.
+
+    Attributes:
+      rows: the first of them, ten at most, each with its line and what is wrong with it.
+    """
+
+    def __init__(self, message: str, rows: Sequence[str] = ()) -> None:
+        """Keep the message and the rows."""
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
 class BadRows:
     """Collect the bad rows of a file, so that one error names them all and nothing is loaded."""
 
@@ -54,22 +68,23 @@ class BadRows:
         self.path = path
         self.unit = unit
         self.count = 0
-        self._shown: list[str] = []
+        self._kept: list[str] = []
 
     def add(self, line: int, reason: str) -> None:
         """Record that `line` (counted from 1) is bad."""
         self.count += 1
-        if self.count <= _SHOWN:
-            self._shown.append(f"{self.unit} {line}: {reason}")
+        if self.count <= _KEPT:
+            self._kept.append(f"{self.unit} {line}: {reason}")
 
     def check(self) -> None:
         """Raise DataError if any row was bad."""
         if self.count:
             more = f"; and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
             rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-            raise DataError(
-                f"{self.path}: {rows}, nothing was loaded: {'; '.join(self._shown)}{more}; "
-                "correct or remove them"
+            raise BadRowsError(
+                f"{self.path}: {rows}, nothing was loaded: {'; '.join(self._kept[:_SHOWN])}{more}; "
+                "correct or remove them",
+                self._kept,
             )
 
 
