@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import JaxrecError
+from jaxrec.data.bad_rows import BadRowsError
 from jaxrec.data.dataset import DataConfig, Dataset, columns_of, prepare_dataset, read_interactions
 from jaxrec.data.description import describe
-from jaxrec.data.files import BadRowsError
 from jaxrec.data.interactions import UNIT_NOTE, Interactions
 from jaxrec.data.layout import Layout
 from jaxrec.data.loading import DATASETS, layout_of

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
+from jaxrec.data.bad_rows import BadRows
 from jaxrec.data.columns import check_no_header
 from jaxrec.data.contents import decode as decode, read_bytes as read_bytes
 from jaxrec.data.hints import number_hint, time_hint
@@ -25,8 +26,6 @@ from jaxrec.data.times import parse_time, stack
 
 Kind = Literal["id", "text", "float", "time", "moment"]
 
-_SHOWN = 3  # bad rows described in a message; the rest are counted
-_KEPT = 10  # bad rows that an error keeps, for `jaxrec data check`
 _NAMES_SHOWN = 12
 # Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
 THREADED = 1 << 26
@@ -46,46 +45,6 @@ def find(directory: Path, *names: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
-
-
-class BadRowsError(DataError):
-    """Some rows of a file are bad, so nothing was loaded.
-
-    Attributes:
-      rows: the first of them, ten at most, each with its line and what is wrong with it.
-    """
-
-    def __init__(self, message: str, rows: Sequence[str] = ()) -> None:
-        """Keep the message and the rows."""
-        super().__init__(message)
-        self.rows = tuple(rows)
-
-
-class BadRows:
-    """Collect the bad rows of a file, so that one error names them all and nothing is loaded."""
-
-    def __init__(self, path: Path, unit: str = "line"):
-        self.path = path
-        self.unit = unit
-        self.count = 0
-        self._kept: list[str] = []
-
-    def add(self, line: int, reason: str) -> None:
-        """Record that `line` (counted from 1) is bad."""
-        self.count += 1
-        if self.count <= _KEPT:
-            self._kept.append(f"{self.unit} {line}: {reason}")
-
-    def check(self) -> None:
-        """Raise DataError if any row was bad."""
-        if self.count:
-            more = f"; and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
-            rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-            raise BadRowsError(
-                f"{self.path}: {rows}, nothing was loaded: {'; '.join(self._kept[:_SHOWN])}{more}; "
-                "correct or remove them",
-                self._kept,
-            )
 
 
 def shown(value: object) -> str:
