@@ -70,8 +70,8 @@ def run(arguments: list[str]) -> None:
         return
     if options.base:
         raise ConfigError("--base is the base of an adapter; use it with --to peft")
-    card = _card(options.model) if options.to == "hub-dir" else ""
     opened = open_any(options.model)
+    card = _card(options.model, opened) if options.to == "hub-dir" else ""
     family = _export_model(options, opened, options.out, card)
     files = sorted(path.name for path in options.out.iterdir())
     print(f"saved in {printable(str(options.out))} as {family}: {', '.join(files)}")
@@ -84,11 +84,16 @@ def run(arguments: list[str]) -> None:
         print(f"next: transformers.{loader}.from_pretrained({str(options.out)!r})")
 
 
-def _card(directory: Path) -> str:
+def _card(directory: Path, opened: "Opened") -> str:
     """The model card of a measured run, for a directory of its own."""
     from jaxrec.cli.report import read_parts
     from jaxrec.eval import model_card
 
+    if opened.search is None:
+        raise ConfigError(
+            f"{directory} is no run of the generative recommender, and --to hub-dir writes what "
+            "jaxrec.open reads of an export; use --to hf"
+        )
     parts = read_parts(directory)
     if parts.report is None:
         raise ConfigError(
@@ -120,11 +125,6 @@ def _export_model(options: Arguments, opened: "Opened", out: Path, card: str = "
     from jaxrec.systems.generative import ENGINE_FAMILIES, engine_files
 
     family = None if options.family == "auto" else options.family
-    if card and opened.search is None:
-        raise ConfigError(
-            f"{options.model} is no run of the generative recommender, and --to hub-dir writes "
-            "what jaxrec.open reads of an export; use --to hf"
-        )
     extra = {}
     if opened.items is not None:
         extra["item_ids.json"] = to_json_rows(opened.items)
