@@ -29,7 +29,7 @@ from jaxrec.systems.generative import Config
 T = TypeVar("T")
 
 # Flags of `jaxrec train`; its module explains them.
-FLAGS = ("--dry-run", "--show-shardings", "--profile", "--distributed", "--quick")
+FLAGS = ("--dry-run", "--show-shardings", "--profile", "--distributed", "--quick", "--wandb")
 QUICK = "--quick"
 # Messages of Python about a value of the wrong type, and what a user reads instead.
 _TYPES = {

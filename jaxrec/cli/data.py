@@ -117,6 +117,8 @@ def _check(words: Sequence[str]) -> None:
         print(f"advice: {line}")
     for line in found.problems:
         print(f"wrong: {line}")
+    for line in found.bad_rows:
+        print(f"  {line}")
     state = "accepted" if found.error is None else "refused"
     print(f"training with --data.min-count {options.data.min_count}: {state}")
     print(json.dumps(found.to_json()))

@@ -29,7 +29,8 @@ COMMANDS = {
     "data": "list, describe or add data sets",
     "corpus": "prepare a corpus for pre-training: filter, deduplicate, tokenize, pack",
     "feedback": "collect feedback of labelers on a page, and measure their agreement",
-    "doctor": "show versions and devices, and flag combinations that do not work",
+    "doctor": "show versions, devices and free disk, and flag what does not work",
+    "completion": "print a script that completes commands in bash, zsh or fish",
 }
 USAGE = "usage: jaxrec COMMAND [ARGUMENTS]\n\n" + "\n".join(
     f"  {name:<10} {about}" for name, about in COMMANDS.items()

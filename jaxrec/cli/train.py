@@ -5,11 +5,13 @@
 --profile         write a trace of some steps to DIR/profile
 --distributed     join the other processes that run the same command, on every host
 --quick           train for about a minute; the figures mean nothing
+--wandb           also send the metrics to Weights & Biases (pip install 'jaxrec[wandb]')
 
 A config file that defines `get_stages()` trains these first, each in a directory below DIR.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ from jaxrec.runs import (
 )
 from jaxrec.train import memory_explained
 
-DRY, SHOW, PROFILE, DISTRIBUTED, QUICK = FLAGS
+DRY, SHOW, PROFILE, DISTRIBUTED, QUICK, WANDB = FLAGS
 
 
 def run(arguments: list[str]) -> None:
@@ -85,7 +87,11 @@ def _run(config: Any, stages: Mapping[str, Any], directory: Path, arguments: Seq
     else:
         train_stages(stages, directory, options, quick=quick)
         marking = contextlib.nullcontext() if dry else marked(directory, quick)
-        with memory_explained(config), marking:
+        with (
+            memory_explained(config),
+            marking,
+            _sending(config, directory, WANDB in flags and not dry),
+        ):
             system_of(config).train(placed(config, directory), directory, options)
     if dry:
         # With all settings that were given, because other settings make another run.
@@ -94,3 +100,12 @@ def _run(config: Any, stages: Mapping[str, Any], directory: Path, arguments: Seq
         return
     if can_evaluate(config):
         print(f"next: jaxrec eval {quoted(directory)}")
+
+
+def _sending(config: Any, directory: Path, asked: bool) -> contextlib.AbstractContextManager[None]:
+    """Send metrics to Weights & Biases if that was asked for; nothing is imported otherwise."""
+    if not asked:
+        return contextlib.nullcontext()
+    from jaxrec.cli.wandb_mirror import mirrored
+
+    return mirrored(directory, dataclasses.asdict(config))

@@ -4,7 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxrec.core import JaxrecError
+from jaxrec.data.bad_rows import BadRowsError
 from jaxrec.data.dataset import DataConfig, Dataset, columns_of, prepare_dataset, read_interactions
 from jaxrec.data.description import describe
 from jaxrec.data.interactions import UNIT_NOTE, Interactions
@@ -29,12 +32,14 @@ class Check:
       problems: errors that training would end with, each with its fix.
       advice: what training accepts, and a user may want to change.
       error: the first error; None if training would accept the data.
+      bad_rows: the first bad rows of the file, ten at most, each with its line and what is wrong.
     """
 
     facts: dict[str, Any]
     problems: tuple[str, ...]
     advice: tuple[str, ...]
     error: JaxrecError | None
+    bad_rows: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as one JSON-able object, with "accepted" and "problems"."""
@@ -42,6 +47,7 @@ class Check:
             "accepted": self.error is None,
             **self.facts,
             "problems": list(self.problems),
+            "bad_rows": list(self.bad_rows),
             "advice": list(self.advice),
         }
 
@@ -68,7 +74,8 @@ def check(config: DataConfig) -> Check:
         facts |= _layout_facts(config)
         data = read_interactions(config)
     except JaxrecError as error:
-        return Check(facts=facts, problems=(str(error),), advice=(), error=error)
+        rows = error.rows if isinstance(error, BadRowsError) else ()
+        return Check(facts=facts, problems=(str(error),), advice=(), error=error, bad_rows=rows)
     facts |= describe(data)
     facts["times"] = _times(data)
     facts |= {"min_count": config.min_count, "short_users": facts["users_with_fewer_than_3"]}
@@ -77,6 +84,7 @@ def check(config: DataConfig) -> Check:
     except JaxrecError as error:
         return Check(facts=facts, problems=(str(error),), advice=_advice(facts), error=error)
     facts |= _training_facts(dataset)
+    facts |= _filtered_facts(data, dataset)
     return Check(facts=facts, problems=(), advice=_advice(facts), error=None)
 
 
@@ -160,6 +168,18 @@ def _training_facts(dataset: Dataset) -> dict[str, Any]:
         "training_items": dataset.num_items,
         "training_interactions": len(dataset.interactions),
         "dropped_users": dataset.split.dropped_users,
+    }
+
+
+def _filtered_facts(data: Interactions, dataset: Dataset) -> dict[str, Any]:
+    """How much of the file training would drop, by all filters together."""
+    kept = dataset.interactions
+    users = len(np.unique(data.user)) - len(np.unique(kept.user))
+    items = len(np.unique(data.item)) - len(np.unique(kept.item))
+    return {
+        "filtered_users": users,
+        "filtered_items": items,
+        "filtered_interactions": len(data) - len(kept),
     }
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest, unique_keys
+from jaxrec.data.bad_rows import BadRows
 from jaxrec.data.columns import check_no_header
 from jaxrec.data.contents import decode as decode, read_bytes as read_bytes
 from jaxrec.data.hints import number_hint, time_hint
@@ -25,7 +26,6 @@ from jaxrec.data.times import parse_time, stack
 
 Kind = Literal["id", "text", "float", "time", "moment"]
 
-_SHOWN = 3  # bad rows described in a message; the rest are counted
 _NAMES_SHOWN = 12
 # Bytes that arrow reads with threads. A process that ends right after a threaded read may abort.
 THREADED = 1 << 26
@@ -45,32 +45,6 @@ def find(directory: Path, *names: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
-
-
-class BadRows:
-    """Collect the bad rows of a file, so that one error names them all and nothing is loaded."""
-
-    def __init__(self, path: Path, unit: str = "line"):
-        self.path = path
-        self.unit = unit
-        self.count = 0
-        self._shown: list[str] = []
-
-    def add(self, line: int, reason: str) -> None:
-        """Record that `line` (counted from 1) is bad."""
-        self.count += 1
-        if self.count <= _SHOWN:
-            self._shown.append(f"{self.unit} {line}: {reason}")
-
-    def check(self) -> None:
-        """Raise DataError if any row was bad."""
-        if self.count:
-            more = f"; and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
-            rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-            raise DataError(
-                f"{self.path}: {rows}, nothing was loaded: {'; '.join(self._shown)}{more}; "
-                "correct or remove them"
-            )
 
 
 def shown(value: object) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxrec.core import DataError, unique_keys
 from jaxrec.data import files
+from jaxrec.data.bad_rows import BadRows
 from jaxrec.data.columns import natural_order
 from jaxrec.data.interactions import Interactions, ItemTable
 
@@ -88,7 +89,7 @@ def _add_rows(path: Path, histories: dict[str, list[str]]) -> int:
     """Extend the histories by the rows of a file; return how many rows leave a gap."""
     columns: dict[str, files.Kind] = {"user_id": "id", "history_item_id": "text", "item_id": "id"}
     table = files.read_delimited(path, delimiter=",", columns=columns, quoted=True)
-    bad = files.BadRows(path, unit="row")
+    bad = BadRows(path, unit="row")
     gaps = 0
     rows = zip(*(table[column].tolist() for column in columns), strict=True)
     for number, (user, past, item) in enumerate(rows, start=1):

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxrec.core import DataError, check_file, show_bytes
 from jaxrec.data import files
+from jaxrec.data.bad_rows import BadRows
 from jaxrec.data.contents import read_bytes, read_head, unpack_limit
 from jaxrec.data.interactions import SEPARATOR
 
@@ -42,7 +43,7 @@ def read_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str, np.nd
     table = guarded(path, lambda: parquet.read(columns=list(kinds), use_threads=threads))
     if not len(table):
         raise DataError(f"{path}: no rows; the file is empty")
-    bad = files.BadRows(path, unit="row")
+    bad = BadRows(path, unit="row")
     result = guarded(path, lambda: {n: _column(table[n], n, k, bad) for n, k in kinds.items()})
     bad.check()
     return result
@@ -140,7 +141,7 @@ def guarded(path: Path, action: Callable[[], T]) -> T:
         ) from error
 
 
-def _column(column: Any, name: str, kind: files.Kind, bad: files.BadRows) -> np.ndarray:
+def _column(column: Any, name: str, kind: files.Kind, bad: BadRows) -> np.ndarray:
     """Return a column in the form of `files.read_delimited`; rows are counted from 1."""
     import pyarrow as pa
 

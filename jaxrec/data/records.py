@@ -10,10 +10,11 @@ import numpy as np
 
 from jaxrec.core import DataError, unique_keys
 from jaxrec.data import files
+from jaxrec.data.bad_rows import BadRows
 from jaxrec.data.parquet import as_text, id_text, id_type_fault
 
 _BLANK = re.compile(r"\s*")
-_Rows = Iterator[tuple[int, dict[str, Any], files.BadRows]]
+_Rows = Iterator[tuple[int, dict[str, Any], BadRows]]
 
 
 def record_names(path: Path) -> list[str]:
@@ -46,7 +47,7 @@ def read_record_columns(path: Path, kinds: Mapping[str, files.Kind]) -> dict[str
     names: dict[str, None] = {}
     values: dict[str, list[str]] = {name: [] for name in kinds}
     lines: list[int] = []
-    rejected = files.BadRows(path)
+    rejected = BadRows(path)
     for line, record, bad in _records(path):
         names.update(dict.fromkeys(record))
         rejected = bad
@@ -86,7 +87,7 @@ def _records(path: Path) -> _Rows:
     if whole is None:
         yield from files.read_json_lines(path)
         return
-    bad = files.BadRows(path, unit="record")
+    bad = BadRows(path, unit="record")
     if isinstance(whole, dict):
         whole = [{"id": key} | record for key, record in whole.items()]
     for number, record in enumerate(whole, start=1):

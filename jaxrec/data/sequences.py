@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxrec.data import files
 from jaxrec.data.amazon import read_item_lines
+from jaxrec.data.bad_rows import BadRows
 from jaxrec.data.interactions import Interactions
 from jaxrec.data.layout import likely_role
 
@@ -21,7 +22,7 @@ def read_sequence_columns(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: the file is malformed, or a user has two lines; the message names file and line.
     """
-    bad = files.BadRows(path)
+    bad = BadRows(path)
     users: list[str] = []
     items: list[str] = []
     counts: list[int] = []

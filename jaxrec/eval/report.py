@@ -91,15 +91,29 @@ def render(parts: RunParts) -> str:
     return _template("report.html.j2", autoescape=True).render(**context, figures=figures)
 
 
-def model_card(parts: RunParts) -> str:
+def model_card(parts: RunParts, usage: str = "") -> str:
     """Return a model card in Markdown: model, data and licence, results, use and settings.
+
+    Args:
+      parts: of a run.
+      usage: how to use an export of the run, in Markdown. The card then lies outside of the run: it
+        also lists the metrics for the Hub of Hugging Face, and shows names of files without their
+        directories.
 
     Example:
       >>> card = model_card(RunParts(run="runs/a", config={"data": {"name": "ml-100k"}}))
       >>> "# Recommender on ml-100k" in card
       True
     """
-    return _template("model_card.md.j2", autoescape=False).render(**_context(parts))
+    context = _context(parts)
+    if usage:
+        context["settings"] = [(name, _file_name(value)) for name, value in context["settings"]]
+    return _template("model_card.md.j2", autoescape=False).render(usage=usage, **context)
+
+
+def _file_name(value: str) -> str:
+    """A setting without the directories of a path, which are nobody's business elsewhere."""
+    return PurePath(value).name if PurePath(value).is_absolute() else value
 
 
 def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

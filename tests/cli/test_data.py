@@ -117,6 +117,31 @@ def test_check_accepts_exactly_what_training_reads(cache, capsys, name):
         load_dataset(DataConfig(name=str(cache / "x.csv")))
 
 
+def test_check_names_the_first_ten_wrong_lines(cache, capsys):
+    path = write_log(cache / "log.csv", extra=[(f"v{n}", f"i{n}", "soon") for n in range(12)])
+    code, text, error = run(capsys, "data", "check", path, "--data.time-column", "ts")
+    rows = last_json(text)["bad_rows"]
+    # A header and 42 rows stand before them.
+    assert code == 3 and [row.partition(":")[0] for row in rows] == [
+        f"line {44 + n}" for n in range(10)
+    ]
+    assert all("'soon'" in row for row in rows) and "  line 53: ts 'soon'" in text
+    assert "12 bad rows" in error and "and 9 more" in error
+
+
+def test_check_counts_what_training_would_drop(cache, capsys):
+    extra = [("short", "i1", 5), *[("u0", f"rare{n}", 1700000100 + n) for n in range(3)]]
+    path = write_log(cache / "log.csv", extra=extra)
+    words = ("data", "check", path, "--data.time-column", "ts", "--data.min-count", 5)
+    code, text, _ = run(capsys, *words)
+    found = last_json(text)
+    names = ("filtered_users", "filtered_items", "filtered_interactions")
+    assert code == 0 and [found[name] for name in names] == [1, 3, 4]
+    data = load_dataset(DataConfig(name=str(path), time_column="ts", min_count=5)).interactions
+    assert len(data) == found["interactions"] - found["filtered_interactions"] == 42
+    assert last_json(run(capsys, *words[:-1], 0, "--data.short-users", "drop")[1])[names[1]] == 0
+
+
 @pytest.mark.parametrize("count", [0, 3, 5, 7, 8])
 def test_check_and_describe_foresee_the_filter(cache, capsys, count):
     path = write_log(cache / "log.csv", extra=[("short", "i1", 1700000000)])

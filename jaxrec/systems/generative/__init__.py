@@ -11,6 +11,12 @@ if TYPE_CHECKING:
         EvalConfig as EvalConfig,
         load_config as load_config,
     )
+    from jaxrec.systems.generative.engines import (
+        ENGINE_FAMILIES as ENGINE_FAMILIES,
+        ENGINES as ENGINES,
+        engine_files as engine_files,
+        sid2pid as sid2pid,
+    )
     from jaxrec.systems.generative.export_ranker import open_export as open_export
     from jaxrec.systems.generative.measure import measure_model as measure_model
     from jaxrec.systems.generative.model import start_tokens as start_tokens
