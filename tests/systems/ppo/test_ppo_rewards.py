@@ -108,7 +108,7 @@ def refused(place, run, error, message, **changed):
 def test_a_directory_without_a_reward_model_is_refused_before_work(place, tmp_path):
     refused(place, tmp_path, DataError, r"reward_run\.run .* is no run directory")
     (tmp_path / "config.json").write_text(json.dumps({"system": "ppo", "patience": 3}))
-    wanted = r"ppo does not offer a reward model; systems that do: reward"
+    wanted = r"ppo does not offer a reward model; systems that do: girl, reward"
     refused(place, tmp_path, ConfigError, wanted)
 
 
