@@ -205,7 +205,9 @@ def read_catalogue_file(directory: Path, name: Any) -> bytes:
         )
     path = directory / name
     if path.is_symlink() or not path.is_file():
-        raise RequestError(f"there is no file {name} among the catalogues", param="file", status=404)
+        raise RequestError(
+            f"there is no file {name} among the catalogues", param="file", status=404
+        )
     try:
         if path.stat().st_size > _LARGEST:
             raise RequestError(f"{name} has more than {_LARGEST} bytes", param="file")
@@ -238,7 +240,9 @@ def _changes(value: Mapping[str, Any]) -> Changes:
     if not isinstance(added, list):
         raise DataError("added must be a list of rows")
     for number, row in enumerate(added):
-        texts = isinstance(row, dict) and all(isinstance(row.get(k), str) for k in ("item", "label"))
+        texts = isinstance(row, dict) and all(
+            isinstance(row.get(k), str) for k in ("item", "label")
+        )
         code = row.get("code") if texts else None
         if not (code and isinstance(code, list) and all(type(part) is int for part in code)):
             raise DataError(

@@ -46,7 +46,7 @@ class RecommendBody:
     Attributes:
       users: see `recommend`.
       histories: see `recommend`.
-      top: length of the lists.
+      top: length of the lists; None for 10, or for all items of a smaller catalogue.
       beams: width of the search; None for that of the run.
       allowed: see `recommend`.
       exclude: see `recommend`.
@@ -55,7 +55,7 @@ class RecommendBody:
 
     users: list[str] | None = None
     histories: list[list[str]] | dict[str, list[str]] | None = None
-    top: int = 10
+    top: int | None = None
     beams: int | None = None
     allowed: list[Any] | None = None
     exclude: list[Any] | None = None
@@ -89,11 +89,11 @@ def read_recommend(body: Mapping[str, Any], limits: RecommendLimits) -> Recommen
             f"a request has 1 to {limits.rows} users or histories, got {rows}",
             param="users" if users is not None else "histories",
         )
-    beams = given.get("beams")
+    top, beams = given.get("top"), given.get("beams")
     return RecommendBody(
         users=users,
         histories=histories,
-        top=_whole(given.get("top", 10), "top"),
+        top=None if top is None else _whole(top, "top"),
         beams=None if beams is None else _whole(beams, "beams"),
         allowed=_lists(given.get("allowed"), "allowed", rows, budget),
         exclude=_lists(given.get("exclude"), "exclude", rows, budget),

@@ -23,7 +23,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.runs import Asked
 from jaxrec.serve.app import ServiceState
 from jaxrec.serve.batching import Batcher, Closed, QueueFull
@@ -38,6 +38,8 @@ from jaxrec.serve.recommend_requests import (
 )
 from jaxrec.serve.request_errors import RequestError, to_body
 
+# Length of a list unless a request says another one.
+_TOP = 10
 # Items that a search for the page returns.
 _FOUND = 20
 # Nothing is loaded from elsewhere, and the page cannot be put into a frame of another one.
@@ -131,25 +133,26 @@ class _Answers:
         body = await self._service.state.body(request)
         catalogue = self._engine.catalogue
 
-        def prepare() -> tuple[RecommendBody, Asked, int]:
+        def prepare() -> tuple[RecommendBody, Asked, int, int]:
             read = read_recommend(body, self._service.limits)
-            length = self._engine.length_of(read.top, read.beams)
+            top = min(_TOP, self._engine.lengths[-1]) if read.top is None else read.top
+            length = self._engine.length_of(top, read.beams)
             try:
                 asked = catalogue.model.asked(
                     read.users, read.histories, allowed=read.allowed, exclude=read.exclude
                 )
             except ConfigError as error:
                 raise RequestError(str(error)) from error
-            return read, asked, length
+            return read, asked, top, length
 
-        read, asked, length = await self._beside(prepare)
+        read, asked, top, length = await self._beside(prepare)
         items, scores = await self._found(catalogue, asked, length, seen=read.seen)
         model = catalogue.model
         lists = Lists.of(
             model.names,
             asked.users,
-            items[:, : read.top],
-            scores[:, : read.top],
+            items[:, :top],
+            scores[:, :top],
             model.ranker.meaning,
         )
         request.scope["state"]["facts"].update(rows=len(asked), catalogue=catalogue.version)
@@ -240,7 +243,9 @@ class _Answers:
             pending = _Pending(1)
             row.deliver = lambda found, pending=pending: pending.deliver(0, found)  # type: ignore[misc]
             self._service.batcher.submit([row])
-            await pending.wait()
+            ((_, scores),) = await pending.wait()
+            if not np.isfinite(scores[0]):
+                raise DataError("the model finds no item in it whose score is a number")
 
     def _check_admin(self, request: Request) -> None:
         key = request.headers.get("authorization", "").partition(" ")[2].strip()

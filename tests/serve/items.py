@@ -23,9 +23,7 @@ def serving_items(model, *, engine=None, room=0.0, batching=None, service=None, 
     metrics, log = serve.Metrics(), []
     batcher = serve.Batcher(engine, batching or serve.BatchingOptions(), observe=metrics.batch)
     state = serve.ServiceState(lambda: batcher.ready, serve.ServiceOptions(**options), metrics)
-    parts = serve.RecommendService(
-        engine=engine, batcher=batcher, state=state, **(service or {})
-    )
+    parts = serve.RecommendService(engine=engine, batcher=batcher, state=state, **(service or {}))
     app = serve.make_service([serve.recommend_router(parts)], state, log=log.append)
     server = serve.ServiceServer(app, state, serve.DrainOptions(0.0, 20.0))
     listener = serve.listen("127.0.0.1", 0)

@@ -110,7 +110,8 @@ class GenerativeRanker:
     def with_room(self, room: float) -> "GenerativeRanker":
         """Return the ranker with room for a share of further items; see `ItemIndex.build`."""
         base = self.recommender
-        index = ItemIndex.build(base.codes, room=room)
+        # The first update compiles what all further ones need.
+        index = ItemIndex.build(base.codes, room=room).updated()
         return dataclasses.replace(self, recommender=dataclasses.replace(base, index=index))
 
     def with_added(self, rows: Sequence[Mapping[str, Any]]) -> "GenerativeRanker":
