@@ -85,13 +85,17 @@ def run(options: Options) -> Table:
     histories = histories_of(model)
     bodies = [{"histories": [names], "top": TOP} for names in histories]
     rows: dict[str, Any] = {}
+    # The library compiles programs of its own for the answers that are expected.
+    versions, wanted = expected(engine, model, histories)
     with served(engine, options.wait) as service, CompileCounter() as counter:
         for clients in CLIENTS:
             rows[f"service, {clients}"] = load(service.url, bodies, clients, options.seconds)
             show(f"service, {clients} clients", rows[f"service, {clients}"])
-        wrong, answered = swapped(engine, service, model, histories, options.requests)
+        wrong, answered = swapped(engine, service, versions, wanted, bodies, options.requests)
         lost = drained(service, bodies)
     compilations = counter.count
+    for program in counter.programs:
+        print(f"compiled after the warm-up: {program}")
     print(f"{answered} answers compared, {wrong} wrong, {lost} lost in a drain")
     search = bare(engine, histories, options.seconds)
     print(f"{'search, batches of ' + str(shapes.batch_sizes[-1]):<28} {search:>9.1f} a second")
@@ -214,14 +218,10 @@ def show(name: str, row: dict[str, float]) -> None:
     )
 
 
-def swapped(
-    engine: RecommendEngine,
-    service: Served,
-    model: OpenRecommender,
-    histories: list[list[str]],
-    count: int,
-) -> tuple[int, int]:
-    """Swap catalogues under load; return how many answers were wrong, and how many there were."""
+def expected(
+    engine: RecommendEngine, model: OpenRecommender, histories: list[list[str]]
+) -> tuple[list[ServedCatalogue], dict[str, list[list[str]]]]:
+    """Return versions of the catalogue, and what the library recommends in each of them."""
     first, ids = engine.catalogue, model.names.ids.tolist()
     versions = [
         first.changed(json.dumps({"removed": ids[:removed]}).encode()) for removed in REMOVED
@@ -233,8 +233,20 @@ def swapped(
         )
         lists = alone.recommend(histories=histories, top=TOP)
         wanted[version.version] = [[x for x in row if x] for row in lists.items.tolist()]
+    return versions, wanted
+
+
+def swapped(
+    engine: RecommendEngine,
+    service: Served,
+    versions: list[ServedCatalogue],
+    wanted: dict[str, list[list[str]]],
+    bodies: Sequence[Any],
+    count: int,
+) -> tuple[int, int]:
+    """Swap catalogues under load; return how many answers were wrong, and how many there were."""
+    first = engine.catalogue
     engine.catalogue = versions[0]
-    bodies = [{"histories": [names], "top": TOP} for names in histories]
     process = started(service.url, bodies, 64, 1e6, count)
     swapping = threading.Event()
 
