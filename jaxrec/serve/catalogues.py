@@ -48,7 +48,7 @@ class ServedCatalogue:
       >>> catalogue = ServedCatalogue.of(four_films(), "first", (1,))
       >>> changed = catalogue.changed(b'{"removed": ["9"]}')
       >>> changed.version, changed.removed
-      ('2d90b0ef1cf6', True)
+      ('2d54c76c8005', True)
       >>> changed.left(None, np.array([0])).tolist()
       [2, 3]
     """

@@ -60,7 +60,7 @@ def test_a_model_without_a_tokenizer_is_refused(capsys, tmp_path):
 
 def test_options_of_the_other_kind_are_refused(capsys, directory):
     says(capsys, 2, [directory, "--catalogue-dir", "files"], "--catalogue-dir", "served as text")
-    says(capsys, 2, [directory, "--kind", "items"], "no run directory")
+    says(capsys, 3, [directory, "--kind", "items"], "no run directory")
 
 
 @pytest.mark.slow
