@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         Ranker as Ranker,
         RowBatch as RowBatch,
         ScoringRanker as ScoringRanker,
+        ServedRanker as ServedRanker,
         check_scores as check_scores,
         check_top as check_top,
         mask_of as mask_of,

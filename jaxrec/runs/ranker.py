@@ -14,7 +14,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -96,6 +96,20 @@ class Ranker(Protocol):
 
     def scores(self, asked: Asked, items: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the scores of U arrays of items, each after its history."""
+
+
+class ServedRanker(Ranker, Protocol):
+    """A ranker whose calls have few shapes, so that a service compiles them all when it starts."""
+
+    @property
+    def history_widths(self) -> list[int]:
+        """Lengths to which histories are padded, ascending; longer ones are cut to the last."""
+
+    def list_length(self, top: int) -> int:
+        """Return the length of the computed list that begins with the best `top` items."""
+
+    def with_batch(self, size: int) -> Self:
+        """Return the ranker with batches of at most so many rows."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -253,6 +267,19 @@ class ScoringRanker:
         for row in found:
             check_scores(row)
         return found
+
+    @property
+    def history_widths(self) -> list[int]:
+        """Lengths to which histories are padded: one."""
+        return [self.max_items]
+
+    def list_length(self, top: int) -> int:
+        """See `ServedRanker`: a short list is the beginning of any longer one."""
+        return min(bucket(top, 64), self.num_items)
+
+    def with_batch(self, size: int) -> "ScoringRanker":
+        """Return the ranker with batches of at most so many rows."""
+        return dataclasses.replace(self, batch_size=size)
 
     @property
     def _most(self) -> int:

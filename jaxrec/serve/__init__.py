@@ -23,6 +23,11 @@ if TYPE_CHECKING:
         Job as Job,
         QueueFull as QueueFull,
     )
+    from jaxrec.serve.catalogues import (
+        ServedCatalogue as ServedCatalogue,
+        as_catalogue_error as as_catalogue_error,
+        read_catalogue_file as read_catalogue_file,
+    )
     from jaxrec.serve.completions import (
         TextService as TextService,
         completions_router as completions_router,
@@ -53,6 +58,21 @@ if TYPE_CHECKING:
         DrainOptions as DrainOptions,
         ServiceServer as ServiceServer,
         run_service as run_service,
+    )
+    from jaxrec.serve.recommend_engine import (
+        RecommendEngine as RecommendEngine,
+        RecommendRow as RecommendRow,
+        RecommendShapes as RecommendShapes,
+    )
+    from jaxrec.serve.recommend_requests import (
+        RecommendBody as RecommendBody,
+        RecommendLimits as RecommendLimits,
+        read_explain as read_explain,
+        read_recommend as read_recommend,
+    )
+    from jaxrec.serve.recommend_routes import (
+        RecommendService as RecommendService,
+        recommend_router as recommend_router,
     )
     from jaxrec.serve.recommender import Histories as Histories, OpenRecommender as OpenRecommender
     from jaxrec.serve.request_errors import (

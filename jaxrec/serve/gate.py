@@ -23,8 +23,8 @@ from jaxrec.serve.request_errors import RequestError, to_body
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# Answered without a key: what a supervisor asks.
-OPEN = ("/healthz", "/readyz")
+# Answered without a key: what a supervisor asks, and the page, which holds no data.
+OPEN = ("/healthz", "/readyz", "/")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # An answer that comes before the whole body was sent is lost by most clients, which see a broken
 # connection. So much of a body is read and dropped first.

@@ -96,13 +96,31 @@ class OpenRecommender:
           [['Fargo', 'Alien']]
         """
         check_top(top, len(self.names))
+        asked = self.asked(users, histories, allowed=allowed, exclude=exclude)
+        numbers, scores = self.best(asked, top, seen=seen)
+        return Lists.of(self.names, asked.users, numbers, scores, self.ranker.meaning)
+
+    def asked(
+        self,
+        users: Sequence[Any] | None = None,
+        histories: Histories | None = None,
+        *,
+        allowed: Names | None = None,
+        exclude: Names | None = None,
+    ) -> Asked:
+        """Return what `recommend` asks the model, as numbers of items.
+
+        The arguments and the errors are those of `recommend`.
+
+        Example:
+          >>> from jaxrec.testing import four_films
+          >>> [row.tolist() for row in four_films().asked(histories=[["Alien", "9"]]).histories]
+          [[0, 1]]
+        """
         who, read = self._rows(users, histories)
         only = self._per_row(allowed, len(read), "allowed")
         out = self._per_row(exclude, len(read), "exclude")
-        asked = Asked(histories=read, users=who, excluded=out, allowed=only)
-        numbers, scores = self.best(asked, top, seen=seen)
-        shown = who if users is not None or isinstance(histories, Mapping) else None
-        return Lists.of(self.names, shown, numbers, scores, self.ranker.meaning)
+        return Asked(histories=read, users=who, excluded=out, allowed=only)
 
     def best(self, asked: Asked, top: int, *, seen: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Recommend by item numbers, without names; see `Ranker.best`.

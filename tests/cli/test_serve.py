@@ -58,6 +58,11 @@ def test_a_model_without_a_tokenizer_is_refused(capsys, tmp_path):
     says(capsys, 2, [tmp_path / "bare", "--port", "0"], "has none", "tokenizer's files")
 
 
+def test_options_of_the_other_kind_are_refused(capsys, directory):
+    says(capsys, 2, [directory, "--catalogue-dir", "files"], "--catalogue-dir", "served as text")
+    says(capsys, 3, [directory, "--kind", "items"], "no run directory")
+
+
 @pytest.mark.slow
 def test_sigterm_loses_no_request(directory):
     """Requests that are being answered when the signal comes are answered whole."""

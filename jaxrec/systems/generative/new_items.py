@@ -127,12 +127,28 @@ def added_items(directory: Path) -> list[AddedItem]:
       []
     """
     changes = read_changes(directory)
+    return read_added(changes.added, str(changes.source))
+
+
+def read_added(rows: Sequence[Mapping[str, Any]], source: str) -> list[AddedItem]:
+    """Read rows of added items as the changes of a run hold them.
+
+    Args:
+      rows: of the items.
+      source: what messages call them.
+
+    Raises:
+      DataError: a row is not what `add_items` wrote.
+
+    Example:
+      >>> read_added([{"item": "a", "label": "A", "code": [0, 1]}], "the file")[0].code
+      (0, 1)
+    """
     try:
-        return [AddedItem(**row | {"code": tuple(row["code"])}) for row in changes.added]
+        return [AddedItem(**{**row, "code": tuple(row["code"])}) for row in rows]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{changes.source} is not what add_items wrote ({error}); delete it and add the items "
-            "again"
+            f"{source} is not what add_items wrote ({error}); delete it and add the items again"
         ) from error
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.decode import Recommender, bucket
-from jaxrec.ids import IdVocabulary, pad_items
+from jaxrec.ids import IdVocabulary, ItemIndex, pad_items
 from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import Config
@@ -20,6 +20,8 @@ from jaxrec.systems.generative.new_items import (
     NewItem,
     added_items,
     coded_items,
+    read_added,
+    with_codes,
     with_new_items,
 )
 
@@ -67,9 +69,8 @@ class GenerativeRanker:
         A list within the run's `decode.beams` is the beginning of the list that `jaxrec eval`
         measures. For longer ones the search is as wide as the list.
         """
-        base = self.recommender
-        beams = base.beams if top <= base.beams else min(bucket(top), self.num_items)
-        return self._search(dataclasses.replace(base, beams=beams), asked, top)
+        beams = self.list_length(top)
+        return self._search(dataclasses.replace(self.recommender, beams=beams), asked, top)
 
     def scores(self, asked: Asked, items: Sequence[np.ndarray]) -> list[np.ndarray]:
         """See `Ranker`: log-probabilities over all codes of each level.
@@ -90,16 +91,66 @@ class GenerativeRanker:
         return result
 
     @functools.cached_property
-    def _widths(self) -> list[int]:
+    def history_widths(self) -> list[int]:
+        """Lengths to which histories are padded, ascending; longer ones are cut to the last."""
         longest = self.recommender.max_items
         return sorted({-(-longest // _SHORT), longest})
+
+    def list_length(self, top: int) -> int:
+        """See `ServedRanker`: the beam width of the search for a list."""
+        beams = self.recommender.beams
+        return beams if top <= beams else min(bucket(top), self.num_items)
+
+    def with_batch(self, size: int) -> "GenerativeRanker":
+        """Return the ranker with batches of at most so many rows."""
+        base = self.recommender
+        size = max(size, base.devices)
+        return dataclasses.replace(self, recommender=dataclasses.replace(base, batch_size=size))
+
+    def with_room(self, room: float) -> "GenerativeRanker":
+        """Return the ranker with room for a share of further items; see `ItemIndex.build`."""
+        base = self.recommender
+        # The first update compiles what all further ones need.
+        index = ItemIndex.build(base.codes, room=room).updated()
+        return dataclasses.replace(self, recommender=dataclasses.replace(base, index=index))
+
+    def with_added(self, rows: Sequence[Mapping[str, Any]]) -> "GenerativeRanker":
+        """Return the ranker with other items added than those that it has.
+
+        Args:
+          rows: of all items that the training did not know, as `add_items` returns them. While
+            the index has room for them, its shapes stay and nothing compiles again.
+
+        Raises:
+          DataError: rows that `add_items` did not write, an ID outside the codebooks, or two items
+            with one ID.
+        """
+        added = read_added(rows, "the catalogue")
+        base = self.recommender
+        first = base.codes.num_items - len(self.added)
+        own = dataclasses.replace(base.codes, codes=base.codes.codes[:first])
+        levels = {len(one.code) for one in added} - {own.levels}
+        if levels:
+            raise DataError(
+                f"the catalogue has an added item with {levels.pop()} codes, and the run has IDs "
+                f"of {own.levels}; make it with the same run"
+            )
+        index = base.index
+        if self.added:
+            index = index.updated(remove=np.arange(first, base.codes.num_items))
+        if added:
+            numbers = np.arange(first, first + len(added))
+            index = index.updated(np.array([one.code for one in added]), numbers)
+        codes = with_codes(own, added)
+        changed = dataclasses.replace(base, codes=codes, index=index)
+        return dataclasses.replace(self, recommender=changed, added=tuple(added))
 
     def _search(self, base: Recommender, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         starts = self._starts(asked)
         items = np.full((len(asked), top), -1, np.int32)
         scores = np.full((len(asked), top), -np.inf, np.float32)
         lengths = [len(history) for history in asked.histories]
-        for batch in row_batches(lengths, self._widths, base.batch_size, base.devices):
+        for batch in row_batches(lengths, self.history_widths, base.batch_size, base.devices):
             part, rows = asked.take(batch.rows), batch.rows[: batch.count]
             excluded, masked = self._excluded(part)
             search = dataclasses.replace(
@@ -124,8 +175,10 @@ class GenerativeRanker:
             return None, False
         longest = max(map(len, part.excluded))
         width = next((width for width in _LISTS if longest <= width), None)
-        fits = len(part) * self.num_items <= _MASKED and self.recommender.strategy != "next_k"
-        if fits and (width is None or self.num_items <= _PLACE * width):
+        # The room of the index counts, so that an added item does not change the program.
+        room = self.recommender.index.num_items
+        fits = len(part) * room <= _MASKED and self.recommender.strategy != "next_k"
+        if fits and (width is None or room <= _PLACE * width):
             return part.excluded, True
         return list(pad_items(part.excluded, width or bucket(longest))), False
 

@@ -1,0 +1,80 @@
+"""A recommendation service that is served by threads of the test, and requests to it."""
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+import types
+
+SIZES = (1, 4)
+
+
+@contextlib.contextmanager
+def serving_items(model, *, engine=None, room=0.0, batching=None, service=None, **options):
+    """Serve an open run; yield its address, its parts and the log."""
+    from jaxrec import serve
+
+    if engine is None:
+        shapes = serve.RecommendShapes(batch_sizes=SIZES, most_top=10, excluded=16)
+        engine = serve.RecommendEngine(
+            serve.ServedCatalogue.of(model, "first", SIZES, room=room), shapes
+        )
+    metrics, log = serve.Metrics(), []
+    batcher = serve.Batcher(engine, batching or serve.BatchingOptions(), observe=metrics.batch)
+    state = serve.ServiceState(lambda: batcher.ready, serve.ServiceOptions(**options), metrics)
+    parts = serve.RecommendService(engine=engine, batcher=batcher, state=state, **(service or {}))
+    app = serve.make_service([serve.recommend_router(parts)], state, log=log.append)
+    server = serve.ServiceServer(app, state, serve.DrainOptions(0.0, 20.0))
+    listener = serve.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    batcher.start()
+    try:
+        while not (server.started and (batcher.ready or batcher.failure)):
+            time.sleep(0.005)
+        yield types.SimpleNamespace(
+            url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            engine=engine,
+            batcher=batcher,
+            state=state,
+            server=server,
+            thread=thread,
+            log=log,
+        )
+    finally:
+        if not state.ending:
+            server.end()
+        thread.join()
+        batcher.close()
+        listener.close()
+
+
+def send(service, path, body=b"", *, method="POST", key=None, kind="application/json"):
+    """Send a request; return the status and the parsed answer."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {key}"} if key else {})
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
+    try:
+        connection.request(method, path, raw, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def ask(service, **body):
+    """Ask for recommendations, which must be given."""
+    status, answer = send(service, "/v1/recommend", body)
+    assert status == 200, answer
+    return answer
+
+
+def refused(service, body, *words, status=400, path="/v1/recommend", param=None, **options):
+    """Check that a request is refused with words, in the form of all errors."""
+    found, answer = send(service, path, body, **options)
+    error = answer["error"]
+    assert (found, set(error)) == (status, {"message", "type", "param", "code"}), answer
+    assert len(error["message"]) < 700
+    assert all(word in error["message"] for word in words), error["message"]
+    assert param is None or error["param"] == param, error

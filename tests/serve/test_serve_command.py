@@ -1,0 +1,88 @@
+"""`jaxrec serve RUN` for a run that ranks items: it finds the kind, answers, swaps and drains."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+import jaxrec
+from jaxrec.cli.main import main
+
+from .runs import sasrec_run
+
+pytest.importorskip("prometheus_client", reason="needs the extra serve")
+pytest.importorskip("uvicorn", reason="needs the extra serve")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return sasrec_run(tmp_path_factory.mktemp("served"))[1]
+
+
+def says(capsys, code, arguments, *words):
+    assert main(["serve", *map(str, arguments)]) == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and all(word in lines[0] for word in words), lines
+
+
+def test_mistakes_are_one_line(capsys, run, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("a-long-enough-key")
+    says(capsys, 2, [run, "--context", "8"], "--context", "served as items")
+    says(capsys, 2, [run, "--catalogue-dir", tmp_path], "both", "--admin-key-file")
+    both = [run, "--admin-key-file", keys, "--catalogue-dir"]
+    says(capsys, 2, [*both, tmp_path / "none"], "is no directory")
+    says(capsys, 2, [*both, tmp_path], "needs --api-key-file")
+    says(capsys, 2, [run, "--room", "-1"], "room")
+
+
+@pytest.mark.slow
+def test_a_process_answers_swaps_and_ends(run, tmp_path):
+    (tmp_path / "keys").write_text("an-ordinary-key")
+    (tmp_path / "admins").write_text("a-key-of-an-administrator")
+    (tmp_path / "next.json").write_text(json.dumps({"removed": ["i001"]}))
+    command = [sys.executable, "-m", "jaxrec.cli.main", "serve", str(run), "--port", "0"]
+    files = ["--api-key-file", tmp_path / "keys", "--admin-key-file", tmp_path / "admins"]
+    process = subprocess.Popen(
+        [*command, *map(str, files), "--catalogue-dir", str(tmp_path), "--batch-sizes", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert "items" in process.stdout.readline()
+        url = process.stdout.readline().split()[0]
+
+        def call(path, body=None, method="POST", key="an-ordinary-key"):
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+            data = None if body is None else json.dumps(body).encode()
+            request = urllib.request.Request(url + path, data, headers, method=method)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+
+        deadline = time.monotonic() + 240
+        while True:
+            assert time.monotonic() < deadline and process.poll() is None
+            try:
+                urllib.request.urlopen(url.replace("/v1", "/readyz"), timeout=5).close()
+                break
+            except (urllib.error.HTTPError, OSError):
+                time.sleep(0.2)
+        model = jaxrec.open(run)
+        lists = model.recommend(users=["u003"], top=3)
+        answer = call("/recommend", {"users": ["u003"], "top": 3})
+        assert [x["item"] for x in answer["lists"][0]["items"]] == lists.items[0].tolist()
+        facts = call("/catalogue", {"file": "next.json"}, "PUT", "a-key-of-an-administrator")
+        assert facts["removed"] == 1
+        os.kill(process.pid, signal.SIGTERM)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
