@@ -12,6 +12,7 @@ from jaxrec.core import (
     Rate,
     Seed,
     Share,
+    Whole,
     check_ranges,
 )
 from jaxrec.data.recruitment import SECTIONS, WorldOptions
@@ -98,6 +99,9 @@ class MatchConfig:
     Attributes:
       encoder: directory of a sentence encoder; "" for the mean of the last states of the tuned
         generator.
+      lsa: width of vectors by latent semantic analysis of the jobs, which then stand in place of an
+        encoder; 0 for none.
+      residual: whether predictors begin as weighted products of their vectors, see `predictors`.
       descriptions: m, number of descriptions that are generated for each person.
       hidden: width of the hidden layer.
       dropout: rate on the inputs and the hidden layer.
@@ -109,6 +113,8 @@ class MatchConfig:
     """
 
     encoder: str = ""
+    lsa: Whole = 0
+    residual: bool = False
     descriptions: Count = 3
     hidden: Count = 64
     dropout: Rate = 0.3
@@ -119,8 +125,13 @@ class MatchConfig:
     seeds: Count = 5
 
     def __post_init__(self) -> None:
-        """Reject numbers out of range."""
+        """Reject numbers out of range, and two encoders."""
         check_ranges(self, "--match.")
+        if self.lsa and self.encoder:
+            raise ConfigError(
+                f"--match.lsa {self.lsa} and --match.encoder {self.encoder} are two encoders; set "
+                "one of them"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,6 +193,8 @@ class GirlConfig:
         with `model`'s shape.
       model: shape of a generator from scratch.
       vocab_size: size of the tokenizer of a generator from scratch.
+      equal_tokens: how much the keys of a generator from scratch begin like its queries, so that
+        attention finds equal tokens; 0 for not at all, see `beginning`.
       max_prompt: most tokens of a prompt; longer ones lose tokens of the resume's beginning.
       sft: training of the generator on the jobs that people matched with.
       reward: training of the reward model, which starts from the tuned generator.
@@ -212,6 +225,7 @@ class GirlConfig:
     base: str = ""
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
     vocab_size: Count = 2000
+    equal_tokens: Share = 0.0
     max_prompt: Count = 112
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
@@ -287,6 +301,18 @@ class GirlConfig:
                 "--model.dropout, --model.attention-dropout and --model.mlp-dropout have no "
                 "effect, because a policy reads without dropout; set them to 0"
             )
+        if self.equal_tokens:
+            if self.base:
+                raise ConfigError(
+                    f"--equal-tokens {self.equal_tokens:g} changes how a generator from scratch "
+                    f"begins, and this one begins as {self.base}; set it to 0"
+                )
+            if model.kv_heads != model.num_heads:
+                raise ConfigError(
+                    f"--equal-tokens {self.equal_tokens:g} needs as many key heads as query heads, "
+                    f"got {model.kv_heads} and {model.num_heads}; set it to 0, or change "
+                    "--model.num-kv-heads"
+                )
         if not self.base:
             self.model.check_length(
                 self.longest, "--max-prompt with --ppo.response", "raise --model.max-length"

@@ -5,6 +5,12 @@ With c the vector of the resume, j that of the job and j' the mean of those of t
     mlp   base MLP([c; j])    enhanced MLP([c; j; j'])
     dot   base c · j          enhanced c' · j with c' = MLP([c; j'])
 
+A residual predictor adds the products of the vectors, so that little data must only teach it what
+they do not say:
+
+    mlp   a (c · j) + b (j' · j) + MLP([c; j; j'])
+    dot   c' · j with c' = a c + b j' + MLP([c; j'])
+
 All trainings of a predictor, which differ in their seed, run as one program.
 
 Shapes: `U` people, `J` jobs, `N` rows, `S` seeds, `D` width of a vector.
@@ -65,11 +71,14 @@ class Scorer(nn.Module):
         that of the job is the logit.
       hidden: width of the hidden layer.
       dropout: rate on inputs and hidden layer.
+      residual: whether the weighted products of person and job, and of description and job, are
+        added. The network begins as zero then.
     """
 
     kind: Literal["mlp", "dot"]
     hidden: int
     dropout: float
+    residual: bool = False
 
     @nn.compact
     def __call__(
@@ -85,9 +94,15 @@ class Scorer(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=deterministic)(jnp.concatenate(parts, axis=1))
         x = nn.gelu(nn.Dense(self.hidden, name="hidden")(x))
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        if self.kind == "mlp":
-            return nn.Dense(1, name="out")(x)[:, 0]
-        return scaled_dot(nn.Dense(job.shape[1], name="out")(x), job)
+        width = 1 if self.kind == "mlp" else job.shape[1]
+        zeros, usual = nn.initializers.zeros_init(), nn.initializers.lecun_normal()
+        x = nn.Dense(width, name="out", kernel_init=zeros if self.residual else usual)(x)
+        score = x[:, 0] if self.kind == "mlp" else scaled_dot(x, job)
+        if not self.residual:
+            return score
+        products = [scaled_dot(vector, job) for vector in (person, written) if vector is not None]
+        half = nn.initializers.constant(0.5)
+        return score + nn.Dense(1, name="products", kernel_init=half)(jnp.stack(products, 1))[:, 0]
 
 
 def scaled_dot(a: jax.Array, b: jax.Array) -> jax.Array:

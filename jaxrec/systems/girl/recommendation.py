@@ -130,7 +130,7 @@ def fit_predictors(
 
 def scorer_of(config: MatchConfig, kind: Any) -> Scorer:
     """The network of a predictor."""
-    return Scorer(kind=kind, hidden=config.hidden, dropout=config.dropout)
+    return Scorer(kind=kind, hidden=config.hidden, dropout=config.dropout, residual=config.residual)
 
 
 def logits_of(
