@@ -1,8 +1,9 @@
 """Vectors of resumes, jobs and generated descriptions, as predictors and grounding read them.
 
 The encoder is the tuned generator, whose last states are averaged over the tokens of a text, a
-sentence encoder, or a latent semantic analysis of the jobs. Each kind of text is centered, because resumes and jobs differ in wording more
-than in what they are about, and each vector is scaled to the length √D.
+sentence encoder, or a latent semantic analysis of the jobs. Each kind of text is centered, because
+resumes and jobs differ in wording more than in what they are about, and each vector is scaled to
+the length √D.
 
 Shapes: `N` texts, `D` width of a vector.
 """
@@ -16,7 +17,6 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from sklearn.decomposition import TruncatedSVD
 from sklearn.pipeline import Pipeline, make_pipeline
 

@@ -12,14 +12,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as sklearn_log_loss, roc_auc_score
 
 from jaxrec.capacity import Comparison, compare_answers, model_judge, score_judge
-from jaxrec.core import DataError
+from jaxrec.core import ConfigError, DataError
+from jaxrec.models import TransformerConfig
 from jaxrec.prompting import ScriptedModel
-from jaxrec.systems.girl import MatchConfig
+from jaxrec.systems.girl import GirlConfig, MatchConfig
+from jaxrec.systems.girl.beginning import with_equal_tokens
 from jaxrec.systems.girl.grounding import (
     Catalogue,
     as_resume,
     grounded_scores,
     known_skills,
+    word_counter,
 )
 from jaxrec.systems.girl.predictors import Rows, Scorer, Vectors, fit_scorer, raw_dot, score_rows
 from jaxrec.systems.girl.recommendation import (
@@ -28,6 +31,7 @@ from jaxrec.systems.girl.recommendation import (
     measure_rows,
     paired_gain,
 )
+from jaxrec.systems.girl.vectors import LatentSemantics
 from jaxrec.systems.girl.writing import copy_rate, distinct
 
 RNG = np.random.default_rng(0)
@@ -94,6 +98,72 @@ def test_the_scores_of_both_kinds_are_those_of_numpy():
             out[:, 0] if kind == "mlp" else (out * np.asarray(given[1])).sum(1) / math.sqrt(WIDTH)
         )
         np.testing.assert_allclose(np.asarray(scorer.apply(params, *given)), wanted, atol=1e-4)
+
+
+def test_a_residual_predictor_begins_as_the_products_and_adds_its_network():
+    vectors, (train, *_) = planted(rows=750)
+    given = [vectors.people[train.person], vectors.jobs[train.job], vectors.written[train.person]]
+    person, job, written = (np.asarray(x, np.float64) for x in given)
+    products = np.stack([(person * job).sum(1), (written * job).sum(1)], 1) / math.sqrt(WIDTH)
+    for kind in ("mlp", "dot"):
+        plain = Scorer(kind=kind, hidden=4, dropout=0.5)
+        scorer = Scorer(kind=kind, hidden=4, dropout=0.5, residual=True)
+        key = {"params": jnp.array([0, 1], jnp.uint32)}
+        start = scorer.init(key, *given)["params"]
+        np.testing.assert_allclose(
+            np.asarray(scorer.apply({"params": start}, *given)), products.sum(1) / 2, atol=1e-4
+        )
+        # With any network and weights, the products are added to what the network says.
+        network = plain.init(key, *given)["params"]
+        weights = {"kernel": jnp.array([[0.3], [-2.0]]), "bias": jnp.array([0.7])}
+        found = scorer.apply({"params": network | {"products": weights}}, *given)
+        wanted = np.asarray(plain.apply({"params": network}, *given)) + products @ [0.3, -2.0] + 0.7
+        np.testing.assert_allclose(np.asarray(found), wanted, atol=1e-4)
+        alone = scorer.init(key, given[0], given[1], None)["params"]
+        assert alone["products"]["kernel"].shape == (1, 1)
+
+
+def test_latent_semantic_vectors_have_the_products_of_the_best_approximation():
+    words = ["bread", "cakes", "oven", "nurse", "ward", "pain"]
+    texts = [" ".join(RNG.choice(words, 4)) for _ in range(30)]
+    found = LatentSemantics.fit(texts, 3).encode(texts)
+    cells = np.asarray(word_counter().fit_transform(texts).todense())
+    left, values, right = np.linalg.svd(cells, full_matrices=False)
+    best = (left[:, :3] * values[:3]) @ right[:3]
+    np.testing.assert_allclose(found @ found.T, best @ best.T, atol=1e-4)
+    with pytest.raises(DataError, match=r"--match.lsa 7 needs as many different words"):
+        LatentSemantics.fit(texts, 7)
+    with pytest.raises(ConfigError, match="are two encoders"):
+        MatchConfig(lsa=3, encoder="somewhere")
+
+
+def test_keys_that_begin_like_queries_find_equal_tokens():
+    def kernels(share):
+        rng = np.random.default_rng(0)
+        draw = {
+            name: {"kernel": jnp.asarray(rng.normal(size=(2, 96, 4, 24)) / math.sqrt(96))}
+            for name in ("query", "key", "value")
+        }
+        found = with_equal_tokens({"params": {"attention": draw, "table": 1.0}}, share)["params"]
+        assert found["table"] == 1.0
+        assert found["attention"]["value"] is draw["value"]
+        assert found["attention"]["query"] is draw["query"]
+        return (np.asarray(found["attention"][name]["kernel"]) for name in ("query", "key"))
+
+    states = RNG.normal(size=(50, 96))
+    for share in (0.0, 0.8, 1.0):
+        query, key = kernels(share)
+        assert key.std() == pytest.approx(query.std(), rel=0.02)
+        assert np.corrcoef(query.ravel(), key.ravel())[0, 1] == pytest.approx(share, abs=0.02)
+        queries, keys = (np.einsum("nd,dah->nah", states, cells[0]) for cells in (query, key))
+        scores = np.einsum("nah,mah->anm", queries, keys)
+        # The score of a token with itself is |query|² = H on average.
+        own = np.mean([np.diagonal(head).mean() for head in scores])
+        assert own == pytest.approx(24 * share, abs=1.5)
+    with pytest.raises(ConfigError, match="begins as somewhere"):
+        GirlConfig(equal_tokens=0.5, base="somewhere")
+    with pytest.raises(ConfigError, match="needs as many key heads as query heads, got 1 and 4"):
+        GirlConfig(equal_tokens=0.5, model=TransformerConfig(num_heads=4, num_kv_heads=1))
 
 
 def test_metrics_are_those_of_scikit_learn_and_the_calibration_is_its_fit():

@@ -40,6 +40,7 @@ def get_config():
         ),
         model=TransformerConfig(width=16, depth=1, num_heads=2),
         vocab_size=1000,
+        equal_tokens=0.5,
         max_prompt=128,
         sft=stage(4),
         reward=stage(2),
@@ -48,7 +49,9 @@ def get_config():
         ppo=PpoSettings(response=128, temperature=1.0, epochs=1, unended_penalty=1.0),
         train=stage(2, max_loss_ratio=0.0),
         critic="reward",
-        match=MatchConfig(descriptions=2, epochs=2, seeds=2, batch_size=16),
+        match=MatchConfig(
+            lsa=8, residual=True, descriptions=2, epochs=2, seeds=2, batch_size=16
+        ),
         eval=GirlEvalConfig(
             valid_prompts=4, valid_texts=8, batch_size=16, resamples=20, grounded_people=2,
             grounded_jobs=10,
