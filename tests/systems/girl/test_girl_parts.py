@@ -1,5 +1,6 @@
 """GIRL's parts against scikit-learn, SciPy and brute force: predictors, judges, grounding."""
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -100,27 +101,34 @@ def test_the_scores_of_both_kinds_are_those_of_numpy():
         np.testing.assert_allclose(np.asarray(scorer.apply(params, *given)), wanted, atol=1e-4)
 
 
-def test_a_residual_predictor_begins_as_the_products_and_adds_its_network():
-    vectors, (train, *_) = planted(rows=750)
+def test_a_residual_predictor_begins_as_a_logistic_regression_and_adds_its_network():
+    vectors, (train, valid, _) = planted(rows=750)
     given = [vectors.people[train.person], vectors.jobs[train.job], vectors.written[train.person]]
     person, job, written = (np.asarray(x, np.float64) for x in given)
     products = np.stack([(person * job).sum(1), (written * job).sum(1)], 1) / math.sqrt(WIDTH)
+    fit = LogisticRegression(C=np.inf).fit(products, train.label > 0)
+    key = {"params": jnp.array([0, 1], jnp.uint32)}
     for kind in ("mlp", "dot"):
-        plain = Scorer(kind=kind, hidden=4, dropout=0.5)
-        scorer = Scorer(kind=kind, hidden=4, dropout=0.5, residual=True)
-        key = {"params": jnp.array([0, 1], jnp.uint32)}
-        start = scorer.init(key, *given)["params"]
-        np.testing.assert_allclose(
-            np.asarray(scorer.apply({"params": start}, *given)), products.sum(1) / 2, atol=1e-4
-        )
         # With any network and weights, the products are added to what the network says.
-        network = plain.init(key, *given)["params"]
+        network = Scorer(kind=kind, hidden=4, dropout=0.5)
+        params = network.init(key, *given)["params"]
         weights = {"kernel": jnp.array([[0.3], [-2.0]]), "bias": jnp.array([0.7])}
-        found = scorer.apply({"params": network | {"products": weights}}, *given)
-        wanted = np.asarray(plain.apply({"params": network}, *given)) + products @ [0.3, -2.0] + 0.7
+        scorer = Scorer(kind=kind, hidden=4, dropout=0.5, residual=True)
+        found = scorer.apply({"params": params | {"products": weights}}, *given)
+        wanted = np.asarray(network.apply({"params": params}, *given))
+        wanted += products @ [0.3, -2.0] + 0.7
         np.testing.assert_allclose(np.asarray(found), wanted, atol=1e-4)
-        alone = scorer.init(key, given[0], given[1], None)["params"]
-        assert alone["products"]["kernel"].shape == (1, 1)
+    # An epoch without any change is the beginning, which has no network yet.
+    config = MatchConfig(hidden=4, epochs=1, batch_size=50, lr=1e-12, seeds=1)
+    params = fit_scorer(scorer, config, vectors, train, valid, seed=0)
+    scores = score_rows(scorer, params, vectors, train)[0]
+    np.testing.assert_allclose(scores, fit.decision_function(products), atol=1e-3)
+    # A training that makes the validation worse is not kept.
+    wild = dataclasses.replace(config, lr=1.0, epochs=3)
+    wilder = fit_scorer(scorer, wild, vectors, train, valid, seed=0)
+    kept = score_rows(scorer, wilder, vectors, valid)
+    begun = score_rows(scorer, params, vectors, valid)
+    assert log_loss_of(kept[0], valid.label) <= log_loss_of(begun[0], valid.label) + 1e-6
 
 
 def test_latent_semantic_vectors_have_the_products_of_the_best_approximation():
@@ -146,8 +154,8 @@ def test_keys_that_begin_like_queries_find_equal_tokens():
         }
         found = with_equal_tokens({"params": {"attention": draw, "table": 1.0}}, share)["params"]
         assert found["table"] == 1.0
-        assert found["attention"]["value"] is draw["value"]
-        assert found["attention"]["query"] is draw["query"]
+        assert found["attention"]["value"]["kernel"] is draw["value"]["kernel"]
+        assert found["attention"]["query"]["kernel"] is draw["query"]["kernel"]
         return (np.asarray(found["attention"][name]["kernel"]) for name in ("query", "key"))
 
     states = RNG.normal(size=(50, 96))
