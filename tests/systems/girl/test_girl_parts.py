@@ -115,8 +115,8 @@ def test_a_residual_predictor_begins_as_a_logistic_regression_and_adds_its_netwo
         weights = {"kernel": jnp.array([[0.3], [-2.0]]), "bias": jnp.array([0.7])}
         scorer = Scorer(kind=kind, hidden=4, dropout=0.5, residual=True)
         found = scorer.apply({"params": params | {"products": weights}}, *given)
-        wanted = np.asarray(network.apply({"params": params}, *given))
-        wanted += products @ [0.3, -2.0] + 0.7
+        said = np.asarray(network.apply({"params": params}, *given))
+        wanted = said + products @ [0.3, -2.0] + 0.7
         np.testing.assert_allclose(np.asarray(found), wanted, atol=1e-4)
     # An epoch without any change is the beginning, which has no network yet.
     config = MatchConfig(hidden=4, epochs=1, batch_size=50, lr=1e-12, seeds=1)
