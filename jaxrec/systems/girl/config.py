@@ -193,8 +193,6 @@ class GirlConfig:
         with `model`'s shape.
       model: shape of a generator from scratch.
       vocab_size: size of the tokenizer of a generator from scratch.
-      equal_tokens: how much the keys of a generator from scratch begin like its queries, so that
-        attention finds equal tokens; 0 for not at all, see `beginning`.
       max_prompt: most tokens of a prompt; longer ones lose tokens of the resume's beginning.
       sft: training of the generator on the jobs that people matched with.
       reward: training of the reward model, which starts from the tuned generator.
@@ -225,7 +223,6 @@ class GirlConfig:
     base: str = ""
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
     vocab_size: Count = 2000
-    equal_tokens: Share = 0.0
     max_prompt: Count = 112
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
@@ -301,18 +298,6 @@ class GirlConfig:
                 "--model.dropout, --model.attention-dropout and --model.mlp-dropout have no "
                 "effect, because a policy reads without dropout; set them to 0"
             )
-        if self.equal_tokens:
-            if self.base:
-                raise ConfigError(
-                    f"--equal-tokens {self.equal_tokens:g} changes how a generator from scratch "
-                    f"begins, and this one begins as {self.base}; set it to 0"
-                )
-            if model.kv_heads != model.num_heads:
-                raise ConfigError(
-                    f"--equal-tokens {self.equal_tokens:g} needs as many key heads as query heads, "
-                    f"got {model.kv_heads} and {model.num_heads}; set it to 0, or change "
-                    "--model.num-kv-heads"
-                )
         if not self.base:
             self.model.check_length(
                 self.longest, "--max-prompt with --ppo.response", "raise --model.max-length"

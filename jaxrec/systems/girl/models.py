@@ -27,7 +27,6 @@ from jaxrec.align import (
 from jaxrec.core import ConfigError, DataError, read_json
 from jaxrec.peft import TuneConfig
 from jaxrec.runs import is_run, run_identity
-from jaxrec.systems.girl.beginning import with_equal_tokens
 from jaxrec.systems.girl.config import GirlConfig
 from jaxrec.systems.girl.data import GirlData, Pair
 from jaxrec.systems.girl.prompts import Writer
@@ -86,11 +85,6 @@ class Models:
             texts = [config.template, *(data.resumes[person] for person, _ in chosen.tolist())]
             texts += [data.jobs[job] for _, job in chosen.tolist()]
             text = tuned_text.from_scratch(config.model, texts, config.vocab_size, (), seed)
-        if config.equal_tokens:
-            begin = text.start
-            text = dataclasses.replace(
-                text, start=lambda: with_equal_tokens(begin(), config.equal_tokens)
-            )
         text.spec.config.check_length(
             config.longest, "--max-prompt with --ppo.response", "lower one, or take another base"
         )

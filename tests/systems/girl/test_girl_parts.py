@@ -14,10 +14,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss, roc_auc_score
 
 from jaxrec.capacity import Comparison, compare_answers, model_judge, score_judge
 from jaxrec.core import ConfigError, DataError
-from jaxrec.models import TransformerConfig
 from jaxrec.prompting import ScriptedModel
-from jaxrec.systems.girl import GirlConfig, MatchConfig
-from jaxrec.systems.girl.beginning import with_equal_tokens
+from jaxrec.systems.girl import MatchConfig
 from jaxrec.systems.girl.grounding import (
     Catalogue,
     as_resume,
@@ -143,35 +141,6 @@ def test_latent_semantic_vectors_have_the_products_of_the_best_approximation():
         LatentSemantics.fit(texts, 7)
     with pytest.raises(ConfigError, match="are two encoders"):
         MatchConfig(lsa=3, encoder="somewhere")
-
-
-def test_keys_that_begin_like_queries_find_equal_tokens():
-    def kernels(share):
-        rng = np.random.default_rng(0)
-        draw = {
-            name: {"kernel": jnp.asarray(rng.normal(size=(2, 96, 4, 24)) / math.sqrt(96))}
-            for name in ("query", "key", "value")
-        }
-        found = with_equal_tokens({"params": {"attention": draw, "table": 1.0}}, share)["params"]
-        assert found["table"] == 1.0
-        assert found["attention"]["value"]["kernel"] is draw["value"]["kernel"]
-        assert found["attention"]["query"]["kernel"] is draw["query"]["kernel"]
-        return (np.asarray(found["attention"][name]["kernel"]) for name in ("query", "key"))
-
-    states = RNG.normal(size=(50, 96))
-    for share in (0.0, 0.8, 1.0):
-        query, key = kernels(share)
-        assert key.std() == pytest.approx(query.std(), rel=0.02)
-        assert np.corrcoef(query.ravel(), key.ravel())[0, 1] == pytest.approx(share, abs=0.02)
-        queries, keys = (np.einsum("nd,dah->nah", states, cells[0]) for cells in (query, key))
-        scores = np.einsum("nah,mah->anm", queries, keys)
-        # The score of a token with itself is |query|² = H on average.
-        own = np.mean([np.diagonal(head).mean() for head in scores])
-        assert own == pytest.approx(24 * share, abs=1.5)
-    with pytest.raises(ConfigError, match="begins as somewhere"):
-        GirlConfig(equal_tokens=0.5, base="somewhere")
-    with pytest.raises(ConfigError, match="needs as many key heads as query heads, got 1 and 4"):
-        GirlConfig(equal_tokens=0.5, model=TransformerConfig(num_heads=4, num_kv_heads=1))
 
 
 def test_metrics_are_those_of_scikit_learn_and_the_calibration_is_its_fit():

@@ -40,7 +40,6 @@ def get_config():
         ),
         model=TransformerConfig(width=16, depth=1, num_heads=2),
         vocab_size=1000,
-        equal_tokens=0.5,
         max_prompt=128,
         sft=stage(4),
         reward=stage(2),
