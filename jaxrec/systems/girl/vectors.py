@@ -103,7 +103,7 @@ class LatentSemantics:
           width: D.
 
         Raises:
-          DataError: the texts have fewer different words than D.
+          DataError: there are fewer texts, or fewer different words in them, than D.
 
         Example:
           >>> texts = ["bakes bread", "bakes cakes", "cares for patients"]
@@ -112,10 +112,10 @@ class LatentSemantics:
         """
         steps = make_pipeline(word_counter(), TruncatedSVD(width, random_state=0))
         words = len(steps[0].fit(texts).vocabulary_)
-        if words < width:
+        if min(words, len(texts)) < width:
             raise DataError(
-                f"--match.lsa {width} needs as many different words, and the {len(texts)} jobs "
-                f"have {words}; lower it"
+                f"--match.lsa {width} needs as many texts and as many different words, and the "
+                f"{len(texts)} jobs have {words} words; lower it"
             )
         return cls(steps.fit(texts))
 

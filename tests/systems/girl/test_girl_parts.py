@@ -137,8 +137,9 @@ def test_latent_semantic_vectors_have_the_products_of_the_best_approximation():
     left, values, right = np.linalg.svd(cells, full_matrices=False)
     best = (left[:, :3] * values[:3]) @ right[:3]
     np.testing.assert_allclose(found @ found.T, best @ best.T, atol=1e-4)
-    with pytest.raises(DataError, match=r"--match.lsa 7 needs as many different words"):
-        LatentSemantics.fit(texts, 7)
+    for few, width in ((texts, 7), (texts[:2], 3)):
+        with pytest.raises(DataError, match=f"--match.lsa {width} needs as many texts and"):
+            LatentSemantics.fit(few, width)
     with pytest.raises(ConfigError, match="are two encoders"):
         MatchConfig(lsa=3, encoder="somewhere")
 
