@@ -83,11 +83,11 @@ generator, which stand in for written ones; the two gains at the end have a pair
     planted utility                                .902
 
 With written descriptions, one for each of the 629 people of these rows, by a generator of 400
-steps: j' . j has an AUC of .566; mlp base .8096, sft .8098 (paired p over five seeds .92), somebody else's
-.808; dot base .811, sft .810 (p .70), somebody else's .808. The descriptions are the bottleneck and
-not the predictors: they share .86 of 5.3 skills with the resume and have a utility of -3.21, while
-retrieved ones tell a match with an AUC of .760. A generator that copies skills better is the next
-step, for the recommendation and for PPO.
+steps: j' . j has an AUC of .566; mlp base .8096, sft .8098 (paired p over five seeds .92),
+somebody else's .808; dot base .811, sft .810 (p .70), somebody else's .808. The descriptions are
+the bottleneck and not the predictors: they share .86 of 5.3 skills with the resume and have a
+utility of -3.21, while retrieved ones, of which many are averaged, tell a match with an AUC of
+.760. A generator that copies skills better is the next step, for the recommendation and for PPO.
 
 The vectors matter most: on the 1,523 training rows, from which no vector learns a label, c . j has
 an AUC of .795 with a width of 128 (.790 with 96, .777 with 64) and TF-IDF itself .797. The networks

@@ -45,7 +45,7 @@ def get_config():
         reward=stage(2),
         gold_reward=stage(2),
         reward_head="sum",
-        ppo=PpoSettings(response=128, temperature=1.0, epochs=1, unended_penalty=1.0),
+        ppo=PpoSettings(response=160, temperature=1.0, epochs=1, unended_penalty=1.0),
         train=stage(2, max_loss_ratio=0.0),
         critic="reward",
         match=MatchConfig(
