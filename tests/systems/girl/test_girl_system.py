@@ -36,7 +36,8 @@ def stage(steps, **changed):
 def get_config():
     return GirlConfig(
         data=GirlDataConfig(
-            world=WorldOptions(people=240, jobs=160, applications=12, interviews=0.0)
+            world=WorldOptions(people=240, jobs=160, applications=12, interviews=0.0),
+            held_out=0.2,
         ),
         model=TransformerConfig(width=16, depth=1, num_heads=2),
         vocab_size=1000,
