@@ -173,6 +173,8 @@ def test_gains_are_tested_as_scipy_does_and_one_value_stands_for_all_seeds():
     assert p == pytest.approx(scipy.stats.ttest_rel(ours, theirs).pvalue)
     assert paired_gain(ours, [0.7])[1] == pytest.approx(scipy.stats.ttest_1samp(ours, 0.7).pvalue)
     assert math.isnan(paired_gain([0.7], [0.6])[1])
+    gain, p = paired_gain([0.1 + 0.2, 0.4, 0.5], [0.2, 0.3, 0.4])
+    assert (gain, math.isnan(p)) == (pytest.approx(0.1), True)
     with pytest.raises(DataError, match="the same seeds, got 4 and 3"):
         paired_gain(ours, theirs[:3])
 
