@@ -10,10 +10,17 @@ of the accuracy of the planted utility; PPO raises the gold reward by .5 standar
 of at most 15; at least 60 % wins over the tuned generator by the planted utility; AUC of base < sft
 <= girl.
 
-Measured on 2026-11-30, seed 0, on 900 people whom no generator has seen, one description each. The
-stages ran one by one with these settings, resumed several times, and the stage of PPO was cut from
-100 to 50 steps while it ran, with the same learning rates. The sweep itself has not been run from
-start to end. These figures are of one seed and without intervals:
+The claims are not shown yet. What stands below is a first measurement on test rows, and then what a
+second pass found on validation alone. The second pass did not train all stages to their end, and it
+did not read the test rows.
+
+First measurement, 2026-11-30, seed 0, on 900 people whom no generator has seen, one description
+each. It was made before the draws of skills in the planted world changed, and its predictors read
+the mean states of the generator and began from scratch. The present settings of `match` and the
+present world (1,523 training rows, 1,156 warm and 1,249 cold test rows) will therefore give other
+figures. The stages ran one by one, resumed several times, and the stage of PPO was cut from 100 to
+50 steps while it ran, with the same learning rates. The sweep itself has not been run from start to
+end. These figures are of one seed and without intervals:
 
     descriptions         utility   gold reward   reward   KL     words   copied
     sft (start)          -2.55     -.572         .046     0      44.1    .010
@@ -56,12 +63,57 @@ The mean utility of the five best of 100 jobs for 6 people is -.43 by the simila
 -1.91 by the reward, -2.13 by the descriptions of sft, -2.66 by those of girl, and -3.66 for any
 job.
 
-Settings were chosen on validation: a reward that sums what all tokens say reached .62 after 60
-steps, one that reads the last token .54 after 50 and .65 after 100, and a mean over tokens with a
-learning rate of 5e-3 stayed at .57.
+Second pass, 2026-11-30, VALIDATION ONLY, on the present world. The 1,692 training and validation
+rows were divided by time: 1,100 to fit, 200 to choose the epoch, and the last 392 for the figures
+below. The test rows were not read, and no reward model and no policy was trained.
 
-Cost: about 10 CPU minutes on a machine with other load, of which the generator took 3, each reward
-model 1 to 2, PPO 1, and descriptions, predictors and measurement the rest.
+Predictors. The vectors of a latent semantic analysis (`match.lsa`) and networks that begin as a
+logistic regression of the products of the vectors (`match.residual`) are the present settings.
+Means of five seeds. The 392 rows chose the form of the predictors too, so the last rows are a
+little optimistic. "Retrieved" descriptions are all jobs of the eight nearest people of the
+generator, which stand in for written ones; the two gains at the end have a paired p of .02 and .04:
+
+    AUC, 392 validation rows                       base   retrieved   somebody else's
+    c . j, j' . j, nothing trained                 .803   .760        .518
+    mlp, products begin with weights of .5         .782   .777        .766
+    mlp, the same, dropout .5, weight decay 3      .792   .781        .777
+    dot, the same, dropout .5, weight decay 3      .700   .663        .701
+    mlp, begins as a logistic regression           .8096  .8132       .8066
+    dot, begins as a logistic regression           .8107  .8125       .8103
+    planted utility                                .902
+
+With written descriptions, one for each of the 629 people of these rows, by a generator of 400
+steps: j' . j has an AUC of .566; mlp base .8096, sft .8098 (paired p over five seeds .92),
+somebody else's .808; dot base .811, sft .810 (p .70), somebody else's .808. The descriptions are
+the bottleneck and not the predictors: they share .86 of 5.3 skills with the resume and have a
+utility of -3.21, while retrieved ones, of which many are averaged, tell a match with an AUC of
+.760. A generator that copies skills better is the next step, for the recommendation and for PPO.
+
+The vectors matter most: on the 1,523 training rows, from which no vector learns a label, c . j has
+an AUC of .795 with a width of 128 (.790 with 96, .777 with 64) and TF-IDF itself .797. The networks
+must not be asked to learn the products: a network that begins with weights of .5 falls behind the
+raw product, probably because it learns training rows by heart while the weights still move.
+
+Rewards, on the 727 validation pairs (planted utility .898). A linear reward of two products of
+vectors orders .805 of the pairs after 1,400 training pairs and after 5,675. Elementwise products
+(.79 to .80) or all common words (.79 to .81) add nothing. Of the planted parts, skills alone order
+.806 of the pairs, skills and occupation .841, these and the salary .883, and these and the
+seniority .8975. A reward model within 3 points must therefore read the seniority or the salary
+beside the skills and the occupation; its skills alone leave 9 points.
+
+Generator. Keys that begin like queries (mimetic initialization, arXiv:2305.09828, share .8) did not
+help: the validation log-likelihood was -1.063, -.975, -.883 and -.841 after 100, 200, 300 and 400
+steps of 400; the written descriptions above are of this generator. Without such keys, on the
+earlier world, it was -1.048, -.937, -.843 and -.792 after as many of 450 steps. They are not in the
+library.
+
+Settings of the first measurement were chosen on validation: a reward that sums what all tokens say
+reached .62 after 60 steps, one that reads the last token .54 after 50 and .65 after 100, and a mean
+over tokens with a learning rate of 5e-3 stayed at .57.
+
+Cost of the first measurement: about 10 CPU minutes on a machine with other load, of which the
+generator took 3, each reward model 1 to 2, PPO 1, and descriptions, predictors and measurement the
+rest.
 """
 
 from jaxrec.align import PpoSettings
@@ -154,7 +206,7 @@ def _config(people: int) -> GirlConfig:
             log_every=4,
             max_loss_ratio=0.0,
         ),
-        match=MatchConfig(descriptions=1, seeds=5),
+        match=MatchConfig(lsa=128, residual=True, descriptions=1, seeds=5),
         grounding=GroundingConfig(occupations="onet-occupations/Occupation Data.txt"),
         eval=GirlEvalConfig(grounded_people=6, grounded_jobs=100),
     )

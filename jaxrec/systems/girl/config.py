@@ -12,6 +12,7 @@ from jaxrec.core import (
     Rate,
     Seed,
     Share,
+    Whole,
     check_ranges,
 )
 from jaxrec.data.recruitment import SECTIONS, WorldOptions
@@ -98,6 +99,9 @@ class MatchConfig:
     Attributes:
       encoder: directory of a sentence encoder; "" for the mean of the last states of the tuned
         generator.
+      lsa: width of vectors by latent semantic analysis of the jobs, which then stand in place of an
+        encoder; 0 for none.
+      residual: whether predictors begin as weighted products of their vectors, see `predictors`.
       descriptions: m, number of descriptions that are generated for each person.
       hidden: width of the hidden layer.
       dropout: rate on the inputs and the hidden layer.
@@ -109,6 +113,8 @@ class MatchConfig:
     """
 
     encoder: str = ""
+    lsa: Whole = 0
+    residual: bool = False
     descriptions: Count = 3
     hidden: Count = 64
     dropout: Rate = 0.3
@@ -119,8 +125,13 @@ class MatchConfig:
     seeds: Count = 5
 
     def __post_init__(self) -> None:
-        """Reject numbers out of range."""
+        """Reject numbers out of range, and two encoders."""
         check_ranges(self, "--match.")
+        if self.lsa and self.encoder:
+            raise ConfigError(
+                f"--match.lsa {self.lsa} and --match.encoder {self.encoder} are two encoders; set "
+                "one of them"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from jaxrec.data import read_occupations, read_skill_labels
 from jaxrec.data.corpora import find_text
 from jaxrec.data.recruitment import Match, Resume, World, recruitment_world
 from jaxrec.systems.girl.config import GirlDataConfig
-from jaxrec.systems.girl.predictors import Rows
+from jaxrec.systems.girl.predictors import Rows, check_rows
 
 PEOPLE = ("generator", "reward", "gold", "prompts", "recommendation")
 
@@ -137,7 +137,8 @@ def load_data(config: GirlDataConfig) -> GirlData:
     """Make the world of a run, and divide it.
 
     Raises:
-      DataError: a file is missing or damaged, or a part is empty; the message names it.
+      DataError: a file is missing or damaged, a part is empty, or rows of the recommendation have
+        one label alone; the message names it.
     """
     world = recruitment_world(
         config.world,
@@ -154,6 +155,8 @@ def load_data(config: GirlDataConfig) -> GirlData:
                     "each; raise --data.world.people, --data.world.jobs or "
                     "--data.world.applications"
                 )
+    for name, rows in found.rows.items():
+        check_rows(rows, name)
     return found
 
 

@@ -27,6 +27,13 @@ _LABELS = ("title", "salary", "responsibilities", "qualifications")
 _STOP_WORDS = {*ENGLISH_STOP_WORDS, *_LABELS, *SECTIONS}
 
 
+def word_counter() -> TfidfVectorizer:
+    """TF-IDF of the words of resumes and jobs, without numbers, labels and stop words."""
+    return TfidfVectorizer(
+        sublinear_tf=True, stop_words=sorted(_STOP_WORDS), token_pattern=r"(?u)\b[^\W\d]\w*\b"
+    )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Catalogue:
     """Real jobs that descriptions are grounded to.
@@ -52,9 +59,7 @@ class Catalogue:
 
     @functools.cached_property
     def _fitted(self) -> tuple[TfidfVectorizer, scipy.sparse.csr_matrix]:
-        vectorizer = TfidfVectorizer(
-            sublinear_tf=True, stop_words=sorted(_STOP_WORDS), token_pattern=r"(?u)\b[^\W\d]\w*\b"
-        )
+        vectorizer = word_counter()
         return vectorizer, vectorizer.fit_transform(self.texts)
 
     def similarities(self, descriptions: Sequence[str]) -> np.ndarray:

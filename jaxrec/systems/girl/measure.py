@@ -71,16 +71,17 @@ def shared_words(resume: str, description: str) -> float:
 def judges_of(models: Models, data: GirlData, found: Descriptions) -> dict[str, Judge]:
     """The judges without a language model: the planted utility, the gold reward, and a rule.
 
-    Requests are prompts. Scores are computed for all descriptions at once, and looked up.
+    Requests are prompts. Scores are computed for all descriptions at once, and looked up. The gold
+    reward is that of the written tokens: their text may have more tokens than a description may.
     """
-    people, gold = found.people.tolist(), models.reward_model(GOLD)
+    people = found.people.tolist()
     prompts = models.writer.texts([data.resumes[n] for n in people])
     utility: dict[tuple[str, str], float] = {}
     reward: dict[tuple[str, str], float] = {}
     for lot, *_ in found.written.values():
         keys = list(zip(prompts, lot.texts, strict=True))
         utility |= zip(keys, data.utilities(people, lot.texts).tolist(), strict=True)
-        reward |= zip(keys, gold.rewards(prompts, lot.texts).tolist(), strict=True)
+        reward |= zip(keys, lot.values[GOLD].tolist(), strict=True)
     return {
         PLANTED: score_judge(lambda request, answer: utility[request, answer]),
         "gold reward": score_judge(lambda request, answer: reward[request, answer]),

@@ -5,6 +5,12 @@ With c the vector of the resume, j that of the job and j' the mean of those of t
     mlp   base MLP([c; j])    enhanced MLP([c; j; j'])
     dot   base c · j          enhanced c' · j with c' = MLP([c; j'])
 
+A residual predictor adds the products of the vectors, weighted by a logistic regression, so that
+little data must only teach its network what they do not say:
+
+    mlp   a (c · j) + b (j' · j) + MLP([c; j; j'])
+    dot   c' · j with c' = a c + b j' + MLP([c; j'])
+
 All trainings of a predictor, which differ in their seed, run as one program.
 
 Shapes: `U` people, `J` jobs, `N` rows, `S` seeds, `D` width of a vector.
@@ -19,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from sklearn.linear_model import LogisticRegression
 
 from jaxrec.core import DataError
 from jaxrec.systems.girl.config import MatchConfig
@@ -65,11 +72,14 @@ class Scorer(nn.Module):
         that of the job is the logit.
       hidden: width of the hidden layer.
       dropout: rate on inputs and hidden layer.
+      residual: whether the weighted products of person and job, and of description and job, are
+        added. The network begins as zero then, and the weights as `fit_products` finds them.
     """
 
     kind: Literal["mlp", "dot"]
     hidden: int
     dropout: float
+    residual: bool = False
 
     @nn.compact
     def __call__(
@@ -85,9 +95,20 @@ class Scorer(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=deterministic)(jnp.concatenate(parts, axis=1))
         x = nn.gelu(nn.Dense(self.hidden, name="hidden")(x))
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        if self.kind == "mlp":
-            return nn.Dense(1, name="out")(x)[:, 0]
-        return scaled_dot(nn.Dense(job.shape[1], name="out")(x), job)
+        width = 1 if self.kind == "mlp" else job.shape[1]
+        zeros, usual = nn.initializers.zeros_init(), nn.initializers.lecun_normal()
+        x = nn.Dense(width, name="out", kernel_init=zeros if self.residual else usual)(x)
+        score = x[:, 0] if self.kind == "mlp" else scaled_dot(x, job)
+        if not self.residual:
+            return score
+        products = products_of(person, job, written)
+        return score + nn.Dense(1, name="products", kernel_init=zeros)(products)[:, 0]
+
+
+def products_of(person: jax.Array, job: jax.Array, written: jax.Array | None) -> jax.Array:
+    """The products of jobs with persons and, if there are any, descriptions: `[N, 1 or 2]`."""
+    given = [person] if written is None else [person, written]
+    return jnp.stack([scaled_dot(vector, job) for vector in given], axis=1)
 
 
 def scaled_dot(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -105,10 +126,30 @@ def log_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(logits, labels).mean()
 
 
+def fit_products(vectors: Vectors, rows: Rows) -> dict[str, jax.Array]:
+    """Fit the weights of the products of a residual predictor by logistic regression.
+
+    Args:
+      vectors: what it reads.
+      rows: at least one of each label.
+
+    Returns:
+      "kernel" `[1 or 2, 1]` and "bias" `[1]` of scikit-learn's fit without regularization.
+    """
+    products = np.asarray(products_of(*_inputs(_tables(vectors), _arrays(rows))))
+    found = LogisticRegression(C=np.inf).fit(products, rows.label > 0)
+    return {
+        "kernel": jnp.asarray(found.coef_.T, jnp.float32),
+        "bias": jnp.asarray(found.intercept_, jnp.float32),
+    }
+
+
 def fit_scorer(
     scorer: Scorer, config: MatchConfig, vectors: Vectors, train: Rows, valid: Rows, seed: int
 ) -> Any:
     """Train a predictor with several seeds, and keep the epoch with the lowest validation loss.
+
+    A residual predictor may keep its beginning, the weighted products alone.
 
     Args:
       scorer: the network.
@@ -133,7 +174,8 @@ def fit_scorer(
         )
     tables = _tables(vectors)
     keys = jax.random.split(jax.random.key(seed), config.seeds)
-    return _fit(scorer, config, tables, _arrays(train), _arrays(valid), keys)
+    products = fit_products(vectors, train) if scorer.residual else None
+    return _fit(scorer, config, tables, _arrays(train), _arrays(valid), keys, products)
 
 
 def check_rows(rows: Rows, what: str) -> None:
@@ -152,7 +194,13 @@ def check_rows(rows: Rows, what: str) -> None:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _fit(
-    scorer: Scorer, config: MatchConfig, tables: Any, train: Any, valid: Any, keys: jax.Array
+    scorer: Scorer,
+    config: MatchConfig,
+    tables: Any,
+    train: Any,
+    valid: Any,
+    keys: jax.Array,
+    products: Any,
 ) -> Any:
     steps = len(train["label"]) // config.batch_size
     optimizer = optax.adamw(config.lr, weight_decay=config.weight_decay)
@@ -161,6 +209,10 @@ def _fit(
         first, order_key = jax.random.split(key)
         example = {name: rows[:2] for name, rows in train.items()}
         params = scorer.init(first, *_inputs(tables, example))
+        lowest = jnp.float32(jnp.inf)
+        if products is not None:
+            params = {"params": {**params["params"], "products": products}}
+            lowest = log_loss(scorer.apply(params, *_inputs(tables, valid)), valid["label"])
 
         def loss(params: Any, rows: Any, key: jax.Array) -> jax.Array:
             logits = scorer.apply(params, *_inputs(tables, rows), False, rngs={"dropout": key})
@@ -188,7 +240,7 @@ def _fit(
             best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, best)
             return (params, state, best, jnp.minimum(measured, lowest)), None
 
-        begin = (params, optimizer.init(params), params, jnp.float32(jnp.inf))
+        begin = (params, optimizer.init(params), params, lowest)
         (_, _, best, _), _ = jax.lax.scan(epoch, begin, jax.random.split(order_key, config.epochs))
         return best
 

@@ -36,6 +36,7 @@ from jaxrec.systems.girl.predictors import (
 
 # A constant score that no sign of a logit can overflow.
 _FINITE = 30.0
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,7 +131,7 @@ def fit_predictors(
 
 def scorer_of(config: MatchConfig, kind: Any) -> Scorer:
     """The network of a predictor."""
-    return Scorer(kind=kind, hidden=config.hidden, dropout=config.dropout)
+    return Scorer(kind=kind, hidden=config.hidden, dropout=config.dropout, residual=config.residual)
 
 
 def logits_of(
@@ -221,7 +222,7 @@ def paired_gain(ours: list[float], theirs: list[float]) -> tuple[float, float]:
     """The mean difference of two rows over seeds, and the p-value of a paired t-test.
 
     A row that is not trained has one value, which every seed is compared with. One seed alone has
-    no p-value, which is then NaN.
+    no p-value, which is then NaN; nor have differences that are the same for all seeds.
 
     Args:
       ours: values by seed.
@@ -243,6 +244,7 @@ def paired_gain(ours: list[float], theirs: list[float]) -> tuple[float, float]:
     if a.shape != b.shape:
         raise DataError(f"a paired test needs the same seeds, got {len(a)} and {len(b)}")
     difference = float((a - b).mean())
-    if len(a) < 2 or np.ptp(a - b) == 0:
-        return difference, float("nan") if len(a) < 2 else float(difference == 0)
+    # Differences that vary by rounding alone come from predictors that do not depend on the seed.
+    if len(a) < 2 or np.ptp(a - b) < _ROUNDING:
+        return difference, float("nan")
     return difference, float(scipy.stats.ttest_rel(a, b).pvalue)

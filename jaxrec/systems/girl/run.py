@@ -127,7 +127,7 @@ def _finish(models: Models, data: GirlData, prompt: int) -> None:
         found = write_descriptions(models, data, prompt)
         if is_writer():
             found.save(models)
-    encoded = encode_all(open_encoder(models), data, found, config.eval.batch_size)
+    encoded = encode_all(open_encoder(models, data), data, found, config.eval.batch_size)
     params = fit_predictors(config.match, encoded, data.rows, config.train.seed)
     flat = {
         "/".join((name, *path)): np.asarray(leaf)
@@ -175,7 +175,7 @@ def evaluate(config: GirlConfig, directory: Path, *, baselines: Sequence[str]) -
         "parameters": size_of(Tuning(models.text.trainable, None)).total,
         "fit_seconds": training["seconds"],
     }
-    encoded = encode_all(open_encoder(models), data, found, config.eval.batch_size)
+    encoded = encode_all(open_encoder(models, data), data, found, config.eval.batch_size)
     params = _read_predictors(directory)
     tables: dict[str, Any] = {
         "reward": measure.reward_rows(models, data),

@@ -1,8 +1,9 @@
 """Vectors of resumes, jobs and generated descriptions, as predictors and grounding read them.
 
-The encoder is the tuned generator, whose last states are averaged over the tokens of a text, or a
-sentence encoder. Each kind of text is centered, because resumes and jobs differ in wording more
-than in what they are about, and each vector is scaled to the length √D.
+The encoder is the tuned generator, whose last states are averaged over the tokens of a text, a
+sentence encoder, or a latent semantic analysis of the jobs. Each kind of text is centered, because
+resumes and jobs differ in wording more than in what they are about, and each vector is scaled to
+the length √D.
 
 Shapes: `N` texts, `D` width of a vector.
 """
@@ -16,11 +17,16 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.decomposition import TruncatedSVD
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from jaxrec.align import pad_rows
+from jaxrec.core import DataError
 from jaxrec.data.corpora import encode_documents
 from jaxrec.models import CausalLM, SentenceEncoder, pool
 from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.systems.girl.data import GirlData
+from jaxrec.systems.girl.grounding import word_counter
 from jaxrec.systems.girl.models import Models
 
 
@@ -75,13 +81,59 @@ def _mean_states(model: CausalLM, params: Any, tokens: jax.Array, valid: jax.Arr
     return pool(states.astype(jnp.float32), valid, "mean")
 
 
-def open_encoder(models: Models) -> Encoder:
-    """Open the encoder of a run.
+@dataclasses.dataclass(frozen=True, eq=False)
+class LatentSemantics:
+    """Latent semantic analysis: a truncated SVD of the TF-IDF vectors of texts.
+
+    (Deerwester et al., Journal of the American Society for Information Science 41(6), 1990; fitted
+    by scikit-learn.)
+
+    Attributes:
+      steps: the fitted pipeline.
+    """
+
+    steps: Pipeline
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], width: int) -> "LatentSemantics":
+        """Fit it.
+
+        Args:
+          texts: at least one.
+          width: D.
+
+        Raises:
+          DataError: there are fewer texts, or fewer different words in them, than D.
+
+        Example:
+          >>> texts = ["bakes bread", "bakes cakes", "cares for patients"]
+          >>> LatentSemantics.fit(texts, 2).encode(["bread and cakes"]).shape
+          (1, 2)
+        """
+        steps = make_pipeline(word_counter(), TruncatedSVD(width, random_state=0))
+        words = len(steps[0].fit(texts).vocabulary_)
+        if min(words, len(texts)) < width:
+            raise DataError(
+                f"--match.lsa {width} needs as many texts and as many different words, and the "
+                f"{len(texts)} jobs have {words} words; lower it"
+            )
+        return cls(steps.fit(texts))
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Encode texts as `[N, D]` float32, all at once."""
+        del batch_size  # the products are sparse and small
+        return np.asarray(self.steps.transform(texts), np.float32)
+
+
+def open_encoder(models: Models, data: GirlData) -> Encoder:
+    """Open the encoder of a run; a latent semantic analysis is fitted to all jobs of the data.
 
     Raises:
       DataError: the sentence encoder or the tuned generator cannot be read.
       ConfigError: a sentence encoder of a kind that is not supported.
     """
+    if models.config.match.lsa:
+        return LatentSemantics.fit(data.jobs, models.config.match.lsa)
     if models.config.match.encoder:
         return SentenceEncoder.load(Path(models.config.match.encoder))
     return MeanStates(

@@ -1,5 +1,6 @@
 """GIRL's parts against scikit-learn, SciPy and brute force: predictors, judges, grounding."""
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -12,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as sklearn_log_loss, roc_auc_score
 
 from jaxrec.capacity import Comparison, compare_answers, model_judge, score_judge
-from jaxrec.core import DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.prompting import ScriptedModel
 from jaxrec.systems.girl import MatchConfig
 from jaxrec.systems.girl.grounding import (
@@ -20,6 +21,7 @@ from jaxrec.systems.girl.grounding import (
     as_resume,
     grounded_scores,
     known_skills,
+    word_counter,
 )
 from jaxrec.systems.girl.predictors import Rows, Scorer, Vectors, fit_scorer, raw_dot, score_rows
 from jaxrec.systems.girl.recommendation import (
@@ -28,6 +30,7 @@ from jaxrec.systems.girl.recommendation import (
     measure_rows,
     paired_gain,
 )
+from jaxrec.systems.girl.vectors import LatentSemantics
 from jaxrec.systems.girl.writing import copy_rate, distinct
 
 RNG = np.random.default_rng(0)
@@ -96,6 +99,51 @@ def test_the_scores_of_both_kinds_are_those_of_numpy():
         np.testing.assert_allclose(np.asarray(scorer.apply(params, *given)), wanted, atol=1e-4)
 
 
+def test_a_residual_predictor_begins_as_a_logistic_regression_and_adds_its_network():
+    vectors, (train, valid, _) = planted(rows=750)
+    given = [vectors.people[train.person], vectors.jobs[train.job], vectors.written[train.person]]
+    person, job, written = (np.asarray(x, np.float64) for x in given)
+    products = np.stack([(person * job).sum(1), (written * job).sum(1)], 1) / math.sqrt(WIDTH)
+    fit = LogisticRegression(C=np.inf).fit(products, train.label > 0)
+    key = {"params": jnp.array([0, 1], jnp.uint32)}
+    for kind in ("mlp", "dot"):
+        # With any network and weights, the products are added to what the network says.
+        network = Scorer(kind=kind, hidden=4, dropout=0.5)
+        params = network.init(key, *given)["params"]
+        weights = {"kernel": jnp.array([[0.3], [-2.0]]), "bias": jnp.array([0.7])}
+        scorer = Scorer(kind=kind, hidden=4, dropout=0.5, residual=True)
+        found = scorer.apply({"params": params | {"products": weights}}, *given)
+        said = np.asarray(network.apply({"params": params}, *given))
+        wanted = said + products @ [0.3, -2.0] + 0.7
+        np.testing.assert_allclose(np.asarray(found), wanted, atol=1e-4)
+    # An epoch without any change is the beginning, which has no network yet.
+    config = MatchConfig(hidden=4, epochs=1, batch_size=50, lr=1e-12, seeds=1)
+    params = fit_scorer(scorer, config, vectors, train, valid, seed=0)
+    scores = score_rows(scorer, params, vectors, train)[0]
+    np.testing.assert_allclose(scores, fit.decision_function(products), atol=1e-3)
+    # A training that makes the validation worse is not kept.
+    wild = dataclasses.replace(config, lr=1.0, epochs=3)
+    wilder = fit_scorer(scorer, wild, vectors, train, valid, seed=0)
+    kept = score_rows(scorer, wilder, vectors, valid)
+    begun = score_rows(scorer, params, vectors, valid)
+    assert log_loss_of(kept[0], valid.label) <= log_loss_of(begun[0], valid.label) + 1e-6
+
+
+def test_latent_semantic_vectors_have_the_products_of_the_best_approximation():
+    words = ["bread", "cakes", "oven", "nurse", "ward", "pain"]
+    texts = [" ".join(RNG.choice(words, 4)) for _ in range(30)]
+    found = LatentSemantics.fit(texts, 3).encode(texts)
+    cells = np.asarray(word_counter().fit_transform(texts).todense())
+    left, values, right = np.linalg.svd(cells, full_matrices=False)
+    best = (left[:, :3] * values[:3]) @ right[:3]
+    np.testing.assert_allclose(found @ found.T, best @ best.T, atol=1e-4)
+    for few, width in ((texts, 7), (texts[:2], 3)):
+        with pytest.raises(DataError, match=f"--match.lsa {width} needs as many texts and"):
+            LatentSemantics.fit(few, width)
+    with pytest.raises(ConfigError, match="are two encoders"):
+        MatchConfig(lsa=3, encoder="somewhere")
+
+
 def test_metrics_are_those_of_scikit_learn_and_the_calibration_is_its_fit():
     _, (_, _, rows) = planted()
     scores = RNG.normal(size=(3, len(rows)))
@@ -125,6 +173,8 @@ def test_gains_are_tested_as_scipy_does_and_one_value_stands_for_all_seeds():
     assert p == pytest.approx(scipy.stats.ttest_rel(ours, theirs).pvalue)
     assert paired_gain(ours, [0.7])[1] == pytest.approx(scipy.stats.ttest_1samp(ours, 0.7).pvalue)
     assert math.isnan(paired_gain([0.7], [0.6])[1])
+    gain, p = paired_gain([0.1 + 0.2, 0.4, 0.5], [0.2, 0.3, 0.4])
+    assert (gain, math.isnan(p)) == (pytest.approx(0.1), True)
     with pytest.raises(DataError, match="the same seeds, got 4 and 3"):
         paired_gain(ours, theirs[:3])
 

@@ -36,7 +36,8 @@ def stage(steps, **changed):
 def get_config():
     return GirlConfig(
         data=GirlDataConfig(
-            world=WorldOptions(people=240, jobs=160, applications=12, interviews=0.0)
+            world=WorldOptions(people=240, jobs=160, applications=12, interviews=0.0),
+            held_out=0.2,
         ),
         model=TransformerConfig(width=16, depth=1, num_heads=2),
         vocab_size=1000,
@@ -45,10 +46,12 @@ def get_config():
         reward=stage(2),
         gold_reward=stage(2),
         reward_head="sum",
-        ppo=PpoSettings(response=112, temperature=1.0, epochs=1, unended_penalty=1.0),
+        ppo=PpoSettings(response=160, temperature=1.0, epochs=1, unended_penalty=1.0),
         train=stage(2, max_loss_ratio=0.0),
         critic="reward",
-        match=MatchConfig(descriptions=2, epochs=2, seeds=2, batch_size=16),
+        match=MatchConfig(
+            lsa=8, residual=True, descriptions=2, epochs=2, seeds=2, batch_size=16
+        ),
         eval=GirlEvalConfig(
             valid_prompts=4, valid_texts=8, batch_size=16, resamples=20, grounded_people=2,
             grounded_jobs=10,
