@@ -23,6 +23,7 @@ PARAMETERS = 'QUICK = bool(os.environ.get("JAXREC_NOTEBOOK_QUICK"))'
 QUICK = ("quickstart",)
 # What a notebook needs besides jaxrec: directories of real data, and packages.
 DATA = {
+    "item_ids": ["ml-100k"],
     "quickstart": ["ml-100k"],
 }
 PACKAGES: dict[str, list[str]] = {}
