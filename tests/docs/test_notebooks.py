@@ -27,6 +27,7 @@ DATA = {
     "item_ids": ["ml-100k"],
     "lora": ["ml-100k"],
     "mesh": ["ml-100k"],
+    "ppo": ["ml-100k"],
     "quantize": ["ml-100k"],
     "quickstart": ["ml-100k"],
 }
