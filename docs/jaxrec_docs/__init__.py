@@ -1,15 +1,15 @@
 """Sphinx extension that writes the pages made from code, below `docs/generated`.
 
 Systems come from the headers of configs and the docstrings of modules, settings from dataclasses,
-commands from their own help, and the API from the faces of the rooms. So none of these pages can
-disagree with the code. A page is only written when its text changes, which keeps a second build
-quick.
+commands from their own help, the API from the faces of the rooms, and notebooks from their files.
+So none of these pages can disagree with the code. A page is only written when its text changes,
+which keeps a second build quick.
 """
 
 from pathlib import Path
 from typing import Any
 
-from jaxrec_docs import api, commands, docstrings, settings, systems
+from jaxrec_docs import api, commands, docstrings, notebooks, settings, systems
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +29,7 @@ def write_pages(root: Path, place: Path) -> list[Path]:
         **settings.pages(),
         **commands.pages(root / "tools" / "bench"),
         **api.pages(),
+        **notebooks.pages(root / "notebooks"),
     }
     paths = []
     for name, text in pages.items():

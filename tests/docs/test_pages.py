@@ -7,7 +7,7 @@ import inspect
 import re
 
 import pytest
-from jaxrec_docs import api, commands, docstrings, settings, systems
+from jaxrec_docs import api, commands, docstrings, notebooks, settings, systems
 from jaxrec_docs.public import EXEMPT, SHOWN
 
 from jaxrec.cli.main import COMMANDS
@@ -116,7 +116,7 @@ def test_a_docstring_becomes_escaped_text_and_sections():
     assert ".. code-block:: pycon\n\n   >>> 1 + 1\n   2" in rst
 
 
-@pytest.mark.parametrize("module", [api, commands, docstrings, settings, systems])
+@pytest.mark.parametrize("module", [api, commands, docstrings, notebooks, settings, systems])
 def test_examples_of_the_generator_run(module):
     assert doctest.testmod(module).failed == 0
 
