@@ -16,6 +16,7 @@ import numpy as np
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ReservedTokens, Windows, endless, host_rows
 from jaxrec.objectives.masked_language import mask_for_prediction
+from jaxrec.objectives.phrases import Phrases
 from jaxrec.objectives.token_noise import noise_count
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class PairMasking:
       reserved: of the tokenizer.
       rate: share of tokens to predict.
       starts: `[V]` bool from `word_starts`, to predict whole words; None for single tokens.
+      phrases: with `starts`, phrases that are predicted whole like words; None for none.
 
     Raises:
       ConfigError: a pair does not fit.
@@ -43,9 +45,12 @@ class PairMasking:
     reserved: ReservedTokens
     rate: float = 0.15
     starts: np.ndarray | None = None
+    phrases: Phrases | None = None
 
     def __post_init__(self) -> None:
-        """Reject a length without room for a pair."""
+        """Reject a length without room for a pair, and phrases without words."""
+        if self.phrases is not None and self.starts is None:
+            raise ConfigError("phrases are joined from whole words; give starts too")
         if self.length < _ENDS + _SHORTEST:
             raise ConfigError(
                 f"a length of {self.length} tokens cannot hold two parts and their {_ENDS} ends; "
@@ -83,7 +88,7 @@ class PairMasking:
             self.reserved.ordinary,
             rng,
             self.rate,
-            None if self.starts is None else self.starts[text],
+            self._starts(text),
         )
         tokens = np.full(self.length, max(self.reserved.pad, 0), np.int32)
         tokens[: len(text)] = masked.tokens
@@ -100,6 +105,13 @@ class PairMasking:
         }
         row["places"][:count], row["labels"][:count] = masked.places, masked.labels
         return row
+
+    def _starts(self, text: np.ndarray) -> np.ndarray | None:
+        """Which tokens of a text begin a word or a phrase: `[n]` bool."""
+        if self.starts is None:
+            return None
+        starts = self.starts[text]
+        return starts if self.phrases is None else self.phrases.join(text, starts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
