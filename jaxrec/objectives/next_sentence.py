@@ -3,7 +3,7 @@
     begin a a a a end b b b end . .        tokens
     0     0 0 0 0 0   1 1 1 1   0 0        types
 
-In half of the pairs b goes on where a ends; in the other half it comes from another document.
+In half of BERT's pairs b goes on where a ends; in the other half it comes from another document.
 """
 
 import dataclasses
@@ -122,6 +122,7 @@ class Pairs:
       masking: how a pair is masked.
       documents: tokens of each document, int32.
       seed: seed of windows, pairs and masks.
+      following: share of pairs whose second part goes on where the first one ends.
 
     Raises:
       DataError: fewer than two documents have enough tokens for a pair.
@@ -138,6 +139,7 @@ class Pairs:
     masking: PairMasking
     documents: Sequence[np.ndarray]
     seed: int
+    following: float = 0.5
 
     def __post_init__(self) -> None:
         """Leave out documents that are too short."""
@@ -145,7 +147,7 @@ class Pairs:
         if len(kept) < 2:
             raise DataError(
                 f"next-sentence prediction needs 2 documents of at least {_SHORTEST} tokens, "
-                f"because half of its pairs join different ones, and {len(kept)} of "
+                f"because some of its pairs join different ones, and {len(kept)} of "
                 f"{len(self.documents)} are so long; separate the documents of the text, or choose "
                 "another objective"
             )
@@ -173,7 +175,7 @@ class Pairs:
         low = max(1, len(tokens) // 4)
         cut = int(rng.integers(low, len(tokens) - low + 1))
         first, second = tokens[:cut], tokens[cut:]
-        follows = bool(rng.random() < 0.5)
+        follows = bool(rng.random() < self.following)
         if not follows:
             other = int(rng.integers(len(self.documents) - 1))
             text = self.documents[other + (other >= document)]

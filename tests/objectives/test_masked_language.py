@@ -249,6 +249,22 @@ def test_pairs_hide_a_skill_whole_or_not_at_all():
     assert hidden > 20
 
 
+def test_the_share_of_pairs_that_follow_is_the_one_asked_for():
+    masking = PairMasking(length=16, reserved=RESERVED)
+    # Each document has tokens of its own, so a pair shows where its parts come from.
+    documents = [np.full(13, 20 + number, np.int32) for number in range(40)]
+    pairs = Pairs(masking, documents, 0, 0.8)
+    rows = pairs.draw(range(800))
+    for row in rows:
+        text = row["tokens"].copy()
+        count = int(row["weights"].sum())
+        text[row["places"][:count]] = row["labels"][:count]
+        real = row["valid"] & (text >= 20)
+        assert (len(set(text[real].tolist())) == 1) == bool(row["follows"])
+    count = sum(int(row["follows"]) for row in rows)
+    assert stats.binomtest(count, 800, 0.8).pvalue > 1e-3
+
+
 def test_phrases_without_words_are_refused():
     with pytest.raises(ConfigError, match="give starts too"):
         PairMasking(length=20, reserved=RESERVED, phrases=Phrases.of([(5, 6)]))

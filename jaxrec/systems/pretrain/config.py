@@ -51,7 +51,7 @@ _READS = {
     "masking": ("rate",),
     "deletion": ("rate",),
     "infilling": ("rate", "span"),
-    "mlm_nsp": ("rate", "whole_words", "phrases"),
+    "mlm_nsp": ("rate", "whole_words", "phrases", "following"),
 } | dict.fromkeys(MIXTURES, ("language",))
 
 
@@ -120,6 +120,9 @@ class ObjectiveConfig:
       whole_words: predict whole words ("mlm_nsp").
       phrases: with whole words, predict a phrase of `--data.phrases` as one word ("mlm_nsp"), so
         that no part of it gives the rest away: ERNIE's phrase masking.
+      following: share of pairs whose second part follows the first one in its document ("mlm_nsp");
+        always guessing "follows" has an accuracy of at least this share. In the other pairs, masked
+        tokens stand beside another document, which tells nothing about them.
 
     Raises:
       ConfigError: a setting that the objective does not read.
@@ -136,6 +139,7 @@ class ObjectiveConfig:
     language: Rate = 0.0
     whole_words: bool = False
     phrases: bool = False
+    following: Share = 0.5
 
     def __post_init__(self) -> None:
         """Reject settings that would be ignored, and values that no denoiser takes."""

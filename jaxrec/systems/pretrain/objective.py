@@ -132,7 +132,8 @@ class Learning:
 
     def pairs(self, encoded: Encoded, seed: int) -> Pairs:
         """Return the stream of pairs of a part."""
-        return Pairs(self.masking, encoded.documents, seed)
+        following = self.config.objective.following
+        return Pairs(self.masking, encoded.documents, seed, following)
 
     def example(self) -> Mapping[str, np.ndarray]:
         """Return a batch of the shapes of training, of any tokens."""
