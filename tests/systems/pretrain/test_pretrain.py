@@ -220,26 +220,6 @@ def test_settings_that_an_objective_ignores_are_named(settings, message):
         ObjectiveConfig(**settings)
 
 
-def test_phrases_come_from_a_file_or_from_the_skills_of_a_world(tmp_path):
-    masked = ObjectiveConfig(name="mlm_nsp", whole_words=True, phrases=True)
-    settings = {"objective": masked, "backbone": "encoder", "model": flavour("encoder")}
-    with pytest.raises(ConfigError, match=r"needs --data\.phrases, a file of phrases"):
-        tiny("x", **settings)
-    path = write_corpus(tmp_path, count=30)
-    named = tmp_path / "phrases.txt"
-    data = PretrainDataConfig(name="x", paths=(str(path),), phrases=str(named))
-    with pytest.raises(ConfigError, match=r"is read with --objective\.phrases True only"):
-        tiny("x", data=data)
-    named.write_text("\n \n")
-    with pytest.raises(DataError, match="has no phrases"):
-        load_corpus(data)
-    named.write_text("a film\n\nten films \na film\n")
-    assert load_corpus(data).phrases == ("a film", "ten films")
-    world = WorldOptions(jobs=100, people=20)
-    skills = load_corpus(PretrainDataConfig(name="recruitment-world", world=world)).phrases
-    assert skills == tuple(recruitment_world(world).structure.catalogue.skills)
-
-
 def test_parts_do_not_overlap_and_hold_the_whole_corpus(tmp_path):
     path = write_corpus(tmp_path, count=30)
     corpus = load_corpus(PretrainDataConfig(name="x", paths=(str(path),), test=0.2, valid=0.1))
