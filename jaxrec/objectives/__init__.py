@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         pair_batches as pair_batches,
         stack_rows as stack_rows,
     )
+    from jaxrec.objectives.phrases import Phrases as Phrases
     from jaxrec.objectives.prefix_language import prefix_length as prefix_length
     from jaxrec.objectives.ranking import bce as bce, bpr as bpr, sampled_softmax as sampled_softmax
     from jaxrec.objectives.robust import dro as dro, propensities as propensities

@@ -3,7 +3,7 @@
     begin a a a a end b b b end . .        tokens
     0     0 0 0 0 0   1 1 1 1   0 0        types
 
-In half of the pairs b goes on where a ends; in the other half it comes from another document.
+In half of BERT's pairs b goes on where a ends; in the other half it comes from another document.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import numpy as np
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ReservedTokens, Windows, endless, host_rows
 from jaxrec.objectives.masked_language import mask_for_prediction
+from jaxrec.objectives.phrases import Phrases
 from jaxrec.objectives.token_noise import noise_count
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class PairMasking:
       reserved: of the tokenizer.
       rate: share of tokens to predict.
       starts: `[V]` bool from `word_starts`, to predict whole words; None for single tokens.
+      phrases: with `starts`, phrases that are predicted whole like words; None for none.
 
     Raises:
       ConfigError: a pair does not fit.
@@ -43,9 +45,12 @@ class PairMasking:
     reserved: ReservedTokens
     rate: float = 0.15
     starts: np.ndarray | None = None
+    phrases: Phrases | None = None
 
     def __post_init__(self) -> None:
-        """Reject a length without room for a pair."""
+        """Reject a length without room for a pair, and phrases without words."""
+        if self.phrases is not None and self.starts is None:
+            raise ConfigError("phrases are joined from whole words; give starts too")
         if self.length < _ENDS + _SHORTEST:
             raise ConfigError(
                 f"a length of {self.length} tokens cannot hold two parts and their {_ENDS} ends; "
@@ -83,7 +88,7 @@ class PairMasking:
             self.reserved.ordinary,
             rng,
             self.rate,
-            None if self.starts is None else self.starts[text],
+            self._starts(text),
         )
         tokens = np.full(self.length, max(self.reserved.pad, 0), np.int32)
         tokens[: len(text)] = masked.tokens
@@ -101,6 +106,13 @@ class PairMasking:
         row["places"][:count], row["labels"][:count] = masked.places, masked.labels
         return row
 
+    def _starts(self, text: np.ndarray) -> np.ndarray | None:
+        """Which tokens of a text begin a word or a phrase: `[n]` bool."""
+        if self.starts is None:
+            return None
+        starts = self.starts[text]
+        return starts if self.phrases is None else self.phrases.join(text, starts)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
@@ -110,6 +122,7 @@ class Pairs:
       masking: how a pair is masked.
       documents: tokens of each document, int32.
       seed: seed of windows, pairs and masks.
+      following: share of pairs whose second part goes on where the first one ends.
 
     Raises:
       DataError: fewer than two documents have enough tokens for a pair.
@@ -126,6 +139,7 @@ class Pairs:
     masking: PairMasking
     documents: Sequence[np.ndarray]
     seed: int
+    following: float = 0.5
 
     def __post_init__(self) -> None:
         """Leave out documents that are too short."""
@@ -133,7 +147,7 @@ class Pairs:
         if len(kept) < 2:
             raise DataError(
                 f"next-sentence prediction needs 2 documents of at least {_SHORTEST} tokens, "
-                f"because half of its pairs join different ones, and {len(kept)} of "
+                f"because some of its pairs join different ones, and {len(kept)} of "
                 f"{len(self.documents)} are so long; separate the documents of the text, or choose "
                 "another objective"
             )
@@ -161,7 +175,7 @@ class Pairs:
         low = max(1, len(tokens) // 4)
         cut = int(rng.integers(low, len(tokens) - low + 1))
         first, second = tokens[:cut], tokens[cut:]
-        follows = bool(rng.random() < 0.5)
+        follows = bool(rng.random() < self.following)
         if not follows:
             other = int(rng.integers(len(self.documents) - 1))
             text = self.documents[other + (other >= document)]

@@ -1,6 +1,8 @@
 """BERT's masking against Hugging Face's collator; whole words; pairs of next sentences."""
 
 import dataclasses
+import re
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -9,7 +11,14 @@ from scipy import stats
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ReservedTokens, train_reserved, word_starts
-from jaxrec.objectives import PairMasking, Pairs, mask_for_prediction, pair_batches, restore_masked
+from jaxrec.objectives import (
+    PairMasking,
+    Pairs,
+    Phrases,
+    mask_for_prediction,
+    pair_batches,
+    restore_masked,
+)
 
 ORDINARY = np.arange(8, 500, dtype=np.int32)
 MASK = 4
@@ -185,3 +194,77 @@ def test_a_tokenizer_without_reserved_tokens_is_named_with_what_it_lacks():
     assert before.items() <= plain.get_vocab().items()
     assert not set(reserved.ordinary) & {reserved.mask, reserved.eos, *reserved.sentinels}
     assert dataclasses.asdict(reserved)["pad"] == plain.pad_token_id
+
+
+def test_phrases_are_found_as_a_regular_expression_finds_them():
+    """The referee reads letters; words are tokens of one letter with a space in front."""
+    rng = np.random.default_rng(1)
+    words = ["ab", "abc", "bd", "ca"]  # phrases; each letter is a word
+    phrases = Phrases.of([[ord(letter) for letter in word] for word in words])
+    for _ in range(200):
+        text = "".join(rng.choice(list("abcd"), 25))
+        found = phrases.join(np.array([ord(x) for x in text]), np.ones(25, bool))
+        begins = np.ones(25, bool)
+        for match in re.finditer("abc|ab|bd|ca", text):
+            begins[match.start() + 1 : match.end()] = False
+        assert found.tolist() == begins.tolist()
+
+
+def test_phrases_do_not_end_inside_a_word():
+    phrases = Phrases.of([(5, 6)])
+    starts = np.array([True, True, False, True, True])
+    # The first 5 6 goes on with a token that continues the word 6, the second ends with the text.
+    assert phrases.join(np.array([5, 6, 7, 5, 6]), starts).tolist() == [
+        *(True, True, False),
+        *(True, False),
+    ]
+
+
+def test_pairs_hide_a_skill_whole_or_not_at_all():
+    skills = ["machine learning", "wine tasting", "SQL"]
+    texts = [f"Main duties: {a}, {b}. You bring {c}." for a, b, c in permutations(skills)]
+    tokenizer = train_reserved(texts * 3, 400)
+    reserved = ReservedTokens.of(tokenizer, ["bos", "eos", "mask"])
+    masking = PairMasking(
+        length=90,
+        reserved=reserved,
+        rate=0.4,
+        starts=word_starts(tokenizer),
+        phrases=Phrases.encode(tokenizer, skills),
+    )
+    document = np.array(tokenizer.encode(texts[0], add_special_tokens=False), np.int32)
+    hidden = 0
+    for seed in range(60):
+        row = masking.example(document, document, True, np.random.default_rng(seed))
+        places = set(row["places"][row["weights"] > 0].tolist())
+        text = row["tokens"].copy()
+        text[row["places"][row["weights"] > 0]] = row["labels"][row["weights"] > 0]
+        for skill in skills:
+            own = tokenizer.encode(f" {skill}", add_special_tokens=False)
+            for start in range(len(text) - len(own)):
+                if text[start : start + len(own)].tolist() == own:
+                    inside = [start + k in places for k in range(len(own))]
+                    assert all(inside) or not any(inside)
+                    hidden += all(inside)
+    assert hidden > 20
+
+
+def test_the_share_of_pairs_that_follow_is_the_one_asked_for():
+    masking = PairMasking(length=16, reserved=RESERVED)
+    # Each document has tokens of its own, so a pair shows where its parts come from.
+    documents = [np.full(13, 20 + number, np.int32) for number in range(40)]
+    pairs = Pairs(masking, documents, 0, 0.8)
+    rows = pairs.draw(range(800))
+    for row in rows:
+        text = row["tokens"].copy()
+        count = int(row["weights"].sum())
+        text[row["places"][:count]] = row["labels"][:count]
+        real = row["valid"] & (text >= 20)
+        assert (len(set(text[real].tolist())) == 1) == bool(row["follows"])
+    count = sum(int(row["follows"]) for row in rows)
+    assert stats.binomtest(count, 800, 0.8).pvalue > 1e-3
+
+
+def test_phrases_without_words_are_refused():
+    with pytest.raises(ConfigError, match="give starts too"):
+        PairMasking(length=20, reserved=RESERVED, phrases=Phrases.of([(5, 6)]))

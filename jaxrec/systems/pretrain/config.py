@@ -51,7 +51,7 @@ _READS = {
     "masking": ("rate",),
     "deletion": ("rate",),
     "infilling": ("rate", "span"),
-    "mlm_nsp": ("rate", "whole_words"),
+    "mlm_nsp": ("rate", "whole_words", "phrases", "following"),
 } | dict.fromkeys(MIXTURES, ("language",))
 
 
@@ -72,6 +72,8 @@ class PretrainDataConfig:
       seed: seed of the split. A corpus of few documents is cut inside the documents instead.
       world: which world "recruitment-world" is: all its jobs, resumes and interviewers' texts. A
         world of the same seed and other sizes has other records of the same occupations.
+      phrases: file of phrases, one a line, that `--objective.phrases` predicts as one word; "" for
+        the skills of "recruitment-world".
 
     Raises:
       ConfigError: a share is out of range, nothing is left to train on, or a world is not read.
@@ -85,6 +87,7 @@ class PretrainDataConfig:
     test: Share = 0.1
     seed: Seed = 0
     world: WorldOptions = WorldOptions()
+    phrases: str = ""
 
     def __post_init__(self) -> None:
         """Reject a split without training part, or without a part to measure."""
@@ -115,6 +118,11 @@ class ObjectiveConfig:
       roll: roll the mask of spans, so that all tokens are removed equally often.
       language: share of a mixture's examples that are plain language modeling.
       whole_words: predict whole words ("mlm_nsp").
+      phrases: with whole words, predict a phrase of `--data.phrases` as one word ("mlm_nsp"), so
+        that no part of it gives the rest away: ERNIE's phrase masking.
+      following: share of pairs whose second part follows the first one in its document ("mlm_nsp");
+        always guessing "follows" has an accuracy of at least this share. In the other pairs, masked
+        tokens stand beside another document, which tells nothing about them.
 
     Raises:
       ConfigError: a setting that the objective does not read.
@@ -130,6 +138,8 @@ class ObjectiveConfig:
     roll: bool = False
     language: Rate = 0.0
     whole_words: bool = False
+    phrases: bool = False
+    following: Share = 0.5
 
     def __post_init__(self) -> None:
         """Reject settings that would be ignored, and values that no denoiser takes."""
@@ -143,6 +153,11 @@ class ObjectiveConfig:
                     f"--objective.{field.name.replace('_', '-')} {value} is not read by the "
                     f"objective {self.name}; it belongs to {', '.join(reading)}"
                 )
+
+        if self.phrases and not self.whole_words:
+            raise ConfigError(
+                "--objective.phrases True joins whole words; set --objective.whole-words to True"
+            )
 
     @property
     def denoisers(self) -> tuple[Denoiser, ...]:
@@ -260,6 +275,17 @@ class PretrainConfig:
         """Reject a backbone that cannot learn the objective, and lengths that cannot be read."""
         check_ranges(self, "--")
         masked = self.objective.name == "mlm_nsp"
+        made_up = self.data.name == WORLD and not self.data.paths
+        if self.data.phrases and not self.objective.phrases:
+            raise ConfigError(
+                f"--data.phrases {self.data.phrases} is read with --objective.phrases True only; "
+                "set that, or leave the phrases out"
+            )
+        if self.objective.phrases and not (self.data.phrases or made_up):
+            raise ConfigError(
+                "--objective.phrases True needs --data.phrases, a file of phrases; only "
+                f"--data.name {WORLD} has phrases of its own, its skills"
+            )
         if masked != (self.backbone == "encoder"):
             able = "encoder" if masked else "causal, prefix or encoder_decoder"
             raise ConfigError(

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrec.core import DataError, nearest
-from jaxrec.data.corpora import Form, Source, encode_documents, left_out, read_texts
-from jaxrec.data.recruitment import recruitment_world
+from jaxrec.data.corpora import Form, Source, encode_documents, find_text, left_out, read_texts
+from jaxrec.data.recruitment import Recruitment, recruitment_world
 from jaxrec.systems.pretrain.config import WORLD, PretrainDataConfig
 
 Part = Literal["train", "valid", "test"]
@@ -41,6 +41,7 @@ class Corpus:
       valid: texts that rank checkpoints.
       test: texts that are measured.
       rejected: number of documents left out, by reason.
+      phrases: that masked language modeling may predict as one word.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Corpus:
     valid: list[str]
     test: list[str]
     rejected: Mapping[str, int]
+    phrases: tuple[str, ...] = ()
 
     def part(self, name: Part) -> list[str]:
         """The texts of a part."""
@@ -104,8 +106,11 @@ def load_corpus(config: PretrainDataConfig) -> Corpus:
       (1, 'line 49')
     """
     rejected: Mapping[str, int] = {}
+    phrases = _read_phrases(config.phrases) if config.phrases else ()
     if config.name == WORLD and not config.paths:
-        documents, place = _world_texts(config), "made up"
+        world = recruitment_world(config.world)
+        documents, place = _texts_of(world.recruitment), "made up"
+        phrases = phrases or tuple(world.structure.catalogue.skills)
     else:
         source = _source(config)
         texts = read_texts(source, config.name)
@@ -122,15 +127,25 @@ def load_corpus(config: PretrainDataConfig) -> Corpus:
         name=config.name,
         source=place,
         rejected=rejected,
+        phrases=phrases,
         **parts,
     )
 
 
-def _world_texts(config: PretrainDataConfig) -> list[str]:
+def _texts_of(records: Recruitment) -> list[str]:
     """The texts of a planted world of recruitment, each of them once."""
-    records = recruitment_world(config.world).recruitment
     texts = [job.text() for job in records.jobs] + [one.text() for one in records.resumes]
     return list(dict.fromkeys([*texts, *(each.assessment for each in records.interviews)]))
+
+
+def _read_phrases(named: str) -> tuple[str, ...]:
+    """The phrases of a file, each of them once."""
+    path = find_text(named)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not found:
+        raise DataError(f"--data.phrases {path} has no phrases; write one on each line")
+    return found
 
 
 def _source(config: PretrainDataConfig) -> Source:

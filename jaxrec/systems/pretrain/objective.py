@@ -14,6 +14,7 @@ from jaxrec.objectives import (
     Corruption,
     PairMasking,
     Pairs,
+    Phrases,
     corrupted_batches,
     language_loss,
     masked_loss,
@@ -34,15 +35,19 @@ class Learning:
       tokenizer: of transformers.
       reserved: of the tokenizer.
       model: the module.
+      phrases: of the corpus, of which only training and evaluation know.
     """
 
     config: PretrainConfig
     tokenizer: Any
     reserved: ReservedTokens
     model: Module
+    phrases: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: PretrainConfig, tokenizer: Any) -> "Learning":
+    def of(
+        cls, config: PretrainConfig, tokenizer: Any, phrases: tuple[str, ...] = ()
+    ) -> "Learning":
         """Build the module, and check that the tokenizer has what the objective needs.
 
         Raises:
@@ -56,7 +61,11 @@ class Learning:
             raise ConfigError("the tokenizer has reserved tokens only; give another one")
         shape = dataclasses.replace(config.model, vocab_size=vocabulary_size(tokenizer))
         learning = cls(
-            config=config, tokenizer=tokenizer, reserved=reserved, model=_module(config, shape)
+            config=config,
+            tokenizer=tokenizer,
+            reserved=reserved,
+            model=_module(config, shape),
+            phrases=phrases if config.objective.phrases else (),
         )
         # Both reject what does not fit.
         _ = learning.masking if learning.masked else learning.corruption
@@ -86,7 +95,11 @@ class Learning:
         config = self.config
         starts = word_starts(self.tokenizer) if config.objective.whole_words else None
         return PairMasking(
-            length=config.length, reserved=self.reserved, rate=config.objective.share, starts=starts
+            length=config.length,
+            reserved=self.reserved,
+            rate=config.objective.share,
+            starts=starts,
+            phrases=Phrases.encode(self.tokenizer, self.phrases) if self.phrases else None,
         )
 
     @property
@@ -119,7 +132,8 @@ class Learning:
 
     def pairs(self, encoded: Encoded, seed: int) -> Pairs:
         """Return the stream of pairs of a part."""
-        return Pairs(self.masking, encoded.documents, seed)
+        following = self.config.objective.following
+        return Pairs(self.masking, encoded.documents, seed, following)
 
     def example(self) -> Mapping[str, np.ndarray]:
         """Return a batch of the shapes of training, of any tokens."""

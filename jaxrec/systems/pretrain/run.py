@@ -85,7 +85,7 @@ def train(config: PretrainConfig, directory: Path, options: Options) -> None:
     if not new:
         check_run(config, corpus, directory)
     tokenizer = _tokenizer(config, corpus, directory)
-    learning = Learning.of(config, tokenizer)
+    learning = Learning.of(config, tokenizer, corpus.phrases)
     parts = {name: _encoded(learning, corpus, name) for name in ("train", "valid", "test")}
     print(
         f"{len(tokenizer):,} tokens in the vocabulary; {len(parts['train'].stream):,} tokens to "
@@ -146,7 +146,7 @@ def evaluate(
     del baselines  # the config has no setting for them, so there are none
     corpus = load_corpus(config.data)
     check_run(config, corpus, directory)
-    learning, params = _trained(config, directory)
+    learning, params = _trained(config, directory, corpus.phrases)
     parts = {name: _encoded(learning, corpus, name) for name in ("train", "test")}
     facts = corpus.describe()
     values = test_values(
@@ -250,14 +250,16 @@ def _bytes_per_token(corpus: Corpus, encoded: Encoded) -> float:
     return sum(len(text.encode()) for text in corpus.train) / len(encoded.stream)
 
 
-def _trained(config: PretrainConfig, directory: Path) -> tuple[Learning, Any]:
+def _trained(
+    config: PretrainConfig, directory: Path, phrases: tuple[str, ...] = ()
+) -> tuple[Learning, Any]:
     """Open a run with the variables of its best checkpoint.
 
     Raises:
       DataError: not trained yet, or damaged.
     """
     read_training(directory)
-    learning = Learning.of(config, load_tokenizer(directory / _TOKENIZER))
+    learning = Learning.of(config, load_tokenizer(directory / _TOKENIZER), phrases)
     mesh, rules = make_mesh(MeshConfig()), ShardingRules()
     init = init_function(learning.model)
     target = make_shapes(init, make_optimizer(config.train), mesh, rules, config.train)

@@ -89,6 +89,9 @@ class AuxiliaryConfig:
       temperature: τ of the contrast.
       bins: number of quantiles that serve as labels where a task predicts a number.
       detach: train only the text's side of the similarity, which cannot collapse then.
+      center: subtract the batch's mean from both sides before vectors are compared. In a shallow
+        encoder, a skill prompt's state is nearly the same beside all texts: the prompt's own vector
+        dominates it, and raw cosines are above .98 whatever the text says.
     """
 
     extractor: Extractor = "lexicon"
@@ -98,6 +101,7 @@ class AuxiliaryConfig:
     temperature: Positive = 0.1
     bins: Count = 5
     detach: bool = False
+    center: bool = False
 
     def __post_init__(self) -> None:
         """Reject an extractor without its run, or the other way round, and a loss of nothing."""

@@ -7,7 +7,8 @@
 hᵗ and hˢ are the mean states of the skill prompt beside a text and beside its skill sentence. The
 publication sums over the batch; means keep λ independent of the size of a batch. It also multiplies
 by τ in the denominator of L_com, where supervised contrast divides (Khosla et al. 2020,
-arXiv:2004.11362), as is done here.
+arXiv:2004.11362), as is done here. With `--auxiliary.center`, h is what it differs by from the mean
+of its batch, on each side.
 """
 
 from collections.abc import Mapping
@@ -100,6 +101,8 @@ def _auxiliary(
     labels = batch["labels"]
     if "skill_tokens" not in batch:
         every = jnp.ones(len(labels), bool)
+        if config.center:
+            skill = centered(skill, every)
         return {
             "similarity": jnp.float32(0),
             "comparison": _contrast(skill, labels, every, config.temperature),
@@ -114,6 +117,8 @@ def _auxiliary(
         # A pair has the skill sentences of both sides.
         sentence = _mean(sentence.reshape(*shape, -1), there)
         there = there.any(axis=1)
+    if config.center:
+        skill, sentence = centered(skill, there), centered(sentence, there)
     other = jax.lax.stop_gradient(sentence) if config.detach else sentence
     similar = cosine(skill, other)
     return {
@@ -135,6 +140,22 @@ def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
     """
     lengths = [jnp.sqrt((x * x).sum(axis=1) + jnp.float32(1e-12)) for x in (a, b)]
     return (a * b).sum(axis=1) / (lengths[0] * lengths[1])
+
+
+def centered(vectors: jax.Array, there: jax.Array) -> jax.Array:
+    """Subtract the mean of the rows that count: `[B, D]` and `[B]` bool to `[B, D]`.
+
+    Args:
+      vectors: rows.
+      there: which rows count; the others have the mean subtracted too.
+
+    Example:
+      >>> rows = jnp.array([[1.0], [3.0], [9.0]])
+      >>> centered(rows, jnp.array([True, True, False]))[:, 0].tolist()
+      [-1.0, 1.0, 7.0]
+    """
+    weight = there.astype(jnp.float32)[:, None]
+    return vectors - (vectors * weight).sum(axis=0, keepdims=True) / _count(there)
 
 
 def _contrast(

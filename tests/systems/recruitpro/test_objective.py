@@ -55,13 +55,14 @@ def _states(network, variables, table, tokens, sizes):
     return np.asarray(network.states(variables, table, jnp.asarray(tokens), jnp.asarray(sizes)))
 
 
-def test_the_loss_of_texts_is_that_of_the_paper(opened, planted_tasks):
+@pytest.mark.parametrize("center", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_loss_of_texts_is_that_of_the_paper(opened, planted_tasks, center):
     run = opened(planted_tasks(("jd_1st_class",)))
     network, variables = run.network, run.begin(0)
     batch = _batch(network, run.tables)
     # The skill sentences of two rows are missing.
     batch["skill_sizes"][[1, 4]] = 0
-    config = AuxiliaryConfig(similarity=0.3, comparison=0.7, temperature=0.2)
+    config = AuxiliaryConfig(similarity=0.3, comparison=0.7, temperature=0.2, center=center)
     loss = jax.jit(make_loss(network, config, (False,)))(variables, batch, None)
 
     table = network.prompts(variables, jnp.int32(0))
@@ -75,6 +76,8 @@ def test_the_loss_of_texts_is_that_of_the_paper(opened, planted_tasks):
     texts = states[:, 2:4].mean(1)[there]
     sentences = _states(network, variables, table, batch["skill_tokens"], batch["skill_sizes"])
     sentences = sentences[:, 2:4].mean(1)[there]
+    if center:
+        texts, sentences = texts - texts.mean(0), sentences - sentences.mean(0)
     lengths = np.linalg.norm(texts, axis=1) * np.linalg.norm(sentences, axis=1)
     similar = -((texts * sentences).sum(1) / lengths).mean()
     compared = _sup_contrast(sentences, batch["labels"][there], 0.2)
