@@ -139,7 +139,7 @@ class Pairs:
     masking: PairMasking
     documents: Sequence[np.ndarray]
     seed: int
-    following: float = 0.5
+    following: float = dataclasses.field(default=0.5, kw_only=True)
 
     def __post_init__(self) -> None:
         """Leave out documents that are too short."""

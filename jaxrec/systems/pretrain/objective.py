@@ -133,7 +133,7 @@ class Learning:
     def pairs(self, encoded: Encoded, seed: int) -> Pairs:
         """Return the stream of pairs of a part."""
         following = self.config.objective.following
-        return Pairs(self.masking, encoded.documents, seed, following)
+        return Pairs(self.masking, encoded.documents, seed, following=following)
 
     def example(self) -> Mapping[str, np.ndarray]:
         """Return a batch of the shapes of training, of any tokens."""
