@@ -114,7 +114,7 @@ class PairMasking:
         return starts if self.phrases is None else self.phrases.join(text, starts)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Pairs:
     """The endless stream of pairs of a corpus, indexed by position.
 
@@ -136,10 +136,10 @@ class Pairs:
       True
     """
 
-    masking: PairMasking
-    documents: Sequence[np.ndarray]
+    masking: PairMasking = dataclasses.field(kw_only=False)
+    documents: Sequence[np.ndarray] = dataclasses.field(kw_only=False)
     seed: int
-    following: float = dataclasses.field(default=0.5, kw_only=True)
+    following: float = 0.5
 
     def __post_init__(self) -> None:
         """Leave out documents that are too short."""

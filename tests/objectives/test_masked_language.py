@@ -253,7 +253,7 @@ def test_the_share_of_pairs_that_follow_is_the_one_asked_for():
     masking = PairMasking(length=16, reserved=RESERVED)
     # Each document has tokens of its own, so a pair shows where its parts come from.
     documents = [np.full(13, 20 + number, np.int32) for number in range(40)]
-    pairs = Pairs(masking, documents, 0, following=0.8)
+    pairs = Pairs(masking, documents, seed=0, following=0.8)
     rows = pairs.draw(range(800))
     for row in rows:
         text = row["tokens"].copy()

@@ -133,14 +133,14 @@ class Learning:
     def pairs(self, encoded: Encoded, seed: int) -> Pairs:
         """Return the stream of pairs of a part."""
         following = self.config.objective.following
-        return Pairs(self.masking, encoded.documents, seed, following=following)
+        return Pairs(self.masking, encoded.documents, seed=seed, following=following)
 
     def example(self) -> Mapping[str, np.ndarray]:
         """Return a batch of the shapes of training, of any tokens."""
         size = self.config.train.batch_size
         if self.masked:
             text = np.tile(self.reserved.ordinary[:1], 4 * self.config.length)
-            pairs = Pairs(self.masking, [text, text], 0)
+            pairs = Pairs(self.masking, [text, text], seed=0)
             return next(iter(pair_batches(pairs, batch_size=size)))
         text = np.tile(self.reserved.ordinary[:1], 2 * self.corruption.raw)
         return next(iter(corrupted_batches(self.corruption, text, batch_size=size, seed=0)))

@@ -342,7 +342,7 @@ def masked_by_hand(config, opened):
     tokenizer, corpus = opened.tokenizer, load_corpus(config.data)
     reserved = ReservedTokens.of(tokenizer)
     test = encode(tokenizer, corpus.test, reserved.eos)
-    pairs = Pairs(PairMasking(length=config.length, reserved=reserved), test.documents, 0)
+    pairs = Pairs(PairMasking(length=config.length, reserved=reserved), test.documents, seed=0)
     counts = np.zeros(len(tokenizer), int)
     for text in corpus.train:
         np.add.at(counts, tokenizer.encode(text), 1)
