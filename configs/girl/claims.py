@@ -18,9 +18,9 @@ First measurement, 2026-11-30, seed 0, on 900 people whom no generator has seen,
 each. It was made before the draws of skills in the planted world changed, and its predictors read
 the mean states of the generator and began from scratch. The present settings of `match` and the
 present world (1,523 training rows, 1,156 warm and 1,249 cold test rows) will therefore give other
-figures. The stages ran one by one, resumed several times, and the stage of PPO was cut from 100 to
-50 steps while it ran, with the same learning rates. The sweep itself has not been run from start to
-end. These figures are of one seed and without intervals:
+figures. Each stage was trained by a command of its own and was interrupted several times. PPO was
+planned with 100 steps and stopped after 50, so its learning rates are those of the first half. The
+whole sweep has never been run. These figures come from one seed and have no intervals:
 
     descriptions         utility   gold reward   reward   KL     words   copied
     sft (start)          -2.55     -.572         .046     0      44.1    .010

@@ -97,8 +97,8 @@ def _card(directory: Path, opened: "Opened") -> str:
     parts = read_parts(directory)
     if parts.report is None:
         raise ConfigError(
-            f"{directory} has not been measured, and the card of --to hub-dir shows its metrics; "
-            f"run jaxrec eval {quoted(directory)} first, or use --to hf"
+            f"{directory} has no metrics yet, and the model card that --to hub-dir writes needs "
+            f"them; run jaxrec eval {quoted(directory)} first, or use --to hf"
         )
     return model_card(parts, usage=_HUB_USE)
 

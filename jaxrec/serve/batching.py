@@ -195,7 +195,7 @@ class Batcher(Generic[J]):
             self._changed.notify()
 
     def cancel(self, jobs: Sequence[J]) -> None:
-        """Take jobs out of the queue; the rows of those that run already end at the next chunk."""
+        """Remove jobs from the queue; those that already run stop after their current chunk."""
         with self._changed:
             for job in jobs:
                 job.cancelled = True

@@ -11,6 +11,7 @@ length of lists; all of them before the first request.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
@@ -190,7 +191,7 @@ class RecommendEngine:
                     excluded=None if masked else out,
                     allowed=only if masked else None,
                     length=length,
-                    deliver=lambda found, number=number: deliver(number, found),  # type: ignore[misc]
+                    deliver=functools.partial(deliver, number),
                 )
             )
         return rows

@@ -12,6 +12,7 @@ All lists come from the compiled programs of `RecommendEngine`.
 
 import asyncio
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -241,7 +242,7 @@ class _Answers:
         """Run every form once: scores that are not numbers, say, refuse the version."""
         for row in self._engine.samples(catalogue, self._engine.lengths[0]):
             pending = _Pending(1)
-            row.deliver = lambda found, pending=pending: pending.deliver(0, found)  # type: ignore[misc]
+            row.deliver = functools.partial(pending.deliver, 0)
             self._service.batcher.submit([row])
             ((_, scores),) = await pending.wait()
             if not np.isfinite(scores[0]):

@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import threading
 import time
-import types
 
 import pytest
+
+from .running import running
 
 
 @pytest.fixture
@@ -66,29 +67,9 @@ def serving_text(opened, *, shapes=None, batching=None, drain=None, engine=None,
     metrics.watch_queue(lambda: batcher.waiting)
     service = serve.TextService(engine=engine, batcher=batcher, state=state, names=("tiny",))
     app = serve.make_service([serve.completions_router(service)], state, log=log.append)
-    server = serve.ServiceServer(app, state, drain or serve.DrainOptions(0.0, 20.0))
-    listener = serve.listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    batcher.start()
-    try:
-        while not (server.started and (batcher.ready or batcher.failure)):
-            time.sleep(0.005)
-        yield types.SimpleNamespace(
-            url=f"http://127.0.0.1:{listener.getsockname()[1]}",
-            engine=engine,
-            batcher=batcher,
-            state=state,
-            server=server,
-            thread=thread,
-            log=log,
-        )
-    finally:
-        if not state.ending:
-            server.end()
-        thread.join()
-        batcher.close()
-        listener.close()
+    drain = drain or serve.DrainOptions(0.0, 20.0)
+    with running(app, state, batcher, engine, log, drain) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

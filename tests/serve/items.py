@@ -3,9 +3,8 @@
 import contextlib
 import http.client
 import json
-import threading
-import time
-import types
+
+from .running import running
 
 SIZES = (1, 4)
 
@@ -25,29 +24,9 @@ def serving_items(model, *, engine=None, room=0.0, batching=None, service=None, 
     state = serve.ServiceState(lambda: batcher.ready, serve.ServiceOptions(**options), metrics)
     parts = serve.RecommendService(engine=engine, batcher=batcher, state=state, **(service or {}))
     app = serve.make_service([serve.recommend_router(parts)], state, log=log.append)
-    server = serve.ServiceServer(app, state, serve.DrainOptions(0.0, 20.0))
-    listener = serve.listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    batcher.start()
-    try:
-        while not (server.started and (batcher.ready or batcher.failure)):
-            time.sleep(0.005)
-        yield types.SimpleNamespace(
-            url=f"http://127.0.0.1:{listener.getsockname()[1]}",
-            engine=engine,
-            batcher=batcher,
-            state=state,
-            server=server,
-            thread=thread,
-            log=log,
-        )
-    finally:
-        if not state.ending:
-            server.end()
-        thread.join()
-        batcher.close()
-        listener.close()
+    drain = serve.DrainOptions(0.0, 20.0)
+    with running(app, state, batcher, engine, log, drain) as served:
+        yield served
 
 
 def send(service, path, body=b"", *, method="POST", key=None, kind="application/json"):

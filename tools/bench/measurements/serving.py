@@ -299,6 +299,13 @@ def bare(engine: RecommendEngine, histories: list[list[str]], seconds: float) ->
     return done * size / (time.monotonic() - began)
 
 
+class PeerEngine(RecommendEngine):
+    """Hugging Face in place of a compiled search."""
+
+    def warm_up(self) -> None:
+        """Nothing is compiled."""
+
+
 def peers(
     engine: RecommendEngine, bodies: Sequence[Any], options: Options, rows: dict[str, Any]
 ) -> float:
@@ -308,9 +315,7 @@ def peers(
     peer: Any = PeerRanker(engine.catalogue.ranker)
     sizes = engine.shapes.batch_sizes
     catalogue = dataclasses.replace(engine.catalogue, rankers=dict.fromkeys(sizes, peer))
-    theirs = RecommendEngine(catalogue, engine.shapes)
-    # Nothing is compiled there, and its batches need no padding.
-    theirs.warm_up = lambda: None  # type: ignore[method-assign]
+    theirs = PeerEngine(catalogue, engine.shapes)
     best = 0.0
     with served(theirs, options.wait) as service:
         for clients in CLIENTS:
