@@ -4,15 +4,20 @@ Orbax logs the traceback of every thread that a full disk stops, and asyncio pri
 file that was still to be written: hundreds of lines, above the only one that helps.
 """
 
+import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 
 _LOGGERS = ("absl", "asyncio")
 _ENDED = "Event loop is closed"
+# Seconds for the other threads of a failed save to fail too, before errors are shown again.
+_PATIENCE = 10.0
 
 
 class _Errors(logging.Filter):
@@ -26,6 +31,8 @@ class _Errors(logging.Filter):
 def quiet_saving() -> Iterator[None]:
     """Do not print errors of Orbax's threads in a `with` block; all other errors are printed.
 
+    A failed save stops several threads one after the other, so the block ends after the last.
+
     Example:
       >>> with quiet_saving():
       ...     logging.getLogger("asyncio").error("of a task that nobody awaits")
@@ -38,12 +45,8 @@ def quiet_saving() -> Iterator[None]:
             hook(kind, error, at)
 
     def show_thread(args: threading.ExceptHookArgs) -> None:
-        at = args.exc_traceback
-        while at is not None:
-            if "orbax" in at.tb_frame.f_code.co_filename:
-                return
-            at = at.tb_next
-        thread_hook(args)
+        if not _of_orbax(args.exc_traceback):
+            thread_hook(args)
 
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     for logger in loggers:
@@ -52,9 +55,43 @@ def quiet_saving() -> Iterator[None]:
     try:
         yield
     finally:
+        _await_threads()
+        _retrieve_errors()
         sys.excepthook, threading.excepthook = hook, thread_hook
         for logger in loggers:
             logger.removeFilter(errors)
+
+
+def _await_threads() -> None:
+    """Wait for the threads of Orbax, which outlive the call that reports the first failure."""
+    ends = time.monotonic() + _PATIENCE
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax"):
+            # Their own `join` raises the error, which was reported already.
+            threading.Thread.join(thread, max(0.0, ends - time.monotonic()))
+
+
+def _retrieve_errors() -> None:
+    """Read the errors of Orbax's futures, because asyncio prints those that nobody has read.
+
+    It prints them when the future is deleted, which may be long after the save.
+    """
+    for found in gc.get_objects():
+        if issubclass(type(found), asyncio.Future) and found.done() and not found.cancelled():
+            error = found._exception  # `exception()` would mark those of others as read too
+            at = None if error is None else error.__traceback__
+            # Tensorstore sets errors without raising them, so that they have no traceback.
+            if error is not None and (at is None or _of_orbax(at)):
+                found.exception()
+
+
+def _of_orbax(at: TracebackType | None) -> bool:
+    """Return whether a frame of a traceback is Orbax's."""
+    while at is not None:
+        if "orbax" in at.tb_frame.f_code.co_filename:
+            return True
+        at = at.tb_next
+    return False
 
 
 @contextlib.contextmanager

@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import os
 import resource
 import shutil
 import signal
+import threading
 import time
 
 import jax
@@ -28,6 +30,7 @@ from jaxrec.train import (
     load_params,
     read_metrics,
 )
+from jaxrec.train.quiet import quiet_saving
 
 CONFIG = TrainConfig(
     steps=12, batch_size=8, lr=0.05, warmup_steps=2, eval_every=4, log_every=1, clip_norm=0.0
@@ -152,6 +155,22 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoints_before_it(
     assert "Traceback" not in printed.getvalue() and "Error" not in caplog.text
     result = run(tmp_path, config)
     np.testing.assert_array_equal(kernel_of(result.params), kernel_of(unbroken[0].params))
+
+
+def test_a_thread_that_fails_after_the_save_was_reported_prints_nothing(caplog):
+    logger, late = logging.getLogger("absl"), threading.Event()
+
+    class OrbaxThread(threading.Thread):
+        def run(self):
+            late.wait(0.2)
+            place = "/site-packages/orbax/checkpoint/future.py"
+            logger.handle(logger.makeRecord("absl", logging.ERROR, place, 1, "late", (), None))
+
+    OrbaxThread.__module__ = "orbax.checkpoint.future"
+    thread = OrbaxThread()
+    with quiet_saving():
+        thread.start()
+    assert not thread.is_alive() and not caplog.records
 
 
 def test_a_checkpoint_of_another_run_is_refused_and_old_ones_open(tmp_path, unbroken):
