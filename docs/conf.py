@@ -11,9 +11,10 @@ import jaxrec  # noqa: E402
 project = "jaxrec"
 author = "The jaxrec authors"
 release = version = jaxrec.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "jaxrec_docs"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "jaxrec_docs"]
 exclude_patterns = ["_build", "jaxrec_docs"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the tests run the notebooks
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 80
