@@ -6,6 +6,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from jaxrec_docs.notebooks import address  # noqa: E402
+
 import jaxrec  # noqa: E402
 
 project = "jaxrec"
@@ -20,5 +22,10 @@ autodoc_typehints = "signature"
 python_maximum_signature_line_length = 80
 html_theme = "furo"
 html_title = "jaxrec"
+html_theme_options = {
+    "source_repository": address(),
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 html_copy_source = False
 pygments_style = "default"

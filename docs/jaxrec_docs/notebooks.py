@@ -28,7 +28,7 @@ def cells(path: Path) -> list[tuple[str, str]]:
 
 
 def address() -> str:
-    """Where the repository is published, which `pyproject.toml` says; `tools/address` changes it."""
+    """Where the repository is published; `tools/address` writes it into `pyproject.toml`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return str(project["urls"]["Repository"])
 
