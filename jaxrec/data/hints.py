@@ -2,7 +2,8 @@
 
 import re
 
-_DAY_FIRST = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)\b.*", re.DOTALL)
+from jaxrec.data.date_formats import format_hint
+
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 # First bytes of files that are no text: what they are, and how to get a text file.
 _KINDS = (
@@ -73,20 +74,12 @@ def number_hint(value: str) -> str:
 
 
 def time_hint(value: str) -> str:
-    """Return the fix for a date that begins with the day or the month; "" for others.
+    """Return the fix for a date that is no ISO date, or for a decimal comma; "" for others.
 
     Example:
         >>> time_hint("31/01/2024")
-        ' (a date that begins with the day; write 2024-01-31)'
+        ' (read such dates with --data.time-format %d/%m/%Y)'
         >>> time_hint("01/02/2024")
-        ' (a date that begins with the day or the month; write year-month-day)'
+        ' (read such dates with --data.time-format %d/%m/%Y or %m/%d/%Y)'
     """
-    match = _DAY_FIRST.fullmatch(value.strip())
-    if match is None:
-        return number_hint(value)
-    first, second, year = int(match[1]), int(match[3]), match[4]
-    which = "day" if first > 12 else "month" if second > 12 else "day or the month"
-    day, month = (first, second) if first > 12 else (second, first)
-    known = which != "day or the month" and len(year) == 4
-    form = f"{year}-{month:02}-{day:02}" if known else "year-month-day"
-    return f" (a date that begins with the {which}; write {form})"
+    return format_hint(value) or number_hint(value)

@@ -97,15 +97,17 @@ READ = {
 def test_other_forms_of_one_table_are_the_same_data(name, write):
     expected = read(write("good.csv", GOOD))
     data = read(write(*READ[name]))
-    assert data.fingerprint() == expected.fingerprint() and data.notes == ()
+    assert data.fingerprint() == expected.fingerprint()
+    # One form has another column, which might hold times.
+    assert all(note.startswith("no column of times") for note in data.notes)
 
 
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("31/01/2024", "begins with the day; write 2024-01-31"),
-        ("01/31/2024", "begins with the month; write 2024-01-31"),
-        ("01.02.2024 10:00", "begins with the day or the month; write year-month-day"),
+        ("31/01/2024", "--data.time-format %d/%m/%Y\\)"),
+        ("01/31/2024", "--data.time-format %m/%d/%Y\\)"),
+        ("01.02.2024 10:00", "--data.time-format '%d.%m.%Y %H:%M' or '%m.%d.%Y %H:%M'"),
         ("1700000000,5", "write decimals with a point: 1700000000.5"),
     ],
 )
