@@ -148,11 +148,15 @@ def _after_history(options: Arguments) -> None:
 
     model = open_recommender(options.run)
     lists = model.recommend(histories=[options.history], top=options.top, seen=options.include_seen)
-    print(f"top {options.top} after {len(options.history)} items, with the {lists.meaning}:")
+    count = len(options.history)
+    items = "1 item" if count == 1 else f"{count} items"
+    print(f"top {options.top} after {items}, with the {lists.meaning}:")
     rows = zip(lists.items[0], lists.titles[0], lists.scores[0], strict=True)
     for place, (item, title, score) in enumerate(rows, 1):
         if item:
-            print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {printable(item)}")
+            # Items without a title are called by their ID alone.
+            name = "" if item == title else printable(item)
+            print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {name}".rstrip())
 
 
 def _to_many(options: Arguments) -> None:

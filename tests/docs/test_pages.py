@@ -134,5 +134,26 @@ def test_tests_that_pages_name_exist(root):
     for path in (root / "docs").rglob("*.md"):
         if "generated" in path.parts:
             continue
-        for test in re.findall(r"`(tests/[\w/]+\.py)`", path.read_text()):
-            assert (root / test).is_file(), f"{path.name} names {test}, which does not exist"
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", path.read_text()):
+            assert (root / file).is_file(), f"{path.name} names {file}, which does not exist"
+            if name:
+                assert defines(root / file, name), f"{path.name}: {file} has no {name}"
+
+
+def test_every_problem_has_tests_that_prove_its_solution(root):
+    text = (root / "docs" / "problems.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["problem", "what happens instead", "test"] and len(rows) > 25
+    for problem, _, tests in rows[1:]:
+        named = re.findall(r"`tests/[\w/]+\.py::test_\w+`", tests)
+        assert named and ", ".join(named) == tests, problem
+
+
+def defines(path, name):
+    return re.search(rf"^def {name}\(", path.read_text(), re.MULTILINE) is not None
+
+
+def test_a_test_that_does_not_exist_is_noticed(root):
+    here = root / "tests" / "docs" / "test_pages.py"
+    assert defines(here, "test_a_test_that_does_not_exist_is_noticed")
+    assert not defines(here, "test_a_test_that_does_not_exist")
