@@ -7,7 +7,6 @@ folders belongs to the system whose config class it uses.
 import ast
 import importlib
 import importlib.util
-import inspect
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def page(name: str, paths: list[Path], root: Path) -> str:
         f"[Settings of {package}](../settings/{package}.md).",
     ]
     for path in paths:
-        parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]
+        parts += [f"## `{path.relative_to(root)}`", plain(_header(path))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,7 +81,7 @@ def corpora(name: str, paths: list[Path], root: Path) -> str:
         f"[Settings of {name}](../settings/{name}.md).",
     ]
     for path in paths:
-        parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]
+        parts += [f"## `{path.relative_to(root)}`", plain(_header(path))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -116,8 +115,9 @@ def _first(sweep: Any) -> Any:
 
 
 def _header(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text())) or ""
+    return _body(ast.get_docstring(ast.parse(path.read_text()), clean=False))
 
 
 def _body(docstring: str | None) -> str:
-    return inspect.cleandoc(docstring or "")
+    """The docstring of a module, which is not indented; to dedent it would dedent its commands."""
+    return (docstring or "").strip()

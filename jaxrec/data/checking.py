@@ -199,8 +199,8 @@ def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
     if count := facts["users_with_fewer_than_3"]:
         users = "1 user has" if count == 1 else f"{count:,} users have"
         advice.append(
-            f"{users} fewer than 3 interactions and cannot be evaluated; --data.min-count 3 or more "
-            "leaves them out, and so does --data.short-users drop"
+            f"{users} fewer than 3 interactions and cannot be evaluated; --data.min-count 3 leaves "
+            "them out, and so does --data.short-users drop"
         )
     if (count := facts.get("training_items", facts["items"])) <= _FEWEST_ITEMS:
         advice.append(

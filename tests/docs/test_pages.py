@@ -4,12 +4,14 @@ import dataclasses
 import doctest
 import importlib
 import inspect
+import pkgutil
 import re
 
 import pytest
 from jaxrec_docs import api, commands, docstrings, notebooks, settings, systems
 from jaxrec_docs.public import EXEMPT, SHOWN
 
+import jaxrec.systems
 from jaxrec.cli.main import COMMANDS
 
 SHOWN_NAMES = [(room, name) for room, names in SHOWN.items() for name in names]
@@ -53,6 +55,23 @@ def test_every_config_stands_on_the_page_of_one_system(root):
     for path in (root / "configs").rglob("*.py"):
         heading = f"## `{path.relative_to(root)}`"
         assert sum(heading in page for page in pages.values()) == 1, heading
+
+
+def test_commands_of_a_header_stay_a_block_when_nothing_else_follows(root, tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text('"""One line.\n\n    jaxrec train a\n    jaxrec eval runs/a\n"""\n')
+    assert systems.plain(systems._header(path)) == (
+        "One line.\n\n    jaxrec train a\n    jaxrec eval runs/a"
+    )
+
+
+def test_every_system_and_every_room_stand_in_the_tables(root):
+    listed = (root / "docs" / "systems" / "index.md").read_text()
+    for info in pkgutil.iter_modules(jaxrec.systems.__path__):
+        assert f"(../generated/systems/{info.name}.md) |" in listed, info.name
+    text = (root / "docs" / "concepts.md").read_text()
+    rooms = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
+    assert re.findall(r"\w+", " ".join(rooms)) == list(jaxrec._ROOMS)
 
 
 def test_every_command_has_its_help_on_the_page(root):

@@ -1,4 +1,13 @@
-"""The generative recommender as the commands run it; see `System` for each function."""
+"""The generative recommender: a model reads a user's items and writes the ID of the next one.
+
+interactions -> item IDs -> histories as tokens -> decoder or encoder-decoder -> search -> items
+
+Every item has an ID, a short row of codes that one of twelve schemes makes. A history becomes the
+row of the codes of its items. The model is trained to predict the next code, and a beam search over
+the trie of all IDs writes the recommendations, so each of them is an item that exists. TIGER and
+GPTRec are configs of this system with their own IDs and models; the guides "Item IDs" and
+"Decoding" describe the parts.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Pre-training as the commands run it; see `System` for each function.
+"""Pre-training: a language model is trained from scratch on the text of documents.
 
 documents -> parts -> tokens -> corrupted examples -> loss -> a model and its tokenizer
 
