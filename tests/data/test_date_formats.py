@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +29,15 @@ def test_a_format_is_guessed_and_read_as_pandas_reads_it(pattern):
     assert guess_formats(texts[0]) == [pattern]
     theirs = pandas.to_datetime(texts, format=pattern, utc=True).tz_localize(None)
     assert (parse_dates(texts, pattern, "when", "x") == theirs.to_numpy()).all()
+
+
+def test_formats_of_the_page_read_its_dates():
+    page = (Path(__file__).parents[2] / "docs" / "start" / "own_data.md").read_text()
+    rows = re.findall(r"^\| `--data.time-format '?(.+?)'?` \| `(.+)` \|$", page, re.MULTILINE)
+    assert len(rows) == 3
+    for pattern, date in rows:
+        (day,) = parse_dates([date], pattern, "when", "x").astype("datetime64[D]").tolist()
+        assert day == datetime.date(2023, 12, 31)
 
 
 def test_a_date_that_may_begin_with_day_or_month_has_two_formats():

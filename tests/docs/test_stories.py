@@ -78,13 +78,13 @@ def test_three_commands_of_the_readme_lead_to_recommendations(home, capsys):
 
 @pytest.mark.slow
 def test_the_page_on_own_data(home, capsys):
-    check, train, recommend = shown(
-        "docs/start/own_data.md", "data check ratings.csv --data.", "train quickstart --run-dir",
-        "recommend runs/mine",
-    )  # fmt: skip
+    firsts = ("data check ratings.csv --data.", "train quickstart --run-dir", "recommend runs/mine")
+    check, train, recommend, by_title = shown("docs/start/own_data.md", *firsts)
     assert json.loads(run(check, capsys).splitlines()[-1])["accepted"]
     run(train, capsys, *SMALL)
     assert len(set(recommended(run(recommend, capsys)))) >= 10
+    assert "title" in by_title
+    run(by_title, capsys, *SMALL, "--dry-run")
 
 
 @pytest.mark.slow
