@@ -22,10 +22,9 @@ autodoc_typehints = "signature"
 python_maximum_signature_line_length = 80
 html_theme = "furo"
 html_title = "jaxrec"
+# No link to the source of each page: most pages are generated, and lie in no repository.
 html_theme_options = {
-    "source_repository": address(),
-    "source_branch": "main",
-    "source_directory": "docs/",
+    "footer_icons": [{"name": "Repository", "url": address(), "html": "Repository", "class": ""}],
 }
 html_copy_source = False
 pygments_style = "default"
