@@ -3,7 +3,9 @@
 A config class has `system: ClassVar[str]`, such as "jaxrec.systems.generative". The `run` module of
 that package has `CONFIG`, which is that class, and those functions of `System` that the system
 offers. So a config file is all that a command needs. A class that takes settings of another one and
-does not read all of them names these in `unread`; see `config.check_unread`.
+does not read all of them names these in `unread`; see `config.check_unread`. A config that does not
+read some settings because of the values of others has these as the property `ignored`, so that its
+quick variant leaves them as they are.
 """
 
 import dataclasses

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError
-from jaxrec.decode import Recommender, bucket
+from jaxrec.decode import Recommender, bucket, masks_are_faster
 from jaxrec.ids import IdVocabulary, ItemIndex, pad_items
 from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
 from jaxrec.systems.generative import recommender as generative
@@ -31,9 +31,6 @@ _SHORT = 4
 # Excluded items are given as lists padded to these lengths, or else as a mask over all items. So
 # three programs serve lists of any length.
 _LISTS = (64, 512)
-# A mask costs as much for so many items of the catalogue as a list for one of its places. (CPU:
-# 0.0047 us for each item, 1.0 us for each place.)
-_PLACE = 200
 # Most users times items of a mask.
 _MASKED = 1 << 24
 
@@ -178,7 +175,7 @@ class GenerativeRanker:
         # The room of the index counts, so that an added item does not change the program.
         room = self.recommender.index.num_items
         fits = len(part) * room <= _MASKED and self.recommender.strategy != "next_k"
-        if fits and (width is None or room <= _PLACE * width):
+        if fits and (width is None or masks_are_faster(len(part), room, width)):
             return part.excluded, True
         return list(pad_items(part.excluded, width or bucket(longest))), False
 

@@ -13,6 +13,7 @@ from jaxrec.core import (
     Share,
     Whole,
     check_ranges,
+    flatten,
     nearest,
 )
 from jaxrec.data import DataConfig, Template
@@ -34,6 +35,8 @@ HOLES = {
 _NEEDED = {"point": ("candidate",), "pair": ("first", "second"), "list": ("candidates",)}
 # See `baseline_scores`.
 BASELINES = ("popularity", "likes", "item-mean", "item-knn", "mf", "ncf")
+# Settings of a training, which a model that is asked as it is does not have.
+_TRAINED = ("draws", "shortened", "max_length", "train", "tune", "model", "vocab_size")
 # Demonstrations come from so many instances, as published.
 POOL = 5
 
@@ -245,6 +248,8 @@ class Llm4rsConfig:
                 f"--tune.base {self.tune.base} is tuned, and the model of --asked is asked as it "
                 "is; leave one out"
             )
+        if self.asked.given:
+            self._check_untrained()
         if not self.tune.base and self.tune.method != "full":
             raise ConfigError(
                 f"tune.method {self.tune.method} trains a small part of an existing model, and "
@@ -259,4 +264,28 @@ class Llm4rsConfig:
             raise ConfigError(
                 "a chat has no likelihoods, which constrained answers need; set --asked.kind "
                 "completions, or --eval.answers free"
+            )
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Names of the settings that this run does not read: those of a training, if it asks."""
+        return frozenset(_TRAINED if self.asked.given else ())
+
+    def _check_untrained(self) -> None:
+        """Reject settings of a training beside a model that is asked as it is."""
+        for field in dataclasses.fields(self):
+            value, default = getattr(self, field.name), field.default
+            if field.name == "train":
+                # The seed is also that of the baselines.
+                value = dataclasses.replace(value, seed=default.seed)
+            if field.name not in _TRAINED or value == default:
+                continue
+            name = field.name
+            if dataclasses.is_dataclass(value):
+                inner = dict(flatten(value)), dict(flatten(default))
+                part = next(key for key in inner[0] if inner[0][key] != inner[1].get(key))
+                name, value = f"{name}.{part}", inner[0][part]
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {value} is of a training, and the model of --asked is "
+                "asked as it is; leave one of them out"
             )
