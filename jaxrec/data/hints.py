@@ -12,7 +12,10 @@ _KINDS = (
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it, and give a file in it"),
     (b"Rar!", "is a rar archive; unpack it, and give a file in it"),
     (b"%PDF-", "is a PDF document; give its text as a text file, or its table as CSV"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a document of Office; save it as text, or a table as CSV"),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is a document of Office; save it as text or CSV",
+    ),
     (b"SQLite format 3\0", "is an SQLite database; export its table as CSV"),
     (b"ARROW1", "is an Arrow file; write it as Parquet"),
     (b"ORC", "is an ORC file; write it as Parquet"),

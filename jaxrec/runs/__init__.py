@@ -91,9 +91,12 @@ if TYPE_CHECKING:
         RowBatch as RowBatch,
         ScoringRanker as ScoringRanker,
         ServedRanker as ServedRanker,
+        WarmedRanker as WarmedRanker,
+        batch_sizes as batch_sizes,
         check_scores as check_scores,
         check_top as check_top,
         mask_of as mask_of,
+        named_users as named_users,
         open_kept as open_kept,
         row_batches as row_batches,
     )

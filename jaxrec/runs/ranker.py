@@ -27,6 +27,7 @@ from jaxrec.ids import pad_items
 from jaxrec.kernels import flat_top_k
 from jaxrec.runs.directory import check_run
 from jaxrec.runs.kept import Kept, kept_of, read_kept
+from jaxrec.runs.system import system_of
 
 # Most scores of a batch: 0.25 GB.
 _SCORES = 1 << 26
@@ -82,6 +83,13 @@ class Ranker(Protocol):
     def meaning(self) -> str:
         """What scores are, such as "log-probability of each ID"."""
 
+    def check(self, asked: Asked) -> None:
+        """Reject rows that the model cannot read, before any work.
+
+        Raises:
+          ConfigError: a row without a user, or with an unknown one, for a model that reads users.
+        """
+
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the best items after each history, and their scores.
 
@@ -110,6 +118,13 @@ class ServedRanker(Ranker, Protocol):
 
     def with_batch(self, size: int) -> Self:
         """Return the ranker with batches of at most so many rows."""
+
+
+class WarmedRanker(ServedRanker, Protocol):
+    """A served ranker whose programs do not follow from the lengths of histories."""
+
+    def warm_up(self, length: int) -> None:
+        """Compile the programs of lists of a length, see `list_length`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,12 +165,29 @@ def row_batches(
         members = np.flatnonzero(group == number)
         for first in range(0, len(members), most):
             chosen = members[first : first + most]
-            size = multiple
-            while size < len(chosen):
-                size *= _STEP
-            size = max(min(size, most), len(chosen))
+            size = max(min(_size(len(chosen), multiple), most), len(chosen))
             places = np.minimum(np.arange(size), len(chosen) - 1)
             yield RowBatch(chosen[places], len(chosen), widths[number])
+
+
+def batch_sizes(most: int) -> list[int]:
+    """Return the numbers of rows of the batches that `row_batches` makes on one device.
+
+    Example:
+      >>> batch_sizes(64)
+      [1, 16, 64]
+    """
+    sizes = [1]
+    while sizes[-1] < most:
+        sizes.append(min(sizes[-1] * _STEP, most))
+    return sizes
+
+
+def _size(count: int, multiple: int) -> int:
+    size = multiple
+    while size < count:
+        size *= _STEP
+    return size
 
 
 def open_kept(config: Any, directory: Path) -> Kept:
@@ -168,24 +200,26 @@ def open_kept(config: Any, directory: Path) -> Kept:
     Raises:
       DataError: a file is missing or damaged; or the run keeps none, and its data cannot be read or
         have changed.
+      ConfigError: data that name no users.
     """
     kept = read_kept(directory)
     if kept is not None:
         return kept
-    name = getattr(getattr(config, "data", None), "name", "its data")
-    print(
-        f"note: {directory} keeps no catalogue, as runs of earlier versions, so its data {name!r} "
-        "are read instead",
-        file=sys.stderr,
-    )
+    own = getattr(system_of(config), "load_data", None)
     try:
-        dataset = load_dataset(config.data)
-        check_run(config, dataset, directory)
+        data = load_dataset(config.data) if own is None else own(config)
+        check_run(config, data, directory)
     except DataError as error:
         raise DataError(
             f"{directory} keeps no catalogue of its items, and its data cannot be read: {error}"
         ) from error
-    made = kept_of(dataset)
+    name = getattr(config.data, "name", "its data")
+    print(
+        f"note: {directory} keeps no catalogue, as runs of earlier versions, so its data {name!r} "
+        "were read instead",
+        file=sys.stderr,
+    )
+    made = kept_of(data)
     assert made is not None
     return made
 
@@ -194,12 +228,12 @@ def mask_of(allowed: Sequence[np.ndarray], num_items: int) -> np.ndarray:
     """Return which items each row allows: `[B, I]` bool.
 
     Example:
-      >>> mask_of([np.array([2, 0])], 3).tolist()
+      >>> mask_of([np.array([2, -1, 0])], 3).tolist()  # -1 is no item
       [[True, False, True]]
     """
     mask = np.zeros((len(allowed), num_items), bool)
     for row, items in zip(mask, allowed, strict=True):
-        row[items] = True
+        row[present(items)] = True
     return mask
 
 
@@ -215,6 +249,8 @@ class ScoringRanker:
       max_items: number of most recent items that the model reads.
       meaning: what scores are.
       batch_size: users of a full batch; fewer if the catalogue is very large.
+      find_users: for a model that reads who the user is: maps names to numbers `[B]`, which batches
+        then have as "user"; None for a model that reads histories.
 
     Example:
       >>> def score(variables, batch):
@@ -234,6 +270,12 @@ class ScoringRanker:
     max_items: int
     meaning: str = "score of each item"
     batch_size: int = 256
+    find_users: Callable[[Sequence[str]], np.ndarray] | None = None
+
+    def check(self, asked: Asked) -> None:
+        """See `Ranker`."""
+        if self.find_users is not None:
+            self.find_users(named_users(asked))
 
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`. Equal scores are in the order of the item numbers."""
@@ -247,7 +289,7 @@ class ScoringRanker:
             part, count = asked.take(batch.rows), batch.count
             out = None if part.excluded is None else pad_items(part.excluded, batch.width)
             mask = None if part.allowed is None else mask_of(part.allowed, self.num_items)
-            found = _best(self.score, top, self.variables, self._history(part), out, mask)
+            found = _best(self.score, top, self.variables, self._batch(part), out, mask)
             rows = batch.rows[:count]
             items[rows], scores[rows] = (np.asarray(x)[:count] for x in found)
         check_scores(scores)
@@ -260,7 +302,7 @@ class ScoringRanker:
         for batch in row_batches(lengths, _powers(max(lengths, default=0)), self._most):
             part = asked.take(batch.rows)
             wanted = pad_items([items[row] for row in batch.rows], batch.width)
-            given = _of_items(self.score, self.variables, self._history(part), wanted)
+            given = _of_items(self.score, self.variables, self._batch(part), wanted)
             for row, values in zip(batch.rows[: batch.count], np.asarray(given), strict=False):
                 # Lists are padded on the left.
                 found[row] = values[batch.width - len(items[row]) :]
@@ -285,8 +327,32 @@ class ScoringRanker:
     def _most(self) -> int:
         return max(1, min(self.batch_size, _SCORES // self.num_items))
 
-    def _history(self, part: Asked) -> np.ndarray:
-        return pad_items([present(row) for row in part.histories], self.max_items)
+    def _batch(self, part: Asked) -> dict[str, np.ndarray]:
+        """What `score` reads of some rows."""
+        history = pad_items([present(row) for row in part.histories], self.max_items)
+        if self.find_users is None:
+            return {"history": history}
+        users = self.find_users(named_users(part)).astype(np.int32)
+        return {"history": history, "user": users}
+
+
+def named_users(asked: Asked) -> list[str]:
+    """Return the names of the users of all rows, for a model that reads who the user is.
+
+    Raises:
+      ConfigError: a row without a name.
+
+    Example:
+      >>> named_users(Asked(histories=[np.array([1])], users=["ann"]))
+      ['ann']
+    """
+    named = list(asked.users or ())
+    if len(named) < len(asked) or not all(named):
+        raise ConfigError(
+            "this model reads who the user is; give users, or name the users of the histories: "
+            "histories={'ann': [...]}"
+        )
+    return named
 
 
 def check_scores(scores: np.ndarray) -> None:
@@ -334,11 +400,11 @@ def _best(
     score: Callable[..., jax.Array],
     top: int,
     variables: Any,
-    history: jax.Array,
+    batch: Mapping[str, jax.Array],
     excluded: jax.Array | None,
     allowed: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    scores = score(variables, {"history": history}).astype(jnp.float32)
+    scores = score(variables, batch).astype(jnp.float32)
     if excluded is not None:
         rows = jnp.arange(len(scores), dtype=jnp.int32)[:, None]
         # -1 would be the last item; what lies beyond the end is dropped.
@@ -352,7 +418,10 @@ def _best(
 
 @functools.partial(jax.jit, static_argnames=("score",))
 def _of_items(
-    score: Callable[..., jax.Array], variables: Any, history: jax.Array, items: jax.Array
+    score: Callable[..., jax.Array],
+    variables: Any,
+    batch: Mapping[str, jax.Array],
+    items: jax.Array,
 ) -> jax.Array:
-    scores = score(variables, {"history": history}).astype(jnp.float32)
+    scores = score(variables, batch).astype(jnp.float32)
     return jnp.take_along_axis(scores, jnp.maximum(items, 0), axis=1)

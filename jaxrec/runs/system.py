@@ -48,6 +48,9 @@ _COMMANDS = {
     "open_reward": "a reward model",
 }
 
+# Whoever cannot do the first has said at the second what to do instead.
+_SAME_ADVICE = {"open_ranker": "recommend"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -115,6 +118,13 @@ class System(Protocol):
 
     def open_ranker(self, config: Any, directory: Path, kept: "Kept") -> "Ranker":
         """Open a trained run for recommendations, given what it keeps of its data; no data."""
+
+    def load_data(self, config: Any) -> Any:
+        """Load the data of a run for `keep_data`, if they are no `Dataset`.
+
+        Raises:
+          ConfigError: data that name no users, so that the run cannot recommend to any.
+        """
 
     def add_items(
         self,
@@ -204,7 +214,8 @@ def offered(config: Any, function: str) -> Callable[..., Any]:
     offer = getattr(system, function, None)
     if offer is None:
         able = [name for name in system_names() if hasattr(_module(name), function)]
-        instead = getattr(system, "INSTEAD", {}).get(function, "")
+        advice: Mapping[str, str] = getattr(system, "INSTEAD", {})
+        instead = advice.get(function) or advice.get(_SAME_ADVICE.get(function, ""), "")
         raise ConfigError(
             f"{short_name(config)} does not offer {_COMMANDS.get(function, function)}; "
             f"systems that do: {', '.join(able) or 'none'}{instead and f'; {instead}'}"

@@ -87,7 +87,7 @@ def test_prompts_give_the_lists_of_the_command_without_the_data(name, tmp_path):
     assert found.numbers.tolist() == (2 + np.argsort(-every[:, 2:], axis=1)[:, :5]).tolist()
     anyone = [list(answers[0].history)]
     if name == "p5":
-        with pytest.raises(ConfigError, match="prompts name the user; give users"):
+        with pytest.raises(ConfigError, match="this model reads who the user is; give users"):
             model.recommend(histories=anyone)
     else:
         assert model.recommend(histories=anyone).items[0].tolist() == lists.items[0].tolist()

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import DataError
 from jaxrec.decode import Recommender, bucket, masks_are_faster
 from jaxrec.ids import IdVocabulary, ItemIndex, pad_items
-from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
+from jaxrec.runs import Asked, Kept, check_scores, load_codes, named_users, row_batches
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.new_items import (
@@ -59,6 +59,11 @@ class GenerativeRanker:
     def codes(self) -> np.ndarray:
         """`[I, L]` int32, the IDs of all items."""
         return self.recommender.codes.codes
+
+    def check(self, asked: Asked) -> None:
+        """See `Ranker`; any name is that of a user."""
+        if self.user_tokens:
+            named_users(asked)
 
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`.
@@ -183,12 +188,7 @@ class GenerativeRanker:
         """The tokens that histories begin with; see `model.start_tokens`."""
         if not self.user_tokens:
             return None
-        users = asked.users
-        if users is None or not all(users):
-            raise ConfigError(
-                f"this model reads who the user is (user_tokens {self.user_tokens}); give users, "
-                "or name the users of the histories: histories={'ann': [...]}"
-            )
+        users = named_users(asked)
         first = IdVocabulary(sizes=(1,)).num_special
         hashed = [first + zlib.crc32(user.encode()) % self.user_tokens for user in users]
         return np.array(hashed, np.int32)
