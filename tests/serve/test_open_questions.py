@@ -8,6 +8,7 @@ import pytest
 
 import jaxrec
 from jaxrec.cli.main import main
+from jaxrec.cli.serving import open_items
 from jaxrec.core import ConfigError
 from jaxrec.data import ClickWindows
 from jaxrec.models import TransformerConfig
@@ -20,6 +21,7 @@ from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.texts import ClickDataConfig, begin_run, load_click_run
 from jaxrec.train import TrainConfig
 
+from .items import check_engine
 from .runs import save_random, without_data
 
 USERS = ["u004", "u017"]
@@ -164,6 +166,20 @@ def test_commands_recommend_to_one_and_to_many(run, model, tmp_path, capsys):
 
     found = parquet.read_table(tmp_path / "out").to_pydict()["title"]
     assert found == model.recommend(users=USERS, top=3).titles.ravel().tolist()
+
+
+def test_a_service_gives_the_same_lists_and_compiles_nothing_more(run, model):
+    ids = run[1].items.ids
+    check_engine(
+        model,
+        [
+            {"users": USERS},
+            {"histories": [ids[:1], ids[3:20]], "exclude": [ids[5:9], []]},
+            {"users": USERS[:1], "allowed": ids[:8]},
+        ],
+    )
+    served = open_items(run[0], "auto")
+    assert served is not None and served.ranker.num_items == 30
 
 
 def test_runs_of_other_questions_rank_nothing_and_say_why(tmp_path):
