@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.runs import compare as compare
+    from jaxrec.runs.baseline_ranker import open_baseline as open_baseline
     from jaxrec.runs.baselines import (
         Score as Score,
         counting_scores as counting_scores,
@@ -89,7 +90,6 @@ if TYPE_CHECKING:
         Asked as Asked,
         Ranker as Ranker,
         RowBatch as RowBatch,
-        ScoringRanker as ScoringRanker,
         ServedRanker as ServedRanker,
         WarmedRanker as WarmedRanker,
         batch_sizes as batch_sizes,
@@ -148,6 +148,7 @@ if TYPE_CHECKING:
         read_points as read_points,
     )
     from jaxrec.runs.scaling_sweep import read_sweep_points as read_sweep_points
+    from jaxrec.runs.scoring_ranker import ScoringRanker as ScoringRanker
     from jaxrec.runs.stages import (
         check_stages as check_stages,
         placed as placed,
