@@ -115,9 +115,11 @@ class ScoringRanker:
     def _most(self) -> int:
         return max(1, min(self.batch_size, _SCORES // self.num_items))
 
-    def _scored(self, part: Asked) -> tuple[Callable[..., jax.Array], Any, dict[str, np.ndarray]]:
+    def _scored(self, part: Asked) -> tuple[Callable[..., jax.Array], Any, dict[str, Any]]:
         """The score of some rows as a traced function, and its two arguments."""
-        batch = {"history": pad_items([present(row) for row in part.histories], self.max_items)}
+        batch: dict[str, Any] = {
+            "history": pad_items([present(row) for row in part.histories], self.max_items)
+        }
         if self.find_users is not None:
             batch["user"] = self.find_users(named_users(part)).astype(np.int32)
         if self.on_host:

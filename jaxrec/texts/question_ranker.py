@@ -50,8 +50,8 @@ class QuestionRanker:
       >>> ranker = QuestionRanker(answer=answer, kept=kept, history=2, threshold=3.0)
       >>> asked = Asked(histories=[np.array([0])], excluded=[np.array([3])])
       >>> items, scores = ranker.best(asked, top=2)
-      >>> items.tolist(), scores.round(2).tolist()
-      ([[2, 1]], [[0.88..., 0.73...]])
+      >>> items.tolist(), [round(float(score), 2) for score in scores[0]]
+      ([[2, 1]], [0.88, 0.73])
     """
 
     answer: AnswerWindows

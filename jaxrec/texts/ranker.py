@@ -94,8 +94,8 @@ class PromptRanker:
                         continue
                     known.add((width, size))
                     rows = row.take(np.zeros(size, int))
-                    for limits in ({"excluded": [nothing] * size}, {"allowed": [every] * size}):
-                        self.best(dataclasses.replace(rows, **limits), length)
+                    self.best(dataclasses.replace(rows, excluded=[nothing] * size), length)
+                    self.best(dataclasses.replace(rows, allowed=[every] * size), length)
 
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`. The search is wider than `beams` only for longer lists."""

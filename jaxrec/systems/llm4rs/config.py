@@ -274,7 +274,7 @@ class Llm4rsConfig:
     def _check_untrained(self) -> None:
         """Reject settings of a training beside a model that is asked as it is."""
         for field in dataclasses.fields(self):
-            value, default = getattr(self, field.name), field.default
+            value, default = getattr(self, field.name), getattr(Llm4rsConfig, field.name)
             if field.name == "train":
                 # The seed is also that of the baselines.
                 value = dataclasses.replace(value, seed=default.seed)
