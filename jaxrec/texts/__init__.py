@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         score_model as score_model,
     )
     from jaxrec.texts.asked_model import (
+        SOURCES as SOURCES,
         AskedModelConfig as AskedModelConfig,
         open_asked_model as open_asked_model,
     )

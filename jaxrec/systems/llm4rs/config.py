@@ -1,7 +1,8 @@
 """An LLM4RS run as one frozen value."""
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from jaxrec.core import (
     ConfigError,
@@ -19,7 +20,7 @@ from jaxrec.core import (
 from jaxrec.data import DataConfig, Template
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.texts import AskedModelConfig
+from jaxrec.texts import SOURCES, AskedModelConfig
 from jaxrec.train import TrainConfig
 
 Form = Literal["point", "pair", "list"]
@@ -270,6 +271,23 @@ class Llm4rsConfig:
     def ignored(self) -> frozenset[str]:
         """Names of the settings that this run does not read: those of a training, if it asks."""
         return frozenset(_TRAINED if self.asked.given else ())
+
+    @staticmethod
+    def of_earlier(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop what a run of an earlier version stored beside a model that it asked.
+
+        Args:
+          settings: of a `config.json`.
+        """
+        asked = settings.get("asked")
+        if not (isinstance(asked, dict) and any(asked.get(k) for k in SOURCES)):
+            return dict(settings)
+        left = {name: value for name, value in settings.items() if name not in _TRAINED}
+        train = settings.get("train")
+        if isinstance(train, dict) and "seed" in train:
+            default = dataclasses.asdict(Llm4rsConfig.train)
+            left["train"] = default | {"seed": train["seed"]}
+        return left
 
     def _check_untrained(self) -> None:
         """Reject settings of a training beside a model that is asked as it is."""

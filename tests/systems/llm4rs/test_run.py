@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, to_json
 from jaxrec.data import ItemTable
 from jaxrec.models import TransformerConfig
 from jaxrec.prompting import LocalModel, ScriptedModel
@@ -199,7 +199,7 @@ def test_what_cannot_be_trained_or_measured_is_named(config, tmp_path):
         dataclasses.replace(config.eval, baselines=("item-men",))
 
 
-def test_settings_of_a_training_are_rejected_beside_a_model_that_is_asked(config):
+def test_settings_of_a_training_are_rejected_beside_a_model_that_is_asked(config, tmp_path):
     asked = asking(config, asked=AskedModelConfig(path="somewhere"))
     for changes, name in (
         ({"train": TrainConfig(steps=7)}, "--train.steps 7 is of a training"),
@@ -209,6 +209,10 @@ def test_settings_of_a_training_are_rejected_beside_a_model_that_is_asked(config
     ):
         with pytest.raises(ConfigError, match=name):
             dataclasses.replace(asked, **changes)
+    # A run of an earlier version may have stored them.
+    stored = dataclasses.asdict(asked) | {"train": {"steps": 7, "seed": 5}, "draws": 2}
+    (tmp_path / "config.json").write_text(to_json({"system": "llm4rs"} | stored))
+    assert load_run(tmp_path) == with_seed(asked, 5)
     # The seed is also that of the baselines, and the quick variant changes no training.
     assert with_seed(asked, 3).train.seed == 3
     assert make_quick(asked).train == asked.train
