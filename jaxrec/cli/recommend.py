@@ -11,7 +11,7 @@ Without any of these it lists some users instead.
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -30,6 +30,9 @@ from jaxrec.runs import (
     some_users,
     system_of,
 )
+
+if TYPE_CHECKING:
+    from jaxrec.serve import OpenRecommender
 
 # Users that are listed, and the fewest interactions of one whose items can be split.
 _LISTED, _FEWEST = 20, 3
@@ -55,6 +58,7 @@ class Arguments:
       allowed: text file with the only items that `users` may get, an ID or title on each line.
       exclude: text file with items that `users` must not get.
       shard_users: number of users of each shard.
+      baseline: recommend by this baseline beside the run, such as item_knn, instead of its model.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -68,6 +72,7 @@ class Arguments:
     allowed: str = ""
     exclude: str = ""
     shard_users: Count = 8192
+    baseline: str = ""
 
 
 def run(arguments: list[str]) -> None:
@@ -86,7 +91,7 @@ def run(arguments: list[str]) -> None:
     if options.history:
         _after_history(options)
         return
-    opens = hasattr(system_of(config), "open_ranker")
+    opens = bool(options.baseline) or hasattr(system_of(config), "open_ranker")
     recommend = None if opens else offered(config, "recommend")
     if options.user is None:
         list_users(config, options.run)
@@ -99,9 +104,7 @@ def run(arguments: list[str]) -> None:
 
 def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
     """Recommend to a user by the run alone."""
-    from jaxrec.serve import open_recommender
-
-    model = open_recommender(options.run)
+    model = _open(options)
     lists = model.recommend(users=[request.user], top=request.top, seen=request.include_seen)
     assert model.kept is not None
     (history,) = model.kept.histories(model.kept.find([request.user]))
@@ -114,6 +117,12 @@ def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
         score=lists.meaning,
         codes=getattr(model.ranker, "codes", None),
     )
+
+
+def _open(options: Arguments) -> "OpenRecommender":
+    from jaxrec.serve import open_recommender  # slow to import
+
+    return open_recommender(options.run, baseline=options.baseline)
 
 
 def _check(options: Arguments) -> None:
@@ -131,6 +140,8 @@ def _check(options: Arguments) -> None:
         raise ConfigError("--users writes files; give a directory for them: --out DIR")
     if options.resume and options.include_seen:
         raise ConfigError("--include-seen is about histories, and a resume has none; leave it out")
+    if options.resume and options.baseline:
+        raise ConfigError("--baseline reads histories, and a resume has none; leave it out")
     if options.users:
         return
     for name, value in (
@@ -144,9 +155,7 @@ def _check(options: Arguments) -> None:
 
 def _after_history(options: Arguments) -> None:
     """Print recommendations after a typed history."""
-    from jaxrec.serve import open_recommender
-
-    model = open_recommender(options.run)
+    model = _open(options)
     lists = model.recommend(histories=[options.history], top=options.top, seen=options.include_seen)
     count = len(options.history)
     items = "1 item" if count == 1 else f"{count} items"
@@ -161,7 +170,7 @@ def _after_history(options: Arguments) -> None:
 
 def _to_many(options: Arguments) -> None:
     """Write the lists of many users, and print how many as one line of JSON."""
-    from jaxrec.serve import BatchOptions, open_recommender, recommend_all
+    from jaxrec.serve import BatchOptions, recommend_all
 
     assert options.out is not None
     batch = BatchOptions(
@@ -172,7 +181,7 @@ def _to_many(options: Arguments) -> None:
         exclude=options.exclude,
         shard_users=options.shard_users,
     )
-    done = recommend_all(open_recommender(options.run), batch, options.out)
+    done = recommend_all(_open(options), batch, options.out)
     print(f"{done.users:,} users in {done.shards} shards in {printable(str(options.out))}")
     print(json.dumps(dataclasses.asdict(done)))
 

@@ -20,7 +20,7 @@ class Arguments:
       run: a run that recommends items, or an export of one; or a text model: a run directory, a
         model directory, a checkpoint of Hugging Face, or a GGUF file, with a tokenizer.
       kind: "items" serves recommendations, and "text" completions and chats; by default items for
-        a run that ranks items by any history, and text for all others.
+        a run of a system that ranks items, and text for all others.
       host: address at which to listen; only this machine by default. 0.0.0.0 is all addresses.
       port: at which to listen; 0 for any free one.
       api_key_file: file of keys, one a line; each request must send one of them. By default no key

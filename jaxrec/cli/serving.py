@@ -52,9 +52,7 @@ def open_items(path: Path, kind: str) -> OpenRecommender | None:
     ranks = is_run(path) and hasattr(system_of(load_run(path)), "open_ranker")
     if kind == "auto" and not (export or ranks):
         return None
-    model = open_recommender(path)
-    # Systems that ask by prompts of any length are text models.
-    return model if kind == "items" or hasattr(model.ranker, "with_batch") else None
+    return open_recommender(path)
 
 
 def serve_items(options: "Arguments", model: OpenRecommender) -> None:

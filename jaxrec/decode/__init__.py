@@ -82,7 +82,11 @@ if TYPE_CHECKING:
         read_prefix as read_prefix,
     )
     from jaxrec.decode.prompts import Prompts as Prompts
-    from jaxrec.decode.recommend import ListStrategy as ListStrategy, Recommender as Recommender
+    from jaxrec.decode.recommend import (
+        ListStrategy as ListStrategy,
+        Recommender as Recommender,
+        masks_are_faster as masks_are_faster,
+    )
     from jaxrec.decode.row_settings import (
         RowSetting as RowSetting,
         RowSettings as RowSettings,

@@ -1,7 +1,7 @@
 """What a run keeps of its data, so that it recommends without them: its items and its users.
 
     catalogue/items.parquet   a row for each item, in the order of the item numbers: ID and texts
-    catalogue/users.parquet   a row for each user: ID, and item numbers and ratings, oldest first
+    catalogue/users.parquet   a row for each user: ID, texts, item numbers and ratings, oldest first
 
 The files are written when a run begins. Runs of earlier versions have none; `open_kept` then makes
 the same two tables from the data.
@@ -21,7 +21,7 @@ from jaxrec.core import ConfigError, DataError, check_numbers, nearest, write_by
 from jaxrec.data import Dataset, Interactions, ItemTable, leave_one_out, order_ties, parquet
 
 FOLDER = "catalogue"
-# Columns of the files; every other column of the items is a text.
+# Columns of the files; every other column is a text about an item or a user.
 _ITEM, _USER, _HISTORY, _RATINGS = "item", "user", "items", "ratings"
 _TEXT = "text:"
 # Users of a row group, which is the smallest part of the file that is read.
@@ -66,9 +66,9 @@ class Kept:
         Raises:
           ConfigError: no such user; the message names one that is near, if there is one.
         """
-        rows = [self._rows.get(user, -1) for user in users]
-        if -1 in rows:
-            user = users[rows.index(-1)]
+        rows = self.rows(users)
+        if (rows < 0).any():
+            user = users[int(np.argmin(rows))]
             # Every number is near some other one, so near numbers help nobody.
             near = "" if user.isdigit() else nearest(user, self.user_ids.tolist())
             some = ", ".join(self.user_ids[:3].tolist())
@@ -76,7 +76,11 @@ class Kept:
                 f"no user {user!r} in {self.name}{near or ';'} it has {self.num_users:,} users, "
                 f"such as {some}; for somebody else, give their items as a history"
             )
-        return np.array(rows, np.int64)
+        return rows
+
+    def rows(self, users: Sequence[str]) -> np.ndarray:
+        """Return the rows of users, -1 for names that are none: `[N]` int64."""
+        return np.array([self._rows.get(user, -1) for user in users], np.int64)
 
     def histories(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return all items of some users, oldest first, reading only the parts that have them.
@@ -84,14 +88,24 @@ class Kept:
         Args:
           rows: `[N]` numbers of users.
         """
+        return self._read_lists(rows, _HISTORY)
+
+    def ratings(self, rows: np.ndarray) -> list[np.ndarray] | None:
+        """Return the ratings of all items of some users, see `histories`; None without ratings."""
+        if _RATINGS not in self.users.schema_arrow.names:
+            return None
+        return self._read_lists(rows, _RATINGS)
+
+    def _read_lists(self, rows: np.ndarray, name: str) -> list[np.ndarray]:
         ends = np.cumsum([0, *(self._size(g) for g in range(self.users.num_row_groups))])
         group = np.searchsorted(ends, rows, "right") - 1
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(rows)
         for number in np.unique(group).tolist():
             table = self._guarded(
-                lambda number=number: _whole(self.users.read_row_group(number, columns=[_HISTORY]))
+                lambda number=number: _whole(self.users.read_row_group(number, columns=[name]))
             )
-            lists = self._lists(table[_HISTORY].combine_chunks())
+            column = table[name].combine_chunks()
+            lists = self._lists(column) if name == _HISTORY else _split(column)
             for place in np.flatnonzero(group == number).tolist():
                 found[place] = lists[int(rows[place] - ends[number])]
         return found
@@ -119,12 +133,8 @@ class Kept:
 
     def _lists(self, column: Any) -> list[np.ndarray]:
         """The lists of an Arrow column as arrays that share its memory, after a check."""
-        offsets, values = _array(column.offsets), _array(column.values)
-        check_numbers(values, len(self.items), str(self.source), missing=False)
-        return [
-            values[start:end].astype(np.int32, copy=False)
-            for start, end in itertools.pairwise(offsets.tolist())
-        ]
+        check_numbers(_array(column.values), len(self.items), str(self.source), missing=False)
+        return [values.astype(np.int32, copy=False) for values in _split(column)]
 
     def dataset(self) -> Dataset:
         """Return the data as systems read them: the items, and each user's interactions in order.
@@ -145,6 +155,7 @@ class Kept:
             time=order,
             row=order,
             user_ids=np.array(table[_USER].to_pylist()),
+            user_fields=_texts(table),
             items=self.items,
             name=self.name,
             source="the catalogue of the run",
@@ -226,7 +237,7 @@ def _ordered(data: Any) -> Interactions | None:
                 ordered,
                 user=number[ordered.user[rows]],
                 user_ids=ordered.user_ids[kept],
-                user_fields={},
+                user_fields={name: text[kept] for name, text in ordered.user_fields.items()},
                 **columns,
             )
         return ordered
@@ -248,6 +259,8 @@ def _files(data: Interactions) -> dict[str, bytes]:
         _USER: pa.array(data.user_ids.astype(str), pa.string()),
         _HISTORY: pa.ListArray.from_arrays(offsets, pa.array(data.item)),
     }
+    for name, column in data.user_fields.items():
+        users[_TEXT + name] = pa.array(column.tolist(), pa.string())
     if np.isfinite(data.rating).any():
         users[_RATINGS] = pa.ListArray.from_arrays(offsets, pa.array(data.rating))
     contents = {}
@@ -269,11 +282,7 @@ def _read(items: Any, users: Any) -> Kept:
             if name not in file.schema_arrow.names:
                 raise DataError(f"{where} lacks the column {name!r}; {_FIX}")
     rows = parquet.guarded(path, lambda: _whole(table.read()))
-    columns = {
-        name.removeprefix(_TEXT): np.array(rows[name].to_pylist(), object)
-        for name in rows.column_names
-        if name.startswith(_TEXT)
-    }
+    columns = _texts(rows)
     name = (table.schema_arrow.metadata or {}).get(_NAME, b"its data").decode(errors="replace")
     ids = np.array([str(item) for item in rows[_ITEM].to_pylist()])
     kinds = {field.name: str(field.type) for field in people.schema_arrow}
@@ -296,6 +305,21 @@ def _whole(table: Any) -> Any:
     if table is not None:
         table.validate(full=True)
     return table
+
+
+def _texts(table: Any) -> dict[str, np.ndarray]:
+    """The columns of texts, by field."""
+    return {
+        name.removeprefix(_TEXT): np.array(table[name].to_pylist(), object)
+        for name in table.column_names
+        if name.startswith(_TEXT)
+    }
+
+
+def _split(column: Any) -> list[np.ndarray]:
+    """The lists of an Arrow column as arrays that share its memory."""
+    values, ends = _array(column.values), _array(column.offsets).tolist()
+    return [values[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _array(column: Any) -> np.ndarray:

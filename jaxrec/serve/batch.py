@@ -288,7 +288,11 @@ def _settings(model: OpenRecommender, options: BatchOptions) -> dict[str, Any]:
         name: _digest(model.directory / name) for name in files if (model.directory / name).exists()
     }
     changed = json.dumps([model.changes.added, model.changes.removed], sort_keys=True)
-    return given | {"run": run, "changes": hashlib.sha256(changed.encode()).hexdigest()}
+    return given | {
+        "baseline": model.baseline,
+        "run": run,
+        "changes": hashlib.sha256(changed.encode()).hexdigest(),
+    }
 
 
 def _digest(path: Path) -> str:
@@ -314,9 +318,9 @@ def _check_out(out: Path, settings: dict[str, Any]) -> None:
         return
     begun = read_json(path, _Manifest, fix="delete the directory and start again")["settings"]
     changed = [
-        f"{name} was {begun.get(name)} and is {settings[name]}"
+        f"{name} was {begun.get(name, '')} and is {settings[name]}"
         for name in settings
-        if begun.get(name) != settings[name]
+        if begun.get(name, "") != settings[name]
     ]
     if changed:
         raise ConfigError(

@@ -161,12 +161,10 @@ class RecommendEngine:
           RequestError: a row without a user for a model that reads users, or a row that is allowed
             no item that is left.
         """
-        if catalogue.reads_users and not (asked.users and all(asked.users)):
-            raise RequestError(
-                "this model reads who the user is; give users, or name the users of the "
-                'histories: {"histories": {"ann": [...]}}',
-                param="users",
-            )
+        try:
+            catalogue.ranker.check(asked)
+        except ConfigError as error:
+            raise RequestError(str(error), param="users") from error
         rows = []
         for number, history in enumerate(asked.histories):
             left_out = [] if seen else [history]
@@ -198,6 +196,12 @@ class RecommendEngine:
 
     def warm_up(self) -> None:
         """Compile the programs of all buckets; see `batching.Engine`."""
+        for ranker in self.catalogue.rankers.values():
+            if hasattr(ranker, "warm_up"):
+                for length in self.lengths:
+                    ranker.warm_up(length)
+        if hasattr(self.catalogue.ranker, "warm_up"):
+            return
         for length in self.lengths:
             for rows in self.samples(self.catalogue, length):
                 for size in self.shapes.batch_sizes:

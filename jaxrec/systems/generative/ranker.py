@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.decode import Recommender, bucket
+from jaxrec.core import DataError
+from jaxrec.decode import Recommender, bucket, masks_are_faster
 from jaxrec.ids import IdVocabulary, ItemIndex, pad_items
-from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
+from jaxrec.runs import Asked, Kept, check_scores, load_codes, named_users, row_batches
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.new_items import (
@@ -31,9 +31,6 @@ _SHORT = 4
 # Excluded items are given as lists padded to these lengths, or else as a mask over all items. So
 # three programs serve lists of any length.
 _LISTS = (64, 512)
-# A mask costs as much for so many items of the catalogue as a list for one of its places. (CPU:
-# 0.0047 us for each item, 1.0 us for each place.)
-_PLACE = 200
 # Most users times items of a mask.
 _MASKED = 1 << 24
 
@@ -62,6 +59,11 @@ class GenerativeRanker:
     def codes(self) -> np.ndarray:
         """`[I, L]` int32, the IDs of all items."""
         return self.recommender.codes.codes
+
+    def check(self, asked: Asked) -> None:
+        """See `Ranker`; any name is that of a user."""
+        if self.user_tokens:
+            named_users(asked)
 
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`.
@@ -178,7 +180,7 @@ class GenerativeRanker:
         # The room of the index counts, so that an added item does not change the program.
         room = self.recommender.index.num_items
         fits = len(part) * room <= _MASKED and self.recommender.strategy != "next_k"
-        if fits and (width is None or room <= _PLACE * width):
+        if fits and (width is None or masks_are_faster(len(part), room, width)):
             return part.excluded, True
         return list(pad_items(part.excluded, width or bucket(longest))), False
 
@@ -186,12 +188,7 @@ class GenerativeRanker:
         """The tokens that histories begin with; see `model.start_tokens`."""
         if not self.user_tokens:
             return None
-        users = asked.users
-        if users is None or not all(users):
-            raise ConfigError(
-                f"this model reads who the user is (user_tokens {self.user_tokens}); give users, "
-                "or name the users of the histories: histories={'ann': [...]}"
-            )
+        users = named_users(asked)
         first = IdVocabulary(sizes=(1,)).num_special
         hashed = [first + zlib.crc32(user.encode()) % self.user_tokens for user in users]
         return np.array(hashed, np.int32)
