@@ -140,7 +140,7 @@ def _read_items(model: OpenRecommender, path: str) -> np.ndarray | None:
 def _check_saved(model: OpenRecommender) -> None:
     """Reject changes that only this process knows."""
     saved = Changes() if model.config is None else read_changes(model.directory)
-    if model.changes != saved:
+    if _content(model.changes) != _content(saved):
         raise ConfigError(
             "items were added to the model or removed from it, and are not saved; workers open "
             f"{model.directory} themselves, so call save() first"
@@ -177,8 +177,12 @@ def _settings(model: OpenRecommender, options: BatchOptions) -> dict[str, Any]:
     run = {
         name: _digest(model.directory / name) for name in files if (model.directory / name).exists()
     }
-    changed = json.dumps([model.changes.added, model.changes.removed], sort_keys=True)
+    changed = _content(model.changes)
     return given | {"run": run, "changes": hashlib.sha256(changed.encode()).hexdigest()}
+
+
+def _content(changes: Changes) -> str:
+    return json.dumps([changes.added, changes.removed], sort_keys=True)
 
 
 def _digest(path: Path) -> str:
