@@ -1,7 +1,9 @@
 """The options `--engine`, `--workers` and `--address` of commands that work by rows."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from jaxrec.cli.arguments import take_option
 from jaxrec.core import LOCAL, ConfigError, Engine, RayEngine, nearest
 
 ENGINES = ("local", "ray")
@@ -55,19 +57,32 @@ def keep_to_cpu(engine: str) -> None:
         jax.config.update("jax_platforms", "cpu")
 
 
-def as_workers(word: str | None) -> int | None:
-    """Return the number that follows `--workers`.
+def take_engine(
+    words: Sequence[str],
+) -> tuple[list[str], AbstractContextManager[Engine]]:
+    """Take the options of the engine out of the words of a command.
+
+    With Ray, the command keeps to the CPU; see `keep_to_cpu`.
+
+    Returns:
+      The other words, and what `chosen_engine` returns.
 
     Raises:
-      ConfigError: it is not a whole number.
+      ConfigError: see `take_option` and `chosen_engine`; or `--workers` is not a whole number.
 
     Example:
-      >>> as_workers("2")
-      2
+      >>> take_engine(["tiger/ml100k", "--engine=local", "--train.steps", "5"])[0]
+      ['tiger/ml100k', '--train.steps', '5']
     """
-    if word is None:
-        return None
+    rest, values = list(words), []
+    for option in OPTIONS:
+        rest, value = take_option(rest, option)
+        values.append(value)
+    engine, workers, address = values
     try:
-        return int(word)
+        number = None if workers is None else int(workers)
     except ValueError as error:
-        raise ConfigError(f"--workers: expected a whole number, got {word!r}") from error
+        raise ConfigError(f"--workers: expected a whole number, got {workers!r}") from error
+    chosen = chosen_engine(engine or "local", number, address or "")
+    keep_to_cpu(engine or "local")
+    return rest, chosen
