@@ -11,15 +11,14 @@ this machine, and ends with the block.
 import contextlib
 import dataclasses
 import logging
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxrec.core.engine import Job
-from jaxrec.core.errors import ConfigError, JaxrecError, ResourceError
+from jaxrec.core.errors import ConfigError, ResourceError
 from jaxrec.core.ranges import Count, check_ranges
 from jaxrec.core.ray_cluster import connected, cpus_each, import_ray, kind_of
-from jaxrec.core.ray_worker import Attempts, RayWorker
+from jaxrec.core.ray_worker import Attempts, RayWorker, rebuilt
 
 
 @dataclasses.dataclass
@@ -74,25 +73,29 @@ class RayEngine:
         """
         if not self._cpus:
             raise ConfigError("a RayEngine is used in a block: with RayEngine(...) as engine")
-        # Workers beyond the number of pieces would only be started and stopped.
-        for answer in self._answers(job, pieces, min(self.workers, len(pieces))):
-            number, done, result = pickle.loads(answer)
-            if not done:
-                raise result
-            yield number, result
-
-    def _answers(self, job: Job, pieces: Sequence[Any], workers: int) -> Iterator[bytes]:
-        """Yield what the workers return, pickled."""
         if not pieces:
             return
+        from ray import cloudpickle
+
+        # Workers beyond the number of pieces would only be started and stopped.
+        for row in self._answers(job, pieces, min(self.workers, len(pieces))):
+            if row["error"]:
+                raise rebuilt(row["error"], row["message"], row["trace"])
+            yield row["number"], cloudpickle.loads(row["result"])
+
+    def _answers(
+        self, job: Job, pieces: Sequence[Any], workers: int
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield what the workers return; see `RayWorker`."""
         import ray
+        from ray import cloudpickle
         from ray.data import ActorPoolStrategy, DataContext, from_items
 
         context = DataContext.get_current().copy()
         context.enable_progress_bars = context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         attempts = ray.remote(num_cpus=0)(Attempts).remote()
-        rows = [{"number": n, "piece": pickle.dumps(piece)} for n, piece in enumerate(pieces)]
+        rows = [{"number": n, "piece": cloudpickle.dumps(piece)} for n, piece in enumerate(pieces)]
         try:
             with DataContext.current(context):
                 # A block a piece: blocks are what Ray hands out.
@@ -101,22 +104,17 @@ class RayEngine:
                     batch_size=1,
                     batch_format="numpy",
                     compute=ActorPoolStrategy(size=workers),
-                    fn_constructor_args=(pickle.dumps(job), self._environment(), attempts),
+                    fn_constructor_args=(cloudpickle.dumps(job), self._environment(), attempts),
                     **self._resources(),
                 )
                 del rows
-                for row in answers.iter_rows():
-                    yield row["answer"]
-        except JaxrecError:
-            raise
+                yield from answers.iter_rows()
         except Exception as error:  # Ray's errors share no base that is public
             reason = " ".join(str(error).split())[:200]
             raise ResourceError(
                 f"the Ray cluster failed ({type(error).__name__}: {reason}); start the same "
                 "command again to continue"
             ) from error
-        finally:
-            ray.kill(attempts)
 
     def _resources(self) -> dict[str, Any]:
         """What Ray reserves for each worker."""

@@ -2,12 +2,13 @@
 
 import collections
 import os
-import pickle
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxrec.core.errors import ConfigError, JaxrecError, ResourceError
+from jaxrec.core import errors
+from jaxrec.core.errors import ConfigError, JaxrecError, OutOfMemory, ResourceError
+from jaxrec.core.memory import is_out_of_memory
 
 # How often a piece may be begun: a worker can be killed for reasons that lie outside the piece.
 MOST_ATTEMPTS = 4
@@ -28,16 +29,15 @@ class Attempts:
 class RayWorker:
     """Does pieces of work; Ray Data makes one for each actor.
 
-    An error is a result too, so that it arrives as it was raised, and no piece is tried again for
+    An error is an answer too, so that it arrives as it was raised, and no piece is tried again for
     an error that it would raise again.
     """
 
     def __init__(self, job: bytes, environment: Mapping[str, str | None], attempts: Any) -> None:
-        """Set the environment, which counts only until JAX is imported.
+        """Set the environment, which must happen before JAX is imported.
 
         Args:
-          job: a pickled `Job`. It is read with the first piece, because Ray starts an actor anew
-            whose making fails.
+          job: a `Job`, pickled. It is read with the first piece, after the environment was set.
           environment: variables; None removes one.
           attempts: handle of the actor that counts.
         """
@@ -55,46 +55,63 @@ class RayWorker:
 
         number = int(batch["number"][0])
         before = ray.get(self._attempts.begin.remote(number))
-        return {"answer": [self._answer(number, batch["piece"][0], before)]}
-
-    def _answer(self, number: int, piece: bytes, before: int) -> bytes:
-        """The number, whether it was done, and the result or error, pickled."""
         try:
-            if before >= MOST_ATTEMPTS:
-                raise ResourceError(
-                    f"piece {number} of the work ended its worker {before} times, perhaps for lack "
-                    "of memory; see Ray's logs, use fewer workers on a machine, or smaller shards"
-                )
-            if self._work is None:
-                if self._accelerated:
-                    _check_accelerator()
-                self._work = pickle.loads(self._job)()
-            return pickle.dumps((number, True, self._work(pickle.loads(piece))))
-        except Exception as error:
-            return pickle.dumps((number, False, portable(error)))
+            result, error = self._result(number, batch["piece"][0], before), ("", "", "")
+        except Exception as raised:
+            result, error = b"", described(raised)
+        names = ("number", "result", "error", "message", "trace")
+        return {name: [value] for name, value in zip(names, (number, result, *error), strict=True)}
+
+    def _result(self, number: int, piece: bytes, before: int) -> bytes:
+        """The result of a piece, pickled."""
+        from ray import cloudpickle
+
+        if before >= MOST_ATTEMPTS:
+            raise ResourceError(
+                f"piece {number} of the work ended its worker {before} times, perhaps for lack of "
+                "memory; see Ray's logs, use fewer workers on a machine, or smaller shards"
+            )
+        if self._work is None:
+            if self._accelerated:
+                _check_accelerator()
+            self._work = cloudpickle.loads(self._job)()
+        return cloudpickle.dumps(self._work(cloudpickle.loads(piece)))
 
 
-def portable(error: Exception) -> Exception:
-    """Return an error that another process can read.
+def described(error: Exception) -> tuple[str, str, str]:
+    """Return the name of an error's class, its message and its traceback, as texts.
 
-    Args:
-      error: any error; one that is not jaxrec's own gets the traceback as a note.
+    An error is not sent as an object, because many cannot be pickled.
 
     Example:
-      >>> class Odd(Exception):
-      ...     def __reduce__(self):
-      ...         raise TypeError("no")
-      >>> portable(Odd("jam"))
-      RuntimeError('Odd: jam')
-      >>> portable(ResourceError("full"))
-      ResourceError('full')
+      >>> described(ConfigError("no jam"))
+      ('ConfigError', 'no jam', '')
+      >>> described(MemoryError())[:2]
+      ('OutOfMemory', 'a worker ran out of memory; use fewer workers on a machine')
     """
-    if not isinstance(error, JaxrecError):
-        error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+    if isinstance(error, JaxrecError):
+        return type(error).__name__, str(error), ""
+    if is_out_of_memory(error):
+        reason = f" ({error})" if str(error) else ""
+        text = f"a worker ran out of memory{reason}; use fewer workers on a machine"
+        return OutOfMemory.__name__, text, ""
+    return type(error).__name__, str(error), "".join(traceback.format_exception(error))
+
+
+def rebuilt(name: str, message: str, trace: str) -> Exception:
+    """Return the error that `described` tells of; one that is not jaxrec's own as a RuntimeError.
+
+    Example:
+      >>> rebuilt("ConfigError", "no jam", "")
+      ConfigError('no jam')
+      >>> rebuilt("KeyError", "'jam'", "Traceback ...")
+      RuntimeError("KeyError: 'jam'")
+    """
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, JaxrecError):
+        return kind(message)
+    error = RuntimeError(f"{name}: {message}")
+    error.add_note(f"in a worker:\n{trace}")
     return error
 
 
