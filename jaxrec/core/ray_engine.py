@@ -90,11 +90,14 @@ class RayEngine:
         import ray
         from ray import cloudpickle
         from ray.data import ActorPoolStrategy, DataContext, from_items
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         context = DataContext.get_current().copy()
         context.enable_progress_bars = context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        attempts = ray.remote(num_cpus=0)(Attempts).remote()
+        # On this machine, since the command ends with it anyway; any other may be lost.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        attempts = ray.remote(num_cpus=0, scheduling_strategy=here)(Attempts).remote()
         rows = [{"number": n, "piece": cloudpickle.dumps(piece)} for n, piece in enumerate(pieces)]
         try:
             with DataContext.current(context):
