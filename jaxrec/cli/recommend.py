@@ -4,6 +4,7 @@
     --history "Heat (1995)" 50      to somebody who met these items
     --resume FILE                   of jobs to a resume, by a run that reads resumes
     --users all --out DIR           to all users, or those of a file, as shards of Parquet
+    --engine ray --workers 4        the same, computed by the workers of a Ray cluster
 
 Without any of these it lists some users instead.
 """
@@ -11,12 +12,13 @@ Without any of these it lists some users instead.
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.engine import chosen_engine, keep_to_cpu
 from jaxrec.cli.run_argument import read_run
 from jaxrec.core import ConfigError, Count, DataError, check_file, printable, quoted
 from jaxrec.data import load_interactions, read_resumes
@@ -59,6 +61,10 @@ class Arguments:
       exclude: text file with items that `users` must not get.
       shard_users: number of users of each shard.
       baseline: recommend by this baseline beside the run, such as item_knn, instead of its model.
+      engine: what computes the lists of `users`: "local" for this process, or "ray" for the
+        workers of a Ray cluster.
+      workers: number of Ray's workers, each with an accelerator of its own.
+      address: HOST:PORT of a Ray cluster that runs; without it one is started on this machine.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -73,12 +79,16 @@ class Arguments:
     exclude: str = ""
     shard_users: Count = 8192
     baseline: str = ""
+    engine: Literal["local", "ray"] = "local"
+    workers: Count | None = None
+    address: str = ""
 
 
 def run(arguments: list[str]) -> None:
     """Print the end of the user's history, and the recommended items with titles and scores."""
     options = parse(Arguments, arguments, prog="jaxrec recommend")
     _check(options)
+    chosen_engine(options.engine, options.workers, options.address)  # bad words first of all
     config = read_run(options.run)
     if options.resume is not None:
         recommend_text = offered(config, "recommend_text")
@@ -145,6 +155,9 @@ def _check(options: Arguments) -> None:
     if options.users:
         return
     for name, value in (
+        ("--engine", options.engine != "local"),
+        ("--workers", options.workers),
+        ("--address", options.address),
         ("--out", options.out),
         ("--allowed", options.allowed),
         ("--exclude", options.exclude),
@@ -181,7 +194,9 @@ def _to_many(options: Arguments) -> None:
         exclude=options.exclude,
         shard_users=options.shard_users,
     )
-    done = recommend_all(_open(options), batch, options.out)
+    keep_to_cpu(options.engine)
+    with chosen_engine(options.engine, options.workers, options.address) as engine:
+        done = recommend_all(_open(options), batch, options.out, engine)
     print(f"{done.users:,} users in {done.shards} shards in {printable(str(options.out))}")
     print(json.dumps(dataclasses.asdict(done)))
 

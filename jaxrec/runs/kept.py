@@ -97,36 +97,51 @@ class Kept:
         return self._read_lists(rows, _RATINGS)
 
     def _read_lists(self, rows: np.ndarray, name: str) -> list[np.ndarray]:
-        ends = np.cumsum([0, *(self._size(g) for g in range(self.users.num_row_groups))])
-        group = np.searchsorted(ends, rows, "right") - 1
+        group = np.searchsorted(self._ends, rows, "right") - 1
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(rows)
         for number in np.unique(group).tolist():
-            table = self._guarded(
-                lambda number=number: _whole(self.users.read_row_group(number, columns=[name]))
-            )
-            column = table[name].combine_chunks()
+            column = self._group(number, [name])[name].combine_chunks()
             lists = self._lists(column) if name == _HISTORY else _split(column)
             for place in np.flatnonzero(group == number).tolist():
-                found[place] = lists[int(rows[place] - ends[number])]
+                found[place] = lists[int(rows[place] - self._ends[number])]
         return found
 
-    def batches(self, size: int, skip: int = 0) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    def batches(self, size: int) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         """Yield all users in order with their histories, without holding more than a few of them.
 
         Args:
           size: users of each batch but the last.
-          skip: number of users to leave out at the beginning.
         """
-        begun = 0
-        batches = self.users.iter_batches(size, columns=[_USER, _HISTORY], use_threads=False)
-        while (batch := self._guarded(lambda: _whole(next(batches, None)))) is not None:
-            first, begun = max(skip - begun, 0), begun + len(batch)
-            if first < len(batch):
-                part = batch.slice(first)
-                yield part[_USER].to_pylist(), self._lists(part[_HISTORY])
+        for first in range(0, self.num_users, size):
+            yield self.part(first, size)
 
-    def _size(self, group: int) -> int:
-        return self.users.metadata.row_group(group).num_rows
+    def part(self, first: int, size: int) -> tuple[list[str], list[np.ndarray]]:
+        """Return the names and histories of users who follow one another, reading only their parts.
+
+        Args:
+          first: number of the first user.
+          size: number of users; there are fewer at the end.
+        """
+        names: list[str] = []
+        lists: list[np.ndarray] = []
+        stop = min(first + size, self.num_users)
+        groups = np.searchsorted(self._ends, (first, stop - 1), "right") - 1
+        for group in range(groups[0], groups[1] + 1) if first < stop else ():
+            start = max(first - int(self._ends[group]), 0)
+            part = self._group(group, [_USER, _HISTORY])
+            part = part.slice(start, stop - int(self._ends[group]) - start)
+            names += part[_USER].to_pylist()
+            lists += self._lists(part[_HISTORY].combine_chunks())
+        return names, lists
+
+    @functools.cached_property
+    def _ends(self) -> np.ndarray:
+        """Numbers of the first user of each row group, and of all users."""
+        groups = range(self.users.num_row_groups)
+        return np.cumsum([0, *(self.users.metadata.row_group(g).num_rows for g in groups)])
+
+    def _group(self, number: int, columns: list[str]) -> Any:
+        return self._guarded(lambda: _whole(self.users.read_row_group(number, columns=columns)))
 
     def _guarded(self, read: Any) -> Any:
         return parquet.guarded(self.source, read)

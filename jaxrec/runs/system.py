@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import LOCAL, ConfigError, Engine, nearest
 
 if TYPE_CHECKING:
     from jaxrec.align import RewardModel
@@ -159,8 +159,13 @@ class System(Protocol):
     def tag(self, config: Any, directory: Path, texts: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Tag texts by a trained run: the spans of each, with kind, place and probability."""
 
-    def fit_ids(self, config: Any, directory: Path) -> "tuple[Dataset, ItemCodes]":
-        """Fit and save the item IDs of a new run, or check and read those of an existing one."""
+    def fit_ids(
+        self, config: Any, directory: Path, engine: Engine = LOCAL
+    ) -> "tuple[Dataset, ItemCodes]":
+        """Fit and save the item IDs of a new run, or check and read those of an existing one.
+
+        The `engine` encodes texts and assigns codes, by rows.
+        """
 
     def open_model(self, config: Any, directory: Path) -> "Opened":
         """Open a trained run as one model with plain kernels and its tokenizer."""

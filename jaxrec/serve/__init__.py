@@ -10,11 +10,7 @@ if TYPE_CHECKING:
         make_service as make_service,
         read_keys as read_keys,
     )
-    from jaxrec.serve.batch import (
-        Batch as Batch,
-        BatchOptions as BatchOptions,
-        recommend_all as recommend_all,
-    )
+    from jaxrec.serve.batch import Batch as Batch, recommend_all as recommend_all
     from jaxrec.serve.batching import (
         Batcher as Batcher,
         BatchingOptions as BatchingOptions,
@@ -82,6 +78,7 @@ if TYPE_CHECKING:
         shown as shown,
         to_body as to_body,
     )
+    from jaxrec.serve.shards import BatchOptions as BatchOptions
     from jaxrec.serve.text_engine import (
         Bucket as Bucket,
         Piece as Piece,
