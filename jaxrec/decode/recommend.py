@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from jaxrec.core import (
     ConfigError,
+    DataError,
     ShardingRules,
     batch_sharding,
     check_numbers,
@@ -165,7 +166,7 @@ class Recommender:
 
         Raises:
           ConfigError: another number of lists of excluded or allowed items than of histories.
-          DataError: an item outside the catalogue.
+          DataError: an item outside the catalogue, or log-probabilities that are not numbers.
         """
         tokens_of = self.vocabulary.tokens(self.codes.codes)
         tokens = write_histories(histories, tokens_of, self.max_items, starts)
@@ -210,7 +211,30 @@ class Recommender:
                 scores[rows[:count]] = gathered[1][:count]
                 done += count
                 progress(done)
+        if self.strategy != "sample":
+            self._check_empty(items, excluded, allowed)
         return items, scores
+
+    def _check_empty(
+        self,
+        items: np.ndarray,
+        excluded: Sequence[np.ndarray] | None,
+        allowed: Sequence[np.ndarray] | None,
+    ) -> None:
+        """Reject lists `[U, K]` without an item that could have had one.
+
+        A search always reaches an item that is left, unless NaN hides all of them: a NaN never
+        wins a comparison with another beam.
+        """
+        for row in np.flatnonzero(items[:, 0] < 0).tolist():
+            left = np.arange(self.codes.num_items) if allowed is None else allowed[row]
+            left = np.setdiff1d(left, () if excluded is None else excluded[row])
+            if len(present(left)):
+                raise DataError(
+                    f"the search found none of {len(present(left)):,} items that are left for row "
+                    f"{row}, because the model gives log-probabilities that are not numbers (NaN); "
+                    "train the run again"
+                )
 
     def _call(self, read: jax.Array, request: Request, first: int) -> Recommendations:
         """Recommend to one batch of histories, the first of which is user number `first`."""
