@@ -8,7 +8,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import check_no_config
-from jaxrec.core import ConfigError, Count, NotNegative, Positive, Range
+from jaxrec.core import ConfigError, Count, NotNegative, Positive, Range, Whole
 from jaxrec.models import Dtype
 
 
@@ -47,6 +47,10 @@ class Arguments:
       admin_key_file: file of the keys of administrators, one a line; they are keys of the service
         as well.
       room: share of items that such a file may add to those of the training.
+      cache_mb: megabytes for what was read of named users' histories, of which a later request
+        reads only what is new; 0 keeps nothing. For causal decoders.
+      diversity_groups: groups of beams of lists that ask for diversity; 0 for a service without
+        such lists. For generative models.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -73,6 +77,8 @@ class Arguments:
     catalogue_dir: Path | None = None
     admin_key_file: Path | None = None
     room: NotNegative = 0.25
+    cache_mb: Whole = 0
+    diversity_groups: Whole = 0
 
 
 def run(arguments: list[str]) -> None:
@@ -102,7 +108,16 @@ def run(arguments: list[str]) -> None:
 
 
 _TEXT = ("name", "context", "dtype", "prompt_lengths", "answer_lengths", "max_choices")
-_ITEMS = ("most_top", "max_rows", "max_history", "catalogue_dir", "admin_key_file", "room")
+_ITEMS = (
+    "most_top",
+    "max_rows",
+    "max_history",
+    "catalogue_dir",
+    "admin_key_file",
+    "room",
+    "cache_mb",
+    "diversity_groups",
+)
 
 
 def _check_unread(options: Arguments, names: tuple[str, ...], text: bool) -> None:

@@ -11,6 +11,7 @@ from jaxrec.serve import (
     Batcher,
     BatchingOptions,
     DrainOptions,
+    HistoryCache,
     Metrics,
     OpenRecommender,
     RecommendEngine,
@@ -66,15 +67,19 @@ def serve_items(options: "Arguments", model: OpenRecommender) -> None:
         raise ConfigError(f"--catalogue-dir {options.catalogue_dir} is no directory; make it")
     if admins and not keys:
         raise ConfigError("--admin-key-file needs --api-key-file, so that others have keys too")
-    shapes = RecommendShapes(most_top=options.most_top)
+    shapes = RecommendShapes(most_top=options.most_top, groups=options.diversity_groups)
     if options.batch_sizes:
         shapes = dataclasses.replace(shapes, batch_sizes=options.batch_sizes)
     limits = RecommendLimits(rows=options.max_rows, history=options.max_history)
     with listen(options.host, options.port) as listener:
         room = options.room if options.catalogue_dir is not None else 0.0
         catalogue = ServedCatalogue.of(model, "run", shapes.batch_sizes, room)
-        engine = RecommendEngine(catalogue, shapes)
-        batcher, state = _parts(options, engine, (*keys, *admins))
+        cache = None
+        if options.cache_mb:
+            cache = HistoryCache(catalogue.ranker, options.cache_mb, shapes.batch_sizes[-1])
+        metrics = Metrics()
+        engine = RecommendEngine(catalogue, shapes, cache, metrics.cache)
+        batcher, state = _parts(options, engine, metrics, (*keys, *admins))
         service = RecommendService(
             engine=engine,
             batcher=batcher,
@@ -99,7 +104,7 @@ def serve_text(options: "Arguments") -> None:
     # An address that is in use is an error before a large model is read.
     with listen(options.host, options.port) as listener:
         engine = TextEngine(open_any(options.run, None, options.dtype), shapes)
-        batcher, state = _parts(options, engine, keys)
+        batcher, state = _parts(options, engine, Metrics(), keys)
         name = options.name or options.run.resolve().stem
         service = TextService(
             engine=engine,
@@ -117,11 +122,12 @@ def _keys(path: Path | None) -> tuple[bytes, ...]:
     return () if path is None else read_keys(path)
 
 
-def _parts(options: "Arguments", engine: Any, keys: tuple[bytes, ...]) -> tuple[Any, Any]:
-    """Make the queue, the state and the metrics of a service."""
+def _parts(
+    options: "Arguments", engine: Any, metrics: Metrics, keys: tuple[bytes, ...]
+) -> tuple[Any, Any]:
+    """Make the queue and the state of a service."""
     service = ServiceOptions(host=options.host, keys=keys, max_body=options.max_body)
     batching = BatchingOptions(wait=options.wait, queue=options.queue, at_once=options.at_once)
-    metrics = Metrics()
     batcher: Any = Batcher(engine, batching, observe=metrics.batch, begun=log_ready)
     state = ServiceState(
         lambda: batcher.ready, service, metrics, lambda: batcher.failure is not None

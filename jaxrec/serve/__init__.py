@@ -38,6 +38,13 @@ if TYPE_CHECKING:
         log_line as log_line,
         log_ready as log_ready,
     )
+    from jaxrec.serve.history_cache import (
+        CacheCounts as CacheCounts,
+        CachedPart as CachedPart,
+        CachedPrefix as CachedPrefix,
+        HistoryCache as HistoryCache,
+        cache_key as cache_key,
+    )
     from jaxrec.serve.labeling import Compare as Compare, Labeling as Labeling
     from jaxrec.serve.labeling_app import listen as listen, make_app as make_app, serve as serve
     from jaxrec.serve.labeling_tasks import (

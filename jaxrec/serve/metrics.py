@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from jaxrec.serve.history_cache import CacheCounts
+
 # Seconds of requests: from a score to a long answer.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -56,6 +58,17 @@ class Metrics:
             "jaxrec_rows_waiting", "Rows that wait in the queue", registry=self.registry
         )
 
+        self._cached = Counter(
+            "jaxrec_cache_histories",
+            "Histories of named users: read on from the cache, read from the start, or given up",
+            ["kind"],
+            registry=self.registry,
+        )
+        self._cache_size = Gauge(
+            "jaxrec_cache_bytes", "Bytes of histories in the cache", registry=self.registry
+        )
+        self._cache_seen = dict.fromkeys(("hits", "misses", "evictions"), 0)
+
     def begin(self) -> None:
         """Note that a request has arrived."""
         self._running.inc()
@@ -82,6 +95,14 @@ class Metrics:
         """Count a batch; the observer of a `Batcher`."""
         self._rows.observe(rows)
         self._waited.observe(waited)
+
+    def cache(self, counts: CacheCounts) -> None:
+        """Note what has happened to the cache of histories, in the thread of the device."""
+        for kind, before in self._cache_seen.items():
+            now = getattr(counts, kind)
+            self._cached.labels(kind).inc(now - before)
+            self._cache_seen[kind] = now
+        self._cache_size.set(counts.bytes)
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Read the length of a queue whenever the metrics are read."""

@@ -147,13 +147,25 @@ class _Answers:
             return read, asked, top, length
 
         read, asked, top, length = await self._beside(prepare)
-        items, scores = await self._found(catalogue, asked, length, seen=read.seen)
+        items, scores = await self._found(
+            catalogue,
+            asked,
+            length,
+            seen=read.seen,
+            diversity=read.diversity,
+            client=request.scope["state"]["client"],
+        )
+        items, scores = items[:, :top], scores[:, :top]
+        if read.diversity:
+            # The beginning of a diverse list is diverse; it is shown with the best items first.
+            order = np.argsort(-scores, axis=1, kind="stable")
+            items, scores = (np.take_along_axis(x, order, axis=1) for x in (items, scores))
         model = catalogue.model
         lists = Lists.of(
             model.names,
             asked.users,
-            items[:, :top],
-            scores[:, :top],
+            items,
+            scores,
             model.ranker.meaning,
         )
         request.scope["state"]["facts"].update(rows=len(asked), catalogue=catalogue.version)
@@ -262,11 +274,11 @@ class _Answers:
         return await asyncio.get_running_loop().run_in_executor(self._naming, work)
 
     async def _found(
-        self, catalogue: ServedCatalogue, asked: Asked, length: int, *, seen: bool
+        self, catalogue: ServedCatalogue, asked: Asked, length: int, **options: Any
     ) -> Found:
         """Put the rows of a request into the queue, and wait for all of them."""
         pending = _Pending(len(asked))
-        rows = self._engine.rows_of(catalogue, asked, length, pending.deliver, seen=seen)
+        rows = self._engine.rows_of(catalogue, asked, length, pending.deliver, **options)
         self._service.batcher.submit(rows)
         try:
             found = await pending.wait()

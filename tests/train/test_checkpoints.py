@@ -280,6 +280,8 @@ def test_a_checkpoint_that_is_not_finite_is_named_wherever_it_is_read(tmp_path):
         checkpoints.save(1, state, {}, 0.5, checked)
         checkpoints.wait()
         for read in (checkpoints.restore_newest, checkpoints.restore_best):
-            with pytest.raises(DivergedError, match=r"/1 holds infinities or NaN in zeros \(1 of 4"):
+            with pytest.raises(
+                DivergedError, match=r"/1 holds infinities or NaN in zeros \(1 of 4"
+            ):
                 read(state)
     assert steps_in(tmp_path) == [1]  # nothing is set aside, because nothing is damaged
