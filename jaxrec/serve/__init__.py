@@ -96,7 +96,9 @@ if TYPE_CHECKING:
         TextRow as TextRow,
         TextShapes as TextShapes,
     )
+    from jaxrec.serve.together import Together as Together
     from jaxrec.serve.user_files import read_users as read_users
+    from jaxrec.serve.workers import Worker as Worker, run_workers as run_workers
     from jaxrec.serve.written_text import (
         TextWriter as TextWriter,
         TokenTexts as TokenTexts,
