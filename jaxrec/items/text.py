@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import LOCAL, ConfigError, DataError, Engine, nearest, read_array, write_bytes
+from jaxrec.core import (
+    LOCAL,
+    ConfigError,
+    DataError,
+    DivergedError,
+    Engine,
+    nearest,
+    read_array,
+    write_bytes,
+)
 from jaxrec.data import Dataset, files
 from jaxrec.ids import reduced_vectors, text_vectors
 from jaxrec.items.config import IdConfig
@@ -262,6 +271,7 @@ def load_vectors(directory: Path) -> np.ndarray:
 
     Raises:
       DataError: the file is missing or damaged.
+      DivergedError: a vector holds an infinity or a NaN.
     """
     path = directory / "ids" / _FILE
     try:
@@ -273,6 +283,11 @@ def load_vectors(directory: Path) -> np.ndarray:
         raise DataError(
             f"{path} holds {vectors.dtype}{list(vectors.shape)}, expected a row of numbers for "
             "each item; start the run over"
+        )
+    if not np.isfinite(vectors).all():
+        raise DivergedError(
+            f"{path} holds infinities or NaN in the vector of item "
+            f"{np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]}; start the run over"
         )
     return vectors
 

@@ -34,6 +34,13 @@ if TYPE_CHECKING:
         log_line as log_line,
         log_ready as log_ready,
     )
+    from jaxrec.serve.history_cache import (
+        CacheCounts as CacheCounts,
+        CachedPart as CachedPart,
+        CachedPrefix as CachedPrefix,
+        HistoryCache as HistoryCache,
+        cache_key as cache_key,
+    )
     from jaxrec.serve.labeling import Compare as Compare, Labeling as Labeling
     from jaxrec.serve.labeling_app import listen as listen, make_app as make_app, serve as serve
     from jaxrec.serve.labeling_tasks import (
@@ -86,7 +93,9 @@ if TYPE_CHECKING:
         TextRow as TextRow,
         TextShapes as TextShapes,
     )
+    from jaxrec.serve.together import Together as Together
     from jaxrec.serve.user_files import read_users as read_users
+    from jaxrec.serve.workers import Worker as Worker, run_workers as run_workers
     from jaxrec.serve.written_text import (
         TextWriter as TextWriter,
         TokenTexts as TokenTexts,

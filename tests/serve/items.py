@@ -12,16 +12,27 @@ SIZES = (1, 4)
 
 
 @contextlib.contextmanager
-def serving_items(model, *, engine=None, room=0.0, batching=None, service=None, **options):
+def serving_items(
+    model,
+    *,
+    engine=None,
+    room=0.0,
+    sizes=SIZES,
+    cache=0,
+    groups=0,
+    batching=None,
+    service=None,
+    **options,
+):
     """Serve an open run; yield its address, its parts and the log."""
     from jaxrec import serve
 
-    if engine is None:
-        shapes = serve.RecommendShapes(batch_sizes=SIZES, most_top=10, excluded=16)
-        engine = serve.RecommendEngine(
-            serve.ServedCatalogue.of(model, "first", SIZES, room=room), shapes
-        )
     metrics, log = serve.Metrics(), []
+    if engine is None:
+        shapes = serve.RecommendShapes(batch_sizes=sizes, most_top=10, excluded=16, groups=groups)
+        catalogue = serve.ServedCatalogue.of(model, "first", sizes, room=room)
+        kept = serve.HistoryCache(catalogue.ranker, cache, sizes[-1]) if cache else None
+        engine = serve.RecommendEngine(catalogue, shapes, kept, metrics.cache)
     batcher = serve.Batcher(engine, batching or serve.BatchingOptions(), observe=metrics.batch)
     state = serve.ServiceState(lambda: batcher.ready, serve.ServiceOptions(**options), metrics)
     parts = serve.RecommendService(engine=engine, batcher=batcher, state=state, **(service or {}))
