@@ -9,6 +9,8 @@ SHOWN = {
         "ConfigError",
         "DataError",
         "ResourceError",
+        "LocalEngine",
+        "RayEngine",
         "MeshConfig",
         "ShardingRules",
         "make_mesh",
