@@ -306,6 +306,7 @@ SHOWN = {
         "KaplanJoint",
         "KaplanSteps",
     ),
+    "cli": ("train_run", "evaluate_run", "export_run", "Exported"),
     "serve": (
         "open_recommender",
         "OpenRecommender",

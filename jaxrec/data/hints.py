@@ -12,8 +12,11 @@ _KINDS = (
     (b"\x28\xb5\x2f\xfd", "is packed by zstd; unpack it with unzstd, or pack it with gzip"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it, and give a file in it"),
     (b"Rar!", "is a rar archive; unpack it, and give a file in it"),
-    (b"%PDF-", "is a PDF document; give the table as CSV"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a document of Office, such as .xls; save it as CSV"),
+    (b"%PDF-", "is a PDF document; give its text as a text file, or its table as CSV"),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is a document of Office; save it as text or CSV",
+    ),
     (b"SQLite format 3\0", "is an SQLite database; export its table as CSV"),
     (b"ARROW1", "is an Arrow file; write it as Parquet"),
     (b"ORC", "is an ORC file; write it as Parquet"),
@@ -29,7 +32,7 @@ def kind_of(raw: bytes) -> str | None:
 
     Example:
         >>> kind_of(b"%PDF-1.7"), kind_of(b"user,item")
-        ('is a PDF document; give the table as CSV', None)
+        ('is a PDF document; give its text as a text file, or its table as CSV', None)
     """
     if raw[257:262] == b"ustar":
         return "is a tar archive; unpack it with tar -xf, and give a file or directory in it"

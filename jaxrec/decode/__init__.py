@@ -51,6 +51,13 @@ if TYPE_CHECKING:
         extend_histories as extend_histories,
         read_histories as read_histories,
     )
+    from jaxrec.decode.history_pool import (
+        HistoryPool as HistoryPool,
+        PoolReading as PoolReading,
+        extend_from_pool as extend_from_pool,
+        read_for_pool as read_for_pool,
+        store_in_pool as store_in_pool,
+    )
     from jaxrec.decode.kv_cache import (
         KVCache as KVCache,
         LanguageModel as LanguageModel,
@@ -82,7 +89,12 @@ if TYPE_CHECKING:
         read_prefix as read_prefix,
     )
     from jaxrec.decode.prompts import Prompts as Prompts
-    from jaxrec.decode.recommend import ListStrategy as ListStrategy, Recommender as Recommender
+    from jaxrec.decode.recommend import (
+        ListStrategy as ListStrategy,
+        ReadRows as ReadRows,
+        Recommender as Recommender,
+        masks_are_faster as masks_are_faster,
+    )
     from jaxrec.decode.row_settings import (
         RowSetting as RowSetting,
         RowSettings as RowSettings,

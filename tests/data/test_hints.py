@@ -46,7 +46,11 @@ REFUSED = {
     "tar": ("x.tar.gz", packed_tar(), "a tar archive; unpack it with tar -xf"),
     "7z": ("x.7z", b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive; unpack it"),
     "xlsx": ("x.xlsx", zipped(xl__workbook="", **{"xl__workbook.xml": ""}), "save it as CSV"),
-    "pdf": ("x.pdf", b"%PDF-1.7\n\xff", "a PDF document; give the table as CSV"),
+    "pdf": (
+        "x.pdf",
+        b"%PDF-1.7\n\xff",
+        "a PDF document; give its text as a text file, or its table",
+    ),
     "page": ("x.csv", "<!DOCTYPE html>\n<html>", "a web page; download the data themselves"),
     "utf-16": ("x.csv", GOOD.encode("utf-16-be"), "UTF-16BE; .* iconv -f UTF-16BE -t UTF-8"),
     "sep": ("x.csv", "sep=;\nuser;item\nu;1\n", "line 1: 'sep=;' .* remove this line"),

@@ -231,8 +231,10 @@ def test_a_run_keeps_the_order_and_the_users_of_its_split(tie, tmp_path):
         ours, theirs = (x.split.history(stage) for x in (found, dataset))
         assert [row.tolist() for row in ours] == [row.tolist() for row in theirs]
         assert found.split.target(stage).tolist() == dataset.split.target(stage).tolist()
-    names = [name for batch, _ in kept.batches(2, skip=3) for name in batch]
-    assert names == kept.user_ids.tolist()[3:]
+    names = kept.user_ids.tolist()
+    assert [name for batch, _ in kept.batches(3) for name in batch] == names
+    assert kept.part(3, 2)[0] == names[3:5] and kept.part(5, 9)[0] == names[5:]
+    assert kept.part(7, 2) == ([], [])
 
 
 def test_batches_hold_every_row_once():

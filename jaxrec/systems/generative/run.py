@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, is_writer, write_text
+from jaxrec.core import LOCAL, ConfigError, Engine, is_writer, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
@@ -219,11 +219,11 @@ def report(config: Config, directory: Path) -> RunParts:
     return read_parts(config, directory, FACTS, required)
 
 
-def fit_ids(config: Config, directory: Path) -> tuple[Dataset, ItemCodes]:
+def fit_ids(config: Config, directory: Path, engine: Engine = LOCAL) -> tuple[Dataset, ItemCodes]:
     """See `System`."""
     config = model.resolve(config)
     dataset = load_dataset(config.data)
-    return dataset, generative.open_run(config, dataset, directory)
+    return dataset, generative.open_run(config, dataset, directory, engine=engine)
 
 
 def open_model(config: Config, directory: Path) -> Opened:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.align import POLICY, RewardModel
-from jaxrec.core import is_writer, read_arrays, write_arrays
+from jaxrec.core import DivergedError, is_writer, read_arrays, write_arrays
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened
 from jaxrec.peft import TuneConfig, Tuning, size_of
@@ -147,6 +147,11 @@ def _read_predictors(directory: Path) -> dict[str, Any]:
     arrays, _ = read_arrays(directory / _PREDICTORS, _KIND, "jaxrec train")
     params: dict[str, Any] = {}
     for path, leaf in arrays.items():
+        if not np.isfinite(leaf).all():
+            raise DivergedError(
+                f"{directory / _PREDICTORS} holds infinities or NaN in {path}; train the run again "
+                "in another directory"
+            )
         name, layer, part = path.split("/")
         params.setdefault(name, {"params": {}})["params"].setdefault(layer, {})[part] = leaf
     return params
