@@ -32,6 +32,10 @@ OFFERS = (
 )
 
 
+# A sentence of `run` modules that says nothing to readers of a page.
+_FOR_READERS_OF_CODE = "`System` describes the functions of this module."
+
+
 def pages(configs: Path) -> dict[str, str]:
     """Paths and texts of the pages.
 
@@ -54,22 +58,47 @@ def page(name: str, paths: list[Path], root: Path) -> str:
     """The text of one page."""
     if paths and describe_config(paths[0])[1] == ["corpus"]:
         return corpora(name, paths, root)
-    package = package_of(paths[0]) if paths else name
+    packages = list(dict.fromkeys(package_of(path) for path in paths)) or [name]
+    if len(packages) > 1:
+        return several(name, packages, paths, root)
+    (package,) = packages
     face = importlib.import_module(f"jaxrec.systems.{package}")
     run = importlib.import_module(f"jaxrec.systems.{package}.run")
     about = summary(_header(paths[0])) if package != name else summary(face.__doc__)
-    offers = ", ".join(f"`{function}`" for function in OFFERS if hasattr(run, function))
     parts = [
         f"# {name}",
         plain(about),
         "## How it works",
-        plain(_body(run.__doc__)),
-        f"Runs by `jaxrec.systems.{package}`, which offers {offers}. All of its settings stand in "
-        f"[Settings of {package}](../settings/{package}.md).",
+        plain(_body(run.__doc__).replace(_FOR_READERS_OF_CODE, "").strip()),
+        runs_by(package),
     ]
     for path in paths:
         parts += [f"## `{path.relative_to(root)}`", plain(_header(path))]
     return "\n\n".join(parts) + "\n"
+
+
+def several(name: str, packages: list[str], paths: list[Path], root: Path) -> str:
+    """The page of a folder of configs that belong to several systems."""
+    parts = [f"# {name}", "The configs of this folder belong to several systems:"]
+    rows = [
+        f"- [{package}]({package}.md): "
+        f"{plain(summary(importlib.import_module(f'jaxrec.systems.{package}').__doc__))}"
+        for package in packages
+    ]
+    parts.append("\n".join(rows))
+    for path in paths:
+        parts += [f"## `{path.relative_to(root)}`", plain(_header(path)), runs_by(package_of(path))]
+    return "\n\n".join(parts) + "\n"
+
+
+def runs_by(package: str) -> str:
+    """What runs a config, and where its settings stand."""
+    run = importlib.import_module(f"jaxrec.systems.{package}.run")
+    offers = ", ".join(f"`{function}`" for function in OFFERS if hasattr(run, function))
+    return (
+        f"Runs by `jaxrec.systems.{package}`, which offers {offers}. All of its settings stand in "
+        f"[Settings of {package}](../settings/{package}.md)."
+    )
 
 
 def corpora(name: str, paths: list[Path], root: Path) -> str:

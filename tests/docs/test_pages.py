@@ -65,6 +65,14 @@ def test_commands_of_a_header_stay_a_block_when_nothing_else_follows(root, tmp_p
     )
 
 
+def test_each_config_of_a_mixed_folder_names_its_own_system(root):
+    page = systems.pages(root / "configs")["systems/align.md"]
+    sections = dict(re.findall(r"^## `(\S+)`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    for name, package in {"dpo_items": "generative", "dpo_text": "dpo", "reward": "reward"}.items():
+        assert f"Runs by `jaxrec.systems.{package}`," in sections[f"configs/align/{name}.py"]
+        assert f"- [{package}]({package}.md): " in page
+
+
 def test_every_system_and_every_room_stand_in_the_tables(root):
     listed = (root / "docs" / "systems" / "index.md").read_text()
     for info in pkgutil.iter_modules(jaxrec.systems.__path__):

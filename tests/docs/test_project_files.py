@@ -49,3 +49,9 @@ def test_every_extra_that_a_page_installs_exists():
     for path in (reader.ROOT / "jaxrec").rglob("*.py"):
         named = set(re.findall(r"jaxrec\[([\w-]+)\]'", path.read_text()))
         assert named <= known, (path, named - known)
+
+
+def test_every_extra_stands_in_the_table_of_the_installation():
+    page = (reader.ROOT / "docs" / "start" / "install.md").read_text()
+    rows = re.findall(r"^\| `pip install -e '\.\[([\w-]+)\]'` \|", page, re.MULTILINE)
+    assert set(rows) == set(project()["optional-dependencies"])
