@@ -106,8 +106,8 @@ def test_histories_that_grow_shrink_and_change_are_answered_as_without_a_cache(e
     rows = [(row, top) for (_, top), a in zip(requests, answers, strict=True) for row in a["lists"]]
     assert len(rows) == len(lists)
     for number, (found, top) in enumerate(rows):
-        wanted = [x for x in lists.items[number, :top] if x]
-        assert [x["item"] for x in found["items"]] == wanted
+        best = [x for x in lists.items[number, :top] if x]
+        assert [x["item"] for x in found["items"]] == best
         scores = [x["score"] for x in found["items"]]
         np.testing.assert_allclose(scores, lists.scores[number, : len(scores)], rtol=1e-4)
     assert counts(service) == (wanted["hit"], wanted["miss"])
