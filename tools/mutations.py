@@ -218,13 +218,13 @@ DECODING = (
     Mutation(
         name="search: seen items removed after the top-k",
         file="jaxrec/decode/recommend.py",
-        old="best = self._call(self._put(tokens[rows]), request, int(rows[0]))",
+        old="best = self._searched(tokens[rows], rows, request, read)",
         new=(
-            "best = self._call(self._put(tokens[rows]), Request(), int(rows[0]))\n"
-            "                    if out is not None:\n"
-            "                        hidden = (best.items[:, :, None] == out[:, None, :]).any(-1)\n"
-            "                        kept = jnp.where(hidden, -1, best.items)\n"
-            "                        best = Recommendations(kept, best.scores)"
+            "best = self._searched(tokens[rows], rows, Request(), read)\n"
+            "                        if out is not None:\n"
+            "                            hidden = best.items[:, :, None] == out[:, None, :]\n"
+            "                            kept = jnp.where(hidden.any(-1), -1, best.items)\n"
+            "                            best = Recommendations(kept, best.scores)"
         ),
         tests=("tests/decode/test_recommender.py",),
     ),

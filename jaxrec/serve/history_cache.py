@@ -35,7 +35,7 @@ _NEW = (2, 8)
 _MEGABYTE = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CacheCounts:
     """What has happened to a cache; numbers only grow, but for `entries` and `bytes`.
 
