@@ -62,7 +62,7 @@ class Catalogue:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
     """What one call asks for.
 

@@ -113,7 +113,7 @@ def _nothing(rows: int, waited: float) -> None:
     return None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Running(Generic[J]):
     """A batch that runs, and since when."""
 
@@ -257,7 +257,9 @@ class Batcher(Generic[J]):
                 while len(running) < self._options.at_once and (
                     found := self._take([batch.bucket for batch in running])
                 ):
-                    running.append(_Running(*found, self._steps(*found), self._clock()))
+                    bucket, jobs = found
+                    steps, since = self._steps(bucket, jobs), self._clock()
+                    running.append(_Running(bucket=bucket, jobs=jobs, steps=steps, since=since))
                 if not running:
                     return
                 batch = running.popleft()

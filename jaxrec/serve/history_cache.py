@@ -35,7 +35,7 @@ _NEW = (2, 8)
 _MEGABYTE = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CacheCounts:
     """What has happened to a cache; numbers only grow, but for `entries` and `bytes`.
 
@@ -111,6 +111,13 @@ class HistoryCache:
 
     Attributes:
       counts: what has happened.
+      rooms: numbers of tokens to which new ones are padded.
+
+    Example:
+      >>> from jaxrec.testing import four_films
+      >>> HistoryCache(four_films().ranker, 64, 8)
+      Traceback (most recent call last):
+      jaxrec.core.errors.ConfigError: --cache-mb: this model has no history cache, because it ...
     """
 
     def __init__(self, ranker: Any, megabytes: int, most_rows: int) -> None:
@@ -133,7 +140,6 @@ class HistoryCache:
                 f"them; give at least {least}, or smaller --batch-sizes"
             )
         self._count = count
-        # Numbers of tokens to which new ones are padded.
         self.rooms = tuple(
             new * base.codes.levels for new in _NEW if new <= max(base.max_items // 2, _NEW[0])
         )

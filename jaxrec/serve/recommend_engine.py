@@ -305,7 +305,8 @@ class RecommendEngine:
 
     def _find_cached(self, rows: Sequence[RecommendRow], cache: HistoryCache) -> Found:
         """Find lists in one call for all rows that are read from the start, and others for hits."""
-        cache.follow(rows[0].catalogue.ranker.params)
+        ranker: Any = rows[0].catalogue.ranker
+        cache.follow(ranker.params)
         items = np.full((len(rows), rows[0].length), -1, np.int32)
         scores = np.full(items.shape, -np.inf, np.float32)
         for part in cache.split([row.key for row in rows], self._tokens(rows)):
@@ -319,7 +320,9 @@ class RecommendEngine:
     def _tokens(self, rows: Sequence[RecommendRow]) -> list[np.ndarray]:
         """The tokens of the histories of rows, without padding."""
         asked = Asked(histories=[row.history for row in rows], users=[row.user for row in rows])
-        return rows[0].catalogue.ranker.tokens(asked)
+        ranker: Any = rows[0].catalogue.ranker
+        found: list[np.ndarray] = ranker.tokens(asked)
+        return found
 
     def _call(self, rows: Sequence[RecommendRow], part: CachedPart | None) -> Found:
         """Find the lists of rows of one bucket, which are padded by repeating the last one.

@@ -140,11 +140,14 @@ class _Supervisor:
             args=(self._serve, self._options, worker, self._error(number)),
             name=f"worker-{number}",
         )
-        # A process sees it from its first moment; nothing in this one reads it.
+        # A process has both from its first moment. Nothing in this one reads the variable. Ctrl-C
+        # goes to all processes of a terminal, and the others are told by this one.
         os.environ[_METRICS] = str(self._together.directory)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             del os.environ[_METRICS]
         self._processes[number : number + 1] = [process]
 
@@ -222,8 +225,6 @@ def _work(
     serve: Callable[[Any, Worker], None], options: Any, worker: Worker, error_path: Path
 ) -> None:
     """Run a process of the service."""
-    # Ctrl-C goes to all processes of a terminal; this one is told by the first process.
-    os.setpgrp()
     try:
         serve(options, worker)
     except JaxrecError as error:

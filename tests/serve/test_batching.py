@@ -104,23 +104,19 @@ def test_a_short_batch_passes_a_long_one():
 
 def test_jobs_wait_for_a_batch_of_their_bucket_and_its_clients_but_not_for_long():
     with running(wait=0.0, patience=5) as (engine, batcher):
-        engine.gate.clear()
         # Three fill a batch; of the two others the first could begin at once.
         first, later = [Job(chunks=3) for _ in range(3)], [Job(), Job()]
-        batcher.submit(first)
-        batcher.submit(later)
-        engine.gate.set()
+        batcher.submit([*first, *later])
         finish([*first, *later])
         assert [len(jobs) for _, jobs in engine.batches] == [3, 2]
         assert engine.steps == [0, 0, 0, 0]
         # Five chunks of a long batch are as long as they wait.
-        engine.gate.clear()
         long, short = [Job(chunks=50) for _ in range(3)], Job()
         batcher.submit([*long, short])
-        engine.gate.set()
         finish([short, *long])
     assert [len(jobs) for _, jobs in engine.batches] == [3, 2, 3, 1]
-    assert engine.begun[3] - engine.begun[2] == 5
+    # Its turn comes after the next chunk of the other batch.
+    assert engine.begun[3] - engine.begun[2] == 5 + 1
 
 
 def test_an_error_is_one_of_its_batch_alone():

@@ -1,8 +1,8 @@
 """The cache of histories: the same answers, entries of one user of one client, bounded memory."""
 
 import collections
+import dataclasses
 import json
-import re
 
 import numpy as np
 import pytest
@@ -10,10 +10,18 @@ import pytest
 import jaxrec
 from jaxrec.core import CompileCounter, ConfigError
 from jaxrec.runs import Asked
-from jaxrec.serve import HistoryCache, cache_key, history_cache, read_keys
+from jaxrec.serve import (
+    HistoryCache,
+    RecommendEngine,
+    RecommendShapes,
+    ServedCatalogue,
+    cache_key,
+    history_cache,
+    read_keys,
+)
+from jaxrec.testing import four_films
 
 from .items import send, serving_items
-from .runs import generative_run, sasrec_run
 
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
 KEYS = ("a-key-of-a-client", "a-key-of-another")
@@ -21,19 +29,18 @@ LONGEST = 8  # items that the model reads
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(item_run, tmp_path_factory):
     """A service with a cache and diverse lists, and the same run in use without a service."""
     directory = tmp_path_factory.mktemp("cache")
-    run = generative_run(directory)[1]
     path, files = directory / "keys", directory / "files"
     path.write_text("\n".join(KEYS))
     files.mkdir()
     keys = read_keys(path)
     service = {"catalogues": files, "admin_keys": keys}
     options = {"sizes": (2,), "cache": 1, "groups": 2, "service": service, "keys": keys}
-    with serving_items(jaxrec.open(run), room=0.25, **options) as service:
+    with serving_items(jaxrec.open(item_run), room=0.25, **options) as service:
         service.files = files
-        yield service, jaxrec.open(run)
+        yield service, jaxrec.open(item_run)
 
 
 @pytest.fixture
@@ -91,16 +98,18 @@ def test_histories_that_grow_shrink_and_change_are_answered_as_without_a_cache(e
             wanted["hit" if grown else "miss"] += 1
             kept[user] = read
         body = {user: histories[user] for user in users}
-        requests.append((body, {"top": int(rng.integers(1, 9)), "seen": bool(rng.integers(2))}))
-    expected = [model.recommend(histories=list(b.values()), **o) for b, o in requests]
+        requests.append((body, int(rng.integers(1, 9))))
     with CompileCounter() as counter:
-        answers = [ask(service, body, **options) for body, options in requests]
+        answers = [ask(service, body, top=top) for body, top in requests]
     assert counter.count == 0, counter.programs
-    for answer, lists in zip(answers, expected, strict=True):
-        for row, found in enumerate(answer["lists"]):
-            assert [x["item"] for x in found["items"]] == [x for x in lists.items[row] if x]
-            scores = [x["score"] for x in found["items"]]
-            np.testing.assert_allclose(scores, lists.scores[row, : len(scores)], rtol=1e-4)
+    lists = model.recommend(histories=[row for body, _ in requests for row in body.values()])
+    rows = [(row, top) for (_, top), a in zip(requests, answers, strict=True) for row in a["lists"]]
+    assert len(rows) == len(lists)
+    for number, (found, top) in enumerate(rows):
+        best = [x for x in lists.items[number, :top] if x]
+        assert [x["item"] for x in found["items"]] == best
+        scores = [x["score"] for x in found["items"]]
+        np.testing.assert_allclose(scores, lists.scores[number, : len(scores)], rtol=1e-4)
     assert counts(service) == (wanted["hit"], wanted["miss"])
     assert wanted["hit"] > 5 and wanted["miss"] > 5
 
@@ -168,8 +177,8 @@ def test_diverse_lists_of_all_penalties_share_a_program(empty):
     assert shown[100] != shown[0]
 
 
-def test_memory_is_bounded_and_the_user_who_was_away_longest_leaves(tmp_path, monkeypatch):
-    ranker = jaxrec.open(generative_run(tmp_path)[1]).ranker
+def test_memory_is_bounded_and_the_user_who_was_away_longest_leaves(item_run, monkeypatch):
+    ranker = jaxrec.open(item_run).ranker.with_batch(2)
     with pytest.raises(ConfigError, match=r"--cache-mb 1 holds .* batch has 100000 .* at least"):
         HistoryCache(ranker, 1, 100_000)
     row = HistoryCache(ranker, 1, 1)._row_bytes
@@ -178,11 +187,10 @@ def test_memory_is_bounded_and_the_user_who_was_away_longest_leaves(tmp_path, mo
     assert cache._pool.key.nbytes + cache._pool.value.nbytes <= 4 * row
 
     def read(*users):
-        asked = Asked(histories=[np.array([1, 2]), np.array([3])][: len(users)])
-        keys = [cache_key(b"", user) for user in users]
-        for part in cache.split(keys, ranker.tokens(asked)):
-            some = asked.take(np.array(part.places))
-            ranker.lists(some, 3, read=cache.reader([keys[n] for n in part.places], part))
+        asked = Asked(histories=[np.array([1, 2])] * 2)
+        keys = [cache_key(b"", user) for user in (users * 2)[:2]]
+        (part,) = cache.split(keys, ranker.tokens(asked))
+        ranker.lists(asked, 3, read=cache.reader(keys, part))
 
     for user in "abc":
         read(user)
@@ -195,16 +203,23 @@ def test_memory_is_bounded_and_the_user_who_was_away_longest_leaves(tmp_path, mo
         assert (cache.counts.hits > before) == hit, user
     read("e", "f")
     assert cache.counts.entries == 3 and cache.counts.bytes == 3 * row
+    before = cache.counts.hits
+    read("e", "f")
+    assert cache.counts.hits == before + 2
 
 
-@pytest.mark.parametrize(
-    ("maker", "settings", "words"),
-    [
-        (sasrec_run, {}, "scores all items at once"),
-        (generative_run, {"architecture": "prefix"}, "see one another in both directions"),
-    ],
-)
-def test_models_without_keys_to_keep_are_refused_with_the_reason(tmp_path, maker, settings, words):
-    ranker = jaxrec.open(maker(tmp_path, **settings)[1]).ranker
-    with pytest.raises(ConfigError, match="no history cache, because .*" + re.escape(words)):
-        HistoryCache(ranker, 64, 1)
+def test_models_without_keys_to_keep_are_refused_with_the_reason(item_run):
+    ranker = jaxrec.open(item_run).ranker
+    prefix = dataclasses.replace(ranker.recommender, prefix=True)
+    drawn = dataclasses.replace(ranker.recommender, strategy="sample")
+    cases = [
+        (four_films().ranker, "scores all items at once"),
+        (dataclasses.replace(ranker, recommender=prefix), "in both directions"),
+        (dataclasses.replace(ranker, recommender=drawn), "strategy 'sample'"),
+    ]
+    for other, words in cases:
+        with pytest.raises(ConfigError, match=f"no history cache, because .*{words}"):
+            HistoryCache(other, 64, 1)
+    catalogue = ServedCatalogue.of(four_films(), "first", (1,))
+    with pytest.raises(ConfigError, match="no diverse lists, because it scores all items"):
+        RecommendEngine(catalogue, RecommendShapes(groups=2))

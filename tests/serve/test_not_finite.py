@@ -36,6 +36,7 @@ def unchecked(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.variants(1)
 def test_every_way_of_opening_names_the_array_and_the_file(kind, tmp_path, unchecked):
     config, run = MAKERS[kind](tmp_path)
     request = RecommendRequest("u003", 5)
@@ -51,8 +52,8 @@ def test_every_way_of_opening_names_the_array_and_the_file(kind, tmp_path, unche
             way()
 
 
-def test_lists_without_an_item_are_refused_if_one_could_have_been_found(tmp_path):
-    model = jaxrec.open(generative_run(tmp_path)[1])
+def test_lists_without_an_item_are_refused_if_one_could_have_been_found(item_run):
+    model = jaxrec.open(item_run)
     base = model.ranker.recommender
     # Whatever makes log-probabilities NaN on the way, such as an overflow, ends here.
     bad = dataclasses.replace(base, params=jax.tree.map(lambda x: x * np.nan, base.params))

@@ -212,6 +212,19 @@ def test_processes_answer_swap_come_back_and_end_together(tmp_path):
 
 
 @pytest.mark.slow
+def test_no_process_outlives_the_first_one(tmp_path):
+    run = generative_run(tmp_path)[1]
+    with processes(run, tmp_path) as service:
+        until_ready(service)
+        started = children(service.process)
+        service.process.kill()
+        deadline = time.monotonic() + 30
+        while any(os.path.exists(f"/proc/{number}") for number in started):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_no_process_is_left(tmp_path):
     run = generative_run(tmp_path)[1]
     with processes(run, tmp_path, "--diversity-groups", "1") as service:
