@@ -259,7 +259,8 @@ def list_users(config: Any, directory: Path) -> None:
     if kept is not None:
         users, name = kept.user_ids, kept.name
     else:
-        data = load_interactions(config.data)
+        own = getattr(system_of(config), "load_data", None)
+        data = load_interactions(config.data) if own is None else own(config).data
         # A run that drops users with few interactions knows only the others.
         users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
         name = data.name

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         write_mapped as write_mapped,
     )
     from jaxrec.core.bits import unpack_bits as unpack_bits
+    from jaxrec.core.bound import Bound as Bound
     from jaxrec.core.collective_counts import Collective as Collective, collectives as collectives
     from jaxrec.core.compiles import CompileCounter as CompileCounter
     from jaxrec.core.engine import (

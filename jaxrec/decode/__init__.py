@@ -109,6 +109,7 @@ if TYPE_CHECKING:
         sample as sample,
     )
     from jaxrec.decode.search import Recommendations as Recommendations
+    from jaxrec.decode.shared_answers import shared_answer_gaps as shared_answer_gaps
     from jaxrec.decode.stepwise import (
         MOST_ALTERNATIVES as MOST_ALTERNATIVES,
         StepOptions as StepOptions,

@@ -5,7 +5,6 @@
 They know the training interactions, as the baselines that `jaxrec eval` measures beside the run.
 """
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from jaxrec.baselines import pairwise, sequential
-from jaxrec.core import ConfigError, DataError, nearest, quoted
+from jaxrec.core import Bound, ConfigError, DataError, nearest, quoted
 from jaxrec.decode import bucket
 from jaxrec.items import text as item_text
 from jaxrec.runs.baselines import COUNTED
@@ -73,9 +72,7 @@ def open_baseline(name: str, config: Any, directory: Path, kept: Kept) -> Scorin
     if isinstance(settings, pairwise.PairwiseConfig):
         users = kept.num_users
         return ScoringRanker(
-            score=functools.partial(
-                pairwise.scores, config=settings, num_users=users, num_items=count
-            ),
+            score=Bound.of(pairwise.scores, config=settings, num_users=users, num_items=count),
             variables=pairwise.load_pairwise(settings, users, count, place, start=start),
             num_items=count,
             max_items=1,
@@ -85,7 +82,7 @@ def open_baseline(name: str, config: Any, directory: Path, kept: Kept) -> Scorin
     if name in TEXTUAL:
         text = item_text.wide(config.ids, kept.dataset(), directory / "baselines")
     return ScoringRanker(
-        score=functools.partial(sequential.scores, config=settings, num_items=count),
+        score=Bound.of(sequential.scores, config=settings, num_items=count),
         variables=sequential.load_sequential(settings, count, place, text=text, start=start),
         num_items=count,
         max_items=settings.max_items,

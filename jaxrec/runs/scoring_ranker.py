@@ -28,7 +28,8 @@ class ScoringRanker:
 
     Attributes:
       score: maps variables and a batch with "history" `[B, H]`, padded on the left with -1, to
-        `[B, I]`; traced.
+        `[B, I]`; traced. One that is equal to that of another ranker, such as a `Bound`, shares
+        its compiled programs.
       variables: of the model.
       num_items: I.
       max_items: number of most recent items that the model reads.

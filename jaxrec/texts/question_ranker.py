@@ -9,6 +9,7 @@ Shapes: `U` users, `I` items, `K` items of a list, `H` items of a history, `N` q
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -24,8 +25,24 @@ _WRITTEN = 4096
 # Lists of the same computed length share everything, so few lengths are enough.
 _SHORTEST = 64
 
+# So many questions after one history are asked in another way than one.
+_SEVERAL = 8
+
 # From N windows, whose labels are not read, to how much more the model expects yes than no, `[N]`.
 AnswerWindows = Callable[[ClickWindows], np.ndarray]
+
+
+def alike(windows: ClickWindows) -> np.ndarray:
+    """Number the histories of windows, so that those with one number ask after the same: `[N]`.
+
+    Example:
+      >>> history = np.array([[1, 2], [1, 3], [1, 2]])
+      >>> same = dict(liked=history > 1, target=history[:, 0], label=history[:, 0] > 0)
+      >>> alike(ClickWindows(user=history[:, 0], history=history, **same)).tolist()
+      [0, 1, 0]
+    """
+    seen = np.concatenate([windows.history, windows.liked], axis=1)
+    return np.unique(seen, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,10 +126,12 @@ class QuestionRanker:
         """See `WarmedRanker`: questions of all lengths."""
         written = [len(text) for text in self.kept.items.labels()]
         order = np.argsort(written, kind="stable").astype(np.int32)
-        for count in range(min(self.history, self.num_items) + 1):
-            # Histories and questions of the items with the shortest and the longest titles.
-            for end in (order, order[::-1]):
-                self.scores(Asked(histories=[end[:count]]), [end[:1]])
+        counts = [0, *(1 << n for n in range(self.history.bit_length())), self.history]
+        # Histories and questions of the items with the shortest and the longest titles, one
+        # question and several.
+        ends = (order, order[::-1])
+        for count, history, asked, several in itertools.product(counts, ends, ends, (1, _SEVERAL)):
+            self.scores(Asked(histories=[history[:count]]), [asked[:several]])
 
     def _left(self, asked: Asked, row: int) -> np.ndarray:
         """The items that a row may get, in the order of their numbers."""

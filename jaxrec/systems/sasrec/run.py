@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxrec.baselines import SasrecConfig, sequential
-from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
+from jaxrec.core import Bound, MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import Dataset, load_dataset, training_source
 from jaxrec.eval import RunParts, SystemFacts, average
 from jaxrec.runs import (
@@ -205,7 +205,7 @@ def _load(config: SasrecRunConfig, directory: Path) -> _Trained:
 
 def _scores(config: SasrecRunConfig, items: int) -> Callable[..., jax.Array]:
     """The function from variables and a batch to scores of all items."""
-    return functools.partial(sequential.scores, config=_model(config), num_items=items)
+    return Bound.of(sequential.scores, config=_model(config), num_items=items)
 
 
 def _variables(config: SasrecRunConfig, items: int, directory: Path) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.data import ClickWindows, Interactions
+from jaxrec.decode import answer_tokens, shared_answer_gaps
 from jaxrec.runs import (
     Kept,
     Recommendations,
@@ -26,6 +27,7 @@ from jaxrec.texts import (
     ClickParts,
     QuestionRanker,
     TextModel,
+    alike,
     click_prompts,
     load_click_run,
 )
@@ -104,11 +106,20 @@ def open_ranker(config: TallrecConfig, directory: Path, kept: Kept) -> QuestionR
     text = TextModel.load(config.tune, config.model, directory, config.train.seed)
     trained = trained_variables(config, text, directory)
     instruction, titles = instruction_of(config, directory), kept.items.labels()
+    answers = answer_tokens(text.tokenizer, *config.data.answers)
 
     def answer(windows: ClickWindows) -> np.ndarray:
         asked = reworded(click_prompts(windows, titles, kind=config.kind), instruction)
         # Rows of few lengths, so that questions about any user share a few programs.
-        return yes_gaps(config, text, trained, encode(config, text, asked, multiple=64))
+        rows = encode(config, text, asked, multiple=64, virtual=False)
+        return shared_answer_gaps(
+            text.model,
+            trained,
+            rows,
+            alike(windows),
+            answers,
+            batch_size=config.eval.batch_size,
+        )
 
     return QuestionRanker(
         answer=answer, kept=kept, history=config.history, threshold=config.threshold
