@@ -34,8 +34,8 @@ TASKS = (
 )
 
 
-def get_start() -> PretrainConfig:
-    return PretrainConfig(
+def get_stages() -> dict[str, PretrainConfig]:
+    start = PretrainConfig(
         data=PretrainDataConfig(
             name="recruitment-world", world=WorldOptions(jobs=12000, people=6000)
         ),
@@ -57,13 +57,14 @@ def get_start() -> PretrainConfig:
         start=StartConfig(embeddings="cooccurrence"),
         train=TrainConfig(steps=500, batch_size=24, lr=1e-3, eval_every=500),
     )
+    return {"pretrain": start}
 
 
 def get_config() -> RecruitProConfig:
     return RecruitProConfig(
         world=WorldOptions(jobs=1200, people=800),
         tasks=TaskOptions(names=TASKS, test=0.35, rare="drop"),
-        encoder=EncoderConfig(base=BASE),
+        encoder=EncoderConfig(base="stage:pretrain"),
         input=InputConfig(text_tokens=96),
         auxiliary=AuxiliaryConfig(detach=True, center=True),
         train=TrainConfig(
@@ -80,7 +81,7 @@ def get_config() -> RecruitProConfig:
 
 
 def get_sweep() -> Sweep:
-    full = get_config()
+    full = dataclasses.replace(get_config(), encoder=EncoderConfig(base=BASE))
     auxiliary = full.auxiliary
     cls = dataclasses.replace(
         full, input=dataclasses.replace(full.input, form="cls"), auxiliary=OFF
@@ -109,6 +110,6 @@ def get_sweep() -> Sweep:
         against="recruitpro",
         metrics=("accuracy",),
         pairs=(("finetuned", "scratch"),),
-        starts={BASE: get_start()},
+        starts={BASE: get_stages()["pretrain"]},
         fixed_starts=True,
     )
