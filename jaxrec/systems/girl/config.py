@@ -101,6 +101,7 @@ class MatchConfig:
         generator.
       lsa: width of vectors by latent semantic analysis of the jobs, which then stand in place of an
         encoder; 0 for none.
+      numbers: whether vectors also hold the years and the salary that a text names, see `blocks`.
       residual: whether predictors begin as weighted products of their vectors, see `predictors`.
       descriptions: m, number of descriptions that are generated for each person.
       hidden: width of the hidden layer.
@@ -114,6 +115,7 @@ class MatchConfig:
 
     encoder: str = ""
     lsa: Whole = 0
+    numbers: bool = False
     residual: bool = False
     descriptions: Count = 3
     hidden: Count = 64
@@ -193,12 +195,16 @@ class GirlConfig:
         with `model`'s shape.
       model: shape of a generator from scratch.
       vocab_size: size of the tokenizer of a generator from scratch.
+      skill_tokens: whether a tokenizer from scratch has one token for each skill that jobs name
+        beside its `vocab_size`, so that the generator copies a skill in one step.
       max_prompt: most tokens of a prompt; longer ones lose tokens of the resume's beginning.
       sft: training of the generator on the jobs that people matched with.
       reward: training of the reward model, which starts from the tuned generator.
       gold_reward: training of the second reward model, which starts there too.
       reward_head: whether the reward is the scalar of the "last" token, as in the paper, or the
-        "sum" over all n tokens, divided by √n, which a small model learns from fewer pairs.
+        "sum" over all n tokens, divided by √n, which a small model learns from fewer pairs; or
+        whether it compares the "facts" that resume and description name, see `fact_reward`, which
+        needs no training of a network, so that `reward` and `gold_reward` are not read.
       critic: whether the value network starts as the "reward" model, or is a head on the states of
         the policy ("shared"), which costs half as much.
       ppo: settings of PPO.
@@ -223,6 +229,7 @@ class GirlConfig:
     base: str = ""
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
     vocab_size: Count = 2000
+    skill_tokens: bool = False
     max_prompt: Count = 112
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
@@ -245,7 +252,7 @@ class GirlConfig:
         weight_decay=0.01,
         eval_every=50,
     )
-    reward_head: Literal["last", "sum"] = "last"
+    reward_head: Literal["last", "sum", "facts"] = "last"
     critic: Literal["reward", "shared"] = "reward"
     ppo: PpoSettings = PpoSettings(
         response=96,
@@ -281,6 +288,11 @@ class GirlConfig:
             raise ConfigError(
                 f"template {self.template!r:.60} must contain {{resume}} once, where the resume "
                 "stands"
+            )
+        if self.reward_head == "facts" and self.critic == "reward":
+            raise ConfigError(
+                "--reward-head facts has no network that --critic reward could begin as; set "
+                "--critic shared"
             )
         if self.ppo.pretraining_weight:
             raise ConfigError(

@@ -90,6 +90,12 @@ class GirlData:
         return digest.hexdigest()
 
     @functools.cached_property
+    def skills(self) -> tuple[str, ...]:
+        """The skills that jobs name, in the order of the alphabet."""
+        jobs = self.world.recruitment.jobs
+        return tuple(sorted({skill for job in jobs for skill in job.skills}))
+
+    @functools.cached_property
     def recommended(self) -> np.ndarray:
         """Places of the jobs of the recommendation."""
         return np.unique(np.concatenate([rows.job for rows in self.rows.values()]))

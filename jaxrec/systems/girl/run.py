@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.align import POLICY, RewardModel
-from jaxrec.core import is_writer, read_arrays, write_arrays
+from jaxrec.core import ConfigError, is_writer, read_arrays, write_arrays
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened
 from jaxrec.peft import TuneConfig, Tuning, size_of
@@ -232,7 +232,13 @@ def open_model(config: GirlConfig, directory: Path) -> Opened:
 def open_reward(config: GirlConfig, directory: Path, *, gold: bool = False) -> RewardModel:
     """See `System`: the reward of a prompt with a description."""
     read_training(directory)
-    return Models.open(config, directory, None).reward_model(GOLD if gold else REWARD)
+    model = Models.open(config, directory, None).reward_model(GOLD if gold else REWARD)
+    if not isinstance(model, RewardModel):
+        raise ConfigError(
+            f"the reward of {directory} compares facts and is no network, so nothing else can be "
+            "trained on it; give a run with --reward-head last or sum"
+        )
+    return model
 
 
 def recommend_text(config: GirlConfig, directory: Path, text: str, top: int) -> TextRecommendations:
