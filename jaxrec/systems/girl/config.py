@@ -38,6 +38,8 @@ class GirlDataConfig:
       name: what the data are called.
       world: its size, and how hard it is to read.
       sections: of a resume that are read, beside the basic information; the paper reads one.
+      facts: whether everything reads a short form of a resume instead: the years of work, the
+        wished salary and the skills that its text names, see `facts`.
       skills: file of ESCO's skills, looked up below JAXREC_DATA too; "" for the built-in list.
       occupations: O*NET's "Occupation Data.txt", looked up in the same way; "" for the built-in
         list.
@@ -59,12 +61,13 @@ class GirlDataConfig:
     name: str = "recruitment-world"
     world: WorldOptions = WorldOptions(people=4000, jobs=1500, applications=12, interviews=0.0)
     sections: tuple[str, ...] = ("profile", "experience", "projects", "objective")
+    facts: bool = False
     skills: str = ""
     occupations: str = ""
     generator: Share = 0.35
-    reward: Share = 0.2
-    gold: Share = 0.15
-    prompts: Share = 0.1
+    reward: Share = 0.3
+    gold: Share = 0.2
+    prompts: Share = 0.06
     job_share: Share = 0.4
     cold: Share = 0.3
     early: Share = 0.6
@@ -199,12 +202,13 @@ class GirlConfig:
         beside its `vocab_size`, so that the generator copies a skill in one step.
       max_prompt: most tokens of a prompt; longer ones lose tokens of the resume's beginning.
       sft: training of the generator on the jobs that people matched with.
-      reward: training of the reward model, which starts from the tuned generator.
+      reward: training of the reward model, which starts from the tuned generator; a reward of
+        facts needs none.
       gold_reward: training of the second reward model, which starts there too.
       reward_head: whether the reward is the scalar of the "last" token, as in the paper, or the
         "sum" over all n tokens, divided by √n, which a small model learns from fewer pairs; or
         whether it compares the "facts" that resume and description name, see `fact_reward`, which
-        needs no training of a network, so that `reward` and `gold_reward` are not read.
+        needs no training of a network.
       critic: whether the value network starts as the "reward" model, or is a head on the states of
         the policy ("shared"), which costs half as much.
       ppo: settings of PPO.
@@ -314,6 +318,13 @@ class GirlConfig:
             self.model.check_length(
                 self.longest, "--max-prompt with --ppo.response", "raise --model.max-length"
             )
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Settings that this run does not read."""
+        facts = ("reward", "gold_reward") if self.reward_head == "facts" else ()
+        shape = ("model", "vocab_size", "skill_tokens") if self.base else ()
+        return frozenset((*facts, *shape))
 
     @property
     def longest(self) -> int:

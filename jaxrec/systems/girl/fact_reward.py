@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import normalize
 
 from jaxrec.align import normalization
 from jaxrec.core import DataError, read_arrays, write_arrays
@@ -147,18 +149,17 @@ def fit_fact_reward(
 
 
 def _skill_vectors(told: Sequence[Facts], count: int) -> np.ndarray:
-    cells = np.zeros((len(told), count))
-    for row, facts in enumerate(told):
-        cells[row, list(facts.skills)] = 1
-    rarity = np.log(len(told) / np.maximum(cells.sum(axis=0), 1))
-    cells *= rarity
-    lengths = np.linalg.norm(cells, axis=1, keepdims=True)
-    if not lengths.any():
-        raise DataError(
-            "no job names a skill that tells it from others, so no reward can be fitted"
-        )
+    rows = np.repeat(np.arange(len(told)), [len(facts.skills) for facts in told])
+    places = np.array([skill for facts in told for skill in facts.skills], np.int64)
+    jobs = np.bincount(places, minlength=count)
+    rarity = np.log(len(told) / np.maximum(jobs, 1))
+    cells = normalize(csr_matrix((rarity[places], (rows, places)), (len(told), count)))
     width = min(_WIDTH, count - 1, len(told) - 1)
-    svd = TruncatedSVD(max(width, 1), random_state=0).fit(cells / np.maximum(lengths, 1e-9))
+    if width < 1 or not cells.count_nonzero():
+        raise DataError(
+            "no job names a skill that other jobs lack, so no reward can be fitted; give other jobs"
+        )
+    svd = TruncatedSVD(width, algorithm="arpack", random_state=0).fit(cells)
     return rarity[:, None] * svd.components_.T
 
 

@@ -84,6 +84,26 @@ class FactReader:
         return Facts(tuple(found), named_years(text), named_salary(text))
 
 
+def fact_text(facts: Facts, skills: Sequence[str]) -> str:
+    """Write facts as a short resume that a `FactReader` reads as the same facts.
+
+    Args:
+      facts: of a resume.
+      skills: names of all skills.
+
+    Example:
+      >>> print(fact_text(Facts((1, 0), 7.0, math.log(30_000)), ["sewing", "welding"]))
+      Work: 7 years
+      Wish: 30,000
+      Skills: welding, sewing
+    """
+    lines = [f"Work: {facts.years:.0f} years"] if math.isfinite(facts.years) else []
+    if math.isfinite(facts.salary):
+        lines.append(f"Wish: {math.exp(facts.salary):,.0f}")
+    lines.append(f"Skills: {', '.join(skills[place] for place in facts.skills)}")
+    return "\n".join(lines)
+
+
 def _words(name: str) -> tuple[str, ...]:
     return tuple(normalize_word(name[a:b]) for a, b in word_places(name))
 

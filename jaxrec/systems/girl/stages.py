@@ -80,9 +80,10 @@ class Stages:
                 "valid": models.targets(data, "valid", most),
             },
             pairs={
-                "train": models.pairs(data, data.pairs["train"]),
-                "valid": models.pairs(data, data.pairs["valid"][:most]),
-                "gold": models.pairs(data, data.pairs["gold"]),
+                name: models.pairs(data, data.pairs[name][:size])
+                for name, size in (("train", None), ("valid", most), ("gold", None))
+                # Rewards of facts read texts.
+                if config.reward_head != "facts"
             },
             prompts=prompts,
         )

@@ -37,6 +37,9 @@ def get_config():
     return GirlConfig(
         data=GirlDataConfig(
             world=WorldOptions(people=240, jobs=160, applications=12, interviews=0.0),
+            reward=0.2,
+            gold=0.15,
+            prompts=0.1,
             held_out=0.2,
         ),
         model=TransformerConfig(width=16, depth=1, num_heads=2),
