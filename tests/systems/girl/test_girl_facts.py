@@ -8,13 +8,17 @@ import scipy.optimize
 import scipy.stats
 from sklearn.feature_extraction.text import TfidfTransformer
 
+from jaxrec.align import PpoSettings
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data.recruitment import SENIORITIES, WorldOptions, sentences
+from jaxrec.models import TransformerConfig
 from jaxrec.systems.girl import GirlConfig, GirlDataConfig
 from jaxrec.systems.girl.blocks import center_of, number_vectors, scaled
 from jaxrec.systems.girl.data import load_data
 from jaxrec.systems.girl.fact_reward import FEATURES, FactReward, fit_fact_reward
 from jaxrec.systems.girl.facts import FactReader
+from jaxrec.systems.girl.grounding import as_resume
+from jaxrec.systems.girl.models import Models
 
 WORLD = WorldOptions(people=500, jobs=150, applications=12, interviews=0.0)
 
@@ -49,6 +53,39 @@ def test_texts_say_what_was_planted(data):
         # A list of skills may stand behind a word that denies, such as a title with "new".
         assert np.mean(right) > 0.98
     assert all(math.isfinite(reader.read(text).salary) for text in data.jobs)
+
+
+def test_a_short_form_says_the_same_facts(data):
+    reader = FactReader(data.skills)
+    short = load_data(GirlDataConfig(world=WORLD, facts=True))
+    for text, form in zip(data.resumes, short.resumes, strict=True):
+        one, other = reader.read(text), reader.read(form)
+        assert one.skills == other.skills
+        np.testing.assert_allclose(
+            [one.years, one.salary], [other.years, other.salary], atol=1e-4, equal_nan=True
+        )
+    assert short.jobs == data.jobs
+    assert short.rows["train"].person.tolist() == data.rows["train"].person.tolist()
+    text = f"Seven years of work. I know {data.skills[0]} and {data.skills[1]}, for 30,000 a year."
+    form = as_resume(text, data.skills, most=1, facts=True)
+    assert form == f"Work: 7 years\nWish: 30,000\nSkills: {data.skills[0]}"
+
+
+def test_a_skill_is_one_token_and_every_text_is_spelled_exactly(data, tmp_path):
+    config = GirlConfig(
+        data=GirlDataConfig(world=WORLD),
+        model=TransformerConfig(width=16, depth=1, num_heads=2),
+        vocab_size=600,
+        skill_tokens=True,
+        max_prompt=160,
+        ppo=PpoSettings(response=128),
+    )
+    tokenizer = Models.open(config, tmp_path / "none", data).text.tokenizer
+    assert len(tokenizer) == 600 + len(data.skills)
+    for skill in data.skills:
+        assert len(tokenizer(f" {skill}")["input_ids"]) == 1
+    for text in (*data.jobs, *data.resumes[:100]):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
 def test_features_are_those_of_brute_force(data, reward):
