@@ -320,13 +320,6 @@ class GirlConfig:
             )
 
     @property
-    def unread(self) -> frozenset[str]:
-        """Settings that this run does not read."""
-        facts = ("reward", "gold_reward") if self.reward_head == "facts" else ()
-        shape = ("model", "vocab_size", "skill_tokens") if self.base else ()
-        return frozenset((*facts, *shape))
-
-    @property
     def longest(self) -> int:
         """Most tokens of a prompt with a description and the token that ends it."""
         return self.max_prompt + self.ppo.response + 1

@@ -5,7 +5,8 @@
     gold     the same from pairs of other people, which the policy never sees
     (run)    policy: the generator after PPO on the reward
 
-The rewards start from the tuned generator, and so does the policy.
+The rewards start from the tuned generator, and so does the policy. Rewards of facts have no network
+and start from nothing; see `fact_reward`.
 """
 
 import dataclasses
