@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         KeyValue as KeyValue,
         SelfContext as SelfContext,
     )
+    from jaxrec.nn.code_mean import mean_of_codes as mean_of_codes
     from jaxrec.nn.cross_attention import CrossAttention as CrossAttention, Memory as Memory
     from jaxrec.nn.dot_product import (
         ATTENDED as ATTENDED,
