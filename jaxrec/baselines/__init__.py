@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         train_baseline as train_baseline,
     )
     from jaxrec.baselines.gru4rec import Gru4RecConfig as Gru4RecConfig
+    from jaxrec.baselines.hstu import HstuConfig as HstuConfig
     from jaxrec.baselines.mf_bpr import BprConfig as BprConfig
     from jaxrec.baselines.ncf import NeuMfConfig as NeuMfConfig
     from jaxrec.baselines.pairwise import (

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.runs import compare as compare
+    from jaxrec.runs import compare as compare, sequential_run as sequential_run
     from jaxrec.runs.baselines import (
         Score as Score,
         counting_scores as counting_scores,

@@ -10,6 +10,7 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.ids import whitened_vectors
 from jaxrec.runs.config import SampledEvalConfig
+from jaxrec.runs.ranker import Asked
 from jaxrec.runs.requests import RecommendRequest
 from jaxrec.runs.system import Options
 from jaxrec.systems.rpg import codes as item_codes, run as rpg
@@ -60,15 +61,22 @@ def test_a_run_is_measured_and_recommends_what_its_scores_say(trained):
 
 def test_a_walk_over_the_whole_graph_recommends_the_same(trained):
     config, directory = trained
-    items = load_dataset(config.data).num_items
-    everything = GraphConfig(edges=items, beams=2, steps=2, starts=4)
+    dataset = load_dataset(config.data)
+    everything = GraphConfig(edges=dataset.num_items, beams=2, steps=2, starts=4)
     walking = dataclasses.replace(config, ranking="graph", graph=everything)
-    exact, walked = (
-        rpg.recommend(c, directory, RecommendRequest("u003", 6)) for c in (config, walking)
+    histories = dataset.split.history("test")[:3]
+    asked = Asked(histories=histories, excluded=histories)
+    variables = rpg._load(config, directory)[0].variables
+    (exact, scores), (walked, others) = (
+        rpg._ranker(c, variables).best(asked, 6) for c in (config, walking)
     )
-    assert [row.score for row in walked.items] == pytest.approx(
-        [row.score for row in exact.items], abs=1e-5
-    )
+    np.testing.assert_array_equal(exact, walked)
+    np.testing.assert_allclose(scores, others, atol=1e-5)
+    # A call that allows only some items ranks exactly.
+    allowed = [np.array([3, 5, 8], np.int32)] * 3
+    some = dataclasses.replace(asked, allowed=allowed, excluded=None)
+    found, _ = rpg._ranker(walking, variables).best(some, 3)
+    assert (np.sort(found, axis=1) == allowed[0]).all()
 
 
 def test_whitened_components_have_the_identity_as_covariance_and_keep_the_best_directions():
@@ -175,21 +183,18 @@ def test_a_catalogue_that_the_ids_cannot_hold_is_refused(tmp_path):
         item_codes.fit_codes(config, dataset)
 
 
-def test_codebooks_that_collapse_are_named(tmp_path):
-    # All texts but a few are equal, so that nearly all items have the code of one centroid.
-    words = [*["red shoe"] * 40, *(f"w{n} x{n}" for n in range(8))]
-    dataset = load_dataset(described(tmp_path, words))
+def test_codebooks_that_collapse_are_named():
+    # Nearly all vectors are equal, so that nearly all items have the code of one centroid.
     vectors = np.zeros((48, 4))
     vectors[40:] = 1e-3 * np.random.default_rng(0).normal(size=(8, 4))
     vectors[47] = 1.0
-    del dataset
     with pytest.warns(UserWarning, match="codebook collapse: levels"):
         item_codes.quantize(CodesConfig(levels=1, size=32, dim=1), vectors, np.arange(41))
 
 
 def test_more_codes_than_columns_are_refused():
-    with pytest.raises(ConfigError, match="levels 9 cuts vectors of --codes.dim 8 columns"):
+    with pytest.raises(ConfigError, match=r"levels 9 cuts vectors of --codes.dim 8 columns"):
         CodesConfig(levels=9, dim=8)
     vectors = np.repeat(np.eye(3), 4, axis=0)
-    with pytest.raises(ConfigError, match="2 independent columns, too few for --codes.levels 3"):
+    with pytest.raises(ConfigError, match=r"2 independent columns, too few for --codes.levels 3"):
         item_codes.quantize(CodesConfig(levels=3, size=2, dim=4), vectors, np.arange(12))

@@ -54,6 +54,7 @@ def in_torch(model, variables, history, heads=True):
     return torch.stack(rows).numpy()
 
 
+@pytest.mark.variants(1)
 @pytest.mark.parametrize("heads", [True, False])
 def test_log_probabilities_are_those_of_the_equations_whatever_the_padding(heads):
     model, variables = network(heads=heads)
@@ -65,7 +66,7 @@ def test_log_probabilities_are_those_of_the_equations_whatever_the_padding(heads
         np.testing.assert_allclose(row, expected, atol=2e-4)
 
 
-def test_the_loss_is_the_mean_over_places_at_every_item_after_the_first(monkeypatch):
+def test_the_loss_is_the_mean_over_places_at_every_item_after_the_first():
     model, variables = network()
     plain = model.clone(
         config=NetworkConfig(
