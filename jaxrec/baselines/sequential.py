@@ -103,8 +103,8 @@ def fit_sequential(
       codes: item IDs whose codes have the learned vectors, used instead of one vector per item.
       start: initial and frozen parameters, see `train_baseline`.
       assigned: train a choice among the rows of a code table, see `CodeTable`.
-      times: `[n]` seconds of all interactions of all users, one user after the other, for a baseline
-        that reads them; None if the data only tell the order.
+      times: `[n]` seconds of all interactions, one user after the other, for a baseline that reads
+        them; None if the data only tell the order.
 
     Raises:
       ConfigError: text vectors or codes belong to other items, semi-synthetic negatives are
@@ -190,7 +190,7 @@ def _problem(
     if config.reads_times and times is None:
         raise ConfigError(
             f"{config.title}.time_gaps needs the times of the interactions, and these data only "
-            f"tell their order; set {config.title}.time_gaps to false, or give data with times"
+            "tell their order; set time_gaps to false, or give data with times"
         )
     if config.synthetic and codes is None:
         raise ConfigError(

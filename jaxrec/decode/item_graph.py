@@ -19,10 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.decode.parallel_codes import code_scores, exact_top
+from jaxrec.decode.parallel_codes import code_scores, exact_top, own_scores
 
 # Items whose neighbours are found at once.
 BLOCK = 128
+# Nearest neighbours whose neighbours are looked at when a graph is refined.
+EXPLORED = 10
 
 
 def code_similarities(embeddings: jax.Array) -> jax.Array:
@@ -90,7 +92,8 @@ def forest_neighbours(
     codes: np.ndarray,
     edges: int,
     *,
-    trees: int = 4,
+    trees: int = 2,
+    rounds: int = 2,
     group: int = 1024,
     seed: int = 0,
 ) -> np.ndarray:
@@ -98,13 +101,16 @@ def forest_neighbours(
 
     A tree halves the items again and again, by whether they are more similar to one or to the other
     of two random items (Annoy's rule), down to groups of at most `group` items. The neighbours of
-    an item are the best of its groups in all trees, so some of the exact ones are missed.
+    an item are the best of its groups in all trees. Then the neighbours of its nearest neighbours
+    compete with them, in several rounds (NN-descent, Dong et al. 2011). Some of the exact ones are
+    still missed.
 
     Args:
       similarities: `[L, C, C]` of `code_similarities`.
       codes: `[I, L]` int.
       edges: E, at most half of a group.
       trees: number of trees; more find more of the exact neighbours, at a cost that grows alike.
+      rounds: rounds in which neighbours of neighbours compete.
       group: G, at least 2.
       seed: seed of the random items.
 
@@ -151,7 +157,10 @@ def forest_neighbours(
         else:
             best = _merge(*best, jnp.asarray(items), jnp.asarray(scores), edges)
     assert best is not None
-    return np.asarray(best[0])
+    near = best[0]
+    for _ in range(rounds):
+        near = _refined(similarities, device_codes, near)
+    return np.asarray(near)
 
 
 def _tree_order(
@@ -208,6 +217,37 @@ def _merge(
     value = value.at[:, items.shape[1] :].set(jnp.where(known, -jnp.inf, more))
     value, place = jax.lax.top_k(value, edges)
     return jnp.take_along_axis(both, place, axis=1), value
+
+
+def _refined(similarities: jax.Array, codes: jax.Array, near: jax.Array) -> jax.Array:
+    """Let the neighbours of the nearest neighbours of each item compete with its own: `[I, E]`."""
+    count = len(codes)
+    block = min(2 * BLOCK, count)
+    found = []
+    for begin in range(0, count, block):
+        first = min(begin, count - block)
+        part = _refined_block(similarities, codes, near, first, block, min(EXPLORED, near.shape[1]))
+        found.append(part[begin - first :])
+    return jnp.concatenate(found)
+
+
+@functools.partial(jax.jit, static_argnames=("block", "explored"))
+def _refined_block(
+    similarities: jax.Array,
+    codes: jax.Array,
+    near: jax.Array,
+    begin: int,
+    block: int,
+    explored: int,
+) -> jax.Array:
+    own = jax.lax.dynamic_slice_in_dim(near, begin, block)
+    table = _tables(similarities, jax.lax.dynamic_slice_in_dim(codes, begin, block))
+    further = jnp.take(near, own[:, :explored], axis=0, mode="clip").reshape(block, -1)
+    candidates = jnp.sort(jnp.concatenate([own, further], axis=1), axis=1)
+    again = jnp.pad(candidates[:, 1:] == candidates[:, :-1], ((0, 0), (1, 0)))
+    scores = own_scores(table, jnp.take(codes, candidates, axis=0, mode="clip"))
+    _, place = jax.lax.top_k(jnp.where(again, -jnp.inf, scores), near.shape[1])
+    return jnp.take_along_axis(candidates, place, axis=1)
 
 
 def check_edges(edges: int, num_items: int) -> None:
