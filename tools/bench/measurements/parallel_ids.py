@@ -13,7 +13,6 @@ published         the same two numbers for a walk that begins at as many random 
 growth_100k_10m   seconds of the walk in the largest catalogue over those in the smallest; codes and
                   edges are random there, because only the time matters (random edges are the worst
                   case for the cache)
-step_ratio        with --step: seconds of a training step in PyTorch over ours, one thread a side
 
 The graph of a catalogue of a million items is built by `forest_neighbours`, in small groups of
 similar items; `graph_recall` says which share of the exact neighbours of 64 items it has.
@@ -65,7 +64,6 @@ class Options:
       rounds: rounds in which the neighbours of neighbours join it.
       repeats: turns of each side.
       seed: seed of everything.
-      step: measure a training step of the network too, which needs PyTorch.
     """
 
     items: int = 1_000_000
@@ -84,7 +82,6 @@ class Options:
     rounds: int = 3
     repeats: int = 5
     seed: int = 0
-    step: bool = False
 
 
 def embeddings(options: Options, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -217,10 +214,6 @@ def run(options: Options) -> Table:
     record, disturbed = compare(options)
     ratio, again = growth(options)
     record |= {"growth_100k_10m": ratio}
-    if options.step:
-        from support.rpg_step import step_ratio
-
-        record |= step_ratio(options.repeats)
     record["busy"] = busy or disturbed or again
     if record["busy"]:
         print("other work was running: ratios are of CPU time where it disturbed them")
