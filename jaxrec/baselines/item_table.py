@@ -82,13 +82,15 @@ def history_times(times: jax.Array | np.ndarray, max_items: int) -> jax.Array:
     The token before the first item has the time of that item, so that no gap lies between them.
 
     Args:
-      times: `[B, H]` int32, padded on the left.
+      times: `[B, H]` int32, padded on the left with -1; -1 also where no time of a row is known.
       max_items: number of items for which a row has room.
     """
     times = jnp.asarray(times)[:, -max_items:]
-    # Padding is never read; only the token right before the first item is.
-    row = jnp.pad(times, ((0, 0), (max_items + 1 - times.shape[1], 0)), mode="edge")
-    return row.astype(jnp.int32)
+    row = jnp.pad(
+        times.astype(jnp.int32), ((0, 0), (max_items + 1 - times.shape[1], 0)), constant_values=-1
+    )
+    following = jnp.pad(row[:, 1:], ((0, 0), (0, 1)), constant_values=-1)
+    return jnp.where(row < 0, following, row)
 
 
 class ItemTable(nn.Module):

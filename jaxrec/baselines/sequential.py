@@ -304,7 +304,8 @@ def scores(
     Args:
       params: variables returned by `fit_sequential`.
       batch: "history" `[B, H]` int, padded on the left with -1, newest item last. A baseline that
-        reads times finds them in "times", `[B, H]` int32 seconds; without them, gaps have no bias.
+        reads times finds them in "times", `[B, H]` int32 seconds, -1 where they are not known;
+        without them no time is known.
       config: settings (static under `jit`).
       num_items: I.
 

@@ -107,8 +107,8 @@ class HstuLayer(nn.Module):
         Args:
           x: item vectors or states.
           mask: `[B or 1, T, T]` bool, True where a query (row) may see a key (column).
-          times: `[B, T]` int32 seconds, from any moment; None if they are not known, which is read
-            as no bias. Only differences are read.
+          times: `[B, T]` int32 seconds since any moment, and -1 where the time is not known; None
+            if no time is. Only differences are read. Unknown gaps have no bias.
           deterministic: False to apply dropout (needs a "dropout" key).
         """
         width, wide = x.shape[-1], self.num_heads * self.head_size
@@ -148,5 +148,6 @@ class HstuLayer(nn.Module):
         by_gap = self.param("time", init, (TIME_BUCKETS,), jnp.float32)
         if times is None:
             return bias
-        buckets = time_buckets(times[:, :, None] - times[:, None, :])
-        return bias + jnp.take(by_gap, buckets, axis=0)
+        query, key = times[:, :, None], times[:, None, :]
+        of_gap = jnp.take(by_gap, time_buckets(query - key), axis=0)
+        return bias + jnp.where((query >= 0) & (key >= 0), of_gap, 0.0)

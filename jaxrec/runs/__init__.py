@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         check_top as check_top,
         mask_of as mask_of,
         open_kept as open_kept,
+        reads_times as reads_times,
         row_batches as row_batches,
     )
     from jaxrec.runs.requests import (

@@ -1,7 +1,8 @@
 """What a run keeps of its data, so that it recommends without them: its items and its users.
 
     catalogue/items.parquet   a row for each item, in the order of the item numbers: ID and texts
-    catalogue/users.parquet   a row for each user: ID, and item numbers and ratings, oldest first
+    catalogue/users.parquet   a row for each user: ID, and item numbers, ratings and the seconds
+                              since the first item, oldest first
 
 The files are written when a run begins. Runs of earlier versions have none; `open_kept` then makes
 the same two tables from the data.
@@ -22,7 +23,7 @@ from jaxrec.data import Dataset, Interactions, ItemTable, leave_one_out, order_t
 
 FOLDER = "catalogue"
 # Columns of the files; every other column of the items is a text.
-_ITEM, _USER, _HISTORY, _RATINGS = "item", "user", "items", "ratings"
+_ITEM, _USER, _HISTORY, _RATINGS, _TIMES = "item", "user", "items", "ratings", "times"
 _TEXT = "text:"
 # Users of a row group, which is the smallest part of the file that is read.
 _GROUP = 4096
@@ -94,6 +95,32 @@ class Kept:
             lists = self._lists(table[_HISTORY].combine_chunks())
             for place in np.flatnonzero(group == number).tolist():
                 found[place] = lists[int(rows[place] - ends[number])]
+        return found
+
+    def times(self, rows: np.ndarray) -> list[np.ndarray] | None:
+        """Return the seconds from the first item of some users to each of their items.
+
+        Args:
+          rows: `[N]` numbers of users.
+
+        Returns:
+          N int32 arrays, each as long as the history; None if the run keeps no times, because its
+          data only tell the order or it is of an earlier version.
+        """
+        if _TIMES not in self.users.schema_arrow.names:
+            return None
+        ends = np.cumsum([0, *(self._size(g) for g in range(self.users.num_row_groups))])
+        group = np.searchsorted(ends, rows, "right") - 1
+        found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(rows)
+        for number in np.unique(group).tolist():
+            table = self._guarded(
+                lambda number=number: _whole(self.users.read_row_group(number, columns=[_TIMES]))
+            )
+            column = table[_TIMES].combine_chunks()
+            values, bounds = _array(column.values), _array(column.offsets)
+            for place in np.flatnonzero(group == number).tolist():
+                row = int(rows[place] - ends[number])
+                found[place] = values[bounds[row] : bounds[row + 1]].astype(np.int32)
         return found
 
     def batches(self, size: int, skip: int = 0) -> Iterator[tuple[list[str], list[np.ndarray]]]:
@@ -250,6 +277,11 @@ def _files(data: Interactions) -> dict[str, bytes]:
     }
     if np.isfinite(data.rating).any():
         users[_RATINGS] = pa.ListArray.from_arrays(offsets, pa.array(data.rating))
+    if data.time_unit == "s":
+        begins = np.repeat(data.time[data.offsets[:-1]], np.diff(data.offsets))
+        # 68 years are the longest that 32 bits hold.
+        since = np.minimum(data.time - begins, 2**31 - 1).astype(np.int32)
+        users[_TIMES] = pa.ListArray.from_arrays(offsets, pa.array(since))
     contents = {}
     for file, columns in (("items.parquet", items), ("users.parquet", users)):
         table = pa.table(columns).replace_schema_metadata({_NAME: data.name.encode()})

@@ -41,7 +41,7 @@ def ranking_batches(
     Yields:
       "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; "row"
       `[B]`, the places of the users in `users`; and "seen", which is the history. If the data have
-      times, "times" `[B, H]` int32 has the seconds since the first item, 0 for padding.
+      times, "times" `[B, H]` int32 has the seconds since the first item, -1 for padding.
 
     Example:
       >>> from jaxrec.data import leave_one_out
@@ -68,9 +68,7 @@ def ranking_batches(
                 "row": rows,
             }
             if times is not None:
-                batch["times"] = np.where(
-                    history >= 0, pad_items([times[one] for one in user], group.width), 0
-                )
+                batch["times"] = pad_items([times[one] for one in user], group.width)
             yield batch | ({"seen": history} if filter_seen else {})
 
 

@@ -43,6 +43,8 @@ class Asked:
       users: U original IDs of users, "" for nobody; None if all are nobody.
       excluded: U arrays of items that are not recommended; None for none.
       allowed: U arrays of the only items that may be recommended; None for all.
+      times: U arrays of the seconds from the first item of a history to each item, -1 where they
+        are not known, for rankers that read times; None if none is known.
 
     Example:
       >>> len(Asked(histories=[np.array([3, 5])]))
@@ -53,6 +55,7 @@ class Asked:
     users: Sequence[str] | None = None
     excluded: Sequence[np.ndarray] | None = None
     allowed: Sequence[np.ndarray] | None = None
+    times: Sequence[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -68,6 +71,7 @@ class Asked:
             users=some(self.users),
             excluded=some(self.excluded),
             allowed=some(self.allowed),
+            times=some(self.times),
         )
 
 
@@ -215,6 +219,7 @@ class ScoringRanker:
       max_items: number of most recent items that the model reads.
       meaning: what scores are.
       batch_size: users of a full batch; fewer if the catalogue is very large.
+      reads_times: give `score` "times" `[B, H]` too, see `Asked`.
 
     Example:
       >>> def score(variables, batch):
@@ -234,6 +239,7 @@ class ScoringRanker:
     max_items: int
     meaning: str = "score of each item"
     batch_size: int = 256
+    reads_times: bool = False
 
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`. Equal scores are in the order of the item numbers."""
@@ -247,7 +253,7 @@ class ScoringRanker:
             part, count = asked.take(batch.rows), batch.count
             out = None if part.excluded is None else pad_items(part.excluded, batch.width)
             mask = None if part.allowed is None else mask_of(part.allowed, self.num_items)
-            found = _best(self.score, top, self.variables, self._history(part), out, mask)
+            found = _best(self.score, top, self.variables, self._batch(part), out, mask)
             rows = batch.rows[:count]
             items[rows], scores[rows] = (np.asarray(x)[:count] for x in found)
         check_scores(scores)
@@ -260,7 +266,7 @@ class ScoringRanker:
         for batch in row_batches(lengths, _powers(max(lengths, default=0)), self._most):
             part = asked.take(batch.rows)
             wanted = pad_items([items[row] for row in batch.rows], batch.width)
-            given = _of_items(self.score, self.variables, self._history(part), wanted)
+            given = _of_items(self.score, self.variables, self._batch(part), wanted)
             for row, values in zip(batch.rows[: batch.count], np.asarray(given), strict=False):
                 # Lists are padded on the left.
                 found[row] = values[batch.width - len(items[row]) :]
@@ -285,8 +291,21 @@ class ScoringRanker:
     def _most(self) -> int:
         return max(1, min(self.batch_size, _SCORES // self.num_items))
 
-    def _history(self, part: Asked) -> np.ndarray:
-        return pad_items([present(row) for row in part.histories], self.max_items)
+    def _batch(self, part: Asked) -> dict[str, np.ndarray]:
+        rows = [present(row) for row in part.histories]
+        batch = {"history": pad_items(rows, self.max_items)}
+        if self.reads_times:
+            times = [np.full(len(row), -1, np.int32) for row in rows]
+            if part.times is not None:
+                pairs = zip(part.histories, part.times, strict=True)
+                times = [time[row >= 0] for row, time in pairs]
+            batch["times"] = pad_items(times, self.max_items)
+        return batch
+
+
+def reads_times(ranker: Any) -> bool:
+    """Whether a ranker reads the times of the items of a history, see `Asked`."""
+    return bool(getattr(ranker, "reads_times", False))
 
 
 def check_scores(scores: np.ndarray) -> None:
@@ -334,11 +353,11 @@ def _best(
     score: Callable[..., jax.Array],
     top: int,
     variables: Any,
-    history: jax.Array,
+    batch: Mapping[str, jax.Array],
     excluded: jax.Array | None,
     allowed: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    scores = score(variables, {"history": history}).astype(jnp.float32)
+    scores = score(variables, batch).astype(jnp.float32)
     if excluded is not None:
         rows = jnp.arange(len(scores), dtype=jnp.int32)[:, None]
         # -1 would be the last item; what lies beyond the end is dropped.
@@ -352,7 +371,10 @@ def _best(
 
 @functools.partial(jax.jit, static_argnames=("score",))
 def _of_items(
-    score: Callable[..., jax.Array], variables: Any, history: jax.Array, items: jax.Array
+    score: Callable[..., jax.Array],
+    variables: Any,
+    batch: Mapping[str, jax.Array],
+    items: jax.Array,
 ) -> jax.Array:
-    scores = score(variables, {"history": history}).astype(jnp.float32)
+    scores = score(variables, batch).astype(jnp.float32)
     return jnp.take_along_axis(scores, jnp.maximum(items, 0), axis=1)

@@ -262,7 +262,7 @@ def recommend_by_scores(
         "user": np.array([user], np.int32),
     }
     if times is not None:
-        batch["times"] = np.maximum(pad_items([times], bucket(len(history))), 0)
+        batch["times"] = pad_items([times], bucket(len(history)))
     titles = dataset.interactions.items.labels()
     scores = np.array(score(batch)[0], np.float32)
     return best_of_all(request, titles, history, scores, "score of each item")

@@ -161,6 +161,7 @@ def open_ranker(config: SequentialRunConfig, directory: Path, kept: Kept) -> Sco
         variables=_variables(config, items, directory),
         num_items=items,
         max_items=config.model.max_items,
+        reads_times=config.model.reads_times,
     )
 
 

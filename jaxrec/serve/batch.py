@@ -30,7 +30,7 @@ from jaxrec.core import (
     write_bytes,
     write_text,
 )
-from jaxrec.runs import Asked, check_top
+from jaxrec.runs import Asked, check_top, reads_times
 from jaxrec.serve.recommender import OpenRecommender
 from jaxrec.serve.user_files import Row, read_users
 
@@ -91,10 +91,14 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Piece:
-    """Rows of one shard: names of users, "" for nobody, and their histories as numbers."""
+    """Rows of one shard: names of users, "" for nobody, and their histories as numbers.
+
+    `times` are those of `Asked`; None for a model that reads none.
+    """
 
     users: list[str]
     histories: list[np.ndarray]
+    times: list[np.ndarray] | None = None
 
 
 def recommend_all(model: OpenRecommender, options: BatchOptions, out: Path) -> Batch:
@@ -208,7 +212,10 @@ def _pieces(
         first, wanted = missing[0], set(missing)
         for number, piece in enumerate(kept.batches(size, first * size), first):
             if number in wanted:
-                yield number, _Piece(*piece)
+                times = None
+                if reads_times(model.ranker):
+                    times = kept.times(number * size + np.arange(len(piece[0])))
+                yield number, _Piece(*piece, times)
         return
     path, wanted = Path(options.users), set(missing)
     for number, rows in enumerate(_batched(read_users(path), size)):
@@ -224,12 +231,19 @@ def _batched(rows: Iterator[Row], size: int) -> Iterator[tuple[Row, ...]]:
 def _piece(model: OpenRecommender, path: Path, rows: tuple[Row, ...]) -> _Piece:
     found = _numbers(model, path, rows)
     named = [number for number, history in enumerate(found) if history is None]
+    users = np.zeros(0, np.int64)
     if named and model.kept is not None:
         users = model.kept.find([rows[number].user for number in named])
         for number, history in zip(named, model.kept.histories(users), strict=True):
             found[number] = history
     histories = [history for history in found if history is not None]
-    return _Piece([row.user for row in rows], histories)
+    times = None
+    if reads_times(model.ranker):
+        times = [np.full(len(history), -1, np.int32) for history in histories]
+        known = None if model.kept is None or not named else model.kept.times(users)
+        for number, row in zip(named, known or [], strict=False):
+            times[number] = row
+    return _Piece([row.user for row in rows], histories, times)
 
 
 def _best(
@@ -242,7 +256,13 @@ def _best(
     allowed, exclude = (
         None if limit is None else [limit] * len(piece.histories) for limit in limits
     )
-    asked = Asked(histories=piece.histories, users=piece.users, allowed=allowed, excluded=exclude)
+    asked = Asked(
+        histories=piece.histories,
+        users=piece.users,
+        allowed=allowed,
+        excluded=exclude,
+        times=piece.times,
+    )
     return model.best(asked, options.top, seen=options.include_seen)
 
 

@@ -68,6 +68,7 @@ class RecommendRow:
       length: number of items to compute, see `RecommendEngine.length_of`.
       deliver: is called with the items and their scores, `[length]` each, or with an error, in the
         thread of the device.
+      times: of the items of the history, see `Asked`; None if they are not known.
       cancelled: whether nobody waits any longer.
     """
 
@@ -78,6 +79,7 @@ class RecommendRow:
     allowed: np.ndarray | None
     length: int
     deliver: Callable[[Found | Exception], None]
+    times: np.ndarray | None = None
     cancelled: bool = False
 
     @property
@@ -187,6 +189,9 @@ class RecommendEngine:
                 RecommendRow(
                     catalogue=catalogue,
                     history=history[-catalogue.history_widths[-1] :],
+                    times=None
+                    if asked.times is None
+                    else asked.times[number][-catalogue.history_widths[-1] :],
                     user=asked.users[number] if asked.users else "",
                     excluded=None if masked else out,
                     allowed=only if masked else None,
@@ -245,8 +250,12 @@ class RecommendEngine:
             excluded = list(pad_items(lists, self.shapes.excluded))
         else:
             allowed = [np.zeros(0, np.int32) if r.allowed is None else r.allowed for r in full]
+        times = None
+        if any(row.times is not None for row in full):
+            times = [np.full(len(r.history), -1) if r.times is None else r.times for r in full]
         asked = Asked(
             histories=[row.history for row in full],
+            times=times,
             users=[row.user for row in full],
             excluded=excluded,
             allowed=allowed,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.runs import Asked, Changes, Kept, Ranker, check_top, offered, write_changes
+from jaxrec.runs import Asked, Changes, Kept, Ranker, check_top, offered, reads_times, write_changes
 from jaxrec.serve.lists import Lists
 from jaxrec.serve.names import ItemNames
 from jaxrec.serve.tables import rows_of
@@ -118,9 +118,12 @@ class OpenRecommender:
           [[0, 1]]
         """
         who, read = self._rows(users, histories)
+        times = None
+        if users is not None and self.kept is not None and reads_times(self.ranker):
+            times = self.kept.times(self.kept.find(who or []))
         only = self._per_row(allowed, len(read), "allowed")
         out = self._per_row(exclude, len(read), "exclude")
-        return Asked(histories=read, users=who, excluded=out, allowed=only)
+        return Asked(histories=read, users=who, excluded=out, allowed=only, times=times)
 
     def best(self, asked: Asked, top: int, *, seen: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Recommend by item numbers, without names; see `Ranker.best`.

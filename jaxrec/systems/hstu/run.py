@@ -6,8 +6,8 @@ histories and times -> item vectors -> gated attention without a softmax -> cosi
 an item that occurs three times weighs three times as much, and its bias tells how far back an item
 lies, in items and in time. The same model is also a baseline of other systems.
 
-Measurements read the times of the interactions. A history that is given without times, such as a
-list of items from elsewhere, has no bias of time.
+The times of the interactions are read in measurements, and wherever a user of the run is asked for.
+A list of items from elsewhere has no times, and then gaps have no bias.
 """
 
 from pathlib import Path

@@ -8,6 +8,7 @@ import pytest
 
 import jaxrec
 from jaxrec.baselines import HstuConfig, sequential
+from jaxrec.baselines.item_table import history_times
 from jaxrec.core import ConfigError
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.runs import BaselinesConfig, Options, RecommendRequest, sequential_run, whole_history
@@ -55,7 +56,7 @@ def test_times_of_a_batch_are_seconds_since_the_first_item(tmp_path):
                 whole = np.append(train, split.held_times[user, :more])
                 np.testing.assert_array_equal(row[len(row) - count :], whole - whole[0])
                 np.testing.assert_array_equal(times[user], whole - whole[0])
-                assert (row[: len(row) - count] == 0).all()
+                assert (row[: len(row) - count] == -1).all()
     assert (split.held_times[:, 1] >= split.held_times[:, 0]).all()
 
 
@@ -122,6 +123,16 @@ def test_data_that_only_tell_the_order_are_refused_or_read_without_gaps(tmp_path
     assert load_dataset(data).split.times("test") is None
 
 
+def test_the_token_before_the_first_item_has_its_time_as_in_training():
+    times = np.array([[-1, -1, 0, 7], [0, 3, 4, 9], [-1, -1, -1, -1]], np.int32)
+    assert history_times(times, 4)[:, -5:].tolist() == [
+        [-1, -1, 0, 0, 7],
+        [0, 0, 3, 4, 9],
+        [-1, -1, -1, -1, -1],
+    ]
+    assert history_times(times, 2).tolist() == [[0, 0, 7], [4, 4, 9], [-1, -1, -1]]
+
+
 @pytest.mark.slow
 def test_open_recommends_what_the_run_recommends(tmp_path):
     data = DataConfig(
@@ -139,3 +150,9 @@ def test_open_recommends_what_the_run_recommends(tmp_path):
     opened = jaxrec.open(tmp_path / "run").recommend(users=[user], top=5)
     assert opened.numbers[0].tolist() == [row.item for row in answer.items]
     assert len(answer.history) == len(whole_history(dataset, 4))
+    # Both read times: without them, scores differ.
+    known = jaxrec.open(tmp_path / "run")
+    found = known.recommend(users=[user], top=5).scores
+    ids = [dataset.interactions.items.ids[item] for item in whole_history(dataset, 4)]
+    assert np.abs(found - known.recommend(histories=[ids], top=5).scores).max() > 1e-6
+    np.testing.assert_allclose(found[0], [row.score for row in answer.items], rtol=1e-5)
