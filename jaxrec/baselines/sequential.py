@@ -244,7 +244,7 @@ def fixed_arrays(
 
 
 def _batches(
-    config: SequentialConfig, windows: Windows, num_items: int, times: np.ndarray | None
+    config: SequentialConfig, windows: Windows, num_items: int, times: np.ndarray | None = None
 ) -> tuple[Any, list[dict[str, jax.ShapeDtypeStruct]]]:
     """Histories as tokens and, if the objective or the body reads them, unseen items and times.
 
