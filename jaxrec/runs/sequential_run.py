@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 
@@ -38,7 +38,9 @@ from jaxrec.train import FitResult, Start, TrainConfig, Validation, check_batch
 
 
 class SequentialRunConfig(Protocol):
-    """The config of a sequential baseline that is a system of its own."""
+    """The config of a sequential baseline that is a system of its own: a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def data(self) -> DataConfig:

@@ -63,6 +63,8 @@ FACTS = SystemFacts(
         "and predicts all codes of the next item at once."
     ),
     tags=("sequential-recommendation", "generative-retrieval"),
+    # Its IDs may collide, and the sections about IDs are of unique ones.
+    has_ids=False,
 )
 _EXPORT = (
     "no class of transformers predicts codes in parallel; to export a recommender, train a "

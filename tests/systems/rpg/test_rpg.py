@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import jaxrec
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
+from jaxrec.eval import render
 from jaxrec.ids import whitened_vectors
 from jaxrec.runs.config import SampledEvalConfig
 from jaxrec.runs.ranker import Asked
@@ -57,6 +58,8 @@ def test_a_run_is_measured_and_recommends_what_its_scores_say(trained):
     assert [row.item for row in answer.items] == best
     opened = jaxrec.open(directory)
     assert opened.recommend(users=[user], top=5).numbers[0].tolist() == best
+    write_text(directory / "eval.json", to_json(report))
+    assert "The strongest baseline, markov," in render(rpg.report(config, directory))
 
 
 def test_a_walk_over_the_whole_graph_recommends_the_same(trained):
