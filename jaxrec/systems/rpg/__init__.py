@@ -9,6 +9,11 @@ if TYPE_CHECKING:
         NetworkConfig as NetworkConfig,
         RpgConfig as RpgConfig,
     )
+    from jaxrec.systems.rpg.network import (
+        FIXED as FIXED,
+        RpgNetwork as RpgNetwork,
+        rpg_loss as rpg_loss,
+    )
 else:
     from jaxrec.core import attach
 

@@ -23,8 +23,7 @@ from support.timing import measure
 from jaxrec.core import MeshConfig, ShardingRules, keep_memory, make_mesh
 from jaxrec.nn import mean_of_codes
 from jaxrec.objectives import Loss
-from jaxrec.systems.rpg import NetworkConfig
-from jaxrec.systems.rpg.network import FIXED, RpgNetwork, rpg_loss
+from jaxrec.systems.rpg import FIXED, NetworkConfig, RpgNetwork, rpg_loss
 from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 
 
