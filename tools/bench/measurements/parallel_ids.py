@@ -15,9 +15,9 @@ growth_100k_10m   seconds of the walk in the largest catalogue over those in the
                   case for the cache)
 
 With 100,000 items and 4,096 starts, on 2 CPU cores that other jobs shared (2026-11-30, least CPU
-time): the exact ranking took .63 ms a user and the walk .38 ms, with 92 % of the exact list and 68 %
-of the true edges. As many random starts as kept nodes found 13 %. A million items and the default
-of 16,384 starts have not been measured yet.
+time): the exact ranking took .63 ms a user and the walk .38 ms, with 92 % of the exact list and
+68 % of the true edges. As many random starts as kept nodes found 13 %. A million items and the
+default of 16,384 starts have not been measured yet.
 
 The graph of a catalogue of a million items is built by `forest_neighbours`, in small groups of
 similar items; `graph_recall` says which share of the exact neighbours of 64 items it has.
