@@ -57,7 +57,7 @@ def _read_kept(folder: Path) -> object:
     kept = read_kept(folder)
     assert kept is not None
     rows = np.arange(min(kept.num_users, 3))
-    return kept.dataset(), kept.user_ids, kept.histories(rows), list(kept.batches(4, skip=1))
+    return kept.dataset(), kept.user_ids, kept.histories(rows), list(kept.batches(4))
 
 
 ENTRIES: list[tuple[str, Callable[[], Sequence[Folder]], Callable[[Path], object]]] = [

@@ -218,13 +218,13 @@ DECODING = (
     Mutation(
         name="search: seen items removed after the top-k",
         file="jaxrec/decode/recommend.py",
-        old="best = self._call(self._put(tokens[rows]), request, int(rows[0]))",
+        old="best = self._searched(tokens[rows], rows, request, read)",
         new=(
-            "best = self._call(self._put(tokens[rows]), Request(), int(rows[0]))\n"
-            "                    if out is not None:\n"
-            "                        hidden = (best.items[:, :, None] == out[:, None, :]).any(-1)\n"
-            "                        kept = jnp.where(hidden, -1, best.items)\n"
-            "                        best = Recommendations(kept, best.scores)"
+            "best = self._searched(tokens[rows], rows, Request(), read)\n"
+            "                        if out is not None:\n"
+            "                            hidden = best.items[:, :, None] == out[:, None, :]\n"
+            "                            kept = jnp.where(hidden.any(-1), -1, best.items)\n"
+            "                            best = Recommendations(kept, best.scores)"
         ),
         tests=("tests/decode/test_recommender.py",),
     ),
@@ -358,16 +358,44 @@ SERVING = (
     Mutation(
         name="batching: a cancelled job stays in the queue",
         file="jaxrec/serve/batching.py",
-        old="if not entry[1].cancelled]",
-        new="if entry[1]]",
+        old="if not entry[2].cancelled]",
+        new="if entry[2]]",
         tests=("tests/serve/test_batching.py",),
     ),
     Mutation(
         name="batching: no job waits for company",
         file="jaxrec/serve/batching.py",
-        old="if now - since >= self._options.wait\n",
-        new="if now >= since\n",
+        old="(now - since >= self._options.wait and",
+        new="(now >= since and",
         tests=("tests/serve/test_batching.py",),
+    ),
+    Mutation(
+        name="batching: no job waits for a batch of its bucket",
+        file="jaxrec/serve/batching.py",
+        old="if bucket not in running:",
+        new="if running:",
+        tests=("tests/serve/test_batching.py",),
+    ),
+    Mutation(
+        name="history cache: an entry is used whatever the history",
+        file="jaxrec/serve/history_cache.py",
+        old="or (kept != tokens[: len(kept)]).any():",
+        new="or not len(kept):",
+        tests=("tests/serve/test_history_cache.py",),
+    ),
+    Mutation(
+        name="history cache: clients share the entries of a user",
+        file="jaxrec/serve/history_cache.py",
+        old='b"%d:" % len(client) + client + user.encode()',
+        new="user.encode()",
+        tests=("tests/serve/test_history_cache.py",),
+    ),
+    Mutation(
+        name="together: a process that was started again keeps what the dead one took",
+        file="jaxrec/serve/together.py",
+        old="self._ready[number], self._taken[number] = False, 0",
+        new="self._ready[number] = False",
+        tests=("tests/serve/test_workers.py",),
     ),
     Mutation(
         name="gate: any key opens",

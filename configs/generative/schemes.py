@@ -8,8 +8,8 @@ after 1,000 steps, whatever the validation says. A scheme whose shape can be cho
 same window of 10 items; PQ and RQ also read the item texts (TF-IDF), with the quickstart's weight.
 
 Cost: 45 to 120 s of CPU a run to train, 21 runs. Result over seeds 0, 1, 2, mean NDCG@10: random
-.046, svd .061, collaborative .094, hybrid .094, independent .101, pq .101, rq .105; intervals in
-the README.
+.046, svd .061, collaborative .094, hybrid .094, independent .101, pq .101, rq .105; the intervals
+stand on the page of results about item IDs.
 """
 
 import dataclasses

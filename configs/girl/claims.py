@@ -116,7 +116,8 @@ generator took 3, each reward model 1 to 2, PPO 1, and descriptions, predictors 
 rest.
 """
 
-from jaxrec.align import PpoSettings
+import dataclasses
+
 from jaxrec.data.recruitment import WorldOptions
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import Sweep, make_quick
@@ -127,7 +128,6 @@ from jaxrec.systems.girl import (
     GroundingConfig,
     MatchConfig,
 )
-from jaxrec.train import TrainConfig
 
 
 def get_config() -> GirlConfig:
@@ -139,74 +139,28 @@ def get_quick_config() -> GirlConfig:
 
 
 def _config(people: int) -> GirlConfig:
+    usual = GirlConfig()
     return GirlConfig(
         data=GirlDataConfig(
             world=WorldOptions(
                 people=people, jobs=2000, applications=12, interviews=0.0, near=0.2, far=0.1
             ),
-            generator=0.35,
-            reward=0.3,
-            gold=0.2,
-            prompts=0.06,
+            facts=True,
         ),
         model=TransformerConfig(width=96, depth=2, num_heads=4, mlp_width=256),
-        vocab_size=2000,
-        max_prompt=112,
-        sft=TrainConfig(
-            steps=450,
-            batch_size=32,
-            lr=5e-3,
-            warmup_steps=40,
-            weight_decay=0.01,
-            eval_every=100,
-            log_every=20,
+        vocab_size=1000,
+        skill_tokens=True,
+        max_prompt=64,
+        sft=dataclasses.replace(
+            usual.sft, steps=900, lr=5e-3, warmup_steps=60, eval_every=300, log_every=50
         ),
-        reward=TrainConfig(
-            steps=200,
-            batch_size=32,
-            lr=2e-3,
-            warmup_steps=20,
-            final_fraction=0.1,
-            weight_decay=0.01,
-            eval_every=40,
-            log_every=10,
-        ),
-        gold_reward=TrainConfig(
-            steps=100,
-            batch_size=32,
-            lr=2e-3,
-            warmup_steps=20,
-            final_fraction=0.1,
-            weight_decay=0.01,
-            eval_every=50,
-            log_every=10,
-        ),
-        reward_head="sum",
+        reward_head="facts",
         critic="shared",
-        ppo=PpoSettings(
-            response=88,
-            temperature=1.0,
-            minibatches=2,
-            epochs=2,
-            beta=0.05,
-            kl_budget=15.0,
-            unended_penalty=1.0,
+        ppo=dataclasses.replace(usual.ppo, response=84, minibatches=4, beta=0.02, lam=1.0),
+        train=dataclasses.replace(
+            usual.train, steps=200, lr=3e-4, final_fraction=0.2, eval_every=40
         ),
-        train=TrainConfig(
-            steps=50,
-            batch_size=32,
-            lr=4e-4,
-            warmup_steps=0,
-            schedule="linear",
-            final_fraction=0.51,
-            weight_decay=0.0,
-            beta2=0.999,
-            eps=1e-5,
-            eval_every=25,
-            log_every=4,
-            max_loss_ratio=0.0,
-        ),
-        match=MatchConfig(lsa=128, residual=True, descriptions=1, seeds=5),
+        match=MatchConfig(lsa=128, numbers=True, residual=True, descriptions=4),
         grounding=GroundingConfig(occupations="onet-occupations/Occupation Data.txt"),
         eval=GirlEvalConfig(grounded_people=6, grounded_jobs=100),
     )

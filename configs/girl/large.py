@@ -13,82 +13,47 @@ Cost: about 40 PFLOP, by 6 times the parameters times the tokens of all stages, 
 step. Nothing of it has been measured.
 """
 
-from jaxrec.align import PpoSettings
+import dataclasses
+
 from jaxrec.data.recruitment import WorldOptions
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import make_quick
 from jaxrec.systems.girl import GirlConfig, GirlDataConfig, GirlEvalConfig, GroundingConfig
-from jaxrec.train import TrainConfig
 
 _OCCUPATIONS = "onet-occupations/Occupation Data.txt"
 
 
 def get_config() -> GirlConfig:
-    return _config(WorldOptions(people=30_000, jobs=10_000, applications=12, interviews=0.0))
+    return _config(people=30_000, jobs=10_000)
 
 
 def get_quick_config() -> GirlConfig:
-    return make_quick(_config(WorldOptions(people=1500, jobs=600, applications=12, interviews=0.0)))
+    return make_quick(_config(people=1500, jobs=600))
 
 
-def _config(world: WorldOptions) -> GirlConfig:
+def _config(people: int, jobs: int) -> GirlConfig:
+    usual = GirlConfig()
+    reward = dataclasses.replace(
+        usual.reward, steps=800, batch_size=64, lr=2e-4, warmup_steps=50, eval_every=200
+    )
     return GirlConfig(
         data=GirlDataConfig(
-            world=world,
+            world=WorldOptions(people=people, jobs=jobs, applications=12, interviews=0.0),
             skills="esco-skills/skills_en_label.txt.gz",
             occupations=_OCCUPATIONS,
-            generator=0.35,
-            reward=0.3,
-            gold=0.2,
-            prompts=0.06,
         ),
         model=TransformerConfig(width=512, depth=6, num_heads=8),
         vocab_size=8000,
         max_prompt=192,
-        sft=TrainConfig(
-            steps=4000, batch_size=64, lr=1e-3, warmup_steps=200, weight_decay=0.01, eval_every=500
+        sft=dataclasses.replace(
+            usual.sft, steps=4000, batch_size=64, lr=1e-3, warmup_steps=200, eval_every=500
         ),
-        reward=TrainConfig(
-            steps=800,
-            batch_size=64,
-            lr=2e-4,
-            warmup_steps=50,
-            schedule="linear",
-            weight_decay=0.01,
-            eval_every=200,
-        ),
-        gold_reward=TrainConfig(
-            steps=800,
-            batch_size=64,
-            lr=2e-4,
-            warmup_steps=50,
-            schedule="linear",
-            weight_decay=0.01,
-            eval_every=200,
-        ),
+        reward=reward,
+        gold_reward=reward,
         reward_head="sum",
-        critic="reward",
-        ppo=PpoSettings(
-            response=160,
-            temperature=1.0,
-            minibatches=4,
-            epochs=2,
-            beta=0.05,
-            kl_budget=15.0,
-            unended_penalty=1.0,
-        ),
-        train=TrainConfig(
-            steps=1600,
-            batch_size=64,
-            lr=5e-5,
-            warmup_steps=0,
-            schedule="linear",
-            weight_decay=0.0,
-            beta2=0.999,
-            eps=1e-5,
-            eval_every=80,
-            log_every=8,
-            max_loss_ratio=0.0,
+        ppo=dataclasses.replace(usual.ppo, response=160, minibatches=4),
+        train=dataclasses.replace(
+            usual.train, steps=1600, batch_size=64, lr=5e-5, eval_every=80, log_every=8
         ),
         grounding=GroundingConfig(occupations=_OCCUPATIONS),
         eval=GirlEvalConfig(valid_prompts=128, grounded_people=100, grounded_jobs=500),

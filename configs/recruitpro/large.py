@@ -4,8 +4,8 @@
     jaxrec train recruitpro/large
     jaxrec eval runs/recruitpro-large
 
-The same stages as `recruitpro/joint`: pre-training on the texts of 40,000 jobs and 20,000 people,
-and thirteen tasks of 20,000 jobs and 10,000 people.
+The same stages as `recruitpro/claims`: pre-training on the texts of 40,000 jobs and 20,000 people,
+and all thirteen tasks, of 20,000 jobs and 10,000 people.
 
 NOT RUN YET. `--dry-run` plans the stage `pretrain` alone, because what the tasks take is known when
 their encoder is trained. On 2026-11-30, in 29 CPU seconds, it printed:
@@ -23,7 +23,13 @@ of about this size. The 20,000 and 13,000 steps take 75 PFLOP together, which a 
 """
 
 from jaxrec.data.recruitment import WorldOptions
-from jaxrec.systems.pretrain import ObjectiveConfig, PretrainConfig, PretrainDataConfig, flavour
+from jaxrec.systems.pretrain import (
+    ObjectiveConfig,
+    PretrainConfig,
+    PretrainDataConfig,
+    StartConfig,
+    flavour,
+)
 from jaxrec.systems.recruitpro import (
     AuxiliaryConfig,
     EncoderConfig,
@@ -54,6 +60,7 @@ def get_stages() -> dict[str, PretrainConfig]:
                 dropout=0.1,
                 dtype="bfloat16",
             ),
+            start=StartConfig(embeddings="cooccurrence"),
             train=TrainConfig(steps=20000, batch_size=256, lr=1e-3, eval_every=2000),
         )
     }
@@ -64,7 +71,7 @@ def get_config() -> RecruitProConfig:
         world=WorldOptions(jobs=20000, people=10000),
         encoder=EncoderConfig(base="stage:pretrain"),
         input=InputConfig(text_tokens=136, skill_tokens=40, chunk_tokens=72),
-        auxiliary=AuxiliaryConfig(similarity=0.1, comparison=0.5, detach=True),
+        auxiliary=AuxiliaryConfig(similarity=0.1, comparison=0.5, detach=True, center=True),
         pairs=64,
         train=TrainConfig(
             steps=13000,

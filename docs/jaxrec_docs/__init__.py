@@ -38,7 +38,7 @@ def write_pages(root: Path, place: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
-    for path in [*place.rglob("*.md"), *place.rglob("*.rst")]:
+    for path in [path for kind in ("md", "rst", "ipynb") for path in place.rglob(f"*.{kind}")]:
         if path not in paths:
             path.unlink()
     return paths

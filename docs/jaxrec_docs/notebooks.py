@@ -1,13 +1,13 @@
-"""A page for each notebook: its text as it stands, and its code without results.
+"""A page for each notebook: a copy of its file, which `myst_nb` renders without running it.
 
 Notebooks are stored without outputs. The tests run them; the build of these pages does not.
 """
 
 import json
+import tomllib
 from pathlib import Path
 
-# Where the repository is published. Badges and first cells of notebooks name it.
-REPOSITORY = "OWNER/jaxrec"
+ROOT = Path(__file__).resolve().parents[2]
 _BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 _OPEN = "https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}.ipynb"
 
@@ -18,21 +18,19 @@ def pages(folder: Path) -> dict[str, str]:
     Args:
       folder: the directory of the notebooks.
     """
-    return {f"notebooks/{path.stem}.md": page(path) for path in sorted(folder.glob("*.ipynb"))}
-
-
-def page(path: Path) -> str:
-    """The text of one page."""
-    parts = []
-    for kind, source in cells(path):
-        parts.append(source if kind == "markdown" else f"```python\n{source}\n```")
-    return "\n\n".join(parts) + "\n"
+    return {f"notebooks/{path.name}": path.read_text() for path in sorted(folder.glob("*.ipynb"))}
 
 
 def cells(path: Path) -> list[tuple[str, str]]:
     """The kind, "markdown" or "code", and the text of every cell."""
     notebook = json.loads(path.read_text())
     return [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+
+
+def address() -> str:
+    """Where the repository is published; `tools/address` writes it into `pyproject.toml`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project["urls"]["Repository"])
 
 
 def badge(name: str) -> str:
@@ -42,4 +40,5 @@ def badge(name: str) -> str:
       >>> badge("quickstart").rpartition("/")[2]
       'quickstart.ipynb)'
     """
-    return f"[![Open in Colab]({_BADGE})]({_OPEN.format(repository=REPOSITORY, name=name)})"
+    repository = address().removeprefix("https://github.com/")
+    return f"[![Open in Colab]({_BADGE})]({_OPEN.format(repository=repository, name=name)})"

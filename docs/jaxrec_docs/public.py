@@ -9,6 +9,8 @@ SHOWN = {
         "ConfigError",
         "DataError",
         "ResourceError",
+        "LocalEngine",
+        "RayEngine",
         "MeshConfig",
         "ShardingRules",
         "make_mesh",
@@ -306,6 +308,7 @@ SHOWN = {
         "KaplanJoint",
         "KaplanSteps",
     ),
+    "cli": ("train_run", "evaluate_run", "export_run", "Exported"),
     "serve": (
         "open_recommender",
         "OpenRecommender",

@@ -7,7 +7,6 @@ folders belongs to the system whose config class it uses.
 import ast
 import importlib
 import importlib.util
-import inspect
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,10 @@ OFFERS = (
 )
 
 
+# A sentence of `run` modules that says nothing to readers of a page.
+_FOR_READERS_OF_CODE = "`System` describes the functions of this module."
+
+
 def pages(configs: Path) -> dict[str, str]:
     """Paths and texts of the pages.
 
@@ -55,22 +58,47 @@ def page(name: str, paths: list[Path], root: Path) -> str:
     """The text of one page."""
     if paths and describe_config(paths[0])[1] == ["corpus"]:
         return corpora(name, paths, root)
-    package = package_of(paths[0]) if paths else name
+    packages = list(dict.fromkeys(package_of(path) for path in paths)) or [name]
+    if len(packages) > 1:
+        return several(name, packages, paths, root)
+    (package,) = packages
     face = importlib.import_module(f"jaxrec.systems.{package}")
     run = importlib.import_module(f"jaxrec.systems.{package}.run")
     about = summary(_header(paths[0])) if package != name else summary(face.__doc__)
-    offers = ", ".join(f"`{function}`" for function in OFFERS if hasattr(run, function))
     parts = [
         f"# {name}",
         plain(about),
         "## How it works",
-        plain(_body(run.__doc__)),
-        f"Runs by `jaxrec.systems.{package}`, which offers {offers}. All of its settings stand in "
-        f"[Settings of {package}](../settings/{package}.md).",
+        plain(_body(run.__doc__).replace(_FOR_READERS_OF_CODE, "").strip()),
+        runs_by(package),
     ]
     for path in paths:
-        parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]
+        parts += [f"## `{path.relative_to(root)}`", plain(_header(path))]
     return "\n\n".join(parts) + "\n"
+
+
+def several(name: str, packages: list[str], paths: list[Path], root: Path) -> str:
+    """The page of a folder of configs that belong to several systems."""
+    parts = [f"# {name}", "The configs of this folder belong to several systems:"]
+    rows = [
+        f"- [{package}]({package}.md): "
+        f"{plain(summary(importlib.import_module(f'jaxrec.systems.{package}').__doc__))}"
+        for package in packages
+    ]
+    parts.append("\n".join(rows))
+    for path in paths:
+        parts += [f"## `{path.relative_to(root)}`", plain(_header(path)), runs_by(package_of(path))]
+    return "\n\n".join(parts) + "\n"
+
+
+def runs_by(package: str) -> str:
+    """What runs a config, and where its settings stand."""
+    run = importlib.import_module(f"jaxrec.systems.{package}.run")
+    offers = ", ".join(f"`{function}`" for function in OFFERS if hasattr(run, function))
+    return (
+        f"Runs by `jaxrec.systems.{package}`, which offers {offers}. All of its settings stand in "
+        f"[Settings of {package}](../settings/{package}.md)."
+    )
 
 
 def corpora(name: str, paths: list[Path], root: Path) -> str:
@@ -82,7 +110,7 @@ def corpora(name: str, paths: list[Path], root: Path) -> str:
         f"[Settings of {name}](../settings/{name}.md).",
     ]
     for path in paths:
-        parts += [f"## `{path.relative_to(root)}`", plain(_body(_header(path)))]
+        parts += [f"## `{path.relative_to(root)}`", plain(_header(path))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -116,8 +144,9 @@ def _first(sweep: Any) -> Any:
 
 
 def _header(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text())) or ""
+    return _body(ast.get_docstring(ast.parse(path.read_text()), clean=False))
 
 
 def _body(docstring: str | None) -> str:
-    return inspect.cleandoc(docstring or "")
+    """The docstring of a module, which is not indented; to dedent it would dedent its commands."""
+    return (docstring or "").strip()

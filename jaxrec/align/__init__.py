@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from jaxrec.align.teacher_forcing import item_log_probs as item_log_probs
     from jaxrec.align.text_rewards import (
         check_text_reward as check_text_reward,
+        host_text_reward as host_text_reward,
         reads_tokens as reads_tokens,
         text_reward as text_reward,
         weighted_sum as weighted_sum,

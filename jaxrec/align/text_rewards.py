@@ -12,7 +12,7 @@ host.
 Shapes: `B` episodes, `P` tokens of a prompt, `R` of a response.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,9 @@ from jaxrec.align.episodes import Episodes
 from jaxrec.align.reward_model import RewardModel, frame_of, reward_of
 from jaxrec.align.rewards import Reward, device_reward, host_reward
 from jaxrec.core import ConfigError
+
+# Maps prompts and their responses to a number for each.
+TextFunction = Callable[[list[str], list[str]], Any]
 
 
 def reads_tokens(model: RewardModel, tokenizer: Any, vocab_size: int) -> bool:
@@ -57,7 +60,7 @@ def text_reward(model: RewardModel, tokenizer: Any, vocab_size: int, name: str) 
       'mine'
     """
     if not reads_tokens(model, tokenizer, vocab_size):
-        return host_reward(_Between(model, tokenizer), name)
+        return host_text_reward(model.rewards, tokenizer, name)
     before, after = frame_of(model.tokenizer)
     head = model.head
 
@@ -65,6 +68,21 @@ def text_reward(model: RewardModel, tokenizer: Any, vocab_size: int, name: str) 
         return reward_of(head, params, *_framed(episodes, before, after))
 
     return device_reward(score, name, model.params)
+
+
+def host_text_reward(score: TextFunction, tokenizer: Any, name: str) -> Reward:
+    """Make a reward of a function of texts, which runs on the host.
+
+    Args:
+      score: maps B prompts and their B responses to B numbers.
+      tokenizer: of the policy, which spells the tokens.
+      name: what messages call the reward.
+
+    Example:
+      >>> host_text_reward(lambda asked, said: [len(r) for r in said], None, "length").name
+      'length'
+    """
+    return host_reward(_Between(score, tokenizer), name)
 
 
 def _framed(
@@ -95,13 +113,13 @@ def _framed(
 class _Between:
     """Rewards of tokens by way of the text that they spell."""
 
-    def __init__(self, model: RewardModel, tokenizer: Any) -> None:
-        self._model, self._tokenizer = model, tokenizer
+    def __init__(self, score: TextFunction, tokenizer: Any) -> None:
+        self._score, self._tokenizer = score, tokenizer
 
-    def __call__(self, prompts: list[np.ndarray], responses: list[np.ndarray]) -> np.ndarray:
+    def __call__(self, prompts: list[np.ndarray], responses: list[np.ndarray]) -> Any:
         pairs = zip(prompts, responses, strict=True)
         texts = [self._split(prompt, response) for prompt, response in pairs]
-        return self._model.rewards([p for p, _ in texts], [r for _, r in texts])
+        return self._score([p for p, _ in texts], [r for _, r in texts])
 
     def _split(self, prompt: np.ndarray, response: np.ndarray) -> tuple[str, str]:
         whole = _text(self._tokenizer, np.concatenate([prompt, response]))

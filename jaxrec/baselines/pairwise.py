@@ -18,12 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.baselines.fitting import Problem, shuffled_batches, train_baseline
+from jaxrec.baselines.fitting import Problem, load_baseline, shuffled_batches, train_baseline
 from jaxrec.baselines.negatives import Unseen
 from jaxrec.core import Count, check_numbers, check_ranges
 from jaxrec.data import Source, Windows
 from jaxrec.objectives import Loss
 from jaxrec.train import FitResult, Start, TrainConfig, Validation
+
+# Shapes of a user and an item, from which those of the parameters follow.
+_EXAMPLE = (jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((1, 1), jnp.int32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +92,35 @@ def fit_pairwise(
     problem = Problem(
         title=config.title,
         model=model,
-        example=(jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((1, 1), jnp.int32)),
+        example=_EXAMPLE,
         loss=loss,
         batches=_batches(config, windows, num_items),
     )
     return train_baseline(problem, config.train, validation, directory, start)
+
+
+def load_pairwise(
+    config: PairwiseConfig,
+    num_users: int,
+    num_items: int,
+    directory: Path,
+    *,
+    start: Start | None = None,
+) -> Any:
+    """Read the variables that `fit_pairwise` trained, as `scores` takes them, without any data.
+
+    Args:
+      config: settings of the baseline.
+      num_users: U.
+      num_items: I.
+      directory: where it was trained.
+      start: hashes that the checkpoint must have.
+
+    Raises:
+      DataError: not trained yet, damaged, or of another model.
+    """
+    model = config.build(num_users, num_items)
+    return load_baseline(model, _EXAMPLE, {}, config.train, directory, start)
 
 
 def _batches(config: PairwiseConfig, windows: Windows, num_items: int) -> Any:

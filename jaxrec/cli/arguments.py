@@ -164,6 +164,8 @@ def take_config(
     prog = f"jaxrec {command} CONFIG"
     if not arguments or {"-h", "--help"} & set(arguments):
         flags = "".join(f"[{flag}] " for flag in FLAGS) if command == "train" else ""
+        if command == "ids":
+            flags = "[--engine ray --workers N [--address HOST:PORT]] "
         print(f"usage: {prog} [--run-dir DIR] {flags}[--from-file PATH] [--SETTING VALUE ...]\n")
         print("CONFIG is a name (jaxrec list configs) or the path of a config file.")
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jaxrec.cli.arguments import FLAGS
 from jaxrec.cli.configs import config_names
+from jaxrec.cli.engine import OPTIONS
 from jaxrec.core import ConfigError, flatten, nearest
 
 # Commands whose first argument is a config.
@@ -73,7 +74,8 @@ def words_of_commands() -> dict[str, list[str]]:
         if name == "completion":
             words += SCRIPTS
         if name in _SETTINGS:
-            words += ["--run-dir", *(FLAGS if name == "train" else ()), *settings]
+            own = FLAGS if name == "train" else OPTIONS
+            words += ["--run-dir", *own, *settings]
         elif dataclasses.is_dataclass(kind := getattr(module, "Arguments", None)):
             words += [_option(field.name) for field in dataclasses.fields(kind)]
         found[name] = [*words, "--help"]

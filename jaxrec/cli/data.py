@@ -121,6 +121,8 @@ def _check(words: Sequence[str]) -> None:
         print(f"  {line}")
     state = "accepted" if found.error is None else "refused"
     print(f"training with --data.min-count {options.data.min_count}: {state}")
+    if found.error is None:
+        print(f"next: jaxrec train quickstart {shlex.join(again(options, words))}".rstrip())
     print(json.dumps(found.to_json()))
     if found.error is not None:
         raise found.error
@@ -192,7 +194,7 @@ def _show(facts: dict[str, Any]) -> None:
         print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
 
 
-def again(options: Arguments, words: Sequence[str]) -> list[str]:
+def again(options: Arguments | CheckArguments, words: Sequence[str]) -> list[str]:
     """The options of `jaxrec train` that read the same data.
 
     Args:
@@ -210,6 +212,7 @@ def again(options: Arguments, words: Sequence[str]) -> list[str]:
         data = ["--run-dir", f"runs/{Path(options.name).stem}", "--data.name", options.name]
     for field in dataclasses.fields(options.data):
         if field.name in given:
-            value = str(getattr(options.data, field.name))
-            data += [f"--data.{field.name.replace('_', '-')}", value]
+            value = getattr(options.data, field.name)
+            values = map(str, value if isinstance(value, tuple) else (value,))
+            data += [f"--data.{field.name.replace('_', '-')}", *values]
     return data

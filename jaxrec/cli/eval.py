@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.functions import evaluate_run
 from jaxrec.cli.run_argument import read_run
-from jaxrec.core import ConfigError, check_writable, quoted, to_json, write_text
-from jaxrec.runs import WARNING, evaluate_run, is_quick, marked, system_of
+from jaxrec.core import ConfigError, quoted
+from jaxrec.runs import WARNING, is_quick, system_of
 
 # Facts that a row may have, and how they are written.
 _FACTS = {"parameters": "{:,}", "fit_seconds": "{:.0f}", "test_seconds": "{:.1f}"}
@@ -43,15 +44,10 @@ def run(arguments: list[str]) -> None:
             "--baselines needs names, such as popularity markov; for none of them give "
             "--no-baselines alone"
         )
-    config = read_run(directory)
-    check_writable(directory, "directory for the run")
-    with marked(directory, is_quick(directory)):
-        report = evaluate_run(config, directory, () if options.no_baselines else chosen)
-        write_text(directory / "eval.json", to_json(report))
-    show(report)
+    show(evaluate_run(directory, baselines=() if options.no_baselines else chosen))
     if is_quick(directory):
         print(WARNING)
-    if hasattr(system_of(config), "report"):
+    if hasattr(system_of(read_run(directory)), "report"):
         print(f"next: jaxrec report {quoted(directory)}")
 
 

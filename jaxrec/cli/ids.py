@@ -1,4 +1,7 @@
-"""`jaxrec ids CONFIG [--run-dir DIR]`: fit the item IDs, show how well they use their codes."""
+"""`jaxrec ids CONFIG [--run-dir DIR]`: fit the item IDs, show how well they use their codes.
+
+--engine ray --workers 4 [--address HOST:PORT]   encode texts and assign codes on Ray
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrec.cli.arguments import take_config
+from jaxrec.cli.engine import take_engine
 from jaxrec.core import check_name, check_writable, printable, quoted, write_bytes
 from jaxrec.eval import code_use_png
 from jaxrec.ids import opened
@@ -17,14 +21,15 @@ from jaxrec.runs import offered
 
 def run(arguments: list[str]) -> None:
     """Fit, print and save."""
-    config, _, directory = take_config(arguments, "ids")
+    words, chosen = take_engine(arguments)
+    config, _, directory = take_config(words, "ids")
     fit_ids = offered(config, "fit_ids")
     check_name(directory)
     check_writable(directory)
-    with warnings.catch_warnings():
+    with chosen as engine, warnings.catch_warnings():
         # The first line says so, also of IDs that were fitted earlier.
         warnings.filterwarnings("ignore", message="codebook collapse")
-        dataset, codes = fit_ids(config, directory)
+        dataset, codes = fit_ids(config, directory, engine)
     # END codes are left out, because they would count as codes that most items use.
     own = opened(codes)
     facts: dict[str, Any] = own.metadata
@@ -46,7 +51,7 @@ def run(arguments: list[str]) -> None:
     print(f"plot: {plot}; items and their IDs: {directory / 'ids' / 'item_ids.json'}")
     # With the same settings, because others would be refused.
     print(f"saved in {printable(str(directory / 'ids'))}")
-    print(f"next: jaxrec train {' '.join(map(quoted, arguments))}")
+    print(f"next: jaxrec train {' '.join(map(quoted, words))}")
 
 
 def _show(title: str, sizes: Sequence[int], facts: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@
     --history "Heat (1995)" 50      to somebody who met these items
     --resume FILE                   of jobs to a resume, by a run that reads resumes
     --users all --out DIR           to all users, or those of a file, as shards of Parquet
+    --engine ray --workers 4        the same, computed by the workers of a Ray cluster
 
 Without any of these it lists some users instead.
 """
@@ -11,12 +12,13 @@ Without any of these it lists some users instead.
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from jaxrec.cli.arguments import parse
+from jaxrec.cli.engine import chosen_engine, keep_to_cpu
 from jaxrec.cli.run_argument import read_run
 from jaxrec.core import ConfigError, Count, DataError, check_file, printable, quoted
 from jaxrec.data import load_interactions, read_resumes
@@ -30,6 +32,9 @@ from jaxrec.runs import (
     some_users,
     system_of,
 )
+
+if TYPE_CHECKING:
+    from jaxrec.serve import OpenRecommender
 
 # Users that are listed, and the fewest interactions of one whose items can be split.
 _LISTED, _FEWEST = 20, 3
@@ -55,6 +60,11 @@ class Arguments:
       allowed: text file with the only items that `users` may get, an ID or title on each line.
       exclude: text file with items that `users` must not get.
       shard_users: number of users of each shard.
+      baseline: recommend by this baseline beside the run, such as item_knn, instead of its model.
+      engine: what computes the lists of `users`: "local" for this process, or "ray" for the
+        workers of a Ray cluster.
+      workers: number of Ray's workers, each with an accelerator of its own.
+      address: HOST:PORT of a Ray cluster that runs; without it one is started on this machine.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -68,12 +78,17 @@ class Arguments:
     allowed: str = ""
     exclude: str = ""
     shard_users: Count = 8192
+    baseline: str = ""
+    engine: Literal["local", "ray"] = "local"
+    workers: Count | None = None
+    address: str = ""
 
 
 def run(arguments: list[str]) -> None:
     """Print the end of the user's history, and the recommended items with titles and scores."""
     options = parse(Arguments, arguments, prog="jaxrec recommend")
     _check(options)
+    chosen_engine(options.engine, options.workers, options.address)  # bad words first of all
     config = read_run(options.run)
     if options.resume is not None:
         recommend_text = offered(config, "recommend_text")
@@ -86,7 +101,7 @@ def run(arguments: list[str]) -> None:
     if options.history:
         _after_history(options)
         return
-    opens = hasattr(system_of(config), "open_ranker")
+    opens = bool(options.baseline) or hasattr(system_of(config), "open_ranker")
     recommend = None if opens else offered(config, "recommend")
     if options.user is None:
         list_users(config, options.run)
@@ -99,9 +114,7 @@ def run(arguments: list[str]) -> None:
 
 def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
     """Recommend to a user by the run alone."""
-    from jaxrec.serve import open_recommender
-
-    model = open_recommender(options.run)
+    model = _open(options)
     lists = model.recommend(users=[request.user], top=request.top, seen=request.include_seen)
     assert model.kept is not None
     (history,) = model.kept.histories(model.kept.find([request.user]))
@@ -114,6 +127,12 @@ def _answer(options: Arguments, request: RecommendRequest) -> Recommendations:
         score=lists.meaning,
         codes=getattr(model.ranker, "codes", None),
     )
+
+
+def _open(options: Arguments) -> "OpenRecommender":
+    from jaxrec.serve import open_recommender  # slow to import
+
+    return open_recommender(options.run, baseline=options.baseline)
 
 
 def _check(options: Arguments) -> None:
@@ -131,9 +150,14 @@ def _check(options: Arguments) -> None:
         raise ConfigError("--users writes files; give a directory for them: --out DIR")
     if options.resume and options.include_seen:
         raise ConfigError("--include-seen is about histories, and a resume has none; leave it out")
+    if options.resume and options.baseline:
+        raise ConfigError("--baseline reads histories, and a resume has none; leave it out")
     if options.users:
         return
     for name, value in (
+        ("--engine", options.engine != "local"),
+        ("--workers", options.workers),
+        ("--address", options.address),
         ("--out", options.out),
         ("--allowed", options.allowed),
         ("--exclude", options.exclude),
@@ -144,20 +168,22 @@ def _check(options: Arguments) -> None:
 
 def _after_history(options: Arguments) -> None:
     """Print recommendations after a typed history."""
-    from jaxrec.serve import open_recommender
-
-    model = open_recommender(options.run)
+    model = _open(options)
     lists = model.recommend(histories=[options.history], top=options.top, seen=options.include_seen)
-    print(f"top {options.top} after {len(options.history)} items, with the {lists.meaning}:")
+    count = len(options.history)
+    items = "1 item" if count == 1 else f"{count} items"
+    print(f"top {options.top} after {items}, with the {lists.meaning}:")
     rows = zip(lists.items[0], lists.titles[0], lists.scores[0], strict=True)
     for place, (item, title, score) in enumerate(rows, 1):
         if item:
-            print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {printable(item)}")
+            # Items without a title are called by their ID alone.
+            name = "" if item == title else printable(item)
+            print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {name}".rstrip())
 
 
 def _to_many(options: Arguments) -> None:
     """Write the lists of many users, and print how many as one line of JSON."""
-    from jaxrec.serve import BatchOptions, open_recommender, recommend_all
+    from jaxrec.serve import BatchOptions, recommend_all
 
     assert options.out is not None
     batch = BatchOptions(
@@ -168,7 +194,9 @@ def _to_many(options: Arguments) -> None:
         exclude=options.exclude,
         shard_users=options.shard_users,
     )
-    done = recommend_all(open_recommender(options.run), batch, options.out)
+    keep_to_cpu(options.engine)
+    with chosen_engine(options.engine, options.workers, options.address) as engine:
+        done = recommend_all(_open(options), batch, options.out, engine)
     print(f"{done.users:,} users in {done.shards} shards in {printable(str(options.out))}")
     print(json.dumps(dataclasses.asdict(done)))
 
@@ -231,7 +259,8 @@ def list_users(config: Any, directory: Path) -> None:
     if kept is not None:
         users, name = kept.user_ids, kept.name
     else:
-        data = load_interactions(config.data)
+        own = getattr(system_of(config), "load_data", None)
+        data = load_interactions(config.data) if own is None else own(config).data
         # A run that drops users with few interactions knows only the others.
         users = data.user_ids[np.bincount(data.user, minlength=data.num_users) >= _FEWEST]
         name = data.name

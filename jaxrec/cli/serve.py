@@ -8,7 +8,7 @@ import tyro
 
 from jaxrec.cli.arguments import parse
 from jaxrec.cli.run_argument import check_no_config
-from jaxrec.core import ConfigError, Count, NotNegative, Positive, Range
+from jaxrec.core import ConfigError, Count, NotNegative, Positive, Range, Whole
 from jaxrec.models import Dtype
 
 
@@ -20,11 +20,13 @@ class Arguments:
       run: a run that recommends items, or an export of one; or a text model: a run directory, a
         model directory, a checkpoint of Hugging Face, or a GGUF file, with a tokenizer.
       kind: "items" serves recommendations, and "text" completions and chats; by default items for
-        a run that ranks items by any history, and text for all others.
+        a run of a system that ranks items, and text for all others.
       host: address at which to listen; only this machine by default. 0.0.0.0 is all addresses.
       port: at which to listen; 0 for any free one.
       api_key_file: file of keys, one a line; each request must send one of them. By default no key
         is needed.
+      workers: processes that answer, each with the whole model in its memory. For CPUs with more
+        cores than one process keeps busy.
       batch_sizes: numbers of rows to which batches are padded; by default 1 and 8 for text, and
         1, 8 and 64 for items.
       wait: most seconds that a request waits for others to share a batch with.
@@ -47,6 +49,10 @@ class Arguments:
       admin_key_file: file of the keys of administrators, one a line; they are keys of the service
         as well.
       room: share of items that such a file may add to those of the training.
+      cache_mb: megabytes for what was read of named users' histories, of which a later request
+        reads only what is new; 0 keeps nothing. For causal decoders.
+      diversity_groups: groups of beams of lists that ask for diversity; 0 for a service without
+        such lists. For generative models.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -54,6 +60,7 @@ class Arguments:
     host: str = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8000
     api_key_file: Path | None = None
+    workers: Count = 1
     batch_sizes: tuple[Count, ...] = ()
     wait: NotNegative = 0.005
     queue: Count = 1024
@@ -73,6 +80,8 @@ class Arguments:
     catalogue_dir: Path | None = None
     admin_key_file: Path | None = None
     room: NotNegative = 0.25
+    cache_mb: Whole = 0
+    diversity_groups: Whole = 0
 
 
 def run(arguments: list[str]) -> None:
@@ -87,31 +96,13 @@ def run(arguments: list[str]) -> None:
     if not options.run.is_dir():
         check_no_config(options.run)
     try:
-        from jaxrec.cli.serving import open_items, serve_items, serve_text
+        from jaxrec.cli.serving import serve_run, serve_workers
     except ImportError as error:
         raise ConfigError(
             f"a service needs FastAPI, uvicorn and prometheus-client ({error}); install them: pip "
             "install 'jaxrec[serve]'"
         ) from error
-    model = None if options.kind == "text" else open_items(options.run, options.kind)
-    _check_unread(options, _TEXT if model is not None else _ITEMS, model is None)
-    if model is None:
-        serve_text(options)
+    if options.workers > 1:
+        serve_workers(options)
     else:
-        serve_items(options, model)
-
-
-_TEXT = ("name", "context", "dtype", "prompt_lengths", "answer_lengths", "max_choices")
-_ITEMS = ("most_top", "max_rows", "max_history", "catalogue_dir", "admin_key_file", "room")
-
-
-def _check_unread(options: Arguments, names: tuple[str, ...], text: bool) -> None:
-    """Reject options of the other kind of service, which nothing would read."""
-    fields = {field.name: field.default for field in dataclasses.fields(options)}
-    kinds = ("items", "text") if text else ("text", "items")
-    for name in names:
-        if getattr(options, name) != fields[name]:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} is for a service of {kinds[0]}, and {options.run} is "
-                f"served as {kinds[1]}; leave it out, or choose by --kind"
-            )
+        serve_run(options)

@@ -97,7 +97,8 @@ def read_texts(path: Path) -> dict[int, str]:
       path: the file, plain or gzipped.
 
     Returns:
-      The texts by their number in the file, counted from 1: of their line, or of their record.
+      The texts by their number in the file: of their line, counted from 1, or of their record,
+      counted from 0 as in all messages about records.
 
     Raises:
       DataError: no texts, or a record without one.
@@ -112,7 +113,7 @@ def read_texts(path: Path) -> dict[int, str]:
     ending = path.with_suffix("").suffix if path.suffix.lower() == ".gz" else path.suffix
     if ending.lower() in _JSON:
         rows = read_json_rows(path, "texts", [_FIELD])
-        texts = {number: _text(path, number, row) for number, row in enumerate(rows, start=1)}
+        texts = {number: _text(path, number, row) for number, row in enumerate(rows)}
         if not any(map(str.strip, texts.values())):
             raise DataError(f"{path}: all texts are empty; give records with words in {_FIELD!r}")
         return texts

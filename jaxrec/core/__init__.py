@@ -23,8 +23,15 @@ if TYPE_CHECKING:
         write_mapped as write_mapped,
     )
     from jaxrec.core.bits import unpack_bits as unpack_bits
+    from jaxrec.core.bound import Bound as Bound
     from jaxrec.core.collective_counts import Collective as Collective, collectives as collectives
     from jaxrec.core.compiles import CompileCounter as CompileCounter
+    from jaxrec.core.engine import (
+        LOCAL as LOCAL,
+        Engine as Engine,
+        Job as Job,
+        LocalEngine as LocalEngine,
+    )
     from jaxrec.core.errors import (
         ConfigError as ConfigError,
         DataError as DataError,
@@ -112,6 +119,7 @@ if TYPE_CHECKING:
         field_ranges as field_ranges,
         option as option,
     )
+    from jaxrec.core.ray_engine import RayEngine as RayEngine
     from jaxrec.core.sandbox import (
         Limits as Limits,
         Outcome as Outcome,

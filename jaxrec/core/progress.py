@@ -138,6 +138,11 @@ class ProgressBar:
             line = f"{self.title}: {done}/{self.total} {shown}{left}  {self.note}"
             print(line.rstrip(), file=sys.stderr, flush=True)
 
+    def reach(self, done: int) -> None:
+        """Show that at least so many units are done, if `count_done` has not reported as many."""
+        if done > self._counted:
+            self._add(done - self._counted)
+
     def _add(self, units: int) -> None:
         self._counted = min(self._counted + units, self.total)
         self.update(self._counted)

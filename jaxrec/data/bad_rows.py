@@ -31,6 +31,11 @@ class BadRows:
         self.count = 0
         self._kept: list[str] = []
 
+    @property
+    def only_counts(self) -> bool:
+        """Whether the reasons of further rows are dropped, so that they need no careful wording."""
+        return self.count >= _KEPT
+
     def add(self, line: int, reason: str) -> None:
         """Record that `line` (counted from 1) is bad."""
         self.count += 1

@@ -188,14 +188,20 @@ def _advice(facts: dict[str, Any]) -> tuple[str, ...]:
     if count := facts["duplicate_rows"]:
         times = facts["time_unit"] == "s"
         equal = "another one in user, item, rating and time" if times else "the row before them"
-        advice.append(f"{count:,} rows equal {equal}; --data.drop-repeats duplicates drops them")
+        rows = "1 row equals" if count == 1 else f"{count:,} rows equal"
+        advice.append(f"{rows} {equal}; --data.drop-repeats duplicates drops repeated rows")
     if count := facts["users_with_repeated_target"]:
+        users = "1 user has" if count == 1 else f"{count:,} users have"
         advice.append(
-            f"{count:,} users have a target that they had before, which a list without seen items "
-            "cannot hit; --data.drop-repeats repeats keeps first interactions only"
+            f"{users} met the target before, which a list without seen items cannot hit; "
+            "--data.drop-repeats repeats keeps first interactions only"
         )
     if count := facts["users_with_fewer_than_3"]:
-        advice.append(f"{count:,} users have fewer than 3 interactions and cannot be evaluated")
+        users = "1 user has" if count == 1 else f"{count:,} users have"
+        advice.append(
+            f"{users} fewer than 3 interactions and cannot be evaluated; --data.min-count 3 leaves "
+            "them out, and so does --data.short-users drop"
+        )
     if (count := facts.get("training_items", facts["items"])) <= _FEWEST_ITEMS:
         advice.append(
             f"with {count:,} items every list holds the whole catalogue, so HR@10 is 1 for all "

@@ -28,6 +28,8 @@ class DataConfig:
       time_column: column of times in a table: numbers in any unit, or ISO dates. "" reads the order
         of the file, and rejects a table with a column such as timestamp in another order;
         "file-order" reads the order of the file in any case.
+      time_format: how that column writes dates, if they are no ISO dates: a format of Python's
+        strptime, such as "%d.%m.%Y" or "%B %d, %Y %H:%M". Dates without a zone are UTC.
       rating_column: column of ratings in a table; "" for none.
       rating_levels: texts of that column, the lowest first, if it holds no numbers, such as
         "messaged" and "interviewed"; they become the ratings 0, 1 and so on.
@@ -44,7 +46,8 @@ class DataConfig:
         "repeats" keeps only a user's first interaction with an item. Both act before the filter.
 
     Raises:
-      ConfigError: a number is out of range, or `delimiter` is no separator.
+      ConfigError: a number is out of range, `delimiter` is no separator, or `time_format` does not
+        say the day.
 
     Example:
       >>> DataConfig(name="ml-1m", min_count=10).tie
@@ -56,6 +59,7 @@ class DataConfig:
     user_column: str = "user"
     item_column: str = "item"
     time_column: str = ""
+    time_format: str = ""
     rating_column: str = ""
     rating_levels: tuple[str, ...] = ()
     item_table: str = ""
@@ -71,7 +75,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Reject numbers out of range, and a delimiter that is none."""
         check_ranges(self, "--data.")
-        Columns(delimiter=self.delimiter, rating_levels=self.rating_levels)
+        columns_of(self)
         if self.rating_levels and not self.rating_column:
             raise ConfigError(
                 f"data.rating_levels {self.rating_levels} are of a column, and there is none; give "
@@ -142,13 +146,13 @@ def with_name(config: DataConfig, name: str) -> DataConfig:
     Example:
       >>> with_name(DataConfig(name="mine", from_file="x.csv", user_column="who"), "ml-1m")
       DataConfig(name='ml-1m', from_file='', user_column='user', item_column='item', \
-time_column='', rating_column='', rating_levels=(), item_table='', item_id_column='item', \
-min_count=5, sample_users=0, sample_seed=0, tie='row', short_users='error', delimiter='', \
-drop_repeats='none')
+time_column='', time_format='', rating_column='', rating_levels=(), item_table='', \
+item_id_column='item', min_count=5, sample_users=0, sample_seed=0, tie='row', \
+short_users='error', delimiter='', drop_repeats='none')
     """
     of_files = (
-        "from_file", "user_column", "item_column", "time_column", "rating_column", "rating_levels",
-        "item_table", "item_id_column", "delimiter",
+        "from_file", "user_column", "item_column", "time_column", "time_format", "rating_column",
+        "rating_levels", "item_table", "item_id_column", "delimiter",
     )  # fmt: skip
     default = DataConfig()
     plain: dict[str, Any] = {field: getattr(default, field) for field in of_files}
@@ -161,6 +165,7 @@ def columns_of(config: DataConfig) -> Columns:
         user=config.user_column,
         item=config.item_column,
         time=config.time_column or None,
+        time_format=config.time_format,
         rating=config.rating_column or None,
         rating_levels=config.rating_levels,
         delimiter=config.delimiter,

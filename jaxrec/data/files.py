@@ -322,7 +322,9 @@ def convert(
                 parsed.append(parse_time(value))
             except (ValueError, OverflowError):
                 what = "a number of 64 bits or an ISO date such as 2024-01-31T08:15:00Z"
-                bad.add(line, f"{name} {shown(value)} is not {what}{time_hint(value)}")
+                # A hint tries many formats, which takes too long for every row of a large file.
+                hint = "" if bad.only_counts else time_hint(value)
+                bad.add(line, f"{name} {shown(value)} is not {what}{hint}")
         return stack(parsed, name, str(bad.path)) if parsed else np.zeros(0, np.int64)
     result = np.zeros(len(values), np.int64 if kind == "time" else np.float64)
     for i, (value, line) in enumerate(zip(values, lines, strict=True)):

@@ -2,7 +2,8 @@
 
 import re
 
-_DAY_FIRST = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)\b.*", re.DOTALL)
+from jaxrec.data.date_formats import format_hint
+
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 # First bytes of files that are no text: what they are, and how to get a text file.
 _KINDS = (
@@ -11,8 +12,11 @@ _KINDS = (
     (b"\x28\xb5\x2f\xfd", "is packed by zstd; unpack it with unzstd, or pack it with gzip"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it, and give a file in it"),
     (b"Rar!", "is a rar archive; unpack it, and give a file in it"),
-    (b"%PDF-", "is a PDF document; give the table as CSV"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a document of Office, such as .xls; save it as CSV"),
+    (b"%PDF-", "is a PDF document; give its text as a text file, or its table as CSV"),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is a document of Office; save it as text or CSV",
+    ),
     (b"SQLite format 3\0", "is an SQLite database; export its table as CSV"),
     (b"ARROW1", "is an Arrow file; write it as Parquet"),
     (b"ORC", "is an ORC file; write it as Parquet"),
@@ -28,7 +32,7 @@ def kind_of(raw: bytes) -> str | None:
 
     Example:
         >>> kind_of(b"%PDF-1.7"), kind_of(b"user,item")
-        ('is a PDF document; give the table as CSV', None)
+        ('is a PDF document; give its text as a text file, or its table as CSV', None)
     """
     if raw[257:262] == b"ustar":
         return "is a tar archive; unpack it with tar -xf, and give a file or directory in it"
@@ -73,20 +77,12 @@ def number_hint(value: str) -> str:
 
 
 def time_hint(value: str) -> str:
-    """Return the fix for a date that begins with the day or the month; "" for others.
+    """Return the fix for a date that is no ISO date, or for a decimal comma; "" for others.
 
     Example:
         >>> time_hint("31/01/2024")
-        ' (a date that begins with the day; write 2024-01-31)'
+        ' (read such dates with --data.time-format %d/%m/%Y)'
         >>> time_hint("01/02/2024")
-        ' (a date that begins with the day or the month; write year-month-day)'
+        ' (read such dates with --data.time-format %d/%m/%Y or %m/%d/%Y)'
     """
-    match = _DAY_FIRST.fullmatch(value.strip())
-    if match is None:
-        return number_hint(value)
-    first, second, year = int(match[1]), int(match[3]), match[4]
-    which = "day" if first > 12 else "month" if second > 12 else "day or the month"
-    day, month = (first, second) if first > 12 else (second, first)
-    known = which != "day or the month" and len(year) == 4
-    form = f"{year}-{month:02}-{day:02}" if known else "year-month-day"
-    return f" (a date that begins with the {which}; write {form})"
+    return format_hint(value) or number_hint(value)

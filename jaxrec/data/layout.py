@@ -279,9 +279,13 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if not missing:
         return
-    role = ("user", "item")[list(wanted).index(missing[0])]
-    likely = [name for name in files.usual(names) if likely_role(name) == role]
-    option = f"--data.{role}-column {quoted(likely[0]) if len(likely) == 1 else 'NAME'}"
+    options = []
+    for role, name in zip(("user", "item"), wanted, strict=True):
+        if name in missing:
+            likely = [other for other in files.usual(names) if likely_role(other) == role]
+            options.append(
+                f"--data.{role}-column {quoted(likely[0]) if len(likely) == 1 else 'NAME'}"
+            )
     if names and all(name.replace(".", "", 1).isdigit() for name in names):
         raise DataError(
             f"{path}: line 1: {files.listed(names)} is a row of data; add a header line with names "
@@ -289,5 +293,6 @@ def unnamed(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
         )
     raise DataError(
         f"{path}: no column {missing[0]!r}{nearest(missing[0], files.usual(names))}; columns: "
-        f"{files.listed(names)}; name the right one with {option}"
+        f"{files.listed(names)}; name the right {'one' if len(options) == 1 else 'ones'} with "
+        f"{' '.join(options)}"
     )

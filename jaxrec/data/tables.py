@@ -9,11 +9,12 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError, quoted
 from jaxrec.data import files
+from jaxrec.data.date_formats import check_format, parse_dates
 from jaxrec.data.interactions import Interactions, ItemTable
 from jaxrec.data.layout import Layout, delimiter_of, find_layout, unnamed
 from jaxrec.data.parquet import read_columns
 from jaxrec.data.records import read_record_columns, record_names
-from jaxrec.data.times import is_time_name, to_times
+from jaxrec.data.times import COMPACT_NOTE, Times, is_time_name, to_times
 
 FILE_ORDER = "file-order"  # as a time column: the order of the file, whatever columns it has
 _SEVERAL = re.compile(r"\S+(?:[\s,;|]+\S+){2,}")  # three words or more
@@ -29,6 +30,8 @@ class Columns:
         time: column of times: numbers since 1970 in any unit, or dates. None reads the order of the
             file, and rejects a table with a column of times in another order. "file-order" reads
             the order of the file in any case.
+        time_format: format of `strptime` that these times are written in, such as "%d.%m.%Y"; ""
+            for numbers and ISO dates.
         rating: column of ratings; None for no ratings.
         rating_levels: texts of that column, the lowest first, which become 0, 1 and so on; () for a
             column of numbers.
@@ -49,6 +52,7 @@ class Columns:
     user: str = "user"
     item: str = "item"
     time: str | None = None
+    time_format: str = ""
     rating: str | None = None
     rating_levels: tuple[str, ...] = ()
     delimiter: str = ""
@@ -62,6 +66,13 @@ class Columns:
             delimiter_of(self.delimiter)
         except ValueError as error:
             raise ConfigError(f"data.delimiter: {error}") from error
+        if self.time_format:
+            check_format(self.time_format)
+            if self.time in (None, FILE_ORDER):
+                raise ConfigError(
+                    f"data.time_format {self.time_format!r} belongs to a column of times; name it "
+                    "with data.time_column"
+                )
         if len(set(self.rating_levels)) < len(self.rating_levels):
             raise ConfigError(f"data.rating_levels {self.rating_levels} has a text twice")
 
@@ -123,7 +134,7 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
     if columns.rating:
         kinds[columns.rating] = "text" if columns.rating_levels else "float"
     if time:
-        kinds[time] = "moment"
+        kinds[time] = "text" if columns.time_format else "moment"
     if len(kinds) < 2 + bool(columns.rating) + bool(time):
         raise ConfigError(f"{path}: one column has two roles in {columns.given()}; name each once")
     if unread:
@@ -135,13 +146,27 @@ def read_table(path: Path, columns: Columns | None = None, name: str | None = No
     data = Interactions.from_columns(
         table[columns.user],
         table[columns.item],
-        time=to_times(table[time], time, path) if time else None,
+        time=_times(path, table[time], columns) if time else None,
         rating=_ratings(path, table[columns.rating], columns) if columns.rating else None,
         name=name or path.name.split(".")[0],
         source=str(path),
         time_unit="s" if time else "order",
     )
+    if note := _order_note(layout.names, kinds, columns):
+        data = dataclasses.replace(data, notes=(*data.notes, note))
     return data.with_item_texts(read_item_table(columns)) if columns.item_table else data
+
+
+def _order_note(names: Sequence[str], read: Mapping[str, files.Kind], columns: Columns) -> str:
+    """What to know about a file whose order counts although it has columns that are not read."""
+    others = [name for name in names if name and name not in read]
+    if columns.time is not None or not others:
+        return ""
+    return (
+        "no column of times is named, so each user's rows count as they stand, oldest first; if "
+        f"one of the columns that are not read says when ({files.listed(others)}), name it with "
+        "--data.time-column"
+    )
 
 
 def table_layout(path: Path, delimiter: str, wanted: tuple[str, ...]) -> Layout:
@@ -164,6 +189,15 @@ def unread_times(names: Sequence[str], columns: Columns) -> str | None:
     """Return a column that looks like times and that has no role, or None."""
     taken = (columns.user, columns.item, columns.rating)
     return next((name for name in names if name not in taken and is_time_name(name)), None)
+
+
+def _times(path: Path, values: np.ndarray, columns: Columns) -> Times:
+    """Times of a column, by its format or by what its values are."""
+    what, pattern = str(columns.time), columns.time_format
+    if not pattern:
+        return to_times(values, what, path)
+    dates = parse_dates([str(value) for value in values.tolist()], pattern, what, path)
+    return dataclasses.replace(to_times(dates, what, path), unit=COMPACT_NOTE + pattern)
 
 
 def _ratings(path: Path, values: np.ndarray, columns: Columns) -> np.ndarray:

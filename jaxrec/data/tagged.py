@@ -169,7 +169,7 @@ def read_skillspan(
         raise ConfigError("kinds of spans must be named, such as skill knowledge")
     names = ["tokens", *(f"tags_{kind}" for kind in kinds)]
     texts, repaired = [], 0
-    for number, row in enumerate(read_json_rows(path, "tagged texts", names), start=1):
+    for number, row in enumerate(read_json_rows(path, "tagged texts", names)):
         words, *layers = (_strings(path, number, row, name) for name in names)
         if not words:
             raise DataError(f"{path}: record {number} has no words in 'tokens'; remove it")

@@ -56,6 +56,13 @@ if TYPE_CHECKING:
         extend_histories as extend_histories,
         read_histories as read_histories,
     )
+    from jaxrec.decode.history_pool import (
+        HistoryPool as HistoryPool,
+        PoolReading as PoolReading,
+        extend_from_pool as extend_from_pool,
+        read_for_pool as read_for_pool,
+        store_in_pool as store_in_pool,
+    )
     from jaxrec.decode.item_graph import (
         check_edges as check_edges,
         code_similarities as code_similarities,
@@ -98,7 +105,12 @@ if TYPE_CHECKING:
         read_prefix as read_prefix,
     )
     from jaxrec.decode.prompts import Prompts as Prompts
-    from jaxrec.decode.recommend import ListStrategy as ListStrategy, Recommender as Recommender
+    from jaxrec.decode.recommend import (
+        ListStrategy as ListStrategy,
+        ReadRows as ReadRows,
+        Recommender as Recommender,
+        masks_are_faster as masks_are_faster,
+    )
     from jaxrec.decode.row_settings import (
         RowSetting as RowSetting,
         RowSettings as RowSettings,
@@ -113,6 +125,7 @@ if TYPE_CHECKING:
         sample as sample,
     )
     from jaxrec.decode.search import Recommendations as Recommendations
+    from jaxrec.decode.shared_answers import shared_answer_gaps as shared_answer_gaps
     from jaxrec.decode.stepwise import (
         MOST_ALTERNATIVES as MOST_ALTERNATIVES,
         StepOptions as StepOptions,

@@ -112,6 +112,7 @@ def search_items(
       (3, 4)
     """
     options.check_key(request.key)
+    options.check_strength(request.strength)
     index = catalogue.index
     batch, packed, _ = history.state.shape
     request.check(index.num_items, batch * packed)
@@ -128,19 +129,30 @@ def search_items(
         index=index,
         alive=request.alive(index),
         keys=None if request.key is None else jax.random.split(request.key, index.levels),
+        strength=request.strength,
     )
     best = search_all_levels(search)
     if options.strategy.kind != "diverse":
         return best
     plain = dataclasses.replace(options, strategy=BEST)
+    alike = dataclasses.replace(request, strength=None)
+    if options.strategy.in_turns:
+        best = jax.tree.map(lambda x: _in_turns(x, options.strategy.groups), best)
     best = jax.lax.cond(
         jnp.all(best.items >= 0),
         lambda: best,
-        lambda: _filled(best, search_items(model, params, catalogue, history, plain, request)),
+        lambda: _filled(best, search_items(model, params, catalogue, history, plain, alike)),
     )
+    if options.strategy.in_turns:
+        return best
     # Groups come one after the other; a list is sorted.
     scores, order = flat_top_k(best.scores, best.scores.shape[1])
     return Recommendations(pick(best.items, order), scores)
+
+
+def _in_turns(rows: jax.Array, groups: int) -> jax.Array:
+    """Order `[U, K]` beams, which come group by group, by their places in their groups."""
+    return jnp.swapaxes(rows.reshape(len(rows), groups, -1), 1, 2).reshape(rows.shape)
 
 
 def _filled(found: Recommendations, more: Recommendations) -> Recommendations:

@@ -62,7 +62,7 @@ class Catalogue:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
     """What one call asks for.
 
@@ -72,6 +72,8 @@ class Request:
         padded with -1; None for none. Costs O(E log E) a user, whatever the number of items, and
         O(I) together with `allowed`.
       key: typed random key; only for strategies that draw at random.
+      strength: `[U]` float32, the penalty in nats of the strategy "diverse" for each user; None for
+        that of the strategy. Users of one call may differ in it without another compilation.
 
     Example:
       >>> Request.excluding([[3, 5], []]).excluded[:, -3:].tolist()
@@ -81,6 +83,7 @@ class Request:
     allowed: jax.Array | None = None
     excluded: jax.Array | None = None
     key: jax.Array | None = None
+    strength: jax.Array | None = None
 
     @classmethod
     def excluding(
@@ -104,8 +107,8 @@ class Request:
           users: U.
 
         Raises:
-          ConfigError: `allowed` or `excluded` does not have one row for each user, or `allowed` not
-            one column for each item.
+          ConfigError: `allowed`, `excluded` or `strength` does not have one row for each user, or
+            `allowed` not one column for each item.
           DataError: an excluded item outside the catalogue.
 
         Example:
@@ -122,6 +125,11 @@ class Request:
                     f"{self.excluded.shape}"
                 )
             check_numbers(self.excluded, num_items, "request.excluded")
+        if self.strength is not None and self.strength.shape != (users,):
+            raise ConfigError(
+                f"request.strength must be [{users}], one number for each user, got "
+                f"{self.strength.shape}"
+            )
 
     def alive(self, index: ItemIndex) -> Any:
         """Return the edges of the trie that lead to an item of the request; None for all edges."""
@@ -202,6 +210,18 @@ class SearchOptions:
             assert isinstance(self.beams, int)
             return (self.beams,) * index.levels
         return beam_widths(index, self.beams)
+
+    def check_strength(self, strength: jax.Array | None) -> None:
+        """Check that penalties are given to a strategy that reads them.
+
+        Raises:
+          ConfigError: they would be ignored.
+        """
+        if strength is not None and self.strategy.kind != "diverse":
+            raise ConfigError(
+                f"strategy {self.strategy.kind!r} reads no strength; drop it from the request, or "
+                "use 'diverse'"
+            )
 
     def check_key(self, key: jax.Array | None) -> None:
         """Check that a random strategy has a key, and that no other one has.

@@ -85,12 +85,14 @@ class Search:
       index: all valid IDs.
       alive: the part of the trie that the request allows, see `Request.alive`.
       keys: one typed random key a level; None for a strategy that draws nothing.
+      strength: `[U]` penalties of a diverse search; None for that of the strategy.
     """
 
     reader: BeamReader
     index: ItemIndex
     alive: Any
     keys: jax.Array | None
+    strength: jax.Array | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -177,7 +179,7 @@ def choose(search: Search, number: int, beams: Beams, hidden: jax.Array) -> Beam
         free = strategy.free
         each = every_code(logits.values) if free else candidates(level, beams.node, logits)
         if strategy.kind == "diverse":
-            step = diverse_step(*paths, each, width, strategy)
+            step = diverse_step(*paths, each, width, strategy, search.strength)
         else:
             assert search.keys is not None
             key = search.keys[number]

@@ -32,7 +32,9 @@ class Strategy:
         independent samples, which may repeat.
       groups: number of groups of "diverse"; the beams are divided among them.
       strength: penalty of "diverse" in nats: what a code loses for each beam of an earlier group
-        that took it.
+        that took it. `Request.strength` replaces it for each user.
+      in_turns: "diverse" lists the best item of each group, then the second of each, and so on, so
+        that any beginning of the list is diverse; otherwise items are in the order of scores.
       temperature: "sample" divides the log-probabilities by it.
       top_k: "sample" draws only from the k best codes of a beam; None for all.
       top_p: "sample" draws only from the fewest codes that have this probability together, after
@@ -53,6 +55,7 @@ class Strategy:
     kind: Kind = "best"
     groups: int = 1
     strength: float = 0.5
+    in_turns: bool = False
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
@@ -68,8 +71,13 @@ class Strategy:
                 f"strategy.groups must be at least 1, and 1 unless the kind is 'diverse'; got "
                 f"{self.groups} with {self.kind!r}"
             )
-        if self.strength < 0:
+        # Not a number is neither.
+        if not self.strength >= 0:
             raise ConfigError(f"strategy.strength must not be negative, got {self.strength}")
+        if self.in_turns and self.kind != "diverse":
+            raise ConfigError(
+                f"strategy.in_turns is only for the kind 'diverse', got {self.kind!r}; drop it"
+            )
         if self.temperature <= 0 or (self.temperature != 1 and self.kind != "sample"):
             raise ConfigError(
                 f"strategy.temperature must be positive, and 1 unless the kind is 'sample'; got "
@@ -103,6 +111,7 @@ def diverse_step(
     each: Candidates,
     width: int,
     strategy: Strategy,
+    strength: jax.Array | None = None,
 ) -> Step:
     """Keep `width` beams, one group after the other: `[B, W]` in the order of groups.
 
@@ -116,12 +125,14 @@ def diverse_step(
       each: continuations `[B, K, M]`.
       width: W, a multiple of the number of groups.
       strategy: number of groups and penalty.
+      strength: `[B]` penalty of each user; None for that of the strategy.
 
     Cost a user: O(K M), and at the last level O(K M W) comparisons.
     """
     batch, beams = each.code.shape[:2]
     own, kept = max(beams // strategy.groups, 1), width // strategy.groups
     used = jnp.zeros((batch, level.size), jnp.float32)
+    weight = jnp.float32(strategy.strength) if strength is None else strength[:, None]
     rows = jnp.arange(batch, dtype=jnp.int32)[:, None]
     steps: list[Step] = []
     for group in range(strategy.groups):
@@ -132,7 +143,7 @@ def diverse_step(
         if level.last:
             total = jnp.where(_taken(node, steps, mine, part), -jnp.inf, total)
         flat = total.reshape(batch, -1)
-        penalty = pick(used, part.code.reshape(batch, -1)) * strategy.strength
+        penalty = pick(used, part.code.reshape(batch, -1)) * weight
         rank, place = grouped_top_k(flat - penalty, min(kept, flat.shape[1]))
         free = ((0, 0), (0, kept - rank.shape[1]))
         place, there = jnp.pad(place, free), jnp.pad(jnp.isfinite(rank), free)

@@ -6,6 +6,7 @@ bootstrap: Field and Welsh, Bootstrapping clustered data, JRSS B 2007).
 Shapes: `N` examples.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -44,15 +45,42 @@ def pooled_auc(labels: np.ndarray, scores: np.ndarray) -> float:
       >>> pooled_auc(np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.4, 0.1]))
       0.875
     """
-    from sklearn.metrics import roc_auc_score
-
     labels, scores = np.asarray(labels), np.asarray(scores)
     values = set(np.unique(labels).tolist())
     if not values <= {0, 1} or len(values) < 2:
         raise DataError(f"AUC needs both labels 0 and 1 and no others, got {sorted(values)}")
     if not np.isfinite(scores).all():
         raise DataError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite")
-    return float(roc_auc_score(labels, scores))
+    return _Ranked.of(labels, scores).auc(np.ones(len(scores), np.int64))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ranked:
+    """Examples by the rank of their score, so that a resample needs counts and no sorting.
+
+    Attributes:
+      rank: `[N]` place of each score among the different ones, ascending.
+      liked: `[N]` bool.
+    """
+
+    rank: np.ndarray
+    liked: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, scores: np.ndarray) -> "_Ranked":
+        rank = np.unique(scores, return_inverse=True)[1]
+        return cls(rank, np.asarray(labels).astype(bool))
+
+    def auc(self, times: np.ndarray) -> float:
+        """The AUC of examples that count so many times, `[N]`; nan without both kinds of label.
+
+        Mann and Whitney's U: for each positive example the negative ones below it, and half of
+        those with its score.
+        """
+        many = np.bincount(self.rank, times * self.liked)
+        few = np.bincount(self.rank, times * ~self.liked)
+        pairs = many.sum() * few.sum()
+        return float(many @ (np.cumsum(few) - few / 2) / pairs) if pairs else float("nan")
 
 
 def within_user_auc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> float:
@@ -115,15 +143,14 @@ def click_metrics(
     """
     auc, within = pooled_auc(labels, scores), within_user_auc(labels, scores, users)
     by_user = _within(labels, scores, users)
-    pooled, inside = [], []
-    for names, drawn in _draws(users, resamples, seed):
-        if len(np.unique(labels[drawn])) == 2:
-            pooled.append(pooled_auc(labels[drawn], scores[drawn]))
+    ranked, pooled, inside = _Ranked.of(labels, scores), [], []
+    for names, times in _draws(users, resamples, seed):
+        pooled.append(ranked.auc(times))
         if mine := [by_user[name] for name in names if name in by_user]:
             inside.append(_mean(mine))
     ends = [(1 - level) / 2, (1 + level) / 2]
     return ClickMetrics(
-        Interval(auc, *map(float, np.quantile(pooled, ends))),
+        Interval(auc, *map(float, np.nanquantile(pooled, ends))),
         Interval(within, *map(float, np.quantile(inside, ends))),
     )
 
@@ -151,10 +178,9 @@ def auc_interval(
       0.75
     """
     auc = pooled_auc(labels, scores)
-    drawn = [rows for _, rows in _draws(users, resamples, seed)]
-    both = [rows for rows in drawn if len(np.unique(labels[rows])) == 2]
-    pooled = [pooled_auc(labels[rows], scores[rows]) for rows in both]
-    ends = np.quantile(pooled, [(1 - level) / 2, (1 + level) / 2])
+    ranked = _Ranked.of(labels, scores)
+    pooled = [ranked.auc(times) for _, times in _draws(users, resamples, seed)]
+    ends = np.nanquantile(pooled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(auc, *map(float, ends))
 
 
@@ -190,13 +216,10 @@ def paired_auc(
       1.0
     """
     difference = pooled_auc(labels, scores) - pooled_auc(labels, others)
-    replicates = np.array(
-        [
-            pooled_auc(labels[drawn], scores[drawn]) - pooled_auc(labels[drawn], others[drawn])
-            for _, drawn in _draws(users, resamples, seed)
-            if len(np.unique(labels[drawn])) == 2
-        ]
-    )
+    one, other = _Ranked.of(labels, scores), _Ranked.of(labels, others)
+    differences = [one.auc(times) - other.auc(times) for _, times in _draws(users, resamples, seed)]
+    # A resample with one kind of label has no AUC.
+    replicates = np.array(differences)[~np.isnan(differences)]
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     extreme = np.count_nonzero(np.abs(replicates - difference) >= abs(difference))
     return PairedTest(difference, float(low), float(high), (1 + extreme) / (1 + len(replicates)))
@@ -340,9 +363,9 @@ def _mean(weighted: list[tuple[float, int]]) -> float:
 
 
 def _draws(users: np.ndarray, resamples: int, seed: int) -> Iterator[tuple[list[Any], np.ndarray]]:
-    """Users drawn with replacement, and the rows of their examples."""
-    rng, names = np.random.default_rng(seed), np.unique(users)
-    rows = [np.flatnonzero(users == user) for user in names]
+    """Users drawn with replacement, and how often their examples count then, `[N]`."""
+    rng = np.random.default_rng(seed)
+    names, user = np.unique(users, return_inverse=True)
     for _ in range(resamples):
         chosen = rng.integers(0, len(names), len(names))
-        yield names[chosen].tolist(), np.concatenate([rows[i] for i in chosen])
+        yield names[chosen].tolist(), np.bincount(chosen, minlength=len(names))[user]

@@ -165,7 +165,7 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray, dtype: Any = None) -> np
       centroids: [C, D].
       dtype: in which to compare; by default float64, and float32 for large inputs.
     """
-    dtype = dtype or (np.float32 if np.size(vectors) > _LARGE else np.float64)
+    dtype = dtype or dtype_of(vectors)
     centroids = np.asarray(centroids, dtype)
     # ||x||^2 is the same for all centroids.
     halves = (centroids**2).sum(axis=1) / 2
@@ -176,6 +176,11 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray, dtype: Any = None) -> np
         near -= halves
         out[part] = near.argmax(axis=1)
     return out
+
+
+def dtype_of(vectors: np.ndarray) -> Any:
+    """The type in which `nearest` compares: float64, and float32 for large inputs."""
+    return np.float32 if np.size(vectors) > _LARGE else np.float64
 
 
 def check_vectors(vectors: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import LOCAL, ConfigError, Engine
+from jaxrec.ids.assignment import assign
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import (
     check_vectors,
@@ -39,6 +40,7 @@ def fit(
     rotate: Rotation = "none",
     restarts: int = 3,
     opq_iterations: int = 20,
+    engine: Engine = LOCAL,
 ) -> ItemCodes:
     """Return the PQ codes of vectors [I, D]; IDs may collide, which `ids.repair` repairs.
 
@@ -54,6 +56,7 @@ def fit(
         least distortion.
       restarts: k-means runs per segment, of which the best is kept.
       opq_iterations: rounds of the alternation.
+      engine: what assigns codes to rows; the codebooks are fitted here, on a sample.
 
     Raises:
       ConfigError: there are more levels than vector columns, a size is invalid, or the rotation is
@@ -87,7 +90,7 @@ def fit(
     books = fit_many(parts, sizes, [seed + level for level in range(levels)], restarts)
     codebooks |= {f"centroids_{level}": book for level, book in enumerate(books)}
     codes = np.stack(
-        [nearest(part, codebooks[f"centroids_{level}"]) for level, part in enumerate(parts)], axis=1
+        [assign(part, book, engine) for part, book in zip(parts, books, strict=True)], axis=1
     )
     statistics = code_statistics(codes, sizes)
     warn_collapsed(statistics)

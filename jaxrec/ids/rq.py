@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import LOCAL, ConfigError, Engine
+from jaxrec.ids.assignment import assign
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
@@ -25,6 +26,7 @@ def fit(
     *,
     seed: int = 0,
     restarts: int = 3,
+    engine: Engine = LOCAL,
 ) -> ItemCodes:
     """Return the residual codes of vectors [I, D]; IDs may collide, which `ids.repair` repairs.
 
@@ -34,6 +36,7 @@ def fit(
       size: codes per level, one number or one number per level.
       seed: seed of k-means.
       restarts: k-means runs per level, of which the best is kept.
+      engine: what assigns codes to rows; the codebooks are fitted here, on a sample.
 
     Raises:
       ConfigError: a size is invalid.
@@ -50,7 +53,7 @@ def fit(
     codebooks, codes, residual = {"mean": mean}, [], vectors - mean
     for level, c in enumerate(sizes):
         book = fit_centroids(residual, c, seed + level, restarts)
-        codes.append(nearest(residual, book))
+        codes.append(assign(residual, book, engine))
         residual = residual - book[codes[-1]]
         codebooks[f"centroids_{level}"] = book
     stacked = np.stack(codes, axis=1)

@@ -31,7 +31,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrec.core import ConfigError, Count, LearningRate, NotNegative, Whole, check_ranges
+from jaxrec.core import (
+    LOCAL,
+    ConfigError,
+    Count,
+    Engine,
+    LearningRate,
+    NotNegative,
+    Whole,
+    check_ranges,
+)
+from jaxrec.ids.assignment import assign
 from jaxrec.ids.codes import ItemCodes, level_sizes, quantized_levels
 from jaxrec.ids.kmeans import check_vectors, fit_centroids, nearest, squared_distances
 from jaxrec.ids.statistics import code_statistics, warn_collapsed
@@ -101,6 +111,7 @@ def fit(
     *,
     config: RqVaeConfig = RqVaeConfig(),
     seed: int = 0,
+    engine: Engine = LOCAL,
 ) -> ItemCodes:
     """Train on vectors [I, D] and return their codes; IDs may collide, which `ids.repair` repairs.
 
@@ -112,6 +123,7 @@ def fit(
       size: codes per level, one number or one number per level.
       config: architecture and training.
       seed: seed of every random draw.
+      engine: what assigns codes to rows; the training is here.
 
     Raises:
       ConfigError: a size is invalid.
@@ -144,7 +156,7 @@ def fit(
         metadata={},
         codebooks=codebooks,
     )
-    codes = encode(empty, vectors)
+    codes = encode(empty, vectors, engine)
     statistics = code_statistics(codes, sizes)
     warn_collapsed(statistics)
     error = ((vectors - decode(empty, codes)) ** 2).sum() / max(
@@ -166,10 +178,11 @@ def fit(
     )
 
 
-def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
+def encode(item_codes: ItemCodes, vectors: np.ndarray, engine: Engine = LOCAL) -> np.ndarray:
     """Return codes, int32 [I', L], of new vectors [I', D] under the trained encoder and codebooks.
 
-    L is the number of quantized levels: a suffix that `ids.repair` added has no codebook.
+    L is the number of quantized levels: a suffix that `ids.repair` added has no codebook. The
+    `engine` assigns codes to rows.
 
     Raises:
       ConfigError: the vectors have another width.
@@ -178,7 +191,7 @@ def encode(item_codes: ItemCodes, vectors: np.ndarray) -> np.ndarray:
     residual, codes = _latent(item_codes, vectors), []
     for level in range(quantized_levels(item_codes)):
         book = item_codes.codebooks[f"centroids_{level}"]
-        codes.append(nearest(residual, book))
+        codes.append(assign(residual, book, engine))
         residual = residual - book[codes[-1]]
     return np.stack(codes, axis=1)
 

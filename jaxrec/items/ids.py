@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, nearest
+from jaxrec.core import LOCAL, ConfigError, DataError, Engine, nearest
 from jaxrec.data import SEPARATOR, Dataset, id_tokens, load_tokenizer
 from jaxrec.ids import (
     ItemCodes,
@@ -36,13 +36,16 @@ from jaxrec.items.config import IdConfig
 from jaxrec.items.text import ItemText
 
 
-def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) -> ItemCodes:
+def fit_ids(
+    config: IdConfig, dataset: Dataset, text: ItemText | None = None, engine: Engine = LOCAL
+) -> ItemCodes:
     """Give every item a unique ID, from item texts and *training* interactions only.
 
     Args:
       config: the scheme and its settings.
       dataset: the items and their interactions.
       text: text vectors of the items; None computes those that the config asks for.
+      engine: what encodes texts and assigns codes, by rows; the IDs are the same from each.
 
     Returns:
       Unique IDs of one length. Their metadata has these entries: "text" says which text vectors
@@ -65,8 +68,8 @@ def fit_ids(config: IdConfig, dataset: Dataset, text: ItemText | None = None) ->
     chosen = [s for s in ("levels", "size") if config.reads(s) and getattr(config, s) == "auto"]
     config = config.sized(dataset.num_items)
     if text is None:
-        text = item_text.read(config, dataset, item_text.choose(config, dataset))
-    codes, vectors = _fit(config, dataset, text)
+        text = item_text.read(config, dataset, item_text.choose(config, dataset), engine=engine)
+    codes, vectors = _fit(config, dataset, text, engine)
     warning = collapse_warning(codes.metadata)
     if config.reads("repair"):
         codes = repair(codes, vectors, config.repair)
@@ -214,12 +217,12 @@ def item_rows(codes: ItemCodes, dataset: Dataset) -> list[dict[str, str]]:
 
 
 def _fit(
-    config: IdConfig, dataset: Dataset, text: ItemText | None
+    config: IdConfig, dataset: Dataset, text: ItemText | None, engine: Engine
 ) -> tuple[ItemCodes, np.ndarray | None]:
     """Fit IDs, which may collide; also return the vectors [I, D] that repair measures by."""
     if config.scheme in ("pq", "rq", "rqvae"):
         vectors = _vectors(config, dataset, text)
-        return _quantized(config, vectors), vectors
+        return _quantized(config, vectors, engine), vectors
     if config.scheme == "svd":
         train, items = dataset.split.train.sequences(), dataset.num_items
         codes = svd.fit(
@@ -298,14 +301,14 @@ def _vectors(config: IdConfig, dataset: Dataset, text: ItemText | None) -> np.nd
     )
 
 
-def _quantized(config: IdConfig, vectors: np.ndarray) -> ItemCodes:
+def _quantized(config: IdConfig, vectors: np.ndarray, engine: Engine) -> ItemCodes:
     sizes, seed = config.level_sizes, config.seed
     levels = len(sizes)
     if config.scheme == "pq":
-        return pq.fit(vectors, levels, sizes, seed=seed, rotate=config.rotate)
+        return pq.fit(vectors, levels, sizes, seed=seed, rotate=config.rotate, engine=engine)
     if config.scheme == "rq":
-        return rq.fit(vectors, levels, sizes, seed=seed)
-    return rqvae.fit(vectors, levels, sizes, config=config.rqvae, seed=seed)
+        return rq.fit(vectors, levels, sizes, seed=seed, engine=engine)
+    return rqvae.fit(vectors, levels, sizes, config=config.rqvae, seed=seed, engine=engine)
 
 
 def _tokenize(directory: str, texts: Sequence[str]) -> Callable[[str], Sequence[int]]:

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, nearest, read_array, write_bytes
+from jaxrec.core import (
+    LOCAL,
+    ConfigError,
+    DataError,
+    DivergedError,
+    Engine,
+    nearest,
+    read_array,
+    write_bytes,
+)
 from jaxrec.data import Dataset, files
 from jaxrec.ids import reduced_vectors, text_vectors
 from jaxrec.items.config import IdConfig
@@ -112,7 +121,11 @@ def encoder_of(setting: str, name: str, texts: Sequence[str] = ()) -> Path | Non
 
 
 def read(
-    config: IdConfig, dataset: Dataset, encoder: Path | None, new: Sequence[str] = ()
+    config: IdConfig,
+    dataset: Dataset,
+    encoder: Path | None,
+    new: Sequence[str] = (),
+    engine: Engine = LOCAL,
 ) -> ItemText | None:
     """Turn item texts into vectors; return None if the IDs use no texts or the data have none.
 
@@ -121,6 +134,7 @@ def read(
       dataset: the items.
       encoder: directory of a sentence encoder; None for TF-IDF.
       new: I' texts of items outside the data set; their vectors follow those of the data set.
+      engine: what encodes the texts, if there is an encoder.
 
     Raises:
       ConfigError, DataError: the encoder cannot be loaded; see `SentenceEncoder.load`.
@@ -137,14 +151,14 @@ def read(
     }
     if encoder is None:
         return ItemText(text_vectors(texts, config.dim, config.seed, new), facts)
-    vectors = _encoded(encoder, texts)
-    added = _encoded(encoder, new) if len(new) else None
+    vectors = _encoded(encoder, texts, engine)
+    added = _encoded(encoder, new, engine) if len(new) else None
     facts |= {"directory": str(encoder.resolve()), "encoder_width": vectors.shape[1]}
     return ItemText(reduced_vectors(vectors, config.dim, config.seed, added), facts)
 
 
-def _encoded(encoder: Path, texts: Sequence[str]) -> np.ndarray:
-    vectors = encode_cached(encoder, texts)
+def _encoded(encoder: Path, texts: Sequence[str], engine: Engine = LOCAL) -> np.ndarray:
+    vectors = encode_cached(encoder, texts, engine)
     # The encoder returns a vector even for an empty text; it says nothing about the item.
     vectors[[not text.strip() for text in texts]] = 0
     return vectors
@@ -257,6 +271,7 @@ def load_vectors(directory: Path) -> np.ndarray:
 
     Raises:
       DataError: the file is missing or damaged.
+      DivergedError: a vector holds an infinity or a NaN.
     """
     path = directory / "ids" / _FILE
     try:
@@ -268,6 +283,11 @@ def load_vectors(directory: Path) -> np.ndarray:
         raise DataError(
             f"{path} holds {vectors.dtype}{list(vectors.shape)}, expected a row of numbers for "
             "each item; start the run over"
+        )
+    if not np.isfinite(vectors).all():
+        raise DivergedError(
+            f"{path} holds infinities or NaN in the vector of item "
+            f"{np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]}; start the run over"
         )
     return vectors
 

@@ -36,6 +36,8 @@ class PairMasking:
       rate: share of tokens to predict.
       starts: `[V]` bool from `word_starts`, to predict whole words; None for single tokens.
       phrases: with `starts`, phrases that are predicted whole like words; None for none.
+      salient: with `phrases`, share of the pairs that hide tokens of phrases alone, if they have
+        any: salient span masking (Guu et al., REALM, 2020, arXiv:2002.08909, section 3.4).
 
     Raises:
       ConfigError: a pair does not fit.
@@ -46,6 +48,7 @@ class PairMasking:
     rate: float = 0.15
     starts: np.ndarray | None = None
     phrases: Phrases | None = None
+    salient: float = 0.0
 
     def __post_init__(self) -> None:
         """Reject a length without room for a pair, and phrases without words."""
@@ -81,6 +84,8 @@ class PairMasking:
         text = np.concatenate([begin, first, end, second, end]).astype(np.int32)
         candidates = np.ones(len(text), bool)
         candidates[[0, 1 + len(first), -1]] = False
+        if self.salient and rng.random() < self.salient:
+            candidates = self._phrases_of(text, candidates)
         masked = mask_for_prediction(
             text,
             candidates,
@@ -105,6 +110,12 @@ class PairMasking:
         }
         row["places"][:count], row["labels"][:count] = masked.places, masked.labels
         return row
+
+    def _phrases_of(self, text: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """The candidates that belong to phrases, or all of them if none does: `[n]` bool."""
+        assert self.phrases is not None and self.starts is not None
+        covered = candidates & self.phrases.cover(text, self.starts[text])
+        return covered if covered.any() else candidates
 
     def _starts(self, text: np.ndarray) -> np.ndarray | None:
         """Which tokens of a text begin a word or a phrase: `[n]` bool."""

@@ -30,14 +30,14 @@ class Phrases:
 
     @classmethod
     def of(cls, phrases: Sequence[Sequence[int]]) -> "Phrases":
-        """Phrases by their tokens; those of a single token need no joining.
+        """Phrases by their tokens.
 
         Args:
           phrases: tokens of each phrase.
         """
         found: dict[int, set[tuple[int, ...]]] = {}
         for tokens in phrases:
-            if len(tokens) > 1:
+            if len(tokens):
                 found.setdefault(int(tokens[0]), set()).add(tuple(map(int, tokens)))
         return cls({first: tuple(sorted(own, key=len)[::-1]) for first, own in found.items()})
 
@@ -56,8 +56,6 @@ class Phrases:
     def join(self, tokens: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Mark the tokens of a phrase, except the first one, as continuing a word.
 
-        The longest phrase wins, from left to right. A phrase is not found inside of a word.
-
         Args:
           tokens: `[n]` int32.
           starts: `[n]` bool, whether a token begins a word.
@@ -65,16 +63,53 @@ class Phrases:
         Returns:
           `[n]` bool, whether a token begins a word or a phrase.
         """
-        text, joined, place = tokens.tolist(), np.array(starts, bool), 0
+        joined = np.array(starts, bool)
+        for begin, end in self.spans(tokens, starts):
+            joined[begin] = True
+            joined[begin + 1 : end] = False
+        return joined
+
+    def cover(self, tokens: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Mark the tokens that belong to a phrase.
+
+        Args:
+          tokens: `[n]` int32.
+          starts: `[n]` bool, whether a token begins a word.
+
+        Returns:
+          `[n]` bool.
+
+        Example:
+          >>> phrases = Phrases.of([(7, 8)])
+          >>> phrases.cover(np.array([5, 7, 8, 9]), np.ones(4, bool)).tolist()
+          [False, True, True, False]
+        """
+        covered = np.zeros(len(tokens), bool)
+        for begin, end in self.spans(tokens, starts):
+            covered[begin:end] = True
+        return covered
+
+    def spans(self, tokens: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:
+        """Find phrases: the longest wins, from left to right, and none is found inside of a word.
+
+        Args:
+          tokens: `[n]` int32.
+          starts: `[n]` bool, whether a token begins a word.
+
+        Returns:
+          First place of each phrase, and the place after its last token.
+        """
+        text, found, place = tokens.tolist(), [], 0
         while place < len(text):
             end = place + 1
             for phrase in self.known.get(text[place], ()):
                 stop = place + len(phrase)
-                closed = stop >= len(text) or bool(starts[stop])
-                if closed and tuple(text[place:stop]) == phrase:
-                    joined[place + 1 : stop] = False
-                    joined[place] = True
+                whole = stop >= len(text) or bool(starts[stop])
+                # A single token may also be a part of a longer word.
+                whole &= len(phrase) > 1 or bool(starts[place])
+                if whole and tuple(text[place:stop]) == phrase:
+                    found.append((place, stop))
                     end = stop
                     break
             place = end
-        return joined
+        return found

@@ -6,7 +6,7 @@ Needs the package `openai`: `pip install jaxrec[openai]`.
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from jaxrec.core import ConfigError, Count, check_ranges, count_done
 from jaxrec.prompting.language_model import GenerateOptions, Reply, Score, TextScore
@@ -142,6 +142,16 @@ class EndpointModel:
         self.context = options.context
         self._model, self._options, self._count = model, options, count
         self._requester = Requester(options.requests) if requester is None else requester
+
+    def close(self) -> None:
+        """Close the connections to the service; a `with` block does so at its end."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `LanguageModel`.

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.runs import compare as compare, sequential_run as sequential_run
+    from jaxrec.runs.baseline_ranker import open_baseline as open_baseline
     from jaxrec.runs.baselines import (
         Score as Score,
         counting_scores as counting_scores,
@@ -89,11 +90,13 @@ if TYPE_CHECKING:
         Asked as Asked,
         Ranker as Ranker,
         RowBatch as RowBatch,
-        ScoringRanker as ScoringRanker,
         ServedRanker as ServedRanker,
+        WarmedRanker as WarmedRanker,
+        batch_sizes as batch_sizes,
         check_scores as check_scores,
         check_top as check_top,
         mask_of as mask_of,
+        named_users as named_users,
         open_kept as open_kept,
         reads_times as reads_times,
         row_batches as row_batches,
@@ -146,6 +149,7 @@ if TYPE_CHECKING:
         read_points as read_points,
     )
     from jaxrec.runs.scaling_sweep import read_sweep_points as read_sweep_points
+    from jaxrec.runs.scoring_ranker import ScoringRanker as ScoringRanker
     from jaxrec.runs.stages import (
         check_stages as check_stages,
         placed as placed,

@@ -36,7 +36,8 @@ Score = Callable[[Mapping[str, np.ndarray]], jax.Array]
 # Histories that are scored at once.
 _SCORED = 128
 
-_COUNTING = {
+# The modules of `COUNTING`: `fit`, and `scores` of its parameters and a batch.
+COUNTED: dict[str, Any] = {
     "popularity": popularity,
     "item_knn": item_knn,
     "markov": markov,
@@ -110,7 +111,7 @@ def fit_baseline(
 
 
 def _fit_counting(name: str, known: Sequence[np.ndarray], num_items: int) -> Score:
-    module = _COUNTING[name]
+    module = COUNTED[name]
     params = module.fit(known, num_items)
     # A sparse table is read on the host.
     sparse = any(scipy.sparse.issparse(value) for value in params.values())

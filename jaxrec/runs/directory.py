@@ -281,6 +281,8 @@ def load_run(directory: Path) -> Any:
         raise DataError(f"{path} holds no settings; restore it or start over")
     try:
         kind = config_class(name)
+        if hasattr(kind, "of_earlier"):
+            settings = kind.of_earlier(settings)
         return from_dict(kind, without_unread(kind, settings), "")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

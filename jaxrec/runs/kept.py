@@ -1,7 +1,7 @@
 """What a run keeps of its data, so that it recommends without them: its items and its users.
 
     catalogue/items.parquet   a row for each item, in the order of the item numbers: ID and texts
-    catalogue/users.parquet   a row for each user: ID, and item numbers, ratings and the seconds
+    catalogue/users.parquet   a row for each user: ID, texts, item numbers, ratings and the seconds
                               since the first item, oldest first
 
 The files are written when a run begins. Runs of earlier versions have none; `open_kept` then makes
@@ -22,7 +22,7 @@ from jaxrec.core import ConfigError, DataError, check_numbers, nearest, write_by
 from jaxrec.data import Dataset, Interactions, ItemTable, leave_one_out, order_ties, parquet
 
 FOLDER = "catalogue"
-# Columns of the files; every other column of the items is a text.
+# Columns of the files; every other column is a text about an item or a user.
 _ITEM, _USER, _HISTORY, _RATINGS, _TIMES = "item", "user", "items", "ratings", "times"
 _TEXT = "text:"
 # Users of a row group, which is the smallest part of the file that is read.
@@ -67,9 +67,9 @@ class Kept:
         Raises:
           ConfigError: no such user; the message names one that is near, if there is one.
         """
-        rows = [self._rows.get(user, -1) for user in users]
-        if -1 in rows:
-            user = users[rows.index(-1)]
+        rows = self.rows(users)
+        if (rows < 0).any():
+            user = users[int(np.argmin(rows))]
             # Every number is near some other one, so near numbers help nobody.
             near = "" if user.isdigit() else nearest(user, self.user_ids.tolist())
             some = ", ".join(self.user_ids[:3].tolist())
@@ -77,7 +77,11 @@ class Kept:
                 f"no user {user!r} in {self.name}{near or ';'} it has {self.num_users:,} users, "
                 f"such as {some}; for somebody else, give their items as a history"
             )
-        return np.array(rows, np.int64)
+        return rows
+
+    def rows(self, users: Sequence[str]) -> np.ndarray:
+        """Return the rows of users, -1 for names that are none: `[N]` int64."""
+        return np.array([self._rows.get(user, -1) for user in users], np.int64)
 
     def histories(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return all items of some users, oldest first, reading only the parts that have them.
@@ -85,16 +89,22 @@ class Kept:
         Args:
           rows: `[N]` numbers of users.
         """
-        ends = np.cumsum([0, *(self._size(g) for g in range(self.users.num_row_groups))])
-        group = np.searchsorted(ends, rows, "right") - 1
+        return self._read_lists(rows, _HISTORY)
+
+    def ratings(self, rows: np.ndarray) -> list[np.ndarray] | None:
+        """Return the ratings of all items of some users, see `histories`; None without ratings."""
+        if _RATINGS not in self.users.schema_arrow.names:
+            return None
+        return self._read_lists(rows, _RATINGS)
+
+    def _read_lists(self, rows: np.ndarray, name: str) -> list[np.ndarray]:
+        group = np.searchsorted(self._ends, rows, "right") - 1
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(rows)
         for number in np.unique(group).tolist():
-            table = self._guarded(
-                lambda number=number: _whole(self.users.read_row_group(number, columns=[_HISTORY]))
-            )
-            lists = self._lists(table[_HISTORY].combine_chunks())
+            column = self._group(number, [name])[name].combine_chunks()
+            lists = self._lists(column) if name == _HISTORY else _split(column)
             for place in np.flatnonzero(group == number).tolist():
-                found[place] = lists[int(rows[place] - ends[number])]
+                found[place] = lists[int(rows[place] - self._ends[number])]
         return found
 
     def times(self, rows: np.ndarray) -> list[np.ndarray] | None:
@@ -109,49 +119,52 @@ class Kept:
         """
         if _TIMES not in self.users.schema_arrow.names:
             return None
-        ends = np.cumsum([0, *(self._size(g) for g in range(self.users.num_row_groups))])
-        group = np.searchsorted(ends, rows, "right") - 1
-        found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(rows)
-        for number in np.unique(group).tolist():
-            table = self._guarded(
-                lambda number=number: _whole(self.users.read_row_group(number, columns=[_TIMES]))
-            )
-            column = table[_TIMES].combine_chunks()
-            values, bounds = _array(column.values), _array(column.offsets)
-            for place in np.flatnonzero(group == number).tolist():
-                row = int(rows[place] - ends[number])
-                found[place] = values[bounds[row] : bounds[row + 1]].astype(np.int32)
-        return found
+        return self._read_lists(rows, _TIMES)
 
-    def batches(self, size: int, skip: int = 0) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    def batches(self, size: int) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         """Yield all users in order with their histories, without holding more than a few of them.
 
         Args:
           size: users of each batch but the last.
-          skip: number of users to leave out at the beginning.
         """
-        begun = 0
-        batches = self.users.iter_batches(size, columns=[_USER, _HISTORY], use_threads=False)
-        while (batch := self._guarded(lambda: _whole(next(batches, None)))) is not None:
-            first, begun = max(skip - begun, 0), begun + len(batch)
-            if first < len(batch):
-                part = batch.slice(first)
-                yield part[_USER].to_pylist(), self._lists(part[_HISTORY])
+        for first in range(0, self.num_users, size):
+            yield self.part(first, size)
 
-    def _size(self, group: int) -> int:
-        return self.users.metadata.row_group(group).num_rows
+    def part(self, first: int, size: int) -> tuple[list[str], list[np.ndarray]]:
+        """Return the names and histories of users who follow one another, reading only their parts.
+
+        Args:
+          first: number of the first user.
+          size: number of users; there are fewer at the end.
+        """
+        names: list[str] = []
+        lists: list[np.ndarray] = []
+        stop = min(first + size, self.num_users)
+        groups = np.searchsorted(self._ends, (first, stop - 1), "right") - 1
+        for group in range(groups[0], groups[1] + 1) if first < stop else ():
+            start = max(first - int(self._ends[group]), 0)
+            part = self._group(group, [_USER, _HISTORY])
+            part = part.slice(start, stop - int(self._ends[group]) - start)
+            names += part[_USER].to_pylist()
+            lists += self._lists(part[_HISTORY].combine_chunks())
+        return names, lists
+
+    @functools.cached_property
+    def _ends(self) -> np.ndarray:
+        """Numbers of the first user of each row group, and of all users."""
+        groups = range(self.users.num_row_groups)
+        return np.cumsum([0, *(self.users.metadata.row_group(g).num_rows for g in groups)])
+
+    def _group(self, number: int, columns: list[str]) -> Any:
+        return self._guarded(lambda: _whole(self.users.read_row_group(number, columns=columns)))
 
     def _guarded(self, read: Any) -> Any:
         return parquet.guarded(self.source, read)
 
     def _lists(self, column: Any) -> list[np.ndarray]:
         """The lists of an Arrow column as arrays that share its memory, after a check."""
-        offsets, values = _array(column.offsets), _array(column.values)
-        check_numbers(values, len(self.items), str(self.source), missing=False)
-        return [
-            values[start:end].astype(np.int32, copy=False)
-            for start, end in itertools.pairwise(offsets.tolist())
-        ]
+        check_numbers(_array(column.values), len(self.items), str(self.source), missing=False)
+        return [values.astype(np.int32, copy=False) for values in _split(column)]
 
     def dataset(self) -> Dataset:
         """Return the data as systems read them: the items, and each user's interactions in order.
@@ -172,6 +185,7 @@ class Kept:
             time=order,
             row=order,
             user_ids=np.array(table[_USER].to_pylist()),
+            user_fields=_texts(table),
             items=self.items,
             name=self.name,
             source="the catalogue of the run",
@@ -253,7 +267,7 @@ def _ordered(data: Any) -> Interactions | None:
                 ordered,
                 user=number[ordered.user[rows]],
                 user_ids=ordered.user_ids[kept],
-                user_fields={},
+                user_fields={name: text[kept] for name, text in ordered.user_fields.items()},
                 **columns,
             )
         return ordered
@@ -275,6 +289,8 @@ def _files(data: Interactions) -> dict[str, bytes]:
         _USER: pa.array(data.user_ids.astype(str), pa.string()),
         _HISTORY: pa.ListArray.from_arrays(offsets, pa.array(data.item)),
     }
+    for name, column in data.user_fields.items():
+        users[_TEXT + name] = pa.array(column.tolist(), pa.string())
     if np.isfinite(data.rating).any():
         users[_RATINGS] = pa.ListArray.from_arrays(offsets, pa.array(data.rating))
     if data.time_unit == "s":
@@ -301,11 +317,7 @@ def _read(items: Any, users: Any) -> Kept:
             if name not in file.schema_arrow.names:
                 raise DataError(f"{where} lacks the column {name!r}; {_FIX}")
     rows = parquet.guarded(path, lambda: _whole(table.read()))
-    columns = {
-        name.removeprefix(_TEXT): np.array(rows[name].to_pylist(), object)
-        for name in rows.column_names
-        if name.startswith(_TEXT)
-    }
+    columns = _texts(rows)
     name = (table.schema_arrow.metadata or {}).get(_NAME, b"its data").decode(errors="replace")
     ids = np.array([str(item) for item in rows[_ITEM].to_pylist()])
     kinds = {field.name: str(field.type) for field in people.schema_arrow}
@@ -328,6 +340,21 @@ def _whole(table: Any) -> Any:
     if table is not None:
         table.validate(full=True)
     return table
+
+
+def _texts(table: Any) -> dict[str, np.ndarray]:
+    """The columns of texts, by field."""
+    return {
+        name.removeprefix(_TEXT): np.array(table[name].to_pylist(), object)
+        for name in table.column_names
+        if name.startswith(_TEXT)
+    }
+
+
+def _split(column: Any) -> list[np.ndarray]:
+    """The lists of an Arrow column as arrays that share its memory."""
+    values, ends = _array(column.values), _array(column.offsets).tolist()
+    return [values[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _array(column: Any) -> np.ndarray:

@@ -58,7 +58,8 @@ def make_quick(config: T) -> T:
       >>> short.steps, short.batch_size, short.warmup_steps
       (100, 32, 0)
     """
-    return _quick(config, frozenset(getattr(config, "unread", ())), "")
+    unread = frozenset(getattr(config, "unread", ())) | getattr(config, "ignored", frozenset())
+    return _quick(config, unread, "")
 
 
 def _quick(config: T, unread: frozenset[str], prefix: str) -> T:

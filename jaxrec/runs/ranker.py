@@ -10,26 +10,19 @@ Shapes: `U` users, `B` users of a batch, `I` items, `K` items of a list.
 """
 
 import dataclasses
-import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError, DataError, present
 from jaxrec.data import load_dataset
-from jaxrec.decode import bucket
-from jaxrec.ids import pad_items
-from jaxrec.kernels import flat_top_k
 from jaxrec.runs.directory import check_run
 from jaxrec.runs.kept import Kept, kept_of, read_kept
+from jaxrec.runs.system import system_of
 
-# Most scores of a batch: 0.25 GB.
-_SCORES = 1 << 26
 # Sizes of batches grow by this factor, so that three programs serve calls of 1 to 256 users.
 _STEP = 16
 
@@ -86,6 +79,13 @@ class Ranker(Protocol):
     def meaning(self) -> str:
         """What scores are, such as "log-probability of each ID"."""
 
+    def check(self, asked: Asked) -> None:
+        """Reject rows that the model cannot read, before any work.
+
+        Raises:
+          ConfigError: a row without a user, or with an unknown one, for a model that reads users.
+        """
+
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the best items after each history, and their scores.
 
@@ -114,6 +114,13 @@ class ServedRanker(Ranker, Protocol):
 
     def with_batch(self, size: int) -> Self:
         """Return the ranker with batches of at most so many rows."""
+
+
+class WarmedRanker(ServedRanker, Protocol):
+    """A served ranker whose programs do not follow from the lengths of histories."""
+
+    def warm_up(self, length: int) -> None:
+        """Compile the programs of lists of a length, see `list_length`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,12 +161,29 @@ def row_batches(
         members = np.flatnonzero(group == number)
         for first in range(0, len(members), most):
             chosen = members[first : first + most]
-            size = multiple
-            while size < len(chosen):
-                size *= _STEP
-            size = max(min(size, most), len(chosen))
+            size = max(min(_size(len(chosen), multiple), most), len(chosen))
             places = np.minimum(np.arange(size), len(chosen) - 1)
             yield RowBatch(chosen[places], len(chosen), widths[number])
+
+
+def batch_sizes(most: int) -> list[int]:
+    """Return the numbers of rows of the batches that `row_batches` makes on one device.
+
+    Example:
+      >>> batch_sizes(64)
+      [1, 16, 64]
+    """
+    sizes = [1]
+    while sizes[-1] < most:
+        sizes.append(min(sizes[-1] * _STEP, most))
+    return sizes
+
+
+def _size(count: int, multiple: int) -> int:
+    size = multiple
+    while size < count:
+        size *= _STEP
+    return size
 
 
 def open_kept(config: Any, directory: Path) -> Kept:
@@ -172,24 +196,26 @@ def open_kept(config: Any, directory: Path) -> Kept:
     Raises:
       DataError: a file is missing or damaged; or the run keeps none, and its data cannot be read or
         have changed.
+      ConfigError: data that name no users.
     """
     kept = read_kept(directory)
     if kept is not None:
         return kept
-    name = getattr(getattr(config, "data", None), "name", "its data")
-    print(
-        f"note: {directory} keeps no catalogue, as runs of earlier versions, so its data {name!r} "
-        "are read instead",
-        file=sys.stderr,
-    )
+    own = getattr(system_of(config), "load_data", None)
     try:
-        dataset = load_dataset(config.data)
-        check_run(config, dataset, directory)
+        data = load_dataset(config.data) if own is None else own(config)
+        check_run(config, data, directory)
     except DataError as error:
         raise DataError(
             f"{directory} keeps no catalogue of its items, and its data cannot be read: {error}"
         ) from error
-    made = kept_of(dataset)
+    name = getattr(config.data, "name", "its data")
+    print(
+        f"note: {directory} keeps no catalogue, as runs of earlier versions, so its data {name!r} "
+        "were read instead",
+        file=sys.stderr,
+    )
+    made = kept_of(data)
     assert made is not None
     return made
 
@@ -198,114 +224,37 @@ def mask_of(allowed: Sequence[np.ndarray], num_items: int) -> np.ndarray:
     """Return which items each row allows: `[B, I]` bool.
 
     Example:
-      >>> mask_of([np.array([2, 0])], 3).tolist()
+      >>> mask_of([np.array([2, -1, 0])], 3).tolist()  # -1 is no item
       [[True, False, True]]
     """
     mask = np.zeros((len(allowed), num_items), bool)
     for row, items in zip(mask, allowed, strict=True):
-        row[items] = True
+        row[present(items)] = True
     return mask
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class ScoringRanker:
-    """A ranker that scores the whole catalogue for each user, a batch at a time.
-
-    Attributes:
-      score: maps variables and a batch with "history" `[B, H]`, padded on the left with -1, to
-        `[B, I]`; traced.
-      variables: of the model.
-      num_items: I.
-      max_items: number of most recent items that the model reads.
-      meaning: what scores are.
-      batch_size: users of a full batch; fewer if the catalogue is very large.
-      reads_times: give `score` "times" `[B, H]` too, see `Asked`.
-
-    Example:
-      >>> def score(variables, batch):
-      ...     return jnp.tile(variables, (len(batch["history"]), 1))
-      >>> ranker = ScoringRanker(
-      ...     score=score, variables=jnp.arange(4.0), num_items=4, max_items=8
-      ... )
-      >>> asked = Asked(histories=[np.array([1])], excluded=[np.array([3])])
-      >>> items, scores = ranker.best(asked, top=2)
-      >>> items.tolist(), scores.tolist()
-      ([[2, 1]], [[2.0, 1.0]])
-    """
-
-    score: Callable[[Any, Mapping[str, jax.Array]], jax.Array]
-    variables: Any
-    num_items: int
-    max_items: int
-    meaning: str = "score of each item"
-    batch_size: int = 256
-    reads_times: bool = False
-
-    def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Ranker`. Equal scores are in the order of the item numbers."""
-        items = np.full((len(asked), top), -1, np.int32)
-        scores = np.full((len(asked), top), -np.inf, np.float32)
-        lengths = [
-            0 if asked.excluded is None else len(asked.excluded[row]) for row in range(len(asked))
-        ]
-        widths = _powers(max(lengths, default=0))
-        for batch in row_batches(lengths, widths, self._most):
-            part, count = asked.take(batch.rows), batch.count
-            out = None if part.excluded is None else pad_items(part.excluded, batch.width)
-            mask = None if part.allowed is None else mask_of(part.allowed, self.num_items)
-            found = _best(self.score, top, self.variables, self._batch(part), out, mask)
-            rows = batch.rows[:count]
-            items[rows], scores[rows] = (np.asarray(x)[:count] for x in found)
-        check_scores(scores)
-        return np.where(np.isfinite(scores), items, -1), scores
-
-    def scores(self, asked: Asked, items: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """See `Ranker`."""
-        found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(asked)
-        lengths = [len(row) for row in items]
-        for batch in row_batches(lengths, _powers(max(lengths, default=0)), self._most):
-            part = asked.take(batch.rows)
-            wanted = pad_items([items[row] for row in batch.rows], batch.width)
-            given = _of_items(self.score, self.variables, self._batch(part), wanted)
-            for row, values in zip(batch.rows[: batch.count], np.asarray(given), strict=False):
-                # Lists are padded on the left.
-                found[row] = values[batch.width - len(items[row]) :]
-        for row in found:
-            check_scores(row)
-        return found
-
-    @property
-    def history_widths(self) -> list[int]:
-        """Lengths to which histories are padded: one."""
-        return [self.max_items]
-
-    def list_length(self, top: int) -> int:
-        """See `ServedRanker`: a short list is the beginning of any longer one."""
-        return min(bucket(top, 64), self.num_items)
-
-    def with_batch(self, size: int) -> "ScoringRanker":
-        """Return the ranker with batches of at most so many rows."""
-        return dataclasses.replace(self, batch_size=size)
-
-    @property
-    def _most(self) -> int:
-        return max(1, min(self.batch_size, _SCORES // self.num_items))
-
-    def _batch(self, part: Asked) -> dict[str, np.ndarray]:
-        rows = [present(row) for row in part.histories]
-        batch = {"history": pad_items(rows, self.max_items)}
-        if self.reads_times:
-            times = [np.full(len(row), -1, np.int32) for row in rows]
-            if part.times is not None:
-                pairs = zip(part.histories, part.times, strict=True)
-                times = [time[row >= 0] for row, time in pairs]
-            batch["times"] = pad_items(times, self.max_items)
-        return batch
 
 
 def reads_times(ranker: Any) -> bool:
     """Whether a ranker reads the times of the items of a history, see `Asked`."""
     return bool(getattr(ranker, "reads_times", False))
+
+
+def named_users(asked: Asked) -> list[str]:
+    """Return the names of the users of all rows, for a model that reads who the user is.
+
+    Raises:
+      ConfigError: a row without a name.
+
+    Example:
+      >>> named_users(Asked(histories=[np.array([1])], users=["ann"]))
+      ['ann']
+    """
+    named = list(asked.users or ())
+    if len(named) < len(asked) or not all(named):
+        raise ConfigError(
+            "this model reads who the user is; give users, or name the users of the histories: "
+            "histories={'ann': [...]}"
+        )
+    return named
 
 
 def check_scores(scores: np.ndarray) -> None:
@@ -337,44 +286,3 @@ def check_top(top: int, num_items: int) -> None:
         raise ConfigError(
             f"top must lie between 1 and the catalogue's {num_items:,} items, got {top}"
         )
-
-
-def _powers(longest: int) -> list[int]:
-    """Widths of lists of excluded items: each eight times the last, up to one that is enough."""
-    widths = [16]
-    while widths[-1] < longest:
-        widths.append(8 * widths[-1])
-    widths[-1] = bucket(max(longest, 1))
-    return sorted(set(widths))
-
-
-@functools.partial(jax.jit, static_argnames=("score", "top"))
-def _best(
-    score: Callable[..., jax.Array],
-    top: int,
-    variables: Any,
-    batch: Mapping[str, jax.Array],
-    excluded: jax.Array | None,
-    allowed: jax.Array | None,
-) -> tuple[jax.Array, jax.Array]:
-    scores = score(variables, batch).astype(jnp.float32)
-    if excluded is not None:
-        rows = jnp.arange(len(scores), dtype=jnp.int32)[:, None]
-        # -1 would be the last item; what lies beyond the end is dropped.
-        out = jnp.where(excluded < 0, scores.shape[1], excluded)
-        scores = scores.at[rows, out].set(-jnp.inf, mode="drop")
-    if allowed is not None:
-        scores = jnp.where(allowed, scores, -jnp.inf)
-    best, place = flat_top_k(scores, top)
-    return place, best
-
-
-@functools.partial(jax.jit, static_argnames=("score",))
-def _of_items(
-    score: Callable[..., jax.Array],
-    variables: Any,
-    batch: Mapping[str, jax.Array],
-    items: jax.Array,
-) -> jax.Array:
-    scores = score(variables, batch).astype(jnp.float32)
-    return jnp.take_along_axis(scores, jnp.maximum(items, 0), axis=1)

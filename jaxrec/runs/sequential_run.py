@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import jax
 
 from jaxrec.baselines import SequentialConfig, sequential
-from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
+from jaxrec.core import Bound, MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import DataConfig, Dataset, load_dataset, training_source
 from jaxrec.eval import average
 from jaxrec.runs.baselines import measure_baselines, rank_by_scores
@@ -30,8 +30,8 @@ from jaxrec.runs.directory import (
 from jaxrec.runs.kept import Kept
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import heading, protocol_of, rank_users
-from jaxrec.runs.ranker import ScoringRanker
 from jaxrec.runs.requests import Recommendations, RecommendRequest, recommend_by_scores
+from jaxrec.runs.scoring_ranker import ScoringRanker
 from jaxrec.runs.system import Options
 from jaxrec.runs.table import MODEL, baseline_table, left_out_lines, table_lines
 from jaxrec.train import FitResult, Start, TrainConfig, Validation, check_batch
@@ -198,7 +198,7 @@ def _load(config: SequentialRunConfig, directory: Path) -> _Trained:
 
 def _scores(config: SequentialRunConfig, items: int) -> Callable[..., jax.Array]:
     """The function from variables and a batch to scores of all items."""
-    return functools.partial(sequential.scores, config=_model(config), num_items=items)
+    return Bound.of(sequential.scores, config=_model(config), num_items=items)
 
 
 def _variables(config: SequentialRunConfig, items: int, directory: Path) -> Any:

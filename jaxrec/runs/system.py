@@ -3,7 +3,9 @@
 A config class has `system: ClassVar[str]`, such as "jaxrec.systems.generative". The `run` module of
 that package has `CONFIG`, which is that class, and those functions of `System` that the system
 offers. So a config file is all that a command needs. A class that takes settings of another one and
-does not read all of them names these in `unread`; see `config.check_unread`.
+does not read all of them names these in `unread`; see `config.check_unread`. A config that does not
+read some settings because of the values of others has these as the property `ignored`, so that its
+quick variant leaves them as they are.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from jaxrec.core import ConfigError, nearest
+from jaxrec.core import LOCAL, ConfigError, Engine, nearest
 
 if TYPE_CHECKING:
     from jaxrec.align import RewardModel
@@ -45,6 +47,9 @@ _COMMANDS = {
     "add_items": "adding items to a run",
     "open_reward": "a reward model",
 }
+
+# Whoever cannot do the first has said at the second what to do instead.
+_SAME_ADVICE = {"open_ranker": "recommend"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +119,13 @@ class System(Protocol):
     def open_ranker(self, config: Any, directory: Path, kept: "Kept") -> "Ranker":
         """Open a trained run for recommendations, given what it keeps of its data; no data."""
 
+    def load_data(self, config: Any) -> Any:
+        """Load the data of a run for `keep_data`, if they are no `Dataset`.
+
+        Raises:
+          ConfigError: data that name no users, so that the run cannot recommend to any.
+        """
+
     def add_items(
         self,
         config: Any,
@@ -147,8 +159,13 @@ class System(Protocol):
     def tag(self, config: Any, directory: Path, texts: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Tag texts by a trained run: the spans of each, with kind, place and probability."""
 
-    def fit_ids(self, config: Any, directory: Path) -> "tuple[Dataset, ItemCodes]":
-        """Fit and save the item IDs of a new run, or check and read those of an existing one."""
+    def fit_ids(
+        self, config: Any, directory: Path, engine: Engine = LOCAL
+    ) -> "tuple[Dataset, ItemCodes]":
+        """Fit and save the item IDs of a new run, or check and read those of an existing one.
+
+        The `engine` encodes texts and assigns codes, by rows.
+        """
 
     def open_model(self, config: Any, directory: Path) -> "Opened":
         """Open a trained run as one model with plain kernels and its tokenizer."""
@@ -202,7 +219,8 @@ def offered(config: Any, function: str) -> Callable[..., Any]:
     offer = getattr(system, function, None)
     if offer is None:
         able = [name for name in system_names() if hasattr(_module(name), function)]
-        instead = getattr(system, "INSTEAD", {}).get(function, "")
+        advice: Mapping[str, str] = getattr(system, "INSTEAD", {})
+        instead = advice.get(function) or advice.get(_SAME_ADVICE.get(function, ""), "")
         raise ConfigError(
             f"{short_name(config)} does not offer {_COMMANDS.get(function, function)}; "
             f"systems that do: {', '.join(able) or 'none'}{instead and f'; {instead}'}"

@@ -10,11 +10,7 @@ if TYPE_CHECKING:
         make_service as make_service,
         read_keys as read_keys,
     )
-    from jaxrec.serve.batch import (
-        Batch as Batch,
-        BatchOptions as BatchOptions,
-        recommend_all as recommend_all,
-    )
+    from jaxrec.serve.batch import Batch as Batch, recommend_all as recommend_all
     from jaxrec.serve.batching import (
         Batcher as Batcher,
         BatchingOptions as BatchingOptions,
@@ -37,6 +33,13 @@ if TYPE_CHECKING:
         describe as describe,
         log_line as log_line,
         log_ready as log_ready,
+    )
+    from jaxrec.serve.history_cache import (
+        CacheCounts as CacheCounts,
+        CachedPart as CachedPart,
+        CachedPrefix as CachedPrefix,
+        HistoryCache as HistoryCache,
+        cache_key as cache_key,
     )
     from jaxrec.serve.labeling import Compare as Compare, Labeling as Labeling
     from jaxrec.serve.labeling_app import listen as listen, make_app as make_app, serve as serve
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
         shown as shown,
         to_body as to_body,
     )
+    from jaxrec.serve.shards import BatchOptions as BatchOptions
     from jaxrec.serve.text_engine import (
         Bucket as Bucket,
         Piece as Piece,
@@ -89,7 +93,9 @@ if TYPE_CHECKING:
         TextRow as TextRow,
         TextShapes as TextShapes,
     )
+    from jaxrec.serve.together import Together as Together
     from jaxrec.serve.user_files import read_users as read_users
+    from jaxrec.serve.workers import Worker as Worker, run_workers as run_workers
     from jaxrec.serve.written_text import (
         TextWriter as TextWriter,
         TokenTexts as TokenTexts,

@@ -3,16 +3,22 @@
 Jobs wait in a queue, at most so long for company; those of one bucket (one shape) become a batch.
 One thread owns the device. Several batches may run at the same time: the thread advances them in
 turn, a chunk each, so that a long answer does not block a short one.
+
+A call costs nearly the same for one row as for a full batch. So while a batch runs, jobs of the
+same bucket wait for more company than `wait` gives them: until the batch ends, or for a few chunks.
+And when it has ended, its clients get a moment to come back with their next requests. Without this,
+eight clients would stay divided into the two or three batches that chance made of them at first.
 """
 
 import collections
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from jaxrec.core import Count, NotNegative, ResourceError, check_ranges
+from jaxrec.core import Count, NotNegative, ResourceError, Whole, check_ranges
 
 
 class Job(Protocol):
@@ -80,6 +86,7 @@ class BatchingOptions:
       wait: most seconds that a job waits for company while the device could run it.
       queue: most jobs that wait; further ones are refused.
       at_once: most batches that run in turn. Each holds a cache of its own on the device.
+      patience: most chunks that jobs wait for company while a batch of their bucket runs.
 
     Raises:
       ConfigError: a value out of range.
@@ -92,13 +99,28 @@ class BatchingOptions:
     wait: NotNegative = 0.005
     queue: Count = 1024
     at_once: Count = 4
+    patience: Whole = 4
 
     def __post_init__(self) -> None:
         check_ranges(self, "batching.")
 
 
+# Part of the seconds of a batch that its clients get to come back, and the most of it.
+_RETURN, _LONGEST_RETURN = 0.1, 0.05
+
+
 def _nothing(rows: int, waited: float) -> None:
     return None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Running(Generic[J]):
+    """A batch that runs, and since when."""
+
+    bucket: Hashable
+    jobs: Sequence[J]
+    steps: Iterator[None]
+    since: float
 
 
 class Batcher(Generic[J]):
@@ -142,8 +164,12 @@ class Batcher(Generic[J]):
     ) -> None:
         self._engine, self._options = engine, options
         self._observe, self._begun, self._clock = observe, begun, clock
-        # Jobs of each bucket with the times of their arrival, oldest first.
-        self._queues: dict[Hashable, collections.deque[tuple[float, J]]] = {}
+        # Jobs of each bucket, oldest first, with the time of their arrival and how many chunks had
+        # been run until then.
+        self._queues: dict[Hashable, collections.deque[tuple[float, int, J]]] = {}
+        self._chunks = 0
+        # Until when clients of a batch that has ended are expected.
+        self._expected = -math.inf
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._ready = self._closing = False
@@ -191,7 +217,9 @@ class Batcher(Generic[J]):
                 )
             now = self._clock()
             for job in jobs:
-                self._queues.setdefault(job.bucket, collections.deque()).append((now, job))
+                self._queues.setdefault(job.bucket, collections.deque()).append(
+                    (now, self._chunks, job)
+                )
             self._changed.notify()
 
     def cancel(self, jobs: Sequence[J]) -> None:
@@ -200,7 +228,7 @@ class Batcher(Generic[J]):
             for job in jobs:
                 job.cancelled = True
             for bucket in {job.bucket for job in jobs} & set(self._queues):
-                left = [entry for entry in self._queues[bucket] if not entry[1].cancelled]
+                left = [entry for entry in self._queues[bucket] if not entry[2].cancelled]
                 self._queues[bucket] = collections.deque(left)
 
     def close(self, timeout: float | None = None) -> None:
@@ -219,28 +247,35 @@ class Batcher(Generic[J]):
         return sum(map(len, self._queues.values()))
 
     def _work(self) -> None:
-        running: collections.deque[tuple[Iterator[None], Sequence[J]]] = collections.deque()
+        running: collections.deque[_Running[J]] = collections.deque()
         try:
             began = self._clock()
             self._engine.warm_up()
             self._ready = True
             self._begun(self._clock() - began)
             while True:
-                while len(running) < self._options.at_once and (found := self._take(not running)):
+                while len(running) < self._options.at_once and (
+                    found := self._take([batch.bucket for batch in running])
+                ):
                     bucket, jobs = found
-                    running.append((self._steps(bucket, jobs), jobs))
+                    steps, since = self._steps(bucket, jobs), self._clock()
+                    running.append(_Running(bucket=bucket, jobs=jobs, steps=steps, since=since))
                 if not running:
                     return
                 batch = running.popleft()
-                if self._advance(*batch):
+                if self._advance(batch.steps, batch.jobs):
                     running.append(batch)
+                else:
+                    now = self._clock()
+                    self._expected = now + min(_RETURN * (now - batch.since), _LONGEST_RETURN)
+                self._chunks += 1
         except Exception as error:
             # Nothing that a request does reaches this line.
             with self._changed:
                 self._failure = error
-                left = [job for queue in self._queues.values() for _, job in queue]
+                left = [job for queue in self._queues.values() for *_, job in queue]
                 self._queues.clear()
-            for job in (*left, *(job for _, jobs in running for job in jobs)):
+            for job in (*left, *(job for batch in running for job in batch.jobs)):
                 job.fail(Closed("the service could not start; its log says why"))
 
     def _steps(self, bucket: Hashable, jobs: Sequence[J]) -> Iterator[None]:
@@ -259,30 +294,45 @@ class Batcher(Generic[J]):
             return False
         return True
 
-    def _take(self, may_wait: bool) -> tuple[Hashable, list[J]] | None:
-        """Return the next batch; None if there is none yet, or never again if it may wait."""
+    def _take(self, running: Sequence[Hashable]) -> tuple[Hashable, list[J]] | None:
+        """Return the next batch; None if there is none yet, or never again if none is running.
+
+        Args:
+          running: buckets of the batches that run; without any this waits for jobs.
+        """
         with self._changed:
             while True:
-                ages = {bucket: queue[0][0] for bucket, queue in self._queues.items() if queue}
                 now = self._clock()
+                ages = {bucket: queue[0][0] for bucket, queue in self._queues.items() if queue}
                 ready = {
                     bucket: since
                     for bucket, since in ages.items()
-                    if now - since >= self._options.wait
-                    or self._closing
+                    if self._closing
                     or len(self._queues[bucket]) >= self._engine.most(bucket)
+                    or (now - since >= self._options.wait and self._alone(bucket, running, now))
                 }
                 if ready:
                     bucket = min(ready, key=ready.__getitem__)
                     queue = self._queues[bucket]
                     count = min(len(queue), self._engine.most(bucket))
-                    jobs = [queue.popleft()[1] for _ in range(count)]
+                    jobs = [queue.popleft()[2] for _ in range(count)]
                     if not queue:
                         del self._queues[bucket]
                     self._observe(count, now - ready[bucket])
                     return bucket, jobs
-                if not may_wait or (self._closing and not ages):
+                if running or (self._closing and not ages):
                     return None
                 oldest = min(ages.values(), default=None)
-                left = None if oldest is None else oldest + self._options.wait - now
+                left = None
+                if oldest is not None:
+                    left = max(oldest + self._options.wait, self._expected) - now
                 self._changed.wait(left)
+
+    def _alone(self, bucket: Hashable, running: Sequence[Hashable], now: float) -> bool:
+        """Whether a batch with free rows need not wait for more company."""
+        if not running:
+            return now >= self._expected
+        if bucket not in running:
+            return True
+        # Batches advance in turn, a chunk each.
+        return self._chunks - self._queues[bucket][0][1] >= self._options.patience * len(running)

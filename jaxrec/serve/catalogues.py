@@ -71,12 +71,12 @@ class ServedCatalogue:
           room: share of items that later versions may add, if the system can add items at all.
 
         Raises:
-          ConfigError: a system whose calls have too many shapes to compile all of them.
+          ConfigError: a ranker from elsewhere that is no `ServedRanker`.
         """
         if not hasattr(model.ranker, "with_batch"):
             raise ConfigError(
-                f"{model.directory} recommends by prompts of any length, which this service cannot "
-                "compile ahead; use jaxrec recommend --users"
+                f"the ranker of {model.directory} is a {type(model.ranker).__name__}, which is no "
+                "ServedRanker, so its programs cannot be compiled ahead; use jaxrec recommend"
             )
         if room and hasattr(model.ranker, "with_room"):
             model = dataclasses.replace(model, ranker=model.ranker.with_room(room))
@@ -100,11 +100,6 @@ class ServedCatalogue:
     def history_widths(self) -> list[int]:
         """Lengths to which histories are padded."""
         return self.ranker.history_widths
-
-    @property
-    def reads_users(self) -> bool:
-        """Whether histories begin with a token of their user."""
-        return bool(getattr(self.ranker, "user_tokens", 0))
 
     @functools.cached_property
     def available(self) -> np.ndarray:

@@ -125,6 +125,7 @@ class Gate:
                 code="invalid_api_key",
                 headers={"www-authenticate": "Bearer"},
             )
+        exchange.scope["state"]["client"] = digest
 
     def _note(self, exchange: "_Exchange") -> None:
         seconds = time.monotonic() - exchange.began
@@ -161,7 +162,12 @@ class _Exchange:
         self.facts: dict[str, Any] = {}
         given = self.header(b"x-request-id")
         self.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {}).update(facts=self.facts, request_id=self.request_id)
+        scope.setdefault("state", {}).update(
+            # The digest of the key of the request; every client of an open service is the same.
+            facts=self.facts,
+            request_id=self.request_id,
+            client=b"",
+        )
         length = self.header(b"content-length")
         self._unread = bool(self.header(b"transfer-encoding")) or length not in ("", "0")
         # Such a client sends its body only after it is told to.

@@ -2,12 +2,22 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.data import ItemTable
-from jaxrec.runs import check_files, is_run, load_run, offered, open_kept, read_changes
+from jaxrec.runs import (
+    Changes,
+    check_files,
+    is_run,
+    load_run,
+    offered,
+    open_baseline,
+    open_kept,
+    read_changes,
+)
 from jaxrec.serve.names import ItemNames
 from jaxrec.serve.recommender import OpenRecommender
 
@@ -15,7 +25,7 @@ from jaxrec.serve.recommender import OpenRecommender
 HUB = "hf://"
 
 
-def open_recommender(path: str | os.PathLike[str]) -> OpenRecommender:
+def open_recommender(path: str | os.PathLike[str], *, baseline: str = "") -> OpenRecommender:
     """Open a trained run by its directory alone; the data that it was trained on are not read.
 
     `jaxrec.open` is this function.
@@ -23,12 +33,16 @@ def open_recommender(path: str | os.PathLike[str]) -> OpenRecommender:
     Args:
       path: directory of a run, or of what `jaxrec export RUN --to hf` made of one; or
         "hf://owner/name" for such an export on the Hub of Hugging Face.
+      baseline: open this baseline beside the run in place of its model: "popularity", "item_knn",
+        "markov", "cooccurrence" or "als" of any run, which are counted from its training
+        interactions now; or one that `jaxrec eval` trained beside the run, such as "gru4rec".
 
     Returns:
       The run, ready to recommend. An export knows no users, so it recommends after histories.
 
     Raises:
-      ConfigError: a run of a system that does not rank the items of a catalogue.
+      ConfigError: a run of a system that does not rank the items of a catalogue, or no such
+        baseline.
       DataError: no run there, not trained yet, or damaged; a run of an earlier version, which
         keeps no catalogue, whose data cannot be read; or a repository that cannot be fetched.
 
@@ -40,8 +54,14 @@ def open_recommender(path: str | os.PathLike[str]) -> OpenRecommender:
     name = os.fspath(path)
     directory = _fetched(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name)
     if not is_run(directory) and (directory / "recommender.json").exists():
+        if baseline:
+            raise ConfigError(
+                f"{directory} is an export, which has no baseline {baseline!r}; open the run"
+            )
         return _opened_export(directory)
     config = load_run(directory)
+    if baseline:
+        return _opened_baseline(config, directory, baseline)
     begin = offered(config, "open_ranker")
     check_files(directory)
     kept = open_kept(config, directory)
@@ -52,6 +72,22 @@ def open_recommender(path: str | os.PathLike[str]) -> OpenRecommender:
     ranker = begin(config, directory, kept)
     return OpenRecommender(
         directory=directory, ranker=ranker, names=names, kept=kept, config=config, changes=changes
+    )
+
+
+def _opened_baseline(config: Any, directory: Path, baseline: str) -> OpenRecommender:
+    kept = open_kept(config, directory)
+    names = ItemNames.of(kept.items, kept.name)
+    changes, known = read_changes(directory), set(names.ids.tolist())
+    return OpenRecommender(
+        directory=directory,
+        ranker=open_baseline(baseline, config, directory, kept),
+        names=names,
+        kept=kept,
+        config=config,
+        # Items that were added to the run are none of the baseline.
+        changes=Changes(removed=tuple(item for item in changes.removed if item in known)),
+        baseline=baseline,
     )
 
 

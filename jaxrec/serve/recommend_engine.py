@@ -6,21 +6,26 @@ A row has one of two forms, so that lists of any length share two programs:
 - *mask*: all items that are left, for a row with allowed items, with a longer list of items that
   are left out, or of a catalogue with items that were removed.
 
+Rows may also ask for a diverse list, each with a penalty of its own, and rows of named users may be
+read from a cache of histories.
+
 A program is compiled for each form, each padded length of histories, each size of batches, and each
-length of lists; all of them before the first request.
+length of lists, and again for diverse lists; all of them before the first request.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, Count, check_ranges
+from jaxrec.core import ConfigError, Count, Whole, check_ranges
 from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
 from jaxrec.runs import Asked, check_top
 from jaxrec.serve.catalogues import ServedCatalogue
+from jaxrec.serve.history_cache import CacheCounts, CachedPart, HistoryCache, cache_key
 from jaxrec.serve.request_errors import RequestError
 
 Found = tuple[np.ndarray, np.ndarray]
@@ -34,9 +39,11 @@ class RecommendShapes:
       batch_sizes: numbers of rows to which batches are padded.
       most_top: longest list, and widest search, that a request may ask for.
       excluded: length to which lists of items that are left out are padded.
+      groups: groups of beams of a diverse list, which avoid one another's codes; 0 for a service
+        without diverse lists.
 
     Raises:
-      ConfigError: a value out of range, or no size.
+      ConfigError: a value out of range, no size, or one group, which would avoid nothing.
 
     Example:
       >>> RecommendShapes(batch_sizes=(8, 1)).batch_sizes
@@ -46,11 +53,17 @@ class RecommendShapes:
     batch_sizes: tuple[Count, ...] = (1, 8, 64)
     most_top: Count = 50
     excluded: Count = 64
+    groups: Whole = 0
 
     def __post_init__(self) -> None:
         check_ranges(self, "shapes.")
         if not self.batch_sizes:
             raise ConfigError("shapes.batch_sizes is empty; give at least one number of rows")
+        if self.groups == 1:
+            raise ConfigError(
+                "shapes.groups is 1, and one group has no other one to differ from; give at least "
+                "2, or 0 for a service without diverse lists"
+            )
         object.__setattr__(self, "batch_sizes", tuple(sorted(set(self.batch_sizes))))
         object.__setattr__(self, "excluded", bucket(self.excluded))
 
@@ -68,6 +81,8 @@ class RecommendRow:
       length: number of items to compute, see `RecommendEngine.length_of`.
       deliver: is called with the items and their scores, `[length]` each, or with an error, in the
         thread of the device.
+      strength: penalty of a diverse list in nats; None for a plain list.
+      key: name of the entry in the cache of histories; None for a row that is not kept.
       times: of the items of the history, see `Asked`; None if they are not known.
       cancelled: whether nobody waits any longer.
     """
@@ -79,6 +94,8 @@ class RecommendRow:
     allowed: np.ndarray | None
     length: int
     deliver: Callable[[Found | Exception], None]
+    strength: float | None = None
+    key: bytes | None = None
     times: np.ndarray | None = None
     cancelled: bool = False
 
@@ -87,7 +104,8 @@ class RecommendRow:
         """Rows of one version of the catalogue and one shape share a call."""
         widths = self.catalogue.history_widths
         width = min(int(np.searchsorted(widths, len(self.history))), len(widths) - 1)
-        return self.catalogue, self.allowed is not None, width, self.length
+        diverse = self.strength is not None
+        return self.catalogue, self.allowed is not None, width, self.length, diverse
 
     def fail(self, error: Exception) -> None:
         """Tell the client that there will be no answer."""
@@ -100,9 +118,14 @@ class RecommendEngine:
     Args:
       catalogue: the first version of the catalogue.
       shapes: see `RecommendShapes`.
+      cache: of the histories of named users; None for none.
+      counted: is called after each batch with what has happened to the cache.
 
     Attributes:
       catalogue: the version that new requests read; assigning another one is the swap.
+
+    Raises:
+      ConfigError: groups of diverse lists for a model that has no such lists.
 
     Example:
       >>> from jaxrec.testing import four_films
@@ -112,9 +135,21 @@ class RecommendEngine:
     """
 
     def __init__(
-        self, catalogue: ServedCatalogue, shapes: RecommendShapes = RecommendShapes()
+        self,
+        catalogue: ServedCatalogue,
+        shapes: RecommendShapes = RecommendShapes(),
+        cache: HistoryCache | None = None,
+        counted: Callable[[CacheCounts], None] = lambda counts: None,
     ) -> None:
         self.catalogue, self.shapes = catalogue, shapes
+        self._cache, self._counted = cache, counted
+        if shapes.groups:
+            none = "it scores all items at once, and its items have no codes to differ in"
+            reason = getattr(catalogue.ranker, "undiverse", none)
+            if reason:
+                raise ConfigError(
+                    f"this model has no diverse lists, because {reason}; set groups 0"
+                )
         ranker, most = catalogue.ranker, min(shapes.most_top, len(catalogue.model.names))
         lengths = [ranker.list_length(1)]
         while lengths[-1] < most:
@@ -149,6 +184,8 @@ class RecommendEngine:
         deliver: Callable[[int, Found | Exception], None],
         *,
         seen: bool = False,
+        diversity: float | None = None,
+        client: bytes = b"",
     ) -> list[RecommendRow]:
         """Make the rows of a request.
 
@@ -158,19 +195,26 @@ class RecommendEngine:
           length: from `length_of`.
           deliver: is called with the number of a row and what was found.
           seen: whether items of the history may be recommended.
+          diversity: penalty of a diverse list in nats; None or 0 for a plain list.
+          client: digest of the API key of the request, in whose name histories are kept.
 
         Raises:
-          RequestError: a row without a user for a model that reads users, or a row that is allowed
-            no item that is left.
+          RequestError: diversity in a service without diverse lists, a row without a user for a
+            model that reads users, or a row that is allowed no item that is left.
         """
-        if catalogue.reads_users and not (asked.users and all(asked.users)):
+        try:
+            catalogue.ranker.check(asked)
+        except ConfigError as error:
+            raise RequestError(str(error), param="users") from error
+        if diversity and not self.shapes.groups:
             raise RequestError(
-                "this model reads who the user is; give users, or name the users of the "
-                'histories: {"histories": {"ann": [...]}}',
-                param="users",
+                "this service has no diverse lists; leave diversity out, or start the service with "
+                "--diversity-groups",
+                param="diversity",
             )
         rows = []
         for number, history in enumerate(asked.histories):
+            user = asked.users[number] if asked.users else ""
             left_out = [] if seen else [history]
             if asked.excluded is not None:
                 left_out.append(asked.excluded[number])
@@ -192,38 +236,54 @@ class RecommendEngine:
                     times=None
                     if asked.times is None
                     else asked.times[number][-catalogue.history_widths[-1] :],
-                    user=asked.users[number] if asked.users else "",
+                    user=user,
                     excluded=None if masked else out,
                     allowed=only if masked else None,
                     length=length,
                     deliver=functools.partial(deliver, number),
+                    strength=float(diversity) if diversity else None,
+                    key=cache_key(client, user) if user and self._cache is not None else None,
                 )
             )
         return rows
 
     def warm_up(self) -> None:
         """Compile the programs of all buckets; see `batching.Engine`."""
+        for ranker in self.catalogue.rankers.values():
+            if hasattr(ranker, "warm_up"):
+                for length in self.lengths:
+                    ranker.warm_up(length)
+        if hasattr(self.catalogue.ranker, "warm_up"):
+            return
         for length in self.lengths:
-            for rows in self.samples(self.catalogue, length):
+            for row in self.samples(self.catalogue, length):
                 for size in self.shapes.batch_sizes:
-                    self._find([rows] * size)
+                    rows = [row] * size
+                    self._find(rows)
+                    if self._cache is not None:
+                        count = len(self._tokens(rows)[0])
+                        for room in self._cache.rooms:
+                            self._call(rows, self._cache.nothing(room, count))
 
     def samples(self, catalogue: ServedCatalogue, length: int) -> Iterator[RecommendRow]:
         """Yield a row of each form and each padded length of histories."""
         every = np.arange(len(catalogue.model.names), dtype=np.int32)
         nothing = np.zeros(0, np.int32)
+        forms = ((nothing, None), (None, catalogue.left(None, nothing)))
+        strengths = (None, 1.0) if self.shapes.groups else (None,)
         for width in catalogue.history_widths:
-            history = np.resize(every, width)
-            for excluded, allowed in ((nothing, None), (None, catalogue.left(None, nothing))):
-                yield RecommendRow(
-                    catalogue=catalogue,
-                    history=history,
-                    user="nobody",
-                    excluded=excluded,
-                    allowed=allowed,
-                    length=length,
-                    deliver=lambda found: None,
-                )
+            for excluded, allowed in forms:
+                for strength in strengths:
+                    yield RecommendRow(
+                        catalogue=catalogue,
+                        history=np.resize(every, width),
+                        user="nobody",
+                        excluded=excluded,
+                        allowed=allowed,
+                        length=length,
+                        deliver=lambda found: None,
+                        strength=strength,
+                    )
 
     def most(self, bucket: Hashable) -> int:
         """Return the most rows of a batch; see `batching.Engine`."""
@@ -238,7 +298,44 @@ class RecommendEngine:
         yield
 
     def _find(self, rows: Sequence[RecommendRow]) -> Found:
-        """Find the lists of rows of one bucket, which are padded by repeating the last one."""
+        """Find the lists of rows of one bucket."""
+        if self._cache is None:
+            return self._call(rows, None)
+        try:
+            return self._find_cached(rows, self._cache)
+        except Exception:
+            # A call that failed may have used the array of the cache up.
+            self._cache.clear()
+            raise
+
+    def _find_cached(self, rows: Sequence[RecommendRow], cache: HistoryCache) -> Found:
+        """Find lists in one call for all rows that are read from the start, and others for hits."""
+        ranker: Any = rows[0].catalogue.ranker
+        cache.follow(ranker.params)
+        items = np.full((len(rows), rows[0].length), -1, np.int32)
+        scores = np.full(items.shape, -np.inf, np.float32)
+        for part in cache.split([row.key for row in rows], self._tokens(rows)):
+            some = [rows[place] for place in part.places]
+            items[part.places], scores[part.places] = (
+                x[: len(some)] for x in self._call(some, part)
+            )
+        self._counted(cache.counts)
+        return items, scores
+
+    def _tokens(self, rows: Sequence[RecommendRow]) -> list[np.ndarray]:
+        """The tokens of the histories of rows, without padding."""
+        asked = Asked(histories=[row.history for row in rows], users=[row.user for row in rows])
+        ranker: Any = rows[0].catalogue.ranker
+        found: list[np.ndarray] = ranker.tokens(asked)
+        return found
+
+    def _call(self, rows: Sequence[RecommendRow], part: CachedPart | None) -> Found:
+        """Find the lists of rows of one bucket, which are padded by repeating the last one.
+
+        Args:
+          rows: of one bucket.
+          part: how much of their histories is kept; None for a service without a cache.
+        """
         first = rows[0]
         size = next(size for size in self.shapes.batch_sizes if size >= len(rows))
         full = [*rows, *[rows[-1]] * (size - len(rows))]
@@ -260,4 +357,15 @@ class RecommendEngine:
             excluded=excluded,
             allowed=allowed,
         )
-        return first.catalogue.rankers[size].best(asked, first.length)
+        ranker: Any = first.catalogue.rankers[size]
+        if part is None and first.strength is None:
+            return ranker.best(asked, first.length)
+        strengths = None
+        if first.strength is not None:
+            strengths = np.array([row.strength for row in full], np.float32)
+        read = None
+        if part is not None and self._cache is not None:
+            read = self._cache.reader([row.key for row in full], part)
+        return ranker.lists(
+            asked, first.length, strengths=strengths, groups=self.shapes.groups, read=read
+        )

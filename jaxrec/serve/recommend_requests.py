@@ -10,6 +10,8 @@ from jaxrec.serve.request_errors import RequestError, shown
 # Most characters of an ID or a title.
 _LONGEST = 500
 _LARGEST = 2**63
+# Largest penalty of a diverse list in nats: far beyond where it changes anything.
+_DIVERSE = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class RecommendBody:
       histories: see `recommend`.
       top: length of the lists; None for 10, or for all items of a smaller catalogue.
       beams: width of the search; None for that of the run.
+      diversity: penalty of a diverse list in nats; None or 0 for the best items.
       allowed: see `recommend`.
       exclude: see `recommend`.
       seen: see `recommend`.
@@ -57,6 +60,7 @@ class RecommendBody:
     histories: list[list[str]] | dict[str, list[str]] | None = None
     top: int | None = None
     beams: int | None = None
+    diversity: float | None = None
     allowed: list[Any] | None = None
     exclude: list[Any] | None = None
     seen: bool = False
@@ -89,12 +93,13 @@ def read_recommend(body: Mapping[str, Any], limits: RecommendLimits) -> Recommen
             f"a request has 1 to {limits.rows} users or histories, got {rows}",
             param="users" if users is not None else "histories",
         )
-    top, beams = given.get("top"), given.get("beams")
+    top, beams, diversity = given.get("top"), given.get("beams"), given.get("diversity")
     return RecommendBody(
         users=users,
         histories=histories,
         top=None if top is None else _whole(top, "top"),
         beams=None if beams is None else _whole(beams, "beams"),
+        diversity=None if diversity is None else _number(diversity, "diversity", _DIVERSE),
         allowed=_lists(given.get("allowed"), "allowed", rows, budget),
         exclude=_lists(given.get("exclude"), "exclude", rows, budget),
         seen=_flag(given.get("seen", False), "seen"),
@@ -216,6 +221,15 @@ def _whole(value: Any, what: str) -> int:
             f"{what} must be a whole number of at least 1, got {shown(value)}", param=what
         )
     return value
+
+
+def _number(value: Any, what: str, most: int) -> float:
+    # A comparison with NaN is false, and a whole number of any size has one.
+    if type(value) not in (int, float) or not 0 <= value <= most:
+        raise RequestError(
+            f"{what} must be a number from 0 to {most}, got {shown(value)}", param=what
+        )
+    return float(value)
 
 
 def _flag(value: Any, what: str) -> bool:

@@ -11,10 +11,11 @@ All lists come from the compiled programs of `RecommendEngine`.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -24,7 +25,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, ResourceError
 from jaxrec.runs import Asked
 from jaxrec.serve.app import ServiceState
 from jaxrec.serve.batching import Batcher, Closed, QueueFull
@@ -38,6 +39,7 @@ from jaxrec.serve.recommend_requests import (
     read_recommend,
 )
 from jaxrec.serve.request_errors import RequestError, to_body
+from jaxrec.serve.together import Together
 
 # Length of a list unless a request says another one.
 _TOP = 10
@@ -64,6 +66,7 @@ class RecommendService:
       limits: of one request.
       catalogues: directory of files of catalogues; None if the catalogue cannot be swapped.
       admin_keys: SHA-256 digests of the keys that may swap it; they are among the service's keys.
+      together: the other processes of the service, which take a new catalogue too; None for none.
     """
 
     engine: RecommendEngine
@@ -72,6 +75,7 @@ class RecommendService:
     limits: RecommendLimits = RecommendLimits()
     catalogues: Path | None = None
     admin_keys: tuple[bytes, ...] = ()
+    together: Together | None = None
 
 
 def recommend_router(service: RecommendService) -> APIRouter:
@@ -147,13 +151,25 @@ class _Answers:
             return read, asked, top, length
 
         read, asked, top, length = await self._beside(prepare)
-        items, scores = await self._found(catalogue, asked, length, seen=read.seen)
+        items, scores = await self._found(
+            catalogue,
+            asked,
+            length,
+            seen=read.seen,
+            diversity=read.diversity,
+            client=request.scope["state"]["client"],
+        )
+        items, scores = items[:, :top], scores[:, :top]
+        if read.diversity:
+            # The beginning of a diverse list is diverse; it is shown with the best items first.
+            order = np.argsort(-scores, axis=1, kind="stable")
+            items, scores = (np.take_along_axis(x, order, axis=1) for x in (items, scores))
         model = catalogue.model
         lists = Lists.of(
             model.names,
             asked.users,
-            items[:, :top],
-            scores[:, :top],
+            items,
+            scores,
             model.ranker.meaning,
         )
         request.scope["state"]["facts"].update(rows=len(asked), catalogue=catalogue.version)
@@ -222,12 +238,13 @@ class _Answers:
                 "this service does not swap its catalogue; start it with --catalogue-dir",
                 status=403,
             )
-        async with self._swapping:
+        async with self._swapping, self._alone():
             before = self._engine.catalogue
             try:
-                after = await asyncio.to_thread(
-                    lambda: before.changed(read_catalogue_file(directory, body.get("file")))
+                content = await asyncio.to_thread(
+                    lambda: read_catalogue_file(directory, body.get("file"))
                 )
+                after = await asyncio.to_thread(lambda: before.changed(content))
                 await self._probe(after)
             except (QueueFull, Closed):
                 raise
@@ -235,8 +252,38 @@ class _Answers:
                 raise as_catalogue_error(error) from error
             # One assignment: a request has read the old version or reads the new one.
             self._engine.catalogue = after
+            await self._spread(content)
         request.scope["state"]["facts"].update(catalogue=after.version, before=before.version)
         return _reply(_facts(after) | {"before": before.version})
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Keep other processes from swapping meanwhile."""
+        together = self._service.together
+        if together is None:
+            yield
+            return
+        alone = together.alone()
+        await asyncio.to_thread(alone.__enter__)
+        try:
+            yield
+        finally:
+            alone.__exit__(None, None, None)
+
+    async def _spread(self, content: bytes) -> None:
+        """Let all other processes take a catalogue, and wait until they have."""
+        together = self._service.together
+        if together is None:
+            return
+
+        def spread() -> None:
+            together.publish(content)
+            together.wait()
+
+        try:
+            await asyncio.to_thread(spread)
+        except ResourceError as error:
+            raise RequestError(str(error), status=503, headers={"retry-after": "5"}) from error
 
     async def _probe(self, catalogue: ServedCatalogue) -> None:
         """Run every form once: scores that are not numbers, say, refuse the version."""
@@ -262,11 +309,11 @@ class _Answers:
         return await asyncio.get_running_loop().run_in_executor(self._naming, work)
 
     async def _found(
-        self, catalogue: ServedCatalogue, asked: Asked, length: int, *, seen: bool
+        self, catalogue: ServedCatalogue, asked: Asked, length: int, **options: Any
     ) -> Found:
         """Put the rows of a request into the queue, and wait for all of them."""
         pending = _Pending(len(asked))
-        rows = self._engine.rows_of(catalogue, asked, length, pending.deliver, seen=seen)
+        rows = self._engine.rows_of(catalogue, asked, length, pending.deliver, **options)
         self._service.batcher.submit(rows)
         try:
             found = await pending.wait()

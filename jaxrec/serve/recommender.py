@@ -31,6 +31,7 @@ class OpenRecommender:
       kept: what the run keeps of its data; None for an export, which has no users.
       config: the settings of the run; None for an export.
       changes: items that were added and removed, saved or not.
+      baseline: name of the baseline that is open in place of the run's model; "" for the model.
 
     Example:
       >>> from jaxrec.testing import four_films
@@ -50,6 +51,7 @@ class OpenRecommender:
     kept: Kept | None = None
     config: Any = None
     changes: Changes = dataclasses.field(default_factory=Changes)
+    baseline: str = ""
 
     def __repr__(self) -> str:
         users = "no users" if self.kept is None else f"{self.kept.num_users:,} users"
@@ -244,6 +246,7 @@ class OpenRecommender:
           jaxrec.core.errors.ConfigError: four_films is an export, which cannot code new items; ...
         """
         rows = rows_of(table)
+        self._check_model("add items to")
         if self.config is None or self.kept is None:
             raise ConfigError(
                 f"{self.directory} is an export, which cannot code new items; add them to the run"
@@ -279,12 +282,21 @@ class OpenRecommender:
         """Write the items that were added and removed into the run, all changes or none.
 
         Raises:
-          ConfigError: this is an export, which is not changed.
+          ConfigError: this is an export or a baseline, which is not changed.
           ResourceError: the run cannot be written.
         """
         if self.config is None:
             raise ConfigError(f"{self.directory} is an export, which is not changed; save the run")
+        self._check_model("save")
         write_changes(self.directory, self.changes)
+
+    def _check_model(self, what: str) -> None:
+        """Reject a change of the run by its baseline, which knows only the run's first items."""
+        if self.baseline:
+            raise ConfigError(
+                f"this is the baseline {self.baseline} beside {self.directory}; to {what} the run, "
+                "open it without a baseline"
+            )
 
     @property
     def _removed(self) -> np.ndarray:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         score_model as score_model,
     )
     from jaxrec.texts.asked_model import (
+        SOURCES as SOURCES,
         AskedModelConfig as AskedModelConfig,
         open_asked_model as open_asked_model,
     )
@@ -189,6 +190,7 @@ if TYPE_CHECKING:
         make_tokenizer as make_tokenizer,
         plan_prompts as plan_prompts,
     )
+    from jaxrec.texts.question_ranker import QuestionRanker as QuestionRanker, alike as alike
     from jaxrec.texts.questions import Questions as Questions
     from jaxrec.texts.ranker import PromptRanker as PromptRanker
     from jaxrec.texts.repair import (

@@ -26,6 +26,8 @@ from jaxrec.prompting import (
 from jaxrec.runs import language_model_of, open_any
 from jaxrec.texts.chat_model import ChatModel
 
+# Settings that name a model.
+SOURCES = ("path", "endpoint", "recorded")
 # Settings that only a service reads, and those that only a model that is opened here reads.
 _SERVICE = (
     *("kind", "system_message", "timeout", "retries", "at_once", "per_minute"),
@@ -100,7 +102,7 @@ class AskedModelConfig:
     def __post_init__(self) -> None:
         """Reject settings that contradict one another."""
         check_ranges(self, "--asked.")
-        sources = [name for name in ("path", "endpoint", "recorded") if getattr(self, name)]
+        sources = [name for name in SOURCES if getattr(self, name)]
         if len(sources) > 1:
             raise ConfigError(
                 f"--asked.{sources[0]} {getattr(self, sources[0])} and --asked.{sources[1]} "
@@ -123,7 +125,7 @@ class AskedModelConfig:
     @property
     def given(self) -> bool:
         """Whether a model is named at all."""
-        return bool(self.path or self.endpoint or self.recorded)
+        return any(getattr(self, name) for name in SOURCES)
 
     def check_counted(self) -> None:
         """Reject a limit of tokens for a service, for systems that count the tokens of prompts.

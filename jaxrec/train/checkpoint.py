@@ -186,6 +186,7 @@ class Checkpoints:
         Raises:
           Damaged: the checkpoint does not read back as it was written.
           DataError: the checkpoint belongs to another model than `target`.
+          DivergedError: an array holds an infinity or a NaN.
         """
         record: dict[str, Any] = {}
         state, damage = None, None
@@ -198,11 +199,18 @@ class Checkpoints:
         # Each process reads its own part; a collective would hang unless all of them succeeded.
         if not all_agree(damage is None):
             raise damage or self._damaged(step, "another process could not read it")
-        leaves = check(state).leaves
+        checked = check(state)
+        leaves, bad = checked.leaves, checked.not_finite
         wrong = [path for path, row in leaves.items() if row != record["leaves"][path]]
         if wrong:
             reason = f"{len(wrong)} of {len(leaves)} arrays have another checksum, among them"
             raise self._damaged(step, f"{reason} {wrong[0]}")
+        if bad:
+            raise DivergedError(
+                f"checkpoint {self.directory / str(step)} holds infinities or NaN in {bad[0]} "
+                f"({len(bad)} of {len(leaves)} arrays), so the model computes nothing of use; "
+                "train the run again in another directory"
+            )
         return state, record["record"]
 
     def restore_newest(self, target: Any) -> tuple[int, Any, dict[str, Any]] | None:
@@ -397,6 +405,7 @@ def load_params(
 
     Raises:
       DataError: there is no checkpoint, it is damaged, or it belongs to another run or base.
+      DivergedError: an array holds an infinity or a NaN.
     """
     if not directory.is_dir():
         raise DataError(f"no checkpoints in {directory}; train the run first with `jaxrec train`")

@@ -12,6 +12,7 @@ from jaxrec.align import (
     RewardModel,
     check_text_reward,
     host_reward,
+    host_text_reward,
     reads_tokens,
     text_reward,
     weighted_sum,
@@ -95,6 +96,19 @@ def test_another_tokenizer_reads_the_text_in_between(ended):
         episodes(words, ended=ended), "a test"
     )
     np.testing.assert_allclose(given, model.rewards(PROMPTS, ANSWERS), atol=1e-6)
+
+
+def test_a_function_of_texts_gets_prompts_and_responses_without_special_tokens():
+    seen = []
+
+    def score(prompts, responses):
+        seen.append((prompts, responses))
+        return [float(len(response)) for response in responses]
+
+    reward = host_text_reward(score, BYTES, "length")
+    given = reward.score(episodes(BYTES, ended=True), "a test")
+    assert seen == [(PROMPTS, ANSWERS)]
+    assert given.tolist() == [len(answer) for answer in ANSWERS]
 
 
 def test_a_policy_with_more_rows_than_the_reward_model_is_read_as_text():

@@ -18,7 +18,7 @@ def test_texts_have_the_numbers_of_their_lines_or_records(tmp_path):
     assert read_texts(plain) == {1: "know Python", 3: "lead\u2028a\x0cteam"}
     for name in ("a.jsonl", "A.JSON"):
         (tmp_path / name).write_text(ROWS)
-        assert read_texts(tmp_path / name) == {1: "know Python", 2: " ", 3: "lead a team"}
+        assert read_texts(tmp_path / name) == {0: "know Python", 1: " ", 2: "lead a team"}
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(ROWS.encode()))
     assert len(read_texts(tmp_path / "b.jsonl.gz")) == 3
     # ".json" inside a name says nothing.
@@ -36,11 +36,11 @@ def test_texts_have_the_numbers_of_their_lines_or_records(tmp_path):
         ("a.txt", b"know\n\xff\xfa", "line 2: byte 0xff is not UTF-8"),
         ("a.txt", ROWS.encode(), r"line 1 looks like JSON.*\.json or \.jsonl"),
         ("a.jsonl", b"know Python\n", "cannot be read as texts"),
-        ("a.jsonl", b'{"text": "a"}\n{"title": "b"}\n', "record 2 has no text in 'text', got None"),
-        ("a.jsonl", b'{"text": ["a"]}\n', r"record 1 has no text in 'text', got \['a'\]"),
+        ("a.jsonl", b'{"text": "a"}\n{"title": "b"}\n', "record 1 has no text in 'text', got None"),
+        ("a.jsonl", b'{"text": ["a"]}\n', r"record 0 has no text in 'text', got \['a'\]"),
         ("a.jsonl", b'["a"]\n', "record 0 is str, not an object"),
         ("a.jsonl", b'{"text": ""}\n{"text": " "}\n', "all texts are empty"),
-        ("a.jsonl", b'{"text": "ab\\ud800"}\n', r"record 1: 'text' has half a character"),
+        ("a.jsonl", b'{"text": "ab\\ud800"}\n', r"record 0: 'text' has half a character"),
         ("a.jsonl.gz", json.dumps({"text": "a"}).encode(), "is not gzipped"),
     ],
 )

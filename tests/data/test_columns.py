@@ -142,7 +142,7 @@ def test_lists_in_a_column_become_joined_categories(tmp_path, write):
         ("x.csv", "user,item\nu,a b c d\nv,b c a\n", "holds histories such as 'a b c d'"),
         ("x.csv", "user,item,ts\nu,1,5\nu,2,4\n", "--data.time-column ts, or .*file-order"),
         ("x.csv", "user,item,date\nu,1,3/1/2020\n", "neither a number .* --data.time-column date"),
-        ("x.csv", "user_id,movieId\nu,1\n", "name the right one with --data.user-column user_id"),
+        ("x.csv", "user_id,movieId\nu,1\n", "column user_id --data.item-column movieId"),
         ("x.csv", "User ID,item\nu,1\n", "--data.user-column 'User ID'"),
         ("x.csv", "1,2,3\n4,5,6\n", "is a row of data; add a header line"),
         ("x.csv", b"user,item\nu,a\0\n", "line 2: a NUL character"),

@@ -91,13 +91,13 @@ def test_the_layers_of_skillspan_may_overlap(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (record(["a"], ["O"], ["I"]), ["record 2", "I-knowledge after O"]),
-        (record(["a"], ["O"], ["O", "O"]), ["record 2", "1 words and 2 tags", "tags_knowledge"]),
-        (record([], [], []), ["record 2", "no words"]),
-        (record(["a", " "], ["O", "O"], ["O", "O"]), ["record 2", "'tokens'", "not empty"]),
-        (record(["a"], "O", ["O"]), ["record 2", "'tags_skill' must be a list"]),
-        (record(["a"], ["X"], ["O"]), ["record 2", "'X-skill' is no tag of BIO"]),
-        ({"tokens": ["a"]}, ["record 2", "'tags_skill' must be a list"]),
+        (record(["a"], ["O"], ["I"]), ["record 1", "I-knowledge after O"]),
+        (record(["a"], ["O"], ["O", "O"]), ["record 1", "1 words and 2 tags", "tags_knowledge"]),
+        (record([], [], []), ["record 1", "no words"]),
+        (record(["a", " "], ["O", "O"], ["O", "O"]), ["record 1", "'tokens'", "not empty"]),
+        (record(["a"], "O", ["O"]), ["record 1", "'tags_skill' must be a list"]),
+        (record(["a"], ["X"], ["O"]), ["record 1", "'X-skill' is no tag of BIO"]),
+        ({"tokens": ["a"]}, ["record 1", "'tags_skill' must be a list"]),
     ],
 )
 def test_errors_of_skillspan_name_the_record(bad, words, tmp_path):

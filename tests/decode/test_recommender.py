@@ -94,11 +94,12 @@ def test_one_user_may_have_nothing_left():
     assert (items[1][3:] == -1).all()
 
 
-def test_a_list_of_excluded_items_that_fills_its_bucket_is_excluded_to_the_last():
+@pytest.mark.parametrize("masked", [False, True, None])
+def test_a_list_of_excluded_items_that_fills_its_bucket_is_excluded_to_the_last(masked):
     histories = _histories()[:2]
     everything, _ = _recommender(beams=ITEMS).recommend(histories)
     out = [row[:16] for row in everything]  # the sixteen best, the very best first
-    items, _ = _recommender(beams=ITEMS).recommend(histories, out)
+    items, _ = _recommender(beams=ITEMS, mask_excluded=masked).recommend(histories, out)
     np.testing.assert_array_equal(items[:, : ITEMS - 16], everything[:, 16:])
 
 
@@ -110,7 +111,7 @@ def test_no_users_give_empty_lists():
 
 
 def test_more_users_and_longer_lists_of_one_bucket_compile_nothing_again():
-    ours, histories = _recommender(), _histories()
+    ours, histories = _recommender(mask_excluded=False), _histories()
     ours.recommend(histories[:3], histories[:3])
     other = dataclasses.replace(ours, params=random_params(ours.model, seed=1))
     with CompileCounter() as counter:
@@ -121,6 +122,12 @@ def test_more_users_and_longer_lists_of_one_bucket_compile_nothing_again():
     with CompileCounter() as counter:
         ours.recommend(histories, [np.arange(40) % ITEMS] * 10)
     assert counter.count > 0
+    # Masks, which a small catalogue has by default, share one program whatever the lists.
+    masks = _recommender()
+    masks.recommend(histories, histories)
+    with CompileCounter() as counter:
+        masks.recommend(histories, [np.arange(40) % ITEMS] * 10)
+    assert counter.count == 0
 
 
 @pytest.mark.parametrize("beams", [0, ITEMS + 1])

@@ -101,6 +101,28 @@ def test_places_that_groups_leave_empty_get_the_best_other_items():
         assert np.isfinite(score[:4]).all() and np.isneginf(score[4:]).all()
 
 
+def test_users_of_one_call_have_penalties_of_their_own_and_lists_in_turns():
+    case = make_case(0, (6, 5, 4), 0.6)
+    logits, strengths = level_logits(case), [0.0, 0.7, 5.0]
+    strategy = Strategy(kind="diverse", groups=3, in_turns=True)
+    items, scores = _search(case, 6, strategy, strength=jnp.array(strengths, jnp.float32))
+    full = 0
+    for user, strength in enumerate(strengths):
+        expected = _diverse(case, logits, user, 6, 3, strength)
+        groups = list(expected.items())
+        assert set(items[user].tolist()) >= set(expected)
+        if len(groups) == 6:  # no group ran out of items
+            full += 1
+            turns = [groups[2 * group + place] for place in range(2) for group in range(3)]
+            assert items[user].tolist() == [item for item, _ in turns]
+            np.testing.assert_allclose(scores[user], [score for _, score in turns], atol=1e-4)
+    assert full >= 2
+    with pytest.raises(ConfigError, match="'best' reads no strength"):
+        _search(case, 6, Strategy(), strength=jnp.zeros(3))
+    with pytest.raises(ConfigError, match=r"strength must be \[3\]"):
+        _search(case, 6, strategy, strength=jnp.zeros(2))
+
+
 def test_one_group_is_the_plain_search():
     case = make_case(1, (6, 5, 4), 0.6)
     plain, diverse = (_search(case, 6, Strategy(kind=kind)) for kind in ("best", "diverse"))

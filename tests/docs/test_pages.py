@@ -4,12 +4,14 @@ import dataclasses
 import doctest
 import importlib
 import inspect
+import pkgutil
 import re
 
 import pytest
 from jaxrec_docs import api, commands, docstrings, notebooks, settings, systems
 from jaxrec_docs.public import EXEMPT, SHOWN
 
+import jaxrec.systems
 from jaxrec.cli.main import COMMANDS
 
 SHOWN_NAMES = [(room, name) for room, names in SHOWN.items() for name in names]
@@ -53,6 +55,31 @@ def test_every_config_stands_on_the_page_of_one_system(root):
     for path in (root / "configs").rglob("*.py"):
         heading = f"## `{path.relative_to(root)}`"
         assert sum(heading in page for page in pages.values()) == 1, heading
+
+
+def test_commands_of_a_header_stay_a_block_when_nothing_else_follows(root, tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text('"""One line.\n\n    jaxrec train a\n    jaxrec eval runs/a\n"""\n')
+    assert systems.plain(systems._header(path)) == (
+        "One line.\n\n    jaxrec train a\n    jaxrec eval runs/a"
+    )
+
+
+def test_each_config_of_a_mixed_folder_names_its_own_system(root):
+    page = systems.pages(root / "configs")["systems/align.md"]
+    sections = dict(re.findall(r"^## `(\S+)`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    for name, package in {"dpo_items": "generative", "dpo_text": "dpo", "reward": "reward"}.items():
+        assert f"Runs by `jaxrec.systems.{package}`," in sections[f"configs/align/{name}.py"]
+        assert f"- [{package}]({package}.md): " in page
+
+
+def test_every_system_and_every_room_stand_in_the_tables(root):
+    listed = (root / "docs" / "systems" / "index.md").read_text()
+    for info in pkgutil.iter_modules(jaxrec.systems.__path__):
+        assert f"(../generated/systems/{info.name}.md) |" in listed, info.name
+    text = (root / "docs" / "concepts.md").read_text()
+    rooms = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
+    assert re.findall(r"\w+", " ".join(rooms)) == list(jaxrec._ROOMS)
 
 
 def test_every_command_has_its_help_on_the_page(root):
@@ -134,5 +161,26 @@ def test_tests_that_pages_name_exist(root):
     for path in (root / "docs").rglob("*.md"):
         if "generated" in path.parts:
             continue
-        for test in re.findall(r"`(tests/[\w/]+\.py)`", path.read_text()):
-            assert (root / test).is_file(), f"{path.name} names {test}, which does not exist"
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", path.read_text()):
+            assert (root / file).is_file(), f"{path.name} names {file}, which does not exist"
+            if name:
+                assert defines(root / file, name), f"{path.name}: {file} has no {name}"
+
+
+def test_every_problem_has_tests_that_prove_its_solution(root):
+    text = (root / "docs" / "problems.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["problem", "what happens instead", "test"] and len(rows) > 25
+    for problem, _, tests in rows[1:]:
+        named = re.findall(r"`tests/[\w/]+\.py::test_\w+`", tests)
+        assert named and ", ".join(named) == tests, problem
+
+
+def defines(path, name):
+    return re.search(rf"^def {name}\(", path.read_text(), re.MULTILINE) is not None
+
+
+def test_a_test_that_does_not_exist_is_noticed(root):
+    here = root / "tests" / "docs" / "test_pages.py"
+    assert defines(here, "test_a_test_that_does_not_exist_is_noticed")
+    assert not defines(here, "test_a_test_that_does_not_exist")

@@ -1,12 +1,8 @@
-"""The files beside the README, and blocks of pages that are neither Python nor our commands."""
+"""The files beside the README: size, links, citation, and the extras that pages install."""
 
-import json
 import re
-import shlex
-import subprocess
 import tomllib
 
-import pytest
 import snippets as reader
 import yaml
 
@@ -14,8 +10,6 @@ import jaxrec
 
 PAGES = {str(path.relative_to(reader.ROOT)): path for path in reader.pages()}
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
-# Programs in shell blocks that a page may show besides those that `test_snippets.py` checks.
-_OTHERS = {"pip", "sphinx-build", "srun", "cat", "[", "exit"}
 
 
 def project():
@@ -45,28 +39,6 @@ def test_the_citation_names_this_version_and_what_the_format_requires():
     assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == jaxrec.__version__
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_blocks_of_other_languages_are_well_formed(page):
-    text = PAGES[page].read_text()
-    for block in reader.blocks(text, "json"):
-        json.loads(block)
-    for block in reader.blocks(text, "yaml"):
-        yaml.safe_load(block)
-    for block in reader.blocks(text, "bash", "shell"):
-        subprocess.run(["bash", "-n", "-c", block], check=True)
-        check_programs(page, block)
-
-
-def check_programs(page, block):
-    """Every line runs a program that this or another test knows."""
-    for line in re.sub(r"\\\n\s*", "", block).splitlines():
-        words = shlex.split(line, comments=True)
-        if not words or re.match(r"\w+=", words[0]):
-            continue
-        ours = words[0] == "jaxrec" or words[0].startswith("tools/") or words[:1] == ["python"]
-        assert ours or words[0] in _OTHERS, f"{page}: nobody checks {line!r}"
-
-
 def test_every_extra_that_a_page_installs_exists():
     known = set(project()["optional-dependencies"])
     found = set()
@@ -77,3 +49,9 @@ def test_every_extra_that_a_page_installs_exists():
     for path in (reader.ROOT / "jaxrec").rglob("*.py"):
         named = set(re.findall(r"jaxrec\[([\w-]+)\]'", path.read_text()))
         assert named <= known, (path, named - known)
+
+
+def test_every_extra_stands_in_the_table_of_the_installation():
+    page = (reader.ROOT / "docs" / "start" / "install.md").read_text()
+    rows = re.findall(r"^\| `pip install -e '\.\[([\w-]+)\]'` \|", page, re.MULTILINE)
+    assert set(rows) == set(project()["optional-dependencies"])

@@ -1,5 +1,6 @@
 """`tools/results.py` writes what a command prints between the marks of a document."""
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -62,3 +63,39 @@ def test_every_result_says_when_it_was_measured_and_by_what(root):
             assert f"`{command}`" in body
             assert shlex.split(command)[0] == "python"
         assert text.count("<!-- result:") == text.count("<!-- end of result -->")
+
+
+def sections(text):
+    """The text of each section, without the blocks of comparisons that a command writes."""
+    return re.split(r"^#+ .*$", text, flags=re.MULTILINE)
+
+
+def test_every_table_has_a_date_and_a_command_above_it(root):
+    for path in (root / "docs" / "results").glob("*.md"):
+        for section in sections(path.read_text()):
+            first = re.search(r"^\|[ :-]*-{3}", section, re.MULTILINE)
+            if first:
+                above = " ".join(section[: first.start()].split())
+                said = re.search(r"\*Measured .*?\d{4}-\d\d-\d\d.*?\*(?= |$)", above)
+                assert said, f"{path.name}: {section[:200]}"
+                assert re.search(r"`(jaxrec|python tools/|tools/|pytest )[^`]*`", said[0]), said[0]
+
+
+def test_the_readme_shows_the_table_of_the_results(root):
+    """The rows of both are the same, so that neither can be left behind."""
+    table = r"^\| system \|.*?\n\n"
+    shown = re.search(table, (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)[0]
+    page = (root / "docs" / "results" / "accuracy.md").read_text()
+    assert shown == re.search(table, page, re.MULTILINE | re.DOTALL)[0]
+
+
+def test_the_table_of_mutations_has_each_of_them_and_names_tests_that_exist(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "tools"))
+    mutations = importlib.import_module("mutations").MUTATIONS
+    page = (root / "docs" / "results" / "mutations.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| `(\S+)` \| `(\S+)`: (.+?) \|$", page, re.MULTILINE)
+    shown = sorted((name, f"jaxrec/{file}") for name, file, _, _ in rows)
+    assert shown == sorted((mutation.name, mutation.file) for mutation in mutations)
+    for _, _, test, words in rows:
+        name = f"test_{words.replace(' ', '_')}"
+        assert re.search(rf"def {name}\(", (root / "tests" / test).read_text()), (test, name)

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import importlib.util
+import json
 import re
 import shutil
 import sys
@@ -33,6 +34,15 @@ WITH_PYTHON = [name for name, path in PAGES.items() if reader.python_blocks(path
 COMMANDS_SHOWN = [
     (name, words) for name, path in PAGES.items() for words in reader.commands(path.read_text())
 ]
+
+
+# What costs little and needs nothing but the package: these commands run as they stand.
+CHEAP = (
+    "jaxrec list", "jaxrec doctor", "jaxrec completion", "jaxrec --help", "jaxrec data list",
+    "jaxrec copy", "jaxrec capacity --list", "jaxrec scaling plan", "jaxrec feedback agree",
+    "jaxrec train quickstart --help",
+)  # fmt: skip
+RUN = list(dict.fromkeys(tuple(w) for _, w in COMMANDS_SHOWN if " ".join(w).startswith(CHEAP)))
 
 
 class Parsed(Exception):
@@ -76,6 +86,10 @@ def workshop(tmp_path_factory):
 @pytest.mark.parametrize("page", WITH_PYTHON)
 def test_python_blocks_run(page, workshop, monkeypatch):
     monkeypatch.chdir(workshop)
+    if page == "README.md" or page.startswith("docs/start/"):
+        # What a new user does not have.
+        for name in ("pandas", "polars"):
+            monkeypatch.setitem(sys.modules, name, None)
     namespace = {"__name__": "page"}
     for block in reader.python_blocks(PAGES[page].read_text()):
         exec(compile(block, page, "exec"), namespace)
@@ -114,6 +128,23 @@ def test_commands_parse(page, words, workshop, monkeypatch):
     else:
         script = words[1] if words[0] == "python" else words[0]
         assert (reader.ROOT / script).is_file(), f"{page}: there is no {script}"
+
+
+@pytest.mark.parametrize("words", RUN, ids=" ".join)
+def test_cheap_commands_run(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(reader.ROOT / "configs")
+    said = {"prompt_id": "7", "prompt": "Name a film.", "answers": ["Heat.", "What?"]}
+    for labeler in ("ann", "bob"):
+        ranks = {"kind": "ranking", "payload": {"ranks": [1, 2]}, "labeler": labeler, "time": 0.0}
+        with open("feedback.jsonl", "a") as file:
+            file.write(json.dumps(said | ranks) + "\n")
+    try:
+        code = main(list(words[1:]))
+    except SystemExit as end:  # how `--help` ends
+        code = end.code or 0
+    assert code == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.strip()
 
 
 def test_a_command_that_does_not_exist_or_an_option_that_does_not_is_noticed(workshop, monkeypatch):

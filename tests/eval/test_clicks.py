@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from jaxrec.core import DataError
 from jaxrec.eval.clicks import (
     auc_by_user,
+    auc_interval,
     click_metrics,
     paired_auc,
     pooled_auc,
@@ -171,3 +172,29 @@ def test_an_interval_over_users_covers_what_a_bootstrap_over_users_says():
     wanted = click_metrics(labels, scores, users, resamples=400).auc
     assert found.mean == pytest.approx(wanted.mean)
     assert found.high - found.low == pytest.approx(wanted.high - wanted.low, rel=0.2)
+
+
+def test_resamples_by_ranks_are_those_of_repeated_rows_by_scikit_learn():
+    users, labels, scores = uneven(count=12)
+    others = np.round(scores + np.random.default_rng(5).normal(size=len(scores)), 1)
+    names, rng = np.unique(users), np.random.default_rng(4)
+    drawn = []
+    for _ in range(50):
+        chosen = rng.integers(0, len(names), len(names))
+        drawn.append(np.concatenate([np.flatnonzero(users == names[n]) for n in chosen]))
+    mine, theirs = (
+        np.array([roc_auc_score(labels[rows], each[rows]) for rows in drawn])
+        for each in (scores, others)
+    )
+    options = {"resamples": 50, "seed": 4}
+    for found in (
+        auc_interval(labels, scores, users, **options),
+        click_metrics(labels, scores, users, **options).auc,
+    ):
+        ends = np.quantile(mine, [0.025, 0.975])
+        np.testing.assert_allclose([found.low, found.high], ends, rtol=0, atol=1e-12)
+    paired = paired_auc(labels, scores, others, users, **options)
+    ends = np.quantile(mine - theirs, [0.025, 0.975])
+    np.testing.assert_allclose([paired.low, paired.high], ends, rtol=0, atol=1e-12)
+    extreme = np.abs(mine - theirs - paired.difference) >= abs(paired.difference)
+    assert paired.p == (1 + extreme.sum()) / 51

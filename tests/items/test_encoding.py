@@ -108,3 +108,51 @@ def test_the_estimate_is_the_measured_time_of_a_sample_of_all_lengths(monkeypatc
     expected = 0.01 * sum(map(len, texts))
     assert encoding.estimate_seconds(Model(), texts) == pytest.approx(expected, rel=0.05)
     assert len(calls) == 4
+
+
+class Disorder:
+    """An engine that does the last piece first, and may stop.
+
+    Attributes:
+      most: number of pieces that it does.
+    """
+
+    def __init__(self, most=99):
+        self.most, self.pieces = most, []
+
+    def map(self, job, pieces):
+        work = job()
+        for number in range(len(pieces))[::-1][: self.most]:
+            self.pieces.append(pieces[number])
+            yield number, work(pieces[number])
+        if self.most < len(pieces):
+            raise KeyboardInterrupt
+
+
+def test_pieces_are_kept_and_any_engine_continues(encoder, cache, monkeypatch, capsys):
+    monkeypatch.setattr(encoding, "_PIECE", 3)
+    many = [f"{'x' * n} shoe" for n in range(8)]
+    engine = Disorder(most=2)
+    with pytest.raises(KeyboardInterrupt):
+        encoding.encode_cached(encoder, many, engine)
+    assert engine.pieces == [many[6:], many[3:6]]
+    engine = Disorder()
+    vectors = encoding.encode_cached(encoder, many, engine)
+    assert engine.pieces == [many[:3]]
+    np.testing.assert_array_equal(vectors, Fake().encode(many))
+    assert capsys.readouterr().err.count("encode texts: 8/8") == 1
+    # Here, a piece reports its own texts.
+    np.testing.assert_array_equal(encoding.encode_cached(encoder, many[::-1]), vectors[::-1])
+    assert capsys.readouterr().err.count("encode texts: 8/8") == 1
+    assert len(list(cache.iterdir())) == 6
+
+
+def test_pieces_of_texts_are_affordable_if_all_are_kept(encoder, monkeypatch):
+    monkeypatch.setattr(encoding, "_FEW", 2)
+    monkeypatch.setattr(encoding, "estimate_seconds", lambda model, texts: 1e9)
+    monkeypatch.setattr(encoding, "_PIECE", 3)
+    many = [f"shoe {n}" for n in range(8)]
+    encoding.encode_cached(encoder, many[:6])
+    assert not encoding.is_affordable(encoder, many)
+    encoding.encode_cached(encoder, many)
+    assert encoding.is_affordable(encoder, many)

@@ -249,6 +249,48 @@ def test_pairs_hide_a_skill_whole_or_not_at_all():
     assert hidden > 20
 
 
+def test_covered_tokens_are_those_that_a_regular_expression_finds():
+    rng = np.random.default_rng(2)
+    words = ["ab", "abc", "bd", "c"]
+    phrases = Phrases.of([[ord(letter) for letter in word] for word in words])
+    for _ in range(200):
+        text = "".join(rng.choice(list("abcd"), 25))
+        covered = np.zeros(25, bool)
+        for match in re.finditer("abc|ab|bd|c", text):
+            covered[match.start() : match.end()] = True
+        found = phrases.cover(np.array([ord(x) for x in text]), np.ones(25, bool))
+        assert found.tolist() == covered.tolist()
+
+
+def test_a_phrase_of_one_token_is_no_part_of_a_longer_word():
+    phrases, starts = Phrases.of([(5,)]), np.array([True, False, True, True, False])
+    found = phrases.cover(np.array([4, 5, 5, 5, 6]), starts)
+    assert found.tolist() == [False, False, True, False, False]
+
+
+def test_salient_pairs_hide_phrases_alone_as_often_as_asked_for():
+    """Phrases are the tokens 20 and 21 in a row; every other token is a word of its own."""
+    text = np.tile(np.array([30, 31, 20, 21, 32, 33], np.int32), 3)
+    masking = PairMasking(
+        length=2 * len(text) + 3,
+        reserved=RESERVED,
+        rate=0.4,
+        starts=np.ones(500, bool),
+        phrases=Phrases.of([(20, 21)]),
+        salient=0.7,
+    )
+
+    def labels(own, seed):
+        row = masking.example(own, own, True, np.random.default_rng(seed))
+        return set(row["labels"][row["weights"] > 0].tolist())
+
+    alone = [labels(text, seed) <= {20, 21} for seed in range(400)]
+    # 14 tokens of 36 are hidden otherwise, which are never all of phrases.
+    assert np.mean(alone) == pytest.approx(0.7, abs=0.07)
+    # A text without phrases hides its words.
+    assert all(labels(np.arange(40, 50, dtype=np.int32), seed) for seed in range(5))
+
+
 def test_the_share_of_pairs_that_follow_is_the_one_asked_for():
     masking = PairMasking(length=16, reserved=RESERVED)
     # Each document has tokens of its own, so a pair shows where its parts come from.

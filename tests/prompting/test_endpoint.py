@@ -397,3 +397,12 @@ def test_a_service_that_is_not_there_is_named_by_its_address():
     model = EndpointModel("m", base_url="http://127.0.0.1:1/v1", api_key="none", options=options)
     with pytest.raises(ServiceError, match=r"no answer from http://127.0.0.1:1/v1/completions"):
         model.generate(["a"], OPTIONS)
+
+
+def test_a_closed_model_keeps_no_connection_and_asks_nothing():
+    with service(lambda *_: chat("yes")) as (url, asked):
+        with model_of(url) as model:
+            assert model.generate(["?"], OPTIONS)[0].texts == ("yes",)
+        with pytest.raises((RuntimeError, ServiceError)):
+            model.generate(["?"], OPTIONS)
+    assert len(asked) == 1

@@ -33,13 +33,13 @@ OFFERS = {
         *("rank", "recommend", "fit_ids", "open_model", "open_adapter", "open_ranker", "add_items"),
     },
     "girl": {"open_model"},
-    "glrec": {"open_model", "open_adapter"},
+    "glrec": {"open_model", "open_adapter", "open_ranker"},
     "hstu": {"rank", "recommend", "open_ranker"},
     "instructrec": {"recommend", "open_ranker"},
     "p5": {"rank", "recommend", "fit_ids", "open_model", "open_ranker"},
     "rpg": {"rank", "recommend", "fit_ids", "open_ranker"},
     "sasrec": {"rank", "recommend", "open_ranker"},
-    "tallrec": {"recommend", "open_model", "open_adapter"},
+    "tallrec": {"recommend", "open_model", "open_adapter", "open_ranker"},
     "vqrec": {"rank", "recommend", "open_ranker"},
 }
 
@@ -58,6 +58,18 @@ def test_every_system_trains_evaluates_and_reports_and_says_what_it_lacks(name):
     assert not {
         function for function in getattr(module, "INSTEAD", {}) if hasattr(module, function)
     }
+
+
+@pytest.mark.parametrize("name", system_names())
+def test_every_system_opens_or_says_what_it_does_instead(name):
+    config = config_class(name)()
+    if hasattr(system_of(config), "open_ranker"):
+        return
+    able = "generative, glrec, hstu, instructrec, p5, rpg, sasrec, tallrec, vqrec"
+    with pytest.raises(
+        ConfigError, match=rf"{name} does not offer jaxrec.open; systems that do: {able}; \w+ \w+"
+    ):
+        offered(config, "open_ranker")
 
 
 def test_what_is_not_offered_names_the_systems_that_do_and_what_to_do_instead():

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from .running import running
+from .runs import generative_run
 
 
 @pytest.fixture
@@ -34,6 +35,12 @@ def serving():
             listener.close()
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def item_run(tmp_path_factory):
+    """A run of the generative recommender that many tests serve; none of them changes it."""
+    return generative_run(tmp_path_factory.mktemp("items"))[1]
 
 
 @pytest.fixture(scope="session")

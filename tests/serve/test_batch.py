@@ -15,7 +15,7 @@ import pytest
 import jaxrec
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, DataError
-from jaxrec.serve import BatchOptions, batch as batches, read_users, recommend_all
+from jaxrec.serve import BatchOptions, read_users, recommend_all, shards
 
 from .runs import sasrec_run, without_data
 
@@ -171,7 +171,7 @@ def test_work_that_fails_continues_with_the_shards_that_are_missing(model, tmp_p
     options = BatchOptions(users="all", top=3, shard_users=7)
     recommend_all(model, options, tmp_path / "whole")
     computed, left = [], iter([True, True, False])
-    original = batches._best
+    original = shards.best
 
     def fails(model, options, piece, *rest):
         if not next(left):
@@ -180,7 +180,7 @@ def test_work_that_fails_continues_with_the_shards_that_are_missing(model, tmp_p
         return original(model, options, piece, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "_best", fails)
+        patch.setattr(shards, "best", fails)
         with pytest.raises(KeyboardInterrupt):
             recommend_all(model, options, tmp_path / "out")
     assert computed == [7, 7]

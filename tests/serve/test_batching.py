@@ -23,7 +23,7 @@ class Engine:
     """Runs `chunks` steps a batch; a batch of the bucket "bad" fails at its first step."""
 
     def __init__(self):
-        self.batches, self.steps = [], []
+        self.batches, self.steps, self.begun = [], [], []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -35,6 +35,7 @@ class Engine:
 
     def run(self, bucket, jobs):
         self.batches.append((bucket, jobs))
+        self.begun.append(len(self.steps))
         for _ in range(max(job.chunks for job in jobs)):
             self.steps.append(bucket)
             if bucket == "bad":
@@ -99,6 +100,23 @@ def test_a_short_batch_passes_a_long_one():
         engine.gate.set()
         finish([short, long])
     assert engine.steps[:3].count("short") == 1 and engine.steps.count("long") == 500
+
+
+def test_jobs_wait_for_a_batch_of_their_bucket_and_its_clients_but_not_for_long():
+    with running(wait=0.0, patience=5) as (engine, batcher):
+        # Three fill a batch; of the two others the first could begin at once.
+        first, later = [Job(chunks=3) for _ in range(3)], [Job(), Job()]
+        batcher.submit([*first, *later])
+        finish([*first, *later])
+        assert [len(jobs) for _, jobs in engine.batches] == [3, 2]
+        assert engine.steps == [0, 0, 0, 0]
+        # Five chunks of a long batch are as long as they wait.
+        long, short = [Job(chunks=50) for _ in range(3)], Job()
+        batcher.submit([*long, short])
+        finish([short, *long])
+    assert [len(jobs) for _, jobs in engine.batches] == [3, 2, 3, 1]
+    # Its turn comes after the next chunk of the other batch.
+    assert engine.begun[3] - engine.begun[2] == 5 + 1
 
 
 def test_an_error_is_one_of_its_batch_alone():

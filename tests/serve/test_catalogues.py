@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import threading
 
 import jax
@@ -15,16 +16,16 @@ from jaxrec.runs import Changes, write_changes
 from jaxrec.serve import ServedCatalogue, read_keys
 
 from .items import ask, refused, send, serving_items
-from .runs import generative_run
 
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
 KEY = "a-key-of-an-administrator"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(item_run, tmp_path_factory):
     """The directory of a run, and rows of three new items with free IDs."""
-    directory = generative_run(tmp_path_factory.mktemp("swap"))[1]
+    directory = tmp_path_factory.mktemp("swap") / "run"
+    shutil.copytree(item_run, directory)
     ranker = jaxrec.open(directory).ranker
     taken = set(map(tuple, ranker.codes.tolist()))
     every = itertools.product(*map(range, ranker.recommender.codes.sizes))
@@ -42,7 +43,8 @@ def served(run, tmp_path_factory):
     path.write_text(KEY)
     keys = read_keys(path)
     service = {"catalogues": directory, "admin_keys": keys}
-    with serving_items(jaxrec.open(run[0]), service=service, room=0.25) as service:
+    options = {"service": service, "room": 0.25, "sizes": (4,)}
+    with serving_items(jaxrec.open(run[0]), **options) as service:
         service.files = directory
         yield service
 

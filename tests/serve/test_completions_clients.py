@@ -17,7 +17,7 @@ def closing():
     models = []
     yield lambda model: models.append(model) or model
     for model in models:
-        model._client.close()
+        model.close()
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,16 @@ MAKERS = {"generative": generative_run, "sasrec": sasrec_run}
 
 @pytest.fixture(scope="module", params=MAKERS)
 def run(request, tmp_path_factory):
-    """A run whose data are gone, and what the command recommends to three users before that."""
+    """A run whose data are gone, and what the command recommends to a user before that."""
     directory = tmp_path_factory.mktemp(request.param)
     config, path = MAKERS[request.param](directory)
     recommend = offered(config, "recommend")
-    users = ["u003", "u017", "u039"]
-    answers = [recommend(config, path, RecommendRequest(user, 10)) for user in users]
+    users = ["u003", "u039"]
+    # Each of these calls compiles.
+    answers = [recommend(config, path, RecommendRequest("u003", 10))]
     seen = recommend(config, path, RecommendRequest("u003", 10, include_seen=True))
     data = load_dataset(config.data).interactions
-    histories = {user: data.history(int(user[1:])) for user in users}
+    histories = {user: data.history(int(user[1:])) for user in ("u003", "u017")}
     without_data(path)
     return path, users, answers, seen, histories
 
@@ -56,7 +57,7 @@ def test_the_lists_are_those_of_the_command_without_the_data(run, model):
     assert by_title.items[0].tolist() == lists.items[0].tolist()
     assert lists.items[0].tolist() == [f"i{n:03d}" for n in lists.numbers[0]]
     again = model.recommend(users=["u039", "u003"], top=4)
-    assert again.numbers.tolist() == lists.numbers[[2, 0], :4].tolist()
+    assert again.numbers.tolist() == lists.numbers[[1, 0], :4].tolist()
 
 
 def test_every_item_by_brute_force_and_the_same_scores_for_lists(run, model):
@@ -112,7 +113,7 @@ def test_frames_have_a_row_for_each_item(run, model):
     _, users, answers, *_ = run
     lists = model.recommend(users=users[:2], top=3)
     frame = lists.to_pandas()
-    assert frame["user"].tolist() == ["u003"] * 3 + ["u017"] * 3
+    assert frame["user"].tolist() == ["u003"] * 3 + ["u039"] * 3
     assert frame["rank"].tolist() == [1, 2, 3] * 2
     assert frame["title"].tolist()[:3] == [item.title for item in answers[0].items[:3]]
     assert frame["score"].dtype == np.float32
@@ -182,6 +183,7 @@ def test_new_items_are_reached_and_kept(tmp_path):
     assert again.items.tolist() == lists.items.tolist()
 
 
+@pytest.mark.parametrize("run", ["sasrec"], indirect=True)
 def test_what_cannot_be_opened_says_why(run, tmp_path):
     path = shutil.copytree(run[0], tmp_path / "run")
     with pytest.raises(DataError, match="no run directory"):
@@ -199,12 +201,7 @@ def test_what_cannot_be_opened_says_why(run, tmp_path):
         jaxrec.open(path)
 
 
-def test_sasrec_takes_no_new_items(tmp_path):
-    _, path = sasrec_run(tmp_path)
-    with pytest.raises(ConfigError, match=r"systems that do: generative; SASRec has a vector for"):
-        jaxrec.open(path).add_items([{"item": "n0"}])
-
-
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_reads_its_data_and_says_so(tmp_path, capsys):
     _, path = sasrec_run(tmp_path)
     new = jaxrec.open(path).recommend(users=["u003"])
@@ -213,6 +210,8 @@ def test_a_run_of_an_earlier_version_reads_its_data_and_says_so(tmp_path, capsys
     old = jaxrec.open(path).recommend(users=["u003"])
     assert "keeps no catalogue" in capsys.readouterr().err
     assert old.items.tolist() == new.items.tolist()
+    with pytest.raises(ConfigError, match=r"systems that do: generative; SASRec has a vector for"):
+        jaxrec.open(path).add_items([{"item": "n0"}])
 
 
 @pytest.mark.parametrize("tie", ["row", "item_desc"])
@@ -231,8 +230,10 @@ def test_a_run_keeps_the_order_and_the_users_of_its_split(tie, tmp_path):
         ours, theirs = (x.split.history(stage) for x in (found, dataset))
         assert [row.tolist() for row in ours] == [row.tolist() for row in theirs]
         assert found.split.target(stage).tolist() == dataset.split.target(stage).tolist()
-    names = [name for batch, _ in kept.batches(2, skip=3) for name in batch]
-    assert names == kept.user_ids.tolist()[3:]
+    names = kept.user_ids.tolist()
+    assert [name for batch, _ in kept.batches(3) for name in batch] == names
+    assert kept.part(3, 2)[0] == names[3:5] and kept.part(5, 9)[0] == names[5:]
+    assert kept.part(7, 2) == ([], [])
 
 
 def test_batches_hold_every_row_once():

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import jaxrec
+from jaxrec.cli.serving import open_items
 from jaxrec.core import ConfigError
 from jaxrec.data import load_dataset
 from jaxrec.items import IdConfig
 from jaxrec.models import TransformerConfig
 from jaxrec.runs import RecommendRequest, SearchConfig, offered
+from jaxrec.serve import RecommendEngine, RequestError, ServedCatalogue
 from jaxrec.systems.instructrec import InstructRecConfig, run as instructrec
 from jaxrec.systems.instructrec.tested import SEQUENTIAL
 from jaxrec.systems.p5 import run as p5
@@ -18,6 +20,7 @@ from jaxrec.systems.p5.config import P5Config
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.train import TrainConfig
 
+from .items import check_engine
 from .runs import save_random, without_data
 
 MODEL = TransformerConfig(
@@ -87,7 +90,31 @@ def test_prompts_give_the_lists_of_the_command_without_the_data(name, tmp_path):
     assert found.numbers.tolist() == (2 + np.argsort(-every[:, 2:], axis=1)[:, :5]).tolist()
     anyone = [list(answers[0].history)]
     if name == "p5":
-        with pytest.raises(ConfigError, match="prompts name the user; give users"):
+        with pytest.raises(ConfigError, match="this model reads who the user is; give users"):
             model.recommend(histories=anyone)
     else:
         assert model.recommend(histories=anyone).items[0].tolist() == lists.items[0].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_service_gives_the_same_lists_and_compiles_nothing_more(name, tmp_path):
+    config, parts = MAKERS[name](tmp_path)
+    save_random(parts.prompted.init, config.train, tmp_path / "run")
+    model = jaxrec.open(tmp_path / "run")
+    users, ids = ["u003", "u021", "u039"], model.names.ids
+    calls = [
+        {"users": users},
+        {"histories": {"u003": ids[:1], "u021": ids[3:20]}, "exclude": [ids[5:9], []]},
+        {"users": users[:1], "allowed": ids[:8]},
+    ]
+    check_engine(model, calls)
+    served = open_items(tmp_path / "run", "auto")
+    assert served is not None
+    if name != "p5":
+        return
+    engine = RecommendEngine(ServedCatalogue.of(model, "first", (1,)))
+    for histories, message in (([ids[:2]], "give users"), ({"ann": ids[:2]}, "no user 'ann'")):
+        asked = model.asked(histories=histories)
+        with pytest.raises(RequestError, match=message):
+            engine.rows_of(engine.catalogue, asked, 12, lambda *_: None)

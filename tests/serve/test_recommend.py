@@ -10,16 +10,19 @@ from jaxrec.core import CompileCounter
 from jaxrec.serve import BatchingOptions
 
 from .items import ask, send, serving_items
-from .runs import generative_run, sasrec_run
+from .runs import sasrec_run
 
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
-MAKERS = {"generative": generative_run, "sasrec": sasrec_run}
+# Quick tests of a model that scores all items at once are those of hostile requests.
+KINDS = ("generative", pytest.param("sasrec", marks=pytest.mark.slow))
 
 
-@pytest.fixture(scope="module", params=MAKERS)
-def served(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=KINDS)
+def served(request, item_run, tmp_path_factory):
     """A run that is served, and the same run in use without a service."""
-    run = MAKERS[request.param](tmp_path_factory.mktemp(request.param))[1]
+    run = item_run
+    if request.param == "sasrec":
+        run = sasrec_run(tmp_path_factory.mktemp("sasrec"))[1]
     with serving_items(jaxrec.open(run)) as service:
         yield service, jaxrec.open(run)
 

@@ -20,18 +20,14 @@ pytest.importorskip("prometheus_client", reason="needs the extra serve")
 pytest.importorskip("uvicorn", reason="needs the extra serve")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return sasrec_run(tmp_path_factory.mktemp("served"))[1]
-
-
 def says(capsys, code, arguments, *words):
     assert main(["serve", *map(str, arguments)]) == code
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and all(word in lines[0] for word in words), lines
 
 
-def test_mistakes_are_one_line(capsys, run, tmp_path):
+def test_mistakes_are_one_line(capsys, item_run, tmp_path):
+    run = item_run
     keys = tmp_path / "keys"
     keys.write_text("a-long-enough-key")
     says(capsys, 2, [run, "--context", "8"], "--context", "served as items")
@@ -40,10 +36,13 @@ def test_mistakes_are_one_line(capsys, run, tmp_path):
     says(capsys, 2, [*both, tmp_path / "none"], "is no directory")
     says(capsys, 2, [*both, tmp_path], "needs --api-key-file")
     says(capsys, 2, [run, "--room", "-1"], "room")
+    says(capsys, 2, [run, "--cache-mb", "1", "--batch-sizes", "4096"], "--cache-mb 1 holds", "4096")
+    says(capsys, 2, [run, "--diversity-groups", "1"], "shapes.groups is 1")
 
 
 @pytest.mark.slow
-def test_a_process_answers_swaps_and_ends(run, tmp_path):
+def test_a_process_answers_swaps_and_ends(tmp_path):
+    run = sasrec_run(tmp_path)[1]
     (tmp_path / "keys").write_text("an-ordinary-key")
     (tmp_path / "admins").write_text("a-key-of-an-administrator")
     (tmp_path / "next.json").write_text(json.dumps({"removed": ["i001"]}))

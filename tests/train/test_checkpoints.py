@@ -1,5 +1,6 @@
 """Checkpoints: retention, all kinds of damage, and arrays that change while they are written."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -269,3 +270,18 @@ def test_every_turned_bit_shows_in_the_checksum(place, bit):
     turned.view(np.uint32)[place] ^= np.uint32(1 << bit)
     sums = [check({"a": jnp.asarray(x).reshape(6, 10)}).leaves["a"] for x in (values, turned)]
     assert sums[0] != sums[1]
+
+
+def test_a_checkpoint_that_is_not_finite_is_named_wherever_it_is_read(tmp_path):
+    state = state_of(1) | {"zeros": jnp.full((9,), jnp.nan)}
+    # Only a program that skips the check of `save` can write one.
+    checked = dataclasses.replace(check(state), not_finite=[])
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {}, 0.5, checked)
+        checkpoints.wait()
+        for read in (checkpoints.restore_newest, checkpoints.restore_best):
+            with pytest.raises(
+                DivergedError, match=r"/1 holds infinities or NaN in zeros \(1 of 4"
+            ):
+                read(state)
+    assert steps_in(tmp_path) == [1]  # nothing is set aside, because nothing is damaged

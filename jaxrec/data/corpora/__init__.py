@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Scores as Scores,
         Tokenizer as Tokenizer,
     )
+    from jaxrec.data.corpora.cooccurrence import cooccurrence_vectors as cooccurrence_vectors
     from jaxrec.data.corpora.directory import (
         check_directory as check_directory,
         corpus_hash as corpus_hash,

@@ -1,4 +1,4 @@
-"""DPO on text as the commands run it; see `System` for each function.
+"""DPO on text: a language model learns from preferred and rejected answers.
 
 preferences -> comparisons by prompt -> log-probabilities of answers -> loss against the reference
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
-from jaxrec.decode import Recommender, bucket
-from jaxrec.ids import IdVocabulary, ItemIndex, pad_items
-from jaxrec.runs import Asked, Kept, check_scores, load_codes, row_batches
+from jaxrec.core import DataError
+from jaxrec.decode import ReadRows, Recommender, bucket, masks_are_faster
+from jaxrec.ids import PAD, IdVocabulary, ItemIndex, pad_items, write_histories
+from jaxrec.models import EncoderDecoder
+from jaxrec.peft import virtual_of
+from jaxrec.runs import Asked, Kept, check_scores, load_codes, named_users, row_batches
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.config import Config
 from jaxrec.systems.generative.new_items import (
@@ -31,9 +33,6 @@ _SHORT = 4
 # Excluded items are given as lists padded to these lengths, or else as a mask over all items. So
 # three programs serve lists of any length.
 _LISTS = (64, 512)
-# A mask costs as much for so many items of the catalogue as a list for one of its places. (CPU:
-# 0.0047 us for each item, 1.0 us for each place.)
-_PLACE = 200
 # Most users times items of a mask.
 _MASKED = 1 << 24
 
@@ -63,14 +62,77 @@ class GenerativeRanker:
         """`[I, L]` int32, the IDs of all items."""
         return self.recommender.codes.codes
 
+    def check(self, asked: Asked) -> None:
+        """See `Ranker`; any name is that of a user."""
+        if self.user_tokens:
+            named_users(asked)
+
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`.
 
         A list within the run's `decode.beams` is the beginning of the list that `jaxrec eval`
         measures. For longer ones the search is as wide as the list.
         """
+        return self.lists(asked, top)
+
+    def lists(
+        self,
+        asked: Asked,
+        top: int,
+        *,
+        strengths: np.ndarray | None = None,
+        groups: int = 1,
+        read: ReadRows | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `best` returns, of a diverse search or from histories read elsewhere.
+
+        Args:
+          asked: U rows.
+          top: K.
+          strengths: `[U]` float32, penalties of a diverse search in nats for each row, see
+            `decode.Strategy`; None for a plain search. Such a list has the best item of each
+            group, then the second of each, and so on, so it is not in the order of the scores.
+          groups: number of groups of a diverse search.
+          read: see `Recommender.recommend`; it gets numbers of rows of `asked`.
+        """
         beams = self.list_length(top)
-        return self._search(dataclasses.replace(self.recommender, beams=beams), asked, top)
+        base = dataclasses.replace(self.recommender, beams=beams, groups=groups)
+        return self._search(base, asked, top, strengths, read)
+
+    @property
+    def params(self) -> Any:
+        """The parameters of the model."""
+        return self.recommender.params
+
+    def tokens(self, asked: Asked) -> list[np.ndarray]:
+        """Return the tokens of U histories, without padding."""
+        base = self.recommender
+        table = base.vocabulary.tokens(base.codes.codes)
+        padded = write_histories(asked.histories, table, base.max_items, self._starts(asked))
+        return [row[row != PAD] for row in padded]
+
+    @property
+    def undiverse(self) -> str:
+        """Why there are no diverse lists; "" if there are."""
+        strategy = self.recommender.strategy
+        return "" if strategy == "beam" else f"decode.strategy {strategy!r} makes other lists"
+
+    @property
+    def uncached(self) -> str:
+        """Why what was read of a history cannot be kept; "" if it can."""
+        base = self.recommender
+        if isinstance(base.model, EncoderDecoder):
+            return "its encoder reads a whole history in both directions"
+        if base.prefix:
+            return "the items of a history see one another in both directions"
+        if base.strategy != "beam":
+            return f"decode.strategy {base.strategy!r} reads histories itself"
+        virtual = virtual_of(base.params)
+        if virtual.read or virtual.written:
+            return "virtual tokens stand before its histories"
+        if base.devices > 1:
+            return f"its rows are spread over {base.devices} devices"
+        return ""
 
     def scores(self, asked: Asked, items: Sequence[np.ndarray]) -> list[np.ndarray]:
         """See `Ranker`: log-probabilities over all codes of each level.
@@ -145,7 +207,14 @@ class GenerativeRanker:
         changed = dataclasses.replace(base, codes=codes, index=index)
         return dataclasses.replace(self, recommender=changed, added=tuple(added))
 
-    def _search(self, base: Recommender, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
+    def _search(
+        self,
+        base: Recommender,
+        asked: Asked,
+        top: int,
+        strengths: np.ndarray | None = None,
+        read: ReadRows | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         starts = self._starts(asked)
         items = np.full((len(asked), top), -1, np.int32)
         scores = np.full((len(asked), top), -np.inf, np.float32)
@@ -164,6 +233,8 @@ class GenerativeRanker:
                 excluded,
                 starts=None if starts is None else starts[batch.rows],
                 allowed=part.allowed,
+                strengths=None if strengths is None else strengths[batch.rows],
+                read=None if read is None else _with_numbers(read, batch.rows),
             )
             items[rows], scores[rows] = (x[: batch.count, :top] for x in found)
         check_scores(scores)
@@ -178,7 +249,7 @@ class GenerativeRanker:
         # The room of the index counts, so that an added item does not change the program.
         room = self.recommender.index.num_items
         fits = len(part) * room <= _MASKED and self.recommender.strategy != "next_k"
-        if fits and (width is None or room <= _PLACE * width):
+        if fits and (width is None or masks_are_faster(len(part), room, width)):
             return part.excluded, True
         return list(pad_items(part.excluded, width or bucket(longest))), False
 
@@ -186,15 +257,15 @@ class GenerativeRanker:
         """The tokens that histories begin with; see `model.start_tokens`."""
         if not self.user_tokens:
             return None
-        users = asked.users
-        if users is None or not all(users):
-            raise ConfigError(
-                f"this model reads who the user is (user_tokens {self.user_tokens}); give users, "
-                "or name the users of the histories: histories={'ann': [...]}"
-            )
+        users = named_users(asked)
         first = IdVocabulary(sizes=(1,)).num_special
         hashed = [first + zlib.crc32(user.encode()) % self.user_tokens for user in users]
         return np.array(hashed, np.int32)
+
+
+def _with_numbers(read: ReadRows, numbers: np.ndarray) -> ReadRows:
+    """Call a reader with the numbers of rows in place of their places in a part of them."""
+    return lambda tokens, rows: read(tokens, numbers[rows])
 
 
 def open_ranker(config: Config, directory: Path) -> GenerativeRanker:

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 from jaxrec.core import (
+    LOCAL,
+    Engine,
     MeshConfig,
     ShardingRules,
     batch_shard,
@@ -58,7 +60,14 @@ from jaxrec.train import (
 )
 
 
-def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool = True) -> ItemCodes:
+def open_run(
+    config: Config,
+    dataset: Dataset,
+    directory: Path,
+    *,
+    write: bool = True,
+    engine: Engine = LOCAL,
+) -> ItemCodes:
     """Return the item IDs of a run: fit and save them for a new run, or check and read them.
 
     Nothing is written before everything has been checked that can be checked. If there are several
@@ -69,17 +78,20 @@ def open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool =
       dataset: its data.
       directory: where it is, or will be.
       write: False to write nothing at all.
+      engine: what encodes the texts of items and assigns their codes, by rows.
 
     Raises:
       ConfigError: settings that contradict the data or the run that the directory holds.
       DataError: the directory holds a run on other data.
     """
     if write and jax.process_count() > 1:
-        on_writer(lambda: _open_run(config, dataset, directory, write=True))
-    return _open_run(config, dataset, directory, write=write)
+        on_writer(lambda: _open_run(config, dataset, directory, write=True, engine=engine))
+    return _open_run(config, dataset, directory, write=write, engine=engine)
 
 
-def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool) -> ItemCodes:
+def _open_run(
+    config: Config, dataset: Dataset, directory: Path, *, write: bool, engine: Engine
+) -> ItemCodes:
     if is_run(directory):
         check_run(config, dataset, directory)
         return load_codes(directory)
@@ -92,8 +104,9 @@ def _open_run(config: Config, dataset: Dataset, directory: Path, *, write: bool)
             item_text.readable(config.ids, dataset)
             item_text.encoder_of(config.ids.text_encoder, "ids.text_encoder")
     item_ids.check_ids(config.ids, dataset)
-    text = item_text.read(config.ids, dataset, item_text.choose(config.ids, dataset))
-    codes = item_ids.fit_ids(config.ids, dataset, text)
+    encoder = item_text.choose(config.ids, dataset)
+    text = item_text.read(config.ids, dataset, encoder, engine=engine)
+    codes = item_ids.fit_ids(config.ids, dataset, text, engine)
     check_items(config, item_ids.item_rows(codes, dataset))
     shapes_of(config, codes)
     if config.align.method != "none":

@@ -1,4 +1,13 @@
-"""The generative recommender as the commands run it; see `System` for each function."""
+"""The generative recommender: a model reads a user's items and writes the ID of the next one.
+
+interactions -> item IDs -> histories as tokens -> decoder or encoder-decoder -> search -> items
+
+Every item has an ID, a short row of codes that one of twelve schemes makes. A history becomes the
+row of the codes of its items. The model is trained to predict the next code, and a beam search over
+the trie of all IDs writes the recommendations, so each of them is an item that exists. TIGER and
+GPTRec are configs of this system with their own IDs and models; the guides "Item IDs" and
+"Decoding" describe the parts.
+"""
 
 import dataclasses
 import json
@@ -6,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError, is_writer, write_text
+from jaxrec.core import LOCAL, ConfigError, Engine, is_writer, write_text
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes
@@ -210,11 +219,11 @@ def report(config: Config, directory: Path) -> RunParts:
     return read_parts(config, directory, FACTS, required)
 
 
-def fit_ids(config: Config, directory: Path) -> tuple[Dataset, ItemCodes]:
+def fit_ids(config: Config, directory: Path, engine: Engine = LOCAL) -> tuple[Dataset, ItemCodes]:
     """See `System`."""
     config = model.resolve(config)
     dataset = load_dataset(config.data)
-    return dataset, generative.open_run(config, dataset, directory)
+    return dataset, generative.open_run(config, dataset, directory, engine=engine)
 
 
 def open_model(config: Config, directory: Path) -> Opened:

@@ -38,6 +38,8 @@ class GirlDataConfig:
       name: what the data are called.
       world: its size, and how hard it is to read.
       sections: of a resume that are read, beside the basic information; the paper reads one.
+      facts: whether everything reads a short form of a resume instead: the years of work, the
+        wished salary and the skills that its text names, see `facts`.
       skills: file of ESCO's skills, looked up below JAXREC_DATA too; "" for the built-in list.
       occupations: O*NET's "Occupation Data.txt", looked up in the same way; "" for the built-in
         list.
@@ -59,12 +61,13 @@ class GirlDataConfig:
     name: str = "recruitment-world"
     world: WorldOptions = WorldOptions(people=4000, jobs=1500, applications=12, interviews=0.0)
     sections: tuple[str, ...] = ("profile", "experience", "projects", "objective")
+    facts: bool = False
     skills: str = ""
     occupations: str = ""
     generator: Share = 0.35
-    reward: Share = 0.2
-    gold: Share = 0.15
-    prompts: Share = 0.1
+    reward: Share = 0.3
+    gold: Share = 0.2
+    prompts: Share = 0.06
     job_share: Share = 0.4
     cold: Share = 0.3
     early: Share = 0.6
@@ -101,6 +104,7 @@ class MatchConfig:
         generator.
       lsa: width of vectors by latent semantic analysis of the jobs, which then stand in place of an
         encoder; 0 for none.
+      numbers: whether vectors also hold the years and the salary that a text names, see `blocks`.
       residual: whether predictors begin as weighted products of their vectors, see `predictors`.
       descriptions: m, number of descriptions that are generated for each person.
       hidden: width of the hidden layer.
@@ -114,6 +118,7 @@ class MatchConfig:
 
     encoder: str = ""
     lsa: Whole = 0
+    numbers: bool = False
     residual: bool = False
     descriptions: Count = 3
     hidden: Count = 64
@@ -193,12 +198,17 @@ class GirlConfig:
         with `model`'s shape.
       model: shape of a generator from scratch.
       vocab_size: size of the tokenizer of a generator from scratch.
+      skill_tokens: whether a tokenizer from scratch has one token for each skill that jobs name
+        beside its `vocab_size`, so that the generator copies a skill in one step.
       max_prompt: most tokens of a prompt; longer ones lose tokens of the resume's beginning.
       sft: training of the generator on the jobs that people matched with.
-      reward: training of the reward model, which starts from the tuned generator.
+      reward: training of the reward model, which starts from the tuned generator; a reward of
+        facts needs none.
       gold_reward: training of the second reward model, which starts there too.
       reward_head: whether the reward is the scalar of the "last" token, as in the paper, or the
-        "sum" over all n tokens, divided by √n, which a small model learns from fewer pairs.
+        "sum" over all n tokens, divided by √n, which a small model learns from fewer pairs; or
+        whether it compares the "facts" that resume and description name, see `fact_reward`, which
+        needs no training of a network.
       critic: whether the value network starts as the "reward" model, or is a head on the states of
         the policy ("shared"), which costs half as much.
       ppo: settings of PPO.
@@ -223,6 +233,7 @@ class GirlConfig:
     base: str = ""
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
     vocab_size: Count = 2000
+    skill_tokens: bool = False
     max_prompt: Count = 112
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
@@ -245,7 +256,7 @@ class GirlConfig:
         weight_decay=0.01,
         eval_every=50,
     )
-    reward_head: Literal["last", "sum"] = "last"
+    reward_head: Literal["last", "sum", "facts"] = "last"
     critic: Literal["reward", "shared"] = "reward"
     ppo: PpoSettings = PpoSettings(
         response=96,
@@ -281,6 +292,11 @@ class GirlConfig:
             raise ConfigError(
                 f"template {self.template!r:.60} must contain {{resume}} once, where the resume "
                 "stands"
+            )
+        if self.reward_head == "facts" and self.critic == "reward":
+            raise ConfigError(
+                "--reward-head facts has no network that --critic reward could begin as; set "
+                "--critic shared"
             )
         if self.ppo.pretraining_weight:
             raise ConfigError(

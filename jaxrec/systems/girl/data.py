@@ -21,6 +21,7 @@ from jaxrec.data import read_occupations, read_skill_labels
 from jaxrec.data.corpora import find_text
 from jaxrec.data.recruitment import Match, Resume, World, recruitment_world
 from jaxrec.systems.girl.config import GirlDataConfig
+from jaxrec.systems.girl.facts import FactReader, fact_text
 from jaxrec.systems.girl.predictors import Rows, check_rows
 
 PEOPLE = ("generator", "reward", "gold", "prompts", "recommendation")
@@ -90,6 +91,11 @@ class GirlData:
         return digest.hexdigest()
 
     @functools.cached_property
+    def skills(self) -> tuple[str, ...]:
+        """The skills that jobs name, in the order of the alphabet."""
+        return skills_of(self.world)
+
+    @functools.cached_property
     def recommended(self) -> np.ndarray:
         """Places of the jobs of the recommendation."""
         return np.unique(np.concatenate([rows.job for rows in self.rows.values()]))
@@ -131,6 +137,11 @@ class GirlData:
             f"{facts['train_rows']:,} rows to train on, {facts['warm_rows']:,} warm and "
             f"{facts['cold_rows']:,} cold ones to test"
         )
+
+
+def skills_of(world: World) -> tuple[str, ...]:
+    """The skills that the jobs of a world name, in the order of the alphabet."""
+    return tuple(sorted({skill for job in world.recruitment.jobs for skill in job.skills}))
 
 
 def load_data(config: GirlDataConfig) -> GirlData:
@@ -201,10 +212,14 @@ def divide(world: World, config: GirlDataConfig) -> GirlData:
     pairs = {name: _pairs(applied(group), rng) for name, group in groups.items()}
     written, checked = _held_out(people["prompts"], config.held_out)
     rows = _rows(people["recommendation"], by_person, recommended, config)
+    resumes = [_read(resume, config.sections) for resume in data.resumes]
+    if config.facts:
+        reader = FactReader(skills_of(world))
+        resumes = [fact_text(reader.read(text), reader.skills) for text in resumes]
     return GirlData(
         world=world,
         name=config.name,
-        resumes=[_read(resume, config.sections) for resume in data.resumes],
+        resumes=resumes,
         jobs=[job.text() for job in data.jobs],
         people=people,
         targets=targets,

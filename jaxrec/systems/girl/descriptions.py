@@ -13,10 +13,11 @@ import numpy as np
 
 from jaxrec.align import POLICY
 from jaxrec.core import read_json, to_json, write_text
+from jaxrec.systems.girl.blocks import center_of, scaled
 from jaxrec.systems.girl.data import GirlData
 from jaxrec.systems.girl.models import GOLD, REWARD, Models
 from jaxrec.systems.girl.recommendation import Encoded
-from jaxrec.systems.girl.vectors import Encoder, scaled
+from jaxrec.systems.girl.vectors import Encoder, blocks_of
 from jaxrec.systems.girl.writing import Written, write
 
 SFT_TEXTS, GIRL_TEXTS, SHUFFLED = "sft", "girl", "shuffled"
@@ -125,15 +126,16 @@ def encode_all(encoder: Encoder, data: GirlData, found: Descriptions, batch_size
     resumes = encoder.encode([data.resumes[n] for n in found.people.tolist()], batch_size)
     jobs = encoder.encode(data.jobs, batch_size)
     width = jobs.shape[1]
+    blocks = blocks_of(encoder, width)
     people = np.zeros((len(data.resumes), width), np.float32)
-    people[found.people] = scaled(resumes, resumes.mean(axis=0))
-    center, written = jobs.mean(axis=0), {}
+    people[found.people] = scaled(resumes, center_of(resumes, blocks), blocks)
+    center, written = center_of(jobs, blocks), {}
     for source, lots in found.written.items():
         cells = np.stack([encoder.encode(lot.texts, batch_size) for lot in lots], axis=1)
         written[source] = np.zeros((len(data.resumes), *cells.shape[1:]), np.float32)
-        written[source][found.people] = scaled(cells, center)
+        written[source][found.people] = scaled(cells, center, blocks)
     shuffled = np.zeros_like(written[GIRL_TEXTS])
     # The people are in random order already, so the next one is anybody.
     shuffled[found.people] = written[GIRL_TEXTS][np.roll(found.people, 1)]
     written[SHUFFLED] = shuffled
-    return Encoded(people, scaled(jobs, center), written)
+    return Encoded(people, scaled(jobs, center, blocks), written, blocks)

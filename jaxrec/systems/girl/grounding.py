@@ -21,6 +21,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from jaxrec.core import DataError
 from jaxrec.data import Lexicon, Matcher, normalize_word, word_places
 from jaxrec.data.recruitment import SECTIONS, Resume
+from jaxrec.systems.girl.facts import FactReader, fact_text
 
 # The labels of a description and of a resume say nothing about a job.
 _LABELS = ("title", "salary", "responsibilities", "qualifications")
@@ -140,16 +141,18 @@ def known_skills(text: str, skills: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names[phrase] for phrase in phrases))
 
 
-def as_resume(text: str, skills: Sequence[str], most: int) -> str:
+def as_resume(text: str, skills: Sequence[str], most: int, *, facts: bool = False) -> str:
     """Write a resume from elsewhere as the generator has read resumes.
 
     A generator that knows planted resumes alone reads the skills of another one, and nothing else
-    of it means anything to it.
+    of it means anything to it. One that has read short forms of resumes also reads the years of
+    work and the wished salary.
 
     Args:
       text: of any length and form.
       skills: that the generator knows.
       most: number of skills to take, the first ones.
+      facts: whether the generator has read short forms, see `facts`.
 
     Raises:
       DataError: an empty text, or one that names no known skill.
@@ -158,16 +161,24 @@ def as_resume(text: str, skills: Sequence[str], most: int) -> str:
       >>> print(as_resume("Ten years of sewing: I can sew and plan.", ["plan", "sew"], most=8))
       Profile: Sew.
       Experience: Plan.
+      >>> text = "Ten years of sewing: I can sew and plan."
+      >>> print(as_resume(text, ["plan", "sew"], most=1, facts=True))
+      Work: 10 years
+      Skills: sew
     """
     if not text.strip():
         raise DataError("the resume is empty; give a file with the text of a resume")
-    named = known_skills(text, skills)[:most]
+    found = FactReader(skills).read(text)
+    named = [skills[k] for k in found.skills] if facts else known_skills(text, skills)
+    named = named[:most]
     if not named:
         raise DataError(
             f"the resume {' '.join(text.split())[:40]!r} names none of the {len(skills):,} skills "
             f"that the run knows, such as {', '.join(map(repr, skills[:3]))}; give a longer "
             "resume, or train on data with its skills"
         )
+    if facts:
+        return fact_text(dataclasses.replace(found, skills=found.skills[:most]), skills)
     half = -(-len(named) // 2)
     first, second = (_listed(part) for part in (named[:half], named[half:] or named))
     return Resume(id="", sections={"profile": first, "experience": second}).text()

@@ -5,10 +5,12 @@
     gold     the same from pairs of other people, which the policy never sees
     (run)    policy: the generator after PPO on the reward
 
-The rewards start from the tuned generator, and so does the policy.
+The rewards start from the tuned generator, and so does the policy. Rewards of facts have no network
+and start from nothing; see `fact_reward`.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -20,6 +22,7 @@ from jaxrec.align import (
     Reward,
     RewardModel,
     encode_answers,
+    host_text_reward,
     pad_rows,
     rescale,
     text_reward,
@@ -29,6 +32,7 @@ from jaxrec.peft import TuneConfig
 from jaxrec.runs import is_run, run_identity
 from jaxrec.systems.girl.config import GirlConfig
 from jaxrec.systems.girl.data import GirlData, Pair
+from jaxrec.systems.girl.fact_reward import FactReward
 from jaxrec.systems.girl.prompts import Writer
 from jaxrec.texts import Policy, ScoredText, TextModel, tuned as tuned_text
 from jaxrec.train import TrainConfig
@@ -81,10 +85,7 @@ class Models:
         elif is_run(directory) or data is None:
             text = TextModel.load(tune, config.model, directory, seed)
         else:
-            chosen = data.targets["train"][: _TOKENIZER_TEXTS // 2]
-            texts = [config.template, *(data.resumes[person] for person, _ in chosen.tolist())]
-            texts += [data.jobs[job] for _, job in chosen.tolist()]
-            text = tuned_text.from_scratch(config.model, texts, config.vocab_size, (), seed)
+            text = _from_scratch(config, data)
         text.spec.config.check_length(
             config.longest, "--max-prompt with --ppo.response", "lower one, or take another base"
         )
@@ -167,12 +168,14 @@ class Models:
         """
         return self.text.trained(self.directory / SFT, self.config.sft, self.owner)
 
-    def reward_model(self, name: str = REWARD) -> RewardModel:
+    def reward_model(self, name: str = REWARD) -> RewardModel | FactReward:
         """A reward model with its normalization.
 
         Raises:
           DataError: not trained yet, or damaged.
         """
+        if self.config.reward_head == "facts":
+            return FactReward.load(self.facts_path(name))
         scale = read_json(self.directory / SCALES, dict[str, Scale])[name]
         found = self.scored.trained(self.directory / name, self.training(name), self.owner)
         out = rescale(found["params"]["out"], scale["gain"], scale["bias"])
@@ -183,6 +186,10 @@ class Models:
             max_length=self.config.longest,
             batch_size=self.config.eval.batch_size,
         )
+
+    def facts_path(self, name: str) -> Path:
+        """The file of a reward of facts."""
+        return self.directory / f"{name}_facts.npz"
 
     def trained_policy(self, prompt: int) -> Any:
         """The variables of the policy's best checkpoint.
@@ -213,5 +220,24 @@ class Models:
 
     def reward(self, name: str) -> Reward:
         """A reward model as the reward of episodes."""
-        model, spec = self.reward_model(name), self.text.spec.config
-        return text_reward(model, self.text.tokenizer, spec.vocab_size, f"{name} model")
+        model, title = self.reward_model(name), f"{name} model"
+        tokenizer = self.text.tokenizer
+        if isinstance(model, FactReward):
+            return host_text_reward(model.rewards, tokenizer, title)
+        return text_reward(model, tokenizer, self.text.spec.config.vocab_size, title)
+
+
+def _from_scratch(config: GirlConfig, data: GirlData) -> TextModel:
+    """A generator with random parameters and a tokenizer of the texts that it learns from."""
+    chosen = data.targets["train"][: _TOKENIZER_TEXTS // 2]
+    texts = [config.template, *(data.resumes[person] for person, _ in chosen.tolist())]
+    texts += [data.jobs[job] for _, job in chosen.tolist()]
+    words: list[str] = []
+    if config.skill_tokens:
+        # Skills stand behind a space, except at the beginning of a sentence.
+        words = [f" {skill}" for skill in data.skills]
+        # The tokenizer's own tokens shall spell everything else.
+        every = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))
+        texts = [every.sub("", text) for text in texts]
+    seed = config.sft.seed
+    return tuned_text.from_scratch(config.model, texts, config.vocab_size, words, seed)

@@ -6,7 +6,8 @@ With c the vector of the resume, j that of the job and j' the mean of those of t
     dot   base c · j          enhanced c' · j with c' = MLP([c; j'])
 
 A residual predictor adds the products of the vectors, weighted by a logistic regression, so that
-little data must only teach its network what they do not say:
+little data must only teach its network what they do not say. Vectors of several blocks have a
+weight for each block:
 
     mlp   a (c · j) + b (j' · j) + MLP([c; j; j'])
     dot   c' · j with c' = a c + b j' + MLP([c; j'])
@@ -28,6 +29,7 @@ from flax import linen as nn
 from sklearn.linear_model import LogisticRegression
 
 from jaxrec.core import DataError
+from jaxrec.systems.girl.blocks import slices_of
 from jaxrec.systems.girl.config import MatchConfig
 
 
@@ -57,11 +59,13 @@ class Vectors:
       people: `[U, D]` of the resumes.
       jobs: `[J, D]`.
       written: `[U, D]`, of the descriptions that were generated for each person; None for none.
+      blocks: widths of the blocks of a vector, which add up to D; () for one block.
     """
 
     people: np.ndarray
     jobs: np.ndarray
     written: np.ndarray | None = None
+    blocks: tuple[int, ...] = ()
 
 
 class Scorer(nn.Module):
@@ -74,12 +78,14 @@ class Scorer(nn.Module):
       dropout: rate on inputs and hidden layer.
       residual: whether the weighted products of person and job, and of description and job, are
         added. The network begins as zero then, and the weights as `fit_products` finds them.
+      blocks: widths of the blocks of a vector; () for one block.
     """
 
     kind: Literal["mlp", "dot"]
     hidden: int
     dropout: float
     residual: bool = False
+    blocks: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(
@@ -101,14 +107,23 @@ class Scorer(nn.Module):
         score = x[:, 0] if self.kind == "mlp" else scaled_dot(x, job)
         if not self.residual:
             return score
-        products = products_of(person, job, written)
+        products = products_of(person, job, written, self.blocks)
         return score + nn.Dense(1, name="products", kernel_init=zeros)(products)[:, 0]
 
 
-def products_of(person: jax.Array, job: jax.Array, written: jax.Array | None) -> jax.Array:
-    """The products of jobs with persons and, if there are any, descriptions: `[N, 1 or 2]`."""
+def products_of(
+    person: jax.Array, job: jax.Array, written: jax.Array | None, blocks: tuple[int, ...] = ()
+) -> jax.Array:
+    """The products of jobs with persons and, if there are any, descriptions, block by block.
+
+    Returns:
+      `[N, P]`, where P is the number of blocks, or twice that with descriptions.
+    """
+    places = slices_of(blocks or job.shape[1:])
     given = [person] if written is None else [person, written]
-    return jnp.stack([scaled_dot(vector, job) for vector in given], axis=1)
+    return jnp.stack(
+        [scaled_dot(vector[:, one], job[:, one]) for vector in given for one in places], axis=1
+    )
 
 
 def scaled_dot(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -134,9 +149,9 @@ def fit_products(vectors: Vectors, rows: Rows) -> dict[str, jax.Array]:
       rows: at least one of each label.
 
     Returns:
-      "kernel" `[1 or 2, 1]` and "bias" `[1]` of scikit-learn's fit without regularization.
+      "kernel" `[P, 1]` and "bias" `[1]` of scikit-learn's fit without regularization.
     """
-    products = np.asarray(products_of(*_inputs(_tables(vectors), _arrays(rows))))
+    products = np.asarray(products_of(*_inputs(_tables(vectors), _arrays(rows)), vectors.blocks))
     found = LogisticRegression(C=np.inf).fit(products, rows.label > 0)
     return {
         "kernel": jnp.asarray(found.coef_.T, jnp.float32),

@@ -47,11 +47,13 @@ class Encoded:
       people: `[U, D]` of the resumes.
       jobs: `[J, D]`.
       written: by source, such as "girl", `[U, m, D]` of the descriptions that were generated.
+      blocks: widths of the blocks of a vector, which add up to D.
     """
 
     people: np.ndarray
     jobs: np.ndarray
     written: Mapping[str, np.ndarray]
+    blocks: tuple[int, ...]
 
     def read(self, source: str, count: int = 0) -> Vectors:
         """What a predictor with descriptions of a source reads; "" for none.
@@ -61,9 +63,9 @@ class Encoded:
           count: number of descriptions to average; 0 for all.
         """
         if not source:
-            return Vectors(self.people, self.jobs)
+            return Vectors(self.people, self.jobs, None, self.blocks)
         chosen = self.written[source][:, : count or None]
-        return Vectors(self.people, self.jobs, chosen.mean(axis=1))
+        return Vectors(self.people, self.jobs, chosen.mean(axis=1), self.blocks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +120,7 @@ def fit_predictors(
     """
     return {
         name: fit_scorer(
-            scorer_of(config, one.kind),
+            scorer_of(config, one.kind, encoded.blocks),
             config,
             encoded.read(one.source, one.count),
             rows["train"],
@@ -129,9 +131,15 @@ def fit_predictors(
     }
 
 
-def scorer_of(config: MatchConfig, kind: Any) -> Scorer:
+def scorer_of(config: MatchConfig, kind: Any, blocks: tuple[int, ...]) -> Scorer:
     """The network of a predictor."""
-    return Scorer(kind=kind, hidden=config.hidden, dropout=config.dropout, residual=config.residual)
+    return Scorer(
+        kind=kind,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        residual=config.residual,
+        blocks=blocks,
+    )
 
 
 def logits_of(
@@ -146,12 +154,11 @@ def logits_of(
       train: rows by which the raw product is calibrated.
       rows: what is predicted.
     """
-    found = {
-        name: score_rows(
-            scorer_of(config, one.kind), params[name], encoded.read(one.source, one.count), rows
-        )
-        for name, one in predictors(config.descriptions).items()
-    }
+    found = {}
+    for name, one in predictors(config.descriptions).items():
+        scorer = scorer_of(config, one.kind, encoded.blocks)
+        vectors = encoded.read(one.source, one.count)
+        found[name] = score_rows(scorer, params[name], vectors, rows)
     raw = raw_dot(encoded.read(""), rows)
     found["dot base"] = raw[None]
     found["dot calibrated"] = calibrated(raw_dot(encoded.read(""), train), train.label, raw)[None]

@@ -29,8 +29,8 @@ def answer_text(models: Models, data: GirlData, text: str, top: int) -> TextReco
       DataError: a resume without a known skill, or a file of occupations that cannot be read.
     """
     settings = models.config.grounding
-    skills = sorted({skill for job in data.world.recruitment.jobs for skill in job.skills})
-    read = as_resume(text, skills, settings.skills)
+    facts = models.config.data.facts
+    read = as_resume(text, data.skills, settings.skills, facts=facts)
     catalogue = make_catalogue(models, data)
     (prompt,) = models.writer.texts([read])
     variables = models.trained_policy(models.config.max_prompt)

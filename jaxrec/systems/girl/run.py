@@ -7,7 +7,8 @@ language model learns to write the job descriptions that people matched with. A 
 from their applications which of two jobs suits a person better, and PPO teaches the generator to
 write what the reward model prefers. A predictor of matches then reads the resume, a job, and the
 mean vector of generated descriptions. A generated description also leads to real jobs: they are
-ranked by the reward and by their similarity to it.
+ranked by the reward and by their similarity to it. With little data, the reward compares facts that
+both texts name instead of being a network, and the generator reads short forms of resumes.
 
 The data are a planted world, in which the true logit of a match is known for every text. People
 and jobs are divided so that nothing that is predicted has been learned by a generator; see
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.align import POLICY, RewardModel
-from jaxrec.core import is_writer, read_arrays, write_arrays
+from jaxrec.core import ConfigError, DivergedError, is_writer, read_arrays, write_arrays
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened
 from jaxrec.peft import TuneConfig, Tuning, size_of
@@ -147,6 +148,11 @@ def _read_predictors(directory: Path) -> dict[str, Any]:
     arrays, _ = read_arrays(directory / _PREDICTORS, _KIND, "jaxrec train")
     params: dict[str, Any] = {}
     for path, leaf in arrays.items():
+        if not np.isfinite(leaf).all():
+            raise DivergedError(
+                f"{directory / _PREDICTORS} holds infinities or NaN in {path}; train the run again "
+                "in another directory"
+            )
         name, layer, part = path.split("/")
         params.setdefault(name, {"params": {}})["params"].setdefault(layer, {})[part] = leaf
     return params
@@ -232,7 +238,13 @@ def open_model(config: GirlConfig, directory: Path) -> Opened:
 def open_reward(config: GirlConfig, directory: Path, *, gold: bool = False) -> RewardModel:
     """See `System`: the reward of a prompt with a description."""
     read_training(directory)
-    return Models.open(config, directory, None).reward_model(GOLD if gold else REWARD)
+    model = Models.open(config, directory, None).reward_model(GOLD if gold else REWARD)
+    if not isinstance(model, RewardModel):
+        raise ConfigError(
+            f"the reward of {directory} compares facts and is no network, so nothing else can be "
+            "trained on it; give a run with --reward-head last or sum"
+        )
+    return model
 
 
 def recommend_text(config: GirlConfig, directory: Path, text: str, top: int) -> TextRecommendations:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxrec.align import (
     POLICY,
     Actor,
+    RewardModel,
     Rollouts,
     normalization,
     over_optimized,
@@ -32,10 +33,13 @@ from jaxrec.models import CausalLM, ScalarHead
 from jaxrec.objectives import Loss
 from jaxrec.runs import Options
 from jaxrec.systems.girl.data import GirlData
+from jaxrec.systems.girl.fact_reward import fit_fact_reward
 from jaxrec.systems.girl.models import GOLD, REWARD, SCALES, SFT, Models, Scale
 from jaxrec.texts import scores_of
 from jaxrec.train import FitResult, Plan, Start, Validation, fit
 
+# The rewards and the pairs that they learn from.
+REWARD_PARTS = ((REWARD, "train"), (GOLD, "gold"))
 LIKELIHOOD, ACCURACY, POLICY_METRIC = "log_likelihood", "accuracy", "gold"
 
 
@@ -76,9 +80,10 @@ class Stages:
                 "valid": models.targets(data, "valid", most),
             },
             pairs={
-                "train": models.pairs(data, data.pairs["train"]),
-                "valid": models.pairs(data, data.pairs["valid"][:most]),
-                "gold": models.pairs(data, data.pairs["gold"]),
+                name: models.pairs(data, data.pairs[name][:size])
+                for name, size in (("train", None), ("valid", most), ("gold", None))
+                # Rewards of facts read texts.
+                if config.reward_head != "facts"
             },
             prompts=prompts,
         )
@@ -89,7 +94,7 @@ class Stages:
         example = _taken(self.targets["train"], np.zeros(config.sft.batch_size, int))
         loss = _target_loss(models.text.model)
         plans = {SFT: models.text.plan(loss, example, config.sft)}
-        for name, part in ((REWARD, "train"), (GOLD, "gold")):
+        for name, part in () if self.facts else REWARD_PARTS:
             scored, training = models.scored, models.training(name)
             rows = _taken(self.pairs[part], np.zeros(training.batch_size, int))
             plans[name] = scored.plan(_pair_loss(scored.head), rows, training)
@@ -100,12 +105,31 @@ class Stages:
     def train(self, plans: Mapping[str, Plan], options: Options) -> FitResult:
         """Train or resume all stages one after the other; return the result of PPO."""
         self._generator(plans[SFT], options)
-        scales: dict[str, Scale] = {}
-        for name, part in ((REWARD, "train"), (GOLD, "gold")):
-            scales[name] = self._reward(name, part, plans[name], options)
-        if is_writer():
-            write_text(self.models.directory / SCALES, to_json(scales))
+        if self.facts:
+            self._fact_rewards()
+        else:
+            scales: dict[str, Scale] = {}
+            for name, part in REWARD_PARTS:
+                scales[name] = self._reward(name, part, plans[name], options)
+            if is_writer():
+                write_text(self.models.directory / SCALES, to_json(scales))
         return self._policy(plans["ppo"], options)
+
+    @property
+    def facts(self) -> bool:
+        """Whether rewards compare facts and have no network."""
+        return self.models.config.reward_head == "facts"
+
+    def _fact_rewards(self) -> None:
+        """Fit the rewards of facts, which takes seconds, unless that is done."""
+        data = self.data
+        for name, part in REWARD_PARTS:
+            path = self.models.facts_path(name)
+            if is_writer() and not path.exists():
+                pairs = np.array(
+                    [(pair.person, pair.better, pair.worse) for pair in data.pairs[part]]
+                )
+                fit_fact_reward(data.skills, data.jobs, data.resumes, pairs).save(path)
 
     def _generator(self, plan: Plan, options: Options) -> None:
         models, config = self.models, self.models.config
@@ -187,7 +211,8 @@ class Stages:
             return {name: float(values.mean()) for name, values in measured.items()}
 
         def begin() -> Any:
-            critic = models.reward_model().params if config.critic == "reward" else None
+            model = models.reward_model() if config.critic == "reward" else None
+            critic = model.params if isinstance(model, RewardModel) else None
             return policy.begin(models.generator, critic)
 
         stop = functools.partial(

@@ -1,9 +1,9 @@
 """Vectors of resumes, jobs and generated descriptions, as predictors and grounding read them.
 
 The encoder is the tuned generator, whose last states are averaged over the tokens of a text, a
-sentence encoder, or a latent semantic analysis of the jobs. Each kind of text is centered, because
-resumes and jobs differ in wording more than in what they are about, and each vector is scaled to
-the length √D.
+sentence encoder, or a latent semantic analysis of the jobs. The numbers that a text names can
+follow. Each kind of text is centered later, because resumes and jobs differ in wording more than in
+what they are about; see `blocks`.
 
 Shapes: `N` texts, `D` width of a vector.
 """
@@ -25,6 +25,7 @@ from jaxrec.core import DataError
 from jaxrec.data.corpora import encode_documents
 from jaxrec.models import CausalLM, SentenceEncoder, pool
 from jaxrec.nn import SelfContext, attention_mask, positions_of
+from jaxrec.systems.girl.blocks import NUMBER_BLOCKS, number_vectors
 from jaxrec.systems.girl.data import GirlData
 from jaxrec.systems.girl.grounding import word_counter
 from jaxrec.systems.girl.models import Models
@@ -125,6 +126,28 @@ class LatentSemantics:
         return np.asarray(self.steps.transform(texts), np.float32)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithNumbers:
+    """Vectors of an encoder, followed by the years and the salary that a text names.
+
+    Attributes:
+      words: the encoder.
+    """
+
+    words: Encoder
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Encode texts as `[N, D]` float32; see `blocks` for the last numbers."""
+        return np.concatenate([self.words.encode(texts, batch_size), number_vectors(texts)], axis=1)
+
+
+def blocks_of(encoder: Encoder, width: int) -> tuple[int, ...]:
+    """The widths of the blocks of an encoder's vectors of a given width."""
+    if isinstance(encoder, WithNumbers):
+        return (width - sum(NUMBER_BLOCKS), *NUMBER_BLOCKS)
+    return (width,)
+
+
 def open_encoder(models: Models, data: GirlData) -> Encoder:
     """Open the encoder of a run; a latent semantic analysis is fitted to all jobs of the data.
 
@@ -132,6 +155,11 @@ def open_encoder(models: Models, data: GirlData) -> Encoder:
       DataError: the sentence encoder or the tuned generator cannot be read.
       ConfigError: a sentence encoder of a kind that is not supported.
     """
+    words = _open_words(models, data)
+    return WithNumbers(words) if models.config.match.numbers else words
+
+
+def _open_words(models: Models, data: GirlData) -> Encoder:
     if models.config.match.lsa:
         return LatentSemantics.fit(data.jobs, models.config.match.lsa)
     if models.config.match.encoder:
@@ -142,16 +170,3 @@ def open_encoder(models: Models, data: GirlData) -> Encoder:
         tokenizer=models.text.tokenizer,
         max_length=models.config.max_prompt,
     )
-
-
-def scaled(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Subtract a center `[D]` from vectors `[..., D]`, and scale them to the length √D.
-
-    Example:
-      >>> scaled(np.array([[3.0, 0.0, 0.0, 0.0]]), np.zeros(4)).tolist()
-      [[2.0, 0.0, 0.0, 0.0]]
-    """
-    moved = np.asarray(vectors, np.float64) - center
-    lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
-    root = np.sqrt(moved.shape[-1])
-    return np.asarray(root * moved / np.maximum(lengths, 1e-12), np.float32)

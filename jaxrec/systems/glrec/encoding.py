@@ -39,6 +39,7 @@ def encode_paths(
     max_length: int,
     *,
     on_prompt: bool = False,
+    multiple: int = 32,
 ) -> PathRows:
     """Tokenize questions, and find the tokens of their paths.
 
@@ -49,6 +50,7 @@ def encode_paths(
         one space.
       max_length: most tokens of a text.
       on_prompt: learn the prompt too.
+      multiple: the length of rows is a multiple of this.
 
     Raises:
       ConfigError: a text has more tokens than that. Unlike other instructions it is not shortened,
@@ -72,7 +74,8 @@ def encode_paths(
             f"{encoded.cut:,} of {len(records):,} questions have more than {max_length} tokens "
             "(max_length), so they would lose their paths; raise max_length, or lower paths.count"
         )
-    rows = pad_rows(encoded, tokenizer.eos_token_id, on_prompt=on_prompt)
+    padding = tokenizer.eos_token_id
+    rows = pad_rows(encoded, padding, on_prompt=on_prompt, multiple=multiple)
     numbers = np.zeros(rows.tokens.shape, np.int32)
     for row, (record, texts) in enumerate(zip(records, paths, strict=True)):
         if not texts:

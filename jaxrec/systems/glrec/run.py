@@ -14,7 +14,7 @@ asked about either, so the edge that a training question asks about is in none o
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,32 @@ import jax
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.data import Instruction
-from jaxrec.decode import answer_gaps, differing_tokens
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.models import Opened
 from jaxrec.objectives import language_loss
 from jaxrec.peft import TuneConfig, Tuning, size_of
 from jaxrec.runs import (
+    Kept,
     Options,
     check_run,
     is_run,
     open_any,
     read_parts,
-    run_identity,
 )
-from jaxrec.systems.glrec import measure as measures, selector
+from jaxrec.systems.glrec import measure as measures, selector, serving
+from jaxrec.systems.glrec.answering import (
+    gaps_of,
+    load_text,
+    most_paths,
+    rows_of,
+    trained_variables,
+)
 from jaxrec.systems.glrec.config import GlrecConfig
-from jaxrec.systems.glrec.encoding import PathRows, encode_paths
 from jaxrec.systems.glrec.questions import PathQuestions, Writer, make_writer
 from jaxrec.texts import (
+    ClickParts,
     ClickStage,
+    QuestionRanker,
     TextModel,
     clicks as click_table,
     load_click_run,
@@ -71,7 +77,7 @@ FACTS = SystemFacts(
 )
 INSTEAD = {
     "rank": "GLRec is measured by its answers about single items or pairs; see jaxrec eval",
-    "recommend": "GLRec answers about single items or pairs; see jaxrec eval",
+    "add_items": "GLRec keeps the items of its ratings; add them there, and train again",
     "fit_ids": "GLRec calls items by their titles",
 }
 
@@ -87,14 +93,14 @@ def train(config: GlrecConfig, directory: Path, options: Options) -> None:
     text = _open(config, directory, writer, sets)
 
     def measure(rows: Any, params: Any) -> dict[str, float]:
-        return measure_clicks(held.label, held.user, _gaps(config, text, params, writer, rows))
+        return measure_clicks(held.label, held.user, gaps_of(config, text, params, writer, rows))
 
-    answered = _rows(config, text, writer, sets, answered=True)
+    answered = rows_of(config, text, writer, sets, answered=True)
     stages = [
         ClickStage(
             name="train",
             rows=answered,
-            held=_rows(config, text, writer, [held]),
+            held=rows_of(config, text, writer, [held]),
             config=config.train,
         )
     ]
@@ -104,8 +110,8 @@ def train(config: GlrecConfig, directory: Path, options: Options) -> None:
             0,
             ClickStage(
                 name="titles",
-                rows=_rows(config, text, writer, bare, answered=True),
-                held=_rows(config, text, writer, [held.without_context()]),
+                rows=rows_of(config, text, writer, bare, answered=True),
+                held=rows_of(config, text, writer, [held.without_context()]),
                 config=_with_steps(config),
             ),
         )
@@ -128,13 +134,13 @@ def evaluate(config: GlrecConfig, directory: Path, *, baselines: Sequence[str]) 
     parts = load_click_run(config)
     check_run(config, parts, directory)
     writer = make_writer(config, parts)
-    text = _load(config, directory)
-    trained = _trained(config, text, directory)
+    text = load_text(config, directory)
+    trained = trained_variables(config, text, directory)
     asked = writer.questions(parts.test, 0)
 
     def answers(variables: Any, questions: PathQuestions) -> np.ndarray:
-        rows = _rows(config, text, writer, [questions])
-        return _gaps(config, text, variables, writer, rows)
+        rows = rows_of(config, text, writer, [questions])
+        return gaps_of(config, text, variables, writer, rows)
 
     systems = {
         "model": answers(trained, asked),
@@ -169,6 +175,16 @@ def evaluate(config: GlrecConfig, directory: Path, *, baselines: Sequence[str]) 
     return report | {"heading": heading, "protocol": dict(facts), "lines": lines}
 
 
+def load_data(config: GlrecConfig) -> ClickParts:
+    """See `System`."""
+    return serving.load_data(config)
+
+
+def open_ranker(config: GlrecConfig, directory: Path, kept: Kept) -> QuestionRanker:
+    """See `System`: asks about every item that may be recommended."""
+    return serving.open_ranker(config, directory, kept)
+
+
 def report(config: GlrecConfig, directory: Path) -> RunParts:
     """See `System`."""
     parts = read_parts(config, directory, FACTS)
@@ -199,19 +215,9 @@ def _check_exportable(config: GlrecConfig) -> None:
 def _opened(config: GlrecConfig, directory: Path) -> tuple[TextModel, Any, Opened | None]:
     """Return the text model of a trained run, its variables, and the base if it has one."""
     check_run(config, load_click_run(config), directory)
-    text = _load(config, directory)
+    text = load_text(config, directory)
     base = open_any(Path(config.tune.base)) if config.tune.base else None
-    return text, _trained(config, text, directory), base
-
-
-def _load(config: GlrecConfig, directory: Path) -> TextModel:
-    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
-    return selector.with_selector(text) if config.selects else text
-
-
-def _trained(config: GlrecConfig, text: TextModel, directory: Path) -> Any:
-    """Return the model's variables at the best checkpoint of the last stage."""
-    return text.variables(text.trained(directory, config.train, run_identity(directory)))
+    return text, trained_variables(config, text, directory), base
 
 
 def _open(
@@ -219,7 +225,7 @@ def _open(
 ) -> TextModel:
     """Open the model of an existing run, or make the one that a new run begins with."""
     if is_run(directory):
-        return _load(config, directory)
+        return load_text(config, directory)
     if config.tune.base:
         text = tuned_text.from_base(config.tune, config.train.seed)
     else:
@@ -251,60 +257,11 @@ def _with_steps(config: GlrecConfig) -> Any:
     return dataclasses.replace(config.train, steps=config.title_steps)
 
 
-def _rows(
-    config: GlrecConfig,
-    text: TextModel,
-    writer: Writer,
-    sets: Sequence[PathQuestions],
-    *,
-    answered: bool = False,
-) -> PathRows:
-    """Questions as tokens; `answered` as training reads them."""
-    records: list[Instruction] = []
-    texts: list[list[str]] = []
-    for questions in sets:
-        records += writer.records(questions, answered=answered)
-        texts += writer.texts(questions)
-    on_prompt = config.on_prompt
-    return encode_paths(text.tokenizer, records, texts, config.max_length, on_prompt=on_prompt)
-
-
-def _most(config: GlrecConfig) -> int:
-    """Most paths of a prompt."""
-    return max(config.paths.count, 1) * (2 if config.form == "pair" else 1)
-
-
-def _scale(config: GlrecConfig) -> Callable[[Any, Any], jax.Array] | None:
-    if not config.selects:
-        return None
-    return functools.partial(selector.path_scales, count=_most(config), strength=config.strength)
-
-
 def _loss(config: GlrecConfig, text: TextModel) -> Any:
     if not config.selects:
         return functools.partial(language_loss, text.model)
-    return functools.partial(selector.selected_loss, text.model, _most(config), config.strength)
-
-
-def _gaps(
-    config: GlrecConfig, text: TextModel, variables: Any, writer: Writer, rows: PathRows
-) -> np.ndarray:
-    """How much more the model expects the first answer than the second: `[N]`."""
-    shared, answers = differing_tokens(text.tokenizer, *writer.answers)
-    given = rows.tokens[np.arange(len(rows)), rows.answer + shared]
-    if not np.isin(given, answers).all():
-        raise ConfigError(
-            f"the tokenizer cuts the answers {writer.answers} in these questions differently than "
-            "after other prompts; choose answers of whole words"
-        )
-    return answer_gaps(
-        text.model,
-        variables,
-        rows,
-        answers,
-        batch_size=config.eval.batch_size,
-        shared=shared,
-        scale=_scale(config),
+    return functools.partial(
+        selector.selected_loss, text.model, most_paths(config), config.strength
     )
 
 
@@ -316,7 +273,7 @@ def _first_choices(
     questions: PathQuestions,
 ) -> np.ndarray:
     """The path of each question that the selector gives most weight: `[N]`."""
-    rows = _rows(config, text, writer, [questions])
-    weights = functools.partial(selector.path_weights, count=_most(config))
+    rows = rows_of(config, text, writer, [questions])
+    weights = functools.partial(selector.path_weights, count=most_paths(config))
     batch = rows.take(slice(None))
     return np.asarray(jax.jit(weights)(variables, batch)).argmax(axis=1)

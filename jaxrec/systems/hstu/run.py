@@ -1,4 +1,4 @@
-"""HSTU as the commands run it; see `System` for each function.
+"""HSTU: gated attention over the items that a user has met, with positions and time gaps.
 
 histories and times -> item vectors -> gated attention without a softmax -> cosine / temperature
 

@@ -229,6 +229,7 @@ def open_ranker(config: InstructRecConfig, directory: Path, kept: Kept) -> Promp
         reads_user="user" in holes(template.source),
         beams=1,
         meaning="log-probability of each title",
+        max_items=config.max_items,
     )
 
 

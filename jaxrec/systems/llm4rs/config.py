@@ -1,7 +1,8 @@
 """An LLM4RS run as one frozen value."""
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from jaxrec.core import (
     ConfigError,
@@ -13,12 +14,13 @@ from jaxrec.core import (
     Share,
     Whole,
     check_ranges,
+    flatten,
     nearest,
 )
 from jaxrec.data import DataConfig, Template
 from jaxrec.models import TransformerConfig
 from jaxrec.peft import TuneConfig
-from jaxrec.texts import AskedModelConfig
+from jaxrec.texts import SOURCES, AskedModelConfig
 from jaxrec.train import TrainConfig
 
 Form = Literal["point", "pair", "list"]
@@ -34,6 +36,8 @@ HOLES = {
 _NEEDED = {"point": ("candidate",), "pair": ("first", "second"), "list": ("candidates",)}
 # See `baseline_scores`.
 BASELINES = ("popularity", "likes", "item-mean", "item-knn", "mf", "ncf")
+# Settings of a training, which a model that is asked as it is does not have.
+_TRAINED = ("draws", "shortened", "max_length", "train", "tune", "model", "vocab_size")
 # Demonstrations come from so many instances, as published.
 POOL = 5
 
@@ -245,6 +249,8 @@ class Llm4rsConfig:
                 f"--tune.base {self.tune.base} is tuned, and the model of --asked is asked as it "
                 "is; leave one out"
             )
+        if self.asked.given:
+            self._check_untrained()
         if not self.tune.base and self.tune.method != "full":
             raise ConfigError(
                 f"tune.method {self.tune.method} trains a small part of an existing model, and "
@@ -259,4 +265,45 @@ class Llm4rsConfig:
             raise ConfigError(
                 "a chat has no likelihoods, which constrained answers need; set --asked.kind "
                 "completions, or --eval.answers free"
+            )
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Names of the settings that this run does not read: those of a training, if it asks."""
+        return frozenset(_TRAINED if self.asked.given else ())
+
+    @staticmethod
+    def of_earlier(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop what a run of an earlier version stored beside a model that it asked.
+
+        Args:
+          settings: of a `config.json`.
+        """
+        asked = settings.get("asked")
+        if not (isinstance(asked, dict) and any(asked.get(k) for k in SOURCES)):
+            return dict(settings)
+        left = {name: value for name, value in settings.items() if name not in _TRAINED}
+        train = settings.get("train")
+        if isinstance(train, dict) and "seed" in train:
+            default = dataclasses.asdict(Llm4rsConfig.train)
+            left["train"] = default | {"seed": train["seed"]}
+        return left
+
+    def _check_untrained(self) -> None:
+        """Reject settings of a training beside a model that is asked as it is."""
+        for field in dataclasses.fields(self):
+            value, default = getattr(self, field.name), getattr(Llm4rsConfig, field.name)
+            if field.name == "train":
+                # The seed is also that of the baselines.
+                value = dataclasses.replace(value, seed=default.seed)
+            if field.name not in _TRAINED or value == default:
+                continue
+            name = field.name
+            if dataclasses.is_dataclass(value):
+                inner = dict(flatten(value)), dict(flatten(default))
+                part = next(key for key in inner[0] if inner[0][key] != inner[1].get(key))
+                name, value = f"{name}.{part}", inner[0][part]
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {value} is of a training, and the model of --asked is "
+                "asked as it is; leave one of them out"
             )

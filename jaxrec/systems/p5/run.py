@@ -20,9 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import (
-    make_mesh,
-)
+from jaxrec.core import LOCAL, Engine, make_mesh
 from jaxrec.data import (
     Dataset,
     Mixture,
@@ -126,7 +124,14 @@ def names_of(config: P5Config, codes: ItemCodes, num_users: int) -> Names:
     return names if config.history_users else dataclasses.replace(names, anyone=ANYONE)
 
 
-def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool = True) -> Parts:
+def open_run(
+    config: P5Config,
+    dataset: Dataset,
+    directory: Path,
+    *,
+    write: bool = True,
+    engine: Engine = LOCAL,
+) -> Parts:
     """Fit and save the IDs and the tokenizer of a new run, or check and read those of an old one.
 
     Args:
@@ -134,15 +139,18 @@ def open_run(config: P5Config, dataset: Dataset, directory: Path, *, write: bool
       dataset: its data.
       directory: of the run.
       write: save what a new run needs; without it nothing is written.
+      engine: what encodes the texts of items and assigns their codes, by rows.
 
     Raises:
       ConfigError: the settings contradict the data, or the run in the directory has others.
       DataError: the run in the directory has other data, or the data lack what a task needs.
     """
-    return open_once(lambda write: _open_run(config, dataset, directory, write), write)
+    return open_once(lambda write: _open_run(config, dataset, directory, write, engine), write)
 
 
-def _open_run(config: P5Config, dataset: Dataset, directory: Path, write: bool) -> Parts:
+def _open_run(
+    config: P5Config, dataset: Dataset, directory: Path, write: bool, engine: Engine
+) -> Parts:
     known = is_run(directory)
     if known:
         check_run(config, dataset, directory)
@@ -152,8 +160,9 @@ def _open_run(config: P5Config, dataset: Dataset, directory: Path, write: bool) 
         check_data(dataset, find_tasks(config.tasks, TASKS), config.candidates)
         check_beams(dataset.num_items, config.decode.beams)
         item_ids.check_ids(config.ids, dataset)
-        text = item_text.read(config.ids, dataset, item_text.choose(config.ids, dataset))
-        codes = item_ids.fit_ids(config.ids, dataset, text)
+        encoder = item_text.choose(config.ids, dataset)
+        text = item_text.read(config.ids, dataset, encoder, engine=engine)
+        codes = item_ids.fit_ids(config.ids, dataset, text, engine)
         print(item_ids.describe(codes))
     data = prompt_data(config, dataset, codes)
     tasks = tasks_of(config, data)
@@ -253,10 +262,10 @@ def report(config: P5Config, directory: Path) -> RunParts:
     return read_parts(config, directory, FACTS)
 
 
-def fit_ids(config: P5Config, directory: Path) -> tuple[Dataset, ItemCodes]:
+def fit_ids(config: P5Config, directory: Path, engine: Engine = LOCAL) -> tuple[Dataset, ItemCodes]:
     """See `System`."""
     dataset = load_dataset(config.data)
-    open_run(config, dataset, directory)
+    open_run(config, dataset, directory, engine=engine)
     return dataset, load_codes(directory)
 
 

@@ -67,6 +67,7 @@ def ranker(tested: Tested, kept: Kept, codes: np.ndarray) -> PromptRanker:
         reads_user="user" in holes(template.source),
         beams=min(tested.config.decode.beams, tested.prompted.num_items),
         meaning="log-probability of each ID",
+        max_items=tested.config.max_items,
         codes=codes,
     )
 

@@ -1,4 +1,4 @@
-"""PPO on text as the commands run it; see `System` for each function.
+"""PPO on text: a language model learns from a reward, and pays for leaving its start.
 
 corpus -> (pre-training) -> policy -> rollouts -> reward - beta * KL -> advantages -> clipped losses
 

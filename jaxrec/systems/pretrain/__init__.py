@@ -8,6 +8,7 @@ if TYPE_CHECKING:
         PretrainConfig as PretrainConfig,
         PretrainDataConfig as PretrainDataConfig,
         PretrainEvalConfig as PretrainEvalConfig,
+        StartConfig as StartConfig,
         flavour as flavour,
     )
 else:

@@ -51,7 +51,7 @@ _READS = {
     "masking": ("rate",),
     "deletion": ("rate",),
     "infilling": ("rate", "span"),
-    "mlm_nsp": ("rate", "whole_words", "phrases", "following"),
+    "mlm_nsp": ("rate", "whole_words", "phrases", "salient", "following"),
 } | dict.fromkeys(MIXTURES, ("language",))
 
 
@@ -120,6 +120,8 @@ class ObjectiveConfig:
       whole_words: predict whole words ("mlm_nsp").
       phrases: with whole words, predict a phrase of `--data.phrases` as one word ("mlm_nsp"), so
         that no part of it gives the rest away: ERNIE's phrase masking.
+      salient: with phrases, share of the examples that hide phrases alone ("mlm_nsp"), so that a
+        model learns what they have to do with one another before it knows all other words.
       following: share of pairs whose second part follows the first one in its document ("mlm_nsp");
         always guessing "follows" has an accuracy of at least this share. In the other pairs, masked
         tokens stand beside another document, which tells nothing about them.
@@ -139,6 +141,7 @@ class ObjectiveConfig:
     language: Rate = 0.0
     whole_words: bool = False
     phrases: bool = False
+    salient: Share = 0.0
     following: Share = 0.5
 
     def __post_init__(self) -> None:
@@ -157,6 +160,11 @@ class ObjectiveConfig:
         if self.phrases and not self.whole_words:
             raise ConfigError(
                 "--objective.phrases True joins whole words; set --objective.whole-words to True"
+            )
+        if self.salient and not self.phrases:
+            raise ConfigError(
+                f"--objective.salient {self.salient:g} hides phrases; set --objective.phrases to "
+                "True"
             )
 
     @property
@@ -178,6 +186,20 @@ class ObjectiveConfig:
     def has_modes(self) -> bool:
         """Whether inputs begin with the mode of their denoiser."""
         return self.name in MIXTURES
+
+
+@dataclasses.dataclass(frozen=True)
+class StartConfig:
+    """What training begins with.
+
+    Attributes:
+      embeddings: "random" draws all parameters. With "cooccurrence", each token of the training
+        part begins with a vector of the tokens beside which it stands in examples; see
+        `jaxrec.data.corpora.cooccurrence_vectors`. A small model then knows at once which words
+        belong together, which takes masked language modeling many steps to find.
+    """
+
+    embeddings: Literal["random", "cooccurrence"] = "random"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -246,6 +268,7 @@ class PretrainConfig:
       length: tokens of an example; of an encoder-decoder, of its inputs and of its targets.
       per_row: number of examples that are packed into a row of a decoder.
       model: shape and flavour, see `flavour`. The size of its vocabulary is the tokenizer's.
+      start: what training begins with.
       train: training; `batch_size` counts rows.
       eval: measurements.
 
@@ -268,6 +291,7 @@ class PretrainConfig:
     length: Count = 128
     per_row: Count = 1
     model: TransformerConfig = TransformerConfig(width=128, depth=3, num_heads=4)
+    start: StartConfig = StartConfig()
     train: TrainConfig = TrainConfig(batch_size=32)
     eval: PretrainEvalConfig = PretrainEvalConfig()
 

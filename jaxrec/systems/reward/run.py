@@ -1,4 +1,4 @@
-"""Reward models as the commands run them; see `System` for each function.
+"""Reward models: a text model learns which of several answers people prefer.
 
 feedback -> comparisons by prompt -> text model with a scalar head -> loss -> normalized rewards
 

@@ -99,6 +99,9 @@ class RpgRanker:
         """What scores are."""
         return "mean log-probability of the item's codes"
 
+    def check(self, asked: Asked) -> None:
+        """See `Ranker`. Every row can be read."""
+
     def best(self, asked: Asked, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Ranker`. Equal scores are in the order of the item numbers."""
         items = np.full((len(asked), top), -1, np.int32)

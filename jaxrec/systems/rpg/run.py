@@ -1,4 +1,4 @@
-"""RPG as the commands run it; see `System` for each function.
+"""RPG: long IDs whose codes are all predicted at once, without a search token by token.
 
 texts -> whitened vectors -> OPQ codes -> mean of code embeddings -> causal decoder -> heads
 

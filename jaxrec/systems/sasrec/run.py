@@ -1,4 +1,4 @@
-"""SASRec as the commands run it; see `System` for each function.
+"""SASRec: self-attention over the vectors of the items that a user has met.
 
 histories -> item vectors -> blocks -> product with the item vectors
 

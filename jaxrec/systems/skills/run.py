@@ -1,4 +1,4 @@
-"""Skill extraction as the commands run it; see `System` for each function.
+"""Skill extraction: a tagger marks the skills that a text names.
 
 words -> tokens -> states of a frozen encoder -> upper layers -> tags of words -> spans
 

@@ -97,6 +97,7 @@ def encode(
     *,
     virtual: bool = True,
     cut: bool = False,
+    multiple: int = 32,
 ) -> TokenRows:
     """Tokenize questions, behind the virtual tokens of a tuned prefix or prompt.
 
@@ -106,6 +107,7 @@ def encode(
       records: questions or instructions.
       virtual: whether the virtual tokens stand before them.
       cut: shorten texts of more than `max_length` tokens at their front.
+      multiple: the length of rows is a multiple of this.
 
     Raises:
       ConfigError: a text has more than `max_length` tokens, and is not to be cut.
@@ -117,7 +119,8 @@ def encode(
             f"{config.max_length} tokens; raise it, or lower --history"
         )
     check_encoded(encoded, records, config.max_length)
-    rows = pad_rows(encoded, text.tokenizer.eos_token_id, on_prompt=config.on_prompt)
+    padding = text.tokenizer.eos_token_id
+    rows = pad_rows(encoded, padding, on_prompt=config.on_prompt, multiple=multiple)
     shape = text.model.config
     rows = rows.with_virtual(shape.vocab_size, text.virtual if virtual else 0)
     length = rows.tokens.shape[1]

@@ -26,6 +26,7 @@ from jaxrec.models import Opened
 from jaxrec.objectives import language_loss
 from jaxrec.peft import TuneConfig, Tuning, size_of
 from jaxrec.runs import (
+    Kept,
     Options,
     Recommendations,
     RecommendRequest,
@@ -56,6 +57,7 @@ from jaxrec.texts import (
     SWAPPED,
     ClickParts,
     ClickStage,
+    QuestionRanker,
     TextModel,
     begin_run,
     clicks as click_table,
@@ -86,8 +88,7 @@ FACTS = SystemFacts(
 INSTEAD = {
     "rank": "TALLRec is measured by its answers about single items; see jaxrec eval",
     "fit_ids": "TALLRec calls items by their titles",
-    "open_ranker": "TALLRec asks a question about every item, so it recommends to one user at a "
-    "time: jaxrec recommend RUN --user USER",
+    "add_items": "TALLRec keeps the items of its ratings; add them there, and train again",
 }
 
 
@@ -204,6 +205,16 @@ def evaluate(config: TallrecConfig, directory: Path, *, baselines: Sequence[str]
 def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
     """See `System`: ask about every item of the catalogue, and rank the items by P(yes)."""
     return serving.recommend(config, directory, request)
+
+
+def load_data(config: TallrecConfig) -> ClickParts:
+    """See `System`."""
+    return serving.load_data(config)
+
+
+def open_ranker(config: TallrecConfig, directory: Path, kept: Kept) -> QuestionRanker:
+    """See `System`: asks about every item that may be recommended."""
+    return serving.open_ranker(config, directory, kept)
 
 
 def report(config: TallrecConfig, directory: Path) -> RunParts:

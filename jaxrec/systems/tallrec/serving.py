@@ -6,7 +6,15 @@ import numpy as np
 
 from jaxrec.core import ConfigError
 from jaxrec.data import ClickWindows, Interactions
-from jaxrec.runs import Recommendations, RecommendRequest, best_of_all, check_run, find_user
+from jaxrec.decode import answer_tokens, shared_answer_gaps
+from jaxrec.runs import (
+    Kept,
+    Recommendations,
+    RecommendRequest,
+    best_of_all,
+    check_run,
+    find_user,
+)
 from jaxrec.systems.tallrec.config import TallrecConfig
 from jaxrec.systems.tallrec.prompt_search import reworded
 from jaxrec.systems.tallrec.questions import (
@@ -15,7 +23,14 @@ from jaxrec.systems.tallrec.questions import (
     trained_variables,
     yes_gaps,
 )
-from jaxrec.texts import TextModel, click_prompts, load_click_run
+from jaxrec.texts import (
+    ClickParts,
+    QuestionRanker,
+    TextModel,
+    alike,
+    click_prompts,
+    load_click_run,
+)
 
 
 def known_items(data: Interactions, request: RecommendRequest) -> tuple[int, np.ndarray]:
@@ -63,6 +78,54 @@ def catalogue_windows(
     )
 
 
+def load_data(config: TallrecConfig) -> ClickParts:
+    """Load the ratings of a run, whose users it can recommend to.
+
+    Raises:
+      ConfigError: the run was trained on files of questions.
+    """
+    if config.data.from_records:
+        raise ConfigError(
+            "this run was trained on files of questions, which do not say what a user rated, so "
+            "there is nothing to recommend from; train on ratings"
+        )
+    return load_click_run(config)
+
+
+def open_ranker(config: TallrecConfig, directory: Path, kept: Kept) -> QuestionRanker:
+    """Open a trained run to ask about any items.
+
+    Args:
+      config: of the run.
+      directory: of the run.
+      kept: what it keeps of its ratings.
+
+    Raises:
+      DataError: the run is not trained yet, or damaged.
+    """
+    text = TextModel.load(config.tune, config.model, directory, config.train.seed)
+    trained = trained_variables(config, text, directory)
+    instruction, titles = instruction_of(config, directory), kept.items.labels()
+    answers = answer_tokens(text.tokenizer, *config.data.answers)
+
+    def answer(windows: ClickWindows) -> np.ndarray:
+        asked = reworded(click_prompts(windows, titles, kind=config.kind), instruction)
+        # Rows of few lengths, so that questions about any user share a few programs.
+        rows = encode(config, text, asked, multiple=64, virtual=False)
+        return shared_answer_gaps(
+            text.model,
+            trained,
+            rows,
+            alike(windows),
+            answers,
+            batch_size=config.eval.batch_size,
+        )
+
+    return QuestionRanker(
+        answer=answer, kept=kept, history=config.history, threshold=config.threshold
+    )
+
+
 def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
     """Ask about every item of the catalogue, and rank the items by P(yes).
 
@@ -77,12 +140,7 @@ def recommend(config: TallrecConfig, directory: Path, request: RecommendRequest)
       ConfigError: the run was trained on files, or there is no such user.
       DataError: the run is not trained yet, or damaged.
     """
-    if config.data.from_records:
-        raise ConfigError(
-            "this run was trained on files of questions, which do not say what a user rated, so "
-            "there is nothing to recommend from; train on ratings"
-        )
-    windows = load_click_run(config)
+    windows = load_data(config)
     check_run(config, windows, directory)
     user, history = known_items(windows.data, request)
     questions = catalogue_windows(windows.data, user, config.history, config.threshold)

@@ -1,4 +1,4 @@
-"""Toolformer as the commands run it; see `System` for each function.
+"""Toolformer: a language model finds out by itself when a call of a tool helps it.
 
 texts and random calls -> model -> sampled calls -> run -> filtered by loss -> texts with calls ->
 tuned model -> answers with one call of a tool

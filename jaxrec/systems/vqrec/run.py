@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.baselines import Objective, SasrecConfig, matched, sequential, take_codes
+from jaxrec.core import Bound
 from jaxrec.data import load_dataset
 from jaxrec.eval import RunParts, SystemFacts
 from jaxrec.ids import ItemCodes, pq
@@ -339,7 +340,7 @@ def open_ranker(config: VqRecConfig, directory: Path, kept: Kept) -> ScoringRank
         held = {"body": first["params"]["body"]}
     model = _model(config, codes, config.train, "cross_entropy")
     return ScoringRanker(
-        score=functools.partial(sequential.scores, config=model, num_items=count),
+        score=Bound.of(sequential.scores, config=model, num_items=count),
         variables=load(directory, config.train, "cross_entropy", held),
         num_items=count,
         max_items=model.max_items,

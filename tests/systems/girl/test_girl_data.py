@@ -11,7 +11,12 @@ from jaxrec.systems.girl import GirlConfig, GirlDataConfig
 from jaxrec.systems.girl.data import PEOPLE, load_data
 from jaxrec.train import TrainConfig
 
-CONFIG = GirlDataConfig(world=WorldOptions(people=300, jobs=120, applications=10, interviews=0.0))
+CONFIG = GirlDataConfig(
+    world=WorldOptions(people=300, jobs=120, applications=10, interviews=0.0),
+    reward=0.2,
+    gold=0.15,
+    prompts=0.1,
+)
 
 
 @pytest.fixture(scope="module")

@@ -116,6 +116,17 @@ def test_a_residual_predictor_begins_as_a_logistic_regression_and_adds_its_netwo
         said = np.asarray(network.apply({"params": params}, *given))
         wanted = said + products @ [0.3, -2.0] + 0.7
         np.testing.assert_allclose(np.asarray(found), wanted, atol=1e-4)
+        # Blocks have a product and a weight each: of the person first, then of the description.
+        parts = [
+            (x[:, at] * job[:, at]).sum(1) / math.sqrt(at.stop - at.start)
+            for x in (person, written)
+            for at in (slice(0, 2), slice(2, WIDTH))
+        ]
+        weights = {"kernel": jnp.array([[0.3], [-2.0], [1.0], [0.5]]), "bias": jnp.array([0.7])}
+        several = dataclasses.replace(scorer, blocks=(2, WIDTH - 2))
+        found = several.apply({"params": params | {"products": weights}}, *given)
+        wanted = said + np.stack(parts, 1) @ [0.3, -2.0, 1.0, 0.5] + 0.7
+        np.testing.assert_allclose(np.asarray(found), wanted, atol=1e-4)
     # An epoch without any change is the beginning, which has no network yet.
     config = MatchConfig(hidden=4, epochs=1, batch_size=50, lr=1e-12, seeds=1)
     params = fit_scorer(scorer, config, vectors, train, valid, seed=0)

@@ -17,6 +17,7 @@ from jaxrec.models import TransformerConfig
 from jaxrec.runs import load_run, open_reward
 from jaxrec.systems.girl import GirlConfig, GirlDataConfig, GirlEvalConfig, MatchConfig
 from jaxrec.systems.girl.data import load_data
+from jaxrec.systems.girl.fact_reward import FactReward
 from jaxrec.systems.girl.prompts import Writer
 from jaxrec.train import TrainConfig
 
@@ -37,6 +38,9 @@ def get_config():
     return GirlConfig(
         data=GirlDataConfig(
             world=WorldOptions(people=240, jobs=160, applications=12, interviews=0.0),
+            reward=0.2,
+            gold=0.15,
+            prompts=0.1,
             held_out=0.2,
         ),
         model=TransformerConfig(width=16, depth=1, num_heads=2),
@@ -163,6 +167,44 @@ def test_a_tiny_run_is_trained_measured_and_asked(tmp_path, capsys):
     before = (run / "predictors.npz").read_bytes()
     assert main(["train", str(tmp_path / "tiny.py"), "--run-dir", str(run)]) == 0
     assert (run / "predictors.npz").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_tiny_run_of_facts_scores_what_its_texts_say(tmp_path, capsys):
+    text = CONFIG.replace("held_out=0.2,", "held_out=0.2, facts=True,")
+    text = text.replace('reward_head="sum"', 'reward_head="facts", skill_tokens=True')
+    text = text.replace('critic="reward"', 'critic="shared"').replace(
+        "lsa=8,", "lsa=8, numbers=True,"
+    )
+    (tmp_path / "tiny.py").write_text(text)
+    run = tmp_path / "run"
+    assert main(["train", str(tmp_path / "tiny.py"), "--run-dir", str(run)]) == 0
+    assert main(["eval", str(run)]) == 0
+    report = json.loads((run / "eval.json").read_text())
+    config = load_run(run)
+    data = load_data(config.data)
+    stored = json.loads((run / "descriptions.json").read_text())
+    gold = FactReward.load(run / "gold_facts.npz")
+    prompts = [data.resumes[person] for person in stored["people"]]
+    for source in ("girl", "sft"):
+        for lot in stored["written"][source]:
+            found = gold.rewards(prompts, lot["texts"])
+            np.testing.assert_allclose(lot["values"]["gold"], found, atol=1e-4)
+    pairs = data.pairs["test"]
+    prompts = [data.resumes[p.person] for p in pairs]
+    scores = [gold.rewards(prompts, [data.jobs[getattr(p, s)] for p in pairs])
+              for s in ("better", "worse")]  # fmt: skip
+    hits = np.mean((np.sign(scores[0] - scores[1]) + 1) / 2)
+    assert report["tables"]["reward"]["gold"]["accuracy"] == pytest.approx(hits)
+    with pytest.raises(ConfigError, match="compares facts and is no network"):
+        open_reward(run)
+    capsys.readouterr()
+    (tmp_path / "resume.txt").write_text("Seven years of Python, C++ and wine pairing.")
+    command = ["recommend", str(run), "--resume", str(tmp_path / "resume.txt"), "--top", "3"]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "Work: 7 years" in shown
+    assert "  3. " in shown
 
 
 def test_settings_of_the_head_are_a_config():

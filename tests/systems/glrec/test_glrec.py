@@ -264,8 +264,8 @@ def test_planted_paths_tell_the_answer_in_one_place_that_moves_with_the_order(fi
 def test_a_selector_is_not_exported_and_other_orders_are(finished, tmp_path, capsys):
     assert main(["export", str(finished), "--out", str(tmp_path / "hf")]) == 2
     assert "order hybrid has a path selector" in capsys.readouterr().err
-    assert main(["recommend", str(finished), "--user", "u1"]) == 2
-    assert "GLRec answers about single items or pairs" in capsys.readouterr().err
+    assert main(["recommend", str(finished), "--user", "u1", "--top", "2"]) == 0
+    assert "with the probability that the user likes it" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -318,7 +318,9 @@ def test_files_of_questions_train_and_are_measured(
     # Titles are tokens of their own.
     tokenizer = load_tokenizer(run / "tokenizer")
     assert len(tokenizer('"i3"', add_special_tokens=False)["input_ids"]) == 1
-    assert main(["recommend", str(run), "--user", "1"]) == 2
+    for words in (["--user", "1"], []):
+        assert main(["recommend", str(run), *words]) == 2
+        assert "trained on files of questions" in capsys.readouterr().err
     # A file that has changed since is another data set.
     valid = tmp_path / "valid.json"
     valid.write_text(valid.read_text().replace('"output": "Yes."', '"output": "No."', 1))

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, to_json
 from jaxrec.data import ItemTable
 from jaxrec.models import TransformerConfig
 from jaxrec.prompting import LocalModel, ScriptedModel
-from jaxrec.runs import Options, evaluate_run, load_run
+from jaxrec.runs import Options, evaluate_run, load_run, make_quick, with_seed
 from jaxrec.systems.llm4rs import AskConfig, InstancesConfig, Llm4rsConfig, PromptConfig, run
 from jaxrec.systems.llm4rs.table import measure
 from jaxrec.testing import tiny_config, write_tiny_csv
@@ -30,6 +30,12 @@ def config(tmp_path_factory):
             valid_instances=2, test_instances=6, shuffles=2, resamples=10, curve=(0.5, 1.0)
         ),
     )
+
+
+def asking(config, **changes):
+    """The config with a model that is asked, and so without settings of a training."""
+    usual = {"train": Llm4rsConfig.train, "model": Llm4rsConfig.model}
+    return dataclasses.replace(config, **usual, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +139,7 @@ def test_a_model_that_prefers_a_place_is_found_out(config, instances):
 
 
 def test_a_model_is_asked_as_it_is_and_its_answers_are_stored(config, trained, instances, tmp_path):
-    asked = dataclasses.replace(
+    asked = asking(
         config,
         asked=AskedModelConfig(path=str(trained)),
         eval=dataclasses.replace(
@@ -166,7 +172,7 @@ def test_a_model_that_cannot_be_opened_is_named_before_anything_is_written(confi
         (AskedModelConfig(recorded=str(tmp_path / "none")), DataError),
     ):
         with pytest.raises(error, match="none"):
-            run.train(dataclasses.replace(config, asked=asked), tmp_path / "run", Options(dry=dry))
+            run.train(asking(config, asked=asked), tmp_path / "run", Options(dry=dry))
     assert not (tmp_path / "run").exists()
 
 
@@ -175,7 +181,7 @@ def test_a_pretrained_model_is_not_asked_about_items_without_titles(config, inst
     instances = dataclasses.replace(instances, data=dataclasses.replace(instances.data, items=bare))
     # A model from scratch learns the IDs.
     assert run.make_prompter(config, instances).titles[0] == str(bare.ids[0])
-    asked = dataclasses.replace(config, asked=AskedModelConfig(path="somewhere"))
+    asked = asking(config, asked=AskedModelConfig(path="somewhere"))
     with pytest.raises(DataError, match=r"have no titles, .* give --data.item-table"):
         run.make_prompter(asked, instances)
 
@@ -191,3 +197,23 @@ def test_what_cannot_be_trained_or_measured_is_named(config, tmp_path):
         run.train(few, tmp_path / "b", Options())
     with pytest.raises(ConfigError, match="no baseline 'item-men', did you mean 'item-mean'"):
         dataclasses.replace(config.eval, baselines=("item-men",))
+
+
+def test_settings_of_a_training_are_rejected_beside_a_model_that_is_asked(config, tmp_path):
+    asked = asking(config, asked=AskedModelConfig(path="somewhere"))
+    for changes, name in (
+        ({"train": TrainConfig(steps=7)}, "--train.steps 7 is of a training"),
+        ({"draws": 2}, "--draws 2"),
+        ({"vocab_size": 400}, "--vocab-size 400"),
+        ({"model": TransformerConfig()}, "--model."),
+    ):
+        with pytest.raises(ConfigError, match=name):
+            dataclasses.replace(asked, **changes)
+    # A run of an earlier version may have stored them.
+    stored = dataclasses.asdict(asked) | {"train": {"steps": 7, "seed": 5}, "draws": 2}
+    (tmp_path / "config.json").write_text(to_json({"system": "llm4rs"} | stored))
+    assert load_run(tmp_path) == with_seed(asked, 5)
+    # The seed is also that of the baselines, and the quick variant changes no training.
+    assert with_seed(asked, 3).train.seed == 3
+    assert make_quick(asked).train == asked.train
+    assert make_quick(asked).eval.test_instances == 5

@@ -213,6 +213,7 @@ def test_settings_that_contradict_one_another_are_named(change, message):
         ({"name": "lm", "language": 0.5}, "it belongs to ul2, three_way, ul2r"),
         ({"name": "denoising", "whole_words": True}, "it belongs to mlm_nsp"),
         ({"name": "mlm_nsp", "phrases": True}, "set --objective.whole-words to True"),
+        ({"name": "mlm_nsp", "salient": 0.5}, "salient 0.5 hides phrases; set --objective.phrases"),
     ],
 )
 def test_settings_that_an_objective_ignores_are_named(settings, message):

@@ -1,6 +1,7 @@
 """The recommendation service: throughput and latency, against the bare search and Hugging Face.
 
     python tools/bench serving RUN [--seconds 20] [--requests 10000] [--peer-seconds 20]
+        [--batch-sizes 1 8 32 64] [--wait 0.002]
 
 A service of the run is loaded by 1, 8 and 64 clients in a process of their own, each of which sends
 its next history as soon as it has its answer. "search" is `Ranker.best` on full batches without a
@@ -65,6 +66,7 @@ class Options:
       requests: compared with the library while the catalogue is swapped.
       peer_seconds: of each load of Hugging Face; 0 leaves it out.
       wait: see `jaxrec serve --wait`.
+      batch_sizes: see `jaxrec serve --batch-sizes`.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -72,6 +74,7 @@ class Options:
     requests: Count = 10_000
     peer_seconds: float = 20.0
     wait: float = 0.005
+    batch_sizes: tuple[Count, ...] = (1, 8, 64)
 
 
 def run(options: Options) -> Table:
@@ -79,7 +82,7 @@ def run(options: Options) -> Table:
     require("fastapi", "uvicorn", "prometheus_client")
     print_header()
     model = open_recommender(options.run)
-    shapes = RecommendShapes(most_top=TOP)
+    shapes = RecommendShapes(most_top=TOP, batch_sizes=options.batch_sizes)
     catalogue = ServedCatalogue.of(model, "run", shapes.batch_sizes, room=0.25)
     engine = RecommendEngine(catalogue, shapes)
     histories = histories_of(model)
