@@ -4,9 +4,10 @@
     jaxrec train girl/large
     jaxrec recommend runs/girl-large --resume resume.txt
 
-The settings are those of `girl/claims` with a generator of 29 million parameters, three times as
-many people, a value network that starts as the reward model, and longer trainings. The skills are
-read from `esco-skills` and the occupations from `onet-occupations` below JAXREC_DATA.
+Unlike `girl/claims`, the generator reads whole resumes, and the rewards are networks that start
+from it, as in the paper. It has 28 million parameters and three times as many people, and the value
+network starts as the reward model. The skills are read from `esco-skills` and the occupations from
+`onet-occupations` below JAXREC_DATA.
 
 Cost: about 40 PFLOP, by 6 times the parameters times the tokens of all stages, of which PPO takes
 15. `--dry-run` makes the world and plans every stage, and prints the products and the memory of a

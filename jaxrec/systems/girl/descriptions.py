@@ -138,4 +138,4 @@ def encode_all(encoder: Encoder, data: GirlData, found: Descriptions, batch_size
     # The people are in random order already, so the next one is anybody.
     shuffled[found.people] = written[GIRL_TEXTS][np.roll(found.people, 1)]
     written[SHUFFLED] = shuffled
-    return Encoded(people, scaled(jobs, center, blocks), written, blocks)
+    return Encoded(people=people, jobs=scaled(jobs, center, blocks), written=written, blocks=blocks)

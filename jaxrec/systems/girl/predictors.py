@@ -51,7 +51,7 @@ class Rows:
         return len(self.label)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Vectors:
     """What predictors read.
 

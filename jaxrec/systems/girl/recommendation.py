@@ -39,7 +39,7 @@ _FINITE = 30.0
 _ROUNDING = 1e-12
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Encoded:
     """Vectors of the recommendation.
 
@@ -62,10 +62,8 @@ class Encoded:
           source: a name of `written`.
           count: number of descriptions to average; 0 for all.
         """
-        if not source:
-            return Vectors(self.people, self.jobs, None, self.blocks)
-        chosen = self.written[source][:, : count or None]
-        return Vectors(self.people, self.jobs, chosen.mean(axis=1), self.blocks)
+        chosen = self.written[source][:, : count or None].mean(axis=1) if source else None
+        return Vectors(people=self.people, jobs=self.jobs, written=chosen, blocks=self.blocks)
 
 
 @dataclasses.dataclass(frozen=True)

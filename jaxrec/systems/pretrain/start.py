@@ -48,12 +48,16 @@ def begin_with(plan: Plan, vectors: np.ndarray) -> Any:
         with a vector of zeros keep what was drawn.
     """
 
-    def replace(path: Any, drawn: jax.Array) -> jax.Array:
+    def replace(path: Any, drawn: jax.Array, vectors: jax.Array) -> jax.Array:
         if not jax.tree_util.keystr(path, simple=True, separator="/").endswith(_TABLE):
             return drawn
         length = jnp.sqrt((drawn**2).sum(axis=1).mean())
-        table = jnp.asarray(vectors)
-        return jnp.where(table.any(axis=1, keepdims=True), length * table, drawn)
+        return jnp.where(vectors.any(axis=1, keepdims=True), length * vectors, drawn)
 
-    drawn = plan.initialize(jax.random.key(plan.config.seed))
-    return jax.tree_util.tree_map_with_path(replace, drawn)
+    @jax.jit
+    def mixed(drawn: Any, vectors: jax.Array) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: replace(path, leaf, vectors), drawn
+        )
+
+    return mixed(plan.initialize(jax.random.key(plan.config.seed)), vectors)

@@ -42,9 +42,9 @@ def planted(people=60, jobs=40, rows=900, seed=0):
     rng = np.random.default_rng(seed)
     taste, job = rng.normal(size=(people, WIDTH)), rng.normal(size=(jobs, WIDTH))
     vectors = Vectors(
-        rng.normal(size=(people, WIDTH)).astype(np.float32),
-        job.astype(np.float32),
-        taste.astype(np.float32),
+        people=rng.normal(size=(people, WIDTH)).astype(np.float32),
+        jobs=job.astype(np.float32),
+        written=taste.astype(np.float32),
     )
     p, j = rng.integers(people, size=rows), rng.integers(jobs, size=rows)
     logits = 2 * (taste[p] * job[j]).sum(axis=1) / math.sqrt(WIDTH)
@@ -65,11 +65,11 @@ def test_a_predictor_learns_what_descriptions_tell_and_not_without_them():
     assert logits.shape == (2, len(test))
     # Seeds differ, and each of them comes near the planted logit.
     assert not np.allclose(logits[0], logits[1])
-    truth = raw_dot(Vectors(vectors.written, vectors.jobs), test)
+    truth = raw_dot(Vectors(people=vectors.written, jobs=vectors.jobs), test)
     best = roc_auc_score(test.label, truth)
     for own in logits:
         assert best - 0.08 < roc_auc_score(test.label, own)
-    shuffled = Vectors(vectors.people, vectors.jobs, np.roll(vectors.written, 1, axis=0))
+    shuffled = dataclasses.replace(vectors, written=np.roll(vectors.written, 1, axis=0))
     params = fit_scorer(scorer, config, shuffled, train, valid, seed=0)
     worse = score_rows(scorer, params, shuffled, test)
     # People are known in training, so a little can be learned of each by heart.
