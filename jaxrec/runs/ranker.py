@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, present
+from jaxrec.core import ConfigError, DataError, present, whole_number
 from jaxrec.data import load_dataset
 from jaxrec.runs.directory import check_run
 from jaxrec.runs.kept import Kept, kept_of, read_kept
@@ -277,12 +277,12 @@ def check_top(top: int, num_items: int) -> None:
     """Check the length of a list.
 
     Raises:
-      ConfigError: below 1 or above the number of items.
+      ConfigError: no whole number, or one below 1 or above the number of items.
 
     Example:
       >>> check_top(10, num_items=30)
     """
-    if not 1 <= top <= num_items:
+    if not 1 <= whole_number(top, "top") <= num_items:
         raise ConfigError(
             f"top must lie between 1 and the catalogue's {num_items:,} items, got {top}"
         )

@@ -82,7 +82,6 @@ if TYPE_CHECKING:
         RequestError as RequestError,
         parse_body as parse_body,
         read_body as read_body,
-        shown as shown,
         to_body as to_body,
     )
     from jaxrec.serve.shards import BatchOptions as BatchOptions
