@@ -260,7 +260,9 @@ def _serve(
     # Others answer until a process that was started again has compiled everything.
     while worker is not None and worker.again and not (batcher.ready or batcher.failure):
         time.sleep(0.05)
-    run_service(app, state, listener, _drain(options))
+    together = None if worker is None else worker.together
+    whole = lambda: together is None or together.ending  # noqa: E731
+    run_service(app, state, listener, _drain(options), whole)
     batcher.close(timeout=1.0)
     if batcher.failure is not None:
         raise batcher.failure
