@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         RecommendShapes as RecommendShapes,
     )
     from jaxrec.serve.recommend_requests import (
+        ExplainBody as ExplainBody,
         RecommendBody as RecommendBody,
         RecommendLimits as RecommendLimits,
         read_explain as read_explain,

@@ -97,6 +97,19 @@ class ItemNames:
                 found[name] = number if name not in found else _SEVERAL
         return found
 
+    def known(self, names: Iterable[str]) -> bool:
+        """Whether all names can be looked up in a moment: IDs of items, after a first look-up.
+
+        Example:
+          >>> from jaxrec.testing import four_films
+          >>> names = four_films().names
+          >>> names.known(["9"]), names.numbers(["9"]).tolist(), names.known(["9"])
+          (False, [1], True)
+        """
+        # The tables of a large catalogue take a while to make, and near names to find.
+        table = self.__dict__.get("_by_id", {})
+        return all(name in table for name in names)
+
     def numbers(self, names: Iterable[Any], what: str = "items") -> np.ndarray:
         """Return the numbers of items by their IDs or titles: `[N]` int32.
 

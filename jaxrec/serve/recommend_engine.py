@@ -25,6 +25,7 @@ from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
 from jaxrec.runs import Asked, check_top
 from jaxrec.serve.catalogues import ServedCatalogue
+from jaxrec.serve.costs import CallCosts
 from jaxrec.serve.history_cache import CacheCounts, CachedPart, HistoryCache, cache_key
 from jaxrec.serve.request_errors import RequestError
 
@@ -112,6 +113,11 @@ class RecommendRow:
         self.deliver(error)
 
 
+def _program(bucket: Any) -> Hashable:
+    """Which compiled program a bucket runs; versions of the catalogue share it."""
+    return bucket[1:]
+
+
 class RecommendEngine:
     """Runs rows in batches; see `batching.Engine`.
 
@@ -150,6 +156,7 @@ class RecommendEngine:
                 raise ConfigError(
                     f"this model has no diverse lists, because {reason}; set groups 0"
                 )
+        self._costs = CallCosts(shapes.batch_sizes)
         ranker, most = catalogue.ranker, min(shapes.most_top, len(catalogue.model.names))
         lengths = [ranker.list_length(1)]
         while lengths[-1] < most:
@@ -185,7 +192,7 @@ class RecommendEngine:
         *,
         seen: bool = False,
         diversity: float | None = None,
-        client: bytes = b"",
+        client: bytes | None = None,
     ) -> list[RecommendRow]:
         """Make the rows of a request.
 
@@ -196,7 +203,8 @@ class RecommendEngine:
           deliver: is called with the number of a row and what was found.
           seen: whether items of the history may be recommended.
           diversity: penalty of a diverse list in nats; None or 0 for a plain list.
-          client: digest of the API key of the request, in whose name histories are kept.
+          client: digest of the API key of the request, in whose name histories are kept; None
+            keeps none.
 
         Raises:
           RequestError: diversity in a service without diverse lists, a row without a user for a
@@ -212,7 +220,7 @@ class RecommendEngine:
                 "--diversity-groups",
                 param="diversity",
             )
-        rows = []
+        rows, kept = [], self._cache is not None
         for number, history in enumerate(asked.histories):
             user = asked.users[number] if asked.users else ""
             left_out = [] if seen else [history]
@@ -242,7 +250,7 @@ class RecommendEngine:
                     length=length,
                     deliver=functools.partial(deliver, number),
                     strength=float(diversity) if diversity else None,
-                    key=cache_key(client, user) if user and self._cache is not None else None,
+                    key=None if client is None or not kept or not user else cache_key(client, user),
                 )
             )
         return rows
@@ -260,6 +268,8 @@ class RecommendEngine:
                 for size in self.shapes.batch_sizes:
                     rows = [row] * size
                     self._find(rows)
+                    find = functools.partial(self._find, rows)
+                    self._costs.measure(_program(row.bucket), size, find)
                     if self._cache is not None:
                         count = len(self._tokens(rows)[0])
                         for room in self._cache.rooms:
@@ -288,6 +298,14 @@ class RecommendEngine:
     def most(self, bucket: Hashable) -> int:
         """Return the most rows of a batch; see `batching.Engine`."""
         return self.shapes.batch_sizes[-1]
+
+    def count(self, bucket: Hashable, waiting: int) -> int:
+        """Return how many of the rows that wait share a call; see `batching.Engine`."""
+        return self._costs.count(_program(bucket), waiting)
+
+    def saving(self, bucket: Hashable, waiting: int) -> float:
+        """Return the seconds that further rows may save; see `batching.Engine`."""
+        return self._costs.saving(_program(bucket), waiting)
 
     def run(self, bucket: Hashable, jobs: Sequence[RecommendRow]) -> Iterator[None]:
         """Find the lists of a batch in one call; see `batching.Engine`."""

@@ -106,21 +106,39 @@ def read_recommend(body: Mapping[str, Any], limits: RecommendLimits) -> Recommen
     )
 
 
-def read_explain(body: Mapping[str, Any], limits: RecommendLimits) -> tuple[list[str], str]:
-    """Check the body of a request for an explanation; return the history and the item.
+@dataclasses.dataclass(frozen=True)
+class ExplainBody:
+    """A checked request for an explanation.
+
+    Attributes:
+      history: items, oldest first.
+      item: that is explained.
+      user: whose history it is, for models that read who the user is; None for nobody.
+    """
+
+    history: list[str]
+    item: str
+    user: str | None = None
+
+
+def read_explain(body: Mapping[str, Any], limits: RecommendLimits) -> ExplainBody:
+    """Check the body of a request for an explanation.
 
     Raises:
       RequestError: what is wrong, by the name of the parameter.
 
     Example:
-      >>> read_explain({"history": ["7", "9"], "item": "50"}, RecommendLimits())
-      (['7', '9'], '50')
+      >>> read_explain({"history": ["7", "9"], "item": "50", "user": 3}, RecommendLimits())
+      ExplainBody(history=['7', '9'], item='50', user='3')
     """
-    given = _known(body, ["history", "item"])
+    given = _known(body, ["history", "item", "user"])
     history = _names(given.get("history"), "history", limits.explained)
     if not history:
         raise RequestError("history is empty; there is nothing to explain by", param="history")
-    return history, _name(given.get("item"), "item")
+    user = given.get("user")
+    return ExplainBody(
+        history, _name(given.get("item"), "item"), None if user is None else _name(user, "user")
+    )
 
 
 def _known(body: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
