@@ -106,7 +106,7 @@ def _config(people: int) -> GirlConfig:
     return GirlConfig(
         data=GirlDataConfig(
             world=WorldOptions(
-                people=people, jobs=2000, applications=12, interviews=0.0, near=0.2, far=0.1
+                seed=1, people=people, jobs=2000, applications=12, interviews=0.0, near=0.2, far=0.1
             ),
             facts=True,
         ),
@@ -121,8 +121,9 @@ def _config(people: int) -> GirlConfig:
         critic="shared",
         ppo=dataclasses.replace(usual.ppo, response=84, minibatches=4, beta=0.02, lam=1.0),
         train=dataclasses.replace(
-            usual.train, steps=200, lr=3e-4, final_fraction=0.2, eval_every=40
+            usual.train, steps=600, lr=3e-4, final_fraction=0.2, eval_every=50
         ),
+        patience=4,
         match=MatchConfig(lsa=128, numbers=True, residual=True, descriptions=4),
         grounding=GroundingConfig(occupations="onet-occupations/Occupation Data.txt"),
         eval=GirlEvalConfig(grounded_people=6, grounded_jobs=100),

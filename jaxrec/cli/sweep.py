@@ -28,6 +28,9 @@ from jaxrec.core import (
 )
 from jaxrec.runs import WARNING, is_run, run_sweep, sweep_markdown
 
+# Characters of a line in a file or a pipe, which have no width of their own.
+_FILE_WIDTH = 150
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -76,6 +79,9 @@ def run(arguments: list[str]) -> None:
         if options.quick:
             report = {"warning": WARNING} | report
         write_text(directory / "sweep.json", to_json(report))
-    Console(width=max(Console().width, 150)).print(Markdown(sweep_markdown(report)))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, _FILE_WIDTH))
+    console.print(Markdown(sweep_markdown(report, console.width)))
     print(f"saved in {directory / 'sweep.json'}; single runs: jaxrec eval {directory}/VARIANT-SEED")
     print(json.dumps(report))

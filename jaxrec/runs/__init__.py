@@ -162,7 +162,7 @@ if TYPE_CHECKING:
         run_sweep as run_sweep,
     )
     from jaxrec.runs.sweep_rows import resolved as resolved
-    from jaxrec.runs.sweep_table import sweep_markdown as sweep_markdown
+    from jaxrec.runs.sweep_text import sweep_markdown as sweep_markdown
     from jaxrec.runs.system import (
         Options as Options,
         System as System,

@@ -163,6 +163,23 @@ class SampledEvalConfig(BaselinesConfig):
         return min(wanted, users)
 
 
+def unread_of(kind: type) -> Mapping[str, str]:
+    """The settings that the system of a config class does not read.
+
+    Args:
+      kind: the config class, which names them in its class variable `unread`, if there are any.
+
+    Returns:
+      What to do instead, by the dotted name of the setting.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> dict(unread_of(SasrecRunConfig))
+      {'model.train': 'set train instead'}
+    """
+    return getattr(kind, "unread", {})
+
+
 def check_unread(config: Any) -> None:
     """Reject values of settings that a config's system does not read.
 
@@ -176,7 +193,7 @@ def check_unread(config: Any) -> None:
       >>> from jaxrec.systems.sasrec import SasrecRunConfig
       >>> check_unread(SasrecRunConfig())
     """
-    for name, instead in config.unread.items():
+    for name, instead in unread_of(type(config)).items():
         part = config
         *path, last = name.split(".")
         for word in path:
@@ -199,7 +216,7 @@ def without_unread(kind: type, settings: Mapping[str, Any], prefix: str = "") ->
       >>> without_unread(SasrecRunConfig, {"model": {"width": 8, "train": {"lr": 0.1}}})
       {'model': {'width': 8}}
     """
-    unread = getattr(kind, "unread", {})
+    unread = unread_of(kind)
     return {
         name: without_unread(kind, value, f"{prefix}{name}.") if isinstance(value, dict) else value
         for name, value in settings.items()

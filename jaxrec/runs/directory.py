@@ -141,7 +141,6 @@ def write_summary(directory: Path, result: FitResult, **more: Any) -> None:
     Raises:
       ResourceError: it cannot be written.
     """
-    # The seconds of a resumed run count only the time since it was resumed.
     facts = {
         "best_step": result.best_step,
         "steps": result.steps,

@@ -19,7 +19,7 @@ class Measured:
     Attributes:
       metrics: one value per user, by metric.
       parameters: size of the model, frozen parameters included; 0 for a baseline that counts.
-      fit_seconds: seconds of training or counting, since it was last resumed.
+      fit_seconds: seconds of training or counting, over all sessions.
       test_seconds: seconds to recommend to all test users, compilation included.
       items: `[U, K]` int32, each user's list, best first; -1 in unfilled places.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxrec.core import ConfigError, is_writer, read_json, to_json, write_text
+from jaxrec.runs.config import unread_of
 from jaxrec.runs.directory import is_run
 
 T = TypeVar("T")
@@ -58,7 +59,8 @@ def make_quick(config: T) -> T:
       >>> short.steps, short.batch_size, short.warmup_steps
       (100, 32, 0)
     """
-    unread = frozenset(getattr(config, "unread", ())) | getattr(config, "ignored", frozenset())
+    # What a class never reads, and what this config of it does not.
+    unread = frozenset(unread_of(type(config))) | getattr(config, "ignored", frozenset())
     return _quick(config, unread, "")
 
 

@@ -1,4 +1,4 @@
-"""One table of a sweep: means and intervals over users and seeds, and paired tests.
+"""The figures of a sweep: means and intervals over users and seeds, and paired tests.
 
 Shapes: `S` seeds, `U` users.
 """
@@ -130,57 +130,3 @@ def _tests(
             for (a, b), test, p in zip(able, tests, adjusted, strict=True)
         ]
     return found
-
-
-def sweep_markdown(report: Mapping[str, Any]) -> str:
-    """The table of a sweep in Markdown; the columns of the tests stand on the right.
-
-    Args:
-      report: what `sweep_report` returned.
-
-    Example:
-      >>> row = {"name": "all", "metrics": {"auc": 0.7}, "intervals": {"auc": [0.5, 0.9]}}
-      >>> print(sweep_markdown({"rows": [row], "tests": []}))
-      | row | auc |
-      |---|---|
-      | all | .700 [.500, .900] |
-    """
-    metrics = dict.fromkeys(
-        metric
-        for row in report["rows"]
-        for metric in row["metrics"]
-        if not metric.startswith("mrr")
-    )
-    tests = {(test["a"], test["b"], test["metric"]): test for test in report["tests"]}
-    tested = list(dict.fromkeys((test["metric"], test["b"]) for test in report["tests"]))
-    titles = [part for metric, b in tested for part in (f"{metric} minus {b}", "p (Holm)")]
-    lines = [["row", *metrics, *titles]]
-    for row in report["rows"]:
-        cells = [_cell(row, metric) for metric in metrics]
-        for metric, b in tested:
-            test = tests.get((row["name"], b, metric))
-            cells += [_difference(test), _number(test["p_holm"])] if test else ["", ""]
-        lines.append([row["name"], *cells])
-    head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
-    return "\n".join([head, "|---" * len(lines[0]) + "|", *body])
-
-
-def _cell(row: Mapping[str, Any], metric: str) -> str:
-    if metric not in row["metrics"]:
-        return ""
-    mean = _number(row["metrics"][metric])
-    if metric not in row["intervals"]:
-        return mean
-    low, high = row["intervals"][metric]
-    return f"{mean} [{_number(low)}, {_number(high)}]"
-
-
-def _difference(test: Mapping[str, Any]) -> str:
-    mean, low, high = (_number(test[name], "+") for name in ("difference", "low", "high"))
-    return f"{mean} [{low}, {high}]"
-
-
-def _number(value: float, sign: str = "") -> str:
-    """Three decimals without the leading zero: ".103", "-.002", "1.024"."""
-    text = f"{value:{sign}.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.endswith("1.000") else text

@@ -94,7 +94,8 @@ class FitResult:
       best_step: the step of the best validation.
       metrics: the metrics of the best validation.
       steps: number of steps trained, over all sessions of the run.
-      seconds: wall-clock time of this session.
+      seconds: wall-clock time of all sessions of the run, each up to its last checkpoint if it was
+        interrupted; compilation of the step does not count.
       compiles_after_warmup: compilations after the first step and the first validation; more than 0
         means that shapes changed during training.
       stopped: why `stop` ended the training; "" if it did not.
@@ -122,6 +123,7 @@ class Standing:
       run: identity of the run.
       measured: metrics of all validations, if something reads them.
       stopped: why the training was ended early; "" while it was not.
+      seconds: wall-clock time of all sessions until this checkpoint.
     """
 
     iterator: Any = None
@@ -132,6 +134,7 @@ class Standing:
     run: dict[str, str] = dataclasses.field(default_factory=dict)
     measured: list[dict[str, float]] = dataclasses.field(default_factory=list)
     stopped: str = ""
+    seconds: float = 0.0
 
 
 def fit(
@@ -211,6 +214,7 @@ def fit(
         StopRequests() as requests,
     ):
         step, state, standing = _begin(plan, checkpoints, start)
+        begun -= standing.seconds
         if _unfinished(step, standing, config):
             paused = time.monotonic()
             plan.compile()
@@ -242,6 +246,7 @@ def fit(
                 stop=stop,
                 meter=meter,
                 trace=trace,
+                begun=begun,
             )
             step = session.train(step, state)
         checkpoints.wait()
@@ -283,7 +288,10 @@ def _begin(plan: Plan, checkpoints: Checkpoints, start: Start) -> tuple[int, Tra
 
 @dataclasses.dataclass(kw_only=True)
 class _Session:
-    """One process's part of a run, from its start or resumption to its end or interruption."""
+    """One process's part of a run, from its start or resumption to its end or interruption.
+
+    `begun` is when the run would have begun if its sessions followed each other without a break.
+    """
 
     plan: Plan
     batches: Batches
@@ -298,6 +306,7 @@ class _Session:
     stop: Stop | None
     meter: Meter
     trace: Trace
+    begun: float
 
     def train(self, step: int, state: TrainState) -> int:
         """Train from `step` to the last step, and return the latter."""
@@ -373,6 +382,7 @@ class _Session:
     def _save(self, step: int, state: TrainState, checked: Checked, score: float | None) -> None:
         self.standing.iterator = iterator_state(self.batches)
         self.standing.first_loss = self.watch.first_loss
+        self.standing.seconds = time.monotonic() - self.begun
         self.checkpoints.save(step, state, dataclasses.asdict(self.standing), score, checked)
 
     def _best_note(self) -> str:

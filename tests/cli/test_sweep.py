@@ -157,6 +157,20 @@ def test_a_system_that_does_not_rank_has_the_rows_of_its_evaluation(guess, tmp_p
     assert sweep(capsys, *words)[0] == report
 
 
+def test_the_table_of_many_metrics_is_printed_whole(guess, tmp_path, capsys, monkeypatch):
+    source = tmp_path / "guess_package" / "guess" / "run.py"
+    many = '{"auc": mean} | {f"further_{n:02}": n + 0.123 for n in range(30)}'
+    source.write_text(source.read_text().replace('{"auc": mean}', many, 1))
+    report, lines = sweep(capsys, guess, "--run-dir", tmp_path / "out")
+    assert report["rows"][0]["metrics"]["further_29"] == 29.123
+    table = lines[: next(n for n, line in enumerate(lines) if line.startswith("saved in"))]
+    shown = [line.split() for line in table if "further_" in line]
+    # Metrics are rows, in one table; two variants have them, and the baseline does not.
+    expected = [[f"further_{n:02}", *[f"{n + 0.123:.3f}".removeprefix("0")] * 2] for n in range(30)]
+    assert [words for words in shown if len(words) == 3] == expected
+    assert not any("…" in line for line in table)
+
+
 def test_a_run_that_variants_start_from_is_trained_once_a_seed_and_must_stay_as_it_is(
     guess, tmp_path, capsys
 ):

@@ -12,6 +12,7 @@ from jaxrec.cli.loading import load_config_file, load_corpus_file, load_sweep_fi
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError, check_types, flatten
 from jaxrec.runs import WARNING, system_names, system_of
+from jaxrec.runs.config import unread_of
 from jaxrec.runs.quick import LIMITS
 
 ALL = config_names()
@@ -38,7 +39,7 @@ def test_a_config_and_its_quick_variant_belong_to_one_system(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_stage_of_a_quick_variant_is_long(name):
     config = load_config_file(NAMES[name], quick=True)
-    unread = {*getattr(config, "unread", ()), *getattr(config, "ignored", ())}
+    unread = {*unread_of(type(config)), *getattr(config, "ignored", ())}
     unread = tuple(f"{setting}." for setting in unread)
     settings = {key: value for key, value in flatten(config) if not key.startswith(unread)}
     steps = {key: value for key, value in settings.items() if key.split(".")[-1] == "steps"}

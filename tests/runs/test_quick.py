@@ -6,8 +6,10 @@ import pytest
 
 from jaxrec.core import ConfigError
 from jaxrec.runs import SampledEvalConfig
+from jaxrec.runs.config import check_unread, unread_of, without_unread
 from jaxrec.runs.quick import LIMITS, MARK, WARNING, is_quick, label_results, make_quick, marked
 from jaxrec.systems.generative import Config
+from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.systems.tallrec import TallrecConfig
 from jaxrec.systems.vqrec import VqRecConfig
 
@@ -39,6 +41,20 @@ def test_a_validation_takes_all_users_up_to_five_thousand_unless_told():
 def test_a_short_config_stays_as_it_is():
     short = make_quick(Config())
     assert make_quick(short) == short
+
+
+def test_a_quick_variant_and_an_old_run_agree_on_what_a_class_does_not_read():
+    config = SasrecRunConfig()
+    named = list(unread_of(SasrecRunConfig))
+    assert named == ["model.train"]
+    assert make_quick(config).model.train == config.model.train
+    assert without_unread(SasrecRunConfig, {"model": {"train": {"lr": 9.0}}}) == {"model": {}}
+
+    # A name on an instance is no statement about its class, so nobody reads it.
+    object.__setattr__(config, "unread", {"train": "nothing"})
+    check_unread(config)
+    assert make_quick(config).train.steps == LIMITS["steps"]
+    assert make_quick(config).model.train == config.model.train
 
 
 def begin_run(directory):

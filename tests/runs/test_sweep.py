@@ -9,7 +9,8 @@ from jaxrec.core import ConfigError, DataError
 from jaxrec.eval import crossed_interval, crossed_test
 from jaxrec.runs.sweep import Sweep, folder, make_sweep
 from jaxrec.runs.sweep_rows import Row, report_rows, same_protocol
-from jaxrec.runs.sweep_table import sweep_markdown, sweep_report
+from jaxrec.runs.sweep_table import sweep_report
+from jaxrec.runs.sweep_text import sweep_markdown
 from jaxrec.systems.tallrec import TallrecConfig
 from jaxrec.systems.vqrec import VqRecConfig
 from jaxrec.testing import tiny_config

@@ -17,6 +17,7 @@ from jaxrec.train import (
     TrainConfig,
     Validation,
     fit,
+    loop,
     make_optimizer,
     make_plan,
     make_state,
@@ -118,6 +119,35 @@ def test_a_finished_run_started_again_trains_no_further(tmp_path):
     # The best parameters are measured once more, and nothing is added to the metrics.
     assert len(calls) == 1
     assert read_metrics(tmp_path / "metrics.jsonl") == rows
+
+
+def test_the_seconds_of_all_sessions_count(tmp_path, monkeypatch):
+    """The clock stands still, except that a validation takes 100 seconds."""
+    now = 0.0
+
+    def slow(params):
+        nonlocal now
+        now += 100.0
+        return closeness(params)
+
+    def killed(params):
+        if now >= 1200.0:
+            raise Killed
+        return slow(params)
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now)
+    # Four validations in training, and one of the best checkpoint.
+    whole = run(tmp_path / "whole", evaluate=slow).seconds
+    assert whole == 500.0
+    # Started again after the last step, a run repeats the last validation alone.
+    now += 7000.0
+    assert run(tmp_path / "whole", evaluate=slow).seconds == whole
+    # The kill after the second validation loses nothing but the break.
+    now = 1000.0
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", evaluate=killed)
+    now += 7000.0
+    assert run(tmp_path / "cut", evaluate=slow).seconds == whole
 
 
 def test_a_plan_that_is_trained_again_compiles_nothing(tmp_path):

@@ -103,17 +103,23 @@ class Stages:
         return plans
 
     def train(self, plans: Mapping[str, Plan], options: Options) -> FitResult:
-        """Train or resume all stages one after the other; return the result of PPO."""
-        self._generator(plans[SFT], options)
+        """Train or resume all stages one after the other.
+
+        Returns:
+          The result of PPO, with the seconds of all stages that train a network.
+        """
+        seconds = self._generator(plans[SFT], options).seconds
         if self.facts:
             self._fact_rewards()
         else:
             scales: dict[str, Scale] = {}
             for name, part in REWARD_PARTS:
-                scales[name] = self._reward(name, part, plans[name], options)
+                scales[name], own = self._reward(name, part, plans[name], options)
+                seconds += own
             if is_writer():
                 write_text(self.models.directory / SCALES, to_json(scales))
-        return self._policy(plans["ppo"], options)
+        result = self._policy(plans["ppo"], options)
+        return dataclasses.replace(result, seconds=result.seconds + seconds)
 
     @property
     def facts(self) -> bool:
@@ -131,7 +137,7 @@ class Stages:
                 )
                 fit_fact_reward(data.skills, data.jobs, data.resumes, pairs).save(path)
 
-    def _generator(self, plan: Plan, options: Options) -> None:
+    def _generator(self, plan: Plan, options: Options) -> FitResult:
         models, config = self.models, self.models.config
         held, loss = self.targets["valid"], jax.jit(_target_loss(models.text.model))
 
@@ -145,7 +151,7 @@ class Stages:
             batch_size=config.sft.batch_size,
             seed=config.sft.seed,
         )
-        fit(
+        return fit(
             plan,
             iter(batches),
             Validation(evaluate, LIKELIHOOD),
@@ -155,8 +161,8 @@ class Stages:
             profile=options.profile,
         )
 
-    def _reward(self, name: str, part: str, plan: Plan, options: Options) -> Scale:
-        """Train a reward model, and return its normalization over the jobs that it learned."""
+    def _reward(self, name: str, part: str, plan: Plan, options: Options) -> tuple[Scale, float]:
+        """Train a reward model; return its normalization over its jobs, and the seconds taken."""
         models, config = self.models, self.models.config
         pairs, valid = self.pairs[part], self.pairs["valid"]
         # The two models differ in their people, their order and their head.
@@ -191,7 +197,7 @@ class Stages:
         some = _taken(pairs, np.arange(min(len(pairs["tokens"]), config.eval.valid_texts)))
         rewards = _rewards(score, result.params, some, config.eval.batch_size)
         gain, bias = normalization(rewards.ravel())
-        return {"gain": gain, "bias": bias}
+        return {"gain": gain, "bias": bias}, result.seconds
 
     def _policy(self, plan: Plan, options: Options) -> FitResult:
         models, config = self.models, self.models.config

@@ -14,12 +14,14 @@ from jaxrec.data import train_bpe
 from jaxrec.data.corpora import encode_documents
 from jaxrec.data.recruitment import WorldOptions
 from jaxrec.models import TransformerConfig
-from jaxrec.runs import load_run, open_reward
+from jaxrec.runs import Options, load_run, open_reward
 from jaxrec.systems.girl import GirlConfig, GirlDataConfig, GirlEvalConfig, MatchConfig
 from jaxrec.systems.girl.data import load_data
 from jaxrec.systems.girl.fact_reward import FactReward
+from jaxrec.systems.girl.models import Models
 from jaxrec.systems.girl.prompts import Writer
-from jaxrec.train import TrainConfig
+from jaxrec.systems.girl.stages import Stages
+from jaxrec.train import FitResult, TrainConfig
 
 CONFIG = """
 from jaxrec.align import PpoSettings
@@ -117,6 +119,27 @@ def test_a_resume_file_is_read_and_faults_are_named(tmp_path):
         read_resume(tmp_path / "bad.txt")
     with pytest.raises(DataError):
         read_resume(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(("head", "total"), [("facts", 301.0), ("sum", 341.0)])
+def test_the_seconds_of_all_stages_count(monkeypatch, tmp_path, head, total):
+    def took(seconds):
+        return FitResult(
+            params=None, best_step=1, metrics={}, steps=1, seconds=seconds, compiles_after_warmup=0
+        )
+
+    for name, found in (
+        ("_generator", took(1.0)),
+        ("_reward", ({"gain": 1.0, "bias": 0.0}, 20.0)),
+        ("_policy", took(300.0)),
+        ("_fact_rewards", None),
+    ):
+        monkeypatch.setattr(Stages, name, lambda *_, found=found: found)
+    config = GirlConfig(reward_head=head, critic="shared")
+    models = Models(config=config, directory=tmp_path, text=None, writer=None)
+    stages = Stages(models=models, data=None, targets={}, pairs={}, prompts={})
+    plans = dict.fromkeys(("sft", "reward", "gold", "ppo"))
+    assert stages.train(plans, Options()).seconds == total
 
 
 @pytest.mark.slow
