@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     )
     from jaxrec.baselines.code_table import matched as matched, take_codes as take_codes
     from jaxrec.baselines.dros_config import dros as dros
+    from jaxrec.baselines.fitting import (
+        Problem as Problem,
+        load_baseline as load_baseline,
+        plan_baseline as plan_baseline,
+        train_baseline as train_baseline,
+    )
     from jaxrec.baselines.gru4rec import Gru4RecConfig as Gru4RecConfig
+    from jaxrec.baselines.hstu import HstuConfig as HstuConfig
     from jaxrec.baselines.mf_bpr import BprConfig as BprConfig
     from jaxrec.baselines.ncf import NeuMfConfig as NeuMfConfig
     from jaxrec.baselines.pairwise import (
@@ -53,6 +60,10 @@ if TYPE_CHECKING:
     from jaxrec.baselines.sequential_loss import (
         prediction_losses as prediction_losses,
         sequence_loss as sequence_loss,
+    )
+    from jaxrec.baselines.transformer import (
+        TransformerBody as TransformerBody,
+        transformer_config as transformer_config,
     )
 else:
     from jaxrec.core import attach

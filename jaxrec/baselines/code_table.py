@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from jaxrec.core import ConfigError
 from jaxrec.ids import ItemCodes
-from jaxrec.nn import fan_in_normal, gumbel_sinkhorn, straight_through
+from jaxrec.nn import fan_in_normal, gumbel_sinkhorn, mean_of_codes, straight_through
 
 # Collection of arrays that are part of a model but not trained.
 FIXED = "fixed"
@@ -73,11 +73,7 @@ class CodeTable(nn.Module):
 
     def vectors(self, codes: jax.Array) -> jax.Array:
         """Vectors of IDs: `[..., L]` int32 to `[..., D]`."""
-        levels, size, width = self.table.shape
-        offsets = jnp.arange(levels, dtype=codes.dtype) * size
-        offsets = offsets.reshape((1,) * (codes.ndim - 1) + (levels,))
-        rows = self.embeddings().reshape(levels * size, width)
-        return jnp.take(rows, codes + offsets, axis=0).mean(-2)
+        return mean_of_codes(self.embeddings(), codes)
 
     def sizes(self) -> jax.Array:
         """Number of codes of each level, `[L]` int32."""

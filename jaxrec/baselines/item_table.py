@@ -76,6 +76,23 @@ def history_tokens(
     return jnp.where((items == PAD) & (following > 0), BOS, items).astype(jnp.int32)
 
 
+def history_times(times: jax.Array | np.ndarray, max_items: int) -> jax.Array:
+    """The times of `history_tokens`: `[B, H]` to `[B, 1 + max_items]` int32.
+
+    The token before the first item has the time of that item, so that no gap lies between them.
+
+    Args:
+      times: `[B, H]` int32, padded on the left with -1; -1 also where no time of a row is known.
+      max_items: number of items for which a row has room.
+    """
+    times = jnp.asarray(times)[:, -max_items:]
+    row = jnp.pad(
+        times.astype(jnp.int32), ((0, 0), (max_items + 1 - times.shape[1], 0)), constant_values=-1
+    )
+    following = jnp.pad(row[:, 1:], ((0, 0), (0, 1)), constant_values=-1)
+    return jnp.where(row < 0, following, row)
+
+
 class ItemTable(nn.Module):
     """Vectors for the items that are read, and the table and biases that score items.
 
@@ -184,7 +201,8 @@ class SequentialModel(nn.Module):
     Attributes:
       items: the table.
       body: maps vectors `[B, T, D]` and validity `[B, T]` bool, padded on the left, to states
-        `[B, T, D]`; it applies dropout unless its third argument is True.
+        `[B, T, D]`; it applies dropout unless its third argument is True. A body that reads times
+        gets them as its fourth argument.
       temperature: τ of scores that are cosines divided by τ; 0 for plain products.
     """
 
@@ -207,6 +225,7 @@ class SequentialModel(nn.Module):
         tokens: jax.Array,
         feedback: jax.Array | None = None,
         deterministic: bool = True,
+        times: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Compute what a loss or a ranking needs from a padded batch.
 
@@ -214,11 +233,14 @@ class SequentialModel(nn.Module):
           tokens: `[B, T]` int32.
           feedback: see `ItemTable`.
           deterministic: False applies dropout (and needs a "dropout" key).
+          times: `[B, T]` int32, for a body that reads them; None if they are not known.
 
         Returns:
           States `[B, T, D]`, and the table `[I, D]` and biases `[I]` that score items.
         """
         rows = self.items.rows(deterministic)
-        states = self.body(self.items(tokens, feedback, rows), tokens != PAD, deterministic)
+        more = () if times is None else (times,)
+        x = self.items(tokens, feedback, rows)
+        states = self.body(x, tokens != PAD, deterministic, *more)
         states = unit(states) / self.temperature if self.temperature else states
         return states, *self.items.output(rows)

@@ -23,6 +23,7 @@ from jaxrec.baselines.item_table import (
     ItemTable,
     Kind,
     SequentialModel,
+    history_times,
     history_tokens,
     kind_of,
     vocabulary,
@@ -31,7 +32,15 @@ from jaxrec.baselines.negatives import Unseen
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.baselines.sequential_loss import all_scores, sequence_loss
 from jaxrec.core import ConfigError
-from jaxrec.data import Buckets, Encode, Source, Windows, bucketed_batches, padded_batches
+from jaxrec.data import (
+    Buckets,
+    Encode,
+    Source,
+    Windows,
+    bucketed_batches,
+    elapsed,
+    padded_batches,
+)
 from jaxrec.ids import ItemCodes, write_histories
 from jaxrec.objectives import Loss
 from jaxrec.train import FitResult, Plan, Start, Validation
@@ -79,6 +88,7 @@ def fit_sequential(
     codes: ItemCodes | None = None,
     start: Start | None = None,
     assigned: bool = False,
+    times: np.ndarray | None = None,
 ) -> FitResult:
     """Train a baseline in `directory`, or resume its training there.
 
@@ -93,14 +103,16 @@ def fit_sequential(
       codes: item IDs whose codes have the learned vectors, used instead of one vector per item.
       start: initial and frozen parameters, see `train_baseline`.
       assigned: train a choice among the rows of a code table, see `CodeTable`.
+      times: `[n]` seconds of all interactions, one user after the other, for a baseline that reads
+        them; None if the data only tell the order.
 
     Raises:
-      ConfigError: text vectors or codes belong to other items, or semi-synthetic negatives are
-        requested without codes.
+      ConfigError: text vectors or codes belong to other items, semi-synthetic negatives are
+        requested without codes, or the baseline reads times that there are not.
       DataError: there are no users, a user has no items, or a user has met every item although the
         objective needs items that were not met.
     """
-    problem = _problem(config, train_sequences, num_items, text, codes, assigned)
+    problem = _problem(config, train_sequences, num_items, text, codes, assigned, times)
     return train_baseline(problem, config.train, validation, directory, start)
 
 
@@ -143,6 +155,7 @@ def plan_sequential(
     *,
     text: np.ndarray | None = None,
     codes: ItemCodes | None = None,
+    times: np.ndarray | None = None,
 ) -> Plan:
     """Plan what `fit_sequential` trains: its size and its memory, without allocating anything.
 
@@ -156,7 +169,7 @@ def plan_sequential(
       >>> sequential.plan_sequential(config, histories, 3).size.trainable
       180
     """
-    problem = _problem(config, train_sequences, num_items, text, codes, False)
+    problem = _problem(config, train_sequences, num_items, text, codes, False, times)
     return plan_baseline(problem, config.train)[0]
 
 
@@ -167,12 +180,18 @@ def _problem(
     text: np.ndarray | None,
     codes: ItemCodes | None,
     assigned: bool,
+    times: np.ndarray | None,
 ) -> Problem:
     """The module, the loss and the batches of a baseline."""
     windows = Windows.of(train_sequences, length=config.max_items, seed=config.train.seed)
     frequency = np.bincount(windows.items, minlength=num_items)
     fixed = fixed_arrays(num_items, frequency, text, codes)
     model = make_model(config, num_items, kind=kind_of(fixed), assigned=assigned)
+    if config.reads_times and times is None:
+        raise ConfigError(
+            f"{config.title}.time_gaps needs the times of the interactions, and these data only "
+            "tell their order; set time_gaps to false, or give data with times"
+        )
     if config.synthetic and codes is None:
         raise ConfigError(
             f"{config.title}.synthetic {config.synthetic} redraws codes of items, but these items "
@@ -182,7 +201,7 @@ def _problem(
     def loss(params: Any, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
         return sequence_loss(config, model, params, batch, key)
 
-    batches, shapes = _batches(config, windows, num_items)
+    batches, shapes = _batches(config, windows, num_items, times)
     return Problem(
         title=config.title,
         model=model,
@@ -225,9 +244,9 @@ def fixed_arrays(
 
 
 def _batches(
-    config: SequentialConfig, windows: Windows, num_items: int
+    config: SequentialConfig, windows: Windows, num_items: int, times: np.ndarray | None = None
 ) -> tuple[Any, list[dict[str, jax.ShapeDtypeStruct]]]:
-    """Histories as tokens and, if the objective reads them, unseen items of the users.
+    """Histories as tokens and, if the objective or the body reads them, unseen items and times.
 
     The windows hold numbers of interactions, not items, because these also identify the user.
 
@@ -238,6 +257,7 @@ def _batches(
     counts = np.diff(windows.offsets)
     user = np.repeat(np.arange(len(counts)), counts)
     unseen = Unseen(windows, num_items) if config.objective in ("bce", "bpr") else None
+    timed = times if config.reads_times else None
     rows = config.train.batch_size
 
     def padded_to(length: int) -> Encode:
@@ -246,6 +266,9 @@ def _batches(
             if unseen is not None:
                 drawn = unseen.draw(rng, user[numbers[:1]], length * config.negatives)
                 row["negative"] = drawn.reshape(length, config.negatives)
+            if timed is not None:
+                row["times"] = np.zeros(1 + length, np.int32)
+                row["times"][1 + length - len(numbers) :] = elapsed(timed[numbers])
             return row
 
         return encode
@@ -255,6 +278,8 @@ def _batches(
         if unseen is not None:
             drawn = (rows, length, config.negatives)
             shapes["negative"] = jax.ShapeDtypeStruct(drawn, jnp.int32)
+        if timed is not None:
+            shapes["times"] = jax.ShapeDtypeStruct((rows, 1 + length), jnp.int32)
         return shapes
 
     numbers = dataclasses.replace(windows, items=np.arange(len(items), dtype=np.int32))
@@ -278,7 +303,9 @@ def scores(
 
     Args:
       params: variables returned by `fit_sequential`.
-      batch: "history" `[B, H]` int, padded on the left with -1, newest item last.
+      batch: "history" `[B, H]` int, padded on the left with -1, newest item last. A baseline that
+        reads times finds them in "times", `[B, H]` int32 seconds, -1 where they are not known;
+        without them no time is known.
       config: settings (static under `jit`).
       num_items: I.
 
@@ -292,5 +319,8 @@ def scores(
     kind = kind_of(params[FIXED])
     model = make_model(config, num_items, kind=kind, assigned="assign" in coded)
     tokens = config.query(history_tokens(batch["history"], config.max_items, num_items), num_items)
-    states, table, bias = model.apply(params, tokens)
+    times = None
+    if config.reads_times and "times" in batch:
+        times = config.query_times(history_times(batch["times"], config.max_items))
+    states, table, bias = model.apply(params, tokens, times=times)
     return all_scores(states[:, -1], table, bias)

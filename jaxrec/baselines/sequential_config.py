@@ -72,6 +72,11 @@ class SequentialConfig(abc.ABC):
         """Reject settings that have no meaning."""
         check_ranges(self, f"--{self.title}.")
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether the body reads the times of the items, "times" of a batch."""
+        return False
+
     @abc.abstractmethod
     def body(self) -> nn.Module:
         """Build the module from vectors and validity to states, see `SequentialModel.body`."""
@@ -102,6 +107,10 @@ class SequentialConfig(abc.ABC):
         """
         del num_items
         return tokens
+
+    def query_times(self, times: jax.Array) -> jax.Array:
+        """The times `[B, 1 + max_items]` that belong to the tokens that `query` returns."""
+        return times
 
     def query_feedback(self, feedback: jax.Array) -> jax.Array:
         """The feedback `[B, 1 + max_items]` that belongs to the tokens that `query` returns."""

@@ -38,13 +38,15 @@ def sequence_loss(
       model: result of `make_model`.
       params: variables of the model, with the collection "fixed".
       batch: "tokens" `[B, 1 + max_items]` int32 and, for bce and bpr, "negative"
-        `[B, max_items, n]` int32, items.
+        `[B, max_items, n]` int32, items. A body that reads times finds them in "times", `[B, 1 +
+        max_items]` int32.
       key: random key for dropout, masks and draws.
     """
     corrupt, drop, draw = jax.random.split(key, 3)
     num_items = model.items.num_items
     read, target, counts = config.pairs(batch["tokens"], num_items, corrupt)
-    states, table, bias = model.apply(params, read, None, False, rngs={"dropout": drop})
+    times = batch["times"][:, : read.shape[1]] if "times" in batch else None
+    states, table, bias = model.apply(params, read, None, False, times, rngs={"dropout": drop})
     states = states.reshape(-1, states.shape[-1])
     target = jnp.where(counts, target - FIRST, 0).reshape(-1)
     counts = counts.reshape(-1)

@@ -46,11 +46,13 @@ class TransformerBody(nn.Module):
       config: settings of the blocks; its vocabulary is not used.
       causal: whether an item attends only to itself and the items before it.
       transform: add a dense layer, the activation and a norm after the blocks, as BERT's head does.
+      input_dropout: dropout of item vectors with their positions; None for that of the config.
     """
 
     config: TransformerConfig
     causal: bool = True
     transform: bool = False
+    input_dropout: float | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array, deterministic: bool = True) -> jax.Array:
@@ -62,7 +64,8 @@ class TransformerBody(nn.Module):
         x = x + jnp.take(rows, positions, axis=0)
         if c.norm_order == "post":
             x = Norm(c.norm, c.norm_eps, name="norm")(x)
-        x = Dropout(c.dropout, name="dropout")(x, deterministic)
+        rate = c.dropout if self.input_dropout is None else self.input_dropout
+        x = Dropout(rate, name="dropout")(x, deterministic)
         context = SelfContext(attention_mask(valid, self.causal), causal=self.causal)
         stack = Stack(c, causal=self.causal, name="blocks")
         x, _ = stack(x, positions, context, deterministic=deterministic)

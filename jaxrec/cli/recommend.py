@@ -10,6 +10,7 @@ Without any of these it lists some users instead.
 """
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -87,6 +88,7 @@ class Arguments:
 def run(arguments: list[str]) -> None:
     """Print the end of the user's history, and the recommended items with titles and scores."""
     options = parse(Arguments, arguments, prog="jaxrec recommend")
+    _reject_empty(arguments)
     _check(options)
     chosen_engine(options.engine, options.workers, options.address)  # bad words first of all
     config = read_run(options.run)
@@ -133,6 +135,18 @@ def _open(options: Arguments) -> "OpenRecommender":
     from jaxrec.serve import open_recommender  # slow to import
 
     return open_recommender(options.run, baseline=options.baseline)
+
+
+def _reject_empty(arguments: list[str]) -> None:
+    """Reject options with an empty value, as a shell gives for a variable that is not set.
+
+    They would count as left out: `--allowed "$ITEMS"` would allow all items.
+    """
+    for word, value in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
+        name, _, inside = word.partition("=")
+        none = name == "--history" and "=" not in word and value.startswith("--")
+        if name.startswith("--") and (none or ("=" in word and not inside) or value == ""):
+            raise ConfigError(f"{name} was given without a value; give one, or leave {name} out")
 
 
 def _check(options: Arguments) -> None:

@@ -21,6 +21,8 @@ class Arguments:
         model directory, a checkpoint of Hugging Face, or a GGUF file, with a tokenizer.
       kind: "items" serves recommendations, and "text" completions and chats; by default items for
         a run of a system that ranks items, and text for all others.
+      baseline: serve this baseline of the run in place of its model, such as popularity; see
+        `jaxrec.open`.
       host: address at which to listen; only this machine by default. 0.0.0.0 is all addresses.
       port: at which to listen; 0 for any free one.
       api_key_file: file of keys, one a line; each request must send one of them. By default no key
@@ -57,6 +59,7 @@ class Arguments:
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     kind: Literal["auto", "items", "text"] = "auto"
+    baseline: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8000
     api_key_file: Path | None = None

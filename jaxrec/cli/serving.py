@@ -42,12 +42,13 @@ if TYPE_CHECKING:
     from jaxrec.cli.serve import Arguments
 
 
-def open_items(path: Path, kind: str) -> OpenRecommender | None:
+def open_items(path: Path, kind: str, baseline: str = "") -> OpenRecommender | None:
     """Open a run that ranks items; None for what is served as text.
 
     Args:
       path: of anything that can be served.
       kind: "items", or "auto" to find out.
+      baseline: of the run that is opened in place of its model; "" for the model.
 
     Raises:
       ConfigError: a system that does not rank items, for the kind "items".
@@ -55,9 +56,9 @@ def open_items(path: Path, kind: str) -> OpenRecommender | None:
     """
     export = (path / "recommender.json").exists()
     ranks = is_run(path) and hasattr(system_of(load_run(path)), "open_ranker")
-    if kind == "auto" and not (export or ranks):
+    if kind == "auto" and not (export or ranks or baseline):
         return None
-    return open_recommender(path)
+    return open_recommender(path, baseline=baseline)
 
 
 def serve_workers(options: "Arguments") -> None:
@@ -74,7 +75,9 @@ def serve_run(options: "Arguments", worker: Worker | None = None) -> None:
       options: of the command line.
       worker: the process, if it is one of several.
     """
-    model = None if options.kind == "text" else open_items(options.run, options.kind)
+    model = (
+        None if options.kind == "text" else open_items(options.run, options.kind, options.baseline)
+    )
     check_unread(options, model is None)
     if model is None:
         _serve_text(options, worker)
@@ -151,6 +154,7 @@ def _serve_text(options: "Arguments", worker: Worker | None) -> None:
 
 _TEXT = ("name", "context", "dtype", "prompt_lengths", "answer_lengths", "max_choices")
 _ITEMS = (
+    "baseline",
     "most_top",
     "max_rows",
     "max_history",
@@ -260,7 +264,9 @@ def _serve(
     # Others answer until a process that was started again has compiled everything.
     while worker is not None and worker.again and not (batcher.ready or batcher.failure):
         time.sleep(0.05)
-    run_service(app, state, listener, _drain(options))
+    together = None if worker is None else worker.together
+    whole = lambda: together is None or together.ending  # noqa: E731
+    run_service(app, state, listener, _drain(options), whole)
     batcher.close(timeout=1.0)
     if batcher.failure is not None:
         raise batcher.failure

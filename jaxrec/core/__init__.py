@@ -60,6 +60,14 @@ if TYPE_CHECKING:
         peak_flops as peak_flops,
         product_flops as product_flops,
     )
+    from jaxrec.core.given import (
+        flag as flag,
+        is_list as is_list,
+        is_missing as is_missing,
+        name_list as name_list,
+        name_text as name_text,
+        whole_number as whole_number,
+    )
     from jaxrec.core.hints import mismatch as mismatch
     from jaxrec.core.lock import locked as locked
     from jaxrec.core.memory import (
@@ -132,7 +140,11 @@ if TYPE_CHECKING:
         from_dict as from_dict,
     )
     from jaxrec.core.suggestions import nearest as nearest
-    from jaxrec.core.text import printable as printable, quoted as quoted
+    from jaxrec.core.text import (
+        printable as printable,
+        quoted as quoted,
+        shown_value as shown_value,
+    )
     from jaxrec.core.units import show_bytes as show_bytes
 else:
     from jaxrec.core.faces import attach

@@ -5,13 +5,17 @@ directory's name can hold a space, a quote or bytes of no encoding.
 """
 
 import os
+import reprlib
 import shlex
 import unicodedata
+from typing import Any
 
 # Controls, halves of surrogate pairs (undecodable bytes of file names), line and paragraph ends.
 _CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 # Formats that turn the direction of writing, beyond the text that they stand in.
 _DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+_SHOWN = 60  # most characters of a value in a message
 
 
 def printable(text: str) -> str:
@@ -47,6 +51,20 @@ def quoted(text: object) -> str:
         else:
             parts.append(f"\\{character}" if character in "\\'" else character)
     return f"$'{''.join(parts)}'"
+
+
+def shown_value(value: Any) -> str:
+    """Return how a message shows a value: in one short line, without control characters.
+
+    Example:
+      >>> shown_value("a" * 100)[-6:]
+      'aaa...'
+      >>> shown_value(list(range(10)))
+      '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    # A value may have megabytes, of which little is shown.
+    text = printable(repr(value[: 2 * _SHOWN]) if isinstance(value, str) else reprlib.repr(value))
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _obeyed(character: str) -> bool:

@@ -179,6 +179,7 @@ if TYPE_CHECKING:
         Split as Split,
         TieShare as TieShare,
         TimeSplit as TimeSplit,
+        elapsed as elapsed,
         global_time_split as global_time_split,
         leave_one_out as leave_one_out,
         order_ties as order_ties,

@@ -115,6 +115,15 @@ class Dataset:
             f"split: {facts['split']}; ties: {facts['ties']}{notes}"
         )
 
+    @property
+    def train_times(self) -> np.ndarray | None:
+        """`[n]` int64 seconds of the training interactions, one user after the other.
+
+        None if the data only tell the order.
+        """
+        train = self.split.train
+        return train.time if train.time_unit == "s" else None
+
     def describe(self) -> dict[str, object]:
         """Return the JSON-able facts that belong to every figure measured on the data set."""
         data = self.interactions

@@ -33,6 +33,7 @@ class Split:
         tie: how interactions at the same time are ordered.
         dropped_users: number of users who were left out because they have fewer than 3
             interactions.
+        held_times: [U, 2] int64, times of the validation and the test target; None if not kept.
 
     Example:
         >>> data = Interactions.from_columns(user=[1, 1, 1], item=["a", "b", "c"], time=[1, 2, 3])
@@ -46,6 +47,7 @@ class Split:
     test_target: np.ndarray
     tie: Tie = "row"
     dropped_users: int = 0
+    held_times: np.ndarray | None = None
 
     def history(self, stage: Literal["valid", "test"]) -> list[np.ndarray]:
         """Return the history that a model may read for each user, oldest first: U int32 arrays.
@@ -63,6 +65,25 @@ class Split:
         return [
             np.concatenate([items, self.valid_target[u : u + 1]]) for u, items in enumerate(train)
         ]
+
+    def times(self, stage: Literal["valid", "test"]) -> list[np.ndarray] | None:
+        """Return the seconds from the first item of each history to each of its items.
+
+        They belong to `history(stage)`: U int32 arrays. None if the data only tell the order.
+
+        Raises:
+            ConfigError: the stage is unknown.
+        """
+        if stage not in ("valid", "test"):
+            raise ConfigError(f"unknown stage {stage!r}; use 'valid' or 'test'")
+        if self.train.time_unit != "s" or self.held_times is None:
+            return None
+        bounds = self.train.offsets[1:-1]
+        found = []
+        for user, part in enumerate(np.split(self.train.time, bounds)):
+            last = self.held_times[user, :1] if stage == "test" else self.held_times[user, :0]
+            found.append(elapsed(np.concatenate([part, last])))
+        return found
 
     def target(self, stage: Literal["valid", "test"]) -> np.ndarray:
         """Return the items to predict, [U] int32.
@@ -142,7 +163,19 @@ def leave_one_out(
         test_target=ordered.item[ends - 1],
         tie=tie,
         dropped_users=int(short.sum()),
+        held_times=np.stack([ordered.time[ends - 2], ordered.time[ends - 1]], axis=1),
     )
+
+
+def elapsed(times: np.ndarray) -> np.ndarray:
+    """Return the seconds since the first of some times, as int32, at most 2^31 - 1 (68 years).
+
+    Example:
+        >>> elapsed(np.array([978300000, 978300060])).tolist()
+        [0, 60]
+    """
+    gaps = times - times[:1]
+    return np.clip(gaps, -(2**31) + 1, 2**31 - 1).astype(np.int32)
 
 
 def global_time_split(interactions: Interactions, valid_time: int, test_time: int) -> TimeSplit:

@@ -45,6 +45,11 @@ if TYPE_CHECKING:
         TextOptions as TextOptions,
         generate as generate,
     )
+    from jaxrec.decode.graph_search import (
+        graph_top as graph_top,
+        random_starts as random_starts,
+        recall as recall,
+    )
     from jaxrec.decode.history import (
         History as History,
         ReadOptions as ReadOptions,
@@ -57,6 +62,12 @@ if TYPE_CHECKING:
         extend_from_pool as extend_from_pool,
         read_for_pool as read_for_pool,
         store_in_pool as store_in_pool,
+    )
+    from jaxrec.decode.item_graph import (
+        check_edges as check_edges,
+        code_similarities as code_similarities,
+        forest_neighbours as forest_neighbours,
+        item_neighbours as item_neighbours,
     )
     from jaxrec.decode.kv_cache import (
         KVCache as KVCache,
@@ -81,6 +92,11 @@ if TYPE_CHECKING:
         SearchOptions as SearchOptions,
         beam_widths as beam_widths,
         check_beams as check_beams,
+    )
+    from jaxrec.decode.parallel_codes import (
+        code_scores as code_scores,
+        exact_top as exact_top,
+        own_scores as own_scores,
     )
     from jaxrec.decode.prefixes import (
         PrefixGroup as PrefixGroup,

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         text_vectors as text_vectors,
     )
     from jaxrec.ids.vocabulary import BOS as BOS, PAD as PAD, IdVocabulary as IdVocabulary
+    from jaxrec.ids.whitening import whitened_vectors as whitened_vectors
 else:
     from jaxrec.core import attach
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         KeyValue as KeyValue,
         SelfContext as SelfContext,
     )
+    from jaxrec.nn.code_mean import mean_of_codes as mean_of_codes
     from jaxrec.nn.cross_attention import CrossAttention as CrossAttention, Memory as Memory
     from jaxrec.nn.dot_product import (
         ATTENDED as ATTENDED,
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
         matrix_product as matrix_product,
     )
     from jaxrec.nn.fused_cross_entropy import linear_cross_entropy as linear_cross_entropy
+    from jaxrec.nn.hstu import (
+        HstuLayer as HstuLayer,
+        pointwise_attention as pointwise_attention,
+        time_buckets as time_buckets,
+    )
     from jaxrec.nn.kernel import (
         TUNED as TUNED,
         KernelSpec as KernelSpec,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxrec.runs import compare as compare
+    from jaxrec.runs import compare as compare, sequential_run as sequential_run
     from jaxrec.runs.baseline_ranker import open_baseline as open_baseline
     from jaxrec.runs.baselines import (
         Score as Score,
@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         mask_of as mask_of,
         named_users as named_users,
         open_kept as open_kept,
+        reads_times as reads_times,
         row_batches as row_batches,
     )
     from jaxrec.runs.requests import (

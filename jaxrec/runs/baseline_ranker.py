@@ -86,6 +86,7 @@ def open_baseline(name: str, config: Any, directory: Path, kept: Kept) -> Scorin
         variables=sequential.load_sequential(settings, count, place, text=text, start=start),
         num_items=count,
         max_items=settings.max_items,
+        reads_times=settings.reads_times,
     )
 
 

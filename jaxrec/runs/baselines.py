@@ -248,7 +248,7 @@ def _fit_trained(name: str, config: Any, dataset: Dataset, directory: Path) -> t
             pairwise.scores, config=settings, num_users=users, num_items=items
         )
     else:
-        fit = sequential.fit_sequential
+        fit = functools.partial(sequential.fit_sequential, times=dataset.train_times)
         if name in TEXTUAL:
             text = item_text.wide(config.ids, dataset, directory / "baselines")
             fit = functools.partial(fit, text=text)

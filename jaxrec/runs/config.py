@@ -21,7 +21,10 @@ COUNTING = ("popularity", "item_knn", "markov", "cooccurrence", "als")
 # `ids.text_fields` and `ids.text_encoder` say which texts, and how they are encoded.
 TEXTUAL = ("gru4rec_text", "dros_text")
 # Baselines that are trained. Each name is also the name of its settings in a generative config.
-TRAINED = ("sasrec", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf", *TEXTUAL)
+TRAINED = (
+    *("sasrec", "hstu", "gru4rec", "caser", "bert4rec", "dros", "bpr", "neumf"),
+    *TEXTUAL,
+)
 
 
 # Most users of a validation by default. NDCG@10 of more users is little more precise: a sample of

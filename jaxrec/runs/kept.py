@@ -1,7 +1,8 @@
 """What a run keeps of its data, so that it recommends without them: its items and its users.
 
     catalogue/items.parquet   a row for each item, in the order of the item numbers: ID and texts
-    catalogue/users.parquet   a row for each user: ID, texts, item numbers and ratings, oldest first
+    catalogue/users.parquet   a row for each user: ID, texts, item numbers, ratings and the seconds
+                              since the first item, oldest first
 
 The files are written when a run begins. Runs of earlier versions have none; `open_kept` then makes
 the same two tables from the data.
@@ -22,7 +23,7 @@ from jaxrec.data import Dataset, Interactions, ItemTable, leave_one_out, order_t
 
 FOLDER = "catalogue"
 # Columns of the files; every other column is a text about an item or a user.
-_ITEM, _USER, _HISTORY, _RATINGS = "item", "user", "items", "ratings"
+_ITEM, _USER, _HISTORY, _RATINGS, _TIMES = "item", "user", "items", "ratings", "times"
 _TEXT = "text:"
 # Users of a row group, which is the smallest part of the file that is read.
 _GROUP = 4096
@@ -105,6 +106,20 @@ class Kept:
             for place in np.flatnonzero(group == number).tolist():
                 found[place] = lists[int(rows[place] - self._ends[number])]
         return found
+
+    def times(self, rows: np.ndarray) -> list[np.ndarray] | None:
+        """Return the seconds from the first item of some users to each of their items.
+
+        Args:
+          rows: `[N]` numbers of users.
+
+        Returns:
+          N int32 arrays, each as long as the history; None if the run keeps no times, because its
+          data only tell the order or it is of an earlier version.
+        """
+        if _TIMES not in self.users.schema_arrow.names:
+            return None
+        return self._read_lists(rows, _TIMES)
 
     def batches(self, size: int) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         """Yield all users in order with their histories, without holding more than a few of them.
@@ -278,6 +293,11 @@ def _files(data: Interactions) -> dict[str, bytes]:
         users[_TEXT + name] = pa.array(column.tolist(), pa.string())
     if np.isfinite(data.rating).any():
         users[_RATINGS] = pa.ListArray.from_arrays(offsets, pa.array(data.rating))
+    if data.time_unit == "s":
+        begins = np.repeat(data.time[data.offsets[:-1]], np.diff(data.offsets))
+        # 68 years are the longest that 32 bits hold.
+        since = np.minimum(data.time - begins, 2**31 - 1).astype(np.int32)
+        users[_TIMES] = pa.ListArray.from_arrays(offsets, pa.array(since))
     contents = {}
     for file, columns in (("items.parquet", items), ("users.parquet", users)):
         table = pa.table(columns).replace_schema_metadata({_NAME: data.name.encode()})

@@ -40,7 +40,8 @@ def ranking_batches(
 
     Yields:
       "history" `[B, H]`, padded on the left with -1; "user", "target" and "valid" `[B]`; "row"
-      `[B]`, the places of the users in `users`; and "seen", which is the history.
+      `[B]`, the places of the users in `users`; and "seen", which is the history. If the data have
+      times, "times" `[B, H]` int32 has the seconds since the first item, -1 for padding.
 
     Example:
       >>> from jaxrec.data import leave_one_out
@@ -52,6 +53,7 @@ def ranking_batches(
       ((4,), True)
     """
     histories, targets = dataset.split.history(stage), dataset.split.target(stage)
+    times = dataset.split.times(stage)
     chosen = np.arange(len(histories)) if users is None else users
     size = max(1, min(size, _SCORES // dataset.num_items))
     for group in length_groups([len(histories[user]) for user in chosen], size):
@@ -65,6 +67,8 @@ def ranking_batches(
                 "valid": np.arange(len(rows)) < count,
                 "row": rows,
             }
+            if times is not None:
+                batch["times"] = pad_items([times[one] for one in user], group.width)
             yield batch | ({"seen": history} if filter_seen else {})
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, present
+from jaxrec.core import ConfigError, DataError, present, whole_number
 from jaxrec.data import load_dataset
 from jaxrec.runs.directory import check_run
 from jaxrec.runs.kept import Kept, kept_of, read_kept
@@ -36,6 +36,8 @@ class Asked:
       users: U original IDs of users, "" for nobody; None if all are nobody.
       excluded: U arrays of items that are not recommended; None for none.
       allowed: U arrays of the only items that may be recommended; None for all.
+      times: U arrays of the seconds from the first item of a history to each item, -1 where they
+        are not known, for rankers that read times; None if none is known.
 
     Example:
       >>> len(Asked(histories=[np.array([3, 5])]))
@@ -46,6 +48,7 @@ class Asked:
     users: Sequence[str] | None = None
     excluded: Sequence[np.ndarray] | None = None
     allowed: Sequence[np.ndarray] | None = None
+    times: Sequence[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -61,6 +64,7 @@ class Asked:
             users=some(self.users),
             excluded=some(self.excluded),
             allowed=some(self.allowed),
+            times=some(self.times),
         )
 
 
@@ -229,6 +233,11 @@ def mask_of(allowed: Sequence[np.ndarray], num_items: int) -> np.ndarray:
     return mask
 
 
+def reads_times(ranker: Any) -> bool:
+    """Whether a ranker reads the times of the items of a history, see `Asked`."""
+    return bool(getattr(ranker, "reads_times", False))
+
+
 def named_users(asked: Asked) -> list[str]:
     """Return the names of the users of all rows, for a model that reads who the user is.
 
@@ -268,12 +277,12 @@ def check_top(top: int, num_items: int) -> None:
     """Check the length of a list.
 
     Raises:
-      ConfigError: below 1 or above the number of items.
+      ConfigError: no whole number, or one below 1 or above the number of items.
 
     Example:
       >>> check_top(10, num_items=30)
     """
-    if not 1 <= top <= num_items:
+    if not 1 <= whole_number(top, "top") <= num_items:
         raise ConfigError(
             f"top must lie between 1 and the catalogue's {num_items:,} items, got {top}"
         )

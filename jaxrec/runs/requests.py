@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxrec.core import ConfigError, check_numbers, present
-from jaxrec.data import Dataset
+from jaxrec.data import Dataset, elapsed
 from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
 
@@ -169,6 +169,18 @@ def whole_history(dataset: Dataset, user: int) -> np.ndarray:
     return np.append(dataset.split.history("test")[user], dataset.split.target("test")[user])
 
 
+def whole_times(dataset: Dataset, user: int) -> np.ndarray | None:
+    """Return the seconds from the first item of `whole_history` to each item, int32.
+
+    None if the data only tell the order.
+    """
+    times, held = dataset.split.times("test"), dataset.split.held_times
+    if times is None or held is None:
+        return None
+    train = dataset.split.train
+    return elapsed(np.append(train.time[train.offsets[user] : train.offsets[user + 1]], held[user]))
+
+
 def listed(
     request: RecommendRequest,
     titles: Sequence[str],
@@ -244,10 +256,13 @@ def recommend_by_scores(
             f"got {request.top}"
         )
     user, history = known_items(dataset, request)
+    times = whole_times(dataset, user)
     batch = {
         "history": pad_items([history], bucket(len(history))),
         "user": np.array([user], np.int32),
     }
+    if times is not None:
+        batch["times"] = pad_items([times], bucket(len(history)))
     titles = dataset.interactions.items.labels()
     scores = np.array(score(batch)[0], np.float32)
     return best_of_all(request, titles, history, scores, "score of each item")

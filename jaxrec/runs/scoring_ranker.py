@@ -37,6 +37,7 @@ class ScoringRanker:
       batch_size: users of a full batch; fewer if the catalogue is very large.
       find_users: for a model that reads who the user is: maps names to numbers `[B]`, which batches
         then have as "user"; None for a model that reads histories.
+      reads_times: give `score` "times" `[B, H]` too, see `Asked`.
       on_host: whether `score` runs on the host, as over a sparse table, and is not traced.
 
     Example:
@@ -58,6 +59,7 @@ class ScoringRanker:
     meaning: str = "score of each item"
     batch_size: int = 256
     find_users: Callable[[Sequence[str]], np.ndarray] | None = None
+    reads_times: bool = False
     on_host: bool = False
 
     def check(self, asked: Asked) -> None:
@@ -118,9 +120,14 @@ class ScoringRanker:
 
     def _scored(self, part: Asked) -> tuple[Callable[..., jax.Array], Any, dict[str, Any]]:
         """The score of some rows as a traced function, and its two arguments."""
-        batch: dict[str, Any] = {
-            "history": pad_items([present(row) for row in part.histories], self.max_items)
-        }
+        rows = [present(row) for row in part.histories]
+        batch: dict[str, Any] = {"history": pad_items(rows, self.max_items)}
+        if self.reads_times:
+            times = [np.full(len(row), -1, np.int32) for row in rows]
+            if part.times is not None:
+                pairs = zip(part.histories, part.times, strict=True)
+                times = [time[row >= 0] for row, time in pairs]
+            batch["times"] = pad_items(times, self.max_items)
         if self.find_users is not None:
             batch["user"] = self.find_users(named_users(part)).astype(np.int32)
         if self.on_host:

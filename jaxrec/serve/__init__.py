@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         RecommendShapes as RecommendShapes,
     )
     from jaxrec.serve.recommend_requests import (
+        ExplainBody as ExplainBody,
         RecommendBody as RecommendBody,
         RecommendLimits as RecommendLimits,
         read_explain as read_explain,
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
         RequestError as RequestError,
         parse_body as parse_body,
         read_body as read_body,
-        shown as shown,
         to_body as to_body,
     )
     from jaxrec.serve.shards import BatchOptions as BatchOptions

@@ -9,7 +9,7 @@ that was stopped continues when it is started again: shards that exist are not c
 
 import dataclasses
 import hashlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,6 +18,7 @@ import numpy as np
 from jaxrec.core import (
     LOCAL,
     ConfigError,
+    DataError,
     Engine,
     LocalEngine,
     ProgressBar,
@@ -28,10 +29,10 @@ from jaxrec.core import (
     write_bytes,
     write_text,
 )
-from jaxrec.runs import Changes, check_top, read_changes
+from jaxrec.runs import Changes, Kept, check_top, read_changes
 from jaxrec.serve.recommender import OpenRecommender
 from jaxrec.serve.shards import ALL, BatchOptions, ShardJob, batched, history_numbers
-from jaxrec.serve.user_files import read_users
+from jaxrec.serve.user_files import Row, read_users
 
 _STATE, _MANIFEST = "_state", "manifest.json"
 _HASHED = 1 << 20
@@ -131,7 +132,12 @@ def _read_items(model: OpenRecommender, path: str) -> np.ndarray | None:
     if not path:
         return None
     check_file(Path(path))
-    lines = Path(path).read_text("utf-8-sig").split("\n")
+    try:
+        lines = Path(path).read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not a text in UTF-8 ({error.reason} at byte {error.start}); write it again"
+        ) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise ConfigError(f"{path} names no items; give an ID or a title on each line")
@@ -141,7 +147,7 @@ def _read_items(model: OpenRecommender, path: str) -> np.ndarray | None:
 def _check_saved(model: OpenRecommender) -> None:
     """Reject changes that only this process knows."""
     saved = Changes() if model.config is None else read_changes(model.directory)
-    if _content(model.changes) != _content(saved):
+    if model.changes.content != saved.content:
         raise ConfigError(
             "items were added to the model or removed from it, and are not saved; workers open "
             f"{model.directory} themselves, so call save() first"
@@ -160,12 +166,23 @@ def _check_users(model: OpenRecommender, options: BatchOptions) -> tuple[int, bo
     for rows in batched(read_users(path), options.shard_users):
         count, named = count + len(rows), named or any(row.user for row in rows)
         history_numbers(model, path, rows)
-        users = [row.user for row in rows if row.history is None]
-        if users and kept is None:
+        named_rows = [row for row in rows if row.history is None]
+        if named_rows and kept is None:
             raise ConfigError(unknown)
-        if users and kept is not None:
-            kept.find(users)
+        if named_rows and kept is not None:
+            _check_known(kept, path, named_rows)
     return count, named
+
+
+def _check_known(kept: Kept, path: Path, rows: Sequence[Row]) -> None:
+    """Reject rows whose user is none of the run."""
+    missing = np.flatnonzero(kept.rows([row.user for row in rows]) < 0)
+    if len(missing):
+        row = rows[int(missing[0])]
+        try:
+            kept.find([row.user])
+        except ConfigError as error:
+            raise ConfigError(f"{path}, row {row.number}: {error}") from error
 
 
 def _settings(model: OpenRecommender, options: BatchOptions) -> dict[str, Any]:
@@ -178,16 +195,11 @@ def _settings(model: OpenRecommender, options: BatchOptions) -> dict[str, Any]:
     run = {
         name: _digest(model.directory / name) for name in files if (model.directory / name).exists()
     }
-    changed = _content(model.changes)
     return given | {
         "baseline": model.baseline,
         "run": run,
-        "changes": hashlib.sha256(changed.encode()).hexdigest(),
+        "changes": hashlib.sha256(model.changes.content.encode()).hexdigest(),
     }
-
-
-def _content(changes: Changes) -> str:
-    return json.dumps([changes.added, changes.removed], sort_keys=True)
 
 
 def _digest(path: Path) -> str:

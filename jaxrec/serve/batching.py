@@ -4,10 +4,13 @@ Jobs wait in a queue, at most so long for company; those of one bucket (one shap
 One thread owns the device. Several batches may run at the same time: the thread advances them in
 turn, a chunk each, so that a long answer does not block a short one.
 
-A call costs nearly the same for one row as for a full batch. So while a batch runs, jobs of the
-same bucket wait for more company than `wait` gives them: until the batch ends, or for a few chunks.
+Where a call costs nearly the same for one row as for a full batch, jobs of a bucket of which a
+batch runs wait for more company than `wait` gives them: until the batch ends, or for a few chunks.
 And when it has ended, its clients get a moment to come back with their next requests. Without this,
 eight clients would stay divided into the two or three batches that chance made of them at first.
+
+An engine that knows its costs says how many jobs to take, and how many seconds company can save a
+job. No job waits longer than that for company while the device is free.
 """
 
 import collections
@@ -53,6 +56,14 @@ class Engine(Protocol[JOB]):
 
     def most(self, bucket: Hashable) -> int:
         """Return the most jobs of a batch."""
+        ...
+
+    def count(self, bucket: Hashable, waiting: int) -> int:
+        """Return how many of the jobs that wait should be the next batch."""
+        ...
+
+    def saving(self, bucket: Hashable, waiting: int) -> float:
+        """Return the most seconds that further jobs can save each job that waits."""
         ...
 
     def run(self, bucket: Hashable, jobs: Sequence[JOB]) -> Iterator[None]:
@@ -138,6 +149,8 @@ class Batcher(Generic[J]):
       >>> class Greeter:
       ...     def warm_up(self): ...
       ...     def most(self, bucket): return 8
+      ...     def count(self, bucket, waiting): return min(8, waiting)
+      ...     def saving(self, bucket, waiting): return 0.0
       ...     def run(self, bucket, jobs):
       ...         for job in jobs: job.heard.set()
       ...         yield
@@ -304,17 +317,12 @@ class Batcher(Generic[J]):
             while True:
                 now = self._clock()
                 ages = {bucket: queue[0][0] for bucket, queue in self._queues.items() if queue}
-                ready = {
-                    bucket: since
-                    for bucket, since in ages.items()
-                    if self._closing
-                    or len(self._queues[bucket]) >= self._engine.most(bucket)
-                    or (now - since >= self._options.wait and self._alone(bucket, running, now))
-                }
+                due = {bucket: self._due(bucket, running) for bucket in ages}
+                ready = {bucket: ages[bucket] for bucket, when in due.items() if now >= when}
                 if ready:
                     bucket = min(ready, key=ready.__getitem__)
                     queue = self._queues[bucket]
-                    count = min(len(queue), self._engine.most(bucket))
+                    count = self._engine.count(bucket, len(queue))
                     jobs = [queue.popleft()[2] for _ in range(count)]
                     if not queue:
                         del self._queues[bucket]
@@ -322,17 +330,17 @@ class Batcher(Generic[J]):
                     return bucket, jobs
                 if running or (self._closing and not ages):
                     return None
-                oldest = min(ages.values(), default=None)
-                left = None
-                if oldest is not None:
-                    left = max(oldest + self._options.wait, self._expected) - now
-                self._changed.wait(left)
+                self._changed.wait(min(due.values()) - now if due else None)
 
-    def _alone(self, bucket: Hashable, running: Sequence[Hashable], now: float) -> bool:
-        """Whether a batch with free rows need not wait for more company."""
-        if not running:
-            return now >= self._expected
-        if bucket not in running:
-            return True
+    def _due(self, bucket: Hashable, running: Sequence[Hashable]) -> float:
+        """When a batch of a bucket may begin; infinity if only once others have advanced."""
+        queue = self._queues[bucket]
+        since, chunks, _ = queue[0]
+        if self._closing or len(queue) >= self._engine.most(bucket):
+            return -math.inf
         # Batches advance in turn, a chunk each.
-        return self._chunks - self._queues[bucket][0][1] >= self._options.patience * len(running)
+        if bucket in running and self._chunks - chunks < self._options.patience * len(running):
+            return math.inf
+        longest = since + self._engine.saving(bucket, len(queue))
+        expected = -math.inf if running else self._expected
+        return max(min(since + self._options.wait, longest), min(expected, longest))

@@ -21,10 +21,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, JaxrecError
+from jaxrec.core import ConfigError, DataError, JaxrecError, shown_value
 from jaxrec.runs import Changes, ServedRanker
 from jaxrec.serve.recommender import OpenRecommender
-from jaxrec.serve.request_errors import RequestError, parse_body, shown
+from jaxrec.serve.request_errors import RequestError, parse_body
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 # Most bytes of a file.
@@ -195,7 +195,7 @@ def read_catalogue_file(directory: Path, name: Any) -> bytes:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise RequestError(
             "file must be the name of a file in the directory of catalogues, of letters, digits, "
-            f"'.', '_' and '-'; got {shown(name)}",
+            f"'.', '_' and '-'; got {shown_value(name)}",
             param="file",
         )
     path = directory / name
@@ -227,7 +227,8 @@ def _changes(value: Mapping[str, Any]) -> Changes:
     for name in value:
         if name not in ("added", "removed"):
             raise RequestError(
-                f"the file has {shown(name)}; a catalogue has only added and removed", param="file"
+                f"the file has {shown_value(name)}; a catalogue has only added and removed",
+                param="file",
             )
     added, removed = value.get("added", []), value.get("removed", [])
     if not isinstance(removed, list) or not all(isinstance(item, str) for item in removed):

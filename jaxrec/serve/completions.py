@@ -20,7 +20,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from jaxrec.core import ConfigError, Count, DataError, JaxrecError, check_ranges
+from jaxrec.core import ConfigError, Count, DataError, JaxrecError, check_ranges, shown_value
 from jaxrec.decode import RowSetting
 from jaxrec.prompting import draw_key
 from jaxrec.serve.app import ServiceState, as_request_error
@@ -28,7 +28,7 @@ from jaxrec.serve.batching import Batcher
 from jaxrec.serve.gate import describe
 from jaxrec.serve.openai_answers import Frame
 from jaxrec.serve.openai_requests import Asked, read_chat, read_completion
-from jaxrec.serve.request_errors import RequestError, shown, to_body
+from jaxrec.serve.request_errors import RequestError, to_body
 from jaxrec.serve.text_engine import Piece, TextEngine, TextRow
 from jaxrec.serve.written_text import TextWriter
 from jaxrec.texts import Message, chat_prompt
@@ -298,7 +298,7 @@ def _event(content: dict[str, Any]) -> bytes:
 def _check_model(name: str, names: Sequence[str]) -> None:
     if name not in names:
         raise RequestError(
-            f"there is no model {shown(name)} here; ask for {names[0]!r}",
+            f"there is no model {shown_value(name)} here; ask for {names[0]!r}",
             status=404,
             param="model",
             code="model_not_found",
@@ -346,7 +346,7 @@ def _row(engine: TextEngine, prompt: str | tuple[int, ...], what: str) -> list[i
         wrong = [token for token in prompt if not 0 <= token < engine.vocab_size]
         if wrong:
             raise RequestError(
-                f"{what} has the token {shown(wrong[0])}, and the model has tokens from 0 to "
+                f"{what} has the token {shown_value(wrong[0])}, and the model has tokens from 0 to "
                 f"{engine.vocab_size - 1}",
                 param="prompt",
             )

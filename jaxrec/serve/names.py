@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, name_text, shown_value
 from jaxrec.data import ItemTable
 
 # Place of a title that several items have.
@@ -97,6 +97,19 @@ class ItemNames:
                 found[name] = number if name not in found else _SEVERAL
         return found
 
+    def known(self, names: Iterable[str]) -> bool:
+        """Whether all names can be looked up in a moment: IDs of items, after a first look-up.
+
+        Example:
+          >>> from jaxrec.testing import four_films
+          >>> names = four_films().names
+          >>> names.known(["9"]), names.numbers(["9"]).tolist(), names.known(["9"])
+          (False, [1], True)
+        """
+        # The tables of a large catalogue take a while to make, and near names to find.
+        table = self.__dict__.get("_by_id", {})
+        return all(name in table for name in names)
+
     def numbers(self, names: Iterable[Any], what: str = "items") -> np.ndarray:
         """Return the numbers of items by their IDs or titles: `[N]` int32.
 
@@ -105,12 +118,12 @@ class ItemNames:
           what: what messages call the names, such as "histories, row 3".
 
         Raises:
-          ConfigError: an item that does not exist, with the nearest name; or a title of several
-            items, with their IDs.
+          ConfigError: an item that does not exist, with the nearest name; a title of several
+            items, with their IDs; or a name that is neither a text nor a whole number.
         """
         found = []
         for given in names:
-            name = str(given)
+            name = name_text(given, what)
             number = self._by_id.get(name)
             if number is None:
                 number = self._by_title.get(name, -1)
@@ -127,16 +140,16 @@ class ItemNames:
             ]
             more = ", ..." if len(same) > _SHOWN else ""
             return (
-                f"{len(same)} items have the title {name!r}; give the ID of one: "
+                f"{len(same)} items have the title {shown_value(name)}; give the ID of one: "
                 f"{', '.join(same[:_SHOWN])}{more}"
             )
         near = self._nearest(name)
         if near:
-            return f"no item {name!r} in {self.data}, did you mean {near!r}?"
+            return f"no item {shown_value(name)} in {self.data}, did you mean {near!r}?"
         some = ", ".join(map(str, self.ids[:_SHOWN]))
         return (
-            f"no item {name!r} in {self.data}, which has {len(self):,} items, such as {some}; give "
-            "IDs, or titles, of its items"
+            f"no item {shown_value(name)} in {self.data}, which has {len(self):,} items, "
+            f"such as {some}; give IDs, or titles, of its items"
         )
 
     def _nearest(self, name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import pydantic
 
-from jaxrec.serve.request_errors import RequestError, shown
+from jaxrec.core import shown_value
+from jaxrec.serve.request_errors import RequestError
 
 # What changes no answer.
 _IGNORED = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
@@ -228,13 +229,13 @@ def _validate(kind: type[_R], body: Mapping[str, Any]) -> _R:
         return kind.model_validate(given)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False, include_context=False)[0]
-        name = shown(".".join(map(str, found["loc"])) or "the body").strip("'")
+        name = shown_value(".".join(map(str, found["loc"])) or "the body").strip("'")
         if found["type"] == "extra_forbidden":
             message = f"there is no parameter {name}; leave it out"
         elif found["type"] == "missing":
             message = f"{name} is missing; give it"
         else:
-            message = f"{name}: {found['msg']}, got {shown(found['input'])}"
+            message = f"{name}: {found['msg']}, got {shown_value(found['input'])}"
         raise RequestError(message, param=name) from error
 
 
@@ -249,7 +250,7 @@ def _stops(value: Any) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
         raise RequestError(
-            f"stop must be a string or a list of strings, got {shown(value)}", param="stop"
+            f"stop must be a string or a list of strings, got {shown_value(value)}", param="stop"
         )
     if len(stops) > _MOST_STOPS:
         raise RequestError(
@@ -270,7 +271,7 @@ def _prompts(value: Any) -> tuple[str | tuple[int, ...], ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not value:
-        raise RequestError(f"prompt must be {kinds}, got {shown(value)}", param="prompt")
+        raise RequestError(f"prompt must be {kinds}, got {shown_value(value)}", param="prompt")
     if type(value[0]) is int:
         value = [value]
     prompts: list[str | tuple[int, ...]] = []
@@ -283,7 +284,8 @@ def _prompts(value: Any) -> tuple[str | tuple[int, ...], ...]:
             prompts.append(prompt)
         else:
             raise RequestError(
-                f"prompt must be {kinds}, and its part {number} is {shown(prompt)}", param="prompt"
+                f"prompt must be {kinds}, and its part {number} is {shown_value(prompt)}",
+                param="prompt",
             )
     return tuple(prompts)
 
@@ -291,7 +293,7 @@ def _prompts(value: Any) -> tuple[str | tuple[int, ...], ...]:
 def _messages(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list) or not value:
         raise RequestError(
-            f"messages must be a list of at least one message, got {shown(value)}",
+            f"messages must be a list of at least one message, got {shown_value(value)}",
             param="messages",
         )
     return tuple(_message(number, message) for number, message in enumerate(value))
@@ -301,20 +303,20 @@ def _message(number: int, message: Any) -> tuple[str, str]:
     where = f"messages[{number}]"
     if not isinstance(message, dict):
         raise RequestError(
-            f"{where} must be an object with role and content, got {shown(message)}",
+            f"{where} must be an object with role and content, got {shown_value(message)}",
             param=where,
         )
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or role not in _ROLES:
         raise RequestError(
-            f"{where}.role must be one of {', '.join(_ROLES)}, got {shown(role)}",
+            f"{where}.role must be one of {', '.join(_ROLES)}, got {shown_value(role)}",
             param=f"{where}.role",
         )
     # The name of an author would change a prompt.
     for name, other in message.items():
         if name not in ("role", "content") and other not in (None, []):
             raise RequestError(
-                f"{where} has {shown(name)}, which is not supported here; leave it out",
+                f"{where} has {shown_value(name)}, which is not supported here; leave it out",
                 param=where,
             )
     if isinstance(content, list):
@@ -322,13 +324,14 @@ def _message(number: int, message: Any) -> tuple[str, str]:
             kind = part.get("type") if isinstance(part, dict) else None
             if kind != "text" or not isinstance(part.get("text"), str):
                 raise RequestError(
-                    f"{where}.content has a part of the type {shown(kind)}; only text is supported",
+                    f"{where}.content has a part of the type {shown_value(kind)}; only text is "
+                    "supported",
                     param=f"{where}.content",
                 )
         content = "".join(part["text"] for part in content)
     if not isinstance(content, str):
         raise RequestError(
-            f"{where}.content must be a text, got {shown(content)}", param=f"{where}.content"
+            f"{where}.content must be a text, got {shown_value(content)}", param=f"{where}.content"
         )
     _check_text(content, f"{where}.content")
     return _ROLES[role], content

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError
+from jaxrec.core import ConfigError, DataError, shown_value
 from jaxrec.data import ItemTable
 from jaxrec.runs import (
     Changes,
@@ -41,8 +41,8 @@ def open_recommender(path: str | os.PathLike[str], *, baseline: str = "") -> Ope
       The run, ready to recommend. An export knows no users, so it recommends after histories.
 
     Raises:
-      ConfigError: a run of a system that does not rank the items of a catalogue, or no such
-        baseline.
+      ConfigError: a run of a system that does not rank the items of a catalogue, no such baseline,
+        or a path that is none.
       DataError: no run there, not trained yet, or damaged; a run of an earlier version, which
         keeps no catalogue, whose data cannot be read; or a repository that cannot be fetched.
 
@@ -51,6 +51,10 @@ def open_recommender(path: str | os.PathLike[str], *, baseline: str = "") -> Ope
       Traceback (most recent call last):
       jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"expected the path of a run, got {shown_value(path)}; give a text")
+    if not isinstance(baseline, str):
+        raise ConfigError(f"baseline must be a name, got {shown_value(baseline)}; give a text")
     name = os.fspath(path)
     directory = _fetched(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name)
     if not is_run(directory) and (directory / "recommender.json").exists():
@@ -71,7 +75,13 @@ def open_recommender(path: str | os.PathLike[str], *, baseline: str = "") -> Ope
     )
     ranker = begin(config, directory, kept)
     return OpenRecommender(
-        directory=directory, ranker=ranker, names=names, kept=kept, config=config, changes=changes
+        directory=directory,
+        ranker=ranker,
+        names=names,
+        kept=kept,
+        config=config,
+        changes=changes,
+        saved=changes,
     )
 
 

@@ -1,7 +1,8 @@
 """The process of a service: it listens, and it ends without losing a request.
 
 After SIGTERM or Ctrl-C the service is not ready any more, so that no new clients are sent to it. It
-answers what still comes for a moment, stops listening, finishes the requests that it has, and ends
+answers what still comes for a moment and closes each connection after its answer. Then it stops
+listening, answers what has arrived until all connections are silent, see `connections`, and ends
 with exit code 0. A second signal ends it at once.
 """
 
@@ -10,12 +11,15 @@ import json
 import logging
 import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
 from jaxrec.core import NotNegative, Positive, check_ranges
 from jaxrec.serve.app import ServiceState
+from jaxrec.serve.connections import close_quiet, stop_listening
 from jaxrec.serve.gate import describe
 
 
@@ -76,6 +80,7 @@ class ServiceServer(uvicorn.Server):
       app: the ASGI application.
       state: of the service.
       drain: how it ends.
+      whole: says, when it ends, whether no other process goes on to listen at its port.
 
     Example:
       >>> from jaxrec.serve import ServiceState, make_service
@@ -86,7 +91,13 @@ class ServiceServer(uvicorn.Server):
       False
     """
 
-    def __init__(self, app: Any, state: ServiceState, drain: DrainOptions = DrainOptions()) -> None:
+    def __init__(
+        self,
+        app: Any,
+        state: ServiceState,
+        drain: DrainOptions = DrainOptions(),
+        whole: Callable[[], bool] = lambda: True,
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_config=_LOGS,
@@ -97,11 +108,9 @@ class ServiceServer(uvicorn.Server):
             ws="none",
             lifespan="off",
             timeout_keep_alive=30,
-            # It is a whole number there; a fraction of a second may be added.
-            timeout_graceful_shutdown=max(1, round(drain.seconds)),
         )
         super().__init__(config)
-        self._state, self._drain = state, drain
+        self._state, self._drain, self._whole = state, drain, whole
 
     def end(self) -> None:
         """Begin to end; the second call ends at once."""
@@ -120,13 +129,37 @@ class ServiceServer(uvicorn.Server):
         """Say whether to end; a service that can never answer ends by itself."""
         return bool(await super().on_tick(counter)) or self._state.failed
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and answer everything that has arrived."""
+        began, config = time.monotonic(), self.config
+
+        def make() -> Any:
+            protocol: Any = config.http_protocol_class
+            return protocol(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        whole = self._state.ending and self._whole()
+        await stop_listening(self.servers, sockets or [], make, whole)
+        await close_quiet(
+            self.server_state.connections, self._drain.seconds, lambda: self.force_exit
+        )
+        left = self._drain.seconds - (time.monotonic() - began)
+        # It is a whole number there; a fraction of a second may be added.
+        config.timeout_graceful_shutdown = max(1, round(left))
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Answer a signal; uvicorn would raise it again at the end, and the exit code be its."""
         self.end()
 
 
 def run_service(
-    app: Any, state: ServiceState, listener: socket.socket, drain: DrainOptions = DrainOptions()
+    app: Any,
+    state: ServiceState,
+    listener: socket.socket,
+    drain: DrainOptions = DrainOptions(),
+    whole: Callable[[], bool] = lambda: True,
 ) -> None:
     """Serve until a signal comes.
 
@@ -135,7 +168,8 @@ def run_service(
       state: of the service.
       listener: a socket that listens, from `listen`.
       drain: how it ends.
+      whole: see `ServiceServer`.
     """
-    server = ServiceServer(app, state, drain)
+    server = ServiceServer(app, state, drain, whole)
     with listener:
         server.run(sockets=[listener])

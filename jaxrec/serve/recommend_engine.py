@@ -25,6 +25,7 @@ from jaxrec.decode import bucket
 from jaxrec.ids import pad_items
 from jaxrec.runs import Asked, check_top
 from jaxrec.serve.catalogues import ServedCatalogue
+from jaxrec.serve.costs import CallCosts
 from jaxrec.serve.history_cache import CacheCounts, CachedPart, HistoryCache, cache_key
 from jaxrec.serve.request_errors import RequestError
 
@@ -83,6 +84,7 @@ class RecommendRow:
         thread of the device.
       strength: penalty of a diverse list in nats; None for a plain list.
       key: name of the entry in the cache of histories; None for a row that is not kept.
+      times: of the items of the history, see `Asked`; None if they are not known.
       cancelled: whether nobody waits any longer.
     """
 
@@ -95,6 +97,7 @@ class RecommendRow:
     deliver: Callable[[Found | Exception], None]
     strength: float | None = None
     key: bytes | None = None
+    times: np.ndarray | None = None
     cancelled: bool = False
 
     @property
@@ -108,6 +111,11 @@ class RecommendRow:
     def fail(self, error: Exception) -> None:
         """Tell the client that there will be no answer."""
         self.deliver(error)
+
+
+def _program(bucket: Any) -> Hashable:
+    """Which compiled program a bucket runs; versions of the catalogue share it."""
+    return bucket[1:]
 
 
 class RecommendEngine:
@@ -148,6 +156,7 @@ class RecommendEngine:
                 raise ConfigError(
                     f"this model has no diverse lists, because {reason}; set groups 0"
                 )
+        self._costs = CallCosts(shapes.batch_sizes)
         ranker, most = catalogue.ranker, min(shapes.most_top, len(catalogue.model.names))
         lengths = [ranker.list_length(1)]
         while lengths[-1] < most:
@@ -183,7 +192,7 @@ class RecommendEngine:
         *,
         seen: bool = False,
         diversity: float | None = None,
-        client: bytes = b"",
+        client: bytes | None = None,
     ) -> list[RecommendRow]:
         """Make the rows of a request.
 
@@ -194,7 +203,8 @@ class RecommendEngine:
           deliver: is called with the number of a row and what was found.
           seen: whether items of the history may be recommended.
           diversity: penalty of a diverse list in nats; None or 0 for a plain list.
-          client: digest of the API key of the request, in whose name histories are kept.
+          client: digest of the API key of the request, in whose name histories are kept; None
+            keeps none.
 
         Raises:
           RequestError: diversity in a service without diverse lists, a row without a user for a
@@ -210,7 +220,7 @@ class RecommendEngine:
                 "--diversity-groups",
                 param="diversity",
             )
-        rows = []
+        rows, kept = [], self._cache is not None
         for number, history in enumerate(asked.histories):
             user = asked.users[number] if asked.users else ""
             left_out = [] if seen else [history]
@@ -231,13 +241,16 @@ class RecommendEngine:
                 RecommendRow(
                     catalogue=catalogue,
                     history=history[-catalogue.history_widths[-1] :],
+                    times=None
+                    if asked.times is None
+                    else asked.times[number][-catalogue.history_widths[-1] :],
                     user=user,
                     excluded=None if masked else out,
                     allowed=only if masked else None,
                     length=length,
                     deliver=functools.partial(deliver, number),
                     strength=float(diversity) if diversity else None,
-                    key=cache_key(client, user) if user and self._cache is not None else None,
+                    key=None if client is None or not kept or not user else cache_key(client, user),
                 )
             )
         return rows
@@ -255,6 +268,8 @@ class RecommendEngine:
                 for size in self.shapes.batch_sizes:
                     rows = [row] * size
                     self._find(rows)
+                    find = functools.partial(self._find, rows)
+                    self._costs.measure(_program(row.bucket), size, find)
                     if self._cache is not None:
                         count = len(self._tokens(rows)[0])
                         for room in self._cache.rooms:
@@ -283,6 +298,14 @@ class RecommendEngine:
     def most(self, bucket: Hashable) -> int:
         """Return the most rows of a batch; see `batching.Engine`."""
         return self.shapes.batch_sizes[-1]
+
+    def count(self, bucket: Hashable, waiting: int) -> int:
+        """Return how many of the rows that wait share a call; see `batching.Engine`."""
+        return self._costs.count(_program(bucket), waiting)
+
+    def saving(self, bucket: Hashable, waiting: int) -> float:
+        """Return the seconds that further rows may save; see `batching.Engine`."""
+        return self._costs.saving(_program(bucket), waiting)
 
     def run(self, bucket: Hashable, jobs: Sequence[RecommendRow]) -> Iterator[None]:
         """Find the lists of a batch in one call; see `batching.Engine`."""
@@ -342,8 +365,12 @@ class RecommendEngine:
             excluded = list(pad_items(lists, self.shapes.excluded))
         else:
             allowed = [np.zeros(0, np.int32) if r.allowed is None else r.allowed for r in full]
+        times = None
+        if any(row.times is not None for row in full):
+            times = [np.full(len(r.history), -1) if r.times is None else r.times for r in full]
         asked = Asked(
             histories=[row.history for row in full],
+            times=times,
             users=[row.user for row in full],
             excluded=excluded,
             allowed=allowed,

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxrec.core import Count, check_ranges
-from jaxrec.serve.request_errors import RequestError, shown
+from jaxrec.core import Count, check_ranges, shown_value
+from jaxrec.serve.request_errors import RequestError
 
 # Most characters of an ID or a title.
 _LONGEST = 500
@@ -106,27 +106,45 @@ def read_recommend(body: Mapping[str, Any], limits: RecommendLimits) -> Recommen
     )
 
 
-def read_explain(body: Mapping[str, Any], limits: RecommendLimits) -> tuple[list[str], str]:
-    """Check the body of a request for an explanation; return the history and the item.
+@dataclasses.dataclass(frozen=True)
+class ExplainBody:
+    """A checked request for an explanation.
+
+    Attributes:
+      history: items, oldest first.
+      item: that is explained.
+      user: whose history it is, for models that read who the user is; None for nobody.
+    """
+
+    history: list[str]
+    item: str
+    user: str | None = None
+
+
+def read_explain(body: Mapping[str, Any], limits: RecommendLimits) -> ExplainBody:
+    """Check the body of a request for an explanation.
 
     Raises:
       RequestError: what is wrong, by the name of the parameter.
 
     Example:
-      >>> read_explain({"history": ["7", "9"], "item": "50"}, RecommendLimits())
-      (['7', '9'], '50')
+      >>> read_explain({"history": ["7", "9"], "item": "50", "user": 3}, RecommendLimits())
+      ExplainBody(history=['7', '9'], item='50', user='3')
     """
-    given = _known(body, ["history", "item"])
+    given = _known(body, ["history", "item", "user"])
     history = _names(given.get("history"), "history", limits.explained)
     if not history:
         raise RequestError("history is empty; there is nothing to explain by", param="history")
-    return history, _name(given.get("item"), "item")
+    user = given.get("user")
+    return ExplainBody(
+        history, _name(given.get("item"), "item"), None if user is None else _name(user, "user")
+    )
 
 
 def _known(body: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     for name in body:
         if name not in names:
-            word = shown(name).strip("'")
+            word = shown_value(name).strip("'")
             raise RequestError(
                 f"there is no parameter {word}; parameters: {', '.join(names)}", param=word
             )
@@ -162,7 +180,7 @@ def _histories(value: Any, budget: _Budget) -> list[list[str]] | dict[str, list[
     else:
         raise RequestError(
             f"histories must be a list of lists of items, or an object with a list for each user; "
-            f"got {shown(value)}",
+            f"got {shown_value(value)}",
             param="histories",
         )
     for row in every:
@@ -194,7 +212,7 @@ def _lists(value: Any, what: str, rows: int, budget: _Budget) -> list[Any] | Non
 def _names(value: Any, what: str, most: int) -> list[str]:
     param = what.partition(",")[0]
     if not isinstance(value, list):
-        raise RequestError(f"{what} must be a list of IDs, got {shown(value)}", param=param)
+        raise RequestError(f"{what} must be a list of IDs, got {shown_value(value)}", param=param)
     if len(value) > most:
         raise RequestError(f"{what} has {len(value)} entries; give at most {most}", param=param)
     return [_name(name, what) for name in value]
@@ -207,7 +225,7 @@ def _name(value: Any, what: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
         raise RequestError(
             f"{what}: an ID or a title is a text of 1 to {_LONGEST} characters or a whole number; "
-            f"got {shown(value)}",
+            f"got {shown_value(value)}",
             param=param,
         )
     if any("\ud800" <= letter <= "\udfff" for letter in value):
@@ -218,7 +236,7 @@ def _name(value: Any, what: str) -> str:
 def _whole(value: Any, what: str) -> int:
     if type(value) is not int or not 1 <= value < 2**31:
         raise RequestError(
-            f"{what} must be a whole number of at least 1, got {shown(value)}", param=what
+            f"{what} must be a whole number of at least 1, got {shown_value(value)}", param=what
         )
     return value
 
@@ -227,12 +245,12 @@ def _number(value: Any, what: str, most: int) -> float:
     # A comparison with NaN is false, and a whole number of any size has one.
     if type(value) not in (int, float) or not 0 <= value <= most:
         raise RequestError(
-            f"{what} must be a number from 0 to {most}, got {shown(value)}", param=what
+            f"{what} must be a number from 0 to {most}, got {shown_value(value)}", param=what
         )
     return float(value)
 
 
 def _flag(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
-        raise RequestError(f"{what} must be true or false, got {shown(value)}", param=what)
+        raise RequestError(f"{what} must be true or false, got {shown_value(value)}", param=what)
     return value

@@ -43,6 +43,8 @@ from jaxrec.serve.together import Together
 
 # Length of a list unless a request says another one.
 _TOP = 10
+# Bytes of a body whose names may be looked up at once; a change of threads costs more than those.
+_SMALL = 4096
 # Items that a search for the page returns.
 _FOUND = 20
 # Nothing is loaded from elsewhere, and the page cannot be put into a frame of another one.
@@ -138,8 +140,10 @@ class _Answers:
         body = await self._service.state.body(request)
         catalogue = self._engine.catalogue
 
-        def prepare() -> tuple[RecommendBody, Asked, int, int]:
-            read = read_recommend(body, self._service.limits)
+        def check() -> RecommendBody:
+            return read_recommend(body, self._service.limits)
+
+        def prepare() -> tuple[Asked, int, int]:
             top = min(_TOP, self._engine.lengths[-1]) if read.top is None else read.top
             length = self._engine.length_of(top, read.beams)
             try:
@@ -148,9 +152,13 @@ class _Answers:
                 )
             except ConfigError as error:
                 raise RequestError(str(error)) from error
-            return read, asked, top, length
+            return asked, top, length
 
-        read, asked, top, length = await self._beside(prepare)
+        given = request.headers.get("content-length", "")
+        small = given.isdigit() and int(given[:20]) <= _SMALL
+        read = check() if small else await self._beside(check)
+        quick = small and _known(read, catalogue)
+        asked, top, length = prepare() if quick else await self._beside(prepare)
         items, scores = await self._found(
             catalogue,
             asked,
@@ -187,18 +195,20 @@ class _Answers:
         catalogue, length = self._engine.catalogue, self._engine.lengths[0]
         names = catalogue.model.names
 
-        def prepare() -> tuple[np.ndarray, np.ndarray]:
-            history, item = read_explain(body, self._service.limits)
+        def prepare() -> tuple[np.ndarray, np.ndarray, str | None]:
+            read = read_explain(body, self._service.limits)
             try:
-                return names.numbers(history, "history"), names.numbers([item], "item")
+                history = names.numbers(read.history, "history")
+                return history, names.numbers([read.item], "item"), read.user
             except ConfigError as error:
                 raise RequestError(str(error)) from error
 
-        history, item = await self._beside(prepare)
-        places = range(len(history))
+        history, item, user = await self._beside(prepare)
+        places, rows = range(len(history)), len(history) + 1
         asked = Asked(
             histories=[history, *(np.delete(history, place) for place in places)],
-            allowed=[item] * (len(history) + 1),
+            users=None if user is None else [user] * rows,
+            allowed=[item] * rows,
         )
         # A search that is limited to the item gives its score.
         _, scores = await self._found(catalogue, asked, length, seen=True)
@@ -352,6 +362,14 @@ class _Pending:
 
     async def wait(self) -> list[Found]:
         return await self._done
+
+
+def _known(read: RecommendBody, catalogue: ServedCatalogue) -> bool:
+    """Whether everything that a request names is looked up in a moment."""
+    if read.histories is None or read.allowed is not None or read.exclude is not None:
+        return False
+    rows = read.histories.values() if isinstance(read.histories, dict) else read.histories
+    return all(map(catalogue.model.names.known, rows))
 
 
 def _reply(content: Any) -> Response:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError
-from jaxrec.runs import Asked, Changes, Kept, Ranker, check_top, offered, write_changes
+from jaxrec.core import ConfigError, flag, is_list, name_list, name_text
+from jaxrec.runs import Asked, Changes, Kept, Ranker, check_top, offered, reads_times, write_changes
 from jaxrec.serve.lists import Lists
 from jaxrec.serve.names import ItemNames
 from jaxrec.serve.tables import rows_of
@@ -31,6 +31,7 @@ class OpenRecommender:
       kept: what the run keeps of its data; None for an export, which has no users.
       config: the settings of the run; None for an export.
       changes: items that were added and removed, saved or not.
+      saved: those of them that the run has, as far as this object knows.
       baseline: name of the baseline that is open in place of the run's model; "" for the model.
 
     Example:
@@ -51,6 +52,7 @@ class OpenRecommender:
     kept: Kept | None = None
     config: Any = None
     changes: Changes = dataclasses.field(default_factory=Changes)
+    saved: Changes = dataclasses.field(default_factory=Changes)
     baseline: str = ""
 
     def __repr__(self) -> str:
@@ -98,6 +100,7 @@ class OpenRecommender:
           [['Fargo', 'Alien']]
         """
         check_top(top, len(self.names))
+        flag(seen, "seen")
         asked = self.asked(users, histories, allowed=allowed, exclude=exclude)
         numbers, scores = self.best(asked, top, seen=seen)
         return Lists.of(self.names, asked.users, numbers, scores, self.ranker.meaning)
@@ -120,9 +123,12 @@ class OpenRecommender:
           [[0, 1]]
         """
         who, read = self._rows(users, histories)
+        times = None
+        if users is not None and self.kept is not None and reads_times(self.ranker):
+            times = self.kept.times(self.kept.find(who or []))
         only = self._per_row(allowed, len(read), "allowed")
         out = self._per_row(exclude, len(read), "exclude")
-        return Asked(histories=read, users=who, excluded=out, allowed=only)
+        return Asked(histories=read, users=who, excluded=out, allowed=only, times=times)
 
     def best(self, asked: Asked, top: int, *, seen: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Recommend by item numbers, without names; see `Ranker.best`.
@@ -179,8 +185,7 @@ class OpenRecommender:
           [[0.4..., 0.2...]]
         """
         who, read = self._rows(None, histories)
-        wanted = self._per_row(items, len(read), "items")
-        assert wanted is not None
+        wanted = self._lists(name_list(items, "items"), len(read), "items")
         scores = self.ranker.scores(Asked(histories=read, users=who), wanted)
         result = np.full((len(read), max(map(len, wanted), default=0)), np.nan, np.float32)
         for row, values in zip(result, scores, strict=True):
@@ -209,7 +214,8 @@ class OpenRecommender:
           >>> lists.titles.tolist(), lists.scores.tolist()
           ([['Alien', 'Heat']], [[0.0, 0.0]])
         """
-        who, read = self._rows(None, history if isinstance(history, Mapping) else [history])
+        rows = history if isinstance(history, Mapping) else [name_list(history, "history")]
+        who, read = self._rows(None, rows)
         if len(read) != 1 or not len(read[0]):
             raise ConfigError(f"explain takes one history with items, got {history!r}")
         (whole,), places = read, range(len(read[0]))
@@ -269,7 +275,8 @@ class OpenRecommender:
           >>> model.recommend(histories=[["Alien"]], top=2).titles.tolist()
           [['Brazil', 'Fargo']]
         """
-        removed = [str(self.names.ids[n]) for n in self.names.numbers(items, "remove_items")]
+        names = name_list(items, "remove_items")
+        removed = [str(self.names.ids[n]) for n in self.names.numbers(names, "remove_items")]
         every = tuple(dict.fromkeys((*self.changes.removed, *removed)))
         if len(every) >= len(self.names):
             raise ConfigError(f"remove_items: none of {len(self.names):,} items would be left")
@@ -279,13 +286,16 @@ class OpenRecommender:
         """Write the items that were added and removed into the run, all changes or none.
 
         Raises:
-          ConfigError: this is an export or a baseline, which is not changed.
-          ResourceError: the run cannot be written.
+          ConfigError: this is an export or a baseline, which is not changed; or another process has
+            changed the run since it was opened.
+          DataError: the run does not exist any more.
+          ResourceError: the run cannot be written, or another process saves it now.
         """
         if self.config is None:
             raise ConfigError(f"{self.directory} is an export, which is not changed; save the run")
         self._check_model("save")
-        write_changes(self.directory, self.changes)
+        write_changes(self.directory, self.changes, self.saved)
+        self.saved = self.changes
 
     def _check_model(self, what: str) -> None:
         """Reject a change of the run by its baseline, which knows only the run's first items."""
@@ -307,30 +317,26 @@ class OpenRecommender:
             given = "both were given" if users is not None else "neither was given"
             raise ConfigError(f"give users or histories, and {given}")
         if users is not None:
-            if isinstance(users, str) or not isinstance(users, Iterable):
-                raise ConfigError(f"users is a list of IDs; give [{users!r}]")
             if self.kept is None:
                 raise ConfigError(
                     f"{self.directory} is an export, which knows no users; give histories"
                 )
-            named = [str(user) for user in users]
+            named = [name_text(user, "users") for user in name_list(users, "users")]
             return named, self.kept.histories(self.kept.find(named))
         assert histories is not None
-        if isinstance(histories, str) or not isinstance(histories, Iterable):
-            raise ConfigError(f"histories is a list of lists of items; got {histories!r}")
         if isinstance(histories, Mapping):
-            who = [str(user) for user in histories]
-            return who, self._numbers(histories.values(), "histories")
-        return None, self._numbers(histories, "histories")
+            who = [name_text(user, "the users of histories") for user in histories]
+            return who, self._numbers(histories.values(), "histories", ordered=True)
+        read = name_list(histories, "histories", ordered=True)
+        return None, self._numbers(read, "histories", ordered=True)
 
     def _per_row(self, names: Names | None, rows: int, what: str) -> list[np.ndarray] | None:
         """One array of item numbers for each row, from one list for all or one for each."""
-        if names is None:
-            return None
-        if isinstance(names, str) or not isinstance(names, Iterable):
-            raise ConfigError(f"{what} is a list of items; give [{names!r}]")
-        given = list(names)
-        if not any(_is_list(one) for one in given):
+        return None if names is None else self._lists(name_list(names, what), rows, what)
+
+    def _lists(self, given: list[Any], rows: int, what: str) -> list[np.ndarray]:
+        """See `_per_row`."""
+        if not any(is_list(one) for one in given):
             if not given and what != "exclude":
                 raise ConfigError(f"{what} is an empty list; give at least one item")
             return [self.names.numbers(given, what)] * rows
@@ -341,17 +347,11 @@ class OpenRecommender:
             )
         return self._numbers(given, what)
 
-    def _numbers(self, lists: Iterable[Names], what: str) -> list[np.ndarray]:
+    def _numbers(
+        self, lists: Iterable[Names], what: str, *, ordered: bool = False
+    ) -> list[np.ndarray]:
         found = []
         for row, names in enumerate(lists):
-            if not _is_list(names):
-                raise ConfigError(
-                    f"{what} is a list of lists of items, and its row {row} is {names!r}; give "
-                    f"[[{names!r}, ...], ...]"
-                )
-            found.append(self.names.numbers(names, f"{what}, row {row}"))
+            where = f"{what}, row {row}"
+            found.append(self.names.numbers(name_list(names, where, ordered=ordered), where))
         return found
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)

@@ -3,13 +3,10 @@
 import asyncio
 import collections
 import json
-import reprlib
 from typing import Any
 
-from jaxrec.core import JaxrecError, printable
+from jaxrec.core import JaxrecError, shown_value
 
-# Most characters of a value that a message repeats.
-_SHOWN = 60
 # Bodies of fewer bytes are parsed at once.
 _SMALL = 1 << 16
 
@@ -55,20 +52,6 @@ class RequestError(JaxrecError):
         }
 
 
-def shown(value: Any) -> str:
-    """Show a value of a request in a message: in one short line, without control characters.
-
-    Example:
-      >>> shown("a" * 100)[-6:]
-      'aaa...'
-      >>> shown(list(range(10)))
-      '[0, 1, 2, 3, 4, 5, ...]'
-    """
-    # A value may have megabytes, of which little is shown.
-    text = printable(repr(value[: 2 * _SHOWN]) if isinstance(value, str) else reprlib.repr(value))
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
 def to_body(content: Any) -> bytes:
     r"""Write JSON in ASCII: a text may hold half a character, which UTF-8 cannot encode.
 
@@ -95,7 +78,7 @@ async def read_body(request: Any, most: int, seconds: float) -> dict[str, Any]:
     # A form of another site can send text to a service of this machine, but not JSON.
     if kind != "application/json":
         raise RequestError(
-            f"the content type must be application/json, got {shown(kind)}; set the header "
+            f"the content type must be application/json, got {shown_value(kind)}; set the header "
             "Content-Type",
             status=415,
         )
@@ -163,5 +146,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         counts = collections.Counter(name for name, _ in pairs)
         twice = counts.most_common(1)[0][0]
-        raise RequestError(f"the body has the name {shown(twice)} twice in one object")
+        raise RequestError(f"the body has the name {shown_value(twice)} twice in one object")
     return made

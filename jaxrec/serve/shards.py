@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.core import Count, DataError, check_ranges
-from jaxrec.runs import Asked
+from jaxrec.runs import Asked, reads_times
 from jaxrec.serve.opening import open_recommender
 from jaxrec.serve.recommender import OpenRecommender
 from jaxrec.serve.user_files import Row, read_users
@@ -58,10 +58,12 @@ class Piece:
     Attributes:
       users: names of users; "" for nobody.
       histories: item numbers of each row, oldest first.
+      times: see `Asked`; None for a model that reads none.
     """
 
     users: list[str]
     histories: list[np.ndarray]
+    times: list[np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,7 +119,15 @@ def rows_of(model: OpenRecommender, options: BatchOptions) -> Callable[[int], Pi
     size, kept = options.shard_users, model.kept
     if options.users == ALL:
         assert kept is not None
-        return lambda number: Piece(*kept.part(number * size, size))
+
+        def whole(number: int) -> Piece:
+            users, histories = kept.part(number * size, size)
+            times = None
+            if reads_times(model.ranker):
+                times = kept.times(number * size + np.arange(len(users)))
+            return Piece(users, histories, times)
+
+        return whole
     path = Path(options.users)
     reader = _Reader(path, size)
     return lambda number: _piece(model, path, reader.rows(number))
@@ -173,12 +183,19 @@ def history_numbers(
 def _piece(model: OpenRecommender, path: Path, rows: Sequence[Row]) -> Piece:
     found = history_numbers(model, path, rows)
     named = [number for number, history in enumerate(found) if history is None]
+    users = np.zeros(0, np.int64)
     if named and model.kept is not None:
         users = model.kept.find([rows[number].user for number in named])
         for number, history in zip(named, model.kept.histories(users), strict=True):
             found[number] = history
     histories = [history for history in found if history is not None]
-    return Piece([row.user for row in rows], histories)
+    times = None
+    if reads_times(model.ranker):
+        times = [np.full(len(history), -1, np.int32) for history in histories]
+        known = None if model.kept is None or not named else model.kept.times(users)
+        for number, row in zip(named, known or [], strict=False):
+            times[number] = row
+    return Piece([row.user for row in rows], histories, times)
 
 
 def best(
@@ -191,7 +208,13 @@ def best(
     allowed, exclude = (
         None if limit is None else [limit] * len(piece.histories) for limit in limits
     )
-    asked = Asked(histories=piece.histories, users=piece.users, allowed=allowed, excluded=exclude)
+    asked = Asked(
+        histories=piece.histories,
+        users=piece.users,
+        allowed=allowed,
+        excluded=exclude,
+        times=piece.times,
+    )
     return model.best(asked, options.top, seen=options.include_seen)
 
 

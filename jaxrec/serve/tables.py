@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, name_text
 
 
 def rows_of(table: Any, key: str = "item") -> list[dict[str, Any]]:
@@ -14,13 +14,18 @@ def rows_of(table: Any, key: str = "item") -> list[dict[str, Any]]:
       key: a column that every row must have.
 
     Raises:
-      ConfigError: it is no table, or has no such column.
+      ConfigError: it is no table, has no rows or no such column, or a row's ID is neither a text
+        nor a whole number.
 
     Example:
       >>> import pyarrow as pa
       >>> rows_of(pa.table({"item": ["9"], "title": ["Heat"]}))
       [{'item': '9', 'title': 'Heat'}]
     """
+    if hasattr(table, "ndim") and not hasattr(table, "columns"):  # a series or an array
+        raise ConfigError(
+            f"expected a data frame, an Arrow table or a list of dicts, got {type(table).__name__}"
+        )
     if hasattr(table, "to_pylist"):  # Arrow
         rows = table.to_pylist()
     elif hasattr(table, "to_dicts"):  # polars
@@ -33,9 +38,16 @@ def rows_of(table: Any, key: str = "item") -> list[dict[str, Any]]:
         raise ConfigError(
             f"expected a data frame, an Arrow table or a list of dicts, got {type(table).__name__}"
         )
+    if not rows:
+        raise ConfigError("the table has no rows; give at least one")
+    found = []
     for number, row in enumerate(rows):
-        if not isinstance(row, Mapping) or row.get(key) in (None, ""):
+        if not isinstance(row, Mapping) or key not in row:
             raise ConfigError(
                 f"row {number} of the table has no {key!r}; give it a column {key!r} with IDs"
             )
-    return [dict(row) for row in rows]
+        name = name_text(row[key], f"row {number} of the table, {key}")
+        if not name.strip():
+            raise ConfigError(f"row {number} of the table has the {key} {name!r}; give it an ID")
+        found.append({**row, key: name})
+    return found

@@ -232,6 +232,14 @@ class TextEngine:
         """See `Engine`."""
         return max(self._shapes.batch_sizes)
 
+    def count(self, bucket: Any, waiting: int) -> int:
+        """Return how many of the rows that wait share a batch; see `batching.Engine`."""
+        return min(waiting, self.most(bucket))
+
+    def saving(self, bucket: Any, waiting: int) -> float:
+        """Return infinity, as a step costs nearly the same for any rows; see `batching.Engine`."""
+        return math.inf
+
     def warm_up(self) -> None:
         """Compile the programs of all buckets and batch sizes, see `Engine`."""
         rooms = (0, *self._rooms) if self.reads_prompts else self._rooms

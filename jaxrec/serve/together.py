@@ -50,6 +50,7 @@ class Together:
         self.count, self.directory, self.number = count, directory, 0
         self._parent = os.getpid()
         self._ready: Any = context.RawArray(ctypes.c_bool, count)
+        self._ending: Any = context.RawValue(ctypes.c_bool, False)
         self._swaps: Any = context.RawValue(ctypes.c_int64, 0)
         self._taken: Any = context.RawArray(ctypes.c_int64, count)
         (directory / _LOCK).touch()
@@ -72,6 +73,15 @@ class Together:
     def set_ready(self) -> None:
         """Say that this process takes requests."""
         self._ready[self.number] = True
+
+    @property
+    def ending(self) -> bool:
+        """Whether all processes end, and not this one alone."""
+        return bool(self._ending.value) or os.getpid() != self._parent != os.getppid()
+
+    def set_ending(self) -> None:
+        """Say that all processes end."""
+        self._ending.value = True
 
     def forget(self, number: int) -> None:
         """Note that a process has died; the next one with this number begins with nothing."""

@@ -9,16 +9,28 @@ and items between "|" in CSV. A row may have both; then the history is read, and
 """
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import DataError, check_file
+from jaxrec.core import (
+    ConfigError,
+    DataError,
+    RepeatedKey,
+    check_file,
+    is_list,
+    name_text,
+    shown_value,
+    unique_keys,
+)
 from jaxrec.data import contents, parquet
 
 USER, HISTORY = "user", "history"
 _SEPARATOR = "|"
+# How alike another column must be, from 0 to 1, to be one of ours with a slip of the pen.
+_ALIKE = 0.85
 _BLOCK = 1 << 20  # bytes of a CSV file that are read at a time
 _KINDS = {
     ".parquet": "parquet",
@@ -54,7 +66,7 @@ def read_users(path: Path) -> Iterator[Row]:
 
     Raises:
       DataError: the file is missing or damaged, has another ending or no column of this name, or a
-        row has neither a user nor a history.
+        row has neither a user nor a history, or one that is no text or whole number.
 
     Example:
       >>> import tempfile
@@ -73,9 +85,13 @@ def read_users(path: Path) -> Iterator[Row]:
     read = {"parquet": _parquet, "csv": _csv, "json": _json}[kind]
     number = 0
     for number, (user, history) in enumerate(read(path), 1):
-        if not user and history is None:
+        try:
+            row = Row(number, _text(user), _items(history))
+        except ConfigError as error:
+            raise DataError(f"{path}, row {number}, {error}") from error
+        if not row.user and row.history is None:
             raise DataError(f"{path}, row {number}: neither a {USER} nor a {HISTORY}; give one")
-        yield Row(number, user, history)
+        yield row
     if not number:
         raise DataError(f"{path}: no rows; give at least one")
 
@@ -88,16 +104,26 @@ def _check_names(path: Path, names: Sequence[str]) -> list[str]:
             f"{path} has neither a column {USER!r} nor {HISTORY!r}; its columns: "
             f"{', '.join(map(repr, names))}; rename the one that names users, or lists their items"
         )
+    for name in known:
+        if names.count(name) > 1:
+            raise DataError(f"{path} has the column {name!r} twice; remove one")
+    for other in names:
+        near = difflib.get_close_matches(other.strip().lower(), (USER, HISTORY), cutoff=_ALIKE)
+        if other not in known and near:
+            raise DataError(
+                f"{path} has a column {other!r}, did you mean {near[0]!r}? Rename it, so that "
+                "it is read, or call it something else"
+            )
     return known
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Sequence[str] | None]]:
+def _parquet(path: Path) -> Iterator[tuple[Any, Any]]:
     columns = _check_names(path, parquet.column_names(path))
     for row in parquet.read_rows(path, columns):
-        yield _text(row.get(USER)), _items(row.get(HISTORY))
+        yield row.get(USER), row.get(HISTORY)
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Sequence[str] | None]]:
+def _csv(path: Path) -> Iterator[tuple[Any, Any]]:
     from pyarrow import ArrowInvalid, csv, string
 
     parse = csv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
@@ -115,30 +141,38 @@ def _csv(path: Path) -> Iterator[tuple[str, Sequence[str] | None]]:
             )
             for batch in reader:
                 for row in batch.to_pylist():
-                    yield _text(row.get(USER)), _items(row.get(HISTORY))
+                    yield row.get(USER), row.get(HISTORY)
     except (ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); write it again") from error
 
 
-def _json(path: Path) -> Iterator[tuple[str, Sequence[str] | None]]:
+def _json(path: Path) -> Iterator[tuple[Any, Any]]:
+    names: list[str] = []
     with contents.open_stream(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=unique_keys)
+            except RepeatedKey as error:
+                raise DataError(f"{path}, line {number}: {error}; remove one") from error
             except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"{path}, line {number}: not JSON ({error}); give an object on every line"
                 ) from error
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: {line[:40]!r} is no object with {USER!r}")
-            _check_names(path, list(row))
-            yield _text(row.get(USER)), _items(row.get(HISTORY))
+                raise DataError(
+                    f"{path}, line {number}: {shown_value(row)} is no object; give one on every "
+                    f'line, such as {{"{USER}": "63"}}'
+                )
+            if list(row) != names:
+                names = list(row)
+                _check_names(path, names)
+            yield row.get(USER), row.get(HISTORY)
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else name_text(value, USER)
 
 
 def _items(value: Any) -> Sequence[str] | None:
@@ -146,4 +180,4 @@ def _items(value: Any) -> Sequence[str] | None:
         return None
     if isinstance(value, str):
         return [part.strip() for part in value.split(_SEPARATOR)]
-    return [str(item) for item in value] if isinstance(value, Sequence) else [str(value)]
+    return [name_text(item, HISTORY) for item in (value if is_list(value) else [value])]

@@ -180,6 +180,7 @@ class _Supervisor:
 
     def _end(self) -> None:
         """Let all processes finish; a second signal ends them at once."""
+        self._together.set_ending()
         # Whatever comes once they have stopped listening must be refused, not left waiting.
         self._listener.close()
         deadline = time.monotonic() + self._drain.delay + self._drain.seconds + _PATIENCE

@@ -26,6 +26,7 @@ from jaxrec.texts import AnswerOptions, CatalogueItem, Datum, Questions
 
 SMALL = {
     "gru4rec": {"width": 8},
+    "hstu": {"width": 8},
     "caser": {"width": 8, "image": 4},
     "bert4rec": {"width": 8},
     "dros": {"width": 8},

@@ -34,8 +34,10 @@ OFFERS = {
     },
     "girl": {"open_model"},
     "glrec": {"open_model", "open_adapter", "open_ranker"},
+    "hstu": {"rank", "recommend", "open_ranker"},
     "instructrec": {"recommend", "open_ranker"},
     "p5": {"rank", "recommend", "fit_ids", "open_model", "open_ranker"},
+    "rpg": {"rank", "recommend", "fit_ids", "open_ranker"},
     "sasrec": {"rank", "recommend", "open_ranker"},
     "tallrec": {"recommend", "open_model", "open_adapter", "open_ranker"},
     "vqrec": {"rank", "recommend", "open_ranker"},
@@ -63,7 +65,7 @@ def test_every_system_opens_or_says_what_it_does_instead(name):
     config = config_class(name)()
     if hasattr(system_of(config), "open_ranker"):
         return
-    able = "generative, glrec, instructrec, p5, sasrec, tallrec, vqrec"
+    able = "generative, glrec, hstu, instructrec, p5, rpg, sasrec, tallrec, vqrec"
     with pytest.raises(
         ConfigError, match=rf"{name} does not offer jaxrec.open; systems that do: {able}; \w+ \w+"
     ):
@@ -73,8 +75,8 @@ def test_every_system_opens_or_says_what_it_does_instead(name):
 def test_what_is_not_offered_names_the_systems_that_do_and_what_to_do_instead():
     with pytest.raises(
         ConfigError,
-        match=r"tallrec does not offer jaxrec compare; systems that do: generative, p5, sasrec, "
-        r"vqrec; TALLRec is measured by its answers",
+        match=r"tallrec does not offer jaxrec compare; systems that do: generative, hstu, p5, rpg, "
+        r"sasrec, vqrec; TALLRec is measured by its answers",
     ):
         offered(TallrecConfig(), "rank")
     with pytest.raises(

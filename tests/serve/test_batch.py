@@ -120,12 +120,23 @@ def test_limits_come_from_text_files(model, tmp_path):
     )
     recommend_all(model, options, tmp_path / "o")
     assert set(table(tmp_path / "o")["item"]) == {"i001", "i002", "i009"}
+    (tmp_path / "latin.txt").write_bytes("Café".encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin\.txt is not a text in UTF-8 .* at byte 3"):
+        recommend_all(
+            model, BatchOptions(users="all", exclude=str(tmp_path / "latin.txt")), tmp_path / "p"
+        )
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.csv", "user\nu005\nu9999\n", "no user 'u9999'"),
+        ("a.csv", "user\nu005\nu9999\n", r"a\.csv, row 2: no user 'u9999'"),
+        ("a.csv", "user,user\nu005,u006\n", "has the column 'user' twice"),
+        ("a.csv", "user,histroy\nu005,i003\n", "column 'histroy', did you mean 'history'"),
+        ("a.jsonl", '{"user": "u005", "user": "u006"}\n', "line 1: key 'user' is in .* twice"),
+        ("a.jsonl", '{"history": ["i003", null]}\n', "row 1, history: .* got None"),
+        ("a.jsonl", '{"user": 5.0}\n', "row 1, user: expected a text or a whole number, got 5.0"),
+        ("a.jsonl", '{"user": {"a": 1}, "history": ["i003"]}\n', "row 1, user: expected a text"),
         ("a.csv", "history\ni003\ni003|nothing\n", r"a\.csv, row 2: no item 'nothing'"),
         ("a.csv", "usr\nu005\n", "neither a column 'user' nor 'history'; its columns: 'usr';"),
         ("a.csv", "user,history\nu005,\n,\n", "row 2: neither a user nor a history"),
@@ -159,6 +170,9 @@ def test_wrong_directories_and_options_are_refused(run, model, tmp_path, capsys)
         (["--user", "u001", "--history", "i001"], "--user and --history were given"),
         (["--out", "x"], "--out is read with --users"),
         (["--history", "Filn 003"], "did you mean 'Film 003'"),
+        (["--history"], "--history was given without a value"),
+        (["--users", "", "--top", "3"], "--users was given without a value"),
+        (["--users", "all", "--out", "x", "--allowed="], "--allowed was given without a value"),
     ):
         assert main(["recommend", str(run), *words]) == 2
         assert message in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The queue of a service, with an engine that does nothing but wait to be told."""
 
 import contextlib
+import math
 import threading
 import time
 
@@ -32,6 +33,12 @@ class Engine:
 
     def most(self, bucket):
         return 3
+
+    def count(self, bucket, waiting):
+        return min(waiting, 3)
+
+    def saving(self, bucket, waiting):
+        return math.inf
 
     def run(self, bucket, jobs):
         self.batches.append((bucket, jobs))
@@ -117,6 +124,26 @@ def test_jobs_wait_for_a_batch_of_their_bucket_and_its_clients_but_not_for_long(
     assert [len(jobs) for _, jobs in engine.batches] == [3, 2, 3, 1]
     # Its turn comes after the next chunk of the other batch.
     assert engine.begun[3] - engine.begun[2] == 5 + 1
+
+
+def test_an_engine_that_knows_its_costs_takes_what_is_cheap_and_does_not_wait_in_vain():
+    with running(wait=3600.0) as (engine, batcher):
+        # One that is alone could save an hour, and two can save nothing.
+        engine.count = lambda bucket, waiting: min(waiting, 2)
+        engine.saving = lambda bucket, waiting: 3600.0 if waiting == 1 else 0.0
+        first, second = [Job(), Job()], [Job(), Job()]
+        batcher.submit(first)
+        finish(first)
+        batcher.submit(second[:1])
+        assert not second[0].done.wait(0.05)
+        batcher.submit(second[1:])
+        finish(second)
+        # Of three that fill a batch the third one stays, and waits no longer than it can save.
+        engine.saving = lambda bucket, waiting: 0.05
+        third = [Job(), Job(), Job()]
+        batcher.submit(third)
+        finish(third)
+    assert [len(jobs) for _, jobs in engine.batches] == [2, 2, 2, 1]
 
 
 def test_an_error_is_one_of_its_batch_alone():

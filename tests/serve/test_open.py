@@ -13,7 +13,7 @@ from jaxrec.core import CompileCounter, ConfigError, DataError
 from jaxrec.data import Dataset, Interactions, leave_one_out, load_dataset
 from jaxrec.runs import RecommendRequest, keep_data, offered, read_kept, row_batches
 from jaxrec.serve import ItemNames
-from jaxrec.testing import tiny_config, tiny_interactions
+from jaxrec.testing import four_films, tiny_config, tiny_interactions
 
 from .runs import generative_run, sasrec_run, without_data
 
@@ -125,10 +125,18 @@ def test_frames_have_a_row_for_each_item(run, model):
         ({}, "give users or histories, and neither was given"),
         ({"users": ["u003"], "histories": [["i001"]]}, "and both were given"),
         ({"users": ["u03"]}, "no user 'u03' in tiny, did you mean 'u003'"),
-        ({"users": "u003"}, r"users is a list of IDs; give \['u003'\]"),
-        ({"histories": ["i001", "i002"]}, r"its row 0 is 'i001'; give \[\['i001', \.\.\.\]"),
+        ({"users": "u003"}, r"users must be a list, got 'u003'; give \['u003'\]"),
+        (
+            {"histories": ["i001", "i002"]},
+            r"histories, row 0 must be a list, got 'i001'; give \['i001'\]",
+        ),
         ({"histories": [["i001"], ["Filn 003"]]}, "row 1: no item 'Filn 003' .* mean 'Film 003'"),
         ({"histories": [["nothing like it"]]}, "has 30 items, such as i000, i001, i002"),
+        ({"histories": [{"i001", "i002"}]}, "histories, row 0 must be in order"),
+        ({"histories": [["i001", None]]}, "row 0: expected a text or a whole number, got None"),
+        ({"users": [3.0]}, "users: expected a text or a whole number, got 3.0"),
+        ({"users": ["u003"], "top": "5"}, "top must be a whole number, got '5'"),
+        ({"users": ["u003"], "seen": "no"}, "seen must be True or False, got 'no'"),
         ({"users": ["u003"], "top": 31}, "between 1 and the catalogue's 30 items, got 31"),
         ({"users": ["u003"], "allowed": []}, "allowed is an empty list"),
         ({"users": ["u003"], "allowed": [["i001"], []]}, "allowed has 2 lists for 1 users"),
@@ -151,6 +159,54 @@ def test_removed_items_stay_away_once_they_are_saved(run, tmp_path):
     assert jaxrec.open(path).recommend(users=["u003"], top=8).items[0].tolist() == before[2:]
     with pytest.raises(ConfigError, match="none of 30 items would be left"):
         model.remove_items(model.names.ids)
+
+
+def test_a_name_is_not_removed_letter_by_letter():
+    model = four_films()
+    for wrong in ("97", None, 9):
+        with pytest.raises(ConfigError, match="remove_items must be a list"):
+            model.remove_items(wrong)
+    assert model.changes.removed == ()
+
+
+def test_a_save_never_undoes_the_save_of_somebody_else(run, tmp_path):
+    path = shutil.copytree(run[0], tmp_path / "run")
+    first, second = jaxrec.open(path), jaxrec.open(path)
+    first.remove_items(["i001"])
+    first.save()
+    second.remove_items(["i002"])
+    with pytest.raises(ConfigError, match=r"was changed since it was read .*open it again"):
+        second.save()
+    assert jaxrec.open(path).changes.removed == ("i001",)
+    first.remove_items(["i003"])  # its own save is known to it
+    first.save()
+    assert jaxrec.open(path).changes.removed == ("i001", "i003")
+    shutil.rmtree(path)
+    with pytest.raises(DataError, match="does not exist any more"):
+        first.save()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ([], "the table has no rows"),
+        ([{"item": float("nan"), "title": "x"}], "row 0 of the table, item: .* got nan"),
+        ([{"item": True}], "row 0 of the table, item: .* got True"),
+        ([{"item": "  "}], "has the item '  '; give it an ID"),
+        ([{"title": "x"}], "row 0 of the table has no 'item'"),
+        (np.array(["i100"]), "got ndarray"),
+    ],
+)
+def test_tables_of_new_items_are_checked_row_by_row(table, words):
+    with pytest.raises(ConfigError, match=words):
+        four_films().add_items(table)
+
+
+def test_long_names_are_cut_in_messages():
+    with pytest.raises(ConfigError) as caught:
+        four_films().recommend(histories=[["a" * 100_000]])
+    assert len(str(caught.value)) < 300
 
 
 def test_two_items_of_one_title_need_an_id():

@@ -55,6 +55,9 @@ def test_a_catalogue_reaches_every_process_that_answers(tmp_path, monkeypatch):
     one.wait()
     two.take(taken[4].append)  # the process that takes the place of the second one
     assert taken[4] == [b"third"]
+    one.forget(1)
+    two.take(taken[5].append)  # another one, which has nothing either
+    assert taken[5] == [b"third"]
 
 
 def test_two_processes_do_not_swap_at_once(tmp_path):

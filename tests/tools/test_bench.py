@@ -75,6 +75,30 @@ def test_a_search_step_is_measured_from_header_to_last_line(command, capsys):
     assert row["bytes_per_item"] > 0 and row["padded_ratio"] > 0
 
 
+def test_a_walk_is_compared_with_the_exact_ranking(command, capsys):
+    words = "parallel_ids --items 400 --small 100 --large 200 --levels 4 --size 16 --users 4 "
+    words += "--edges 8 --starts 40 --beams 4 --steps 2 --trees 1 --rounds 1 --repeats 1"
+    command["main"](words.split())
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 0 < record["recall_of_exact"] <= 1
+    assert record["time_ratio_1m"] > 0 and record["growth_100k_10m"] > 0
+    # One group holds all items, so that its neighbours are exact.
+    assert record["graph_recall"] > 0.99
+
+
+@pytest.mark.slow
+def test_a_step_of_rpg_is_measured_beside_pytorch(command, capsys):
+    pytest.importorskip("torch")
+    words = "rpg --width 8 --levels 2 --size 8 --items 20 --batch 4 --length 3 --repeats 1"
+    command["main"](words.split())
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["ratio"] > 0 and set(record["mean_ms"]) == {
+        "at once",
+        "place by place",
+        "product",
+    }
+
+
 def test_padding_is_that_of_the_counted_batches(command, capsys, tmp_path):
     # Users have 3 + u interactions; two are held out, so the histories have 1 to 4 items.
     rows = [f"u{u},i{n},5,{n}" for u in range(4) for n in range(3 + u)]

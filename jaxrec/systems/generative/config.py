@@ -10,6 +10,7 @@ from jaxrec.baselines import (
     BprConfig,
     CaserConfig,
     Gru4RecConfig,
+    HstuConfig,
     NeuMfConfig,
     SasrecConfig,
     dros,
@@ -115,8 +116,8 @@ class Config:
       batches: layout of the training batches.
       decode: how items are generated.
       eval: how the model is measured beside its baselines.
-      sasrec, gru4rec, caser, bert4rec, dros, bpr, neumf, gru4rec_text, dros_text: settings of the
-        trained baselines.
+      sasrec, hstu, gru4rec, caser, bert4rec, dros, bpr, neumf, gru4rec_text, dros_text: settings of
+        the trained baselines.
       mesh: devices.
       sharding: how parameters and batches are divided over them.
 
@@ -143,6 +144,7 @@ class Config:
     decode: DecodeConfig = DecodeConfig()
     eval: EvalConfig = EvalConfig()
     sasrec: SasrecConfig = SasrecConfig()
+    hstu: HstuConfig = HstuConfig()
     gru4rec: Gru4RecConfig = Gru4RecConfig()
     caser: CaserConfig = CaserConfig()
     bert4rec: Bert4RecConfig = Bert4RecConfig()

@@ -83,10 +83,11 @@ def add_items(directory: Path, items: Sequence[NewItem]) -> list[AddedItem]:
     config = load_config(directory)
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
-    before = added_items(directory)
+    changes = read_changes(directory)
+    before = read_added(changes.added, str(changes.source))
     after = before + coded_items(config, dataset, load_codes(directory), before, items, directory)
     rows = tuple(dataclasses.asdict(one) for one in after)
-    write_changes(directory, dataclasses.replace(read_changes(directory), added=rows))
+    write_changes(directory, dataclasses.replace(changes, added=rows), changes)
     return after
 
 

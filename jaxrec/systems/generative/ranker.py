@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import DataError
+from jaxrec.core import ConfigError, DataError, is_missing, name_list, name_text, shown_value
 from jaxrec.decode import ReadRows, Recommender, bucket, masks_are_faster
 from jaxrec.ids import PAD, IdVocabulary, ItemIndex, pad_items, write_histories
 from jaxrec.models import EncoderDecoder
@@ -299,12 +299,12 @@ def add_items(
         NewItem(
             item=str(row["item"]),
             texts={
-                name: str(value)
+                name: _text(value, f"new item {row['item']!r}, {name}")
                 for name, value in row.items()
-                if name not in ("item", "users", "met") and value not in (None, "")
+                if name not in ("item", "users", "met") and not is_missing(value)
             },
-            users=[str(user) for user in row.get("users") or ()],
-            met={str(item): float(count) for item, count in dict(row.get("met") or {}).items()},
+            users=[] if is_missing(users := row.get("users")) else _users(users, row["item"]),
+            met={} if is_missing(met := row.get("met")) else _met(met, row["item"]),
         )
         for row in rows
     ]
@@ -316,3 +316,25 @@ def add_items(
         added=(*ranker.added, *new),
     )
     return wider, [dataclasses.asdict(one) for one in new]
+
+
+def _text(value: Any, what: str) -> str:
+    if isinstance(value, float):  # such as years in a column that has missing values
+        return str(int(value) if value.is_integer() else value)
+    return name_text(value, what)
+
+
+def _users(value: Any, item: str) -> list[str]:
+    what = f"new item {item!r}, users"
+    return [name_text(user, what) for user in name_list(value, what)]
+
+
+def _met(value: Any, item: str) -> dict[str, float]:
+    what = f"new item {item!r}, met"
+    try:
+        counts = {name_text(other, what): float(count) for other, count in dict(value).items()}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{what} must map IDs of items to numbers, got {shown_value(value)}"
+        ) from error
+    return counts

@@ -8,6 +8,7 @@ from jaxrec.baselines.sasrec import SasrecConfig
 from jaxrec.core import DataError, OutOfMemory, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.eval import render
+from jaxrec.runs import sequential_run
 from jaxrec.runs.config import BaselinesConfig
 from jaxrec.runs.directory import create_run
 from jaxrec.runs.requests import RecommendRequest
@@ -52,7 +53,7 @@ def test_both_protocols_of_seen_items_are_measured(tmp_path):
     report = sasrec.evaluate(config, directory, baselines=config.eval.baselines)
     dataset = load_dataset(data)
     histories, targets = dataset.split.history("test"), dataset.split.target("test")
-    _, model = sasrec._fit(config, dataset, directory)
+    _, model = sequential_run.fit(config, dataset, directory)
     longest = max(map(len, histories))
     history = np.stack([np.pad(h, (longest - len(h), 0), constant_values=-1) for h in histories])
     scores = np.array(model({"history": history}))

@@ -10,7 +10,8 @@ weights, behind the same routes and the same queue.
 
 Then 64 clients send `--requests` requests while the catalogue is swapped between three versions;
 each answer is compared with the list that the library gives for the version that it names. At last
-the service is told to end while 8 clients wait, none of which may be left without an answer.
+the service is told to end while 8 clients wait. A request is lost if its connection was made and no
+whole answer came over it, or if its connection was refused before the service stopped listening.
 Compilations are counted from the moment at which the service is ready.
 """
 
@@ -51,6 +52,8 @@ from jaxrec.serve import (
 
 CLIENTS = (1, 8, 64)
 TOP = 10
+# Seconds for which the service listens after it is told to end.
+DELAY = 0.5
 LOAD = Path(__file__).parents[1] / "support" / "http_load.py"
 # Removed items of the versions that are swapped.
 REMOVED = (0, 40, 200)
@@ -158,7 +161,7 @@ def served(engine: Any, wait: float) -> Iterator[Served]:
     state = ServiceState(lambda: batcher.ready)
     service = RecommendService(engine=engine, batcher=batcher, state=state)
     app = make_service([recommend_router(service)], state, log=lambda record: None)
-    server = ServiceServer(app, state, DrainOptions(0.5, 60.0))
+    server = ServiceServer(app, state, DrainOptions(DELAY, 60.0))
     listener = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -202,8 +205,9 @@ def load(url: str, bodies: Sequence[Any], clients: int, seconds: float) -> dict[
     # A first second fills caches of the clients and of the process.
     ended(started(url, bodies, clients, min(1.0, seconds), 1 << 30))
     found = ended(started(url, bodies, clients, seconds, 1 << 30))
-    if found["lost"]:
-        raise RuntimeError(f"{len(found['lost'])} clients ended early: {found['lost'][0]}")
+    early = found["lost"] + [f"refused at {when:.1f}" for when in found["refused"]]
+    if early:
+        raise RuntimeError(f"{len(early)} clients ended early: {early[0]}")
     times = np.array([row[0] for row in found["found"]])
     return {
         "rate": len(times) / found["seconds"],
@@ -269,17 +273,20 @@ def swapped(
     engine.catalogue = first
     rows = found["found"]
     bad = sum(lists != [wanted[version][line]] for _, line, version, lists in rows)
-    return bad + len(found["lost"]), len(rows)
+    return bad + len(found["lost"]) + len(found["refused"]), len(rows)
 
 
 def drained(service: Served, bodies: Sequence[Any]) -> int:
-    """End the service while clients send requests; return how many got no answer."""
+    """End the service while clients send requests; return how many were lost."""
     process = started(service.url, bodies, 8, 1e6, 1 << 30)
     time.sleep(3.0)
     service.server.end()
+    until = time.monotonic() + DELAY
     found = ended(process)
     service.thread.join()
-    return len(found["lost"])
+    for error in found["lost"]:
+        print(f"lost: {error}")
+    return len(found["lost"]) + sum(when < until for when in found["refused"])
 
 
 def bare(engine: RecommendEngine, histories: list[list[str]], seconds: float) -> float:

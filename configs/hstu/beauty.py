@@ -1,0 +1,48 @@
+"""HSTU on Amazon Beauty, whose histories have an order and no times, so without time gaps.
+
+    jaxrec train hstu/beauty
+    jaxrec eval runs/hstu-beauty
+
+`--dry-run` prints what a training costs. It has not been trained to its end here yet.
+"""
+
+import dataclasses
+
+from jaxrec.baselines import HstuConfig
+from jaxrec.data import DataConfig
+from jaxrec.runs import BaselinesConfig, RankConfig, make_quick
+from jaxrec.systems.hstu import HstuRunConfig
+from jaxrec.train import TrainConfig
+
+
+def get_config() -> HstuRunConfig:
+    return HstuRunConfig(
+        data=DataConfig(name="amazon-beauty", min_count=0),
+        model=HstuConfig(
+            width=64,
+            max_items=50,
+            buckets=5,
+            depth=2,
+            num_heads=2,
+            time_gaps=False,
+            dropout=0.3,
+            gate_dropout=0.3,
+        ),
+        train=TrainConfig(
+            steps=8000,
+            batch_size=32,
+            lr=1e-3,
+            weight_decay=0.0,
+            eval_every=1000,
+            patience=4,
+        ),
+        decode=RankConfig(filter_seen=False),
+        eval=BaselinesConfig(baselines=("popularity", "item_knn", "markov", "cooccurrence")),
+    )
+
+
+def get_quick_config() -> HstuRunConfig:
+    """A sample of the users with the whole catalogue."""
+    config = get_config()
+    data = dataclasses.replace(config.data, sample_users=1000)
+    return make_quick(dataclasses.replace(config, data=data))
