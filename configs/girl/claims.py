@@ -102,7 +102,7 @@ with related skills .82, and with the salary or the years as well .86. PPO with 
 prefers, would raise the AUC of a logistic regression from .850 to .869 on 392 rows, so the
 generator is the bottleneck. It copies too little: on world 1, its descriptions share 1.2 of 5.4
 skills with the resume, those of girl 1.5 of 5.2, and real matched jobs 2.5 of 6. Instead it learns
-how the about 1,200 known jobs go on: its log-likelihood on people of validation, who matched with the
+how the 1,200 known jobs continue: its log-likelihood on people of validation, who matched with the
 same jobs, rose from -.91 to -.41 between 300 and 900 steps. With 10,000 jobs, most of which it sees
 once or twice, it was still -1.02 after 300 steps. Not tried: such a world with more steps of the
 generator.

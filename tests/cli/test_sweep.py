@@ -1,6 +1,7 @@
 """`jaxrec sweep`: it resumes, ends with its table as JSON, and takes systems that do not rank."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,9 @@ def guess(tmp_path, monkeypatch):
         (folder / "__init__.py").write_text("")
     (package / "run.py").write_text(SYSTEM)
     monkeypatch.syspath_prepend(tmp_path)
+    # Another test may have changed the package.
+    for name in [name for name in sys.modules if name.startswith("guess_package")]:
+        monkeypatch.delitem(sys.modules, name)
     (tmp_path / "guess.py").write_text(GUESS)
     return tmp_path / "guess.py"
 
