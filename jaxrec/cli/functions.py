@@ -28,9 +28,11 @@ from jaxrec.core import (
     check_name,
     check_types,
     check_writable,
+    flag,
     locked,
     on_writer,
     only_writer_prints,
+    path_of,
     to_json,
     write_text,
 )
@@ -92,6 +94,10 @@ def train_run(
       >>> "parameters" in printed.getvalue(), run.exists()  # a dry run writes nothing
       (True, False)
     """
+    for what, value in (("quick", quick), ("dry", dry), ("profile", profile), ("wandb", wandb)):
+        flag(value, what)
+    if directory is not None:
+        directory = path_of(directory, "directory")
     if isinstance(config, str | os.PathLike):
         if stages is not None:
             raise ConfigError(
@@ -196,7 +202,7 @@ def evaluate_run(
       Traceback (most recent call last):
       jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
     """
-    place = Path(directory)
+    place = path_of(directory, "directory")
     config = read_run(place)
     check_writable(place, "directory for the run")
     with marked(place, is_quick(place)):
@@ -242,8 +248,8 @@ def export_run(
       jaxrec.core.errors.ConfigError: to must be one of hf, hub-dir, peft, vllm, ...
     """
     return export_model_of(
-        Path(model),
-        Path(out),
+        path_of(model, "model"),
+        path_of(out, "out"),
         to=to,
         base=base,
         family=family,

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         is_missing as is_missing,
         name_list as name_list,
         name_text as name_text,
+        path_of as path_of,
         whole_number as whole_number,
     )
     from jaxrec.core.hints import mismatch as mismatch

@@ -5,7 +5,9 @@ would be names that an item may have, and the letters of "12" would be two items
 """
 
 import numbers
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +119,23 @@ def whole_number(value: Any, what: str) -> int:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise ConfigError(f"{what} must be a whole number, got {shown_value(value)}")
     return int(value)
+
+
+def path_of(value: Any, what: str) -> Path:
+    """Return a path.
+
+    Raises:
+      ConfigError: neither a text nor a path, or an empty one.
+
+    Example:
+      >>> path_of(None, "directory")
+      Traceback (most recent call last):
+      jaxrec.core.errors.ConfigError: directory must be a path, got None; give a text or a Path
+    """
+    place = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(place, str) or not place:
+        raise ConfigError(f"{what} must be a path, got {shown_value(value)}; give a text or a Path")
+    return Path(place)
 
 
 def flag(value: Any, what: str) -> bool:

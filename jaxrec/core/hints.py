@@ -55,13 +55,18 @@ def shown(hint: Any) -> str:
     """Return how a message writes a type.
 
     Example:
-      >>> shown(int), shown(int | None)
-      ('int', 'int | None')
+      >>> shown(int), shown(int | None), shown(list[dict[str, int]])
+      ('int', 'int | None', 'list[object]')
     """
     if typing.is_typeddict(hint) or typing.get_origin(hint) is dict:
         return "an object"
     if typing.get_origin(hint) is typing.Literal:
         return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
+    if typing.get_origin(hint) in (list, tuple):
+        # Names of our own classes of rows tell a reader of a message nothing.
+        parts = ("..." if part is ... else shown(part) for part in typing.get_args(hint))
+        inside = ", ".join(part.removeprefix("an ") for part in parts)
+        return f"{typing.get_origin(hint).__name__}[{inside}]"
     plain = isinstance(hint, type) and not typing.get_args(hint)
     return hint.__name__ if plain else str(hint).replace("typing.", "")
 

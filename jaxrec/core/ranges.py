@@ -12,6 +12,8 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import numpy as np
+
 from jaxrec.core.errors import ConfigError
 from jaxrec.core.hints import fits, shown
 
@@ -157,7 +159,8 @@ def check_type(value: Any, hint: Any, name: str, *, strict: bool = True) -> None
     # How large a number may be is said by its range, which explains more.
     if fits(value, hint) or fits(_zeros(value), hint):
         return
-    if strict or not isinstance(value, numbers.Real):
+    plain = value.item() if isinstance(value, np.number) else value
+    if strict or not fits(_zeros(plain), hint):
         raise ConfigError(f"{name} must be {shown(hint)}, got {value!r:.60}")
 
 

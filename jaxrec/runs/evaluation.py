@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, name_list, name_text
 from jaxrec.data import load_dataset
 from jaxrec.runs.baselines import measure_baseline
 from jaxrec.runs.directory import TEST_FILE
@@ -31,7 +31,11 @@ def evaluate_run(
       ConfigError: a system that can neither be evaluated nor ranks, or a baseline that cannot stand
         beside this run.
     """
-    names = configured_baselines(config) if baselines is None else tuple(baselines)
+    if baselines is None:
+        names = configured_baselines(config)
+    else:
+        given = name_list(baselines, "baselines")
+        names = tuple(name_text(name, "baselines") for name in given)
     check_baselines(config, names)
     if baselines and not getattr(config, "ranks", True):
         raise ConfigError(

@@ -134,12 +134,13 @@ class ServedCatalogue:
           content: of the file.
 
         Raises:
-          RequestError: no JSON, or an unknown name in it.
+          RequestError: no JSON.
           ConfigError: an unknown item.
-          DataError: rows that are not what `add_items` wrote, an item that exists, IDs that are
-            taken or outside the codebooks, no item left, or more items than there is room for.
+          DataError: an unknown name, rows that are not what `add_items` wrote, an item that exists,
+            IDs that are taken or outside the codebooks, no item left, or more items than there is
+            room for.
         """
-        value = parse_body(content)
+        value = parse_body(content, "the file")
         changes = _changes(value)
         model = self.model
         names = dataclasses.replace(
@@ -213,7 +214,7 @@ def read_catalogue_file(directory: Path, name: Any) -> bytes:
 
 def as_catalogue_error(error: Exception) -> RequestError:
     """Return why a version was refused, for the client that sent it."""
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError) and error.status != 400:
         return error
     reason = str(error) if isinstance(error, JaxrecError) else type(error).__name__
     return RequestError(
@@ -226,15 +227,16 @@ def as_catalogue_error(error: Exception) -> RequestError:
 def _changes(value: Mapping[str, Any]) -> Changes:
     for name in value:
         if name not in ("added", "removed"):
-            raise RequestError(
-                f"the file has {shown_value(name)}; a catalogue has only added and removed",
-                param="file",
+            raise DataError(
+                f"the file has {shown_value(name)}; a catalogue has only added and removed"
             )
     added, removed = value.get("added", []), value.get("removed", [])
     if not isinstance(removed, list) or not all(isinstance(item, str) for item in removed):
-        raise DataError("removed must be a list of IDs of items, each a text")
+        raise DataError(
+            f"removed must be a list of IDs of items, each a text; got {shown_value(removed)}"
+        )
     if not isinstance(added, list):
-        raise DataError("added must be a list of rows")
+        raise DataError(f"added must be a list of rows, got {shown_value(added)}")
     for number, row in enumerate(added):
         texts = isinstance(row, dict) and all(
             isinstance(row.get(k), str) for k in ("item", "label")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import ConfigError, DataError, shown_value
+from jaxrec.core import ConfigError, DataError, path_of, shown_value
 from jaxrec.data import ItemTable
 from jaxrec.runs import (
     Changes,
@@ -51,8 +51,7 @@ def open_recommender(path: str | os.PathLike[str], *, baseline: str = "") -> Ope
       Traceback (most recent call last):
       jaxrec.core.errors.DataError: nowhere is no run directory (no such directory); ...
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"expected the path of a run, got {shown_value(path)}; give a text")
+    path_of(path, "the path of the run")
     if not isinstance(baseline, str):
         raise ConfigError(f"baseline must be a name, got {shown_value(baseline)}; give a text")
     name = os.fspath(path)

@@ -129,6 +129,7 @@ class RecommendEngine:
 
     Attributes:
       catalogue: the version that new requests read; assigning another one is the swap.
+      most_top: longest list, and widest search, that a request may ask for.
 
     Raises:
       ConfigError: groups of diverse lists for a model that has no such lists.
@@ -157,9 +158,10 @@ class RecommendEngine:
                     f"this model has no diverse lists, because {reason}; set groups 0"
                 )
         self._costs = CallCosts(shapes.batch_sizes)
-        ranker, most = catalogue.ranker, min(shapes.most_top, len(catalogue.model.names))
+        ranker = catalogue.ranker
+        self.most_top = min(shapes.most_top, len(catalogue.model.names))  # of a list, and of beams
         lengths = [ranker.list_length(1)]
-        while lengths[-1] < most:
+        while lengths[-1] < self.most_top:
             lengths.append(ranker.list_length(lengths[-1] + 1))
         # Lengths of the lists that are computed; all others are cut from these.
         self.lengths = tuple(lengths)
@@ -174,11 +176,10 @@ class RecommendEngine:
         Raises:
           RequestError: more than there is a program for.
         """
-        most = self.lengths[-1]
         for name, value in (("top", top), ("beams", beams or 1)):
-            if not 1 <= value <= most:
+            if not 1 <= value <= self.most_top:
                 raise RequestError(
-                    f"{name} must lie between 1 and {most} here, got {value}", param=name
+                    f"{name} must lie between 1 and {self.most_top} here, got {value}", param=name
                 )
         check_top(top, len(self.catalogue.model.names))
         return next(length for length in self.lengths if length >= max(top, beams or 1))

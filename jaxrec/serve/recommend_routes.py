@@ -25,7 +25,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from jaxrec.core import ConfigError, DataError, ResourceError
+from jaxrec.core import ConfigError, DataError, ResourceError, shown_value
 from jaxrec.runs import Asked
 from jaxrec.serve.app import ServiceState
 from jaxrec.serve.batching import Batcher, Closed, QueueFull
@@ -45,8 +45,8 @@ from jaxrec.serve.together import Together
 _TOP = 10
 # Bytes of a body whose names may be looked up at once; a change of threads costs more than those.
 _SMALL = 4096
-# Items that a search for the page returns.
-_FOUND = 20
+# Items that a search for the page returns, and most characters of the text that is searched.
+_FOUND, _LONGEST_QUERY = 20, 500
 # Nothing is loaded from elsewhere, and the page cannot be put into a frame of another one.
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -144,7 +144,7 @@ class _Answers:
             return read_recommend(body, self._service.limits)
 
         def prepare() -> tuple[Asked, int, int]:
-            top = min(_TOP, self._engine.lengths[-1]) if read.top is None else read.top
+            top = min(_TOP, self._engine.most_top) if read.top is None else read.top
             length = self._engine.length_of(top, read.beams)
             try:
                 asked = catalogue.model.asked(
@@ -231,7 +231,16 @@ class _Answers:
         )
 
     async def items(self, request: Request) -> Response:
-        wanted = request.query_params.get("query", "")[:100].strip().lower()
+        given = request.query_params
+        for name, _ in given.multi_items():
+            if name != "query" or len(given.getlist(name)) > 1:
+                raise RequestError(
+                    f"items are searched by one parameter query, got {shown_value(str(given))}",
+                    param=name,
+                )
+        if len(given.get("query", "")) > _LONGEST_QUERY:
+            raise RequestError(f"query has more than {_LONGEST_QUERY} characters", param="query")
+        wanted = given.get("query", "").strip().lower()
         catalogue = self._engine.catalogue
         found = await self._beside(lambda: _search(catalogue, wanted))
         return _reply({"catalogue": catalogue.version, "items": found})

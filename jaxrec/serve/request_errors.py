@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import functools
 import json
 from typing import Any
 
@@ -82,6 +83,12 @@ async def read_body(request: Any, most: int, seconds: float) -> dict[str, Any]:
             "Content-Type",
             status=415,
         )
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise RequestError(
+            f"the body must not be compressed, got Content-Encoding {shown_value(coding)}",
+            status=415,
+        )
     too_long = RequestError(
         f"the body of a request has at most {most} bytes; send fewer or shorter prompts",
         status=413,
@@ -107,8 +114,12 @@ async def read_body(request: Any, most: int, seconds: float) -> dict[str, Any]:
     return await asyncio.to_thread(parse_body, bytes(body))
 
 
-def parse_body(body: bytes) -> dict[str, Any]:
+def parse_body(body: bytes, what: str = "the body") -> dict[str, Any]:
     """Parse a JSON object strictly: no NaN, no infinity, no name twice.
+
+    Args:
+      body: in UTF-8.
+      what: what messages call it.
 
     Raises:
       RequestError: what is wrong, without a part of the body.
@@ -118,33 +129,35 @@ def parse_body(body: bytes) -> dict[str, Any]:
       {'n': 1}
     """
     try:
-        value = json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_object)
+        value = json.loads(
+            body.decode(),
+            parse_constant=functools.partial(_no_constant, what),
+            object_pairs_hook=functools.partial(_object, what),
+        )
     except RecursionError as error:
-        raise RequestError("the body is JSON of too many levels; send a flatter one") from error
+        raise RequestError(f"{what} is JSON of too many levels; send a flatter one") from error
     except json.JSONDecodeError as error:
         raise RequestError(
-            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except UnicodeDecodeError as error:
-        raise RequestError(
-            f"the body is not UTF-8: {error.reason} at byte {error.start}"
-        ) from error
+        raise RequestError(f"{what} is not UTF-8: {error.reason} at byte {error.start}") from error
     except ValueError as error:
         # A whole number of thousands of digits; Python's message advises how to allow it.
-        raise RequestError("the body has a number with too many digits") from error
+        raise RequestError(f"{what} has a number with too many digits") from error
     if not isinstance(value, dict):
-        raise RequestError(f"the body must be a JSON object, got {type(value).__name__}")
+        raise RequestError(f"{what} must be a JSON object, got {type(value).__name__}")
     return value
 
 
-def _no_constant(name: str) -> Any:
-    raise RequestError(f"the body has the number {name}, which JSON does not have")
+def _no_constant(what: str, name: str) -> Any:
+    raise RequestError(f"{what} has the number {name}, which JSON does not have")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         counts = collections.Counter(name for name, _ in pairs)
         twice = counts.most_common(1)[0][0]
-        raise RequestError(f"the body has the name {shown_value(twice)} twice in one object")
+        raise RequestError(f"{what} has the name {shown_value(twice)} twice in one object")
     return made

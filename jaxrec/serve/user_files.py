@@ -126,7 +126,10 @@ def _parquet(path: Path) -> Iterator[tuple[Any, Any]]:
 def _csv(path: Path) -> Iterator[tuple[Any, Any]]:
     from pyarrow import ArrowInvalid, csv, string
 
-    parse = csv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
+    # Otherwise a title with a line break fails where it lies across two blocks.
+    parse = csv.ParseOptions(
+        delimiter="\t" if ".tsv" in path.suffixes else ",", newlines_in_values=True
+    )
     read = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
     try:
         with contents.open_stream(path) as file:

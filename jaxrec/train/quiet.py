@@ -11,9 +11,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 _LOGGERS = ("absl", "asyncio")
 _ENDED = "Event loop is closed"
@@ -28,39 +27,22 @@ class _Errors(logging.Filter):
         return record.levelno < logging.ERROR or not ours
 
 
-class _WithoutLateCallbacks:
-    """Print uncaught errors by another hook, except callbacks that come after their loop ended.
-
-    They come while a damaged checkpoint is read or a save fails; the error itself is raised.
-    """
-
-    def __init__(self, hook: Callable[..., Any]) -> None:
-        self._hook = hook
-
-    def __call__(
-        self, kind: type[BaseException], error: BaseException, at: TracebackType | None
-    ) -> None:
-        # Nothing but a thread that is not Python's own begins with this call.
-        outermost = None if at is None else at.tb_frame.f_code.co_name
-        if str(error) != _ENDED or outermost != "call_soon_threadsafe":
-            self._hook(kind, error, at)
-
-
 @contextlib.contextmanager
 def quiet_saving() -> Iterator[None]:
     """Do not print errors of Orbax's threads in a `with` block; all other errors are printed.
 
-    A failed save stops several threads one after the other, so the block ends after the last. What
-    tensorstore's own threads report even later stays hidden.
+    A failed save stops several threads one after the other, so the block ends after the last.
 
     Example:
       >>> with quiet_saving():
       ...     logging.getLogger("asyncio").error("of a task that nobody awaits")
     """
-    errors, thread_hook = _Errors(), threading.excepthook
-    # Tensorstore's threads, which cannot be awaited, may still call back after the block.
-    if not isinstance(sys.excepthook, _WithoutLateCallbacks):
-        sys.excepthook = _WithoutLateCallbacks(sys.excepthook)
+    errors, hook, thread_hook = _Errors(), sys.excepthook, threading.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+        # A callback that comes after its loop has ended; the loop's own error is raised.
+        if not (isinstance(error, RuntimeError) and str(error) == _ENDED):
+            hook(kind, error, at)
 
     def show_thread(args: threading.ExceptHookArgs) -> None:
         if not _of_orbax(args.exc_traceback):
@@ -69,13 +51,13 @@ def quiet_saving() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     for logger in loggers:
         logger.addFilter(errors)
-    threading.excepthook = show_thread
+    sys.excepthook, threading.excepthook = show, show_thread
     try:
         yield
     finally:
         _await_threads()
         _retrieve_errors()
-        threading.excepthook = thread_hook
+        sys.excepthook, threading.excepthook = hook, thread_hook
         for logger in loggers:
             logger.removeFilter(errors)
 

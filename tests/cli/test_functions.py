@@ -98,6 +98,12 @@ def test_what_cannot_be_done_is_said_before_any_work(config, tmp_path, monkeypat
         (lambda: jaxrec.export_run("nowhere", "out", to="tf"), ConfigError, "to must be one of"),
         (lambda: jaxrec.export_run("nowhere", "out", dtype="int8"), ConfigError, "dtype must be"),
         (lambda: jaxrec.export_run("nowhere", "out", shard_mb=0), ConfigError, "shard_mb"),
+        (lambda: jaxrec.export_run("nowhere", "out", shard_mb=2.5), ConfigError, "got 2.5"),
+        (lambda: jaxrec.export_run("nowhere", None), ConfigError, "out must be a path, got None"),
+        (lambda: jaxrec.evaluate_run(5), ConfigError, "directory must be a path, got 5"),
+        (lambda: jaxrec.train_run(config, ""), ConfigError, "directory must be a path, got ''"),
+        (lambda: jaxrec.train_run(config, "a", quick="no"), ConfigError, "quick must be True or"),
+        (lambda: jaxrec.open(None), ConfigError, "the path of the run must be a path, got None"),
     ):
         with pytest.raises(kind, match=words):
             call()

@@ -1,9 +1,19 @@
 """Names, lists, numbers and flags that callers hand in: what is read, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError, flag, is_missing, name_list, name_text, whole_number
+from jaxrec.core import (
+    ConfigError,
+    flag,
+    is_missing,
+    name_list,
+    name_text,
+    path_of,
+    whole_number,
+)
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -90,3 +100,10 @@ def test_numbers_and_flags_have_their_types():
 def test_empty_cells_of_every_library_are_missing():
     assert all(map(is_missing, (None, "", float("nan"), np.nan, pd.NA, pd.NaT)))
     assert not any(map(is_missing, (0, False, "x", [], np.array([1.0, np.nan]))))
+
+
+def test_paths_are_texts_or_paths():
+    assert path_of("runs/a", "directory") == path_of(Path("runs/a"), "directory")
+    for wrong in (None, 5, b"runs/a", "", ["runs/a"]):
+        with pytest.raises(ConfigError, match="directory must be a path, got "):
+            path_of(wrong, "directory")

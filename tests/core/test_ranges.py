@@ -5,6 +5,7 @@ import itertools
 import math
 import typing
 
+import numpy as np
 import pytest
 
 from jaxrec.core import (
@@ -73,7 +74,7 @@ def test_a_number_without_a_range_is_found():
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
-        (Count, (1, 2**31 - 1), (0, -1, 2**31)),
+        (Count, (1, 2**31 - 1, np.int64(3)), (0, -1, 2**31, 2.5, 2.0, True, np.float64(2))),
         (Seed, (0, 2**32 - 1), (-1, 2**32, 2**64)),
         (Rate, (0, 0.0, 0.999), (1, 1.0, -1e-9, math.nan, math.inf)),
         # Beyond float32: infinite, or 0 where that is excluded.

@@ -1,5 +1,6 @@
 """Batch recommendations: the lists of the object, whole shards, and work that continues."""
 
+import csv
 import gzip
 import json
 import os
@@ -251,6 +252,14 @@ def test_memory_does_not_grow_with_the_number_of_users(run, tmp_path):
         peaks.append(usage.ru_maxrss / 1024)
     # The lists alone of all users would be 90 MB more, and their histories 20 MB.
     assert max(peaks) - peaks[0] < 60, peaks
+
+
+def test_line_breaks_in_quotes_are_read_across_the_pieces_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxrec.serve.user_files._BLOCK", 64)
+    names = [f"Heat\nPart {number}, {'x' * (1 + number % 7)}" for number in range(50)]
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["history"], *([name] for name in names)])
+    assert [row.history for row in read_users(tmp_path / "a.csv")] == [[name] for name in names]
 
 
 def test_rows_are_read_in_pieces(tmp_path):

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from jaxrec.serve import read_keys
+from jaxrec.core import JaxrecError
+from jaxrec.serve import (
+    RecommendEngine,
+    RecommendShapes,
+    ServedCatalogue,
+    as_catalogue_error,
+    read_keys,
+)
 from jaxrec.testing import four_films
 
 from .items import ask, refused, send, serving_items
@@ -116,6 +123,38 @@ def test_a_body_that_is_no_request_is_refused(films, body, words):
 def test_a_body_of_100_mb_is_refused(films):
     big = b'{"users": ["' + b"x" * (100 << 20) + b'"]}'
     refused(films, big, "at most 4194304 bytes", status=413)
+
+
+@pytest.mark.parametrize(
+    "query", ["q=Alien", "query=a&query=b", "query=a&top=3", f"query={'x' * 501}"]
+)
+def test_a_wrong_search_is_no_list_of_all_items(films, query):
+    refused(films, b"", "query", path=f"/v1/items?{query}", method="GET")
+
+
+def test_no_list_is_longer_than_the_service_allows():
+    # Lists of four are computed, but that is no offer.
+    catalogue = ServedCatalogue.of(four_films(), "first", (1,))
+    engine = RecommendEngine(catalogue, RecommendShapes(batch_sizes=(1,), most_top=2))
+    assert engine.length_of(2) == 4
+    for wrong in ({"top": 3}, {"top": 1, "beams": 3}):
+        with pytest.raises(JaxrecError, match="must lie between 1 and 2 here, got 3"):
+            engine.length_of(**wrong)
+
+
+def test_files_that_are_no_catalogue_are_called_files(films):
+    catalogue = films.engine.catalogue
+    for content, words in (
+        (b"", "the file is not JSON"),
+        (b"[]", "the file must be a JSON object"),
+        (b'{"removed": ["9"], "removed": []}', "the file has the name 'removed' twice"),
+        (b'{"removed": [7]}', r"removed must be .* got \[7\]"),
+        (b'{"remvoed": []}', "the file has 'remvoed'"),
+    ):
+        with pytest.raises(JaxrecError, match=words) as caught:
+            catalogue.changed(content)
+        error = as_catalogue_error(caught.value)
+        assert error.code == "bad_catalogue" and "the earlier one stays" in str(error)
 
 
 @pytest.mark.parametrize("path", ["/v1/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/demo.html"])

@@ -1,6 +1,5 @@
 """Faults: requests to stop, a full disk, divergence, and a directory that is in use."""
 
-import asyncio
 import contextlib
 import dataclasses
 import io
@@ -10,7 +9,6 @@ import os
 import resource
 import shutil
 import signal
-import sys
 import threading
 import time
 
@@ -173,33 +171,6 @@ def test_a_thread_that_fails_after_the_save_was_reported_prints_nothing(caplog):
     with quiet_saving():
         thread.start()
     assert not thread.is_alive() and not caplog.records
-
-
-def test_callbacks_after_the_end_of_their_loop_are_hidden_and_nothing_else(monkeypatch):
-    shown = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error))
-    for _ in range(2):
-        with quiet_saving():
-            pass
-    loop = asyncio.new_event_loop()
-    loop.close()
-
-    def reported(call):
-        """Hand the error to the hook as a thread of C++ does, without this frame."""
-        with pytest.raises(RuntimeError) as caught:
-            call()
-        error = caught.value
-        sys.excepthook(type(error), error, error.__traceback__.tb_next.tb_next)
-        return error
-
-    reported(lambda: loop.call_soon_threadsafe(print))
-    assert not shown
-
-    def own():
-        raise RuntimeError("Event loop is closed")
-
-    error = reported(own)
-    assert [one[1] for one in shown] == [error]
 
 
 def test_a_checkpoint_of_another_run_is_refused_and_old_ones_open(tmp_path, unbroken):
