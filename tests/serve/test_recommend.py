@@ -86,6 +86,20 @@ def test_many_clients_share_batches_and_each_gets_its_own_answer(served):
         assert [x["item"] for x in answers[user]["items"]] == lists.items[row].tolist()
 
 
+def test_explanations_name_their_user_and_are_not_kept(served, monkeypatch):
+    service, model = served
+    rows, submit = [], service.batcher.submit
+    monkeypatch.setattr(
+        service.batcher, "submit", lambda given: (rows.extend(given), submit(given))
+    )
+    body = {"history": model.names.ids[[3, 9]].tolist(), "item": str(model.names.ids[12])}
+    for user in (None, "ann", 7):
+        assert send(service, "/v1/explain", body | {"user": user})[0] == 200
+    assert [row.user for row in rows] == [""] * 3 + ["ann"] * 3 + ["7"] * 3
+    # A history without one of its items must not take the place of a user's own.
+    assert {row.key for row in rows} == {None}
+
+
 def test_explanations_are_those_of_the_library(served):
     service, model = served
     history, item = model.names.ids[[3, 9, 4]].tolist(), model.names.ids[12]
