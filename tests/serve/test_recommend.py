@@ -17,14 +17,24 @@ pytest.importorskip("prometheus_client", reason="needs the extra serve")
 KINDS = ("generative", pytest.param("sasrec", marks=pytest.mark.slow))
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def served(request, item_run, tmp_path_factory):
-    """A run that is served, and the same run in use without a service."""
-    run = item_run
-    if request.param == "sasrec":
-        run = sasrec_run(tmp_path_factory.mktemp("sasrec"))[1]
+@pytest.fixture(scope="module")
+def sasrec(tmp_path_factory):
+    run = sasrec_run(tmp_path_factory.mktemp("sasrec"))[1]
     with serving_items(jaxrec.open(run)) as service:
         yield service, jaxrec.open(run)
+
+
+@pytest.fixture(scope="module")
+def generative(item_run):
+    return jaxrec.open(item_run)
+
+
+@pytest.fixture(params=KINDS)
+def served(request):
+    """A run that is served, and the same run in use without a service."""
+    if request.param == "sasrec":
+        return request.getfixturevalue("sasrec")
+    return request.getfixturevalue("item_service"), request.getfixturevalue("generative")
 
 
 def same(answer, lists):
