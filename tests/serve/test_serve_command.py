@@ -24,7 +24,7 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 
 def says(capsys, code, arguments, *words):
     # The usual port may be in use.
-    assert main(["serve", *map(str, arguments), "--port", "0"]) == code
+    assert main(["serve", "--port", "0", *map(str, arguments)]) == code
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and all(word in lines[0] for word in words), lines
 
