@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from .items import serving_items
 from .running import running
 from .runs import generative_run
 
@@ -41,6 +42,34 @@ def serving():
 def item_run(tmp_path_factory):
     """A run of the generative recommender that many tests serve; none of them changes it."""
     return generative_run(tmp_path_factory.mktemp("items"))[1]
+
+
+ADMIN_KEY = "a-key-of-an-administrator"
+
+
+@pytest.fixture(scope="session")
+def swapping_service(item_run, tmp_path_factory):
+    """`item_run`, served to all tests of the session, with room for items and files of catalogues.
+
+    Tests that swap the catalogue leave it as they like; others use `item_service`.
+    """
+    pytest.importorskip("prometheus_client", reason="needs the extra serve")
+    import jaxrec
+    from jaxrec.serve import read_keys
+
+    directory = tmp_path_factory.mktemp("catalogues")
+    (directory / "keys").write_text(ADMIN_KEY)
+    parts = {"catalogues": directory, "admin_keys": read_keys(directory / "keys")}
+    with serving_items(jaxrec.open(item_run), service=parts, room=0.25, sizes=(4,)) as service:
+        service.files, service.first = directory, service.engine.catalogue
+        yield service
+
+
+@pytest.fixture
+def item_service(swapping_service):
+    """`item_run`, served with its own catalogue."""
+    swapping_service.engine.catalogue = swapping_service.first
+    return swapping_service
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ import pytest
 import jaxrec
 from jaxrec.core import CompileCounter
 from jaxrec.runs import Changes, write_changes
-from jaxrec.serve import ServedCatalogue, read_keys
+from jaxrec.serve import ServedCatalogue
 
-from .items import ask, refused, send, serving_items
+from .conftest import ADMIN_KEY
+from .items import ask, refused, send
 
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
-KEY = "a-key-of-an-administrator"
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +36,15 @@ def run(item_run, tmp_path_factory):
     return directory, rows
 
 
-@pytest.fixture(scope="module")
-def served(run, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("catalogues")
-    path = directory / "keys"
-    path.write_text(KEY)
-    keys = read_keys(path)
-    service = {"catalogues": directory, "admin_keys": keys}
-    options = {"service": service, "room": 0.25, "sizes": (4,)}
-    with serving_items(jaxrec.open(run[0]), **options) as service:
-        service.files = directory
-        yield service
+@pytest.fixture
+def served(swapping_service):
+    return swapping_service
 
 
 def swap(service, changes, name="next.json"):
     content = changes if isinstance(changes, bytes) else json.dumps(changes).encode()
     (service.files / name).write_bytes(content)
-    return send(service, "/v1/catalogue", {"file": name}, key=KEY, method="PUT")
+    return send(service, "/v1/catalogue", {"file": name}, key=ADMIN_KEY, method="PUT")
 
 
 def opened(run, changes):

@@ -17,14 +17,24 @@ pytest.importorskip("prometheus_client", reason="needs the extra serve")
 KINDS = ("generative", pytest.param("sasrec", marks=pytest.mark.slow))
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def served(request, item_run, tmp_path_factory):
-    """A run that is served, and the same run in use without a service."""
-    run = item_run
-    if request.param == "sasrec":
-        run = sasrec_run(tmp_path_factory.mktemp("sasrec"))[1]
+@pytest.fixture(scope="module")
+def sasrec(tmp_path_factory):
+    run = sasrec_run(tmp_path_factory.mktemp("sasrec"))[1]
     with serving_items(jaxrec.open(run)) as service:
         yield service, jaxrec.open(run)
+
+
+@pytest.fixture(scope="module")
+def generative(item_run):
+    return jaxrec.open(item_run)
+
+
+@pytest.fixture(params=KINDS)
+def served(request):
+    """A run that is served, and the same run in use without a service."""
+    if request.param == "sasrec":
+        return request.getfixturevalue("sasrec")
+    return request.getfixturevalue("item_service"), request.getfixturevalue("generative")
 
 
 def same(answer, lists):
@@ -84,6 +94,20 @@ def test_many_clients_share_batches_and_each_gets_its_own_answer(served):
     for row, user in enumerate(users):
         assert answers[user]["user"] == user
         assert [x["item"] for x in answers[user]["items"]] == lists.items[row].tolist()
+
+
+def test_explanations_name_their_user_and_are_not_kept(served, monkeypatch):
+    service, model = served
+    rows, submit = [], service.batcher.submit
+    monkeypatch.setattr(
+        service.batcher, "submit", lambda given: (rows.extend(given), submit(given))
+    )
+    body = {"history": model.names.ids[[3, 9]].tolist(), "item": str(model.names.ids[12])}
+    for user in (None, "ann", 7):
+        assert send(service, "/v1/explain", body | {"user": user})[0] == 200
+    assert [row.user for row in rows] == [""] * 3 + ["ann"] * 3 + ["7"] * 3
+    # A history without one of its items must not take the place of a user's own.
+    assert {row.key for row in rows} == {None}
 
 
 def test_explanations_are_those_of_the_library(served):

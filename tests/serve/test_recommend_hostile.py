@@ -98,6 +98,8 @@ def test_a_wrong_parameter_is_named(films, body, param, words):
         ({"history": ["7"] * 101, "item": "9"}, "history", ["at most 100"]),
         ({"history": ["7"]}, "item", ["got None"]),
         ({"history": ["7"], "item": "99"}, None, ["no item '99'"]),
+        ({"history": ["7"], "item": "9", "user": ""}, "user", ["1 to 500 characters"]),
+        ({"history": ["7"], "item": "9", "user": ["ann"]}, "user", ["got ['ann']"]),
     ],
 )
 def test_a_wrong_explanation_is_named(films, body, param, words):

@@ -13,7 +13,9 @@ import pytest
 
 import jaxrec
 from jaxrec.cli.main import main
+from jaxrec.cli.serving import open_items
 
+from .items import ask, serving_items
 from .runs import sasrec_run
 
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
@@ -21,7 +23,8 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 
 
 def says(capsys, code, arguments, *words):
-    assert main(["serve", *map(str, arguments)]) == code
+    # The usual port may be in use.
+    assert main(["serve", "--port", "0", *map(str, arguments)]) == code
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and all(word in lines[0] for word in words), lines
 
@@ -36,8 +39,21 @@ def test_mistakes_are_one_line(capsys, item_run, tmp_path):
     says(capsys, 2, [*both, tmp_path / "none"], "is no directory")
     says(capsys, 2, [*both, tmp_path], "needs --api-key-file")
     says(capsys, 2, [run, "--room", "-1"], "room")
+    says(capsys, 2, [run, "--baseline", "popularty"], "no baseline 'popularty'", "popularity")
+    text = [run, "--kind", "text", "--baseline", "popularity"]
+    says(capsys, 2, text, "--baseline is for a service of items")
     says(capsys, 2, [run, "--cache-mb", "1", "--batch-sizes", "4096"], "--cache-mb 1 holds", "4096")
     says(capsys, 2, [run, "--diversity-groups", "1"], "shapes.groups is 1")
+
+
+def test_a_baseline_is_served_in_place_of_the_model(item_run):
+    with serving_items(open_items(item_run, "auto", "popularity")) as service:
+        found = ask(service, histories=[["i003"]], top=4)["lists"][0]["items"]
+    wanted = jaxrec.open(item_run, baseline="popularity").recommend(histories=[["i003"]], top=4)
+    assert [x["item"] for x in found] == wanted.items[0].tolist()
+    # It is not what the model says.
+    model = jaxrec.open(item_run).recommend(histories=[["i003"]], top=4)
+    assert [x["item"] for x in found] != model.items[0].tolist()
 
 
 @pytest.mark.slow

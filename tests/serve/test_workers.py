@@ -234,3 +234,69 @@ def test_a_mistake_is_one_line_and_no_process_is_left(tmp_path):
         assert service.process.wait(120) == 2
         (line,) = service.log.read_text().splitlines()
         assert line.startswith("jaxrec serve: shapes.groups is 1")
+
+
+SCRIPT = """
+from jaxrec.serve import (
+    DrainOptions, ServiceState, listen, make_service, run_service, run_workers,
+)
+
+DRAIN = DrainOptions(0.3, 20.0)
+
+
+def serve(options, worker):
+    state = ServiceState(lambda: True)
+    worker.together.set_ready()
+    together = worker.together
+    run_service(make_service([], state), state, worker.listener, DRAIN, lambda: together.ending)
+
+
+if __name__ == "__main__":
+    with listen("127.0.0.1", 0) as listener:
+        print(listener.getsockname()[1], flush=True)
+        run_workers(2, serve, None, listener, DRAIN)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_all_processes_of_a_terminal_and_loses_nothing(tmp_path):
+    (tmp_path / "service.py").write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "service.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    found, stop = collections.Counter(), threading.Event()
+    try:
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        service = types.SimpleNamespace(url=url, process=process)
+        until_ready(service)
+
+        def client():
+            while not stop.is_set():
+                try:
+                    found[send(service, "/healthz", method="GET")[0]] += 1
+                except ConnectionRefusedError:
+                    return
+                except OSError as error:
+                    found[repr(error)] += 1
+                    return
+
+        threads = [threading.Thread(target=client) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1.0)
+        # As a terminal does it: every process of the group gets the signal.
+        os.killpg(process.pid, signal.SIGINT)
+        _, log = process.communicate(timeout=60)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, log
+    assert set(found) == {200} and found[200] > 10, found
+    assert "Traceback" not in log
