@@ -25,7 +25,7 @@ from jaxrec.core import (
     to_json,
     write_text,
 )
-from jaxrec.data import Dataset, load_dataset
+from jaxrec.data import Dataset, load_dataset, with_name
 from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import (
     WARNING,
@@ -43,6 +43,17 @@ from jaxrec.runs import (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Where all configs are trained and measured.
+
+    Attributes:
+      name: a data set to use instead of that of the configs, see `jaxrec list data`; "" for theirs.
+    """
+
+    name: str = ""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Compare systems on one data set.
@@ -54,9 +65,10 @@ class Arguments:
       baselines: names of baselines to add as rows; the first config has their settings.
       against: the row that all others are tested against; the first by default.
       run_dir: where configs and baselines are trained and comparison.json is written;
-        runs/compare by default, or runs/compare-quick.
+        runs/compare by default, then the name of other data, and "quick" if it is.
       write: a Markdown file; the tables replace its section between the comparison's two marks.
       quick: train each config for about a minute; the figures mean nothing.
+      data: another data set for all configs.
     """
 
     systems: Annotated[
@@ -68,6 +80,7 @@ class Arguments:
     run_dir: Path | None = None
     write: Path | None = None
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    data: Data = Data()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +94,7 @@ class System:
 def run(arguments: list[str]) -> None:
     """Train what is missing, then measure, print and write the tables."""
     options = parse(Arguments, arguments, prog="jaxrec compare")
-    systems = _systems(options.systems, options.quick)
+    systems = _systems(options.systems, options.quick, options.data.name)
     names = [*options.baselines, *systems]
     reference = options.against or names[0]
     if reference not in names:
@@ -93,7 +106,8 @@ def run(arguments: list[str]) -> None:
         compare.check_baseline(name, first)
     for name, system in systems.items():
         check_alike(first, system.config, name)
-    directory = options.run_dir or Path(f"runs/compare{'-quick' if options.quick else ''}")
+    words = ["compare", *filter(None, [Path(options.data.name).stem]), *["quick"] * options.quick]
+    directory = options.run_dir or Path("runs") / "-".join(words)
     check_name(directory)
     check_writable(directory)
     if options.write is not None:
@@ -144,7 +158,7 @@ def _measure_baseline(
     ]
 
 
-def _systems(words: tuple[str, ...], quick: bool) -> dict[str, System]:
+def _systems(words: tuple[str, ...], quick: bool, data: str) -> dict[str, System]:
     """What is compared, by the names of the rows; all configs are read before any work."""
     if not words:
         raise ConfigError("nothing to compare; give configs or run directories")
@@ -163,8 +177,15 @@ def _systems(words: tuple[str, ...], quick: bool) -> dict[str, System]:
                     f"{word!r} is neither a config nor a run{f'{near} C' if near else '; c'}{known}"
                 )
             path = find_config(word)
-            name, system = config_name(path), System(load_config_file(path, quick=quick), None)
+            name, config = config_name(path), load_config_file(path, quick=quick)
+            compare.check_config(name, config)
+            system = System(_on(data, config), None)
         if name in systems:
             raise ConfigError(f"two systems are called {name}; rename a config file or a run")
         systems[name] = system
     return systems
+
+
+def _on(data: str, config: Any) -> Any:
+    """A config with another data set, "" for its own."""
+    return dataclasses.replace(config, data=with_name(config.data, data)) if data else config

@@ -102,6 +102,16 @@ DATASETS: dict[str, Known] = {
         folders=("amazon-beauty",),
         homepage=_AMAZON,
     ),
+    "amazon-sports": Known(
+        about="Amazon reviews 2014, Sports and Outdoors 5-core as sequences (P5, TIGER, S3-Rec)",
+        folders=("amazon-sports",),
+        homepage=_AMAZON,
+    ),
+    "amazon-toys": Known(
+        about="Amazon reviews 2014, Toys and Games 5-core as sequences (P5, TIGER, S3-Rec)",
+        folders=("amazon-toys",),
+        homepage=_AMAZON,
+    ),
 }
 
 

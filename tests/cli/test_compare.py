@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from jaxrec.cli import compare as compare_command
 from jaxrec.cli.configs import config_names
+from jaxrec.cli.loading import load_config_file
 from jaxrec.cli.main import main
+from jaxrec.core import ConfigError
 from jaxrec.eval.comparison_table import BEGIN, END
 from jaxrec.runs import WARNING
 from jaxrec.runs.compare import with_seed
@@ -228,6 +231,25 @@ def test_a_quick_comparison_says_that_its_figures_mean_nothing(place, tmp_path, 
     assert WARNING in capsys.readouterr().out
     assert main(["compare", str(out / "short-0"), "--run-dir", str(tmp_path / "again")]) == 0
     assert WARNING in capsys.readouterr().out
+
+
+def test_all_configs_read_the_data_set_of_the_option(place, monkeypatch, capsys):
+    words = ["amazon/sasrec", "amazon/hstu", str(place / "other.py")]
+    read = []
+
+    def stop(config):
+        read.append(config)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("jaxrec.cli.compare.load_dataset", stop)
+    assert main(["compare", *words[:2], "--data.name", "amazon-toys"]) == 2
+    assert (read[0].name, read[0].min_count) == ("amazon-toys", 0)
+    # What describes a file is left out, and the other settings must still agree.
+    data = compare_command._on("amazon-toys", load_config_file(place / "other.py")).data
+    assert data.from_file == "" and data.user_column == "user"
+    monkeypatch.undo()
+    assert main(["compare", *words[:2], "--data.name", "amazon-toy"]) == 3
+    assert "did you mean 'amazon-toys'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -58,13 +58,13 @@ def test_a_path_and_a_name_give_the_same_config_and_run_directory():
         (
             "zzz",
             [
-                "; folders of configs: align, chatgpt, corpus, domain, dpo, generative, girl, ",
+                "; folders of configs: align, amazon, chatgpt, corpus, domain, dpo, generative, ",
                 ", vqrec",
             ],
         ),
         ("tests", ["tests is a directory, and a config is needed: its name"]),
         ("absent/tiger/beautty.py", ["no config file absent/tiger/beautty.py", "no config files"]),
-        ("configs/tiger.py", ["did you mean 'tiger/"]),
+        ("configs/tiger.py", ["did you mean 'amazon/tiger'"]),
     ],
 )
 def test_a_wrong_name_lists_near_ones(word, words, monkeypatch):

@@ -1,9 +1,11 @@
 """HSTU on Amazon Beauty, whose histories have an order and no times, so without time gaps.
 
-    jaxrec train hstu/beauty
-    jaxrec eval runs/hstu-beauty
+    jaxrec train amazon/hstu
+    jaxrec train amazon/hstu --data.name amazon-sports --run-dir runs/sports-hstu
 
-`--dry-run` prints what a training costs. It has not been trained to its end here yet.
+`amazon/sasrec` says how all configs of this folder are compared. Seen items are kept in the lists.
+
+Cost: .4 GFLOP in products a step, 3.2 TFLOP for all 8,000 (`--dry-run`). Result: NOT MEASURED.
 """
 
 import dataclasses
