@@ -150,6 +150,7 @@ def compare(options: Options) -> tuple[dict[str, Any], bool]:
     codes = clustered_codes(options, near_codes, rng)
     table = user_tables(options, rows, codes, rng)
     similarities = code_similarities(jnp.asarray(rows))
+    print(f"{len(codes):,} items: building the graph", flush=True)
     begun = time.monotonic()
     near = forest_neighbours(
         similarities,
@@ -166,7 +167,10 @@ def compare(options: Options) -> tuple[dict[str, Any], bool]:
     on_device, graph = jnp.asarray(codes), jnp.asarray(near)
     true_near = exact_top(jnp.asarray(own), on_device, options.edges)[0]
     graph_recall = float(recall(near[some], np.asarray(true_near)).mean())
-    print(f"{len(codes):,} items: graph in {seconds:.0f} s, {graph_recall:.1%} of the true edges")
+    print(
+        f"{len(codes):,} items: graph in {seconds:.0f} s, {graph_recall:.1%} of the true edges",
+        flush=True,
+    )
     exact = functools.partial(exact_top, table, on_device, TOP)
     starts = {
         "walk": jnp.asarray(random_starts(len(codes), options.starts, options.seed)),
@@ -200,6 +204,7 @@ def growth(options: Options) -> tuple[float, bool]:
     rows, _ = embeddings(options, rng)
     sides = {}
     for name, count in (("small", options.small), ("large", options.large)):
+        print(f"{count:,} items with random codes and edges", flush=True)
         codes = rng.integers(0, options.size, (count, options.levels), dtype=np.uint8)
         near = rng.integers(0, count, (count, options.edges), dtype=np.int32)
         table = user_tables(options, rows, codes, rng)
