@@ -313,8 +313,8 @@ METRICS = (
     Mutation(
         name="AUC: ties decided by the order of the rows",
         file="jaxrec/eval/clicks.py",
-        old="roc_auc_score(labels, scores)",
-        new='roc_auc_score(labels, np.argsort(np.argsort(scores, kind="stable")))',
+        old="rank = np.unique(scores, return_inverse=True)[1]",
+        new='rank = np.argsort(np.argsort(scores, kind="stable"))',
         tests=("tests/eval/test_clicks.py",),
     ),
 )
@@ -365,15 +365,15 @@ SERVING = (
     Mutation(
         name="batching: no job waits for company",
         file="jaxrec/serve/batching.py",
-        old="(now - since >= self._options.wait and",
-        new="(now >= since and",
+        old="min(since + self._options.wait, longest)",
+        new="min(since, longest)",
         tests=("tests/serve/test_batching.py",),
     ),
     Mutation(
         name="batching: no job waits for a batch of its bucket",
         file="jaxrec/serve/batching.py",
-        old="if bucket not in running:",
-        new="if running:",
+        old="if bucket in running and",
+        new="if bucket in () and",
         tests=("tests/serve/test_batching.py",),
     ),
     Mutation(

@@ -169,6 +169,7 @@ def test_one_of_several_processes_ends_alone():
         await connections.stop_listening([server], [own], asyncio.Protocol, whole=False)
 
     asyncio.run(main())
+    shared.setblocking(True)  # the event loop has changed this for all copies
     # The others still take connections.
     thread = threading.Thread(target=lambda: shared.accept()[0].close())
     thread.start()
