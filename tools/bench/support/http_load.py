@@ -39,7 +39,7 @@ async def client(host, port, lines, number, clients, until, most, found, refused
         length = next(int(x.split(b":")[1]) for x in headers if x.startswith(b"content-length"))
         answer = json.loads(await reader.readexactly(length))
         seconds = time.monotonic() - began
-        lists = [[one["item"] for one in row["items"]] for row in answer["lists"]]
+        lists = [[[one["item"], one["score"]] for one in row["items"]] for row in answer["lists"]]
         found.append((seconds, place % len(lines), answer["catalogue"], lists))
         place += clients
         if b"connection: close" in headers:
