@@ -108,7 +108,7 @@ def fit_sequential(
 
     Raises:
       ConfigError: text vectors or codes belong to other items, semi-synthetic negatives are
-        requested without codes, or the baseline reads times that there are not.
+        requested without codes, or the baseline reads times and the data have none.
       DataError: there are no users, a user has no items, or a user has met every item although the
         objective needs items that were not met.
     """

@@ -139,7 +139,7 @@ class ProgressBar:
             print(line.rstrip(), file=sys.stderr, flush=True)
 
     def reach(self, done: int) -> None:
-        """Show that at least so many units are done, if `count_done` has not reported as many."""
+        """Show so many units as done, unless `count_done` has already reported more."""
         if done > self._counted:
             self._add(done - self._counted)
 

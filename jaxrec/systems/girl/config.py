@@ -26,6 +26,18 @@ PAPER_TEMPLATE = (
 )
 
 
+# Both reward models learn alike, from applications of other people.
+_REWARD = TrainConfig(
+    steps=200,
+    batch_size=32,
+    lr=1e-3,
+    warmup_steps=20,
+    schedule="linear",
+    weight_decay=0.01,
+    eval_every=50,
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GirlDataConfig:
     """The recruitment world, and who of its people serves for what.
@@ -238,24 +250,8 @@ class GirlConfig:
     sft: TrainConfig = TrainConfig(
         steps=800, batch_size=32, lr=3e-3, warmup_steps=50, weight_decay=0.01, eval_every=200
     )
-    reward: TrainConfig = TrainConfig(
-        steps=200,
-        batch_size=32,
-        lr=1e-3,
-        warmup_steps=20,
-        schedule="linear",
-        weight_decay=0.01,
-        eval_every=50,
-    )
-    gold_reward: TrainConfig = TrainConfig(
-        steps=200,
-        batch_size=32,
-        lr=1e-3,
-        warmup_steps=20,
-        schedule="linear",
-        weight_decay=0.01,
-        eval_every=50,
-    )
+    reward: TrainConfig = _REWARD
+    gold_reward: TrainConfig = _REWARD
     reward_head: Literal["last", "sum", "facts"] = "last"
     critic: Literal["reward", "shared"] = "reward"
     ppo: PpoSettings = PpoSettings(
