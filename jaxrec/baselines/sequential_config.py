@@ -11,7 +11,7 @@ import jax
 from flax import linen as nn
 
 from jaxrec.baselines.item_table import FIRST
-from jaxrec.core import Count, NotNegative, Positive, Rate, Share, check_ranges
+from jaxrec.core import ConfigError, Count, NotNegative, Positive, Rate, Share, check_ranges
 from jaxrec.train import TrainConfig
 
 Objective = Literal["cross_entropy", "bce", "bpr", "sampled_softmax", "contrastive"]
@@ -40,6 +40,9 @@ class SequentialConfig(abc.ABC):
         batch ("sampled_softmax").
       proposal: how sampled softmax draws items: uniformly, or as often as they occur in training.
       log_q: correct sampled softmax for the probability of a draw.
+      history_negatives: count the items that were read among the negatives of sampled softmax, each
+        with its exact weight, besides the drawn ones. The model then learns not to repeat items,
+        which draws alone teach slowly in a large catalogue.
       temperature: τ of scores that are cosines divided by τ; 0 for plain products.
       synthetic: ρ, for "contrastive" over items with codes: each prediction gets one more negative,
         its target with a share ρ of the codes redrawn; 0 adds none.
@@ -62,6 +65,7 @@ class SequentialConfig(abc.ABC):
     negatives: Count = 1
     proposal: Literal["uniform", "popularity"] = "uniform"
     log_q: bool = True
+    history_negatives: bool = False
     temperature: NotNegative = 0.0
     synthetic: Share = 0.0
     robust: NotNegative = 0.0
@@ -71,6 +75,12 @@ class SequentialConfig(abc.ABC):
     def __post_init__(self) -> None:
         """Reject settings that have no meaning."""
         check_ranges(self, f"--{self.title}.")
+        if self.history_negatives and self.objective != "sampled_softmax":
+            raise ConfigError(
+                f"{self.title}.history_negatives adds to the draws of sampled softmax, and "
+                f"{self.title}.objective is {self.objective}; set it to sampled_softmax, or "
+                "history_negatives to false"
+            )
 
     @property
     def reads_times(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrec.baselines.history_negatives import history_scores, was_read
 from jaxrec.baselines.item_table import FIRST, FIXED, SequentialModel
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.nn import linear_cross_entropy, matrix_product
@@ -47,9 +48,15 @@ def sequence_loss(
     read, target, counts = config.pairs(batch["tokens"], num_items, corrupt)
     times = batch["times"][:, : read.shape[1]] if "times" in batch else None
     states, table, bias = model.apply(params, read, None, False, times, rngs={"dropout": drop})
+    target = jnp.where(counts, target - FIRST, 0)
+    if config.history_negatives:
+        losses = _sampled_with_history(
+            config, states, table, bias, read, target, params[FIXED]["frequency"], draw
+        )
+        weight = counts.astype(jnp.float32)
+        return Loss(total=(losses * weight).sum(), weight=weight.sum(), parts={})
     states = states.reshape(-1, states.shape[-1])
-    target = jnp.where(counts, target - FIRST, 0).reshape(-1)
-    counts = counts.reshape(-1)
+    target, counts = target.reshape(-1), counts.reshape(-1)
     weight = counts.astype(jnp.float32)
     if config.objective == "contrastive":
         fake = None
@@ -145,16 +152,51 @@ def _sampled(
     key: jax.Array,
 ) -> jax.Array:
     """Sampled softmax. All predictions share the drawn items, so that one product scores them."""
-    q = frequency if config.proposal == "popularity" else jnp.ones_like(frequency)
-    log_q = jnp.log(q / q.sum())
-    drawn = draw_items(q, config.negatives, key)
+    drawn, log_q = _draws(config, frequency, key)
     negative = all_scores(states, table[drawn], bias[drawn])
     return sampled_softmax(
         positive,
         negative,
         drawn[None].astype(target.dtype) == target[:, None],
-        log_q[drawn][None] if config.log_q else None,
+        log_q[None] if config.log_q else None,
     )
+
+
+def _sampled_with_history(
+    config: SequentialConfig,
+    states: jax.Array,
+    table: jax.Array,
+    bias: jax.Array,
+    read: jax.Array,
+    target: jax.Array,
+    frequency: jax.Array,
+    key: jax.Array,
+) -> jax.Array:
+    """Sampled softmax of states `[B, T, D]` whose negatives include the history: `[B, T]`."""
+    drawn, log_q = _draws(config, frequency, key)
+    flat = states.reshape(-1, states.shape[-1])
+    positive = pick(flat, table, bias, target.reshape(-1, 1)).reshape(target.shape)
+    negative = all_scores(flat, table[drawn], bias[drawn]).reshape(*target.shape, -1)
+    if config.log_q:
+        negative = negative - log_q[None, None] - jnp.log(jnp.float32(config.negatives))
+    out = was_read(drawn, read, len(table)) | (drawn[None, None] == target[:, :, None])
+    negative = jnp.where(out, -jnp.inf, negative)
+    history = history_scores(states, table, bias, read, target)
+    highest = jnp.maximum(jnp.maximum(positive, negative.max(-1)), history.max(-1))
+    top = jax.lax.stop_gradient(highest)
+    total = jnp.exp(positive - top)
+    for scores in (negative, history):
+        total = total + jnp.exp(scores - top[..., None]).sum(-1)
+    return jnp.log(total) + top - positive
+
+
+def _draws(
+    config: SequentialConfig, frequency: jax.Array, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Items drawn as the config says, `[n]`, and the log-probabilities of their draws, `[n]`."""
+    q = frequency if config.proposal == "popularity" else jnp.ones_like(frequency)
+    drawn = draw_items(q, config.negatives, key)
+    return drawn, jnp.log(q / q.sum())[drawn]
 
 
 def draw_items(counts: jax.Array, number: int, key: jax.Array) -> jax.Array:

@@ -261,3 +261,49 @@ def test_dropout_and_draws_follow_the_key(config):
 def test_settings_without_meaning_are_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "popularity"])
+def test_the_history_counts_exactly_among_the_negatives(proposal):
+    rng = np.random.default_rng(0)
+    config = SasrecConfig(
+        dropout=0.0,
+        objective="sampled_softmax",
+        negatives=40,
+        proposal=proposal,
+        history_negatives=True,
+    )
+    tokens = rng.integers(2, 2 + ITEMS, (4, 7)).astype(np.int32)
+    tokens[1, :3] = 0, 0, 1
+    tokens[2] = [1, 2, 3, 2, 3, 3, 4]
+    model = make_model(config, ITEMS)
+    init = jax.jit(model.init)(jax.random.key(0), jnp.asarray(tokens[:, :-1]))
+    params = jax.tree.map(lambda x: 3 * x, nn.meta.unbox(init))
+    frequency = rng.integers(1, 9, ITEMS).astype(np.float32)
+    variables = params | {"fixed": {"frequency": jnp.asarray(frequency)}}
+    key = jax.random.key(1)
+    found = sequence_loss(config, model, variables, {"tokens": jnp.asarray(tokens)}, key)
+    q = frequency if proposal == "popularity" else np.ones_like(frequency)
+    log_q = np.log(q / q.sum())
+    drawn = np.asarray(draw_items(jnp.asarray(q), 40, jax.random.split(key, 3)[2]))
+    states, table, _ = (np.asarray(x) for x in model.apply(params, tokens[:, :-1]))
+    expected, counts = 0.0, 0
+    for row in range(len(tokens)):
+        for place in range(tokens.shape[1] - 1):
+            target = tokens[row, place + 1] - 2
+            if target < 0:
+                continue
+            scores = table @ states[row, place]
+            seen = {t - 2 for t in tokens[row, : place + 1] if t >= 2} - {target}
+            others = [j for j in drawn if j != target and j not in seen]
+            terms = [scores[j] for j in (target, *seen)]
+            terms += [scores[j] - log_q[j] - np.log(len(drawn)) for j in others]
+            expected += np.logaddexp.reduce(np.float64(terms)) - scores[target]
+            counts += 1
+    assert float(found.weight) == counts
+    np.testing.assert_allclose(float(found.total), expected, rtol=1e-5)
+
+
+def test_negatives_from_the_history_need_sampled_softmax():
+    with pytest.raises(ConfigError, match=r"sasrec\.history_negatives .* sampled_softmax"):
+        SasrecConfig(history_negatives=True)

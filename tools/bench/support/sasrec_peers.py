@@ -4,6 +4,7 @@ What RecBole's model file imports of RecBole besides the layers, such as loggers
 """
 
 import importlib.util
+import math
 import sys
 import types
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def make_original(config: SasrecConfig, shape: Shape) -> Any:
             ahead = ~torch.tril(torch.ones(shape.length, shape.length, dtype=torch.bool))
             self.register_buffer("ahead", ahead)
 
-        def forward(self, read: Any, positive: Any, negative: Any) -> Any:
+        def states(self, read: Any) -> Any:
             x = self.items(read) * config.width**0.5 + self.places.weight
             x = self.drop(x)
             there = (read != 0)[..., None]
@@ -61,7 +62,10 @@ def make_original(config: SasrecConfig, shape: Shape) -> Any:
                 query = before(x)
                 attended, _ = attend(query, x, x, attn_mask=self.ahead, need_weights=False)
                 x = dense(between(query + attended)) * there
-            x = self.last(x)
+            return self.last(x)
+
+        def forward(self, read: Any, positive: Any, negative: Any) -> Any:
+            x = self.states(read)
             logits = [(x * self.items(target)).sum(-1) for target in (positive, negative)]
             loss = torch.nn.functional.binary_cross_entropy_with_logits
             real = positive != 0
@@ -129,7 +133,7 @@ class Theirs:
 
 
 def make_peer(name: str, config: SasrecConfig, shape: Shape) -> Theirs:
-    """The other side of a row: the original for "bce", RecBole's model for the others."""
+    """The other side of a row: the original for "bce" and "sampled", or RecBole's model."""
     torch.manual_seed(0)
     items = torch.tensor(shape.histories() + 1)
     read, after = items[:, :-1], items[:, 1:]
@@ -137,6 +141,8 @@ def make_peer(name: str, config: SasrecConfig, shape: Shape) -> Theirs:
         negative = torch.tensor(shape.negatives() + 1)
         model = make_original(config, shape)
         return Theirs(model, lambda m: m(read, after, negative), config.train.lr)
+    if name == "sampled":
+        return Theirs(make_original(config, shape), _sampled(config, shape, read, after), 1e-3)
     model = make_recbole(config, shape)
     lengths = torch.full((shape.rows,), shape.length)
     if name == "recbole-last":
@@ -151,3 +157,21 @@ def make_peer(name: str, config: SasrecConfig, shape: Shape) -> Theirs:
         return m.loss_fct(logits.flatten(0, 1), after.flatten())
 
     return Theirs(model, every, config.train.lr)
+
+
+def _sampled(
+    config: SasrecConfig, shape: Shape, read: torch.Tensor, after: torch.Tensor
+) -> Callable[[Any], Any]:
+    """Softmax over the target and random items that all predictions share."""
+    # The logarithm of how many items one drawn item stands for.
+    weight = math.log(shape.items / config.negatives)
+
+    def loss(model: Any) -> Any:
+        states, target = model.states(read).flatten(0, 1), after.flatten()
+        drawn = torch.randint(1, shape.items + 1, (config.negatives,))
+        positive = (states * model.items(target)).sum(-1, keepdim=True)
+        negative = states @ model.items(drawn).T + weight
+        negative = negative.masked_fill(drawn[None] == target[:, None], float("-inf"))
+        return (torch.cat([positive, negative], 1).logsumexp(1) - positive[:, 0]).sum()
+
+    return loss
