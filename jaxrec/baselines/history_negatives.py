@@ -1,4 +1,6 @@
-"""Items of the history as certain negatives of sampled softmax.
+"""Items of the history in a score and in sampled softmax.
+
+Two things are here: a bias of the items that were read, and these items as certain negatives.
 
     sum over the catalogue = target + items of the history + other items, estimated from draws
 
@@ -8,13 +10,45 @@ weight lets it dominate the sum: that bounds its gradient, so its score stays to
 history exactly removes that, at the cost of a product within each row, and the estimate of the sum
 stays unbiased because draws of such items are left out.
 
-Shapes: `B` batch, `T` tokens, `n` drawn items, `D` model width.
+Shapes: `B` batch, `T` tokens, `n` drawn items, `I` items, `D` model width.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrec.baselines.item_table import FIRST
+
+# An optimizer that moves each parameter by its learning rate moves the bias by ten of them, so that
+# it goes as far within a training as products of vectors do.
+_SCALE = 10.0
+
+
+def repeat_bias(params: Any) -> jax.Array:
+    """Return what is added to the score of each item that was read: a scalar, 0 if none is learned.
+
+    Example:
+      >>> float(repeat_bias({"items": {"repeat": jnp.float32(-0.5)}})), float(repeat_bias({}))
+      (-5.0, 0.0)
+    """
+    return _SCALE * params.get("items", {}).get("repeat", jnp.float32(0))
+
+
+def add_to_read(scores: jax.Array, read: jax.Array, bias: jax.Array) -> jax.Array:
+    """Add a number to the scores `[B, I]` of the items among the tokens `[B, T]`, once to each.
+
+    Example:
+      >>> read = FIRST + jnp.array([[1, 1, 2]])
+      >>> add_to_read(jnp.zeros((1, 4)), read, jnp.float32(-1)).tolist()
+      [[0.0, -1.0, -1.0, 0.0]]
+    """
+    items, real = _items(read, scores.shape[1])
+    rows = jnp.arange(len(scores), dtype=jnp.int32)[:, None]
+    # What lies beyond the end is dropped.
+    at = jnp.where(real, items, scores.shape[1])
+    was = jnp.zeros(scores.shape, bool).at[rows, at].set(True, mode="drop")
+    return jnp.where(was, scores + bias, scores)
 
 
 def history_scores(
@@ -65,6 +99,19 @@ def was_read(drawn: jax.Array, read: jax.Array, num_items: int) -> jax.Array:
     same = (items[:, :, None] == drawn[None, None]) & real[:, :, None]
     first = jnp.where(same, place[None, :, None], read.shape[1]).min(1)
     return first[:, None] <= place[None, :, None]
+
+
+def is_repeat(target: jax.Array, read: jax.Array, num_items: int) -> jax.Array:
+    """Whether each target is among the items that were read: `[B, T]` twice to `[B, T]` bool.
+
+    Example:
+      >>> is_repeat(jnp.array([[1, 0, 2]]), FIRST + jnp.array([[0, 1, 0]]), 5).tolist()
+      [[False, True, False]]
+    """
+    items, real = _items(read, num_items)
+    place = jnp.arange(read.shape[1], dtype=jnp.int32)
+    same = (items[:, None] == target[:, :, None]) & real[:, None]
+    return (same & (place[None, None] <= place[None, :, None])).any(-1)
 
 
 def _items(read: jax.Array, num_items: int) -> tuple[jax.Array, jax.Array]:

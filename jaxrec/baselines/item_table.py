@@ -112,6 +112,7 @@ class ItemTable(nn.Module):
       cosine: score with rows of unit length.
       dropout: dropout of all vectors during training.
       init_std: initial standard deviation of a learned table; 0 means D^-1/2.
+      repeat: learn a number that `repeat_bias` reads.
     """
 
     num_items: int
@@ -124,6 +125,7 @@ class ItemTable(nn.Module):
     cosine: bool = False
     dropout: float = 0.0
     init_std: float = 0.0
+    repeat: bool = False
 
     def setup(self) -> None:
         """Create the tables."""
@@ -150,6 +152,8 @@ class ItemTable(nn.Module):
         if self.bias:
             zeros = nn.with_partitioning(nn.initializers.zeros_init(), ("vocab",))
             self.out_bias = self.param("bias", zeros, (self.num_items,), jnp.float32)
+        if self.repeat:
+            self.param("repeat", nn.initializers.zeros_init(), (), jnp.float32)
         if self.feedback:
             self.liking = self.param("feedback", init, (3, self.width), jnp.float32)
 

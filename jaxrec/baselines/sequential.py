@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxrec.baselines.code_table import code_arrays
 from jaxrec.baselines.fitting import Problem, load_baseline, plan_baseline, train_baseline
+from jaxrec.baselines.history_negatives import add_to_read, repeat_bias
 from jaxrec.baselines.item_table import (
     FIRST,
     FIXED,
@@ -73,6 +74,7 @@ def make_model(
         cosine=config.temperature > 0,
         dropout=config.table_dropout,
         init_std=config.init_std,
+        repeat=config.repeat_bias,
     )
     return SequentialModel(table, config.body(), config.temperature)
 
@@ -326,4 +328,7 @@ def scores(
     if config.reads_times and "times" in batch:
         times = config.query_times(history_times(batch["times"], config.max_items))
     states, table, bias = model.apply(params, tokens, times=times)
-    return all_scores(states[:, -1], table, bias)
+    found = all_scores(states[:, -1], table, bias)
+    if not config.repeat_bias:
+        return found
+    return add_to_read(found, tokens, repeat_bias(params["params"]))

@@ -43,6 +43,10 @@ class SequentialConfig(abc.ABC):
       history_negatives: count the items that were read among the negatives of sampled softmax, each
         with its exact weight, besides the drawn ones. The model then learns not to repeat items,
         which draws alone teach slowly in a large catalogue.
+      repeat_bias: learn one number that is added to the scores of items that were read; it needs
+        `history_negatives`. Where nobody comes back to an item it falls until such items are last,
+        which a network with residual connections and a tied table hardly learns otherwise; where
+        people buy things again it rises.
       temperature: τ of scores that are cosines divided by τ; 0 for plain products.
       synthetic: ρ, for "contrastive" over items with codes: each prediction gets one more negative,
         its target with a share ρ of the codes redrawn; 0 adds none.
@@ -66,6 +70,7 @@ class SequentialConfig(abc.ABC):
     proposal: Literal["uniform", "popularity"] = "uniform"
     log_q: bool = True
     history_negatives: bool = False
+    repeat_bias: bool = False
     temperature: NotNegative = 0.0
     synthetic: Share = 0.0
     robust: NotNegative = 0.0
@@ -80,6 +85,12 @@ class SequentialConfig(abc.ABC):
                 f"{self.title}.history_negatives adds to the draws of sampled softmax, and "
                 f"{self.title}.objective is {self.objective}; set it to sampled_softmax, or "
                 "history_negatives to false"
+            )
+
+        if self.repeat_bias and not self.history_negatives:
+            raise ConfigError(
+                f"{self.title}.repeat_bias is learned from the items of the history among the "
+                f"negatives; set {self.title}.history_negatives to true, or repeat_bias to false"
             )
 
     @property

@@ -9,7 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.baselines.history_negatives import history_scores, was_read
+from jaxrec.baselines.history_negatives import (
+    history_scores,
+    is_repeat,
+    repeat_bias,
+    was_read,
+)
 from jaxrec.baselines.item_table import FIRST, FIXED, SequentialModel
 from jaxrec.baselines.sequential_config import SequentialConfig
 from jaxrec.nn import linear_cross_entropy, matrix_product
@@ -50,9 +55,7 @@ def sequence_loss(
     states, table, bias = model.apply(params, read, None, False, times, rngs={"dropout": drop})
     target = jnp.where(counts, target - FIRST, 0)
     if config.history_negatives:
-        losses = _sampled_with_history(
-            config, states, table, bias, read, target, params[FIXED]["frequency"], draw
-        )
+        losses = _sampled_with_history(config, params, (states, table, bias), read, target, draw)
         weight = counts.astype(jnp.float32)
         return Loss(total=(losses * weight).sum(), weight=weight.sum(), parts={})
     states = states.reshape(-1, states.shape[-1])
@@ -164,24 +167,25 @@ def _sampled(
 
 def _sampled_with_history(
     config: SequentialConfig,
-    states: jax.Array,
-    table: jax.Array,
-    bias: jax.Array,
+    params: Any,
+    outputs: tuple[jax.Array, jax.Array, jax.Array],
     read: jax.Array,
     target: jax.Array,
-    frequency: jax.Array,
     key: jax.Array,
 ) -> jax.Array:
     """Sampled softmax of states `[B, T, D]` whose negatives include the history: `[B, T]`."""
-    drawn, log_q = _draws(config, frequency, key)
+    states, table, bias = outputs
+    drawn, log_q = _draws(config, params[FIXED]["frequency"], key)
+    repeat = repeat_bias(params["params"])
     flat = states.reshape(-1, states.shape[-1])
     positive = pick(flat, table, bias, target.reshape(-1, 1)).reshape(target.shape)
+    positive = positive + jnp.where(is_repeat(target, read, len(table)), repeat, 0.0)
     negative = all_scores(flat, table[drawn], bias[drawn]).reshape(*target.shape, -1)
     if config.log_q:
         negative = negative - log_q[None, None] - jnp.log(jnp.float32(config.negatives))
     out = was_read(drawn, read, len(table)) | (drawn[None, None] == target[:, :, None])
     negative = jnp.where(out, -jnp.inf, negative)
-    history = history_scores(states, table, bias, read, target)
+    history = history_scores(states, table, bias, read, target) + repeat
     highest = jnp.maximum(jnp.maximum(positive, negative.max(-1)), history.max(-1))
     top = jax.lax.stop_gradient(highest)
     total = jnp.exp(positive - top)

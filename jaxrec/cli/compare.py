@@ -121,21 +121,24 @@ def run(arguments: list[str]) -> None:
     print(heading(facts))
     with locked(directory):
         rows = [
-            Compared(name, _measure_baseline(name, first, dataset, directory, options.seeds))
+            _measure_baseline(name, first, dataset, directory, options.seeds)
             for name in options.baselines
         ]
         for name, system in systems.items():
             if system.directory is not None:
                 measured = [compare.measure_run(system.config, dataset, system.directory)]
-                rows.append(Compared(name, measured))
+                others = [compare.measure_other(system.config, dataset, system.directory)]
+                rows.append(Compared(name, measured, others))
                 continue
             place = str(directory / name.replace("/", "-"))
-            measured = []
+            measured, others = [], []
             for seed in range(options.seeds):
-                run_dir, config = Path(f"{place}-{seed}"), compare.with_seed(system.config, seed)
+                run_dir = Path(f"{place}-{seed}")
                 with marked(run_dir, options.quick):
-                    measured.append(compare.measure_config(resolved(config), dataset, run_dir))
-            rows.append(Compared(name, measured))
+                    config = resolved(compare.with_seed(system.config, seed))
+                    measured.append(compare.measure_config(config, dataset, run_dir))
+                    others.append(compare.measure_other(config, dataset, run_dir))
+            rows.append(Compared(name, measured, others))
     report = compare.table(rows, dataset, reference) | {"protocol": facts}
     text = markdown(report)
     if quick:
@@ -149,13 +152,14 @@ def run(arguments: list[str]) -> None:
 
 def _measure_baseline(
     name: str, config: Any, dataset: Dataset, directory: Path, seeds: int
-) -> list[Measured]:
+) -> Compared:
     """The measurements of a baseline: one per seed where it is trained, else one."""
-    count = seeds if name in compare.TRAINED else 1
-    return [
-        compare.measure_baseline(name, config, dataset, directory / f"baselines-{seed}", seed)
-        for seed in range(count)
-    ]
+    measured: dict[bool, list[Measured]] = {False: [], True: []}
+    for seed in range(seeds if name in compare.TRAINED else 1):
+        place = directory / f"baselines-{seed}"
+        for other, found in measured.items():
+            found.append(compare.measure_baseline(name, config, dataset, place, seed, other=other))
+    return Compared(name, measured[False], measured[True])
 
 
 def _systems(words: tuple[str, ...], quick: bool, data: str) -> dict[str, System]:

@@ -21,11 +21,20 @@ def markdown(report: Mapping[str, Any]) -> str:
     rows, tests = report["rows"], {test["system"]: test for test in report["comparisons"]}
     against = report["reference"]
     facts = report["protocol"]
+    both = all(row["other"] for row in rows.values())
+    other = {"kept": "removed", "removed": "kept"}[facts["seen_items"]] if both else ""
     accuracy = [
-        ["system", "HR@10", "NDCG@10", f"NDCG@10 minus {against}", "p (Holm)", "seeds", *_COST]
+        [
+            *("system", "HR@10", "NDCG@10"),
+            *([f"HR@10, seen {other}", f"NDCG@10, seen {other}"] if other else []),
+            *(f"NDCG@10 minus {against}", "p (Holm)", "seeds", *_COST),
+        ]
     ]
     for name, row in rows.items():
         cells = [_interval(row["metrics"][m], row["intervals"][m]) for m in _HEADLINE]
+        if other:
+            given = row["other"], row["other_intervals"]
+            cells += [_interval(*(values[m] for values in given)) for m in _HEADLINE]
         test = tests.get(name)
         difference = [
             f"{_signed(test['difference'])} [{', '.join(map(_signed, test['interval']))}]"

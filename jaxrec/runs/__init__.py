@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SearchConfig as SearchConfig,
         check_counting as check_counting,
         check_unread as check_unread,
+        with_filter_seen as with_filter_seen,
     )
     from jaxrec.runs.directory import (
         TEST_FILE as TEST_FILE,

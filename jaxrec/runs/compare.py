@@ -24,8 +24,8 @@ from jaxrec.eval import (
 )
 from jaxrec.items import IdConfig
 from jaxrec.runs import baselines
-from jaxrec.runs.config import COUNTING, METRIC, TEXTUAL, TRAINED
-from jaxrec.runs.directory import TEST_FILE, check_run, read_training
+from jaxrec.runs.config import COUNTING, METRIC, TEXTUAL, TRAINED, with_filter_seen
+from jaxrec.runs.directory import OTHER_FILE, TEST_FILE, check_run, read_training
 from jaxrec.runs.measured import Measured
 from jaxrec.runs.protocol import comparable, known_share, protocol_of
 from jaxrec.runs.system import Options, system_of
@@ -42,6 +42,8 @@ class Compared:
     Attributes:
       name: what the table calls the system.
       seeds: the measurements.
+      others: the same with seen items removed if `seeds` has them kept, and kept if removed; ()
+        for none.
 
     Example:
       >>> one = Measured(
@@ -57,6 +59,7 @@ class Compared:
 
     name: str
     seeds: Sequence[Measured]
+    others: Sequence[Measured] = ()
 
     def values(self, metric: str) -> np.ndarray:
         """Return a metric of each seed and user, `[S, U]`."""
@@ -120,6 +123,25 @@ def measure_config(config: Any, dataset: Dataset, directory: Path) -> Measured:
     return load(path, facts)
 
 
+def measure_other(config: Any, dataset: Dataset, directory: Path) -> Measured:
+    """Rank by a trained run with seen items removed if its config keeps them, and vice versa.
+
+    Args:
+      config: the config of the run.
+      dataset: its data.
+      directory: of the run.
+
+    Raises:
+      DataError: not trained yet, or measured on other data or under another protocol.
+    """
+    keeps = config.decode.filter_seen
+    facts = protocol_of(with_filter_seen(config, not keeps), dataset)
+    path = directory / OTHER_FILE
+    if not path.exists():
+        system_of(config).rank(config, directory, filter_seen=not keeps).save(path, facts)
+    return load(path, facts)
+
+
 def check_trained(directory: Path) -> None:
     """Reject a run that can be neither read nor ranked, because it is not trained to its end.
 
@@ -172,7 +194,7 @@ def check_baseline(name: str, config: Any) -> None:
 
 
 def measure_baseline(
-    name: str, config: Any, dataset: Dataset, directory: Path, seed: int
+    name: str, config: Any, dataset: Dataset, directory: Path, seed: int, *, other: bool = False
 ) -> Measured:
     """Fit and measure a baseline, or read its measurement if there is one.
 
@@ -182,23 +204,25 @@ def measure_baseline(
       dataset: the data.
       directory: where the baseline and its measurement are kept.
       seed: seed of its training; a counting baseline needs none.
+      other: measure it with seen items removed if the config keeps them, and vice versa.
 
     Raises:
       DataError: a measurement that was made on other data or under another protocol.
     """
-    facts = protocol_of(config, dataset)
+    asked = with_filter_seen(config, config.decode.filter_seen != other)
+    facts = protocol_of(asked, dataset)
     if name in TRAINED:
         settings = getattr(config, name)
         settings = dataclasses.replace(
             settings, train=dataclasses.replace(settings.train, seed=seed)
         )
-        config = dataclasses.replace(config, **{name: settings})
+        asked = dataclasses.replace(asked, **{name: settings})
         facts |= {"settings": to_json(dataclasses.asdict(settings))}
     if name in TEXTUAL:
         facts |= {"texts": [config.ids.text_encoder, *config.ids.text_fields]}
-    path = directory / f"{name}.npz"
+    path = directory / (f"{name}-other.npz" if other else f"{name}.npz")
     if not path.exists():
-        baselines.measure_baseline(name, config, dataset, directory).save(path, facts)
+        baselines.measure_baseline(name, asked, dataset, directory).save(path, facts)
     return load(path, facts)
 
 
@@ -232,7 +256,8 @@ def table(systems: Sequence[Compared], dataset: Dataset, reference: str) -> dict
       reference: name of the system that all others are tested against.
 
     Returns:
-      JSON-able: "rows" by name, with "metrics", "intervals", "quality", "slices", "seeds",
+      JSON-able: "rows" by name, with "metrics", "intervals", "other" and "other_intervals" (seen
+      items removed if "metrics" has them kept, and vice versa), "quality", "slices", "seeds",
       "parameters" and seconds, which are means over seeds; and "comparisons", tests of `METRIC`
       that are paired over users and cover all seeds.
     """
@@ -245,9 +270,15 @@ def table(systems: Sequence[Compared], dataset: Dataset, reference: str) -> dict
         intervals = {name: crossed_interval(values) for name, values in metrics.items()}
         quality = [list_quality(m.items[:, :10], catalogue, histories) for m in system.seeds]
         per_user = metrics[METRIC].mean(axis=0)
+        others = {
+            name: crossed_interval(np.stack([m.metrics[name] for m in system.others]))
+            for name in (metrics if system.others else ())
+        }
         rows[system.name] = {
             "metrics": {name: interval.mean for name, interval in intervals.items()},
             "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
+            "other": {name: interval.mean for name, interval in others.items()},
+            "other_intervals": {name: [i.low, i.high] for name, i in others.items()},
             "by_seed": {name: values.mean(axis=1).tolist() for name, values in metrics.items()},
             "quality": {name: float(np.mean([q[name] for q in quality])) for name in quality[0]},
             "slices": {name: float(per_user[mask].mean()) for name, mask in groups.items()},

@@ -76,6 +76,21 @@ class RankConfig:
         return removed_items(histories, targets, self.repeated_target)
 
 
+def with_filter_seen(config: Any, filter_seen: bool | None) -> Any:
+    """Return a config with another `decode.filter_seen`; None for its own.
+
+    Example:
+      >>> from jaxrec.systems.sasrec import SasrecRunConfig
+      >>> with_filter_seen(SasrecRunConfig(), False).decode.filter_seen
+      False
+    """
+    if filter_seen is None:
+        return config
+    return dataclasses.replace(
+        config, decode=dataclasses.replace(config.decode, filter_seen=filter_seen)
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchConfig(RankConfig):
     """How a beam search finds items.

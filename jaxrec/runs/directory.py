@@ -1,7 +1,7 @@
 """A run directory: the settings and data of a run, and everything that it produced.
 
 config.json  env.json  ids/  catalogue/  data/  checkpoints/  metrics.jsonl  tb/  train.json
-eval.json  result.json  test.npz  report.html
+eval.json  result.json  test.npz  test-other.npz  report.html
 """
 
 import dataclasses
@@ -81,6 +81,8 @@ _SHAPE = ("architecture", "model", "tune", "user_tokens")
 
 # File of a run's lists for the test users and their metrics; see `Measured`.
 TEST_FILE = "test.npz"
+# The same with seen items removed if the config keeps them, and kept if it removes them.
+OTHER_FILE = "test-other.npz"
 
 
 def is_run(directory: Path) -> bool:

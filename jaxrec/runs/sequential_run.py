@@ -17,7 +17,7 @@ from jaxrec.core import Bound, MeshConfig, ShardingRules, is_writer, make_mesh
 from jaxrec.data import DataConfig, Dataset, load_dataset, training_source
 from jaxrec.eval import average
 from jaxrec.runs.baselines import measure_baselines, rank_by_scores
-from jaxrec.runs.config import METRIC, BaselinesConfig, RankConfig
+from jaxrec.runs.config import METRIC, BaselinesConfig, RankConfig, with_filter_seen
 from jaxrec.runs.directory import (
     TEST_FILE,
     check_run,
@@ -122,8 +122,7 @@ def evaluate(
     measured.save(directory / TEST_FILE, protocol_of(config, dataset))
     others, left_out = measure_baselines(baselines, config, dataset, directory)
     systems = {MODEL: measured} | others
-    decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
-    opposite = {MODEL: trained.rank(dataclasses.replace(config, decode=decode))}
+    opposite = {MODEL: trained.rank(with_filter_seen(config, not config.decode.filter_seen))}
     tables = [baseline_table(part, config) for part in (systems, opposite)]
     protocol = protocol_of(config, dataset)
     other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
@@ -136,9 +135,9 @@ def evaluate(
     }
 
 
-def rank(config: SequentialRunConfig, directory: Path) -> Measured:
+def rank(config: SequentialRunConfig, directory: Path, filter_seen: bool | None = None) -> Measured:
     """See `System`."""
-    return _load(config, directory).rank(config)
+    return _load(config, directory).rank(with_filter_seen(config, filter_seen))
 
 
 def recommend(

@@ -104,9 +104,10 @@ class System(Protocol):
           `jaxrec scaling fit` read a sweep.
         """
 
-    def rank(self, config: Any, directory: Path) -> "Measured":
+    def rank(self, config: Any, directory: Path, filter_seen: bool | None = None) -> "Measured":
         """Measure the lists of a trained run on the test items of a leave-one-out split.
 
+        `filter_seen` says whether they leave out seen items; None for what the config says.
         A config whose attribute `ranks` is False has no such lists, although others of its class
         do.
         """

@@ -1,5 +1,6 @@
 """Objectives, draws, masks and settings that the neural sequential baselines share."""
 
+import dataclasses
 import functools
 
 import jax
@@ -15,7 +16,7 @@ from jaxrec.baselines.fitting import shuffled_batches
 from jaxrec.baselines.gru4rec import Gru4RecConfig
 from jaxrec.baselines.negatives import Unseen
 from jaxrec.baselines.sasrec import SasrecConfig
-from jaxrec.baselines.sequential import _batches, make_model
+from jaxrec.baselines.sequential import _batches, make_model, scores
 from jaxrec.baselines.sequential_loss import draw_items, prediction_losses, sequence_loss
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import Windows
@@ -263,8 +264,9 @@ def test_settings_without_meaning_are_refused(make, words):
         make()
 
 
+@pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("proposal", ["uniform", "popularity"])
-def test_the_history_counts_exactly_among_the_negatives(proposal):
+def test_the_history_counts_exactly_among_the_negatives(proposal, repeats):
     rng = np.random.default_rng(0)
     config = SasrecConfig(
         dropout=0.0,
@@ -272,6 +274,7 @@ def test_the_history_counts_exactly_among_the_negatives(proposal):
         negatives=40,
         proposal=proposal,
         history_negatives=True,
+        repeat_bias=repeats,
     )
     tokens = rng.integers(2, 2 + ITEMS, (4, 7)).astype(np.int32)
     tokens[1, :3] = 0, 0, 1
@@ -279,6 +282,10 @@ def test_the_history_counts_exactly_among_the_negatives(proposal):
     model = make_model(config, ITEMS)
     init = jax.jit(model.init)(jax.random.key(0), jnp.asarray(tokens[:, :-1]))
     params = jax.tree.map(lambda x: 3 * x, nn.meta.unbox(init))
+    added = 0.0
+    if repeats:
+        params["params"]["items"]["repeat"] = jnp.float32(-0.1)
+        added = -1.0
     frequency = rng.integers(1, 9, ITEMS).astype(np.float32)
     variables = params | {"fixed": {"frequency": jnp.asarray(frequency)}}
     key = jax.random.key(1)
@@ -294,7 +301,9 @@ def test_the_history_counts_exactly_among_the_negatives(proposal):
             if target < 0:
                 continue
             scores = table @ states[row, place]
-            seen = {t - 2 for t in tokens[row, : place + 1] if t >= 2} - {target}
+            read = {t - 2 for t in tokens[row, : place + 1] if t >= 2}
+            scores[list(read)] += added
+            seen = read - {target}
             others = [j for j in drawn if j != target and j not in seen]
             terms = [scores[j] for j in (target, *seen)]
             terms += [scores[j] - log_q[j] - np.log(len(drawn)) for j in others]
@@ -302,6 +311,26 @@ def test_the_history_counts_exactly_among_the_negatives(proposal):
             counts += 1
     assert float(found.weight) == counts
     np.testing.assert_allclose(float(found.total), expected, rtol=1e-5)
+
+
+def test_the_bias_of_repeats_is_added_to_every_read_item_once():
+    config = SasrecConfig(
+        objective="sampled_softmax", history_negatives=True, repeat_bias=True, max_items=5
+    )
+    plain = dataclasses.replace(config, repeat_bias=False)
+    model = make_model(config, ITEMS)
+    init = jax.jit(model.init)(jax.random.key(0), jnp.ones((1, 3), jnp.int32))
+    params = nn.meta.unbox(init) | {"fixed": {"frequency": jnp.ones(ITEMS)}}
+    params["params"]["items"]["repeat"] = jnp.float32(0.2)
+    history = np.array([[-1, 4, 3, 4], [0, 1, 2, 3], [-1, -1, -1, -1]])
+    batch = {"history": history}
+    found = scores(params, batch, config=config, num_items=ITEMS)
+    without = scores(params, batch, config=plain, num_items=ITEMS)
+    expected = np.zeros((3, ITEMS))
+    expected[0, [3, 4]], expected[1, :4] = 2.0, 2.0
+    np.testing.assert_allclose(np.asarray(found) - np.asarray(without), expected, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"sasrec\.repeat_bias .*history_negatives to true"):
+        SasrecConfig(repeat_bias=True)
 
 
 def test_negatives_from_the_history_need_sampled_softmax():

@@ -42,6 +42,7 @@ from jaxrec.runs import (
     protocol_of,
     read_parts,
     read_training,
+    with_filter_seen,
     write_summary,
 )
 from jaxrec.systems.generative import model, opened, recommender as generative, text_encoders
@@ -152,10 +153,11 @@ def _write_result(directory: Path, rows: dict[str, Any], invalid_items: int) -> 
     write_text(directory / "result.json", json.dumps(result) + "\n")
 
 
-def rank(config: Config, directory: Path) -> Measured:
+def rank(config: Config, directory: Path, filter_seen: bool | None = None) -> Measured:
     """See `System`."""
     dataset = load_dataset(config.data)
     check_run(config, dataset, directory)
+    config = with_filter_seen(config, filter_seen)
     recommender = generative.load_recommender(config, load_codes(directory), directory)
     seconds = read_training(directory)["seconds"]
     return measure_model(recommender, config, dataset, seconds)[0]

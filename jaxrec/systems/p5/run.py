@@ -51,6 +51,7 @@ from jaxrec.runs import (
     load_codes,
     protocol_of,
     read_parts,
+    with_filter_seen,
 )
 from jaxrec.systems.p5 import serving, tables
 from jaxrec.systems.p5.config import P5Config
@@ -247,9 +248,11 @@ def evaluate(config: P5Config, directory: Path, *, baselines: Sequence[str]) -> 
     }
 
 
-def rank(config: P5Config, directory: Path) -> Measured:
+def rank(config: P5Config, directory: Path, filter_seen: bool | None = None) -> Measured:
     """See `System`: the first task that ranks the whole catalogue, in a wording of the training."""
-    return rank_main(load(config, directory))
+    tested = load(config, directory)
+    asked = with_filter_seen(config, filter_seen)
+    return rank_main(dataclasses.replace(tested, config=asked))
 
 
 def recommend(config: P5Config, directory: Path, request: RecommendRequest) -> Recommendations:

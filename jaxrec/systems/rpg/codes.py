@@ -3,7 +3,9 @@
     texts -> vectors -> whitened principal components -> rotation -> L segments -> centroids
 
 The components are fitted on all items, as published, which is no leak: texts tell nothing about
-interactions. Rotation and centroids are fitted on the items of training histories. Unlike the IDs
+interactions. Rotation and centroids are fitted on the items of training histories. Some of the
+places may code collaborative vectors instead, in the same way, and these come from training
+histories alone. Unlike the IDs
 of a beam search, these may collide, and then the scores of the items tie. With 32 codes of 256 only
 items with equal texts do.
 """
@@ -16,9 +18,20 @@ import numpy as np
 
 from jaxrec.core import ConfigError, DataError
 from jaxrec.data import Dataset
-from jaxrec.ids import ItemCodes, collapse_warning, pq, simple, whitened_vectors
+from jaxrec.ids import (
+    ItemCodes,
+    code_statistics,
+    collaborative_vectors,
+    collapse_warning,
+    pq,
+    simple,
+    whitened_vectors,
+)
 from jaxrec.items import IdConfig, text as item_text
 from jaxrec.systems.rpg.config import CodesConfig
+
+# Items that occur together: within so many places of a history, and less the farther apart.
+_WINDOW, _DECAY = 10, 0.9
 
 
 def fit_codes(config: CodesConfig, dataset: Dataset) -> ItemCodes:
@@ -41,7 +54,18 @@ def fit_codes(config: CodesConfig, dataset: Dataset) -> ItemCodes:
     missing = _check_texts(config, texts, dataset)
     encoder = item_text.encoder_of(config.text_encoder, "codes.text_encoder", texts)
     vectors = item_text.encode(texts, encoder, dim=2 * config.dim)
-    codes = quantize(config, vectors, np.unique(dataset.split.train.item))
+    trained = np.unique(dataset.split.train.item)
+    codes = quantize(config, vectors, trained, config.levels - config.collaborative)
+    if config.collaborative:
+        met = collaborative_vectors(
+            dataset.split.train.sequences(),
+            dataset.num_items,
+            config.dim,
+            window=_WINDOW,
+            decay=_DECAY,
+            seed=config.seed,
+        )
+        codes = _beside(codes, quantize(config, met, trained, config.collaborative))
     facts: dict[str, Any] = {
         "text_encoder": item_text.name_of(encoder),
         "width": vectors.shape[1],
@@ -51,39 +75,54 @@ def fit_codes(config: CodesConfig, dataset: Dataset) -> ItemCodes:
     return dataclasses.replace(codes, metadata=codes.metadata | facts)
 
 
-def quantize(config: CodesConfig, vectors: np.ndarray, trained: np.ndarray) -> ItemCodes:
-    """Quantize text vectors.
+def quantize(
+    config: CodesConfig, vectors: np.ndarray, trained: np.ndarray, levels: int
+) -> ItemCodes:
+    """Quantize vectors of items.
 
     Args:
       config: settings.
-      vectors: `[I, E]` text vectors of all items.
+      vectors: `[I, E]` vectors of all items.
       trained: numbers of the items on which the quantizer is fitted.
+      levels: number of codes.
 
     Raises:
-      ConfigError: the vectors have fewer than L columns that differ between items.
+      ConfigError: the vectors have fewer columns that differ between items than there are codes.
 
     Example:
       >>> vectors = np.random.default_rng(0).normal(size=(40, 6))
       >>> config = CodesConfig(levels=2, size=4, dim=4)
-      >>> quantize(config, vectors, np.arange(30)).codes.shape
+      >>> quantize(config, vectors, np.arange(30), levels=2).codes.shape
       (40, 2)
     """
     whitened = whitened_vectors(vectors, config.dim)
-    if whitened.shape[1] < config.levels:
+    if whitened.shape[1] < levels:
         raise ConfigError(
-            f"the item texts have {whitened.shape[1]} independent columns, too few for "
-            f"--codes.levels {config.levels}; lower it, or encode richer texts (codes.text_fields, "
-            "codes.text_encoder)"
+            f"the vectors of the items have {whitened.shape[1]} independent columns, too few for "
+            f"{levels} of the {config.levels} places; lower --codes.levels, or encode richer texts "
+            "(codes.text_fields, codes.text_encoder)"
         )
     fitted = pq.fit(
         whitened[trained],
-        config.levels,
+        levels,
         config.size,
         seed=config.seed,
         rotate=config.rotate,
         restarts=1,
     )
     return pq.recoded(fitted, whitened)
+
+
+def _beside(first: ItemCodes, second: ItemCodes) -> ItemCodes:
+    """IDs with the codes of both, and a statistic of the whole."""
+    codes = np.concatenate([first.codes, second.codes], axis=1)
+    sizes = (*first.sizes, *second.sizes)
+    return ItemCodes(
+        codes=codes,
+        sizes=sizes,
+        scheme="pq",
+        metadata=first.metadata | code_statistics(codes, sizes),
+    )
 
 
 def _check_room(config: CodesConfig, num_items: int) -> None:

@@ -16,7 +16,9 @@ class CodesConfig:
     Attributes:
       levels: L, number of codes of an ID.
       size: C, codes of each place. The published size is 256, that is 8 bits.
-      dim: number of whitened principal components of the text vectors that are quantized.
+      collaborative: how many of the L places code collaborative vectors (of items that occur
+        together in training histories) instead of texts. As published none does.
+      dim: number of whitened principal components of the vectors that are quantized.
       rotate: rotation before the vectors are cut into L segments, see `pq.fit`.
       text_encoder: "auto" for the sentence encoder at hand or else TF-IDF; "tfidf"; or a directory.
       text_fields: item fields whose texts are encoded. Of the default, fields that the data do not
@@ -28,6 +30,7 @@ class CodesConfig:
 
     levels: Count = 32
     size: Count = 256
+    collaborative: Whole = 0
     dim: Count = 128
     rotate: Literal["none", "balanced", "opq"] = "opq"
     text_encoder: str = "auto"
@@ -37,6 +40,11 @@ class CodesConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "--codes.")
+        if self.collaborative >= self.levels:
+            raise ConfigError(
+                f"--codes.collaborative {self.collaborative} leaves none of --codes.levels "
+                f"{self.levels} places for texts; lower it, or raise levels"
+            )
         if self.levels > self.dim:
             raise ConfigError(
                 f"--codes.levels {self.levels} cuts vectors of --codes.dim {self.dim} columns, and "

@@ -47,6 +47,7 @@ from jaxrec.runs import (
     read_parts,
     read_training,
     table_lines,
+    with_filter_seen,
     write_summary,
 )
 from jaxrec.systems.rpg import codes as item_codes, training
@@ -126,8 +127,7 @@ def evaluate(config: RpgConfig, directory: Path, *, baselines: Sequence[str]) ->
     measured.save(directory / TEST_FILE, protocol)
     others, left_out = measure_baselines(baselines, config, dataset, directory)
     table = baseline_table({MODEL: measured} | others, config)
-    decode = dataclasses.replace(config.decode, filter_seen=not config.decode.filter_seen)
-    flipped = dataclasses.replace(config, decode=decode)
+    flipped = with_filter_seen(config, not config.decode.filter_seen)
     opposite = baseline_table({MODEL: _measure(trained, flipped, dataset, seconds)}, config)
     other = f"seen items {'kept' if config.decode.filter_seen else 'removed'}"
     graph = _compare_graph(config, trained, dataset)
@@ -189,10 +189,10 @@ def _graph_line(name: str, row: dict[str, Any]) -> str:
     )
 
 
-def rank(config: RpgConfig, directory: Path) -> Measured:
+def rank(config: RpgConfig, directory: Path, filter_seen: bool | None = None) -> Measured:
     """See `System`."""
     trained, dataset, seconds = _load(config, directory)
-    return _measure(trained, config, dataset, seconds)
+    return _measure(trained, with_filter_seen(config, filter_seen), dataset, seconds)
 
 
 def _measure(trained: Trained, config: RpgConfig, dataset: Dataset, seconds: float) -> Measured:

@@ -55,6 +55,7 @@ from jaxrec.runs import (
     read_training,
     recommend_by_scores,
     run_identity,
+    with_filter_seen,
     write_summary,
 )
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -299,9 +300,9 @@ def evaluate(config: VqRecConfig, directory: Path, *, baselines: Sequence[str]) 
     }
 
 
-def rank(config: VqRecConfig, directory: Path) -> Measured:
+def rank(config: VqRecConfig, directory: Path, filter_seen: bool | None = None) -> Measured:
     """See `System`."""
-    return _rank(config, directory, *_domains(config, directory))
+    return _rank(config, directory, *_domains(config, directory), filter_seen)
 
 
 def recommend(config: VqRecConfig, directory: Path, request: RecommendRequest) -> Recommendations:
@@ -352,9 +353,16 @@ def report(config: VqRecConfig, directory: Path) -> RunParts:
     return read_parts(config, directory, FACTS)
 
 
-def _rank(config: VqRecConfig, directory: Path, source: Domain | None, target: Domain) -> Measured:
+def _rank(
+    config: VqRecConfig,
+    directory: Path,
+    source: Domain | None,
+    target: Domain,
+    filter_seen: bool | None = None,
+) -> Measured:
     """Measure the lists of a trained run, given its domains."""
     seconds = read_training(directory)["seconds"]
     result, score = fit(config, source, target, directory)
     size = sum(leaf.size for leaf in jax.tree.leaves(result.params["params"]))
-    return rank_by_scores(score, config, target.parts[0], size, seconds)
+    asked = with_filter_seen(config, filter_seen)
+    return rank_by_scores(score, asked, target.parts[0], size, seconds)

@@ -97,10 +97,10 @@ def test_the_quantizer_reads_only_trained_items():
     vectors = np.random.default_rng(1).normal(size=(60, 8))
     config = CodesConfig(levels=2, size=4, dim=6)
     met = np.arange(50)
-    first = item_codes.quantize(config, vectors, met)
+    first = item_codes.quantize(config, vectors, met, config.levels)
     # The components read all items, and the sums do not see the order of the others.
     order = np.concatenate([met, 50 + np.random.default_rng(2).permutation(10)])
-    second = item_codes.quantize(config, vectors[order], met)
+    second = item_codes.quantize(config, vectors[order], met, config.levels)
     np.testing.assert_array_equal(first.codes[order], second.codes)
     np.testing.assert_allclose(first.codebooks["centroids_0"], second.codebooks["centroids_0"])
 
@@ -120,7 +120,7 @@ def test_opq_distorts_no_more_than_that_of_faiss():
     back = quantizer.decode(quantizer.compute_codes(turned))
     theirs = ((turned - back) ** 2).sum() / ((white - white.mean(0)) ** 2).sum()
     config = CodesConfig(levels=4, size=32, dim=16)
-    ours = item_codes.quantize(config, white, np.arange(3000)).metadata["distortion"]
+    ours = item_codes.quantize(config, white, np.arange(3000), config.levels).metadata["distortion"]
     assert ours < 1.03 * theirs
 
 
@@ -192,7 +192,7 @@ def test_codebooks_that_collapse_are_named():
     vectors[40:] = 1e-3 * np.random.default_rng(0).normal(size=(8, 4))
     vectors[47] = 1.0
     with pytest.warns(UserWarning, match="codebook collapse: levels"):
-        item_codes.quantize(CodesConfig(levels=1, size=32, dim=1), vectors, np.arange(41))
+        item_codes.quantize(CodesConfig(levels=1, size=32, dim=1), vectors, np.arange(41), 1)
 
 
 def test_more_codes_than_columns_are_refused():
@@ -200,4 +200,4 @@ def test_more_codes_than_columns_are_refused():
         CodesConfig(levels=9, dim=8)
     vectors = np.repeat(np.eye(3), 4, axis=0)
     with pytest.raises(ConfigError, match=r"2 independent columns, too few for --codes.levels 3"):
-        item_codes.quantize(CodesConfig(levels=3, size=2, dim=4), vectors, np.arange(12))
+        item_codes.quantize(CodesConfig(levels=3, size=2, dim=4), vectors, np.arange(12), 3)
