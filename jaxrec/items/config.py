@@ -28,6 +28,7 @@ HYBRIDS: dict[str, tuple[str, str]] = {
     "cid+iid": ("collaborative", "independent"),
     "semid+iid": ("semantic", "independent"),
     "sid+iid": ("sequential", "independent"),
+    "pq+iid": ("pq", "independent"),
     "semid+cid": ("semantic", "collaborative"),
 }
 
@@ -73,9 +74,10 @@ class IdConfig:
       tokenizer: directory of the tokenizer that splits titles; "" splits them into words (textual).
       max_length: largest number of categories or title tokens used; 0 for all (semantic, textual).
       user_order: order in which users are visited (sequential).
-      hybrid: the two parts of a hybrid ID: collaborative, semantic or sequential IDs (cid, semid,
-        sid) with a token of the item's own (iid), or semantic with collaborative IDs. A hybrid
-        reads the settings of its parts.
+      hybrid: the two parts of a hybrid ID: collaborative, semantic, sequential or quantized IDs
+        (cid, semid, sid, pq) with a token of the item's own (iid), or semantic with collaborative
+        IDs. A hybrid reads the settings of its parts; the codes of pq precede the token, so they
+        may be few.
       file: JSON or CSV file with the IDs (external).
       unknown: what to do with items of the file that the data do not have: "refuse" or "ignore"
         (external).
@@ -126,7 +128,7 @@ class IdConfig:
     tokenizer: str = ""
     max_length: Whole = 0
     user_order: simple.Order = "time"
-    hybrid: Literal["cid+iid", "semid+iid", "sid+iid", "semid+cid"] = "cid+iid"
+    hybrid: Literal["cid+iid", "semid+iid", "sid+iid", "pq+iid", "semid+cid"] = "cid+iid"
     file: str = ""
     unknown: external.Unknown = "refuse"
     repair: collisions.Method = "next_free"

@@ -157,8 +157,9 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
     if config.reads("text_fields") and config.text_weight:
         item_text.check_fields(config, dataset)
     config = config.sized(dataset.num_items)
-    # The level that repair "suffix" adds makes room even if the grid has none.
-    grows = config.reads("repair") and config.repair == "suffix"
+    # The level that repair "suffix" or a hybrid adds makes room even if the grid has none.
+    own = "independent" in config.parts
+    grows = own or (config.reads("repair") and config.repair == "suffix")
     if config.reads("levels") and not grows:
         try:
             simple.check_room(dataset.num_items, config.level_sizes)
@@ -169,7 +170,7 @@ def check_ids(config: IdConfig, dataset: Dataset) -> None:
             ) from error
     if config.scheme == "svd":
         _check_levels(config, min(dataset.num_items, dataset.num_users), "items or users")
-    if config.scheme == "pq":
+    if "pq" in config.parts:
         with_text = bool(item_text.fields_used(config, dataset))
         blocks = with_text + (not with_text or config.text_weight < 1)
         _check_levels(config, blocks * config.dim, "columns of the item vectors; raise ids.dim")
@@ -235,6 +236,10 @@ def _fit(
         )
         return codes, svd.coordinates(codes, svd.columns(train, items))
     if config.scheme == "hybrid":
+        if config.parts[0] == "pq":
+            # Every code tells something of the item, so all of them stay.
+            vectors = _vectors(config, dataset, text)
+            return hybrid.append_item(_quantized(config, vectors, engine)), None
         first, second = (_plain(part, config, dataset) for part in config.parts)
         if second.scheme != "independent":
             return hybrid.join(first, second), None
@@ -304,7 +309,7 @@ def _vectors(config: IdConfig, dataset: Dataset, text: ItemText | None) -> np.nd
 def _quantized(config: IdConfig, vectors: np.ndarray, engine: Engine) -> ItemCodes:
     sizes, seed = config.level_sizes, config.seed
     levels = len(sizes)
-    if config.scheme == "pq":
+    if "pq" in config.parts:
         return pq.fit(vectors, levels, sizes, seed=seed, rotate=config.rotate, engine=engine)
     if config.scheme == "rq":
         return rq.fit(vectors, levels, sizes, seed=seed, engine=engine)

@@ -110,6 +110,10 @@ HYBRIDS = {
     "cid+iid": ({"weighting": "ppmi"}, lambda d: hybrid.replace_last(of_tree(d))),
     "semid+iid": ({"max_length": 2}, lambda d: hybrid.replace_last(of_categories(d))),
     "sid+iid": ({"user_order": "longest"}, lambda d: hybrid.append_item(of_walk(d, "longest"))),
+    "pq+iid": (
+        {"levels": 1, "size": 4},
+        lambda d: hybrid.append_item(pq.fit(vectors_of(d), 1, 4, seed=3)),
+    ),
     "semid+cid": (
         {"weighting": "ppmi", "max_length": 2},
         lambda d: hybrid.join(of_categories(d), of_tree(d)),
