@@ -45,7 +45,7 @@ class CodesConfig:
                 f"--codes.collaborative {self.collaborative} leaves none of --codes.levels "
                 f"{self.levels} places for texts; lower it, or raise levels"
             )
-        if self.levels > self.dim:
+        if max(self.levels - self.collaborative, self.collaborative) > self.dim:
             raise ConfigError(
                 f"--codes.levels {self.levels} cuts vectors of --codes.dim {self.dim} columns, and "
                 "every code needs a column; lower levels, or raise dim"

@@ -9,7 +9,7 @@ import jaxrec
 from jaxrec.core import ConfigError, DataError, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.eval import render
-from jaxrec.ids import whitened_vectors
+from jaxrec.ids import collaborative_vectors, pq, whitened_vectors
 from jaxrec.runs.config import SampledEvalConfig
 from jaxrec.runs.ranker import Asked
 from jaxrec.runs.requests import RecommendRequest
@@ -199,5 +199,24 @@ def test_more_codes_than_columns_are_refused():
     with pytest.raises(ConfigError, match=r"levels 9 cuts vectors of --codes.dim 8 columns"):
         CodesConfig(levels=9, dim=8)
     vectors = np.repeat(np.eye(3), 4, axis=0)
-    with pytest.raises(ConfigError, match=r"2 independent columns, too few for --codes.levels 3"):
+    with pytest.raises(ConfigError, match=r"2 independent columns, too few for 3 of the 3 places; lower --codes.levels"):
         item_codes.quantize(CodesConfig(levels=3, size=2, dim=4), vectors, np.arange(12), 3)
+
+
+def test_some_places_code_what_occurs_together(tmp_path):
+    dataset = load_dataset(tiny_config(write_tiny_csv(tmp_path)).data)
+    config = CodesConfig(levels=5, size=4, dim=4, text_encoder="tfidf", collaborative=2)
+    codes = item_codes.fit_codes(config, dataset)
+    plain = item_codes.fit_codes(dataclasses.replace(config, levels=3, collaborative=0), dataset)
+    np.testing.assert_array_equal(codes.codes[:, :3], plain.codes)
+    train = dataset.split.train
+    met = collaborative_vectors(
+        train.sequences(), dataset.num_items, 4, window=10, decay=0.9, seed=0
+    )
+    white = whitened_vectors(met, 4)
+    theirs = pq.fit(white[np.unique(train.item)], 2, 4, rotate="opq", restarts=1)
+    np.testing.assert_array_equal(codes.codes[:, 3:], pq.encode(theirs, white))
+    distinct = len(np.unique(codes.codes, axis=0))
+    assert (codes.metadata["collision_share"] == 0) == (distinct == dataset.num_items)
+    with pytest.raises(ConfigError, match=r"collaborative 2 leaves none of --codes.levels 2"):
+        CodesConfig(levels=2, collaborative=2)
