@@ -1,10 +1,13 @@
 """`jaxrec compare CONFIG|RUN ...`: several systems on one data set, in one table.
 
+Every row is measured twice, with seen items removed and kept. The last line is the report as JSON.
+
 Configs are trained and measured below `--run-dir`, once per seed. A trained run is ranked in its
 own directory, unless `jaxrec eval` did so before.
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,11 +146,14 @@ def run(arguments: list[str]) -> None:
     text = markdown(report)
     if quick:
         report, text = {"warning": WARNING} | report, f"{WARNING}.\n\n{text}"
-    write_text(directory / "comparison.json", to_json(report))
+    saved = to_json(report)
+    write_text(directory / "comparison.json", saved)
     Console(width=max(Console().width, 150)).print(Markdown(text))
     if options.write is not None:
         replace_section(options.write, text)
         print(f"wrote the tables into {options.write}")
+    print(f"saved in {directory / 'comparison.json'}")
+    print(json.dumps(json.loads(saved)))
 
 
 def _measure_baseline(

@@ -100,6 +100,21 @@ def test_the_tables_stand_between_the_marks_of_the_document(place, compared):
     assert sum(line.startswith("| popularity |") for line in text.splitlines()) == 3
 
 
+def test_each_row_is_also_measured_with_seen_items_kept(place, compared, tmp_path, capsys):
+    found = json.loads((place / "runs" / "comparison.json").read_text())["rows"]
+    words = [str(place / "other.py"), "--run-dir", str(tmp_path / "runs")]
+    assert main(["compare", *words, "--baselines", "popularity", "markov"]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    for name in ("popularity", "markov"):
+        assert rows[name]["metrics"] == found[name]["other"] != found[name]["metrics"]
+        assert rows[name]["other"] == found[name]["metrics"]
+        assert rows[name]["other_intervals"] == found[name]["intervals"]
+    # "short" and "other" are the same training, and so little of it that all checkpoints are one.
+    for metric, value in rows["other"]["metrics"].items():
+        np.testing.assert_allclose(found["short"]["other"][metric], value)
+    assert "NDCG@10, seen kept" in (place / "doc.md").read_text()
+
+
 def test_a_second_comparison_trains_nothing(place, compared, capsys):
     def metrics():
         rows = json.loads((place / "runs" / "comparison.json").read_text())["rows"]
