@@ -38,6 +38,8 @@ def get_config() -> SasrecRunConfig:
             init_std=0.0127,
             objective="sampled_softmax",
             negatives=1024,
+            history_negatives=True,
+            repeat_bias=True,
         ),
         train=TrainConfig(
             steps=8000,

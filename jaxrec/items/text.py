@@ -39,7 +39,8 @@ class ItemText:
     Attributes:
       vectors: float32 [I, D]; rows of unit length, or zeros for items without text.
       facts: JSON-able: "encoder" ("TF-IDF", or the last two names of the encoder's directory),
-        "directory" (None for TF-IDF), "width" (D) and "encoder_width" (E; None for TF-IDF).
+        "directory" (None for TF-IDF), "width" (D), "encoder_width" (E; None for TF-IDF) and
+        "without_text", the number of items that have none.
     """
 
     vectors: np.ndarray
@@ -148,6 +149,7 @@ def read(
         "directory": None,
         "width": config.dim,
         "encoder_width": None,
+        "without_text": sum(not text.strip() for text in texts),
     }
     if encoder is None:
         return ItemText(text_vectors(texts, config.dim, config.seed, new), facts)
@@ -317,11 +319,19 @@ def describe(codes_metadata: Mapping[str, Any]) -> str:
     if facts is None:
         return "item texts: not used by the IDs"
     if facts["directory"] is not None:
-        return (
+        line = (
             f"item texts: encoded by {facts['encoder']}, {facts['encoder_width']} wide, reduced to "
             f"{facts['width']}; --ids.text-encoder {TFIDF} does without it"
         )
-    return (
-        f"item texts: encoded by {facts['encoder']}, {facts['width']} wide; for a sentence encoder "
-        f"set {VARIABLE} or --ids.text-encoder to its directory"
-    )
+    else:
+        line = (
+            f"item texts: encoded by {facts['encoder']}, {facts['width']} wide; for a sentence "
+            f"encoder set {VARIABLE} or --ids.text-encoder to its directory"
+        )
+    # Runs that were begun before this was counted lack it.
+    if missing := facts.get("without_text", 0):
+        line += (
+            f"\nwarning: items without text: {missing:,}; texts do not tell these apart; give "
+            "their texts with --data.item-table, or leave these items out"
+        )
+    return line

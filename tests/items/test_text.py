@@ -91,6 +91,8 @@ def test_sentence_vectors_take_the_place_of_tf_idf(encoder):
     place = "/".join(encoder.resolve().parts[-2:])
     assert found.facts["encoder"] == place
     assert (found.facts["width"], found.facts["encoder_width"]) == (8, 32)
+    assert found.facts["without_text"] == 1
+    assert "warning: items without text: 1; " in item_text.describe({"text": found.facts})
     plain = item_text.read(config, dataset, None)
     np.testing.assert_array_equal(plain.vectors, text_vectors(texts, 8))
     train = dataset.split.train.sequences()
