@@ -130,25 +130,34 @@ class LanguageHead(nn.Module):
         return split_rows(scores, states.shape[:2], "embed", "vocab")
 
     def loss(
-        self, states: jax.Array, embedding: jax.Array, targets: jax.Array, weights: jax.Array
+        self,
+        states: jax.Array,
+        embedding: jax.Array,
+        targets: jax.Array,
+        weights: jax.Array,
+        start: int = 0,
+        size: int | None = None,
     ) -> jax.Array:
         """Return the sum of -weight log p(target), without storing the scores of all states.
 
-        The probabilities p are over all tokens that the model may write.
+        The probabilities p are over the tokens `start` to `start + size - 1`, all of which the
+        model may write.
 
         Args:
           states: `[..., D]`.
           embedding: `[V, D]`, read if the tables are tied.
-          targets: `[...]` int32.
+          targets: `[...]` int32, numbers of tokens.
           weights: `[...]` float32.
+          start: first token.
+          size: number of tokens; None for all that the model may write, from `start` 0.
 
         Returns:
           float32 scalar.
         """
-        size = self.config.vocab_size - self.config.read_only
-        matrix, table = self._operands(states, embedding, 0, size)
+        size = self.config.vocab_size - self.config.read_only if size is None else size
+        matrix, table = self._operands(states, embedding, start, size)
         return linear_cross_entropy(
-            matrix, table, _rows(targets), _rows(weights), self.config.logit_cap
+            matrix, table, _rows(targets) - start, _rows(weights), self.config.logit_cap
         )
 
     def _operands(

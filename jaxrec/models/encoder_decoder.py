@@ -142,15 +142,24 @@ class EncoderDecoder(nn.Module):
         """
         return self.head(hidden, self.embedding.table, start, size)
 
-    def loss(self, hidden: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    def loss(
+        self,
+        hidden: jax.Array,
+        targets: jax.Array,
+        weights: jax.Array,
+        start: int = 0,
+        size: int | None = None,
+    ) -> jax.Array:
         """Return the weighted sum of the tokens' cross-entropy, without storing all logits.
 
         Args:
           hidden: `[..., D]` states.
           targets: `[...]` int32, the token that each state should predict.
           weights: `[...]` float32.
+          start: first of the tokens that are possible.
+          size: number of them; None for all that the model may write, from `start` 0.
         """
-        return self.head.loss(hidden, self.embedding.table, targets, weights)
+        return self.head.loss(hidden, self.embedding.table, targets, weights, start, size)
 
     def __call__(
         self,

@@ -29,6 +29,9 @@ from jaxrec.nn import SelfContext, attention_mask, positions_of
 from jaxrec.objectives.loss import Loss
 from jaxrec.peft import prepend, virtual_of
 
+# From so many codes a level's loss is computed without storing the scores of all predictions.
+_WIDE = 2048
+
 
 def id_loss(
     model: CausalLM,
@@ -165,9 +168,16 @@ def _of_levels(
     losses = []
     for level in range(levels):
         rows = vocabulary.level(level)
-        logits = model.apply(
-            params, hidden[:, :, level], rows.start, rows.stop - rows.start, method="logits"
-        )
+        size = rows.stop - rows.start
+        if size >= _WIDE:
+            # Scores of so many codes are not stored, which takes less memory and less time.
+            target = jnp.maximum(targets[:, :, level], rows.start)
+            states = hidden[:, :, level]
+            losses.append(
+                model.apply(params, states, target, weight, rows.start, size, method="loss")
+            )
+            continue
+        logits = model.apply(params, hidden[:, :, level], rows.start, size, method="logits")
         code = jnp.maximum(targets[:, :, level] - rows.start, 0)
         losses.append((cross_entropy(logits, code) * weight).sum())
     parts = {f"loss/level_{level}": loss for level, loss in enumerate(losses)}

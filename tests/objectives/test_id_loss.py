@@ -9,7 +9,7 @@ import pytest
 from jaxrec.core.mesh import MeshConfig, ShardingRules, make_mesh
 from jaxrec.ids import IdVocabulary, write_histories
 from jaxrec.models import CausalLM
-from jaxrec.objectives import cross_entropy, id_loss
+from jaxrec.objectives import cross_entropy, id_loss, id_modeling
 from jaxrec.testing import random_params, tiny_model
 from jaxrec.train import TrainConfig, make_optimizer, make_state, make_step
 
@@ -175,3 +175,24 @@ def test_a_training_step_on_the_loss_calls_no_host():
     assert "callback" not in step.lower(state, tokens).as_text()
     telltale = jax.jit(lambda x: jax.debug.print("{}", x)).lower(1.0).as_text()
     assert "callback" in telltale
+
+
+def test_wide_levels_have_the_same_loss_and_gradient(monkeypatch):
+    model, params, tokens = _setup()
+
+    def value(wide):
+        monkeypatch.setattr(id_modeling, "_WIDE", wide)
+        run = functools.partial(id_loss, model, vocabulary=VOCABULARY, key=None)
+        return jax.jit(
+            jax.value_and_grad(lambda p: (run(p, tokens).total, run(p, tokens).parts), has_aux=True)
+        )(params)
+
+    # The second level has 3 codes and stays narrow.
+    (plain, parts), slope = value(100)
+    (wide, wide_parts), wide_slope = value(4)
+    np.testing.assert_allclose(wide, plain, rtol=1e-5)
+    for name, part in parts.items():
+        np.testing.assert_allclose(wide_parts[name], part, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), slope, wide_slope
+    )

@@ -199,7 +199,10 @@ def test_more_codes_than_columns_are_refused():
     with pytest.raises(ConfigError, match=r"levels 9 cuts vectors of --codes.dim 8 columns"):
         CodesConfig(levels=9, dim=8)
     vectors = np.repeat(np.eye(3), 4, axis=0)
-    with pytest.raises(ConfigError, match=r"2 independent columns, too few for 3 of the 3 places; lower --codes.levels"):
+    with pytest.raises(
+        ConfigError,
+        match=r"2 independent columns, too few for 3 of the 3 places; lower --codes.levels",
+    ):
         item_codes.quantize(CodesConfig(levels=3, size=2, dim=4), vectors, np.arange(12), 3)
 
 
