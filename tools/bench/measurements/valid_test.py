@@ -16,14 +16,13 @@ known item is older, and tastes have moved on. Seen items are kept unless the op
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
 import numpy as np
 import tyro
-from support.header import print_header
 from support.table import Table
 
 from jaxrec.baselines import cooccurrence
@@ -96,9 +95,15 @@ def explain(
     }
 
 
+def show(cells: Sequence[str], head: bool = False) -> None:
+    """Print a row of a Markdown table."""
+    print("| " + " | ".join(cells) + " |", flush=True)
+    if head:
+        print("|---" * len(cells) + "|")
+
+
 def run(options: Options) -> Table:
     """Measure each model on both stages."""
-    print_header()
     configs = {path.name: (path, load_run(path)) for path in options.runs}
     first = next((config for _, config in configs.values()), None)
     data = first.data if first else DataConfig(name=options.data, min_count=0)
@@ -122,17 +127,18 @@ def run(options: Options) -> Table:
         }
         for stage in by_count
     }
+    show(["targets", *(name.replace("_", " ") for name in facts["test"])], head=True)
     for stage, row in facts.items():
-        print(f"{stage:6}", "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
+        show([stage, *(f"{value:.3f}" for value in row.values())])
+    print()
     rows: dict[str, Any] = {}
+    show(["model", "metric", "validation", "test", "by targets", "within"], head=True)
     for name, score in scores.items():
         found = {stage: rank_users(score, dataset, stage, decode, (10,)) for stage in by_count}
         for metric in METRICS:
             values = {stage: found[stage][metric] for stage in found}
-            rows[f"{name} {metric}"] = explain(values, joint, 2 * len(_COUNTS))
-            print(
-                f"{name:20} {metric:8}",
-                "  ".join(f"{k} {v:+.4f}" for k, v in rows[f"{name} {metric}"].items()),
-                flush=True,
-            )
+            parts = rows[f"{name} {metric}"] = explain(values, joint, 2 * len(_COUNTS))
+            shown = [f"{parts[part]:.4f}" for part in ("valid", "test")]
+            shown += [f"{parts[part]:+.4f}" for part in ("by_targets", "within")]
+            show([name, metric.upper(), *shown])
     return Table({"targets": facts, "rows": rows})
