@@ -94,9 +94,9 @@ def write_config(spec: ModelSpec, family: str | None = None) -> tuple[str, dict[
     """
     if spec.config.block != "transformer":
         raise ConfigError(
-            f"Hugging Face has no family for model.block {spec.config.block}, so this model cannot "
-            "be written in its formats (hf, hub-dir, peft, vllm, flashrec); serve the run itself by "
-            "jaxrec serve, or train one with model.block transformer"
+            f"Hugging Face has no family for model.block {spec.config.block}, so this model has no "
+            "export (hf, hub-dir, peft, vllm, flashrec); serve the run itself by jaxrec serve, or "
+            "train one with model.block transformer"
         )
     candidates = [family] if family else [f for f in FAMILIES if spec.kind in _kinds(f)]
     if family and spec.kind not in _kinds(family):
