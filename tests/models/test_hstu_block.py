@@ -250,7 +250,9 @@ def tuning(**settings):
 def test_tuning_that_does_not_fit_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"tune\.method prefix .* use tune\.method prompt"):
         tuning(method="prefix")
-    with pytest.raises(ConfigError, match=r"tune\.placement pfeiffer .* use tune\.placement houlsby"):
+    with pytest.raises(
+        ConfigError, match=r"tune\.placement pfeiffer .* use tune\.placement houlsby"
+    ):
         tuning(method="adapter", placement="pfeiffer")
     with pytest.raises(ConfigError, match=r"no layer 'query' .* mix, out"):
         tuning(method="lora")
