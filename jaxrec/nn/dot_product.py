@@ -223,7 +223,7 @@ def _forward(
 
 def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residuals:
     query, key, value, terms, mask, out, top, total = residuals
-    f32 = jnp.float32
+    f32, longest = jnp.float32, terms.pointwise
     # The gradient of the softmax p is p * (dp - sum(p dp)), and sum(p dp) = sum(out dout).
     inner = jnp.sum(gradient.astype(f32) * out.astype(f32), -1, keepdims=True)
     d_query, d_key, d_value = (jnp.zeros_like(x) for x in (query, key, value))
@@ -236,10 +236,10 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
         raw = jnp.einsum("bgrth,bgsh->bgrts", q, k, preferred_element_type=f32)
 
         scores, pull = jax.vjp(lambda raw: _shown(raw, part, shown), raw)  # noqa: B023
-        if part.pointwise is None:
+        if longest is None:
             weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
         else:
-            weights, of_weights = jax.vjp(lambda s: jax.nn.silu(s) / part.pointwise, scores)  # noqa: B023
+            weights, of_weights = jax.vjp(lambda s: jax.nn.silu(s) / longest, scores)
         d_weights = jnp.einsum("bgrth,bgsh->bgrts", d_out, values, preferred_element_type=f32)
         used = weights
         if part.dropout is not None:
@@ -247,7 +247,7 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
             scale = 1.0 / (1.0 - part.dropout_rate)
             used = jnp.where(kept, weights * scale, 0.0)
             d_weights = jnp.where(kept, d_weights * scale, 0.0)
-        if part.pointwise is None:
+        if longest is None:
             d_scores = weights * (d_weights - inner[:, :, :, rows])
         else:
             (d_scores,) = of_weights(d_weights)
