@@ -23,9 +23,10 @@ from jaxrec.decode import (
 from jaxrec.ids import IdVocabulary, ItemIndex, write_histories
 from jaxrec.kernels import SharedHistory, beam_attention, beam_attention_choice
 from jaxrec.models import CausalLM, ModelSpec, Pretrained, TransformerConfig, write_config
-from jaxrec.nn import ScoreTerms
+from jaxrec.nn import ScoreTerms, kernel_specs
 from jaxrec.objectives import id_loss
 from jaxrec.peft import TuneConfig, start
+from jaxrec.quant import GptqConfig, UniformConfig, gptq_params, quantize_params
 from jaxrec.testing import random_params, tiny_model
 from jaxrec.testing.brute_force import level_logits, make_case, score_of
 
@@ -266,6 +267,22 @@ def test_adapters_and_low_rank_updates_change_what_the_model_computes():
         variables = params | {"tuned": jax.tree.map(lambda leaf: leaf + 0.3, tree)}
         run = jax.jit(lambda v, spec=spec: spec.build().apply(v, tokens, tokens > 0))
         assert np.abs(run(variables) - run(params)).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_quantized_kernels_compute_nearly_the_same():
+    spec = ModelSpec("causal", dataclasses.replace(tiny_model(depth=2), **HSTU))
+    params = random_params(spec.build(), scale=0.3)
+    tokens = jnp.asarray(np.random.default_rng(0).integers(1, 18, (8, 6)), jnp.int32)
+    batch = {"tokens": tokens, "valid": tokens > 0}
+    run = jax.jit(lambda variables: spec.build().apply(variables, **batch))
+    exact, config = run(params), UniformConfig(bits=8)
+    rounded = quantize_params(params["params"], kernel_specs(spec.shapes()), config)
+    by_layer, errors = gptq_params(spec, params, [batch], GptqConfig(weights=config))
+    assert {path.split("attention/")[1] for path in errors} == {"mix", "out"}
+    for tree in (rounded, by_layer):
+        difference = run({"params": tree}) - exact
+        assert 0 < float(jnp.std(difference)) < 0.05 * float(jnp.std(exact))
 
 
 def test_the_model_is_read_back_by_its_description(tmp_path):
