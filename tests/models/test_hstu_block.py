@@ -97,8 +97,11 @@ def test_padded_wider_and_packed_rows_equal_the_equations(changes):
         first += len(text)
 
 
-def test_a_search_scores_each_item_as_a_forward_pass_of_its_own():
-    case = make_case(1, (4, 3), 0.7, depth=2, **HSTU)
+# In the second catalogue each beam has one way left, so several tokens are read at once.
+@pytest.mark.parametrize(("sizes", "share"), [((4, 3), 0.7), ((5, 4, 3, 2), 0.06)], ids=str)
+@pytest.mark.variants(1)
+def test_a_search_scores_each_item_as_a_forward_pass_of_its_own(sizes, share):
+    case = make_case(1, sizes, share, depth=2, **HSTU)
     given = (case.model, case.params)
     options = SearchOptions(beams=case.items)
     found = beam_search(*given, case.catalogue, case.prompts, options)
