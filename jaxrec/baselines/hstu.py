@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from jaxrec.baselines.sequential_config import Objective, SequentialConfig
 from jaxrec.core import ConfigError, Count, NotNegative, Rate, Whole
-from jaxrec.nn import Dropout, HstuLayer, attention_mask, positions_of
+from jaxrec.nn import Dropout, HstuLayer, SelfContext, attention_mask, positions_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,14 +114,16 @@ class HstuBody(nn.Module):
         rows = self.param("position", init, (self.longest, self.width), jnp.float32)
         x = x * self.width**0.5 + jnp.take(rows, positions_of(valid), axis=0)
         x = Dropout(self.dropout, name="dropout")(x, deterministic)
-        mask = attention_mask(valid, causal=True)
+        context = SelfContext(attention_mask(valid, causal=True), causal=True)
+        distance = context.distance(positions_of(valid))
         for layer in range(self.depth):
-            x = HstuLayer(
+            update, _ = HstuLayer(
                 self.num_heads,
                 self.head_size,
                 self.longest,
                 self.time_gaps,
                 self.gate_dropout,
                 name=f"layer_{layer}",
-            )(x, mask, times, deterministic)
+            )(x, context, distance, times, deterministic=deterministic)
+            x = x + update
         return jnp.where(valid[:, :, None], x, 0.0)

@@ -3,7 +3,7 @@
 A *shared prefix* is a run of tokens that all rows begin with, such as the demonstrations before
 many questions. Its keys and values are stored once, and the queries of all rows read them in one
 product of matrices. The softmax over the prefix and the softmax over a row's own tokens are merged
-through their sums, as in `kernels.merge_parts`.
+through their sums, as in `kernels.merge_parts`. Without a softmax (HSTU) the two parts are added.
 
 Shapes: `B` rows, `T` tokens that are read at once, `S` slots, `P` slots of the prefix.
 """
@@ -116,13 +116,7 @@ class CacheContext:
             bias = None if terms.bias is None else terms.bias[..., part]
             logits = dataclasses.replace(terms, bias=bias).apply(logits.reshape(b, n, t, -1))
             scores.append(jnp.where(seen[:, None], logits, jnp.finfo(jnp.float32).min))
-        # The softmaxes are merged through their common maximum and sum. A token sees itself, so the
-        # maximum is a real score and masked ones vanish.
-        top = scores[-1].max(-1, keepdims=True)
-        for block in scores[:-1]:
-            top = jnp.maximum(top, block.max(-1, keepdims=True))
-        weights = [jnp.exp(block - top) for block in scores]
-        total = sum((block.sum(-1, keepdims=True) for block in weights), start=jnp.float32(0.0))
+        weights, total, top = _weigh(scores, terms)
 
         def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
             weights = (weights / total).astype(values.dtype).reshape(b, g, n // g, t, -1)
@@ -177,7 +171,7 @@ class PrefixContext:
         (prefix_key, prefix_value), slots = layer
         b, t, n, h = query.shape
         p = self.prefix.shape[0]
-        own, past = terms, ScoreTerms(softcap=terms.softcap)
+        own, past = terms, ScoreTerms(softcap=terms.softcap, pointwise=terms.pointwise)
         seen = self.prefix[None]
         if terms.allowed is not None:
             narrow = terms.allowed[:, :, :p] & self.prefix[None, None]
@@ -192,4 +186,21 @@ class PrefixContext:
         read = history_attention(query.reshape(1, b * t, n, h), history, past)
         common = Part(read.out.reshape(b, t, n, h), read.lse.reshape(b, t, n))
         parts = [common, self.own.part(query, key, value, own, slots)]
-        return merge_parts(parts).astype(query.dtype)
+        return merge_parts(parts, terms).astype(query.dtype)
+
+
+def _weigh(
+    scores: list[jax.Array], terms: ScoreTerms
+) -> tuple[list[jax.Array], jax.Array, jax.Array]:
+    """Do what `ScoreTerms.weigh` does, for scores of the same queries in several arrays."""
+    if terms.pointwise is not None:
+        found = [terms.weigh(block) for block in scores]
+        return [weights for weights, _, _ in found], *found[0][1:]
+    # The softmaxes are merged through their common maximum and sum. A token sees itself, so the
+    # maximum is a real score and masked ones vanish.
+    top = scores[-1].max(-1, keepdims=True)
+    for block in scores[:-1]:
+        top = jnp.maximum(top, block.max(-1, keepdims=True))
+    weights = [jnp.exp(block - top) for block in scores]
+    total = sum((block.sum(-1, keepdims=True) for block in weights), start=jnp.float32(0.0))
+    return weights, total, top

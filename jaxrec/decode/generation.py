@@ -338,7 +338,7 @@ def check_prompts(
 
     Raises:
       ConfigError: arrays of different shapes, packed sequences, a prefix for an encoder-decoder, or
-        more tokens than a learned position table has.
+        more tokens than the model's positions or distances.
     """
     prompts.check_shapes()
     if prompts.segments is not None:
@@ -347,7 +347,7 @@ def check_prompts(
         raise ConfigError("EncoderDecoder reads the whole prompt in both directions; drop prefix")
     if shared is not None and isinstance(model, EncoderDecoder):
         raise ConfigError("EncoderDecoder reads whole prompts in both directions; drop shared")
-    if model.config.positions != "learned":
+    if not model.config.is_bounded:
         return
     longest = prompts.tokens.shape[1]
     if not isinstance(prompts.mask, jax.core.Tracer):

@@ -6,7 +6,7 @@ them is what a decoding step costs, so K beams cost about as much as one.
 The two parts are computed apart and *merged by log-sum-exp*. A part is its normalized output and
 the logarithm of the sum of its exponentiated scores; the softmax over several parts weights their
 outputs by exp(lse). So the wide part may come from a kernel, in one piece or in several, and the
-narrow one stays plain.
+narrow one stays plain. Without a softmax (`ScoreTerms.pointwise`, HSTU) the parts simply add up.
 
 Shapes: `B` users, `K` beams, `N` query heads, `G` key heads, `H` head size, `S` tokens of the
 history, `J` tokens of a suffix.
@@ -46,7 +46,7 @@ def beam_attention(
     implementation: Implementation = "auto",
     interpret: bool = False,
 ) -> jax.Array:
-    """Take one softmax over history and suffix, in float32.
+    """Take one softmax over history and suffix, in float32, or one sum as `terms.pointwise` says.
 
     Args:
       query: `[B, K, N, H]`, one token a beam, already scaled; N is a multiple of G.
@@ -114,7 +114,8 @@ def history_attention(
       interpret: run a kernel's code step by step on any platform; slow, for tests.
 
     Returns:
-      The output over these keys, and the logarithm of the sum of the exponentiated scores.
+      The output over these keys, and the logarithm of the sum of the exponentiated scores, which
+      means nothing with `terms.pointwise`.
 
     Raises:
       ConfigError: arrays of wrong shapes, a mask in the terms, or an implementation that cannot run
@@ -188,6 +189,8 @@ def beam_attention_choice(
 
 def _against(kernel: str, query: jax.Array | jax.ShapeDtypeStruct, terms: ScoreTerms) -> str | None:
     """Return why a kernel cannot run this; None if it can."""
+    if terms.pointwise is not None:
+        return "only the XLA form weights by silu instead of a softmax (HSTU)"
     if terms.bias is not None:
         return "only the XLA form adds a bias to scores"
     if query.shape[-1] > MAX_HEAD:
@@ -197,8 +200,12 @@ def _against(kernel: str, query: jax.Array | jax.ShapeDtypeStruct, terms: ScoreT
     return against_triton() if kernel == "triton" else None
 
 
-def merge_parts(parts: Sequence[Part]) -> jax.Array:
-    """Return the softmax over the keys of all parts together, float32 `[B, K, N, H]`.
+def merge_parts(parts: Sequence[Part], terms: ScoreTerms | None = None) -> jax.Array:
+    """Return the attention over the keys of all parts together, float32 `[B, K, N, H]`.
+
+    Args:
+      parts: attention over disjoint keys, all with the same terms.
+      terms: how the parts were weighted; None for a softmax.
 
     Example:
       >>> import jax.numpy as jnp
@@ -206,7 +213,11 @@ def merge_parts(parts: Sequence[Part]) -> jax.Array:
       >>> parts = [Part(ones, ones[..., 0]), Part(3 * ones, ones[..., 0])]
       >>> merge_parts(parts).item()
       2.0
+      >>> merge_parts(parts, ScoreTerms(pointwise=8)).item()  # a sum, which is already divided
+      4.0
     """
+    if terms is not None and terms.pointwise is not None:
+        return sum((part.out.astype(jnp.float32) for part in parts), start=jnp.float32(0.0))
     return joined(parts).out
 
 
@@ -281,7 +292,7 @@ def _attend_xla(
 ) -> jax.Array:
     history, past, own = _split(terms, history)
     parts = [history_xla(query, history, past), suffix_xla(query, *suffix, own)]
-    return merge_parts(parts).astype(query.dtype)
+    return merge_parts(parts, terms).astype(query.dtype)
 
 
 def _attend_kernel(

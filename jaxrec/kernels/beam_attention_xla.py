@@ -35,9 +35,9 @@ class Part(NamedTuple):
     """Attention over some of the keys.
 
     Attributes:
-      out: `[B, K, N, H]`, softmax-weighted values of these keys alone.
+      out: `[B, K, N, H]`, weighted values of these keys alone.
       lse: float32 `[B, K, N]`, logarithm of the sum of exp(score); about `MASKED` where all scores
-        are masked.
+        are masked. It means nothing without a softmax (`ScoreTerms.pointwise`).
     """
 
     out: jax.Array
@@ -61,9 +61,7 @@ def history_xla(query: jax.Array, history: SharedHistory, terms: ScoreTerms) -> 
     # [B, 1, 1 or K, S]
     seen = valid[:, None, None] if valid.ndim == 2 else valid[:, None]
     scores = jnp.where(seen, scores, MASKED).reshape(b, g, r * k, s)
-    top = scores.max(-1, keepdims=True)
-    weights = jnp.exp(scores - top)
-    total = weights.sum(-1, keepdims=True)
+    weights, total, top = terms.weigh(scores)
     if scale is not None:
         weights = weights * scale[1][:, :, None]
     out = jnp.einsum(
@@ -93,9 +91,7 @@ def suffix_xla(query: jax.Array, key: jax.Array, value: jax.Array, terms: ScoreT
     scores = terms.apply(scores.reshape(b, n, k, j))
     if terms.allowed is not None:
         scores = jnp.where(terms.allowed[:, None], scores, MASKED)
-    top = scores.max(-1, keepdims=True)
-    weights = jnp.exp(scores - top)
-    total = weights.sum(-1, keepdims=True)
+    weights, total, top = terms.weigh(scores)
     # [B, N, K, J] -> [B, K, J, G, r]
     weights = jnp.einsum("bgrkj->bkjgr", (weights / total).reshape(b, g, n // g, k, j))
     # Term by term: beams share nothing here, so no matrix product would save any work.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         MaskedPairLM as MaskedPairLM,
         ScalarHead as ScalarHead,
     )
+    from jaxrec.models.hstu_block import HstuBlock as HstuBlock
     from jaxrec.models.opened import (
         Opened as Opened,
         add_ids as add_ids,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
         check_finite as check_finite,
         init_function as init_function,
     )
-    from jaxrec.models.stack import MemoryBlock as MemoryBlock, Stack as Stack
+    from jaxrec.models.stack import BLOCKS as BLOCKS, MemoryBlock as MemoryBlock, Stack as Stack
     from jaxrec.models.store import (
         checksum as checksum,
         describe_model as describe_model,

@@ -45,6 +45,8 @@ class Shared:
       memory_valid: `[B, S]` or `[B, T, S]` bool, which of the encoder's tokens may be seen; None
         without an encoder.
       slots: `[B, T]` int32 slots of virtual tokens; None without virtual tokens.
+      distance: `[B or 1, T, S]` int32, query position minus key position, for HSTU's blocks; None
+        for others.
     """
 
     context: Context
@@ -52,6 +54,7 @@ class Shared:
     local: Reach | None = None
     memory_valid: jax.Array | None = None
     slots: jax.Array | None = None
+    distance: jax.Array | None = None
 
     def reach_of(self, is_local: jax.Array | None) -> Reach:
         """Return the reach of a block.

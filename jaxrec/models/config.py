@@ -6,8 +6,29 @@ from typing import Literal
 from jaxrec.core import ConfigError, Count, NotNegative, Positive, Rate, Whole, check_ranges
 from jaxrec.nn import RopeScaling
 
+BlockKind = Literal["transformer", "hstu"]
 NormOrder = Literal["pre", "post", "both"]
 Remat = Literal["none", "cheap", "full"]
+# Settings of the softmax, of its positions and of the MLP, which HSTU's blocks do not have.
+# `activation` and `gated` are not among them: they only say how an MLP would look.
+_NOT_OF_HSTU = (
+    "num_kv_heads",
+    "mlp_width",
+    "norm_order",
+    "rope_theta",
+    "rope_scaling",
+    "relative_buckets",
+    "relative_distance",
+    "local_theta",
+    "qkv_bias",
+    "out_bias",
+    "mlp_bias",
+    "qk_norm",
+    "query_scale",
+    "score_cap",
+    "attention_dropout",
+    "mlp_dropout",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +41,10 @@ class TransformerConfig:
       vocab_size: V, number of tokens.
       width: D, width of the residual stream.
       depth: number of blocks; in an encoder-decoder, of the decoder.
+      block: "transformer" for attention and an MLP, or "hstu" for the layer of HSTU (Zhai et al.
+        2024) in a causal decoder: attention weights silu(q k^T + bias of the distance) /
+        `max_length` without a softmax, and a gate instead of the MLP. HSTU's blocks read no
+        `activation` and no `gated`, and settings of a softmax or an MLP are refused.
       encoder_depth: number of the encoder's blocks in an encoder-decoder; None for `depth`.
       num_heads: N, query heads.
       num_kv_heads: G, key/value heads; None for as many as query heads.
@@ -30,10 +55,13 @@ class TransformerConfig:
         each residual sum and after the embedding (`post`, BERT), or before and after each sub-layer
         and after the last block (`both`, Gemma).
       norm_eps: added to the variance.
-      positions: rotary, learned (a table of `max_length` rows), relative (T5's buckets) or none.
+      positions: rotary, learned (a table of `max_length` rows), relative (T5's buckets) or none;
+        None for what the block needs, which is rotary positions, and none with HSTU's blocks, whose
+        attention has a bias for each distance. These can have none or learned ones.
       rope_theta: base of the rotary wavelengths.
       rope_scaling: how the rotary wavelengths are stretched for long contexts.
-      max_length: longest sequence that a learned position table can hold.
+      max_length: longest sequence that a learned position table can hold; with HSTU's blocks the
+        longest that they read, by which they divide their attention.
       position_offset: row of that table that the first token reads.
       relative_buckets, relative_distance: number of buckets, and where the last one begins.
       window: a token sees only the last `window` tokens, including itself; None for all.
@@ -59,7 +87,8 @@ class TransformerConfig:
         their logits are the lowest float32, and the loss ignores them.
       end_tokens: tokens each of which ends a text, of a published model that names several; () for
         the one that its tokenizer names.
-      dropout: rate on embeddings and sub-layer outputs in training.
+      dropout: rate on embeddings and sub-layer outputs in training; with HSTU's blocks, on
+        embeddings and gated values.
       attention_dropout: rate on attention weights.
       mlp_dropout: rate on the hidden layer of the MLP.
       dtype: dtype of activations; parameters, norms, softmax and logits stay in float32.
@@ -74,11 +103,14 @@ class TransformerConfig:
       >>> config = TransformerConfig(width=48, num_heads=4, num_kv_heads=2)
       >>> config.head_width, config.kv_heads, config.mlp_hidden
       (12, 2, 192)
+      >>> TransformerConfig(block="hstu", max_length=121).position_kind
+      'none'
     """
 
     vocab_size: Count = 256
     width: Count = 64
     depth: Count = 2
+    block: BlockKind = "transformer"
     encoder_depth: Count | None = None
     num_heads: Count = 2
     num_kv_heads: Count | None = None
@@ -87,7 +119,7 @@ class TransformerConfig:
     norm: Literal["rms", "layer"] = "rms"
     norm_order: NormOrder = "pre"
     norm_eps: NotNegative = 1e-6
-    positions: Literal["rope", "learned", "relative", "none"] = "rope"
+    positions: Literal["rope", "learned", "relative", "none"] | None = None
     rope_theta: Positive = 10_000.0
     rope_scaling: RopeScaling = RopeScaling()
     max_length: Count = 512
@@ -128,8 +160,26 @@ class TransformerConfig:
                 f"model.read_only must be less than model.vocab_size {self.vocab_size}, "
                 f"got {self.read_only}"
             )
+        if self.block == "hstu":
+            self._check_hstu()
         self._check_heads()
         self._check_positions()
+
+    def _check_hstu(self) -> None:
+        if self.positions in ("rope", "relative"):
+            raise ConfigError(
+                f"model.positions {self.positions} has no meaning with model.block hstu, whose "
+                "attention has a bias for each distance; leave it out, or set it to none or learned"
+            )
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in _NOT_OF_HSTU:
+            value = getattr(self, name)
+            if value != defaults[name]:
+                raise ConfigError(
+                    f"model.{name} {value} has no meaning with model.block hstu, whose blocks have "
+                    f"neither a softmax nor an MLP; set it to {defaults[name]}, or set model.block "
+                    "transformer"
+                )
 
     def _check_heads(self) -> None:
         if self.head_size is None and self.width % self.num_heads:
@@ -144,7 +194,7 @@ class TransformerConfig:
             )
 
     def _check_positions(self) -> None:
-        if self.positions == "rope" and self.head_width % 2:
+        if self.position_kind == "rope" and self.head_width % 2:
             raise ConfigError(
                 f"rotary positions need an even head size, got {self.head_width}; "
                 "change model.head_size or model.positions"
@@ -161,7 +211,10 @@ class TransformerConfig:
             raise ConfigError("model.global_every and model.local_theta need model.window")
 
     def check_length(self, longest: int, what: str, fix: str) -> None:
-        """Reject sequences longer than a learned position table, which would give NaN.
+        """Reject sequences longer than `max_length`, if that is a bound.
+
+        Beyond a learned table of positions a model would give NaN, and HSTU's blocks were trained
+        on no greater distance.
 
         Args:
           longest: number of tokens of the longest sequence, including virtual tokens and those that
@@ -172,11 +225,23 @@ class TransformerConfig:
         Raises:
           ConfigError: the tokens do not fit.
         """
-        if self.positions == "learned" and longest > self.max_length:
+        if self.is_bounded and longest > self.max_length:
+            learned = self.positions == "learned"
             raise ConfigError(
-                f"{what}: {longest} tokens, but the model's learned positions end at "
+                f"{what}: {longest} tokens, but the model's "
+                f"{'learned positions' if learned else 'distances'} end at "
                 f"model.max_length {self.max_length}; {fix}"
             )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the model reads at most `max_length` tokens."""
+        return self.positions == "learned" or self.block == "hstu"
+
+    @property
+    def position_kind(self) -> Literal["rope", "learned", "relative", "none"]:
+        """How tokens get their positions, resolved."""
+        return self.positions or ("none" if self.block == "hstu" else "rope")
 
     @property
     def kv_heads(self) -> int:

@@ -92,6 +92,12 @@ def write_config(spec: ModelSpec, family: str | None = None) -> tuple[str, dict[
       ConfigError: the given family, or every family, cannot express the model; the message names
         the fields.
     """
+    if spec.config.block != "transformer":
+        raise ConfigError(
+            f"Hugging Face has no family for model.block {spec.config.block}, so this model has no "
+            "export (hf, hub-dir, peft, vllm, flashrec); serve the run itself by jaxrec serve, or "
+            "train one with model.block transformer"
+        )
     candidates = [family] if family else [f for f in FAMILIES if spec.kind in _kinds(f)]
     if family and spec.kind not in _kinds(family):
         raise ConfigError(
@@ -160,6 +166,7 @@ def _canonical(kind: Kind, c: TransformerConfig) -> TransformerConfig:
         num_kv_heads=c.kv_heads,
         head_size=c.head_width,
         mlp_width=c.mlp_hidden,
+        positions=c.position_kind,
         query_scale=c.query_scale or c.head_width**-0.5,
         encoder_depth=c.encoder.depth if kind == "encoder_decoder" else None,
         pooler=False,

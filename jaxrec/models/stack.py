@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrec.core import GATHERED
+from jaxrec.core import GATHERED, ConfigError
 from jaxrec.models.block import Block, PerLayer, Reach, Shared
-from jaxrec.models.config import Remat, TransformerConfig
+from jaxrec.models.config import BlockKind, Remat, TransformerConfig
+from jaxrec.models.hstu_block import HstuBlock
 from jaxrec.nn import (
     ATTENDED,
     TUNED,
@@ -24,11 +25,14 @@ from jaxrec.nn import (
     Norm,
     RopeScaling,
     ScoreTerms,
+    SelfContext,
     relative_buckets,
     rotary_frequencies,
     rotation,
 )
 
+# The module of each kind of block.
+BLOCKS: dict[BlockKind, type[Block] | type[HstuBlock]] = {"transformer": Block, "hstu": HstuBlock}
 # What a block keeps for the backward pass, by `remat`. A scan copies everything kept into arrays of
 # all blocks, which on a CPU takes longer than recomputing what is cheap.
 KEPT: dict[Remat, Callable[..., bool]] = {
@@ -60,7 +64,7 @@ class Stack(nn.Module):
         """Create the submodules."""
         c = self.config
         block = nn.remat(
-            Block,
+            BLOCKS[c.block],
             static_argnums=(4,),
             prevent_cse=False,
             policy=KEPT[c.remat],
@@ -143,14 +147,29 @@ class Stack(nn.Module):
         memory_valid: jax.Array | None = None,
         slots: jax.Array | None = None,
     ) -> tuple[PerLayer, Shared]:
-        """Return the inputs of each block and those of all blocks, from the arguments of a call."""
+        """Return the inputs of each block and those of all blocks, from the arguments of a call.
+
+        Raises:
+          ConfigError: HSTU's blocks would read tokens in both directions.
+        """
         c = self.config
+        if c.block == "hstu" and isinstance(context, SelfContext) and not context.causal:
+            raise ConfigError(
+                "model.block hstu measures distances to the past, and this model reads an encoder's"
+                " or a prefix's tokens in both directions; make it a causal decoder (architecture"
+                " causal), or set model.block transformer"
+            )
         full, local = self._reaches(positions, context)
         flags = None
         if local is not None:
             flags = jnp.asarray(np.arange(1, c.depth + 1) % (c.global_every or 1) != 0)
         return PerLayer(cache, memory, flags), Shared(
-            context=context, reach=full, local=local, memory_valid=memory_valid, slots=slots
+            context=context,
+            reach=full,
+            local=local,
+            memory_valid=memory_valid,
+            slots=slots,
+            distance=context.distance(positions) if c.block == "hstu" else None,
         )
 
     def _reaches(self, positions: jax.Array, context: Context) -> tuple[Reach, Reach | None]:
@@ -166,7 +185,7 @@ class Stack(nn.Module):
 
         def reach(theta: float, window: int | None, stretched: bool) -> Reach:
             angles = None
-            if c.positions == "rope":
+            if c.position_kind == "rope":
                 scaling = c.rope_scaling if stretched else RopeScaling()
                 angles = rotation(positions, rotary_frequencies(c.head_width, theta, scaling))
             allowed = None if window is None else context.distance(positions) < window

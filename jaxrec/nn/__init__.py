@@ -27,11 +27,7 @@ if TYPE_CHECKING:
         matrix_product as matrix_product,
     )
     from jaxrec.nn.fused_cross_entropy import linear_cross_entropy as linear_cross_entropy
-    from jaxrec.nn.hstu import (
-        HstuLayer as HstuLayer,
-        pointwise_attention as pointwise_attention,
-        time_buckets as time_buckets,
-    )
+    from jaxrec.nn.hstu import HstuLayer as HstuLayer, time_buckets as time_buckets
     from jaxrec.nn.kernel import (
         TUNED as TUNED,
         KernelSpec as KernelSpec,

@@ -1,5 +1,7 @@
 """Dot-product attention, softmax(q k^T + bias) v, with a custom gradient.
 
+HSTU's attention, silu(q k^T + bias) v / N, runs through the same code: `ScoreTerms.pointwise`.
+
 The backward pass recomputes the scores from queries and keys, block by block, and keeps only the
 output and each row's maximum and sum (FlashAttention, Dao et al. 2022, section 3.1). Plain autodiff
 keeps several `[B, N, T, S]` arrays per layer; writing and reading them is most of the cost of
@@ -37,6 +39,7 @@ class ScoreTerms:
       dropout: uint32 `[2]` seed of the dropout on attention weights, or None for none.
       softcap: scores become softcap * tanh(score / softcap) (Gemma 2), or None.
       dropout_rate: rate of that dropout.
+      pointwise: N of HSTU, whose weights are silu(score) / N; None for the softmax.
     """
 
     bias: jax.Array | None = None
@@ -44,12 +47,36 @@ class ScoreTerms:
     dropout: jax.Array | None = None
     softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
     dropout_rate: float = dataclasses.field(default=0.0, metadata={"static": True})
+    pointwise: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     def apply(self, scores: jax.Array) -> jax.Array:
         """Cap float32 scores `[B, N, T, S]` and add the bias; the caller applies the mask."""
         if self.softcap is not None:
             scores = jnp.tanh(scores / self.softcap) * self.softcap
         return scores if self.bias is None else scores + self.bias.astype(scores.dtype)
+
+    def weigh(self, scores: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return what the values are weighted by.
+
+        Args:
+          scores: `[..., S]` float32 from `apply`; a masked score is the lowest float32.
+
+        Returns:
+          The weights `[..., S]` before they are divided, what divides them, `[..., 1]`, and the
+          score `[..., 1]` that was subtracted in the exponent of a softmax (0 without a softmax).
+
+        Example:
+          >>> weights, total, _ = ScoreTerms(pointwise=8).weigh(jnp.array([0.0, 1.0, -3.4e38]))
+          >>> [round(float(weight), 4) for weight in weights], total.item()
+          ([0.0, 0.7311, -0.0], 8.0)
+        """
+        if self.pointwise is not None:
+            # The silu of a masked score is 0.
+            none = jnp.zeros_like(scores[..., :1])
+            return jax.nn.silu(scores), none + self.pointwise, none
+        top = scores.max(-1, keepdims=True)
+        weights = jnp.exp(scores - top)
+        return weights, weights.sum(-1, keepdims=True), top
 
 
 def dot_product_attention(
@@ -61,6 +88,9 @@ def dot_product_attention(
     causal: bool = False,
 ) -> jax.Array:
     """Return softmax(q k^T + bias) v, with the softmax in float32.
+
+    With `terms.pointwise` N, it is silu(q k^T + bias) v / N (HSTU, Zhai et al. 2024): no row of
+    weights sums to one, so three equal tokens weigh three times as much as one.
 
     Args:
       query: `[B, T, N, H]`, already scaled.
@@ -172,9 +202,7 @@ def _forward(
     for i, (rows, columns) in enumerate(_blocks(query.shape[3], causal)):
         part = _part(terms, rows, columns, i)
         scores = _scores(query[:, :, :, rows], key[:, :, columns], part, mask[:, rows, columns])
-        block_top = scores.max(-1, keepdims=True)
-        weights = jnp.exp(scores - block_top)
-        block_total = weights.sum(-1, keepdims=True)
+        weights, block_total, block_top = part.weigh(scores)
         top = top.at[:, :, :, rows].set(block_top)
         total = total.at[:, :, :, rows].set(block_total)
         if part.dropout is not None:
@@ -195,7 +223,7 @@ def _forward(
 
 def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residuals:
     query, key, value, terms, mask, out, top, total = residuals
-    f32 = jnp.float32
+    f32, longest = jnp.float32, terms.pointwise
     # The gradient of the softmax p is p * (dp - sum(p dp)), and sum(p dp) = sum(out dout).
     inner = jnp.sum(gradient.astype(f32) * out.astype(f32), -1, keepdims=True)
     d_query, d_key, d_value = (jnp.zeros_like(x) for x in (query, key, value))
@@ -208,7 +236,10 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
         raw = jnp.einsum("bgrth,bgsh->bgrts", q, k, preferred_element_type=f32)
 
         scores, pull = jax.vjp(lambda raw: _shown(raw, part, shown), raw)  # noqa: B023
-        weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
+        if longest is None:
+            weights = jnp.exp(scores - top[:, :, :, rows]) / total[:, :, :, rows]
+        else:
+            weights, of_weights = jax.vjp(lambda s: jax.nn.silu(s) / longest, scores)
         d_weights = jnp.einsum("bgrth,bgsh->bgrts", d_out, values, preferred_element_type=f32)
         used = weights
         if part.dropout is not None:
@@ -216,7 +247,10 @@ def _backward(causal: bool, residuals: Residuals, gradient: jax.Array) -> Residu
             scale = 1.0 / (1.0 - part.dropout_rate)
             used = jnp.where(kept, weights * scale, 0.0)
             d_weights = jnp.where(kept, d_weights * scale, 0.0)
-        d_scores = weights * (d_weights - inner[:, :, :, rows])
+        if longest is None:
+            d_scores = weights * (d_weights - inner[:, :, :, rows])
+        else:
+            (d_scores,) = of_weights(d_weights)
         (d_raw,) = pull(d_scores)
         d_raw, used = d_raw.astype(query.dtype), used.astype(value.dtype)
         d_query = d_query.at[:, :, :, rows].set(jnp.einsum("bgrts,bgsh->bgrth", d_raw, k))

@@ -11,13 +11,19 @@ times weighs three times as much. N is the maximal length. `rab_pos` is a learne
 distance of two items, and `rab_time` one for the time between them, in buckets that grow
 exponentially; all heads of a layer share both.
 
-Shapes: `B` batch, `T` items of a row, `N` heads, `H` head size, `D` model width, `K` time buckets.
+Shapes: `B` batch, `T` items of a row, `S` keys, `N` heads, `H` head size, `D` model width, `K` time
+buckets.
 """
+
+import dataclasses
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nn.attention import Context, KeyValue
+from jaxrec.nn.dot_product import ScoreTerms
 from jaxrec.nn.dropout import Dropout
 from jaxrec.nn.einsum import Einsum, fan_in_normal
 from jaxrec.nn.norms import Norm
@@ -40,51 +46,33 @@ def time_buckets(gap: jax.Array, number: int = TIME_BUCKETS) -> jax.Array:
     return jnp.minimum(jnp.log(size) / _BUCKET_WIDTH, number - 1).astype(jnp.int32)
 
 
-def pointwise_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array,
-    bias: jax.Array | None,
-    longest: int,
-) -> jax.Array:
-    """silu(q k^T + bias) v / N, with zeros where the mask is False.
-
-    Args:
-      query: `[B, T, N, H]`.
-      key: `[B, S, N, H]`.
-      value: `[B, S, N, H']`.
-      mask: `[B or 1, T, S]` bool.
-      bias: `[B or 1, T, S]`; None for none.
-      longest: the maximal length, by which the sum is divided.
-
-    Returns:
-      `[B, T, N, H']`.
-
-    Example:
-      >>> one = jnp.ones((1, 1, 1, 1))
-      >>> three, all_seen = jnp.ones((1, 3, 1, 1)), jnp.ones((1, 1, 3), bool)
-      >>> value = pointwise_attention(one, three, three, all_seen, None, longest=3)
-      >>> round(float(value[0, 0, 0, 0]), 4)  # silu(1)
-      0.7311
-    """
-    scores = jnp.einsum("btnh,bsnh->bnts", query, key)
-    if bias is not None:
-        scores = scores + bias[:, None]
-    weights = jnp.where(mask[:, None], jax.nn.silu(scores), 0.0) / longest
-    return jnp.einsum("bnts,bsnh->btnh", weights, value)
-
-
 class HstuLayer(nn.Module):
-    """One layer of HSTU.
+    """One layer of HSTU, without the residual sum that the caller takes.
+
+    The context decides what is attended, as for `Attention`, so one set of parameters trains on
+    batches and decodes over a cache.
 
     Attributes:
       num_heads: N.
       head_size: H, of queries, keys and values.
-      longest: the maximal length, and the number of distances that have a bias.
+      longest: the maximal length, and the number of distances that have a bias; greater distances
+        share the last one.
       time_gaps: add a bias for the time between items.
       dropout: dropout of the gated values during training.
+      norm: kind of both norms; the paper has "layer".
       eps: added to the variance of the norms.
+      dtype: dtype of the products; parameters are stored in float32.
+
+    Example:
+      >>> from jaxrec.nn import SelfContext, attention_mask
+      >>> layer = HstuLayer(num_heads=1, head_size=4, longest=8, time_gaps=False)
+      >>> x, context = jnp.ones((2, 3, 6)), SelfContext(attention_mask(jnp.ones((2, 3), bool)))
+      >>> distance = context.distance(jnp.zeros((2, 3), jnp.int32))
+      >>> (update, (keys, _)), _ = jax.eval_shape(
+      ...     layer.init_with_output, jax.random.key(0), x, context, distance
+      ... )
+      >>> update.shape, keys.shape
+      ((2, 3, 6), (2, 3, 1, 4))
     """
 
     num_heads: int
@@ -92,57 +80,73 @@ class HstuLayer(nn.Module):
     longest: int
     time_gaps: bool = True
     dropout: float = 0.0
+    norm: Literal["rms", "layer"] = "layer"
     eps: float = 1e-6
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
-        mask: jax.Array,
+        context: Context,
+        distance: jax.Array,
         times: jax.Array | None = None,
+        terms: ScoreTerms | None = None,
+        layer: Any = None,
         deterministic: bool = True,
-    ) -> jax.Array:
-        """Map `[B, T, D]` to the same shape.
+    ) -> tuple[jax.Array, KeyValue]:
+        """Map `[B, T, D]` to the same shape; also return keys and values, each `[B, T, N, H]`.
 
         Args:
           x: item vectors or states.
-          mask: `[B or 1, T, T]` bool, True where a query (row) may see a key (column).
+          context: what the queries attend to.
+          distance: `[B or 1, T, S]` int32, from `context.distance`.
           times: `[B, T]` int32 seconds since any moment, and -1 where the time is not known; None
-            if no time is. Only differences are read. Unknown gaps have no bias.
+            if no time is. Only differences are read. Unknown gaps have no bias. A context with a
+            cache has no times.
+          terms: an additional mask of the scores.
+          layer: this layer's slice of the cache, passed on to the context.
           deterministic: False to apply dropout (needs a "dropout" key).
         """
         width, wide = x.shape[-1], self.num_heads * self.head_size
-        y = Norm("layer", self.eps, name="input_norm")(x)
+        y = Norm(self.norm, self.eps, name="input_norm")(x)
         mixed = Einsum(
             "btd,df->btf",
             (width, 4 * wide),
             ("embed", "mlp"),
             0,
             fan_in_normal(width),
+            self.dtype,
             name="mix",
         )(y)
         heads = jax.nn.silu(mixed).reshape(*x.shape[:2], 4, self.num_heads, self.head_size)
         gate, value, query, key = (heads[:, :, part] for part in range(4))
-        attended = pointwise_attention(
-            query, key, value, mask, self._bias(x.shape[1], times), self.longest
-        )
-        attended = attended.reshape(*x.shape[:2], wide)
-        attended = Norm("layer", self.eps, name="value_norm")(attended)
+        bias = self._bias(distance, times)
+        # All heads share the bias: [B or 1, T, S] -> [B or 1, N, T, S]
+        bias = jnp.broadcast_to(bias[:, None], (len(bias), self.num_heads, *bias.shape[1:]))
+        terms = ScoreTerms() if terms is None else terms
+        terms = dataclasses.replace(terms, bias=bias, pointwise=self.longest)
+        attended = context.attend(query, key, value, terms, layer).reshape(*x.shape[:2], wide)
+        attended = Norm(self.norm, self.eps, axis_name="mlp", name="value_norm")(attended)
         gated = attended * gate.reshape(*x.shape[:2], wide)
         gated = Dropout(self.dropout, name="dropout")(gated, deterministic)
         out = Einsum(
-            "btf,fd->btd", (wide, width), ("mlp", "embed"), 1, fan_in_normal(wide), name="out"
+            "btf,fd->btd",
+            (wide, width),
+            ("mlp", "embed"),
+            1,
+            fan_in_normal(wide),
+            self.dtype,
+            name="out",
         )(gated)
-        return out + x
+        return out, (key, value)
 
-    def _bias(self, length: int, times: jax.Array | None) -> jax.Array:
-        """`rab_pos` + `rab_time`: `[B or 1, T, T]`."""
+    def _bias(self, distance: jax.Array, times: jax.Array | None) -> jax.Array:
+        """`rab_pos` + `rab_time`: `[B or 1, T, S]`."""
         init = nn.with_partitioning(nn.initializers.normal(_STD), ("position",))
         by_distance = self.param("position", init, (self.longest,), jnp.float32)
-        place = jnp.arange(length, dtype=jnp.int32)
         # Keys of the future are masked, so all of them may read the bias of distance 0.
-        distance = jnp.clip(place[:, None] - place[None], 0, self.longest - 1)
-        bias = jnp.take(by_distance, distance, axis=0)[None]
+        bias = jnp.take(by_distance, jnp.clip(distance, 0, self.longest - 1), axis=0)
         if not self.time_gaps:
             return bias
         by_gap = self.param("time", init, (TIME_BUCKETS,), jnp.float32)

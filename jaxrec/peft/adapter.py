@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import unflatten_dict
 
+from jaxrec.core import ConfigError
 from jaxrec.nn import KernelSpec, kernel_specs
 from jaxrec.peft.names import key_of
 
@@ -56,6 +57,9 @@ def sub_layers(boxed: Any, placement: str = "houlsby") -> dict[str, KernelSpec]:
       boxed: variables or shapes of the model with their boxes on.
       placement: "houlsby" for an adapter after every sub-layer, "pfeiffer" for one after the MLP
         only (Pfeiffer et al. 2021).
+
+    Raises:
+      ConfigError: the blocks have no MLP for "pfeiffer".
     """
     specs = kernel_specs(boxed)
     names = ("mlp",) if placement == "pfeiffer" else tuple(_LAST)
@@ -64,6 +68,11 @@ def sub_layers(boxed: Any, placement: str = "houlsby") -> dict[str, KernelSpec]:
         for name in names:
             if path.endswith(f"blocks/{_LAST[name]}"):
                 found[f"{path.removesuffix(_LAST[name])}{name}_adapter"] = spec
+    if not found:
+        raise ConfigError(
+            f"tune.placement {placement} puts adapters after MLPs, and the blocks of this model "
+            "have none (its model.block is hstu); use tune.placement houlsby"
+        )
     return found
 
 

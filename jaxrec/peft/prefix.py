@@ -61,13 +61,19 @@ def attentions(boxed: Any, encoder: bool = False) -> dict[str, KernelSpec]:
         one.
 
     Raises:
-      ConfigError: `encoder` is set for a model with a single stack.
+      ConfigError: `encoder` is set for a model with a single stack, or blocks are HSTU's.
     """
     found = {
         f"{path.removesuffix('key')}prefix": spec
         for path, spec in kernel_specs(boxed).items()
         if path.endswith("blocks/attention/key")
     }
+    if not found:
+        raise ConfigError(
+            "tune.method prefix replaces keys and values of attention with a softmax, and this "
+            "model has none (its model.block is hstu); use tune.method prompt, adapter, lora or "
+            "full"
+        )
     if encoder and len(found) == 1:
         raise ConfigError(
             "tune.prefix_encoder is for models with an encoder and a decoder, but this model has "

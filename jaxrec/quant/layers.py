@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrec.core import DataError
-from jaxrec.models import Block, MemoryBlock, ModelSpec, PerLayer, Shared, Stack
+from jaxrec.models import BLOCKS, Block, HstuBlock, MemoryBlock, ModelSpec, PerLayer, Shared, Stack
 from jaxrec.nn import TUNED, Context, Einsum, KernelSpec, KeyValue, kernel_specs
 
 # Keyword arguments of a model: `tokens` and `valid` `[B, T]`, for an encoder-decoder also `targets`
@@ -241,7 +241,7 @@ def walk(
 
 def _stages(
     spec: ModelSpec, specs: dict[str, KernelSpec]
-) -> Iterator[tuple[str, Block | MemoryBlock]]:
+) -> Iterator[tuple[str, Block | HstuBlock | MemoryBlock]]:
     """Yield the path and module of every stack of layers, in execution order."""
     found = {path.split("/blocks/")[0] for path in specs if "/blocks/" in path}
     for stack in sorted(found, key=lambda path: not path.endswith("encoder")):
@@ -251,7 +251,7 @@ def _stages(
         memory = f"{stack}/memory_projection"
         if any(path.startswith(memory) for path in specs):
             yield memory, MemoryBlock(config)
-        yield f"{stack}/blocks", Block(config)
+        yield f"{stack}/blocks", BLOCKS[config.block](config)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -105,6 +105,7 @@ def fold(spec: ModelSpec, params: Any, ranges: dict[str, jax.Array], alpha: floa
 def _readers(specs: dict[str, KernelSpec]) -> Iterator[tuple[str, list[str]]]:
     """Yield every norm whose output only kernels read, with these kernels."""
     pairs = (
+        ("attention/input_norm", ("attention/mix",)),  # HSTU
         ("attention_norm", ("attention/query", "attention/key", "attention/value")),
         ("cross_norm", ("cross/query",)),
         ("mlp_norm", ("mlp/gate", "mlp/up")),

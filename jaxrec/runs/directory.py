@@ -177,7 +177,7 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
     changed = [
         f"{name} was {a!r} and is {b!r}"
         for (name, a), (_, b) in zip(flatten(begun_with), flatten(config), strict=True)
-        if a != b
+        if _resolved(name, a) != _resolved(name, b)
     ]
     if changed:
         raise ConfigError(
@@ -193,6 +193,11 @@ def check_run(config: Any, dataset: DescribedData, directory: Path) -> None:
             "restore the data, or give another --run-dir"
         )
     check_files(directory)
+
+
+def _resolved(name: str, value: object) -> object:
+    """Return a setting as earlier versions wrote it, which spelled out the default positions."""
+    return "rope" if value is None and name.endswith("model.positions") else value
 
 
 def check_files(directory: Path) -> None:

@@ -72,7 +72,7 @@ def recommend(case, mesh, rules):
 if __name__ == "__main__":
     found = {"devices": jax.device_count()}
     for name, run in json.loads(sys.argv[2]).items():
-        case = make_case(**json.loads(sys.argv[1]), kind=run["kind"])
+        case = make_case(**json.loads(sys.argv[1]) | run.get("flavour", {}), kind=run["kind"])
         mesh, rules = make_mesh(MeshConfig(**run["mesh"])), ShardingRules(**run["rules"])
         found[name] = (recommend if name == "recommender" else search)(case, mesh, rules)
     print(json.dumps(found))

@@ -162,6 +162,7 @@ FLAVOURS = {
     "window in some blocks": {"window": 3, "global_every": 2, "local_theta": 50.0, "depth": 4},
     "relative": {"positions": "relative", "relative_buckets": 6, "relative_distance": 9},
     "caps": {"score_cap": 1.0, "logit_cap": 2.0, "qk_norm": True, "norm_order": "both"},
+    "hstu": {"block": "hstu", "mlp_width": None, "window": 5, "depth": 2},
 }
 
 
@@ -173,7 +174,7 @@ def test_a_prefill_and_steps_over_the_cache_equal_full_forward_passes(flavour):
     rng = np.random.default_rng(0)
     valid = tokens != 0
     positions = positions_of(valid)
-    context = SelfContext(attention_mask(valid))
+    context = SelfContext(attention_mask(valid), causal=True)
 
     @jax.jit
     def read(params):

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxrec.decode import (
     HistoryPool,
@@ -22,8 +23,12 @@ def left(rows):
     return jnp.asarray([[0] * (SLOTS - len(row)) + row for row in rows], jnp.int32)
 
 
-def test_pieces_equal_the_whole_and_rows_do_not_mix():
-    case = make_case(5, (5, 4), 0.8, users=4)
+@pytest.mark.parametrize(
+    "flavour", [{}, {"block": "hstu", "mlp_width": None}], ids=["llama", "hstu"]
+)
+@pytest.mark.variants(1)
+def test_pieces_equal_the_whole_and_rows_do_not_mix(flavour):
+    case = make_case(5, (5, 4), 0.8, users=4, **flavour)
     given = (case.model, case.params)
     rng = np.random.default_rng(0)
     table = case.vocabulary.tokens(case.codes)

@@ -51,6 +51,8 @@ FLAVOURS = {
         "num_kv_heads": 1,
         "head_size": 6,
     },
+    "hstu": {"block": "hstu", "mlp_width": None},
+    "hstu, window": {"block": "hstu", "mlp_width": None, "positions": "learned", **LOCAL},
 }
 
 

@@ -31,6 +31,7 @@ FLAVOURS = {
     "relative": dataclasses.replace(BASE, positions="relative", relative_buckets=8),
     "window": dataclasses.replace(BASE, window=5, score_cap=3.0),
     "local and global": dataclasses.replace(BASE, window=6, global_every=2),
+    "hstu": dataclasses.replace(BASE, block="hstu", mlp_width=None, num_kv_heads=None),
 }
 PREFIX = [3, 9, 4, 12, 7, 30, 22]
 ROWS = [[5, 6, 8, 1], [2], [11, 19]]

@@ -19,6 +19,7 @@ MIXED = {"mesh": {"data": 4, "model": 2}, "rules": {"preset": "fsdp_tensor"}}
 RUNS = {
     "data": {"mesh": {}, "rules": {}, "kind": "causal"},
     "tensor": {"mesh": {"model": 2}, "rules": {"preset": "tensor"}, "kind": "causal"},
+    "hstu": {**MIXED, "kind": "causal", "flavour": {"block": "hstu", "mlp_width": None}},
     "encoder-decoder": {**MIXED, "kind": "encoder-decoder"},
     "recommender": {**MIXED, "kind": "causal"},
 }
@@ -42,9 +43,10 @@ def check_best(found, case, seen):
         assert scores == pytest.approx([score for score, _ in best], abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["data", "tensor", "encoder-decoder"])
+@pytest.mark.parametrize("name", ["data", "tensor", "hstu", "encoder-decoder"])
 def test_a_sharded_search_gives_the_items_of_a_search_by_hand(eight_devices, name):
-    found, case = eight_devices[name], make_case(**CASE, kind=RUNS[name]["kind"])
+    run, found = RUNS[name], eight_devices[name]
+    case = make_case(**CASE | run.get("flavour", {}), kind=run["kind"])
     check_best(found, case, [[]] * 8)
     assert len({tuple(row) for row in found["items"]}) > 1
     # Users, and not copies of all of them, lie on the devices.

@@ -96,9 +96,13 @@ def _tiny(vocab_size=5, **changes):
     return model, random_params(model, scale=0.5)
 
 
-def test_as_many_beams_as_texts_rank_all_of_them():
+@pytest.mark.parametrize(
+    "changes", [{}, {"block": "hstu", "mlp_width": None}], ids=["llama", "hstu"]
+)
+@pytest.mark.variants(1)
+def test_as_many_beams_as_texts_rank_all_of_them(changes):
     size, longest, eos, penalty = 5, 3, 4, 0.7
-    model, params = _tiny(size)
+    model, params = _tiny(size, **changes)
     prompts = _prompts(size, lengths=(3, 2))
     texts = [
         text

@@ -51,24 +51,31 @@ def test_equals_jax_dot_product_attention(heads, kv_heads):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def _torch_attention(torch, query, key, value, mask, bias=None, cap=None, kept=None):
-    """The formula on float64 tensors `[B, T, N, H]`; `kept` is 0 or 1 / (1 - rate) per weight."""
+def _torch_attention(torch, query, key, value, mask, bias=None, cap=None, kept=None, longest=None):
+    """The formula on float64 tensors `[B, T, N, H]`; `kept` is 0 or 1 / (1 - rate) per weight.
+
+    With `longest` it is that of HSTU.
+    """
     groups = query.shape[2] // key.shape[2]
     key, value = (x.repeat_interleave(groups, dim=2) for x in (key, value))
     scores = torch.einsum("btnh,bsnh->bnts", query, key)
     scores = scores if cap is None else cap * torch.tanh(scores / cap)
     scores = scores if bias is None else scores + bias
-    weights = torch.softmax(scores.masked_fill(~mask[:, None], -torch.inf), -1)
+    if longest is None:
+        weights = torch.softmax(scores.masked_fill(~mask[:, None], -torch.inf), -1)
+    else:
+        weights = torch.nn.functional.silu(scores) * mask[:, None] / longest
     weights = weights if kept is None else weights * kept
     return torch.einsum("bnts,bsnh->btnh", weights, value)
 
 
+@pytest.mark.parametrize("longest", [None, 11], ids=["softmax", "pointwise"])
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "full"])
 @pytest.mark.parametrize(
     ("cap", "bias_rows"), [(None, None), (1.5, None), (None, 1), (1.5, 2)], ids=str
 )
-@pytest.mark.variants(4)
-def test_gradients_equal_those_of_torch(causal, cap, bias_rows, monkeypatch):
+@pytest.mark.variants(5)
+def test_gradients_equal_those_of_torch(causal, cap, bias_rows, longest, monkeypatch):
     # Blocks of three rows: the causal form of seven tokens has a full, a middle and a short one.
     torch = pytest.importorskip("torch")
     monkeypatch.setattr("jaxrec.nn.dot_product.ROWS", 3)
@@ -83,11 +90,13 @@ def test_gradients_equal_those_of_torch(causal, cap, bias_rows, monkeypatch):
 
     tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in arrays]
     bias = tensors[3] if bias_rows else None
-    theirs = _torch_attention(torch, *tensors[:3], torch.tensor(seen & allowed), bias, cap)
+    theirs = _torch_attention(
+        torch, *tensors[:3], torch.tensor(seen & allowed), bias, cap, longest=longest
+    )
     (torch.tanh(theirs) * torch.tensor(weight)).sum().backward()
 
     def outputs(query, key, value, bias=None):
-        terms = ScoreTerms(bias=bias, softcap=cap, allowed=jnp.asarray(allowed))
+        terms = ScoreTerms(bias=bias, softcap=cap, allowed=jnp.asarray(allowed), pointwise=longest)
         return dot_product_attention(query, key, value, jnp.asarray(seen), terms, causal)
 
     def loss(*arrays):

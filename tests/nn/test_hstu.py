@@ -1,16 +1,38 @@
 """HSTU's layer against PyTorch, and what its attention can and cannot tell apart."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrec.nn import HstuLayer, attention_mask, pointwise_attention, time_buckets
+from jaxrec.nn import (
+    HstuLayer,
+    ScoreTerms,
+    SelfContext,
+    attention_mask,
+    dot_product_attention,
+    positions_of,
+    time_buckets,
+)
 
 torch = pytest.importorskip("torch")
 
 BATCH, LENGTH, WIDTH, HEADS, SIZE, LONGEST = 2, 5, 6, 2, 4, 7
+
+
+def apply(layer, variables, x, mask, times, method="apply"):
+    """A layer with its residual sum on whole rows; with "init", its parameters."""
+    context = SelfContext(mask, causal=True)
+    distance = context.distance(positions_of(jnp.ones(x.shape[:2], bool)))
+    found = getattr(layer, method)(variables, x, context, distance, times)
+    return found if method == "init" else x + found[0]
+
+
+def jitted(layer):
+    return jax.jit(functools.partial(apply, layer))
 
 
 def layer_and_inputs(time_gaps=True):
@@ -20,7 +42,9 @@ def layer_and_inputs(time_gaps=True):
     valid = jnp.asarray(np.arange(LENGTH)[None] >= np.array([0, 2])[:, None])
     times = jnp.asarray(np.cumsum(10 ** rng.uniform(0, 6, (BATCH, LENGTH)), axis=1), jnp.int32)
     mask = attention_mask(valid)
-    shapes = jax.eval_shape(layer.init, jax.random.key(0), x, mask, times)
+    shapes = jax.eval_shape(
+        functools.partial(apply, layer, method="init"), jax.random.key(0), x, mask, times
+    )
     leaves, tree = jax.tree.flatten(nn.meta.unbox(shapes))
     values = [jnp.asarray(rng.normal(size=leaf.shape) * 0.5, jnp.float32) for leaf in leaves]
     return layer, tree.unflatten(values), x, mask, times, valid
@@ -56,7 +80,7 @@ def in_torch(params, x, times, time_gaps):
 @pytest.mark.parametrize("time_gaps", [True, False])
 def test_the_layer_is_that_of_the_equations_on_each_row_without_its_padding(time_gaps):
     layer, params, x, mask, times, valid = layer_and_inputs(time_gaps)
-    found = jax.jit(layer.apply)(params, x, mask, times)
+    found = jitted(layer)(params, x, mask, times)
     for row in range(BATCH):
         shown = np.asarray(valid[row])
         expected = in_torch(params, x[row][shown], times[row][shown], time_gaps)
@@ -65,19 +89,19 @@ def test_the_layer_is_that_of_the_equations_on_each_row_without_its_padding(time
 
 def test_a_shift_of_all_times_changes_nothing_and_another_gap_does():
     layer, params, x, mask, times, _ = layer_and_inputs()
-    apply = jax.jit(layer.apply)
-    found = apply(params, x, mask, times)
-    np.testing.assert_array_equal(found, apply(params, x, mask, times + 123_456))
-    other = apply(params, x, mask, times.at[:, 2:].add(10**7))
+    run = jitted(layer)
+    found = run(params, x, mask, times)
+    np.testing.assert_array_equal(found, run(params, x, mask, times + 123_456))
+    other = run(params, x, mask, times.at[:, 2:].add(10**7))
     assert np.abs(found - other)[:, 2:].max() > 1e-3
     np.testing.assert_array_equal(found[:, :2], other[:, :2])
 
 
 def test_no_state_depends_on_later_items_or_their_times():
     layer, params, x, mask, times, _ = layer_and_inputs()
-    apply = jax.jit(layer.apply)
-    found = apply(params, x, mask, times)
-    other = apply(params, x.at[:, 3:].add(1.0), mask, times.at[:, 3:].add(10**6))
+    run = jitted(layer)
+    found = run(params, x, mask, times)
+    other = run(params, x.at[:, 3:].add(1.0), mask, times.at[:, 3:].add(10**6))
     np.testing.assert_array_equal(found[:, :3], other[:, :3])
     assert np.abs(found - other)[:, 3:].min() > 0
 
@@ -90,7 +114,8 @@ def test_three_times_the_same_item_weigh_three_times_as_much_as_one():
         keys, values = np.tile(item, (1, count, 1, 1)), np.tile(value, (1, count, 1, 1))
         if softmax:
             return jax.nn.dot_product_attention(query, keys, values)
-        return pointwise_attention(query, keys, values, jnp.ones((1, 1, count), bool), None, 9)
+        terms = ScoreTerms(pointwise=9)
+        return dot_product_attention(query, keys, values, jnp.ones((1, 1, count), bool), terms)
 
     np.testing.assert_allclose(attend(3, False), 3 * attend(1, False), rtol=1e-5)
     assert np.abs(attend(1, False)).max() > 1e-3

@@ -19,6 +19,7 @@ FLAVOURS = {
     "learned": {"positions": "learned"},
     "relative": {"positions": "relative", "relative_buckets": 8, "relative_distance": 20},
     "window": {"window": 4},
+    "hstu": {"block": "hstu", "mlp_width": None},
 }
 
 
@@ -76,7 +77,8 @@ def test_loss_and_gradients_equal_those_of_a_row_each(flavour):
     assert all(float(jnp.abs(leaf).max()) > 1e-3 for leaf in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("flavour", ["rope", "learned"])
+@pytest.mark.parametrize("flavour", ["rope", "learned", "hstu"])
+@pytest.mark.variants(2)
 def test_histories_that_saw_one_another_would_differ(flavour):
     # What the equality above can tell: one segment a row is what packing must not be.
     vocabulary, model, params, tokens_of = _case(**FLAVOURS[flavour])

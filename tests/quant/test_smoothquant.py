@@ -31,11 +31,12 @@ SPECS = {
             **SMALL, norm="layer", positions="learned", gated=False, qkv_bias=True, mlp_bias=True
         ),
     ),
+    "hstu": ModelSpec("causal", TransformerConfig(**SMALL | {"mlp_width": None}, block="hstu")),
     "t5": ModelSpec("encoder_decoder", TransformerConfig(**SMALL, positions="relative")),
 }
 
 
-READERS = ("query", "key", "value", "gate", "up")
+READERS = ("query", "key", "value", "gate", "up", "mix")
 
 
 def make(spec, seed=0):
@@ -90,6 +91,9 @@ def test_the_function_stays_and_every_norm_and_its_readers_change(name, alpha):
         expected |= {"decoder/blocks/cross_norm/scale", "decoder/blocks/cross/query/kernel"}
         expected |= {"encoder/final_norm/scale"}
         expected |= {f"decoder/memory_projection/cross/{n}/kernel" for n in ("key", "value")}
+    if name == "hstu":
+        of_attention = "decoder/blocks/attention"
+        expected = {f"{of_attention}/input_norm/scale", f"{of_attention}/mix/kernel"}
     assert changed == expected
 
 

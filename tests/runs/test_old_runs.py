@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from jaxrec.core import ConfigError, DataError, flatten
-from jaxrec.runs.directory import is_run, load_run
+from jaxrec.data import load_dataset
+from jaxrec.runs.directory import check_run, create_run, is_run, load_run
 from jaxrec.runs.old_names import IGNORED, current
 from jaxrec.runs.system import config_class, short_name
+from jaxrec.testing import tiny_config, write_tiny_csv
 
 OLD = Path(__file__).parent / "old_configs"
 NAMES = ("generative", "p5", "sasrec", "tallrec", "vqrec")
@@ -56,7 +58,7 @@ def test_an_old_run_opens_with_every_setting_that_its_system_reads(name, tmp_pat
     # Of a stage, a search or a network that is off.
     off = ("align.", "search.", "hstu.", "tune.prompt_encoder", "tune.prompt_hidden", "instruction")
     later -= {key for key in later if key.startswith(off) and key not in old}
-    assert later <= {"decode.repeated_target", "model.end_tokens"}
+    assert later <= {"decode.repeated_target", "model.block", "model.end_tokens"}
     # Every entry of the table is needed, and names no setting of today.
     assert all(any(f"{key}.".startswith(f"{part}.") for key in left_out) for part in ignored)
 
@@ -104,3 +106,19 @@ def test_a_checkpoint_of_hugging_face_is_no_run(tmp_path):
     assert is_run(tmp_path)
     with pytest.raises(DataError, match=r"config\.json is not valid JSON"):
         load_run(tmp_path)
+
+
+def test_a_run_that_wrote_out_the_default_positions_resumes_without_them(tmp_path):
+    config = tiny_config(write_tiny_csv(tmp_path))
+    dataset, run = load_dataset(config.data), tmp_path / "run"
+    create_run(config, dataset, None, run)
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["model"].pop("block") == "transformer"
+    for positions in ("rope", "learned"):
+        settings["model"]["positions"] = positions
+        (run / "config.json").write_text(json.dumps(settings))
+        if positions == "rope":
+            check_run(config, dataset, run)
+        else:
+            with pytest.raises(ConfigError, match=r"model\.positions was 'learned' and is None"):
+                check_run(config, dataset, run)

@@ -6,13 +6,14 @@ import shutil
 import jax
 import numpy as np
 
-from jaxrec.baselines import SasrecConfig, sequential
+from jaxrec.baselines import HstuConfig, SasrecConfig, sequential
 from jaxrec.baselines.fitting import _trees
 from jaxrec.core import MeshConfig, ShardingRules, make_mesh, to_json, write_text
 from jaxrec.data import load_dataset
 from jaxrec.runs import create_run, run_identity
 from jaxrec.systems.generative import recommender as generative
 from jaxrec.systems.generative.trainable import shapes_of
+from jaxrec.systems.hstu.config import HstuRunConfig
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.train import TrainConfig, make_optimizer, make_shapes
@@ -44,9 +45,20 @@ def generative_run(directory, **settings):
 
 def sasrec_run(directory, **model):
     """Make a run of SASRec on the tiny data below `directory`."""
-    config = SasrecRunConfig(
+    network = SasrecConfig(width=8, depth=1, max_items=6, **model)
+    return _sequential_run(SasrecRunConfig, network, directory)
+
+
+def hstu_run(directory, **model):
+    """Make a run of HSTU, which reads times, on the tiny data below `directory`."""
+    network = HstuConfig(width=8, depth=1, max_items=6, **model)
+    return _sequential_run(HstuRunConfig, network, directory)
+
+
+def _sequential_run(kind, model, directory):
+    config = kind(
         data=tiny_config(write_tiny_csv(directory)).data,
-        model=SasrecConfig(width=8, depth=1, max_items=6, **model),
+        model=model,
         train=TrainConfig(steps=2, batch_size=8),
     )
     dataset = load_dataset(config.data)

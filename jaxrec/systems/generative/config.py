@@ -109,7 +109,8 @@ class Config:
       data: interactions and their split.
       ids: how items get their IDs.
       model: shape of the model; its vocabulary follows from the IDs. With `tune.base` the shape is
-        that of the base, and only the dropouts, dtype and remat given here are read.
+        that of the base, and only the dropouts, dtype and remat given here are read. With `block`
+        "hstu" its `max_length` follows from `max_items` and the length of the IDs.
       tune: which model training starts from, and which part of it is trained.
       align: how a trained model, which is then `tune.base`, is aligned with preferences or rewards.
       train: optimizer and schedule.
@@ -162,6 +163,8 @@ class Config:
     def __post_init__(self) -> None:
         check_ranges(self, "--")
         self._check_architecture()
+        if self.model.block == "hstu" and not self.tune.base:
+            self._check_hstu()
         if self.align.method != "none":
             self._check_aligned()
         if 0 < self.batches.row_items < self.max_items:
@@ -199,15 +202,16 @@ class Config:
         """Number of most recent items of a history that are read to recommend.
 
         The windows that a decoder is trained on have `max_items` items. What is generated must lie
-        within that length in two cases: if positions are learned, because later rows of their table
-        were never trained, and if "next_k" appends a whole list.
+        within that length in two cases: if the model is bounded (learned positions, or HSTU's
+        blocks), because rows of its table of positions or distances beyond that were never trained,
+        and if "next_k" appends a whole list.
         """
         if self.architecture != "causal" or self.tune.base:
             return self.max_items
-        learned = self.model.positions == "learned"
+        bounded = self.model.is_bounded
         if self.decode.strategy == "next_k":
-            return self.max_items - self.decode.beams + (not learned)
-        return self.max_items - learned
+            return self.max_items - self.decode.beams + (not bounded)
+        return self.max_items - bounded
 
     def _check_aligned(self) -> None:
         """Reject settings with which a policy and its reference cannot be compared."""
@@ -239,6 +243,21 @@ class Config:
             raise ConfigError(
                 f"{what} recommends by a beam search, and decode.strategy is "
                 f"{self.decode.strategy}; set it to beam"
+            )
+
+    def _check_hstu(self) -> None:
+        """Reject what HSTU's blocks of a model trained from scratch cannot do or do not read."""
+        if self.architecture != "causal":
+            raise ConfigError(
+                f"architecture {self.architecture} reads histories in both directions, and "
+                "model.block hstu measures distances to the past; set architecture causal, or "
+                "model.block transformer"
+            )
+        if self.model.max_length != TransformerConfig.max_length:
+            raise ConfigError(
+                f"model.max_length {self.model.max_length} has no meaning with model.block hstu, "
+                f"whose length follows from max_items {self.max_items} and the length of the IDs; "
+                f"leave it out ({TransformerConfig.max_length}), and set max_items"
             )
 
     def _check_architecture(self) -> None:

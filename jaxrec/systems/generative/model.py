@@ -110,8 +110,11 @@ def knows_text(words: IdVocabulary) -> bool:
 def make_model(config: Config, codes: ItemCodes) -> CausalLM | EncoderDecoder:
     """Build the model of a resolved config.
 
+    What HSTU's blocks divide by is the number of tokens of `max_items` items, the item that follows
+    and the beginning, or what the base divides by: in either case the same in every batch.
+
     Raises:
-      ConfigError: a base whose table of positions is too short.
+      ConfigError: a base whose table of positions or distances is too short.
     """
     shape, length = config.model, 1 + (config.max_items + 1) * codes.levels
     if config.tune.base:
@@ -120,6 +123,8 @@ def make_model(config: Config, codes: ItemCodes) -> CausalLM | EncoderDecoder:
         shape.check_length(longest, f"histories of max_items {config.max_items}", "lower it")
     size = vocabulary(config, codes).size
     longest = max(shape.max_length, length)
+    if shape.block == "hstu" and not config.tune.base:
+        longest = length
     shape = dataclasses.replace(shape, vocab_size=size, max_length=longest)
     return EncoderDecoder(shape) if _has_encoder(config) else CausalLM(shape)
 

@@ -8,6 +8,9 @@ lies, in items and in time. The same model is also a baseline of other systems.
 
 The times of the interactions are read in measurements, and wherever a user of the run is asked for.
 A list of items from elsewhere has no times, and then gaps have no bias.
+
+The same layer is also a block of generative models, `--model.block hstu`, which read tokens without
+times and have no bias for gaps.
 """
 
 from pathlib import Path
