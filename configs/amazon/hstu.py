@@ -21,7 +21,7 @@ def get_config() -> HstuRunConfig:
     return HstuRunConfig(
         data=DataConfig(name="amazon-beauty", min_count=0),
         model=HstuConfig(
-            width=64,
+            width=128,
             max_items=50,
             buckets=5,
             depth=2,
@@ -29,12 +29,16 @@ def get_config() -> HstuRunConfig:
             time_gaps=False,
             dropout=0.3,
             gate_dropout=0.3,
+            negatives=1024,
+            history_negatives=True,
+            repeat_bias=True,
         ),
         train=TrainConfig(
-            steps=8000,
+            steps=12_000,
             batch_size=32,
             lr=1e-3,
             weight_decay=0.0,
+            ema_decay=0.999,
             eval_every=1000,
             patience=4,
         ),

@@ -267,7 +267,7 @@ def _batches(
             tokens = np.full(1 + length, PAD, np.int32)
             tokens[1 + length - len(numbers) :] = items[numbers] + FIRST
             tokens[length - len(numbers)] = BOS
-            row = {"tokens": tokens}
+            row: dict[str, np.ndarray] = {"tokens": tokens}
             if unseen is not None:
                 drawn = unseen.draw(rng, user[numbers[:1]], length * config.negatives)
                 row["negative"] = drawn.reshape(length, config.negatives)
