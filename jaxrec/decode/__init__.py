@@ -63,11 +63,19 @@ if TYPE_CHECKING:
         read_for_pool as read_for_pool,
         store_in_pool as store_in_pool,
     )
+    from jaxrec.decode.item_clusters import (
+        ItemClusters as ItemClusters,
+        cluster_items as cluster_items,
+        spread_starts as spread_starts,
+    )
     from jaxrec.decode.item_graph import (
+        add_reverse_edges as add_reverse_edges,
         check_edges as check_edges,
+        check_reverse as check_reverse,
+        cluster_neighbours as cluster_neighbours,
         code_similarities as code_similarities,
-        forest_neighbours as forest_neighbours,
         item_neighbours as item_neighbours,
+        refine_neighbours as refine_neighbours,
     )
     from jaxrec.decode.kv_cache import (
         KVCache as KVCache,

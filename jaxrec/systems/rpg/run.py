@@ -50,7 +50,7 @@ from jaxrec.runs import (
     write_summary,
 )
 from jaxrec.systems.rpg import codes as item_codes, training
-from jaxrec.systems.rpg.config import RpgConfig
+from jaxrec.systems.rpg.config import PUBLISHED_GRAPH, RpgConfig
 from jaxrec.systems.rpg.ranker import RpgRanker, make_graph
 from jaxrec.systems.rpg.training import Trained
 from jaxrec.train import check_batch
@@ -118,7 +118,7 @@ def evaluate(config: RpgConfig, directory: Path, *, baselines: Sequence[str]) ->
 
     The main table follows the run's `decode.filter_seen`, and a further one has the model under the
     opposite setting. Both rank exactly, and tied scores get their mean rank. "graph" compares the
-    walk with the exact ranking: with the run's beginnings, and with as few as published.
+    walk with the exact ranking: with the run's settings, and with the published ones.
     """
     trained, dataset, seconds = _load(config, directory)
     measured = _measure(trained, config, dataset, seconds)
@@ -149,15 +149,14 @@ def evaluate(config: RpgConfig, directory: Path, *, baselines: Sequence[str]) ->
 
 
 def _compare_graph(config: RpgConfig, trained: Trained, dataset: Dataset) -> dict[str, Any]:
-    """Recall of the walk, its metrics, and the seconds of both rankings; by where walks begin."""
+    """Recall of the walk, its metrics, and the seconds of both rankings; by the walk's settings."""
     histories, targets = dataset.split.history("test"), dataset.split.target("test")
     removed = config.decode.removed(histories, targets)
     asked, top = Asked(histories=histories, excluded=removed), max(config.eval.ks)
     ranker = _ranker(config, trained.variables)
     (exact, _), exact_seconds = _timed(dataclasses.replace(ranker, ranking="exact"), asked, top)
     rows = {}
-    published = dataclasses.replace(config.graph, starts=config.graph.beams)
-    for name, settings in (("graph", config.graph), ("graph, published starts", published)):
+    for name, settings in (("graph", config.graph), ("graph, as published", PUBLISHED_GRAPH)):
         graph = make_graph(settings, trained.variables, config.train.seed)
         walker = dataclasses.replace(ranker, ranking="graph", graph=graph, config=settings)
         (found, _), seconds = _timed(walker, asked, top)
