@@ -27,7 +27,6 @@ import numpy as np
 from jaxrec.core import ConfigError
 from jaxrec.decode.parallel_codes import exact_top, own_scores
 
-
 # The walk's keys of items hold one more bit.
 MOST_ITEMS = 1 << 30
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.decode.item_clusters import ItemClusters, cluster_items, nearest_items
+from jaxrec.decode.item_clusters import ItemClusters, nearest_items
 from jaxrec.decode.parallel_codes import exact_top, own_scores
 
 # Items whose neighbours are found at once.
@@ -114,6 +114,7 @@ def cluster_neighbours(clusters: ItemClusters, edges: int, *, window: int = 1024
     Cost: 2 I D `window` operations in matrix products, and a top-k over a window for every item.
 
     Example:
+      >>> from jaxrec.decode import cluster_items
       >>> line = jnp.array([[[1.0, 0.0], [0.9, 0.4], [0.4, 0.9], [0.0, 1.0]]])
       >>> clusters = cluster_items(code_similarities(line), np.arange(4)[:, None], size=2)
       >>> cluster_neighbours(clusters, edges=2).tolist()

@@ -145,8 +145,8 @@ class RpgConfig:
       codes: how items get their IDs.
       model: the network.
       ranking: how `jaxrec recommend` and `jaxrec.open` rank: the whole catalogue ("exact"), or by a
-        walk over the graph ("graph"). Measurements rank exactly, and report beside it how much of
-        the exact lists the walk finds, with these settings of the graph and with the published ones.
+        walk over the graph ("graph"). Measurements rank exactly, and report how much of the exact
+        lists the walk finds, with these settings of the graph and with the published ones.
       graph: the graph and the walk.
       train: optimizer and schedule.
       decode: which items a ranking leaves out.

@@ -5,8 +5,10 @@ texts -> whitened vectors -> OPQ codes -> mean of code embeddings -> causal deco
 (Hou et al., KDD 2025, arXiv:2506.05781.) An ID has 16 to 64 codes without an order. A head for each
 place predicts its code, all of them at once, so that nothing is generated step by step. An item's
 score is the mean log-probability of its codes. The catalogue is ranked exactly, in chunks of items,
-or by a walk over a graph of similar items, whose cost does not depend on the size of the catalogue.
-`jaxrec eval` reports how much of the exact ranking the walk finds, and how many items share all
+or by a walk over a graph of similar items (`--ranking graph`), whose cost does not depend on the
+size of the catalogue. The walk begins at items spread over clusters, and its edges also lead to
+items that are nobody's near neighbour; the published walk begins at ten random items.
+`jaxrec eval` reports how much of the exact ranking both walks find, and how many items share all
 codes and therefore tie.
 """
 
