@@ -107,7 +107,9 @@ def code_vectors(similarities: jax.Array, width: int, rng: np.random.Generator) 
         kept = values > 1e-6 * values[-1]
         factors.append(axes[:, kept] * np.sqrt(values[kept] / len(similarities)))
     ends = np.cumsum([factor.shape[1] for factor in factors])
-    vectors = np.zeros((*similarities.shape[:2], min(ends[-1], width)), np.float32)
+    # Embeddings that are all zero have no columns at all.
+    columns = max(1, min(ends[-1], width))
+    vectors = np.zeros((*similarities.shape[:2], columns), np.float32)
     for place, (factor, end) in enumerate(zip(factors, ends, strict=True)):
         if ends[-1] <= width:
             vectors[place, :, end - factor.shape[1] : end] = factor

@@ -252,7 +252,7 @@ def compare(options: Options) -> tuple[dict[str, Any], bool]:
     return record, busy
 
 
-def growth(options: Options) -> tuple[float, bool]:
+def growth(options: Options) -> tuple[dict[str, Any], bool]:
     """Seconds of the walk in the largest catalogue over those in the smallest."""
     rng = np.random.default_rng(options.seed)
     rows, _ = embeddings(options, rng)
@@ -267,17 +267,21 @@ def growth(options: Options) -> tuple[float, bool]:
         sides[name] = functools.partial(walk, options, *arrays)
     times = measure(sides, options.repeats)
     busy = times["large"].disturbed(machine_cores())
-    ratio = times["large"].typical(busy) / times["small"].typical(busy)
-    print(f"walk in {options.large:,} items over that in {options.small:,}: {ratio:.2f}")
-    return ratio, busy
+    small, large = (times[name].typical(busy) / options.users * 1e3 for name in ("small", "large"))
+    print(
+        f"walk in {options.large:,} items {large:.3f} ms a user, in {options.small:,} {small:.3f}: "
+        f"{large / small:.2f} times"
+    )
+    each = {"small": small, "large": large}
+    return {"growth_100k_10m": large / small, "growth_ms": each, "growth_edges": "random"}, busy
 
 
 def run(options: Options) -> Table:
     """Compare both rankings, and the walk in two catalogues."""
     busy = print_header()
     record, disturbed = compare(options)
-    ratio, again = growth(options)
-    record |= {"growth_100k_10m": ratio, "growth_edges": "random"}
+    grown, again = growth(options)
+    record |= grown
     record["busy"] = busy or disturbed or again
     if record["busy"]:
         print("other work was running: ratios are of CPU time where it disturbed them")
