@@ -101,6 +101,10 @@ if TYPE_CHECKING:
         beam_widths as beam_widths,
         check_beams as check_beams,
     )
+    from jaxrec.decode.packed_codes import (
+        PackedCodes as PackedCodes,
+        pack_codes as pack_codes,
+    )
     from jaxrec.decode.parallel_codes import (
         code_scores as code_scores,
         exact_top as exact_top,

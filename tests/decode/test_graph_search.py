@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.core import ConfigError
+from jaxrec.core import ConfigError, DataError
 from jaxrec.decode import (
     code_similarities,
     exact_top,
     graph_top,
     item_neighbours,
+    pack_codes,
     random_starts,
     recall,
 )
@@ -61,9 +62,8 @@ def walk_by_hand(scores, neighbours, starts, top, excluded, beams, steps, keep):
     return sorted(left, key=lambda i: -scores[i])[:top]
 
 
-@pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("beams", [2, 8])
-def test_the_walk_is_that_of_a_plain_loop(keep, beams):
+@pytest.mark.parametrize(("keep", "beams", "packed"), [(0, 2, 0), (0, 8, 1), (1, 2, 1), (1, 8, 0)])
+def test_the_walk_is_that_of_a_plain_loop(keep, beams, packed):
     _, codes = catalogue(seed=3)
     codes = np.unique(codes, axis=0)  # without ties
     rng = np.random.default_rng(4)
@@ -74,14 +74,14 @@ def test_the_walk_is_that_of_a_plain_loop(keep, beams):
     starts = random_starts(len(codes), 7, seed=1)
     items, scores = graph_top(
         jnp.asarray(table),
-        jnp.asarray(codes),
+        pack_codes(codes) if packed else jnp.asarray(codes),
         jnp.asarray(neighbours),
         jnp.asarray(starts),
         5,
         jnp.asarray(excluded),
         beams=beams,
         steps=3,
-        keep=keep,
+        keep=bool(keep),
     )
     differs = False
     for row in range(5):
@@ -123,3 +123,19 @@ def test_more_edges_than_items_and_walks_over_too_many_are_refused():
     )
     with pytest.raises(ConfigError, match=r"1,073,741,825 items is not possible.*rank exactly"):
         jax.eval_shape(lambda *arrays: graph_top(*arrays, 1), *shapes)
+
+
+@pytest.mark.parametrize(("size", "width"), [(256, 1), (257, 2), (65_536, 2), (65_537, 4)])
+@pytest.mark.parametrize("levels", [1, 3, 4, 9])
+def test_packed_codes_are_the_codes(size, width, levels):
+    codes = np.random.default_rng(0).integers(0, size, (7, levels))
+    codes[3] = size - 1
+    packed = pack_codes(codes)
+    assert len(packed) == 7 and packed.words.dtype == jnp.uint32 and packed.width == width
+    items = np.array([[3, 0], [6, 3]])
+    np.testing.assert_array_equal(packed.take(jnp.asarray(items)), codes[items])
+
+
+def test_negative_codes_are_not_packed():
+    with pytest.raises(DataError, match="item 1 has the negative code -1"):
+        pack_codes(np.array([[0, 1], [2, -1]]))

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxrec.core import present
 from jaxrec.decode import (
+    PackedCodes,
     add_reverse_edges,
     bucket,
     cluster_items,
@@ -24,6 +25,7 @@ from jaxrec.decode import (
     graph_top,
     item_neighbours,
     own_scores,
+    pack_codes,
     random_starts,
     spread_starts,
 )
@@ -46,10 +48,12 @@ class Graph:
     """The graph of items and where walks begin.
 
     Attributes:
+      codes: IDs of the items.
       neighbours: `[I, E]` int32.
       starts: `[S]` int32.
     """
 
+    codes: PackedCodes
     neighbours: jax.Array
     starts: jax.Array
 
@@ -76,7 +80,7 @@ def make_graph(config: GraphConfig, variables: Any, seed: int = 0) -> Graph:
         starts = spread_starts(clusters, config.starts)
     else:
         starts = random_starts(len(numbers), config.starts, seed)
-    return Graph(jnp.asarray(near), jnp.asarray(starts))
+    return Graph(pack_codes(numbers), jnp.asarray(near), jnp.asarray(starts))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -194,7 +198,7 @@ def _best(
         return exact_top(table, codes, top, excluded, allowed)
     return graph_top(
         table,
-        codes,
+        graph.codes,
         graph.neighbours,
         graph.starts,
         top,

@@ -46,6 +46,7 @@ from jaxrec.decode import (
     code_similarities,
     exact_top,
     graph_top,
+    pack_codes,
     random_starts,
     recall,
     refine_neighbours,
@@ -228,12 +229,13 @@ def compare(options: Options) -> tuple[dict[str, Any], bool]:
         f"{graph_recall:.1%} of the true edges",
         flush=True,
     )
+    packed = pack_codes(codes)
     exact = functools.partial(exact_top, table, on_device, TOP)
     sides = {
         "exact": exact,
-        "walk": functools.partial(walk, options, table, on_device, graph, starts["walk"]),
+        "walk": functools.partial(walk, options, table, packed, graph, starts["walk"]),
         "published": functools.partial(
-            published_walk, table, on_device, jnp.asarray(near), starts["published"]
+            published_walk, table, packed, jnp.asarray(near), starts["published"]
         ),
     }
     best = np.asarray(exact()[0])
@@ -263,7 +265,7 @@ def growth(options: Options) -> tuple[dict[str, Any], bool]:
         near = rng.integers(0, count, (count, options.edges), dtype=np.int32)
         table = user_tables(options, rows, codes, rng)
         starts = jnp.asarray(random_starts(count, options.starts, options.seed))
-        arrays = table, jnp.asarray(codes), jnp.asarray(near), starts
+        arrays = table, pack_codes(codes), jnp.asarray(near), starts
         sides[name] = functools.partial(walk, options, *arrays)
     times = measure(sides, options.repeats)
     busy = times["large"].disturbed(machine_cores())
