@@ -29,7 +29,7 @@ from jaxrec.decode.packed_codes import PackedCodes
 from jaxrec.decode.parallel_codes import exact_top, own_scores
 
 # The walk's keys of items hold one more bit.
-MOST_ITEMS = 1 << 30
+_MOST_ITEMS = 1 << 30
 
 
 @functools.partial(jax.jit, static_argnames=("top", "beams", "steps", "keep"))
@@ -49,8 +49,8 @@ def graph_top(
 
     Args:
       table: `[B, L, C]` log-probabilities of the codes at each place.
-      codes: the IDs of all items, at most 2^30: of `pack_codes`, which is several times as fast, or
-        `[I, L]` int.
+      codes: the IDs of all items, at most 2^30, as `pack_codes` packs them; or `[I, L]` int, with
+        which a walk takes up to twice as long on a CPU.
       neighbours: `[I, E]` int32, see `item_neighbours`.
       starts: `[S]` int32, different items at which all users begin.
       top: length of the lists, at most `beams` x E.
@@ -79,10 +79,10 @@ def graph_top(
       >>> items.tolist()
       [[3, 2]]
     """
-    if len(codes) > MOST_ITEMS:
+    if len(codes) > _MOST_ITEMS:
         raise ConfigError(
             f"a walk over {len(codes):,} items is not possible, because its keys hold at most "
-            f"{MOST_ITEMS:,}; rank exactly, or split the catalogue"
+            f"{_MOST_ITEMS:,}; rank exactly, or split the catalogue"
         )
     pool = max(2 * beams, top) if keep else beams
     places, best = exact_top(table, _codes_of(codes, starts), min(pool, len(starts)))
