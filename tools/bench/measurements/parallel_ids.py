@@ -33,8 +33,8 @@ The graph had 99.2 % of the true edges after 42 s of CPU time. The walk in ten m
 1.09 times as long as in 100,000. All of it took 87 s of CPU time, and 10 minutes of the clock
 because other jobs had most of both cores. Bytes of a catalogue of ten million: 2.2 GB.
 
-With `--catalogue codes`, a preliminary form of the walk found 87 % with 100,000 items, 16,384 starts
-and a graph that had 47 % of the true edges. A million such items are NOT MEASURED.
+With `--catalogue codes`, a preliminary form of the walk found 87 % with 100,000 items, 16,384
+starts and a graph that had 47 % of the true edges. A million such items are NOT MEASURED.
 """
 
 import dataclasses
