@@ -63,11 +63,19 @@ if TYPE_CHECKING:
         read_for_pool as read_for_pool,
         store_in_pool as store_in_pool,
     )
+    from jaxrec.decode.item_clusters import (
+        ItemClusters as ItemClusters,
+        cluster_items as cluster_items,
+        spread_starts as spread_starts,
+    )
     from jaxrec.decode.item_graph import (
+        add_reverse_edges as add_reverse_edges,
         check_edges as check_edges,
+        check_reverse as check_reverse,
+        cluster_neighbours as cluster_neighbours,
         code_similarities as code_similarities,
-        forest_neighbours as forest_neighbours,
         item_neighbours as item_neighbours,
+        refine_neighbours as refine_neighbours,
     )
     from jaxrec.decode.kv_cache import (
         KVCache as KVCache,
@@ -92,6 +100,10 @@ if TYPE_CHECKING:
         SearchOptions as SearchOptions,
         beam_widths as beam_widths,
         check_beams as check_beams,
+    )
+    from jaxrec.decode.packed_codes import (
+        PackedCodes as PackedCodes,
+        pack_codes as pack_codes,
     )
     from jaxrec.decode.parallel_codes import (
         code_scores as code_scores,

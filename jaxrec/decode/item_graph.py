@@ -6,10 +6,12 @@ Items are similar if the embeddings of their codes are, place by place (Hou et a
 
 The similarities of all codes of a place are a small table, so the neighbours of an item are the
 best items of an exact ranking by that table. This takes a time of O(I^2 L). For catalogues of more
-than about 100,000 items, `forest_neighbours` compares items only within small groups of similar
-items.
+than about 100,000 items, `cluster_neighbours` compares items only within clusters of similar items.
 
-Shapes: `I` items, `L` levels, `C` codes a level, `D` model width, `E` edges, `G` items of a group.
+Nearest neighbours alone are no good graph for a walk: some items are nobody's near neighbour.
+`add_reverse_edges` gives up the farthest neighbours for edges to those.
+
+Shapes: `I` items, `L` levels, `C` codes a level, `D` width, `E` edges, `R` reverse edges.
 """
 
 import functools
@@ -19,12 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.core import ConfigError
-from jaxrec.decode.parallel_codes import code_scores, exact_top, own_scores
+from jaxrec.decode.item_clusters import ItemClusters, nearest_items
+from jaxrec.decode.parallel_codes import exact_top, own_scores
 
 # Items whose neighbours are found at once.
 BLOCK = 128
 # Nearest neighbours whose neighbours are looked at when a graph is refined.
 EXPLORED = 10
+# Pairs of items that are compared at once.
+_PAIRS = 1 << 18
 
 
 def code_similarities(embeddings: jax.Array) -> jax.Array:
@@ -87,148 +92,76 @@ def _tables(similarities: jax.Array, codes: jax.Array) -> jax.Array:
     return take(similarities, codes.astype(jnp.int32))
 
 
-def forest_neighbours(
-    similarities: jax.Array,
-    codes: np.ndarray,
-    edges: int,
-    *,
-    trees: int = 2,
-    rounds: int = 2,
-    group: int = 1024,
-    seed: int = 0,
-) -> np.ndarray:
-    """Return the most similar items within several small groups, for large catalogues.
+def cluster_neighbours(clusters: ItemClusters, edges: int, *, window: int = 1024) -> np.ndarray:
+    """Return the most similar items within neighbouring clusters, for large catalogues.
 
-    A tree halves the items again and again, by whether they are more similar to one or to the other
-    of two random items (Annoy's rule), down to groups of at most `group` items. The neighbours of
-    an item are the best of its groups in all trees. Then the neighbours of its nearest neighbours
-    compete with them, in several rounds (NN-descent, Dong et al. 2011). Some of the exact ones are
-    still missed.
+    Every item is compared only with the items of its own cluster and of the clusters nearest to
+    it, by the inner products of their vectors. Some of the exact neighbours are missed, and where
+    the vectors are projected, see `cluster_items`, the order is approximate too; then
+    `refine_neighbours` finds more of them.
 
     Args:
-      similarities: `[L, C, C]` of `code_similarities`.
-      codes: `[I, L]` int.
-      edges: E, at most half of a group.
-      trees: number of trees; more find more of the exact neighbours, at a cost that grows alike.
-      rounds: rounds in which neighbours of neighbours compete.
-      group: G, at least 2.
-      seed: seed of the random items.
+      clusters: the items, see `cluster_items`.
+      edges: E.
+      window: number of items with which each is compared; reduced to I where that is smaller.
 
     Returns:
       `[I, E]` int32, the most similar first, itself included; -1 never occurs.
 
     Raises:
-      ConfigError: too many edges for the groups, or fewer items than edges.
+      ConfigError: fewer items than edges, or a window smaller than the edges.
+
+    Cost: 2 I D `window` operations in matrix products, and a top-k over a window for every item.
+
+    Example:
+      >>> from jaxrec.decode import cluster_items
+      >>> line = jnp.array([[[1.0, 0.0], [0.9, 0.4], [0.4, 0.9], [0.0, 1.0]]])
+      >>> clusters = cluster_items(code_similarities(line), np.arange(4)[:, None], size=2)
+      >>> cluster_neighbours(clusters, edges=2).tolist()
+      [[0, 1], [1, 0], [2, 3], [3, 2]]
+    """
+    count = len(clusters.order)
+    check_edges(edges, count)
+    if window < edges:
+        raise ConfigError(
+            f"a window of {window} items cannot hold {edges} edges; use a window of at least "
+            f"{edges} items, or fewer edges"
+        )
+    return nearest_items(clusters, edges, min(window, count))
+
+
+def refine_neighbours(
+    similarities: jax.Array, codes: jax.Array, neighbours: jax.Array, *, rounds: int = 1
+) -> jax.Array:
+    """Let the neighbours of the nearest neighbours of each item compete with its own.
+
+    Source: "NN-descent", Dong et al. 2011.
+
+    Args:
+      similarities: `[L, C, C]` of `code_similarities`.
+      codes: `[I, L]` int.
+      neighbours: `[I, E]` int32.
+      rounds: how often.
+
+    Returns:
+      `[I, E]` int32, the most similar first, by their exact similarities.
 
     Example:
       >>> line = jnp.array([[[1.0, 0.0], [0.9, 0.4], [0.4, 0.9], [0.0, 1.0]]])
-      >>> near = forest_neighbours(
-      ...     code_similarities(line), np.arange(4)[:, None], edges=1, trees=1, group=2
-      ... )
-      >>> near[:, 0].tolist()
-      [0, 1, 2, 3]
+      >>> codes, poor = jnp.arange(4)[:, None], jnp.array([[0, 3], [1, 0], [2, 1], [3, 2]])
+      >>> refine_neighbours(code_similarities(line), codes, poor, rounds=2).tolist()
+      [[0, 1], [1, 0], [2, 3], [3, 2]]
     """
     count = len(codes)
-    check_edges(edges, count)
-    if group < 2 * edges:
-        raise ConfigError(
-            f"groups of {group} items are too small for {edges} edges; use groups of at least "
-            f"{2 * edges} items, or fewer edges"
-        )
-    halvings = max(0, int(np.ceil(np.log2(count / group))))
-    size = -(-count // (1 << halvings))
-    codes = np.asarray(codes)
-    tables = np.asarray(similarities)
-    device_codes = jnp.asarray(codes)
-    best: tuple[jax.Array, jax.Array] | None = None
-    for tree in range(trees):
-        order = _tree_order(tables, codes, halvings, np.random.default_rng([seed, tree]))
-        # Groups of one size: the last ones overlap where the items do not divide evenly.
-        begins = np.minimum(np.arange(1 << halvings) * size, count - size)
-        members = order[begins[:, None] + np.arange(size)[None]]  # [groups, G]
-        near, similar = _group_neighbours(
-            similarities, device_codes, jnp.asarray(members), min(edges, size)
-        )
-        items = np.zeros((count, near.shape[2]), np.int32)
-        scores = np.zeros((count, near.shape[2]), np.float32)
-        items[members], scores[members] = np.asarray(near), np.asarray(similar)
-        if best is None:
-            best = jnp.asarray(items), jnp.asarray(scores)
-        else:
-            best = _merge(*best, jnp.asarray(items), jnp.asarray(scores), edges)
-    assert best is not None
-    near = best[0]
+    block, explored = min(2 * BLOCK, count), min(EXPLORED, neighbours.shape[1])
     for _ in range(rounds):
-        near = _refined(similarities, device_codes, near)
-    return np.asarray(near)
-
-
-def _tree_order(
-    tables: np.ndarray, codes: np.ndarray, halvings: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Order the items so that similar ones stand together: halve all segments `halvings` times."""
-    count, levels = codes.shape
-    order = rng.permutation(count)
-    segment = np.zeros(count, np.int64)  # of each place of the order
-    for depth in range(halvings):
-        parts = 1 << depth
-        bounds = np.searchsorted(segment, np.arange(parts + 1))
-        # Two random members of each segment.
-        width = np.maximum(np.diff(bounds), 1)
-        pair = order[np.minimum(bounds[:-1] + rng.integers(0, width, (2, parts)), count - 1)]
-        lean = np.zeros(count, np.float32)
-        for level in range(levels):
-            first, second = codes[pair, level]  # [parts] codes each
-            difference = tables[level][first] - tables[level][second]  # [parts, C]
-            lean += difference[segment, codes[order, level]]
-        inner = np.lexsort((lean, segment))
-        order = order[inner]
-        place = np.arange(count) - bounds[segment]
-        segment = 2 * segment + (place >= (width[segment] + 1) // 2)
-    return order
-
-
-@functools.partial(jax.jit, static_argnames=("edges",))
-def _group_neighbours(
-    similarities: jax.Array, codes: jax.Array, members: jax.Array, edges: int
-) -> tuple[jax.Array, jax.Array]:
-    """Rank each group against itself: `[groups, G]` items to `[groups, G, E]` items and scores."""
-
-    def rank(items: jax.Array) -> tuple[jax.Array, jax.Array]:
-        part = jnp.take(codes, items, axis=0, mode="clip")
-        scores = code_scores(_tables(similarities, part), part)
-        value, place = jax.lax.top_k(scores, edges)
-        return jnp.take(items, place, mode="clip").astype(jnp.int32), value
-
-    return jax.lax.map(rank, members)
-
-
-@functools.partial(jax.jit, static_argnames=("edges",))
-def _merge(
-    items: jax.Array, scores: jax.Array, others: jax.Array, more: jax.Array, edges: int
-) -> tuple[jax.Array, jax.Array]:
-    """Keep the best different neighbours of two lists: `[I, E]` each."""
-    both = jnp.concatenate([items, others], axis=1)
-    value = jnp.concatenate([scores, more], axis=1)
-    # What is in the first list already does not count again.
-    known = jax.lax.map(
-        lambda pair: (pair[1][:, None] == pair[0][None]).any(-1), (items, others), batch_size=1024
-    )
-    value = value.at[:, items.shape[1] :].set(jnp.where(known, -jnp.inf, more))
-    value, place = jax.lax.top_k(value, edges)
-    return jnp.take_along_axis(both, place, axis=1), value
-
-
-def _refined(similarities: jax.Array, codes: jax.Array, near: jax.Array) -> jax.Array:
-    """Let the neighbours of the nearest neighbours of each item compete with its own: `[I, E]`."""
-    count = len(codes)
-    block = min(2 * BLOCK, count)
-    found = []
-    for begin in range(0, count, block):
-        first = min(begin, count - block)
-        part = _refined_block(similarities, codes, near, first, block, min(EXPLORED, near.shape[1]))
-        found.append(part[begin - first :])
-    return jnp.concatenate(found)
+        found = []
+        for begin in range(0, count, block):
+            first = min(begin, count - block)
+            part = _refined_block(similarities, codes, neighbours, first, block, explored)
+            found.append(part[begin - first :])
+        neighbours = jnp.concatenate(found)
+    return neighbours
 
 
 @functools.partial(jax.jit, static_argnames=("block", "explored"))
@@ -250,6 +183,56 @@ def _refined_block(
     return jnp.take_along_axis(candidates, place, axis=1)
 
 
+def add_reverse_edges(neighbours: np.ndarray, reverse: int) -> np.ndarray:
+    """Replace the farthest neighbours by edges to items that few others lead to.
+
+    In a graph of nearest neighbours some items are near to many and others to hardly any, so that
+    no walk comes to these ("hubness", Radovanovic et al. 2010). An item to which fewer than
+    `reverse` others lead gets edges from its own nearest neighbours.
+
+    Args:
+      neighbours: `[I, E]` int32, the nearest first.
+      reverse: R, edges of each item that may be replaced, at most E - 1; 0 replaces none.
+
+    Returns:
+      `[I, E]` int32: E - R nearest neighbours, then reverse edges, then the next nearest where
+      fewer reverse edges are needed. An edge may occur twice, which a walk ignores.
+
+    Raises:
+      ConfigError: R is negative or not smaller than E.
+
+    Example:
+      >>> near = np.array([[0, 1, 3], [1, 0, 2], [2, 0, 1], [3, 1, 0]], np.int32)
+      >>> add_reverse_edges(near, 1).tolist()
+      [[0, 1, 2], [1, 0, 3], [2, 0, 1], [3, 1, 0]]
+    """
+    count, edges = neighbours.shape
+    check_reverse(reverse, edges)
+    near, kept = neighbours.copy(), edges - reverse
+    itself = np.arange(count)[:, None]
+    ahead = neighbours[:, :kept]
+    reached = np.bincount(ahead[ahead != itself], minlength=count)
+    rare = np.flatnonzero(reached < reverse)
+    # Its R nearest neighbours, of which one may be the item itself.
+    hosts = neighbours[rare, : reverse + 1]
+    rank = np.broadcast_to(np.arange(hosts.shape[1]), hosts.shape).ravel()
+    guest, host = np.repeat(rare, hosts.shape[1]), hosts.ravel()
+    new = np.empty(len(guest), bool)
+    for begin in range(0, len(guest), _PAIRS):
+        part = slice(begin, begin + _PAIRS)
+        new[part] = (ahead[host[part]] != guest[part, None]).all(axis=1) & (
+            host[part] != guest[part]
+        )
+    guest, host, rank = guest[new], host[new], rank[new]
+    # Who is reached least comes first, and asks its nearest neighbours first.
+    order = np.lexsort((reached[guest] + rank, host))
+    guest, host = guest[order], host[order]
+    slot = np.arange(len(host)) - np.searchsorted(host, host)
+    chosen = slot < reverse
+    near[host[chosen], kept + slot[chosen]] = guest[chosen]
+    return near
+
+
 def check_edges(edges: int, num_items: int) -> None:
     """Check that every item can have so many neighbours.
 
@@ -263,4 +246,20 @@ def check_edges(edges: int, num_items: int) -> None:
         raise ConfigError(
             f"a graph of {num_items:,} items cannot have {edges} edges from each; use at most "
             f"{num_items:,} edges"
+        )
+
+
+def check_reverse(reverse: int, edges: int) -> None:
+    """Check that a graph can have so many reverse edges.
+
+    Raises:
+      ConfigError: the number is negative, or no edge is left for the nearest neighbour.
+
+    Example:
+      >>> check_reverse(16, edges=48)
+    """
+    if not 0 <= reverse < edges:
+        raise ConfigError(
+            f"{reverse} of {edges} edges cannot be reverse ones; use 0 to {edges - 1} reverse "
+            "edges, or more edges"
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         cooccurrence as cooccurrence,
         external as external,
         hybrid as hybrid,
+        kmeans as kmeans,
         pq as pq,
         rq as rq,
         rqvae as rqvae,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrec.systems.rpg.config import (
+        PUBLISHED_GRAPH as PUBLISHED_GRAPH,
         CodesConfig as CodesConfig,
         GraphConfig as GraphConfig,
         NetworkConfig as NetworkConfig,

@@ -1,7 +1,8 @@
 """A run of RPG as one frozen value."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from jaxrec.core import ConfigError, Count, Positive, Rate, Seed, Whole, check_ranges
 from jaxrec.data import DataConfig
@@ -93,26 +94,54 @@ class NetworkConfig:
 class GraphConfig:
     """The graph of similar items and the walk over it, see `graph_top`.
 
+    The defaults suit some 100,000 items. At a million, `tools/bench parallel_ids` needs 32,768
+    starts, and a graph of clusters. `PUBLISHED_GRAPH` has the published settings.
+
     Attributes:
-      edges: neighbours of each item.
-      beams: nodes that are kept after each step.
-      steps: how often the neighbours of the kept nodes are visited.
-      starts: random items of which the best `beams` are the first nodes. As published it equals
-        `beams`; a thousand find several times as much of the exact list.
-      keep: let kept nodes compete with their neighbours. As published they do not.
-      trees: trees of `forest_neighbours` that build the graph; 0 builds it exactly, in a time that
-        grows with the square of the catalogue.
+      edges: edges of each item, to its nearest neighbours and to items that few others lead to.
+      reverse: how many of them may lead to such items, see `add_reverse_edges`. As published, 0.
+      beams: nodes whose neighbours are visited in a step.
+      steps: how often the neighbours of the best nodes are visited.
+      starts: items at which walks begin; as published, as many as `beams`.
+      spread: choose the starts evenly from clusters of similar items, see `spread_starts`. As
+        published, they are random.
+      keep: keep the best nodes of the whole walk, and visit the neighbours of none of them twice.
+        As published, a step keeps only the best of the neighbours that it has just scored.
+      group: mean number of items in a cluster if the graph is built by `cluster_neighbours`, for
+        example 256; 0 builds it exactly, in a time that grows with the square of the catalogue.
     """
 
-    edges: Count = 100
-    beams: Count = 10
-    steps: Count = 3
-    starts: Count = 1024
-    keep: bool = False
-    trees: Whole = 0
+    edges: Count = 48
+    reverse: Whole = 16
+    beams: Count = 20
+    steps: Count = 4
+    starts: Count = 4096
+    spread: bool = True
+    keep: bool = True
+    group: Whole = 0
 
     def __post_init__(self) -> None:
         check_ranges(self, "--graph.")
+        if self.reverse >= self.edges:
+            raise ConfigError(
+                f"--graph.reverse {self.reverse} leaves no edge to a nearest neighbour of "
+                f"--graph.edges {self.edges}; lower reverse, or raise edges"
+            )
+
+
+# Settings of the authors' code for Amazon Beauty.
+PUBLISHED_GRAPH = GraphConfig(
+    edges=100, reverse=0, beams=10, steps=3, starts=10, spread=False, keep=False
+)
+# The defaults of the runs whose graph still had the setting "trees".
+_EARLIER_GRAPH = {
+    "edges": 100,
+    "beams": 10,
+    "steps": 3,
+    "starts": 1024,
+    "keep": False,
+    "trees": 0,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,7 +153,8 @@ class RpgConfig:
       codes: how items get their IDs.
       model: the network.
       ranking: how `jaxrec recommend` and `jaxrec.open` rank: the whole catalogue ("exact"), or by a
-        walk over the graph ("graph"). Measurements rank exactly, and report the graph beside it.
+        walk over the graph ("graph"). Measurements rank exactly, and report how much of the exact
+        lists the walk finds, with these settings of the graph and with the published ones.
       graph: the graph and the walk.
       train: optimizer and schedule.
       decode: which items a ranking leaves out.
@@ -152,3 +182,20 @@ class RpgConfig:
     def __post_init__(self) -> None:
         check_ranges(self, "--")
         check_counting(self.eval.baselines, "RPG")
+
+    @staticmethod
+    def of_earlier(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Read settings of a version whose graphs were built by trees.
+
+        Graphs are built after training, so a run that left them at the former defaults gets the
+        present ones. Other runs keep what they had.
+        """
+        graph = dict(settings.get("graph", {}))
+        if "trees" not in graph:
+            return dict(settings)
+        if graph == _EARLIER_GRAPH:
+            graph = {}
+        else:
+            group = 256 if graph.pop("trees") else 0
+            graph |= {"reverse": 0, "spread": False, "group": group}
+        return {**settings, "graph": graph}

@@ -15,14 +15,19 @@ import numpy as np
 
 from jaxrec.core import present
 from jaxrec.decode import (
+    PackedCodes,
+    add_reverse_edges,
     bucket,
+    cluster_items,
+    cluster_neighbours,
     code_similarities,
     exact_top,
-    forest_neighbours,
     graph_top,
     item_neighbours,
     own_scores,
+    pack_codes,
     random_starts,
+    spread_starts,
 )
 from jaxrec.ids import pad_items
 from jaxrec.runs import Asked, check_scores, mask_of, row_batches
@@ -31,6 +36,10 @@ from jaxrec.systems.rpg.network import FIXED, RpgNetwork, next_codes
 
 # Lists of excluded or wanted items are padded to these lengths, or to the longest.
 _WIDTHS = (16, 128, 1024)
+# Items of a cluster from which starts are spread, unless clusters build the graph as well.
+_CLUSTER = 128
+# Mean clusters with whose items each item is compared where clusters build the graph.
+_WINDOW = 4
 
 
 @jax.tree_util.register_dataclass
@@ -39,10 +48,12 @@ class Graph:
     """The graph of items and where walks begin.
 
     Attributes:
+      codes: IDs of the items.
       neighbours: `[I, E]` int32.
       starts: `[S]` int32.
     """
 
+    codes: PackedCodes
     neighbours: jax.Array
     starts: jax.Array
 
@@ -50,22 +61,26 @@ class Graph:
 def make_graph(config: GraphConfig, variables: Any, seed: int = 0) -> Graph:
     """Build the graph of the items of a trained network.
 
-    Raises:
-      ConfigError: more edges than items.
+    A graph of a catalogue with fewer items than edges has an edge to every item.
     """
     codes = variables[FIXED]["codes"]
-    similarities = code_similarities(variables["params"]["table"])
-    edges = min(config.edges, len(codes))
-    if config.trees:
-        group = max(1024, 2 * edges)
-        near = jnp.asarray(
-            forest_neighbours(
-                similarities, np.asarray(codes), edges, trees=config.trees, group=group, seed=seed
-            )
-        )
+    similarities, numbers = code_similarities(variables["params"]["table"]), np.asarray(codes)
+    edges = min(config.edges, len(numbers))
+    clusters = None
+    if config.spread or config.group:
+        size = config.group or _CLUSTER
+        clusters = cluster_items(similarities, numbers, size, seed=seed)
+    if config.group and clusters is not None:
+        window = max(_WINDOW * config.group, edges)
+        near = cluster_neighbours(clusters, edges, window=window)
     else:
-        near = item_neighbours(similarities, codes, edges)
-    return Graph(near, jnp.asarray(random_starts(len(codes), config.starts, seed)))
+        near = np.asarray(item_neighbours(similarities, codes, edges))
+    near = add_reverse_edges(near, min(config.reverse, edges - 1))
+    if config.spread and clusters is not None:
+        starts = spread_starts(clusters, config.starts)
+    else:
+        starts = random_starts(len(numbers), config.starts, seed)
+    return Graph(pack_codes(numbers), jnp.asarray(near), jnp.asarray(starts))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -183,7 +198,7 @@ def _best(
         return exact_top(table, codes, top, excluded, allowed)
     return graph_top(
         table,
-        codes,
+        graph.codes,
         graph.neighbours,
         graph.starts,
         top,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrec
-from jaxrec.core import ConfigError, DataError, to_json, write_text
+from jaxrec.core import ConfigError, DataError, from_dict, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.eval import render
 from jaxrec.ids import collaborative_vectors, pq, whitened_vectors
@@ -16,6 +16,7 @@ from jaxrec.runs.requests import RecommendRequest
 from jaxrec.runs.system import Options
 from jaxrec.systems.rpg import codes as item_codes, run as rpg
 from jaxrec.systems.rpg.config import CodesConfig, GraphConfig, NetworkConfig, RpgConfig
+from jaxrec.systems.rpg.ranker import make_graph
 from jaxrec.testing import tiny_config, write_tiny_csv
 from jaxrec.train import TrainConfig
 
@@ -25,7 +26,7 @@ def tiny(path, **more):
         data=tiny_config(path).data,
         codes=CodesConfig(levels=2, size=8, dim=4, text_encoder="tfidf"),
         model=NetworkConfig(width=8, depth=1, num_heads=1, mlp_width=8, max_items=8, buckets=1),
-        graph=GraphConfig(edges=4, beams=3, steps=2, starts=6),
+        graph=GraphConfig(edges=4, reverse=1, beams=3, steps=2, starts=6),
         train=TrainConfig(steps=4, batch_size=8, eval_every=4, warmup_steps=0),
         eval=SampledEvalConfig(ks=(10,), baselines=("markov",), resamples=10),
         **more,
@@ -44,7 +45,7 @@ def test_a_run_is_measured_and_recommends_what_its_scores_say(trained):
     config, directory = trained
     report = rpg.evaluate(config, directory, baselines=("markov",))
     assert set(report["rows"]) == {"model", "markov"} and report["tables"]
-    assert set(report["graph"]) == {"graph", "graph, published starts"}
+    assert set(report["graph"]) == {"graph", "graph, as published"}
     assert all(0 <= row["recall"] <= 1 for row in report["graph"].values())
     assert any("their scores tie" in line for line in report["lines"])
     dataset = load_dataset(config.data)
@@ -65,7 +66,7 @@ def test_a_run_is_measured_and_recommends_what_its_scores_say(trained):
 def test_a_walk_over_the_whole_graph_recommends_the_same(trained):
     config, directory = trained
     dataset = load_dataset(config.data)
-    everything = GraphConfig(edges=dataset.num_items, beams=2, steps=2, starts=4)
+    everything = GraphConfig(edges=dataset.num_items, reverse=0, beams=2, steps=2, starts=4)
     walking = dataclasses.replace(config, ranking="graph", graph=everything)
     histories = dataset.split.history("test")[:3]
     asked = Asked(histories=histories, excluded=histories)
@@ -80,6 +81,39 @@ def test_a_walk_over_the_whole_graph_recommends_the_same(trained):
     some = dataclasses.replace(asked, allowed=allowed, excluded=None)
     found, _ = rpg._ranker(walking, variables).best(some, 3)
     assert (np.sort(found, axis=1) == allowed[0]).all()
+
+
+def test_a_graph_of_clusters_is_the_exact_graph_where_windows_hold_all_items(trained):
+    config, directory = trained
+    variables = rpg._load(config, directory)[0].variables
+    codes, table = np.asarray(variables["fixed"]["codes"]), variables["params"]["table"]
+    unit = np.asarray(table / np.linalg.norm(table, axis=-1, keepdims=True))
+    vectors = np.concatenate([unit[place][codes[:, place]] for place in range(2)], axis=1)
+    truth = vectors @ vectors.T
+    settings = GraphConfig(edges=5, reverse=0, starts=7)
+    exact = make_graph(settings, variables)
+    clustered = make_graph(dataclasses.replace(settings, group=len(codes)), variables)
+    for graph in (exact, clustered):
+        near = np.take_along_axis(truth, np.asarray(graph.neighbours), axis=1)
+        np.testing.assert_allclose(near, -np.sort(-truth, axis=1)[:, :5], atol=1e-4)
+        assert len(set(np.asarray(graph.starts).tolist())) == 7
+
+
+def test_runs_that_built_their_graph_by_trees_still_open():
+    published = {"edges": 100, "beams": 10, "steps": 3, "starts": 1024, "keep": False, "trees": 0}
+    read = RpgConfig.of_earlier
+    assert read({"ranking": "exact", "graph": published}) == {"ranking": "exact", "graph": {}}
+    chosen = read({"graph": published | {"edges": 50, "trees": 2}})["graph"]
+    assert from_dict(GraphConfig, chosen, "graph.") == GraphConfig(
+        edges=50, reverse=0, beams=10, steps=3, starts=1024, spread=False, keep=False, group=256
+    )
+    now = {"graph": {"edges": 9}}
+    assert read(now) == now and read({}) == {}
+
+
+def test_reverse_edges_alone_are_refused():
+    with pytest.raises(ConfigError, match=r"--graph.reverse 16 leaves no edge.*--graph.edges 16"):
+        GraphConfig(edges=16)
 
 
 def test_whitened_components_have_the_identity_as_covariance_and_keep_the_best_directions():
