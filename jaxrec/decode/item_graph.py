@@ -148,9 +148,9 @@ def refine_neighbours(
 
     Example:
       >>> line = jnp.array([[[1.0, 0.0], [0.9, 0.4], [0.4, 0.9], [0.0, 1.0]]])
-      >>> codes, poor = jnp.arange(4)[:, None], jnp.array([[0, 3], [1, 0], [2, 1], [3, 2]])
-      >>> refine_neighbours(code_similarities(line), codes, poor, rounds=2).tolist()
-      [[0, 1], [1, 0], [2, 3], [3, 2]]
+      >>> codes, poor = jnp.arange(4)[:, None], jnp.array([[0, 2], [1, 0], [2, 1], [3, 2]])
+      >>> refine_neighbours(code_similarities(line), codes, poor).tolist()
+      [[0, 1], [1, 0], [2, 1], [3, 2]]
     """
     count = len(codes)
     block, explored = min(2 * BLOCK, count), min(EXPLORED, neighbours.shape[1])
