@@ -5,7 +5,9 @@
 
 `amazon/sasrec` says how all configs of this folder are compared. Seen items are kept in the lists.
 
-Cost: .4 GFLOP in products a step, 3.2 TFLOP for all 8,000 (`--dry-run`). Result: NOT MEASURED.
+Chosen on validation, HR@10 / NDCG@10: .110 / .070; half the width with 128 negatives and no
+averaged weights had .097 / .058 after 6,000 steps. Cost: 15 min on one CPU core that shared the
+machine. Result on the test items: NOT MEASURED.
 """
 
 import dataclasses
