@@ -336,3 +336,22 @@ def test_the_bias_of_repeats_is_added_to_every_read_item_once():
 def test_negatives_from_the_history_need_sampled_softmax():
     with pytest.raises(ConfigError, match=r"sasrec\.history_negatives .* sampled_softmax"):
         SasrecConfig(history_negatives=True)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_the_bias_rises_where_items_come_back_and_falls_elsewhere(repeats):
+    config = SasrecConfig(
+        width=8, objective="sampled_softmax", history_negatives=True, repeat_bias=True
+    )
+    items = [3, 5, 3, 5, 5, 3] if repeats else [0, 1, 2, 3, 4, 5]
+    tokens = jnp.asarray([[0, 1, *(item + 2 for item in items)]], jnp.int32)
+    model = make_model(config, ITEMS)
+    init = nn.meta.unbox(jax.jit(model.init)(jax.random.key(0), tokens[:, :-1]))
+
+    def total(params):
+        variables = {"params": params, "fixed": {"frequency": jnp.ones(ITEMS)}}
+        batch, key = {"tokens": tokens}, jax.random.key(1)
+        return sequence_loss(config, model, variables, batch, key).total
+
+    slope = jax.jit(jax.grad(total))(init["params"])["items"]["repeat"]
+    assert (slope < 0) == repeats and abs(slope) > 0.1

@@ -182,10 +182,12 @@ def test_wide_levels_have_the_same_loss_and_gradient(monkeypatch):
 
     def value(wide):
         monkeypatch.setattr(id_modeling, "_WIDE", wide)
-        run = functools.partial(id_loss, model, vocabulary=VOCABULARY, key=None)
-        return jax.jit(
-            jax.value_and_grad(lambda p: (run(p, tokens).total, run(p, tokens).parts), has_aux=True)
-        )(params)
+
+        def total(params):
+            loss = id_loss(model, params, tokens, None, vocabulary=VOCABULARY)
+            return loss.total, loss.parts
+
+        return jax.jit(jax.value_and_grad(total, has_aux=True))(params)
 
     # The second level has 3 codes and stays narrow.
     (plain, parts), slope = value(100)
