@@ -21,6 +21,7 @@ from jaxrec.cli.loading import load_config_file
 from jaxrec.core import (
     ConfigError,
     Count,
+    DataError,
     check_name,
     check_writable,
     locked,
@@ -28,7 +29,7 @@ from jaxrec.core import (
     to_json,
     write_text,
 )
-from jaxrec.data import Dataset, load_dataset, with_name
+from jaxrec.data import DataConfig, Dataset, load_dataset, with_name
 from jaxrec.eval import markdown, replace_section
 from jaxrec.runs import (
     WARNING,
@@ -119,7 +120,7 @@ def run(arguments: list[str]) -> None:
     quick = options.quick or any(s.directory and is_quick(s.directory) for s in systems.values())
     if quick:
         print(WARNING)
-    dataset = load_dataset(first.data)
+    dataset = _load(first.data, options.data.name)
     facts = protocol_of(first, dataset)
     print(heading(facts))
     with locked(directory):
@@ -179,6 +180,11 @@ def _systems(words: tuple[str, ...], quick: bool, data: str) -> dict[str, System
             name, system = path.resolve().name, System(load_run(path), path)
             compare.check_config(name, system.config)
             compare.check_trained(path)
+            if data and system.config.data.name != data:
+                raise ConfigError(
+                    f"--data.name {data} has no meaning for the run {word}, which was trained on "
+                    f"{system.config.data.name}; leave one of them out, or give the run's config"
+                )
         else:
             if path.suffix != ".py" and not path.is_file() and word not in config_names():
                 near = nearest(word, config_names()) or near_run(path)
@@ -194,6 +200,19 @@ def _systems(words: tuple[str, ...], quick: bool, data: str) -> dict[str, System
             raise ConfigError(f"two systems are called {name}; rename a config file or a run")
         systems[name] = system
     return systems
+
+
+def _load(config: DataConfig, asked: str) -> Dataset:
+    """The data; a message about options of columns says where they belong."""
+    try:
+        return load_dataset(config)
+    except DataError as error:
+        if not asked or "--data." not in str(error):
+            raise
+        raise DataError(
+            f"{error}; jaxrec compare has only --data.name, so set the others as data=DataConfig() "
+            "in copies of the configs (jaxrec copy), and leave --data.name out"
+        ) from error
 
 
 def _on(data: str, config: Any) -> Any:

@@ -267,6 +267,25 @@ def test_all_configs_read_the_data_set_of_the_option(place, monkeypatch, capsys)
     assert "did you mean 'amazon-toys'" in capsys.readouterr().err
 
 
+def test_a_run_keeps_its_data_set(place, tmp_path, monkeypatch, capsys):
+    config = load_config_file(place / "short.py")
+    monkeypatch.setattr(compare_command, "load_run", lambda path: config)
+    monkeypatch.setattr(compare_command.compare, "check_trained", lambda path: None)
+    assert main(["compare", str(tmp_path), "--data.name", "ml-100k"]) == 2
+    message = capsys.readouterr().err
+    assert f"--data.name ml-100k has no meaning for the run {tmp_path}" in message
+    assert f"which was trained on {config.data.name}" in message
+
+
+def test_a_message_about_columns_says_where_to_set_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("who,what\na,b\n")
+    assert main(["compare", "amazon/sasrec", "--data.name", "mine.csv"]) == 3
+    message = capsys.readouterr().err
+    assert "no column 'user'" in message and "compare has only --data.name" in message
+    assert len(message.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_a_config_that_starts_from_a_base_is_compared_and_read_again(place, tmp_path, capsys):
     base = tmp_path / "base"
