@@ -4,11 +4,11 @@ Two things are here: a bias of the items that were read, and these items as cert
 
     sum over the catalogue = target + items of the history + other items, estimated from draws
 
-A model scores the items that it has just read high until it learns not to repeat them. Among a
-thousand of ten thousand drawn items a given one occurs once in ten batches, and when it does, its
-weight lets it dominate the sum: that bounds its gradient, so its score stays too high. Counting the
-history exactly removes that, at the cost of a product within each row, and the estimate of the sum
-stays unbiased because draws of such items are left out.
+A model gives high scores to the items that it has just read, until it learns not to repeat them.
+Draws teach that slowly. If a thousand of ten thousand items are drawn, only one batch in ten has a
+given item, and the gradient of a softmax is at most 1 however large the weight of the item. So here
+the sum counts the items of the history exactly, and draws of them are left out, which keeps the
+estimate unbiased. It costs one product within each row.
 
 Shapes: `B` batch, `T` tokens, `n` drawn items, `I` items, `D` model width.
 """

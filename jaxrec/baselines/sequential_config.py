@@ -86,7 +86,11 @@ class SequentialConfig(abc.ABC):
                 f"{self.title}.objective is {self.objective}; set it to sampled_softmax, or "
                 "history_negatives to false"
             )
-
+        if self.history_negatives and self.robust:
+            raise ConfigError(
+                f"{self.title}.history_negatives and {self.title}.robust {self.robust} are two "
+                "changes of one loss, which cannot be combined; set one of them to false or 0"
+            )
         if self.repeat_bias and not self.history_negatives:
             raise ConfigError(
                 f"{self.title}.repeat_bias is learned from the items of the history among the "

@@ -134,11 +134,11 @@ def measure_other(config: Any, dataset: Dataset, directory: Path) -> Measured:
     Raises:
       DataError: not trained yet, or measured on other data or under another protocol.
     """
-    keeps = config.decode.filter_seen
-    facts = protocol_of(with_filter_seen(config, not keeps), dataset)
+    removes = config.decode.filter_seen
+    facts = protocol_of(with_filter_seen(config, not removes), dataset)
     path = directory / OTHER_FILE
     if not path.exists():
-        system_of(config).rank(config, directory, filter_seen=not keeps).save(path, facts)
+        system_of(config).rank(config, directory, filter_seen=not removes).save(path, facts)
     return load(path, facts)
 
 

@@ -3,7 +3,7 @@
 Three kinds of requests are lost by a server that closes its port and its idle connections at once:
 
 - *Not accepted yet.* The kernel has made the connection and the client has sent its request, but
-  the server has not called `accept`. Closing the port resets such connections.
+  the server has not accepted it yet. When the port is closed, the kernel resets such connections.
 - *Accepted, and silent.* The client has connected and is about to send.
 - *Open since an earlier answer.* The client sends over it at the moment at which it is closed.
 

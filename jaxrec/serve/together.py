@@ -105,7 +105,7 @@ class Together:
         """Wait until all processes that take requests have taken the catalogue.
 
         Raises:
-          ResourceError: a process has not taken it after a minute.
+          ResourceError: a process does not take the catalogue within a minute.
         """
         deadline, number = time.monotonic() + _LONGEST, self._swaps.value
         while any(

@@ -355,3 +355,23 @@ def test_the_bias_rises_where_items_come_back_and_falls_elsewhere(repeats):
 
     slope = jax.jit(jax.grad(total))(init["params"])["items"]["repeat"]
     assert (slope < 0) == repeats and abs(slope) > 0.1
+
+
+@pytest.mark.parametrize("kind", [Bert4RecConfig, CaserConfig, Gru4RecConfig])
+def test_every_network_learns_with_its_history_among_the_negatives(kind):
+    config = kind(
+        width=8,
+        max_items=6,
+        objective="sampled_softmax",
+        negatives=4,
+        history_negatives=True,
+        repeat_bias=True,
+    )
+    tokens = jnp.asarray([[0, 1, 3, 5, 4, 6, 3], [1, 2, 3, 4, 5, 6, 7]], jnp.int32)
+    model = make_model(config, ITEMS)
+    init = nn.meta.unbox(jax.jit(model.init)(jax.random.key(0), tokens))
+    variables = init | {"fixed": {"frequency": jnp.ones(ITEMS)}}
+    found = sequence_loss(config, model, variables, {"tokens": tokens}, jax.random.key(1))
+    assert found.weight > 0 and np.isfinite(float(found.total))
+    with pytest.raises(ConfigError, match=r"history_negatives and \w+\.robust 0\.5"):
+        dataclasses.replace(config, robust=0.5)
