@@ -34,6 +34,7 @@ def get_config() -> RpgConfig:
             buckets=5,
             dropout=0.15,
             attention_dropout=0.1,
+            repeat_bias=True,
         ),
         train=TrainConfig(
             steps=5000,

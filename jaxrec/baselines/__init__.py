@@ -40,7 +40,9 @@ if TYPE_CHECKING:
         train_baseline as train_baseline,
     )
     from jaxrec.baselines.gru4rec import Gru4RecConfig as Gru4RecConfig
+    from jaxrec.baselines.history_negatives import add_to_read as add_to_read
     from jaxrec.baselines.hstu import HstuConfig as HstuConfig
+    from jaxrec.baselines.item_table import history_tokens as history_tokens
     from jaxrec.baselines.mf_bpr import BprConfig as BprConfig
     from jaxrec.baselines.ncf import NeuMfConfig as NeuMfConfig
     from jaxrec.baselines.pairwise import (

@@ -68,6 +68,8 @@ class NetworkConfig:
       attention_dropout: dropout of the attention weights.
       residual_dropout: dropout of what the layers add.
       temperature: τ, by which the cosines are divided.
+      repeat_bias: learn one number that is added to the scores of items that were read, as in the
+        sequential baselines. As published there is none.
     """
 
     width: Count = 448
@@ -80,6 +82,7 @@ class NetworkConfig:
     attention_dropout: Rate = 0.5
     residual_dropout: Rate = 0.0
     temperature: Positive = 0.03
+    repeat_bias: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self, "--model.")

@@ -21,6 +21,7 @@ from jaxrec.baselines import TransformerBody, transformer_config
 from jaxrec.nn import mean_of_codes
 from jaxrec.objectives import Loss
 from jaxrec.systems.rpg.config import NetworkConfig
+from jaxrec.systems.rpg.repeats import REPEAT_ROWS, repeat_bias, repeat_loss
 
 # Collection of arrays that are part of a model but not trained.
 FIXED = "fixed"
@@ -54,6 +55,8 @@ class RpgNetwork(nn.Module):
         self.head_bias = self.param(
             "head_bias", nn.with_partitioning(zeros, ("layers", None)), shape[:2], jnp.float32
         )
+        if c.repeat_bias:
+            self.repeat = self.param("repeat", zeros, (), jnp.float32)
         self.body = TransformerBody(
             transformer_config(
                 c.width,
@@ -130,19 +133,27 @@ def rpg_loss(model: RpgNetwork, variables: Any, items: jax.Array, key: jax.Array
     codes = variables[FIXED]["codes"]
     read, target = items[:, :-1], items[:, 1:]
     counts = (read >= 0).reshape(-1)
+    params = {"params": variables["params"]}
     states = model.apply(
-        {"params": variables["params"]},
+        params,
         _of_items(codes, read),
         read >= 0,
         False,
         method="states",
         rngs={"dropout": key},
     )
+    last = states[:, -1]
     states = states.reshape(-1, states.shape[-1])
     wanted = _of_items(codes, target).reshape(-1, codes.shape[1])
-    losses = model.apply({"params": variables["params"]}, states, wanted, method="losses")
+    losses = model.apply(params, states, wanted, method="losses")
     weight = counts.astype(jnp.float32)
-    return Loss(total=(losses * weight).sum(), weight=weight.sum(), parts={})
+    total = (losses * weight).sum()
+    if model.config.repeat_bias:
+        bias, few = repeat_bias(variables["params"], model.levels), slice(REPEAT_ROWS)
+        table = model.apply(params, last[few], method="log_probs")
+        draw = jax.random.fold_in(key, 1)
+        total += repeat_loss(bias, table, codes, read[few], target[few, -1], draw)
+    return Loss(total=total, weight=weight.sum(), parts={})
 
 
 def next_codes(model: RpgNetwork, variables: Any, history: jax.Array) -> jax.Array:

@@ -24,7 +24,6 @@ from jaxrec.decode import (
     exact_top,
     graph_top,
     item_neighbours,
-    own_scores,
     pack_codes,
     random_starts,
     spread_starts,
@@ -33,6 +32,7 @@ from jaxrec.ids import pad_items
 from jaxrec.runs import Asked, check_scores, mask_of, row_batches
 from jaxrec.systems.rpg.config import GraphConfig
 from jaxrec.systems.rpg.network import FIXED, RpgNetwork, next_codes
+from jaxrec.systems.rpg.repeats import own_with_bias, repeat_bias, with_read
 
 # Lists of excluded or wanted items are padded to these lengths, or to the longest.
 _WIDTHS = (16, 128, 1024)
@@ -194,25 +194,37 @@ def _best(
     graph: Graph | None,
 ) -> tuple[jax.Array, jax.Array]:
     table, codes = next_codes(network, variables, history), variables[FIXED]["codes"]
+    out = excluded
+    if network.config.repeat_bias:
+        # Items that were read are ranked apart, so that the rest of the list needs no bias.
+        out = history if excluded is None else jnp.concatenate([excluded, history], axis=1)
     if graph is None:
-        return exact_top(table, codes, top, excluded, allowed)
-    return graph_top(
-        table,
-        graph.codes,
-        graph.neighbours,
-        graph.starts,
-        top,
-        excluded,
-        beams=config.beams,
-        steps=config.steps,
-        keep=config.keep,
-    )
+        found = exact_top(table, codes, top, out, allowed)
+    else:
+        found = graph_top(
+            table,
+            graph.codes,
+            graph.neighbours,
+            graph.starts,
+            top,
+            out,
+            beams=config.beams,
+            steps=config.steps,
+            keep=config.keep,
+        )
+    if not network.config.repeat_bias:
+        return found
+    bias = repeat_bias(variables["params"], network.levels)
+    scores = own_with_bias(table, codes, history, history, bias)
+    return with_read(found, history, scores, excluded, allowed)
 
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _of_items(
     network: RpgNetwork, variables: Any, history: jax.Array, items: jax.Array
 ) -> jax.Array:
-    table = next_codes(network, variables, history)
-    codes = jnp.take(variables[FIXED]["codes"], jnp.maximum(items, 0), axis=0, mode="clip")
-    return own_scores(table, codes)
+    table, codes = next_codes(network, variables, history), variables[FIXED]["codes"]
+    bias = jnp.float32(0)
+    if network.config.repeat_bias:
+        bias = repeat_bias(variables["params"], network.levels)
+    return own_with_bias(table, codes, items, history, bias)

@@ -8,6 +8,7 @@ score is the mean log-probability of its codes. The catalogue is ranked exactly,
 or by a walk over a graph of similar items (`--ranking graph`), whose cost does not depend on the
 size of the catalogue. The walk begins at items spread over clusters, and its edges also lead to
 items that are nobody's near neighbour; the published walk begins at ten random items.
+`--model.repeat-bias` learns whether people come back to an item, which codes alone cannot say.
 `jaxrec eval` reports how much of the exact ranking both walks find, and how many items share all
 codes and therefore tie.
 """

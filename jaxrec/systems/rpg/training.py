@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.baselines import Problem, load_baseline, plan_baseline, train_baseline
+from jaxrec.baselines import (
+    Problem,
+    add_to_read,
+    history_tokens,
+    load_baseline,
+    plan_baseline,
+    train_baseline,
+)
 from jaxrec.core import DataError
 from jaxrec.data import Buckets, Dataset, Encode, Windows, bucketed_batches
 from jaxrec.decode import code_scores
@@ -23,6 +30,7 @@ from jaxrec.objectives import Loss
 from jaxrec.runs import METRIC, rank_users, run_identity
 from jaxrec.systems.rpg.config import RpgConfig
 from jaxrec.systems.rpg.network import FIXED, RpgNetwork, next_codes, rpg_loss
+from jaxrec.systems.rpg.repeats import repeat_bias
 from jaxrec.train import FitResult, Plan, Start, Validation
 
 # Users of the validations during training, drawn by the seed of training and this word.
@@ -36,8 +44,12 @@ def make_network(config: RpgConfig) -> RpgNetwork:
 
 def scores(network: RpgNetwork, variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
     """Score every item: a batch with "history" `[B, H]`, padded with -1, to `[B, I]` float32."""
-    history = jnp.asarray(batch["history"])
-    return code_scores(next_codes(network, variables, history), variables[FIXED]["codes"])
+    history, codes = jnp.asarray(batch["history"]), variables[FIXED]["codes"]
+    found = code_scores(next_codes(network, variables, history), codes)
+    if not network.config.repeat_bias:
+        return found
+    tokens = history_tokens(history, network.config.max_items, len(codes))
+    return add_to_read(found, tokens, repeat_bias(variables["params"], network.levels))
 
 
 def fit(config: RpgConfig, dataset: Dataset, codes: ItemCodes, directory: Path) -> FitResult:
