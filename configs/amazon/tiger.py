@@ -5,9 +5,10 @@
 
 `amazon/sasrec` says how all configs of this folder are compared. `tiger/beauty` has the paper's
 sizes, for a GPU. This is the same model with two and two layers instead of four and four, heads of
-32, an MLP of 512, no tokens for users, and a twentieth of the examples. RQ-VAE IDs of three codes of
-256 are made of texts alone, with a fourth code where they collide. Seen items are kept in the
-lists, as in the paper, whose figures are R@10 .0648 and N@10 .0384.
+32, an MLP of 512, no tokens for users, and a twentieth of the examples, which is what CPU cores
+allow. RQ-VAE IDs of three codes of 256 are made of texts alone, with a fourth code where they
+collide. Seen items are kept in the lists, as in the paper, whose figures are R@10 .0648 and N@10
+.0384.
 
 Cost and result: NOT MEASURED.
 """

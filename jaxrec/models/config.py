@@ -71,8 +71,8 @@ class TransformerConfig:
       pooler: whether an encoder has a tanh layer on its first state (BERT).
       word_rows: rows of the whole-word table that the encoder of an encoder-decoder adds to its
         tokens (P5, see `word_numbers`); 0 for no table.
-      activation: activation of the MLP.
-      gated: whether the MLP has a gate.
+      activation: activation of the MLP; HSTU's blocks have no MLP and do not read this.
+      gated: whether the MLP has a gate; not read by HSTU's blocks either.
       qkv_bias: whether queries, keys and values have biases.
       out_bias: whether the attention's output has a bias.
       mlp_bias: whether the MLP has biases.
