@@ -5,7 +5,7 @@
 
 `amazon/sasrec` says how all configs of this folder are compared. `tiger/beauty` has the paper's
 sizes, for a GPU. This is the same model with two and two layers instead of four and four, heads of
-32, an MLP of 512, no tokens for users, and a twentieth of the examples, which is what CPU cores
+32, an MLP of 512, no tokens for users, and a 27th of the examples, which is what CPU cores
 allow. RQ-VAE IDs of three codes of 256 are made of texts alone, with a fourth code where they
 collide. Seen items are kept in the lists, as in the paper, whose figures are R@10 .0648 and N@10
 .0384.
@@ -52,7 +52,7 @@ def get_config() -> Config:
             mlp_dropout=0.1,
         ),
         train=TrainConfig(
-            steps=8000,
+            steps=6000,
             batch_size=64,
             lr=1e-3,
             warmup_steps=1000,
