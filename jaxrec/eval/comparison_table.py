@@ -10,6 +10,8 @@ from jaxrec.eval.beyond_accuracy import QUALITIES
 BEGIN, END = "<!-- comparison -->", "<!-- end of comparison -->"
 _HEADLINE = ("hr@10", "ndcg@10")
 _COST = ("parameters", "fit s", "test s")
+# Below this HR@10 of the best row all figures have a fourth digit, as publications print them.
+_LOW = 0.15
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -23,6 +25,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     facts = report["protocol"]
     both = all(row["other"] for row in rows.values())
     other = {"kept": "removed", "removed": "kept"}[facts["seen_items"]] if both else ""
+    best = max(row["metrics"][_HEADLINE[0]] for row in rows.values())
+    digits = 3 if best >= _LOW else 4
     accuracy = [
         [
             *("system", "HR@10", "NDCG@10"),
@@ -31,15 +35,13 @@ def markdown(report: Mapping[str, Any]) -> str:
         ]
     ]
     for name, row in rows.items():
-        cells = [_interval(row["metrics"][m], row["intervals"][m]) for m in _HEADLINE]
+        cells = [_interval(row["metrics"][m], row["intervals"][m], digits) for m in _HEADLINE]
         if other:
-            given = row["other"], row["other_intervals"]
-            cells += [_interval(*(values[m] for values in given)) for m in _HEADLINE]
+            given, ends = row["other"], row["other_intervals"]
+            cells += [_interval(given[m], ends[m], digits) for m in _HEADLINE]
         test = tests.get(name)
         difference = [
-            f"{_signed(test['difference'])} [{', '.join(map(_signed, test['interval']))}]"
-            if test
-            else "",
+            _difference(test["difference"], test["interval"], digits) if test else "",
             _short(test["p_holm"]) if test else "",
         ]
         cost = [f"{row['parameters']:,}", f"{row['fit_seconds']:.0f}", f"{row['test_seconds']:.1f}"]
@@ -51,7 +53,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     groups = list(next(iter(rows.values()))["slices"])
     slices = [["NDCG@10", *groups]]
     for name, row in rows.items():
-        slices.append([name, *(_short(row["slices"][group]) for group in groups)])
+        slices.append([name, *(_short(row["slices"][group], digits) for group in groups)])
     known = f" (a share {facts['known_share']:g} known)" if "known_share" in facts else ""
     return "\n".join(
         [
@@ -123,13 +125,15 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
 
 
-def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1)
+def _short(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}".replace("0.", ".", 1)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("0.", ".", 1)
+def _difference(mean: float, ends: Sequence[float], digits: int) -> str:
+    low, high = (f"{end:+.{digits}f}".replace("0.", ".", 1) for end in ends)
+    return f"{mean:+.{digits}f} [{low}, {high}]".replace("0.", ".", 1)
 
 
-def _interval(mean: float, ends: Sequence[float]) -> str:
-    return f"{_short(mean)} [{_short(ends[0])}, {_short(ends[1])}]"
+def _interval(mean: float, ends: Sequence[float], digits: int) -> str:
+    low, high = (_short(end, digits) for end in ends)
+    return f"{_short(mean, digits)} [{low}, {high}]"
