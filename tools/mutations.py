@@ -413,4 +413,28 @@ SERVING = (
     ),
 )
 
-MUTATIONS = (*MODEL, *TRAINING, *DATA, *DECODING, *METRICS, *SERVING)
+BASELINES = (
+    Mutation(
+        name="HSTU: unknown times have a bias",
+        file="jaxrec/nn/hstu.py",
+        old="bias + jnp.where((query >= 0) & (key >= 0), of_gap, 0.0)",
+        new="bias + of_gap",
+        tests=("tests/nn/test_hstu.py",),
+    ),
+    Mutation(
+        name="history among the negatives: drawn items count twice",
+        file="jaxrec/baselines/sequential_loss.py",
+        old="out = was_read(drawn, read, len(table)) | (",
+        new="out = (",
+        tests=("tests/baselines/test_sequential.py",),
+    ),
+    Mutation(
+        name="RPG: an item that was read and left out returns",
+        file="jaxrec/systems/rpg/repeats.py",
+        old="counts &= ~(read[:, :, None] == excluded[:, None]).any(-1)",
+        new="counts &= True",
+        tests=("tests/systems/rpg/test_rpg_repeats.py",),
+    ),
+)
+
+MUTATIONS = (*MODEL, *TRAINING, *DATA, *DECODING, *METRICS, *SERVING, *BASELINES)

@@ -69,7 +69,7 @@ def in_torch(params, x, times, time_gaps):
         for i in range(n):
             for j in range(i + 1):
                 score = q[i, part] @ k[j, part] + p["position"][i - j]
-                if time_gaps:
+                if time_gaps and min(times[i], times[j]) >= 0:
                     gap = abs(int(times[i]) - int(times[j]))
                     bucket = int(np.floor(np.log(max(1, gap)) / 0.301))
                     score = score + p["time"][bucket]
@@ -85,6 +85,16 @@ def test_the_layer_is_that_of_the_equations_on_each_row_without_its_padding(time
         shown = np.asarray(valid[row])
         expected = in_torch(params, x[row][shown], times[row][shown], time_gaps)
         np.testing.assert_allclose(found[row][shown], expected.numpy(), atol=1e-5)
+
+
+def test_gaps_to_an_unknown_time_have_no_bias():
+    layer, params, x, mask, times, _ = layer_and_inputs()
+    run = jitted(layer)
+    times = times.at[0, 2].set(-1)
+    found = run(params, x, mask, times)[0]
+    np.testing.assert_allclose(found, in_torch(params, x[0], times[0], True).numpy(), atol=1e-5)
+    none = jnp.full_like(times, -1)
+    np.testing.assert_allclose(run(params, x, mask, none), run(params, x, mask, None), atol=1e-6)
 
 
 def test_a_shift_of_all_times_changes_nothing_and_another_gap_does():
