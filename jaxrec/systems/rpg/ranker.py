@@ -112,7 +112,8 @@ class RpgRanker:
     @property
     def meaning(self) -> str:
         """What scores are."""
-        return "mean log-probability of the item's codes"
+        bias = ", plus the bias of items that were read" if self.network.config.repeat_bias else ""
+        return f"mean log-probability of the item's codes{bias}"
 
     def check(self, asked: Asked) -> None:
         """See `Ranker`. Every row can be read."""
