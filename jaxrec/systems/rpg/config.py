@@ -112,9 +112,8 @@ class GraphConfig:
         As published, a step keeps only the best of the neighbours that it has just scored.
       group: mean number of items in a cluster if the graph is built by `cluster_neighbours`, for
         example 256; 0 builds it exactly, in a time that grows with the square of the catalogue.
-        Clusters miss many neighbours if the embeddings of codes have many more independent
-        directions than the 256 columns that `cluster_items` compares, so check the share of the
-        exact lists that `jaxrec eval` reports.
+        Clusters miss some neighbours, so check the share of the exact lists that `jaxrec eval`
+        reports.
     """
 
     edges: Count = 48
