@@ -35,8 +35,8 @@ because other jobs had most of both cores. Bytes of a catalogue of ten million: 
 
 The graph of `--catalogue codes` is not found so well. With `--items 100000 --starts 16384
 --rounds 2 --group 128` it had 67 % of the true edges, and the walk found 93 % of the exact top 10
-in .76 of the exact time (2026-12-01). Its vectors are projected from 1,024 columns to 128. A million
-such items are NOT MEASURED.
+in .76 of the exact time (2026-12-01). Its vectors are projected from 1,024 columns to 128. A
+million such items are NOT MEASURED.
 """
 
 import dataclasses
