@@ -209,7 +209,7 @@ def _as_options(message: str, config: Any) -> str:
     The config of SASRec calls its settings `sasrec.width`, because it is mostly one of several
     baselines in a config. Where it is the model itself, the option is `--model.width`.
     """
-    model = getattr(config, "model", None)
+    model: Any = getattr(config, "model", None)
     title = getattr(model, "title", "")
     if not title or hasattr(config, title):
         return message
