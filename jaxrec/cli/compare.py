@@ -28,6 +28,7 @@ from jaxrec.core import (
     check_writable,
     locked,
     nearest,
+    printable,
     to_json,
     write_text,
 )
@@ -145,6 +146,7 @@ def run(arguments: list[str]) -> None:
             measured, others = [], []
             for seed in range(options.seeds):
                 run_dir = Path(f"{place}-{seed}")
+                print(f"{name}, training {seed + 1} of {options.seeds}: {printable(str(run_dir))}")
                 with marked(run_dir, options.quick):
                     config = resolved(compare.with_seed(system.config, seed))
                     measured.append(compare.measure_config(config, dataset, run_dir))

@@ -122,7 +122,9 @@ def test_a_second_comparison_trains_nothing(place, compared, capsys):
 
     before = metrics()
     assert main(["compare", *compared]) == 0
-    assert "best step" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "best step" not in out
+    assert f"long, training 1 of 1: {place / 'runs' / 'long-0'}" in out.splitlines()
     assert metrics() == before
 
 
