@@ -58,7 +58,7 @@ def get_quick_config() -> RpgConfig:
     return make_quick(
         dataclasses.replace(
             config,
-            data=dataclasses.replace(config.data, sample_users=1000),
+            data=dataclasses.replace(config.data, sample_users=300),
             codes=dataclasses.replace(config.codes, text_encoder="tfidf"),
         )
     )

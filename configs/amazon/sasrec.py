@@ -59,5 +59,5 @@ def get_config() -> SasrecRunConfig:
 def get_quick_config() -> SasrecRunConfig:
     """A sample of the users with the whole catalogue."""
     config = get_config()
-    data = dataclasses.replace(config.data, sample_users=1000)
+    data = dataclasses.replace(config.data, sample_users=300)
     return make_quick(dataclasses.replace(config, data=data))

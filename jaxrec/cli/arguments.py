@@ -195,9 +195,26 @@ def override(config: Any, words: Sequence[str], *, prog: str) -> Any:
       0.1
     """
     words = [re.sub(r"^--from-file(?=$|=)", "--data.from-file", word) for word in words]
-    config = parse(type(config), words, prog=prog, default=config)
+    try:
+        config = parse(type(config), words, prog=prog, default=config)
+    except ConfigError as error:
+        raise ConfigError(_as_options(str(error), config)) from error
     check_types(config)
     return config
+
+
+def _as_options(message: str, config: Any) -> str:
+    """A message whose settings are called as on the command line.
+
+    The config of SASRec calls its settings `sasrec.width`, because it is mostly one of several
+    baselines in a config. Where it is the model itself, the option is `--model.width`.
+    """
+    model: Any = getattr(config, "model", None)
+    title = getattr(model, "title", "")
+    if not title or hasattr(config, title):
+        return message
+    names = "|".join(field.name for field in dataclasses.fields(model))
+    return re.sub(rf"\b{title}\.(?=(?:{names})\b)", "model.", message)
 
 
 def take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:

@@ -8,6 +8,8 @@ own directory, unless `jaxrec eval` did so before.
 
 import dataclasses
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,7 @@ from jaxrec.core import (
     check_writable,
     locked,
     nearest,
+    printable,
     to_json,
     write_text,
 )
@@ -100,6 +103,11 @@ def run(arguments: list[str]) -> None:
     options = parse(Arguments, arguments, prog="jaxrec compare")
     systems = _systems(options.systems, options.quick, options.data.name)
     names = [*options.baselines, *systems]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ConfigError(
+            f"two rows are called {twice[0]}; name each baseline once, and rename a config file or "
+            "a run that has the name of a baseline"
+        )
     reference = options.against or names[0]
     if reference not in names:
         raise ConfigError(f"--against {reference!r} is none of {', '.join(names)}")
@@ -138,6 +146,7 @@ def run(arguments: list[str]) -> None:
             measured, others = [], []
             for seed in range(options.seeds):
                 run_dir = Path(f"{place}-{seed}")
+                print(f"{name}, training {seed + 1} of {options.seeds}: {printable(str(run_dir))}")
                 with marked(run_dir, options.quick):
                     config = resolved(compare.with_seed(system.config, seed))
                     measured.append(compare.measure_config(config, dataset, run_dir))
@@ -207,7 +216,7 @@ def _load(config: DataConfig, asked: str) -> Dataset:
     try:
         return load_dataset(config)
     except DataError as error:
-        if not asked or "--data." not in str(error):
+        if not asked or not re.search(r"--(data\.|from-file)", str(error)):
             raise
         raise DataError(
             f"{error}; jaxrec compare has only --data.name, so set the others as data=DataConfig() "

@@ -16,7 +16,7 @@ from jaxrec.core import check_name, check_writable, printable, quoted, write_byt
 from jaxrec.eval import code_use_png
 from jaxrec.ids import opened
 from jaxrec.items import ids as item_ids, text as item_text
-from jaxrec.runs import offered
+from jaxrec.runs import offered, system_of
 
 
 def run(arguments: list[str]) -> None:
@@ -35,12 +35,15 @@ def run(arguments: list[str]) -> None:
     facts: dict[str, Any] = own.metadata
     repair = facts.get("repair", {})
     before = repair.get("before", facts)
-    print(item_ids.describe(codes))
-    print(item_text.describe(facts))
+    if hasattr(system_of(config), "describe_ids"):
+        print("\n".join(offered(config, "describe_ids")(codes)))
+    else:
+        print(item_ids.describe(codes))
+        print(item_text.describe(facts))
     if repair:
         _show("before repair", before["sizes"], before)
     _show(f"after repair ({repair['method']})" if repair else "", own.sizes, facts)
-    if facts.get("warning"):
+    if facts.get("warning") and not hasattr(system_of(config), "describe_ids"):
         print(f"warning: {facts['warning']}")
     labels = dataset.interactions.items.labels()
     for item, row in enumerate(own.codes[:5].tolist()):

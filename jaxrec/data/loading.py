@@ -184,10 +184,12 @@ def load(
         else:
             data = read(target, columns=columns, name=name)
             return dataclasses.replace(data, source=f"download: {known.urls[0]}")
+    root = os.environ.get("JAXREC_DATA")
+    there = Path(root or "DIR").expanduser() / known.folders[0]
     raise DataError(
         f"data set {name!r} was not found; searched {'; '.join(searched)}. Get it from "
-        f"{known.homepage} and give its directory with --from-file, or put it in a directory and "
-        "set JAXREC_DATA to that"
+        f"{known.homepage} and put its files into {there}{'' if root else ' (JAXREC_DATA=DIR)'}, "
+        "or give their directory with --from-file"
     )
 
 

@@ -155,7 +155,8 @@ def check_room(num_items: int, sizes: Sequence[int]) -> None:
     total = math.prod(sizes)
     if total < num_items:
         grid = " x ".join(str(size) for size in sizes)
+        room = f"{grid} = {total}" if len(sizes) > 1 else grid
         raise ConfigError(
-            f"{num_items} items do not fit into {grid} = {total} IDs; "
+            f"{num_items} items do not fit into {room} IDs; "
             "raise the codebook size or the number of levels"
         )

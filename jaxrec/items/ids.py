@@ -70,7 +70,7 @@ def fit_ids(
     if text is None:
         text = item_text.read(config, dataset, item_text.choose(config, dataset), engine=engine)
     codes, vectors = _fit(config, dataset, text, engine)
-    warning = collapse_warning(codes.metadata)
+    warning = collapse_warning(codes.metadata) or codes.metadata.get("collapse")
     if config.reads("repair"):
         codes = repair(codes, vectors, config.repair)
     codes = closed(codes)
@@ -238,8 +238,11 @@ def _fit(
     if config.scheme == "hybrid":
         if config.parts[0] == "pq":
             # Every code tells something of the item, so all of them stay.
-            vectors = _vectors(config, dataset, text)
-            return hybrid.append_item(_quantized(config, vectors, engine)), None
+            first = _quantized(config, _vectors(config, dataset, text), engine)
+            codes = hybrid.append_item(first)
+            # A hybrid leaves out codes that no item has, so only the first part can tell.
+            collapsed = {"collapse": collapse_warning(first.metadata)}
+            return dataclasses.replace(codes, metadata=codes.metadata | collapsed), None
         first, second = (_plain(part, config, dataset) for part in config.parts)
         if second.scheme != "independent":
             return hybrid.join(first, second), None

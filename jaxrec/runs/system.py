@@ -168,6 +168,9 @@ class System(Protocol):
         The `engine` encodes texts and assigns codes, by rows.
         """
 
+    def describe_ids(self, codes: "ItemCodes") -> Sequence[str]:
+        """Return lines about the IDs of `fit_ids` that are not those of the room `items`."""
+
     def open_model(self, config: Any, directory: Path) -> "Opened":
         """Open a trained run as one model with plain kernels and its tokenizer."""
 

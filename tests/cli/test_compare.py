@@ -11,7 +11,7 @@ from jaxrec.cli.loading import load_config_file
 from jaxrec.cli.main import main
 from jaxrec.core import ConfigError
 from jaxrec.eval.comparison_table import BEGIN, END
-from jaxrec.runs import WARNING
+from jaxrec.runs import WARNING, check_alike
 from jaxrec.runs.compare import with_seed
 from jaxrec.runs.measured import Measured
 from jaxrec.systems.vqrec.config import VqRecConfig
@@ -122,7 +122,9 @@ def test_a_second_comparison_trains_nothing(place, compared, capsys):
 
     before = metrics()
     assert main(["compare", *compared]) == 0
-    assert "best step" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "best step" not in out
+    assert f"long, training 1 of 1: {place / 'runs' / 'long-0'}" in out.splitlines()
     assert metrics() == before
 
 
@@ -225,6 +227,11 @@ def test_what_cannot_be_compared_is_refused_before_training(place, compared, cap
     assert "nothing to compare" in refused()
     assert "other settings of decode.filter_seen" in refused(long, other)
     assert "two systems are called long" in refused(long, long)
+    twice = refused(long, "--baselines", "markov", "popularity", "markov")
+    assert "two rows are called markov; name each baseline once" in twice
+    named = place / "als.py"
+    named.write_text((place / "long.py").read_text())
+    assert "two rows are called als; name each" in refused(str(named), "--baselines", "als")
     assert "--against 'nobody' is none of long" in refused(long, "--against", "nobody")
     there = ["--run-dir", str(place / "new"), "--baselines", "markof"]
     assert "no baseline 'markof'" in refused(long, *there)
@@ -265,6 +272,22 @@ def test_all_configs_read_the_data_set_of_the_option(place, monkeypatch, capsys)
     monkeypatch.undo()
     assert main(["compare", *words[:2], "--data.name", "amazon-toy"]) == 3
     assert "did you mean 'amazon-toys'" in capsys.readouterr().err
+
+
+def test_data_that_are_not_here_have_a_place_to_go(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAXREC_DATA", str(tmp_path))
+    assert main(["compare", "amazon/sasrec", "--data.name", "amazon-toys"]) == 3
+    message = capsys.readouterr().err
+    assert f"put its files into {tmp_path / 'amazon-toys'}" in message
+    assert "compare has only --data.name" in message and len(message) < 600
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_configs_of_a_folder_that_belong_together_are_alike(quick):
+    names = [name for name in config_names() if name.startswith("amazon/")]
+    first, *others = (load_config_file(config_names()[name], quick=quick) for name in names)
+    for name, config in zip(names[1:], others, strict=True):
+        check_alike(first, config, name)
 
 
 def test_a_run_keeps_its_data_set(place, tmp_path, monkeypatch, capsys):

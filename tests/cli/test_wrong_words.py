@@ -75,3 +75,27 @@ def test_other_errors_of_the_compiler_stay_what_they_are(monkeypatch):
     monkeypatch.setattr("jaxrec.cli.list.run", run)
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         main(["list"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["amazon/sasrec", "--model.no-history-negatives"],
+            "model.repeat_bias is learned from the items of the history among the negatives; set "
+            "model.history_negatives to true, or repeat_bias to false",
+        ),
+        (
+            ["amazon/hstu", "--model.num-heads", "3"],
+            "model.width 128 is not a multiple of model.num_heads 3; change one of them, or set "
+            "model.head_size",
+        ),
+        # Of a baseline in another system's config, these are the options.
+        (
+            ["quickstart", "--sasrec.num-heads", "5"],
+            "sasrec.width 64 is not a multiple of sasrec.num_heads 5; change one of them",
+        ),
+    ],
+)
+def test_messages_name_the_settings_that_the_command_line_has(capsys, words, message):
+    assert said(capsys, 2, ["train", *words, "--dry-run"]) == message

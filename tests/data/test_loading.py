@@ -48,9 +48,12 @@ def test_offline_the_error_lists_every_place_and_the_fix(tmp_path, monkeypatch):
         f"cache: no {tmp_path / 'cache' / 'ml-100k'}",
         "https://files.grouplens.org/datasets/movielens/ml-100k.zip (no network)",
         "http://files.grouplens.org/datasets/movielens/ml-100k.zip (no network)",
-        "--from-file",
+        f"put its files into {tmp_path / 'ml-100k'}, or give their directory with --from-file",
     ):
         assert part in message
+    monkeypatch.delenv("JAXREC_DATA")
+    with pytest.raises(DataError, match=r"into DIR/ml-100k \(JAXREC_DATA=DIR\), or"):
+        load("ml-100k")
     assert not (tmp_path / "cache" / "ml-100k").exists()
 
 

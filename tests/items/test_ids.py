@@ -214,6 +214,13 @@ def test_a_collapsed_codebook_is_named_in_the_metadata(dataset):
     codes = fit_ids(config, Dataset(same, dataset.split))
     assert "codebook collapse: levels [0, 1] use only 5.0%, 5.0%" in codes.metadata["warning"]
     assert fit_ids(SMALL, dataset).metadata["warning"] is None
+    # The hybrid itself has one code of one at its first level, which looks like full use.
+    hybrid_config = dataclasses.replace(config, scheme="hybrid", hybrid="pq+iid", levels=1)
+    codes = fit_ids(hybrid_config, Dataset(same, dataset.split))
+    assert codes.sizes == (1, 30)
+    assert "codebook collapse: levels [0] use only 5.0%" in codes.metadata["warning"]
+    healthy = dataclasses.replace(hybrid_config, size=4)
+    assert fit_ids(healthy, dataset).metadata["warning"] is None
 
 
 @pytest.mark.parametrize(

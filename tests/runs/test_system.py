@@ -1,6 +1,7 @@
 """What systems offer, and the error that a user meets where one does not."""
 
 import dataclasses
+import inspect
 import json
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ from jaxrec.runs.requests import (
     recommend_by_scores,
     whole_history,
 )
-from jaxrec.runs.system import config_class, offered, short_name, system_names, system_of
+from jaxrec.runs.system import System, config_class, offered, short_name, system_names, system_of
 from jaxrec.systems.p5 import P5Config
 from jaxrec.systems.sasrec import SasrecRunConfig
 from jaxrec.systems.tallrec import TallrecConfig
@@ -54,6 +55,13 @@ def test_every_system_trains_evaluates_and_reports_and_says_what_it_lacks(name):
         assert callable(offered(config, function))
     if name in OFFERS:
         assert {function for function in functions if hasattr(module, function)} == OFFERS[name]
+    # Callers pass what the protocol names.
+    for function, wanted in inspect.getmembers(System, inspect.isfunction):
+        if not function.startswith("_") and hasattr(module, function):
+            parameters = list(inspect.signature(wanted).parameters.values())[1:]
+            named = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+            signature = inspect.signature(getattr(module, function))
+            signature.bind(*(p for p in parameters if p.name not in named), **named)
     # What is said instead is of a function that is not there.
     assert not {
         function for function in getattr(module, "INSTEAD", {}) if hasattr(module, function)

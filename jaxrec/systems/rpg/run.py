@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.core import MeshConfig, ShardingRules, is_writer, make_mesh
+from jaxrec.core import (
+    LOCAL,
+    ConfigError,
+    Engine,
+    MeshConfig,
+    ShardingRules,
+    is_writer,
+    make_mesh,
+)
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.decode import recall
 from jaxrec.eval import RunParts, SystemFacts, average, list_metrics
@@ -81,13 +89,28 @@ INSTEAD = {
 }
 
 
-def fit_ids(config: RpgConfig, directory: Path) -> tuple[Dataset, ItemCodes]:
-    """See `System`."""
+def fit_ids(
+    config: RpgConfig, directory: Path, engine: Engine = LOCAL
+) -> tuple[Dataset, ItemCodes]:
+    """See `System`.
+
+    Raises:
+      ConfigError: an engine with workers, which have nothing to do here; or see `fit_codes`.
+    """
+    if engine is not LOCAL:
+        raise ConfigError(
+            "RPG encodes texts and assigns codes in one process; leave out --engine and --workers"
+        )
     dataset = load_dataset(config.data)
     codes = _codes(config, dataset, directory)
     if not is_run(directory):
         create_run(config, dataset, codes, directory)
     return dataset, codes
+
+
+def describe_ids(codes: ItemCodes) -> Sequence[str]:
+    """See `System`."""
+    return item_codes.describe(codes)
 
 
 def train(config: RpgConfig, directory: Path, options: Options) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jaxrec
-from jaxrec.core import ConfigError, DataError, from_dict, to_json, write_text
+from jaxrec.cli.main import main
+from jaxrec.core import ConfigError, DataError, RayEngine, from_dict, to_json, write_text
 from jaxrec.data.dataset import DataConfig, load_dataset
 from jaxrec.eval import render
-from jaxrec.ids import collaborative_vectors, pq, whitened_vectors
+from jaxrec.ids import ItemCodes, collaborative_vectors, pq, whitened_vectors
 from jaxrec.runs.config import SampledEvalConfig
 from jaxrec.runs.ranker import Asked
 from jaxrec.runs.requests import RecommendRequest
@@ -61,6 +62,21 @@ def test_a_run_is_measured_and_recommends_what_its_scores_say(trained):
     assert opened.recommend(users=[user], top=5).numbers[0].tolist() == best
     write_text(directory / "eval.json", to_json(report))
     assert "The strongest baseline, markov," in render(rpg.report(config, directory))
+
+
+def test_the_command_of_ids_says_how_many_items_tie(trained, tmp_path, monkeypatch, capsys):
+    config, finished = trained
+    for directory in (finished, tmp_path / "new"):
+        monkeypatch.setattr("jaxrec.cli.ids.take_config", lambda *_, to=directory: (config, "", to))
+        assert main(["ids", "mine"]) == 0
+        said = capsys.readouterr().out
+        codes = ItemCodes.load(directory / "ids").codes
+        _, group, counts = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+        share = np.mean(counts[group.ravel()] > 1)
+        assert f"codes: 2 of 8; {share:.1%} of the items share all codes with another" in said
+        assert "distinct" not in said and "does not record" not in said
+    with pytest.raises(ConfigError, match="in one process; leave out --engine"):
+        rpg.fit_ids(config, finished, RayEngine(workers=1))
 
 
 def test_a_walk_over_the_whole_graph_recommends_the_same(trained):
@@ -216,7 +232,7 @@ def test_data_without_text_fields_or_without_pairs_are_refused(tmp_path):
 def test_a_catalogue_that_the_ids_cannot_hold_is_refused(tmp_path):
     dataset = load_dataset(tiny_config(write_tiny_csv(tmp_path)).data)
     config = CodesConfig(levels=1, size=2, dim=4, text_encoder="tfidf")
-    with pytest.raises(ConfigError, match=r"items do not fit into 2 = 2 IDs, .*--codes.levels 1"):
+    with pytest.raises(ConfigError, match=r"items do not fit into 2 IDs, .*--codes.levels 1"):
         item_codes.fit_codes(config, dataset)
 
 
