@@ -82,19 +82,19 @@ class SequentialConfig(abc.ABC):
         check_ranges(self, f"--{self.title}.")
         if self.history_negatives and self.objective != "sampled_softmax":
             raise ConfigError(
-                f"{self.title}: history_negatives adds to the draws of sampled softmax, and "
-                f"objective is {self.objective}; set it to sampled_softmax, or history_negatives "
-                "to false"
+                f"{self.title}.history_negatives adds to the draws of sampled softmax, and "
+                f"{self.title}.objective is {self.objective}; set it to sampled_softmax, or "
+                "history_negatives to false"
             )
         if self.history_negatives and self.robust:
             raise ConfigError(
-                f"{self.title}: history_negatives and robust {self.robust} are two changes of one "
-                "loss, which cannot be combined; set one of them to false or 0"
+                f"{self.title}.history_negatives and {self.title}.robust {self.robust} are two "
+                "changes of one loss, which cannot be combined; set one of them to false or 0"
             )
         if self.repeat_bias and not self.history_negatives:
             raise ConfigError(
-                f"{self.title}: repeat_bias is learned from the items of the history among the "
-                "negatives; set history_negatives to true, or repeat_bias to false"
+                f"{self.title}.repeat_bias is learned from the items of the history among the "
+                f"negatives; set {self.title}.history_negatives to true, or repeat_bias to false"
             )
 
     @property
