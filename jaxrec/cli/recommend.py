@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> None:
     if options.resume is not None:
         recommend_text = offered(config, "recommend_text")
         text = read_resume(options.resume)
-        show_for_text(recommend_text(config, options.run, text, options.top), options.top)
+        show_for_text(recommend_text(config, options.run, text, options.top))
         return
     if options.users:
         _to_many(options)
@@ -110,7 +110,7 @@ def run(arguments: list[str]) -> None:
         return
     request = RecommendRequest(options.user, options.top, options.include_seen)
     answer = recommend(config, options.run, request) if recommend else _answer(options, request)
-    show(answer, options.top)
+    show(answer)
     print(f"next: jaxrec report {quoted(options.run)}")
 
 
@@ -186,13 +186,14 @@ def _after_history(options: Arguments) -> None:
     lists = model.recommend(histories=[options.history], top=options.top, seen=options.include_seen)
     count = len(options.history)
     items = "1 item" if count == 1 else f"{count} items"
-    print(f"top {options.top} after {items}, with the {lists.meaning}:")
     rows = zip(lists.items[0], lists.titles[0], lists.scores[0], strict=True)
-    for place, (item, title, score) in enumerate(rows, 1):
-        if item:
-            # Items without a title are called by their ID alone.
-            name = "" if item == title else printable(item)
-            print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {name}".rstrip())
+    # A list may be longer than what is left of the catalogue.
+    found = [row for row in rows if row[0]]
+    print(f"top {len(found)} after {items}, with the {lists.meaning}:")
+    for place, (item, title, score) in enumerate(found, 1):
+        # Items without a title are called by their ID alone.
+        name = "" if item == title else printable(item)
+        print(f"  {place:2}. {printable(title):<48} {score:8.3f}  {name}".rstrip())
 
 
 def _to_many(options: Arguments) -> None:
@@ -246,12 +247,11 @@ def read_resume(path: Path) -> str:
     return text
 
 
-def show_for_text(answer: TextRecommendations, top: int) -> None:
+def show_for_text(answer: TextRecommendations) -> None:
     """Print what was read and written for a text, and recommendations with their reasons.
 
     Args:
       answer: of a system.
-      top: number of items that were asked for.
     """
     print("read of the resume:")
     for line in answer.read.splitlines():
@@ -260,7 +260,7 @@ def show_for_text(answer: TextRecommendations, top: int) -> None:
         print(f"a suitable job, as the run describes it (1 of {len(answer.written)}):")
         for line in text.splitlines():
             print(f"  {printable(line)}")
-    print(f"top {top}, with the {answer.score}:")
+    print(f"top {len(answer.items)}, with the {answer.score}:")
     for place, row in enumerate(answer.items, 1):
         print(f"  {place:2}. {printable(row.title):<48} {row.score:8.3f}".rstrip())
         if row.reason:
@@ -283,12 +283,11 @@ def list_users(config: Any, directory: Path) -> None:
     print(f"next: jaxrec recommend {quoted(directory)} --user {quoted(str(users[0]))}")
 
 
-def show(answer: Recommendations, top: int) -> None:
+def show(answer: Recommendations) -> None:
     """Print recommendations.
 
     Args:
       answer: of a system.
-      top: number of items that were asked for.
     """
     history = answer.history
     print(
@@ -296,6 +295,6 @@ def show(answer: Recommendations, top: int) -> None:
     )
     for title in history[-_SHOWN:]:
         print(f"  {printable(title)}")
-    print(f"top {top}, with the {answer.score}:")
+    print(f"top {len(answer.items)}, with the {answer.score}:")
     for place, row in enumerate(answer.items, 1):
         print(f"  {place:2}. {printable(row.title):<48} {row.score:8.3f}  {row.code}".rstrip())

@@ -199,7 +199,8 @@ class IdConfig:
             self._check(
                 "size",
                 not fixed or len(self.level_sizes) == self.levels,
-                f"one number, or {self.levels} numbers because ids.levels is {self.levels}",
+                f"one number{'' if self.levels == 1 else f', or {self.levels} numbers'} because "
+                f"ids.levels is {self.levels}",
             )
         elif self.reads("size"):
             whole = self.size == "auto" or (isinstance(self.size, int) and self.size >= 2)

@@ -180,6 +180,10 @@ def test_wrong_directories_and_options_are_refused(run, model, tmp_path, capsys)
     assert main(["recommend", str(run), "--history", "i003", "Film 004", "--top", "3"]) == 0
     shown = capsys.readouterr().out
     assert all(t in shown for t in model.recommend(histories=[["i003", "i004"]], top=3).titles[0])
+    # More than are left: the heading says how many there are.
+    assert main(["recommend", str(run), "--history", "i003", "--top", "30"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith(f"top {len(shown) - 1} after 1 item, ")
 
 
 def test_work_that_fails_continues_with_the_shards_that_are_missing(model, tmp_path, monkeypatch):

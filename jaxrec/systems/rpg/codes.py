@@ -144,7 +144,7 @@ def _texts(config: CodesConfig, dataset: Dataset) -> Sequence[str]:
         message = str(error).replace("ids.text", "codes.text").partition("; add texts")[0]
         message = message.partition(", or leave out")[0]
         raise type(error)(
-            f"{message}; RPG makes IDs of texts: add them with data.item_table, or name fields "
+            f"{message}; RPG makes IDs of texts: add them with --data.item-table, or name fields "
             "that exist with --codes.text-fields"
         ) from error
     return dataset.interactions.items.text(*fields)
@@ -155,7 +155,7 @@ def _check_texts(config: CodesConfig, texts: Sequence[str], dataset: Dataset) ->
     empty = [number for number, text in enumerate(texts) if not text.strip()]
     if empty and (config.without_text == "refuse" or len(empty) == len(texts)):
         name = dataset.interactions.items.ids[empty[0]]
-        fix = "add their texts with data.item_table, or filter them out"
+        fix = "add their texts with --data.item-table, or filter them out"
         if config.without_text == "refuse" and len(empty) < len(texts):
             fix += "; --codes.without-text share gives all of them one ID, so that their scores tie"
         raise DataError(
