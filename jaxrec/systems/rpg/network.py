@@ -124,6 +124,8 @@ def _unit(x: jax.Array) -> jax.Array:
 def rpg_loss(model: RpgNetwork, variables: Any, items: jax.Array, key: jax.Array) -> Loss:
     """Sum of the losses of all predictions: every item after the first of each row.
 
+    With a bias of items that were read, the `repeat_loss` of some rows is added.
+
     Args:
       model: the network.
       variables: its variables; the codes of all items, `[I, L]`, are "codes" in `FIXED`.

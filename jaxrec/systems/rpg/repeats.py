@@ -2,11 +2,11 @@
 
     ln P(item) = sum_j ln P(c_j) + b [item was read]        up to a constant of the history
 
-The codes of an item that was just read are easy to predict, so RPG ranks it first until it learns
-not to, and codes cannot tell such an item from one that resembles it. One number b is therefore
-learned for whole items, by the likelihood of the next item among the catalogue. The network itself
-does not learn from this likelihood: b is fitted to whatever it predicts. Where nobody comes back to
-an item b falls until such items are last, and where people buy things again it rises.
+RPG predicts codes, and codes hardly tell an item that was read from those that resemble it, so its
+lists hold items that the user has bought. One number b is therefore learned for whole items, by the
+likelihood of the next item among the catalogue. The network has no gradient of this likelihood: b
+is fitted to whatever it predicts. Where nobody comes back to an item b falls until such items are
+last, and where people buy things again it rises.
 
 Shapes: `B` users, `I` items, `L` places, `C` codes a place, `T` items read, `K` items of a list.
 """
@@ -62,8 +62,9 @@ def repeat_loss(
     Example:
       >>> table = jnp.log(jnp.array([[[0.5, 0.25, 0.25]]]))
       >>> given = table, jnp.array([[0], [1], [2]]), jnp.array([[0]]), jnp.array([1])
-      >>> float(repeat_loss(jnp.log(2.0), *given, jax.random.key(0)))  # 1/4 of 2 * 1/2 + 1/4 + 1/4
-      1.7917594909667969
+      >>> loss = repeat_loss(jnp.log(2.0), *given, jax.random.key(0))
+      >>> round(float(jnp.exp(-loss)), 5)  # 1/4 of 2 * 1/2 + 1/4 + 1/4
+      0.16667
     """
     table, (count, levels) = jax.lax.stop_gradient(table), codes.shape
     drawn, log_weight = jnp.arange(count, dtype=jnp.int32), jnp.float32(0)
