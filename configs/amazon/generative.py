@@ -10,9 +10,9 @@ alone, so an item has as much to learn as in SASRec. The config also has the set
 baseline beside it, `--baselines sasrec`.
 
 Chosen on validation, HR@10 / NDCG@10 at 5,000 users: .097 / .055. IDs of two codes of 256 had .076
-/ .039, and more dropout (.4) was behind at 2,000 steps. Test items, mean of three seeds, 2026-12-01:
-.0719 / .0400; TIGER as published has .0648 / .0384. Cost: 28 min on one CPU core that shared the
-machine.
+/ .039, and more dropout (.4) was behind at 2,000 steps. Test items, mean of three seeds on
+2026-12-01: .0719 / .0400; TIGER as published has .0648 / .0384. Cost: 28 min on one CPU core that
+shared the machine.
 """
 
 import dataclasses
