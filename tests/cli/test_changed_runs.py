@@ -115,7 +115,7 @@ def test_titles_and_names_cannot_act_on_the_terminal(finished, tmp_path, capsys)
     assert main(["recommend", str(copy), "--user", "u001", "--top", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"next: jaxrec report '{copy}'"
     item = RecommendedItem(item=1, title="\x1b[2JAlien", score=1.0)
-    show(Recommendations(user="a\nb", history=("c\rd",), items=(item,), score="score"), 1)
+    show(Recommendations(user="a\nb", history=("c\rd",), items=(item,), score="score"))
     said = capsys.readouterr().out
     assert r"user a\nb," in said and r"  c\rd" in said and r"\x1b[2JAlien" in said
     assert all(character.isprintable() or character == "\n" for character in said)
