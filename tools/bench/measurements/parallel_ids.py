@@ -23,15 +23,14 @@ growth_100k_10m   seconds of the walk in the largest catalogue over those in the
 graph_recall      share of the exact neighbours of 64 items that the graph has before some of them
                   are given up for reverse edges
 
-With the defaults, on 2 CPU cores that other jobs shared (2026-11-30, least CPU time of 5 turns):
+With the defaults, on 2 idle CPU cores (2026-12-01):
 
-    exact                 6.13 ms a user
-    walk                   .60 ms, .098 of the exact time, 98.0 % of the exact top 10
-    walk, as published     .10 ms, .017 of the exact time,  1.7 %
+    exact                 2.94 ms a user
+    walk                   .41 ms, .139 of the exact time, 98.0 % of the exact top 10
+    walk, as published     .09 ms, .031 of the exact time,  1.7 %
 
-The graph had 99.2 % of the true edges after 42 s of CPU time. The walk in ten million items took
-1.09 times as long as in 100,000. All of it took 87 s of CPU time, and 10 minutes of the clock
-because other jobs had most of both cores. Bytes of a catalogue of ten million: 2.2 GB.
+The graph had 99.2 % of the true edges after 47 s of CPU time. The walk in ten million items took
+1.06 times as long as in 100,000. All of it took 75 s. Bytes of a catalogue of ten million: 2.2 GB.
 
 The graph of `--catalogue codes` is not found so well. With `--items 100000 --starts 16384
 --rounds 2 --group 128` it had 67 % of the true edges, and the walk found 93 % of the exact top 10
