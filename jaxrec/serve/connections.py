@@ -2,8 +2,8 @@
 
 Three kinds of requests are lost by a server that closes its port and its idle connections at once:
 
-- *Not accepted yet.* The kernel has made the connection and the client has sent its request, but
-  the server has not accepted it yet. When the port is closed, the kernel resets such connections.
+- *Not accepted yet.* The client has connected and sent its request, but the server has not picked
+  the connection up. If the server closes its port now, the client gets an error and no answer.
 - *Accepted, and silent.* The client has connected and is about to send.
 - *Open since an earlier answer.* The client sends over it at the moment at which it is closed.
 
